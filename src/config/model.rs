@@ -1,0 +1,267 @@
+//! What a configuration means, whatever it was written in: the validated model that the supervisor works from.
+
+use crate::path::OsBytes;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything the given files say together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The files it was read from, in order.
+    pub files: Vec<PathBuf>,
+    /// sersync's `debug`: print each event, mark and command line.
+    pub debug: bool,
+    /// Every directory that is replicated.
+    pub localpaths: Vec<LocalPath>,
+}
+
+/// Where something was written. Two models are equal wherever they were written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Its line, from 1; 0 when unknown.
+    pub line: usize,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// One replicated directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LocalPath {
+    /// The directory, absolute, without a trailing slash.
+    pub watch: OsBytes,
+    /// Where it was declared.
+    pub place: Place,
+    /// What is replicated.
+    pub filter: FilterRules,
+    /// Which events mark, and whether anything is ever deleted.
+    pub inotify: Toggles,
+    /// Where it is replicated to.
+    pub remotes: Vec<Remote>,
+    /// sersync's `failLog`: the script that shows what is owed.
+    pub fail_log: Option<FailLog>,
+    /// Scheduled reconciles.
+    pub crontab: Option<Crontab>,
+    /// How long an idle pusher lets a burst gather before its first push, in milliseconds.
+    pub delay_ms: u64,
+    /// Files of at least this many bytes go in a push of their own.
+    pub large_file_bytes: u64,
+    /// A remote that is new to the journal is reconciled by itself (YAML). With a `confxml.xml` only `-r` asks for
+    /// it, as in sersync.
+    pub first_copy: bool,
+    /// Programs that hear of every change.
+    pub plugins: Vec<Plugin>,
+}
+
+/// The rules of one filter; `crate::filter` gives them their meaning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FilterRules {
+    /// Regular expressions; one that matches a whole path excludes it and everything below it.
+    pub exclude: Vec<OsBytes>,
+    /// Globs in the manner of .gitignore: `*.tmp`, `cache/**`.
+    pub exclude_glob: Vec<String>,
+    /// Names that are skipped without being written down.
+    pub names: NameRules,
+}
+
+/// Names skipped without a rule of the user's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameRules {
+    /// sersync's: files (not directories) that begin with `.`, end with `~` or are called `4913` do not mark when an
+    /// event reports them; reconciles send them.
+    Sersync,
+    /// What editors leave for a moment (`*~`, `.*.swp`, `4913`, `.#*`, `#*#`) is excluded everywhere.
+    #[default]
+    Editors,
+    /// No name is skipped.
+    None,
+}
+
+/// sersync's `inotify` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toggles {
+    /// Off: nothing is ever deleted on a remote, by nothing.
+    pub delete: bool,
+    /// A new directory marks.
+    pub create_folder: bool,
+    /// A new regular file marks before it is closed.
+    pub create_file: bool,
+    /// A file closed after writing marks.
+    pub close_write: bool,
+    /// A name moved away marks.
+    pub move_from: bool,
+    /// A name moved in marks.
+    pub move_to: bool,
+    /// A change of mode, owner or times marks.
+    pub attrib: bool,
+    /// Every write marks.
+    pub modify: bool,
+}
+
+impl Toggles {
+    /// sersync 2.5.4's shipped configuration.
+    pub const SERSYNC: Toggles = Toggles {
+        delete: true,
+        create_folder: true,
+        create_file: false,
+        close_write: true,
+        move_from: true,
+        move_to: true,
+        attrib: false,
+        modify: false,
+    };
+    /// The defaults of a YAML configuration: sersync's, and attributes too.
+    pub const MODERN: Toggles = Toggles { attrib: true, ..Toggles::SERSYNC };
+}
+
+/// One target of a localpath.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remote {
+    /// Where it was declared.
+    pub place: Place,
+    /// Host name or address.
+    pub host: String,
+    /// How it is reached.
+    pub target: Target,
+    /// The user at the remote: rsync's auth user, or the ssh login.
+    pub user: Option<String>,
+    /// `--password-file` of a daemon.
+    pub password_file: Option<OsBytes>,
+    /// sersync's `commonParams`, as words.
+    pub params: Vec<OsBytes>,
+    /// rsync's I/O `--timeout`, in seconds.
+    pub timeout_s: u32,
+    /// When a reconcile is held for the operator.
+    pub max_delete: MaxDelete,
+    /// The rsync program here.
+    pub rsync_program: OsBytes,
+}
+
+/// How a remote is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// A plain rsync daemon.
+    Daemon {
+        /// Its port.
+        port: u16,
+        /// The module, and a path in it: `www` or `www/site`.
+        module: OsBytes,
+    },
+    /// rsync started over ssh.
+    Ssh {
+        /// The absolute directory there.
+        path: OsBytes,
+        /// ssh's port, when it is not the default.
+        port: Option<u16>,
+        /// More words for the ssh command line, such as `-i FILE`.
+        options: Vec<String>,
+    },
+}
+
+/// The delete guard of a remote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxDelete {
+    /// Half of what the remote has, when that is over 100 entries.
+    #[default]
+    Half,
+    /// More than this many entries.
+    Entries(u64),
+    /// No guard.
+    Unlimited,
+}
+
+/// sersync's `failLog`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailLog {
+    /// The script.
+    pub path: OsBytes,
+    /// Minutes between tries of what failed (`timeToExecute`).
+    pub retry_minutes: u32,
+}
+
+/// sersync's `crontab`: reconciles on a schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Crontab {
+    /// Minutes between reconciles (`schedule`).
+    pub every_minutes: u32,
+    /// Patterns in rsync's own language, left out of scheduled reconciles (`crontabfilter`).
+    pub exclude: Vec<OsBytes>,
+}
+
+/// A program that hears of every change; read and checked now, run by the plugin runner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plugin {
+    /// `prefix PATH suffix`.
+    Command {
+        /// Words before the path.
+        prefix: String,
+        /// Words after it.
+        suffix: String,
+        /// Its output and status are of no interest.
+        ignore_error: bool,
+        /// Only whole paths that match one of these; all when empty.
+        include: Vec<OsBytes>,
+    },
+    /// The changed path to a TCP address.
+    Socket {
+        /// Host name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A form to an HTTP server.
+    Http {
+        /// Host name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// ChinaCache's refresh request.
+    RefreshCdn {
+        /// The service's host name.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// Its user.
+        user: String,
+        /// Its password.
+        password: String,
+        /// What every URL begins with.
+        base_url: String,
+        /// `regexurl`'s `match`, when `regex` is on.
+        url_match: Option<String>,
+    },
+}
+
+/// rsync's port when none is given.
+pub const RSYNC_PORT: u16 = 873;
+/// rsync's `--timeout` when none is given, in seconds (sersync's example value).
+pub const TIMEOUT_S: u32 = 100;
+/// `delay` when none is given, in milliseconds.
+pub const DELAY_MS: u64 = 3;
+/// `large_file` when none is given: 32 MiB.
+pub const LARGE_FILE_BYTES: u64 = 32 << 20;
+
+impl Remote {
+    /// The remote in rsync's own notation, without a password: `10.0.0.2::www`, `10.0.0.2:874::www`, `web@h:/srv`.
+    /// It names the remote in logs, in `status` and on the command line.
+    pub fn name(&self) -> String {
+        match &self.target {
+            Target::Daemon { port: RSYNC_PORT, module } => format!("{}::{module}", self.host),
+            Target::Daemon { port, module } => format!("{}:{port}::{module}", self.host),
+            Target::Ssh { path, .. } => match &self.user {
+                Some(user) => format!("{user}@{}:{path}", self.host),
+                None => format!("{}:{path}", self.host),
+            },
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Error kinds and the exit statuses they end a command with.
+
+use std::fmt;
+
+/// What a command ends with; documented in syncsup(8), EXIT STATUS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; for `status`: everything is in sync.
+    Ok = 0,
+    /// The answer is no: behind, different, failed.
+    No = 1,
+    /// The command line or the configuration is wrong; nothing was started.
+    Usage = 2,
+    /// No supervisor runs.
+    NotRunning = 3,
+    /// Another supervisor already keeps this localpath.
+    AlreadyRunning = 4,
+    /// The system refused something (a file, a socket, a fork).
+    System = 5,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+/// An error a user reads: what happened, where and what to do, and how the command ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The exit status of a command that ends with this error.
+    pub exit: Exit,
+    /// One or more lines, without a trailing newline.
+    pub text: String,
+}
+
+/// The result of anything that may end a command.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The command line or configuration is wrong.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, text: text.into() }
+    }
+
+    /// The system refused something; `what` names the step and the object.
+    pub fn system(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self { exit: Exit::System, text: format!("{what}: {why}") }
+    }
+
+    /// An error with the given exit status.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,16 @@
+//! syncsup keeps directories on one Linux master identical on many slaves in real time.
+//!
+//! One idea: *everything marks; only a push acts.* A mark says that a path may differ on a remote; a push makes the
+//! remote's state of a path equal to the local state as it is at that moment.
+//!
+//! # The map of the house
+//!
+//! | room | what happens there |
+//! |---|---|
+//! | [`error`], [`path`] | exit statuses; paths as bytes |
+//! | [`filter`] | what is replicated |
+//! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
+
+pub mod config;
+pub mod error;
+pub mod path;

@@ -1,0 +1,3 @@
+//! The `syncsup` program: argv -> command or role -> exit status.
+
+fn main() {}

@@ -1,0 +1,261 @@
+//! Paths as bytes: [`RelPath`] (relative to a localpath, never `..`) and helpers to show and carry them.
+
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// A path relative to the root of a localpath: bytes without NUL, components separated by single slashes,
+/// none of them empty, `.` or `..`. The empty path is the root itself.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct RelPath(Vec<u8>);
+
+impl RelPath {
+    /// The root of the localpath.
+    pub fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Checks that `bytes` is such a path; a trailing slash or a leading `/` is not.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Self> {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            return Some(Self(bytes));
+        }
+        let bad = |c: &[u8]| c.is_empty() || c == b"." || c == b"..";
+        if bytes.contains(&0) || bytes.split(|&b| b == b'/').any(bad) {
+            return None;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The path below the root `base`, or `None` when `path` is not at or below it.
+    pub fn strip(path: &Path, base: &Path) -> Option<Self> {
+        Self::new(path.strip_prefix(base).ok()?.as_os_str().as_bytes())
+    }
+
+    /// This path and one more component. `name` comes from the kernel, so it has neither slash nor NUL.
+    pub fn join(&self, name: &OsStr) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len() + 1 + name.len());
+        bytes.extend_from_slice(&self.0);
+        if !bytes.is_empty() {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(name.as_bytes());
+        Self(bytes)
+    }
+
+    /// The directory that holds this name; `None` for the root.
+    pub fn parent(&self) -> Option<Self> {
+        if self.is_root() {
+            return None;
+        }
+        let end = self.0.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        Some(Self(self.0[..end].to_vec()))
+    }
+
+    /// The last component; empty for the root.
+    pub fn name(&self) -> &OsStr {
+        let start = self.0.iter().rposition(|&b| b == b'/').map_or(0, |i| i + 1);
+        OsStr::from_bytes(&self.0[start..])
+    }
+
+    /// True for the root of the localpath.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every path from the first component down to this one (not the root): `a`, `a/b`, `a/b/c`.
+    pub fn prefixes(&self) -> impl Iterator<Item = RelPath> + '_ {
+        let ends = self.0.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(i, _)| i);
+        let last = (!self.0.is_empty()).then_some(self.0.len());
+        ends.chain(last).map(|end| RelPath(self.0[..end].to_vec()))
+    }
+
+    /// True when this path is `ancestor` or lies below it.
+    pub fn is_within(&self, ancestor: &RelPath) -> bool {
+        ancestor.is_root()
+            || (self.0.starts_with(&ancestor.0)
+                && (self.0.len() == ancestor.0.len() || self.0[ancestor.0.len()] == b'/'))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The path as the system takes it; the root is `.`.
+    pub fn as_path(&self) -> &Path {
+        if self.is_root() { Path::new(".") } else { Path::new(OsStr::from_bytes(&self.0)) }
+    }
+
+    /// The absolute path below `base`.
+    pub fn below(&self, base: &Path) -> PathBuf {
+        if self.is_root() { base.to_owned() } else { base.join(OsStr::from_bytes(&self.0)) }
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() { f.write_str(".") } else { f.write_str(&printable(&self.0)) }
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", printable(&self.0))
+    }
+}
+
+/// Bytes for people, on one line: UTF-8 as it is, control characters, backslashes and stray bytes as `\xNN`.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || c == '\\' {
+                let mut buf = [0; 4];
+                c.encode_utf8(&mut buf).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+            } else {
+                out.push(c);
+            }
+        }
+        chunk.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+    }
+    out
+}
+
+/// A path of the operating system that travels in messages and files whatever its bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct OsBytes(OsString);
+
+impl OsBytes {
+    /// As a path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+    /// As an argument of a program.
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+    /// True for the empty string.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<u8>> for OsBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(OsString::from_vec(bytes))
+    }
+}
+impl From<&str> for OsBytes {
+    fn from(text: &str) -> Self {
+        Self(OsString::from(text))
+    }
+}
+impl From<PathBuf> for OsBytes {
+    fn from(path: PathBuf) -> Self {
+        Self(path.into_os_string())
+    }
+}
+impl From<&Path> for OsBytes {
+    fn from(path: &Path) -> Self {
+        Self(path.as_os_str().to_owned())
+    }
+}
+impl fmt::Display for OsBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(self.0.as_bytes()))
+    }
+}
+impl fmt::Debug for OsBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// Text where the bytes are UTF-8, else the list of bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Wire {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Wire {
+    fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Wire::Text(text.to_owned()),
+            Err(_) => Wire::Bytes(bytes.to_vec()),
+        }
+    }
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Wire::Text(text) => text.into_bytes(),
+            Wire::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl Serialize for OsBytes {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Wire::of(self.as_bytes()).serialize(s)
+    }
+}
+impl<'de> Deserialize<'de> for OsBytes {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self::from(Wire::deserialize(d)?.into_bytes()))
+    }
+}
+impl Serialize for RelPath {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Wire::of(&self.0).serialize(s)
+    }
+}
+impl<'de> Deserialize<'de> for RelPath {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        RelPath::new(Wire::deserialize(d)?.into_bytes())
+            .ok_or_else(|| serde::de::Error::custom("not a relative path"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_relative_paths() {
+        for good in ["", "a", "a/b", "-x", " ", "a\nb", "..."] {
+            assert!(RelPath::new(good).is_some(), "{good:?}");
+        }
+        for bad in ["/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "a\0b"] {
+            assert!(RelPath::new(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn walks_up_and_down() {
+        let path = RelPath::new("a/b/c").unwrap();
+        let prefixes: Vec<_> = path.prefixes().map(|p| p.to_string()).collect();
+        assert_eq!(prefixes, ["a", "a/b", "a/b/c"]);
+        assert_eq!(path.parent().unwrap().to_string(), "a/b");
+        assert_eq!(path.name(), "c");
+        assert_eq!(RelPath::root().prefixes().count(), 0);
+        assert!(path.is_within(&RelPath::new("a/b").unwrap()));
+        assert!(!path.is_within(&RelPath::new("a/b/").unwrap_or(RelPath::new("a/bc").unwrap())));
+        assert!(path.is_within(&RelPath::root()));
+    }
+
+    #[test]
+    fn hostile_bytes_survive_a_message() {
+        let path = RelPath::new(b"\xff\n\\x".to_vec()).unwrap();
+        let wire = serde_json::to_string(&path).unwrap();
+        assert_eq!(serde_json::from_str::<RelPath>(&wire).unwrap(), path);
+        assert_eq!(path.to_string(), "\\xff\\x0a\\x5cx");
+    }
+}
