@@ -13,4 +13,5 @@
 
 pub mod config;
 pub mod error;
+pub mod journal;
 pub mod path;

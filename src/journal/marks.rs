@@ -1,0 +1,122 @@
+//! The watcher's side: marks, open files, mount points, cleaning.
+
+use super::{Checkpoint, Journal, Mark, Result};
+use crate::path::RelPath;
+use rusqlite::{Transaction, params};
+
+/// Everything one read of the queue adds, written in one transaction.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// What may differ now.
+    pub marks: Vec<Mark>,
+    /// Written and not yet closed.
+    pub opened: Vec<RelPath>,
+    /// Closed, marked or gone: no longer open.
+    pub closed: Vec<RelPath>,
+    /// The new checkpoint, when the queue was emptied.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl Record {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+            && self.opened.is_empty()
+            && self.closed.is_empty()
+            && self.checkpoint.is_none()
+    }
+}
+
+impl Journal {
+    /// Writes a record; `now_ms` is the time of its marks. Either all of it is in the journal afterwards or nothing.
+    pub fn record(&mut self, record: &Record, now_ms: i64) -> Result<()> {
+        let tx = self.write()?;
+        mark_all(&tx, &record.marks, now_ms)?;
+        let mut open = tx.prepare_cached("INSERT OR IGNORE INTO open VALUES (?1)")?;
+        for path in &record.opened {
+            open.execute([path.as_bytes()])?;
+        }
+        let mut close = tx.prepare_cached("DELETE FROM open WHERE path = ?1")?;
+        for path in &record.closed {
+            close.execute([path.as_bytes()])?;
+        }
+        drop((open, close));
+        if let Some(checkpoint) = &record.checkpoint {
+            let text = serde_json::to_string(checkpoint)
+                .map_err(|e| super::JournalError::Refused(e.to_string()))?;
+            tx.prepare_cached(
+                "INSERT INTO checkpoint VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET state = ?1",
+            )?
+            .execute([text])?;
+        }
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// The paths that were written and not closed when last seen.
+    pub fn open_paths(&self) -> Result<Vec<RelPath>> {
+        self.paths("SELECT path FROM open")
+    }
+
+    /// The mount points inside the localpath.
+    pub fn mounts(&self) -> Result<Vec<RelPath>> {
+        self.paths("SELECT path FROM mount")
+    }
+
+    /// Adds mount points; with `replace` these are all there are.
+    pub fn set_mounts(&mut self, mounts: &[RelPath], replace: bool) -> Result<()> {
+        let tx = self.write()?;
+        if replace {
+            tx.execute("DELETE FROM mount", [])?;
+        }
+        for path in mounts {
+            tx.execute("INSERT OR IGNORE INTO mount VALUES (?1)", [path.as_bytes()])?;
+        }
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Removes up to `limit` marks that every remote has settled. Returns how many went.
+    pub fn clean(&mut self, limit: u32) -> Result<usize> {
+        // Looked at without a lock first: this runs often and mostly finds nothing.
+        let settled = "SELECT seq FROM change WHERE seq <= (SELECT min(cursor) FROM remote) ORDER BY seq LIMIT ?1";
+        if !self.db.prepare_cached(settled)?.exists([limit])? {
+            return Ok(0);
+        }
+        let tx = self.write()?;
+        let gone = tx
+            .prepare_cached(&format!("DELETE FROM change WHERE seq IN ({settled})"))?
+            .execute([limit])?;
+        tx.commit()?;
+        Ok(gone)
+    }
+
+    fn paths(&self, sql: &str) -> Result<Vec<RelPath>> {
+        let mut query = self.db.prepare_cached(sql)?;
+        let rows = query.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+        let mut paths = Vec::new();
+        for bytes in rows {
+            paths.extend(RelPath::new(bytes?));
+        }
+        Ok(paths)
+    }
+}
+
+fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let first: i64 = tx
+        .prepare_cached("UPDATE counter SET seq = seq + ?1 RETURNING seq - ?1")?
+        .query_row([marks.len() as i64], |row| row.get(0))?;
+    let mut mark = tx.prepare_cached(
+        "INSERT INTO change (path, seq, scope, event, origin, marked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (path) DO UPDATE SET seq = excluded.seq, scope = max(scope, excluded.scope),
+           event = event | excluded.event, origin = excluded.origin, marked_at = excluded.marked_at",
+    )?;
+    for (seq, m) in (first + 1..).zip(marks) {
+        let origin = m.origin.as_ref().map(RelPath::as_bytes);
+        mark.execute(params![m.path.as_bytes(), seq, m.scope as i64, m.events.0, origin, now_ms])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The journal: one SQLite database for each localpath, shared by its watcher, its pushers and its plugin runner.
+//!
+//! `change` says what may differ, `remote` how far each remote has settled it, `owed` what one remote still lacks
+//! apart from that. Marks may come twice or be stale; a batch may be repeated after any crash.
+
+mod checkpoint;
+mod mark;
+mod marks;
+mod remote;
+mod schema;
+
+pub use checkpoint::Checkpoint;
+pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
+pub use marks::Record;
+pub use remote::{Backlog, RemoteRow, Settlement, Totals};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The name of the database file in a localpath's state directory.
+pub const FILE_NAME: &str = "journal.db";
+/// A write-ahead log above this many bytes is folded back and truncated by the watcher.
+pub const WAL_LIMIT_BYTES: u64 = 16 << 20;
+
+/// What went wrong with the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalError {
+    /// The file is not a readable database: only setting it aside helps.
+    Damaged(String),
+    /// The system refused for now (full, busy, I/O, permissions): the data is as it was.
+    Refused(String),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalError::Damaged(why) => write!(f, "damaged: {why}"),
+            JournalError::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                JournalError::Damaged(error.to_string())
+            }
+            // A column that does not hold what this program wrote there.
+            None => JournalError::Damaged(error.to_string()),
+            Some(_) => JournalError::Refused(error.to_string()),
+        }
+    }
+}
+
+/// The result of a journal operation.
+pub type Result<T> = std::result::Result<T, JournalError>;
+
+/// An open journal.
+pub struct Journal {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens the journal in the state directory `dir` of a localpath, and makes it when there is none.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE_NAME);
+        let db = Connection::open(&path)?;
+        schema::prepare(&db)?;
+        Ok(Self { db, path })
+    }
+
+    /// Opens an existing journal for reading only, for commands that look while nothing runs.
+    pub fn open_read_only(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE_NAME);
+        let flags =
+            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&path, flags)?;
+        db.busy_timeout(schema::BUSY_TIMEOUT)?;
+        Ok(Self { db, path })
+    }
+
+    /// Folds the write-ahead log back into the database when it has grown above [`WAL_LIMIT_BYTES`].
+    pub fn truncate_wal(&self) -> Result<()> {
+        let mut wal = self.path.clone().into_os_string();
+        wal.push("-wal");
+        if std::fs::metadata(&wal).is_ok_and(|m| m.len() > WAL_LIMIT_BYTES) {
+            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<Transaction<'_>> {
+        Ok(self.db.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! A pusher's side: its row in `remote`, its batches, what is owed.
+
+use super::mark::{Events, Marked, Owe, Owed, Scope};
+use super::{Journal, JournalError, Result};
+use crate::path::RelPath;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+/// A row of `remote`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoteRow {
+    /// All marks up to it are settled or owed.
+    pub cursor: i64,
+    /// Why a reconcile is wanted.
+    pub reconcile: Option<String>,
+    /// The hash of filter, toggles and parameters that the remote's state was made with.
+    pub settings: Option<String>,
+    /// Why the operator must look first.
+    pub held: Option<String>,
+    /// Its receiver cannot do `--delete-missing-args`.
+    pub form_b: bool,
+    /// Its last pusher stopped in order.
+    pub clean: bool,
+    /// When a push last went well, in milliseconds since 1970.
+    pub last_success_ms: Option<i64>,
+    /// When a reconcile last went through, in milliseconds since 1970.
+    pub reconciled_at_ms: Option<i64>,
+    /// Entries the remote had at the last reconcile.
+    pub entries: Option<i64>,
+    /// Files, bytes and deletions so far.
+    pub totals: Totals,
+}
+
+/// What was pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files sent.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Names deleted.
+    pub deleted: u64,
+}
+
+/// The end of a batch, written in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// The cursor moves here.
+    pub cursor: Option<i64>,
+    /// Owed rows that are settled; each goes only if its generation is unchanged.
+    pub done: Vec<(RelPath, i64)>,
+    /// What is owed from now on. An existing row is widened.
+    pub owe: Vec<Owe>,
+    /// Added to the totals.
+    pub pushed: Totals,
+    /// A push went well.
+    pub success: bool,
+}
+
+/// What a remote has before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Marks after the cursor.
+    pub waiting: u64,
+    /// Rows in `owed`.
+    pub owed: u64,
+    /// Those of them with an error.
+    pub failing: u64,
+    /// When the oldest mark not yet settled was made, in milliseconds since 1970.
+    pub oldest_ms: Option<i64>,
+    /// When the next owed row is due, in milliseconds since 1970.
+    pub next_try_ms: Option<i64>,
+}
+
+impl Journal {
+    /// The row of `remote`; when there is none it is made first, with the cursor at the counter and the wish for a
+    /// reconcile `first` (rule 11: committed before its dry run starts).
+    pub fn remote(&mut self, name: &str, first: Option<&str>) -> Result<RemoteRow> {
+        let tx = self.write()?;
+        tx.execute(
+            "INSERT OR IGNORE INTO remote (name, cursor, reconcile) SELECT ?1, seq, ?2 FROM counter",
+            params![name, first],
+        )?;
+        let row = tx.query_row(
+            "SELECT cursor, reconcile, settings, held, form_b, clean, last_success, reconciled_at, entries,
+               files, bytes, deleted FROM remote WHERE name = ?1",
+            [name],
+            remote_row,
+        )?;
+        tx.commit()?;
+        Ok(row)
+    }
+
+    /// The names of all remotes in the journal.
+    pub fn remote_names(&self) -> Result<Vec<String>> {
+        let mut query = self.db.prepare("SELECT name FROM remote")?;
+        let names = query.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// Forgets a remote that is no longer configured, and what it was owed.
+    pub fn forget_remote(&mut self, name: &str) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute("DELETE FROM owed WHERE remote = ?1", [name])?;
+        tx.execute("DELETE FROM remote WHERE name = ?1", [name])?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Sets one column of a remote's row.
+    fn set(&mut self, name: &str, column: &str, value: &dyn rusqlite::ToSql) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            &format!("UPDATE remote SET {column} = ?2 WHERE name = ?1"),
+            params![name, value],
+        )?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Wishes for a reconcile, or, with `None`, says that it went through at `now_ms` and found `entries`.
+    pub fn want_reconcile(&mut self, name: &str, why: Option<&str>) -> Result<()> {
+        self.set(name, "reconcile", &why)
+    }
+
+    /// The reconcile went through: nothing is wanted any more.
+    pub fn reconciled(&mut self, name: &str, now_ms: i64, entries: i64) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            "UPDATE remote SET reconcile = NULL, reconciled_at = ?2, entries = ?3 WHERE name = ?1",
+            params![name, now_ms, entries],
+        )?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Remembers the hash of the settings that the remote is kept with.
+    pub fn set_settings(&mut self, name: &str, hash: &str) -> Result<()> {
+        self.set(name, "settings", &hash)
+    }
+
+    /// Holds the remote for the operator, or lets it go.
+    pub fn set_held(&mut self, name: &str, why: Option<&str>) -> Result<()> {
+        self.set(name, "held", &why)
+    }
+
+    /// Remembers that the receiver cannot do `--delete-missing-args`.
+    pub fn set_form_b(&mut self, name: &str, form_b: bool) -> Result<()> {
+        self.set(name, "form_b", &form_b)
+    }
+
+    /// Says whether the pusher of this remote stopped in order.
+    pub fn set_clean(&mut self, name: &str, clean: bool) -> Result<()> {
+        self.set(name, "clean", &clean)
+    }
+
+    /// The marks after `cursor`, oldest first, at most `limit`.
+    pub fn marks_after(&self, cursor: i64, limit: u32) -> Result<Vec<Marked>> {
+        let mut query = self.db.prepare_cached(
+            "SELECT path, seq, scope, event, marked_at FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let mut rows = query.query(params![cursor, limit])?;
+        let mut marks = Vec::new();
+        while let Some(row) = rows.next()? {
+            marks.push(Marked {
+                path: path_at(row, 0)?,
+                seq: row.get(1)?,
+                scope: Scope::from_db(row.get(2)?),
+                events: Events(row.get(3)?),
+                marked_at_ms: row.get(4)?,
+            });
+        }
+        Ok(marks)
+    }
+
+    /// The number of the last mark.
+    pub fn last_seq(&self) -> Result<i64> {
+        Ok(self.db.prepare_cached("SELECT seq FROM counter")?.query_row([], |row| row.get(0))?)
+    }
+
+    /// What `remote` is owed and is due at `now_ms`, at most `limit` rows.
+    pub fn due(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+        self.owed_rows(
+            "SELECT path, scope, event, error, attempts, since, generation FROM owed
+             WHERE remote = ?1 AND next_try <= ?2 ORDER BY next_try, path LIMIT ?3",
+            params![remote, now_ms, limit],
+        )
+    }
+
+    /// The failure journal: what `remote` is owed with an error, at most `limit` rows.
+    pub fn failing(&self, remote: &str, limit: u32) -> Result<Vec<Owed>> {
+        self.owed_rows(
+            "SELECT path, scope, event, error, attempts, since, generation FROM owed
+             WHERE remote = ?1 AND error IS NOT NULL ORDER BY path LIMIT ?2",
+            params![remote, limit],
+        )
+    }
+
+    fn owed_rows(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Owed>> {
+        let mut query = self.db.prepare_cached(sql)?;
+        let mut rows = query.query(values)?;
+        let mut owed = Vec::new();
+        while let Some(row) = rows.next()? {
+            owed.push(Owed {
+                path: path_at(row, 0)?,
+                scope: Scope::from_db(row.get(1)?),
+                events: Events(row.get(2)?),
+                error: row.get(3)?,
+                attempts: row.get(4)?,
+                since_ms: row.get(5)?,
+                generation: row.get(6)?,
+            });
+        }
+        Ok(owed)
+    }
+
+    /// Makes everything `remote` is owed due now (the operator's retry, or the remote is back).
+    pub fn retry_now(&mut self, remote: &str, now_ms: i64) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            "UPDATE owed SET next_try = ?2 WHERE remote = ?1 AND error IS NOT NULL AND next_try > ?2",
+            params![remote, now_ms],
+        )?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Writes the end of a batch: all of it or nothing.
+    pub fn settle(&mut self, remote: &str, end: &Settlement, now_ms: i64) -> Result<()> {
+        let tx = self.write()?;
+        {
+            let mut drop_row = tx.prepare_cached(
+                "DELETE FROM owed WHERE remote = ?1 AND path = ?2 AND generation = ?3",
+            )?;
+            for (path, generation) in &end.done {
+                drop_row.execute(params![remote, path.as_bytes(), generation])?;
+            }
+        }
+        owe_all(&tx, remote, &end.owe, now_ms)?;
+        tx.prepare_cached(
+            "UPDATE remote SET cursor = max(cursor, ?2), files = files + ?3, bytes = bytes + ?4,
+               deleted = deleted + ?5, last_success = CASE WHEN ?6 THEN ?7 ELSE last_success END WHERE name = ?1",
+        )?
+        .execute(params![
+            remote,
+            end.cursor.unwrap_or(0),
+            end.pushed.files as i64,
+            end.pushed.bytes as i64,
+            end.pushed.deleted as i64,
+            end.success,
+            now_ms
+        ])?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// What `remote` has before it.
+    pub fn backlog(&self, remote: &str) -> Result<Backlog> {
+        let (waiting, oldest_mark): (i64, Option<i64>) = self
+            .db
+            .prepare_cached(
+                "SELECT count(*), min(marked_at) FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)",
+            )?
+            .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (owed, failing, since, next): (i64, i64, Option<i64>, Option<i64>) = self
+            .db
+            .prepare_cached("SELECT count(*), count(error), min(since), min(next_try) FROM owed WHERE remote = ?1")?
+            .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        Ok(Backlog {
+            waiting: waiting as u64,
+            owed: owed as u64,
+            failing: failing as u64,
+            oldest_ms: oldest_mark.into_iter().chain(since).min(),
+            next_try_ms: next,
+        })
+    }
+
+    /// When the next owed row of `remote` is due.
+    pub fn next_due(&self, remote: &str) -> Result<Option<i64>> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT min(next_try) FROM owed WHERE remote = ?1")?
+            .query_row([remote], |row| row.get(0))
+            .optional()?
+            .flatten())
+    }
+}
+
+fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe], now_ms: i64) -> Result<()> {
+    if owe.is_empty() {
+        return Ok(());
+    }
+    let generation: i64 = tx.query_row(
+        "UPDATE remote SET generation = generation + 1 WHERE name = ?1 RETURNING generation",
+        [remote],
+        |row| row.get(0),
+    )?;
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO owed (remote, path, scope, event, error, attempts, next_try, since, generation)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope), event = event | excluded.event,
+           error = excluded.error, attempts = excluded.attempts, next_try = excluded.next_try,
+           generation = excluded.generation",
+    )?;
+    for o in owe {
+        insert.execute(params![
+            remote,
+            o.path.as_bytes(),
+            o.scope as i64,
+            o.events.0,
+            o.error,
+            o.attempts,
+            o.next_try_ms,
+            now_ms,
+            generation
+        ])?;
+    }
+    Ok(())
+}
+
+fn path_at(row: &Row<'_>, column: usize) -> Result<RelPath> {
+    let bytes: Vec<u8> = row.get(column)?;
+    RelPath::new(bytes).ok_or_else(|| JournalError::Damaged("a path that is not relative".into()))
+}
+
+fn remote_row(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
+    Ok(RemoteRow {
+        cursor: row.get(0)?,
+        reconcile: row.get(1)?,
+        settings: row.get(2)?,
+        held: row.get(3)?,
+        form_b: row.get(4)?,
+        clean: row.get(5)?,
+        last_success_ms: row.get(6)?,
+        reconciled_at_ms: row.get(7)?,
+        entries: row.get(8)?,
+        totals: Totals {
+            files: row.get::<_, i64>(9)? as u64,
+            bytes: row.get::<_, i64>(10)? as u64,
+            deleted: row.get::<_, i64>(11)? as u64,
+        },
+    })
+}

@@ -1,0 +1,62 @@
+//! The tables. An operator may read them with any SQLite tool; only syncsup writes.
+
+use super::{JournalError, Result};
+use rusqlite::Connection;
+use std::time::Duration;
+
+/// How long a statement waits for another writer.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+-- the last seq given out: persisted, so that an emptied `change` never starts again below a cursor
+CREATE TABLE counter (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
+INSERT INTO counter VALUES (1, 0);
+-- dirty paths; marking again moves seq up, widens scope, gathers events
+CREATE TABLE change (
+  path BLOB PRIMARY KEY, seq INTEGER NOT NULL, scope INTEGER NOT NULL, event INTEGER NOT NULL,
+  origin BLOB, marked_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX change_seq ON change (seq);
+-- remotes; every mark up to cursor is settled or owed
+CREATE TABLE remote (
+  name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
+  reconcile TEXT, settings TEXT, held TEXT, form_b INTEGER NOT NULL DEFAULT 0, clean INTEGER NOT NULL DEFAULT 1,
+  files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0,
+  last_success INTEGER, reconciled_at INTEGER, entries INTEGER) WITHOUT ROWID;
+-- what one remote lacks apart from its cursor; error is null when no push has failed on it
+CREATE TABLE owed (
+  remote TEXT NOT NULL, path BLOB NOT NULL, scope INTEGER NOT NULL, event INTEGER NOT NULL, error TEXT,
+  attempts INTEGER NOT NULL, next_try INTEGER NOT NULL, since INTEGER NOT NULL, generation INTEGER NOT NULL,
+  PRIMARY KEY (remote, path)) WITHOUT ROWID;
+CREATE INDEX owed_due ON owed (remote, next_try);
+-- written and not yet closed
+CREATE TABLE open (path BLOB PRIMARY KEY) WITHOUT ROWID;
+-- the time up to which every event is in `change`
+CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL);
+-- mount points inside the localpath, held like its root while they are not mounted
+CREATE TABLE mount (path BLOB PRIMARY KEY) WITHOUT ROWID;
+";
+
+/// Sets the connection up and makes the tables when there are none.
+pub fn prepare(db: &Connection) -> Result<()> {
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    // NORMAL is enough: marks and checkpoint share one file, so what a power cut loses the next scan finds.
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let made = make(db);
+    db.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    made
+}
+
+fn make(db: &Connection) -> Result<()> {
+    match db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+        0 => {
+            db.execute_batch(TABLES)?;
+            db.pragma_update(None, "user_version", VERSION)?;
+            Ok(())
+        }
+        VERSION => Ok(()),
+        other => Err(JournalError::Damaged(format!("unknown journal version {other}"))),
+    }
+}

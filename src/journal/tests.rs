@@ -1,0 +1,152 @@
+use super::*;
+use crate::path::RelPath;
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+fn journal() -> (tempfile::TempDir, Journal) {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    (dir, journal)
+}
+
+fn mark(journal: &mut Journal, paths: &[&str]) {
+    let marks = paths.iter().map(|p| Mark::entry(path(p), Events::WRITE)).collect();
+    journal.record(&Record { marks, ..Record::default() }, 1000).unwrap();
+}
+
+fn owe(text: &str) -> Owe {
+    Owe {
+        path: path(text),
+        scope: Scope::Entry,
+        events: Events::WRITE,
+        error: None,
+        attempts: 0,
+        next_try_ms: 0,
+    }
+}
+
+#[test]
+fn marking_again_moves_the_row_up_and_only_widens() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let wide = Mark::new(path("a"), Scope::Tree, Events::MOVE);
+    j.record(&Record { marks: vec![wide], ..Record::default() }, 1).unwrap();
+    mark(&mut j, &["b", "a"]);
+    let rows = j.marks_after(0, 10).unwrap();
+    assert_eq!(rows.iter().map(|m| m.path.to_string()).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(rows[1].scope, Scope::Tree);
+    assert_eq!(rows[1].events, Events::MOVE | Events::WRITE);
+    assert!(rows[1].seq > rows[0].seq);
+}
+
+#[test]
+fn an_emptied_table_never_starts_again_below_a_cursor() {
+    let (dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    mark(&mut j, &["a", "b", "c"]);
+    let last = j.marks_after(0, 10).unwrap()[2].seq;
+    j.settle("r", &Settlement { cursor: Some(last), ..Settlement::default() }, 2).unwrap();
+    assert_eq!(j.clean(100).unwrap(), 3);
+    drop(j);
+    let mut j = Journal::open(dir.path()).unwrap();
+    mark(&mut j, &["d"]);
+    let after = j.marks_after(last, 10).unwrap();
+    assert_eq!(after.len(), 1, "the new mark is above the cursor");
+}
+
+#[test]
+fn a_mark_stays_until_the_slowest_remote_has_settled_it() {
+    let (_dir, mut j) = journal();
+    j.remote("fast", None).unwrap();
+    j.remote("slow", None).unwrap();
+    mark(&mut j, &["a"]);
+    j.settle("fast", &Settlement { cursor: Some(1), ..Settlement::default() }, 2).unwrap();
+    assert_eq!(j.clean(100).unwrap(), 0);
+    assert_eq!(j.backlog("fast").unwrap().waiting, 0);
+    let slow = j.backlog("slow").unwrap();
+    assert_eq!((slow.waiting, slow.oldest_ms), (1, Some(1000)));
+    j.forget_remote("slow").unwrap();
+    assert_eq!(j.clean(100).unwrap(), 1);
+}
+
+#[test]
+fn an_owed_row_that_changed_meanwhile_stays() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    j.settle("r", &Settlement { owe: vec![owe("a")], ..Settlement::default() }, 5).unwrap();
+    let old = j.due("r", 10, 10).unwrap();
+    j.settle("r", &Settlement { owe: vec![owe("a")], ..Settlement::default() }, 6).unwrap();
+    let done = vec![(path("a"), old[0].generation)];
+    j.settle("r", &Settlement { done, ..Settlement::default() }, 7).unwrap();
+    let left = j.due("r", 10, 10).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].since_ms, 5, "its age is that of the first time");
+    let done = vec![(path("a"), left[0].generation)];
+    j.settle("r", &Settlement { done, ..Settlement::default() }, 8).unwrap();
+    assert!(j.due("r", 10, 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
+    let (_dir, mut j) = journal();
+    j.remote("old", None).unwrap();
+    mark(&mut j, &["a", "b"]);
+    let row = j.remote("new", Some("new remote")).unwrap();
+    assert_eq!((row.cursor, row.reconcile.as_deref()), (2, Some("new remote")));
+    j.reconciled("new", 9, 77).unwrap();
+    let row = j.remote("new", Some("new remote")).unwrap();
+    assert_eq!((row.reconcile, row.reconciled_at_ms, row.entries), (None, Some(9), Some(77)));
+}
+
+#[test]
+fn the_cursor_never_moves_back() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    mark(&mut j, &["a", "b"]);
+    j.settle("r", &Settlement { cursor: Some(2), ..Settlement::default() }, 2).unwrap();
+    j.settle("r", &Settlement { cursor: Some(1), ..Settlement::default() }, 2).unwrap();
+    assert_eq!(j.remote("r", None).unwrap().cursor, 2);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_damaged_and_a_missing_directory_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(FILE_NAME), vec![b'x'; 8192]).unwrap();
+    assert!(matches!(Journal::open(dir.path()), Err(JournalError::Damaged(_))));
+    assert!(matches!(Journal::open(&dir.path().join("none")), Err(JournalError::Refused(_))));
+}
+
+#[test]
+fn hostile_names_survive() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let name = RelPath::new(b"\xff\n'; DROP TABLE change; --".to_vec()).unwrap();
+    let marks = vec![Mark::entry(name.clone(), Events::CREATE)];
+    j.record(&Record { marks, opened: vec![name.clone()], ..Record::default() }, 1).unwrap();
+    assert_eq!(j.marks_after(0, 9).unwrap()[0].path, name);
+    assert_eq!(j.open_paths().unwrap(), std::slice::from_ref(&name));
+    j.record(&Record { closed: vec![name], ..Record::default() }, 1).unwrap();
+    assert!(j.open_paths().unwrap().is_empty());
+}
+
+#[test]
+fn two_writers_wait_for_each_other() {
+    let (dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let writers: Vec<_> = (0..2)
+        .map(|n| {
+            let dir = dir.path().to_owned();
+            std::thread::spawn(move || {
+                let mut j = Journal::open(&dir).unwrap();
+                for i in 0..200 {
+                    mark(&mut j, &[&format!("{n}-{i}")]);
+                }
+            })
+        })
+        .collect();
+    writers.into_iter().for_each(|w| w.join().unwrap());
+    assert_eq!(j.marks_after(0, 1000).unwrap().len(), 400);
+    assert_eq!(j.last_seq().unwrap(), 400);
+}
