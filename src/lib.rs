@@ -10,8 +10,15 @@
 //! | [`error`], [`path`] | exit statuses; paths as bytes |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
+//! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
+//! | [`message`] | one enum for each direction of each control channel |
+//! | [`seen`] | what the system says of a file or of the queue, as values |
+//! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 
 pub mod config;
 pub mod error;
 pub mod journal;
+pub mod message;
 pub mod path;
+pub mod seen;
+pub mod sys;

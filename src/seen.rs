@@ -1,0 +1,79 @@
+//! What the system says of a file or of the inotify queue, as plain values for the pure parts.
+
+use std::ffi::OsString;
+
+/// The kind of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Dir,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A fifo, socket or device.
+    Other,
+}
+
+/// What lstat says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its kind.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change of content, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Time of the last change of anything, nanoseconds since 1970.
+    pub ctime_ns: i64,
+    /// Names it has.
+    pub nlink: u64,
+    /// Its device; comparable only within one boot.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+}
+
+/// One event of the inotify queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The watch descriptor; -1 for an overflow.
+    pub wd: i32,
+    /// What happened.
+    pub what: What,
+    /// The thing that it happened to is a directory.
+    pub is_dir: bool,
+    /// Pairs the two halves of a move; 0 else.
+    pub cookie: u32,
+    /// The name in the watched directory; empty when it is about the directory itself.
+    pub name: OsString,
+}
+
+/// What an event reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// IN_CREATE
+    Create,
+    /// IN_MODIFY
+    Modify,
+    /// IN_CLOSE_WRITE
+    CloseWrite,
+    /// IN_ATTRIB
+    Attrib,
+    /// IN_DELETE
+    Delete,
+    /// IN_MOVED_FROM
+    MovedFrom,
+    /// IN_MOVED_TO
+    MovedTo,
+    /// IN_DELETE_SELF
+    DeleteSelf,
+    /// IN_MOVE_SELF
+    MoveSelf,
+    /// IN_UNMOUNT
+    Unmount,
+    /// IN_IGNORED: the watch is gone.
+    Ignored,
+    /// IN_Q_OVERFLOW: events were lost.
+    Overflow,
+}

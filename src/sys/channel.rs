@@ -1,0 +1,176 @@
+//! A control channel: whole messages, and descriptors with them, over a SEQPACKET socket. Never blocks.
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A packet's payload; a longer message goes in several.
+const PACKET: usize = 48 << 10;
+/// Descriptors in one packet (the kernel allows 253).
+const FDS: usize = 64;
+const LAST: u8 = 0;
+const MORE: u8 = 1;
+
+/// One end: sends `Out`, receives `In`.
+pub struct Channel<Out, In> {
+    socket: OwnedFd,
+    unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    partial: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    types: PhantomData<(Out, In)>,
+}
+
+/// What came in.
+pub enum Received<In> {
+    /// A whole message and the descriptors that came with it.
+    Message(In, Vec<OwnedFd>),
+    /// Nothing for now.
+    Nothing,
+    /// The other end is gone.
+    Closed,
+}
+
+/// Two connected sockets: the supervisor's end and the child's.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?)
+}
+
+impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
+    /// A channel over one end of a [`pair`].
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            unsent: VecDeque::new(),
+            partial: Vec::new(),
+            fds: Vec::new(),
+            types: PhantomData,
+        }
+    }
+
+    /// Sends, or queues what the socket does not take now; call [`Channel::flush`] when it is writable.
+    pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        let mut chunks = bytes.chunks(PACKET);
+        let mut fds = fds.into_iter();
+        let packets = chunks.len().max(fds.len().div_ceil(FDS)).max(1);
+        for left in (0..packets).rev() {
+            let mut packet = vec![if left > 0 { MORE } else { LAST }];
+            packet.extend_from_slice(chunks.next().unwrap_or_default());
+            self.unsent.push_back((packet, fds.by_ref().take(FDS).collect()));
+        }
+        self.flush()
+    }
+
+    /// True while something waits for the socket to be writable.
+    pub fn wants_write(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Sends what is queued, as far as the socket takes it.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while let Some((packet, fds)) = self.unsent.front() {
+            let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+                return Err(io::Error::other("too many descriptors in one packet"));
+            }
+            match sendmsg(&self.socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)
+            {
+                Ok(_) => drop(self.unsent.pop_front()),
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message, if one is there.
+    pub fn receive(&mut self) -> io::Result<Received<In>> {
+        let mut buffer = vec![0; PACKET + 1];
+        loop {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let got = recvmsg(
+                &self.socket,
+                &mut [IoSliceMut::new(&mut buffer)],
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            );
+            let length = match got {
+                Ok(message) => message.bytes,
+                Err(Errno::AGAIN) => return Ok(Received::Nothing),
+                Err(Errno::INTR) => continue,
+                Err(Errno::CONNRESET) => return Ok(Received::Closed),
+                Err(e) => return Err(e.into()),
+            };
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(fds) = message {
+                    self.fds.extend(fds);
+                }
+            }
+            if length == 0 {
+                return Ok(Received::Closed);
+            }
+            self.partial.extend_from_slice(&buffer[1..length]);
+            if buffer[0] == LAST {
+                let message = serde_json::from_slice(&self.partial)?;
+                self.partial.clear();
+                return Ok(Received::Message(message, std::mem::take(&mut self.fds)));
+            }
+        }
+    }
+}
+
+impl<Out, In> AsFd for Channel<Out, In> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn long_messages_and_many_descriptors_arrive_whole() {
+        let (a, b) = pair().unwrap();
+        let mut a: Channel<Vec<String>, ()> = Channel::new(a);
+        let mut b: Channel<(), Vec<String>> = Channel::new(b);
+        let words: Vec<String> = (0..40_000).map(|n| format!("word {n}")).collect();
+        let pipes: Vec<_> = (0..150).map(|_| rustix::pipe::pipe().unwrap()).collect();
+        let (readers, writers): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
+        a.send(&words, writers).unwrap();
+        a.send(&vec!["next".into()], vec![]).unwrap();
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            a.flush().unwrap();
+            if let Received::Message(message, fds) = b.receive().unwrap() {
+                got.push((message, fds));
+            }
+        }
+        assert_eq!(got[0].0, words);
+        assert_eq!(got[0].1.len(), 150);
+        assert_eq!(got[1].0, ["next"]);
+        let last = got[0].1.pop().unwrap();
+        std::fs::File::from(last).write_all(b"x").unwrap();
+        assert_eq!(rustix::io::read(&readers[149], &mut [0; 4]).unwrap(), 1);
+        drop(a);
+        assert!(matches!(b.receive().unwrap(), Received::Closed));
+    }
+}

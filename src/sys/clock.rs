@@ -1,0 +1,27 @@
+//! The two clocks.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// Wall clock, in nanoseconds since 1970: what file times are compared with.
+pub fn wall_ns() -> i64 {
+    let t = clock_gettime(ClockId::Realtime);
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+/// The clock that file systems stamp changes with: it lags the wall clock by up to one tick.
+pub fn file_ns() -> i64 {
+    let t = clock_gettime(ClockId::RealtimeCoarse);
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+/// Wall clock, in milliseconds since 1970: the journal's time.
+pub fn wall_ms() -> i64 {
+    wall_ns() / 1_000_000
+}
+
+/// Time since boot, suspends included.
+pub fn boot() -> Duration {
+    let t = clock_gettime(ClockId::Boottime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}

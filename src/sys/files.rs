@@ -1,0 +1,163 @@
+//! Looking at files: an open root, lstat below it, directory listings, file systems.
+
+use crate::path::RelPath;
+use crate::seen::{Kind, Seen};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// An open root directory. It keeps its file system busy: hold it only while it is needed.
+pub struct Root {
+    fd: OwnedFd,
+    /// What the root is.
+    pub seen: Seen,
+}
+
+/// A name in a directory, and its kind when the file system tells without a look at the file.
+pub struct Name {
+    /// The name.
+    pub name: OsString,
+    /// Its kind, if known.
+    pub kind: Option<Kind>,
+}
+
+/// What is known of the file system under a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Changes may come from other machines: inotify and ctime are not to be trusted.
+    pub network: bool,
+    /// Its identity across boots; empty when it has none.
+    pub id: String,
+}
+
+impl Root {
+    /// Opens the directory at `path`, following a symbolic link there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let fd =
+            openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let seen = seen(&fstat(&fd)?);
+        Ok(Self { fd, seen })
+    }
+
+    /// lstat of a path below it.
+    pub fn lstat(&self, path: &RelPath) -> io::Result<Seen> {
+        lstat_at(self.fd.as_fd(), path.as_path())
+    }
+
+    /// Opens a directory below it, following no symbolic link in the last component.
+    pub fn subdir(&self, path: &RelPath) -> io::Result<Root> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, path.as_path(), flags, Mode::empty())?;
+        let seen = seen(&fstat(&fd)?);
+        Ok(Self { fd, seen })
+    }
+
+    /// The names in this directory, without `.` and `..`.
+    pub fn names(&self) -> io::Result<Vec<Name>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes != b"." && bytes != b".." {
+                names.push(Name {
+                    name: OsString::from_vec(bytes.to_vec()),
+                    kind: kind(entry.file_type()),
+                });
+            }
+        }
+        Ok(names)
+    }
+
+    /// A path to this very directory, whatever stands at its name now; valid in this process and, as a working
+    /// directory, in one that it starts.
+    pub fn proc_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+    }
+
+    /// The file system under it.
+    pub fn file_system(&self) -> io::Result<FileSystem> {
+        let fs = fstatfs(&self.fd)?;
+        let magic = fs.f_type as u64 & 0xffff_ffff;
+        // NFS, SMB, CIFS, SMB2, FUSE, 9P, Ceph, AFS, OCFS2, GFS2, Lustre
+        let network = [
+            0x6969,
+            0x517b,
+            0xff53_4d42,
+            0xfe53_4d42,
+            0x6573_5546,
+            0x0102_1997,
+            0x00c3_6400,
+            0x5346_414f,
+            0x7461_636f,
+            0x0116_1970,
+            0x0bd0_0bd0,
+        ]
+        .contains(&magic);
+        let words: Vec<String> = format!("{:?}", fs.f_fsid)
+            .split(|c: char| !c.is_ascii_digit() && c != '-')
+            .filter(|w| !w.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Ok(FileSystem { network, id: format!("{magic:x}:{}", words.join(",")) })
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// lstat of a name in an open directory (or of a longer relative path).
+pub fn lstat_at(directory: BorrowedFd<'_>, path: &Path) -> io::Result<Seen> {
+    Ok(seen(&statat(directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
+}
+
+/// lstat of an absolute path.
+pub fn lstat(path: &Path) -> io::Result<Seen> {
+    Ok(seen(&statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?))
+}
+
+/// stat of an absolute path, following symbolic links.
+pub fn stat(path: &Path) -> io::Result<Seen> {
+    Ok(seen(&statat(CWD, path, AtFlags::empty())?))
+}
+
+/// The identity of this boot.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+fn kind(file_type: FileType) -> Option<Kind> {
+    match file_type {
+        FileType::Directory => Some(Kind::Dir),
+        FileType::RegularFile => Some(Kind::File),
+        FileType::Symlink => Some(Kind::Symlink),
+        FileType::Unknown => None,
+        _ => Some(Kind::Other),
+    }
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "the types differ between architectures"
+)]
+fn seen(stat: &Stat) -> Seen {
+    Seen {
+        kind: kind(FileType::from_raw_mode(stat.st_mode)).unwrap_or(Kind::Other),
+        size: stat.st_size as u64,
+        mtime_ns: (stat.st_mtime as i64)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(stat.st_mtime_nsec as i64),
+        ctime_ns: (stat.st_ctime as i64)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(stat.st_ctime_nsec as i64),
+        nlink: stat.st_nlink as u64,
+        dev: stat.st_dev as u64,
+        ino: stat.st_ino as u64,
+    }
+}

@@ -1,0 +1,99 @@
+//! The inotify queue.
+
+use crate::seen::{Notice, What};
+use inotify::{EventMask, Inotify, WatchMask};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// An inotify descriptor. Another process may hold a copy of it, and the queue lives as long as one does.
+pub struct Queue {
+    inotify: Inotify,
+    buffer: Vec<u8>,
+}
+
+/// Makes a new queue; the descriptor can be shared.
+pub fn create() -> io::Result<OwnedFd> {
+    Ok(Inotify::init()?.into())
+}
+
+impl Queue {
+    /// Reads and adds watches through `fd`.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { inotify: Inotify::from(fd), buffer: vec![0; 256 << 10] }
+    }
+
+    /// Watches a directory. The same directory gives the same descriptor again. Errors: ENOSPC when the user's
+    /// watches are used up, ENOTDIR, ENOENT, ELOOP for a symbolic link.
+    pub fn add(&self, directory: &Path, follow: bool) -> io::Result<i32> {
+        let mut mask = WatchMask::CREATE
+            | WatchMask::MODIFY
+            | WatchMask::CLOSE_WRITE
+            | WatchMask::ATTRIB
+            | WatchMask::DELETE
+            | WatchMask::MOVED_FROM
+            | WatchMask::MOVED_TO
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::EXCL_UNLINK
+            | WatchMask::ONLYDIR;
+        if !follow {
+            mask |= WatchMask::DONT_FOLLOW;
+        }
+        Ok(self.inotify.watches().add(directory, mask)?.get_watch_descriptor_id())
+    }
+
+    /// Ends a watch; one that is gone already is no error.
+    pub fn remove(&self, wd: i32) {
+        let _ = rustix::fs::inotify::remove_watch(&self.inotify, wd);
+    }
+
+    /// Reads what is there, at most one buffer; empty when the queue is.
+    pub fn read(&mut self) -> io::Result<Vec<Notice>> {
+        let events = match self.inotify.read_events(&mut self.buffer) {
+            Ok(events) => events,
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(e) => return Err(e),
+        };
+        let mut notices = Vec::new();
+        for event in events {
+            let Some(what) = what(event.mask) else { continue };
+            notices.push(Notice {
+                wd: event.wd.get_watch_descriptor_id(),
+                what,
+                is_dir: event.mask.contains(EventMask::ISDIR),
+                cookie: event.cookie,
+                name: event.name.unwrap_or_default().to_owned(),
+            });
+        }
+        Ok(notices)
+    }
+}
+
+fn what(mask: EventMask) -> Option<What> {
+    let table = [
+        (EventMask::Q_OVERFLOW, What::Overflow),
+        (EventMask::IGNORED, What::Ignored),
+        (EventMask::UNMOUNT, What::Unmount),
+        (EventMask::CREATE, What::Create),
+        (EventMask::MODIFY, What::Modify),
+        (EventMask::CLOSE_WRITE, What::CloseWrite),
+        (EventMask::ATTRIB, What::Attrib),
+        (EventMask::DELETE, What::Delete),
+        (EventMask::MOVED_FROM, What::MovedFrom),
+        (EventMask::MOVED_TO, What::MovedTo),
+        (EventMask::DELETE_SELF, What::DeleteSelf),
+        (EventMask::MOVE_SELF, What::MoveSelf),
+    ];
+    table.into_iter().find(|(bit, _)| mask.contains(*bit)).map(|(_, what)| what)
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}

@@ -1,0 +1,12 @@
+//! The system: the only room that touches nix, rustix, signal-hook and inotify.
+
+pub mod channel;
+pub mod clock;
+pub mod files;
+pub mod inotify;
+pub mod lock;
+pub mod log;
+pub mod poll;
+pub mod process;
+pub mod signals;
+pub mod wake;

@@ -1,0 +1,207 @@
+//! Starting and ending processes: roles (this program again) and rsync.
+
+use crate::message::Role;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exited {
+    /// With this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl From<ExitStatus> for Exited {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Exited::Code(code),
+            (None, signal) => Exited::Signal(signal.unwrap_or(0)),
+        }
+    }
+}
+
+impl std::fmt::Display for Exited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exited::Code(code) => write!(f, "exit {code}"),
+            Exited::Signal(signal) => match Signal::try_from(*signal) {
+                Ok(signal) => f.write_str(signal.as_str()),
+                Err(_) => write!(f, "signal {signal}"),
+            },
+        }
+    }
+}
+
+/// A process in a group of its own.
+pub struct GroupChild(Child);
+
+impl GroupChild {
+    /// Its process, and its group.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// True when it has ended and waits to be reaped.
+    pub fn ended(&self) -> io::Result<bool> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        Ok(waitid(Id::Pid(self.id()), flags)? != WaitStatus::StillAlive)
+    }
+
+    /// Ends the whole group at once.
+    pub fn kill(&self) {
+        // The leader is not reaped yet, so the number is still ours. Nobody left: as wished.
+        let _ = killpg(self.id(), Signal::SIGKILL);
+    }
+
+    /// Ends what is left of the group (an orphaned rsync), then waits for the leader.
+    pub fn reap(mut self) -> io::Result<Exited> {
+        self.kill();
+        Ok(self.0.wait()?.into())
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_raw(self.0.id() as i32)
+    }
+}
+
+/// Starts this program again in `role`, called `title`, with `channel` as its standard input, in a process group of
+/// its own. `/proc/self/exe` is the same binary even after an upgrade.
+pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<GroupChild> {
+    let child = Command::new("/proc/self/exe")
+        .arg0(title)
+        .arg(role.argument())
+        .current_dir("/")
+        .process_group(0)
+        .stdin(channel)
+        .stdout(Stdio::null())
+        .spawn()?;
+    Ok(GroupChild(child))
+}
+
+/// In a role just started: takes the channel off standard input, which becomes /dev/null, and sets the short name
+/// that `ps` and `top` show.
+pub fn take_channel(name: &str) -> io::Result<OwnedFd> {
+    let channel = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let name = CString::new(name)?;
+    nix::sys::prctl::set_name(&name)?;
+    Ok(channel)
+}
+
+/// A running rsync: its list is given, its output goes to files, only its end is waited for.
+pub struct Rsync {
+    child: Child,
+    /// What it prints: read it when it has ended, or from the start at any time.
+    pub stdout: File,
+    /// What it complains of.
+    pub stderr: File,
+}
+
+impl Rsync {
+    /// Starts `argv` with `directory` as its working directory, `list` as its standard input (never a terminal) and
+    /// output into unnamed files in `scratch`.
+    pub fn start(
+        argv: &[OsString],
+        envs: &[(&str, &str)],
+        unset: &[&str],
+        directory: &Path,
+        list: &[u8],
+        scratch: &Path,
+    ) -> io::Result<Self> {
+        let (program, words) =
+            argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+        let mut input = memory_file("list")?;
+        input.write_all(list)?;
+        input.rewind()?;
+        let (stdout, stderr) = (tempfile::tempfile_in(scratch)?, memory_file("stderr")?);
+        let mut command = Command::new(program);
+        command.args(words).current_dir(directory).envs(envs.iter().copied());
+        for name in unset {
+            command.env_remove(name);
+        }
+        let child =
+            command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+        Ok(Self { child, stdout, stderr })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> io::Result<Option<Exited>> {
+        Ok(self.child.try_wait()?.map(Exited::from))
+    }
+
+    /// Ends it at once and waits for it.
+    pub fn kill(&mut self) -> io::Result<Exited> {
+        self.child.kill()?;
+        Ok(self.child.wait()?.into())
+    }
+
+    /// Bytes it has read and written so far, files and network together: what the watchdog looks at.
+    pub fn progress(&self) -> u64 {
+        let io =
+            std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
+        io.lines()
+            .filter(|l| l.starts_with("rchar") || l.starts_with("wchar"))
+            .filter_map(|l| l.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum()
+    }
+}
+
+fn memory_file(name: &str) -> io::Result<File> {
+    Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+/// Ends a process by number; one that is gone is no error. Only for numbers that are known to be ours.
+pub fn kill_pid(pid: u32) {
+    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+}
+
+/// The processes that hold `file` open, other than this one: orphans of a dead process, found through /proc.
+pub fn holders(file: &Path) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let me = std::process::id();
+    processes
+        .flatten()
+        .filter_map(|p| p.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|&pid| pid != me && holds(pid, file))
+        .collect()
+}
+
+fn holds(pid: u32, file: &Path) -> bool {
+    let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    fds.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn output_list_and_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = ["/bin/sh", "-c", "cat; echo oops >&2; pwd; exit 7"].map(OsString::from);
+        let mut run =
+            Rsync::start(&argv, &[("LC_ALL", "C")], &[], dir.path(), b"/a\0", dir.path()).unwrap();
+        let ended = run.child.wait().unwrap();
+        assert_eq!(Exited::from(ended), Exited::Code(7));
+        let mut text = String::new();
+        run.stdout.rewind().unwrap();
+        run.stdout.read_to_string(&mut text).unwrap();
+        assert_eq!(text, format!("/a\0{}\n", dir.path().canonicalize().unwrap().display()));
+    }
+}
