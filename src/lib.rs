@@ -14,3 +14,4 @@
 pub mod config;
 pub mod error;
 pub mod path;
+pub mod pusher;
