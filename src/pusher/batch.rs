@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// How far a mark reaches. It only widens until it is settled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// This name, not what is below it.
@@ -166,7 +168,11 @@ pub fn plan(
         entry.0 = entry.0.max(row.scope);
         entry.1 |= row.event;
     }
-    let mut sorter = Sorter { places: Places { look, excluded, known: HashMap::new() }, limits, out: Sets::default() };
+    let mut sorter = Sorter {
+        places: Places { look, excluded, known: HashMap::new() },
+        limits,
+        out: Sets::default(),
+    };
     for (path, (scope, event)) in merged {
         sorter.sort(path, scope, event);
     }
@@ -242,13 +248,17 @@ impl Sets {
         let tree: BTreeSet<_> = plan.tree.iter().collect();
         plan.children = std::mem::take(&mut plan.children)
             .into_iter()
-            .filter(|path| !tree.contains(&RelPath::root()) && !path.prefixes().any(|p| tree.contains(&p)))
+            .filter(|path| {
+                !tree.contains(&RelPath::root()) && !path.prefixes().any(|p| tree.contains(&p))
+            })
             .collect();
         self.present.retain(|path| !self.checksum.contains(path));
         plan.present = self.present.into_iter().collect();
         plan.checksum = self.checksum.into_iter().collect();
-        plan.large = self.large.into_iter().map(|(path, checksum)| Large { path, checksum }).collect();
-        plan.absent = self.absent.into_iter().map(|(path, may_be_dir)| Absent { path, may_be_dir }).collect();
+        plan.large =
+            self.large.into_iter().map(|(path, checksum)| Large { path, checksum }).collect();
+        plan.absent =
+            self.absent.into_iter().map(|(path, may_be_dir)| Absent { path, may_be_dir }).collect();
         self.plan
     }
 }
@@ -291,7 +301,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                     Place::Missing => self.missing(&prefix, &path, true),
                     // Its own events are not known here: be sure.
                     Place::NonDir(seen) => self.file((*prefix).clone(), seen, event::MOVE),
-                    place => unreachable!("a path is cut only at what is no directory, not at {place:?}"),
+                    place => {
+                        unreachable!("a path is cut only at what is no directory, not at {place:?}")
+                    }
                 }
             }
             Place::Failed(errno) => plan.failed.push((path, errno)),

@@ -64,7 +64,8 @@ fn the_first_missing_or_foreign_prefix_is_listed_instead() {
 
 #[test]
 fn an_absent_directory_covers_what_was_in_it() {
-    let rows = vec![mark("d", event::DELETE), mark("d/x", event::DELETE), mark("d/e/y", event::DELETE)];
+    let rows =
+        vec![mark("d", event::DELETE), mark("d/x", event::DELETE), mark("d/e/y", event::DELETE)];
     let plan = go(rows, &disk(&[]));
     assert_eq!(plan.absent, [absent("d", true)]);
 }
@@ -74,7 +75,8 @@ fn only_absence_is_absence() {
     for errno in [1, 5, 13, 36, 40, 107, 116] {
         let mut disk = disk(&[("d", Kind::Dir)]);
         disk.names.insert(p("d/bad"), Err(errno));
-        let plan = go(vec![mark("d/bad", event::DELETE), mark("d/bad/below", event::DELETE)], &disk);
+        let plan =
+            go(vec![mark("d/bad", event::DELETE), mark("d/bad/below", event::DELETE)], &disk);
         assert_eq!(plan.failed, [(p("d/bad"), errno), (p("d/bad/below"), errno)]);
         assert!(plan.absent.is_empty());
     }
@@ -126,7 +128,13 @@ fn a_set_mtime_wants_a_comparison_of_content() {
 
 #[test]
 fn scopes() {
-    let disk = disk(&[("t", Kind::Dir), ("t/c", Kind::Dir), ("t-x", Kind::Dir), ("t/u", Kind::Dir), ("f", Kind::File)]);
+    let disk = disk(&[
+        ("t", Kind::Dir),
+        ("t/c", Kind::Dir),
+        ("t-x", Kind::Dir),
+        ("t/u", Kind::Dir),
+        ("f", Kind::File),
+    ]);
     let rows = vec![
         scoped("t", Scope::Tree),
         scoped("t/u", Scope::Tree),
@@ -143,15 +151,20 @@ fn scopes() {
     assert_eq!(plan.present, paths(&["f"]));
     assert_eq!(plan.absent, [absent("gone", true)]);
     assert!(plan.root);
-    let plan = go(vec![scoped("", Scope::Tree), scoped("t", Scope::Tree), scoped("t-x", Scope::Children)], &disk);
+    let plan = go(
+        vec![scoped("", Scope::Tree), scoped("t", Scope::Tree), scoped("t-x", Scope::Children)],
+        &disk,
+    );
     assert_eq!((plan.tree, plan.children.len()), (paths(&[""]), 0));
 }
 
 #[test]
 fn the_excluded_is_left_alone() {
-    let disk = disk(&[("ex", Kind::Dir), ("ex/f", Kind::File), ("d", Kind::Dir), ("d/a.tmp", Kind::File)]);
+    let disk =
+        disk(&[("ex", Kind::Dir), ("ex/f", Kind::File), ("d", Kind::Dir), ("d/a.tmp", Kind::File)]);
     let rows = ["ex/f", "d/a.tmp", "d/b.tmp", "d/ok"].map(|path| mark(path, event::DELETE));
-    let excluded = |path: &RelPath, dir: bool| (dir && path == &p("ex")) || path.as_bytes().ends_with(b".tmp");
+    let excluded =
+        |path: &RelPath, dir: bool| (dir && path == &p("ex")) || path.as_bytes().ends_with(b".tmp");
     let out = plan(rows, &disk, LIMITS, excluded);
     assert_eq!(out.excluded, paths(&["d/a.tmp", "d/b.tmp", "ex/f"]));
     assert_eq!(out.absent, [absent("d/ok", false)]);

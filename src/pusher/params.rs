@@ -26,23 +26,116 @@ const LONG_FILTER_ALONE: &[&str] = &["cvs-exclude"];
 
 /// Long options that may have their value in the next word (rsync 3.0.9 to 3.5.0), except the filters.
 const LONG_WITH_VALUE: &[&str] = &[
-    "info", "debug", "stderr", "backup-dir", "suffix", "confine-root", "chmod", "checksum-choice", "cc",
-    "block-size", "rsh", "rsync-path", "max-delete", "max-size", "min-size", "max-alloc", "partial-dir", "usermap",
-    "groupmap", "chown", "timeout", "contimeout", "modify-window", "temp-dir", "compare-dest", "copy-dest",
-    "link-dest", "compress-choice", "zc", "compress-level", "zl", "compress-threads", "zt", "skip-compress",
-    "files-from", "copy-as", "address", "port", "sockopts", "outbuf", "remote-option", "out-format", "log-format",
-    "log-file", "log-file-format", "password-file", "early-input", "bwlimit", "stop-after", "time-limit", "stop-at",
-    "write-batch", "only-write-batch", "read-batch", "protocol", "iconv", "checksum-seed",
+    "info",
+    "debug",
+    "stderr",
+    "backup-dir",
+    "suffix",
+    "confine-root",
+    "chmod",
+    "checksum-choice",
+    "cc",
+    "block-size",
+    "rsh",
+    "rsync-path",
+    "max-delete",
+    "max-size",
+    "min-size",
+    "max-alloc",
+    "partial-dir",
+    "usermap",
+    "groupmap",
+    "chown",
+    "timeout",
+    "contimeout",
+    "modify-window",
+    "temp-dir",
+    "compare-dest",
+    "copy-dest",
+    "link-dest",
+    "compress-choice",
+    "zc",
+    "compress-level",
+    "zl",
+    "compress-threads",
+    "zt",
+    "skip-compress",
+    "files-from",
+    "copy-as",
+    "address",
+    "port",
+    "sockopts",
+    "outbuf",
+    "remote-option",
+    "out-format",
+    "log-format",
+    "log-file",
+    "log-file-format",
+    "password-file",
+    "early-input",
+    "bwlimit",
+    "stop-after",
+    "time-limit",
+    "stop-at",
+    "write-batch",
+    "only-write-batch",
+    "read-batch",
+    "protocol",
+    "iconv",
+    "checksum-seed",
 ];
 
 /// Long options that are left out; a leading `no-` is left out with them.
 const LONG_DROPPED: &[&str] = &[
-    "update", "u", "recursive", "r", "relative", "R", "dirs", "d", "old-dirs", "old-d", "implied-dirs", "i-d",
-    "del", "delete", "delete-before", "delete-during", "delete-delay", "delete-after", "delete-excluded",
-    "delete-missing-args", "ignore-missing-args", "force", "ignore-errors", "remove-source-files",
-    "remove-sent-files", "verbose", "v", "quiet", "q", "progress", "stats", "itemize-changes", "i",
-    "human-readable", "h", "info", "debug", "stderr", "msgs2stderr", "out-format", "log-format", "outbuf",
-    "8-bit-output", "8", "from0", "files-from", "timeout", "contimeout", "motd",
+    "update",
+    "u",
+    "recursive",
+    "r",
+    "relative",
+    "R",
+    "dirs",
+    "d",
+    "old-dirs",
+    "old-d",
+    "implied-dirs",
+    "i-d",
+    "del",
+    "delete",
+    "delete-before",
+    "delete-during",
+    "delete-delay",
+    "delete-after",
+    "delete-excluded",
+    "delete-missing-args",
+    "ignore-missing-args",
+    "force",
+    "ignore-errors",
+    "remove-source-files",
+    "remove-sent-files",
+    "verbose",
+    "v",
+    "quiet",
+    "q",
+    "progress",
+    "stats",
+    "itemize-changes",
+    "i",
+    "human-readable",
+    "h",
+    "info",
+    "debug",
+    "stderr",
+    "msgs2stderr",
+    "out-format",
+    "log-format",
+    "outbuf",
+    "8-bit-output",
+    "8",
+    "from0",
+    "files-from",
+    "timeout",
+    "contimeout",
+    "motd",
 ];
 
 /// One option of the user's, taken apart.
@@ -83,7 +176,9 @@ fn parse(params: &[OsBytes]) -> Vec<Item> {
                 None => (long, None),
             };
             let name = String::from_utf8_lossy(name).into_owned();
-            if value.is_none() && (LONG_WITH_VALUE.contains(&&*name) || LONG_FILTER.contains(&&*name)) {
+            if value.is_none()
+                && (LONG_WITH_VALUE.contains(&&*name) || LONG_FILTER.contains(&&*name))
+            {
                 value = words.next().map(<[u8]>::to_vec);
             }
             if !name.is_empty() {
@@ -95,7 +190,11 @@ fn parse(params: &[OsBytes]) -> Vec<Item> {
                 rest = tail;
                 let mut value = None;
                 if SHORT_WITH_VALUE.contains(&letter) {
-                    value = if tail.is_empty() { words.next().map(<[u8]>::to_vec) } else { Some(tail.to_vec()) };
+                    value = if tail.is_empty() {
+                        words.next().map(<[u8]>::to_vec)
+                    } else {
+                        Some(tail.to_vec())
+                    };
                     // rsync's option parser takes both `-fRULE` and `-f=RULE`.
                     value = value.map(|v| v.strip_prefix(b"=").map(<[u8]>::to_vec).unwrap_or(v));
                     rest = &[];
@@ -175,7 +274,9 @@ pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
 
 /// The remote shell the parameters ask for (`-e`, `--rsh`), the last one.
 pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
-    let is_rsh = |item: &Item| matches!(&item.name, Name::Short(b'e')) || item.name == Name::Long("rsh".into());
+    let is_rsh = |item: &Item| {
+        matches!(&item.name, Name::Short(b'e')) || item.name == Name::Long("rsh".into())
+    };
     parse(params).into_iter().rfind(is_rsh).and_then(|item| item.value)
 }
 
@@ -217,14 +318,48 @@ mod tests {
     #[test]
     fn what_a_push_cannot_have_goes() {
         for dropped in [
-            "-u", "--update", "-r", "-R", "--recursive", "--relative", "--no-relative", "--no-R", "--del",
-            "--delete-after", "--delete-excluded", "--delete-missing-args", "--force", "-v", "-vvv", "--verbose",
-            "--progress", "--stats", "-i", "-q", "-h", "--no-implied-dirs", "--remove-source-files", "-0",
-            "--timeout=3", "--contimeout|5", "--info=progress2", "-8", "--no-motd",
+            "-u",
+            "--update",
+            "-r",
+            "-R",
+            "--recursive",
+            "--relative",
+            "--no-relative",
+            "--no-R",
+            "--del",
+            "--delete-after",
+            "--delete-excluded",
+            "--delete-missing-args",
+            "--force",
+            "-v",
+            "-vvv",
+            "--verbose",
+            "--progress",
+            "--stats",
+            "-i",
+            "-q",
+            "-h",
+            "--no-implied-dirs",
+            "--remove-source-files",
+            "-0",
+            "--timeout=3",
+            "--contimeout|5",
+            "--info=progress2",
+            "-8",
+            "--no-motd",
         ] {
             assert_eq!(cleaned(dropped), "", "{dropped}");
         }
-        for kept in ["-c", "-z", "-I", "--numeric-ids", "--max-delete=5", "--partial-dir=.p", "--no-owner", "-n"] {
+        for kept in [
+            "-c",
+            "-z",
+            "-I",
+            "--numeric-ids",
+            "--max-delete=5",
+            "--partial-dir=.p",
+            "--no-owner",
+            "-n",
+        ] {
             assert_eq!(cleaned(kept), kept);
         }
     }
@@ -234,7 +369,15 @@ mod tests {
         let of = |text: &str| own_filters(&words(text));
         assert_eq!(of("-avz|--max-size=3"), OwnFilters::None);
         assert_eq!(of("-a|--exclude=*.tmp|--exclude|- x"), OwnFilters::Excludes);
-        for rules in ["-aC", "-F", "-f|- x", "--include=x", "--exclude-from=x", "--exclude=+ x", "--exclude|!"] {
+        for rules in [
+            "-aC",
+            "-F",
+            "-f|- x",
+            "--include=x",
+            "--exclude-from=x",
+            "--exclude=+ x",
+            "--exclude|!",
+        ] {
             assert_eq!(of(rules), OwnFilters::Rules, "{rules}");
         }
         assert_eq!(clean(&words("-aFC|--exclude|x|--filter=- y|-f- z|-z"), false), words("-a|-z"));

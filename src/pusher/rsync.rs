@@ -107,8 +107,11 @@ impl Words {
 
 /// The user's own parameters in the place of `-a`; `-a` when there are none.
 fn user_words(remote: &Remote, form: &Form) -> Vec<OsBytes> {
-    let rules = params::own_filters(&remote.params) == OwnFilters::Rules;
-    let filters = !matches!(form, Form::Root) && !(rules && matches!(form, Form::DeleteB { .. }));
+    let filters = match form {
+        Form::Root => false,
+        Form::DeleteB { .. } => params::own_filters(&remote.params) != OwnFilters::Rules,
+        _ => true,
+    };
     if remote.params.is_empty() {
         return vec![OsBytes::from("-a")];
     }
@@ -153,7 +156,11 @@ fn form_words(words: &mut Words, form: &Form, options: Options) {
     match form {
         Form::Batch { delete } => {
             words.add("--no-recursive");
-            words.add(if *delete && options.delete { "--delete-missing-args" } else { "--ignore-missing-args" });
+            words.add(if *delete && options.delete {
+                "--delete-missing-args"
+            } else {
+                "--ignore-missing-args"
+            });
         }
         Form::Send => {
             words.add("--no-recursive");
@@ -384,7 +391,8 @@ mod tests {
 
     #[test]
     fn a_batch_to_a_daemon() {
-        let words = argv(&remote(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
+        let words =
+            argv(&remote(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
         assert_eq!(
             joined(words),
             "rsync|-a|-t|-z|--from0|--modify-window=-1|--force|--timeout=100|--out-format=%i %n|--no-motd|\
@@ -398,7 +406,12 @@ mod tests {
         let off = Options { delete: false, ..ON };
         let remote = remote(daemon("m"), &["-a", "--delete", "--force"]);
         let everything = Form::Everything { exclude: vec![] };
-        for form in [Form::Batch { delete: true }, Form::DeleteB { rules: "r".into() }, Form::Tree, everything] {
+        for form in [
+            Form::Batch { delete: true },
+            Form::DeleteB { rules: "r".into() },
+            Form::Tree,
+            everything,
+        ] {
             let words = joined(argv(&remote, &form, off));
             assert!(!words.contains("--delete") && !words.contains("--force"), "{words}");
         }
@@ -409,7 +422,12 @@ mod tests {
         let options = vec!["-i".to_owned(), "/a b/it's".to_owned()];
         let target = Target::Ssh { path: "/srv/w[1]w".into(), port: Some(2222), options };
         let words = joined(argv(&remote(target, &["-a"]), &Form::Send, ON));
-        assert!(words.contains("|-s|-e|ssh -oBatchMode=yes -oConnectTimeout=10 -p 2222 -i '/a b/it''s'|"), "{words}");
+        assert!(
+            words.contains(
+                "|-s|-e|ssh -oBatchMode=yes -oConnectTimeout=10 -p 2222 -i '/a b/it''s'|"
+            ),
+            "{words}"
+        );
         assert!(words.ends_with("|--|./|rep@10.0.0.2:/srv/w\\[1]w/"), "{words}");
         for daemon_only in ["--contimeout", "--sockopts", "--password-file"] {
             assert!(!words.contains(daemon_only));
@@ -446,7 +464,8 @@ mod tests {
     #[test]
     fn rules_name_files_and_directories() {
         let rules = risk_rules(&[path("d/x*\\")], &[path("e\\/y")]);
-        let want: &[&str] = &["+ /d/", "+ /e\\/", "+ /d/x\\*\\\\", "+ /e\\/y", "+ /d/x\\*\\\\/***", "- *", ""];
+        let want: &[&str] =
+            &["+ /d/", "+ /e\\/", "+ /d/x\\*\\\\", "+ /e\\/y", "+ /d/x\\*\\\\/***", "- *", ""];
         assert_eq!(String::from_utf8(rules).unwrap().split('\0').collect::<Vec<_>>(), want);
         assert!(too_long_for_a_rule(&path(&"*".repeat(2100))));
         assert!(!too_long_for_a_rule(&path(&"a".repeat(3900))));
