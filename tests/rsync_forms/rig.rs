@@ -1,3 +1,4 @@
+#![allow(dead_code)] // each test file uses its own part
 //! A source tree, real rsync daemons on loopback, and runs of rsync as the pusher makes them.
 
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ impl Daemon {
         let secrets = dir.join("secrets");
         fs::write(&secrets, "rep:secret\n").unwrap();
         fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
-        let root = nix_uid_is_root().then_some("uid = 0\ngid = 0\n").unwrap_or_default();
+        let root = if is_root() { "uid = 0\ngid = 0\n" } else { "" };
         let text = format!(
             "use chroot = no\nmunge symlinks = no\nlog file = {0}/log\nlock file = {0}/lock\nread only = no\n{root}\
              auth users = rep\nsecrets file = {0}/secrets\nsocket options = TCP_NODELAY\n{more}\n[m]\npath = {1}\n",
@@ -104,7 +105,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-pub fn nix_uid_is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
