@@ -1,0 +1,345 @@
+//! From marks to what an rsync must be told: a pure plan of one batch.
+//!
+//! A mark says that a path may differ; what is there *now* decides what is done. Each component of a path is looked
+//! at, because rsync does harm below anything that is not a directory: the first missing or non-directory prefix is
+//! listed instead. Only ENOENT (or a present non-directory above) is absence; any other error is a failure of that
+//! path and never a deletion.
+
+use crate::path::RelPath;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// How far a mark reaches. It only widens until it is settled.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// This name, not what is below it.
+    #[default]
+    Entry,
+    /// And the names directly in it, deletions included.
+    Children,
+    /// And everything below it, deletions included.
+    Tree,
+}
+
+/// What marked a path; several of them add up.
+pub mod event {
+    /// Content was written or a written file closed.
+    pub const WRITE: u32 = 1;
+    /// Mode, owner, times or extended attributes changed.
+    pub const ATTRIB: u32 = 1 << 1;
+    /// The name was created.
+    pub const CREATE: u32 = 1 << 2;
+    /// The name was deleted.
+    pub const DELETE: u32 = 1 << 3;
+    /// The name was moved here or away.
+    pub const MOVE: u32 = 1 << 4;
+    /// The kernel said it is a directory.
+    pub const DIR: u32 = 1 << 5;
+    /// Found by a scan.
+    pub const SCAN: u32 = 1 << 6;
+    /// Found by a dry run of rsync.
+    pub const RECONCILE: u32 = 1 << 7;
+}
+
+/// A row of the journal, as far as a plan needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// The path.
+    pub path: RelPath,
+    /// How far the mark reaches.
+    pub scope: Scope,
+    /// Bits of [`event`].
+    pub event: u32,
+}
+
+/// What a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Dir,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket, a pipe.
+    Other,
+}
+
+/// What lstat says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change of content, in nanoseconds of the epoch.
+    pub mtime: i128,
+    /// Time of the last change of anything, in nanoseconds of the epoch.
+    pub ctime: i128,
+    /// Names.
+    pub nlink: u64,
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+/// lstat below the root of a localpath.
+pub trait Look {
+    /// What is at `path`, no link followed; on failure the system's errno.
+    fn lstat(&self, path: &RelPath) -> Result<Seen, i32>;
+}
+
+/// What a plan is made with, besides the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Regular files of at least this many bytes are [`Plan::large`].
+    pub large: u64,
+    /// Deletions are allowed at all.
+    pub delete: bool,
+}
+
+/// A file for a push of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Large {
+    /// The file.
+    pub path: RelPath,
+    /// It must be compared by content, see [`Plan::checksum`].
+    pub checksum: bool,
+}
+
+/// A name to delete. Its parent is a present directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The first missing component of what was marked.
+    pub path: RelPath,
+    /// Nothing proves that it was no directory; then it may hold excluded names on the remote.
+    pub may_be_dir: bool,
+}
+
+/// What a batch comes to. No path is in two of `present`, `checksum`, `large`, `absent` and `failed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Entries that exist.
+    pub present: Vec<RelPath>,
+    /// Regular files of which size and mtime prove nothing: the mtime was set (it is over 2 s away from the ctime),
+    /// so the remote's file may have the same size and mtime and other content. For a run of their own with
+    /// `--checksum`.
+    pub checksum: Vec<RelPath>,
+    /// Large regular files.
+    pub large: Vec<Large>,
+    /// What is to be deleted; empty when deletions are off (then the parents are in `present`).
+    pub absent: Vec<Absent>,
+    /// Directories of which the direct children must be found by a dry run; none is below one of `tree`.
+    pub children: Vec<RelPath>,
+    /// Directories of which everything below must be found by a dry run; none is below another.
+    pub tree: Vec<RelPath>,
+    /// Paths that could not be looked at, and the errno.
+    pub failed: Vec<(RelPath, i32)>,
+    /// What was marked -> the prefix that is listed in its place.
+    pub replaced: BTreeMap<RelPath, RelPath>,
+    /// Marked, but excluded: settled by doing nothing.
+    pub excluded: Vec<RelPath>,
+    /// The root itself was marked as an entry; it cannot be listed.
+    pub root: bool,
+}
+
+const ENOENT: i32 = 2;
+const ENOTDIR: i32 = 20;
+const SECOND: i128 = 1_000_000_000;
+/// Coarse file system clocks and slow writers: a fresh mtime may be this much older than the ctime.
+const FRESH: i128 = 2 * SECOND;
+
+/// Makes the plan. `excluded` says whether a path (a directory, if true) is left out by the filter; it is asked for
+/// every directory above a path too.
+pub fn plan(
+    rows: impl IntoIterator<Item = Marked>,
+    look: &impl Look,
+    limits: Limits,
+    excluded: impl Fn(&RelPath, bool) -> bool,
+) -> Plan {
+    let mut merged: BTreeMap<RelPath, (Scope, u32)> = BTreeMap::new();
+    for row in rows {
+        let entry = merged.entry(row.path).or_default();
+        entry.0 = entry.0.max(row.scope);
+        entry.1 |= row.event;
+    }
+    let mut sorter = Sorter {
+        places: Places { look, excluded, known: HashMap::new() },
+        limits,
+        out: Sets::default(),
+    };
+    for (path, (scope, event)) in merged {
+        sorter.sort(path, scope, event);
+    }
+    sorter.out.into_plan()
+}
+
+/// What the way to a path, the path included, turns out to be.
+#[derive(Clone, Debug)]
+enum Place {
+    /// A directory, reached through directories.
+    Dir,
+    /// There, and no directory.
+    NonDir(Seen),
+    /// Missing, below a present directory.
+    Missing,
+    /// Below this missing or non-directory prefix.
+    Cut(Rc<RelPath>),
+    /// It, or a directory above it, could not be looked at.
+    Failed(i32),
+    /// It, or a directory above it, is excluded.
+    Excluded,
+}
+
+/// Every place is looked at once in a batch.
+struct Places<'a, L, F> {
+    look: &'a L,
+    excluded: F,
+    known: HashMap<RelPath, Place>,
+}
+
+impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
+    fn get(&mut self, path: &RelPath) -> Place {
+        let Some(parent) = path.parent() else { return Place::Dir };
+        if let Some(place) = self.known.get(path) {
+            return place.clone();
+        }
+        let place = match self.get(&parent) {
+            Place::Dir => self.look(path),
+            Place::NonDir(_) | Place::Missing => Place::Cut(Rc::new(parent)),
+            place @ (Place::Cut(_) | Place::Failed(_) | Place::Excluded) => place,
+        };
+        self.known.insert(path.clone(), place.clone());
+        place
+    }
+
+    fn look(&self, path: &RelPath) -> Place {
+        match self.look.lstat(path) {
+            Ok(seen) if (self.excluded)(path, seen.kind == Kind::Dir) => Place::Excluded,
+            Ok(Seen { kind: Kind::Dir, .. }) => Place::Dir,
+            Ok(seen) => Place::NonDir(seen),
+            // ENOTDIR: a directory above was replaced between two looks.
+            Err(ENOENT | ENOTDIR) => Place::Missing,
+            Err(errno) => Place::Failed(errno),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Sets {
+    plan: Plan,
+    present: BTreeSet<RelPath>,
+    checksum: BTreeSet<RelPath>,
+    /// With whether it must be compared by content.
+    large: BTreeMap<RelPath, bool>,
+    /// With whether it may be a directory.
+    absent: BTreeMap<RelPath, bool>,
+}
+
+impl Sets {
+    fn into_plan(mut self) -> Plan {
+        let plan = &mut self.plan;
+        plan.tree = uncovered(std::mem::take(&mut plan.tree));
+        let tree: BTreeSet<_> = plan.tree.iter().collect();
+        plan.children = std::mem::take(&mut plan.children)
+            .into_iter()
+            .filter(|path| {
+                !tree.contains(&RelPath::root()) && !path.prefixes().any(|p| tree.contains(&p))
+            })
+            .collect();
+        self.present.retain(|path| !self.checksum.contains(path));
+        plan.present = self.present.into_iter().collect();
+        plan.checksum = self.checksum.into_iter().collect();
+        plan.large =
+            self.large.into_iter().map(|(path, checksum)| Large { path, checksum }).collect();
+        plan.absent =
+            self.absent.into_iter().map(|(path, may_be_dir)| Absent { path, may_be_dir }).collect();
+        self.plan
+    }
+}
+
+/// Paths in order, without those below another of them.
+fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
+    paths.sort();
+    let all: BTreeSet<_> = paths.iter().cloned().collect();
+    let root = all.contains(&RelPath::root());
+    let above = |path: &RelPath| path.prefixes().any(|p| p != *path && all.contains(&p));
+    paths.retain(|path| path.is_root() || !(root || above(path)));
+    paths
+}
+
+struct Sorter<'a, L, F> {
+    places: Places<'a, L, F>,
+    limits: Limits,
+    out: Sets,
+}
+
+impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
+    fn sort(&mut self, path: RelPath, scope: Scope, event: u32) {
+        let plan = &mut self.out.plan;
+        match self.places.get(&path) {
+            Place::Dir => match scope {
+                Scope::Tree => plan.tree.push(path),
+                Scope::Children => plan.children.push(path),
+                Scope::Entry if path.is_root() => plan.root = true,
+                Scope::Entry => drop(self.out.present.insert(path)),
+            },
+            Place::NonDir(seen) => self.file(path, seen, event),
+            Place::Missing => {
+                let unsure = event::DIR | event::SCAN | event::RECONCILE;
+                self.missing(&path, &path, event & unsure != 0 || scope != Scope::Entry);
+            }
+            Place::Cut(prefix) => {
+                self.out.plan.replaced.insert(path.clone(), (*prefix).clone());
+                match self.places.get(&prefix) {
+                    // Something was below it, so what the remote has there was a directory.
+                    Place::Missing => self.missing(&prefix, &path, true),
+                    // Its own events are not known here: be sure.
+                    Place::NonDir(seen) => self.file((*prefix).clone(), seen, event::MOVE),
+                    place => {
+                        unreachable!("a path is cut only at what is no directory, not at {place:?}")
+                    }
+                }
+            }
+            Place::Failed(errno) => plan.failed.push((path, errno)),
+            Place::Excluded => plan.excluded.push(path),
+        }
+    }
+
+    fn file(&mut self, path: RelPath, seen: Seen, event: u32) {
+        // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
+        let proven = event & (event::ATTRIB | event::RECONCILE) != 0
+            && event & !(event::ATTRIB | event::RECONCILE | event::DIR) == 0;
+        let regular = seen.kind == Kind::File;
+        let checksum = regular && !proven && (seen.ctime - seen.mtime).abs() > FRESH;
+        if regular && seen.size >= self.limits.large {
+            *self.out.large.entry(path).or_default() |= checksum;
+        } else if checksum {
+            self.out.checksum.insert(path);
+        } else {
+            self.out.present.insert(path);
+        }
+    }
+
+    fn missing(&mut self, path: &RelPath, marked: &RelPath, may_be_dir: bool) {
+        // What it was is not known for sure, and what is excluded is never deleted.
+        let excluded = &self.places.excluded;
+        if excluded(path, false) || (may_be_dir && excluded(path, true)) {
+            self.out.plan.excluded.push(marked.clone());
+        } else if self.limits.delete {
+            *self.out.absent.entry(path.clone()).or_default() |= may_be_dir;
+        } else if let Some(parent) = path.parent().filter(|parent| !parent.is_root()) {
+            // The deletion changed the parent's times.
+            self.out.present.insert(parent);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

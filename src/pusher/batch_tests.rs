@@ -1,0 +1,184 @@
+use super::*;
+use std::cell::Cell;
+
+#[derive(Default)]
+struct Disk {
+    names: HashMap<RelPath, Result<Seen, i32>>,
+    looks: Cell<usize>,
+}
+
+impl Look for Disk {
+    fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
+        self.looks.set(self.looks.get() + 1);
+        self.names.get(path).copied().unwrap_or(Err(ENOENT))
+    }
+}
+
+fn p(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+fn paths(texts: &[&str]) -> Vec<RelPath> {
+    texts.iter().map(|t| p(t)).collect()
+}
+fn seen(kind: Kind) -> Seen {
+    Seen { kind, size: 1, mtime: 100 * SECOND, ctime: 100 * SECOND, nlink: 1, dev: 1, ino: 1 }
+}
+fn disk(names: &[(&str, Kind)]) -> Disk {
+    let names = names.iter().map(|&(name, kind)| (p(name), Ok(seen(kind)))).collect();
+    Disk { names, looks: Cell::new(0) }
+}
+fn mark(path: &str, event: u32) -> Marked {
+    Marked { path: p(path), scope: Scope::Entry, event }
+}
+fn scoped(path: &str, scope: Scope) -> Marked {
+    Marked { path: p(path), scope, event: event::SCAN }
+}
+const LIMITS: Limits = Limits { large: 1000, delete: true };
+fn go(rows: Vec<Marked>, disk: &Disk) -> Plan {
+    plan(rows, disk, LIMITS, |_, _| false)
+}
+fn absent(path: &str, may_be_dir: bool) -> Absent {
+    Absent { path: p(path), may_be_dir }
+}
+
+#[test]
+fn the_present_and_the_absent() {
+    let disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File), ("l", Kind::Symlink)]);
+    let rows = ["d/f", "d", "l", "d/gone"].map(|path| mark(path, event::WRITE));
+    let plan = go(rows.into(), &disk);
+    assert_eq!(plan.present, paths(&["d", "d/f", "l"]));
+    assert_eq!(plan.absent, [absent("d/gone", false)]);
+    assert!(plan.replaced.is_empty() && plan.failed.is_empty());
+}
+
+#[test]
+fn the_first_missing_or_foreign_prefix_is_listed_instead() {
+    let disk = disk(&[("a", Kind::Dir), ("link", Kind::Symlink), ("file", Kind::File)]);
+    let rows = ["a/b/c/d", "a/b/x", "link/c", "file/x/y"].map(|path| mark(path, event::CREATE));
+    let plan = go(rows.into(), &disk);
+    assert_eq!(plan.absent, [absent("a/b", true)]);
+    assert_eq!(plan.present, paths(&["file", "link"]));
+    let want = [("a/b/c/d", "a/b"), ("a/b/x", "a/b"), ("file/x/y", "file"), ("link/c", "link")];
+    assert_eq!(plan.replaced, want.map(|(from, to)| (p(from), p(to))).into());
+}
+
+#[test]
+fn an_absent_directory_covers_what_was_in_it() {
+    let rows =
+        vec![mark("d", event::DELETE), mark("d/x", event::DELETE), mark("d/e/y", event::DELETE)];
+    let plan = go(rows, &disk(&[]));
+    assert_eq!(plan.absent, [absent("d", true)]);
+}
+
+#[test]
+fn only_absence_is_absence() {
+    for errno in [1, 5, 13, 36, 40, 107, 116] {
+        let mut disk = disk(&[("d", Kind::Dir)]);
+        disk.names.insert(p("d/bad"), Err(errno));
+        let plan =
+            go(vec![mark("d/bad", event::DELETE), mark("d/bad/below", event::DELETE)], &disk);
+        assert_eq!(plan.failed, [(p("d/bad"), errno), (p("d/bad/below"), errno)]);
+        assert!(plan.absent.is_empty());
+    }
+    let mut disk = disk(&[]);
+    disk.names.insert(p("x"), Err(ENOTDIR));
+    assert_eq!(go(vec![mark("x", event::WRITE)], &disk).absent, [absent("x", false)]);
+}
+
+#[test]
+fn every_place_is_looked_at_once() {
+    let mut disk = Disk::default();
+    let mut rows = Vec::new();
+    for i in 0..10_000 {
+        let directory = format!("d{}", i % 100);
+        disk.names.insert(p(&directory), Ok(seen(Kind::Dir)));
+        let file = format!("{directory}/f{i}");
+        disk.names.insert(p(&file), Ok(seen(Kind::File)));
+        rows.push(mark(&file, event::WRITE));
+        rows.push(mark(&file, event::ATTRIB));
+    }
+    let plan = go(rows, &disk);
+    assert_eq!(plan.present.len(), 10_000);
+    assert_eq!(disk.looks.get(), 10_100);
+}
+
+#[test]
+fn a_set_mtime_wants_a_comparison_of_content() {
+    let mut disk = disk(&[("new", Kind::File), ("dir", Kind::Dir), ("link", Kind::Symlink)]);
+    let set = |mtime, size| Ok(Seen { mtime, size, ..seen(Kind::File) });
+    disk.names.insert(p("old"), set(97 * SECOND, 1));
+    disk.names.insert(p("future"), set(900 * SECOND, 1));
+    disk.names.insert(p("edge"), set(98 * SECOND, 1));
+    disk.names.insert(p("chmod"), set(0, 1));
+    disk.names.insert(p("found"), set(0, 1));
+    disk.names.insert(p("both"), set(0, 1));
+    disk.names.insert(p("big"), set(0, 1000));
+    disk.names.insert(p("bigfresh"), set(100 * SECOND, 5000));
+    let mut rows: Vec<_> = ["new", "dir", "link", "old", "future", "edge", "big", "bigfresh"]
+        .map(|path| mark(path, event::WRITE))
+        .into();
+    rows.extend([mark("chmod", event::ATTRIB), mark("found", event::RECONCILE)]);
+    rows.extend([mark("both", event::ATTRIB), mark("both", event::MOVE)]);
+    let plan = go(rows, &disk);
+    assert_eq!(plan.checksum, paths(&["both", "future", "old"]));
+    assert_eq!(plan.present, paths(&["chmod", "dir", "edge", "found", "link", "new"]));
+    let large = |path, checksum| Large { path: p(path), checksum };
+    assert_eq!(plan.large, [large("big", true), large("bigfresh", false)]);
+}
+
+#[test]
+fn scopes() {
+    let disk = disk(&[
+        ("t", Kind::Dir),
+        ("t/c", Kind::Dir),
+        ("t-x", Kind::Dir),
+        ("t/u", Kind::Dir),
+        ("f", Kind::File),
+    ]);
+    let rows = vec![
+        scoped("t", Scope::Tree),
+        scoped("t/u", Scope::Tree),
+        scoped("t/c", Scope::Children),
+        scoped("t-x", Scope::Children),
+        scoped("t-x", Scope::Entry),
+        scoped("f", Scope::Tree),
+        scoped("gone", Scope::Tree),
+        mark("", 0),
+    ];
+    let plan = go(rows, &disk);
+    assert_eq!(plan.tree, paths(&["t"]));
+    assert_eq!(plan.children, paths(&["t-x"]));
+    assert_eq!(plan.present, paths(&["f"]));
+    assert_eq!(plan.absent, [absent("gone", true)]);
+    assert!(plan.root);
+    let plan = go(
+        vec![scoped("", Scope::Tree), scoped("t", Scope::Tree), scoped("t-x", Scope::Children)],
+        &disk,
+    );
+    assert_eq!((plan.tree, plan.children.len()), (paths(&[""]), 0));
+}
+
+#[test]
+fn the_excluded_is_left_alone() {
+    let disk =
+        disk(&[("ex", Kind::Dir), ("ex/f", Kind::File), ("d", Kind::Dir), ("d/a.tmp", Kind::File)]);
+    let rows = ["ex/f", "d/a.tmp", "d/b.tmp", "d/ok"].map(|path| mark(path, event::DELETE));
+    let excluded =
+        |path: &RelPath, dir: bool| (dir && path == &p("ex")) || path.as_bytes().ends_with(b".tmp");
+    let out = plan(rows, &disk, LIMITS, excluded);
+    assert_eq!(out.excluded, paths(&["d/a.tmp", "d/b.tmp", "ex/f"]));
+    assert_eq!(out.absent, [absent("d/ok", false)]);
+    assert!(out.present.is_empty());
+    // A missing name that may have been an excluded directory stays; so does one below it.
+    let rows = vec![scoped("gone", Scope::Entry), mark("gone/f", event::DELETE)];
+    let out = plan(rows, &disk, LIMITS, |path, dir| dir && path == &p("gone"));
+    assert_eq!((out.absent.len(), out.excluded), (0, paths(&["gone", "gone/f"])));
+}
+
+#[test]
+fn nothing_is_deleted_when_deletions_are_off() {
+    let disk = disk(&[("d", Kind::Dir)]);
+    let rows = vec![mark("d/gone", event::DELETE), mark("gone", event::DELETE)];
+    let out = plan(rows, &disk, Limits { delete: false, ..LIMITS }, |_, _| false);
+    assert_eq!((out.absent.len(), out.present), (0, paths(&["d"])));
+}

@@ -1,0 +1,324 @@
+//! What rsync says on stdout: `%i %n` lines, remarks, totals. A line means 'sent', not 'done'.
+
+use crate::path::RelPath;
+use std::io::{self, BufRead};
+
+/// What happened, or in a dry run would happen, to a path on the remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Existing there, and its content (or a link's target) changed.
+    Sent,
+    /// New there.
+    Created,
+    /// Deleted there.
+    Deleted,
+    /// Only mode, owner, times or the like.
+    Attributes,
+}
+
+/// One itemized line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The path; the root for `./`.
+    pub path: RelPath,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// It is (or, deleted, was) a directory.
+    pub is_dir: bool,
+}
+
+/// One line of stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// An itemized change.
+    Change(Change),
+    /// 'skipping file deletion' (rsync says it here, not on stderr): no deletion of this run may be settled.
+    DeletionsSkipped,
+    /// 'cannot delete non-empty directory': it stays, for what it holds is excluded or not at risk. A dry run may
+    /// nevertheless print it as deleted.
+    NotEmpty(RelPath),
+    /// 'skipping non-regular file'. Said of a name that was listed as absent, it means that the remote's
+    /// `refuse options` forbids `--delete-missing-args`: it was not deleted, and the exit status is 0.
+    NonRegular(RelPath),
+    /// Anything else that is not empty, without its newline.
+    Text(Vec<u8>),
+}
+
+/// Lines of rsync's stdout, read as they are asked for.
+pub struct Lines<R> {
+    reader: R,
+    buffer: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Of a reader.
+    pub fn new(reader: R) -> Self {
+        Self { reader, buffer: Vec::new() }
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.buffer.clear();
+            match self.reader.read_until(b'\n', &mut self.buffer) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+            let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+            if !line.is_empty() {
+                return Some(Ok(parse(line)));
+            }
+        }
+    }
+}
+
+/// Only the changes; every other line is passed over.
+pub fn changes<R: BufRead>(reader: R) -> impl Iterator<Item = io::Result<Change>> {
+    Lines::new(reader).filter_map(|line| match line {
+        Ok(Line::Change(change)) => Some(Ok(change)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// One line, without its newline.
+pub fn parse(line: &[u8]) -> Line {
+    if let Some(change) = change(line) {
+        return Line::Change(change);
+    }
+    // 'IO error encountered -- skipping file deletion'
+    if says_deletions_skipped(line) {
+        return Line::DeletionsSkipped;
+    }
+    let named = |name: &[u8]| path(name).map(|(path, _)| path);
+    if let Some(path) = line.strip_prefix(b"cannot delete non-empty directory: ").and_then(named) {
+        return Line::NotEmpty(path);
+    }
+    let quoted = line
+        .strip_prefix(b"skipping non-regular file \"")
+        .and_then(|rest| rest.strip_suffix(b"\""));
+    if let Some(path) = quoted.and_then(named) {
+        return Line::NonRegular(path);
+    }
+    Line::Text(line.to_vec())
+}
+
+/// True for a line (of either stream) by which rsync gives up deleting.
+pub(super) fn says_deletions_skipped(line: &[u8]) -> bool {
+    line.ends_with(b"skipping file deletion")
+        || line.starts_with(b"Deletions stopped due to --max-delete limit")
+}
+
+/// `YXcstpoguax name`: eleven characters of what, a space, the name (rsync(1), --itemize-changes).
+fn change(line: &[u8]) -> Option<Change> {
+    let (what, name) = line.split_at_checked(11)?;
+    let (path, slash) = path(name.strip_prefix(b" ")?)?;
+    if what == b"*deleting  " {
+        return Some(Change { path, kind: ChangeKind::Deleted, is_dir: slash });
+    }
+    let attributes = &what[2..];
+    let known = |b: &u8| b.is_ascii_alphabetic() || b"+.? ".contains(b);
+    if !b"fdLDS".contains(&what[1]) || !attributes.iter().all(known) {
+        return None;
+    }
+    let kind = match what[0] {
+        b'<' | b'>' | b'c' | b'h' if attributes[0] == b'+' => ChangeKind::Created,
+        b'<' | b'>' | b'c' | b'h' => ChangeKind::Sent,
+        // Said only when asked for: nothing changed.
+        b'.' if attributes.iter().all(|b| b". ".contains(b)) => return None,
+        b'.' => ChangeKind::Attributes,
+        _ => return None,
+    };
+    Some(Change { path, kind, is_dir: what[1] == b'd' })
+}
+
+/// A printed name, and whether a slash ended it.
+fn path(name: &[u8]) -> Option<(RelPath, bool)> {
+    let name = unescaped(name);
+    let (name, slash) = match name.strip_suffix(b"/") {
+        Some(name) => (name, true),
+        None => (name.as_slice(), false),
+    };
+    let name = if name == b"." { b"" } else { name };
+    Some((RelPath::new(name)?, slash))
+}
+
+/// rsync prints a byte it finds unprintable as `\#ooo`, and the backslash of such a sequence in a name too.
+pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        if let [b'\\', b'#', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] = rest {
+            out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+            rest = tail;
+        } else {
+            out.push(byte);
+            rest = tail;
+        }
+    }
+    out
+}
+
+/// What `--stats` says in the end, rsync 3.0.9 to 3.5.0; 0 where a version does not say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Everything in the list that was sent, directories included.
+    pub files: u64,
+    /// New on the remote (not before 3.1).
+    pub created: u64,
+    /// Deleted on the remote. Receivers 3.2.7 report 0 whatever they deleted: count the lines instead.
+    pub deleted: u64,
+    /// Regular files of which content was sent.
+    pub transferred: u64,
+    /// The size of those, in bytes.
+    pub transferred_bytes: u64,
+    /// The size of everything in the list, in bytes.
+    pub total_bytes: u64,
+}
+
+impl Totals {
+    /// Takes in one line of text; others than totals change nothing.
+    pub fn read(&mut self, line: &[u8]) {
+        let Some((label, value)) =
+            std::str::from_utf8(line).ok().and_then(|line| line.split_once(": "))
+        else {
+            return;
+        };
+        let Some(value) = number(value) else { return };
+        match label {
+            "Number of files" => self.files = value,
+            "Number of created files" => self.created = value,
+            "Number of deleted files" => self.deleted = value,
+            "Number of regular files transferred" | "Number of files transferred" => {
+                self.transferred = value
+            }
+            "Total transferred file size" => self.transferred_bytes = value,
+            "Total file size" => self.total_bytes = value,
+            _ => {}
+        }
+    }
+
+    /// The totals in a whole output.
+    pub fn of(text: &[u8]) -> Self {
+        let mut totals = Totals::default();
+        text.split(|&b| b == b'\n').for_each(|line| totals.read(line));
+        totals
+    }
+}
+
+/// `1,234,567 bytes`, `1.234.567 (reg: 3)`, `1234`; nothing shortened such as `1.2K`.
+fn number(text: &str) -> Option<u64> {
+    let end =
+        text.find(|c: char| !c.is_ascii_digit() && c != ',' && c != '.').unwrap_or(text.len());
+    if text[end..].starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    text[..end].replace([',', '.'], "").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &str) -> Option<(String, ChangeKind, bool)> {
+        match parse(line.as_bytes()) {
+            Line::Change(Change { path, kind, is_dir }) => Some((path.to_string(), kind, is_dir)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_kind_of_line() {
+        use ChangeKind::*;
+        for (line, path, kind, is_dir) in [
+            ("<f+++++++++ a/b", "a/b", Created, false),
+            ("<f.st...... a b ", "a b ", Sent, false),
+            (">f..t...... x", "x", Sent, false),
+            ("<fc........ x", "x", Sent, false),
+            ("cd+++++++++ d/", "d", Created, true),
+            (".d..t...... d/e/", "d/e", Attributes, true),
+            (".d..t...... ./", ".", Attributes, true),
+            ("cL+++++++++ l", "l", Created, false),
+            ("cLc.t...... l", "l", Sent, false),
+            (".L...po.... l", "l", Attributes, false),
+            ("hf+++++++++ h", "h", Created, false),
+            ("cS+++++++++ fifo", "fifo", Created, false),
+            ("*deleting   gone", "gone", Deleted, false),
+            ("*deleting   gone/", "gone", Deleted, true),
+            (".f...p..... *deleting   x", "*deleting   x", Attributes, false),
+        ] {
+            assert_eq!(one(line), Some((path.to_owned(), kind, is_dir)), "{line}");
+        }
+        for other in [
+            "sending incremental file list",
+            "sent 178 bytes  received 81 bytes  518.00 bytes/sec",
+            ".f          same",
+            ".f          ",
+            "<f+++++++++",
+            "<f+++++++++ /abs",
+            "<f+++++++++ a/../b",
+            "building file list ... done",
+        ] {
+            assert_eq!(one(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_are_unescaped() {
+        assert_eq!(
+            unescaped(b"a\\#012b\\#377\\#134#012 \\n \\#9 \\"),
+            b"a\nb\xff\\#012 \\n \\#9 \\"
+        );
+    }
+
+    #[test]
+    fn remarks() {
+        let text = b"IO error encountered -- skipping file deletion\n\ncannot delete non-empty directory: d/sub\n\
+            skipping non-regular file \"d/x\"\n<f+++++++++ f\nmotd\n";
+        let lines: Vec<_> = Lines::new(&text[..]).map(Result::unwrap).collect();
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let file = Change { path: path("f"), kind: ChangeKind::Created, is_dir: false };
+        let want = [
+            Line::DeletionsSkipped,
+            Line::NotEmpty(path("d/sub")),
+            Line::NonRegular(path("d/x")),
+            Line::Change(file.clone()),
+            Line::Text(b"motd".to_vec()),
+        ];
+        assert_eq!(lines, want);
+        assert_eq!(changes(&text[..]).map(Result::unwrap).collect::<Vec<_>>(), [file]);
+    }
+
+    #[test]
+    fn totals_of_every_version() {
+        let new = "Number of files: 6,001 (reg: 5,998, dir: 3)\nNumber of created files: 3 (reg: 3)\n\
+            Number of deleted files: 2 (reg: 2)\nNumber of regular files transferred: 4\n\
+            Total file size: 1,234,567,890 bytes\nTotal transferred file size: 11 bytes\nLiteral data: 0 bytes\n";
+        let want = Totals {
+            files: 6001,
+            created: 3,
+            deleted: 2,
+            transferred: 4,
+            transferred_bytes: 11,
+            total_bytes: 1234567890,
+        };
+        assert_eq!(Totals::of(new.as_bytes()), want);
+        assert_eq!(Totals::of(new.replace(',', ".").as_bytes()).total_bytes, want.total_bytes);
+        assert_eq!(Totals::of(new.replace(",5", "5").replace(',', "").as_bytes()), want);
+        let old = "Number of files: 6\nNumber of files transferred: 4\nTotal file size: 1234 bytes\n\
+            Total transferred file size: 11 bytes\n";
+        let want = Totals {
+            files: 6,
+            transferred: 4,
+            transferred_bytes: 11,
+            total_bytes: 1234,
+            ..Totals::default()
+        };
+        assert_eq!(Totals::of(old.as_bytes()), want);
+        assert_eq!(Totals::of(b"Total file size: 1.23G bytes\n").total_bytes, 0);
+    }
+}

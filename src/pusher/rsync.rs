@@ -1,0 +1,365 @@
+//! The words of an rsync command line, its list and its rules. Every form here is run against real daemons by
+//! `tests/rsync_forms.rs`.
+//!
+//! All forms run in the root of the localpath with `./` as their source, read their list (if any) from stdin and
+//! print `%i %n` lines for [`super::itemize`].
+
+use super::params::{self, OwnFilters};
+use crate::config::model::{Remote, Target};
+use crate::path::{OsBytes, RelPath};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// What one rsync is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The entries of [`list`] are sent, none of them entered; missing ones are deleted when `delete`, else ignored.
+    Batch {
+        /// Delete what is listed and missing (`--delete-missing-args`).
+        delete: bool,
+    },
+    /// The first half of form B: the entries of [`list`] are sent, missing ones ignored, nothing deleted.
+    Send,
+    /// The second half of form B: [`list_directories`] of existing parents of absent names, and a file with
+    /// [`risk_rules`] that puts only those names at risk. Sends nothing but the attributes of the listed directories
+    /// and their parents.
+    ///
+    /// With [`OwnFilters::Excludes`] the user's excludes stand before the rules and protect what they name. With
+    /// [`OwnFilters::Rules`] his filters are left out: what may be deleted must first be found by a dry run
+    /// ([`Form::Tree`], [`Form::Children`]) and given as single names.
+    DeleteB {
+        /// The rules, NUL-separated; on a command line, so not inside a memfd unless as `/proc/self/fd/N`.
+        rules: PathBuf,
+    },
+    /// Mode, owner and times of the root itself, which no list can name without the files in it. Reads no list.
+    Root,
+    /// Dry: the directories of [`list_directories`] and the names directly in them, deletions included.
+    Children,
+    /// Dry: the directories of [`list_directories`] and everything below, deletions included.
+    Tree,
+    /// Dry: everything, deletions included. Reads no list.
+    Everything {
+        /// Patterns in rsync's own language that are left out (sersync's `crontabfilter`).
+        exclude: Vec<OsBytes>,
+    },
+}
+
+/// What else a push wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Compare by content (design rule 3).
+    pub checksum: bool,
+    /// Change nothing. `Children`, `Tree` and `Everything` never do.
+    pub dry: bool,
+    /// Deletions are allowed at all; off, there is no `--delete…` and no `--force` in any form.
+    pub delete: bool,
+    /// End with the totals of [`super::itemize::Totals`].
+    pub stats: bool,
+}
+
+/// The environment an rsync is run with, besides what is inherited.
+pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C")];
+/// What it must not inherit: each changes who is asked, what is sent or how the output looks. `RSYNC_CONNECT_PROG`
+/// stays: it is how TLS is set up.
+pub const ENV_REMOVE: &[&str] = &[
+    "RSYNC_PASSWORD",
+    "RSYNC_RSH",
+    "RSYNC_ICONV",
+    "RSYNC_PARTIAL_DIR",
+    "RSYNC_OLD_ARGS",
+    "RSYNC_PROTECT_ARGS",
+    "CVSIGNORE",
+    "LANGUAGE",
+];
+
+/// Seconds that an address may leave a connection attempt unanswered.
+const CONNECT_TIMEOUT_S: u32 = 10;
+
+/// The command line, program first.
+pub fn argv(remote: &Remote, form: &Form, options: Options) -> Vec<OsString> {
+    let mut words = Words(vec![remote.rsync_program.as_bytes().to_vec()]);
+    words.0.extend(user_words(remote, form).iter().map(|w| w.as_bytes().to_vec()));
+    common(&mut words, remote, form, options);
+    form_words(&mut words, form, options);
+    words.add("--");
+    words.add("./");
+    words.0.push(destination(remote));
+    words.0.into_iter().map(OsString::from_vec).collect()
+}
+
+struct Words(Vec<Vec<u8>>);
+
+impl Words {
+    fn add(&mut self, word: impl Into<String>) {
+        self.0.push(word.into().into_bytes());
+    }
+    fn add_if(&mut self, yes: bool, word: &str) {
+        if yes {
+            self.add(word);
+        }
+    }
+    fn add_bytes(&mut self, option: &str, value: &[u8]) {
+        self.0.push([option.as_bytes(), value].concat());
+    }
+}
+
+/// The user's own parameters in the place of `-a`; `-a` when there are none.
+fn user_words(remote: &Remote, form: &Form) -> Vec<OsBytes> {
+    let filters = match form {
+        Form::Root => false,
+        Form::DeleteB { .. } => params::own_filters(&remote.params) != OwnFilters::Rules,
+        _ => true,
+    };
+    if remote.params.is_empty() {
+        return vec![OsBytes::from("-a")];
+    }
+    params::clean(&remote.params, filters)
+}
+
+fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
+    let dry = options.dry || matches!(form, Form::Children | Form::Tree | Form::Everything { .. });
+    words.add_if(dry, "-n");
+    words.add("--from0");
+    words.add("--modify-window=-1");
+    words.add_if(options.delete, "--force");
+    words.add_if(options.checksum, "--checksum");
+    words.add(format!("--timeout={}", remote.timeout_s));
+    words.add("--out-format=%i %n");
+    if options.stats {
+        words.add("--stats");
+        words.add("--no-human-readable");
+    }
+    let shell = params::remote_shell(&remote.params);
+    match &remote.target {
+        // With a shell of the user's even a daemon is not spoken to directly, and rsync refuses these.
+        Target::Daemon { .. } if shell.is_some() => words.add("--no-motd"),
+        Target::Daemon { .. } => {
+            words.add("--no-motd");
+            words.add(format!("--contimeout={CONNECT_TIMEOUT_S}"));
+            words.add_if(!params::has(&remote.params, "sockopts"), "--sockopts=TCP_NODELAY");
+            if let Some(file) = &remote.password_file {
+                words.add_bytes("--password-file=", file.as_bytes());
+            }
+        }
+        Target::Ssh { port, options, .. } => {
+            // The remote path travels in the protocol, not through the shell there.
+            words.add("-s");
+            words.add("-e");
+            words.0.push(ssh_command(shell, *port, options));
+        }
+    }
+}
+
+fn form_words(words: &mut Words, form: &Form, options: Options) {
+    match form {
+        Form::Batch { delete } => {
+            words.add("--no-recursive");
+            words.add(if *delete && options.delete {
+                "--delete-missing-args"
+            } else {
+                "--ignore-missing-args"
+            });
+        }
+        Form::Send => {
+            words.add("--no-recursive");
+            words.add("--ignore-missing-args");
+        }
+        Form::DeleteB { rules } => {
+            words.add("--no-recursive");
+            words.add("--ignore-missing-args");
+            words.add_if(options.delete, "--delete");
+            words.0.push([b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat());
+        }
+        Form::Root => {
+            words.add("--no-recursive");
+            words.add("--dirs");
+            words.add("--exclude=*");
+        }
+        Form::Children => {
+            words.add("--no-recursive");
+            words.add("--ignore-missing-args");
+            words.add_if(options.delete, "--delete");
+        }
+        Form::Tree => {
+            words.add("--recursive");
+            words.add("--ignore-missing-args");
+            words.add_if(options.delete, "--delete");
+        }
+        Form::Everything { exclude } => {
+            words.add("--recursive");
+            words.add_if(options.delete, "--delete");
+            exclude.iter().for_each(|pattern| words.add_bytes("--exclude=", pattern.as_bytes()));
+        }
+    }
+    words.add_if(!matches!(form, Form::Root | Form::Everything { .. }), "--files-from=-");
+}
+
+/// `ssh` and its options in the one word rsync takes apart again: spaces separate, quotes group, a quote inside
+/// quotes is doubled, and there is no escape.
+fn ssh_command(user: Option<Vec<u8>>, port: Option<u16>, options: &[String]) -> Vec<u8> {
+    let mut command = user.unwrap_or_else(|| b"ssh".to_vec());
+    let program = command.split(|&b| b == b' ').next().unwrap_or_default();
+    if program.rsplit(|&b| b == b'/').next() != Some(b"ssh") {
+        return command;
+    }
+    let connect = format!(" -oBatchMode=yes -oConnectTimeout={CONNECT_TIMEOUT_S}");
+    command.extend(connect.into_bytes());
+    if let Some(port) = port {
+        command.extend(format!(" -p {port}").into_bytes());
+    }
+    for option in options {
+        command.push(b' ');
+        if option.contains([' ', '\'', '"']) {
+            command.extend(format!("'{}'", option.replace('\'', "''")).into_bytes());
+        } else {
+            command.extend(option.as_bytes());
+        }
+    }
+    command
+}
+
+/// `rsync://user@host:port/module/path/` or `user@host:/path/`.
+fn destination(remote: &Remote) -> Vec<u8> {
+    let host = if remote.host.contains(':') && !remote.host.starts_with('[') {
+        format!("[{}]", remote.host)
+    } else {
+        remote.host.clone()
+    };
+    let user = remote.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let mut out = Vec::new();
+    let path = match &remote.target {
+        Target::Daemon { port, module } => {
+            out.extend(format!("rsync://{user}{host}:{port}/").into_bytes());
+            let module = module.as_bytes().strip_prefix(b"/").unwrap_or(module.as_bytes());
+            let end = module.iter().position(|&b| b == b'/').unwrap_or(module.len());
+            // The module's name is looked up as it is; only the path in it is globbed.
+            out.extend(&module[..end]);
+            &module[end..]
+        }
+        Target::Ssh { path, .. } => {
+            out.extend(format!("{user}{host}:").into_bytes());
+            path.as_bytes()
+        }
+    };
+    out.extend(escaped(path, false));
+    if !out.ends_with(b"/") {
+        out.push(b'/');
+    }
+    out
+}
+
+/// A name for rsync's matcher: once a pattern holds a wildcard, a backslash escapes; without one it is itself.
+fn escaped(name: &[u8], wild: bool) -> Vec<u8> {
+    if !wild && !name.iter().any(|b| b"*?[".contains(b)) {
+        return name.to_vec();
+    }
+    let mut out = Vec::with_capacity(name.len() + 8);
+    for &b in name {
+        if b"*?[\\".contains(&b) {
+            out.push(b'\\');
+        }
+        out.push(b);
+    }
+    out
+}
+
+/// The list of entries for `Batch` and `Send`: a leading `/` each (rsync strips it; without it a name that begins
+/// with `#` or `;` is a comment), NUL after each. The root is left out, since rsync would send the files in it:
+/// see [`Form::Root`].
+pub fn list<'a>(entries: impl IntoIterator<Item = &'a RelPath>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for entry in entries.into_iter().filter(|entry| !entry.is_root()) {
+        out.push(b'/');
+        out.extend(entry.as_bytes());
+        out.push(0);
+    }
+    out
+}
+
+/// The list of directories for `Children`, `Tree` and `DeleteB`: `/D/` each; the root is `/`.
+pub fn list_directories<'a>(directories: impl IntoIterator<Item = &'a RelPath>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for directory in directories {
+        out.push(b'/');
+        if !directory.is_root() {
+            out.extend(directory.as_bytes());
+            out.push(b'/');
+        }
+        out.push(0);
+    }
+    out
+}
+
+/// The entries and the directories above each, without the root, in order and once each.
+///
+/// A push of `a/b/f` brings mode and times of `a` and `a/b` by itself, whether `f` is sent or deleted. Not so where
+/// `f` is missing and ignored ([`Form::Send`], deletions off): there the directories must be listed besides.
+pub fn with_parents<'a>(entries: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath> {
+    let mut all = BTreeSet::new();
+    for entry in entries {
+        let mut next = Some(entry.clone());
+        while let Some(path) = next.filter(|path| !path.is_root()) {
+            next = path.parent();
+            if !all.insert(path) {
+                break;
+            }
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// True when the user's parameters hold filter rules: then form B must be used.
+pub fn has_own_filters(remote_params: &[OsBytes]) -> bool {
+    params::own_filters(remote_params) != OwnFilters::None
+}
+
+/// The longest rule rsync takes; it discards longer ones with exit 0, so nothing is deleted by them.
+pub const RULE_MAX: usize = 4000;
+
+/// True when no rule can name this path: rsync would drop the rule, and the name would stay on the remote.
+pub fn too_long_for_a_rule(path: &RelPath) -> bool {
+    escaped(path.as_bytes(), true).len() + b"+ //***".len() > RULE_MAX
+}
+
+/// The rules of `DeleteB`: NUL-separated, for `--include-from`. Only the given names are put at risk:
+///
+/// - `whole`: the name, and everything below it when it is a directory there;
+/// - `single`: the name alone; a directory goes only when it is, or has become, empty. So a directory that holds
+///   something excluded is emptied of the rest by naming every path in it that may go.
+///
+/// rsync compares every name in the listed directories with every rule: 10,000 absent names in one directory of
+/// 20,000 names cost 8 s, in a hundred directories 1.7 s.
+pub fn risk_rules(whole: &[RelPath], single: &[RelPath]) -> Vec<u8> {
+    let mut directories = BTreeSet::new();
+    for path in whole.iter().chain(single) {
+        let mut next = path.parent();
+        while let Some(parent) = next.filter(|parent| !parent.is_root()) {
+            next = parent.parent();
+            if !directories.insert(parent) {
+                break;
+            }
+        }
+    }
+    let mut out = Vec::new();
+    let mut rule = |name: Vec<u8>, tail: &[u8]| {
+        out.extend([b"+ /", name.as_slice(), tail, b"\0"].concat());
+    };
+    for directory in directories {
+        rule(escaped(directory.as_bytes(), false), b"/");
+    }
+    for path in whole.iter().chain(single).filter(|path| !path.is_root()) {
+        rule(escaped(path.as_bytes(), false), b"");
+    }
+    // `name/***` is the directory and what is below, but not a file of that name; hence both.
+    for path in whole.iter().filter(|path| !path.is_root()) {
+        rule(escaped(path.as_bytes(), true), b"/***");
+    }
+    out.extend(b"- *\0");
+    out
+}
+
+#[cfg(test)]
+#[path = "rsync_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+use crate::config::model::{MaxDelete, Place, RSYNC_PORT};
+
+fn remote(target: Target, params: &[&str]) -> Remote {
+    Remote {
+        place: Place::default(),
+        host: "10.0.0.2".into(),
+        target,
+        user: Some("rep".into()),
+        password_file: Some("/etc/pw".into()),
+        params: params.iter().map(|&p| OsBytes::from(p)).collect(),
+        timeout_s: 100,
+        max_delete: MaxDelete::Half,
+        rsync_program: "rsync".into(),
+    }
+}
+fn daemon(module: &str) -> Target {
+    Target::Daemon { port: RSYNC_PORT, module: module.into() }
+}
+fn joined(words: Vec<OsString>) -> String {
+    words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join("|")
+}
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+const ON: Options = Options { checksum: false, dry: false, delete: true, stats: false };
+
+#[test]
+fn a_batch_to_a_daemon() {
+    let words = argv(&remote(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
+    assert_eq!(
+        joined(words),
+        "rsync|-a|-t|-z|--from0|--modify-window=-1|--force|--timeout=100|--out-format=%i %n|--no-motd|\
+         --contimeout=10|--sockopts=TCP_NODELAY|--password-file=/etc/pw|--no-recursive|--delete-missing-args|\
+         --files-from=-|--|./|rsync://rep@10.0.0.2:873/www/site/"
+    );
+}
+
+#[test]
+fn nothing_deletes_when_deletions_are_off() {
+    let off = Options { delete: false, ..ON };
+    let remote = remote(daemon("m"), &["-a", "--delete", "--force"]);
+    let everything = Form::Everything { exclude: vec![] };
+    for form in
+        [Form::Batch { delete: true }, Form::DeleteB { rules: "r".into() }, Form::Tree, everything]
+    {
+        let words = joined(argv(&remote, &form, off));
+        assert!(!words.contains("--delete") && !words.contains("--force"), "{words}");
+    }
+}
+
+#[test]
+fn ssh_has_no_daemon_options() {
+    let options = vec!["-i".to_owned(), "/a b/it's".to_owned()];
+    let target = Target::Ssh { path: "/srv/w[1]w".into(), port: Some(2222), options };
+    let words = joined(argv(&remote(target, &["-a"]), &Form::Send, ON));
+    assert!(
+        words.contains("|-s|-e|ssh -oBatchMode=yes -oConnectTimeout=10 -p 2222 -i '/a b/it''s'|"),
+        "{words}"
+    );
+    assert!(words.ends_with("|--|./|rep@10.0.0.2:/srv/w\\[1]w/"), "{words}");
+    for daemon_only in ["--contimeout", "--sockopts", "--password-file"] {
+        assert!(!words.contains(daemon_only));
+    }
+}
+
+#[test]
+fn destinations_are_not_patterns() {
+    let mut remote = remote(daemon("m[1]/a*\\b"), &[]);
+    remote.host = "::1".into();
+    remote.user = None;
+    assert_eq!(destination(&remote), b"rsync://[::1]:873/m[1]/a\\*\\\\b/");
+}
+
+#[test]
+fn filters_stay_or_go_with_the_form() {
+    let form = Form::DeleteB { rules: "r".into() };
+    let words = joined(argv(&remote(daemon("m"), &["-a", "--exclude=*.tmp"]), &form, ON));
+    let (user, ours) = (words.find("--exclude=*.tmp"), words.find("--include-from=r"));
+    assert!(user.is_some() && user < ours, "{words}");
+    let words = joined(argv(&remote(daemon("m"), &["-a", "--include=*"]), &form, ON));
+    assert!(!words.contains("--include=*"), "{words}");
+    assert!(has_own_filters(&["-aC".into()]) && !has_own_filters(&["-a".into()]));
+}
+
+#[test]
+fn lists() {
+    assert_eq!(list(&[path("#a"), RelPath::root(), path("b/c")]), b"/#a\0/b/c\0");
+    assert_eq!(list_directories(&[path("d"), RelPath::root()]), b"/d/\0/\0");
+    let all: Vec<_> = with_parents(&[path("a/b/c"), path("a/d"), RelPath::root()]);
+    assert_eq!(all, [path("a"), path("a/b"), path("a/b/c"), path("a/d")]);
+}
+
+#[test]
+fn rules_name_files_and_directories() {
+    let rules = risk_rules(&[path("d/x*\\")], &[path("e\\/y")]);
+    let want: &[&str] =
+        &["+ /d/", "+ /e\\/", "+ /d/x\\*\\\\", "+ /e\\/y", "+ /d/x\\*\\\\/***", "- *", ""];
+    assert_eq!(String::from_utf8(rules).unwrap().split('\0').collect::<Vec<_>>(), want);
+    assert!(too_long_for_a_rule(&path(&"*".repeat(2100))));
+    assert!(!too_long_for_a_rule(&path(&"a".repeat(3900))));
+}

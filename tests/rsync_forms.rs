@@ -1,0 +1,387 @@
+//! Every form of a push against real rsync daemons: the installed one, and one whose `--delete-missing-args` is broken.
+
+#[path = "rsync_forms/rig.rs"]
+mod rig;
+
+use rig::*;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use syncsup::config::model::Target;
+use syncsup::path::RelPath;
+use syncsup::pusher::itemize::{Line, Totals};
+use syncsup::pusher::outcome::Verdict;
+use syncsup::pusher::rsync::{Form, Options, list, list_directories, with_parents};
+
+const BATCH: Form = Form::Batch { delete: true };
+const EVERYTHING: Form = Form::Everything { exclude: vec![] };
+
+/// Names that break what is not careful.
+fn hostile() -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> = [
+        "n*",
+        "q?x",
+        "[ab]",
+        "[!a]",
+        "b\\s",
+        "w\\*",
+        "nl\nx",
+        " lead",
+        "trail ",
+        "-dash",
+        "--delete",
+        "#hash",
+        ";semi",
+        "+ plus",
+        "- minus",
+        "!",
+        "tr\\",
+        "**",
+        "***",
+        "\\",
+        ".hid",
+        "...",
+        "~",
+        "$(x)",
+        "'\"`",
+        "\\#012",
+        "a -> b",
+        "a\" -> \"b",
+        "*deleting",
+        "\t",
+        "été",
+        ":C",
+    ]
+    .map(|name| name.as_bytes().to_vec())
+    .into();
+    names.extend((1..=255).filter(|&b| b != b'/' && b != b'.').map(|b| vec![b'x', b]));
+    names.push(b"\xff\xfe\n".to_vec());
+    names
+}
+
+/// A push as the pusher makes it: a batch, and form B where the receiver needs it.
+fn push(rig: &Rig, present: &[RelPath], absent: &[RelPath]) {
+    let all: Vec<_> = present.iter().chain(absent).cloned().collect();
+    let run = rig.run(&BATCH, ON, &list(&all));
+    if run.judged().verdict == Verdict::FormB {
+        rig.run(&Form::Send, ON, &list(present)).ok();
+        let parents: Vec<_> = absent.iter().map(|path| path.parent().unwrap()).collect();
+        rig.delete_b(&parents, absent, &[], ON).ok();
+    } else {
+        run.ok();
+    }
+}
+
+#[test]
+fn a_batch_makes_its_entries_equal() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        let (src, dst) = (rig.src(), rig.dst());
+        make(&src, ["a/b/f", "a/b/other", "d/was-dir", "e/"], "new");
+        symlink("b", src.join("a/link")).unwrap();
+        fs::set_permissions(src.join("a/b"), fs::Permissions::from_mode(0o711)).unwrap();
+        make(
+            &dst,
+            ["a/b/gone", "a/b/keep", "a/goner/x/y", "d/was-dir/x", "top", "a/link/x"],
+            "old",
+        );
+        push(
+            &rig,
+            &ps(&["a/b/f", "d/was-dir", "e", "a/link"]),
+            &ps(&["a/b/gone", "a/goner", "top"]),
+        );
+        let want = ["a", "a/b", "a/b/f", "a/b/keep", "a/link", "d", "d/was-dir", "e"];
+        assert_eq!(names(&dst), want);
+        let (from, to) = (tree(&src), tree(&dst));
+        // The directories above an entry are brought along, mode and times.
+        for name in ["a", "a/b", "a/b/f", "a/link", "d", "d/was-dir", "e"] {
+            assert_eq!(from.get(name.as_bytes()), to.get(name.as_bytes()), "{name}");
+        }
+        // A deletion changes its parent's times, and a push of it brings them.
+        fs::remove_file(src.join("a/b/f")).unwrap();
+        set_mtime(&src.join("a/b"), 1_000_000_000);
+        push(&rig, &[], &ps(&["a/b/f"]));
+        let (from, to) = (tree(&src), tree(&dst));
+        for name in ["a", "a/b"] {
+            assert_eq!(from.get(name.as_bytes()), to.get(name.as_bytes()), "{name}");
+        }
+        // The same again, dry, says nothing.
+        let dry = Options { dry: true, ..ON };
+        assert!(rig.run(&BATCH, dry, &list(&ps(&["d/was-dir", "e"]))).ok().said().is_empty());
+        let run = rig.run(&BATCH, dry, &list(&ps(&["e", "top"])));
+        assert!(run.judged().verdict == Verdict::FormB || run.ok().said().is_empty());
+    }
+}
+
+#[test]
+fn an_older_file_and_one_of_the_same_second_are_sent() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        make(&rig.src(), ["old", "same"], "new");
+        make(&rig.dst(), ["old", "same"], "xxx");
+        set_mtime(&rig.src().join("old"), 1_000_000_000);
+        let seconds = fs::metadata(rig.src().join("same")).unwrap().mtime();
+        set_mtime(&rig.dst().join("same"), seconds as u64);
+        // -u is among the parameters and must not count.
+        rig.run(&BATCH, ON, &list(&ps(&["old", "same"]))).ok();
+        assert_eq!(tree(&rig.src()), tree(&rig.dst()));
+        // Same size, same mtime: only a comparison of content tells.
+        make(&rig.src(), ["old"], "NEW");
+        set_mtime(&rig.src().join("old"), 1_000_000_000);
+        assert_eq!(rig.run(&BATCH, ON, &list(&ps(&["old"]))).ok().said().len(), 0);
+        assert_eq!(
+            rig.run(&BATCH, Options { checksum: true, ..ON }, &list(&ps(&["old"]))).ok().said(),
+            [">old"]
+        );
+        assert_eq!(tree(&rig.src()), tree(&rig.dst()));
+    }
+}
+
+#[test]
+fn hostile_names_are_sent_itemized_and_deleted() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        let (src, dst) = (rig.src(), rig.dst());
+        let entries: Vec<_> =
+            hostile().iter().map(|name| p([b"d[*\\/", name.as_slice()].concat())).collect();
+        make(&src, entries.iter().map(RelPath::as_bytes), "x");
+        let run = rig.run(&BATCH, ON, &list(&entries));
+        let mut said: Vec<_> =
+            run.ok().changes().into_iter().filter(|c| !c.is_dir).map(|c| c.path).collect();
+        let mut want = entries.clone();
+        said.sort();
+        want.sort();
+        assert_eq!(said, want);
+        assert_eq!(tree(&src), tree(&dst));
+        entries.iter().for_each(|path| fs::remove_file(path.below(&src)).unwrap());
+        push(&rig, &[], &entries);
+        assert_eq!(names(&dst), names(&src));
+    }
+}
+
+#[test]
+fn form_b_deletes_what_is_at_risk_and_nothing_else() {
+    for receiver in receivers() {
+        for depth in ["", "d/", "d*[\\x/e\\f/"] {
+            let rig = Rig::new(&receiver);
+            let at = |name: &[u8]| [depth.as_bytes(), name].concat();
+            let inside = |name: &[u8]| at(&[b"dir", name, b"/in/", name].concat());
+            let absent: Vec<_> = hostile()
+                .iter()
+                .flat_map(|name| [p(at(name)), p(at(&[b"dir", name.as_slice()].concat()))])
+                .collect();
+            make(&rig.src(), [at(b"local"), at(b"localdir/x")], "local");
+            make(&rig.dst(), hostile().iter().flat_map(|name| [at(name), inside(name)]), "");
+            let kept = [
+                "keep", "n", "nx", "q1x", "a", "bs", "w", "wx", "nl", "lead", "trail", "xxx",
+                "dirn", "dir/f",
+            ];
+            make(&rig.dst(), kept.iter().map(|name| at(name.as_bytes())), "");
+            make(
+                &rig.dst(),
+                [at(b"local"), at(b"localdir/only"), b"elsewhere/x".to_vec()],
+                "remote",
+            );
+            let before = names(&rig.dst());
+            let parent = absent[0].parent().unwrap();
+            let run = rig.delete_b(&[parent], &absent, &[], ON);
+            let after = names(&rig.dst());
+            let sent =
+                run.ok().said().into_iter().filter(|line| !line.starts_with(['-', '.'])).count();
+            assert_eq!(sent, 0);
+            let covered = |name: &str, a: &RelPath| {
+                name == a.to_string() || name.starts_with(&format!("{a}/"))
+            };
+            for path in &absent {
+                assert!(!after.contains(&path.to_string()), "{path} is left");
+            }
+            for name in before.iter().filter(|name| !after.contains(name)) {
+                assert!(absent.iter().any(|a| covered(name, a)), "{name} was deleted");
+            }
+            for name in kept {
+                assert!(rig.dst().join(format!("{depth}{name}")).exists(), "{name} was deleted");
+            }
+            assert_eq!(fs::read(rig.dst().join(format!("{depth}local"))).unwrap(), b"remote");
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_emptied_except_for_what_is_excluded() {
+    for receiver in receivers() {
+        let mut rig = Rig::new(&receiver);
+        make(&rig.src(), ["x"], "");
+        make(
+            &rig.dst(),
+            [
+                "x",
+                "d/del",
+                "d/keep",
+                "d/sub/del",
+                "d/sub/keep",
+                "d/e/",
+                "d/g/f",
+                "d/w*\\/a",
+                "d/w*\\/b",
+            ],
+            "",
+        );
+        let single = ps(&["d", "d/del", "d/sub", "d/sub/del", "d/e", "d/g", "d/g/f", "d/w*\\/a"]);
+        let run = rig.delete_b(&[RelPath::root()], &[], &single, ON);
+        let want = ["d", "d/keep", "d/sub", "d/sub/keep", "d/w*\\x5c", "d/w*\\x5c/b", "x"];
+        assert_eq!(names(&rig.dst()), want);
+        assert!(run.ok().lines().contains(&Line::NotEmpty(p("d/sub"))));
+        // The user's own excludes protect, too.
+        rig.params(&["-a", "--exclude=*.tmp"]);
+        make(&rig.dst(), ["u/a", "u/b.tmp", "c.tmp"], "");
+        rig.delete_b(&[RelPath::root()], &ps(&["u", "c.tmp"]), &[], ON).ok();
+        assert!(rig.dst().join("u/b.tmp").exists() && rig.dst().join("c.tmp").exists());
+        assert!(!rig.dst().join("u/a").exists());
+        // His includes put nothing at risk.
+        rig.params(&["-a", "--include=*"]);
+        make(&rig.dst(), ["v"], "");
+        rig.delete_b(&[RelPath::root()], &ps(&["v"]), &[], ON).ok();
+        assert!(rig.dst().join("d/keep").exists() && !rig.dst().join("v").exists());
+    }
+}
+
+#[test]
+fn a_run_without_deletions_deletes_nothing() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        make(&rig.src(), ["d/x", "file"], "");
+        make(&rig.dst(), ["d/gone", "file/below"], "");
+        let off = Options { delete: false, ..ON };
+        let all = ps(&["d/gone", "d/x"]);
+        rig.run(&BATCH, off, &list(&all)).ok();
+        rig.delete_b(&ps(&["d"]), &ps(&["d/gone"]), &[], off).ok();
+        let run = rig.run(&BATCH, off, &list(&ps(&["file"])));
+        assert_eq!(run.judged().verdict, Verdict::Partial);
+        assert_eq!(names(&rig.dst()), ["d", "d/gone", "d/x", "file", "file/below"]);
+        // A missing entry that is ignored does not bring its parents: they must be listed.
+        fs::set_permissions(rig.src().join("d"), fs::Permissions::from_mode(0o750)).unwrap();
+        let gone = ps(&["d/gone"]);
+        assert_eq!(rig.run(&Form::Send, off, &list(&gone)).ok().said().len(), 0);
+        assert_eq!(rig.run(&Form::Send, off, &list(&with_parents(&gone))).ok().said(), [".d/"]);
+    }
+}
+
+#[test]
+fn dry_runs_find_what_differs_and_change_nothing() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        make(&rig.src(), ["a", "d/x", "d/sub/y", "skip.me"], "1");
+        make(&rig.dst(), ["d/only", "d/sub/only", "gone", "gonedir/x"], "");
+        let before = tree(&rig.dst());
+        let said = |form: &Form, directories: &[&str]| {
+            rig.run(form, ON, &list_directories(&ps(directories))).ok().said()
+        };
+        assert_eq!(said(&Form::Children, &["d"]), ["+d/x", "-d/only", ".d/", ".d/sub/"]);
+        let both = [
+            "+a",
+            "+d/x",
+            "+skip.me",
+            "-d/only",
+            "-gone",
+            "-gonedir/",
+            "-gonedir/x",
+            "../",
+            ".d/",
+            ".d/sub/",
+        ];
+        assert_eq!(said(&Form::Children, &["d", ""]), both);
+        let all = ["+d/sub/y", "+d/x", "-d/only", "-d/sub/only", ".d/", ".d/sub/"];
+        assert_eq!(said(&Form::Tree, &["d"]), all);
+        let everything = Form::Everything { exclude: vec!["skip.*".into()] };
+        let run = rig.run(&everything, Options { stats: true, ..ON }, b"");
+        let want = [
+            "+a",
+            "+d/sub/y",
+            "+d/x",
+            "-d/only",
+            "-d/sub/only",
+            "-gone",
+            "-gonedir/",
+            "-gonedir/x",
+            "../",
+            ".d/",
+            ".d/sub/",
+        ];
+        assert_eq!(run.ok().said(), want);
+        let totals = Totals::of(&run.stdout);
+        assert_eq!((totals.files, totals.created, totals.transferred), (6, 3, 3));
+        assert_eq!((totals.total_bytes, totals.transferred_bytes), (3, 3));
+        let tree_at_root = said(&Form::Tree, &[""]);
+        assert!(
+            tree_at_root.contains(&"+d/sub/y".to_owned())
+                && tree_at_root.contains(&"-gonedir/x".to_owned())
+        );
+        let off = Options { delete: false, ..ON };
+        assert!(
+            rig.run(&EVERYTHING, off, b"").ok().said().iter().all(|line| !line.starts_with('-'))
+        );
+        assert_eq!(tree(&rig.dst()), before);
+    }
+}
+
+#[test]
+fn the_root_alone() {
+    for receiver in receivers() {
+        let mut rig = Rig::new(&receiver);
+        make(&rig.src(), ["file", "d/x"], "");
+        make(&rig.dst(), ["only"], "");
+        rig.params(&["-a", "--include=*"]);
+        fs::set_permissions(rig.src(), fs::Permissions::from_mode(0o751)).unwrap();
+        set_mtime(&rig.src(), 1_000_000_000);
+        assert_eq!(rig.run(&Form::Root, ON, b"").ok().said(), ["../"]);
+        assert_eq!(names(&rig.dst()), ["only"]);
+        let meta = fs::metadata(rig.dst()).unwrap();
+        assert_eq!((meta.mode() & 0o777, meta.mtime()), (0o751, 1_000_000_000));
+    }
+}
+
+#[test]
+fn a_path_in_the_module_is_not_a_pattern() {
+    for receiver in receivers() {
+        for sub in ["site", "g[1]x", "h*", "b\\s", "q?\\*[a]", "a b", "é"] {
+            let mut rig = Rig::new(&receiver);
+            make(&rig.src(), ["f"], "");
+            make(&rig.dst(), ["g1x/", "hz/", "bs/", "q1/", "qx\\*a/", "a/", "b/"], "");
+            fs::create_dir(rig.dst().join(sub)).unwrap();
+            rig.module(format!("m/{sub}").as_bytes());
+            rig.run(&BATCH, ON, &list(&ps(&["f"]))).ok();
+            assert!(rig.dst().join(sub).join("f").exists(), "{sub}: {:?}", names(&rig.dst()));
+        }
+    }
+}
+
+/// Stands for ssh: drops its options and the host, and runs the rest as sshd does, by a shell.
+const FAKE_SSH: &str = "#!/bin/sh\necho \"$@\" >> \"$SSH_LOG\"\nwhile :; do case $1 in -p|-i|-l) shift 2;; -*) shift;; *) break;; esac; done\nshift\nexec sh -c \"$*\"\n";
+
+#[test]
+fn over_ssh_the_path_is_not_for_the_shell() {
+    let mut rig = Rig::new("rsync".as_ref());
+    let bin = rig.base().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("ssh"), FAKE_SSH).unwrap();
+    fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    make(&rig.src(), ["d/f"], "");
+    let sub = "w $(touch x) [1]*'";
+    make(&rig.dst(), [format!("{sub}/d/gone"), "w $(touch x) 1y'/".into()], "");
+    rig.remote.target = Target::Ssh {
+        path: rig.dst().join(sub).into(),
+        port: Some(2222),
+        options: vec!["-i".into(), "/key file".into()],
+    };
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let log = rig.base().join("ssh.log");
+    let env = [("PATH", path.as_ref()), ("SSH_LOG", log.as_os_str())];
+    rig.run_with(&BATCH, ON, &list(&ps(&["d/f", "d/gone"])), &env).ok();
+    assert_eq!(names(&rig.dst().join(sub)), ["d", "d/f"]);
+    let said = fs::read_to_string(log).unwrap();
+    assert!(
+        said.starts_with(
+            "-oBatchMode=yes -oConnectTimeout=10 -p 2222 -i /key file -l rep 127.0.0.1 rsync"
+        ),
+        "{said}"
+    );
+}

@@ -1,0 +1,306 @@
+#![allow(dead_code)] // each test file uses its own part
+//! A source tree, real rsync daemons on loopback, and runs of rsync as the pusher makes them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Seek, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use syncsup::config::model::{MaxDelete, Place, Remote, Target};
+use syncsup::path::{OsBytes, RelPath};
+use syncsup::pusher::itemize::{self, Change, ChangeKind, Line};
+use syncsup::pusher::outcome::{self, Exited, Judgement};
+use syncsup::pusher::rsync::{self, Form, Options};
+use tempfile::TempDir;
+
+pub const ON: Options = Options { checksum: false, dry: false, delete: true, stats: false };
+const OLD: &str = "3.2.7-1+deb12u6";
+
+/// The installed rsync, and the one with a broken `--delete-missing-args`, where it can be had.
+pub fn receivers() -> Vec<PathBuf> {
+    static OLD_RSYNC: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let old = OLD_RSYNC.get_or_init(|| {
+        let found = fetch_old();
+        if found.is_none() {
+            eprintln!("rsync {OLD} could not be fetched: its part of these tests was left out");
+        }
+        found
+    });
+    [PathBuf::from("rsync")].into_iter().chain(old.clone()).collect()
+}
+
+fn fetch_old() -> Option<PathBuf> {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rsync-{OLD}"));
+    let program = base.join("usr/bin/rsync");
+    if program.exists() {
+        return Some(program);
+    }
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).ok()?;
+    let script = format!("timeout 60 apt-get download rsync={OLD} && dpkg -x rsync_*.deb old");
+    let quiet = Command::new("sh").arg("-c").arg(script).current_dir(dir.path()).output().ok()?;
+    if !quiet.status.success() {
+        return None;
+    }
+    // Two test processes may fetch it at the same time; the first one's stays.
+    fs::rename(dir.path().join("old"), &base).ok();
+    program.exists().then_some(program)
+}
+
+pub struct Daemon {
+    child: Child,
+    pub port: u16,
+}
+
+impl Daemon {
+    /// Module `m` at `module`, with more lines of configuration; auth user `rep`, password `secret`.
+    pub fn start(program: &Path, dir: &Path, module: &Path, more: &str) -> Self {
+        let secrets = dir.join("secrets");
+        fs::write(&secrets, "rep:secret\n").unwrap();
+        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
+        let root = if is_root() { "uid = 0\ngid = 0\n" } else { "" };
+        let text = format!(
+            "use chroot = no\nmunge symlinks = no\nlog file = {0}/log\nlock file = {0}/lock\nread only = no\n{root}\
+             auth users = rep\nsecrets file = {0}/secrets\nsocket options = TCP_NODELAY\n{more}\n[m]\npath = {1}\n",
+            dir.display(),
+            module.display()
+        );
+        let config = dir.join("rsyncd.conf");
+        fs::write(&config, text).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let port = free_port();
+            let mut child = Command::new(program)
+                .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+                .arg(format!("--port={port}"))
+                .arg(format!("--config={}", config.display()))
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap();
+            // Somebody else may have taken the port meanwhile: then it ends, and another is tried.
+            while child.try_wait().unwrap().is_none() {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Self { child, port };
+                }
+                assert!(Instant::now() < deadline, "no rsync daemon within 20 s");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// One source, one module, one daemon.
+pub struct Rig {
+    pub dir: TempDir,
+    pub daemon: Daemon,
+    pub remote: Remote,
+}
+
+/// What an rsync said and did.
+pub struct Run {
+    pub exit: Exited,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Rig {
+    pub fn new(program: &Path) -> Self {
+        Self::with(program, "")
+    }
+
+    pub fn with(program: &Path, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        for name in ["src", "dst", "etc"] {
+            fs::create_dir(base.join(name)).unwrap();
+        }
+        let password_file = base.join("etc/password");
+        fs::write(&password_file, "secret\n").unwrap();
+        fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
+        let daemon = Daemon::start(program, &base.join("etc"), &base.join("dst"), more);
+        let remote = Remote {
+            place: Place::default(),
+            host: "127.0.0.1".into(),
+            target: Target::Daemon { port: daemon.port, module: "m".into() },
+            user: Some("rep".into()),
+            password_file: Some(password_file.into()),
+            params: vec!["-artuz".into()],
+            timeout_s: 30,
+            max_delete: MaxDelete::Half,
+            rsync_program: "rsync".into(),
+        };
+        Self { dir, daemon, remote }
+    }
+
+    pub fn base(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap()
+    }
+    pub fn src(&self) -> PathBuf {
+        self.base().join("src")
+    }
+    pub fn dst(&self) -> PathBuf {
+        self.base().join("dst")
+    }
+    pub fn params(&mut self, params: &[&str]) {
+        self.remote.params = params.iter().map(|&p| OsBytes::from(p)).collect();
+    }
+    pub fn module(&mut self, module: &[u8]) {
+        self.remote.target =
+            Target::Daemon { port: self.daemon.port, module: module.to_vec().into() };
+    }
+
+    pub fn run(&self, form: &Form, options: Options, list: &[u8]) -> Run {
+        self.run_with(form, options, list, &[])
+    }
+
+    pub fn run_with(
+        &self,
+        form: &Form,
+        options: Options,
+        list: &[u8],
+        env: &[(&str, &OsStr)],
+    ) -> Run {
+        let mut stdin = tempfile::tempfile().unwrap();
+        stdin.write_all(list).unwrap();
+        stdin.rewind().unwrap();
+        let words = rsync::argv(&self.remote, form, options);
+        let mut command = Command::new(&words[0]);
+        for name in rsync::ENV_REMOVE {
+            command.env_remove(name);
+        }
+        let out = command
+            .args(&words[1..])
+            .current_dir(self.src())
+            .envs(rsync::ENV.iter().copied())
+            .envs(env.iter().copied())
+            .stdin(stdin)
+            .output()
+            .unwrap();
+        Run {
+            exit: Exited::Code(out.status.code().unwrap()),
+            stdout: out.stdout,
+            stderr: out.stderr,
+        }
+    }
+
+    /// Form B's second half.
+    pub fn delete_b(
+        &self,
+        parents: &[RelPath],
+        whole: &[RelPath],
+        single: &[RelPath],
+        options: Options,
+    ) -> Run {
+        let rules = self.base().join("rules");
+        File::create(&rules).unwrap().write_all(&rsync::risk_rules(whole, single)).unwrap();
+        self.run(&Form::DeleteB { rules }, options, &rsync::list_directories(parents))
+    }
+}
+
+impl Run {
+    pub fn changes(&self) -> Vec<Change> {
+        itemize::changes(&self.stdout[..]).map(Result::unwrap).collect()
+    }
+    /// `+a` created, `>a` sent, `-a` deleted, `.a` attributes; directories end with `/`.
+    pub fn said(&self) -> Vec<String> {
+        let mut said: Vec<_> = self.changes().iter().map(short).collect();
+        said.sort();
+        said
+    }
+    pub fn lines(&self) -> Vec<Line> {
+        itemize::Lines::new(&self.stdout[..]).map(Result::unwrap).collect()
+    }
+    pub fn judged(&self) -> Judgement {
+        outcome::verdict(self.exit, &self.stderr)
+    }
+    #[track_caller]
+    pub fn ok(&self) -> &Self {
+        assert_eq!(self.exit, Exited::Code(0), "{}", String::from_utf8_lossy(&self.stderr));
+        assert!(self.stderr.is_empty(), "{}", String::from_utf8_lossy(&self.stderr));
+        self
+    }
+}
+
+fn short(change: &Change) -> String {
+    let kind = match change.kind {
+        ChangeKind::Created => '+',
+        ChangeKind::Sent => '>',
+        ChangeKind::Deleted => '-',
+        ChangeKind::Attributes => '.',
+    };
+    format!("{kind}{}{}", change.path, if change.is_dir { "/" } else { "" })
+}
+
+pub fn p(bytes: impl AsRef<[u8]>) -> RelPath {
+    RelPath::new(bytes.as_ref()).unwrap()
+}
+pub fn ps(texts: &[&str]) -> Vec<RelPath> {
+    texts.iter().map(p).collect()
+}
+
+/// Makes files (holding `content`) and, where a name ends with `/`, directories.
+pub fn make<T: AsRef<[u8]>>(base: &Path, names: impl IntoIterator<Item = T>, content: &str) {
+    for name in names {
+        let name = name.as_ref();
+        let path = base.join(OsStr::from_bytes(name.strip_suffix(b"/").unwrap_or(name)));
+        if name.ends_with(b"/") {
+            fs::create_dir_all(path).unwrap();
+        } else {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+}
+
+pub fn set_mtime(path: &Path, seconds: u64) {
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Every name below `base`: type and mode, mtime in nanoseconds, content or target.
+pub fn tree(base: &Path) -> BTreeMap<Vec<u8>, (u32, i64, i64, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![base.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let content = if meta.is_dir() {
+                todo.push(path.clone());
+                Vec::new()
+            } else if meta.is_symlink() {
+                fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()
+            } else {
+                fs::read(&path).unwrap()
+            };
+            let name = path.strip_prefix(base).unwrap().as_os_str().as_bytes().to_vec();
+            found.insert(name, (meta.mode(), meta.mtime(), meta.mtime_nsec(), content));
+        }
+    }
+    found
+}
+
+pub fn names(base: &Path) -> Vec<String> {
+    tree(base).into_keys().map(|name| syncsup::path::printable(&name)).collect()
+}
