@@ -20,5 +20,6 @@ pub mod error;
 pub mod journal;
 pub mod message;
 pub mod path;
+pub mod pusher;
 pub mod seen;
 pub mod sys;

@@ -297,3 +297,6 @@ pub struct ChildStatus {
     /// How it last ended.
     pub last_exit: Option<String>,
 }
+
+/// The reason of scheduled reconciles: `crontabfilter` applies to them.
+pub const SCHEDULE: &str = "schedule";

@@ -1,4 +1,4 @@
-//! What the system says of a file or of the inotify queue, as plain values for the pure parts.
+//! What the system says of a file, of a process or of the inotify queue, as plain values for the pure parts.
 
 use std::ffi::OsString;
 
@@ -76,4 +76,22 @@ pub enum What {
     Ignored,
     /// IN_Q_OVERFLOW: events were lost.
     Overflow,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exited {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl std::fmt::Display for Exited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exited::Code(code) => write!(f, "exit {code}"),
+            Exited::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
 }

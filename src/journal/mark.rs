@@ -46,10 +46,26 @@ impl Events {
     pub const SCAN: Events = Events(64);
     /// A reconcile found it.
     pub const RECONCILE: Events = Events(128);
+    /// A push of it ended unseen: an old receiver may still be at work, so it is pushed once more later (rule 2).
+    pub const AGAIN: Events = Events(256);
+    /// It is settled, and this is that later push.
+    pub const ECHO: Events = Events(512);
+    /// A large file that waits for a push of its own.
+    pub const LARGE: Events = Events(1024);
 
     /// True when all bits of `other` are set.
     pub fn has(self, other: Events) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// True when at least one bit of `other` is set.
+    pub fn any(self, other: Events) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These bits less those of `other`.
+    pub fn without(self, other: Events) -> Events {
+        Events(self.0 & !other.0)
     }
 }
 
@@ -139,4 +155,6 @@ pub struct Owe {
     pub attempts: u32,
     /// When it is pushed again, in milliseconds since 1970.
     pub next_try_ms: i64,
+    /// Since when it is owed, in milliseconds since 1970.
+    pub since_ms: i64,
 }

@@ -12,7 +12,7 @@ mod schema;
 pub use checkpoint::Checkpoint;
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
-pub use remote::{Backlog, RemoteRow, Settlement, Totals};
+pub use remote::{Backlog, RemoteRow, Settlement, Totals, Work};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use std::fmt;

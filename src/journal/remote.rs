@@ -3,7 +3,7 @@
 use super::mark::{Events, Marked, Owe, Owed, Scope};
 use super::{Journal, JournalError, Result};
 use crate::path::RelPath;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 /// A row of `remote`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,7 +48,7 @@ pub struct Settlement {
     pub cursor: Option<i64>,
     /// Owed rows that are settled; each goes only if its generation is unchanged.
     pub done: Vec<(RelPath, i64)>,
-    /// What is owed from now on. An existing row is widened.
+    /// What is owed from now on, written after `done` has gone. A row that is there is widened.
     pub owe: Vec<Owe>,
     /// Added to the totals.
     pub pushed: Totals,
@@ -61,7 +61,7 @@ pub struct Settlement {
 pub struct Backlog {
     /// Marks after the cursor.
     pub waiting: u64,
-    /// Rows in `owed`.
+    /// Rows in `owed`, without those that are only pushed once more.
     pub owed: u64,
     /// Those of them with an error.
     pub failing: u64,
@@ -69,6 +69,21 @@ pub struct Backlog {
     pub oldest_ms: Option<i64>,
     /// When the next owed row is due, in milliseconds since 1970.
     pub next_try_ms: Option<i64>,
+}
+
+/// What a pusher could do now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// There are marks after the cursor.
+    pub marks: bool,
+    /// Single names are owed and due.
+    pub due: bool,
+    /// What reaches below its name is owed and due.
+    pub wide: bool,
+    /// Large files are owed and due.
+    pub large: bool,
+    /// When the next owed row after that is due, in milliseconds since 1970.
+    pub next_ms: Option<i64>,
 }
 
 impl Journal {
@@ -177,26 +192,60 @@ impl Journal {
         Ok(self.db.prepare_cached("SELECT seq FROM counter")?.query_row([], |row| row.get(0))?)
     }
 
-    /// What `remote` is owed and is due at `now_ms`, at most `limit` rows.
+    /// The single names that `remote` is owed and that are due at `now_ms`, at most `limit` rows; not the large ones.
     pub fn due(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
-            "SELECT path, scope, event, error, attempts, since, generation FROM owed
-             WHERE remote = ?1 AND next_try <= ?2 ORDER BY next_try, path LIMIT ?3",
+            "WHERE remote = ?1 AND next_try <= ?2 AND scope = 0 AND event & 1024 = 0 ORDER BY next_try, path LIMIT ?3",
             params![remote, now_ms, limit],
         )
+    }
+
+    /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows.
+    pub fn due_wide(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+        self.owed_rows(
+            "WHERE remote = ?1 AND next_try <= ?2 AND scope > 0 ORDER BY next_try, path LIMIT ?3",
+            params![remote, now_ms, limit],
+        )
+    }
+
+    /// The large files that `remote` is owed, due at `now_ms`, at most `limit` rows.
+    pub fn due_large(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+        self.owed_rows(
+            "WHERE remote = ?1 AND next_try <= ?2 AND scope = 0 AND event & 1024 != 0 ORDER BY since, path LIMIT ?3",
+            params![remote, now_ms, limit],
+        )
+    }
+
+    /// How many rows `remote` is owed by reconciles, so that they come in portions.
+    pub fn owed_by_reconcile(&self, remote: &str) -> Result<u64> {
+        let sql =
+            "SELECT count(*) FROM owed WHERE remote = ?1 AND event & 128 != 0 AND error IS NULL";
+        let count: i64 = self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?;
+        Ok(count as u64)
+    }
+
+    /// The pusher of `remote` died with pushes in hand: what is owed and due gets [`Events::AGAIN`].
+    pub fn push_again_later(&mut self, remote: &str, now_ms: i64) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            "UPDATE owed SET event = event | 256 WHERE remote = ?1 AND (next_try <= ?2 OR event & 1024 != 0)",
+            params![remote, now_ms],
+        )?;
+        tx.commit()?;
+        Ok(())
     }
 
     /// The failure journal: what `remote` is owed with an error, at most `limit` rows.
     pub fn failing(&self, remote: &str, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
-            "SELECT path, scope, event, error, attempts, since, generation FROM owed
-             WHERE remote = ?1 AND error IS NOT NULL ORDER BY path LIMIT ?2",
+            "WHERE remote = ?1 AND error IS NOT NULL ORDER BY path LIMIT ?2",
             params![remote, limit],
         )
     }
 
-    fn owed_rows(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Owed>> {
-        let mut query = self.db.prepare_cached(sql)?;
+    fn owed_rows(&self, which: &str, values: impl rusqlite::Params) -> Result<Vec<Owed>> {
+        let columns = "path, scope, event, error, attempts, since, generation";
+        let mut query = self.db.prepare_cached(&format!("SELECT {columns} FROM owed {which}"))?;
         let mut rows = query.query(values)?;
         let mut owed = Vec::new();
         while let Some(row) = rows.next()? {
@@ -235,7 +284,7 @@ impl Journal {
                 drop_row.execute(params![remote, path.as_bytes(), generation])?;
             }
         }
-        owe_all(&tx, remote, &end.owe, now_ms)?;
+        owe_all(&tx, remote, &end.owe)?;
         tx.prepare_cached(
             "UPDATE remote SET cursor = max(cursor, ?2), files = files + ?3, bytes = bytes + ?4,
                deleted = deleted + ?5, last_success = CASE WHEN ?6 THEN ?7 ELSE last_success END WHERE name = ?1",
@@ -263,7 +312,10 @@ impl Journal {
             .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (owed, failing, since, next): (i64, i64, Option<i64>, Option<i64>) = self
             .db
-            .prepare_cached("SELECT count(*), count(error), min(since), min(next_try) FROM owed WHERE remote = ?1")?
+            .prepare_cached(
+                "SELECT count(*), count(error), min(since), min(next_try) FROM owed
+                 WHERE remote = ?1 AND event & 512 = 0",
+            )?
             .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         Ok(Backlog {
             waiting: waiting as u64,
@@ -274,18 +326,24 @@ impl Journal {
         })
     }
 
-    /// When the next owed row of `remote` is due.
-    pub fn next_due(&self, remote: &str) -> Result<Option<i64>> {
-        Ok(self
-            .db
-            .prepare_cached("SELECT min(next_try) FROM owed WHERE remote = ?1")?
-            .query_row([remote], |row| row.get(0))
-            .optional()?
-            .flatten())
+    /// What a pusher of `remote` could do at `now_ms`.
+    pub fn work(&self, remote: &str, cursor: i64, now_ms: i64) -> Result<Work> {
+        let exists = |sql: &str| -> Result<bool> {
+            Ok(self.db.prepare_cached(sql)?.exists(params![remote, now_ms])?)
+        };
+        let due = "SELECT 1 FROM owed WHERE remote = ?1 AND next_try <= ?2";
+        let next_ms = "SELECT min(next_try) FROM owed WHERE remote = ?1 AND next_try > ?2";
+        Ok(Work {
+            marks: self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?.exists([cursor])?,
+            due: exists(&format!("{due} AND scope = 0 AND event & 1024 = 0"))?,
+            wide: exists(&format!("{due} AND scope > 0"))?,
+            large: exists(&format!("{due} AND scope = 0 AND event & 1024 != 0"))?,
+            next_ms: self.db.prepare_cached(next_ms)?.query_row(params![remote, now_ms], |row| row.get(0))?,
+        })
     }
 }
 
-fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe], now_ms: i64) -> Result<()> {
+fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
     if owe.is_empty() {
         return Ok(());
     }
@@ -310,7 +368,7 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe], now_ms: i64) -> Resu
             o.error,
             o.attempts,
             o.next_try_ms,
-            now_ms,
+            o.since_ms,
             generation
         ])?;
     }

@@ -24,6 +24,7 @@ fn owe(text: &str) -> Owe {
         error: None,
         attempts: 0,
         next_try_ms: 0,
+        since_ms: 5,
     }
 }
 

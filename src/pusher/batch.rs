@@ -5,45 +5,11 @@
 //! listed instead. Only ENOENT (or a present non-directory above) is absence; any other error is a failure of that
 //! path and never a deletion.
 
+use crate::journal::{Events, Scope};
 use crate::path::RelPath;
-use serde::{Deserialize, Serialize};
+use crate::seen::{Kind, Seen};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-
-/// How far a mark reaches. It only widens until it is settled.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// This name, not what is below it.
-    #[default]
-    Entry,
-    /// And the names directly in it, deletions included.
-    Children,
-    /// And everything below it, deletions included.
-    Tree,
-}
-
-/// What marked a path; several of them add up.
-pub mod event {
-    /// Content was written or a written file closed.
-    pub const WRITE: u32 = 1;
-    /// Mode, owner, times or extended attributes changed.
-    pub const ATTRIB: u32 = 1 << 1;
-    /// The name was created.
-    pub const CREATE: u32 = 1 << 2;
-    /// The name was deleted.
-    pub const DELETE: u32 = 1 << 3;
-    /// The name was moved here or away.
-    pub const MOVE: u32 = 1 << 4;
-    /// The kernel said it is a directory.
-    pub const DIR: u32 = 1 << 5;
-    /// Found by a scan.
-    pub const SCAN: u32 = 1 << 6;
-    /// Found by a dry run of rsync.
-    pub const RECONCILE: u32 = 1 << 7;
-}
 
 /// A row of the journal, as far as a plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,40 +18,8 @@ pub struct Marked {
     pub path: RelPath,
     /// How far the mark reaches.
     pub scope: Scope,
-    /// Bits of [`event`].
-    pub event: u32,
-}
-
-/// What a name is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Dir,
-    /// A regular file.
-    File,
-    /// A symbolic link.
-    Symlink,
-    /// A device, a socket, a pipe.
-    Other,
-}
-
-/// What lstat says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// What it is.
-    pub kind: Kind,
-    /// Bytes.
-    pub size: u64,
-    /// Time of the last change of content, in nanoseconds of the epoch.
-    pub mtime: i128,
-    /// Time of the last change of anything, in nanoseconds of the epoch.
-    pub ctime: i128,
-    /// Names.
-    pub nlink: u64,
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
+    /// What happened.
+    pub events: Events,
 }
 
 /// lstat below the root of a localpath.
@@ -150,9 +84,9 @@ pub struct Plan {
 
 const ENOENT: i32 = 2;
 const ENOTDIR: i32 = 20;
-const SECOND: i128 = 1_000_000_000;
+const SECOND: i64 = 1_000_000_000;
 /// Coarse file system clocks and slow writers: a fresh mtime may be this much older than the ctime.
-const FRESH: i128 = 2 * SECOND;
+const FRESH: i64 = 2 * SECOND;
 
 /// Makes the plan. `excluded` says whether a path (a directory, if true) is left out by the filter; it is asked for
 /// every directory above a path too.
@@ -162,19 +96,19 @@ pub fn plan(
     limits: Limits,
     excluded: impl Fn(&RelPath, bool) -> bool,
 ) -> Plan {
-    let mut merged: BTreeMap<RelPath, (Scope, u32)> = BTreeMap::new();
+    let mut merged: BTreeMap<RelPath, (Scope, Events)> = BTreeMap::new();
     for row in rows {
-        let entry = merged.entry(row.path).or_default();
+        let entry = merged.entry(row.path).or_insert((Scope::Entry, Events::default()));
         entry.0 = entry.0.max(row.scope);
-        entry.1 |= row.event;
+        entry.1 |= row.events;
     }
     let mut sorter = Sorter {
         places: Places { look, excluded, known: HashMap::new() },
         limits,
         out: Sets::default(),
     };
-    for (path, (scope, event)) in merged {
-        sorter.sort(path, scope, event);
+    for (path, (scope, events)) in merged {
+        sorter.sort(path, scope, events);
     }
     sorter.out.into_plan()
 }
@@ -280,7 +214,7 @@ struct Sorter<'a, L, F> {
 }
 
 impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
-    fn sort(&mut self, path: RelPath, scope: Scope, event: u32) {
+    fn sort(&mut self, path: RelPath, scope: Scope, events: Events) {
         let plan = &mut self.out.plan;
         match self.places.get(&path) {
             Place::Dir => match scope {
@@ -289,10 +223,11 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 Scope::Entry if path.is_root() => plan.root = true,
                 Scope::Entry => drop(self.out.present.insert(path)),
             },
-            Place::NonDir(seen) => self.file(path, seen, event),
+            Place::NonDir(seen) => self.file(path, seen, events),
             Place::Missing => {
-                let unsure = event::DIR | event::SCAN | event::RECONCILE;
-                self.missing(&path, &path, event & unsure != 0 || scope != Scope::Entry);
+                let unsure = Events::DIR | Events::SCAN | Events::RECONCILE;
+                let may_be_dir = events.any(unsure) || scope != Scope::Entry;
+                self.missing(&path, &path, may_be_dir);
             }
             Place::Cut(prefix) => {
                 self.out.plan.replaced.insert(path.clone(), (*prefix).clone());
@@ -300,7 +235,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                     // Something was below it, so what the remote has there was a directory.
                     Place::Missing => self.missing(&prefix, &path, true),
                     // Its own events are not known here: be sure.
-                    Place::NonDir(seen) => self.file((*prefix).clone(), seen, event::MOVE),
+                    Place::NonDir(seen) => self.file((*prefix).clone(), seen, Events::MOVE),
                     place => {
                         unreachable!("a path is cut only at what is no directory, not at {place:?}")
                     }
@@ -311,12 +246,13 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         }
     }
 
-    fn file(&mut self, path: RelPath, seen: Seen, event: u32) {
+    fn file(&mut self, path: RelPath, seen: Seen, events: Events) {
         // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
-        let proven = event & (event::ATTRIB | event::RECONCILE) != 0
-            && event & !(event::ATTRIB | event::RECONCILE | event::DIR) == 0;
+        let harmless = Events::ATTRIB | Events::RECONCILE;
+        let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
+        let proven = events.any(harmless) && !events.without(harmless | bookkeeping).any(Events(!0));
         let regular = seen.kind == Kind::File;
-        let checksum = regular && !proven && (seen.ctime - seen.mtime).abs() > FRESH;
+        let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > FRESH;
         if regular && seen.size >= self.limits.large {
             *self.out.large.entry(path).or_default() |= checksum;
         } else if checksum {

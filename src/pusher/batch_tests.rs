@@ -21,17 +21,17 @@ fn paths(texts: &[&str]) -> Vec<RelPath> {
     texts.iter().map(|t| p(t)).collect()
 }
 fn seen(kind: Kind) -> Seen {
-    Seen { kind, size: 1, mtime: 100 * SECOND, ctime: 100 * SECOND, nlink: 1, dev: 1, ino: 1 }
+    Seen { kind, size: 1, mtime_ns: 100 * SECOND, ctime_ns: 100 * SECOND, nlink: 1, dev: 1, ino: 1 }
 }
 fn disk(names: &[(&str, Kind)]) -> Disk {
     let names = names.iter().map(|&(name, kind)| (p(name), Ok(seen(kind)))).collect();
     Disk { names, looks: Cell::new(0) }
 }
-fn mark(path: &str, event: u32) -> Marked {
-    Marked { path: p(path), scope: Scope::Entry, event }
+fn mark(path: &str, events: Events) -> Marked {
+    Marked { path: p(path), scope: Scope::Entry, events }
 }
 fn scoped(path: &str, scope: Scope) -> Marked {
-    Marked { path: p(path), scope, event: event::SCAN }
+    Marked { path: p(path), scope, events: Events::SCAN }
 }
 const LIMITS: Limits = Limits { large: 1000, delete: true };
 fn go(rows: Vec<Marked>, disk: &Disk) -> Plan {
@@ -44,7 +44,7 @@ fn absent(path: &str, may_be_dir: bool) -> Absent {
 #[test]
 fn the_present_and_the_absent() {
     let disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File), ("l", Kind::Symlink)]);
-    let rows = ["d/f", "d", "l", "d/gone"].map(|path| mark(path, event::WRITE));
+    let rows = ["d/f", "d", "l", "d/gone"].map(|path| mark(path, Events::WRITE));
     let plan = go(rows.into(), &disk);
     assert_eq!(plan.present, paths(&["d", "d/f", "l"]));
     assert_eq!(plan.absent, [absent("d/gone", false)]);
@@ -54,7 +54,7 @@ fn the_present_and_the_absent() {
 #[test]
 fn the_first_missing_or_foreign_prefix_is_listed_instead() {
     let disk = disk(&[("a", Kind::Dir), ("link", Kind::Symlink), ("file", Kind::File)]);
-    let rows = ["a/b/c/d", "a/b/x", "link/c", "file/x/y"].map(|path| mark(path, event::CREATE));
+    let rows = ["a/b/c/d", "a/b/x", "link/c", "file/x/y"].map(|path| mark(path, Events::CREATE));
     let plan = go(rows.into(), &disk);
     assert_eq!(plan.absent, [absent("a/b", true)]);
     assert_eq!(plan.present, paths(&["file", "link"]));
@@ -65,7 +65,7 @@ fn the_first_missing_or_foreign_prefix_is_listed_instead() {
 #[test]
 fn an_absent_directory_covers_what_was_in_it() {
     let rows =
-        vec![mark("d", event::DELETE), mark("d/x", event::DELETE), mark("d/e/y", event::DELETE)];
+        vec![mark("d", Events::DELETE), mark("d/x", Events::DELETE), mark("d/e/y", Events::DELETE)];
     let plan = go(rows, &disk(&[]));
     assert_eq!(plan.absent, [absent("d", true)]);
 }
@@ -76,13 +76,13 @@ fn only_absence_is_absence() {
         let mut disk = disk(&[("d", Kind::Dir)]);
         disk.names.insert(p("d/bad"), Err(errno));
         let plan =
-            go(vec![mark("d/bad", event::DELETE), mark("d/bad/below", event::DELETE)], &disk);
+            go(vec![mark("d/bad", Events::DELETE), mark("d/bad/below", Events::DELETE)], &disk);
         assert_eq!(plan.failed, [(p("d/bad"), errno), (p("d/bad/below"), errno)]);
         assert!(plan.absent.is_empty());
     }
     let mut disk = disk(&[]);
     disk.names.insert(p("x"), Err(ENOTDIR));
-    assert_eq!(go(vec![mark("x", event::WRITE)], &disk).absent, [absent("x", false)]);
+    assert_eq!(go(vec![mark("x", Events::WRITE)], &disk).absent, [absent("x", false)]);
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn every_place_is_looked_at_once() {
         disk.names.insert(p(&directory), Ok(seen(Kind::Dir)));
         let file = format!("{directory}/f{i}");
         disk.names.insert(p(&file), Ok(seen(Kind::File)));
-        rows.push(mark(&file, event::WRITE));
-        rows.push(mark(&file, event::ATTRIB));
+        rows.push(mark(&file, Events::WRITE));
+        rows.push(mark(&file, Events::ATTRIB));
     }
     let plan = go(rows, &disk);
     assert_eq!(plan.present.len(), 10_000);
@@ -115,10 +115,10 @@ fn a_set_mtime_wants_a_comparison_of_content() {
     disk.names.insert(p("big"), set(0, 1000));
     disk.names.insert(p("bigfresh"), set(100 * SECOND, 5000));
     let mut rows: Vec<_> = ["new", "dir", "link", "old", "future", "edge", "big", "bigfresh"]
-        .map(|path| mark(path, event::WRITE))
+        .map(|path| mark(path, Events::WRITE))
         .into();
-    rows.extend([mark("chmod", event::ATTRIB), mark("found", event::RECONCILE)]);
-    rows.extend([mark("both", event::ATTRIB), mark("both", event::MOVE)]);
+    rows.extend([mark("chmod", Events::ATTRIB), mark("found", Events::RECONCILE)]);
+    rows.extend([mark("both", Events::ATTRIB), mark("both", Events::MOVE)]);
     let plan = go(rows, &disk);
     assert_eq!(plan.checksum, paths(&["both", "future", "old"]));
     assert_eq!(plan.present, paths(&["chmod", "dir", "edge", "found", "link", "new"]));
@@ -162,7 +162,7 @@ fn scopes() {
 fn the_excluded_is_left_alone() {
     let disk =
         disk(&[("ex", Kind::Dir), ("ex/f", Kind::File), ("d", Kind::Dir), ("d/a.tmp", Kind::File)]);
-    let rows = ["ex/f", "d/a.tmp", "d/b.tmp", "d/ok"].map(|path| mark(path, event::DELETE));
+    let rows = ["ex/f", "d/a.tmp", "d/b.tmp", "d/ok"].map(|path| mark(path, Events::DELETE));
     let excluded =
         |path: &RelPath, dir: bool| (dir && path == &p("ex")) || path.as_bytes().ends_with(b".tmp");
     let out = plan(rows, &disk, LIMITS, excluded);
@@ -170,7 +170,7 @@ fn the_excluded_is_left_alone() {
     assert_eq!(out.absent, [absent("d/ok", false)]);
     assert!(out.present.is_empty());
     // A missing name that may have been an excluded directory stays; so does one below it.
-    let rows = vec![scoped("gone", Scope::Entry), mark("gone/f", event::DELETE)];
+    let rows = vec![scoped("gone", Scope::Entry), mark("gone/f", Events::DELETE)];
     let out = plan(rows, &disk, LIMITS, |path, dir| dir && path == &p("gone"));
     assert_eq!((out.absent.len(), out.excluded), (0, paths(&["gone", "gone/f"])));
 }
@@ -178,7 +178,7 @@ fn the_excluded_is_left_alone() {
 #[test]
 fn nothing_is_deleted_when_deletions_are_off() {
     let disk = disk(&[("d", Kind::Dir)]);
-    let rows = vec![mark("d/gone", event::DELETE), mark("gone", event::DELETE)];
+    let rows = vec![mark("d/gone", Events::DELETE), mark("gone", Events::DELETE)];
     let out = plan(rows, &disk, Limits { delete: false, ..LIMITS }, |_, _| false);
     assert_eq!((out.absent.len(), out.present), (0, paths(&["d"])));
 }

@@ -1,10 +1,29 @@
-//! The pusher: makes a remote equal to the local state, one rsync at a time.
+//! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`params`] fits the
-//! user's own in), [`itemize`] and [`outcome`] read what rsync answered.
+//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch,
+//! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
+//!
+//! The shell: [`run`] is the process. It has three lanes, each with at most one rsync in flight: small pushes and
+//! large files ([`push`], in [`step`]s) and comparisons ([`compare`]). A lane works from the [`desk`]; a [`flight`] is
+//! one rsync under its watchdog.
 
 pub mod batch;
+pub mod guard;
+pub mod health;
 pub mod itemize;
+pub mod ledger;
 pub mod outcome;
 pub mod params;
 pub mod rsync;
+
+mod compare;
+mod desk;
+mod flight;
+mod lanes;
+mod push;
+mod report;
+mod run;
+mod step;
+
+pub use run::run;

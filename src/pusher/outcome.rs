@@ -2,18 +2,10 @@
 
 use super::itemize::{says_deletions_skipped, unescaped};
 use crate::path::{RelPath, printable};
+use crate::seen::Exited;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
-
-/// How an rsync ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exited {
-    /// By itself, with this status.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
 
 /// What is wrong with a remote for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

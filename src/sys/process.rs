@@ -1,6 +1,7 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
 use crate::message::Role;
+use crate::seen::Exited;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -12,33 +13,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exited {
-    /// With this status.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl From<ExitStatus> for Exited {
-    fn from(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Exited::Code(code),
-            (None, signal) => Exited::Signal(signal.unwrap_or(0)),
-        }
-    }
-}
-
-impl std::fmt::Display for Exited {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Exited::Code(code) => write!(f, "exit {code}"),
-            Exited::Signal(signal) => match Signal::try_from(*signal) {
-                Ok(signal) => f.write_str(signal.as_str()),
-                Err(_) => write!(f, "signal {signal}"),
-            },
-        }
+fn exited(status: ExitStatus) -> Exited {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exited::Code(code),
+        (None, signal) => Exited::Signal(signal.unwrap_or(0)),
     }
 }
 
@@ -66,7 +44,7 @@ impl GroupChild {
     /// Ends what is left of the group (an orphaned rsync), then waits for the leader.
     pub fn reap(mut self) -> io::Result<Exited> {
         self.kill();
-        Ok(self.0.wait()?.into())
+        Ok(exited(self.0.wait()?))
     }
 
     fn id(&self) -> Pid {
@@ -141,13 +119,13 @@ impl Rsync {
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> io::Result<Option<Exited>> {
-        Ok(self.child.try_wait()?.map(Exited::from))
+        Ok(self.child.try_wait()?.map(exited))
     }
 
     /// Ends it at once and waits for it.
     pub fn kill(&mut self) -> io::Result<Exited> {
         self.child.kill()?;
-        Ok(self.child.wait()?.into())
+        Ok(exited(self.child.wait()?))
     }
 
     /// Bytes it has read and written so far, files and network together: what the watchdog looks at.
@@ -198,7 +176,7 @@ mod tests {
         let mut run =
             Rsync::start(&argv, &[("LC_ALL", "C")], &[], dir.path(), b"/a\0", dir.path()).unwrap();
         let ended = run.child.wait().unwrap();
-        assert_eq!(Exited::from(ended), Exited::Code(7));
+        assert_eq!(exited(ended), Exited::Code(7));
         let mut text = String::new();
         run.stdout.rewind().unwrap();
         run.stdout.read_to_string(&mut text).unwrap();

@@ -1,0 +1,331 @@
+//! Finding differences: a reconcile of everything, or of the directories that marks reach below.
+//!
+//! A dry run of rsync prints what differs; each line goes through the filter and becomes an owed row. It changes
+//! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
+//! portions, so that a first copy of millions of files needs no millions of rows at once.
+
+use super::desk::{Desk, RootLook, Stuck};
+use super::flight::{Flight, Landed};
+use super::guard;
+use super::itemize::{Change, ChangeKind, Line, Lines};
+use super::outcome::{Judgement, Verdict};
+use super::rsync::{self, Form, Options};
+use crate::journal::{Events, Owe, Owed, Scope, Settlement};
+use crate::path::{OsBytes, RelPath};
+use crate::seen::Kind;
+use crate::sys::clock;
+use crate::sys::files::Root;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, Seek};
+use std::time::Duration;
+
+/// Rows written at a time.
+const PORTION: usize = 10_000;
+/// The next portion is written when fewer than this many rows of the last are left.
+const LOW_WATER: u64 = 4_000;
+/// Directories compared in one dry run.
+pub const WIDE_AT_ONCE: u32 = 1_000;
+
+/// What is compared.
+#[derive(Debug)]
+pub enum Job {
+    /// Everything, for this reason. The schedule's leave out what `crontabfilter` says.
+    Everything {
+        /// Why.
+        why: String,
+        /// Patterns in rsync's language.
+        exclude: Vec<OsBytes>,
+    },
+    /// The directories of these rows, all of one scope.
+    Wide(Vec<Owed>),
+}
+
+/// A comparison under way.
+pub struct Compare {
+    job: Job,
+    stage: Stage,
+    /// What it found.
+    pub found: Found,
+}
+
+enum Stage {
+    Flying { flight: Flight, root: Root },
+    Spooling { lines: Lines<BufReader<File>>, deletions: bool, complete: bool },
+}
+
+/// The counts of the first pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Paths that differ.
+    pub paths: u64,
+    /// Those of them that are to be deleted.
+    pub deletions: u64,
+    /// Rows written so far.
+    pub written: u64,
+    /// Entries the remote has.
+    pub entries: u64,
+}
+
+/// How a comparison goes on.
+pub enum Progress {
+    /// The dry run, or the writing of its rows, goes on.
+    Running,
+    /// Every difference is owed now. False: a part could not be compared, so it must be done again later.
+    Done(bool),
+    /// It would delete too much: the operator must look first.
+    Guarded(String),
+    /// The remote is the reason.
+    Remote(Judgement),
+}
+
+impl Compare {
+    /// Starts the dry run. `None` when nothing is left to compare.
+    pub fn start(desk: &mut Desk, job: Job, now: Duration) -> Result<Option<Compare>, Stuck> {
+        let root = desk.open_root()?;
+        let options = Options { checksum: false, dry: true, delete: desk.delete(), stats: true };
+        let (job, rsync) = match job {
+            Job::Everything { why, exclude } => {
+                let form = Form::Everything { exclude: exclude.clone() };
+                (Job::Everything { why, exclude }, desk.rsync(&root, &form, options, b"")?)
+            }
+            Job::Wide(rows) => {
+                let Some(rows) = directories(desk, &root, rows)? else { return Ok(None) };
+                let tree = rows.iter().any(|row| row.scope == Scope::Tree);
+                let form = if tree { Form::Tree } else { Form::Children };
+                let list = rsync::list_directories(rows.iter().map(|row| &row.path));
+                (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
+            }
+        };
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
+        Ok(Some(Compare { job, stage: Stage::Flying { flight, root }, found: Found::default() }))
+    }
+
+    /// Why it runs, when it is a reconcile of everything.
+    pub fn why(&self) -> Option<&str> {
+        match &self.job {
+            Job::Everything { why, .. } => Some(why),
+            Job::Wide(_) => None,
+        }
+    }
+
+    /// True while its rsync runs.
+    pub fn flies(&self) -> bool {
+        matches!(self.stage, Stage::Flying { .. })
+    }
+
+    /// How long the rsync in flight has not moved.
+    pub fn stalled(&self, now: Duration) -> Duration {
+        match &self.stage {
+            Stage::Flying { flight, .. } => flight.stalled(now),
+            Stage::Spooling { .. } => Duration::ZERO,
+        }
+    }
+
+    /// Ends the rsync in flight.
+    pub fn kill(&mut self) {
+        if let Stage::Flying { flight, .. } = &mut self.stage {
+            // Gone already: as wished.
+            let _ = flight.kill();
+        }
+    }
+
+    /// Goes on. `in_flight` are the names that pushes have in hand, `guarded` is off when the operator has looked.
+    pub fn advance(
+        mut self,
+        desk: &mut Desk,
+        in_flight: &HashSet<RelPath>,
+        guarded: bool,
+        now: Duration,
+    ) -> Result<(Option<Compare>, Progress), Stuck> {
+        match self.stage {
+            Stage::Flying { mut flight, root } => {
+                let Some(exited) = flight.ended(now).map_err(broken)? else {
+                    self.stage = Stage::Flying { flight, root };
+                    return Ok((Some(self), Progress::Running));
+                };
+                drop(root);
+                let landed = flight.land(exited).map_err(broken)?;
+                landed_to_spool(self.job, desk, landed, in_flight, guarded)
+            }
+            Stage::Spooling { .. } => {
+                let progress = self.write_rows(desk, in_flight)?;
+                match progress {
+                    Progress::Running => Ok((Some(self), Progress::Running)),
+                    end => Ok((None, end)),
+                }
+            }
+        }
+    }
+
+    /// Writes the next portion when the last is nearly pushed.
+    fn write_rows(&mut self, desk: &mut Desk, in_flight: &HashSet<RelPath>) -> Result<Progress, Stuck> {
+        let Stage::Spooling { lines, deletions, complete } = &mut self.stage else { return Ok(Progress::Running) };
+        if self.found.written > 0 && desk.journal.owed_by_reconcile(&desk.name)? > LOW_WATER {
+            return Ok(Progress::Running);
+        }
+        let now_ms = clock::wall_ms();
+        let mut end = Settlement::default();
+        while end.owe.len() < PORTION {
+            let Some(line) = lines.next() else { break };
+            let Line::Change(change) = line.map_err(broken)? else { continue };
+            if wanted(desk, &change, *deletions, in_flight) {
+                end.owe.push(owe(change, now_ms));
+            }
+        }
+        self.found.written += end.owe.len() as u64;
+        let last = end.owe.len() < PORTION;
+        if let (true, Job::Wide(rows)) = (last, &self.job) {
+            end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
+        }
+        let complete = *complete;
+        desk.journal.settle(&desk.name, &end, now_ms)?;
+        Ok(if last { Progress::Done(complete) } else { Progress::Running })
+    }
+}
+
+/// The end of a dry run: counts, guards, and turns its output into the spool that rows are read from.
+fn landed_to_spool(
+    job: Job,
+    desk: &Desk,
+    mut landed: Landed,
+    in_flight: &HashSet<RelPath>,
+    guarded: bool,
+) -> Result<(Option<Compare>, Progress), Stuck> {
+    let complete = match landed.judgement.verdict {
+        Verdict::Settled | Verdict::Gone => true,
+        // Something could not be read: what was found counts, but it is not all.
+        Verdict::Partial => false,
+        Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
+        Verdict::Remote(_) | Verdict::Configuration | Verdict::FormB | Verdict::NoDelete => {
+            return Ok((None, Progress::Remote(landed.judgement)));
+        }
+    };
+    let mut found = Found::default();
+    let report = landed
+        .read(|change| {
+            if wanted(desk, &change, true, in_flight) {
+                found.paths += 1;
+                found.deletions += u64::from(change.kind == ChangeKind::Deleted);
+            }
+        })
+        .map_err(broken)?;
+    let deletions = complete && !report.deletions_skipped;
+    if !deletions {
+        found.paths -= found.deletions;
+        found.deletions = 0;
+    }
+    found.entries = guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
+    let entries = match &job {
+        Job::Everything { .. } => Some(found.entries),
+        Job::Wide(_) => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
+    };
+    // What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
+    let live = matches!(&job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)));
+    if guarded && !live && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
+        return Ok((None, Progress::Guarded(guard::words(found.deletions, entries, &desk.name))));
+    }
+    landed.stdout.rewind().map_err(broken)?;
+    let lines = Lines::new(BufReader::new(landed.stdout));
+    let stage = Stage::Spooling { lines, deletions, complete: complete && !report.deletions_skipped };
+    Ok((Some(Compare { job, stage, found }), Progress::Running))
+}
+
+/// True when this difference is to be owed.
+fn wanted(desk: &Desk, change: &Change, deletions: bool, in_flight: &HashSet<RelPath>) -> bool {
+    let deleted = change.kind == ChangeKind::Deleted;
+    if deleted && (!deletions || !desk.delete() || is_temporary(&change.path, in_flight)) {
+        return false;
+    }
+    !desk.filter.excludes(&change.path, change.is_dir)
+}
+
+/// rsync writes into `.NAME.XXXXXX` beside NAME: of a name in flight that is no stray file (rule 20).
+fn is_temporary(path: &RelPath, in_flight: &HashSet<RelPath>) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let name = path.name().as_bytes();
+    let Some(stem) = name.strip_prefix(b".").and_then(|n| n.len().checked_sub(7).map(|end| n.split_at(end))) else {
+        return false;
+    };
+    let (real, tail) = stem;
+    tail.first() == Some(&b'.')
+        && tail[1..].iter().all(u8::is_ascii_alphanumeric)
+        && path.parent().is_some_and(|dir| in_flight.contains(&dir.join(std::ffi::OsStr::from_bytes(real))))
+}
+
+fn owe(change: Change, now_ms: i64) -> Owe {
+    let kind = match (change.kind, change.is_dir) {
+        (ChangeKind::Deleted, true) => Events::DIR,
+        // Size and time agree: only a look at the attributes is needed.
+        _ => Events::default(),
+    };
+    Owe {
+        path: change.path,
+        scope: Scope::Entry,
+        events: Events::RECONCILE | kind,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms,
+        since_ms: now_ms,
+    }
+}
+
+/// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
+/// trees does for directories too, but not the other way round.
+fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<Vec<Owed>>, Stuck> {
+    use super::batch::Look;
+    let mut end = Settlement::default();
+    let mut dirs = Vec::new();
+    {
+        let look = RootLook::new(root, desk.journal.mounts()?);
+        for row in rows {
+            let is_dir = match row.path.is_root() {
+                true => true,
+                false => look.lstat(&row.path).is_ok_and(|seen| seen.kind == Kind::Dir),
+            };
+            let excluded = desk.filter.excludes(&row.path, true);
+            if is_dir && !excluded {
+                dirs.push(row);
+                continue;
+            }
+            end.done.push((row.path.clone(), row.generation));
+            end.owe.push(Owe {
+                path: row.path,
+                scope: Scope::Entry,
+                events: row.events,
+                error: None,
+                attempts: 0,
+                next_try_ms: 0,
+                since_ms: row.since_ms,
+            });
+        }
+    }
+    if !end.done.is_empty() {
+        desk.journal.settle(&desk.name, &end, clock::wall_ms())?;
+    }
+    let tree = dirs.iter().any(|row| row.scope == Scope::Tree);
+    if tree {
+        dirs.retain(|row| row.scope == Scope::Tree);
+    }
+    Ok((!dirs.is_empty()).then_some(dirs))
+}
+
+fn broken(error: io::Error) -> Stuck {
+    Stuck::System(format!("rsync: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporaries_of_names_in_flight() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let flying: HashSet<RelPath> = [path("d/big.iso"), path("x")].into();
+        assert!(is_temporary(&path("d/.big.iso.Ab3xYz"), &flying));
+        assert!(is_temporary(&path(".x.000000"), &flying));
+        for other in ["d/.big.iso.Ab3xY", "d/.other.iso.Ab3xYz", ".big.iso.Ab3xYz", "d/big.iso", "d/.a"] {
+            assert!(!is_temporary(&path(other), &flying), "{other}");
+        }
+    }
+}

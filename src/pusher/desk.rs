@@ -1,0 +1,169 @@
+//! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
+
+use super::batch::Look;
+use super::outcome;
+use super::rsync::{self, Form, Options};
+use crate::config::model::Target;
+use crate::filter::Filter;
+use crate::journal::{Checkpoint, Journal, JournalError, RemoteRow};
+use crate::message::PusherStart;
+use crate::path::RelPath;
+use crate::seen::Seen;
+use crate::sys::files::{Root, boot_id, lstat_at};
+use crate::sys::process::Rsync;
+use slog::{Logger, debug, info};
+use std::cell::Cell;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Why a lane could not go on.
+#[derive(Debug)]
+pub enum Stuck {
+    /// The journal.
+    Journal(JournalError),
+    /// The root of the localpath is gone or another.
+    Root(String),
+    /// The system refused: a fork, a file.
+    System(String),
+}
+
+impl From<JournalError> for Stuck {
+    fn from(error: JournalError) -> Self {
+        Stuck::Journal(error)
+    }
+}
+
+/// What the lanes share.
+pub struct Desk {
+    /// The pusher's part of the configuration.
+    pub start: PusherStart,
+    /// The remote's name.
+    pub name: String,
+    /// What is replicated.
+    pub filter: Filter,
+    /// The journal of the localpath.
+    pub journal: Journal,
+    /// The remote's row, as this pusher last wrote it.
+    pub row: RemoteRow,
+    /// Marks up to this number may be in the hands of an old receiver.
+    pub again_upto: i64,
+    /// Where to write.
+    pub log: Logger,
+    /// The root as it was when this pusher started, for the time before the first checkpoint.
+    first_root: Cell<Option<(u64, u64)>>,
+    boot_id: String,
+    /// The localpath without symbolic links in it, as rsync names it.
+    real_root: PathBuf,
+}
+
+impl Desk {
+    /// Everything in one place.
+    pub fn new(start: PusherStart, journal: Journal, row: RemoteRow, filter: Filter, log: Logger) -> Self {
+        let name = start.remote.name();
+        let boot_id = boot_id().unwrap_or_default();
+        let first_root = Cell::new(None);
+        let watch = start.localpath.watch.as_path();
+        let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
+        Self { start, name, filter, journal, row, again_upto: 0, log, first_root, boot_id, real_root }
+    }
+
+    /// Nothing is ever deleted when this is false.
+    pub fn delete(&self) -> bool {
+        self.start.localpath.inotify.delete
+    }
+
+    /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
+    /// only form B protects.
+    pub fn form_b(&self) -> bool {
+        self.row.form_b || rsync::has_own_filters(&self.start.remote.params)
+    }
+
+    /// Opens the root and makes sure that it is the one whose changes are in the journal (rule 6): an unmounted or
+    /// replaced root would look as if everything had been deleted.
+    pub fn open_root(&self) -> Result<Root, Stuck> {
+        let watch = self.start.localpath.watch.as_path();
+        let root = Root::open(watch)
+            .map_err(|e| Stuck::Root(format!("{}: {e}", self.start.localpath.watch)))?;
+        let identity = (root.seen.dev, root.seen.ino);
+        let expected = match self.journal.checkpoint()? {
+            Some(c) if c.boot_id == self.boot_id => Some((c.root_dev, c.root_ino)),
+            // Devices are only comparable within one boot; the watcher judges the rest before it says go.
+            Some(Checkpoint { root_ino, .. }) if root_ino != root.seen.ino => Some((0, 0)),
+            _ => self.first_root.get(),
+        };
+        self.first_root.set(Some(expected.unwrap_or(identity)));
+        match expected {
+            Some(expected) if expected != identity => Err(Stuck::Root(format!(
+                "{}: another directory than the one that was watched; if that is meant: syncsup release {}",
+                self.start.localpath.watch, self.start.localpath.watch
+            ))),
+            _ => Ok(root),
+        }
+    }
+
+    /// Remembers that the receiver cannot do `--delete-missing-args`.
+    pub fn remember_form_b(&mut self) -> Result<(), Stuck> {
+        self.row.form_b = true;
+        info!(self.log, "this receiver cannot delete by --delete-missing-args; it gets its deletions another way");
+        Ok(self.journal.set_form_b(&self.name, true)?)
+    }
+
+    /// rsync's words on single paths, as far as they name one.
+    pub fn complaints(&self, stderr: &[u8]) -> Vec<(RelPath, String)> {
+        let sub = match &self.start.remote.target {
+            Target::Daemon { module, .. } => {
+                let bytes = module.as_bytes();
+                bytes.iter().position(|&b| b == b'/').map_or(&b""[..], |slash| &bytes[slash..])
+            }
+            Target::Ssh { path, .. } => path.as_bytes(),
+        };
+        let all = outcome::complaints(stderr, &self.real_root, sub);
+        all.into_iter().filter_map(|c| Some((c.path?, c.words))).collect()
+    }
+
+    /// Starts one rsync in the open root.
+    pub fn rsync(&self, root: &Root, form: &Form, options: Options, list: &[u8]) -> Result<Rsync, Stuck> {
+        let argv = rsync::argv(&self.start.remote, form, options);
+        debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
+        let scratch: &Path = &self.start.state_dir;
+        Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)
+            .map_err(|e| Stuck::System(format!("{}: {e}", self.start.remote.rsync_program)))
+    }
+}
+
+/// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing.
+pub struct RootLook<'a> {
+    root: &'a Root,
+    unmounted: Vec<RelPath>,
+}
+
+/// What lstat answers below a mount point that is not mounted: never a deletion.
+const ENODEV: i32 = 19;
+const EIO: i32 = 5;
+
+impl<'a> RootLook<'a> {
+    /// Looks below `root`; `mounts` are the recorded mount points.
+    pub fn new(root: &'a Root, mounts: Vec<RelPath>) -> Self {
+        let unmounted = mounts.into_iter().filter(|m| !is_mounted(root, m)).collect();
+        Self { root, unmounted }
+    }
+}
+
+impl Look for RootLook<'_> {
+    fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
+        if self.unmounted.iter().any(|mount| path.is_within(mount)) {
+            return Err(ENODEV);
+        }
+        self.root.lstat(path).map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
+    }
+}
+
+fn is_mounted(root: &Root, mount: &RelPath) -> bool {
+    let Ok(here) = root.lstat(mount) else { return false };
+    let above = match mount.parent() {
+        Some(parent) if !parent.is_root() => root.lstat(&parent),
+        _ => lstat_at(root.as_fd(), Path::new(".")),
+    };
+    above.is_ok_and(|above| above.dev != here.dev)
+}

@@ -1,0 +1,106 @@
+//! One rsync in flight, and the watchdog that ends it when nothing moves any more.
+
+use super::itemize::{Change, Line, Lines, Totals};
+use super::outcome::{self, Judgement};
+use crate::path::RelPath;
+use crate::seen::Exited;
+use crate::sys::process::Rsync;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::time::Duration;
+
+/// Complaints of rsync beyond this are not read.
+const STDERR_MOST_BYTES: u64 = 1 << 20;
+
+/// One rsync in flight.
+pub struct Flight {
+    rsync: Rsync,
+    limit: Duration,
+    moved: (u64, Duration),
+    looked: Duration,
+}
+
+/// An rsync that has ended.
+pub struct Landed {
+    /// What its end means.
+    pub judgement: Judgement,
+    /// Its output, from the start.
+    pub stdout: File,
+    /// Its complaints.
+    pub stderr: Vec<u8>,
+}
+
+/// What a pass over the output counts.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// rsync's own totals.
+    pub totals: Totals,
+    /// No deletion of this run counts.
+    pub deletions_skipped: bool,
+    /// Listed as absent and not deleted.
+    pub not_deleted: HashSet<RelPath>,
+}
+
+impl Flight {
+    /// Takes over an rsync that has just been started; rsync's own timeouts are `timeout_s` seconds.
+    pub fn new(rsync: Rsync, timeout_s: u32, now: Duration) -> Self {
+        let limit = Duration::from_secs(u64::from(timeout_s.max(1)) + 30);
+        Self { rsync, limit, moved: (0, now), looked: now }
+    }
+
+    /// How long nothing has moved.
+    pub fn stalled(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.moved.1)
+    }
+
+    /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8).
+    pub fn ended(&mut self, now: Duration) -> io::Result<Option<Exited>> {
+        if let Some(exited) = self.rsync.ended()? {
+            return Ok(Some(exited));
+        }
+        if now.saturating_sub(self.looked) >= Duration::from_secs(1) {
+            self.looked = now;
+            let progress = self.rsync.progress();
+            if progress != self.moved.0 {
+                self.moved = (progress, now);
+            }
+            if self.stalled(now) > self.limit {
+                return Ok(Some(self.rsync.kill()?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) -> io::Result<Exited> {
+        self.rsync.kill()
+    }
+
+    /// Its output and what its end means.
+    pub fn land(mut self, exited: Exited) -> io::Result<Landed> {
+        let mut stderr = Vec::new();
+        self.rsync.stderr.rewind()?;
+        (&self.rsync.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut stderr)?;
+        self.rsync.stdout.rewind()?;
+        let judgement = outcome::verdict(exited, &stderr);
+        Ok(Landed { judgement, stdout: self.rsync.stdout, stderr })
+    }
+}
+
+impl Landed {
+    /// Reads the output to its end; each change goes to `each`.
+    pub fn read(&mut self, mut each: impl FnMut(Change)) -> io::Result<Report> {
+        let mut report = Report { deletions_skipped: self.judgement.deletions_skipped, ..Report::default() };
+        self.stdout.rewind()?;
+        for line in Lines::new(BufReader::new(&self.stdout)) {
+            match line? {
+                Line::Change(change) => each(change),
+                Line::DeletionsSkipped => report.deletions_skipped = true,
+                Line::NonRegular(path) | Line::NotEmpty(path) => drop(report.not_deleted.insert(path)),
+                Line::Text(text) => report.totals.read(&text),
+            }
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,245 @@
+//! The accounts of one batch: which journal rows it answers for, and what is written about each at its end. Pure.
+
+use super::health::path_retry_ms;
+use crate::journal::{Events, Marked, Owe, Owed, Scope, Settlement, Totals};
+use crate::path::RelPath;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// One path of a batch and the rows it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The path as it was marked.
+    pub path: RelPath,
+    /// How far below it.
+    pub scope: Scope,
+    /// What happened.
+    pub events: Events,
+    /// Its row in `owed`, when it has one there.
+    pub generation: Option<i64>,
+    /// Failed pushes so far.
+    pub attempts: u32,
+    /// Since when it waits, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+/// The accounts.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Every path once.
+    pub items: Vec<Item>,
+    /// The cursor moves here.
+    pub cursor: Option<i64>,
+}
+
+/// What the push found about its paths; everything not named here is settled.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Listed path -> rsync's words.
+    pub failed: HashMap<RelPath, String>,
+    /// What was marked -> the prefix that was listed in its place.
+    pub replaced: BTreeMap<RelPath, RelPath>,
+    /// Files that go in a push of their own.
+    pub large: HashSet<RelPath>,
+    /// Directories whose names below are still to be found by a dry run.
+    pub wide: HashMap<RelPath, Scope>,
+    /// Not pushed in this batch, because a push in flight touches them.
+    pub deferred: HashSet<RelPath>,
+}
+
+/// The times a settlement is made with, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Now.
+    pub now_ms: i64,
+    /// When a path whose earlier push ended unseen is pushed once more.
+    pub echo_ms: i64,
+    /// The longest wait before a failed path is pushed again.
+    pub retry_most_ms: i64,
+}
+
+impl Ledger {
+    /// Merges marks and owed rows, each path once. Marks up to `again_upto` may be in the hands of an old receiver.
+    pub fn new(marks: Vec<Marked>, owed: Vec<Owed>, again_upto: i64) -> Self {
+        let cursor = marks.last().map(|m| m.seq);
+        let mut items: Vec<Item> = owed.into_iter().map(Item::from).collect();
+        let known: HashMap<RelPath, usize> = items.iter().enumerate().map(|(i, it)| (it.path.clone(), i)).collect();
+        for mark in marks {
+            let mut events = mark.events;
+            if mark.seq <= again_upto {
+                events |= Events::AGAIN;
+            }
+            match known.get(&mark.path).and_then(|&i| items.get_mut(i)) {
+                Some(item) => {
+                    item.scope = item.scope.max(mark.scope);
+                    item.events |= events;
+                }
+                None => items.push(Item {
+                    path: mark.path,
+                    scope: mark.scope,
+                    events,
+                    generation: None,
+                    attempts: 0,
+                    since_ms: mark.marked_at_ms,
+                }),
+            }
+        }
+        Self { items, cursor }
+    }
+
+    /// What is to be written when the push has ended: each row is settled, or owed from now on.
+    pub fn settle(self, findings: &Findings, pushed: Totals, times: Times) -> Settlement {
+        let mut end = Settlement { cursor: self.cursor, pushed, success: true, ..Settlement::default() };
+        for item in self.items {
+            if let Some(generation) = item.generation {
+                end.done.push((item.path.clone(), generation));
+            }
+            end.owe.extend(still_owed(item, findings, times));
+        }
+        end
+    }
+
+    /// What is to be written when the push ended unseen: nothing is settled, and what is owed will be pushed once
+    /// more after it is. (For marks the pusher remembers their numbers.)
+    pub fn unseen(&self) -> Settlement {
+        let owe = |item: &Item| {
+            item.generation?;
+            let events = item.events | Events::AGAIN;
+            Some(Owe { events, ..owe(item, item.since_ms) })
+        };
+        Settlement { owe: self.items.iter().filter_map(owe).collect(), ..Settlement::default() }
+    }
+}
+
+impl From<Owed> for Item {
+    fn from(row: Owed) -> Self {
+        Self {
+            path: row.path,
+            scope: row.scope,
+            events: row.events,
+            generation: Some(row.generation),
+            attempts: row.attempts,
+            since_ms: row.since_ms,
+        }
+    }
+}
+
+/// The item as an owed row that is due at `next_try_ms`.
+fn owe(item: &Item, next_try_ms: i64) -> Owe {
+    Owe {
+        path: item.path.clone(),
+        scope: item.scope,
+        events: item.events,
+        error: None,
+        attempts: item.attempts,
+        next_try_ms,
+        since_ms: item.since_ms,
+    }
+}
+
+fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
+    let listed = findings.replaced.get(&item.path).unwrap_or(&item.path);
+    let fresh = item.events.without(Events::ECHO | Events::LARGE);
+    if findings.deferred.contains(&item.path) {
+        return Some(Owe { events: item.events.without(Events::ECHO), ..owe(&item, times.now_ms + 500) });
+    }
+    if findings.large.contains(listed) {
+        return Some(Owe { scope: Scope::Entry, events: fresh | Events::LARGE, ..owe(&item, times.now_ms) });
+    }
+    if let Some(words) = findings.failed.get(listed) {
+        let attempts = item.attempts.saturating_add(1);
+        let next_try_ms = times.now_ms + path_retry_ms(attempts, times.retry_most_ms);
+        return Some(Owe { events: fresh, error: Some(words.clone()), attempts, ..owe(&item, next_try_ms) });
+    }
+    if let Some(&scope) = findings.wide.get(&item.path) {
+        return Some(Owe { scope, events: fresh, attempts: 0, ..owe(&item, times.now_ms) });
+    }
+    if item.events.has(Events::AGAIN) {
+        let events = fresh.without(Events::AGAIN) | Events::ECHO;
+        return Some(Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times { now_ms: 1_000, echo_ms: 61_000, retry_most_ms: 60_000 };
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+    fn marked(text: &str, seq: i64) -> Marked {
+        Marked { path: path(text), seq, scope: Scope::Entry, events: Events::WRITE, marked_at_ms: 10 }
+    }
+    fn owed(text: &str, events: Events) -> Owed {
+        let (path, scope) = (path(text), Scope::Entry);
+        Owed { path, scope, events, error: None, attempts: 2, since_ms: 3, generation: 9 }
+    }
+
+    #[test]
+    fn a_path_is_in_a_batch_once_with_all_it_is() {
+        let marks = vec![marked("a", 5), Marked { scope: Scope::Tree, ..marked("b", 6) }];
+        let ledger = Ledger::new(marks, vec![owed("b", Events::MOVE)], 5);
+        assert_eq!(ledger.cursor, Some(6));
+        let b = ledger.items.iter().find(|i| i.path == path("b")).unwrap();
+        assert_eq!((b.scope, b.events, b.generation), (Scope::Tree, Events::MOVE | Events::WRITE, Some(9)));
+        let a = ledger.items.iter().find(|i| i.path == path("a")).unwrap();
+        assert!(a.events.has(Events::AGAIN), "up to the mark that was in hand");
+        assert!(!b.events.has(Events::AGAIN));
+    }
+
+    #[test]
+    fn what_settled_leaves_nothing() {
+        let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
+        let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
+        assert_eq!((end.cursor, end.owe.len()), (Some(5), 0));
+        assert_eq!(end.done, [(path("b"), 9)]);
+    }
+
+    #[test]
+    fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
+        let ledger = Ledger::new(vec![marked("d/x", 5), marked("e", 6)], vec![], 0);
+        let findings = Findings {
+            failed: [(path("d"), "Permission denied".to_owned())].into(),
+            replaced: [(path("d/x"), path("d"))].into(),
+            ..Findings::default()
+        };
+        let end = ledger.settle(&findings, Totals::default(), TIMES);
+        assert_eq!(end.owe.len(), 1);
+        assert_eq!((end.owe[0].path.clone(), end.owe[0].attempts), (path("d/x"), 1));
+        assert_eq!(end.owe[0].error.as_deref(), Some("Permission denied"));
+        assert_eq!(end.owe[0].next_try_ms, 1_500);
+    }
+
+    #[test]
+    fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
+        let marks = vec![marked("big", 5), marked("dir", 6), marked("later", 7)];
+        let findings = Findings {
+            large: [path("big")].into(),
+            wide: [(path("dir"), Scope::Tree)].into(),
+            deferred: [path("later")].into(),
+            ..Findings::default()
+        };
+        let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+        let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
+        assert!(of("big").events.has(Events::LARGE));
+        assert_eq!(of("dir").scope, Scope::Tree);
+        assert!(of("later").next_try_ms > TIMES.now_ms);
+    }
+
+    #[test]
+    fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
+        let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
+        let unseen = ledger.unseen();
+        assert_eq!(unseen.cursor, None);
+        assert_eq!(unseen.owe.len(), 1, "the mark stays a mark");
+        assert!(unseen.owe[0].events.has(Events::AGAIN));
+        let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
+        assert_eq!(end.owe.len(), 1);
+        assert_eq!(end.owe[0].next_try_ms, TIMES.echo_ms);
+        let echo = owed("a", end.owe[0].events);
+        let end = Ledger::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
+        assert!(end.owe.is_empty());
+    }
+}

@@ -1,0 +1,298 @@
+//! A push: one batch of marked paths, made equal on the remote by one rsync after another.
+//!
+//! This is the only code that changes a remote. What is done with a path is decided by what is there at the moment
+//! of the push, never by what was marked.
+
+use super::batch::{self, Limits, Plan};
+use super::desk::{Desk, RootLook, Stuck};
+use super::flight::{Flight, Landed};
+use super::itemize::ChangeKind;
+use super::ledger::{Findings, Ledger, Times};
+use super::outcome::{Judgement, Verdict};
+use super::step::{self, Step};
+use crate::journal::{Scope, Settlement, Totals};
+use crate::path::RelPath;
+use crate::sys::clock;
+use crate::sys::files::Root;
+use slog::debug;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::time::Duration;
+
+/// Plans of one batch that vanishing files may upset before the rest is left for later.
+const REPLANS: u32 = 3;
+/// The longest wait before a failed path is pushed again, when no `failLog` says otherwise.
+const RETRY_MOST_MS: i64 = 300_000;
+
+/// Which paths a push takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// All but large files.
+    Small,
+    /// One large file.
+    Large,
+}
+
+/// A batch being pushed.
+pub struct Push {
+    lane: Lane,
+    ledger: Ledger,
+    root: Root,
+    findings: Findings,
+    steps: VecDeque<Step>,
+    flight: Option<(Step, Aim, Flight)>,
+    pushed: Totals,
+    replans: u32,
+}
+
+/// Why a step's rsync runs.
+enum Aim {
+    /// To do what the step says.
+    Do,
+    /// Once more with `-n`, after a partial end: what still differs has failed.
+    Verify(Landed),
+}
+
+/// How a push goes on.
+pub enum Progress {
+    /// An rsync runs.
+    Running,
+    /// Every path is accounted for: write this.
+    Done(Settlement),
+    /// The remote, not a path, is the reason: nothing is settled.
+    Remote(Judgement),
+}
+
+impl Push {
+    /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight.
+    pub fn start(
+        desk: &mut Desk,
+        lane: Lane,
+        ledger: Ledger,
+        deferred: HashSet<RelPath>,
+        now: Duration,
+    ) -> Result<(Push, Progress), Stuck> {
+        let mut push = Push {
+            lane,
+            ledger,
+            root: desk.open_root()?,
+            findings: Findings { deferred, ..Findings::default() },
+            steps: VecDeque::new(),
+            flight: None,
+            pushed: Totals::default(),
+            replans: 0,
+        };
+        push.plan(desk)?;
+        let progress = push.next(desk, now)?;
+        Ok((push, progress))
+    }
+
+    /// The paths in hand.
+    pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
+        self.ledger.items.iter().map(|item| &item.path)
+    }
+
+    /// The last mark of the batch.
+    pub fn cursor(&self) -> Option<i64> {
+        self.ledger.cursor
+    }
+
+    /// What is written when the end of this push was not seen.
+    pub fn unseen(&self) -> Settlement {
+        self.ledger.unseen()
+    }
+
+    /// How long the rsync in flight has not moved.
+    pub fn stalled(&self, now: Duration) -> Duration {
+        self.flight.as_ref().map_or(Duration::ZERO, |(_, _, flight)| flight.stalled(now))
+    }
+
+    /// Ends the rsync in flight.
+    pub fn kill(&mut self) {
+        if let Some((_, _, flight)) = &mut self.flight {
+            // Gone already: as wished.
+            let _ = flight.kill();
+        }
+    }
+
+    /// Looks at the rsync in flight and goes on when it has ended.
+    pub fn advance(&mut self, desk: &mut Desk, now: Duration) -> Result<Progress, Stuck> {
+        let Some((step, aim, mut flight)) = self.flight.take() else { return self.next(desk, now) };
+        let Some(exited) = flight.ended(now).map_err(broken)? else {
+            self.flight = Some((step, aim, flight));
+            return Ok(Progress::Running);
+        };
+        let landed = flight.land(exited).map_err(broken)?;
+        debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
+        match aim {
+            Aim::Do => self.judge(desk, step, landed, now),
+            Aim::Verify(first) => self.verified(desk, &step, &first, landed, now),
+        }
+    }
+
+    fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
+        let look = RootLook::new(&self.root, desk.journal.mounts()?);
+        let large = match self.lane {
+            Lane::Small => desk.start.localpath.large_file_bytes,
+            Lane::Large => u64::MAX,
+        };
+        let deferred = &self.findings.deferred;
+        let rows = self.ledger.items.iter().filter(|item| !deferred.contains(&item.path));
+        let rows = rows.map(|item| batch::Marked {
+            path: item.path.clone(),
+            scope: item.scope,
+            events: item.events,
+        });
+        let limits = Limits { large, delete: desk.delete() };
+        let plan = batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
+        self.steps = step::steps(desk, &plan)?;
+        self.find(plan);
+        Ok(())
+    }
+
+    /// Takes what the plan found about its paths.
+    fn find(&mut self, plan: Plan) {
+        let wide = |path: &RelPath| {
+            plan.tree.iter().any(|top| path.is_within(top)) || plan.children.contains(path)
+        };
+        let words = |errno| format!("cannot look at it: {}", io::Error::from_raw_os_error(errno));
+        let items = self.ledger.items.iter().filter(|item| item.scope > Scope::Entry);
+        self.findings.wide =
+            items.filter(|item| wide(&item.path)).map(|item| (item.path.clone(), item.scope)).collect();
+        self.findings.failed = plan.failed.into_iter().map(|(path, errno)| (path, words(errno))).collect();
+        self.findings.replaced = plan.replaced;
+        self.findings.large = plan.large.into_iter().map(|large| large.path).collect();
+    }
+
+    /// Starts the next step, or ends the push.
+    fn next(&mut self, desk: &Desk, now: Duration) -> Result<Progress, Stuck> {
+        let Some(step) = self.steps.pop_front() else { return Ok(Progress::Done(self.settlement(desk))) };
+        self.fly(desk, step, Aim::Do, now)
+    }
+
+    fn fly(&mut self, desk: &Desk, step: Step, aim: Aim, now: Duration) -> Result<Progress, Stuck> {
+        let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
+        self.flight = Some((step, aim, flight));
+        Ok(Progress::Running)
+    }
+
+    /// What the end of a step means.
+    fn judge(&mut self, desk: &mut Desk, step: Step, landed: Landed, now: Duration) -> Result<Progress, Stuck> {
+        match landed.judgement.verdict {
+            Verdict::Settled => self.stepped(desk, step, landed, now),
+            Verdict::Partial if step.looks() => {
+                self.fail(step.names(), &landed);
+                self.next(desk, now)
+            }
+            Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
+            Verdict::Gone if self.replans < REPLANS => {
+                self.replans += 1;
+                self.plan(desk)?;
+                self.next(desk, now)
+            }
+            Verdict::Gone => {
+                self.fail(step.names(), &landed);
+                self.next(desk, now)
+            }
+            Verdict::FormB if !desk.row.form_b => {
+                desk.remember_form_b()?;
+                self.plan(desk)?;
+                self.next(desk, now)
+            }
+            Verdict::Source => Err(Stuck::Root(landed.judgement.words)),
+            Verdict::FormB | Verdict::NoDelete | Verdict::Configuration | Verdict::Remote(_) => {
+                Ok(Progress::Remote(landed.judgement))
+            }
+        }
+    }
+
+    /// A step went well.
+    fn stepped(&mut self, desk: &Desk, step: Step, mut landed: Landed, now: Duration) -> Result<Progress, Stuck> {
+        let mut deleted = Vec::new();
+        let report = landed
+            .read(|change| {
+                if change.kind == ChangeKind::Deleted {
+                    deleted.push((change.path, change.is_dir));
+                }
+            })
+            .map_err(broken)?;
+        if step.looks() {
+            let names: HashSet<RelPath> = step.names().into_iter().collect();
+            deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
+            let goes = step::deletable(&deleted, |path, is_dir| desk.filter.excludes(path, is_dir));
+            if !goes.is_empty() {
+                self.steps.push_front(step::delete(desk, goes, Vec::new())?);
+            }
+            return self.next(desk, now);
+        }
+        self.pushed.files += report.totals.transferred;
+        self.pushed.bytes += report.totals.transferred_bytes;
+        self.pushed.deleted += deleted.len() as u64;
+        for (path, words) in desk.complaints(&landed.stderr) {
+            self.findings.failed.insert(path, words);
+        }
+        if report.deletions_skipped || !report.not_deleted.is_empty() {
+            // Looked at in a second run: what is still there has failed.
+            return self.fly(desk, step, Aim::Verify(landed), now);
+        }
+        self.next(desk, now)
+    }
+
+    /// The dry run after a partial end: what it still prints has failed, with rsync's words; the rest is settled.
+    fn verified(
+        &mut self,
+        desk: &Desk,
+        step: &Step,
+        first: &Landed,
+        mut again: Landed,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
+        match again.judgement.verdict {
+            Verdict::Remote(_) | Verdict::Configuration => return Ok(Progress::Remote(again.judgement)),
+            Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
+            Verdict::Settled | Verdict::Partial | Verdict::Gone | Verdict::FormB | Verdict::NoDelete => {}
+        }
+        let names: HashSet<RelPath> = step.names().into_iter().collect();
+        let words = &first.judgement.words;
+        let known: HashMap<RelPath, String> = desk.complaints(&first.stderr).into_iter().collect();
+        let failed = &mut self.findings.failed;
+        let mut fail = |path: &RelPath| {
+            let words = known.get(path).unwrap_or(words);
+            failed.insert(path.clone(), if words.is_empty() { "not done".into() } else { words.clone() });
+        };
+        again
+            .read(|change| {
+                // A deletion below a name that was to go: the name has failed.
+                if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix)) {
+                    if change.kind == ChangeKind::Deleted || name == change.path {
+                        fail(&name);
+                    }
+                }
+            })
+            .map_err(broken)?;
+        // What rsync cannot even read shows in no dry run.
+        known.keys().filter(|path| names.contains(*path)).for_each(&mut fail);
+        self.next(desk, now)
+    }
+
+    fn fail(&mut self, names: Vec<RelPath>, landed: &Landed) {
+        let words = &landed.judgement.words;
+        self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
+    }
+
+    fn settlement(&mut self, desk: &Desk) -> Settlement {
+        let now_ms = clock::wall_ms();
+        let minutes = desk.start.localpath.fail_log.as_ref().map(|log| i64::from(log.retry_minutes));
+        let times = Times {
+            now_ms,
+            echo_ms: now_ms + i64::from(desk.start.remote.timeout_s) * 1_000,
+            retry_most_ms: minutes.map_or(RETRY_MOST_MS, |minutes| minutes * 60_000),
+        };
+        std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times)
+    }
+}
+
+fn broken(error: io::Error) -> Stuck {
+    Stuck::System(format!("rsync: {error}"))
+}

@@ -1,0 +1,101 @@
+//! What a pusher says of itself, for `status`. Pure.
+
+use super::health::Health;
+use crate::journal::{Backlog, RemoteRow};
+use crate::message::{PusherState, PusherStatus, ReconcileProgress};
+
+/// Everything a status is made of.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// Why the localpath is held, if it is.
+    pub hold: Option<&'a str>,
+    /// How the remote answers.
+    pub health: &'a Health,
+    /// Its row.
+    pub row: &'a RemoteRow,
+    /// What it has before it.
+    pub backlog: Backlog,
+    /// The words of a path that fails.
+    pub first_failure: Option<String>,
+    /// A push is in flight.
+    pub pushing: bool,
+    /// A reconcile is under way, or what it found is being pushed.
+    pub reconcile: Option<ReconcileProgress>,
+    /// Reconciles that went through since the start.
+    pub reconciles_done: u64,
+}
+
+/// The status.
+pub fn status(view: View<'_>) -> PusherStatus {
+    let (state, reason) = state(&view);
+    PusherStatus {
+        state,
+        reason,
+        waiting: view.backlog.waiting,
+        owed: view.backlog.owed,
+        failing: view.backlog.failing,
+        oldest_ms: view.backlog.oldest_ms,
+        last_success_ms: view.row.last_success_ms,
+        pushed_files: view.row.totals.files,
+        pushed_bytes: view.row.totals.bytes,
+        deleted: view.row.totals.deleted,
+        reconcile: view.reconcile,
+        reconciles_done: view.reconciles_done,
+    }
+}
+
+fn state(view: &View<'_>) -> (PusherState, Option<String>) {
+    let said = |words: &str| Some(words.to_owned());
+    if let Some(why) = view.hold {
+        return (PusherState::Held, said(why));
+    }
+    match view.health {
+        Health::Misconfigured { words, .. } => return (PusherState::Held, said(words)),
+        Health::Backoff { words, .. } => return (PusherState::Backoff, said(words)),
+        Health::Good => {}
+    }
+    if let Some(why) = &view.row.held {
+        return (PusherState::Held, said(why));
+    }
+    if view.reconcile.is_some() {
+        return (PusherState::Reconciling, view.row.reconcile.clone());
+    }
+    if view.pushing {
+        return (PusherState::Pushing, None);
+    }
+    if view.backlog.waiting + view.backlog.owed > 0 {
+        return (PusherState::Behind, view.first_failure.clone());
+    }
+    (PusherState::InSync, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn view<'a>(health: &'a Health, row: &'a RemoteRow, backlog: Backlog) -> View<'a> {
+        View {
+            hold: None,
+            health,
+            row,
+            backlog,
+            first_failure: None,
+            pushing: false,
+            reconcile: None,
+            reconciles_done: 0,
+        }
+    }
+
+    #[test]
+    fn in_sync_only_when_nothing_is_left() {
+        let row = RemoteRow::default();
+        let good = Health::Good;
+        assert_eq!(status(view(&good, &row, Backlog::default())).state, PusherState::InSync);
+        let backlog = Backlog { waiting: 1, ..Backlog::default() };
+        assert_eq!(status(view(&good, &row, backlog)).state, PusherState::Behind);
+        let down = good.after_trouble(Duration::ZERO, Duration::ZERO, "refused".into());
+        let status = status(view(&down, &row, backlog));
+        assert_eq!((status.state, status.reason.as_deref()), (PusherState::Backoff, Some("refused")));
+    }
+}

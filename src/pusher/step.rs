@@ -1,0 +1,196 @@
+//! The steps of a push: which rsyncs a plan takes, and how each is started.
+
+use super::batch::Plan;
+use super::desk::{Desk, Stuck};
+use super::params::{self, OwnFilters};
+use super::rsync::{self, Form, Options};
+use crate::path::RelPath;
+use crate::sys::files::Root;
+use crate::sys::process::Rsync;
+use std::collections::{BTreeSet, VecDeque};
+use std::io::Write;
+use tempfile::NamedTempFile;
+
+/// One rsync of a push.
+pub enum Step {
+    /// Looks what is below absent directories on the remote: what the filter excludes there must stay.
+    Below {
+        /// The absent names.
+        names: Vec<RelPath>,
+        /// Puts them at risk in the dry run.
+        rules: NamedTempFile,
+    },
+    /// The same where the user's parameters hold filter rules of their own: what rsync would delete in the parents.
+    Extraneous {
+        /// The absent names.
+        names: Vec<RelPath>,
+    },
+    /// Deletes by form B.
+    Delete {
+        /// Names to delete with everything below.
+        whole: Vec<RelPath>,
+        /// Names to delete alone.
+        single: Vec<RelPath>,
+        /// Puts them at risk.
+        rules: NamedTempFile,
+    },
+    /// Sends present names and, in form A, deletes absent ones.
+    Entries {
+        /// The names.
+        paths: Vec<RelPath>,
+        /// Form A or the sending half of form B.
+        form: Form,
+        /// Compare by content.
+        checksum: bool,
+    },
+    /// Mode, owner and times of the root itself.
+    Root,
+}
+
+impl Step {
+    /// The names that this step answers for.
+    pub fn names(&self) -> Vec<RelPath> {
+        match self {
+            Step::Below { names, .. } | Step::Extraneous { names } => names.clone(),
+            Step::Delete { whole, single, .. } => whole.iter().chain(single).cloned().collect(),
+            Step::Entries { paths, .. } => paths.clone(),
+            Step::Root => vec![RelPath::root()],
+        }
+    }
+
+    /// True when it only looks.
+    pub fn looks(&self) -> bool {
+        match self {
+            Step::Below { .. } | Step::Extraneous { .. } => true,
+            Step::Delete { .. } | Step::Entries { .. } | Step::Root => false,
+        }
+    }
+
+    /// Starts its rsync; `dry` changes nothing.
+    pub fn start(&self, desk: &Desk, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
+        let options =
+            Options { checksum: false, dry: dry || self.looks(), delete: desk.delete(), stats: true };
+        match self {
+            Step::Below { names, rules } => {
+                let form = Form::DeleteB { rules: rules.path().to_owned() };
+                desk.rsync(root, &form, options, &rsync::list_directories(&parents(names)))
+            }
+            Step::Extraneous { names } => {
+                desk.rsync(root, &Form::Children, options, &rsync::list_directories(&parents(names)))
+            }
+            Step::Delete { whole, single, rules } => {
+                let form = Form::DeleteB { rules: rules.path().to_owned() };
+                let all = parents(whole.iter().chain(single));
+                desk.rsync(root, &form, options, &rsync::list_directories(&all))
+            }
+            Step::Entries { paths, form, checksum } => {
+                let options = Options { checksum: *checksum, ..options };
+                desk.rsync(root, form, options, &rsync::list(paths))
+            }
+            Step::Root => desk.rsync(root, &Form::Root, options, b""),
+        }
+    }
+}
+
+/// The steps that make the remote equal to what the plan found here.
+pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
+    let mut steps = VecDeque::new();
+    let rules = params::own_filters(&desk.start.remote.params) == OwnFilters::Rules;
+    let unsure = |may_be_dir: bool| rules || (may_be_dir && !desk.filter.is_empty());
+    let names = |look: bool| {
+        let absent = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == look);
+        absent.map(|absent| absent.path.clone()).collect::<Vec<_>>()
+    };
+    let (look, sure) = (names(true), names(false));
+    if !look.is_empty() && rules {
+        steps.push_back(Step::Extraneous { names: look });
+    } else if !look.is_empty() {
+        let rules = rules_file(desk, &look, &[])?;
+        steps.push_back(Step::Below { names: look, rules });
+    }
+    let wide = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
+    let present: BTreeSet<RelPath> = plan.present.iter().chain(wide).cloned().collect();
+    steps.extend(entries(desk, sure, present.into_iter().collect())?);
+    if !plan.checksum.is_empty() {
+        let paths = plan.checksum.clone();
+        steps.push_back(Step::Entries { paths, form: Form::Batch { delete: false }, checksum: true });
+    }
+    if plan.root {
+        steps.push_back(Step::Root);
+    }
+    Ok(steps)
+}
+
+/// Deletes `absent` names and sends `present` ones: one rsync in form A, two in form B.
+fn entries(desk: &Desk, absent: Vec<RelPath>, present: Vec<RelPath>) -> Result<Vec<Step>, Stuck> {
+    let mut steps = Vec::new();
+    if !desk.form_b() {
+        let delete = !absent.is_empty();
+        let paths: Vec<RelPath> = absent.into_iter().chain(present).collect();
+        if !paths.is_empty() {
+            steps.push(Step::Entries { paths, form: Form::Batch { delete }, checksum: false });
+        }
+        return Ok(steps);
+    }
+    if !absent.is_empty() {
+        steps.push(delete(desk, absent, Vec::new())?);
+    }
+    if !present.is_empty() {
+        steps.push(Step::Entries { paths: present, form: Form::Send, checksum: false });
+    }
+    Ok(steps)
+}
+
+/// After a look below absent names: deletes what may go, `whole` names and `single` ones.
+pub fn delete(desk: &Desk, whole: Vec<RelPath>, single: Vec<RelPath>) -> Result<Step, Stuck> {
+    let rules = rules_file(desk, &whole, &single)?;
+    Ok(Step::Delete { whole, single, rules })
+}
+
+/// What may go of what a look found below absent names: everything but what `keep` says and the directories above
+/// that. The topmost names are enough where nothing below stays.
+pub fn deletable(found: &[(RelPath, bool)], keep: impl Fn(&RelPath, bool) -> bool) -> Vec<RelPath> {
+    let mut stays = BTreeSet::new();
+    for (path, is_dir) in found {
+        if keep(path, *is_dir) {
+            stays.extend(path.prefixes());
+        }
+    }
+    let goes: BTreeSet<&RelPath> = found.iter().map(|(path, _)| path).filter(|p| !stays.contains(*p)).collect();
+    let covered = |path: &RelPath| path.parent().is_some_and(|parent| goes.contains(&parent));
+    goes.iter().filter(|path| !covered(path)).map(|&path| path.clone()).collect()
+}
+
+fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath> {
+    let all: BTreeSet<RelPath> = names.into_iter().filter_map(RelPath::parent).collect();
+    all.into_iter().collect()
+}
+
+fn rules_file(desk: &Desk, whole: &[RelPath], single: &[RelPath]) -> Result<NamedTempFile, Stuck> {
+    let write = || {
+        let mut file = NamedTempFile::with_prefix_in("rules-", &desk.start.state_dir)?;
+        file.write_all(&rsync::risk_rules(whole, single))?;
+        Ok(file)
+    };
+    write().map_err(|e: std::io::Error| {
+        Stuck::System(format!("{}: cannot write a rules file: {e}", desk.start.state_dir.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_excluded_stays_and_what_holds_it() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let found: Vec<_> = [("d/a", false), ("d/e/x", false), ("d/e/keep", false), ("d/e", true), ("d/f/y", false)]
+            .into_iter()
+            .chain([("d/f", true), ("d", true), ("g", false)])
+            .map(|(p, dir)| (path(p), dir))
+            .collect();
+        let goes = deletable(&found, |p, _| p.name() == "keep");
+        assert_eq!(goes, ["d/a", "d/e/x", "d/f", "g"].map(path));
+        assert_eq!(deletable(&found, |_, _| false), ["d", "g"].map(path));
+    }
+}
