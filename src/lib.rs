@@ -13,4 +13,5 @@
 
 pub mod config;
 pub mod error;
+pub mod filter;
 pub mod path;
