@@ -19,6 +19,7 @@ pub mod config;
 pub mod error;
 pub mod journal;
 pub mod message;
+pub mod filter;
 pub mod path;
 pub mod pusher;
 pub mod seen;

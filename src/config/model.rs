@@ -1,6 +1,6 @@
 //! What a configuration means, whatever it was written in: the validated model that the supervisor works from.
 
-use crate::path::OsBytes;
+use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -67,6 +67,10 @@ pub struct FilterRules {
     pub exclude_glob: Vec<String>,
     /// Names that are skipped without being written down.
     pub names: NameRules,
+    /// Files and directories of our own (state, sockets, logs, the fail log) that lie inside the localpath. No
+    /// configuration says them: whoever knows the directories fills them in with `crate::filter::own_files`.
+    #[serde(default)]
+    pub inside: Vec<RelPath>,
 }
 
 /// Names skipped without a rule of the user's.
@@ -76,7 +80,7 @@ pub enum NameRules {
     /// sersync's: files (not directories) that begin with `.`, end with `~` or are called `4913` do not mark when an
     /// event reports them; reconciles send them.
     Sersync,
-    /// What editors leave for a moment (`*~`, `.*.swp`, `4913`, `.#*`, `#*#`) is excluded everywhere.
+    /// What editors leave for a moment (files `*~`, `.*.swp`, `.*.swx`, `4913`, `.#*`, `#*#`) is excluded everywhere.
     #[default]
     Editors,
     /// No name is skipped.
@@ -125,7 +129,7 @@ impl Toggles {
 pub struct Remote {
     /// Where it was declared.
     pub place: Place,
-    /// Host name or address.
+    /// Host name or address; an IPv6 address in brackets, as rsync writes it.
     pub host: String,
     /// How it is reached.
     pub target: Target,
