@@ -17,9 +17,9 @@
 
 pub mod config;
 pub mod error;
+pub mod filter;
 pub mod journal;
 pub mod message;
-pub mod filter;
 pub mod path;
 pub mod pusher;
 pub mod seen;

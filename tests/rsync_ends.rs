@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use syncsup::config::model::Target;
 use syncsup::pusher::itemize::Line;
-use syncsup::pusher::outcome::{Exited, Trouble, Verdict, complaints};
+use syncsup::pusher::outcome::{Trouble, Verdict, complaints};
 use syncsup::pusher::rsync::{Form, list};
+use syncsup::seen::Exited;
 
 const BATCH: Form = Form::Batch { delete: true };
 

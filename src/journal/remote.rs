@@ -334,11 +334,17 @@ impl Journal {
         let due = "SELECT 1 FROM owed WHERE remote = ?1 AND next_try <= ?2";
         let next_ms = "SELECT min(next_try) FROM owed WHERE remote = ?1 AND next_try > ?2";
         Ok(Work {
-            marks: self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?.exists([cursor])?,
+            marks: self
+                .db
+                .prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?
+                .exists([cursor])?,
             due: exists(&format!("{due} AND scope = 0 AND event & 1024 = 0"))?,
             wide: exists(&format!("{due} AND scope > 0"))?,
             large: exists(&format!("{due} AND scope = 0 AND event & 1024 != 0"))?,
-            next_ms: self.db.prepare_cached(next_ms)?.query_row(params![remote, now_ms], |row| row.get(0))?,
+            next_ms: self
+                .db
+                .prepare_cached(next_ms)?
+                .query_row(params![remote, now_ms], |row| row.get(0))?,
         })
     }
 }

@@ -250,7 +250,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
         let harmless = Events::ATTRIB | Events::RECONCILE;
         let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
-        let proven = events.any(harmless) && !events.without(harmless | bookkeeping).any(Events(!0));
+        let proven =
+            events.any(harmless) && !events.without(harmless | bookkeeping).any(Events(!0));
         let regular = seen.kind == Kind::File;
         let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > FRESH;
         if regular && seen.size >= self.limits.large {

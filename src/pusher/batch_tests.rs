@@ -105,7 +105,7 @@ fn every_place_is_looked_at_once() {
 #[test]
 fn a_set_mtime_wants_a_comparison_of_content() {
     let mut disk = disk(&[("new", Kind::File), ("dir", Kind::Dir), ("link", Kind::Symlink)]);
-    let set = |mtime, size| Ok(Seen { mtime, size, ..seen(Kind::File) });
+    let set = |mtime_ns, size| Ok(Seen { mtime_ns, size, ..seen(Kind::File) });
     disk.names.insert(p("old"), set(97 * SECOND, 1));
     disk.names.insert(p("future"), set(900 * SECOND, 1));
     disk.names.insert(p("edge"), set(98 * SECOND, 1));
@@ -143,7 +143,7 @@ fn scopes() {
         scoped("t-x", Scope::Entry),
         scoped("f", Scope::Tree),
         scoped("gone", Scope::Tree),
-        mark("", 0),
+        mark("", Events::default()),
     ];
     let plan = go(rows, &disk);
     assert_eq!(plan.tree, paths(&["t"]));

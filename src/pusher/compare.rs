@@ -159,8 +159,14 @@ impl Compare {
     }
 
     /// Writes the next portion when the last is nearly pushed.
-    fn write_rows(&mut self, desk: &mut Desk, in_flight: &HashSet<RelPath>) -> Result<Progress, Stuck> {
-        let Stage::Spooling { lines, deletions, complete } = &mut self.stage else { return Ok(Progress::Running) };
+    fn write_rows(
+        &mut self,
+        desk: &mut Desk,
+        in_flight: &HashSet<RelPath>,
+    ) -> Result<Progress, Stuck> {
+        let Stage::Spooling { lines, deletions, complete } = &mut self.stage else {
+            return Ok(Progress::Running);
+        };
         if self.found.written > 0 && desk.journal.owed_by_reconcile(&desk.name)? > LOW_WATER {
             return Ok(Progress::Running);
         }
@@ -215,19 +221,22 @@ fn landed_to_spool(
         found.paths -= found.deletions;
         found.deletions = 0;
     }
-    found.entries = guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
+    found.entries =
+        guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
     let entries = match &job {
         Job::Everything { .. } => Some(found.entries),
         Job::Wide(_) => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
     };
     // What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
-    let live = matches!(&job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)));
+    let live =
+        matches!(&job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)));
     if guarded && !live && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
         return Ok((None, Progress::Guarded(guard::words(found.deletions, entries, &desk.name))));
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
-    let stage = Stage::Spooling { lines, deletions, complete: complete && !report.deletions_skipped };
+    let stage =
+        Stage::Spooling { lines, deletions, complete: complete && !report.deletions_skipped };
     Ok((Some(Compare { job, stage, found }), Progress::Running))
 }
 
@@ -244,13 +253,17 @@ fn wanted(desk: &Desk, change: &Change, deletions: bool, in_flight: &HashSet<Rel
 fn is_temporary(path: &RelPath, in_flight: &HashSet<RelPath>) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let name = path.name().as_bytes();
-    let Some(stem) = name.strip_prefix(b".").and_then(|n| n.len().checked_sub(7).map(|end| n.split_at(end))) else {
+    let Some(stem) =
+        name.strip_prefix(b".").and_then(|n| n.len().checked_sub(7).map(|end| n.split_at(end)))
+    else {
         return false;
     };
     let (real, tail) = stem;
     tail.first() == Some(&b'.')
         && tail[1..].iter().all(u8::is_ascii_alphanumeric)
-        && path.parent().is_some_and(|dir| in_flight.contains(&dir.join(std::ffi::OsStr::from_bytes(real))))
+        && path
+            .parent()
+            .is_some_and(|dir| in_flight.contains(&dir.join(std::ffi::OsStr::from_bytes(real))))
 }
 
 fn owe(change: Change, now_ms: i64) -> Owe {
@@ -324,7 +337,9 @@ mod tests {
         let flying: HashSet<RelPath> = [path("d/big.iso"), path("x")].into();
         assert!(is_temporary(&path("d/.big.iso.Ab3xYz"), &flying));
         assert!(is_temporary(&path(".x.000000"), &flying));
-        for other in ["d/.big.iso.Ab3xY", "d/.other.iso.Ab3xYz", ".big.iso.Ab3xYz", "d/big.iso", "d/.a"] {
+        for other in
+            ["d/.big.iso.Ab3xY", "d/.other.iso.Ab3xYz", ".big.iso.Ab3xYz", "d/big.iso", "d/.a"]
+        {
             assert!(!is_temporary(&path(other), &flying), "{other}");
         }
     }

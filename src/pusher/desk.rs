@@ -59,13 +59,30 @@ pub struct Desk {
 
 impl Desk {
     /// Everything in one place.
-    pub fn new(start: PusherStart, journal: Journal, row: RemoteRow, filter: Filter, log: Logger) -> Self {
+    pub fn new(
+        start: PusherStart,
+        journal: Journal,
+        row: RemoteRow,
+        filter: Filter,
+        log: Logger,
+    ) -> Self {
         let name = start.remote.name();
         let boot_id = boot_id().unwrap_or_default();
         let first_root = Cell::new(None);
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
-        Self { start, name, filter, journal, row, again_upto: 0, log, first_root, boot_id, real_root }
+        Self {
+            start,
+            name,
+            filter,
+            journal,
+            row,
+            again_upto: 0,
+            log,
+            first_root,
+            boot_id,
+            real_root,
+        }
     }
 
     /// Nothing is ever deleted when this is false.
@@ -105,7 +122,10 @@ impl Desk {
     /// Remembers that the receiver cannot do `--delete-missing-args`.
     pub fn remember_form_b(&mut self) -> Result<(), Stuck> {
         self.row.form_b = true;
-        info!(self.log, "this receiver cannot delete by --delete-missing-args; it gets its deletions another way");
+        info!(
+            self.log,
+            "this receiver cannot delete by --delete-missing-args; it gets its deletions another way"
+        );
         Ok(self.journal.set_form_b(&self.name, true)?)
     }
 
@@ -123,7 +143,13 @@ impl Desk {
     }
 
     /// Starts one rsync in the open root.
-    pub fn rsync(&self, root: &Root, form: &Form, options: Options, list: &[u8]) -> Result<Rsync, Stuck> {
+    pub fn rsync(
+        &self,
+        root: &Root,
+        form: &Form,
+        options: Options,
+        list: &[u8],
+    ) -> Result<Rsync, Stuck> {
         let argv = rsync::argv(&self.start.remote, form, options);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         let scratch: &Path = &self.start.state_dir;

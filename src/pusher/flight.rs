@@ -91,13 +91,16 @@ impl Flight {
 impl Landed {
     /// Reads the output to its end; each change goes to `each`.
     pub fn read(&mut self, mut each: impl FnMut(Change)) -> io::Result<Report> {
-        let mut report = Report { deletions_skipped: self.judgement.deletions_skipped, ..Report::default() };
+        let mut report =
+            Report { deletions_skipped: self.judgement.deletions_skipped, ..Report::default() };
         self.stdout.rewind()?;
         for line in Lines::new(BufReader::new(&self.stdout)) {
             match line? {
                 Line::Change(change) => each(change),
                 Line::DeletionsSkipped => report.deletions_skipped = true,
-                Line::NonRegular(path) | Line::NotEmpty(path) => drop(report.not_deleted.insert(path)),
+                Line::NonRegular(path) | Line::NotEmpty(path) => {
+                    report.not_deleted.extend([path]);
+                }
                 Line::Text(text) => report.totals.read(&text),
             }
         }

@@ -62,7 +62,8 @@ impl Ledger {
     pub fn new(marks: Vec<Marked>, owed: Vec<Owed>, again_upto: i64) -> Self {
         let cursor = marks.last().map(|m| m.seq);
         let mut items: Vec<Item> = owed.into_iter().map(Item::from).collect();
-        let known: HashMap<RelPath, usize> = items.iter().enumerate().map(|(i, it)| (it.path.clone(), i)).collect();
+        let known: HashMap<RelPath, usize> =
+            items.iter().enumerate().map(|(i, it)| (it.path.clone(), i)).collect();
         for mark in marks {
             let mut events = mark.events;
             if mark.seq <= again_upto {
@@ -88,7 +89,8 @@ impl Ledger {
 
     /// What is to be written when the push has ended: each row is settled, or owed from now on.
     pub fn settle(self, findings: &Findings, pushed: Totals, times: Times) -> Settlement {
-        let mut end = Settlement { cursor: self.cursor, pushed, success: true, ..Settlement::default() };
+        let mut end =
+            Settlement { cursor: self.cursor, pushed, success: true, ..Settlement::default() };
         for item in self.items {
             if let Some(generation) = item.generation {
                 end.done.push((item.path.clone(), generation));
@@ -140,15 +142,27 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
     let listed = findings.replaced.get(&item.path).unwrap_or(&item.path);
     let fresh = item.events.without(Events::ECHO | Events::LARGE);
     if findings.deferred.contains(&item.path) {
-        return Some(Owe { events: item.events.without(Events::ECHO), ..owe(&item, times.now_ms + 500) });
+        return Some(Owe {
+            events: item.events.without(Events::ECHO),
+            ..owe(&item, times.now_ms + 500)
+        });
     }
     if findings.large.contains(listed) {
-        return Some(Owe { scope: Scope::Entry, events: fresh | Events::LARGE, ..owe(&item, times.now_ms) });
+        return Some(Owe {
+            scope: Scope::Entry,
+            events: fresh | Events::LARGE,
+            ..owe(&item, times.now_ms)
+        });
     }
     if let Some(words) = findings.failed.get(listed) {
         let attempts = item.attempts.saturating_add(1);
         let next_try_ms = times.now_ms + path_retry_ms(attempts, times.retry_most_ms);
-        return Some(Owe { events: fresh, error: Some(words.clone()), attempts, ..owe(&item, next_try_ms) });
+        return Some(Owe {
+            events: fresh,
+            error: Some(words.clone()),
+            attempts,
+            ..owe(&item, next_try_ms)
+        });
     }
     if let Some(&scope) = findings.wide.get(&item.path) {
         return Some(Owe { scope, events: fresh, attempts: 0, ..owe(&item, times.now_ms) });
@@ -170,7 +184,13 @@ mod tests {
         RelPath::new(text).unwrap()
     }
     fn marked(text: &str, seq: i64) -> Marked {
-        Marked { path: path(text), seq, scope: Scope::Entry, events: Events::WRITE, marked_at_ms: 10 }
+        Marked {
+            path: path(text),
+            seq,
+            scope: Scope::Entry,
+            events: Events::WRITE,
+            marked_at_ms: 10,
+        }
     }
     fn owed(text: &str, events: Events) -> Owed {
         let (path, scope) = (path(text), Scope::Entry);
@@ -183,7 +203,10 @@ mod tests {
         let ledger = Ledger::new(marks, vec![owed("b", Events::MOVE)], 5);
         assert_eq!(ledger.cursor, Some(6));
         let b = ledger.items.iter().find(|i| i.path == path("b")).unwrap();
-        assert_eq!((b.scope, b.events, b.generation), (Scope::Tree, Events::MOVE | Events::WRITE, Some(9)));
+        assert_eq!(
+            (b.scope, b.events, b.generation),
+            (Scope::Tree, Events::MOVE | Events::WRITE, Some(9))
+        );
         let a = ledger.items.iter().find(|i| i.path == path("a")).unwrap();
         assert!(a.events.has(Events::AGAIN), "up to the mark that was in hand");
         assert!(!b.events.has(Events::AGAIN));
@@ -239,7 +262,11 @@ mod tests {
         assert_eq!(end.owe.len(), 1);
         assert_eq!(end.owe[0].next_try_ms, TIMES.echo_ms);
         let echo = owed("a", end.owe[0].events);
-        let end = Ledger::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
+        let end = Ledger::new(vec![], vec![echo], 0).settle(
+            &Findings::default(),
+            Totals::default(),
+            TIMES,
+        );
         assert!(end.owe.is_empty());
     }
 }

@@ -4,9 +4,10 @@
 //! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch,
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
-//! The shell: [`run`] is the process. It has three lanes, each with at most one rsync in flight: small pushes and
-//! large files ([`push`], in [`step`]s) and comparisons ([`compare`]). A lane works from the [`desk`]; a [`flight`] is
-//! one rsync under its watchdog.
+//! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
+//! takes what comes of it. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
+//! (`push`, in `step`s) and comparisons (`compare`). A lane works from the `desk`; a `flight` is one rsync under its
+//! watchdog.
 
 pub mod batch;
 pub mod guard;
@@ -20,7 +21,10 @@ pub mod rsync;
 mod compare;
 mod desk;
 mod flight;
+mod landing;
 mod lanes;
+mod launch;
+mod prepare;
 mod push;
 mod report;
 mod run;

@@ -144,7 +144,8 @@ impl Push {
             events: item.events,
         });
         let limits = Limits { large, delete: desk.delete() };
-        let plan = batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
+        let plan =
+            batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
         self.steps = step::steps(desk, &plan)?;
         self.find(plan);
         Ok(())
@@ -157,16 +158,21 @@ impl Push {
         };
         let words = |errno| format!("cannot look at it: {}", io::Error::from_raw_os_error(errno));
         let items = self.ledger.items.iter().filter(|item| item.scope > Scope::Entry);
-        self.findings.wide =
-            items.filter(|item| wide(&item.path)).map(|item| (item.path.clone(), item.scope)).collect();
-        self.findings.failed = plan.failed.into_iter().map(|(path, errno)| (path, words(errno))).collect();
+        self.findings.wide = items
+            .filter(|item| wide(&item.path))
+            .map(|item| (item.path.clone(), item.scope))
+            .collect();
+        self.findings.failed =
+            plan.failed.into_iter().map(|(path, errno)| (path, words(errno))).collect();
         self.findings.replaced = plan.replaced;
         self.findings.large = plan.large.into_iter().map(|large| large.path).collect();
     }
 
     /// Starts the next step, or ends the push.
     fn next(&mut self, desk: &Desk, now: Duration) -> Result<Progress, Stuck> {
-        let Some(step) = self.steps.pop_front() else { return Ok(Progress::Done(self.settlement(desk))) };
+        let Some(step) = self.steps.pop_front() else {
+            return Ok(Progress::Done(self.settlement(desk)));
+        };
         self.fly(desk, step, Aim::Do, now)
     }
 
@@ -178,7 +184,13 @@ impl Push {
     }
 
     /// What the end of a step means.
-    fn judge(&mut self, desk: &mut Desk, step: Step, landed: Landed, now: Duration) -> Result<Progress, Stuck> {
+    fn judge(
+        &mut self,
+        desk: &mut Desk,
+        step: Step,
+        landed: Landed,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
         match landed.judgement.verdict {
             Verdict::Settled => self.stepped(desk, step, landed, now),
             Verdict::Partial if step.looks() => {
@@ -208,7 +220,13 @@ impl Push {
     }
 
     /// A step went well.
-    fn stepped(&mut self, desk: &Desk, step: Step, mut landed: Landed, now: Duration) -> Result<Progress, Stuck> {
+    fn stepped(
+        &mut self,
+        desk: &Desk,
+        step: Step,
+        mut landed: Landed,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
         let mut deleted = Vec::new();
         let report = landed
             .read(|change| {
@@ -249,9 +267,15 @@ impl Push {
         now: Duration,
     ) -> Result<Progress, Stuck> {
         match again.judgement.verdict {
-            Verdict::Remote(_) | Verdict::Configuration => return Ok(Progress::Remote(again.judgement)),
+            Verdict::Remote(_) | Verdict::Configuration => {
+                return Ok(Progress::Remote(again.judgement));
+            }
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
-            Verdict::Settled | Verdict::Partial | Verdict::Gone | Verdict::FormB | Verdict::NoDelete => {}
+            Verdict::Settled
+            | Verdict::Partial
+            | Verdict::Gone
+            | Verdict::FormB
+            | Verdict::NoDelete => {}
         }
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let words = &first.judgement.words;
@@ -259,15 +283,18 @@ impl Push {
         let failed = &mut self.findings.failed;
         let mut fail = |path: &RelPath| {
             let words = known.get(path).unwrap_or(words);
-            failed.insert(path.clone(), if words.is_empty() { "not done".into() } else { words.clone() });
+            failed.insert(
+                path.clone(),
+                if words.is_empty() { "not done".into() } else { words.clone() },
+            );
         };
         again
             .read(|change| {
                 // A deletion below a name that was to go: the name has failed.
-                if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix)) {
-                    if change.kind == ChangeKind::Deleted || name == change.path {
-                        fail(&name);
-                    }
+                if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix))
+                    && (change.kind == ChangeKind::Deleted || name == change.path)
+                {
+                    fail(&name);
                 }
             })
             .map_err(broken)?;
@@ -283,7 +310,8 @@ impl Push {
 
     fn settlement(&mut self, desk: &Desk) -> Settlement {
         let now_ms = clock::wall_ms();
-        let minutes = desk.start.localpath.fail_log.as_ref().map(|log| i64::from(log.retry_minutes));
+        let minutes =
+            desk.start.localpath.fail_log.as_ref().map(|log| i64::from(log.retry_minutes));
         let times = Times {
             now_ms,
             echo_ms: now_ms + i64::from(desk.start.remote.timeout_s) * 1_000,

@@ -96,6 +96,9 @@ mod tests {
         assert_eq!(status(view(&good, &row, backlog)).state, PusherState::Behind);
         let down = good.after_trouble(Duration::ZERO, Duration::ZERO, "refused".into());
         let status = status(view(&down, &row, backlog));
-        assert_eq!((status.state, status.reason.as_deref()), (PusherState::Backoff, Some("refused")));
+        assert_eq!(
+            (status.state, status.reason.as_deref()),
+            (PusherState::Backoff, Some("refused"))
+        );
     }
 }

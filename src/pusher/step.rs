@@ -68,16 +68,23 @@ impl Step {
 
     /// Starts its rsync; `dry` changes nothing.
     pub fn start(&self, desk: &Desk, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
-        let options =
-            Options { checksum: false, dry: dry || self.looks(), delete: desk.delete(), stats: true };
+        let options = Options {
+            checksum: false,
+            dry: dry || self.looks(),
+            delete: desk.delete(),
+            stats: true,
+        };
         match self {
             Step::Below { names, rules } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 desk.rsync(root, &form, options, &rsync::list_directories(&parents(names)))
             }
-            Step::Extraneous { names } => {
-                desk.rsync(root, &Form::Children, options, &rsync::list_directories(&parents(names)))
-            }
+            Step::Extraneous { names } => desk.rsync(
+                root,
+                &Form::Children,
+                options,
+                &rsync::list_directories(&parents(names)),
+            ),
             Step::Delete { whole, single, rules } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 let all = parents(whole.iter().chain(single));
@@ -113,7 +120,11 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     steps.extend(entries(desk, sure, present.into_iter().collect())?);
     if !plan.checksum.is_empty() {
         let paths = plan.checksum.clone();
-        steps.push_back(Step::Entries { paths, form: Form::Batch { delete: false }, checksum: true });
+        steps.push_back(Step::Entries {
+            paths,
+            form: Form::Batch { delete: false },
+            checksum: true,
+        });
     }
     if plan.root {
         steps.push_back(Step::Root);
@@ -156,7 +167,8 @@ pub fn deletable(found: &[(RelPath, bool)], keep: impl Fn(&RelPath, bool) -> boo
             stays.extend(path.prefixes());
         }
     }
-    let goes: BTreeSet<&RelPath> = found.iter().map(|(path, _)| path).filter(|p| !stays.contains(*p)).collect();
+    let goes: BTreeSet<&RelPath> =
+        found.iter().map(|(path, _)| path).filter(|p| !stays.contains(*p)).collect();
     let covered = |path: &RelPath| path.parent().is_some_and(|parent| goes.contains(&parent));
     goes.iter().filter(|path| !covered(path)).map(|&path| path.clone()).collect()
 }
@@ -184,11 +196,17 @@ mod tests {
     #[test]
     fn what_is_excluded_stays_and_what_holds_it() {
         let path = |text: &str| RelPath::new(text).unwrap();
-        let found: Vec<_> = [("d/a", false), ("d/e/x", false), ("d/e/keep", false), ("d/e", true), ("d/f/y", false)]
-            .into_iter()
-            .chain([("d/f", true), ("d", true), ("g", false)])
-            .map(|(p, dir)| (path(p), dir))
-            .collect();
+        let found: Vec<_> = [
+            ("d/a", false),
+            ("d/e/x", false),
+            ("d/e/keep", false),
+            ("d/e", true),
+            ("d/f/y", false),
+        ]
+        .into_iter()
+        .chain([("d/f", true), ("d", true), ("g", false)])
+        .map(|(p, dir)| (path(p), dir))
+        .collect();
         let goes = deletable(&found, |p, _| p.name() == "keep");
         assert_eq!(goes, ["d/a", "d/e/x", "d/f", "g"].map(path));
         assert_eq!(deletable(&found, |_, _| false), ["d", "g"].map(path));

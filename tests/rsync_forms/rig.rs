@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use syncsup::config::model::{MaxDelete, Place, Remote, Target};
 use syncsup::path::{OsBytes, RelPath};
 use syncsup::pusher::itemize::{self, Change, ChangeKind, Line};
-use syncsup::pusher::outcome::{self, Exited, Judgement};
+use syncsup::pusher::outcome::{self, Judgement};
 use syncsup::pusher::rsync::{self, Form, Options};
+use syncsup::seen::Exited;
 use tempfile::TempDir;
 
 pub const ON: Options = Options { checksum: false, dry: false, delete: true, stats: false };

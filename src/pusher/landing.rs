@@ -1,0 +1,260 @@
+//! What comes of each lane: settled, in trouble, held, compared.
+
+use super::compare::{self, Compare};
+use super::desk::Stuck;
+use super::health::Health;
+use super::lanes::Busy;
+use super::outcome::{self, Judgement, Trouble, Verdict};
+use super::push::{self, Lane, Push};
+use super::run::{Pusher, ROOT_RETRY};
+use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
+use crate::message::{FromPusher, ReconcileProgress};
+use crate::path::RelPath;
+use crate::sys::clock;
+use slog::{info, warn};
+use std::time::Duration;
+
+/// A comparison that could not see everything is tried again after this.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+impl Pusher {
+    pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
+        for lane in [Lane::Small, Lane::Large] {
+            let place = self.place(lane);
+            if let Some(mut busy) = place.take() {
+                let progress = busy.work.advance(&mut self.desk, now);
+                self.pushed(lane, busy, progress, now)?;
+            }
+        }
+        if let Some(busy) = self.lanes.compare.take() {
+            let in_flight = self.lanes.in_flight();
+            let guarded = !self.released;
+            let why = busy.work.why().map(str::to_owned);
+            let progress = busy.work.advance(&mut self.desk, &in_flight, guarded, now);
+            self.compared(why, busy.slot, progress, now)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
+        match lane {
+            Lane::Small => &mut self.lanes.small,
+            Lane::Large => &mut self.lanes.large,
+        }
+    }
+
+    /// What a push came to.
+    pub(super) fn pushed(
+        &mut self,
+        lane: Lane,
+        busy: Busy<Push>,
+        progress: Result<push::Progress, Stuck>,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        match progress {
+            Ok(push::Progress::Running) => {
+                *self.place(lane) = Some(busy);
+                return Ok(());
+            }
+            Ok(push::Progress::Done(mut end)) => {
+                if lane == Lane::Large {
+                    end.owe.extend(parents_of(&busy.work));
+                }
+                self.settled(&end, now)?;
+            }
+            Ok(push::Progress::Remote(judgement)) => {
+                if judgement.end_unseen
+                    && judgement.verdict != Verdict::Remote(Trouble::Unreachable)
+                {
+                    self.unseen(&busy.work)?;
+                }
+                self.in_trouble(&judgement, now);
+            }
+            Err(stuck) => self.stuck(stuck, now)?,
+        }
+        self.return_slot(busy.slot);
+        self.look = true;
+        self.said.dirty = true;
+        Ok(())
+    }
+
+    fn settled(&mut self, end: &Settlement, now: Duration) -> Result<(), JournalError> {
+        let now_ms = clock::wall_ms();
+        let desk = &mut self.desk;
+        desk.journal.settle(&desk.name, end, now_ms)?;
+        desk.row.cursor = desk.row.cursor.max(end.cursor.unwrap_or(0));
+        desk.row.totals.files += end.pushed.files;
+        desk.row.totals.bytes += end.pushed.bytes;
+        desk.row.totals.deleted += end.pushed.deleted;
+        desk.row.last_success_ms = Some(now_ms);
+        let failed = end.owe.iter().filter(|owe| owe.error.is_some());
+        if let Some(first) = failed.clone().min_by_key(|owe| owe.attempts)
+            && first.attempts.is_power_of_two()
+        {
+            warn!(desk.log, "paths failed"; "count" => failed.count(), "first" => first.path.to_string(),
+                "why" => first.error.clone());
+        }
+        self.answered(now)
+    }
+
+    /// The remote answered.
+    fn answered(&mut self, _now: Duration) -> Result<(), JournalError> {
+        if self.health != Health::Good {
+            info!(self.desk.log, "the remote is back"; "failures" => self.health.failures());
+            self.health = Health::Good;
+            self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
+        }
+        Ok(())
+    }
+
+    fn in_trouble(&mut self, judgement: &Judgement, now: Duration) {
+        let words = judgement.words.clone();
+        let next = match judgement.verdict {
+            Verdict::Remote(_) => {
+                let wait = outcome::backoff(self.health.failures() + 1, jitter());
+                self.health.after_trouble(now, wait, words)
+            }
+            _ => self.health.after_refusal(now, words),
+        };
+        if next.worth_saying(&self.health) {
+            let again_in = next.until().unwrap_or(now).saturating_sub(now);
+            warn!(self.desk.log, "the remote cannot be pushed to"; "why" => &judgement.words,
+                "failures" => next.failures(), "again_in_s" => again_in.as_secs());
+        }
+        self.health = next;
+    }
+
+    pub(super) fn stuck(&mut self, stuck: Stuck, now: Duration) -> Result<(), JournalError> {
+        match stuck {
+            Stuck::Journal(error) => return Err(error),
+            Stuck::Root(why) => {
+                if self.hold.as_deref() != Some(&why) {
+                    warn!(self.desk.log, "held"; "why" => &why);
+                }
+                self.hold = Some(why);
+                self.root_retry = Some(now + ROOT_RETRY);
+            }
+            Stuck::System(why) => {
+                let wait = outcome::backoff(self.health.failures() + 1, jitter());
+                let next = self.health.after_trouble(now, wait, why.clone());
+                if next.worth_saying(&self.health) {
+                    warn!(self.desk.log, "cannot push"; "why" => why);
+                }
+                self.health = next;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a comparison came to. `why` is the reason of a reconcile of everything.
+    fn compared(
+        &mut self,
+        why: Option<String>,
+        slot: bool,
+        progress: Result<(Option<Compare>, compare::Progress), Stuck>,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        let (lane, progress) = match progress {
+            Ok(answer) => answer,
+            Err(stuck) => {
+                self.return_slot(slot);
+                return self.stuck(stuck, now);
+            }
+        };
+        if let Some(compare) = &lane
+            && compare.why().is_some()
+        {
+            let (found, why) = (compare.found, why.clone().unwrap_or_default());
+            self.found = Some(ReconcileProgress {
+                why,
+                found: found.paths,
+                done: 0,
+                deletions: found.deletions,
+            });
+        }
+        if let Some(work) = lane {
+            if work.found.written > 0 {
+                self.compared_ms = clock::wall_ms();
+                self.look = true;
+            }
+            self.lanes.compare = Some(Busy { work, slot });
+            return Ok(());
+        }
+        self.look = true;
+        self.said.dirty = true;
+        match progress {
+            compare::Progress::Running => {}
+            compare::Progress::Done(complete) => self.comparison_done(why, complete, now)?,
+            compare::Progress::Guarded(words) => {
+                warn!(self.desk.log, "held"; "why" => &words);
+                self.desk.journal.set_held(&self.desk.name, Some(&words))?;
+                self.desk.row.held = Some(words);
+                self.answered(now)?;
+            }
+            compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),
+        }
+        self.return_slot(slot);
+        Ok(())
+    }
+
+    fn comparison_done(
+        &mut self,
+        why: Option<String>,
+        complete: bool,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        self.answered(now)?;
+        let Some(why) = why else { return Ok(()) };
+        if !complete {
+            warn!(self.desk.log, "a part could not be compared; once more later"; "why" => why);
+            self.compare_retry = Some(now + AGAIN_AFTER);
+            return Ok(());
+        }
+        let found = self.found.clone().unwrap_or_default();
+        let now_ms = clock::wall_ms();
+        // A wish that came meanwhile, for another reason, stays.
+        if self.desk.row.reconcile.as_ref() == Some(&why) {
+            self.desk.journal.reconciled(&self.desk.name, now_ms, found.found as i64)?;
+            self.desk.row.reconcile = None;
+        }
+        self.desk.row.reconciled_at_ms = Some(now_ms);
+        self.released = false;
+        self.reconciles_done += 1;
+        info!(self.desk.log, "compared everything"; "why" => why, "different" => found.found,
+            "to_delete" => found.deletions);
+        Ok(())
+    }
+
+    pub(super) fn return_slot(&mut self, held: bool) {
+        if held {
+            self.give_slot_back();
+        }
+    }
+
+    pub(super) fn give_slot_back(&mut self) {
+        // A channel that cannot be written to is closed: `listen` sees that.
+        let _ = self.control.send(&FromPusher::SlotDone, vec![]);
+    }
+}
+
+/// A large file landing changes the times of the directory that holds it: the directory is pushed after it.
+fn parents_of(push: &Push) -> Vec<Owe> {
+    let now_ms = clock::wall_ms();
+    let parents = push.paths().filter_map(RelPath::parent).filter(|parent| !parent.is_root());
+    parents
+        .map(|path| Owe {
+            path,
+            scope: Scope::Entry,
+            events: Events::ATTRIB | Events::DIR,
+            error: None,
+            attempts: 0,
+            next_try_ms: now_ms,
+            since_ms: now_ms,
+        })
+        .collect()
+}
+
+/// A number between 0 and 1, so that many pushers do not come back together.
+fn jitter() -> f64 {
+    (clock::wall_ns() % 1_000_003) as f64 / 1_000_003.0
+}

@@ -1,0 +1,195 @@
+//! Which lanes start, and with what.
+
+use super::compare::{self, Compare, Job};
+use super::health::Health;
+use super::lanes::Busy;
+use super::ledger::Ledger;
+use super::push::{Lane, Push};
+use super::run::Pusher;
+use crate::journal::{Events, JournalError, Scope};
+use crate::message::{FromPusher, SCHEDULE};
+use crate::path::{OsBytes, RelPath};
+use crate::seen::Kind;
+use crate::sys::{clock, files};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Names in one batch.
+const BATCH: u32 = 10_000;
+/// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
+/// was watched may be gone again.
+const COMPARED_LATELY_MS: i64 = 60_000;
+
+impl Pusher {
+    pub(super) fn look_at_journal(&mut self, now: Duration) -> Result<(), JournalError> {
+        let before = self.work;
+        self.work =
+            self.desk.journal.work(&self.desk.name, self.desk.row.cursor, clock::wall_ms())?;
+        self.look = false;
+        self.looked = now;
+        let idle = !before.marks && !before.due && self.lanes.small.is_none();
+        if self.work.marks && idle && self.gather_until.is_none() {
+            self.gather_until =
+                Some(now + Duration::from_millis(self.desk.start.localpath.delay_ms));
+        }
+        if self.work != before {
+            self.said.dirty = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_lanes(&mut self, now: Duration) -> Result<(), JournalError> {
+        if let Some(at) = self.root_retry {
+            if now < at {
+                return Ok(());
+            }
+            self.root_retry = None;
+            self.hold = None;
+            self.said.dirty = true;
+        }
+        if self.hold.is_some() || !self.health.may_try(now) {
+            return Ok(());
+        }
+        let mut wanted = 0;
+        let probe = self.health != Health::Good;
+        let small = self.lanes.small.is_none() && (self.work.marks || self.work.due);
+        if small && self.gather_until.is_none_or(|at| now >= at) {
+            wanted += self.start_push(Lane::Small, probe, now)?;
+        }
+        let others = !probe || !small;
+        if others && self.lanes.large.is_none() && self.work.large {
+            wanted += self.start_push(Lane::Large, probe, now)?;
+        }
+        if others && self.lanes.compare.is_none() && self.wants_compare(now) {
+            wanted += self.start_compare(probe, now)?;
+        }
+        while self.slots.asked + self.slots.free < wanted {
+            self.slots.asked += 1;
+            let _ = self.control.send(&FromPusher::WantSlot, vec![]);
+        }
+        if wanted == 0 {
+            for _ in 0..std::mem::take(&mut self.slots.free) {
+                self.give_slot_back();
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_compare(&self, now: Duration) -> bool {
+        self.desk.row.held.is_none()
+            && self.compare_retry.is_none_or(|at| now >= at)
+            && (self.work.wide || self.desk.row.reconcile.is_some())
+    }
+
+    /// Starts a push in `lane`; returns 1 when a slot is missing for it.
+    fn start_push(&mut self, lane: Lane, probe: bool, now: Duration) -> Result<u32, JournalError> {
+        let slot = !probe && self.slots.take();
+        if !slot && !probe {
+            return Ok(1);
+        }
+        let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
+        let (marks, owed) = match lane {
+            Lane::Small => {
+                let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
+                (marks, self.desk.journal.due(&name, now_ms, BATCH)?)
+            }
+            Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
+        };
+        let mut ledger = Ledger::new(marks, owed, self.desk.again_upto);
+        self.narrow(&mut ledger);
+        if lane == Lane::Small {
+            self.gather_until = None;
+        }
+        self.look = true;
+        if ledger.items.is_empty() && ledger.cursor.is_none() {
+            self.return_slot(slot);
+            return Ok(0);
+        }
+        let deferred = self.deferred(lane, &ledger)?;
+        match Push::start(&mut self.desk, lane, ledger, deferred, now) {
+            Ok((work, progress)) => self.pushed(lane, Busy { work, slot }, Ok(progress), now)?,
+            Err(stuck) => {
+                self.return_slot(slot);
+                self.stuck(stuck, now)?;
+            }
+        }
+        Ok(0)
+    }
+
+    /// A directory made while nothing was being compared has no more in it than its own events say: no comparison is
+    /// needed for it.
+    fn narrow(&self, ledger: &mut Ledger) {
+        let busy = self.lanes.compare.is_some() || self.desk.row.reconcile.is_some();
+        let made = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
+        for item in &mut ledger.items {
+            let only_made =
+                item.scope == Scope::Children && !item.events.without(made).any(Events(!0));
+            if only_made && !busy && item.since_ms - self.compared_ms > COMPARED_LATELY_MS {
+                item.scope = Scope::Entry;
+            }
+        }
+    }
+
+    /// What this batch must leave alone because the large file in flight is it. A large file in flight whose name has
+    /// gone is given up instead.
+    fn deferred(&mut self, lane: Lane, ledger: &Ledger) -> Result<HashSet<RelPath>, JournalError> {
+        let mut deferred = HashSet::new();
+        if lane == Lane::Large {
+            return Ok(deferred);
+        }
+        let Some(large) =
+            self.lanes.large.as_ref().and_then(|busy| busy.work.paths().next().cloned())
+        else {
+            return Ok(deferred);
+        };
+        let touched =
+            ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(&large));
+        if !touched {
+            return Ok(deferred);
+        }
+        let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
+        if there.is_ok_and(|seen| seen.kind == Kind::File) {
+            deferred.insert(large);
+        } else if let Some(mut busy) = self.lanes.large.take() {
+            busy.work.kill();
+            self.unseen(&busy.work)?;
+            self.return_slot(busy.slot);
+        }
+        Ok(deferred)
+    }
+
+    fn start_compare(&mut self, probe: bool, now: Duration) -> Result<u32, JournalError> {
+        let slot = !probe && self.slots.take();
+        if !slot && !probe {
+            return Ok(1);
+        }
+        let job = match &self.desk.row.reconcile {
+            Some(why) => Job::Everything { why: why.clone(), exclude: self.left_out(why) },
+            None => {
+                let rows = self.desk.journal.due_wide(
+                    &self.desk.name,
+                    clock::wall_ms(),
+                    compare::WIDE_AT_ONCE,
+                )?;
+                Job::Wide(rows)
+            }
+        };
+        self.look = true;
+        self.said.dirty = true;
+        match Compare::start(&mut self.desk, job, now) {
+            Ok(Some(work)) => self.lanes.compare = Some(Busy { work, slot }),
+            Ok(None) => self.return_slot(slot),
+            Err(stuck) => {
+                self.return_slot(slot);
+                self.stuck(stuck, now)?;
+            }
+        }
+        Ok(0)
+    }
+
+    /// sersync's `crontabfilter`: only for scheduled reconciles.
+    fn left_out(&self, why: &str) -> Vec<OsBytes> {
+        let crontab = self.desk.start.localpath.crontab.as_ref();
+        crontab.filter(|_| why == SCHEDULE).map(|c| c.exclude.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,84 @@
+//! Before a pusher works: its first message, its lock, its journal.
+
+use super::run::{Control, ROOT_RETRY};
+use crate::journal::{Journal, JournalError};
+use crate::message::{FromPusher, PusherStart, ToPusher};
+use crate::sys::channel::Received;
+use crate::sys::{lock, poll, process};
+use slog::{Logger, warn};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+pub(super) fn first_message(control: &mut Control) -> Result<(PusherStart, OwnedFd), String> {
+    loop {
+        match control.receive().map_err(|e| e.to_string())? {
+            Received::Message(ToPusher::Start(start), mut fds) => {
+                return Ok((*start, fds.pop().ok_or("no wake pipe came with the start")?));
+            }
+            Received::Message(..) => return Err("the first message was not the start".into()),
+            Received::Closed => return Err("the supervisor is gone".into()),
+            Received::Nothing => {
+                poll::wait(&[(control.as_fd(), poll::Interest::Read)], None)
+                    .map_err(|e| e.to_string())?;
+            }
+        }
+    }
+}
+
+/// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
+pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<(), String> {
+    let file = start.state_dir.join(format!("pusher-{}.lock", file_name(&start.remote.name())));
+    let mut tries = 0u32;
+    loop {
+        match lock::take(&file, true) {
+            Ok(Some(lock)) => {
+                // Held for life.
+                std::mem::forget(lock);
+                return Ok(());
+            }
+            Ok(None) => {}
+            Err(e) => return Err(format!("{}: {e}", file.display())),
+        }
+        tries += 1;
+        if tries.is_multiple_of(10) {
+            let real = file.canonicalize().unwrap_or_else(|_| file.clone());
+            process::holders(&real).into_iter().for_each(process::kill_pid);
+            control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())?;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A remote's name as a file name: letters, digits, `.` and `-` as they are, other bytes as `%XX`.
+fn file_name(name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+    let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    let mut text: String = name.bytes().map(one).collect();
+    text.truncate(200);
+    text
+}
+
+pub(super) fn open_journal(
+    start: &PusherStart,
+    control: &mut Control,
+    logger: &Logger,
+) -> Result<Journal, String> {
+    let mut said = false;
+    loop {
+        match Journal::open(&start.state_dir) {
+            Ok(journal) => return Ok(journal),
+            Err(JournalError::Damaged(why)) => {
+                let _ = control.send(&FromPusher::Damaged(why.clone()), vec![]);
+                return Err(format!("the journal is damaged: {why}"));
+            }
+            Err(JournalError::Refused(why)) => {
+                if !said {
+                    warn!(logger, "the journal cannot be opened"; "why" => why);
+                    said = true;
+                }
+                control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())?;
+                std::thread::sleep(ROOT_RETRY);
+            }
+        }
+    }
+}
