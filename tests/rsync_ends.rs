@@ -34,8 +34,9 @@ fn ends_are_judged() {
         let entries = list(&ps(&["f"]));
         let verdict = |rig: &Rig, form: &Form| rig.run(form, ON, &entries).judged();
         rig.module(b"nosuch");
-        assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Configuration);
-        assert!(verdict(&rig, &BATCH).words.contains("nosuch"));
+        let judged = verdict(&rig, &BATCH);
+        assert_eq!(judged.verdict, Verdict::Configuration, "{judged:?}");
+        assert!(judged.words.contains("nosuch"), "{judged:?}");
         rig.module(b"m/no/such/place");
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Remote(Trouble::Storage));
         rig.module(b"m");
