@@ -10,6 +10,7 @@
 //! | [`error`], [`path`] | exit statuses; paths as bytes |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
+//! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
 
 pub mod config;
 pub mod error;

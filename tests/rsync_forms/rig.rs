@@ -195,24 +195,23 @@ impl Rig {
         let mut stdin = tempfile::tempfile().unwrap();
         stdin.write_all(list).unwrap();
         stdin.rewind().unwrap();
-        let words = rsync::argv(&self.remote, form, options);
-        let mut command = Command::new(&words[0]);
-        for name in rsync::ENV_REMOVE {
-            command.env_remove(name);
-        }
-        let out = command
-            .args(&words[1..])
-            .current_dir(self.src())
-            .envs(rsync::ENV.iter().copied())
-            .envs(env.iter().copied())
-            .stdin(stdin)
-            .output()
-            .unwrap();
+        let mut command = self.command(form, options);
+        let out = command.envs(env.iter().copied()).stdin(stdin).output().unwrap();
         Run {
             exit: Exited::Code(out.status.code().unwrap()),
             stdout: out.stdout,
             stderr: out.stderr,
         }
+    }
+
+    pub fn command(&self, form: &Form, options: Options) -> Command {
+        let words = rsync::argv(&self.remote, form, options);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(self.src()).envs(rsync::ENV.iter().copied());
+        for name in rsync::ENV_REMOVE {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Form B's second half.
