@@ -14,6 +14,7 @@
 //! | [`message`] | one enum for each direction of each control channel |
 //! | [`seen`] | what the system says of a file or of the queue, as values |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
+//! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
 
 pub mod config;
 pub mod error;

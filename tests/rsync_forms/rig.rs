@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -67,7 +67,8 @@ impl Daemon {
         let root = if is_root() { "uid = 0\ngid = 0\n" } else { "" };
         let text = format!(
             "use chroot = no\nmunge symlinks = no\nlog file = {0}/log\nlock file = {0}/lock\nread only = no\n{root}\
-             auth users = rep\nsecrets file = {0}/secrets\nsocket options = TCP_NODELAY\n{more}\n[m]\npath = {1}\n",
+             auth users = rep\nsecrets file = {0}/secrets\nsocket options = TCP_NODELAY\n{more}\n[m]\npath = {1}\n\
+             comment = {0}\n",
             dir.display(),
             module.display()
         );
@@ -85,7 +86,7 @@ impl Daemon {
                 .unwrap();
             // Somebody else may have taken the port meanwhile: then it ends, and another is tried.
             while child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                if says(port, dir.as_os_str().as_bytes()).unwrap_or(false) {
                     return Self { child, port };
                 }
                 assert!(Instant::now() < deadline, "no rsync daemon within 20 s");
@@ -100,6 +101,16 @@ impl Drop for Daemon {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Asks for the list of modules: only the daemon that was started here has this comment.
+fn says(port: u16, comment: &[u8]) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"@RSYNCD: 29.0\n#list\n")?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    Ok(text.windows(comment.len()).any(|window| window == comment))
 }
 
 pub fn free_port() -> u16 {
@@ -185,24 +196,23 @@ impl Rig {
         let mut stdin = tempfile::tempfile().unwrap();
         stdin.write_all(list).unwrap();
         stdin.rewind().unwrap();
-        let words = rsync::argv(&self.remote, form, options);
-        let mut command = Command::new(&words[0]);
-        for name in rsync::ENV_REMOVE {
-            command.env_remove(name);
-        }
-        let out = command
-            .args(&words[1..])
-            .current_dir(self.src())
-            .envs(rsync::ENV.iter().copied())
-            .envs(env.iter().copied())
-            .stdin(stdin)
-            .output()
-            .unwrap();
+        let mut command = self.command(form, options);
+        let out = command.envs(env.iter().copied()).stdin(stdin).output().unwrap();
         Run {
             exit: Exited::Code(out.status.code().unwrap()),
             stdout: out.stdout,
             stderr: out.stderr,
         }
+    }
+
+    pub fn command(&self, form: &Form, options: Options) -> Command {
+        let words = rsync::argv(&self.remote, form, options);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(self.src()).envs(rsync::ENV.iter().copied());
+        for name in rsync::ENV_REMOVE {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Form B's second half.
