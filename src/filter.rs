@@ -76,7 +76,10 @@ impl Filter {
         framed.push(b'/');
         let end = framed.len() - 1;
         let above = (1..end).filter(|&i| framed[i] == b'/');
-        above.map(|i| (i, true)).chain([(end, is_dir)]).any(|(i, dir)| self.matches(&framed[..=i], dir))
+        above
+            .map(|i| (i, true))
+            .chain([(end, is_dir)])
+            .any(|(i, dir)| self.matches(&framed[..=i], dir))
     }
 
     /// True when an event about this path does not mark: sersync's rule for names (files that begin with `.`, end with
@@ -126,7 +129,9 @@ fn is_editor_name(name: &[u8]) -> bool {
     name.ends_with(b"~")
         || name == b"4913"
         || name.starts_with(b".#")
-        || (name.starts_with(b".") && (name.ends_with(b".swp") || name.ends_with(b".swx")) && name.len() > 5)
+        || (name.starts_with(b".")
+            && (name.ends_with(b".swp") || name.ends_with(b".swx"))
+            && name.len() > 5)
         || (name.len() > 1 && name.starts_with(b"#") && name.ends_with(b"#"))
 }
 
@@ -161,7 +166,8 @@ pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
     if text.is_empty() {
         return Err("an empty regular expression matches nothing; remove it".into());
     }
-    let compiles = |text: &str| RegexBuilder::new(text).size_limit(SIZE_LIMIT).build().map(|_: Regex| ());
+    let compiles =
+        |text: &str| RegexBuilder::new(text).size_limit(SIZE_LIMIT).build().map(|_: Regex| ());
     // Bytes first, so that `.` matches any byte; only what needs characters (`[é]`, `\p{Han}`) is read as characters.
     let mut failure = None;
     for flags in ["(?s-u)", "(?s)"] {
@@ -174,7 +180,10 @@ pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
     let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let shown = crate::path::printable(pattern);
     let hint = if shown.starts_with('*') {
-        format!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(&shown[1..]))
+        format!(
+            "; `*` does not mean 'anything' here, write `(.*){}`",
+            escape_glob_tail(&shown[1..])
+        )
     } else if why.contains("look-") {
         "; write what shall be excluded without look-ahead".into()
     } else {
@@ -201,7 +210,10 @@ fn pattern_text(pattern: &[u8]) -> String {
     text
 }
 
-fn compile_globs(globs: &[String], errors: &mut Vec<FilterError>) -> (Option<GlobSet>, Option<GlobSet>) {
+fn compile_globs(
+    globs: &[String],
+    errors: &mut Vec<FilterError>,
+) -> (Option<GlobSet>, Option<GlobSet>) {
     let mut any = (GlobSetBuilder::new(), 0);
     let mut dirs = (GlobSetBuilder::new(), 0);
     for (index, pattern) in globs.iter().enumerate() {
@@ -229,7 +241,9 @@ fn compile_globs(globs: &[String], errors: &mut Vec<FilterError>) -> (Option<Glo
 /// One glob in the manner of .gitignore, and whether it is for directories only.
 fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
     if pattern.starts_with('!') {
-        return Err(format!("`{pattern}`: exceptions with `!` are not supported; write narrower globs"));
+        return Err(format!(
+            "`{pattern}`: exceptions with `!` are not supported; write narrower globs"
+        ));
     }
     let (body, dir_only) = match pattern.strip_suffix('/') {
         Some(body) => (body, true),
@@ -241,7 +255,9 @@ fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
         return Err(format!("`{pattern}` matches nothing; remove it"));
     }
     if body.split('/').any(|c| c.is_empty() || c == "." || c == "..") {
-        return Err(format!("`{pattern}`: globs are relative to the localpath, without `.`, `..` or `//`"));
+        return Err(format!(
+            "`{pattern}`: globs are relative to the localpath, without `.`, `..` or `//`"
+        ));
     }
     let text = if anchored { body.to_owned() } else { format!("**/{body}") };
     let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();

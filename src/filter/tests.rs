@@ -68,7 +68,9 @@ fn hostile_names_are_matched_byte_by_byte() {
 
 #[test]
 fn globs_are_gitignores() {
-    let check = |g: &str, p: &str, dir: bool, hit: bool| assert_eq!(glob(g).excludes(&path(p), dir), hit, "{g} {p}");
+    let check = |g: &str, p: &str, dir: bool, hit: bool| {
+        assert_eq!(glob(g).excludes(&path(p), dir), hit, "{g} {p}")
+    };
     check("*.tmp", "a.tmp", false, true);
     check("*.tmp", "x/y/a.tmp", false, true);
     check("*.tmp", "a.tmp/x", false, true);
@@ -93,16 +95,24 @@ fn globs_are_gitignores() {
 fn name_rules() {
     let sersync = Filter::new(&rules(&[], &[], NameRules::Sersync)).unwrap();
     assert!(sersync.is_empty(), "reconciles send them");
-    for (name, skipped) in [(".a", true), ("a~", true), ("4913", true), ("a", false), ("d/.a", true), (".d/a", false)] {
+    for (name, skipped) in
+        [(".a", true), ("a~", true), ("4913", true), ("a", false), ("d/.a", true), (".d/a", false)]
+    {
         assert_eq!(sersync.skips_event(&path(name), false), skipped, "{name}");
         assert!(!sersync.skips_event(&path(name), true), "{name}/");
         assert!(!sersync.excludes(&path(name), false));
     }
     let editors = Filter::new(&FilterRules::default()).unwrap();
     assert!(!editors.is_empty());
-    for (name, hit) in
-        [("a~", true), (".a.swp", true), ("4913", true), (".#a", true), ("#a#", true), (".a", false), ("#", false)]
-    {
+    for (name, hit) in [
+        ("a~", true),
+        (".a.swp", true),
+        ("4913", true),
+        (".#a", true),
+        ("#a#", true),
+        (".a", false),
+        ("#", false),
+    ] {
         assert_eq!(editors.excludes(&path(format!("d/{name}")), false), hit, "{name}");
         assert!(!editors.excludes(&path(format!("{name}/x")), false), "a directory {name} is data");
         assert!(!editors.skips_event(&path(name), false));
@@ -118,9 +128,14 @@ fn no_rules_exclude_nothing() {
 
 #[test]
 fn our_own_files_are_excluded() {
-    let own = own_files(Path::new("/data"), ["/data/.state", "/data", "/var/log/x", "/data/f/log.sh"].map(Path::new));
+    let own = own_files(
+        Path::new("/data"),
+        ["/data/.state", "/data", "/var/log/x", "/data/f/log.sh"].map(Path::new),
+    );
     assert_eq!(own, [path(".state"), path("f/log.sh")]);
-    let filter = Filter::new(&FilterRules { inside: own, names: NameRules::None, ..Default::default() }).unwrap();
+    let filter =
+        Filter::new(&FilterRules { inside: own, names: NameRules::None, ..Default::default() })
+            .unwrap();
     assert!(!filter.is_empty());
     assert!(filter.excludes(&path(".state/a/journal.db"), false));
     assert!(filter.excludes(&path("f/log.sh"), false));
@@ -130,7 +145,11 @@ fn our_own_files_are_excluded() {
 
 #[test]
 fn every_bad_rule_is_told() {
-    let bad = rules(&[b"*.php", b"ok", b"a(b", b"a)|(b", b"(?!x)y"], &["!a", "ok", "[", "a//b", "/"], NameRules::None);
+    let bad = rules(
+        &[b"*.php", b"ok", b"a(b", b"a)|(b", b"(?!x)y"],
+        &["!a", "ok", "[", "a//b", "/"],
+        NameRules::None,
+    );
     let errors = Filter::new(&bad).unwrap_err();
     let at: Vec<_> = errors.iter().map(|e| (e.list, e.index)).collect();
     use RuleList::*;
