@@ -57,12 +57,13 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
         return Err("is empty; write a host name or an address".into());
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    let v6 = bare.contains(':');
-    let allowed = |c: char| c.is_alphanumeric() || "-._".contains(c) || (v6 && ":%".contains(c));
-    if text.starts_with('-')
-        || !bare.chars().all(allowed)
-        || (v6 && !bare.contains("::") && bare.matches(':').count() < 7)
-    {
+    let (address, zone) = bare.split_once('%').unwrap_or((bare, "x"));
+    let v6 =
+        address.parse::<std::net::Ipv6Addr>().is_ok() && zone.chars().all(char::is_alphanumeric);
+    let name = bare == text
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+    if !v6 && !name {
         return Err(format!("`{text}` is not a host name or an address"));
     }
     Ok(if v6 { format!("[{bare}]") } else { bare.to_owned() })
@@ -131,7 +132,7 @@ mod tests {
             assert_eq!(host(good).unwrap(), good);
         }
         assert_eq!(host("fe80::1%eth0").unwrap(), "[fe80::1%eth0]");
-        for bad in ["", "-x", "a b", "a/b", "10.0.0.2:873", "a;b"] {
+        for bad in ["", "-x", "a b", "a/b", "10.0.0.2:873", "a;b", "h::m", "[h]"] {
             assert!(host(bad).is_err(), "{bad}");
         }
     }
