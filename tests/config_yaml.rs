@@ -258,7 +258,7 @@ fn localpaths_and_remotes() {
         ),
         ("localpaths: [\n", "2:1: not YAML"),
         ("localpaths:\n- watch: /d\n  remotes: *x\n", "3"),
-        ("a: 1\n---\nb: 1\n", "3: a second document"),
+        ("a: 1\n---\nb: 1\n", "2: a second document"),
         ("", " the file is empty"),
     ];
     for (text, expected) in cases {

@@ -38,8 +38,7 @@ fn hoist(bodies: &mut [Mapping]) -> Mapping {
     let mut top = Mapping::new();
     let Some(first) = bodies.first().cloned() else { return top };
     for (key, value) in first {
-        let shared =
-            key != Value::from("remotes") && bodies.iter().all(|b| b.get(&key) == Some(&value));
+        let shared = key != "remotes" && bodies.iter().all(|b| b.get(&key) == Some(&value));
         if shared {
             bodies.iter_mut().for_each(|b| {
                 b.shift_remove(&key);
@@ -71,7 +70,7 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
     }
     if localpath.large_file_bytes != LARGE_FILE_BYTES {
         let bytes = localpath.large_file_bytes;
-        let mib = bytes > 0 && bytes % (1 << 20) == 0;
+        let mib = bytes > 0 && bytes.is_multiple_of(1 << 20);
         insert(
             &mut map,
             "large_file",
@@ -175,13 +174,14 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
     let place = &remote.place;
     let mut map = Mapping::new();
     insert(&mut map, "host", remote.host.as_str());
-    let mut short = None;
+    let short;
     match &remote.target {
         Target::Daemon { port, module } => {
             insert(&mut map, "module", of_bytes(module, place)?);
             let module = text(module, place)?;
-            short = Some(format!("{}::{module}", remote.host));
-            if *port != shared.port {
+            if *port == shared.port {
+                short = Some(format!("{}::{module}", remote.host));
+            } else {
                 insert(&mut map, "port", *port);
                 short = Some(format!("{}:{port}::{module}", remote.host));
             }

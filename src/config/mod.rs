@@ -3,6 +3,7 @@
 pub mod check;
 pub mod confxml;
 mod confxml_plugin;
+mod confxml_schema;
 pub mod convert;
 mod convert_values;
 pub mod diagnostic;
