@@ -205,10 +205,26 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
             }
         }
     }
-    let mut extra = Mapping::new();
     let daemon = matches!(remote.target, Target::Daemon { .. });
-    if let Some(user) = remote.user.as_ref().filter(|_| !daemon || remote.user != shared.auth.0) {
-        insert(if daemon { &mut extra } else { &mut map }, "user", user.as_str());
+    if let Some(user) = remote.user.as_ref().filter(|_| !daemon) {
+        insert(&mut map, "user", user.as_str());
+    }
+    let extra = differences(remote, shared, daemon)?;
+    match short {
+        Some(short) if extra.is_empty() => Ok(Value::from(short)),
+        _ => {
+            map.extend(extra);
+            Ok(Value::Mapping(map))
+        }
+    }
+}
+
+/// What a remote has unlike the others of its localpath; an ssh login is part of its notation.
+fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping> {
+    let place = &remote.place;
+    let mut extra = Mapping::new();
+    if let Some(user) = remote.user.as_ref().filter(|_| daemon && remote.user != shared.auth.0) {
+        insert(&mut extra, "user", user.as_str());
     }
     if let Some(file) =
         remote.password_file.as_ref().filter(|_| remote.password_file != shared.auth.1)
@@ -227,11 +243,5 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
     if remote.rsync_program != shared.program {
         insert(&mut extra, "program", of_bytes(&remote.rsync_program, place)?);
     }
-    match short {
-        Some(short) if extra.is_empty() => Ok(Value::from(short)),
-        _ => {
-            map.extend(extra);
-            Ok(Value::Mapping(map))
-        }
-    }
+    Ok(extra)
 }

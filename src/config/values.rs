@@ -38,6 +38,9 @@ pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
     if bytes.is_empty() {
         return Err("is empty; write an absolute path".into());
     }
+    if shown.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ff02}']) {
+        return Err(format!("{shown} stands in curly quotes; write straight ones (\") or none"));
+    }
     if bytes[0] != b'/' {
         return Err(format!("`{shown}` is not absolute; write it from the root, as /{shown}"));
     }
@@ -58,11 +61,11 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let (address, zone) = bare.split_once('%').unwrap_or((bare, "x"));
-    let v6 =
-        address.parse::<std::net::Ipv6Addr>().is_ok() && zone.chars().all(char::is_alphanumeric);
+    let v6 = address.parse::<std::net::Ipv6Addr>().is_ok()
+        && zone.chars().all(|c| c.is_ascii_alphanumeric());
     let name = bare == text
         && !text.starts_with('-')
-        && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     if !v6 && !name {
         return Err(format!("`{text}` is not a host name or an address"));
     }
@@ -120,6 +123,7 @@ mod tests {
         assert_eq!(absolute(b"/").unwrap().to_string(), "/");
         assert!(absolute(b"data").unwrap_err().contains("/data"));
         assert!(absolute(b"/a/../b").is_err());
+        assert!(absolute("“/data”".as_bytes()).unwrap_err().contains("curly quotes"));
         assert_eq!(module(b"www/site/").unwrap().to_string(), "www/site");
         assert!(module(b"/data").unwrap_err().contains("[section]"));
         assert!(module(b"www --port=874").unwrap_err().contains("module `www`"));
@@ -132,7 +136,7 @@ mod tests {
             assert_eq!(host(good).unwrap(), good);
         }
         assert_eq!(host("fe80::1%eth0").unwrap(), "[fe80::1%eth0]");
-        for bad in ["", "-x", "a b", "a/b", "10.0.0.2:873", "a;b", "h::m", "[h]"] {
+        for bad in ["", "-x", "a b", "a/b", "10.0.0.2:873", "a;b", "h::m", "[h]", "１0.0.0.2"] {
             assert!(host(bad).is_err(), "{bad}");
         }
     }

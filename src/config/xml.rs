@@ -90,26 +90,8 @@ pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
             }
             Event::End(tag) => {
                 let name = printable(&narrow(tag.name().as_ref()));
-                let line = lines.of(offset);
-                match open.pop() {
-                    Some(element) if element.name == name => {
-                        place(element, &mut open, &mut root, notes)
-                    }
-                    Some(element) => {
-                        notes.error(
-                            line,
-                            format!(
-                                "not XML: </{name}> closes <{}> of line {}; close <{}> first",
-                                element.name, element.line, element.name
-                            ),
-                        );
-                        return None;
-                    }
-                    None => {
-                        notes.error(line, format!("not XML: </{name}> closes nothing; remove it"));
-                        return None;
-                    }
-                }
+                let element = close(&name, lines.of(offset), &mut open, notes)?;
+                place(element, &mut open, &mut root, notes);
             }
             Event::Text(text) => stray_text(&narrow(text.as_ref()), offset, &lines, notes),
             Event::Eof => break,
@@ -127,6 +109,19 @@ pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
         notes.error(1, "no <head> element: this is not a confxml.xml");
     }
     root
+}
+
+/// The element that an end tag closes; `None`, and told, when it is another's.
+fn close(name: &str, line: usize, open: &mut Vec<Element>, notes: &mut Notes) -> Option<Element> {
+    let text = match open.pop() {
+        Some(element) if element.name == name => return Some(element),
+        Some(Element { name: other, line, .. }) => {
+            format!("not XML: </{name}> closes <{other}> of line {line}; close <{other}> first")
+        }
+        None => format!("not XML: </{name}> closes nothing; remove it"),
+    };
+    notes.error(line, text);
+    None
 }
 
 fn place(element: Element, open: &mut [Element], root: &mut Option<Element>, notes: &mut Notes) {

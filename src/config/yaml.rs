@@ -164,22 +164,29 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
     let fields = Fields::of(node, "a remote", KNOWN, notes)?;
     let mut settings = defaults.clone();
     settings.read_common(&fields, notes);
-    let text = |name: &str, notes: &mut Notes| {
-        let n = fields.get(name)?;
-        notes.take(n.line, &format!("remote {name}"), n.text()).map(|t| (t.to_owned(), n.line))
-    };
-    let user = text("user", notes).map(|u| u.0);
-    let host = match text("host", notes) {
-        Some((host, line)) => notes.take(line, "remote host", values::host(&host)),
+    let user = text(&fields, "user", notes).map(|u| u.0.to_owned());
+    let host = match text(&fields, "host", notes) {
+        Some((host, line)) => notes.take(line, "remote host", values::host(host)),
         None if fields.get("host").is_none() => {
             notes.error(node.line, "remote has no host; add `host: NAME`");
             None
         }
         None => None,
     };
-    let port =
-        text("port", notes).and_then(|(p, line)| notes.take(line, "remote port", values::port(&p)));
-    let target = match (text("module", notes), text("path", notes)) {
+    let target = target(node, &fields, &settings, notes);
+    Some(build(node, host?, target?, user, &settings, notes))
+}
+
+/// A word and its line.
+fn text<'n>(fields: &Fields<'n>, name: &str, notes: &mut Notes) -> Option<(&'n str, usize)> {
+    let n = fields.get(name)?;
+    notes.take(n.line, &format!("remote {name}"), n.text()).map(|t| (t, n.line))
+}
+
+fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> Option<Target> {
+    let port = text(fields, "port", notes)
+        .and_then(|(p, line)| notes.take(line, "remote port", values::port(p)));
+    match (text(fields, "module", notes), text(fields, "path", notes)) {
         (Some((module, line)), None) => {
             if settings.ssh.on {
                 notes
@@ -196,7 +203,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
                 );
             }
             let path = notes.take(line, "remote path", values::absolute(path.as_bytes()));
-            path.map(|path| ssh_target(path, port, &settings))
+            path.map(|path| ssh_target(path, port, settings))
         }
         (Some((_, line)), Some(_)) => {
             notes.error(
@@ -214,6 +221,5 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
             }
             None
         }
-    };
-    Some(build(node, host?, target?, user, &settings, notes))
+    }
 }
