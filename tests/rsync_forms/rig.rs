@@ -96,6 +96,24 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// On the same port, with the configuration in `dir`.
+    pub fn start_again(&mut self, program: &Path, dir: &Path) {
+        self.child = Command::new(program)
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--config={}", dir.join("rsyncd.conf").display()))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.child.kill().ok();
@@ -294,16 +312,17 @@ pub fn tree(base: &Path) -> BTreeMap<Vec<u8>, (u32, i64, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut todo = vec![base.to_owned()];
     while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
+        // What vanishes under the eyes is not there.
+        for entry in fs::read_dir(dir).into_iter().flatten() {
             let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let content = if meta.is_dir() {
                 todo.push(path.clone());
                 Vec::new()
             } else if meta.is_symlink() {
                 fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()
             } else {
-                fs::read(&path).unwrap()
+                fs::read(&path).unwrap_or_default()
             };
             let name = path.strip_prefix(base).unwrap().as_os_str().as_bytes().to_vec();
             found.insert(name, (meta.mode(), meta.mtime(), meta.mtime_nsec(), content));
