@@ -7,3 +7,9 @@
 mod common;
 
 mod machinery;
+
+mod churn;
+mod events;
+mod names;
+mod overflow;
+mod remotes;
