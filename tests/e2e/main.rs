@@ -9,7 +9,13 @@ mod common;
 mod machinery;
 
 mod churn;
+mod daemon;
 mod events;
+mod filter;
 mod names;
 mod overflow;
 mod remotes;
+mod root;
+mod rules;
+mod sersync;
+mod traps;
