@@ -1,7 +1,7 @@
 //! The machinery of these tests, proven without syncsup.
 
 use crate::common::churn::{Churn, HOSTILE, LONG, Plan, Work, old_time};
-use crate::common::namespace::with_private_mounts;
+use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::procs::{self, Proc};
 use crate::common::rsyncd::{Options, Rsyncd, old_rsync};
 use crate::common::tree::{Tree, identical};
@@ -221,8 +221,7 @@ fn private_mounts_are_seen_by_no_one_else() {
     let dir = temp();
     let path = dir.path().to_owned();
     with_private_mounts(move || {
-        use nix::mount::{MsFlags, mount};
-        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        let _mounted = Mounted::tmpfs(&path);
         fs::write(path.join("inside"), "x").unwrap();
         let seen = Command::new("ls").arg(&path).output().unwrap();
         assert_eq!(seen.stdout, b"inside\n");

@@ -227,16 +227,23 @@ impl Instance {
             .expect("the pusher runs")
     }
 
-    /// `status --json`.
+    /// `status --json` of a running instance.
     pub fn status(&self) -> Value {
+        self.try_status().unwrap_or_else(|| panic!("no status\n{}", self.report()))
+    }
+
+    /// `None` while no supervisor answers, as between the start of the process and its socket.
+    fn try_status(&self) -> Option<Value> {
         let out = self.command(&["status", "--json"]);
-        serde_json::from_slice(&out.stdout)
-            .unwrap_or_else(|e| panic!("status --json: {e}: {out:?}"))
+        if out.status.code() == Some(3) {
+            return None;
+        }
+        Some(serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}")))
     }
 
     /// Waits until `status --json` satisfies `wanted`; gives it.
     pub fn wait_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let met = poll(DEADLINE, || Some(self.status()).filter(&wanted));
+        let met = poll(DEADLINE, || self.try_status().filter(&wanted));
         met.unwrap_or_else(|| panic!("status never showed: {what}\n{}", self.report()))
     }
 
