@@ -10,23 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A master with a confxml.xml as sersync 2.5.4 ships it, its paths, port and password file in place.
-struct Sersync {
-    instance: Instance,
-    slave: Rsyncd,
-    master: PathBuf,
-    _dir: TempDir,
-}
-
-impl Sersync {
-    fn new() -> Sersync {
-        let dir = TempDir::with_prefix("syncsup-test-").unwrap();
-        let master = dir.path().join("opt/tongbu");
-        fs::create_dir_all(&master).unwrap();
-        let slave = Rsyncd::start_with(&["tongbu1"], Options { auth: true, ..Options::default() });
-        let fail_log = dir.path().join("rsync_fail_log.sh");
-        let text = format!(
-            r#"<?xml version="1.0" encoding="ISO-8859-1"?>
+/// What sersync 2.5.4 ships, with places for the paths, the user and the port.
+const CONFXML: &str = r#"<?xml version="1.0" encoding="ISO-8859-1"?>
 <head version="2.5">
     <host hostip="localhost" port="8008"></host>
     <debug start="false"/>
@@ -49,19 +34,19 @@ impl Sersync {
     </inotify>
 
     <sersync>
-	<localpath watch="{master}">
+	<localpath watch="@MASTER@">
 	    <remote ip="127.0.0.1" name="tongbu1"/>
 	    <!--<remote ip="192.168.8.39" name="tongbu"/>-->
 	    <!--<remote ip="192.168.8.40" name="tongbu"/>-->
 	</localpath>
 	<rsync>
 	    <commonParams params="-artuz"/>
-	    <auth start="true" users="{USER}" passwordfile="{password}"/>
-	    <userDefinedPort start="true" port="{port}"/><!-- port=874 -->
+	    <auth start="true" users="@USER@" passwordfile="@PASSWORD@"/>
+	    <userDefinedPort start="true" port="@PORT@"/><!-- port=874 -->
 	    <timeout start="true" time="100"/><!-- timeout=100 -->
 	    <ssh start="false"/>
 	</rsync>
-	<failLog path="{fail_log}" timeToExecute="60"/><!--default every 60mins execute once-->
+	<failLog path="@FAIL_LOG@" timeToExecute="60"/><!--default every 60mins execute once-->
 	<crontab start="false" schedule="600"><!--600mins-->
 	    <crontabfilter start="false">
 		<exclude expression="*.php"></exclude>
@@ -92,12 +77,33 @@ impl Sersync {
 	</localpath>
     </plugin>
 </head>
-"#,
-            master = master.display(),
-            password = slave.password_file().display(),
-            port = slave.port,
-            fail_log = fail_log.display(),
-        );
+"#;
+
+/// A master with a confxml.xml as sersync 2.5.4 ships it, its paths, port and password file in place.
+struct Sersync {
+    instance: Instance,
+    slave: Rsyncd,
+    master: PathBuf,
+    _dir: TempDir,
+}
+
+impl Sersync {
+    fn new() -> Sersync {
+        let dir = TempDir::with_prefix("syncsup-test-").unwrap();
+        let master = dir.path().join("opt/tongbu");
+        fs::create_dir_all(&master).unwrap();
+        let slave = Rsyncd::start_with(&["tongbu1"], Options { auth: true, ..Options::default() });
+        let fail_log = dir.path().join("rsync_fail_log.sh");
+        let mut text = CONFXML.to_string();
+        for (mark, value) in [
+            ("@MASTER@", master.display().to_string()),
+            ("@USER@", USER.to_string()),
+            ("@PASSWORD@", slave.password_file().display().to_string()),
+            ("@PORT@", slave.port.to_string()),
+            ("@FAIL_LOG@", fail_log.display().to_string()),
+        ] {
+            text = text.replace(mark, &value);
+        }
         let instance = Instance::new(&dir.path().join("instance"), "confxml.xml", &text);
         Sersync { instance, slave, master, _dir: dir }
     }
