@@ -85,7 +85,7 @@ impl Rsyncd {
     /// The first module as a YAML flow map, with more keys such as `, params: -aH`.
     pub fn yaml(&self, more: &str) -> String {
         let auth = match self.options.auth {
-            true => format!(", auth: {{user: {USER}, password_file: {:?}}}", self.password_file()),
+            true => format!(", user: {USER}, password_file: {:?}", self.password_file()),
             false => String::new(),
         };
         format!("{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}", self.port, self.modules[0])
