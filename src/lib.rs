@@ -14,11 +14,14 @@
 //! | [`message`] | one enum for each direction of each control channel |
 //! | [`seen`] | what the system says of a file or of the queue, as values |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
+//! | [`watcher`] | the process that watches one localpath and marks what changed |
 
 pub mod config;
 pub mod error;
+pub mod filter;
 pub mod journal;
 pub mod message;
 pub mod path;
 pub mod seen;
 pub mod sys;
+pub mod watcher;

@@ -1,6 +1,6 @@
 //! What a configuration means, whatever it was written in: the validated model that the supervisor works from.
 
-use crate::path::OsBytes;
+use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -67,6 +67,10 @@ pub struct FilterRules {
     pub exclude_glob: Vec<String>,
     /// Names that are skipped without being written down.
     pub names: NameRules,
+    /// Files and directories of our own (state, sockets, logs, the fail log) that lie inside the localpath. No
+    /// configuration says them: whoever knows the directories fills them in with `crate::filter::own_files`.
+    #[serde(default)]
+    pub inside: Vec<RelPath>,
 }
 
 /// Names skipped without a rule of the user's.
@@ -76,7 +80,7 @@ pub enum NameRules {
     /// sersync's: files (not directories) that begin with `.`, end with `~` or are called `4913` do not mark when an
     /// event reports them; reconciles send them.
     Sersync,
-    /// What editors leave for a moment (`*~`, `.*.swp`, `4913`, `.#*`, `#*#`) is excluded everywhere.
+    /// What editors leave for a moment (files `*~`, `.*.swp`, `.*.swx`, `4913`, `.#*`, `#*#`) is excluded everywhere.
     #[default]
     Editors,
     /// No name is skipped.
@@ -125,7 +129,7 @@ impl Toggles {
 pub struct Remote {
     /// Where it was declared.
     pub place: Place,
-    /// Host name or address.
+    /// Host name or address; an IPv6 address in brackets, as rsync writes it.
     pub host: String,
     /// How it is reached.
     pub target: Target,
@@ -246,6 +250,8 @@ pub enum Plugin {
 pub const RSYNC_PORT: u16 = 873;
 /// rsync's `--timeout` when none is given, in seconds (sersync's example value).
 pub const TIMEOUT_S: u32 = 100;
+/// Minutes between tries of what failed when none are given (sersync's example value).
+pub const RETRY_MINUTES: u32 = 60;
 /// `delay` when none is given, in milliseconds.
 pub const DELAY_MS: u64 = 3;
 /// `large_file` when none is given: 32 MiB.

@@ -1,0 +1,265 @@
+//! What is replicated: one filter for events, scans, reconciles and pushes. Pure, over bytes.
+
+use crate::config::model::{FilterRules, NameRules};
+use crate::path::{OsBytes, RelPath};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Compiled rules. It answers for a path whether it, or a directory above it, is left out of replication.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    regexes: Option<RegexSet>,
+    globs: Option<GlobSet>,
+    dir_globs: Option<GlobSet>,
+    inside: Vec<RelPath>,
+    names: NameRules,
+}
+
+/// Which list of [`FilterRules`] a bad rule stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleList {
+    /// `exclude`: regular expressions.
+    Exclude,
+    /// `exclude_glob`.
+    ExcludeGlob,
+}
+
+/// A rule that cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterError {
+    /// The list it stands in.
+    pub list: RuleList,
+    /// Its index in that list.
+    pub index: usize,
+    /// What is wrong and what to write instead, on one line.
+    pub text: String,
+}
+
+/// Memory that the patterns of one filter may take together, in bytes.
+const SIZE_LIMIT: usize = 64 << 20;
+
+impl Filter {
+    /// Compiles the rules, or says everything that is wrong with them.
+    pub fn new(rules: &FilterRules) -> Result<Self, Vec<FilterError>> {
+        let mut errors = Vec::new();
+        let regexes = compile_regexes(&rules.exclude, &mut errors);
+        let (globs, dir_globs) = compile_globs(&rules.exclude_glob, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self { regexes, globs, dir_globs, inside: rules.inside.clone(), names: rules.names })
+    }
+
+    /// True when the path or any directory above it is excluded. `is_dir` speaks of the path itself; of a path that is
+    /// gone say what it was. The root is never excluded.
+    pub fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
+        if self.is_empty() || path.is_root() {
+            return false;
+        }
+        if self.inside.iter().any(|own| path.is_within(own)) {
+            return true;
+        }
+        if !is_dir && self.names == NameRules::Editors && is_editor_name(path.name().as_bytes()) {
+            return true;
+        }
+        if self.has_no_rules() {
+            return false;
+        }
+        let bytes = path.as_bytes();
+        let mut framed = Vec::with_capacity(bytes.len() + 2);
+        framed.push(b'/');
+        framed.extend_from_slice(bytes);
+        framed.push(b'/');
+        let end = framed.len() - 1;
+        let above = (1..end).filter(|&i| framed[i] == b'/');
+        above
+            .map(|i| (i, true))
+            .chain([(end, is_dir)])
+            .any(|(i, dir)| self.matches(&framed[..=i], dir))
+    }
+
+    /// True when an event about this path does not mark: sersync's rule for names (files that begin with `.`, end with
+    /// `~` or are called `4913`), which holds for events only. What [`Filter::excludes`] says comes on top.
+    pub fn skips_event(&self, path: &RelPath, is_dir: bool) -> bool {
+        if is_dir || self.names != NameRules::Sersync {
+            return false;
+        }
+        let name = path.name().as_bytes();
+        name.starts_with(b".") || name.ends_with(b"~") || name == b"4913"
+    }
+
+    /// True when it excludes nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.has_no_rules() && self.inside.is_empty() && self.names != NameRules::Editors
+    }
+
+    fn has_no_rules(&self) -> bool {
+        self.regexes.is_none() && self.globs.is_none() && self.dir_globs.is_none()
+    }
+
+    /// One component's turn; `framed` is `/path/`, of which the slashes are part of a candidate or not.
+    fn matches(&self, framed: &[u8], is_dir: bool) -> bool {
+        let end = framed.len() - 1;
+        if let Some(set) = &self.regexes {
+            // The union of what sersync tries: the name in the root, `/sub/name` below it, `sub/` for directories.
+            let hit = set.is_match(&framed[1..end]) || set.is_match(&framed[..end]);
+            if hit || (is_dir && (set.is_match(&framed[1..]) || set.is_match(framed))) {
+                return true;
+            }
+        }
+        let path = Path::new(OsStr::from_bytes(&framed[1..end]));
+        let hits = |set: &Option<GlobSet>| set.as_ref().is_some_and(|s| s.is_match(path));
+        hits(&self.globs) || (is_dir && hits(&self.dir_globs))
+    }
+}
+
+/// Those of the given absolute paths that lie inside `watch`, for [`FilterRules::inside`]. The localpath itself is left
+/// out: excluding it would exclude everything.
+pub fn own_files<'a>(watch: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Vec<RelPath> {
+    let below = paths.into_iter().filter_map(|p| RelPath::strip(p, watch));
+    below.filter(|p| !p.is_root()).collect()
+}
+
+/// What editors leave for a moment.
+fn is_editor_name(name: &[u8]) -> bool {
+    name.ends_with(b"~")
+        || name == b"4913"
+        || name.starts_with(b".#")
+        || (name.starts_with(b".")
+            && (name.ends_with(b".swp") || name.ends_with(b".swx"))
+            && name.len() > 5)
+        || (name.len() > 1 && name.starts_with(b"#") && name.ends_with(b"#"))
+}
+
+/// `None` when there is no pattern, or when `errors` says why.
+fn compile_regexes(patterns: &[OsBytes], errors: &mut Vec<FilterError>) -> Option<RegexSet> {
+    if patterns.is_empty() {
+        return None;
+    }
+    let mut whole = Vec::with_capacity(patterns.len());
+    for (index, pattern) in patterns.iter().enumerate() {
+        match whole_regex(pattern.as_bytes()) {
+            Ok(text) => whole.push(text),
+            Err(text) => errors.push(FilterError { list: RuleList::Exclude, index, text }),
+        }
+    }
+    if whole.len() < patterns.len() {
+        return None;
+    }
+    match RegexSetBuilder::new(whole).size_limit(SIZE_LIMIT).build() {
+        Ok(set) => Some(set),
+        Err(error) => {
+            let text = format!("the patterns are too large together: {error}");
+            errors.push(FilterError { list: RuleList::Exclude, index: patterns.len() - 1, text });
+            None
+        }
+    }
+}
+
+/// Checks one pattern and makes it match whole strings of bytes only. Errors are one line with a hint.
+pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
+    let text = pattern_text(pattern);
+    if text.is_empty() {
+        return Err("an empty regular expression matches nothing; remove it".into());
+    }
+    let compiles =
+        |text: &str| RegexBuilder::new(text).size_limit(SIZE_LIMIT).build().map(|_: Regex| ());
+    // Bytes first, so that `.` matches any byte; only what needs characters (`[é]`, `\p{Han}`) is read as characters.
+    let mut failure = None;
+    for flags in ["(?s-u)", "(?s)"] {
+        match compiles(&format!("{flags}{text}")) {
+            Ok(()) => return Ok(format!("{flags}\\A(?:{text})\\z")),
+            Err(error) => failure.get_or_insert(error),
+        };
+    }
+    let why = failure.map(|e| e.to_string()).unwrap_or_default();
+    let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let shown = crate::path::printable(pattern);
+    let hint = if let Some(tail) = shown.strip_prefix('*') {
+        format!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(tail))
+    } else if why.contains("look-") {
+        "; write what shall be excluded without look-ahead".into()
+    } else {
+        "; write it as a regular expression that matches the whole path".into()
+    };
+    Err(format!("`{shown}` is not a regular expression: {why}{hint}"))
+}
+
+/// `.php` -> `\.php`, for the hint.
+fn escape_glob_tail(tail: &str) -> String {
+    if tail.starts_with('.') { format!("\\{tail}") } else { tail.to_owned() }
+}
+
+/// A pattern as text: bytes that are not UTF-8 stand for themselves.
+fn pattern_text(pattern: &[u8]) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    for chunk in pattern.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "(?-u:\\x{byte:02X})");
+        }
+    }
+    text
+}
+
+fn compile_globs(
+    globs: &[String],
+    errors: &mut Vec<FilterError>,
+) -> (Option<GlobSet>, Option<GlobSet>) {
+    let mut any = (GlobSetBuilder::new(), 0);
+    let mut dirs = (GlobSetBuilder::new(), 0);
+    for (index, pattern) in globs.iter().enumerate() {
+        match git_glob(pattern) {
+            Ok((glob, dir_only)) => {
+                let (set, count) = if dir_only { &mut dirs } else { &mut any };
+                set.add(glob);
+                *count += 1;
+            }
+            Err(text) => errors.push(FilterError { list: RuleList::ExcludeGlob, index, text }),
+        }
+    }
+    let mut build = |(builder, count): (GlobSetBuilder, usize)| match (count, builder.build()) {
+        (0, _) => None,
+        (_, Ok(set)) => Some(set),
+        (_, Err(error)) => {
+            let text = format!("the globs are too large together: {error}");
+            errors.push(FilterError { list: RuleList::ExcludeGlob, index: globs.len() - 1, text });
+            None
+        }
+    };
+    (build(any), build(dirs))
+}
+
+/// One glob in the manner of .gitignore, and whether it is for directories only.
+fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
+    if pattern.starts_with('!') {
+        return Err(format!(
+            "`{pattern}`: exceptions with `!` are not supported; write narrower globs"
+        ));
+    }
+    let (body, dir_only) = match pattern.strip_suffix('/') {
+        Some(body) => (body, true),
+        None => (pattern, false),
+    };
+    let anchored = body.contains('/');
+    let body = body.strip_prefix('/').unwrap_or(body);
+    if body.is_empty() {
+        return Err(format!("`{pattern}` matches nothing; remove it"));
+    }
+    if body.split('/').any(|c| c.is_empty() || c == "." || c == "..") {
+        return Err(format!(
+            "`{pattern}`: globs are relative to the localpath, without `.`, `..` or `//`"
+        ));
+    }
+    let text = if anchored { body.to_owned() } else { format!("**/{body}") };
+    let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();
+    glob.map(|g| (g, dir_only)).map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))
+}
+
+#[cfg(test)]
+mod tests;
