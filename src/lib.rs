@@ -15,6 +15,7 @@
 //! | [`seen`] | what the system says of a file or of the queue, as values |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 //! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
+//! | [`watcher`] | the process that watches one localpath and marks what changed |
 
 pub mod config;
 pub mod error;
@@ -25,3 +26,4 @@ pub mod path;
 pub mod pusher;
 pub mod seen;
 pub mod sys;
+pub mod watcher;
