@@ -21,4 +21,5 @@ pub mod journal;
 pub mod message;
 pub mod path;
 pub mod seen;
+pub mod supervisor;
 pub mod sys;
