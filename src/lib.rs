@@ -13,13 +13,19 @@
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
 //! | [`message`] | one enum for each direction of each control channel |
 //! | [`seen`] | what the system says of a file or of the queue, as values |
+//! | [`supervisor`] | starts and restarts the children of one instance, grants slots, answers commands |
+//! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod journal;
 pub mod message;
 pub mod path;
+pub mod role;
 pub mod seen;
+pub mod standin;
 pub mod supervisor;
 pub mod sys;

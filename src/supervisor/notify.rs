@@ -64,6 +64,11 @@ impl Notify {
         self.send("WATCHDOG=1");
     }
 
+    /// True when somebody listens.
+    pub fn listens(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// One line for `systemctl status`; sent when it is another than the last.
     pub fn status(&mut self, line: String) {
         if self.to.is_some() && line != self.last_status {

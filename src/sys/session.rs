@@ -2,17 +2,19 @@
 
 use crate::message::Role;
 use rustix::fs::{Mode, fchmod};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Starts this program again as the supervisor of a daemon, called `title`, with `channel` as its standard input and
 /// `log` for all its output. It leaves the session by itself with [`new_session`].
@@ -51,14 +53,24 @@ pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from(socket))
 }
 
-/// True while `pid` is a process (of anybody).
+/// Connects to a listening socket; gives up (`WouldBlock`) when nobody accepts within `patience`.
+pub fn connect_within(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time limit for sending is also the one for connecting to a full queue.
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// True while `pid` is a process that has not ended; one that only waits to be reaped has.
 pub fn runs(pid: u32) -> bool {
-    let pid = nix::unistd::Pid::from_raw(pid as i32);
-    !matches!(nix::sys::signal::kill(pid, None), Err(nix::errno::Errno::ESRCH))
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may hold anything, parentheses too.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// CLOCK_MONOTONIC: stands still while the machine sleeps, so nobody seems silent after it.
-pub fn monotonic() -> std::time::Duration {
+pub fn monotonic() -> Duration {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    std::time::Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
