@@ -3,8 +3,8 @@
 mod help;
 
 use crate::commands;
+use crate::config::diagnostic::nearest;
 use crate::error::{Error, Exit, Result};
-use crate::standin::config::diagnostic::nearest;
 use crate::supervisor::directories::Directories;
 use crate::sys::session;
 use lexopt::Arg;

@@ -30,7 +30,6 @@ pub mod path;
 pub mod pusher;
 pub mod role;
 pub mod seen;
-pub mod standin;
 pub mod supervisor;
 pub mod sys;
 pub mod watcher;

@@ -19,8 +19,7 @@ pub fn run(role: Role) -> i32 {
     };
     match role {
         Role::Supervisor => daemon::supervise(channel),
-        // On merge: crate::watcher::run(channel), crate::pusher::run(channel).
-        Role::Watcher => crate::standin::watcher(channel),
-        Role::Pusher => crate::standin::pusher(channel),
+        Role::Watcher => crate::watcher::run(channel),
+        Role::Pusher => crate::pusher::run(channel),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::print;
 use crate::cli::Invocation;
+use crate::config::{self, convert::to_yaml};
 use crate::error::{Error, Exit, Result};
-use crate::standin::config::{self, convert::to_yaml};
 
 /// Prints the YAML; warnings go to stderr.
 pub fn run(invocation: &Invocation) -> Result<Exit> {

@@ -1,8 +1,10 @@
 //! Reading the configuration, at the start and again at a reload.
 
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::Config;
+use crate::config::probe::Machine;
+use crate::config::{self, Loaded, check};
 use crate::error::{Error, Result};
-use crate::standin::config::{self, Diagnostic, Loaded, Severity, check, probe::Machine};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -27,7 +27,6 @@ use crate::sys::signals::Signals;
 use crate::sys::{lock, log};
 use slog::{Logger, crit, error, o, warn};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The watcher's end of its control channel.
@@ -37,21 +36,21 @@ pub type Control = Channel<FromWatcher, ToWatcher>;
 pub const LOCK_NAME: &str = "watcher.lock";
 
 /// The process: serves until the supervisor says stop or is gone. Exit status 0 after an orderly stop, 1 else.
-pub fn run(channel: OwnedFd) -> ExitCode {
+pub fn run(channel: OwnedFd) -> i32 {
     match Signals::catch() {
         Ok(signals) => serve(channel, Some(signals)),
         Err(error) => {
             crit!(log::logger(false), "cannot catch signals"; "role" => "watcher", "error" => %error);
-            ExitCode::FAILURE
+            1
         }
     }
 }
 
 /// The same without signals of its own.
-fn serve(channel: OwnedFd, signals: Option<Signals>) -> ExitCode {
+fn serve(channel: OwnedFd, signals: Option<Signals>) -> i32 {
     let mut channel = Control::new(channel);
     let Some((start, fds)) = receive_start(&mut channel) else {
-        return ExitCode::FAILURE;
+        return 1;
     };
     let log = log::logger(start.debug).new(o!(
         "role" => "watcher", "localpath" => start.localpath.watch.to_string()));
@@ -59,23 +58,23 @@ fn serve(channel: OwnedFd, signals: Option<Signals>) -> ExitCode {
         Ok(filter) => filter,
         Err(errors) => {
             errors.iter().for_each(|e| crit!(log, "bad filter rule"; "error" => &e.text));
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
-    let Some(lock) = take_lock(&mut channel, &start, &log) else { return ExitCode::FAILURE };
+    let Some(lock) = take_lock(&mut channel, &start, &log) else { return 1 };
     let journal = match open_journal(&mut channel, &start, &log) {
         Some(journal) => journal,
-        None => return ExitCode::FAILURE,
+        None => return 1,
     };
     let served = service::Service::new(channel, signals, *start, fds, filter, journal, log.clone())
         .and_then(service::Service::serve);
     drop(lock);
     match served {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(true) => 0,
+        Ok(false) => 1,
         Err(error) => {
             crit!(log, "the watcher ends"; "error" => %error);
-            ExitCode::FAILURE
+            1
         }
     }
 }

@@ -23,7 +23,7 @@ struct World {
 
 struct Running {
     side: Side,
-    thread: Option<JoinHandle<ExitCode>>,
+    thread: Option<JoinHandle<i32>>,
     wake: OwnedFd,
     root: PathBuf,
     state: PathBuf,
@@ -157,7 +157,7 @@ impl Running {
     fn end(&mut self) -> bool {
         let thread = self.thread.take().unwrap();
         until("the end", || thread.is_finished().then_some(()));
-        format!("{:?}", thread.join().unwrap()) == format!("{:?}", ExitCode::SUCCESS)
+        thread.join().unwrap() == 0
     }
 
     fn stop(mut self) {
