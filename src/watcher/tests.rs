@@ -577,6 +577,31 @@ fn snapshot(root: &Path) -> BTreeMap<RelPath, (bool, u64, i64, i64, u64)> {
     found
 }
 
+/// Prints how long a burst takes from its first change to its last mark, and what ten thousand directories cost.
+#[test]
+#[ignore = "a measurement"]
+fn a_burst() {
+    let world = World::new();
+    let root = world.path("root");
+    for n in 0..10_000 {
+        fs::create_dir_all(root.join(format!("t{}/d{n}", n / 100))).unwrap();
+    }
+    let begun = Instant::now();
+    let run = world.start();
+    println!("watching 10,101 directories after {:?}", begun.elapsed());
+    run.settle();
+    let seq = run.last();
+    let begun = Instant::now();
+    for n in 0..20_000 {
+        fs::write(root.join(format!("t0/d{}/f{n}", n % 100)), "x").unwrap();
+    }
+    println!("20,000 files (60,000 events) written after {:?}", begun.elapsed());
+    run.settle();
+    println!("marked after {:?}", begun.elapsed());
+    assert!(run.since(seq).len() >= 20_000);
+    run.stop();
+}
+
 /// Run it where watches are short:
 /// `unshare -Ur sh -c 'echo 30 >/proc/sys/user/max_inotify_watches; exec TEST_PROGRAM --ignored short_of_watches'`
 #[test]
