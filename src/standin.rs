@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// Stands for `crate::config` of the branch `config`: YAML with `watch` and `remotes: [HOST::MODULE]` only.
+/// Stands for `crate::config` of the branch `config`: YAML with `watch`, `exclude` and `remotes: [rsync://HOST:PORT/MODULE]` only.
 pub mod config {
     use crate::config::model::*;
     use std::path::{Path, PathBuf};
@@ -141,11 +141,12 @@ pub mod config {
     }
 
     fn remote(text: &str) -> Option<Remote> {
-        let (host, module) = text.split_once("::")?;
+        let (at, module) = text.strip_prefix("rsync://")?.split_once('/')?;
+        let (host, port) = at.split_once(':')?;
         Some(Remote {
             place: Place::default(),
             host: host.into(),
-            target: Target::Daemon { port: RSYNC_PORT, module: module.into() },
+            target: Target::Daemon { port: port.parse().ok()?, module: module.into() },
             user: None,
             password_file: None,
             params: vec!["-az".into()],
@@ -171,8 +172,8 @@ pub fn argv(
     words
 }
 
-/// Stands for the role: says that it watches, obeys Stop, and holds when `DIR/.hold` exists or is damaged by
-/// `DIR/.damage` (which it removes), so that the supervisor can be tested for real.
+/// Stands for the role: says that it watches, obeys Stop, and holds when its root is
+/// missing.
 pub fn watcher(channel: OwnedFd) -> i32 {
     let mut channel: Channel<FromWatcher, ToWatcher> = Channel::new(channel);
     let (mut watch, mut state) = (None::<std::path::PathBuf>, None);
@@ -187,11 +188,12 @@ pub fn watcher(channel: OwnedFd) -> i32 {
             _ => {}
         }
         let Some(dir) = &watch else { continue };
-        if std::fs::remove_file(dir.join(".damage")).is_ok() {
-            let _ = channel.send(&FromWatcher::Damaged("as asked".into()), vec![]);
-        }
-        let held = dir.join(".hold").exists();
-        let now = if held { WatcherState::Held("as asked".into()) } else { WatcherState::Watching };
+        let held = !dir.exists();
+        let now = if held {
+            WatcherState::Held("no such directory".into())
+        } else {
+            WatcherState::Watching
+        };
         if state.as_ref() != Some(&now) {
             let _ = channel.send(&FromWatcher::State(now.clone()), vec![]);
             state = Some(now);
@@ -208,6 +210,13 @@ pub fn pusher(channel: OwnedFd) -> i32 {
         match message {
             Some(ToPusher::Start(start)) => {
                 let _ = channel.send(&FromPusher::WantSlot, vec![]);
+                if let Err(crate::journal::JournalError::Damaged(why)) =
+                    crate::journal::Journal::open(&start.state_dir)
+                        .and_then(|mut j| j.remote(&start.remote.name(), None))
+                {
+                    let _ = channel.send(&FromPusher::Damaged(why), vec![]);
+                    continue;
+                }
                 status.reconciles_done += u64::from(start.reconcile.is_some());
                 status.reason = start.reconcile;
             }
