@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// Stands for `crate::config` of the branch `config`: YAML with `watch`, `exclude` and `remotes: [rsync://HOST:PORT/MODULE]` only.
+/// Stands for `crate::config` of the branch `config`: YAML with `watch`, `filter.exclude` and `remotes: [rsync://HOST:PORT/MODULE]` only.
 pub mod config {
     use crate::config::model::*;
     use std::path::{Path, PathBuf};
@@ -93,6 +93,10 @@ pub mod config {
         watch: String,
         remotes: Vec<String>,
         #[serde(default)]
+        filter: Rules,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct Rules {
         exclude: Vec<String>,
     }
 
@@ -124,7 +128,7 @@ pub mod config {
     }
 
     fn localpath(entry: Entry) -> LocalPath {
-        let exclude = entry.exclude.iter().map(|e| e.as_str().into()).collect();
+        let exclude = entry.filter.exclude.iter().map(|e| e.as_str().into()).collect();
         LocalPath {
             watch: entry.watch.as_str().into(),
             place: Place::default(),

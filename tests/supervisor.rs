@@ -12,8 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-const ONE: &str = "rsync://127.0.0.1:1/one";
-const TWO: &str = "rsync://127.0.0.1:1/two";
+/// Modules; each localpath has its own of these.
+const ONE: &str = "one";
+const TWO: &str = "two";
 
 /// A directory with a configuration, and the instances started with it; everything ends with it.
 struct World {
@@ -51,7 +52,9 @@ impl World {
         let mut text = String::from("localpaths:\n");
         for (name, remotes) in localpaths {
             let watch = self.path(name);
-            text += &format!("- watch: {}\n  remotes: [{}]\n", watch.display(), remotes.join(", "));
+            let urls: Vec<String> =
+                remotes.iter().map(|r| format!("'rsync://127.0.0.1:1/{name}-{r}'")).collect();
+            text += &format!("- watch: {}\n  remotes: [{}]\n", watch.display(), urls.join(", "));
         }
         fs::write(self.path(file), text + more).unwrap();
     }
@@ -317,7 +320,7 @@ fn a_reload_touches_only_what_changed() {
     assert_eq!((a2.len(), &a2[..2]), (3, &a[..]));
     assert_eq!(b2, b[..2]);
     // b gets a filter: both its children are new; then b goes.
-    let filter = "  exclude: ['x.*']\n";
+    let filter = "  filter: {exclude: ['x.*']}\n";
     world.configure("c.yaml", &[("a", &[ONE, TWO]), ("d", &[ONE]), ("b", &[ONE])], filter);
     assert_eq!(code(&world.run(&["reload"])), 0);
     wait_for("b's children anew", || {
@@ -343,8 +346,11 @@ fn a_damaged_journal_is_set_aside() {
     assert!(journal.exists());
     fs::write(&journal, "no database at all, but long enough to look like one".repeat(100))
         .unwrap();
+    // One that had not opened it yet has found out by itself.
     let pusher = pids(&world.local("a"))[1];
-    signal(pusher, Signal::SIGKILL);
+    if pusher > 1 {
+        let _ = kill(Pid::from_raw(pusher), Signal::SIGKILL);
+    }
     let aside = || {
         let files = fs::read_dir(world.state_of("a")).unwrap().flatten();
         files
@@ -394,7 +400,7 @@ fn a_silent_client_holds_nobody_up_and_unknown_names_are_refused() {
     for command in ["sync", "release"] {
         let out = world.run(&[command, "nobody::there"]);
         assert_eq!(code(&out), 2, "{}", text(&out));
-        assert!(text(&out).contains("127.0.0.1:1::one"), "{}", text(&out));
+        assert!(text(&out).contains("127.0.0.1:1::a-one"), "{}", text(&out));
     }
     let watch = world.path("a").display().to_string() + "/";
     assert_eq!(code(&world.run(&["release", &watch])), 0);
