@@ -30,7 +30,8 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     }
     if loaded.has_errors() {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        return Err(Error::usage(format!("{errors} errors; nothing can be started with this")));
+        let s = if errors == 1 { "" } else { "s" };
+        return Err(Error::usage(format!("{errors} error{s}; nothing can be started with this")));
     }
     print(&understood(&loaded.config));
     if connect && !try_all(&loaded.config)? {
