@@ -32,6 +32,10 @@ impl Service {
                 self.scanning = true;
                 self.rebuild = true;
             }
+            // Only now: 'watching' says that everything before is in the journal.
+            Written::Yes if !self.scanning && !matches!(self.state, WatcherState::Held(_)) => {
+                self.settle_state();
+            }
             Written::Yes => {}
         }
         if left.contains(&Act::CheckRoot) {
@@ -185,9 +189,6 @@ impl Service {
         emptied: Option<i64>,
         last: Option<bool>,
     ) -> io::Result<Written> {
-        if !self.scanning && !matches!(self.state, WatcherState::Held(_)) {
-            self.settle_state();
-        }
         let now = clock::boot();
         let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
         let at_ns = emptied.filter(|_| settled).map(|at| {
