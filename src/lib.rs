@@ -15,6 +15,7 @@
 //! | [`seen`] | what the system says of a file or of the queue, as values |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod filter;
