@@ -179,11 +179,8 @@ pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
     let why = failure.map(|e| e.to_string()).unwrap_or_default();
     let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let shown = crate::path::printable(pattern);
-    let hint = if shown.starts_with('*') {
-        format!(
-            "; `*` does not mean 'anything' here, write `(.*){}`",
-            escape_glob_tail(&shown[1..])
-        )
+    let hint = if let Some(tail) = shown.strip_prefix('*') {
+        format!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(tail))
     } else if why.contains("look-") {
         "; write what shall be excluded without look-ahead".into()
     } else {

@@ -13,8 +13,13 @@
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
 //! | [`message`] | one enum for each direction of each control channel |
 //! | [`seen`] | what the system says of a file or of the queue, as values |
+//! | [`supervisor`] | starts and restarts the children of one instance, grants slots, answers commands |
+//! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
+//! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
+//! | [`watcher`] | the process that watches one localpath and marks what changed |
 
+pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
@@ -23,5 +28,8 @@ pub mod journal;
 pub mod message;
 pub mod path;
 pub mod pusher;
+pub mod role;
 pub mod seen;
+pub mod supervisor;
 pub mod sys;
+pub mod watcher;

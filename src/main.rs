@@ -1,3 +1,15 @@
 //! The `syncsup` program: argv -> command or role -> exit status.
 
-fn main() {}
+use std::process::ExitCode;
+use syncsup::message::Role;
+use syncsup::{cli, role};
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let [_, word] = &args[..]
+        && let Some(role) = word.to_str().and_then(Role::from_argument)
+    {
+        return ExitCode::from(u8::try_from(role::run(role)).unwrap_or(u8::MAX));
+    }
+    cli::main(&args).into()
+}

@@ -7,10 +7,12 @@ use rig::*;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 use syncsup::config::model::Target;
 use syncsup::pusher::itemize::Line;
 use syncsup::pusher::outcome::{Trouble, Verdict, complaints};
-use syncsup::pusher::rsync::{Form, list};
+use syncsup::pusher::rsync::{Form, list, too_long_for_a_rule};
 use syncsup::seen::Exited;
 
 const BATCH: Form = Form::Batch { delete: true };
@@ -35,8 +37,9 @@ fn ends_are_judged() {
         let entries = list(&ps(&["f"]));
         let verdict = |rig: &Rig, form: &Form| rig.run(form, ON, &entries).judged();
         rig.module(b"nosuch");
-        assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Configuration);
-        assert!(verdict(&rig, &BATCH).words.contains("nosuch"));
+        let judged = verdict(&rig, &BATCH);
+        assert_eq!(judged.verdict, Verdict::Configuration, "{judged:?}");
+        assert!(judged.words.contains("nosuch"), "{judged:?}");
         rig.module(b"m/no/such/place");
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Remote(Trouble::Storage));
         rig.module(b"m");
@@ -77,12 +80,6 @@ fn refusals_are_judged() {
         assert_eq!(run.exit, Exited::Code(0));
         assert_eq!(run.lines(), [Line::NonRegular(p("gone"))]);
         assert!(rig.dst().join("gone").exists());
-        let rig = Rig::with(&receiver, "max connections = -1");
-        let judged = rig.run(&BATCH, ON, &list(&ps(&["f"]))).judged();
-        assert!(
-            matches!(judged.verdict, Verdict::Configuration | Verdict::Remote(_)),
-            "{judged:?}"
-        );
     }
 }
 
@@ -125,4 +122,85 @@ fn a_path_below_no_directory_is_a_failure_of_that_path() {
     let found = complaints(&run.stderr, &rig.src(), b"");
     assert_eq!(found[0].path, Some(p("file/x")));
     assert_eq!(found[0].name, rig.src().join("file/x").as_os_str().as_bytes());
+}
+
+#[test]
+fn a_source_or_a_destination_that_is_gone() {
+    for receiver in receivers() {
+        let mut rig = Rig::new(&receiver);
+        make(&rig.dst(), ["file", "keep"], "");
+        rig.module(b"m/file");
+        let judged = rig.run(&BATCH, ON, &list(&ps(&["keep"]))).judged();
+        assert_eq!(judged.verdict, Verdict::Configuration, "{judged:?}");
+        rig.module(b"m");
+        // The working directory is removed between the pusher's look and rsync's start.
+        rig.remote.rsync_program = rig.base().join("late").into();
+        let late = "#!/bin/sh\nrmdir \"$PWD\"\nexec rsync \"$@\"\n";
+        fs::write(rig.base().join("late"), late).unwrap();
+        fs::set_permissions(rig.base().join("late"), fs::Permissions::from_mode(0o755)).unwrap();
+        let judged = rig.run(&BATCH, ON, &list(&ps(&["keep"]))).judged();
+        assert_eq!(judged.verdict, Verdict::Source, "{judged:?}");
+        assert_eq!(names(&rig.dst()), ["file", "keep"]);
+    }
+}
+
+#[test]
+fn a_full_house_is_passing_trouble() {
+    for receiver in receivers() {
+        let rig = Rig::with(&receiver, "max connections = 1");
+        make(&rig.src(), ["f"], "");
+        // One connection waits for its list and so holds the only place; it is made again where a push came first.
+        let wait = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut command = rig.command(&BATCH, ON);
+            command.stdin(reader).stdout(Stdio::null()).stderr(Stdio::null());
+            (command.spawn().unwrap(), writer)
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let (mut first, mut writer) = wait();
+        let judged = loop {
+            let judged = rig.run(&BATCH, ON, &list(&ps(&["f"]))).judged();
+            if judged.verdict != Verdict::Settled {
+                break judged;
+            }
+            if first.try_wait().unwrap().is_some() {
+                (first, writer) = wait();
+            }
+            assert!(Instant::now() < deadline, "no connection held the only place for 20 s");
+        };
+        assert_eq!(judged.verdict, Verdict::Remote(Trouble::Unreachable), "{judged:?}");
+        assert!(judged.words.contains("max connections"), "{judged:?}");
+        drop(writer);
+        first.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_path_below_a_vanished_directory_is_gone() {
+    let rig = Rig::new("rsync".as_ref());
+    make(&rig.src(), ["ok"], "");
+    make(&rig.dst(), ["d/x"], "");
+    let run = rig.run(&BATCH, ON, &list(&ps(&["d/x", "ok"])));
+    assert_eq!(run.judged().verdict, Verdict::Gone, "{:?}", run.judged());
+    assert!(rig.dst().join("ok").exists());
+    let found = complaints(&run.stderr, &rig.src(), b"");
+    assert!(found.iter().any(|c| c.path == Some(p("d"))), "{found:?}");
+}
+
+#[test]
+fn a_rule_that_is_too_long_deletes_nothing() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        make(&rig.src(), ["x"], "");
+        let part = "*".repeat(200);
+        let deep = |depth: usize| p(vec![part.as_str(); depth].join("/"));
+        assert!(!too_long_for_a_rule(&deep(9)) && too_long_for_a_rule(&deep(11)));
+        make(&rig.dst(), [deep(9).as_bytes()], "");
+        rig.delete_b(&ps(&[""]), &[deep(1)], &[deep(9)], ON).ok();
+        assert_eq!(names(&rig.dst()), [""; 0]);
+        make(&rig.dst(), [deep(11).as_bytes(), b"keep"], "");
+        let run = rig.delete_b(&ps(&[""]), &[], &[deep(11)], ON);
+        assert!(String::from_utf8_lossy(&run.stderr).contains("over-long"));
+        assert_eq!(names(&rig.dst()).len(), 12);
+    }
 }

@@ -4,11 +4,12 @@
 mod rig;
 
 use rig::*;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use syncsup::config::model::Target;
 use syncsup::path::RelPath;
-use syncsup::pusher::itemize::{Line, Totals};
+use syncsup::pusher::itemize::{Change, ChangeKind, Line, Totals};
 use syncsup::pusher::outcome::Verdict;
 use syncsup::pusher::rsync::{Form, Options, list, list_directories, with_parents};
 
@@ -181,21 +182,19 @@ fn form_b_deletes_what_is_at_risk_and_nothing_else() {
                 [at(b"local"), at(b"localdir/only"), b"elsewhere/x".to_vec()],
                 "remote",
             );
-            let before = names(&rig.dst());
+            let before = tree(&rig.dst());
             let parent = absent[0].parent().unwrap();
             let run = rig.delete_b(&[parent], &absent, &[], ON);
-            let after = names(&rig.dst());
+            let after = tree(&rig.dst());
             let sent =
                 run.ok().said().into_iter().filter(|line| !line.starts_with(['-', '.'])).count();
             assert_eq!(sent, 0);
-            let covered = |name: &str, a: &RelPath| {
-                name == a.to_string() || name.starts_with(&format!("{a}/"))
-            };
             for path in &absent {
-                assert!(!after.contains(&path.to_string()), "{path} is left");
+                assert!(!after.contains_key(path.as_bytes()), "{path} is left");
             }
-            for name in before.iter().filter(|name| !after.contains(name)) {
-                assert!(absent.iter().any(|a| covered(name, a)), "{name} was deleted");
+            let absent: BTreeSet<_> = absent.into_iter().collect();
+            for name in before.into_keys().filter(|name| !after.contains_key(name)).map(p) {
+                assert!(name.prefixes().any(|above| absent.contains(&above)), "{name} was deleted");
             }
             for name in kept {
                 assert!(rig.dst().join(format!("{depth}{name}")).exists(), "{name} was deleted");
@@ -236,6 +235,17 @@ fn a_directory_is_emptied_except_for_what_is_excluded() {
         rig.delete_b(&[RelPath::root()], &ps(&["u", "c.tmp"]), &[], ON).ok();
         assert!(rig.dst().join("u/b.tmp").exists() && rig.dst().join("c.tmp").exists());
         assert!(!rig.dst().join("u/a").exists());
+        // What his rules protect is found by a dry run, and the rest named singly.
+        rig.params(&["-a", "--include=*.ok", "--filter=protect keep*"]);
+        make(&rig.dst(), ["r/a.ok", "r/keep1", "r/s/keep2", "r/s/b", "near"], "");
+        let found: Vec<_> =
+            rig.run(&Form::Children, ON, &list_directories(&[RelPath::root()])).ok().changes();
+        let at_risk = |c: &Change| c.kind == ChangeKind::Deleted && c.path.is_within(&p("r"));
+        let single: Vec<_> = found.into_iter().filter(at_risk).map(|c| c.path).collect();
+        rig.delete_b(&[RelPath::root()], &[], &single, ON).ok();
+        assert!(rig.dst().join("r/keep1").exists() && rig.dst().join("r/s/keep2").exists());
+        assert!(!rig.dst().join("r/a.ok").exists() && !rig.dst().join("r/s/b").exists());
+        assert!(rig.dst().join("near").exists());
         // His includes put nothing at risk.
         rig.params(&["-a", "--include=*"]);
         make(&rig.dst(), ["v"], "");

@@ -1,3 +1,21 @@
-//! One file for each subcommand.
+//! The subcommands, one file each. Each returns the exit status, or an error that the user reads.
 
+pub mod check;
+mod client;
+pub mod convert;
 pub mod demo;
+pub mod release;
+pub mod reload;
+pub mod run;
+pub mod status;
+pub mod stop;
+pub mod sync;
+mod table;
+
+use std::io::Write;
+
+/// Prints to stdout; a reader that has gone away (`syncsup status | head`) is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -250,6 +250,8 @@ pub enum Plugin {
 pub const RSYNC_PORT: u16 = 873;
 /// rsync's `--timeout` when none is given, in seconds (sersync's example value).
 pub const TIMEOUT_S: u32 = 100;
+/// Minutes between tries of what failed when none are given (sersync's example value).
+pub const RETRY_MINUTES: u32 = 60;
 /// `delay` when none is given, in milliseconds.
 pub const DELAY_MS: u64 = 3;
 /// `large_file` when none is given: 32 MiB.

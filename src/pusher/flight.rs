@@ -38,8 +38,10 @@ pub struct Report {
     pub totals: Totals,
     /// No deletion of this run counts.
     pub deletions_skipped: bool,
-    /// Listed as absent and not deleted.
-    pub not_deleted: HashSet<RelPath>,
+    /// Directories that were to be deleted and hold something that stays.
+    pub not_empty: HashSet<RelPath>,
+    /// Names passed over as no regular files; absent ones among them were not deleted.
+    pub not_regular: HashSet<RelPath>,
 }
 
 impl Flight {
@@ -98,9 +100,8 @@ impl Landed {
             match line? {
                 Line::Change(change) => each(change),
                 Line::DeletionsSkipped => report.deletions_skipped = true,
-                Line::NonRegular(path) | Line::NotEmpty(path) => {
-                    report.not_deleted.extend([path]);
-                }
+                Line::NotEmpty(path) => report.not_empty.extend([path]),
+                Line::NonRegular(path) => report.not_regular.extend([path]),
                 Line::Text(text) => report.totals.read(&text),
             }
         }

@@ -94,12 +94,9 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
     match code {
         0 => Verdict::Settled,
         2 if says("invalid file mode 00") => Verdict::FormB,
-        // Of this side, unless the other one speaks.
-        3 if says("[Receiver]")
-            || says("[receiver]")
-            || says("[generator]")
-            || says("[Receiver=") =>
-        {
+        // Of this side, unless the words are of a destination. rsync says `[Receiver]` of itself, too, until it
+        // knows its part: 'rsync: [Receiver] getcwd(): No such file or directory'.
+        3 if says("\" (in ") || says("destination") || says("change_dir#") => {
             Verdict::Configuration
         }
         3 => Verdict::Source,

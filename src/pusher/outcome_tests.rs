@@ -38,6 +38,12 @@ fn the_table() {
             "rsync: [Receiver] change_dir#3 \"/x\" (in m) failed: Permission denied (13)",
             Configuration,
         ),
+        (3, "rsync: [Receiver] getcwd(): No such file or directory (2)", Source),
+        (
+            3,
+            "rsync: [Receiver] ERROR: cannot stat destination \"file/\" (in m): Not a directory (20)",
+            Configuration,
+        ),
         (5, "@ERROR: max connections (4) reached -- try again later", Remote(Unreachable)),
         (5, "@ERROR: auth failed on module m", Configuration),
         (5, "@ERROR: Unknown module 'x'", Configuration),

@@ -9,6 +9,7 @@ use super::flight::{Flight, Landed};
 use super::itemize::ChangeKind;
 use super::ledger::{Findings, Ledger, Times};
 use super::outcome::{Judgement, Verdict};
+use super::rsync;
 use super::step::{self, Step};
 use crate::journal::{Scope, Settlement, Totals};
 use crate::path::RelPath;
@@ -222,7 +223,7 @@ impl Push {
     /// A step went well.
     fn stepped(
         &mut self,
-        desk: &Desk,
+        desk: &mut Desk,
         step: Step,
         mut landed: Landed,
         now: Duration,
@@ -235,13 +236,18 @@ impl Push {
                 }
             })
             .map_err(broken)?;
+        let names: HashSet<RelPath> = step.names().into_iter().collect();
         if step.looks() {
-            let names: HashSet<RelPath> = step.names().into_iter().collect();
             deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
             let goes = step::deletable(&deleted, |path, is_dir| desk.filter.excludes(path, is_dir));
-            if !goes.is_empty() {
-                self.steps.push_front(step::delete(desk, goes, Vec::new())?);
-            }
+            self.delete(desk, goes, step::parents(&names))?;
+            return self.next(desk, now);
+        }
+        let ignored = report.not_regular.iter().filter(|path| names.contains(*path));
+        if !desk.form_b() && ignored.clone().any(|path| self.root.lstat(path).is_err()) {
+            // The slave's `refuse options` made rsync ignore an absent name, with exit 0.
+            desk.remember_form_b()?;
+            self.plan(desk)?;
             return self.next(desk, now);
         }
         self.pushed.files += report.totals.transferred;
@@ -250,7 +256,7 @@ impl Push {
         for (path, words) in desk.complaints(&landed.stderr) {
             self.findings.failed.insert(path, words);
         }
-        if report.deletions_skipped || !report.not_deleted.is_empty() {
+        if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
             // Looked at in a second run: what is still there has failed.
             return self.fly(desk, step, Aim::Verify(landed), now);
         }
@@ -301,6 +307,23 @@ impl Push {
         // What rsync cannot even read shows in no dry run.
         known.keys().filter(|path| names.contains(*path)).for_each(&mut fail);
         self.next(desk, now)
+    }
+
+    /// Deletes names that a look found, next. What no rule can name fails: it would stay without a word.
+    fn delete(
+        &mut self,
+        desk: &Desk,
+        names: Vec<RelPath>,
+        from: Vec<RelPath>,
+    ) -> Result<(), Stuck> {
+        let (long, names): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(rsync::too_long_for_a_rule);
+        let words = || "the path is too long for a filter rule of rsync".to_owned();
+        self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
+        if !names.is_empty() {
+            self.steps.push_front(step::delete(desk, names, from)?);
+        }
+        Ok(())
     }
 
     fn fail(&mut self, names: Vec<RelPath>, landed: &Landed) {

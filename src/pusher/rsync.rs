@@ -30,7 +30,7 @@ pub enum Form {
     /// [`OwnFilters::Rules`] his filters are left out: what may be deleted must first be found by a dry run
     /// ([`Form::Tree`], [`Form::Children`]) and given as single names.
     DeleteB {
-        /// The rules, NUL-separated; on a command line, so not inside a memfd unless as `/proc/self/fd/N`.
+        /// The file with the rules, as rsync can open it by name (`/proc/self/fd/N` for an inherited memfd).
         rules: PathBuf,
     },
     /// Mode, owner and times of the root itself, which no list can name without the files in it. Reads no list.

@@ -27,11 +27,11 @@ pub enum Step {
     },
     /// Deletes by form B.
     Delete {
-        /// Names to delete with everything below.
-        whole: Vec<RelPath>,
-        /// Names to delete alone.
-        single: Vec<RelPath>,
-        /// Puts them at risk.
+        /// The names, each with everything below it.
+        names: Vec<RelPath>,
+        /// The directories, present here, that are listed to reach them.
+        from: Vec<RelPath>,
+        /// Puts the names at risk.
         rules: NamedTempFile,
     },
     /// Sends present names and, in form A, deletes absent ones.
@@ -51,8 +51,9 @@ impl Step {
     /// The names that this step answers for.
     pub fn names(&self) -> Vec<RelPath> {
         match self {
-            Step::Below { names, .. } | Step::Extraneous { names } => names.clone(),
-            Step::Delete { whole, single, .. } => whole.iter().chain(single).cloned().collect(),
+            Step::Below { names, .. } | Step::Extraneous { names } | Step::Delete { names, .. } => {
+                names.clone()
+            }
             Step::Entries { paths, .. } => paths.clone(),
             Step::Root => vec![RelPath::root()],
         }
@@ -85,10 +86,9 @@ impl Step {
                 options,
                 &rsync::list_directories(&parents(names)),
             ),
-            Step::Delete { whole, single, rules } => {
+            Step::Delete { from, rules, .. } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
-                let all = parents(whole.iter().chain(single));
-                desk.rsync(root, &form, options, &rsync::list_directories(&all))
+                desk.rsync(root, &form, options, &rsync::list_directories(from))
             }
             Step::Entries { paths, form, checksum } => {
                 let options = Options { checksum: *checksum, ..options };
@@ -112,7 +112,7 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     if !look.is_empty() && rules {
         steps.push_back(Step::Extraneous { names: look });
     } else if !look.is_empty() {
-        let rules = rules_file(desk, &look, &[])?;
+        let rules = rules_file(desk, &look)?;
         steps.push_back(Step::Below { names: look, rules });
     }
     let wide = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
@@ -144,7 +144,8 @@ fn entries(desk: &Desk, absent: Vec<RelPath>, present: Vec<RelPath>) -> Result<V
         return Ok(steps);
     }
     if !absent.is_empty() {
-        steps.push(delete(desk, absent, Vec::new())?);
+        let from = parents(&absent);
+        steps.push(delete(desk, absent, from)?);
     }
     if !present.is_empty() {
         steps.push(Step::Entries { paths: present, form: Form::Send, checksum: false });
@@ -152,10 +153,10 @@ fn entries(desk: &Desk, absent: Vec<RelPath>, present: Vec<RelPath>) -> Result<V
     Ok(steps)
 }
 
-/// After a look below absent names: deletes what may go, `whole` names and `single` ones.
-pub fn delete(desk: &Desk, whole: Vec<RelPath>, single: Vec<RelPath>) -> Result<Step, Stuck> {
-    let rules = rules_file(desk, &whole, &single)?;
-    Ok(Step::Delete { whole, single, rules })
+/// Deletes `names` with everything below them by form B, reached from the present directories `from`.
+pub fn delete(desk: &Desk, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
+    let rules = rules_file(desk, &names)?;
+    Ok(Step::Delete { names, from, rules })
 }
 
 /// What may go of what a look found below absent names: everything but what `keep` says and the directories above
@@ -173,15 +174,16 @@ pub fn deletable(found: &[(RelPath, bool)], keep: impl Fn(&RelPath, bool) -> boo
     goes.iter().filter(|path| !covered(path)).map(|&path| path.clone()).collect()
 }
 
-fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath> {
+/// The directories above the names, each once.
+pub fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath> {
     let all: BTreeSet<RelPath> = names.into_iter().filter_map(RelPath::parent).collect();
     all.into_iter().collect()
 }
 
-fn rules_file(desk: &Desk, whole: &[RelPath], single: &[RelPath]) -> Result<NamedTempFile, Stuck> {
+fn rules_file(desk: &Desk, names: &[RelPath]) -> Result<NamedTempFile, Stuck> {
     let write = || {
         let mut file = NamedTempFile::with_prefix_in("rules-", &desk.start.state_dir)?;
-        file.write_all(&rsync::risk_rules(whole, single))?;
+        file.write_all(&rsync::risk_rules(names, &[]))?;
         Ok(file)
     };
     write().map_err(|e: std::io::Error| {

@@ -8,6 +8,7 @@ pub fn logger(debug: bool) -> Logger {
     let level = if debug { Level::Debug } else { Level::Info };
     let decorator = slog_term::PlainSyncDecorator::new(std::io::stderr());
     let format = slog_term::FullFormat::new(decorator)
+        .use_original_order()
         .use_custom_timestamp(|w| write!(w, "{}", timestamp(super::clock::wall_ms())))
         .build();
     let drain = Mutex::new(format).filter_level(level).map(slog::Fuse);

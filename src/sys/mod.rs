@@ -9,5 +9,6 @@ pub mod lock;
 pub mod log;
 pub mod poll;
 pub mod process;
+pub mod session;
 pub mod signals;
 pub mod wake;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -67,7 +67,8 @@ impl Daemon {
         let root = if is_root() { "uid = 0\ngid = 0\n" } else { "" };
         let text = format!(
             "use chroot = no\nmunge symlinks = no\nlog file = {0}/log\nlock file = {0}/lock\nread only = no\n{root}\
-             auth users = rep\nsecrets file = {0}/secrets\nsocket options = TCP_NODELAY\n{more}\n[m]\npath = {1}\n",
+             auth users = rep\nsecrets file = {0}/secrets\nsocket options = TCP_NODELAY\n{more}\n[m]\npath = {1}\n\
+             comment = {0}\n",
             dir.display(),
             module.display()
         );
@@ -85,7 +86,7 @@ impl Daemon {
                 .unwrap();
             // Somebody else may have taken the port meanwhile: then it ends, and another is tried.
             while child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                if says(port, dir.as_os_str().as_bytes()).unwrap_or(false) {
                     return Self { child, port };
                 }
                 assert!(Instant::now() < deadline, "no rsync daemon within 20 s");
@@ -95,11 +96,39 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// On the same port, with the configuration in `dir`.
+    pub fn start_again(&mut self, program: &Path, dir: &Path) {
+        self.child = Command::new(program)
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--config={}", dir.join("rsyncd.conf").display()))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Asks for the list of modules: only the daemon that was started here has this comment.
+fn says(port: u16, comment: &[u8]) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"@RSYNCD: 29.0\n#list\n")?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    Ok(text.windows(comment.len()).any(|window| window == comment))
 }
 
 pub fn free_port() -> u16 {
@@ -185,24 +214,23 @@ impl Rig {
         let mut stdin = tempfile::tempfile().unwrap();
         stdin.write_all(list).unwrap();
         stdin.rewind().unwrap();
-        let words = rsync::argv(&self.remote, form, options);
-        let mut command = Command::new(&words[0]);
-        for name in rsync::ENV_REMOVE {
-            command.env_remove(name);
-        }
-        let out = command
-            .args(&words[1..])
-            .current_dir(self.src())
-            .envs(rsync::ENV.iter().copied())
-            .envs(env.iter().copied())
-            .stdin(stdin)
-            .output()
-            .unwrap();
+        let mut command = self.command(form, options);
+        let out = command.envs(env.iter().copied()).stdin(stdin).output().unwrap();
         Run {
             exit: Exited::Code(out.status.code().unwrap()),
             stdout: out.stdout,
             stderr: out.stderr,
         }
+    }
+
+    pub fn command(&self, form: &Form, options: Options) -> Command {
+        let words = rsync::argv(&self.remote, form, options);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(self.src()).envs(rsync::ENV.iter().copied());
+        for name in rsync::ENV_REMOVE {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Form B's second half.
@@ -284,16 +312,17 @@ pub fn tree(base: &Path) -> BTreeMap<Vec<u8>, (u32, i64, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut todo = vec![base.to_owned()];
     while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
+        // What vanishes under the eyes is not there.
+        for entry in fs::read_dir(dir).into_iter().flatten() {
             let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let content = if meta.is_dir() {
                 todo.push(path.clone());
                 Vec::new()
             } else if meta.is_symlink() {
                 fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()
             } else {
-                fs::read(&path).unwrap()
+                fs::read(&path).unwrap_or_default()
             };
             let name = path.strip_prefix(base).unwrap().as_os_str().as_bytes().to_vec();
             found.insert(name, (meta.mode(), meta.mtime(), meta.mtime_nsec(), content));

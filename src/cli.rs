@@ -1,0 +1,288 @@
+//! The command line: sersync's letters (`-dro FILE`) and subcommands.
+
+mod help;
+
+use crate::commands;
+use crate::config::diagnostic::nearest;
+use crate::error::{Error, Exit, Result};
+use crate::supervisor::directories::Directories;
+use crate::sys::session;
+use lexopt::Arg;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// `--state-dir`, `--run-dir`, or this user's defaults.
+    pub directories: Directories,
+    /// `-v`.
+    pub verbose: bool,
+    /// `-o`, in order; empty when not given.
+    pub files: Vec<PathBuf>,
+    /// The subcommand.
+    pub command: Command,
+    /// The whole command line, for the process list.
+    pub line: OsString,
+}
+
+/// A subcommand with its own options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Replicates; also without any subcommand.
+    Run {
+        /// `-d`
+        daemon: bool,
+        /// `-r`
+        reconcile: bool,
+        /// `-n`
+        slots: Option<usize>,
+    },
+    /// Says what a configuration means.
+    Check {
+        /// `--connect`
+        connect: bool,
+    },
+    /// A `confxml.xml` as YAML.
+    Convert,
+    /// How things are.
+    Status {
+        /// `--json`
+        json: bool,
+    },
+    /// Ends an instance.
+    Stop,
+    /// Reads the configuration again.
+    Reload,
+    /// Compares now.
+    Sync(Vec<String>),
+    /// Lets a held remote or localpath go on.
+    Release(String),
+    /// The main job, shown.
+    Demo,
+    /// `-h`
+    Help,
+    /// `-V`
+    Version,
+}
+
+/// Every subcommand.
+const COMMANDS: [&str; 9] =
+    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "demo"];
+/// Every long option.
+const OPTIONS: [&str; 7] =
+    ["state-dir", "run-dir", "verbose", "help", "version", "connect", "json"];
+
+/// Runs the command line; prints its error, if any.
+pub fn main(args: &[OsString]) -> Exit {
+    let done = parse(args).and_then(|invocation| dispatch(&invocation));
+    done.unwrap_or_else(|error| {
+        for line in error.text.lines() {
+            eprintln!("syncsup: {line}");
+        }
+        error.exit
+    })
+}
+
+fn dispatch(invocation: &Invocation) -> Result<Exit> {
+    match &invocation.command {
+        Command::Run { daemon, reconcile, slots } => {
+            commands::run::run(invocation, *daemon, *reconcile, *slots)
+        }
+        Command::Check { connect } => commands::check::run(invocation, *connect),
+        Command::Convert => commands::convert::run(invocation),
+        Command::Status { json } => commands::status::run(invocation, *json),
+        Command::Stop => commands::stop::run(invocation),
+        Command::Reload => commands::reload::run(invocation),
+        Command::Sync(names) => commands::sync::run(invocation, names),
+        Command::Release(name) => commands::release::run(invocation, name),
+        Command::Demo => commands::demo::run(),
+        Command::Help => {
+            commands::print(help::text(|name| std::env::var(name).ok()));
+            Ok(Exit::Ok)
+        }
+        Command::Version => {
+            commands::print(&format!("syncsup {}\n", env!("CARGO_PKG_VERSION")));
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Everything the words said, before it is known which subcommand they are for.
+#[derive(Default)]
+struct Words {
+    /// The letters and names of the options that only some subcommands take.
+    special: Vec<&'static str>,
+    state: Option<PathBuf>,
+    run: Option<PathBuf>,
+    verbose: bool,
+    help: bool,
+    version: bool,
+    files: Vec<PathBuf>,
+    slots: Option<usize>,
+    names: Vec<OsString>,
+}
+
+/// Reads a command line, the program's name first. Errors: usage, in one line.
+pub fn parse(args: &[OsString]) -> Result<Invocation> {
+    let mut words = read(args)?;
+    let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let defaults = Directories::default_for(session::user(), env);
+    let directories = Directories {
+        state: absolute(words.state.take().unwrap_or(defaults.state))?,
+        run: absolute(words.run.take().unwrap_or(defaults.run))?,
+    };
+    let files = std::mem::take(&mut words.files);
+    let verbose = words.verbose;
+    let command = if words.help {
+        Command::Help
+    } else if words.version {
+        Command::Version
+    } else {
+        command(words)?
+    };
+    Ok(Invocation { directories, verbose, files, command, line: args.join(" ".as_ref()) })
+}
+
+fn read(args: &[OsString]) -> Result<Words> {
+    let mut parser = lexopt::Parser::from_iter(args.iter());
+    let mut words = Words::default();
+    loop {
+        // The argument borrows the parser, which is needed for its value.
+        let (name, value) = match parser.next().map_err(usage)? {
+            None => return Ok(words),
+            Some(Arg::Short(letter)) => (letter.to_string(), None),
+            Some(Arg::Long(name)) => (name.to_owned(), None),
+            Some(Arg::Value(value)) => (String::new(), Some(value)),
+        };
+        if let Some(value) = value {
+            words.names.push(value);
+            continue;
+        }
+        let mut path = || parser.value().map(PathBuf::from).map_err(usage);
+        match name.as_str() {
+            "state-dir" => words.state = Some(path()?),
+            "run-dir" => words.run = Some(path()?),
+            "o" => words.files.push(path()?),
+            "v" | "verbose" => words.verbose = true,
+            "h" | "help" => words.help = true,
+            "V" | "version" => words.version = true,
+            "d" => words.special.push("-d"),
+            "r" => words.special.push("-r"),
+            "json" => words.special.push("--json"),
+            "connect" => words.special.push("--connect"),
+            "n" => {
+                words.special.push("-n");
+                words.slots = Some(slots(&parser.value().map_err(usage)?)?);
+            }
+            "m" => {
+                let plugin = parser.value().map_err(usage)?;
+                let text = format!(
+                    "-m {}: plugins cannot be run alone by this version; leave -m out",
+                    plugin.display()
+                );
+                return Err(Error::usage(text));
+            }
+            other => return Err(unknown_option(other)),
+        }
+    }
+}
+
+fn command(words: Words) -> Result<Command> {
+    let mut names = words.names.iter().map(|w| w.to_string_lossy().into_owned());
+    let command = names.next().unwrap_or_else(|| "run".into());
+    let names: Vec<String> = names.collect();
+    let takes: &[&str] = match command.as_str() {
+        "run" => &["-d", "-r", "-n"],
+        "check" => &["--connect"],
+        "status" => &["--json"],
+        "convert" | "stop" | "reload" | "sync" | "release" | "demo" => &[],
+        other => return Err(unknown_command(other)),
+    };
+    if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
+        let text = format!("`syncsup {command}` does not take {other}; see `syncsup --help`");
+        return Err(Error::usage(text));
+    }
+    let has = |option: &str| words.special.contains(&option);
+    match (command.as_str(), &names[..]) {
+        ("sync", _) => Ok(Command::Sync(names)),
+        ("release", [name]) => Ok(Command::Release(name.clone())),
+        ("release", _) => Err(Error::usage(
+            "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",
+        )),
+        (_, [name, ..]) => {
+            let text = format!(
+                "`syncsup {command}` does not take `{name}`; a configuration file is given with -o"
+            );
+            Err(Error::usage(text))
+        }
+        ("check", []) => Ok(Command::Check { connect: has("--connect") }),
+        ("status", []) => Ok(Command::Status { json: has("--json") }),
+        ("convert", []) => Ok(Command::Convert),
+        ("stop", []) => Ok(Command::Stop),
+        ("demo", []) => Ok(Command::Demo),
+        ("reload", []) => Ok(Command::Reload),
+        (_, []) => Ok(Command::Run { daemon: has("-d"), reconcile: has("-r"), slots: words.slots }),
+    }
+}
+
+impl Invocation {
+    /// The configuration files: those of `-o`; else as sersync `./confxml.xml`, if it is there; else
+    /// `/etc/syncsup/conf.d`; else `/etc/syncsup/syncsup.yaml`. Absolute.
+    pub fn files_or_default(&self) -> Result<Vec<PathBuf>> {
+        if !self.files.is_empty() {
+            return self.files.iter().cloned().map(absolute).collect();
+        }
+        let places = ["confxml.xml", "/etc/syncsup/conf.d", "/etc/syncsup/syncsup.yaml"];
+        let found = places.into_iter().find(|p| Path::new(p).exists());
+        found.map(|p| Ok(vec![absolute(p.into())?])).unwrap_or_else(|| {
+            Err(Error::usage(
+                "no configuration: there is no ./confxml.xml, /etc/syncsup/conf.d or /etc/syncsup/syncsup.yaml; \
+                 write one of them or name a file with -o",
+            ))
+        })
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(&path).map_err(|e| Error::system(path.display(), e))
+}
+
+fn slots(value: &OsString) -> Result<usize> {
+    let text = value.to_string_lossy();
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(Error::usage(format!(
+            "-n {text}: how many rsyncs may push at a time, a number from 1 on"
+        ))),
+    }
+}
+
+fn usage(error: lexopt::Error) -> Error {
+    match error {
+        lexopt::Error::MissingValue { option: Some(option) } => {
+            Error::usage(format!("{option} needs a value; see `syncsup --help`"))
+        }
+        other => Error::usage(format!("{other}; see `syncsup --help`")),
+    }
+}
+
+fn unknown_option(name: &str) -> Error {
+    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    let near = nearest(name, &OPTIONS).filter(|_| dashes == "--");
+    let advice = near.map_or("see `syncsup --help`".to_owned(), |n| format!("did you mean --{n}?"));
+    Error::usage(format!("unknown option {dashes}{name}; {advice}"))
+}
+
+fn unknown_command(name: &str) -> Error {
+    let advice = match nearest(name, &COMMANDS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            format!("there are: {}; a configuration file is given with -o", COMMANDS.join(", "))
+        }
+    };
+    Error::usage(format!("unknown command `{name}`; {advice}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::*;
+
+fn parse_line(line: &str) -> Result<Invocation> {
+    let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+    parse(&words)
+}
+
+fn command(line: &str) -> Command {
+    parse_line(line).unwrap_or_else(|e| panic!("{line}: {e}")).command
+}
+
+fn refused(line: &str) -> String {
+    let error = parse_line(line).map(|i| i.command).unwrap_err();
+    assert_eq!(error.exit, Exit::Usage, "{line}");
+    assert_eq!(error.text.lines().count(), 1, "{line}");
+    error.text
+}
+
+#[test]
+fn sersyncs_letters() {
+    let all = parse_line("sersync -dro /etc/confxml.xml").unwrap();
+    assert_eq!(all.command, Command::Run { daemon: true, reconcile: true, slots: None });
+    assert_eq!(all.files, [Path::new("/etc/confxml.xml")]);
+    for line in ["syncsup -n 20", "syncsup -n20", "syncsup run -n 20", "syncsup -n20 run"] {
+        let wanted = Command::Run { daemon: false, reconcile: false, slots: Some(20) };
+        assert_eq!(command(line), wanted, "{line}");
+    }
+    assert_eq!(parse_line("syncsup -oa.xml -o b").unwrap().files.len(), 2);
+}
+
+#[test]
+fn global_options_stand_anywhere() {
+    for line in [
+        "syncsup --state-dir /s --run-dir=/r -v status --json",
+        "syncsup status --json --run-dir /r -v --state-dir /s",
+    ] {
+        let all = parse_line(line).unwrap();
+        assert_eq!(all.command, Command::Status { json: true });
+        assert_eq!(all.directories, Directories { state: "/s".into(), run: "/r".into() });
+        assert!(all.verbose);
+    }
+}
+
+#[test]
+fn subcommands() {
+    assert_eq!(command("syncsup check --connect"), Command::Check { connect: true });
+    assert_eq!(command("syncsup sync /a b::c"), Command::Sync(vec!["/a".into(), "b::c".into()]));
+    assert_eq!(command("syncsup release b::c"), Command::Release("b::c".into()));
+    assert_eq!(command("syncsup stop -h"), Command::Help);
+    assert_eq!(command("syncsup -V"), Command::Version);
+}
+
+#[test]
+fn mistakes_are_told_in_one_line() {
+    assert!(refused("syncsup stauts").contains("did you mean `status`?"));
+    assert!(refused("syncsup --conect").contains("did you mean --connect?"));
+    assert!(refused("syncsup -x").starts_with("unknown option -x"));
+    assert!(refused("syncsup -o").contains("-o"));
+    assert!(refused("syncsup -n 0").contains("from 1 on"));
+    assert!(refused("syncsup -n many").contains("from 1 on"));
+    assert!(refused("syncsup status -d").contains("does not take -d"));
+    assert!(refused("syncsup check /etc/x.xml").contains("given with -o"));
+    assert!(refused("syncsup release").contains("NAME"));
+    assert!(refused("syncsup -m command").contains("plugins"));
+}
+
+#[test]
+fn help_in_two_languages_names_everything() {
+    let english = help::text(|_| None);
+    let chinese = help::text(|name| (name == "LC_MESSAGES").then(|| "zh_CN.UTF-8".into()));
+    let overridden = help::text(|name| Some(if name == "LC_ALL" { "C" } else { "zh_CN" }.into()));
+    assert_ne!(english, chinese);
+    assert_eq!(english, overridden);
+    for text in [english, chinese] {
+        for word in COMMANDS {
+            assert!(text.contains(&format!("\n  {word}")), "{word}");
+        }
+        for word in OPTIONS {
+            assert!(text.contains(&format!("--{word}")), "{word}");
+        }
+        assert!(text.contains("syncsup -dro"));
+    }
+}

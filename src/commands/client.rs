@@ -1,0 +1,159 @@
+//! Talking to running supervisors: finds them, asks one question, never waits for ever.
+
+use crate::cli::Invocation;
+use crate::error::{Error, Exit, Result};
+use crate::message::{Answer, InstanceStatus, Request};
+use crate::supervisor::control::with_short_path;
+use crate::supervisor::directories::instance;
+use crate::sys::session::connect_within;
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A supervisor answers at once, unless it has something to wait for.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The control socket of a running instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance(PathBuf);
+
+/// The instances that run: the one of `-o`, or all in the run directory.
+pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
+    let dir = &invocation.directories.run;
+    let sockets = if invocation.files.is_empty() {
+        sockets(dir)?
+    } else {
+        vec![invocation.directories.run_file(&instance(&invocation.files_or_default()?), "sock")]
+    };
+    let mut running = Vec::new();
+    for socket in sockets {
+        match connect(&socket, PATIENCE) {
+            // Nobody listens: left behind by one that was killed.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                let text = format!("{}: {e}; ask as the user that runs it", socket.display());
+                return Err(Error::new(Exit::System, text));
+            }
+            // One that does not accept is running all the same; what is asked of it will tell.
+            Ok(_) | Err(_) => running.push(Instance(socket)),
+        }
+    }
+    Ok(running)
+}
+
+/// The one instance that is meant. Exit status 3 when none runs.
+pub fn the_one(invocation: &Invocation) -> Result<Instance> {
+    let mut running = running(invocation)?;
+    match running.len() {
+        0 => Err(none(invocation)),
+        1 => Ok(running.remove(0)),
+        _ => {
+            let names: Vec<String> =
+                running.iter().map(|i| i.0.with_extension("").display().to_string()).collect();
+            let text =
+                format!("several instances run ({}); say which with -o FILE", names.join(", "));
+            Err(Error::usage(text))
+        }
+    }
+}
+
+/// No supervisor runs.
+pub fn none(invocation: &Invocation) -> Error {
+    let dir = invocation.directories.run.display();
+    let of = match &invocation.files[..] {
+        [] => String::new(),
+        files => format!(
+            " with {}",
+            files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let text = format!("no supervisor runs{of} (looked in {dir}); start one with `syncsup -d`");
+    Error::new(Exit::NotRunning, text)
+}
+
+fn sockets(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(Error::system(format!("cannot look into {}", dir.display()), e)),
+    };
+    let mut sockets: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    sockets.retain(|p| p.extension().is_some_and(|e| e == "sock"));
+    sockets.sort();
+    Ok(sockets)
+}
+
+fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
+    with_short_path(socket, |path| connect_within(path, patience))
+}
+
+impl Instance {
+    /// Asks, and waits for the answer so long. A refusal is an error with exit status 1.
+    pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
+        let answer = self.talk(request, patience).map_err(|e| match e.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::UnexpectedEof => {
+                Error::new(Exit::NotRunning, "the supervisor has gone")
+            }
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::system(
+                format!("no answer from {} within {} s", self.0.display(), patience.as_secs()),
+                "the supervisor hangs or is stopped; its pid is in the .pid file beside it",
+            ),
+            _ => Error::system(format!("cannot ask {}", self.0.display()), e),
+        })?;
+        match answer {
+            Answer::Refused(why) => Err(Error::new(Exit::No, why)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// How it is.
+    pub fn status(&self) -> Result<InstanceStatus> {
+        match self.ask(&Request::Status, PATIENCE)? {
+            Answer::Status(status) => Ok(*status),
+            Answer::Done(_) | Answer::Refused(_) => Err(odd()),
+        }
+    }
+
+    /// Asks for something to be done; returns what the supervisor has to say.
+    pub fn command(&self, request: &Request, patience: Duration) -> Result<Vec<String>> {
+        match self.ask(request, patience)? {
+            Answer::Done(lines) => Ok(lines),
+            Answer::Status(_) | Answer::Refused(_) => Err(odd()),
+        }
+    }
+
+    fn talk(&self, request: &Request, patience: Duration) -> io::Result<Answer> {
+        let end = Instant::now() + patience;
+        let mut stream = connect(&self.0, patience)?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.set_write_timeout(Some(patience))?;
+        stream.write_all(&line)?;
+        let mut reader = BufReader::new(stream);
+        let mut answer = Vec::new();
+        while answer.last() != Some(&b'\n') {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            reader.get_ref().set_read_timeout(Some(left))?;
+            match reader.fill_buf() {
+                Ok([]) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(bytes) => {
+                    let used =
+                        bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |n| n + 1);
+                    answer.extend_from_slice(&bytes[..used]);
+                    reader.consume(used);
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(serde_json::from_slice(&answer)?)
+    }
+}
+
+fn odd() -> Error {
+    Error::system("the supervisor gave an odd answer", "is it of another version? restart it")
+}

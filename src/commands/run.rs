@@ -1,0 +1,34 @@
+//! `syncsup run`, also without any subcommand: replicates, in the foreground or as a daemon.
+
+use super::print;
+use crate::cli::Invocation;
+use crate::error::{Exit, Result};
+use crate::supervisor::run::Progress;
+use crate::supervisor::{Options, daemon, run};
+
+/// Runs until it is stopped, or with `daemon` until every localpath is watched.
+pub fn run(
+    invocation: &Invocation,
+    daemon: bool,
+    reconcile: bool,
+    slots: Option<usize>,
+) -> Result<Exit> {
+    let options = Options {
+        files: invocation.files_or_default()?,
+        directories: invocation.directories.clone(),
+        slots,
+        reconcile,
+        debug: invocation.verbose,
+    };
+    if daemon {
+        let pid = daemon::start(&options, &invocation.line)?;
+        print(&format!("syncsup runs as a daemon, pid {pid}; see `syncsup status`\n"));
+        return Ok(Exit::Ok);
+    }
+    run::run(options, false, &mut |progress| match progress {
+        Progress::Watching(watch) => print(&format!("watching {watch}\n")),
+        // The log says it, and that is on the terminal too.
+        Progress::Started(_) => {}
+    })?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,158 @@
+//! `syncsup status`: every localpath and remote at a glance, or as JSON.
+
+use super::{client, print, table};
+use crate::cli::Invocation;
+use crate::error::{Exit, Result};
+use crate::message::{InstanceStatus, LocalPathStatus, PusherState, RemoteStatus};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct All {
+    instances: Vec<InstanceStatus>,
+}
+
+/// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs.
+pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
+    let running = client::running(invocation)?;
+    let mut instances = Vec::new();
+    for instance in &running {
+        match instance.status() {
+            Ok(status) => instances.push(status),
+            // It ended just now.
+            Err(e) if e.exit == Exit::NotRunning => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let in_sync = instances.iter().flat_map(|i| &i.localpaths).all(is_in_sync);
+    let none = instances.is_empty();
+    if json {
+        let text = serde_json::to_string(&All { instances }).unwrap_or_default();
+        print(&(text + "\n"));
+    } else {
+        instances.iter().for_each(|i| print(&show(i)));
+    }
+    match (none, in_sync) {
+        (true, _) => Err(client::none(invocation)),
+        (false, true) => Ok(Exit::Ok),
+        (false, false) => Ok(Exit::No),
+    }
+}
+
+/// In sync is what is watched and has nothing left to push anywhere.
+fn is_in_sync(localpath: &LocalPathStatus) -> bool {
+    localpath.state == "watching"
+        && localpath.remotes.iter().all(|r| r.status.state == PusherState::InSync)
+}
+
+/// The word that `status` shows for a state.
+pub fn word(state: PusherState) -> &'static str {
+    match state {
+        PusherState::InSync => "in sync",
+        PusherState::Behind => "behind",
+        PusherState::Pushing => "pushing",
+        PusherState::Reconciling => "comparing",
+        PusherState::Backoff => "in trouble",
+        PusherState::Held => "HELD",
+        PusherState::Down => "DOWN",
+    }
+}
+
+fn show(instance: &InstanceStatus) -> String {
+    let files: Vec<String> = instance.files.iter().map(|f| f.display().to_string()).collect();
+    let mut out = format!("{} (pid {})\n", files.join(", "), instance.pid);
+    let head = ["LOCALPATH / REMOTE", "STATE", "TO PUSH", "FAILING", "LAG", "PUSHED", "WHY"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for localpath in &instance.localpaths {
+        rows.push(localpath_row(localpath));
+        rows.extend(localpath.remotes.iter().map(remote_row));
+    }
+    out.push_str(&table::columns(&rows));
+    out
+}
+
+fn localpath_row(localpath: &LocalPathStatus) -> Vec<String> {
+    let state = match localpath.state.as_str() {
+        word @ ("held" | "down" | "degraded") => word.to_uppercase(),
+        word => word.to_owned(),
+    };
+    let reason = match &localpath.reason {
+        Some(reason) => one_line(reason),
+        None => format!("{} directories", localpath.watches),
+    };
+    let blank = String::new;
+    vec![localpath.watch.to_string(), state, blank(), blank(), blank(), blank(), reason]
+}
+
+fn remote_row(remote: &RemoteStatus) -> Vec<String> {
+    let s = &remote.status;
+    let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
+    let left = s.waiting + s.owed;
+    let lag = if left == 0 { "-".into() } else { table::span(remote.lag_ms) };
+    let why = match (&s.reason, &s.reconcile) {
+        (Some(reason), _) => one_line(reason),
+        (None, Some(r)) => format!("{}: {} of {} done", r.why, r.done, r.found),
+        (None, None) => String::new(),
+    };
+    vec![
+        format!("  {}", remote.name),
+        word(s.state).to_owned(),
+        number(left),
+        number(s.failing),
+        lag,
+        format!("{} files, {}", s.pushed_files, table::bytes(s.pushed_bytes)),
+        why,
+    ]
+}
+
+fn one_line(text: &str) -> String {
+    crate::path::printable(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{ChildStatus, PusherStatus};
+
+    fn sample(state: &str, remote: PusherState) -> LocalPathStatus {
+        let status = PusherStatus {
+            state: remote,
+            reason: Some("first\nsecond".into()),
+            waiting: 3,
+            owed: 2,
+            failing: 1,
+            pushed_bytes: 12,
+            ..Default::default()
+        };
+        let name = "10.0.0.2::www".to_owned();
+        let child = ChildStatus::default();
+        let remotes = vec![RemoteStatus { name, status, lag_ms: 2_500, pusher: child.clone() }];
+        LocalPathStatus {
+            watch: "/data".into(),
+            state: state.into(),
+            reason: None,
+            watches: 4,
+            watcher: child,
+            remotes,
+        }
+    }
+
+    #[test]
+    fn one_table() {
+        let localpaths = vec![sample("watching", PusherState::Backoff)];
+        let text = show(&InstanceStatus { pid: 7, files: vec!["/etc/c.xml".into()], localpaths });
+        assert_eq!(
+            text,
+            "/etc/c.xml (pid 7)\n\
+             LOCALPATH / REMOTE  STATE       TO PUSH  FAILING  LAG    PUSHED         WHY\n\
+             /data               watching                                            4 directories\n  \
+             10.0.0.2::www     in trouble  5        1        2.5 s  0 files, 12 B  first; second\n"
+        );
+    }
+
+    #[test]
+    fn in_sync_is_watched_and_nothing_left() {
+        assert!(is_in_sync(&sample("watching", PusherState::InSync)));
+        assert!(!is_in_sync(&sample("held", PusherState::InSync)));
+        assert!(!is_in_sync(&sample("watching", PusherState::Behind)));
+    }
+}

@@ -1,0 +1,35 @@
+//! `syncsup stop`: returns when the instance has ended.
+
+use super::{client, print};
+use crate::cli::Invocation;
+use crate::error::{Error, Exit, Result};
+use crate::message::Request;
+use crate::sys::session;
+use std::time::{Duration, Instant};
+
+/// Pushes in hand have 10 seconds, children 12; then they are killed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks it to stop, and waits until it is gone.
+pub fn run(invocation: &Invocation) -> Result<Exit> {
+    let instance = client::the_one(invocation)?;
+    let pid = instance.status()?.pid;
+    match instance.command(&Request::Stop, PATIENCE) {
+        Ok(_) => {}
+        // It went without a word; whether it has gone is looked at below.
+        Err(e) if e.exit == Exit::NotRunning => {}
+        Err(e) => return Err(e),
+    }
+    let end = Instant::now() + client::PATIENCE;
+    while session::runs(pid) {
+        if Instant::now() > end {
+            let text = format!(
+                "the supervisor (pid {pid}) has stopped its children but does not end; kill it"
+            );
+            return Err(Error::new(Exit::System, text));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    print("stopped\n");
+    Ok(Exit::Ok)
+}

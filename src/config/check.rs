@@ -1,0 +1,279 @@
+//! Checks over everything that the given files say together, and over the machine. Pure: what the machine answers
+//! comes in as values, from `probe`.
+
+use super::diagnostic::{Diagnostic, Severity};
+use super::model::{Config, LocalPath, Place, Remote, Target};
+use super::probe::{PasswordFile, Probe, Watch};
+use crate::filter::Filter;
+use std::collections::BTreeSet;
+
+fn finding(severity: Severity, place: &Place, text: String) -> Diagnostic {
+    Diagnostic { severity, place: place.clone(), column: 0, text }
+}
+
+fn shown(place: &Place) -> String {
+    format!("{}:{}", place.file.display(), place.line)
+}
+
+/// Checks what one file cannot know, and puts together what belongs together:
+/// - the same remote twice within one localpath is a warning, and is kept once;
+/// - the same localpath declared twice is one localpath with the remotes of both, if it has the same settings in both;
+///   with other settings, or with the same remote in both, it is an error;
+/// - two localpaths that go to the same or nested places of one remote are an error, since each would delete what the
+///   other sent; where neither deletes and neither lies inside the other, a warning.
+pub fn across(config: &mut Config) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for localpath in &mut config.localpaths {
+        keep_once(localpath, &mut found);
+    }
+    merge(config, &mut found);
+    for (index, localpath) in config.localpaths.iter().enumerate() {
+        names(localpath, &mut found);
+        for before in &config.localpaths[..index] {
+            overlaps(before, localpath, &mut found);
+        }
+    }
+    found
+}
+
+/// Which service of which host: two remotes with the same one can meet.
+fn service(remote: &Remote) -> (String, bool, Option<u16>) {
+    let (ssh, port) = match &remote.target {
+        Target::Daemon { port, .. } => (false, Some(*port)),
+        Target::Ssh { port, .. } => (true, *port),
+    };
+    (remote.host.to_lowercase(), ssh, port)
+}
+
+fn place_there(remote: &Remote) -> &[u8] {
+    match &remote.target {
+        Target::Daemon { module, .. } => module.as_bytes(),
+        Target::Ssh { path, .. } => path.as_bytes(),
+    }
+}
+
+fn same_place(a: &Remote, b: &Remote) -> bool {
+    service(a) == service(b) && place_there(a) == place_there(b)
+}
+
+/// True when `inner` is `outer` or lies below it.
+fn within(inner: &[u8], outer: &[u8]) -> bool {
+    let outer = outer.strip_suffix(b"/").unwrap_or(outer);
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+fn nested(a: &[u8], b: &[u8]) -> bool {
+    within(a, b) || within(b, a)
+}
+
+fn keep_once(localpath: &mut LocalPath, found: &mut Vec<Diagnostic>) {
+    let mut kept: Vec<Remote> = Vec::new();
+    for remote in std::mem::take(&mut localpath.remotes) {
+        match kept.iter().find(|k| same_place(k, &remote)) {
+            Some(first) => {
+                let name = remote.name();
+                let at = shown(&first.place);
+                let text = format!(
+                    "remote {name} is given twice for {} (first at {at}); it is kept once",
+                    localpath.watch
+                );
+                found.push(finding(Severity::Warning, &remote.place, text));
+            }
+            None => kept.push(remote),
+        }
+    }
+    localpath.remotes = kept;
+}
+
+fn merge(config: &mut Config, found: &mut Vec<Diagnostic>) {
+    let mut merged: Vec<LocalPath> = Vec::new();
+    for localpath in std::mem::take(&mut config.localpaths) {
+        let Some(first) = merged.iter_mut().find(|m| m.watch == localpath.watch) else {
+            merged.push(localpath);
+            continue;
+        };
+        for remote in &localpath.remotes {
+            if let Some(twin) = first.remotes.iter().find(|r| same_place(r, remote)) {
+                let (watch, name, at) = (&localpath.watch, remote.name(), shown(&twin.place));
+                let text = format!(
+                    "localpath {watch} with remote {name} is declared at {at} already; remove one"
+                );
+                found.push(finding(Severity::Error, &remote.place, text));
+            }
+        }
+        let bare = |l: &LocalPath| LocalPath { remotes: Vec::new(), ..l.clone() };
+        if bare(first) == bare(&localpath) {
+            let new = localpath
+                .remotes
+                .into_iter()
+                .filter(|r| !first.remotes.iter().any(|f| same_place(f, r)));
+            let new: Vec<_> = new.collect();
+            first.remotes.extend(new);
+        } else {
+            let at = shown(&first.place);
+            let text = format!(
+                "localpath {} is declared twice with different settings (first at {at}); write its remotes in one place",
+                localpath.watch
+            );
+            found.push(finding(Severity::Error, &localpath.place, text));
+        }
+    }
+    config.localpaths = merged;
+}
+
+/// A remote is called by its name in `status` and on the command line.
+fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
+    for (index, remote) in localpath.remotes.iter().enumerate() {
+        let name = remote.name();
+        if let Some(twin) = localpath.remotes[..index].iter().find(|r| r.name() == name) {
+            let at = shown(&twin.place);
+            let text = format!(
+                "two remotes of {} would both be called {name} (the other at {at})",
+                localpath.watch
+            );
+            found.push(finding(Severity::Error, &remote.place, text));
+        }
+    }
+}
+
+fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
+    let inside = nested(a.watch.as_bytes(), b.watch.as_bytes());
+    let deletes = a.inotify.delete || b.inotify.delete;
+    for x in &a.remotes {
+        for y in b
+            .remotes
+            .iter()
+            .filter(|y| service(x) == service(y) && nested(place_there(x), place_there(y)))
+        {
+            let how = if inside { "one inside the other" } else { "two localpaths" };
+            let text = format!(
+                "{} to {} and {} to {} ({}): {how}, going to the same or nested places of one remote; each would \
+                 overwrite or delete what the other sends: give each a place of its own",
+                b.watch,
+                y.name(),
+                a.watch,
+                x.name(),
+                shown(&x.place)
+            );
+            let severity = if inside || deletes { Severity::Error } else { Severity::Warning };
+            found.push(finding(severity, &y.place, text));
+        }
+    }
+}
+
+/// What one look at each localpath and password file shows: a missing watch is an error, since nothing could be
+/// replicated.
+pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut files = BTreeSet::new();
+    for localpath in &config.localpaths {
+        let state = probe.watch(localpath.watch.as_path());
+        if let Some(text) = watch_error(&localpath.watch.to_string(), &state) {
+            found.push(finding(Severity::Error, &localpath.place, text));
+        }
+        for remote in &localpath.remotes {
+            let Some(file) = &remote.password_file else { continue };
+            if files.insert(file.clone()) {
+                let state = probe.password_file(file.as_path());
+                let text = password_warning(&file.to_string(), &state, probe.user());
+                found.extend(text.map(|t| finding(Severity::Warning, &remote.place, t)));
+            }
+        }
+    }
+    found
+}
+
+/// What the machine lacks: rsync, and inotify watches. It walks every localpath, which takes its time.
+pub fn machine(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut programs = BTreeSet::new();
+    let mut directories = 0;
+    for localpath in &config.localpaths {
+        for remote in &localpath.remotes {
+            if programs.insert(remote.rsync_program.clone()) {
+                let version = probe.rsync_version(remote.rsync_program.as_os_str());
+                let text = rsync_warning(&remote.rsync_program.to_string(), version.as_deref());
+                found.extend(text.map(|t| finding(Severity::Warning, &remote.place, t)));
+            }
+        }
+        if let Ok(filter) = Filter::new(&localpath.filter) {
+            directories += probe.directories(localpath.watch.as_path(), &filter);
+        }
+    }
+    let text = probe.max_user_watches().and_then(|max| watches_warning(directories, max));
+    found.extend(text.map(|t| finding(Severity::Warning, &Place::default(), t)));
+    found
+}
+
+/// Why a localpath cannot be watched.
+pub fn watch_error(watch: &str, state: &Watch) -> Option<String> {
+    let why = match state {
+        Watch::Directory => return None,
+        Watch::Missing => "no such directory; create it or correct the path".to_owned(),
+        Watch::NotDirectory => "not a directory; give the directory that holds it".to_owned(),
+        Watch::Refused(why) => format!("{why}; run as a user that may read it"),
+    };
+    Some(format!("localpath watch=\"{watch}\": {why}"))
+}
+
+/// What rsync would refuse about a password file; `user` is who runs, by number.
+pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<String> {
+    let why = match state {
+        PasswordFile::Missing => {
+            "no such file; create it with the password as its only line, and chmod 600 it"
+                .to_owned()
+        }
+        PasswordFile::Refused(why) => {
+            format!("{why}; it must be readable for the user that runs this")
+        }
+        PasswordFile::Found { mode, .. } if mode & 0o137 != 0 => {
+            format!(
+                "its mode is {:04o}, and rsync refuses what others may read; run chmod 600 {file}",
+                mode & 0o7777
+            )
+        }
+        PasswordFile::Found { owner, .. } if user == 0 && *owner != 0 => {
+            format!(
+                "it belongs to user {owner}, and rsync as root wants it to be root's; run chown root {file}"
+            )
+        }
+        PasswordFile::Found { size: 0, .. } => {
+            "it is empty; write the password as its only line".to_owned()
+        }
+        PasswordFile::Found { .. } => return None,
+    };
+    Some(format!("password file {file}: {why}"))
+}
+
+/// What is wrong with an rsync, from the first line of its `--version`; `None` is an rsync that did not answer.
+pub fn rsync_warning(program: &str, version: Option<&str>) -> Option<String> {
+    let Some(line) = version else {
+        return Some(format!(
+            "rsync program {program} was not found; install rsync, 3.1.0 or newer"
+        ));
+    };
+    let number = line.split_whitespace().skip_while(|w| *w != "version").nth(1).unwrap_or("");
+    let mut parts =
+        number.trim_start_matches('v').split(['.', '-']).map_while(|p| p.parse::<u32>().ok());
+    match (parts.next(), parts.next()) {
+        (Some(major), Some(minor)) if (major, minor) >= (3, 1) => None,
+        (Some(_), _) => {
+            Some(format!("rsync program {program} is {number}; install 3.1.0 or newer"))
+        }
+        _ => Some(format!(
+            "rsync program {program} does not say its version; install rsync, 3.1.0 or newer"
+        )),
+    }
+}
+
+/// Too few inotify watches for the directories there are, and the command that raises them.
+pub fn watches_warning(directories: u64, max_user_watches: u64) -> Option<String> {
+    if directories <= max_user_watches {
+        return None;
+    }
+    let enough = (directories * 2).next_multiple_of(65_536);
+    Some(format!(
+        "{directories} directories to watch, but fs.inotify.max_user_watches is {max_user_watches}; run sysctl -w \
+         fs.inotify.max_user_watches={enough}"
+    ))
+}

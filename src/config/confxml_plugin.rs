@@ -1,0 +1,126 @@
+//! The plugin sections of a `confxml.xml`: `<plugin name="command">` and its like.
+
+use super::confxml::{boolean, optional, required};
+use super::diagnostic::{Notes, did_you_mean};
+use super::model::Plugin;
+use super::values;
+use super::xml::Element;
+use crate::filter::whole_regex;
+use crate::path::{OsBytes, printable};
+
+const NAMES: &[&str] = &["command", "socket", "http", "refreshCDN"];
+
+/// A section: its name, and the plugin when it is whole.
+type Section = (String, Option<Plugin>);
+
+/// Reads every section, started or not.
+pub(super) fn sections(head: &Element, notes: &mut Notes) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for element in head.all("plugin") {
+        let Some(name) = name_of(element, notes) else { continue };
+        if sections.iter().any(|(n, _)| *n == name) {
+            notes.error(element.line, format!("plugin section `{name}` is given twice; keep one"));
+            continue;
+        }
+        let plugin = match name.as_str() {
+            "command" => command(element, notes),
+            "refreshCDN" => refresh_cdn(element, notes),
+            kind => address(element, kind == "socket", notes),
+        };
+        sections.push((name, plugin));
+    }
+    sections
+}
+
+/// What `<plugin start="true" name="..."/>` of the sersync section starts.
+pub(super) fn started(sersync: &Element, sections: &[Section], notes: &mut Notes) -> Vec<Plugin> {
+    let Some(element) = sersync.child("plugin") else { return Vec::new() };
+    let on = boolean(element, "start", notes);
+    let Some(name) = name_of(element, notes) else { return Vec::new() };
+    match sections.iter().find(|(n, _)| *n == name) {
+        _ if !on => Vec::new(),
+        Some((_, plugin)) => plugin.iter().cloned().collect(),
+        None => {
+            notes.error(element.line, format!("plugin `{name}` is started, but has no section; add <plugin name=\"{name}\"> to <head>"));
+            Vec::new()
+        }
+    }
+}
+
+fn name_of(element: &Element, notes: &mut Notes) -> Option<String> {
+    required(element, "name", notes, |value| {
+        let name = printable(value);
+        match NAMES.contains(&name.as_str()) {
+            true => Ok(name),
+            false => Err(format!("`{name}` is not a plugin{}", did_you_mean(&name, NAMES))),
+        }
+    })
+}
+
+fn child<'e>(element: &'e Element, name: &str, notes: &mut Notes) -> Option<&'e Element> {
+    let child = element.child(name);
+    if child.is_none() {
+        notes.error(element.line, format!("<{}> has no <{name}>; add it", element.name));
+    }
+    child
+}
+
+fn command(element: &Element, notes: &mut Notes) -> Option<Plugin> {
+    let param = child(element, "param", notes)?;
+    let prefix = required(param, "prefix", notes, values::text);
+    let suffix = param.attribute("suffix").map(|_| required(param, "suffix", notes, values::text));
+    let ignore_error = boolean(param, "ignoreError", notes);
+    let mut include = Vec::new();
+    if let Some(filter) = element.child("filter") {
+        let on = boolean(filter, "start", notes);
+        for e in filter.all("include") {
+            let pattern = required(e, "expression", notes, |v| {
+                whole_regex(v).map(|_| OsBytes::from(v.to_vec()))
+            });
+            include.extend(pattern.filter(|_| on));
+        }
+    }
+    Some(Plugin::Command {
+        prefix: prefix?,
+        suffix: suffix.unwrap_or(Some(String::new()))?,
+        ignore_error,
+        include,
+    })
+}
+
+fn host(value: &[u8]) -> Result<String, String> {
+    values::host(&values::text(value)?)
+}
+
+fn address(element: &Element, socket: bool, notes: &mut Notes) -> Option<Plugin> {
+    let at = child(child(element, "localpath", notes)?, "deshost", notes)?;
+    let address = required(at, "ip", notes, host);
+    let port = required(at, "port", notes, |v| values::port(&printable(v)));
+    let (host, port) = (address?, port?);
+    Some(if socket { Plugin::Socket { host, port } } else { Plugin::Http { host, port } })
+}
+
+fn refresh_cdn(element: &Element, notes: &mut Notes) -> Option<Plugin> {
+    let localpath = child(element, "localpath", notes)?;
+    let info = child(localpath, "cdninfo", notes)?;
+    let address = required(info, "domainname", notes, host);
+    let port = required(info, "port", notes, |v| values::port(&printable(v)));
+    let user = required(info, "username", notes, values::text);
+    let password = required(info, "passwd", notes, values::text);
+    let url = child(localpath, "sendurl", notes)?;
+    let base_url = required(url, "base", notes, values::text);
+    let mut url_match = None;
+    if let Some(e) = localpath.child("regexurl")
+        && optional(e, "regex", notes, values::boolean).unwrap_or(false)
+    {
+        url_match = required(e, "match", notes, values::text);
+    }
+    Some(Plugin::RefreshCdn {
+        host: address?,
+        port: port?,
+        user: user?,
+        password: password?,
+        base_url: base_url?,
+        url_match,
+    })
+}

@@ -1,0 +1,247 @@
+//! A model as YAML, syncsup.yaml(5): only what differs from the defaults, and what all localpaths share at the top.
+//! Read again, it is the same model.
+
+use super::convert_values::{
+    crontab, fail_log, filter, insert, max_delete, of_bytes, plugins, strings, text, toggles,
+};
+use super::model::*;
+use super::params::YAML_PARAMS;
+use crate::error::{Error, Result};
+use crate::path::OsBytes;
+use serde_yaml::{Mapping, Value};
+
+/// The YAML text of a configuration. Fails with a usage error when it holds a path that is not UTF-8, which YAML cannot
+/// say.
+pub fn to_yaml(config: &Config) -> Result<String> {
+    let mut bodies = Vec::new();
+    for localpath in &config.localpaths {
+        bodies.push(body(localpath)?);
+    }
+    let mut top = hoist(&mut bodies);
+    if config.debug {
+        insert(&mut top, "debug", true);
+    }
+    let mut localpaths = Vec::new();
+    for (localpath, rest) in config.localpaths.iter().zip(bodies) {
+        let mut map = Mapping::new();
+        insert(&mut map, "watch", of_bytes(&localpath.watch, &localpath.place)?);
+        map.extend(rest);
+        localpaths.push(Value::Mapping(map));
+    }
+    insert(&mut top, "localpaths", Value::Sequence(localpaths));
+    serde_yaml::to_string(&top)
+        .map_err(|e| Error::usage(format!("the configuration cannot be written as YAML: {e}")))
+}
+
+/// Moves to the top what every localpath says alike, the remotes apart.
+fn hoist(bodies: &mut [Mapping]) -> Mapping {
+    let mut top = Mapping::new();
+    let Some(first) = bodies.first().cloned() else { return top };
+    for (key, value) in first {
+        let shared = key != "remotes" && bodies.iter().all(|b| b.get(&key) == Some(&value));
+        if shared {
+            bodies.iter_mut().for_each(|b| {
+                b.shift_remove(&key);
+            });
+            top.insert(key, value);
+        }
+    }
+    top
+}
+
+/// Everything of a localpath but its watch.
+fn body(localpath: &LocalPath) -> Result<Mapping> {
+    let mut map = Mapping::new();
+    let place = &localpath.place;
+    let shared = Shared::of(&localpath.remotes);
+    let rsync = shared.to_mapping()?;
+    if !rsync.is_empty() {
+        insert(&mut map, "rsync", Value::Mapping(rsync));
+    }
+    if shared.max_delete != MaxDelete::default() {
+        insert(&mut map, "max_delete", max_delete(shared.max_delete));
+    }
+    toggles(&mut map, &localpath.inotify);
+    filter(&mut map, &localpath.filter, place)?;
+    fail_log(&mut map, localpath.fail_log.as_ref(), place)?;
+    crontab(&mut map, localpath.crontab.as_ref(), place)?;
+    if localpath.delay_ms != DELAY_MS {
+        insert(&mut map, "delay", format!("{}ms", localpath.delay_ms));
+    }
+    if localpath.large_file_bytes != LARGE_FILE_BYTES {
+        let bytes = localpath.large_file_bytes;
+        let mib = bytes > 0 && bytes.is_multiple_of(1 << 20);
+        insert(
+            &mut map,
+            "large_file",
+            if mib { format!("{}MiB", bytes >> 20) } else { bytes.to_string() },
+        );
+    }
+    if !localpath.first_copy {
+        insert(&mut map, "first_copy", false);
+    }
+    plugins(&mut map, &localpath.plugins, place)?;
+    let remotes: Result<Vec<Value>> =
+        localpath.remotes.iter().map(|r| remote(r, &shared)).collect();
+    insert(&mut map, "remotes", Value::Sequence(remotes?));
+    Ok(map)
+}
+
+/// What all remotes of a localpath have alike, or else its default.
+struct Shared {
+    params: Vec<OsBytes>,
+    port: u16,
+    auth: (Option<String>, Option<OsBytes>),
+    timeout_s: u32,
+    program: OsBytes,
+    max_delete: MaxDelete,
+    place: Place,
+}
+
+impl Shared {
+    fn of(remotes: &[Remote]) -> Self {
+        fn same<'r, T: PartialEq + Clone>(
+            mut values: impl Iterator<Item = T> + 'r,
+            default: T,
+        ) -> T {
+            match values.next() {
+                Some(first) if values.all(|v| v == first) => first,
+                _ => default,
+            }
+        }
+        let daemons = || {
+            remotes.iter().filter_map(|r| match r.target {
+                Target::Daemon { port, .. } => Some((port, r)),
+                Target::Ssh { .. } => None,
+            })
+        };
+        Self {
+            params: same(
+                remotes.iter().map(|r| r.params.clone()),
+                vec![OsBytes::from(YAML_PARAMS)],
+            ),
+            port: same(daemons().map(|d| d.0), RSYNC_PORT),
+            auth: same(
+                daemons().map(|(_, r)| (r.user.clone(), r.password_file.clone())),
+                (None, None),
+            ),
+            timeout_s: same(remotes.iter().map(|r| r.timeout_s), TIMEOUT_S),
+            program: same(remotes.iter().map(|r| r.rsync_program.clone()), OsBytes::from("rsync")),
+            max_delete: same(remotes.iter().map(|r| r.max_delete), MaxDelete::default()),
+            place: remotes.first().map(|r| r.place.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn to_mapping(&self) -> Result<Mapping> {
+        let mut map = Mapping::new();
+        if self.params != [OsBytes::from(YAML_PARAMS)] {
+            insert(&mut map, "params", params(&self.params, &self.place)?);
+        }
+        if self.port != RSYNC_PORT {
+            insert(&mut map, "port", self.port);
+        }
+        let mut auth = Mapping::new();
+        if let Some(user) = &self.auth.0 {
+            insert(&mut auth, "user", user.as_str());
+        }
+        if let Some(file) = &self.auth.1 {
+            insert(&mut auth, "password_file", of_bytes(file, &self.place)?);
+        }
+        if !auth.is_empty() {
+            insert(&mut map, "auth", Value::Mapping(auth));
+        }
+        if self.timeout_s != TIMEOUT_S {
+            insert(&mut map, "timeout", format!("{}s", self.timeout_s));
+        }
+        if self.program != OsBytes::from("rsync") {
+            insert(&mut map, "program", of_bytes(&self.program, &self.place)?);
+        }
+        Ok(map)
+    }
+}
+
+/// One string where that is what a shell would split the same way, else a list.
+fn params(words: &[OsBytes], place: &Place) -> Result<Value> {
+    let texts: Vec<&str> = words.iter().map(|w| text(w, place)).collect::<Result<_>>()?;
+    match shlex::try_join(texts.iter().copied()) {
+        Ok(joined) if !texts.is_empty() => Ok(Value::from(joined)),
+        _ => strings(words, place),
+    }
+}
+
+/// In rsync's notation where that says all, else a map.
+fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
+    let place = &remote.place;
+    let mut map = Mapping::new();
+    insert(&mut map, "host", remote.host.as_str());
+    let short;
+    match &remote.target {
+        Target::Daemon { port, module } => {
+            insert(&mut map, "module", of_bytes(module, place)?);
+            let module = text(module, place)?;
+            if *port == shared.port {
+                short = Some(format!("{}::{module}", remote.host));
+            } else {
+                insert(&mut map, "port", *port);
+                short = Some(format!("{}:{port}::{module}", remote.host));
+            }
+        }
+        Target::Ssh { path, port, options } => {
+            insert(&mut map, "path", of_bytes(path, place)?);
+            let ssh = format!("{}:{}", remote.host, text(path, place)?);
+            let ssh = remote.user.as_ref().map_or(ssh.clone(), |user| format!("{user}@{ssh}"));
+            short = Some(ssh).filter(|_| port.is_none() && options.is_empty());
+            if let Some(port) = port {
+                insert(&mut map, "port", *port);
+            }
+            if !options.is_empty() {
+                let mut ssh = Mapping::new();
+                insert(
+                    &mut ssh,
+                    "options",
+                    Value::Sequence(options.iter().map(|o| o.as_str().into()).collect()),
+                );
+                insert(&mut map, "ssh", Value::Mapping(ssh));
+            }
+        }
+    }
+    let daemon = matches!(remote.target, Target::Daemon { .. });
+    if let Some(user) = remote.user.as_ref().filter(|_| !daemon) {
+        insert(&mut map, "user", user.as_str());
+    }
+    let extra = differences(remote, shared, daemon)?;
+    match short {
+        Some(short) if extra.is_empty() => Ok(Value::from(short)),
+        _ => {
+            map.extend(extra);
+            Ok(Value::Mapping(map))
+        }
+    }
+}
+
+/// What a remote has unlike the others of its localpath; an ssh login is part of its notation.
+fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping> {
+    let place = &remote.place;
+    let mut extra = Mapping::new();
+    if let Some(user) = remote.user.as_ref().filter(|_| daemon && remote.user != shared.auth.0) {
+        insert(&mut extra, "user", user.as_str());
+    }
+    if let Some(file) =
+        remote.password_file.as_ref().filter(|_| remote.password_file != shared.auth.1)
+    {
+        insert(&mut extra, "password_file", of_bytes(file, place)?);
+    }
+    if remote.params != shared.params {
+        insert(&mut extra, "params", params(&remote.params, place)?);
+    }
+    if remote.timeout_s != shared.timeout_s {
+        insert(&mut extra, "timeout", format!("{}s", remote.timeout_s));
+    }
+    if remote.max_delete != shared.max_delete {
+        insert(&mut extra, "max_delete", max_delete(remote.max_delete));
+    }
+    if remote.rsync_program != shared.program {
+        insert(&mut extra, "program", of_bytes(&remote.rsync_program, place)?);
+    }
+    Ok(extra)
+}

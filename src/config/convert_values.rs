@@ -1,0 +1,145 @@
+//! The parts of a model as YAML values; each leaves out what is a default.
+
+use super::model::*;
+use crate::error::{Error, Result};
+use crate::path::OsBytes;
+use serde_yaml::{Mapping, Value};
+
+pub(super) fn insert(map: &mut Mapping, key: &str, value: impl Into<Value>) {
+    map.insert(Value::from(key), value.into());
+}
+
+/// The text of bytes, which YAML wants.
+pub(super) fn text<'b>(bytes: &'b OsBytes, place: &Place) -> Result<&'b str> {
+    std::str::from_utf8(bytes.as_bytes()).map_err(|_| {
+        Error::usage(format!(
+            "{}:{}: `{bytes}` is not UTF-8, and YAML cannot say it; rename it, or keep the confxml.xml",
+            place.file.display(),
+            place.line
+        ))
+    })
+}
+
+pub(super) fn of_bytes(bytes: &OsBytes, place: &Place) -> Result<Value> {
+    text(bytes, place).map(Value::from)
+}
+
+pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<Value> {
+    let values: Result<Vec<Value>> = list.iter().map(|b| of_bytes(b, place)).collect();
+    values.map(Value::Sequence)
+}
+
+pub(super) fn max_delete(guard: MaxDelete) -> Value {
+    match guard {
+        MaxDelete::Half => "half".into(),
+        MaxDelete::Entries(n) => n.into(),
+        MaxDelete::Unlimited => "unlimited".into(),
+    }
+}
+
+pub(super) fn toggles(map: &mut Mapping, toggles: &Toggles) {
+    let default = Toggles::MODERN;
+    let fields = [
+        ("delete", toggles.delete, default.delete),
+        ("create_folder", toggles.create_folder, default.create_folder),
+        ("create_file", toggles.create_file, default.create_file),
+        ("close_write", toggles.close_write, default.close_write),
+        ("move_from", toggles.move_from, default.move_from),
+        ("move_to", toggles.move_to, default.move_to),
+        ("attrib", toggles.attrib, default.attrib),
+        ("modify", toggles.modify, default.modify),
+    ];
+    let mut section = Mapping::new();
+    for (name, value, _) in fields.into_iter().filter(|(_, value, default)| value != default) {
+        insert(&mut section, name, value);
+    }
+    if !section.is_empty() {
+        insert(map, "inotify", Value::Mapping(section));
+    }
+}
+
+pub(super) fn filter(map: &mut Mapping, rules: &FilterRules, place: &Place) -> Result<()> {
+    let mut section = Mapping::new();
+    if !rules.exclude.is_empty() {
+        insert(&mut section, "exclude", strings(&rules.exclude, place)?);
+    }
+    if !rules.exclude_glob.is_empty() {
+        let globs = rules.exclude_glob.iter().map(|g| Value::from(g.as_str())).collect();
+        insert(&mut section, "exclude_glob", Value::Sequence(globs));
+    }
+    match rules.names {
+        NameRules::Editors => {}
+        NameRules::Sersync => insert(&mut section, "names", "sersync"),
+        NameRules::None => insert(&mut section, "names", "none"),
+    }
+    if !section.is_empty() {
+        insert(map, "filter", Value::Mapping(section));
+    }
+    Ok(())
+}
+
+pub(super) fn fail_log(map: &mut Mapping, log: Option<&FailLog>, place: &Place) -> Result<()> {
+    let Some(log) = log else { return Ok(()) };
+    let mut section = Mapping::new();
+    insert(&mut section, "path", of_bytes(&log.path, place)?);
+    insert(&mut section, "retry", format!("{}m", log.retry_minutes));
+    insert(map, "fail_log", Value::Mapping(section));
+    Ok(())
+}
+
+pub(super) fn crontab(map: &mut Mapping, crontab: Option<&Crontab>, place: &Place) -> Result<()> {
+    let Some(crontab) = crontab else { return Ok(()) };
+    let mut section = Mapping::new();
+    insert(&mut section, "every", format!("{}m", crontab.every_minutes));
+    if !crontab.exclude.is_empty() {
+        insert(&mut section, "exclude", strings(&crontab.exclude, place)?);
+    }
+    insert(map, "crontab", Value::Mapping(section));
+    Ok(())
+}
+
+pub(super) fn plugins(map: &mut Mapping, plugins: &[Plugin], place: &Place) -> Result<()> {
+    let mut list = Vec::new();
+    for plugin in plugins {
+        let mut body = Mapping::new();
+        let name = match plugin {
+            Plugin::Command { prefix, suffix, ignore_error, include } => {
+                insert(&mut body, "prefix", prefix.as_str());
+                insert(&mut body, "suffix", suffix.as_str());
+                insert(&mut body, "ignore_error", *ignore_error);
+                if !include.is_empty() {
+                    insert(&mut body, "include", strings(include, place)?);
+                }
+                "command"
+            }
+            Plugin::Socket { host, port } => {
+                insert(&mut body, "host", host.as_str());
+                insert(&mut body, "port", *port);
+                "socket"
+            }
+            Plugin::Http { host, port } => {
+                insert(&mut body, "host", host.as_str());
+                insert(&mut body, "port", *port);
+                "http"
+            }
+            Plugin::RefreshCdn { host, port, user, password, base_url, url_match } => {
+                insert(&mut body, "host", host.as_str());
+                insert(&mut body, "port", *port);
+                insert(&mut body, "user", user.as_str());
+                insert(&mut body, "password", password.as_str());
+                insert(&mut body, "base_url", base_url.as_str());
+                if let Some(pattern) = url_match {
+                    insert(&mut body, "url_match", pattern.as_str());
+                }
+                "refresh_cdn"
+            }
+        };
+        let mut item = Mapping::new();
+        insert(&mut item, name, Value::Mapping(body));
+        list.push(Value::Mapping(item));
+    }
+    if !list.is_empty() {
+        insert(map, "plugins", Value::Sequence(list));
+    }
+    Ok(())
+}

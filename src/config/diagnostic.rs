@@ -1,0 +1,171 @@
+//! What is wrong or odd in a configuration, and where: all of it, not only the first.
+
+use super::model::{Config, Place};
+use std::fmt;
+use std::path::Path;
+
+/// Whether the configuration can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It works, but probably not as meant.
+    Warning,
+    /// Nothing is started with it.
+    Error,
+}
+
+/// One finding. Shown as `FILE:LINE: text`, with the column where one character is meant.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// File and line; line 0 is the file as a whole, an empty file name is the machine.
+    pub place: Place,
+    /// Column in characters, from 1; 0 when the line says enough.
+    pub column: usize,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+/// One file's configuration, as far as it could be understood, and what was found.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// To be used only without errors.
+    pub config: Config,
+    /// In the order of their lines.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// True when nothing may be started with it.
+    pub fn has_errors(&self) -> bool {
+        has_errors(&self.diagnostics)
+    }
+}
+
+/// True when one of them is an error.
+pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|d| d.severity == Severity::Error)
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.place.file.display();
+        match (self.place.file.as_os_str().is_empty(), self.place.line, self.column) {
+            (true, _, _) => {}
+            (_, 0, _) => write!(f, "{file}: ")?,
+            (_, line, 0) => write!(f, "{file}:{line}: ")?,
+            (_, line, column) => write!(f, "{file}:{line}:{column}: ")?,
+        }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// Collects the findings of one file.
+pub(crate) struct Notes<'a> {
+    file: &'a Path,
+    pub(crate) list: Vec<Diagnostic>,
+}
+
+impl<'a> Notes<'a> {
+    pub(crate) fn new(file: &'a Path) -> Self {
+        Self { file, list: Vec::new() }
+    }
+
+    pub(crate) fn place(&self, line: usize) -> Place {
+        Place { file: self.file.to_owned(), line }
+    }
+
+    pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
+        self.error_at(line, 0, text);
+    }
+
+    pub(crate) fn error_at(&mut self, line: usize, column: usize, text: impl Into<String>) {
+        let place = self.place(line);
+        self.list.push(Diagnostic { severity: Severity::Error, place, column, text: text.into() });
+    }
+
+    pub(crate) fn warn(&mut self, line: usize, text: impl Into<String>) {
+        let place = self.place(line);
+        self.list.push(Diagnostic {
+            severity: Severity::Warning,
+            place,
+            column: 0,
+            text: text.into(),
+        });
+    }
+
+    /// The value, or its error at that line.
+    pub(crate) fn take<T>(
+        &mut self,
+        line: usize,
+        what: &str,
+        result: Result<T, String>,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(text) => {
+                self.error(line, format!("{what}: {text}"));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by_key(|d| (d.place.line, d.column));
+        self.list
+    }
+}
+
+/// `; did you mean "x"?` when a known word is near, else the list of what is known.
+pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if known.is_empty() => "; nothing is expected here".into(),
+        None => format!("; known here: {}", known.join(", ")),
+    }
+}
+
+/// The known word that differs from `word` by case, or by at most a third of its letters.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |s: &str| s.to_lowercase().replace(['-', '_'], "");
+    let word = plain(word);
+    let best = known.iter().map(|k| (distance(&word, &plain(k)), *k)).min_by_key(|&(d, _)| d)?;
+    (best.0 <= (best.1.len() / 3).max(1)).then_some(best.1)
+}
+
+/// Edit distance with neighbours swapped counting once (`ture`).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                let swapped = if swap { rows[i - 2][j - 2] + 1 } else { usize::MAX };
+                let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                swapped.min(replaced).min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1)
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_are_found() {
+        assert_eq!(nearest("ture", &["true", "false"]), Some("true"));
+        assert_eq!(nearest("flase", &["true", "false"]), Some("false"));
+        assert_eq!(nearest("commonparam", &["commonParams", "auth"]), Some("commonParams"));
+        assert_eq!(nearest("password-file", &["user", "password_file"]), Some("password_file"));
+        assert_eq!(nearest("remotse", &["watch", "remotes"]), Some("remotes"));
+        assert_eq!(nearest("banana", &["watch", "remotes"]), None);
+    }
+}

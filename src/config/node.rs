@@ -1,0 +1,203 @@
+//! YAML as a tree whose every key and value knows its line.
+
+use super::diagnostic::{Notes, did_you_mean};
+use saphyr_parser::{Event, Parser, ScalarStyle};
+
+/// A value.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// Everything else that is one word; `plain` when it is not quoted.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+impl Node {
+    /// What it is, for messages.
+    pub(crate) fn kind(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".into(),
+            Value::Scalar { text, .. } => format!("`{text}`"),
+            Value::List(_) => "a list".into(),
+            Value::Map(_) => "a map".into(),
+        }
+    }
+
+    /// A word.
+    pub(crate) fn text(&self) -> Result<&str, String> {
+        match &self.value {
+            Value::Scalar { text, .. } => Ok(text),
+            _ => Err(format!("is {}; write one value", self.kind())),
+        }
+    }
+
+    /// `true` or `false`, unquoted.
+    pub(crate) fn boolean(&self) -> Result<bool, String> {
+        match &self.value {
+            Value::Scalar { text, plain: true } => super::values::boolean(text),
+            _ => Err(format!("is {}; write true or false", self.kind())),
+        }
+    }
+
+    /// The items of a list; of one word, that word.
+    pub(crate) fn items(&self) -> Result<&[Node], String> {
+        match &self.value {
+            Value::List(items) => Ok(items),
+            Value::Scalar { .. } => Ok(std::slice::from_ref(self)),
+            _ => Err(format!("is {}; write a list", self.kind())),
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+}
+
+/// A map whose keys are known; unknown and doubled ones are told when it is made.
+pub(crate) struct Fields<'n>(&'n [(Key, Node)]);
+
+impl<'n> Fields<'n> {
+    /// `None`, and told, when the node is no map.
+    pub(crate) fn of(
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+        notes: &mut Notes,
+    ) -> Option<Self> {
+        let Value::Map(fields) = &node.value else {
+            let keys = known.join(", ");
+            notes.error(
+                node.line,
+                format!("{what} is {}; write a map with the keys {keys}", node.kind()),
+            );
+            return None;
+        };
+        for (index, (key, _)) in fields.iter().enumerate() {
+            if !known.contains(&key.text.as_str()) {
+                let hint = did_you_mean(&key.text, known);
+                notes.error(key.line, format!("unknown key `{}` in {what}{hint}", key.text));
+            }
+            if let Some((first, _)) = fields[..index].iter().find(|(k, _)| k.text == key.text) {
+                let text = format!(
+                    "`{}` is given a second time in {what} (first in line {}); keep one",
+                    key.text, first.line
+                );
+                notes.error(key.line, text);
+            }
+        }
+        Some(Self(fields))
+    }
+
+    /// The first value of that key.
+    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
+        self.0.iter().find(|(k, _)| k.text == name).map(|(_, n)| n)
+    }
+}
+
+/// How deep a configuration may nest; the deepest known has five levels.
+const MAX_DEPTH: usize = 32;
+
+/// Reads one document; `None`, and told, when it is no YAML.
+pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
+    let mut parser = Parser::new_from_str(text);
+    let mut open: Vec<(Node, Option<Key>)> = Vec::new();
+    let mut root = None;
+    while let Some(event) = parser.next_event() {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let at = error.marker();
+                notes.error_at(at.line(), at.col() + 1, format!("not YAML: {}", error.info()));
+                return None;
+            }
+        };
+        let line = span.start.line();
+        let done = match event {
+            Event::Scalar(text, style, _, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let null = plain && matches!(text.as_ref(), "" | "~" | "null");
+                Some(Node {
+                    line,
+                    value: if null {
+                        Value::Null
+                    } else {
+                        Value::Scalar { text: text.into(), plain }
+                    },
+                })
+            }
+            Event::SequenceStart(..) => {
+                open.push((Node { line, value: Value::List(Vec::new()) }, None));
+                None
+            }
+            Event::MappingStart(..) => {
+                open.push((Node { line, value: Value::Map(Vec::new()) }, None));
+                None
+            }
+            Event::SequenceEnd | Event::MappingEnd => open.pop().map(|(node, _)| node),
+            Event::Alias(_) => {
+                notes.error(line, "aliases (`*name`) are not supported; write the value out");
+                return None;
+            }
+            Event::DocumentStart(_) if root.is_some() => {
+                notes.error(line, "a second document begins here; use one file for each");
+                return None;
+            }
+            _ => None,
+        };
+        if open.len() > MAX_DEPTH {
+            notes.error(line, "nested too deeply for a configuration");
+            return None;
+        }
+        if let Some(node) = done
+            && !place(node, &mut open, &mut root, notes)
+        {
+            return None;
+        }
+    }
+    root
+}
+
+/// Hands a finished node to what it lies in; false, and told, when it cannot be a key.
+fn place(
+    node: Node,
+    open: &mut [(Node, Option<Key>)],
+    root: &mut Option<Node>,
+    notes: &mut Notes,
+) -> bool {
+    let Some((parent, key)) = open.last_mut() else {
+        *root = Some(node);
+        return true;
+    };
+    match (&mut parent.value, key.take()) {
+        (Value::List(items), _) => items.push(node),
+        (Value::Map(fields), Some(key)) => fields.push((key, node)),
+        (_, _) => match node.value {
+            Value::Scalar { text, .. } => *key = Some(Key { text, line: node.line }),
+            _ => {
+                notes.error(
+                    node.line,
+                    format!("{} is no key; write a word before the colon", node.kind()),
+                );
+                return false;
+            }
+        },
+    }
+    true
+}

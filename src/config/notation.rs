@@ -1,0 +1,192 @@
+//! Remotes in rsync's own notation, and quantities with units. Pure functions of text.
+
+use super::values;
+use crate::path::OsBytes;
+
+/// A remote as written in one word.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Notation {
+    pub(crate) user: Option<String>,
+    pub(crate) host: String,
+    pub(crate) place: PlaceThere,
+}
+
+/// Where on the host.
+#[derive(Debug, PartialEq)]
+pub(crate) enum PlaceThere {
+    Daemon { port: Option<u16>, module: OsBytes },
+    Ssh { path: OsBytes },
+}
+
+const FORMS: &str = "write HOST::MODULE, rsync://USER@HOST:PORT/MODULE, or USER@HOST:/PATH for ssh";
+
+/// `10.0.0.2::www/sub`, `user@host:874::mod`, `rsync://user@host:874/www`, `user@host:/path`, `[::1]::www`.
+pub(crate) fn remote(text: &str) -> Result<Notation, String> {
+    if text.starts_with('/') || text.starts_with('.') {
+        return Err(format!("`{text}` is a directory here, not a remote; {FORMS}"));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        if scheme != "rsync" {
+            return Err(format!("`{scheme}://` is not supported; {FORMS}"));
+        }
+        let (authority, path) =
+            rest.split_once('/').ok_or_else(|| format!("`{text}` has no module; {FORMS}"))?;
+        let (user, host, rest) = authority_of(authority)?;
+        let port = match rest.strip_prefix(':') {
+            Some(port) => Some(values::port(port)?),
+            None if rest.is_empty() => None,
+            None => return Err(format!("`{text}` is not understood; {FORMS}")),
+        };
+        let module = values::module(path.as_bytes()).map_err(|e| format!("module {e}"))?;
+        return Ok(Notation { user, host, place: PlaceThere::Daemon { port, module } });
+    }
+    let (user, host, rest) = authority_of(text)?;
+    let module = |m: &str| values::module(m.as_bytes()).map_err(|e| format!("module {e}"));
+    let place = if let Some(name) = rest.strip_prefix("::") {
+        PlaceThere::Daemon { port: None, module: module(name)? }
+    } else if let Some((port, name)) = rest.strip_prefix(':').and_then(|r| r.split_once("::")) {
+        PlaceThere::Daemon { port: Some(values::port(port)?), module: module(name)? }
+    } else if let Some(path) = rest.strip_prefix(':') {
+        let path = values::absolute(path.as_bytes()).map_err(|e| format!("ssh path {e}"))?;
+        PlaceThere::Ssh { path }
+    } else {
+        return Err(format!("`{text}` names no place on the host; {FORMS}"));
+    };
+    Ok(Notation { user, host, place })
+}
+
+/// User, host and what follows it.
+fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
+    let end_of_user = text.find(['[', '/']).unwrap_or(text.len());
+    let (user, rest) = match text[..end_of_user].find('@') {
+        Some(at) => (Some(&text[..at]), &text[at + 1..]),
+        None => (None, text),
+    };
+    if let Some(user) = user
+        && (user.is_empty() || user.contains([':', ' ']))
+    {
+        return Err(format!(
+            "`{user}` is not a user name; a password belongs into a password_file"
+        ));
+    }
+    let end = match rest.strip_prefix('[') {
+        Some(inside) => {
+            inside.find(']').map(|i| i + 2).ok_or("`[` of an IPv6 address is not closed")?
+        }
+        None => rest.find(':').unwrap_or(rest.len()),
+    };
+    let host = values::host(&rest[..end]).map_err(|e| format!("host {e}"))?;
+    Ok((user.map(str::to_owned), host, &rest[end..]))
+}
+
+/// Milliseconds of `3ms`, `100s`, `2m`, `1h`, `1d`; a bare number counts in `bare` milliseconds, if that is given.
+pub(crate) fn duration_ms(text: &str, bare: Option<u64>) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match (&text[digits.len()..], bare) {
+        ("ms", _) => 1,
+        ("s", _) => 1000,
+        ("m" | "min", _) => 60_000,
+        ("h", _) => 3_600_000,
+        ("d", _) => 86_400_000,
+        ("", Some(bare)) => bare,
+        ("", None) if digits == "0" => 1,
+        _ => {
+            return Err(format!(
+                "`{text}` is not a duration; write a number with its unit, such as 100s, 60m, 3ms"
+            ));
+        }
+    };
+    let number = digits.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    number.ok_or_else(|| {
+        format!("`{text}` is not a duration; write a number with its unit, such as 100s, 60m, 3ms")
+    })
+}
+
+/// Bytes of `32MiB`, `10MB`, `4096`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => 0,
+    };
+    let number =
+        digits.trim().parse::<u64>().ok().filter(|_| unit > 0).and_then(|n| n.checked_mul(unit));
+    number.ok_or_else(|| {
+        format!("`{text}` is not a size; write bytes or a unit, such as 4096, 512KiB, 32MiB")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn daemon(user: Option<&str>, host: &str, port: Option<u16>, module: &str) -> Notation {
+        let place = PlaceThere::Daemon { port, module: module.into() };
+        Notation { user: user.map(str::to_owned), host: host.into(), place }
+    }
+
+    #[test]
+    fn rsyncs_notation() {
+        let ok = |text: &str| remote(text).unwrap();
+        assert_eq!(ok("10.0.0.2::www"), daemon(None, "10.0.0.2", None, "www"));
+        assert_eq!(ok("10.0.0.2::www/sub/"), daemon(None, "10.0.0.2", None, "www/sub"));
+        assert_eq!(ok("user@host::mod"), daemon(Some("user"), "host", None, "mod"));
+        assert_eq!(ok("host:874::mod"), daemon(None, "host", Some(874), "mod"));
+        assert_eq!(ok("rsync://user@host:874/www"), daemon(Some("user"), "host", Some(874), "www"));
+        assert_eq!(ok("rsync://host/a/b@c"), daemon(None, "host", None, "a/b@c"));
+        assert_eq!(ok("[::1]::www"), daemon(None, "[::1]", None, "www"));
+        assert_eq!(ok("u@[fe80::1]:874::www"), daemon(Some("u"), "[fe80::1]", Some(874), "www"));
+        assert_eq!(ok("rsync://[::1]:874/www"), daemon(None, "[::1]", Some(874), "www"));
+        let ssh = |user: Option<&str>, host: &str, path: &str| Notation {
+            user: user.map(str::to_owned),
+            host: host.into(),
+            place: PlaceThere::Ssh { path: path.into() },
+        };
+        assert_eq!(ok("user@host:/path/"), ssh(Some("user"), "host", "/path"));
+        assert_eq!(ok("host:/p@q"), ssh(None, "host", "/p@q"));
+        assert_eq!(ok("[::1]:/srv"), ssh(None, "[::1]", "/srv"));
+    }
+
+    #[test]
+    fn what_is_none() {
+        for (bad, word) in [
+            ("10.0.0.2", "names no place"),
+            ("/backup", "directory here"),
+            ("host:path", "not absolute"),
+            ("host::", "is empty"),
+            ("::www", "is empty"),
+            ("host:0::m", "not a port"),
+            ("http://h/m", "`http://` is not supported"),
+            ("rsync://h", "has no module"),
+            ("rsync://u:pw@h/m", "password_file"),
+            ("[::1::www", "not closed"),
+            ("host::/data", "[section]"),
+        ] {
+            let error = remote(bad).unwrap_err();
+            assert!(error.contains(word), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn quantities() {
+        assert_eq!(duration_ms("100s", None), Ok(100_000));
+        assert_eq!(duration_ms("2m", None), Ok(120_000));
+        assert_eq!(duration_ms("100", Some(1000)), Ok(100_000));
+        assert_eq!(duration_ms("0", None), Ok(0));
+        assert!(
+            duration_ms("100", None).is_err()
+                && duration_ms("1 w", None).is_err()
+                && duration_ms("s", None).is_err()
+        );
+        assert_eq!(size("32MiB"), Ok(32 << 20));
+        assert_eq!(size("10MB"), Ok(10_000_000));
+        assert_eq!(size("7"), Ok(7));
+        assert!(size("7x").is_err() && size("").is_err() && size("99999999999G").is_err());
+    }
+}

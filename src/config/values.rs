@@ -1,0 +1,143 @@
+//! Single values that both formats share: directories, hosts, modules, booleans, ports. Errors say what to write.
+
+use super::diagnostic::nearest;
+use crate::path::{OsBytes, printable};
+use std::str::FromStr;
+
+/// `true` or `false`, and nothing near it.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => {
+            let near = nearest(other, &["true", "false"]).map(|n| format!("; did you mean `{n}`?"));
+            Err(format!("`{other}` is neither `true` nor `false`{}", near.unwrap_or_default()))
+        }
+    }
+}
+
+/// A TCP port.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    match u16::from_str(text) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!("`{text}` is not a port; write a number from 1 to 65535")),
+    }
+}
+
+/// A whole number of at least 1; `unit` is for the message.
+pub(crate) fn positive(text: &str, unit: &str) -> Result<u32, String> {
+    match u32::from_str(text) {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(format!("`{text}` is not a number of {unit}; write a whole number, at least 1")),
+    }
+}
+
+/// An absolute path of this machine, slashes made single and none at its end.
+pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
+    let shown = printable(bytes);
+    if bytes.is_empty() {
+        return Err("is empty; write an absolute path".into());
+    }
+    if shown.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ff02}']) {
+        return Err(format!("{shown} stands in curly quotes; write straight ones (\") or none"));
+    }
+    if bytes[0] != b'/' {
+        return Err(format!("`{shown}` is not absolute; write it from the root, as /{shown}"));
+    }
+    let parts: Vec<&[u8]> =
+        bytes.split(|&b| b == b'/').filter(|c| !c.is_empty() && *c != b".").collect();
+    if parts.contains(&&b".."[..]) || bytes.contains(&0) {
+        return Err(format!("`{shown}` holds `..`; write the path without it"));
+    }
+    let mut clean = vec![b'/'];
+    clean.extend(parts.join(&b'/'));
+    Ok(clean.into())
+}
+
+/// A host name or address; an IPv6 address gets its brackets.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty; write a host name or an address".into());
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let (address, zone) = bare.split_once('%').unwrap_or((bare, "x"));
+    let v6 = address.parse::<std::net::Ipv6Addr>().is_ok()
+        && zone.chars().all(|c| c.is_ascii_alphanumeric());
+    let name = bare == text
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    if !v6 && !name {
+        return Err(format!("`{text}` is not a host name or an address"));
+    }
+    Ok(if v6 { format!("[{bare}]") } else { bare.to_owned() })
+}
+
+/// A daemon's module and a path in it, slashes made single and none at its end.
+pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
+    let shown = printable(bytes);
+    if bytes.is_empty() {
+        return Err(
+            "is empty; write the name of a module, a [section] of the slave's rsyncd.conf".into()
+        );
+    }
+    if bytes[0] == b'/' {
+        return Err(format!(
+            "`{shown}` is a path, but an rsync daemon wants the name of a module, a [section] of the slave's \
+             rsyncd.conf; a path is for ssh"
+        ));
+    }
+    if let Some(at) = bytes.windows(3).position(|w| w[0].is_ascii_whitespace() && &w[1..] == b"--")
+    {
+        let module = printable(bytes[..at].trim_ascii_end());
+        return Err(format!(
+            "`{shown}` holds rsync options after the module `{module}`; write them in the parameters"
+        ));
+    }
+    let parts: Vec<&[u8]> = bytes.split(|&b| b == b'/').filter(|c| !c.is_empty()).collect();
+    if parts.iter().any(|c| *c == b"." || *c == b"..") || bytes.contains(&0) {
+        return Err(format!("`{shown}` holds `.` or `..`; write the plain path in the module"));
+    }
+    if parts.len() > 1 && bytes.iter().any(|b| b"*?[\\".contains(b)) {
+        return Err(format!(
+            "`{shown}`: a daemon expands `*`, `?`, `[` and `\\` in a path; choose another directory"
+        ));
+    }
+    Ok(parts.join(&b'/').into())
+}
+
+/// Bytes that must be text: hosts, users, words for other programs.
+pub(crate) fn text(bytes: &[u8]) -> Result<String, String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(format!("`{}` is not UTF-8; save the file as UTF-8", printable(bytes))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned() {
+        assert_eq!(absolute(b"/data//www/").unwrap().to_string(), "/data/www");
+        assert_eq!(absolute(b"/").unwrap().to_string(), "/");
+        assert!(absolute(b"data").unwrap_err().contains("/data"));
+        assert!(absolute(b"/a/../b").is_err());
+        assert!(absolute("“/data”".as_bytes()).unwrap_err().contains("curly quotes"));
+        assert_eq!(module(b"www/site/").unwrap().to_string(), "www/site");
+        assert!(module(b"/data").unwrap_err().contains("[section]"));
+        assert!(module(b"www --port=874").unwrap_err().contains("module `www`"));
+        assert!(module(b"www/a*").is_err());
+    }
+
+    #[test]
+    fn hosts() {
+        for good in ["10.0.0.2", "web-1.example.org", "[::1]", "localhost"] {
+            assert_eq!(host(good).unwrap(), good);
+        }
+        assert_eq!(host("fe80::1%eth0").unwrap(), "[fe80::1%eth0]");
+        for bad in ["", "-x", "a b", "a/b", "10.0.0.2:873", "a;b", "h::m", "[h]", "１0.0.0.2"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+}

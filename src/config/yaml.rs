@@ -1,0 +1,225 @@
+//! The YAML configuration, syncsup.yaml(5): settings at the top are defaults, which a localpath, and under it a remote,
+//! may override.
+
+use super::diagnostic::{Notes, Parsed};
+use super::model::*;
+use super::node::{Fields, Node, read};
+use super::notation::{self, PlaceThere};
+use super::values;
+use super::yaml_settings::{Rsync, Settings};
+use crate::path::OsBytes;
+use std::path::Path;
+
+/// Keys that may stand at the top and in a localpath.
+const SETTINGS: [&str; 9] = [
+    "rsync",
+    "inotify",
+    "filter",
+    "fail_log",
+    "crontab",
+    "delay",
+    "large_file",
+    "max_delete",
+    "first_copy",
+];
+
+/// Reads the bytes of a YAML file; `file` is only for messages.
+pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
+    let mut notes = Notes::new(file);
+    let mut config = Config { files: vec![file.to_owned()], ..Config::default() };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            if let Some(root) = read(text.strip_prefix('\u{feff}').unwrap_or(text), &mut notes) {
+                top(&root, &mut config, &mut notes);
+            } else if notes.list.is_empty() {
+                notes.error(0, "the file is empty; write at least one localpath");
+            }
+        }
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+            notes.error(line, "this line is not UTF-8; save the file as UTF-8");
+        }
+    }
+    Parsed { config, diagnostics: notes.into_sorted() }
+}
+
+fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
+    let mut known = vec!["localpaths", "plugins", "debug", "host"];
+    known.splice(1..1, SETTINGS);
+    let Some(fields) = Fields::of(root, "the configuration", &known, notes) else { return };
+    let mut settings = Settings::default();
+    settings.read(&fields, notes);
+    if let Some(node) = fields.get("debug") {
+        config.debug = notes.take(node.line, "debug", node.boolean()).unwrap_or(false);
+    }
+    let Some(node) = fields.get("localpaths") else {
+        notes.error(root.line, "no localpaths: nothing says what to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`");
+        return;
+    };
+    match node.items() {
+        Ok([]) => {
+            notes.error(node.line, "localpaths is an empty list; add one with watch and remotes")
+        }
+        Ok(items) => {
+            for item in items {
+                config.localpaths.extend(localpath(item, &settings, notes));
+            }
+        }
+        Err(text) => notes.error(node.line, format!("localpaths {text}")),
+    }
+}
+
+fn localpath(node: &Node, defaults: &Settings, notes: &mut Notes) -> Option<LocalPath> {
+    let mut known = vec!["watch", "remotes", "plugins"];
+    known.splice(2..2, SETTINGS);
+    let fields = Fields::of(node, "a localpath", &known, notes)?;
+    let mut settings = defaults.clone();
+    settings.read(&fields, notes);
+    let watch = match fields.get("watch") {
+        Some(w) => {
+            let path = w.text().and_then(|t| values::absolute(t.as_bytes()));
+            notes.take(w.line, "localpath watch", path)
+        }
+        None => {
+            notes.error(node.line, "localpath has no watch; add `watch: /DIR`");
+            None
+        }
+    };
+    let list = fields.get("remotes").map(|n| (n, n.items()));
+    let mut remotes = Vec::new();
+    match list {
+        None => notes.error(node.line, "localpath has no remotes; add `remotes: [HOST::MODULE]`"),
+        Some((n, Ok([]))) => {
+            notes.error(n.line, "localpath has no remotes; add `remotes: [HOST::MODULE]`")
+        }
+        Some((_, Ok(items))) => {
+            for item in items {
+                remotes.extend(remote(item, &settings.rsync, notes));
+            }
+        }
+        Some((n, Err(text))) => notes.error(n.line, format!("remotes {text}")),
+    }
+    Some(settings.into_localpath(watch?, node.line, remotes, notes))
+}
+
+fn remote(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote> {
+    if let Ok(text) = node.text() {
+        let parsed = notes.take(node.line, "remote", notation::remote(text))?;
+        let target = match parsed.place {
+            PlaceThere::Daemon { .. } if defaults.ssh.on => {
+                notes.error(node.line, format!("remote `{text}` is a daemon's, but ssh is true; write HOST:/PATH, or ssh: false"));
+                return None;
+            }
+            PlaceThere::Daemon { port, module } => {
+                Target::Daemon { port: port.unwrap_or(defaults.port), module }
+            }
+            PlaceThere::Ssh { path } => ssh_target(path, None, defaults),
+        };
+        return Some(build(node, parsed.host, target, parsed.user, defaults, notes));
+    }
+    remote_map(node, defaults, notes)
+}
+
+fn ssh_target(path: OsBytes, port: Option<u16>, settings: &Rsync) -> Target {
+    Target::Ssh { path, port: port.or(settings.ssh.port), options: settings.ssh.options.clone() }
+}
+
+/// The auth user and password file of the settings are a daemon's; an ssh login is written with the remote.
+fn build(
+    node: &Node,
+    host: String,
+    target: Target,
+    user: Option<String>,
+    settings: &Rsync,
+    notes: &Notes,
+) -> Remote {
+    let daemon = matches!(target, Target::Daemon { .. });
+    Remote {
+        place: notes.place(node.line),
+        host,
+        target,
+        user: user.or_else(|| settings.user.clone().filter(|_| daemon)),
+        password_file: settings.password_file.clone().filter(|_| daemon),
+        params: settings.params.clone(),
+        timeout_s: settings.timeout_s,
+        max_delete: settings.max_delete,
+        rsync_program: settings.program.clone(),
+    }
+}
+
+fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote> {
+    const KNOWN: &[&str] = &[
+        "host",
+        "module",
+        "path",
+        "port",
+        "user",
+        "password_file",
+        "params",
+        "timeout",
+        "ssh",
+        "max_delete",
+        "program",
+    ];
+    let fields = Fields::of(node, "a remote", KNOWN, notes)?;
+    let mut settings = defaults.clone();
+    settings.read_common(&fields, notes);
+    let user = text(&fields, "user", notes).map(|u| u.0.to_owned());
+    let host = match text(&fields, "host", notes) {
+        Some((host, line)) => notes.take(line, "remote host", values::host(host)),
+        None if fields.get("host").is_none() => {
+            notes.error(node.line, "remote has no host; add `host: NAME`");
+            None
+        }
+        None => None,
+    };
+    let target = target(node, &fields, &settings, notes);
+    Some(build(node, host?, target?, user, &settings, notes))
+}
+
+/// A word and its line.
+fn text<'n>(fields: &Fields<'n>, name: &str, notes: &mut Notes) -> Option<(&'n str, usize)> {
+    let n = fields.get(name)?;
+    notes.take(n.line, &format!("remote {name}"), n.text()).map(|t| (t, n.line))
+}
+
+fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> Option<Target> {
+    let port = text(fields, "port", notes)
+        .and_then(|(p, line)| notes.take(line, "remote port", values::port(p)));
+    match (text(fields, "module", notes), text(fields, "path", notes)) {
+        (Some((module, line)), None) => {
+            if settings.ssh.on {
+                notes
+                    .error(line, "remote has a module, but ssh is true; write path, or ssh: false");
+            }
+            let module = notes.take(line, "remote module", values::module(module.as_bytes()));
+            module.map(|module| Target::Daemon { port: port.unwrap_or(settings.port), module })
+        }
+        (None, Some((path, line))) => {
+            if let Some(file) = fields.get("password_file") {
+                notes.error(
+                    file.line,
+                    "password_file has no meaning with ssh; ssh logs in with its own keys",
+                );
+            }
+            let path = notes.take(line, "remote path", values::absolute(path.as_bytes()));
+            path.map(|path| ssh_target(path, port, settings))
+        }
+        (Some((_, line)), Some(_)) => {
+            notes.error(
+                line,
+                "remote has both module and path; module is a daemon's, path is for ssh: keep one",
+            );
+            None
+        }
+        (None, None) => {
+            if fields.get("module").is_none() && fields.get("path").is_none() {
+                notes.error(
+                    node.line,
+                    "remote has no module; add `module: NAME`, or `path: /DIR` for ssh",
+                );
+            }
+            None
+        }
+    }
+}

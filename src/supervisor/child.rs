@@ -1,0 +1,378 @@
+//! The life of one child as a state machine. Pure: it is told what happened and what time it is, and says what to do.
+
+use crate::message::SILENT_MS;
+use std::time::Duration;
+
+/// How long a child may take to stop in order before it is killed.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// Up for this long, and its next end is a first one again.
+const HEALTHY: Duration = Duration::from_secs(60);
+const SILENT: Duration = Duration::from_millis(SILENT_MS);
+
+/// What happens after a child that is being ended has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is started again.
+    Restart,
+    /// It stays away.
+    End,
+}
+
+/// Where a child is in its life. Times are monotonic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No process; the next one is due at this time.
+    Down {
+        /// When it is started.
+        restart_at: Duration,
+    },
+    /// A process that has not said anything yet.
+    Starting {
+        /// When it was started.
+        since: Duration,
+    },
+    /// A process that speaks.
+    Up {
+        /// When it first spoke.
+        since: Duration,
+        /// When it last spoke.
+        heard: Duration,
+    },
+    /// It was asked to stop.
+    Stopping {
+        /// When it is killed.
+        deadline: Duration,
+        /// What then.
+        then: Then,
+    },
+    /// SIGKILL is on its way.
+    Killed {
+        /// What then.
+        then: Then,
+    },
+    /// It has ended for good.
+    Gone,
+}
+
+/// What happened to a child, or is wished of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Its process was started.
+    Started,
+    /// The system refused to start its process.
+    Refused,
+    /// It said something.
+    Heard,
+    /// Its process has ended and was reaped.
+    Ended,
+    /// Its channel is closed or speaks nonsense.
+    Lost,
+    /// Time has passed.
+    Tick,
+    /// It shall stop, for good.
+    StopWanted,
+    /// It shall stop and start anew (its configuration changed).
+    RestartWanted,
+    /// It shall end at once and start anew (its journal is damaged).
+    KillWanted,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process; report `Started` or `Refused`.
+    Start,
+    /// Ask it to stop.
+    SendStop,
+    /// Kill its process group.
+    Kill,
+}
+
+/// One child.
+#[derive(Clone, Debug)]
+pub struct Child {
+    state: State,
+    failures: u32,
+}
+
+/// How long to wait before a restart: nothing the first time, then 100 ms, doubling up to 30 s.
+pub fn restart_delay(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => Duration::from_millis(100 << (n - 1).min(9)).min(Duration::from_secs(30)),
+    }
+}
+
+impl Child {
+    /// A child that is due now.
+    pub fn new(now: Duration) -> Self {
+        Self { state: State::Down { restart_at: now }, failures: 0 }
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// True when it has ended for good.
+    pub fn is_gone(&self) -> bool {
+        self.state == State::Gone
+    }
+
+    /// When `Tick` has something to do, if nothing else happens.
+    pub fn next_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Down { restart_at } => Some(restart_at),
+            State::Starting { since } => Some(since + SILENT),
+            State::Up { heard, .. } => Some(heard + SILENT),
+            State::Stopping { deadline, .. } => Some(deadline),
+            State::Killed { .. } | State::Gone => None,
+        }
+    }
+
+    /// What to do about `event` at `now`.
+    pub fn step(&mut self, event: Event, now: Duration) -> Option<Action> {
+        let (state, action) = match self.state {
+            State::Down { restart_at } => self.down(restart_at, event, now),
+            State::Starting { since } => self.starting(since, event, now),
+            State::Up { since, heard } => self.up(since, heard, event, now),
+            State::Stopping { deadline, then } => self.stopping(deadline, then, event, now),
+            State::Killed { then } => (self.killed(then, event, now), None),
+            State::Gone => (gone(event, now), None),
+        };
+        self.state = state;
+        action
+    }
+
+    fn failed(&mut self, now: Duration) -> State {
+        let delay = restart_delay(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        State::Down { restart_at: now + delay }
+    }
+
+    fn down(
+        &mut self,
+        restart_at: Duration,
+        event: Event,
+        now: Duration,
+    ) -> (State, Option<Action>) {
+        let same = State::Down { restart_at };
+        match event {
+            Event::Tick => (same, (now >= restart_at).then_some(Action::Start)),
+            Event::Started => (State::Starting { since: now }, None),
+            // A refusal is never 'the first time': the system needs a moment.
+            Event::Refused => {
+                self.failures = self.failures.max(1);
+                (self.failed(now), None)
+            }
+            Event::StopWanted => (State::Gone, None),
+            Event::RestartWanted => (State::Down { restart_at: now }, None),
+            Event::Heard | Event::Ended | Event::Lost | Event::KillWanted => (same, None),
+        }
+    }
+
+    fn starting(
+        &mut self,
+        since: Duration,
+        event: Event,
+        now: Duration,
+    ) -> (State, Option<Action>) {
+        match event {
+            Event::Heard => (State::Up { since: now, heard: now }, None),
+            Event::Ended => (self.failed(now), None),
+            Event::Tick if now < since + SILENT => (State::Starting { since }, None),
+            Event::Tick | Event::Lost | Event::KillWanted => kill(Then::Restart),
+            Event::StopWanted => stop(Then::End, now),
+            Event::RestartWanted => stop(Then::Restart, now),
+            Event::Started | Event::Refused => (State::Starting { since }, None),
+        }
+    }
+
+    fn up(
+        &mut self,
+        since: Duration,
+        heard: Duration,
+        event: Event,
+        now: Duration,
+    ) -> (State, Option<Action>) {
+        if now >= since + HEALTHY {
+            self.failures = 0;
+        }
+        match event {
+            Event::Heard => (State::Up { since, heard: now }, None),
+            Event::Ended => (self.failed(now), None),
+            Event::Tick if now < heard + SILENT => (State::Up { since, heard }, None),
+            Event::Tick | Event::Lost | Event::KillWanted => kill(Then::Restart),
+            Event::StopWanted => stop(Then::End, now),
+            Event::RestartWanted => stop(Then::Restart, now),
+            Event::Started | Event::Refused => (State::Up { since, heard }, None),
+        }
+    }
+
+    fn stopping(
+        &mut self,
+        deadline: Duration,
+        then: Then,
+        event: Event,
+        now: Duration,
+    ) -> (State, Option<Action>) {
+        let with = |then| (State::Stopping { deadline, then }, None);
+        match event {
+            Event::Ended => match then {
+                Then::Restart => (State::Down { restart_at: now }, None),
+                Then::End => (State::Gone, None),
+            },
+            Event::Tick if now >= deadline => kill(then),
+            Event::KillWanted => kill(then),
+            Event::StopWanted => with(Then::End),
+            Event::RestartWanted => with(Then::Restart),
+            // A child that stops closes its channel just before its end.
+            Event::Tick | Event::Lost | Event::Heard | Event::Started | Event::Refused => {
+                with(then)
+            }
+        }
+    }
+
+    fn killed(&mut self, then: Then, event: Event, now: Duration) -> State {
+        match event {
+            Event::Ended => match then {
+                Then::Restart => self.failed(now),
+                Then::End => State::Gone,
+            },
+            Event::StopWanted => State::Killed { then: Then::End },
+            Event::RestartWanted => State::Killed { then: Then::Restart },
+            Event::Tick
+            | Event::Heard
+            | Event::Lost
+            | Event::KillWanted
+            | Event::Started
+            | Event::Refused => State::Killed { then },
+        }
+    }
+}
+
+fn kill(then: Then) -> (State, Option<Action>) {
+    (State::Killed { then }, Some(Action::Kill))
+}
+
+fn stop(then: Then, now: Duration) -> (State, Option<Action>) {
+    (State::Stopping { deadline: now + STOP_DEADLINE, then }, Some(Action::SendStop))
+}
+
+fn gone(event: Event, now: Duration) -> State {
+    match event {
+        // Configured again.
+        Event::RestartWanted => State::Down { restart_at: now },
+        Event::Started
+        | Event::Refused
+        | Event::Heard
+        | Event::Ended
+        | Event::Lost
+        | Event::Tick
+        | Event::StopWanted
+        | Event::KillWanted => State::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn start(child: &mut Child, now: Duration) {
+        assert_eq!(child.step(Event::Tick, now), Some(Action::Start));
+        assert_eq!(child.step(Event::Started, now), None);
+        assert_eq!(child.step(Event::Heard, now), None);
+    }
+
+    #[test]
+    fn restarts_at_once_then_ever_slower_then_at_once_again() {
+        let mut child = Child::new(ms(0));
+        let mut now = ms(0);
+        let mut delays = Vec::new();
+        for _ in 0..14 {
+            start(&mut child, now);
+            child.step(Event::Ended, now);
+            let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
+            delays.push((restart_at - now).as_millis());
+            assert_eq!(child.step(Event::Tick, restart_at - ms(1).min(restart_at - now)), {
+                (restart_at == now).then_some(Action::Start)
+            });
+            now = restart_at;
+        }
+        assert_eq!(
+            delays,
+            [0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000, 30000]
+        );
+        start(&mut child, now);
+        now += HEALTHY;
+        child.step(Event::Ended, now);
+        assert_eq!(child.state(), State::Down { restart_at: now });
+    }
+
+    #[test]
+    fn silence_kills() {
+        let mut child = Child::new(ms(0));
+        start(&mut child, ms(0));
+        assert_eq!(child.step(Event::Tick, SILENT - ms(1)), None);
+        child.step(Event::Heard, ms(5_000));
+        assert_eq!(child.next_at(), Some(ms(5_000) + SILENT));
+        assert_eq!(child.step(Event::Tick, SILENT + ms(1)), None);
+        assert_eq!(child.step(Event::Tick, ms(5_000) + SILENT), Some(Action::Kill));
+        assert_eq!(child.step(Event::Tick, ms(50_000)), None, "one kill is enough");
+        child.step(Event::Ended, ms(50_000));
+        assert_eq!(child.state(), State::Down { restart_at: ms(50_000) });
+    }
+
+    #[test]
+    fn one_that_never_speaks_is_killed_too() {
+        let mut child = Child::new(ms(0));
+        child.step(Event::Tick, ms(0));
+        child.step(Event::Started, ms(0));
+        assert_eq!(child.step(Event::Tick, SILENT), Some(Action::Kill));
+    }
+
+    #[test]
+    fn stops_in_order_or_is_killed() {
+        let mut child = Child::new(ms(0));
+        start(&mut child, ms(0));
+        assert_eq!(child.step(Event::StopWanted, ms(1)), Some(Action::SendStop));
+        assert_eq!(child.step(Event::StopWanted, ms(2)), None);
+        assert_eq!(child.step(Event::Lost, ms(3)), None);
+        assert_eq!(child.step(Event::Tick, ms(1) + STOP_DEADLINE), Some(Action::Kill));
+        child.step(Event::Ended, ms(20_000));
+        assert!(child.is_gone());
+        assert_eq!(child.step(Event::Tick, ms(90_000)), None);
+    }
+
+    #[test]
+    fn the_last_wish_counts() {
+        let mut child = Child::new(ms(0));
+        start(&mut child, ms(0));
+        child.step(Event::StopWanted, ms(1));
+        child.step(Event::RestartWanted, ms(2));
+        child.step(Event::Ended, ms(3));
+        assert_eq!(child.state(), State::Down { restart_at: ms(3) }, "configured again");
+        start(&mut child, ms(3));
+        child.step(Event::RestartWanted, ms(4));
+        child.step(Event::StopWanted, ms(5));
+        child.step(Event::Ended, ms(6));
+        assert!(child.is_gone());
+        child.step(Event::RestartWanted, ms(7));
+        assert_eq!(child.state(), State::Down { restart_at: ms(7) });
+    }
+
+    #[test]
+    fn a_lost_channel_kills_and_a_refused_start_waits() {
+        let mut child = Child::new(ms(0));
+        start(&mut child, ms(0));
+        assert_eq!(child.step(Event::Lost, ms(1)), Some(Action::Kill));
+        child.step(Event::Ended, ms(2));
+        assert_eq!(child.step(Event::Tick, ms(2)), Some(Action::Start));
+        child.step(Event::Refused, ms(2));
+        assert_eq!(child.state(), State::Down { restart_at: ms(102) });
+    }
+}

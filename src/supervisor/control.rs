@@ -1,0 +1,220 @@
+//! The control socket: one JSON line in, one JSON line out. Nobody at the other end can make the supervisor wait: every
+//! client is bounded in bytes and in time.
+
+use crate::message::{Answer, Request};
+use crate::sys::poll::Interest;
+use crate::sys::session;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A request may be this long.
+const REQUEST_MAX: usize = 64 << 10;
+/// More clients than this wait in the kernel's queue.
+const CLIENTS_MAX: usize = 32;
+/// A client has this long to send its request, and as long to take its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A client, as long as it is connected.
+pub type ClientId = u64;
+
+/// The listening socket and its clients. The socket's file goes with it.
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    clients: Vec<Client>,
+    next_id: ClientId,
+}
+
+struct Client {
+    id: ClientId,
+    stream: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// Until this time.
+    Asking(Duration),
+    /// The supervisor has its request.
+    Waiting,
+    /// Until this time.
+    Taking(Duration),
+    Done,
+}
+
+/// Connects to, or binds at, a path however long: through the open directory, since a socket's name is limited to
+/// 107 bytes.
+pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("not a path of a socket"));
+    };
+    let dir = std::fs::File::open(dir)?;
+    act(&Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
+}
+
+impl Control {
+    /// Listens at `path`, mode 0600. What is there is replaced: the caller holds the instance's lock, so nobody
+    /// listens on it any more.
+    pub fn listen(path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = with_short_path(path, session::listen_private)?;
+        Ok(Self { listener, path: path.to_owned(), clients: Vec::new(), next_id: 1 })
+    }
+
+    /// What to wait for: the listener, then each client in order.
+    pub fn interests(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
+        let mut fds = vec![(self.listener.as_fd(), Interest::Read)];
+        fds.extend(self.clients.iter().map(|c| {
+            let interest = match c.stage {
+                Stage::Taking(_) => Interest::ReadWrite,
+                Stage::Asking(_) | Stage::Waiting | Stage::Done => Interest::Read,
+            };
+            (c.stream.as_fd(), interest)
+        }));
+        fds
+    }
+
+    /// Does what `ready` (in the order of [`Control::interests`]) allows, and returns the requests that are whole.
+    pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
+        let mut requests = Vec::new();
+        for (client, _) in self.clients.iter_mut().zip(ready.iter().skip(1)).filter(|(_, r)| **r) {
+            requests.extend(client.turn(now).map(|r| (client.id, r)));
+        }
+        for client in &mut self.clients {
+            if matches!(client.stage, Stage::Asking(until) | Stage::Taking(until) if now >= until) {
+                client.stage = Stage::Done;
+            }
+        }
+        self.clients.retain(|c| c.stage != Stage::Done);
+        if ready.first() == Some(&true) {
+            self.accept(now);
+        }
+        requests
+    }
+
+    /// When the patience with some client ends.
+    pub fn next_at(&self) -> Option<Duration> {
+        let until = |c: &Client| match c.stage {
+            Stage::Asking(until) | Stage::Taking(until) => Some(until),
+            Stage::Waiting | Stage::Done => None,
+        };
+        self.clients.iter().filter_map(until).min()
+    }
+
+    /// Answers a request; a client that is gone is nobody's loss.
+    pub fn answer(&mut self, id: ClientId, answer: &Answer, now: Duration) {
+        if let Some(client) = self.clients.iter_mut().find(|c| c.id == id) {
+            client.say(answer, now);
+        }
+    }
+
+    /// Gives clients up to `patience` to take their last answers; for the end of the supervisor.
+    pub fn finish(mut self, patience: Duration) {
+        self.clients.retain(|c| matches!(c.stage, Stage::Taking(_)));
+        for client in &mut self.clients {
+            let blocking = client.stream.set_nonblocking(false).is_ok()
+                && client.stream.set_write_timeout(Some(patience)).is_ok();
+            if blocking {
+                let _ = client.stream.write_all(&client.output);
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Duration) {
+        while self.clients.len() < CLIENTS_MAX {
+            let Ok((stream, _)) = self.listener.accept() else { return };
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let stage = Stage::Asking(now + PATIENCE);
+            let client = Client { id: self.next_id, stream, input: vec![], output: vec![], stage };
+            self.clients.push(client);
+            self.next_id += 1;
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Client {
+    fn turn(&mut self, now: Duration) -> Option<Request> {
+        let open = self.read();
+        match self.stage {
+            Stage::Asking(_) => {
+                let Some(end) = self.input.iter().position(|b| *b == b'\n') else {
+                    if self.input.len() > REQUEST_MAX || !open {
+                        self.stage = Stage::Done;
+                    }
+                    return None;
+                };
+                match serde_json::from_slice(&self.input[..end]) {
+                    Ok(request) => {
+                        self.stage = Stage::Waiting;
+                        return Some(request);
+                    }
+                    Err(e) => self.say(&Answer::Refused(format!("not understood: {e}")), now),
+                }
+            }
+            Stage::Taking(_) => {
+                self.write();
+                if !open {
+                    self.stage = Stage::Done;
+                }
+            }
+            Stage::Waiting if !open => self.stage = Stage::Done,
+            Stage::Waiting | Stage::Done => {}
+        }
+        None
+    }
+
+    /// False when the other end is closed. What comes after the request is thrown away.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        for _ in 0..=REQUEST_MAX / buffer.len() {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(n) if matches!(self.stage, Stage::Asking(_)) => {
+                    self.input.extend_from_slice(&buffer[..n]);
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return e.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+
+    fn say(&mut self, answer: &Answer, now: Duration) {
+        self.output = serde_json::to_vec(answer).unwrap_or_default();
+        self.output.push(b'\n');
+        self.stage = Stage::Taking(now + PATIENCE);
+        self.write();
+    }
+
+    fn write(&mut self) {
+        while !self.output.is_empty() {
+            match self.stream.write(&self.output) {
+                Ok(n) => drop(self.output.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        self.stage = Stage::Done;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! `-d`: the command starts the supervisor in a session of its own and waits until every localpath is watched.
+
+use super::Options;
+use super::directories;
+use super::run::{Progress, run};
+use crate::error::{Error, Exit, Result};
+use crate::sys::channel::{Channel, Received, pair};
+use crate::sys::poll::{Interest, wait};
+use crate::sys::{process, session};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+/// What the new process says to the command that started it.
+#[derive(Serialize, Deserialize)]
+enum Report {
+    /// Every localpath is watched, or held for the reasons given.
+    Started(Vec<String>),
+    /// It ends.
+    Failed { exit: u8, text: String },
+}
+
+/// Starts a daemon called `title` and returns its pid when every localpath is watched. A localpath that is held is an
+/// error with exit status 1, though the daemon runs on with the others.
+pub fn start(options: &Options, title: &OsStr) -> Result<u32> {
+    directories::make(&options.directories.state)?;
+    let path = options.directories.log_file();
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|e| Error::system(format!("cannot open the log {}", path.display()), e))?;
+    let (ours, theirs) = pair().map_err(|e| Error::system("cannot make a channel", e))?;
+    let pid = session::start_supervisor(title, theirs, log)
+        .map_err(|e| Error::system("cannot start the supervisor", e))?;
+    let mut channel: Channel<Options, Report> = Channel::new(ours);
+    let lost = |why: &dyn std::fmt::Display| {
+        let text = format!("the supervisor (pid {pid}) ended early: {why}; see {}", path.display());
+        Error::new(Exit::System, text)
+    };
+    channel.send(options, vec![]).map_err(|e| lost(&e))?;
+    loop {
+        match channel.receive().map_err(|e| lost(&e))? {
+            Received::Message(Report::Started(held), _) if held.is_empty() => return Ok(pid),
+            Received::Message(Report::Started(held), _) => {
+                let text = format!("{}\nthe supervisor (pid {pid}) runs", held.join("\n"));
+                return Err(Error::new(Exit::No, text));
+            }
+            Received::Message(Report::Failed { exit, text }, _) => {
+                return Err(Error::new(exit_of(exit), text));
+            }
+            Received::Closed => return Err(lost(&"it said nothing")),
+            Received::Nothing => {}
+        }
+        let interest = if channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
+        wait(&[(channel.as_fd(), interest)], None).map_err(|e| lost(&e))?;
+        channel.flush().map_err(|e| lost(&e))?;
+    }
+}
+
+/// The role of the new process; returns its exit status.
+pub fn supervise(channel: OwnedFd) -> i32 {
+    let mut channel: Option<Channel<Report, Options>> = Some(Channel::new(channel));
+    let ended = session::new_session()
+        .map_err(|e| Error::system("cannot leave the session", e))
+        .and_then(|()| options(channel.as_mut()))
+        .and_then(|options| {
+            run(options, true, &mut |progress| match progress {
+                Progress::Watching(_) => {}
+                Progress::Started(held) => {
+                    if let Some(channel) = &mut channel {
+                        let _ = channel.send(&Report::Started(held), vec![]);
+                    }
+                    // Whoever waited has gone on.
+                    channel = None;
+                }
+            })
+        });
+    let Err(error) = ended else { return 0 };
+    eprintln!("syncsup: {error}");
+    if let Some(channel) = &mut channel {
+        let report = Report::Failed { exit: error.exit as u8, text: error.text };
+        let _ = channel.send(&report, vec![]);
+    }
+    error.exit as i32
+}
+
+fn options(channel: Option<&mut Channel<Report, Options>>) -> Result<Options> {
+    let nobody = || Error::system("cannot read the options", "whoever started this is gone");
+    let channel = channel.ok_or_else(nobody)?;
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        match channel.receive() {
+            Ok(Received::Message(options, _)) => return Ok(options),
+            Ok(Received::Nothing) => {}
+            Ok(Received::Closed) | Err(_) => break,
+        }
+        let left = Some(end.saturating_duration_since(Instant::now()));
+        let _ = wait(&[(channel.as_fd(), Interest::Read)], left);
+    }
+    Err(nobody())
+}
+
+fn exit_of(status: u8) -> Exit {
+    [Exit::No, Exit::Usage, Exit::NotRunning, Exit::AlreadyRunning]
+        .into_iter()
+        .find(|e| *e as u8 == status)
+        .unwrap_or(Exit::System)
+}
+
+/// In a role just started: its channel, and its short name.
+pub fn take_channel(name: &str) -> Result<OwnedFd> {
+    process::take_channel(name).map_err(|e| Error::system("started without a channel", e))
+}

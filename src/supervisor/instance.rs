@@ -1,0 +1,50 @@
+//! What makes an instance the only one of its configuration: its lock, its pid file, its control socket.
+
+use super::Options;
+use super::control::Control;
+use super::directories::instance;
+use crate::error::{Error, Exit, Result};
+use crate::sys::lock::{self, Lock};
+use std::path::PathBuf;
+
+/// Held while the instance runs.
+pub struct Instance {
+    /// Where commands come in.
+    pub control: Control,
+    pid_file: PathBuf,
+    _lock: Lock,
+}
+
+impl Instance {
+    /// Takes the instance's place in the run directory. Exit status 4 when it runs already.
+    pub fn take(options: &Options) -> Result<Self> {
+        let id = instance(&options.files);
+        let file = |extension| options.directories.run_file(&id, extension);
+        let (lock_path, pid_file, socket) = (file("lock"), file("pid"), file("sock"));
+        let lock = lock::take(&lock_path, false)
+            .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
+            .ok_or_else(|| runs_already(options, &pid_file))?;
+        let control = Control::listen(&socket)
+            .map_err(|e| Error::system(format!("cannot listen on {}", socket.display()), e))?;
+        std::fs::write(&pid_file, format!("{}\n", std::process::id()))
+            .map_err(|e| Error::system(format!("cannot write {}", pid_file.display()), e))?;
+        Ok(Self { control, pid_file, _lock: lock })
+    }
+
+    /// Removes the files; the lock goes last.
+    pub fn leave(self, patience: std::time::Duration) {
+        let _ = std::fs::remove_file(&self.pid_file);
+        self.control.finish(patience);
+    }
+}
+
+fn runs_already(options: &Options, pid_file: &std::path::Path) -> Error {
+    let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
+    let files: Vec<_> = options.files.iter().map(|f| f.display().to_string()).collect();
+    let text = format!(
+        "a supervisor already runs with {} (pid {}); see `syncsup status`, or end it with `syncsup stop`",
+        files.join(", "),
+        pid.trim()
+    );
+    Error::new(Exit::AlreadyRunning, text)
+}

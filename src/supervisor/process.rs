@@ -1,0 +1,189 @@
+//! One child as it runs: its process, its channel, and the state machine that decides about it.
+
+use super::child::{Action, Child, Event, State};
+use crate::message::Role;
+use crate::sys::channel::{Channel, Received, pair};
+use crate::sys::poll::Interest;
+use crate::sys::process::{GroupChild, start_role};
+use serde::{Serialize, de::DeserializeOwned};
+use slog::{Logger, debug, error, info, warn};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Messages of one child that are read in one turn; the others come after everybody's turn.
+const AT_ONCE: usize = 64;
+
+/// A child with its messages: `Out` to it, `In` from it.
+pub struct Process<Out, In> {
+    role: Role,
+    title: OsString,
+    machine: Child,
+    running: Option<Running<Out, In>>,
+    stop: fn() -> Out,
+    log: Logger,
+    starts: u64,
+    last_exit: Option<String>,
+}
+
+struct Running<Out, In> {
+    child: GroupChild,
+    channel: Channel<Out, In>,
+}
+
+impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
+    /// A child that is due now; `stop` is what asks it to stop.
+    pub fn new(role: Role, title: OsString, stop: fn() -> Out, log: Logger, now: Duration) -> Self {
+        let machine = Child::new(now);
+        Self { role, title, machine, running: None, stop, log, starts: 0, last_exit: None }
+    }
+
+    /// What to wait for while it runs.
+    pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
+        let channel = &self.running.as_ref()?.channel;
+        let interest = if channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
+        Some((channel.as_fd(), interest))
+    }
+
+    /// True while it has a process.
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// True when it has ended for good.
+    pub fn is_gone(&self) -> bool {
+        self.machine.is_gone()
+    }
+
+    /// When it next needs a tick.
+    pub fn next_at(&self) -> Option<Duration> {
+        self.machine.next_at()
+    }
+
+    /// Its process, how often it was started again, how it last ended.
+    pub fn report(&self) -> crate::message::ChildStatus {
+        crate::message::ChildStatus {
+            pid: self.running.as_ref().map(|r| r.child.pid()),
+            restarts: self.starts.saturating_sub(1),
+            last_exit: self.last_exit.clone(),
+        }
+    }
+
+    /// Tells the machine; true when the child is to be started with [`Process::start`].
+    pub fn step(&mut self, event: Event, now: Duration) -> bool {
+        let silent =
+            event == Event::Tick && !matches!(self.machine.state(), State::Stopping { .. });
+        match self.machine.step(event, now) {
+            Some(Action::Start) => return true,
+            Some(Action::SendStop) => {
+                let stop = (self.stop)();
+                self.send(&stop, vec![], now);
+            }
+            Some(Action::Kill) => {
+                let why = match event {
+                    Event::Tick if silent => "it was silent for too long",
+                    Event::Tick => "it does not stop",
+                    Event::Lost => "its channel is closed",
+                    _ => "its journal is damaged",
+                };
+                warn!(self.log, "killed: {why}"; "pid" => self.running.as_ref().map(|r| r.child.pid()));
+                if let Some(running) = &self.running {
+                    running.child.kill();
+                }
+            }
+            None => {}
+        }
+        false
+    }
+
+    /// Starts its process with its first message.
+    pub fn start(&mut self, first: io::Result<(Out, Vec<OwnedFd>)>, now: Duration) {
+        let started = first.and_then(|(message, fds)| {
+            let (ours, theirs) = pair()?;
+            let child = start_role(self.role, &self.title, theirs)?;
+            Ok((child, Channel::new(ours), message, fds))
+        });
+        match started {
+            Ok((child, channel, message, fds)) => {
+                self.starts += 1;
+                debug!(self.log, "started"; "pid" => child.pid());
+                self.running = Some(Running { child, channel });
+                self.step(Event::Started, now);
+                self.send(&message, fds, now);
+            }
+            Err(e) => {
+                error!(self.log, "cannot be started: {e}; tried again soon");
+                self.last_exit = Some(format!("not started: {e}"));
+                self.step(Event::Refused, now);
+            }
+        }
+    }
+
+    /// Sends, when it runs; what is not taken now is queued.
+    pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>, now: Duration) {
+        let Some(running) = &mut self.running else { return };
+        if running.channel.send(message, fds).is_err() {
+            self.step(Event::Lost, now);
+        }
+    }
+
+    /// What it said, when its channel is ready.
+    pub fn receive(&mut self, now: Duration) -> Vec<In> {
+        let mut messages = Vec::new();
+        let Some(running) = &mut self.running else { return messages };
+        let mut lost = running.channel.flush().is_err();
+        while messages.len() < AT_ONCE && !lost {
+            match running.channel.receive() {
+                Ok(Received::Message(message, _)) => messages.push(message),
+                Ok(Received::Nothing) => break,
+                Ok(Received::Closed) => lost = true,
+                Err(e) => {
+                    error!(self.log, "says what nobody understands: {e}");
+                    lost = true;
+                }
+            }
+        }
+        if !messages.is_empty() {
+            self.step(Event::Heard, now);
+        }
+        // A child that ends closes its channel first: the end is looked for before it is called lost.
+        if lost && !self.has_ended() {
+            self.step(Event::Lost, now);
+        }
+        messages
+    }
+
+    /// If its process has ended: reaps it, its orphans killed first, and gives its last words.
+    pub fn reap(&mut self, now: Duration) -> Option<Vec<In>> {
+        if !self.has_ended() {
+            return None;
+        }
+        let mut running = self.running.take()?;
+        let mut last = Vec::new();
+        while let Ok(Received::Message(message, _)) = running.channel.receive() {
+            last.push(message);
+        }
+        let how = match running.child.reap() {
+            Ok(how) => how.to_string(),
+            Err(e) => format!("not known: {e}"),
+        };
+        self.last_exit = Some(how.clone());
+        let before = self.machine.state();
+        self.machine.step(Event::Ended, now);
+        match (before, self.machine.state()) {
+            (State::Stopping { .. }, _) => debug!(self.log, "stopped"; "how" => how),
+            (_, State::Down { restart_at }) => {
+                let in_ms = restart_at.saturating_sub(now).as_millis() as u64;
+                warn!(self.log, "ended by itself: started again"; "how" => how, "in_ms" => in_ms);
+            }
+            _ => info!(self.log, "ended"; "how" => how),
+        }
+        Some(last)
+    }
+
+    fn has_ended(&self) -> bool {
+        // An error can only mean that there is no such child any more.
+        self.running.as_ref().is_some_and(|r| r.child.ended().unwrap_or(true))
+    }
+}

@@ -1,0 +1,141 @@
+//! A pusher as the supervisor sees it: its child, its wake pipe, what it said last, what it has yet to be told.
+
+use super::process::Process;
+use super::schedule;
+use super::slots::Holder;
+use crate::config::model::{Crontab, Remote};
+use crate::message::{
+    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, ToPusher,
+};
+use crate::sys::wake;
+use slog::{Logger, o};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// The reason of a scheduled reconcile: the only one that leaves out what `crontabfilter` names.
+pub const SCHEDULE: &str = "schedule";
+/// How long a stopping pusher may go on with the push in hand.
+const GRACE_MS: u64 = 10_000;
+
+/// One pusher.
+pub struct Pusher {
+    /// Names it among the holders of slots; never used twice.
+    pub key: Holder,
+    /// Its part of the configuration.
+    pub remote: Remote,
+    /// The remote's name.
+    pub name: String,
+    /// Its child.
+    pub process: Process<ToPusher, FromPusher>,
+    /// What it said last.
+    pub status: PusherStatus,
+    /// Its remote is no longer configured: forgotten when it has ended.
+    pub removed: bool,
+    wake: (OwnedFd, OwnedFd),
+    pending: Option<Pending>,
+    next_scheduled: Option<Duration>,
+}
+
+/// A reconcile that was asked for and is not yet known to be in the journal.
+struct Pending {
+    why: String,
+    /// Reconciles that the child had finished when it was asked.
+    done_before: u64,
+}
+
+impl Pusher {
+    /// A pusher that is due now, with a reconcile to begin with, if there is a reason for one.
+    pub fn new(
+        key: Holder,
+        remote: Remote,
+        reconcile: Option<String>,
+        log: &Logger,
+        now: Duration,
+    ) -> io::Result<Self> {
+        let name = remote.name();
+        let title = OsString::from(format!("syncsup: pusher {name}"));
+        let log = log.new(o!("pusher" => name.clone()));
+        Ok(Self {
+            key,
+            remote,
+            name,
+            process: Process::new(Role::Pusher, title, stop, log, now),
+            status: PusherStatus::default(),
+            removed: false,
+            wake: wake::pipe()?,
+            pending: reconcile.map(|why| Pending { why, done_before: 0 }),
+            next_scheduled: None,
+        })
+    }
+
+    /// A copy of the end that wakes it.
+    pub fn waker(&self) -> io::Result<OwnedFd> {
+        self.wake.1.try_clone()
+    }
+
+    /// A copy of the end that it reads.
+    pub fn wake_reader(&self) -> io::Result<OwnedFd> {
+        self.wake.0.try_clone()
+    }
+
+    /// The reason of the reconcile that the next incarnation begins with.
+    pub fn pending(&mut self) -> Option<String> {
+        let pending = self.pending.as_mut()?;
+        pending.done_before = 0;
+        Some(pending.why.clone())
+    }
+
+    /// Asks for a reconcile. It is asked for again at the next start unless the pusher is seen to do it.
+    pub fn ask_reconcile(&mut self, why: &str, now: Duration) {
+        if why == SCHEDULE && self.pending.is_some() {
+            return;
+        }
+        let done_before = self.status.reconciles_done;
+        self.pending = Some(Pending { why: why.to_owned(), done_before });
+        self.process.send(&ToPusher::Reconcile(why.to_owned()), vec![], now);
+    }
+
+    /// Notes what it does now.
+    pub fn note(&mut self, status: PusherStatus) {
+        let taken = |p: &Pending| {
+            status.reconcile.as_ref().is_some_and(|r| r.why == p.why)
+                || status.reconciles_done > p.done_before
+        };
+        if self.pending.as_ref().is_some_and(taken) {
+            self.pending = None;
+        }
+        self.status = status;
+    }
+
+    /// Asks for a scheduled reconcile when it is due; the schedule counts from `start`.
+    pub fn run_schedule(&mut self, crontab: Option<&Crontab>, start: Duration, now: Duration) {
+        let minutes = crontab.map_or(0, |c| c.every_minutes);
+        if self.next_scheduled.is_some_and(|due| now >= due) && minutes > 0 {
+            self.ask_reconcile(SCHEDULE, now);
+        }
+        self.next_scheduled = schedule::next_after(start, minutes, &self.name, now);
+    }
+
+    /// When its schedule is due.
+    pub fn next_scheduled(&self) -> Option<Duration> {
+        self.next_scheduled
+    }
+
+    /// For `status`.
+    pub fn report(&self, wall_ms: i64) -> RemoteStatus {
+        let child: ChildStatus = self.process.report();
+        let mut status = self.status.clone();
+        if child.pid.is_none() {
+            status.state = PusherState::Down;
+            status.reason = child.last_exit.as_ref().map(|e| format!("its pusher ended: {e}"));
+        }
+        let lag_ms = status.oldest_ms.map_or(0, |oldest| wall_ms.saturating_sub(oldest).max(0));
+        RemoteStatus { name: self.name.clone(), status, lag_ms: lag_ms as u64, pusher: child }
+    }
+}
+
+fn stop() -> ToPusher {
+    ToPusher::Stop { grace_ms: GRACE_MS }
+}

@@ -1,0 +1,102 @@
+//! What commands ask for.
+
+use super::control::ClientId;
+use super::run::Supervisor;
+use crate::message::{Answer, InstanceStatus, Request, ToPusher, ToWatcher};
+use crate::sys::clock;
+use std::time::Duration;
+
+impl Supervisor {
+    /// Does what a command asks for. `None` is answered at the end.
+    pub(super) fn answer(
+        &mut self,
+        client: ClientId,
+        request: Request,
+        now: Duration,
+    ) -> Option<Answer> {
+        Some(match request {
+            Request::Status => Answer::Status(Box::new(self.report())),
+            Request::Stop => {
+                self.last_answers.push(client);
+                self.stop(now);
+                return None;
+            }
+            _ if self.stopping => Answer::Refused("the instance is stopping".into()),
+            Request::Reload => match self.reload(now) {
+                Ok(lines) => Answer::Done(lines),
+                Err(error) => Answer::Refused(error.text),
+            },
+            Request::Sync(names) => self.sync(&names, now),
+            Request::Release(name) => self.release(&name, now),
+        })
+    }
+
+    fn report(&self) -> InstanceStatus {
+        let wall = clock::wall_ms();
+        InstanceStatus {
+            pid: std::process::id(),
+            files: self.config.files.clone(),
+            localpaths: self.sites.iter().filter(|s| !s.retiring).map(|s| s.report(wall)).collect(),
+        }
+    }
+
+    /// `LOCALPATH REMOTE` of each remote that will compare.
+    fn sync(&mut self, names: &[String], now: Duration) -> Answer {
+        if let Some(unknown) = names.iter().find(|n| !self.is_known(n)) {
+            return self.unknown(unknown);
+        }
+        let mut asked = Vec::new();
+        for site in self.sites.iter_mut().filter(|s| !s.retiring) {
+            let watch = site.wanted.localpath.watch.to_string();
+            let all = names.is_empty() || names.iter().any(|n| same_path(n, &watch));
+            let picked =
+                site.ask_reconcile("syncsup sync", |p| all || names.contains(&p.name), now);
+            asked.extend(picked.into_iter().map(|name| format!("{watch} {name}")));
+        }
+        Answer::Done(asked)
+    }
+
+    fn release(&mut self, name: &str, now: Duration) -> Answer {
+        if !self.is_known(name) {
+            return self.unknown(name);
+        }
+        let mut done = Vec::new();
+        for site in self.sites.iter_mut().filter(|s| !s.retiring) {
+            let watch = site.wanted.localpath.watch.to_string();
+            if same_path(name, &watch) {
+                site.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
+                done.push(format!("localpath {watch}: its root is taken as it is now"));
+            }
+            for pusher in site.pushers.iter_mut().filter(|p| p.name == name && !p.removed) {
+                pusher.process.send(&ToPusher::Release, vec![], now);
+                done.push(format!("remote {name} of {watch}: released"));
+            }
+        }
+        Answer::Done(done)
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.sites.iter().filter(|s| !s.retiring).any(|s| {
+            same_path(name, &s.wanted.localpath.watch.to_string())
+                || s.pushers.iter().any(|p| p.name == name && !p.removed)
+        })
+    }
+
+    fn unknown(&self, name: &str) -> Answer {
+        let mut known: Vec<String> = Vec::new();
+        for site in &self.sites {
+            known.push(site.wanted.localpath.watch.to_string());
+            known.extend(site.pushers.iter().map(|p| p.name.clone()));
+        }
+        known.dedup();
+        Answer::Refused(format!(
+            "{name} is neither a localpath nor a remote here; there are: {}",
+            known.join(", ")
+        ))
+    }
+}
+
+/// `/data/` is `/data`.
+fn same_path(given: &str, watch: &str) -> bool {
+    given == watch || (given.len() > 1 && given.trim_end_matches('/') == watch)
+}

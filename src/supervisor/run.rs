@@ -1,0 +1,270 @@
+//! The supervisor's loop: waits for signals, commands and children, and lets everybody do their part.
+
+use super::control::ClientId;
+use super::instance::Instance;
+use super::notify::Notify;
+use super::site::{Shared, Site};
+use super::slots::{Slots, default_limit};
+use super::{Options, configuration, topology};
+use crate::config::model::Config;
+use crate::error::{Error, Exit, Result};
+use crate::message::PusherState;
+use crate::path::OsBytes;
+use crate::sys::poll::wait;
+use crate::sys::session::monotonic;
+use crate::sys::signals::Signals;
+use crate::sys::{clock, log};
+use slog::{info, warn};
+use std::time::Duration;
+
+/// A daemon whose watcher ends this often before it ever watched reports failure to who started it.
+const STARTS_MAX: u64 = 5;
+/// Clients may take this long for their last answers.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// The loop turns at least this often: a signal that is lost costs no more than this.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What whoever started the supervisor hears.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A localpath is watched for the first time.
+    Watching(OsBytes),
+    /// Every localpath is watched, or held for the reasons given.
+    Started(Vec<String>),
+}
+
+/// The running supervisor.
+pub(super) struct Supervisor {
+    pub(super) options: Options,
+    pub(super) config: Config,
+    pub(super) sites: Vec<Site>,
+    pub(super) shared: Shared,
+    pub(super) notify: Notify,
+    /// Who asked for the end and hears when it has come.
+    pub(super) last_answers: Vec<ClientId>,
+    pub(super) stopping: bool,
+    started: bool,
+    next_alive: Option<Duration>,
+}
+
+/// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
+/// that); else every child is tried for ever.
+pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> Result<()> {
+    let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
+    let log = log::logger(options.debug);
+    let (config, warnings) = configuration::load(&options.files)?;
+    warnings.iter().for_each(|w| warn!(log, "{w}"));
+    options.directories.prepare()?;
+    let mut instance = Instance::take(&options)?;
+    let mut supervisor = Supervisor::new(options, config, log)?;
+    let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, tell);
+    for client in std::mem::take(&mut supervisor.last_answers) {
+        let answer = crate::message::Answer::Done(vec!["stopped".into()]);
+        instance.control.answer(client, &answer, monotonic());
+    }
+    info!(supervisor.shared.log, "stopped");
+    instance.leave(LAST_ANSWER);
+    ended
+}
+
+impl Supervisor {
+    fn new(options: Options, config: Config, log: slog::Logger) -> Result<Self> {
+        let now = monotonic();
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let limit = options.slots.unwrap_or_else(|| default_limit(cores));
+        let slots = Slots::new(limit);
+        let mut shared = Shared { log, slots, granted: vec![], next_key: 1 };
+        let reconcile = options.reconcile.then_some("-r");
+        let state = &options.directories.state;
+        let sites = Self::wanted(&options, &config)
+            .into_iter()
+            .map(|w| Site::open(w, state, reconcile, &mut shared, now))
+            .collect::<Result<Vec<Site>>>()?;
+        let (notify, last_answers) = (Notify::from_env(), vec![]);
+        let next_alive = notify.watchdog().map(|_| now);
+        info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => sites.len(), "slots" => limit);
+        Ok(Self {
+            options,
+            config,
+            sites,
+            shared,
+            notify,
+            last_answers,
+            stopping: false,
+            started: false,
+            next_alive,
+        })
+    }
+
+    /// The children that `config` wants.
+    pub(super) fn wanted(options: &Options, config: &Config) -> Vec<topology::Wanted> {
+        let mut wanted = topology::wanted(config);
+        for w in &mut wanted {
+            w.debug |= options.debug;
+        }
+        wanted
+    }
+
+    fn turn_until_end(
+        &mut self,
+        signals: &mut Signals,
+        instance: &mut Instance,
+        give_up: bool,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
+        let mut ended = Ok(());
+        while !(self.stopping && self.sites.iter().all(Site::is_gone)) {
+            self.look(signals, instance)?;
+            let now = monotonic();
+            for site in &mut self.sites {
+                site.tick(&mut self.shared, now);
+            }
+            self.grant(now);
+            self.sites.retain(|s| !(s.retiring && s.is_gone()));
+            self.tell(tell);
+            self.keep_alive(now);
+            if give_up
+                && !self.started
+                && !self.stopping
+                && let Some(error) = self.hopeless()
+            {
+                ended = Err(error);
+                self.stop(now);
+            }
+        }
+        ended
+    }
+
+    /// Waits for something to happen and hears it.
+    fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<()> {
+        let timeout = self.timeout(instance);
+        let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];
+        let control = instance.control.interests();
+        let clients = control.len();
+        fds.extend(control);
+        let mut children = Vec::new();
+        for (n, site) in self.sites.iter().enumerate() {
+            for (child, interest) in site.interests() {
+                children.push((n, child));
+                fds.push(interest);
+            }
+        }
+        let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
+        drop(fds);
+        let now = monotonic();
+        for ((site, child), _) in
+            children.into_iter().zip(&ready[1 + clients..]).filter(|(_, ready)| **ready)
+        {
+            self.sites[site].hear(child, &mut self.shared, now);
+        }
+        for (client, request) in instance.control.turn(&ready[1..=clients], now) {
+            if let Some(answer) = self.answer(client, request, now) {
+                instance.control.answer(client, &answer, now);
+            }
+        }
+        let arrived = signals.take();
+        if arrived.reload && !self.stopping {
+            let _ = self.reload(now);
+        }
+        if arrived.stop {
+            self.stop(now);
+        }
+        Ok(())
+    }
+
+    fn timeout(&self, instance: &Instance) -> Duration {
+        let now = monotonic();
+        let sites = self.sites.iter().filter_map(Site::next_at);
+        let next = sites.chain(instance.control.next_at()).chain(self.next_alive).min();
+        next.map_or(TURN, |at| at.saturating_sub(now)).min(TURN)
+    }
+
+    /// Everything stops, for good.
+    pub(super) fn stop(&mut self, now: Duration) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        info!(self.shared.log, "stops");
+        self.notify.stopping();
+        for site in &mut self.sites {
+            site.stop(now);
+        }
+    }
+
+    /// Tells pushers of their slots; one that has died meanwhile passes its slot on.
+    fn grant(&mut self, now: Duration) {
+        while let Some(key) = self.shared.granted.pop() {
+            let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+            match pushers.find(|p| p.key == key && p.process.runs()) {
+                Some(pusher) => {
+                    pusher.process.send(&crate::message::ToPusher::Slot, vec![], now);
+                }
+                None => {
+                    let granted = self.shared.slots.done(key);
+                    self.shared.granted.extend(granted);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, tell: &mut dyn FnMut(Progress)) {
+        for site in &mut self.sites {
+            if !site.announced && site.is_watched() {
+                site.announced = true;
+                let watch = site.wanted.localpath.watch.clone();
+                info!(self.shared.log, "watching {watch}");
+                tell(Progress::Watching(watch));
+            }
+        }
+        if !self.started && self.sites.iter().all(|s| s.announced || s.held().is_some()) {
+            self.started = true;
+            self.notify.ready();
+            let held = self.sites.iter().filter_map(|s| {
+                Some(format!("localpath {} is held: {}", s.wanted.localpath.watch, s.held()?))
+            });
+            tell(Progress::Started(held.collect()));
+        }
+    }
+
+    fn keep_alive(&mut self, now: Duration) {
+        if let (Some(due), Some(every)) = (self.next_alive, self.notify.watchdog())
+            && now >= due
+        {
+            self.notify.alive();
+            self.next_alive = Some(now + every);
+        }
+        if self.notify.listens() {
+            let line = self.summary();
+            self.notify.status(line);
+        }
+    }
+
+    /// One line on everything.
+    fn summary(&self) -> String {
+        let wall = clock::wall_ms();
+        let reports: Vec<_> = self.sites.iter().map(|s| s.report(wall)).collect();
+        let remotes = || reports.iter().flat_map(|r| &r.remotes);
+        let in_sync = remotes().filter(|r| r.status.state == PusherState::InSync).count();
+        let watched = self.sites.iter().filter(|s| s.is_watched()).count();
+        format!(
+            "{watched} of {} localpaths watched, {in_sync} of {} remotes in sync",
+            reports.len(),
+            remotes().count()
+        )
+    }
+
+    /// Why the start has failed, if it has.
+    fn hopeless(&self) -> Option<Error> {
+        let site = self
+            .sites
+            .iter()
+            .find(|s| !s.announced && s.watcher.report().restarts + 1 >= STARTS_MAX)?;
+        let last = site.watcher.report().last_exit.unwrap_or_default();
+        let text = format!(
+            "localpath {}: its watcher ended {STARTS_MAX} times before it watched, at last with {last}; its words are in {}",
+            site.wanted.localpath.watch,
+            self.options.directories.log_file().display()
+        );
+        Some(Error::new(Exit::System, text))
+    }
+}

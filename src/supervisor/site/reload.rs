@@ -1,0 +1,76 @@
+//! A new configuration for a localpath that is running.
+
+use super::{Shared, Site};
+use crate::error::Result;
+use crate::message::ToWatcher;
+use crate::supervisor::child::Event;
+use crate::supervisor::topology::{ChildId, Diff, Wanted};
+use slog::info;
+use std::time::Duration;
+
+impl Site {
+    /// Takes `new` over: what `diff` leaves alone does not notice.
+    pub fn reconfigure(
+        &mut self,
+        new: Wanted,
+        diff: &Diff,
+        shared: &mut Shared,
+        now: Duration,
+    ) -> Result<()> {
+        let site = new.id.clone();
+        let pusher_id = |name: &str| ChildId::Pusher { site: site.clone(), remote: name.into() };
+        self.wanted = new;
+        for n in 0..self.pushers.len() {
+            let name = self.pushers[n].name.clone();
+            if diff.stop.contains(&pusher_id(&name)) {
+                self.drop_pusher(n, now);
+            }
+        }
+        let mut added = Vec::new();
+        for remote in self.wanted.remotes.clone() {
+            let name = remote.name();
+            let known = self.pushers.iter().position(|p| p.name == name);
+            match known {
+                None => {
+                    self.add_pusher(remote, None, shared, now)?;
+                    added.push(name);
+                }
+                Some(n) => {
+                    let pusher = &mut self.pushers[n];
+                    pusher.remote = remote;
+                    if pusher.removed || diff.restart.contains(&pusher_id(&name)) {
+                        info!(self.log, "remote {name}: configured anew");
+                        pusher.process.step(Event::RestartWanted, now);
+                    }
+                    if std::mem::take(&mut pusher.removed) {
+                        added.push(name);
+                    }
+                }
+            }
+        }
+        if diff.restart.contains(&ChildId::Watcher { site }) {
+            info!(self.log, "configured anew");
+            self.watcher.step(Event::RestartWanted, now);
+        } else if !added.is_empty() {
+            self.add_wakes(added, now);
+        }
+        Ok(())
+    }
+
+    fn drop_pusher(&mut self, n: usize, now: Duration) {
+        let pusher = &mut self.pushers[n];
+        info!(self.log, "remote {}: no longer configured", pusher.name);
+        pusher.removed = true;
+        pusher.process.step(Event::StopWanted, now);
+        self.watcher.send(&ToWatcher::DropWake(pusher.name.clone()), vec![], now);
+    }
+
+    fn add_wakes(&mut self, names: Vec<String>, now: Duration) {
+        let wanted = self.pushers.iter().filter(|p| names.contains(&p.name));
+        match wanted.map(|p| p.waker()).collect() {
+            Ok(fds) => self.watcher.send(&ToWatcher::AddWakes(names), fds, now),
+            // Its next incarnation gets all of them.
+            Err(_) => drop(self.watcher.step(Event::RestartWanted, now)),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Small models for the unit tests of this room.
+
+use crate::config::model::{
+    Config, FilterRules, LocalPath, MaxDelete, Place, Remote, Target, Toggles,
+};
+
+/// A configuration of these localpaths.
+pub fn config(localpaths: Vec<LocalPath>) -> Config {
+    Config { files: vec!["/etc/test.yaml".into()], debug: false, localpaths }
+}
+
+/// A localpath with a remote on each of these hosts.
+pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
+    LocalPath {
+        watch: watch.into(),
+        place: Place::default(),
+        filter: FilterRules::default(),
+        inotify: Toggles::MODERN,
+        remotes: hosts.iter().map(|h| remote(h)).collect(),
+        fail_log: None,
+        crontab: None,
+        delay_ms: 3,
+        large_file_bytes: 1 << 20,
+        first_copy: true,
+        plugins: vec![],
+    }
+}
+
+/// The module `m` of a daemon.
+pub fn remote(host: &str) -> Remote {
+    Remote {
+        place: Place::default(),
+        host: host.into(),
+        target: Target::Daemon { port: 873, module: "m".into() },
+        user: None,
+        password_file: None,
+        params: vec!["-az".into()],
+        timeout_s: 100,
+        max_delete: MaxDelete::Half,
+        rsync_program: "rsync".into(),
+    }
+}

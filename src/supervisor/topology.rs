@@ -1,0 +1,212 @@
+//! Which children a configuration wants, and what a new configuration changes. Pure.
+//!
+//! A localpath has one watcher and a pusher for each of its remotes.
+
+use super::names::{fnv1a, localpath_id};
+use crate::config::model::{Config, LocalPath, Remote};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One child of the supervisor, by what it is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChildId {
+    /// The watcher of a localpath.
+    Watcher {
+        /// The localpath's state directory name.
+        site: String,
+    },
+    /// The pusher of one of its remotes.
+    Pusher {
+        /// The localpath's state directory name.
+        site: String,
+        /// The remote's name.
+        remote: String,
+    },
+}
+
+/// A localpath and the name of its state directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Stable over runs; see [`localpath_id`].
+    pub id: String,
+    /// The localpath without its remotes.
+    pub localpath: LocalPath,
+    /// Its remotes, each name once.
+    pub remotes: Vec<Remote>,
+    /// Children log each path.
+    pub debug: bool,
+}
+
+/// What a reload has to do. Children that are in `same` do not notice it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// New ones.
+    pub start: BTreeSet<ChildId>,
+    /// No longer wanted.
+    pub stop: BTreeSet<ChildId>,
+    /// Their part of the configuration changed.
+    pub restart: BTreeSet<ChildId>,
+    /// Untouched.
+    pub same: BTreeSet<ChildId>,
+}
+
+/// The localpaths of a configuration. A directory that is named twice (with other remotes, or it would be an error)
+/// has a state directory for each.
+pub fn wanted(config: &Config) -> Vec<Wanted> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all = Vec::new();
+    for localpath in &config.localpaths {
+        let id = localpath_id(localpath.watch.as_path());
+        let times = seen.entry(id.clone()).and_modify(|n| *n += 1).or_insert(1);
+        let id = if *times == 1 { id } else { format!("{id}-{times}") };
+        let mut localpath = localpath.clone();
+        let mut names = BTreeSet::new();
+        let mut remotes = std::mem::take(&mut localpath.remotes);
+        remotes.retain(|r| names.insert(r.name()));
+        all.push(Wanted { id, localpath, remotes, debug: config.debug });
+    }
+    all
+}
+
+/// What decides how a remote is to look, as a hash: filter, toggles and rsync's parameters. When it is another than
+/// the one in the journal, a reconcile is due.
+pub fn settings(localpath: &LocalPath, remote: &Remote) -> String {
+    let parts = (&localpath.filter, &localpath.inotify, &remote.params);
+    format!("{:016x}", fnv1a(text(&parts).as_bytes()))
+}
+
+/// Compares two lists of [`wanted`].
+pub fn diff(old: &[Wanted], new: &[Wanted]) -> Diff {
+    let (old, new) = (parts(old), parts(new));
+    let mut diff = Diff::default();
+    for (id, part) in &new {
+        let list = match old.get(id) {
+            None => &mut diff.start,
+            Some(before) if before == part => &mut diff.same,
+            Some(_) => &mut diff.restart,
+        };
+        list.insert(id.clone());
+    }
+    diff.stop = old.into_keys().filter(|id| !new.contains_key(id)).collect();
+    diff
+}
+
+/// Every child and the part of the configuration that it is started with, as text.
+fn parts(wanted: &[Wanted]) -> BTreeMap<ChildId, String> {
+    let mut all = BTreeMap::new();
+    for w in wanted {
+        all.insert(ChildId::Watcher { site: w.id.clone() }, watcher_part(w));
+        for remote in &w.remotes {
+            let id = ChildId::Pusher { site: w.id.clone(), remote: remote.name() };
+            all.insert(id, pusher_part(w, remote));
+        }
+    }
+    all
+}
+
+/// A watcher takes no interest in schedules, delays or remotes.
+fn watcher_part(w: &Wanted) -> String {
+    let l = &w.localpath;
+    text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, &l.plugins, w.debug))
+}
+
+fn pusher_part(w: &Wanted, remote: &Remote) -> String {
+    let mut localpath = w.localpath.clone();
+    localpath.place = Default::default();
+    let mut remote = remote.clone();
+    remote.place = Default::default();
+    text(&(localpath, remote, w.debug))
+}
+
+fn text(value: &impl Serialize) -> String {
+    // Only maps with keys that are not text can fail, and the model has none.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{config, localpath, remote};
+    use super::*;
+
+    fn watcher(w: &Wanted) -> ChildId {
+        ChildId::Watcher { site: w.id.clone() }
+    }
+
+    fn pusher(w: &Wanted, remote: &str) -> ChildId {
+        ChildId::Pusher { site: w.id.clone(), remote: remote.into() }
+    }
+
+    fn set<const N: usize>(ids: [ChildId; N]) -> BTreeSet<ChildId> {
+        ids.into()
+    }
+
+    #[test]
+    fn one_watcher_and_a_pusher_for_each_remote_once() {
+        let wanted =
+            wanted(&config(vec![localpath("/a", &["x", "y", "x"]), localpath("/a", &["z"])]));
+        let names: Vec<Vec<String>> =
+            wanted.iter().map(|w| w.remotes.iter().map(Remote::name).collect()).collect();
+        assert_eq!(names, [vec!["x::m", "y::m"], vec!["z::m"]]);
+        assert_eq!(wanted[1].id, format!("{}-2", wanted[0].id));
+        assert!(wanted[0].localpath.remotes.is_empty());
+    }
+
+    #[test]
+    fn places_change_nothing() {
+        let old = wanted(&config(vec![localpath("/a", &["x"])]));
+        let mut new = old.clone();
+        new[0].localpath.place.line = 99;
+        new[0].remotes[0].place.line = 77;
+        let diff = diff(&old, &new);
+        assert_eq!(diff.same.len(), 2);
+        assert!(diff.start.is_empty() && diff.stop.is_empty() && diff.restart.is_empty());
+    }
+
+    #[test]
+    fn only_what_changed_is_touched() {
+        let old = wanted(&config(vec![
+            localpath("/a", &["x", "y"]),
+            localpath("/b", &["x"]),
+            localpath("/c", &["x"]),
+        ]));
+        let mut new = old.clone();
+        // /a: x gets other parameters, y goes, z comes.
+        new[0].remotes[0].params.push("-z".into());
+        new[0].remotes[1] = remote("z");
+        // /b: another filter. /c goes, /d comes.
+        new[1].localpath.filter.exclude.push("x.*".into());
+        new[2] = wanted(&config(vec![localpath("/d", &["x"])])).remove(0);
+        let diff = diff(&old, &new);
+        let (a, b, c, d) = (&new[0], &new[1], &old[2], &new[2]);
+        assert_eq!(diff.start, set([pusher(a, "z::m"), watcher(d), pusher(d, "x::m")]));
+        assert_eq!(diff.stop, set([pusher(a, "y::m"), watcher(c), pusher(c, "x::m")]));
+        assert_eq!(diff.restart, set([pusher(a, "x::m"), watcher(b), pusher(b, "x::m")]));
+        assert_eq!(diff.same, set([watcher(a)]));
+    }
+
+    #[test]
+    fn a_schedule_is_the_pushers_business() {
+        let old = wanted(&config(vec![localpath("/a", &["x"])]));
+        let mut new = old.clone();
+        new[0].localpath.delay_ms += 1;
+        let diff = diff(&old, &new);
+        assert_eq!(diff.restart, set([pusher(&new[0], "x::m")]));
+    }
+
+    #[test]
+    fn settings_are_what_decides_the_remotes_state() {
+        let (l, r) = (localpath("/a", &[]), remote("x"));
+        let before = settings(&l, &r);
+        let mut other = r.clone();
+        other.timeout_s += 1;
+        assert_eq!(settings(&l, &other), before);
+        other.params.push("-z".into());
+        assert_ne!(settings(&l, &other), before);
+        let mut off = l.clone();
+        off.inotify.delete = false;
+        assert_ne!(settings(&off, &r), before);
+        let mut filtered = l;
+        filtered.filter.exclude.push("a".into());
+        assert_ne!(settings(&filtered, &r), before);
+    }
+}

@@ -1,0 +1,76 @@
+//! The supervisor's own place in the system: its session, its user, what others may read.
+
+use crate::message::Role;
+use rustix::fs::{Mode, fchmod};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Starts this program again as the supervisor of a daemon, called `title`, with `channel` as its standard input and
+/// `log` for all its output. It leaves the session by itself with [`new_session`].
+pub fn start_supervisor(title: &OsStr, channel: OwnedFd, log: File) -> io::Result<u32> {
+    // Not in a group of its own: the leader of one cannot begin a session.
+    let child = Command::new("/proc/self/exe")
+        .arg0(title)
+        .arg(Role::Supervisor.argument())
+        .current_dir("/")
+        .stdin(channel)
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    Ok(child.id())
+}
+
+/// Leaves the terminal: a session and a process group of its own.
+pub fn new_session() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+/// The effective user.
+pub fn user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Listens on a new socket at `path`, mode 0600 from its first moment. Never blocks.
+pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Linux gives the file the mode that the socket has when it is bound.
+    fchmod(&socket, Mode::from_raw_mode(0o600))?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    listen(&socket, 64)?;
+    Ok(UnixListener::from(socket))
+}
+
+/// Connects to a listening socket; gives up (`WouldBlock`) when nobody accepts within `patience`.
+pub fn connect_within(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time limit for sending is also the one for connecting to a full queue.
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// True while `pid` is a process that has not ended; one that only waits to be reaped has.
+pub fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may hold anything, parentheses too.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// CLOCK_MONOTONIC: stands still while the machine sleeps, so nobody seems silent after it.
+pub fn monotonic() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}

@@ -1,0 +1,81 @@
+//! The root: whether it is there and still the same directory, and what is known of it (rules 6, 18, 21).
+
+use crate::journal::Checkpoint;
+use crate::seen::Seen;
+use crate::sys::clock;
+use crate::sys::files::{self, Root};
+use crate::watcher::trust::Circumstances;
+use std::io;
+use std::path::Path;
+
+/// The root that is watched.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    dev: u64,
+    ino: u64,
+    fs_id: String,
+    boot_id: String,
+    /// Other machines may change the files: there is no checkpoint.
+    pub network: bool,
+}
+
+impl Identity {
+    /// Looks at an open root.
+    pub fn of(root: &Root) -> io::Result<Self> {
+        let fs = root.file_system()?;
+        Ok(Self {
+            dev: root.seen.dev,
+            ino: root.seen.ino,
+            fs_id: fs.id,
+            boot_id: files::boot_id()?,
+            network: fs.network,
+        })
+    }
+
+    /// True when this is the same directory.
+    pub fn is(&self, seen: &Seen) -> bool {
+        (self.dev, self.ino) == (seen.dev, seen.ino)
+    }
+
+    /// What a checkpoint is compared with.
+    pub fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            boot_id: self.boot_id.clone(),
+            clock_offset_ns: clock_offset_ns(),
+            wall_ns: clock::wall_ns(),
+            root_dev: self.dev,
+            root_ino: self.ino,
+            fs_id: self.fs_id.clone(),
+            network: self.network,
+        }
+    }
+
+    /// A checkpoint of this root.
+    pub fn checkpoint(&self, at_ns: i64, clean: bool) -> Checkpoint {
+        Checkpoint {
+            at_ns,
+            boot_id: self.boot_id.clone(),
+            clock_offset_ns: clock_offset_ns(),
+            root_dev: self.dev,
+            root_ino: self.ino,
+            fs_id: self.fs_id.clone(),
+            clean,
+        }
+    }
+}
+
+/// Looks whether the directory at `watch` is the one that is watched; says why not.
+pub fn check(watch: &Path, identity: Option<&Identity>) -> Result<(), String> {
+    match (files::stat(watch), identity) {
+        (Ok(seen), Some(identity)) if !identity.is(&seen) => {
+            Err("another directory stands there; `syncsup release` takes it as it is".into())
+        }
+        (Ok(_), _) => Ok(()),
+        (Err(error), _) => Err(error.to_string()),
+    }
+}
+
+fn clock_offset_ns() -> i64 {
+    // Nanoseconds since boot fit for 292 years.
+    clock::wall_ns() - clock::boot().as_nanos() as i64
+}

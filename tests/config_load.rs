@@ -1,0 +1,365 @@
+//! Several files as one configuration, the checks across them, and what the machine is asked.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use syncsup::config::check;
+use syncsup::config::diagnostic::Severity;
+use syncsup::config::model::Config;
+use syncsup::config::probe::{Machine, PasswordFile, Probe, Watch};
+use syncsup::config::{Loaded, load, parse, read};
+use syncsup::filter::Filter;
+
+struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The findings, with the directory cut off.
+    fn told(&self, loaded: &Loaded, severity: Severity) -> Vec<String> {
+        let prefix = format!("{}/", self.dir.path().display());
+        let found = loaded.diagnostics.iter().filter(|d| d.severity == severity);
+        found.map(|d| d.to_string().replace(&prefix, "")).collect()
+    }
+
+    fn errors(&self, names: &[&str]) -> Vec<String> {
+        let files: Vec<_> = names.iter().map(|n| self.path(n)).collect();
+        self.told(&read(&files), Severity::Error)
+    }
+}
+
+fn one(text: &str) -> Vec<String> {
+    Files::new(&[("a.yaml", text)]).errors(&["a.yaml"])
+}
+
+fn yaml(watch: &str, remotes: &str) -> String {
+    format!("localpaths:\n- watch: {watch}\n  remotes: [{remotes}]\n")
+}
+
+const XML: &str = include_str!("../examples/confxml.xml");
+
+#[test]
+fn a_directory_of_both_formats() {
+    let spaced = format!(
+        "\n\n  {}",
+        XML.trim_start_matches("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>")
+    );
+    let files = Files::new(&[
+        ("b.yaml", &yaml("/b", "'h::b'")),
+        ("a.xml", &spaced),
+        ("c.yml", &yaml("/c", "'h::c'")),
+        ("README", "no configuration"),
+        (".b.yaml.swp", "\0"),
+    ]);
+    let loaded = read(&[files.dir.path().to_owned(), files.path("b.yaml")]);
+    assert_eq!(files.told(&loaded, Severity::Error), Vec::<String>::new());
+    let watches: Vec<_> = loaded.config.localpaths.iter().map(|l| l.watch.to_string()).collect();
+    assert_eq!(watches, ["/opt/tongbu", "/b", "/c"]);
+    assert_eq!(loaded.config.files, ["a.xml", "b.yaml", "c.yml"].map(|n| files.path(n)));
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let files = Files::new(&[]);
+    assert_eq!(
+        files.errors(&["none.xml"]),
+        ["none.xml: cannot be read: No such file or directory (os error 2)"]
+    );
+    fs::create_dir(files.path("empty")).unwrap();
+    assert_eq!(
+        files.errors(&["empty"]),
+        ["empty: holds no *.xml, *.yaml or *.yml; write a configuration there"]
+    );
+}
+
+#[test]
+fn the_same_remote_twice_is_kept_once() {
+    let xml = XML.replace(
+        "<!--<remote ip=\"192.168.8.39\" name=\"tongbu\"/>-->",
+        "<remote ip=\"127.0.0.1\" name=\"tongbu1/\"/>",
+    );
+    let files = Files::new(&[("c.xml", &xml)]);
+    let loaded = read(&[files.path("c.xml")]);
+    assert_eq!(files.told(&loaded, Severity::Error), Vec::<String>::new());
+    let warnings = files.told(&loaded, Severity::Warning);
+    let expected = "c.xml:26: warning: remote 127.0.0.1::tongbu1 is given twice for /opt/tongbu (first at c.xml:25); \
+                    it is kept once";
+    assert!(warnings.contains(&expected.to_owned()), "{warnings:?}");
+    assert_eq!(loaded.config.localpaths[0].remotes.len(), 1);
+}
+
+#[test]
+fn the_same_localpath_in_two_places() {
+    let files = Files::new(&[
+        ("a.yaml", &yaml("/d", "'h::a'")),
+        ("b.yaml", &yaml("/d/", "'h::b'")),
+        ("c.yaml", &yaml("/d", "'h::a'")),
+        ("d.yaml", &format!("delay: 9ms\n{}", yaml("/d", "'h::d'"))),
+    ]);
+    let merged = read(&[files.path("a.yaml"), files.path("b.yaml")]);
+    assert_eq!(files.told(&merged, Severity::Error), Vec::<String>::new());
+    let [localpath] = merged.config.localpaths.as_slice() else {
+        panic!("{:?}", merged.config.localpaths)
+    };
+    assert_eq!(localpath.remotes.iter().map(|r| r.name()).collect::<Vec<_>>(), ["h::a", "h::b"]);
+    assert_eq!(
+        files.errors(&["a.yaml", "c.yaml"]),
+        ["c.yaml:3: localpath /d with remote h::a is declared at a.yaml:3 already; remove one"]
+    );
+    assert_eq!(
+        files.errors(&["a.yaml", "d.yaml"]),
+        [
+            "d.yaml:3: localpath /d is declared twice with different settings (first at a.yaml:2); write its remotes in \
+             one place"
+        ]
+    );
+}
+
+#[test]
+fn localpaths_that_meet_on_a_remote() {
+    let pair = |a: &str, b: &str, x: &str, y: &str| {
+        one(&format!(
+            "localpaths:\n- {{watch: {a}, remotes: ['{x}']}}\n- {{watch: {b}, remotes: ['{y}']}}\n"
+        ))
+    };
+    let inside = pair("/d", "/d/sub", "h::m", "h::m");
+    assert_eq!(inside.len(), 1, "{inside:?}");
+    assert!(
+        inside[0].starts_with(
+            "a.yaml:3: /d/sub to h::m and /d to h::m (a.yaml:2): one inside the other"
+        ),
+        "{inside:?}"
+    );
+    assert_eq!(pair("/d/sub", "/d", "h::m/x", "H::m").len(), 1);
+    assert_eq!(pair("/d", "/d/sub", "h:/srv", "h:/srv/sub").len(), 1);
+    assert_eq!(pair("/a", "/b", "h::m", "h::m").len(), 1, "each would delete what the other sent");
+    for (x, y) in [
+        ("h::m", "h::n"),
+        ("h::m", "g::m"),
+        ("h::m", "h:874::m"),
+        ("h::m", "h::mm"),
+        ("h::m", "h:/m"),
+    ] {
+        assert_eq!(pair("/d", "/d/sub", x, y), Vec::<String>::new(), "{x} {y}");
+    }
+    let keep = "inotify: {delete: false}\nlocalpaths:\n- {watch: /a, remotes: ['h::m']}\n- {watch: /b, remotes: ['h::m']}\n";
+    let files = Files::new(&[("a.yaml", keep)]);
+    let loaded = read(&[files.path("a.yaml")]);
+    assert_eq!(files.told(&loaded, Severity::Error), Vec::<String>::new());
+    assert_eq!(files.told(&loaded, Severity::Warning).len(), 1);
+}
+
+#[test]
+fn two_remotes_of_one_name() {
+    let text =
+        "localpaths:\n- watch: /d\n  remotes:\n  - h:/p\n  - {host: h, path: /p, port: 23}\n";
+    assert_eq!(
+        one(text),
+        ["a.yaml:5: two remotes of /d would both be called h:/p (the other at a.yaml:4)"]
+    );
+}
+
+#[test]
+fn a_missing_watch() {
+    let files = Files::new(&[("file", "")]);
+    let dir = files.dir.path().display();
+    let text = format!(
+        "localpaths:\n- {{watch: {dir}, remotes: ['h::a']}}\n- {{watch: {dir}/none, remotes: ['h::b']}}\n\
+         - {{watch: {dir}/file, remotes: ['h::c']}}\n"
+    );
+    fs::write(files.path("c.yaml"), text).unwrap();
+    let loaded = load(&[files.path("c.yaml")], &Machine);
+    assert_eq!(
+        files.told(&loaded, Severity::Error),
+        [
+            "c.yaml:3: localpath watch=\"none\": no such directory; create it or correct the path",
+            "c.yaml:4: localpath watch=\"file\": not a directory; give the directory that holds it",
+        ]
+    );
+    let xml = files.path("c.xml");
+    fs::write(&xml, XML.replace("/opt/tongbu\">\n\t    <remote", "/dat\">\n\t    <remote"))
+        .unwrap();
+    let errors = files.told(&load(&[xml], &Machine), Severity::Error);
+    assert_eq!(
+        errors,
+        ["c.xml:24: localpath watch=\"/dat\": no such directory; create it or correct the path"]
+    );
+}
+
+#[test]
+fn password_files() {
+    let files = Files::new(&[("p", "secret\n"), ("empty", "")]);
+    let look = |name: &str, mode: u32| {
+        fs::set_permissions(files.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        let state = Machine.password_file(&files.path(name));
+        check::password_warning("p", &state, Machine.user()).unwrap_or_default()
+    };
+    for good in [0o600, 0o400, 0o640] {
+        assert_eq!(look("p", good), "", "{good:o}");
+    }
+    assert!(
+        look("p", 0o644).contains("its mode is 0644") && look("p", 0o644).contains("chmod 600 p")
+    );
+    assert!(look("empty", 0o600).contains("it is empty"));
+    let missing = Machine.password_file(&files.path("none"));
+    assert_eq!(missing, PasswordFile::Missing);
+    assert!(check::password_warning("p", &missing, 0).unwrap().contains("no such file"));
+    let foreign = PasswordFile::Found { mode: 0o600, owner: 7, size: 3 };
+    assert!(check::password_warning("p", &foreign, 0).unwrap().contains("chown root p"));
+    assert_eq!(check::password_warning("p", &foreign, 7), None);
+}
+
+#[test]
+fn rsync_versions() {
+    let line = |v: &str| format!("rsync  version {v}  protocol version 31");
+    for good in ["3.1.0", "3.2.7", "v3.3.1", "3.5.0pre1", "4.0"] {
+        assert_eq!(check::rsync_warning("rsync", Some(&line(good))), None, "{good}");
+    }
+    assert!(
+        check::rsync_warning("rsync", Some(&line("3.0.9")))
+            .unwrap()
+            .contains("is 3.0.9; install 3.1.0")
+    );
+    assert!(
+        check::rsync_warning("rsync", Some("openrsync"))
+            .unwrap()
+            .contains("does not say its version")
+    );
+    assert!(check::rsync_warning("/no/rsync", None).unwrap().contains("was not found"));
+    assert_eq!(Machine.rsync_version("/no/rsync".as_ref()), None);
+    if let Some(real) = Machine.rsync_version("rsync".as_ref()) {
+        assert!(real.starts_with("rsync"), "{real}");
+    }
+}
+
+#[test]
+fn inotify_watches() {
+    let command = check::watches_warning(100_000, 8192).unwrap();
+    assert!(command.contains("sysctl -w fs.inotify.max_user_watches=262144"), "{command}");
+    assert_eq!(check::watches_warning(8192, 8192), None);
+    assert!(Machine.max_user_watches().is_some());
+    let files = Files::new(&[("a.yaml", &yaml("/d", "'h::a'"))]);
+    for d in ["x/y", "x/z", ".git/a"] {
+        fs::create_dir_all(files.path(d)).unwrap();
+    }
+    std::os::unix::fs::symlink("x", files.path("link")).unwrap();
+    let mut rules = read(&[files.path("a.yaml")]).config.localpaths[0].filter.clone();
+    assert_eq!(Machine.directories(files.dir.path(), &Filter::new(&rules).unwrap()), 6);
+    rules.exclude_glob.push(".git".into());
+    assert_eq!(Machine.directories(files.dir.path(), &Filter::new(&rules).unwrap()), 4);
+}
+
+/// A machine that lacks everything.
+struct Bare;
+
+impl Probe for Bare {
+    fn watch(&self, _: &Path) -> Watch {
+        Watch::Directory
+    }
+    fn password_file(&self, _: &Path) -> PasswordFile {
+        PasswordFile::Missing
+    }
+    fn user(&self) -> u32 {
+        0
+    }
+    fn rsync_version(&self, _: &std::ffi::OsStr) -> Option<String> {
+        None
+    }
+    fn directories(&self, _: &Path, _: &Filter) -> u64 {
+        70_000
+    }
+    fn max_user_watches(&self) -> Option<u64> {
+        Some(65_536)
+    }
+}
+
+#[test]
+fn everything_the_machine_lacks_is_told_once() {
+    let farm = parse(include_bytes!("../examples/web-farm.yaml"), Path::new("f.yaml")).config;
+    let told = |config: &Config| -> Vec<String> {
+        let found = check::roots(config, &Bare).into_iter().chain(check::machine(config, &Bare));
+        found.map(|d| d.to_string()).collect()
+    };
+    let found = told(&farm);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].contains("password file /etc/rsync.password: no such file"), "{found:?}");
+    assert!(found[1].contains("rsync program rsync was not found"), "{found:?}");
+    assert!(found[2].starts_with("warning: 280000 directories to watch"), "{found:?}");
+}
+
+#[test]
+fn the_examples_are_right() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for name in ["minimal.yaml", "web-farm.yaml", "confxml.xml"] {
+        let loaded = read(&[examples.join(name)]);
+        let errors: Vec<_> =
+            loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert!(!loaded.config.localpaths.is_empty());
+    }
+    let farm = read(&[examples.join("web-farm.yaml")]);
+    assert!(farm.diagnostics.is_empty(), "{:?}", farm.diagnostics);
+    assert_eq!(
+        farm.config.localpaths.iter().map(|l| l.remotes.len()).collect::<Vec<_>>(),
+        [3, 3, 2, 1]
+    );
+}
+
+/// A real daemon reads the slave's file: it knows every parameter, and keeps out whoever is not the master.
+#[test]
+fn the_slaves_rsyncd_conf_is_right() {
+    let text = include_str!("../examples/rsyncd.conf");
+    for needed in
+        ["use chroot = yes", "socket options = TCP_NODELAY", "max connections = 0", "auth users = "]
+    {
+        assert!(text.contains(needed), "{needed}");
+    }
+    let files = Files::new(&[]);
+    let at = |name: &str| files.path(name).display().to_string();
+    let text = text
+        .replace("/run/rsyncd.pid", &at("pid"))
+        .replace("/var/log/rsyncd.log", &at("log"))
+        .replace("/data/www", &at(""));
+    fs::write(files.path("rsyncd.conf"), text).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut daemon = Command::new("rsync")
+        .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+        .args([format!("--port={port}"), format!("--config={}", at("rsyncd.conf"))])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let said = loop {
+        let url = format!("rsync://127.0.0.1:{port}/www/");
+        let output = Command::new("rsync")
+            .args(["--contimeout=5", &url])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let log = fs::read_to_string(files.path("log")).unwrap_or_default();
+        if log.contains("denied") || Instant::now() > deadline {
+            break said;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let log = fs::read_to_string(files.path("log")).unwrap_or_default();
+    assert!(log.contains("rsync denied on module www"), "{said} {log}");
+    assert!(!log.to_lowercase().contains("unknown") && !log.contains("IGNORING"), "{log}");
+}

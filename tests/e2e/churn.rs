@@ -1,0 +1,117 @@
+//! Random operations; whatever dies meanwhile, the trees are identical in the end.
+
+use crate::common::churn::{Churn, Plan, Work};
+use crate::common::procs::Proc;
+use crate::common::wait::DEADLINE;
+use crate::common::world::{Setup, World};
+use nix::sys::signal::Signal;
+use std::time::{Duration, Instant};
+
+const DIRS: usize = 200;
+
+/// How long each churn lasts.
+fn length() -> Duration {
+    let seconds = std::env::var("SYNCSUP_CHURN_S")
+        .ok()
+        .map(|s| s.parse().expect("SYNCSUP_CHURN_S is a number"));
+    Duration::from_secs(seconds.unwrap_or(20))
+}
+
+fn plan(world: &World) -> Plan {
+    Plan { root: world.master.clone(), outside: world.outside.clone(), dirs: DIRS, rate: 200 }
+}
+
+/// A world with two slaves and a tree to churn, all in sync. `max_delete` is off: a churn may well delete most of it
+/// while an instance is down.
+fn start() -> World {
+    let mut w = Setup { remotes: 2, remote: ", max_delete: unlimited", ..Setup::default() }.build();
+    Work::new(plan(&w), 1).fill();
+    w.run(&[]);
+    w.wait_identical();
+    w
+}
+
+/// Churns, calls `disturb` every `pause` meanwhile, and compares.
+fn churn_and_compare(
+    mut w: World,
+    pause: Duration,
+    deadline: Duration,
+    mut disturb: impl FnMut(&mut World),
+) {
+    let churn = Churn::start(plan(&w));
+    let end = Instant::now() + length();
+    while Instant::now() < end {
+        std::thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
+        disturb(&mut w);
+    }
+    println!("churn: {} operations", churn.stop());
+    w.wait_identical_within(deadline);
+}
+
+/// The same, one of the processes that `victims` finds killed every 300 ms.
+fn churn_and_kill(victims: impl Fn(&World) -> Vec<Proc>) {
+    let mut killed = 0;
+    // A child that is killed over and over is started with growing pauses, up to 30 s.
+    churn_and_compare(start(), Duration::from_millis(300), DEADLINE * 3, |w| {
+        let found = victims(w);
+        if !found.is_empty() {
+            found[fastrand::usize(..found.len())].signal(Signal::SIGKILL);
+            killed += 1;
+        }
+    });
+    println!("killed: {killed}");
+    assert!(killed > 3, "only {killed} processes could be killed");
+}
+
+#[test]
+fn plain() {
+    let w = start();
+    let before: Vec<i32> = w
+        .instance
+        .family()
+        .iter()
+        .filter(|p| p.command.starts_with("syncsup: "))
+        .map(|p| p.pid)
+        .collect();
+    churn_and_compare(w, length(), Duration::from_secs(10), |w| {
+        let now = w.instance.family();
+        assert!(
+            before.iter().all(|pid| now.iter().any(|p| p.pid == *pid)),
+            "a child was replaced: {now:?}"
+        );
+    });
+}
+
+#[test]
+fn while_the_watcher_is_killed() {
+    churn_and_kill(|w| w.instance.watchers());
+}
+
+#[test]
+fn while_pushers_are_killed() {
+    churn_and_kill(|w| w.instance.pushers());
+}
+
+#[test]
+fn while_rsyncs_are_killed() {
+    churn_and_kill(|w| w.instance.rsyncs());
+}
+
+#[test]
+fn while_anything_but_the_supervisor_is_killed() {
+    churn_and_kill(|w| w.instance.family().split_off(1));
+}
+
+#[test]
+fn while_the_whole_instance_is_killed_and_started() {
+    let mut round = 0;
+    churn_and_compare(start(), Duration::from_secs(5), DEADLINE * 2, |w| {
+        round += 1;
+        match round % 2 {
+            0 => w.instance.kill9(),
+            // Alone, it leaves its children to end by themselves, and the next instance to wait for them.
+            _ => w.instance.kill_supervisor(),
+        }
+        w.run(&[]);
+    });
+}

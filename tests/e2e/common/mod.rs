@@ -1,0 +1,10 @@
+//! What the tests share: real daemons, trees, churn, the real program, and waiting.
+
+pub mod churn;
+pub mod instance;
+pub mod namespace;
+pub mod procs;
+pub mod rsyncd;
+pub mod tree;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,50 @@
+//! Mount points of a test's own.
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use std::path::{Path, PathBuf};
+
+/// Runs a test in a thread with private mounts; whatever it starts sees them too. Where that is not allowed (not
+/// root), says so and passes.
+pub fn with_private_mounts(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        if let Err(why) = unshare(CloneFlags::CLONE_NEWNS) {
+            eprintln!("SKIPPED: no private mount namespace: {why}");
+            return;
+        }
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A mount point; lazily unmounted when dropped.
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A new tmpfs.
+    pub fn tmpfs(at: &Path) -> Mounted {
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("tmpfs");
+        Mounted(at.to_owned())
+    }
+
+    /// The directory `from` under another name.
+    pub fn bind(from: &Path, at: &Path) -> Mounted {
+        mount(Some(from), at, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
+        Mounted(at.to_owned())
+    }
+
+    /// Fails while anything keeps it busy.
+    pub fn unmount_unless_busy(&self) -> nix::Result<()> {
+        umount2(&self.0, MntFlags::empty())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}

@@ -1,0 +1,219 @@
+//! Real rsync daemons on loopback ports.
+
+use super::procs::signal_group;
+use super::wait::{DEADLINE, poll, wait_for};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The user of a daemon that asks for a password.
+pub const USER: &str = "rsync_backup";
+
+/// What a daemon is like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Asks for a password.
+    pub auth: bool,
+    /// The rsync program, `rsync` unless another release is wanted.
+    pub program: PathBuf,
+    /// More lines for each module: `max connections = 1`, `read only = yes`…
+    pub module_lines: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { auth: false, program: "rsync".into(), module_lines: String::new() }
+    }
+}
+
+/// A slave: one daemon with its modules. Killed when dropped.
+pub struct Rsyncd {
+    pub port: u16,
+    options: Options,
+    modules: Vec<String>,
+    dir: TempDir,
+    child: Option<Child>,
+    /// Keeps the port for this daemon while it is stopped.
+    _reservation: UnixListener,
+}
+
+impl Rsyncd {
+    /// A daemon with one module, `www`.
+    pub fn start() -> Rsyncd {
+        Rsyncd::start_with(&["www"], Options::default())
+    }
+
+    /// A daemon with the given modules.
+    pub fn start_with(modules: &[&str], options: Options) -> Rsyncd {
+        let dir = TempDir::with_prefix("syncsup-slave-").expect("temporary directory");
+        let (port, reservation) = free_port();
+        let modules: Vec<String> = modules.iter().map(|m| m.to_string()).collect();
+        let mut daemon =
+            Rsyncd { port, options, modules, dir, child: None, _reservation: reservation };
+        for module in &daemon.modules {
+            fs::create_dir(daemon.module(module)).expect("module directory");
+        }
+        daemon.write_files();
+        daemon.start_again();
+        daemon
+    }
+
+    /// The directory of a module.
+    pub fn module(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The directory of the only, or first, module.
+    pub fn path(&self) -> PathBuf {
+        self.module(&self.modules[0])
+    }
+
+    /// The first module as syncsup names it.
+    pub fn name(&self) -> String {
+        format!("127.0.0.1:{}::{}", self.port, self.modules[0])
+    }
+
+    /// The first module as a YAML flow map, with more keys such as `, params: -aH`.
+    pub fn yaml(&self, more: &str) -> String {
+        let auth = match self.options.auth {
+            true => format!(", user: {USER}, password_file: {:?}", self.password_file()),
+            false => String::new(),
+        };
+        format!("{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}", self.port, self.modules[0])
+    }
+
+    /// The file with the password, for the sender.
+    pub fn password_file(&self) -> PathBuf {
+        self.dir.path().join("password")
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Kills the daemon and every transfer.
+    pub fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal_group(child.id() as i32, Signal::SIGKILL);
+        let _ = child.wait();
+        let port = self.port;
+        wait_for("the daemon's port to close", DEADLINE, || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+        });
+    }
+
+    /// Starts the stopped daemon on the same port.
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "the daemon already runs");
+        let child = Command::new(&self.options.program)
+            .args(["--daemon", "--no-detach", "--config"])
+            .arg(self.dir.path().join("rsyncd.conf"))
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(self.dir.path().join("stderr")).expect("log file"))
+            .spawn()
+            .expect("rsync --daemon starts");
+        self.child = Some(child);
+        let up = poll(DEADLINE, || greeting(self.port).then_some(()));
+        assert!(up.is_some(), "rsyncd does not answer on port {}: {}", self.port, self.log());
+    }
+
+    /// Stops the daemon and its transfers from answering, connections open.
+    pub fn hang(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Ends `hang`.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        signal_group(self.child.as_ref().expect("the daemon runs").id() as i32, signal);
+    }
+
+    fn write_files(&self) {
+        let dir = self.dir.path();
+        for (name, text) in
+            [("secrets", format!("{USER}:hunter2\n")), ("password", "hunter2\n".to_string())]
+        {
+            fs::write(dir.join(name), text).expect("secret");
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o600))
+                .expect("mode 0600");
+        }
+        let mut conf = format!(
+            "address = 127.0.0.1\nport = {}\nlog file = {}\nlock file = {}\nreverse lookup = no\n\
+             socket options = TCP_NODELAY\n",
+            self.port,
+            dir.join("log").display(),
+            dir.join("lock").display(),
+        );
+        // Only a daemon in a chroot keeps symlinks as they are.
+        let mut lines = match nix::unistd::geteuid().is_root() {
+            true => "uid = 0\ngid = 0\nuse chroot = yes\n".to_string(),
+            false => "use chroot = no\nmunge symlinks = no\n".to_string(),
+        };
+        if self.options.auth {
+            lines +=
+                &format!("auth users = {USER}\nsecrets file = {}\n", dir.join("secrets").display());
+        }
+        if !self.options.module_lines.contains("read only") {
+            lines += "read only = no\n";
+        }
+        lines += &self.options.module_lines;
+        for module in &self.modules {
+            conf += &format!("[{module}]\npath = {}\n{lines}\n", self.module(module).display());
+        }
+        fs::write(dir.join("rsyncd.conf"), conf).expect("rsyncd.conf");
+    }
+}
+
+impl Drop for Rsyncd {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal_group(child.id() as i32, Signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// An older rsync whose receiver cannot delete missing arguments, where one was laid ready.
+pub fn old_rsync() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/old-rsync/usr/bin/rsync");
+    std::env::var_os("SYNCSUP_TEST_OLD_RSYNC")
+        .map(PathBuf::from)
+        .or(Some(beside))
+        .filter(|p| p.exists())
+}
+
+/// A port that nothing listens on, below the range of outgoing connections (which could take it while its daemon is
+/// stopped), reserved among the tests of this machine by a name in the abstract socket space.
+fn free_port() -> (u16, UnixListener) {
+    loop {
+        let port = fastrand::u16(15_000..32_000);
+        let name = SocketAddr::from_abstract_name(format!("syncsup-test-port-{port}"))
+            .expect("a short name");
+        let Ok(reservation) = UnixListener::bind_addr(&name) else { continue };
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return (port, reservation);
+        }
+    }
+}
+
+fn greeting(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let mut hello = [0; 8];
+    stream.read_exact(&mut hello).is_ok() && &hello == b"@RSYNCD:"
+}

@@ -1,0 +1,297 @@
+//! The daemon: start, pid file, double start, status, reload, stop.
+
+use crate::common::instance::Instance;
+use crate::common::procs::Proc;
+use crate::common::rsyncd::Rsyncd;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, World, populate, wait_identical, write};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::process::Output;
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn d_returns_when_every_localpath_is_watched() {
+    let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+    populate(&w.master, 3, 3);
+    let out = w.instance.command(&["-d"]);
+    assert!(out.status.success(), "{out:?}");
+    // Watched now: the very next change is seen.
+    w.write("at once", "x");
+    assert_eq!(w.state(), "watching");
+    w.wait_identical();
+    let supervisor = w.instance.supervisor();
+    assert_eq!(w.instance.pid_file(), Some(supervisor.pid));
+    assert!(
+        supervisor.runs() && w.instance.watchers().len() == 1 && w.instance.pushers().len() == 2
+    );
+    w.wait_in_sync();
+    assert_eq!(w.instance.command(&["status"]).status.code(), Some(0));
+
+    let stop = w.instance.command(&["stop"]);
+    assert!(stop.status.success(), "{stop:?}");
+    wait_for("the daemon's end", DEADLINE, || !supervisor.runs());
+    assert_eq!(w.instance.command(&["status"]).status.code(), Some(3));
+    assert_eq!(w.instance.command(&["stop"]).status.code(), Some(3));
+    assert_eq!(w.instance.pid_file(), None, "the pid file stays");
+
+    w.write("while stopped", "x");
+    assert!(w.instance.command(&["-d"]).status.success());
+    w.wait_identical();
+    w.instance.stop();
+}
+
+#[test]
+fn d_returns_the_error() {
+    let w = Setup::default().build();
+    fs::remove_dir(&w.master).unwrap();
+    let out = w.instance.command(&["-d"]);
+    assert!(!out.status.success(), "{out:?}");
+    assert!(
+        text(&out).contains(w.master.to_str().unwrap()),
+        "does not name the path: {}",
+        text(&out)
+    );
+    assert!(w.instance.family().is_empty());
+
+    fs::write(w.instance.config(), "localpath: []\n").unwrap();
+    let out = w.instance.command(&["-d"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(text(&out).contains("syncsup.yaml:1"), "does not name file and line: {}", text(&out));
+}
+
+#[test]
+fn a_second_start_on_the_same_localpath_is_refused() {
+    let mut w = World::start(1);
+    let out = w.instance.command(&["-d"]);
+    assert_eq!(out.status.code(), Some(4), "{out:?}");
+    // By another file and in the foreground too.
+    let other = w.instance.config().with_file_name("other.yaml");
+    fs::copy(w.instance.config(), &other).unwrap();
+    let out = w
+        .instance
+        .prepare(&Instance::program(), &["-o", other.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(4), "{out:?}");
+    w.probe(0);
+    // After a kill the locks are free.
+    w.instance.kill9();
+    w.run(&[]);
+    w.probe(0);
+}
+
+#[test]
+fn status_tells_what_is_and_how_it_ends() {
+    let mut w = Setup { remotes: 2, rsync: ", timeout: 5s", ..Setup::default() }.build();
+    assert_eq!(w.instance.command(&["status"]).status.code(), Some(3));
+    w.run(&[]);
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    w.wait_in_sync();
+    let out = w.instance.command(&["status"]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(
+        text(&out).contains(&w.remotes[0].name())
+            && text(&out).contains(w.master.to_str().unwrap())
+    );
+    let status = w.instance.status();
+    let instance = &status["instances"][0];
+    assert_eq!(instance["pid"], w.instance.supervisor().pid);
+    let local = &instance["localpaths"][0];
+    assert_eq!(local["watch"], w.master.to_str().unwrap());
+    assert_eq!(local["watches"], 4, "3 directories and the root: {local}");
+    assert_eq!(local["watcher"]["pid"], w.instance.watcher().pid);
+    let remote = &local["remotes"][0];
+    assert_eq!(remote["pusher"]["pid"], w.instance.pusher(&w.remotes[0].name()).pid);
+    assert_eq!(
+        (&remote["waiting"], &remote["owed"], &remote["failing"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+    assert!(remote["pushed_files"].as_u64().is_some_and(|n| n >= 9), "{remote}");
+
+    w.remotes[1].stop();
+    w.write("behind", "x");
+    let behind = w.wait_remote(1, "marks waiting", |r| {
+        r["state"] != "in_sync" && r["lag_ms"].as_u64() > Some(0)
+    });
+    assert!(behind["waiting"].as_u64().unwrap() + behind["owed"].as_u64().unwrap() > 0, "{behind}");
+    assert_eq!(w.instance.command(&["status"]).status.code(), Some(1));
+}
+
+#[test]
+fn sigterm_leaves_nothing_running_and_keeps_the_rest() {
+    let mut w = Setup { remotes: 2, params: "-a --bwlimit=1000", ..Setup::default() }.start();
+    let mut content = vec![0; 3 << 20];
+    fastrand::fill(&mut content);
+    for i in 0..10 {
+        w.write(&format!("large{i}"), &content);
+    }
+    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    let status = w.instance.stop();
+    assert!(status.success(), "{status:?}");
+    w.run(&[]);
+    w.wait_identical_within(DEADLINE * 4);
+}
+
+/// Two localpaths, each to a slave of its own, the second one only on demand.
+struct Two {
+    instance: Instance,
+    slaves: [Rsyncd; 2],
+    dir: tempfile::TempDir,
+}
+
+impl Two {
+    fn start() -> Two {
+        let dir = tempfile::TempDir::with_prefix("syncsup-test-").unwrap();
+        for name in ["one", "two"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let slaves = [Rsyncd::start(), Rsyncd::start()];
+        let instance = Instance::new(&dir.path().join("instance"), "syncsup.yaml", "");
+        let mut two = Two { instance, slaves, dir };
+        two.configure(&[0], "");
+        two.instance.start(&[], &[&two.dir.path().join("one")]);
+        two
+    }
+
+    fn local(&self, index: usize) -> std::path::PathBuf {
+        self.dir.path().join(["one", "two"][index])
+    }
+
+    /// Writes the configuration with these localpaths.
+    fn configure(&self, locals: &[usize], more: &str) {
+        let mut text = format!("{more}\nlocalpaths:\n");
+        for &i in locals {
+            let remote = self.slaves[i].yaml("");
+            text += &format!("  - {{watch: {:?}, remotes: [{remote}]}}\n", self.local(i));
+        }
+        fs::write(self.instance.config(), text).unwrap();
+    }
+
+    fn children(&self) -> Vec<Proc> {
+        self.instance.watchers().into_iter().chain(self.instance.pushers()).collect()
+    }
+
+    fn check(&self, index: usize) {
+        write(&self.local(index).join("d/f"), format!("{}", fastrand::u64(..)));
+        wait_identical(&self.instance, &self.local(index), &[&self.slaves[index].path()], DEADLINE);
+    }
+}
+
+#[test]
+fn reload_touches_only_what_changed() {
+    let two = Two::start();
+    two.check(0);
+    let first = two.children();
+    assert_eq!(first.len(), 2);
+
+    two.configure(&[0, 1], "");
+    let out = two.instance.command(&["reload"]);
+    assert!(out.status.success(), "{out:?}");
+    wait_for("the second localpath's children", DEADLINE, || two.children().len() == 4);
+    two.check(1);
+    two.check(0);
+    assert!(first.iter().all(Proc::runs), "a child that did not change was restarted");
+
+    // By the signal; the second one goes again.
+    two.configure(&[0], "");
+    two.instance.supervisor().signal(Signal::SIGHUP);
+    wait_for("the second localpath's children to go", DEADLINE, || two.children().len() == 2);
+    two.check(0);
+    assert!(first.iter().all(Proc::runs), "a child that did not change was restarted");
+
+    // A broken file changes nothing, and says so.
+    fs::write(two.instance.config(), "localpaths: [{watch: relative, remotes: []}]\n").unwrap();
+    let out = two.instance.command(&["reload"]);
+    assert!(!out.status.success(), "{out:?}");
+    two.check(0);
+    assert!(first.iter().all(Proc::runs), "a broken file stopped a child");
+}
+
+#[test]
+fn a_missing_localpath_is_held_while_the_others_go_on() {
+    let two = Two::start();
+    two.configure(&[0, 1], "");
+    assert!(two.instance.command(&["reload"]).status.success());
+    wait_for("the second localpath's children", DEADLINE, || two.children().len() == 4);
+    two.check(1);
+    fs::rename(two.local(1), two.dir.path().join("away")).unwrap();
+    two.instance.wait_status("one held, one watching", |s| {
+        let state = |i: usize| s["instances"][0]["localpaths"][i]["state"].clone();
+        state(0) == "watching" && state(1) == "held"
+    });
+    two.check(0);
+    fs::rename(two.dir.path().join("away"), two.local(1)).unwrap();
+    two.check(1);
+}
+
+#[test]
+fn several_files_and_a_directory_of_them() {
+    let two = Two::start();
+    two.check(0);
+    drop(two);
+
+    let mut two = Two::start();
+    two.instance.stop();
+    let conf = two.dir.path().join("conf.d");
+    fs::create_dir(&conf).unwrap();
+    for i in 0..2 {
+        two.configure(&[i], "");
+        fs::copy(two.instance.config(), conf.join(format!("{i}.yaml"))).unwrap();
+    }
+    let mut daemon = two.instance.prepare(&Instance::program(), &["-d", "-o"]);
+    let out = daemon.arg(&conf).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(two.children().len(), 4);
+    two.check(0);
+    two.check(1);
+    two.instance.stop();
+}
+
+#[test]
+fn check_says_what_it_understood_or_all_errors() {
+    let two = Two::start();
+    let out = two.instance.command(&["check", "--connect"]);
+    assert!(out.status.success(), "{out:?}");
+    assert!(
+        text(&out).contains("ok") && text(&out).contains(two.local(0).to_str().unwrap()),
+        "{}",
+        text(&out)
+    );
+    fs::write(
+        two.instance.config(),
+        "localpaths:\n  - watch: relative\n    remotes: []\n    wach: /x\n",
+    )
+    .unwrap();
+    let out = two.instance.command(&["check"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    for line in ["syncsup.yaml:2", "syncsup.yaml:3", "syncsup.yaml:4"] {
+        assert!(text(&out).contains(line), "no error at {line}: {}", text(&out));
+    }
+}
+
+#[test]
+fn sync_compares_now() {
+    let mut w = World::start(2);
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    w.wait_in_sync();
+    // Drift on the slaves, which no event tells of.
+    for slave in w.slaves() {
+        fs::write(slave.join("dir000/file000"), "drifted").unwrap();
+        fs::remove_file(slave.join("dir001/file001")).unwrap();
+        fs::write(slave.join("dir002/extra"), "x").unwrap();
+    }
+    let out = w.instance.command(&["sync", &w.remotes[0].name()]);
+    assert!(out.status.success(), "{out:?}");
+    wait_identical(&w.instance, &w.master, &[&w.remotes[0].path()], DEADLINE);
+    assert!(w.remotes[1].path().join("dir002/extra").exists(), "another remote was compared too");
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.wait_identical();
+    w.instance.stop();
+    assert_eq!(w.instance.command(&["sync"]).status.code(), Some(3));
+}

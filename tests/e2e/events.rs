@@ -1,0 +1,267 @@
+//! Each kind of change, end to end, to two remotes.
+
+use crate::common::churn::old_time;
+use crate::common::world::{World, populate, write};
+use nix::sys::stat::Mode;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::process::Command;
+
+/// One change, and both slaves equal to the master after it.
+#[track_caller]
+fn step(world: &World, what: &str, change: impl FnOnce()) {
+    println!("step: {what}");
+    change();
+    world.wait_identical();
+}
+
+#[test]
+fn file_content() {
+    let w = World::start(2);
+    let append = |text: &str| {
+        OpenOptions::new().append(true).open(w.at("f")).unwrap().write_all(text.as_bytes())
+    };
+    step(&w, "create empty", || drop(File::create(w.at("f")).unwrap()));
+    step(&w, "write", || fs::write(w.at("f"), "one\n").unwrap());
+    step(&w, "append", || append("two\n").unwrap());
+    step(&w, "truncate", || {
+        File::options().write(true).open(w.at("f")).unwrap().set_len(3).unwrap()
+    });
+    step(&w, "truncate to nothing", || drop(File::create(w.at("f")).unwrap()));
+    step(&w, "write again", || fs::write(w.at("f"), vec![7; 300_000]).unwrap());
+    step(&w, "save as editors do", || {
+        fs::write(w.at("f.new"), "saved\n").unwrap();
+        fs::rename(w.at("f.new"), w.at("f")).unwrap();
+    });
+    step(&w, "delete", || fs::remove_file(w.at("f")).unwrap());
+    step(&w, "create again", || w.write("f", "again"));
+    step(&w, "many at once", || drop(populate(&w.master, 10, 20)));
+}
+
+#[test]
+fn a_file_held_open_comes_when_it_is_closed() {
+    let w = World::start(2);
+    let mut file = File::create(w.at("log")).unwrap();
+    for line in 0..10 {
+        writeln!(file, "line {line}").unwrap();
+        w.probe(0);
+    }
+    step(&w, "close", || drop(file));
+}
+
+#[test]
+fn attributes() {
+    let w = World::start(2);
+    populate(&w.master, 1, 2);
+    w.wait_identical();
+    let (file, dir) = (w.at("dir000/file000"), w.at("dir000"));
+    step(&w, "chmod of a file", || {
+        fs::set_permissions(&file, Permissions::from_mode(0o751)).unwrap()
+    });
+    step(&w, "setgid", || fs::set_permissions(&file, Permissions::from_mode(0o2750)).unwrap());
+    step(&w, "chmod of a directory", || {
+        fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap()
+    });
+    step(&w, "times of a file", || File::open(&file).unwrap().set_times(old_time(0)).unwrap());
+    step(&w, "times of a directory", || File::open(&dir).unwrap().set_times(old_time(1)).unwrap());
+    if nix::unistd::geteuid().is_root() {
+        step(&w, "chown of a file", || chown(&file, Some(12_345), Some(54_321)).unwrap());
+        step(&w, "chown of a directory", || chown(&dir, Some(1), Some(2)).unwrap());
+    } else {
+        eprintln!("SKIPPED: chown: not root");
+    }
+}
+
+#[test]
+fn renames() {
+    let w = World::start(2);
+    populate(&w.master, 3, 4);
+    write(&w.outside.join("in/deep/file"), "from outside");
+    write(&w.outside.join("single"), "from outside");
+    w.wait_identical();
+    let mv = |from: &str, to: &str| fs::rename(w.at(from), w.at(to)).unwrap();
+    step(&w, "file in its directory", || mv("dir000/file000", "dir000/renamed"));
+    step(&w, "file to another directory", || mv("dir000/renamed", "dir001/renamed"));
+    step(&w, "file over an existing one", || mv("dir001/renamed", "dir001/file001"));
+    step(&w, "directory in its parent", || mv("dir000", "moved"));
+    step(&w, "directory into another", || mv("moved", "dir001/moved"));
+    step(&w, "directory with a directory", || mv("dir001", "dir002/dir001"));
+    step(&w, "change after the moves", || w.write("dir002/dir001/moved/file001", "changed"));
+    step(&w, "directory over an empty one", || {
+        fs::create_dir(w.at("empty")).unwrap();
+        mv("dir002/dir001/moved", "empty");
+    });
+    step(&w, "file from outside", || fs::rename(w.outside.join("single"), w.at("single")).unwrap());
+    step(&w, "directory from outside", || fs::rename(w.outside.join("in"), w.at("in")).unwrap());
+    step(&w, "change in what came", || w.write("in/deep/other", "new"));
+    step(&w, "file to outside", || fs::rename(w.at("single"), w.outside.join("single")).unwrap());
+    step(&w, "directory to outside", || {
+        fs::rename(w.at("dir002"), w.outside.join("gone")).unwrap()
+    });
+    step(&w, "change in what went", || {
+        write(&w.outside.join("gone/new"), "not to be seen");
+        w.write("mark", "x");
+    });
+    step(&w, "away and back again", || {
+        fs::rename(w.at("in"), w.outside.join("in")).unwrap();
+        write(&w.outside.join("in/deep/file"), "changed while outside");
+        fs::rename(w.outside.join("in"), w.at("in")).unwrap();
+    });
+    step(&w, "chain", || {
+        mv("in", "a");
+        mv("a", "b");
+        mv("b", "c");
+        w.write("c/deep/file", "after the chain");
+    });
+}
+
+#[test]
+fn links_and_special_files() {
+    let w = World::start(2);
+    populate(&w.master, 2, 2);
+    w.wait_identical();
+    step(&w, "symlink", || symlink("dir000/file000", w.at("link")).unwrap());
+    step(&w, "symlink to a directory", || symlink("dir000", w.at("dirlink")).unwrap());
+    step(&w, "dangling symlink", || symlink("../no/such", w.at("dir000/dangling")).unwrap());
+    step(&w, "absolute symlink", || symlink("/etc/hostname", w.at("absolute")).unwrap());
+    step(&w, "symlink retargeted", || {
+        symlink("dir001", w.at("new")).unwrap();
+        fs::rename(w.at("new"), w.at("dirlink")).unwrap();
+    });
+    step(&w, "write below what the symlink names", || {
+        fs::write(w.at("dirlink/through"), "x").unwrap()
+    });
+    step(&w, "symlink removed", || fs::remove_file(w.at("link")).unwrap());
+    step(&w, "hard link", || fs::hard_link(w.at("dir000/file000"), w.at("dir001/hard")).unwrap());
+    step(&w, "write through one name", || {
+        OpenOptions::new()
+            .append(true)
+            .open(w.at("dir001/hard"))
+            .unwrap()
+            .write_all(b"both")
+            .unwrap();
+    });
+    step(&w, "one name removed", || fs::remove_file(w.at("dir000/file000")).unwrap());
+    step(&w, "fifo", || {
+        nix::unistd::mkfifo(&w.at("fifo"), Mode::from_bits_truncate(0o640)).unwrap()
+    });
+    step(&w, "fifo removed", || fs::remove_file(w.at("fifo")).unwrap());
+}
+
+#[test]
+fn directories() {
+    let w = World::start(2);
+    step(&w, "empty directory", || fs::create_dir(w.at("empty")).unwrap());
+    step(&w, "deep empty directories", || fs::create_dir_all(w.at("a/b/c/d/e/f/g/h")).unwrap());
+    step(&w, "file at the bottom", || w.write("a/b/c/d/e/f/g/h/leaf", "x"));
+    step(&w, "directory and file at once", || w.write("p/q/r/s/t", "x"));
+    step(&w, "rmdir", || fs::remove_dir(w.at("empty")).unwrap());
+    step(&w, "rm -rf", || fs::remove_dir_all(w.at("a")).unwrap());
+    step(&w, "made and removed at once", || {
+        for round in 0..30 {
+            populate(&w.at(&format!("brief{round}")), 3, 3);
+            fs::remove_dir_all(w.at(&format!("brief{round}"))).unwrap();
+        }
+    });
+    step(&w, "removed and made at once", || {
+        populate(&w.at("p"), 3, 3);
+        fs::remove_dir_all(w.at("p")).unwrap();
+        w.write("p/other", "x");
+    });
+    step(&w, "raced by mkdir -p", || {
+        for i in 0..200 {
+            w.write(&format!("race/{}/{}/{}", i % 7, i % 11, i), "x");
+        }
+    });
+    step(&w, "everything gone", || {
+        fs::remove_dir_all(w.at("race")).unwrap();
+        fs::remove_dir_all(w.at("p")).unwrap();
+    });
+}
+
+#[test]
+fn a_file_replaced_by_a_directory_and_back() {
+    let w = World::start(2);
+    step(&w, "file", || w.write("x", "file"));
+    step(&w, "directory in its place", || {
+        fs::remove_file(w.at("x")).unwrap();
+        w.write("x/inside/deep", "x");
+    });
+    step(&w, "file in its place", || {
+        fs::remove_dir_all(w.at("x")).unwrap();
+        w.write("x", "file again");
+    });
+    step(&w, "symlink in its place", || {
+        fs::remove_file(w.at("x")).unwrap();
+        symlink("nowhere", w.at("x")).unwrap();
+    });
+    step(&w, "directory in its place", || {
+        fs::remove_file(w.at("x")).unwrap();
+        populate(&w.at("x"), 2, 2);
+    });
+    step(&w, "fifo in its place", || {
+        fs::remove_dir_all(w.at("x")).unwrap();
+        nix::unistd::mkfifo(&w.at("x"), Mode::from_bits_truncate(0o600)).unwrap();
+    });
+    step(&w, "to and fro", || {
+        for round in 0..20 {
+            fs::remove_file(w.at("x")).unwrap();
+            w.write(&format!("x/{round}"), "x");
+            fs::remove_dir_all(w.at("x")).unwrap();
+            w.write("x", format!("{round}"));
+        }
+    });
+}
+
+#[test]
+fn an_untar_storm_and_a_clone_like_one() {
+    let w = World::start(2);
+    populate(&w.outside.join("pack"), 40, 25);
+    let tar = w.outside.join("pack.tar");
+    let run = |program: &str, args: &[&str]| {
+        let out = Command::new(program).args(args).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+    };
+    run("tar", &["cf", tar.to_str().unwrap(), "-C", w.outside.to_str().unwrap(), "pack"]);
+    step(&w, "untar", || {
+        run("tar", &["xf", tar.to_str().unwrap(), "-C", w.master.to_str().unwrap()])
+    });
+    step(&w, "untar over it", || {
+        run("tar", &["xf", tar.to_str().unwrap(), "-C", w.master.to_str().unwrap()])
+    });
+    step(&w, "objects written aside, renamed, made read-only", || {
+        for i in 0..500 {
+            let (temporary, name) =
+                (format!("git/tmp_{i}"), format!("git/objects/{:02x}/{i:038x}", i % 97));
+            w.write(&temporary, format!("object {i}"));
+            fs::create_dir_all(w.at(&name).parent().unwrap()).unwrap();
+            fs::rename(w.at(&temporary), w.at(&name)).unwrap();
+            fs::set_permissions(w.at(&name), Permissions::from_mode(0o444)).unwrap();
+        }
+        fs::write(w.at("git/lock"), "ref").unwrap();
+        fs::rename(w.at("git/lock"), w.at("git/HEAD")).unwrap();
+    });
+    step(&w, "rm -rf of all", || {
+        fs::remove_dir_all(w.at("pack")).unwrap();
+        fs::remove_dir_all(w.at("git")).unwrap();
+    });
+}
+
+#[test]
+fn what_is_there_before_the_start_is_copied_and_what_is_changed_while_stopped_too() {
+    let mut w = crate::common::world::Setup { remotes: 2, ..Default::default() }.build();
+    populate(&w.master, 10, 10);
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.stop();
+    w.write("dir001/file001", "changed while stopped");
+    w.write("new/while/stopped", "x");
+    fs::remove_file(w.at("dir002/file002")).unwrap();
+    fs::remove_dir_all(w.at("dir003")).unwrap();
+    fs::rename(w.at("dir004"), w.at("renamed")).unwrap();
+    fs::set_permissions(w.at("dir005/file001"), Permissions::from_mode(0o600)).unwrap();
+    w.run(&[]);
+    w.wait_identical();
+}

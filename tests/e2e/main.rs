@@ -1,0 +1,21 @@
+//! End to end: the real program, real rsync daemons on loopback ports, real inotify, real kills. One file for each
+//! promise; `common` holds the machinery, `machinery` proves it.
+//!
+//! Environment: `SYNCSUP_SEED` repeats a churn; `SYNCSUP_CHURN_S` is its length in seconds (20); `SYNCSUP_TEST_BIN`
+//! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old.
+
+mod common;
+
+mod machinery;
+
+mod churn;
+mod daemon;
+mod events;
+mod filter;
+mod names;
+mod overflow;
+mod remotes;
+mod root;
+mod rules;
+mod sersync;
+mod traps;

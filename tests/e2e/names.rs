@@ -1,0 +1,84 @@
+//! Hostile names are ordinary input.
+
+use crate::common::churn::{HOSTILE, LONG};
+use crate::common::world::{Setup, World, write};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+
+fn names() -> impl Iterator<Item = &'static OsStr> {
+    // `~` ends like an editor's backup, which a YAML configuration leaves out.
+    let all = HOSTILE.iter().copied().chain([LONG]);
+    all.filter(|n| !n.ends_with(b"~")).map(OsStr::from_bytes)
+}
+
+/// One change for every name at once.
+#[track_caller]
+fn each(world: &World, what: &str, change: impl Fn(&OsStr)) {
+    println!("step: {what}");
+    names().for_each(change);
+    world.wait_identical();
+}
+
+#[test]
+fn as_files() {
+    let w = World::start(2);
+    let at = |name: &OsStr| w.master.join(name);
+    each(&w, "create", |n| fs::write(at(n), "one").unwrap());
+    each(&w, "rewrite", |n| fs::write(at(n), "another").unwrap());
+    each(&w, "rename away", |n| {
+        fs::create_dir_all(w.at("sub")).unwrap();
+        fs::rename(at(n), w.at("sub").join(n)).unwrap();
+    });
+    each(&w, "rename back", |n| fs::rename(w.at("sub").join(n), at(n)).unwrap());
+    each(&w, "symlink of that name to that name", |n| symlink(n, w.at("sub").join(n)).unwrap());
+    each(&w, "delete", |n| fs::remove_file(at(n)).unwrap());
+    each(&w, "create again", |n| fs::write(at(n), "again").unwrap());
+}
+
+#[test]
+fn as_directories() {
+    let w = World::start(2);
+    let at = |name: &OsStr| w.master.join(name);
+    each(&w, "create", |n| fs::create_dir(at(n)).unwrap());
+    each(&w, "file inside", |n| fs::write(at(n).join(n), "x").unwrap());
+    each(&w, "deeper", |n| write(&at(n).join("deep").join(n).join("leaf"), "x"));
+    each(&w, "rename", |n| fs::rename(at(n).join("deep"), at(n).join("moved")).unwrap());
+    each(&w, "delete inside", |n| fs::remove_file(at(n).join(n)).unwrap());
+    each(&w, "delete", |n| fs::remove_dir_all(at(n)).unwrap());
+}
+
+#[test]
+fn at_the_first_copy_and_while_stopped() {
+    let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+    names().for_each(|n| write(&w.master.join(n).join(n), "x"));
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.stop();
+    names().for_each(|n| fs::write(w.master.join(n).join(n), "changed").unwrap());
+    names().for_each(|n| fs::write(w.master.join(n).join("new"), "new").unwrap());
+    w.run(&[]);
+    w.wait_identical();
+    w.instance.stop();
+    names().for_each(|n| fs::remove_dir_all(w.master.join(n)).unwrap());
+    w.run(&[]);
+    w.wait_identical();
+}
+
+#[test]
+fn the_localpath_itself() {
+    use crate::common::instance::Instance;
+    use crate::common::rsyncd::Rsyncd;
+    use crate::common::world::wait_identical;
+    let dir = tempfile::TempDir::with_prefix("syncsup test $(x) ' ").unwrap();
+    let master = dir.path().join("ma ster`x`*[a]");
+    fs::create_dir(&master).unwrap();
+    let slave = Rsyncd::start();
+    let text = format!("localpaths:\n  - watch: {master:?}\n    remotes: [{}]\n", slave.yaml(""));
+    let mut instance = Instance::new(&dir.path().join("instance"), "syncsup.yaml", &text);
+    instance.start(&[], &[&master]);
+    names().for_each(|n| write(&master.join(n), "x"));
+    wait_identical(&instance, &master, &[&slave.path()], crate::common::wait::DEADLINE);
+}

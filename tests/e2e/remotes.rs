@@ -1,0 +1,145 @@
+//! A remote that is down or hung: caught up by itself later, and no burden to the others.
+
+use crate::common::churn::{Churn, Plan, Work};
+use crate::common::rsyncd::Options;
+use crate::common::wait::{DEADLINE, holds_for};
+use crate::common::world::{Setup, World, populate, wait_identical};
+use std::time::Duration;
+
+/// The lag that a healthy remote may have beside a broken one; a second is the promise, the rest is for a machine that
+/// runs other tests at the same time.
+const LAG: Duration = Duration::from_secs(3);
+
+fn setup() -> Setup {
+    Setup { remotes: 2, rsync: ", timeout: 5s", ..Setup::default() }
+}
+
+/// The median lag of some probes to the healthy remote, number 1.
+fn lag(w: &World) -> Duration {
+    let mut lags: Vec<Duration> = (0..9).map(|_| w.probe(1)).collect();
+    lags.sort();
+    println!("lags: {lags:?}");
+    lags[4]
+}
+
+fn wait_healthy(w: &World) {
+    wait_identical(&w.instance, &w.master, &[&w.remotes[1].path()], DEADLINE);
+}
+
+#[test]
+fn down_at_the_start() {
+    let mut w = setup().build();
+    populate(&w.master, 5, 10);
+    w.remotes[0].stop();
+    w.run(&[]);
+    wait_healthy(&w);
+    assert!(lag(&w) < LAG);
+    let down = w.wait_remote(0, "trouble of the remote that is down", |r| {
+        r["state"] == "backoff" || r["state"] == "down"
+    });
+    assert!(down["reason"].is_string(), "no reason: {down}");
+    assert_eq!(w.instance.command(&["status"]).status.code(), Some(1));
+    w.remotes[0].start_again();
+    // At most a minute of backoff.
+    w.wait_identical_within(DEADLINE * 3);
+    w.wait_in_sync();
+    assert_eq!(w.instance.command(&["status"]).status.code(), Some(0));
+}
+
+#[test]
+fn down_during_churn_and_back_later() {
+    let mut w = setup().build();
+    let plan = Plan { root: w.master.clone(), outside: w.outside.clone(), dirs: 50, rate: 100 };
+    Work::new(plan.clone(), 2).fill();
+    w.run(&[]);
+    w.wait_identical();
+    let churn = Churn::start(plan);
+    assert!(lag(&w) < LAG);
+    w.remotes[0].stop();
+    assert!(lag(&w) < LAG);
+    holds_for("the other remote's lag", Duration::from_secs(5), || lag(&w) < LAG);
+    w.remotes[0].start_again();
+    assert!(lag(&w) < LAG);
+    churn.stop();
+    wait_healthy(&w);
+    w.wait_identical_within(DEADLINE * 3);
+}
+
+#[test]
+fn down_while_the_master_restarts() {
+    let mut w = setup().build();
+    populate(&w.master, 5, 5);
+    w.run(&[]);
+    w.wait_identical();
+    w.remotes[0].stop();
+    w.write("dir000/file000", "changed while the slave was down");
+    std::fs::remove_dir_all(w.at("dir001")).unwrap();
+    wait_healthy(&w);
+    w.instance.kill9();
+    w.run(&[]);
+    w.write("dir000/file001", "changed after the restart");
+    wait_healthy(&w);
+    w.remotes[0].start_again();
+    w.wait_identical_within(DEADLINE * 3);
+}
+
+#[test]
+fn hung() {
+    let mut w = setup().build();
+    w.run(&[]);
+    w.probe(0);
+    w.remotes[0].hang();
+    w.write("while hung", "x");
+    assert!(lag(&w) < LAG);
+    holds_for("the other remote's lag", Duration::from_secs(8), || lag(&w) < LAG);
+    wait_healthy(&w);
+    w.remotes[0].resume();
+    w.wait_identical_within(DEADLINE * 3);
+}
+
+#[test]
+fn hung_and_with_few_slots_does_not_starve_the_others() {
+    let mut w = Setup { remotes: 3, ..setup() }.build();
+    w.run(&["-n", "1"]);
+    w.probe(1);
+    w.remotes[0].hang();
+    w.write("while hung", "x");
+    w.probe(1);
+    w.probe(2);
+    // Once the trouble is known, a hung remote waits outside the slots.
+    w.wait_remote(0, "trouble of the hung remote", |r| {
+        r["state"] == "backoff" || r["state"] == "down"
+    });
+    assert!(lag(&w) < LAG);
+    w.remotes[0].resume();
+    w.wait_identical_within(DEADLINE * 3);
+}
+
+#[test]
+fn with_a_password_and_with_a_wrong_one() {
+    let w = Setup { daemon: Options { auth: true, ..Options::default() }, ..setup() }.start();
+    populate(&w.master, 2, 2);
+    w.wait_identical();
+    std::fs::write(w.remotes[0].password_file(), "wrong\n").unwrap();
+    w.write("later", "x");
+    let held = w.wait_remote(0, "the refused password", |r| {
+        r["state"] == "held" && r["reason"].is_string()
+    });
+    assert!(held["reason"].as_str().unwrap().contains("auth"), "not in rsync's words: {held}");
+    wait_healthy(&w);
+    std::fs::write(w.remotes[0].password_file(), "hunter2\n").unwrap();
+    // Tried again every minute.
+    w.wait_identical_within(DEADLINE * 4);
+}
+
+#[test]
+fn short_of_connections() {
+    let lines = "max connections = 1\n".to_string();
+    let w =
+        Setup { daemon: Options { module_lines: lines, ..Options::default() }, ..setup() }.start();
+    for round in 0..10 {
+        w.write(&format!("file{round}"), "x");
+        w.probe(0);
+    }
+    w.wait_identical_within(DEADLINE * 2);
+}

@@ -1,0 +1,286 @@
+//! Rules that close known holes.
+
+use crate::common::wait::{DEADLINE, holds_for, wait_for};
+use crate::common::world::{Setup, World, populate, write};
+use nix::sys::signal::Signal;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+/// `cur` becomes `old`, `new` becomes `cur`: what only the old one had must go.
+fn swap(w: &World) {
+    fs::rename(w.at("cur"), w.at("old")).unwrap();
+    fs::rename(w.at("new"), w.at("cur")).unwrap();
+}
+
+fn releases(w: &World) {
+    populate(&w.at("cur"), 4, 5);
+    populate(&w.at("new"), 2, 3);
+    w.write("new/only in the new one", "x");
+}
+
+#[test]
+fn directories_swapped_at_a_name() {
+    let w = World::start(2);
+    releases(&w);
+    w.wait_identical();
+    swap(&w);
+    w.wait_identical();
+    // The new one is moved in from outside, the old one out.
+    write(&w.outside.join("next/dir000/file000"), "next");
+    fs::rename(w.at("cur"), w.outside.join("old")).unwrap();
+    fs::rename(w.outside.join("next"), w.at("cur")).unwrap();
+    w.wait_identical();
+    w.write("cur/dir000/file001", "the new one is watched");
+    write(&w.outside.join("old/dir000/file000"), "the old one is not");
+    w.wait_identical();
+}
+
+#[test]
+fn directories_swapped_at_a_name_while_stopped() {
+    let mut w = World::start(2);
+    releases(&w);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.stop();
+    swap(&w);
+    w.run(&[]);
+    w.wait_identical();
+    // And from outside, its content and times older than everything.
+    populate(&w.outside.join("next"), 1, 2);
+    w.instance.kill9();
+    fs::rename(w.at("cur"), w.outside.join("old")).unwrap();
+    fs::rename(w.outside.join("next"), w.at("cur")).unwrap();
+    w.run(&[]);
+    w.wait_identical();
+}
+
+#[test]
+fn written_stopped_closed_started() {
+    for killed in [false, true] {
+        let mut w = World::start(2);
+        let mut file = File::create(w.at("log")).unwrap();
+        file.write_all(b"first\n").unwrap();
+        w.probe(0);
+        file.write_all(b"second\n").unwrap();
+        w.probe(0);
+        // The next scan looks 2 s further back than the checkpoint: only the table of open files knows this one.
+        std::thread::sleep(Duration::from_millis(3_500));
+        w.probe(0);
+        w.probe(1);
+        if killed {
+            w.instance.kill9()
+        } else {
+            w.instance.stop();
+        }
+        drop(file);
+        w.run(&[]);
+        w.wait_identical();
+    }
+}
+
+#[test]
+fn made_moved_and_made_again() {
+    let w = World::start(2);
+    for round in 0..50 {
+        let (d, e) = (w.at(&format!("{round}/d")), w.at(&format!("{round}/e")));
+        fs::create_dir_all(&d).unwrap();
+        fs::write(d.join("first"), "1").unwrap();
+        fs::rename(&d, &e).unwrap();
+        fs::create_dir(&d).unwrap();
+        fs::write(d.join("second"), "2").unwrap();
+    }
+    w.wait_identical();
+    // Both places are watched under their right names.
+    for round in 0..50 {
+        w.write(&format!("{round}/d/later"), "d");
+        w.write(&format!("{round}/e/later"), "e");
+        fs::remove_file(w.at(&format!("{round}/e/first"))).unwrap();
+    }
+    w.wait_identical();
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_not_deleted() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: not root");
+        return;
+    }
+    let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+    // Root, but bound by the permission bits.
+    let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    w.instance.launcher = words.iter().map(Into::into).collect();
+    populate(&w.at("locked"), 2, 3);
+    populate(&w.at("free"), 2, 3);
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    fs::set_permissions(w.at("locked/dir000"), Permissions::from_mode(0o000)).unwrap();
+    w.write("locked/dir000/file000", "changed behind the lock");
+    w.write("locked/dir000/new", "made behind the lock");
+    w.write("free/dir000/file000", "changed");
+    w.wait_remote(0, "a path that fails", |r| r["failing"].as_u64().is_some_and(|n| n > 0));
+    for slave in w.slaves() {
+        wait_for("the other change", DEADLINE, || {
+            fs::read(slave.join("free/dir000/file000")).is_ok_and(|c| c == b"changed")
+        });
+        assert!(
+            slave.join("locked/dir000/file000").exists(),
+            "deleted a file that could not be looked at"
+        );
+    }
+    // The same at a start, when a scan meets it.
+    w.instance.kill9();
+    w.run(&[]);
+    w.probe(0);
+    w.probe(1);
+    assert!(w.slaves().iter().all(|s| s.join("locked/dir000/file002").exists()));
+    fs::set_permissions(w.at("locked/dir000"), Permissions::from_mode(0o755)).unwrap();
+    w.wait_identical_within(DEADLINE * 3);
+}
+
+#[test]
+fn marked_again_while_in_flight() {
+    // Slow enough for a push to last some seconds.
+    let w = Setup { remotes: 2, params: "-a --bwlimit=2000", ..Setup::default() }.start();
+    let mut content = vec![0; 4 << 20];
+    fastrand::fill(&mut content);
+    w.write("large", &content);
+    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    for round in 0..8 {
+        let mut file = OpenOptions::new().write(true).open(w.at("large")).unwrap();
+        file.write_all(&[round; 100]).unwrap();
+        drop(file);
+        w.write(&format!("small{round}"), "x");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    fs::rename(w.at("large"), w.at("renamed")).unwrap();
+    w.wait_identical_within(DEADLINE * 3);
+}
+
+#[test]
+fn a_table_that_was_emptied_is_filled_again() {
+    let mut w = World::start(2);
+    for round in 0..4 {
+        w.write("f", format!("{round} first"));
+        w.wait_identical();
+        w.wait_in_sync();
+        if round % 2 == 0 {
+            w.instance.stop();
+        } else {
+            w.instance.kill9()
+        }
+        w.run(&[]);
+        w.wait_in_sync();
+        w.write("f", format!("{round} second"));
+        fs::create_dir(w.at(&format!("d{round}"))).unwrap();
+        w.wait_identical();
+    }
+}
+
+/// A child that is stopped: the supervisor ends it after 10 s and starts it again; nothing is lost.
+fn stopped_child(pick: impl Fn(&World) -> crate::common::procs::Proc) {
+    let w = World::start(2);
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    let victim = pick(&w);
+    victim.signal(Signal::SIGSTOP);
+    w.write("dir000/file000", "while it was stopped");
+    fs::remove_dir_all(w.at("dir001")).unwrap();
+    wait_for("the stopped child's end", DEADLINE, || !victim.runs());
+    w.wait_identical();
+    let now = pick(&w);
+    assert_ne!(now.pid, victim.pid);
+}
+
+#[test]
+fn a_stopped_watcher_is_ended_and_started_again() {
+    stopped_child(|w| w.instance.watcher());
+}
+
+#[test]
+fn a_stopped_pusher_is_ended_and_started_again() {
+    stopped_child(|w| w.instance.pusher(&w.remotes[0].name()));
+}
+
+#[test]
+fn a_killed_child_is_started_again_and_no_other_notices() {
+    let w = World::start(2);
+    w.probe(0);
+    let first = w.instance.pusher(&w.remotes[0].name());
+    let second = w.instance.pusher(&w.remotes[1].name());
+    let watcher = w.instance.watcher();
+    assert!(
+        [&first, &second, &watcher].iter().all(|p| p.group == p.pid),
+        "not in groups of their own"
+    );
+    first.signal(Signal::SIGKILL);
+    w.write("f", "x");
+    w.wait_identical();
+    watcher.signal(Signal::SIGKILL);
+    w.write("g", "x");
+    w.wait_identical();
+    assert!(second.runs(), "the other pusher was restarted too");
+    let local = w.wait_local("the restarts", |l| l["watcher"]["restarts"] == 1);
+    let restarts: Vec<_> = local["remotes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["pusher"]["restarts"].clone())
+        .collect();
+    assert_eq!(restarts, [1, 0]);
+}
+
+#[test]
+fn an_orphaned_rsync_is_ended_before_the_next_one() {
+    let w = Setup { params: "-a --bwlimit=500", ..Setup::default() }.start();
+    let mut content = vec![0; 4 << 20];
+    fastrand::fill(&mut content);
+    w.write("large", &content);
+    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    let orphans = w.instance.rsyncs();
+    w.instance.pusher(&w.remotes[0].name()).signal(Signal::SIGKILL);
+    wait_for("the orphaned rsync's end", Duration::from_secs(5), || {
+        !orphans.iter().any(|p| p.runs())
+    });
+    w.wait_identical_within(DEADLINE * 2);
+}
+
+#[test]
+fn a_damaged_journal_is_set_aside_and_everything_compared() {
+    let mut w = World::start(2);
+    populate(&w.master, 5, 5);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.kill9();
+    let journal = fs::read_dir(w.instance.state_dir())
+        .unwrap()
+        .flatten()
+        .map(|d| d.path().join("journal.db"));
+    let journal = journal.into_iter().find(|j| j.exists()).expect("a journal");
+    fs::write(&journal, "not a database, but long enough to be looked at\n".repeat(500)).unwrap();
+    // What the lost journal knew of, and what a scan from a lost checkpoint could not find.
+    fs::remove_file(w.at("dir000/file000")).unwrap();
+    w.write("dir001/file001", "changed");
+    w.run(&[]);
+    w.wait_identical_within(DEADLINE * 2);
+    let names: Vec<_> =
+        fs::read_dir(journal.parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(
+        names.len() > 1 && w.instance.log_text().contains("journal"),
+        "not set aside or not said: {names:?}"
+    );
+}
+
+#[test]
+fn idle_means_idle() {
+    let w = Setup { remotes: 2, log_rsyncs: true, ..Setup::default() }.start();
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    w.wait_in_sync();
+    let started = w.rsyncs().len();
+    holds_for("no rsync started while nothing happens", Duration::from_secs(5), || {
+        w.rsyncs().len() <= started + 1
+    });
+}

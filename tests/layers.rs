@@ -1,0 +1,308 @@
+//! The house keeps its order: imports run downwards, roles do not know each other, only `sys` touches the system's
+//! crates, and what calls itself pure is.
+//!
+//! A file calls itself pure when its own documentation says `Pure`, `a pure` or `(pure)`. Test modules are free.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms from the ground up. A room may use its own level and those below; the rooms of [`ROLES`] not their own.
+const LEVELS: &[&[&str]] = &[
+    &["error", "path"],
+    &["filter", "config", "message", "journal", "seen"],
+    &["sys"],
+    ROLES,
+    &["commands"],
+    &["cli", "main", "lib"],
+];
+
+/// One process each.
+const ROLES: &[&str] = &["supervisor", "watcher", "pusher", "plugin", "reporter"];
+
+/// The crates that only `sys` may name.
+const SYSTEM: &[&str] = &["nix", "rustix", "signal_hook", "inotify", "libc"];
+
+/// What tells the time.
+const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "Utc::now", "Local::now", ".elapsed("];
+
+/// Files that are pure by design, whatever they say.
+const PURE: &[&str] = &[
+    "path.rs",
+    "filter.rs",
+    "seen.rs",
+    "supervisor/child.rs",
+    "supervisor/topology.rs",
+    "watcher/tree.rs",
+    "watcher/event.rs",
+    "pusher/batch.rs",
+    "pusher/rsync.rs",
+    "pusher/outcome.rs",
+];
+
+/// One source file.
+struct Source {
+    /// Below `src`: `watcher/tree.rs`.
+    name: String,
+    /// The module it is: `["watcher", "tree"]`.
+    module: Vec<String>,
+    doc: String,
+    /// Without comments and test modules; the lines keep their numbers.
+    code: String,
+}
+
+impl Source {
+    fn room(&self) -> &str {
+        &self.module[0]
+    }
+
+    fn new(name: &str, text: &str) -> Source {
+        let path = name.trim_end_matches(".rs");
+        let module: Vec<String> =
+            path.trim_end_matches("/mod").split('/').map(str::to_string).collect();
+        let doc = text.lines().filter(|l| l.starts_with("//!")).collect::<Vec<_>>().join("\n");
+        Source { name: name.to_string(), module, doc, code: strip(text) }
+    }
+
+    fn is_pure(&self) -> bool {
+        PURE.contains(&self.name.as_str())
+            || ["Pure", "a pure", "(pure)"].iter().any(|w| self.doc.contains(w))
+    }
+
+    /// The rooms it uses, with the line: `crate::a`, `crate::{a, b}`, `super::super::a`.
+    fn uses(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (at, _) in self.code.match_indices("crate::") {
+            let free = !self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            if free {
+                let line = self.line(at);
+                found.extend(
+                    heads(&self.code[at + "crate::".len()..]).into_iter().map(|room| (line, room)),
+                );
+            }
+        }
+        for (at, _) in self.code.match_indices("super::") {
+            let rest = self.code[at..].trim_start_matches("super::");
+            let up = (self.code.len() - at - rest.len()) / "super::".len();
+            // A chain is met at each of its links; the first one counts.
+            if up == self.module.len() && !self.code[..at].ends_with("super::") {
+                let line = self.line(at);
+                found.extend(heads(rest).into_iter().map(|room| (line, room)));
+            }
+        }
+        found
+    }
+
+    fn line(&self, at: usize) -> usize {
+        1 + self.code[..at].matches('\n').count()
+    }
+}
+
+/// The first names of an import: `a::b` gives `a`, `{a::{b, c}, d}` gives `a` and `d`.
+fn heads(rest: &str) -> Vec<String> {
+    let word =
+        |s: &str| s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = rest.strip_prefix('{') else { return vec![word(rest)] };
+    let (mut depth, mut names, mut start) = (0, Vec::new(), true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => start = true,
+            c if start && !c.is_whitespace() => {
+                names.push(word(&group[at..]));
+                start = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The text without comments and without what follows `#[cfg(test)]` up to the end of that item.
+fn strip(text: &str) -> String {
+    let mut out = String::new();
+    // None outside a test item; else how many braces are open in it, and whether one was.
+    let mut test: Option<(i32, bool)> = None;
+    for line in text.lines() {
+        let code = if line.trim_start().starts_with("//") {
+            ""
+        } else {
+            line.split(" // ").next().unwrap_or(line)
+        };
+        if code.trim() == "#[cfg(test)]" {
+            test = Some((0, false));
+        } else if let Some((open, entered)) = &mut test {
+            *open += code.matches('{').count() as i32 - code.matches('}').count() as i32;
+            *entered |= code.contains('{');
+            let attribute = code.trim_start().starts_with("#[");
+            if *open <= 0 && (*entered || (code.contains(';') && !attribute)) {
+                test = None;
+            }
+        } else {
+            out.push_str(code);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Every source file but those that hold tests.
+fn sources() -> Vec<Source> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut todo, mut files): (Vec<PathBuf>, Vec<Source>) = (vec![src.clone()], Vec::new());
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).unwrap().flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_string();
+            if path.is_dir() {
+                todo.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                files.push(Source::new(&name, &fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+fn level(room: &str) -> Option<usize> {
+    LEVELS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// What breaks the order in one file.
+fn wrong_imports(file: &Source) -> Vec<String> {
+    let Some(own) = level(file.room()) else {
+        return vec![format!(
+            "src/{}: no such room in the table of tests/layers.rs: '{}'",
+            file.name,
+            file.room()
+        )];
+    };
+    let mut wrong = Vec::new();
+    for (line, used) in file.uses() {
+        // A macro or item of the crate's root is not a room.
+        let Some(other) = level(&used) else { continue };
+        let role_to_role =
+            ROLES.contains(&file.room()) && ROLES.contains(&used.as_str()) && used != file.room();
+        if other > own {
+            wrong.push(format!(
+                "src/{}:{line}: '{}' imports upwards: {used}",
+                file.name,
+                file.room()
+            ));
+        } else if role_to_role {
+            wrong.push(format!(
+                "src/{}:{line}: the role '{}' imports the role {used}",
+                file.name,
+                file.room()
+            ));
+        }
+    }
+    wrong
+}
+
+/// Where a file outside `sys` names one of the system's crates.
+fn wrong_crates(file: &Source) -> Vec<String> {
+    if file.room() == "sys" {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    for name in SYSTEM {
+        for (at, _) in file.code.match_indices(&format!("{name}::")) {
+            let before = &file.code[..at];
+            let part = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            // `sys::inotify::X` is ours; `::inotify::X` is not.
+            let below = before
+                .strip_suffix("::")
+                .is_some_and(|b| b.ends_with(|c: char| c.is_alphanumeric()));
+            if !part && !below {
+                wrong.push(format!(
+                    "src/{}:{}: only src/sys may name {name}",
+                    file.name,
+                    file.line(at)
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+/// What a file that is pure may not have.
+fn impure(file: &Source) -> Vec<String> {
+    if !file.is_pure() {
+        return Vec::new();
+    }
+    let system = file.uses().into_iter().filter(|(_, room)| room == "sys");
+    let mut wrong: Vec<String> = system
+        .map(|(line, _)| format!("src/{}:{line}: pure, but imports sys", file.name))
+        .collect();
+    for clock in CLOCKS {
+        let times = file.code.match_indices(clock);
+        wrong.extend(times.map(|(at, _)| {
+            format!("src/{}:{}: pure, but looks at a clock", file.name, file.line(at))
+        }));
+    }
+    wrong
+}
+
+fn assert_none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_run_downwards_and_roles_do_not_know_each_other() {
+    assert_none(sources().iter().flat_map(wrong_imports).collect());
+}
+
+#[test]
+fn only_sys_names_the_crates_of_the_system() {
+    assert_none(sources().iter().flat_map(wrong_crates).collect());
+}
+
+#[test]
+fn pure_files_import_neither_sys_nor_a_clock() {
+    assert_none(sources().iter().flat_map(impure).collect());
+}
+
+#[test]
+fn these_tests_see_what_is_wrong() {
+    let wrong = |name: &str, text: &str| {
+        let file = Source::new(name, text);
+        [wrong_imports(&file), wrong_crates(&file), impure(&file)].concat()
+    };
+    for (name, text) in [
+        ("watcher/scan.rs", "use crate::pusher::batch::Batch;"),
+        ("watcher/scan.rs", "use crate::{error::Error, pusher::{batch, rsync}};"),
+        ("journal/mod.rs", "fn f() { crate::sys::now() }"),
+        ("journal/mod.rs", "use super::sys::now;"),
+        ("journal/marks.rs", "use super::super::sys;"),
+        ("path.rs", "use super::config::model;"),
+        ("sys/mod.rs", "pub use crate::commands::status;"),
+        ("attic.rs", ""),
+        ("watcher/mod.rs", "use nix::sys::stat;"),
+        ("watcher/mod.rs", "use ::inotify::Inotify;"),
+        ("journal/mod.rs", "let x = (rustix::fs::stat)(y);"),
+        ("watcher/tree.rs", "use crate::sys::now;"),
+        ("supervisor/slots.rs", "//! Slots. Pure.\nfn f() { std::time::Instant::now(); }"),
+        ("watcher/mod.rs", "#[cfg(test)]\nmod tests {\n}\nuse nix::x;"),
+        ("watcher/mod.rs", "#[cfg(test)]\nmod tests;\nuse nix::x;"),
+    ] {
+        assert_eq!(wrong(name, text).len(), 1, "{name}: {text}: {:?}", wrong(name, text));
+    }
+    for (name, text) in [
+        (
+            "watcher/scan.rs",
+            "use crate::{sys, watcher::tree, journal};\nuse super::tree;\nuse std::os::unix::fs;",
+        ),
+        ("sys/inotify.rs", "use nix::x;\nuse inotify::y;"),
+        ("watcher/mod.rs", "use crate::sys::inotify::Watch;\n// nix::x\n/// [`nix::y`]\n"),
+        (
+            "watcher/tree.rs",
+            "#[cfg(test)]\nmod tests {\n  use crate::sys;\n  fn f() { Instant::now(); }\n}\n",
+        ),
+        ("commands/status.rs", "use crate::supervisor::x;\nuse crate::pusher::y;"),
+        ("main.rs", "use syncsup::cli;"),
+    ] {
+        assert_eq!(wrong(name, text), [""; 0], "{name}: {text}");
+    }
+}

@@ -1,0 +1,340 @@
+//! A real pusher between a journal that the test writes and a real rsync daemon.
+
+#[path = "rsync_forms/rig.rs"]
+mod rig;
+
+use rig::{Rig, make, p, receivers, tree};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use syncsup::config::model::{FilterRules, LocalPath, Place, Remote, Toggles};
+use syncsup::journal::{Checkpoint, Events, Journal, Mark, Record, Scope};
+use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, ToPusher};
+use syncsup::pusher;
+use syncsup::sys::channel::{self, Channel, Received};
+use syncsup::sys::{clock, files, poll, wake};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The supervisor's and the watcher's side of one pusher.
+struct Bench {
+    control: Channel<ToPusher, FromPusher>,
+    wake: OwnedFd,
+    journal: Journal,
+    status: PusherStatus,
+    thread: Option<std::thread::JoinHandle<i32>>,
+    state: PathBuf,
+}
+
+fn localpath(rig: &Rig) -> LocalPath {
+    LocalPath {
+        watch: rig.src().as_path().into(),
+        place: Place::default(),
+        filter: FilterRules::default(),
+        inotify: Toggles::MODERN,
+        remotes: vec![],
+        fail_log: None,
+        crontab: None,
+        delay_ms: 1,
+        large_file_bytes: 1 << 20,
+        first_copy: true,
+        plugins: vec![],
+    }
+}
+
+impl Bench {
+    fn start(rig: &Rig, localpath: LocalPath, reconcile: Option<&str>) -> Self {
+        Self::with(rig, localpath, rig.remote.clone(), reconcile)
+    }
+
+    fn with(rig: &Rig, localpath: LocalPath, remote: Remote, reconcile: Option<&str>) -> Self {
+        let state = rig.base().join("state");
+        fs::create_dir_all(&state).unwrap();
+        let mut journal = Journal::open(&state).unwrap();
+        let root = files::stat(&rig.src()).unwrap();
+        let checkpoint = Checkpoint {
+            at_ns: clock::wall_ns(),
+            boot_id: files::boot_id().unwrap(),
+            clock_offset_ns: 0,
+            root_dev: root.dev,
+            root_ino: root.ino,
+            fs_id: String::new(),
+            clean: false,
+        };
+        journal.record(&Record { checkpoint: Some(checkpoint), ..Record::default() }, 0).unwrap();
+        let (ours, theirs) = channel::pair().unwrap();
+        let thread = std::thread::spawn(move || pusher::run(theirs));
+        let mut control: Channel<ToPusher, FromPusher> = Channel::new(ours);
+        let (reader, writer) = wake::pipe().unwrap();
+        let start = PusherStart {
+            localpath,
+            remote,
+            state_dir: state.clone(),
+            settings: "1".into(),
+            reconcile: reconcile.map(str::to_owned),
+            debug: std::env::var_os("SYNCSUP_DEBUG").is_some(),
+        };
+        control.send(&ToPusher::Start(Box::new(start)), vec![reader]).unwrap();
+        let status = PusherStatus { state: PusherState::Down, ..PusherStatus::default() };
+        Self { control, wake: writer, journal, status, thread: Some(thread), state }
+    }
+
+    fn mark(&mut self, marks: &[(&str, Scope, Events)]) {
+        let marks =
+            marks.iter().map(|(path, scope, events)| Mark::new(p(path), *scope, *events)).collect();
+        self.journal.record(&Record { marks, ..Record::default() }, clock::wall_ms()).unwrap();
+        wake::wake(&self.wake);
+    }
+
+    /// Serves the pusher until `done`.
+    fn until(&mut self, what: &str, mut done: impl FnMut(&PusherStatus) -> bool) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match self.control.receive().unwrap() {
+                Received::Message(FromPusher::WantSlot, _) => {
+                    self.control.send(&ToPusher::Slot, vec![]).unwrap()
+                }
+                Received::Message(FromPusher::Status(status), _) => self.status = *status,
+                Received::Message(..) => {}
+                Received::Closed => panic!("the pusher ended; wanted: {what}"),
+                Received::Nothing => {
+                    if done(&self.status) {
+                        return;
+                    }
+                    assert!(Instant::now() < end, "{what}; last: {:#?}", self.status);
+                    let fds = [(self.control.as_fd(), poll::Interest::Read)];
+                    poll::wait(&fds, Some(Duration::from_millis(20))).unwrap();
+                }
+            }
+        }
+    }
+
+    fn identical(&mut self, rig: &Rig) {
+        let (src, dst) = (rig.src(), rig.dst());
+        self.until("identical", |_| below(&src) == below(&dst));
+        self.until("in sync", |status| status.state == PusherState::InSync);
+    }
+
+    fn stop(mut self) {
+        self.control.send(&ToPusher::Stop { grace_ms: 10_000 }, vec![]).unwrap();
+        let end = Instant::now() + DEADLINE;
+        while !matches!(self.control.receive().unwrap(), Received::Closed) {
+            assert!(Instant::now() < end, "it does not stop");
+            let fds = [(self.control.as_fd(), poll::Interest::Read)];
+            poll::wait(&fds, Some(Duration::from_millis(20))).unwrap();
+        }
+        assert_eq!(self.thread.take().unwrap().join().unwrap(), 0);
+    }
+}
+
+/// Without the root itself.
+fn below(base: &Path) -> BTreeMap<Vec<u8>, (u32, i64, i64, Vec<u8>)> {
+    let mut all = tree(base);
+    all.remove(&b""[..]);
+    all
+}
+
+const WRITTEN: Events = Events(Events::WRITE.0 | Events::CREATE.0);
+
+#[test]
+fn a_new_remote_is_filled_and_then_follows_marks() {
+    for program in receivers() {
+        let rig = Rig::new(&program);
+        make(&rig.src(), ["a", "d/b", "d/e/c", "#x", "-y", "new\nline", "d/q*[z]\\"], "one");
+        make(&rig.dst(), ["stale", "d/old/x"], "old");
+        let mut bench = Bench::start(&rig, localpath(&rig), None);
+        bench.identical(&rig);
+        make(&rig.src(), ["a", "d/b", "f/g"], "two");
+        fs::remove_file(rig.src().join("d/e/c")).unwrap();
+        fs::remove_dir(rig.src().join("d/e")).unwrap();
+        bench.mark(&[
+            ("a", Scope::Entry, WRITTEN),
+            ("d/b", Scope::Entry, WRITTEN),
+            ("f", Scope::Children, Events::CREATE | Events::DIR),
+            ("f/g", Scope::Entry, WRITTEN),
+            ("d/e/c", Scope::Entry, Events::DELETE),
+            ("d/e", Scope::Entry, Events::DELETE | Events::DIR),
+        ]);
+        bench.identical(&rig);
+        assert!(bench.status.pushed_files >= 4);
+        bench.stop();
+    }
+}
+
+#[test]
+fn large_files_go_apart_and_directories_swapped_at_a_name_are_found() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["cur/a", "cur/sub/b", "x"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    make(&rig.src(), ["new/c"], "two");
+    fs::write(rig.src().join("x"), vec![7; 3 << 20]).unwrap();
+    fs::rename(rig.src().join("cur"), rig.src().join("old")).unwrap();
+    fs::rename(rig.src().join("new"), rig.src().join("cur")).unwrap();
+    let moved = Events::MOVE | Events::DIR;
+    bench.mark(&[
+        ("old", Scope::Tree, moved),
+        ("cur", Scope::Tree, moved),
+        ("x", Scope::Entry, WRITTEN),
+    ]);
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn what_is_excluded_is_neither_sent_nor_deleted() {
+    for program in receivers() {
+        let rig = Rig::new(&program);
+        make(&rig.src(), ["d/a", "d/b.tmp", "e/x"], "one");
+        make(&rig.dst(), ["d/keep.tmp", "e/sub/keep.tmp", "e/sub/gone", "cache/x"], "theirs");
+        let mut path = localpath(&rig);
+        path.filter.exclude_glob = vec!["*.tmp".into(), "/cache/".into()];
+        let mut bench = Bench::start(&rig, path, None);
+        let there = |name: &str| rig.dst().join(name).exists();
+        bench.until("the first copy", |s| {
+            there("d/a") && there("e/x") && !there("e/sub/gone") && s.state == PusherState::InSync
+        });
+        fs::remove_dir_all(rig.src().join("e")).unwrap();
+        bench.mark(&[
+            ("e/x", Scope::Entry, Events::DELETE),
+            ("e", Scope::Entry, Events::DELETE | Events::DIR),
+        ]);
+        bench.until("e is emptied", |s| !there("e/x") && s.state == PusherState::InSync);
+        for kept in ["d/keep.tmp", "e/sub/keep.tmp", "cache/x"] {
+            assert!(there(kept), "{kept} is excluded");
+        }
+        assert!(!there("d/b.tmp"));
+        bench.stop();
+    }
+}
+
+#[test]
+fn nothing_is_ever_deleted_when_delete_is_off() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "d/b"], "one");
+    make(&rig.dst(), ["stale"], "old");
+    let mut path = localpath(&rig);
+    path.inotify.delete = false;
+    let mut bench = Bench::start(&rig, path, None);
+    bench.until("the first copy", |s| {
+        rig.dst().join("d/b").exists() && s.state == PusherState::InSync
+    });
+    fs::remove_dir_all(rig.src().join("d")).unwrap();
+    make(&rig.src(), ["z"], "one");
+    bench.mark(&[("d", Scope::Tree, Events::MOVE | Events::DIR), ("z", Scope::Entry, WRITTEN)]);
+    bench.until("z", |s| rig.dst().join("z").exists() && s.state == PusherState::InSync);
+    assert!(rig.dst().join("stale").exists() && rig.dst().join("d/b").exists());
+    bench.stop();
+}
+
+#[test]
+fn a_reconcile_that_would_delete_most_is_held_until_it_is_released() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let names: Vec<String> = (0..150).map(|n| format!("d/{n}")).collect();
+    make(&rig.dst(), &names, "old");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("held", |s| s.state == PusherState::Held);
+    assert!(
+        bench.status.reason.as_ref().unwrap().contains("would delete 151"),
+        "{:?}",
+        bench.status
+    );
+    assert!(rig.dst().join("d/149").exists());
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_remote_that_is_down_is_caught_up_with_and_nothing_is_lost() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    rig.daemon.stop();
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    assert!(bench.status.reason.is_some());
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_root_that_was_replaced_deletes_nothing() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "d/b"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let aside = rig.base().join("aside");
+    fs::rename(rig.src(), &aside).unwrap();
+    fs::create_dir(rig.src()).unwrap();
+    bench.mark(&[
+        ("a", Scope::Entry, Events::DELETE),
+        ("d", Scope::Tree, Events::DELETE | Events::DIR),
+    ]);
+    bench.until("held", |s| s.state == PusherState::Held);
+    assert!(rig.dst().join("d/b").exists());
+    fs::remove_dir(rig.src()).unwrap();
+    fs::rename(&aside, rig.src()).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn the_same_size_and_time_with_other_content_is_sent() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    rig::set_mtime(&rig.src().join("a"), 1_000_000);
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    make(&rig.src(), ["a"], "two");
+    rig::set_mtime(&rig.src().join("a"), 1_000_000);
+    bench.mark(&[("a", Scope::Entry, WRITTEN | Events::ATTRIB)]);
+    bench.until("the content", |_| fs::read(rig.dst().join("a")).unwrap() == b"two");
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_path_that_fails_is_owed_with_its_words_and_the_others_go_through() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    // A name too long for the receiver's temporary: 255 bytes.
+    let long = "n".repeat(255);
+    make(&rig.src(), [long.as_str(), "b"], "two");
+    bench.mark(&[(&long, Scope::Entry, WRITTEN), ("b", Scope::Entry, WRITTEN)]);
+    bench.identical(&rig);
+    // lstat fails with something else than ENOENT: never a deletion, and the others of its batch pass.
+    let deep = "n".repeat(300);
+    make(&rig.src(), ["c"], "three");
+    bench.mark(&[(&deep, Scope::Entry, WRITTEN), ("c", Scope::Entry, WRITTEN)]);
+    bench.until("one path fails", |s| s.failing == 1 && s.waiting == 0);
+    assert!(bench.status.reason.as_ref().unwrap().contains("too long"), "{:?}", bench.status);
+    assert!(rig.dst().join("c").exists());
+    bench.stop();
+}
+
+#[test]
+fn a_journal_emptied_and_marked_again_goes_on() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    for round in 0..3 {
+        make(&rig.src(), ["a"], &format!("round {round}"));
+        bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+        bench.identical(&rig);
+        bench.journal.clean(1000).unwrap();
+        assert!(bench.journal.marks_after(0, 10).unwrap().is_empty());
+    }
+    let state = bench.state.clone();
+    bench.stop();
+    let name = rig.remote.name();
+    assert!(Journal::open(&state).unwrap().remote(&name, None).unwrap().clean);
+}
