@@ -23,15 +23,17 @@ pub fn run() -> Result<Exit> {
     let mut stage = Stage::build()?;
     let played = play(&mut stage);
     let told = match &played {
-        Ok(()) => Ok(()),
-        Err(e) => stage.say.bad(("{}", "{}"), &e.text.replace('\n', "\n     ")),
+        Err(e) if e.exit == Exit::No => {
+            stage.say.bad(("{}", "{}"), &[&e.text.replace('\n', "\n     ")])
+        }
+        _ => Ok(()),
     };
-    // Whatever happened, and whether or not anybody reads: first everything goes.
+    // Whatever happened, and whether or not anybody reads it: first everything goes.
     let cleaned = stage.clean();
-    played?;
-    told?;
-    cleaned?;
-    Ok(Exit::Ok)
+    match played {
+        Err(e) if e.exit == Exit::No => told.and(cleaned).and(Ok(Exit::No)),
+        played => played.and(cleaned).and(Ok(Exit::Ok)),
+    }
 }
 
 fn play(stage: &mut Stage) -> Result<()> {
@@ -40,8 +42,8 @@ fn play(stage: &mut Stage) -> Result<()> {
     small_changes(stage)?;
     many_files(stage)?;
     slave_down(stage)?;
-    child_killed(stage, "watcher")?;
-    child_killed(stage, "pusher")?;
+    child_killed(stage, 0)?;
+    child_killed(stage, 1)?;
     all_killed(stage)?;
     stage.say.step(("Stop", "停止"))?;
     stage.stop()?;
@@ -51,16 +53,13 @@ fn play(stage: &mut Stage) -> Result<()> {
             "'syncsup stop' has ended it; processes left: {}",
             "syncsup stop 已结束运行，剩余进程数：{}",
         ),
-        &left.to_string(),
+        &[&left.to_string()],
     )?;
     stage.compare(&[0, 1, 2], Instant::now())?;
-    let what = format!("{} / {}", stage.comparisons, time(began.elapsed()));
+    let (count, took) = (stage.comparisons.to_string(), time(began.elapsed()));
     stage.say.good(
-        (
-            "all comparisons were good (comparisons / time: {})",
-            "全部比对一致（比对次数 / 用时：{}）",
-        ),
-        &what,
+        ("{} comparisons, all good, in {}", "共比对 {} 次，全部一致，用时 {}"),
+        &[&count, &took],
     )
 }
 
@@ -73,7 +72,7 @@ fn start(stage: &mut Stage) -> Result<()> {
             "Each slave is a plain rsync {} daemon on a loopback port, with an empty module.",
             "每台从机都是一个普通的 rsync {} 守护进程，监听本机回环端口，模块为空。",
         ),
-        &version,
+        &[&version],
     )?;
     stage.add_slaves(3)?;
     changes::first_tree(&stage.master())?;
@@ -81,16 +80,16 @@ fn start(stage: &mut Stage) -> Result<()> {
     stage.start()?;
     stage.say.line(
         ("syncsup watches {}. Its processes:", "syncsup 已开始监视 {}，进程如下："),
-        &stage.master().display().to_string(),
+        &[&stage.master().display().to_string()],
     )?;
     let pid = stage.instance_pid();
-    stage.say.quote(&process_tree(pid, "supervisor: syncsup run"))?;
+    stage.say.quote(&process_tree(pid, "syncsup run (supervisor)"))?;
     stage.say.line(
         (
             "The slaves were empty; the first copy comes by itself.",
             "从机原本是空的，首次全量复制自动进行。",
         ),
-        "",
+        &[],
     )?;
     stage.compare(&[0, 1, 2], since)
 }
@@ -133,10 +132,10 @@ fn many_files(stage: &mut Stage) -> Result<()> {
     ))?;
     let since = changes::create_many(&stage.master())?;
     stage.compare(&all, since)?;
-    stage.say.line(("The tree of 400 files is renamed.", "整棵目录树（400 个文件）改名。"), "")?;
+    stage.say.line(("The tree of 400 files is renamed.", "整棵目录树（400 个文件）改名。"), &[])?;
     let since = changes::rename_many(&stage.master())?;
     stage.compare(&all, since)?;
-    stage.say.line(("Half of it is deleted.", "删除其中一半。"), "")?;
+    stage.say.line(("Half of it is deleted.", "删除其中一半。"), &[])?;
     let since = changes::delete_many(&stage.master())?;
     stage.compare(&all, since)
 }
@@ -146,16 +145,18 @@ fn slave_down(stage: &mut Stage) -> Result<()> {
     stage.slaves[2].stop()?;
     stage
         .say
-        .line(("Slave 3 ({}) is killed.", "从机 3（{}）已被杀死。"), &stage.slaves[2].name())?;
+        .line(("Slave 3 ({}) is killed.", "从机 3（{}）已被杀死。"), &[&stage.slaves[2].name()])?;
     let since = changes::round(&stage.master(), "down")?;
     stage.compare(&[0, 1], since)?;
     let differences = stage.differences(2)?;
     stage.say.line(
         ("Slave 3 lacks {} changes, as it must.", "从机 3 缺少 {} 处变化，理应如此。"),
-        &differences.len().to_string(),
+        &[&differences.len().to_string()],
     )?;
-    let state = stage.remote_state(2)?;
-    stage.say.line(("'syncsup status' says of it: {}", "syncsup status 对它的描述：{}"), &state)?;
+    let state = stage.remote_trouble(2)?;
+    stage
+        .say
+        .line(("'syncsup status' says of it: {}", "syncsup status 对它的描述：{}"), &[&state])?;
     let Stage { slaves, watch, .. } = stage;
     slaves[2].start_again(watch)?;
     stage.say.line(
@@ -163,34 +164,35 @@ fn slave_down(stage: &mut Stage) -> Result<()> {
             "Slave 3 is started again. Nobody tells syncsup.",
             "从机 3 重新启动，没有人通知 syncsup。",
         ),
-        "",
+        &[],
     )?;
     stage.compare(&[0, 1, 2], Instant::now())
 }
 
-/// Kills one of the processes while files change; the others go on, and it comes back by itself.
-fn child_killed(stage: &mut Stage, role: &str) -> Result<()> {
-    stage.say.step(match role {
-        "watcher" => {
-            ("kill -9 the watcher while files change", "文件变化期间 kill -9 监视进程（watcher）")
-        }
+/// Kills one of the processes (`which` in the order of [`Stage::children`]) while files change; the others go on, and
+/// it comes back by itself.
+fn child_killed(stage: &mut Stage, which: usize) -> Result<()> {
+    stage.say.step(match which {
+        0 => ("kill -9 the watcher while files change", "文件变化期间 kill -9 监视进程（watcher）"),
         _ => ("kill -9 a pusher while files change", "文件变化期间 kill -9 推送进程（pusher）"),
     })?;
-    let before = stage.child(role)?;
-    let name = format!("killed-{role}");
+    let before = stage.children_without(0)?;
+    let victim = before[which];
+    let name = format!("killed {which}");
     let since = changes::churn(&stage.master(), &name, &mut stage.watch, |n| {
         if n == 60 {
-            crate::sys::process::kill_pid(before);
+            crate::sys::process::kill_pid(victim);
         }
     })?;
     stage.compare(&[0, 1, 2], since)?;
-    let after = stage.child_after(role, before)?;
+    let after = stage.children_without(victim)?;
+    let same = after.iter().filter(|pid| before.contains(pid)).count();
     stage.say.line(
         (
-            "It runs again (pid {}); the others did not notice.",
-            "它已自动恢复（进程号 {}），其他进程不受影响。",
+            "It runs again (pid {} → {}); the other {} processes are the same as before.",
+            "它已自动恢复（进程号 {} → {}）；其余 {} 个进程仍是原来的进程。",
         ),
-        &format!("{before} → {after}"),
+        &[&victim.to_string(), &after[which].to_string(), &same.to_string()],
     )
 }
 
@@ -204,7 +206,7 @@ fn all_killed(stage: &mut Stage) -> Result<()> {
     let differences = stage.differences(0)?;
     stage.say.line(
         ("Nothing runs; slave 1 lacks {} changes.", "没有任何进程在运行；从机 1 缺少 {} 处变化。"),
-        &differences.len().to_string(),
+        &[&differences.len().to_string()],
     )?;
     let since = Instant::now();
     stage.start()?;
@@ -213,7 +215,7 @@ fn all_killed(stage: &mut Stage) -> Result<()> {
             "Started again, without -r. The time counts from the start.",
             "重新启动，不带 -r；计时从启动开始。",
         ),
-        "",
+        &[],
     )?;
     stage.compare(&[0, 1, 2], since)
 }

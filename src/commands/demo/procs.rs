@@ -46,12 +46,13 @@ pub fn below(root: u32) -> Vec<Process> {
     }
 }
 
-/// The tree below `root`, one line for each process, rsyncs left out: they come and go.
+/// The tree below `root`, the watcher first, rsyncs left out: they come and go.
 pub fn tree(root: u32, title: &str) -> Vec<String> {
-    let children: Vec<Process> = below(root)
+    let mut children: Vec<Process> = below(root)
         .into_iter()
         .filter(|p| p.parent == root && p.title.starts_with("syncsup"))
         .collect();
+    children.sort_by_key(|p| (!p.title.contains("watcher"), p.pid));
     let mut lines = vec![format!("{root:>8}  {title}")];
     for (n, child) in children.iter().enumerate() {
         let branch = if n + 1 == children.len() { "└─" } else { "├─" };

@@ -38,20 +38,20 @@ impl Say {
         self.write(&format!("\n{}\n", self.paint("1", &line)))
     }
 
-    /// A sentence. `{}` in it is replaced by `value`.
-    pub fn line(&self, text: Text<'_>, value: &str) -> Result<()> {
-        self.write(&format!("   {}\n", self.pick(text).replace("{}", value)))
+    /// A sentence. Each `{}` in it is one of `values`, in order.
+    pub fn line(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
+        self.write(&format!("   {}\n", fill(self.pick(text), values)))
     }
 
     /// What a comparison showed.
-    pub fn good(&self, text: Text<'_>, value: &str) -> Result<()> {
-        let line = self.pick(text).replace("{}", value);
+    pub fn good(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
+        let line = fill(self.pick(text), values);
         self.write(&format!("   {} {line}\n", self.paint("32", "✓")))
     }
 
     /// What went wrong.
-    pub fn bad(&self, text: Text<'_>, value: &str) -> Result<()> {
-        let line = self.pick(text).replace("{}", value);
+    pub fn bad(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
+        let line = fill(self.pick(text), values);
         self.write(&format!("   {} {line}\n", self.paint("31", "✗")))
     }
 
@@ -72,6 +72,12 @@ impl Say {
     }
 }
 
+fn fill(text: &str, values: &[&str]) -> String {
+    let mut parts = text.split("{}");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.zip(values).fold(first, |line, (part, value)| line + value + part)
+}
+
 /// A time for people: `31 ms`, `2.4 s`.
 pub fn time(duration: std::time::Duration) -> String {
     match duration.as_millis() {
@@ -84,6 +90,12 @@ pub fn time(duration: std::time::Duration) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn values_in_order() {
+        assert_eq!(fill("a {} b {} c", &["{}", "2"]), "a {} b 2 c");
+        assert_eq!(fill("nothing", &[]), "nothing");
+    }
 
     #[test]
     fn times() {

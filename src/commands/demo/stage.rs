@@ -86,37 +86,50 @@ impl Stage {
         self.instance.as_ref().and_then(Instance::pid).unwrap_or(0)
     }
 
-    /// The process of the watcher, or of the first pusher, as `status` gives it.
-    pub fn child(&mut self, role: &str) -> Result<u32> {
-        self.child_other_than(role, 0)
+    /// The processes of the watcher and of the pushers, in this order, as `status` gives them.
+    pub fn children(&self) -> Result<Vec<u32>> {
+        let Some(instance) = &self.instance else { return Ok(Vec::new()) };
+        let status = instance.status()?;
+        let mut pids = vec![status["watcher"]["pid"].clone()];
+        let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
+        pids.extend(remotes.iter().map(|r| r["pusher"]["pid"].clone()));
+        Ok(pids.iter().filter_map(|p| u32::try_from(p.as_u64()?).ok()).collect())
     }
 
-    /// The same once it is another one than `before`.
-    pub fn child_after(&mut self, role: &str, before: u32) -> Result<u32> {
-        self.child_other_than(role, before)
-    }
-
-    fn child_other_than(&mut self, role: &str, before: u32) -> Result<u32> {
-        let pointer = if role == "watcher" { "/watcher/pid" } else { "/remotes/0/pusher/pid" };
-        let Self { instance, watch, .. } = self;
-        let found = watch.until(PATIENCE, || {
-            let Some(instance) = instance else { return Ok(None) };
-            let pid = instance.status()?.pointer(pointer).and_then(|p| p.as_u64());
-            Ok(pid.and_then(|p| u32::try_from(p).ok()).filter(|p| *p != before))
-        })?;
-        found.ok_or_else(|| Error::new(Exit::No, format!("'syncsup status' names no {role}")))
+    /// The same once all run and none of them is `gone`.
+    pub fn children_without(&mut self, gone: u32) -> Result<Vec<u32>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let pids = self.children()?;
+            if pids.len() == self.slaves.len() + 1 && !pids.contains(&gone) {
+                return Ok(pids);
+            }
+            if Instant::now() > end {
+                let text = format!("process {gone} was killed and is not replaced: {pids:?}");
+                return Err(Error::new(Exit::No, text));
+            }
+            self.watch.pause(Duration::from_millis(20))?;
+        }
     }
 
     /// A slave's state and the reason, in the words of `status`.
     pub fn remote_state(&self, slave: usize) -> Result<String> {
         let Some(instance) = &self.instance else { return Ok(String::new()) };
-        let status = instance.status()?;
+        remote_state(instance, &self.slaves[slave].name())
+    }
+
+    /// The same once it is no longer said to be in sync: `status` is a moment behind.
+    pub fn remote_trouble(&mut self, slave: usize) -> Result<String> {
         let name = self.slaves[slave].name();
-        let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
-        let remote =
-            remotes.iter().find(|r| r["name"] == name.as_str()).cloned().unwrap_or_default();
-        let word = |key: &str| remote[key].as_str().unwrap_or_default().to_owned();
-        Ok([word("state"), word("reason")].join(": ").trim_end_matches(": ").to_owned())
+        let Self { instance, watch, .. } = self;
+        let Some(instance) = instance else { return Ok(String::new()) };
+        let seen = watch.until(Duration::from_secs(5), || {
+            let state = remote_state(instance, &name)?;
+            Ok((!state.starts_with("in_sync")).then_some(state))
+        })?;
+        seen.ok_or_else(|| {
+            Error::new(Exit::No, format!("'syncsup status' still calls {name} in_sync"))
+        })
     }
 
     /// Waits until these slaves are identical with the master, and says after how long, counted from `since`.
@@ -157,7 +170,7 @@ impl Stage {
                 ),
             ),
         };
-        self.say.good((&text.0, &text.1), "")
+        self.say.good((&text.0, &text.1), &[])
     }
 
     /// What one slave lacks now.
@@ -227,7 +240,7 @@ impl Stage {
                 "Cleaned up: no process of the demo runs, {} is gone.",
                 "清理完毕：演示的进程已全部结束，{} 已删除。",
             ),
-            &path.display().to_string(),
+            &[&path.display().to_string()],
         )
     }
 
@@ -241,6 +254,14 @@ impl Drop for Stage {
         // Only after a panic is there still something to do.
         let _ = self.clean();
     }
+}
+
+fn remote_state(instance: &Instance, name: &str) -> Result<String> {
+    let status = instance.status()?;
+    let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
+    let remote = remotes.into_iter().find(|r| r["name"] == name).unwrap_or_default();
+    let word = |key: &str| remote[key].as_str().unwrap_or_default().to_owned();
+    Ok([word("state"), word("reason")].join(": ").trim_end_matches(": ").to_owned())
 }
 
 fn read(root: &Path) -> Result<Tree> {

@@ -26,7 +26,7 @@ impl Watch {
     pub fn check(&mut self) -> Result<()> {
         self.stopped |= self.signals.take().stop;
         match self.stopped {
-            true => Err(Error::new(Exit::No, "stopped by a signal; everything is cleaned up")),
+            true => Err(Error::new(Exit::No, "stopped by a signal")),
             false => Ok(()),
         }
     }
