@@ -58,6 +58,8 @@ pub enum Command {
     Sync(Vec<String>),
     /// Lets a held remote or localpath go on.
     Release(String),
+    /// The main job, shown.
+    Demo,
     /// `-h`
     Help,
     /// `-V`
@@ -65,8 +67,8 @@ pub enum Command {
 }
 
 /// Every subcommand.
-const COMMANDS: [&str; 8] =
-    ["run", "check", "convert", "status", "stop", "reload", "sync", "release"];
+const COMMANDS: [&str; 9] =
+    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "demo"];
 /// Every long option.
 const OPTIONS: [&str; 7] =
     ["state-dir", "run-dir", "verbose", "help", "version", "connect", "json"];
@@ -94,6 +96,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
         Command::Release(name) => commands::release::run(invocation, name),
+        Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
             Ok(Exit::Ok)
@@ -193,7 +196,7 @@ fn command(words: Words) -> Result<Command> {
         "run" => &["-d", "-r", "-n"],
         "check" => &["--connect"],
         "status" => &["--json"],
-        "convert" | "stop" | "reload" | "sync" | "release" => &[],
+        "convert" | "stop" | "reload" | "sync" | "release" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
@@ -217,6 +220,7 @@ fn command(words: Words) -> Result<Command> {
         ("status", []) => Ok(Command::Status { json: has("--json") }),
         ("convert", []) => Ok(Command::Convert),
         ("stop", []) => Ok(Command::Stop),
+        ("demo", []) => Ok(Command::Demo),
         ("reload", []) => Ok(Command::Reload),
         (_, []) => Ok(Command::Run { daemon: has("-d"), reconcile: has("-r"), slots: words.slots }),
     }

@@ -3,6 +3,7 @@
 pub mod check;
 mod client;
 pub mod convert;
+pub mod demo;
 pub mod release;
 pub mod reload;
 pub mod run;

@@ -1,0 +1,275 @@
+//! What the demo plays on: a temporary directory with the master, the slaves and the instance, and the comparisons.
+
+use super::instance::Instance;
+use super::procs;
+use super::say::{Say, time};
+use super::slave::Slave;
+use super::tree::Tree;
+use super::watch::Watch;
+use crate::error::{Error, Exit, Result};
+use crate::sys::family;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a step may take to be identical. A slave that was down is tried again within seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Differences shown when a step fails.
+const SHOWN: usize = 10;
+
+/// Everything the demo has.
+pub struct Stage {
+    /// Speaks.
+    pub say: Say,
+    /// Waits.
+    pub watch: Watch,
+    /// The slaves.
+    pub slaves: Vec<Slave>,
+    /// Comparisons that were good.
+    pub comparisons: u32,
+    instance: Option<Instance>,
+    dir: Option<TempDir>,
+}
+
+impl Stage {
+    /// An empty stage.
+    pub fn build() -> Result<Self> {
+        let watch = Watch::new()?;
+        family::adopt_orphans().map_err(|e| Error::system("cannot adopt orphans", e))?;
+        let dir = TempDir::with_prefix("syncsup-demo-")
+            .map_err(|e| Error::system("cannot make a temporary directory", e))?;
+        let master = dir.path().join("master");
+        fs::create_dir(&master)
+            .map_err(|e| Error::system(format!("cannot make {}", master.display()), e))?;
+        Ok(Self {
+            say: Say::new(),
+            watch,
+            slaves: Vec::new(),
+            comparisons: 0,
+            instance: None,
+            dir: Some(dir),
+        })
+    }
+
+    /// The replicated directory.
+    pub fn master(&self) -> PathBuf {
+        self.path().join("master")
+    }
+
+    /// Starts `count` slaves, and makes the instance that will push to them.
+    pub fn add_slaves(&mut self, count: usize) -> Result<()> {
+        for n in 1..=count {
+            let dir = self.path().join(format!("slave{n}"));
+            self.slaves.push(Slave::start(dir, &mut self.watch)?);
+        }
+        let ports: Vec<u16> = self.slaves.iter().map(|s| s.port).collect();
+        self.instance = Some(Instance::new(self.path(), &self.master(), &ports)?);
+        Ok(())
+    }
+
+    /// Starts the instance and waits until it watches.
+    pub fn start(&mut self) -> Result<()> {
+        let master = self.master();
+        let Self { instance: Some(instance), watch, .. } = self else { return Ok(()) };
+        instance.start(&master, watch)
+    }
+
+    /// Asks the instance to stop.
+    pub fn stop(&mut self) -> Result<()> {
+        let Self { instance: Some(instance), watch, .. } = self else { return Ok(()) };
+        instance.stop(watch)
+    }
+
+    /// The supervisor's process; 0 while there is none.
+    pub fn instance_pid(&self) -> u32 {
+        self.instance.as_ref().and_then(Instance::pid).unwrap_or(0)
+    }
+
+    /// The processes of the watcher and of the pushers, in this order, as `status` gives them.
+    pub fn children(&self) -> Result<Vec<u32>> {
+        let Some(instance) = &self.instance else { return Ok(Vec::new()) };
+        let status = instance.status()?;
+        let mut pids = vec![status["watcher"]["pid"].clone()];
+        let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
+        pids.extend(remotes.iter().map(|r| r["pusher"]["pid"].clone()));
+        Ok(pids.iter().filter_map(|p| u32::try_from(p.as_u64()?).ok()).collect())
+    }
+
+    /// The same once all run and none of them is `gone`.
+    pub fn children_without(&mut self, gone: u32) -> Result<Vec<u32>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let pids = self.children()?;
+            if pids.len() == self.slaves.len() + 1 && !pids.contains(&gone) {
+                return Ok(pids);
+            }
+            if Instant::now() > end {
+                let text = format!("process {gone} was killed and is not replaced: {pids:?}");
+                return Err(Error::new(Exit::No, text));
+            }
+            self.watch.pause(Duration::from_millis(20))?;
+        }
+    }
+
+    /// A slave's state and the reason, in the words of `status`.
+    pub fn remote_state(&self, slave: usize) -> Result<String> {
+        let Some(instance) = &self.instance else { return Ok(String::new()) };
+        remote_state(instance, &self.slaves[slave].name())
+    }
+
+    /// The same once it is no longer said to be in sync: `status` is a moment behind.
+    pub fn remote_trouble(&mut self, slave: usize) -> Result<String> {
+        let name = self.slaves[slave].name();
+        let Self { instance, watch, .. } = self;
+        let Some(instance) = instance else { return Ok(String::new()) };
+        let seen = watch.until(Duration::from_secs(5), || {
+            let state = remote_state(instance, &name)?;
+            Ok((!state.starts_with("in_sync")).then_some(state))
+        })?;
+        seen.ok_or_else(|| {
+            Error::new(Exit::No, format!("'syncsup status' still calls {name} in_sync"))
+        })
+    }
+
+    /// Waits until these slaves are identical with the master, and says after how long, counted from `since`.
+    pub fn compare(&mut self, which: &[usize], since: Instant) -> Result<()> {
+        let master = self.master();
+        let paths: Vec<PathBuf> = which.iter().map(|&n| self.slaves[n].path()).collect();
+        let done = self.watch.until(PATIENCE, || {
+            let ours = read(&master)?;
+            let same = paths.iter().all(|slave| is_same(&ours, &master, slave));
+            Ok(same.then(|| (since.elapsed(), ours.len())))
+        })?;
+        let Some((elapsed, names)) = done else { return Err(self.different(which)) };
+        self.comparisons += 1;
+        let numbers: Vec<String> = which.iter().map(|n| (n + 1).to_string()).collect();
+        let text = match which.len() == self.slaves.len() {
+            true => (
+                format!(
+                    "{} slaves identical after {}, {names} names compared",
+                    which.len(),
+                    time(elapsed)
+                ),
+                format!(
+                    "{} 台从机在 {} 后完全一致，共比对 {names} 个名字",
+                    which.len(),
+                    time(elapsed)
+                ),
+            ),
+            false => (
+                format!(
+                    "slaves {} identical after {}, {names} names compared",
+                    numbers.join(" and "),
+                    time(elapsed)
+                ),
+                format!(
+                    "从机 {} 在 {} 后完全一致，共比对 {names} 个名字",
+                    numbers.join("、"),
+                    time(elapsed)
+                ),
+            ),
+        };
+        self.say.good((&text.0, &text.1), &[])
+    }
+
+    /// What one slave lacks now.
+    pub fn differences(&self, slave: usize) -> Result<Vec<String>> {
+        let (master, path) = (self.master(), self.slaves[slave].path());
+        let ours = read(&master)?;
+        let lines = ours.differences(&read(&path)?);
+        if !lines.is_empty() {
+            return Ok(lines);
+        }
+        ours.content_differences(&master, &path)
+            .map_err(|e| Error::system("cannot compare the content of files", e))
+    }
+
+    /// The error that names what is different.
+    fn different(&self, which: &[usize]) -> Error {
+        let mut text = String::new();
+        for &n in which {
+            let lines = self.differences(n).unwrap_or_else(|e| vec![e.text]);
+            if !lines.is_empty() {
+                text += &format!("slave {} is not identical: {} differences\n", n + 1, lines.len());
+                lines.iter().take(SHOWN).for_each(|l| text += &format!("  {l}\n"));
+                let state = self.remote_state(n).unwrap_or_else(|e| e.text);
+                text += &format!("  'syncsup status' says of it: {state}\n");
+            }
+        }
+        let log = self.instance.as_ref().map(Instance::log).unwrap_or_default();
+        Error::new(Exit::No, format!("{text}the end of syncsup's log:\n{log}"))
+    }
+
+    /// SIGKILL to the supervisor and to everything it had started.
+    pub fn kill_all(&mut self, patience: Duration) -> Result<()> {
+        if let Some(instance) = &mut self.instance {
+            instance.kill();
+        }
+        let daemons = self.daemons();
+        let gone = self.watch.until(patience, || {
+            let left = procs::family_without(&daemons);
+            left.iter().for_each(|p| crate::sys::process::kill_pid(p.pid));
+            Ok(left.is_empty().then_some(()))
+        })?;
+        gone.ok_or_else(|| Error::new(Exit::No, "some processes survive SIGKILL"))
+    }
+
+    /// How many processes there are but for the slaves'.
+    pub fn running(&self) -> usize {
+        procs::family_without(&self.daemons()).len()
+    }
+
+    fn daemons(&self) -> Vec<u32> {
+        self.slaves.iter().filter_map(Slave::pid).collect()
+    }
+
+    /// Ends every process and removes every file, and looks whether that is so.
+    pub fn clean(&mut self) -> Result<()> {
+        self.instance = None;
+        self.slaves.clear();
+        let gone = procs::end_all(Duration::from_secs(10));
+        let Some(dir) = self.dir.take() else { return Ok(()) };
+        let path = dir.path().to_owned();
+        dir.close().map_err(|e| Error::system(format!("cannot remove {}", path.display()), e))?;
+        if !gone || path.exists() {
+            return Err(Error::new(Exit::No, "something of the demo is left behind"));
+        }
+        self.say.line(
+            (
+                "Cleaned up: no process of the demo runs, {} is gone.",
+                "清理完毕：演示的进程已全部结束，{} 已删除。",
+            ),
+            &[&path.display().to_string()],
+        )
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.as_ref().map_or(Path::new("/nonexistent"), TempDir::path)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Only after a panic is there still something to do.
+        let _ = self.clean();
+    }
+}
+
+fn remote_state(instance: &Instance, name: &str) -> Result<String> {
+    let status = instance.status()?;
+    let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
+    let remote = remotes.into_iter().find(|r| r["name"] == name).unwrap_or_default();
+    let word = |key: &str| remote[key].as_str().unwrap_or_default().to_owned();
+    Ok([word("state"), word("reason")].join(": ").trim_end_matches(": ").to_owned())
+}
+
+fn read(root: &Path) -> Result<Tree> {
+    Tree::read(root).map_err(|e| Error::system(format!("cannot read {}", root.display()), e))
+}
+
+fn is_same(ours: &Tree, master: &Path, slave: &Path) -> bool {
+    // Files come and go on a slave while it is read: that is a difference, too.
+    Tree::read(slave).is_ok_and(|theirs| *ours == theirs)
+        && ours.content_differences(master, slave).is_ok_and(|lines| lines.is_empty())
+}

@@ -1,0 +1,61 @@
+//! Waiting for conditions, with an ear for signals: Ctrl-C must end the demo and clean up.
+
+use crate::error::{Error, Exit, Result};
+use crate::sys::poll::{self, Interest};
+use crate::sys::signals::Signals;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// The longest time between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits.
+pub struct Watch {
+    signals: Signals,
+    stopped: bool,
+}
+
+impl Watch {
+    /// From now on SIGINT and SIGTERM end the next wait with an error.
+    pub fn new() -> Result<Self> {
+        let signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
+        Ok(Self { signals, stopped: false })
+    }
+
+    /// An error once the demo has been told to stop.
+    pub fn check(&mut self) -> Result<()> {
+        self.stopped |= self.signals.take().stop;
+        match self.stopped {
+            true => Err(Error::new(Exit::No, "stopped by a signal")),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks again and again until `condition` gives something, or `patience` is over: then `None`.
+    pub fn until<T>(
+        &mut self,
+        patience: Duration,
+        mut condition: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let end = Instant::now() + patience;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            self.check()?;
+            if let Some(value) = condition()? {
+                return Ok(Some(value));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            self.pause(pause)?;
+            pause = (pause * 2).min(LOOK);
+        }
+    }
+
+    /// Waits so long, or until a signal comes.
+    pub fn pause(&mut self, time: Duration) -> Result<()> {
+        poll::wait(&[(self.signals.as_fd(), Interest::Read)], Some(time))
+            .map_err(|e| Error::system("cannot wait", e))?;
+        self.check()
+    }
+}
