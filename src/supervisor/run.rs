@@ -8,6 +8,7 @@ use super::slots::{Slots, default_limit};
 use super::{Options, configuration, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
+use crate::filter::own_files;
 use crate::message::PusherState;
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
@@ -106,6 +107,10 @@ impl Supervisor {
         let mut wanted = topology::wanted(config);
         for w in &mut wanted {
             w.debug |= options.debug;
+            let l = &mut w.localpath;
+            let fail_log = l.fail_log.iter().map(|f| f.path.as_path());
+            let own = [options.directories.state.as_path(), options.directories.run.as_path()];
+            l.filter.inside = own_files(l.watch.as_path(), own.into_iter().chain(fail_log));
         }
         wanted
     }
