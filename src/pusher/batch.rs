@@ -90,6 +90,8 @@ const ENOTDIR: i32 = 20;
 const SECOND: i64 = 1_000_000_000;
 /// Coarse file system clocks and slow writers: a fresh mtime may be this much older than the ctime.
 const FRESH: i64 = 2 * SECOND;
+/// The longest tick of the clock that stamps files (100 Hz).
+const TICK: i64 = SECOND / 100;
 
 /// Makes the plan. `excluded` says whether a path (a directory, if true) is left out by the filter; it is asked for
 /// every directory above a path too.
@@ -261,7 +263,11 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
             self.out.plan.in_the_way.insert(path.clone());
         }
         let regular = seen.kind == Kind::File;
-        let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > FRESH;
+        // Two files written in one tick of the clock have the same mtime. When one of them is moved over the other
+        // soon after, only its content tells.
+        let moved = events.any(Events::MOVE | Events::SCAN);
+        let fresh = if moved { TICK } else { FRESH };
+        let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
         if regular && seen.size >= self.limits.large {
             *self.out.large.entry(path).or_default() |= checksum;
         } else if checksum {

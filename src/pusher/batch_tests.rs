@@ -182,3 +182,23 @@ fn nothing_is_deleted_when_deletions_are_off() {
     let out = plan(rows, &disk, Limits { delete: false, ..LIMITS }, |_, _| false);
     assert_eq!((out.absent.len(), out.present), (0, paths(&["d"])));
 }
+
+#[test]
+fn a_file_moved_soon_after_it_was_written_is_compared_by_content() {
+    let mut disk = disk(&[("fresh", Kind::File)]);
+    for (name, ms) in [("written", 1_000), ("moved", 11), ("scanned", 11), ("renamed at once", 10)]
+    {
+        let ctime_ns = 100 * SECOND + ms * SECOND / 1_000;
+        disk.names.insert(p(name), Ok(Seen { ctime_ns, ..seen(Kind::File) }));
+    }
+    let rows = [
+        ("fresh", Events::MOVE),
+        ("written", Events::WRITE),
+        ("moved", Events::MOVE),
+        ("scanned", Events::SCAN),
+        ("renamed at once", Events::MOVE),
+    ];
+    let plan = go(rows.map(|(path, events)| mark(path, events)).into(), &disk);
+    assert_eq!(plan.checksum, paths(&["moved", "scanned"]));
+    assert_eq!(plan.present, paths(&["fresh", "renamed at once", "written"]));
+}
