@@ -7,7 +7,7 @@ use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
 use crate::config::model::Target;
 use crate::filter::Filter;
-use crate::journal::{Checkpoint, Journal, JournalError, RemoteRow};
+use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::PusherStart;
 use crate::path::RelPath;
 use crate::seen::Seen;
@@ -15,7 +15,7 @@ use crate::sys::files::{Root, boot_id, lstat_at};
 use crate::sys::log::timestamp;
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -55,7 +55,7 @@ pub struct Desk {
     /// Where to write.
     pub log: Logger,
     /// The root as it was when this pusher started, for the time before the first checkpoint.
-    first_root: Cell<Option<(u64, u64)>>,
+    first_root: RefCell<Option<(u64, u64, String)>>,
     boot_id: String,
     /// The localpath without symbolic links in it, as rsync names it.
     real_root: PathBuf,
@@ -72,7 +72,7 @@ impl Desk {
     ) -> Self {
         let name = start.remote.name();
         let boot_id = boot_id().unwrap_or_default();
-        let first_root = Cell::new(None);
+        let first_root = RefCell::new(None);
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
         Self {
@@ -106,21 +106,23 @@ impl Desk {
         let watch = self.start.localpath.watch.as_path();
         let root = Root::open(watch)
             .map_err(|e| Stuck::Root(format!("{}: {e}", self.start.localpath.watch)))?;
-        let identity = (root.seen.dev, root.seen.ino);
-        let expected = match self.journal.checkpoint()? {
-            Some(c) if c.boot_id == self.boot_id => Some((c.root_dev, c.root_ino)),
+        let fs = root.file_system().map_err(|e| Stuck::Root(e.to_string()))?;
+        let here = (root.seen.dev, root.seen.ino, fs.id);
+        let mut first = self.first_root.borrow_mut();
+        let same = match self.journal.checkpoint()? {
+            Some(c) if c.boot_id == self.boot_id => here == (c.root_dev, c.root_ino, c.fs_id),
             // Devices are only comparable within one boot; the watcher judges the rest before it says go.
-            Some(Checkpoint { root_ino, .. }) if root_ino != root.seen.ino => Some((0, 0)),
-            _ => self.first_root.get(),
+            Some(c) => c.root_ino == here.1 && first.as_ref().is_none_or(|first| *first == here),
+            None => first.as_ref().is_none_or(|first| *first == here),
         };
-        self.first_root.set(Some(expected.unwrap_or(identity)));
-        match expected {
-            Some(expected) if expected != identity => Err(Stuck::Root(format!(
-                "{}: another directory than the one that was watched; if that is meant: syncsup release {}",
-                self.start.localpath.watch, self.start.localpath.watch
-            ))),
-            _ => Ok(root),
+        if same {
+            *first = Some(here);
+            return Ok(root);
         }
+        Err(Stuck::Root(format!(
+            "{}: another directory than the one that was watched; if that is meant: syncsup release {}",
+            self.start.localpath.watch, self.start.localpath.watch
+        )))
     }
 
     /// Remembers that the receiver cannot do `--delete-missing-args`.

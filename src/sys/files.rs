@@ -2,7 +2,9 @@
 
 use crate::path::RelPath;
 use crate::seen::{Kind, Seen};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, StatFs, fstat, fstatfs, openat, statat, statfs,
+};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -29,7 +31,7 @@ pub struct Name {
 pub struct FileSystem {
     /// Changes may come from other machines: inotify and ctime are not to be trusted.
     pub network: bool,
-    /// Its identity across boots; empty when it has none.
+    /// Its identity: of a disk's file system the same in every boot, of a tmpfs as long as that is mounted.
     pub id: String,
 }
 
@@ -79,30 +81,38 @@ impl Root {
 
     /// The file system under it.
     pub fn file_system(&self) -> io::Result<FileSystem> {
-        let fs = fstatfs(&self.fd)?;
-        let magic = fs.f_type as u64 & 0xffff_ffff;
-        // NFS, SMB, CIFS, SMB2, FUSE, 9P, Ceph, AFS, OCFS2, GFS2, Lustre
-        let network = [
-            0x6969,
-            0x517b,
-            0xff53_4d42,
-            0xfe53_4d42,
-            0x6573_5546,
-            0x0102_1997,
-            0x00c3_6400,
-            0x5346_414f,
-            0x7461_636f,
-            0x0116_1970,
-            0x0bd0_0bd0,
-        ]
-        .contains(&magic);
-        let words: Vec<String> = format!("{:?}", fs.f_fsid)
-            .split(|c: char| !c.is_ascii_digit() && c != '-')
-            .filter(|w| !w.is_empty())
-            .map(str::to_owned)
-            .collect();
-        Ok(FileSystem { network, id: format!("{magic:x}:{}", words.join(",")) })
+        Ok(described(&fstatfs(&self.fd)?))
     }
+}
+
+/// The file system under a path.
+pub fn file_system(path: &Path) -> io::Result<FileSystem> {
+    Ok(described(&statfs(path)?))
+}
+
+fn described(fs: &StatFs) -> FileSystem {
+    let magic = fs.f_type as u64 & 0xffff_ffff;
+    // NFS, SMB, CIFS, SMB2, FUSE, 9P, Ceph, AFS, OCFS2, GFS2, Lustre
+    let network = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x0102_1997,
+        0x00c3_6400,
+        0x5346_414f,
+        0x7461_636f,
+        0x0116_1970,
+        0x0bd0_0bd0,
+    ]
+    .contains(&magic);
+    let words: Vec<String> = format!("{:?}", fs.f_fsid)
+        .split(|c: char| !c.is_ascii_digit() && c != '-')
+        .filter(|w| !w.is_empty())
+        .map(str::to_owned)
+        .collect();
+    FileSystem { network, id: format!("{magic:x}:{}", words.join(",")) }
 }
 
 impl AsFd for Root {

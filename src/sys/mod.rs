@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod clock;
+pub mod descriptors;
 pub mod family;
 pub mod files;
 pub mod inotify;

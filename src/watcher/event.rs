@@ -2,6 +2,7 @@
 //! the queue tells, and whoever carries out an [`Act`] compares it with what the file system says now.
 
 mod files;
+mod open;
 
 use crate::config::model::Toggles;
 use crate::filter::Filter;
@@ -11,14 +12,13 @@ use crate::seen::{Kind, Notice, Seen, What};
 use crate::watcher::batch::{Batch, Look};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::tree::Tree;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use open::Open;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// A moved directory that did not arrive within this time has left the tree.
 pub const PAIR_WITHIN: Duration = Duration::from_millis(50);
-/// A new file that was neither written nor closed is marked after this time.
-pub const UNTOUCHED_FOR: Duration = Duration::from_secs(2);
 
 /// Why a name is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub enum Act {
     Overflow,
     /// Something happened to the root.
     CheckRoot,
+    /// The root is not watched any more: it was unmounted or removed.
+    RootLost,
     /// A mount point inside was unmounted.
     Unmounted(RelPath),
 }
@@ -83,12 +85,6 @@ struct MovedFile {
     open: Option<Open>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    since: Duration,
-    written: bool,
-}
-
 /// Everything the watcher knows of the localpath.
 pub struct Map {
     /// The watched directories.
@@ -101,7 +97,10 @@ pub struct Map {
     pub filter: Filter,
     toggles: Toggles,
     open: HashMap<RelPath, Open>,
-    untouched: VecDeque<(Duration, RelPath)>,
+    /// When open files are looked at: for each an entry no later than its time.
+    due: BTreeSet<(Duration, RelPath)>,
+    /// Open files that are to be looked at now.
+    quiet: Vec<RelPath>,
     detached: Vec<Detached>,
     moved_file: Option<MovedFile>,
 }
@@ -116,7 +115,8 @@ impl Map {
             filter,
             toggles,
             open: HashMap::new(),
-            untouched: VecDeque::new(),
+            due: BTreeSet::new(),
+            quiet: Vec::new(),
             detached: Vec::new(),
             moved_file: None,
         }
@@ -127,7 +127,8 @@ impl Map {
         self.tree = Tree::default();
         self.links = Links::default();
         self.unwatched.clear();
-        self.untouched.clear();
+        self.due.clear();
+        self.quiet.clear();
         self.detached.clear();
         self.moved_file = None;
         self.open.drain().map(|(path, _)| path).collect()
@@ -164,12 +165,12 @@ impl Map {
             What::DeleteSelf | What::MoveSelf if is_root => acts.push(Act::CheckRoot),
             What::Unmount => match self.tree.path(notice.wd) {
                 Some(path) if !path.is_root() => acts.push(Act::Unmounted(path)),
-                Some(_) => acts.push(Act::CheckRoot),
+                Some(_) => acts.push(Act::RootLost),
                 None => {}
             },
             What::Ignored if self.tree.contains(notice.wd) => {
                 if is_root {
-                    acts.push(Act::CheckRoot);
+                    acts.push(Act::RootLost);
                 }
                 let gone = self.tree.remove(notice.wd);
                 acts.push(Act::Unwatch(gone.into_iter().filter(|&wd| wd != notice.wd).collect()));

@@ -32,9 +32,10 @@ impl Identity {
         })
     }
 
-    /// True when this is the same directory.
-    pub fn is(&self, seen: &Seen) -> bool {
-        (self.dev, self.ino) == (seen.dev, seen.ino)
+    /// True when this is the same directory. A file system that is made anew, or another tmpfs, may well have the
+    /// same device and inode numbers.
+    pub fn is(&self, seen: &Seen, fs_id: &str) -> bool {
+        (self.dev, self.ino) == (seen.dev, seen.ino) && self.fs_id == fs_id
     }
 
     /// What a checkpoint is compared with.
@@ -66,8 +67,9 @@ impl Identity {
 
 /// Looks whether the directory at `watch` is the one that is watched; says why not.
 pub fn check(watch: &Path, identity: Option<&Identity>) -> Result<(), String> {
-    match (files::stat(watch), identity) {
-        (Ok(seen), Some(identity)) if !identity.is(&seen) => {
+    let found = files::stat(watch).and_then(|seen| Ok((seen, files::file_system(watch)?)));
+    match (found, identity) {
+        (Ok((seen, fs)), Some(identity)) if !identity.is(&seen, &fs.id) => {
             Err("another directory stands there; `syncsup release` takes it as it is".into())
         }
         (Ok(_), _) => Ok(()),

@@ -8,17 +8,17 @@ use crate::filter::Filter;
 use crate::journal::{Events, Journal, JournalError, Scope};
 use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::path::RelPath;
-use crate::seen::{Notice, What};
+use crate::seen::{Notice, Seen, What};
 use crate::sys::channel::Received;
 use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::signals::Signals;
-use crate::sys::{clock, wake};
+use crate::sys::{clock, descriptors, wake};
 use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Map};
 use crate::watcher::ground::{self, Identity};
-use crate::watcher::scan::{Done, Ground, Purpose, Walker, is_mounted};
+use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker, is_mounted};
 use crate::watcher::trust::{Trust, trust};
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
@@ -67,6 +67,8 @@ struct Times {
     /// Nothing is read before: the journal refused.
     refused_until: Duration,
     mounts: Duration,
+    /// A search for processes that write comes no sooner.
+    writers: Duration,
 }
 
 /// A running watcher.
@@ -84,6 +86,9 @@ pub struct Service {
     identity: Option<Identity>,
     /// Everything before it is marked: the next scan starts here.
     base_ns: i64,
+    /// Nothing that changed before is marked by the first scan: there is to be no first copy.
+    not_before_ns: Option<i64>,
+    first_copy: bool,
     /// The start of the last complete scan of what is not watched.
     unwatched_base_ns: i64,
     /// The reason for a reconcile that is said when the scan is done.
@@ -137,6 +142,8 @@ impl Service {
             walker,
             identity: None,
             base_ns: clock::file_ns(),
+            not_before_ns: None,
+            first_copy: start.localpath.first_copy,
             unwatched_base_ns: 0,
             reconcile_after: None,
             were_open: Vec::new(),
@@ -187,7 +194,8 @@ impl Service {
         if !held && !refused {
             let search = self.map.links.wants_search().then_some(self.times.links);
             let retry = (!self.walker.is_idle()).then_some(now + Duration::from_millis(20));
-            for time in [self.map.next_expiry(), search, retry].into_iter().flatten() {
+            let quiet = self.map.has_quiet().then_some(self.times.writers);
+            for time in [self.map.next_expiry(), search, retry, quiet].into_iter().flatten() {
                 until = until.min(time);
             }
             if self.walker.has_jobs() || self.rebuild {

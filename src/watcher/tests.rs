@@ -396,6 +396,33 @@ fn written_stopped_closed_started() {
 }
 
 #[test]
+fn changes_that_no_close_follows_come() {
+    use std::io::Write;
+    let world = World::new();
+    let root = world.path("root");
+    for name in ["cut", "dated", "held"] {
+        fs::write(root.join(name), "content").unwrap();
+    }
+    let run = world.start();
+    run.settle();
+    let seq = run.last();
+    let mut held = fs::OpenOptions::new().append(true).open(root.join("held")).unwrap();
+    held.write_all(b"more").unwrap();
+    nix::unistd::truncate(&root.join("cut"), 3).unwrap();
+    let now = std::time::SystemTime::now();
+    let second = Duration::from_secs(1);
+    fs::File::open(root.join("dated")).unwrap().set_modified(now - second).unwrap();
+    run.marked(seq, "cut");
+    run.marked(seq, "dated");
+    // One look for all: the file that a process has open for writing waits for its close.
+    assert!(!run.since(seq).contains_key("held"));
+    assert_eq!(run.journal().open_paths().unwrap(), [rel("held")]);
+    drop(held);
+    run.marked(seq, "held");
+    run.stop();
+}
+
+#[test]
 fn a_file_nobody_touches_after_its_creation_comes() {
     let world = World::new();
     let run = world.start();

@@ -48,11 +48,8 @@ pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
     let same_boot = last.boot_id == now.boot_id;
     let known_fs = !last.fs_id.is_empty() && !now.fs_id.is_empty();
     let same_root = last.root_ino == now.root_ino
-        && if same_boot {
-            last.root_dev == now.root_dev
-        } else {
-            !known_fs || last.fs_id == now.fs_id
-        };
+        && (!same_boot || last.root_dev == now.root_dev)
+        && (!known_fs || last.fs_id == now.fs_id);
     if !same_root {
         return Trust::OtherRoot("it is not the directory that was watched before".into());
     }
@@ -106,9 +103,12 @@ mod tests {
         assert!(matches!(trust(Some(&last()), &back), Trust::Reconcile(_)));
         let before = Circumstances { wall_ns: 99 * S, ..now() };
         assert!(matches!(trust(Some(&last()), &before), Trust::Reconcile(_)));
-        for other in
-            [Circumstances { root_dev: 9, ..now() }, Circumstances { root_ino: 9, ..now() }]
-        {
+        for other in [
+            Circumstances { root_dev: 9, ..now() },
+            Circumstances { root_ino: 9, ..now() },
+            // Another tmpfs at the same place has the same device and inode.
+            Circumstances { fs_id: "g".into(), ..now() },
+        ] {
             assert!(matches!(trust(Some(&last()), &other), Trust::OtherRoot(_)));
         }
         let network = Circumstances { network: true, ..now() };

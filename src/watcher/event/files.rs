@@ -21,15 +21,18 @@ impl Map {
             What::Create => {
                 entry(batch, t.create_file, &path, Events::CREATE);
                 if t.close_write && !skipped {
-                    self.open(path.clone(), Open { since: now, written: false }, batch);
-                    self.untouched.push_back((now, path.clone()));
+                    self.open(path.clone(), Open::new(now, false), batch);
                 }
                 self.look(notice, path, Events::CREATE, batch);
             }
             What::Modify => {
                 entry(batch, t.modify, &path, Events::WRITE);
                 if !t.modify && t.close_write && !skipped {
-                    self.open(path, Open { since: now, written: true }, batch);
+                    // Times that were set show at once in a look.
+                    if !self.open.contains_key(&path) {
+                        self.look(notice, path.clone(), Events(0), batch);
+                    }
+                    self.open(path, Open::new(now, true), batch);
                 }
             }
             What::CloseWrite => {
@@ -84,11 +87,14 @@ impl Map {
         if look.events.has(Events::CREATE) && (seen.kind != Kind::File || many) {
             self.close(&path, batch);
             if !self.filter.skips_event(&path, false) {
-                batch.mark(path, Scope::Entry, Events::CREATE);
+                batch.mark(path.clone(), Scope::Entry, Events::CREATE);
             }
         }
         if seen.kind == Kind::File && (many || !self.links.is_empty()) {
             self.links.saw(look.dir, &look.name, seen);
+        }
+        if seen.kind == Kind::File {
+            self.mark_if_times_were_set(&path, seen, batch);
         }
         let of_content = Events(look.events.0 & (Events::WRITE.0 | Events::ATTRIB.0));
         let wanted = [
@@ -107,49 +113,11 @@ impl Map {
         }
     }
 
-    pub(super) fn open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
-        match self.open.get_mut(&path) {
-            Some(known) => known.written |= open.written,
-            None => {
-                batch.open(path.clone());
-                self.open.insert(path, open);
-            }
-        }
-    }
-
-    pub(super) fn close(&mut self, path: &RelPath, batch: &mut Batch) -> Option<Open> {
-        let known = self.open.remove(path)?;
-        batch.close(path.clone());
-        Some(known)
-    }
-
-    pub(super) fn close_below(&mut self, gone: &RelPath, batch: &mut Batch) {
-        let below: Vec<RelPath> = self.open.keys().filter(|p| p.is_within(gone)).cloned().collect();
-        for path in below {
-            self.close(&path, batch);
-        }
-    }
-
-    pub(super) fn rename_open(&mut self, from: &RelPath, to: &RelPath, batch: &mut Batch) {
-        let below: Vec<RelPath> =
-            self.open.keys().filter(|p| p.is_within(from) && *p != from).cloned().collect();
-        for old in below {
-            let tail = &old.as_bytes()[from.as_bytes().len() + 1..];
-            let new = to.join(std::os::unix::ffi::OsStrExt::from_bytes(tail));
-            if let Some(open) = self.close(&old, batch) {
-                self.open(new.clone(), open, batch);
-                if !open.written {
-                    self.untouched.push_back((open.since, new));
-                }
-            }
-        }
-    }
-
     /// When [`Map::expire`] has something to do next, in time since boot.
     pub fn next_expiry(&self) -> Option<Duration> {
         let left = self.detached.iter().map(|d| d.since + PAIR_WITHIN).min();
-        let untouched = self.untouched.front().map(|(since, _)| *since + UNTOUCHED_FOR);
-        left.into_iter().chain(untouched).min()
+        let due = self.due.first().map(|(due, _)| *due);
+        left.into_iter().chain(due).min()
     }
 
     /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files
@@ -167,12 +135,6 @@ impl Map {
             acts.extend(wd.map(|wd| Act::Unwatch(self.tree.remove(wd))));
             self.close_below(&from, batch);
         }
-        while self.untouched.front().is_some_and(|(since, _)| now >= *since + UNTOUCHED_FOR) {
-            let Some((_, path)) = self.untouched.pop_front() else { break };
-            if self.open.get(&path).is_some_and(|o| !o.written && now >= o.since + UNTOUCHED_FOR) {
-                self.close(&path, batch);
-                batch.mark(path, Scope::Entry, Events::CREATE);
-            }
-        }
+        self.expire_open(now, batch);
     }
 }

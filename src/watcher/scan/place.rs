@@ -16,7 +16,7 @@ impl Walker {
                 self.new_mounts.push(path.clone());
                 self.unmounted.insert(path);
             }
-            Act::Overflow | Act::CheckRoot => return Some(act),
+            Act::Overflow | Act::CheckRoot | Act::RootLost => return Some(act),
         }
         None
     }

@@ -40,7 +40,7 @@ impl Service {
     pub(super) fn try_begin(&mut self) -> io::Result<()> {
         let root = Root::open(&self.watch)?;
         if let Some(identity) = &self.identity {
-            if !identity.is(&root.seen) {
+            if !identity.is(&root.seen, &root.file_system()?.id) {
                 return Err(io::Error::other("another directory stands there"));
             }
             info!(self.log, "the root is back");
@@ -56,7 +56,10 @@ impl Service {
                     "{why}; `syncsup release` takes it as it is"
                 )));
             }
-            Trust::First => self.base_ns = now_ns,
+            Trust::First => {
+                self.base_ns = now_ns;
+                self.not_before_ns = (!self.first_copy).then_some(now_ns);
+            }
             Trust::Scan(since) => self.base_ns = since,
             Trust::ScanAndReconcile(since, why) => {
                 self.base_ns = since;
@@ -93,7 +96,8 @@ impl Service {
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
             self.wake_all();
         }
-        let since = self.base_ns;
+        let start = self.not_before_ns.map(|start| start.saturating_add(SLACK_NS));
+        let since = self.base_ns.max(start.unwrap_or(i64::MIN));
         let mut batch = Batch::default();
         let mut ground = Ground {
             queue: &self.queue,

@@ -22,6 +22,9 @@ impl Service {
         self.events_since_checkpoint |= count > 0;
         let done = self.walk(emptied.is_some(), &mut batch, &mut left);
         self.look_at_files(&mut batch);
+        if emptied.is_some() {
+            self.look_for_writers(&mut batch);
+        }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
         let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
         let written = self.write(batch, emptied.filter(|_| !overflow), last)?;
@@ -35,10 +38,16 @@ impl Service {
             // Only now: 'watching' says that everything before is in the journal.
             Written::Yes if !self.scanning && !matches!(self.state, WatcherState::Held(_)) => {
                 self.settle_state();
+                if self.walker.is_idle() {
+                    self.say_watches();
+                }
             }
             Written::Yes => {}
         }
-        if left.contains(&Act::CheckRoot) {
+        if left.contains(&Act::RootLost) && !matches!(self.state, WatcherState::Held(_)) {
+            // Even when it is there again already, nothing in it is watched: the next look begins anew.
+            self.hold("it was unmounted or removed".into());
+        } else if left.contains(&Act::CheckRoot) {
             self.look_at_root();
         }
         if overflow {
@@ -145,11 +154,35 @@ impl Service {
         }
     }
 
+    /// Marks open files that are quiet, unless a process still has them open for writing.
+    pub(super) fn look_for_writers(&mut self, batch: &mut Batch) {
+        let began = clock::boot();
+        if !self.map.has_quiet() || began < self.times.writers {
+            return;
+        }
+        let look = |path: RelPath| {
+            let seen = files::lstat(&path.below(&self.watch)).ok();
+            (path, seen)
+        };
+        let quiet: Vec<_> = self.map.take_quiet().into_iter().map(look).collect();
+        let id = |seen: &Seen| (seen.dev, seen.ino);
+        let written =
+            descriptors::written(&quiet.iter().filter_map(|(_, s)| s.as_ref().map(id)).collect());
+        for (path, seen) in quiet {
+            let writer = seen.as_ref().is_some_and(|s| written.contains(&id(s)));
+            self.map.looked_at_quiet(path, seen.as_ref(), writer, began, batch);
+        }
+        // A twentieth of the time at most.
+        let now = clock::boot();
+        self.times.writers = now + SECOND.max((now - began) * 20);
+    }
+
     pub(super) fn walk_ended(&mut self, done: Done, batch: &mut Batch) {
         let now = clock::boot();
         match done.purpose {
             Purpose::Scan => {
                 self.scanning = false;
+                self.not_before_ns = None;
                 self.times.unwatched = now;
                 self.needed = done.dirs;
                 for wd in std::mem::take(&mut self.old_wds) {
