@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     if let [_, word] = &args[..]
         && let Some(role) = word.to_str().and_then(Role::from_argument)
     {
-        return ExitCode::from(u8::try_from(role::run(role)).unwrap_or(u8::MAX));
+        return role::run(role);
     }
     cli::main(&args).into()
 }

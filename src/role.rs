@@ -2,9 +2,10 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
+use std::process::ExitCode;
 
 /// Runs a role to its end and returns its exit status.
-pub fn run(role: Role) -> i32 {
+pub fn run(role: Role) -> ExitCode {
     let name = match role {
         Role::Supervisor => "syncsup",
         Role::Watcher => "syncsup-watch",
@@ -14,12 +15,13 @@ pub fn run(role: Role) -> i32 {
         Ok(channel) => channel,
         Err(error) => {
             eprintln!("syncsup: {error}");
-            return error.exit as i32;
+            return error.exit.into();
         }
     };
-    match role {
+    let status = match role {
         Role::Supervisor => daemon::supervise(channel),
         Role::Watcher => crate::watcher::run(channel),
         Role::Pusher => crate::pusher::run(channel),
-    }
+    };
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }

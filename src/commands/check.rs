@@ -1,7 +1,141 @@
-//! check
+//! `syncsup check`: what a configuration means, or everything that is wrong with it.
+
+use super::{print, table};
 use crate::cli::Invocation;
-use crate::error::{Exit, Result};
-/// x
-pub fn run(_: &Invocation, _: bool) -> Result<Exit> {
+use crate::config::diagnostic::Severity;
+use crate::config::model::{Config, LocalPath, Remote};
+use crate::config::probe::Machine;
+use crate::config::{self, check};
+use crate::error::{Error, Exit, Result};
+use crate::pusher::rsync::{self, Form, Options};
+use crate::seen::Exited;
+use crate::sys::process::Rsync;
+use std::ffi::OsString;
+use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A remote has this long to answer `--connect`.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// Remotes tried at a time.
+const AT_ONCE: usize = 16;
+
+/// Exit status 0 when the configuration can be used, 2 when not; with `connect` 1 when a remote cannot be reached.
+pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
+    let loaded = config::load(&invocation.files_or_default()?, &Machine);
+    let mut diagnostics = loaded.diagnostics.clone();
+    if !loaded.has_errors() {
+        diagnostics.extend(check::machine(&loaded.config, &Machine));
+    }
+    for found in &diagnostics {
+        eprintln!("{found}");
+    }
+    if loaded.has_errors() {
+        let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let s = if errors == 1 { "" } else { "s" };
+        return Err(Error::usage(format!("{errors} error{s}; nothing can be started with this")));
+    }
+    print(&understood(&loaded.config));
+    if connect && !try_all(&loaded.config)? {
+        return Ok(Exit::No);
+    }
+    print("ok\n");
     Ok(Exit::Ok)
+}
+
+/// Every localpath, its remotes, and how rsync would run.
+fn understood(config: &Config) -> String {
+    let mut rows = vec![["LOCALPATH", "REMOTE", "RSYNC"].map(str::to_owned).to_vec()];
+    for localpath in &config.localpaths {
+        for (n, remote) in localpath.remotes.iter().enumerate() {
+            let watch = if n == 0 { localpath.watch.to_string() } else { String::new() };
+            let line = shell_words(&argv(remote, localpath.inotify.delete, false));
+            rows.push(vec![watch, remote.name(), line]);
+        }
+    }
+    table::columns(&rows)
+}
+
+/// As it would be typed into a shell, on one line.
+fn shell_words(words: &[OsString]) -> String {
+    let quoted = words.iter().map(|word| {
+        // Only a NUL cannot be quoted, and no argument holds one.
+        let quoted = shlex::bytes::try_quote(word.as_bytes()).unwrap_or_default();
+        crate::path::printable(&quoted)
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// Tries every remote with a push of nothing, dry; prints a line for each. False when one fails.
+fn try_all(config: &Config) -> Result<bool> {
+    let scratch = tempfile::tempdir().map_err(|e| Error::system("cannot make a directory", e))?;
+    let all: Vec<(&LocalPath, &Remote)> =
+        config.localpaths.iter().flat_map(|l| l.remotes.iter().map(move |r| (l, r))).collect();
+    let mut fine = true;
+    for some in all.chunks(AT_ONCE) {
+        let started: Vec<_> =
+            some.iter().map(|(l, r)| (l, r, start(l, r, scratch.path()))).collect();
+        let end = Instant::now() + ANSWER_WITHIN;
+        for (localpath, remote, run) in started {
+            let result = run.map_err(|e| e.to_string()).and_then(|run| outcome(run, end));
+            let place = format!("{} -> {}", localpath.watch, remote.name());
+            match result {
+                Ok(()) => print(&format!("{place}: answers\n")),
+                Err(why) => {
+                    fine = false;
+                    print(&format!("{place}: FAILED: {why}\n"));
+                }
+            }
+        }
+    }
+    Ok(fine)
+}
+
+fn start(localpath: &LocalPath, remote: &Remote, scratch: &Path) -> std::io::Result<Rsync> {
+    let words = argv(remote, localpath.inotify.delete, true);
+    let directory = localpath.watch.as_path();
+    Rsync::start(&words, rsync::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
+}
+
+/// The command line of a push, as it would run.
+fn argv(remote: &Remote, delete: bool, dry: bool) -> Vec<OsString> {
+    let options = Options { checksum: false, dry, delete, stats: false };
+    rsync::argv(remote, &Form::Batch { delete }, options)
+}
+
+/// Waits for its end, or ends it; an error is rsync's own words.
+fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
+    let ended = loop {
+        if let Some(ended) = run.ended().map_err(|e| e.to_string())? {
+            break ended;
+        }
+        if Instant::now() >= end {
+            let _ = run.kill();
+            return Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    if ended == Exited::Code(0) {
+        return Ok(());
+    }
+    let mut words = Vec::new();
+    let read = run.stderr.rewind().and_then(|()| run.stderr.read_to_end(&mut words));
+    let text = String::from_utf8_lossy(&words);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    match (read, lines.is_empty()) {
+        (Ok(_), false) => Err(lines.join("; ")),
+        _ => Err(ended.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_and_on_one_line() {
+        let words = ["rsync", "-e", "ssh -p 1", "a\nb"].map(OsString::from);
+        assert_eq!(shell_words(&words), r"rsync -e 'ssh -p 1' 'a\x0ab'");
+    }
 }

@@ -154,6 +154,11 @@ impl Instance {
     }
 }
 
+/// A name that the supervisor refuses is a usage error.
+pub fn named<T>(answer: Result<T>) -> Result<T> {
+    answer.map_err(|e| if e.exit == Exit::No { Error::usage(e.text) } else { e })
+}
+
 fn odd() -> Error {
     Error::system("the supervisor gave an odd answer", "is it of another version? restart it")
 }

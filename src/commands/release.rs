@@ -8,7 +8,8 @@ use crate::message::Request;
 /// Releases, and prints what that means.
 pub fn run(invocation: &Invocation, name: &str) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
-    let lines = instance.command(&Request::Release(name.to_owned()), client::PATIENCE)?;
+    let lines =
+        client::named(instance.command(&Request::Release(name.to_owned()), client::PATIENCE))?;
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
     Ok(Exit::Ok)
 }

@@ -1,7 +1,61 @@
-//! sync
+//! `syncsup sync`: compares now, and follows every remote until it is done.
+
+mod follow;
+mod show;
+
+use super::{client, print};
 use crate::cli::Invocation;
-use crate::error::{Exit, Result};
-/// x
-pub fn run(_: &Invocation, _: &[String]) -> Result<Exit> {
-    Ok(Exit::Ok)
+use crate::error::{Error, Exit, Result};
+use crate::message::{InstanceStatus, Request};
+use follow::{Follow, Verdict};
+use show::Show;
+use std::time::{Duration, Instant};
+
+/// How often the supervisor is asked how far it is.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Exit status 0 when every remote asked is in sync, 1 when one failed or is held.
+pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
+    let instance = client::the_one(invocation)?;
+    // Before it is asked: what a remote has finished by now does not count.
+    let before = instance.status()?;
+    let asked = client::named(instance.command(&Request::Sync(names.to_vec()), client::PATIENCE))?;
+    let mut follows: Vec<Follow> = asked
+        .iter()
+        .map(|line| {
+            Follow::new(line, remote(&before, line).map_or(0, |r| r.status.reconciles_done))
+        })
+        .collect();
+    if follows.is_empty() {
+        print("no remote to compare\n");
+        return Ok(Exit::Ok);
+    }
+    let started = Instant::now();
+    let mut show = Show::new(&follows);
+    loop {
+        let status = instance.status().map_err(|e| match e.exit {
+            Exit::NotRunning => {
+                Error::new(Exit::No, "the supervisor has stopped before everything was compared")
+            }
+            _ => e,
+        })?;
+        for (n, follow) in follows.iter_mut().enumerate() {
+            let now = remote(&status, &follow.name);
+            follow.look(now, started.elapsed());
+            show.update(n, follow, now);
+        }
+        if follows.iter().all(|f| f.verdict != Verdict::Going) {
+            break;
+        }
+        std::thread::sleep(EVERY);
+    }
+    show.finish();
+    let fine = follows.iter().all(|f| f.verdict == Verdict::InSync);
+    Ok(if fine { Exit::Ok } else { Exit::No })
+}
+
+/// The remote that the supervisor calls `WATCH NAME`.
+fn remote<'a>(status: &'a InstanceStatus, line: &str) -> Option<&'a crate::message::RemoteStatus> {
+    let mut all = status.localpaths.iter().flat_map(|l| l.remotes.iter().map(move |r| (l, r)));
+    all.find(|(l, r)| format!("{} {}", l.watch, r.name) == line).map(|(_, r)| r)
 }

@@ -4,8 +4,8 @@ use super::{JournalError, Result};
 use rusqlite::Connection;
 use std::time::Duration;
 
-/// How long a statement waits for another writer.
-pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement waits for another writer; shorter than the silence after which a child is ended.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 const VERSION: i64 = 1;
 
 const TABLES: &str = "

@@ -91,6 +91,11 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
     if code != 0 && says("module is read only") {
         return Verdict::Configuration;
     }
+    // A directory went, or became something else, between our look and rsync's: its child is no valid name then.
+    if code != 0 && (says("invalid path from sender") || (code != 23 && says("file has vanished")))
+    {
+        return Verdict::Gone;
+    }
     match code {
         0 => Verdict::Settled,
         2 if says("invalid file mode 00") => Verdict::FormB,

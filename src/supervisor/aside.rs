@@ -1,6 +1,10 @@
-//! Setting a damaged journal aside. Only when no child of its localpath lives (rule 13).
+//! What the supervisor does to a journal: setting a damaged one aside, forgetting remotes. Only when no child of its localpath lives (rule 13).
 
-use crate::journal::FILE_NAME;
+use crate::error::{Error, Result};
+use crate::journal::{FILE_NAME, Journal, JournalError};
+use crate::sys::{clock, log};
+use slog::{Logger, crit, info};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +23,40 @@ pub fn set_aside(dir: &Path, time: &str) -> io::Result<PathBuf> {
         }
     }
     Ok(aside)
+}
+
+/// Forgets remotes that are no longer configured. True when the journal was unreadable and is set aside.
+pub fn clean_journal(dir: &Path, names: &BTreeSet<String>, log: &Logger) -> Result<bool> {
+    let clean = || {
+        let mut journal = Journal::open(dir)?;
+        for name in journal.remote_names()?.iter().filter(|n| !names.contains(*n)) {
+            journal.forget_remote(name)?;
+            info!(log, "forgot remote {name}: it is no longer configured");
+        }
+        Ok(())
+    };
+    let refused = |e: &dyn std::fmt::Display| {
+        Error::system(format!("cannot open the journal in {}", dir.display()), e)
+    };
+    match clean() {
+        Ok(()) => Ok(false),
+        Err(JournalError::Refused(why)) => Err(refused(&why)),
+        Err(JournalError::Damaged(why)) => {
+            let aside = set_aside(dir, &stamp()).map_err(|e| refused(&e))?;
+            crit!(
+                log,
+                "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
+                aside.display()
+            );
+            Ok(true)
+        }
+    }
+}
+
+/// Now, as a part of a file name.
+pub fn stamp() -> String {
+    let text = log::timestamp(clock::wall_ms());
+    text.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::schedule;
 use super::slots::Holder;
 use crate::config::model::{Crontab, Remote};
 use crate::message::{
-    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, ToPusher,
+    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, SCHEDULE, ToPusher,
 };
 use crate::sys::wake;
 use slog::{Logger, o};
@@ -14,8 +14,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// The reason of a scheduled reconcile: the only one that leaves out what `crontabfilter` names.
-pub const SCHEDULE: &str = "schedule";
 /// How long a stopping pusher may go on with the push in hand.
 const GRACE_MS: u64 = 10_000;
 

@@ -8,10 +8,11 @@ use super::slots::{Slots, default_limit};
 use super::{Options, configuration, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
+use crate::filter::own_files;
 use crate::message::PusherState;
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
-use crate::sys::session::monotonic;
+use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
 use slog::{info, warn};
@@ -21,7 +22,7 @@ use std::time::Duration;
 const STARTS_MAX: u64 = 5;
 /// Clients may take this long for their last answers.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
-/// The loop turns at least this often: a signal that is lost costs no more than this.
+/// The loop turns at least this often.
 const TURN: Duration = Duration::from_secs(1);
 
 /// What whoever started the supervisor hears.
@@ -45,6 +46,8 @@ pub(super) struct Supervisor {
     pub(super) stopping: bool,
     started: bool,
     next_alive: Option<Duration>,
+    next_reap: Duration,
+    next_summary: Duration,
 }
 
 /// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
@@ -55,6 +58,7 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     let (config, warnings) = configuration::load(&options.files)?;
     warnings.iter().for_each(|w| warn!(log, "{w}"));
     options.directories.prepare()?;
+    session::raise_file_limit();
     let mut instance = Instance::take(&options)?;
     let mut supervisor = Supervisor::new(options, config, log)?;
     let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, tell);
@@ -93,6 +97,8 @@ impl Supervisor {
             stopping: false,
             started: false,
             next_alive,
+            next_reap: now,
+            next_summary: now,
         })
     }
 
@@ -101,6 +107,10 @@ impl Supervisor {
         let mut wanted = topology::wanted(config);
         for w in &mut wanted {
             w.debug |= options.debug;
+            let l = &mut w.localpath;
+            let fail_log = l.fail_log.iter().map(|f| f.path.as_path());
+            let own = [options.directories.state.as_path(), options.directories.run.as_path()];
+            l.filter.inside = own_files(l.watch.as_path(), own.into_iter().chain(fail_log));
         }
         wanted
     }
@@ -114,10 +124,15 @@ impl Supervisor {
     ) -> Result<()> {
         let mut ended = Ok(());
         while !(self.stopping && self.sites.iter().all(Site::is_gone)) {
-            self.look(signals, instance)?;
+            let child_ended = self.look(signals, instance)?;
             let now = monotonic();
+            // Once a second anyway: a signal that is lost costs no more than that.
+            let reap = child_ended || now >= self.next_reap;
+            if reap {
+                self.next_reap = now + TURN;
+            }
             for site in &mut self.sites {
-                site.tick(&mut self.shared, now);
+                site.tick(reap, &mut self.shared, now);
             }
             self.grant(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
@@ -135,8 +150,8 @@ impl Supervisor {
         ended
     }
 
-    /// Waits for something to happen and hears it.
-    fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<()> {
+    /// Waits for something to happen and hears it. True when a child has ended.
+    fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<bool> {
         let timeout = self.timeout(instance);
         let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];
         let control = instance.control.interests();
@@ -169,7 +184,7 @@ impl Supervisor {
         if arrived.stop {
             self.stop(now);
         }
-        Ok(())
+        Ok(arrived.child)
     }
 
     fn timeout(&self, instance: &Instance) -> Duration {
@@ -233,7 +248,8 @@ impl Supervisor {
             self.notify.alive();
             self.next_alive = Some(now + every);
         }
-        if self.notify.listens() {
+        if self.notify.listens() && now >= self.next_summary {
+            self.next_summary = now + TURN;
             let line = self.summary();
             self.notify.status(line);
         }

@@ -1,6 +1,6 @@
 //! One localpath at run time: its lock, its inotify descriptor, its watcher and its pushers.
 
-use super::aside::set_aside;
+use super::aside::clean_journal;
 use super::child::Event;
 use super::process::Process;
 use super::pusher::Pusher;
@@ -8,15 +8,14 @@ use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
 use crate::config::model::Remote;
 use crate::error::{Error, Exit, Result};
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::message::{
-    FromPusher, FromWatcher, LocalPathStatus, PusherStart, Role, ToPusher, ToWatcher, WatcherStart,
-    WatcherState,
+    FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
 };
 use crate::sys::lock::Lock;
 use crate::sys::poll::Interest;
-use crate::sys::{clock, inotify, lock, log};
-use slog::{Logger, crit, error, info, o, warn};
+use crate::sys::{inotify, lock};
+use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -26,9 +25,6 @@ use std::time::Duration;
 
 /// The reason of a reconcile after the journal was set aside.
 pub const ASIDE: &str = "the journal was set aside";
-/// How long to wait after a journal could not be set aside.
-const ASIDE_AGAIN: Duration = Duration::from_secs(5);
-
 /// What all localpaths share.
 pub struct Shared {
     /// The instance's log.
@@ -143,23 +139,30 @@ impl Site {
         match child {
             None => {
                 for message in self.watcher.receive(now) {
-                    self.from_watcher(message, now);
+                    self.take_watcher(message, now);
                 }
             }
             Some(n) => {
                 for message in self.pushers[n].process.receive(now) {
-                    self.from_pusher(n, message, shared, now);
+                    self.take_pusher(n, message, shared, now);
                 }
             }
         }
     }
 
-    /// Reaps who has ended, starts who is due, kills who is silent, and does what the schedule wants.
-    pub fn tick(&mut self, shared: &mut Shared, now: Duration) {
-        self.reap(shared, now);
+    /// Starts who is due, kills who is silent, does what the schedule wants, and with `reap` buries who has ended.
+    pub fn tick(&mut self, reap: bool, shared: &mut Shared, now: Duration) {
+        if reap {
+            self.reap(shared, now);
+        }
+        self.forget_removed();
         self.mend(now);
         let crontab = self.wanted.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
+        if (start_allowed || self.watcher.runs()) && self.watcher.step(Event::Tick, now) {
+            let first = self.watcher_start();
+            self.watcher.start(first, now);
+        }
         for n in 0..self.pushers.len() {
             let pusher = &mut self.pushers[n];
             if !pusher.removed {
@@ -168,10 +171,6 @@ impl Site {
             if (start_allowed || pusher.process.runs()) && pusher.process.step(Event::Tick, now) {
                 self.start_pusher(n, now);
             }
-        }
-        if (start_allowed || self.watcher.runs()) && self.watcher.step(Event::Tick, now) {
-            let first = self.watcher_start();
-            self.watcher.start(first, now);
         }
     }
 
@@ -233,34 +232,6 @@ impl Site {
         names
     }
 
-    /// For `status`.
-    pub fn report(&self, wall_ms: i64) -> LocalPathStatus {
-        use WatcherState::{Degraded, Held, Scanning, Starting, Watching};
-        let watcher = self.watcher.report();
-        let ended = || watcher.last_exit.as_ref().map(|e| format!("its watcher ended: {e}"));
-        let (state, reason) = match (&self.state, watcher.pid) {
-            (_, None) => ("down", self.damaged.as_ref().map(|(why, _)| why.clone()).or_else(ended)),
-            (None | Some(Starting), _) => ("starting", None),
-            (Some(Scanning), _) => ("scanning", None),
-            (Some(Watching), _) => ("watching", None),
-            (Some(Degraded(why)), _) => ("degraded", Some(why.clone())),
-            (Some(Held(why)), _) => ("held", Some(why.clone())),
-        };
-        LocalPathStatus {
-            watch: self.wanted.localpath.watch.clone(),
-            state: state.to_owned(),
-            reason,
-            watches: self.watches,
-            watcher,
-            remotes: self
-                .pushers
-                .iter()
-                .filter(|p| !p.removed)
-                .map(|p| p.report(wall_ms))
-                .collect(),
-        }
-    }
-
     fn any_runs(&self) -> bool {
         self.watcher.runs() || self.pushers.iter().any(|p| p.process.runs())
     }
@@ -269,18 +240,17 @@ impl Site {
         for n in 0..self.pushers.len() {
             let Some(last) = self.pushers[n].process.reap(now) else { continue };
             for message in last {
-                self.from_pusher(n, message, shared, now);
+                self.take_pusher(n, message, shared, now);
             }
-            let granted = shared.slots.done(self.pushers[n].key);
+            let granted = shared.slots.gone(self.pushers[n].key);
             shared.granted.extend(granted);
         }
         if let Some(last) = self.watcher.reap(now) {
             for message in last {
-                self.from_watcher(message, now);
+                self.take_watcher(message, now);
             }
             self.state = None;
         }
-        self.forget_removed();
     }
 
     /// A removed remote leaves the journal when its pusher has ended.
@@ -299,43 +269,7 @@ impl Site {
         }
     }
 
-    /// Sets a damaged journal aside when nobody uses it any more.
-    fn mend(&mut self, now: Duration) {
-        let Some((why, at)) = &self.damaged else { return };
-        if self.any_runs() || now < *at {
-            return;
-        }
-        match set_aside(&self.dir, &stamp()) {
-            Ok(to) => {
-                crit!(
-                    self.log,
-                    "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
-                    to.display()
-                );
-                self.damaged = None;
-                self.ask_reconcile(ASIDE, |_| true, now);
-            }
-            Err(e) => {
-                crit!(
-                    self.log,
-                    "the damaged journal in {} cannot be set aside: {e}; tried again",
-                    self.dir.display()
-                );
-                self.damaged = Some((why.clone(), now + ASIDE_AGAIN));
-            }
-        }
-    }
-
-    fn damage(&mut self, why: String, now: Duration) {
-        error!(self.log, "the journal is damaged: {why}; every process of this localpath is ended");
-        self.damaged.get_or_insert((why, now));
-        self.watcher.step(Event::KillWanted, now);
-        for pusher in &mut self.pushers {
-            pusher.process.step(Event::KillWanted, now);
-        }
-    }
-
-    fn from_watcher(&mut self, message: FromWatcher, now: Duration) {
+    fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
         match message {
             FromWatcher::Alive => {}
             FromWatcher::State(state) => self.watcher_state(state, now),
@@ -374,7 +308,7 @@ impl Site {
         self.state = Some(state);
     }
 
-    fn from_pusher(&mut self, n: usize, message: FromPusher, shared: &mut Shared, now: Duration) {
+    fn take_pusher(&mut self, n: usize, message: FromPusher, shared: &mut Shared, now: Duration) {
         let pusher = &mut self.pushers[n];
         match message {
             FromPusher::Alive => {}
@@ -428,38 +362,6 @@ fn taken(watch: &str, lock: &Path) -> Error {
     Error::new(Exit::AlreadyRunning, text)
 }
 
-/// Forgets remotes that are no longer configured. True when the journal was unreadable and is set aside.
-fn clean_journal(dir: &Path, names: &BTreeSet<String>, log: &Logger) -> Result<bool> {
-    let clean = || {
-        let mut journal = Journal::open(dir)?;
-        for name in journal.remote_names()?.iter().filter(|n| !names.contains(*n)) {
-            journal.forget_remote(name)?;
-            info!(log, "forgot remote {name}: it is no longer configured");
-        }
-        Ok(())
-    };
-    let refused = |e: &dyn std::fmt::Display| {
-        Error::system(format!("cannot open the journal in {}", dir.display()), e)
-    };
-    match clean() {
-        Ok(()) => Ok(false),
-        Err(JournalError::Refused(why)) => Err(refused(&why)),
-        Err(JournalError::Damaged(why)) => {
-            let aside = set_aside(dir, &stamp()).map_err(|e| refused(&e))?;
-            crit!(
-                log,
-                "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
-                aside.display()
-            );
-            Ok(true)
-        }
-    }
-}
-
-/// Now, as a part of a file name.
-fn stamp() -> String {
-    let text = log::timestamp(clock::wall_ms());
-    text.chars().filter(char::is_ascii_alphanumeric).collect()
-}
-
+mod damage;
 mod reload;
+mod report;

@@ -3,7 +3,7 @@
 //! A localpath has one watcher and a pusher for each of its remotes.
 
 use super::names::{fnv1a, localpath_id};
-use crate::config::model::{Config, LocalPath, Remote};
+use crate::config::model::{Config, FilterRules, LocalPath, Remote};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,9 @@ pub fn wanted(config: &Config) -> Vec<Wanted> {
 /// What decides how a remote is to look, as a hash: filter, toggles and rsync's parameters. When it is another than
 /// the one in the journal, a reconcile is due.
 pub fn settings(localpath: &LocalPath, remote: &Remote) -> String {
-    let parts = (&localpath.filter, &localpath.inotify, &remote.params);
+    // Where our own files are says nothing about the remote.
+    let filter = FilterRules { inside: Vec::new(), ..localpath.filter.clone() };
+    let parts = (&filter, &localpath.inotify, &remote.params);
     format!("{:016x}", fnv1a(text(&parts).as_bytes()))
 }
 

@@ -11,7 +11,8 @@ pub fn logger(debug: bool) -> Logger {
         .use_original_order()
         .use_custom_timestamp(|w| write!(w, "{}", timestamp(super::clock::wall_ms())))
         .build();
-    let drain = Mutex::new(format).filter_level(level).map(slog::Fuse);
+    // A log that cannot be written (a full disk) must not end a process.
+    let drain = Mutex::new(format).filter_level(level).ignore_res();
     Logger::root(drain, o!())
 }
 

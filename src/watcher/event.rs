@@ -1,6 +1,8 @@
 //! From one event to its marks and to what is to be done about directories. Pure: the map follows the history that
 //! the queue tells, and whoever carries out an [`Act`] compares it with what the file system says now.
 
+mod files;
+
 use crate::config::model::Toggles;
 use crate::filter::Filter;
 use crate::journal::{Events, Scope};
@@ -262,142 +264,6 @@ impl Map {
         });
     }
 
-    fn step_file(&mut self, notice: &Notice, path: RelPath, now: Duration, batch: &mut Batch) {
-        let t = self.toggles;
-        let skipped = self.filter.skips_event(&path, false);
-        let entry = |batch: &mut Batch, wanted: bool, path: &RelPath, events: Events| {
-            if wanted && !skipped {
-                batch.mark(path.clone(), Scope::Entry, events);
-            }
-        };
-        match notice.what {
-            What::Create => {
-                entry(batch, t.create_file, &path, Events::CREATE);
-                if t.close_write && !skipped {
-                    self.open(path.clone(), Open { since: now, written: false }, batch);
-                    self.untouched.push_back((now, path.clone()));
-                }
-                self.look(notice, path, Events::CREATE, batch);
-            }
-            What::Modify => {
-                entry(batch, t.modify, &path, Events::WRITE);
-                if !t.modify && t.close_write && !skipped {
-                    self.open(path, Open { since: now, written: true }, batch);
-                }
-            }
-            What::CloseWrite => {
-                entry(batch, t.close_write, &path, Events::WRITE);
-                self.close(&path, batch);
-                if !self.links.is_empty() {
-                    self.look(notice, path, Events::WRITE, batch);
-                }
-            }
-            What::Attrib => {
-                entry(batch, t.attrib, &path, Events::ATTRIB);
-                if !self.links.is_empty() {
-                    self.look(notice, path, Events::ATTRIB, batch);
-                }
-            }
-            What::Delete => {
-                entry(batch, t.delete, &path, Events::DELETE);
-                self.close(&path, batch);
-                self.links.forget(notice.wd, &notice.name);
-            }
-            What::MovedFrom => {
-                entry(batch, t.move_from, &path, Events::MOVE | Events::DELETE);
-                let open = self.close(&path, batch);
-                self.links.forget(notice.wd, &notice.name);
-                self.moved_file = Some(MovedFile { cookie: notice.cookie, from: path, open });
-            }
-            What::MovedTo => {
-                let moved = self.moved_file.take().filter(|m| m.cookie == notice.cookie);
-                self.close(&path, batch);
-                if let Some(open) = moved.as_ref().and_then(|m| m.open) {
-                    self.open(path.clone(), open, batch);
-                }
-                if t.move_to && !skipped {
-                    let origin = moved.map(|m| m.from);
-                    batch.mark_moved(path.clone(), Scope::Entry, Events::MOVE, origin);
-                }
-                self.look(notice, path, Events::MOVE, batch);
-            }
-            _ => {}
-        }
-    }
-
-    fn look(&self, notice: &Notice, path: RelPath, events: Events, batch: &mut Batch) {
-        batch.look(path, Look { dir: notice.wd, name: notice.name.clone(), events });
-    }
-
-    /// Takes what lstat said of a file that events wanted looked at; `None` when it is gone.
-    pub fn looked(&mut self, path: RelPath, look: &Look, seen: Option<&Seen>, batch: &mut Batch) {
-        let Some(seen) = seen.filter(|s| s.kind != Kind::Dir) else { return };
-        let many = seen.kind == Kind::File && seen.nlink > 1;
-        // No close will follow.
-        if look.events.has(Events::CREATE) && (seen.kind != Kind::File || many) {
-            self.close(&path, batch);
-            if !self.filter.skips_event(&path, false) {
-                batch.mark(path, Scope::Entry, Events::CREATE);
-            }
-        }
-        if seen.kind == Kind::File && (many || !self.links.is_empty()) {
-            self.links.saw(look.dir, &look.name, seen);
-        }
-        let of_content = Events(look.events.0 & (Events::WRITE.0 | Events::ATTRIB.0));
-        let wanted = [
-            (Events::WRITE, self.toggles.close_write || self.toggles.modify),
-            (Events::ATTRIB, self.toggles.attrib),
-        ];
-        if many && wanted.iter().any(|(bit, on)| *on && of_content.has(*bit)) {
-            self.mark_links(seen, of_content, batch);
-        }
-    }
-
-    /// Marks every known name of a file.
-    pub fn mark_links(&mut self, seen: &Seen, events: Events, batch: &mut Batch) {
-        for name in self.links.paths(seen, &self.tree) {
-            batch.mark(name, Scope::Entry, events);
-        }
-    }
-
-    fn open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
-        match self.open.get_mut(&path) {
-            Some(known) => known.written |= open.written,
-            None => {
-                batch.open(path.clone());
-                self.open.insert(path, open);
-            }
-        }
-    }
-
-    fn close(&mut self, path: &RelPath, batch: &mut Batch) -> Option<Open> {
-        let known = self.open.remove(path)?;
-        batch.close(path.clone());
-        Some(known)
-    }
-
-    fn close_below(&mut self, gone: &RelPath, batch: &mut Batch) {
-        let below: Vec<RelPath> = self.open.keys().filter(|p| p.is_within(gone)).cloned().collect();
-        for path in below {
-            self.close(&path, batch);
-        }
-    }
-
-    fn rename_open(&mut self, from: &RelPath, to: &RelPath, batch: &mut Batch) {
-        let below: Vec<RelPath> =
-            self.open.keys().filter(|p| p.is_within(from) && *p != from).cloned().collect();
-        for old in below {
-            let tail = &old.as_bytes()[from.as_bytes().len() + 1..];
-            let new = to.join(std::os::unix::ffi::OsStrExt::from_bytes(tail));
-            if let Some(open) = self.close(&old, batch) {
-                self.open(new.clone(), open, batch);
-                if !open.written {
-                    self.untouched.push_back((open.since, new));
-                }
-            }
-        }
-    }
-
     fn forget_unwatched(&mut self, within: &RelPath) -> bool {
         let before = self.unwatched.len();
         if before > 0 {
@@ -414,37 +280,6 @@ impl Map {
     /// True when the directory is between the halves of its move; it no longer is.
     pub fn found_detached(&mut self, wd: i32) {
         self.detached.retain(|d| d.wd != Some(wd));
-    }
-
-    /// When [`Map::expire`] has something to do next, in time since boot.
-    pub fn next_expiry(&self) -> Option<Duration> {
-        let left = self.detached.iter().map(|d| d.since + PAIR_WITHIN).min();
-        let untouched = self.untouched.front().map(|(since, _)| *since + UNTOUCHED_FOR);
-        left.into_iter().chain(untouched).min()
-    }
-
-    /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files
-    /// that nobody touched are marked.
-    pub fn expire(&mut self, now: Duration, batch: &mut Batch, acts: &mut Vec<Act>) {
-        let mut left = Vec::new();
-        self.detached.retain(|d| {
-            let stays = now < d.since + PAIR_WITHIN;
-            if !stays {
-                left.push((d.wd, d.from.clone()));
-            }
-            stays
-        });
-        for (wd, from) in left {
-            acts.extend(wd.map(|wd| Act::Unwatch(self.tree.remove(wd))));
-            self.close_below(&from, batch);
-        }
-        while self.untouched.front().is_some_and(|(since, _)| now >= *since + UNTOUCHED_FOR) {
-            let Some((_, path)) = self.untouched.pop_front() else { break };
-            if self.open.get(&path).is_some_and(|o| !o.written && now >= o.since + UNTOUCHED_FOR) {
-                self.close(&path, batch);
-                batch.mark(path, Scope::Entry, Events::CREATE);
-            }
-        }
     }
 
     /// True when new directories mark.

@@ -1,5 +1,8 @@
 //! The loop: read the queue until it is empty, write one record with its checkpoint, wake the pushers at once.
 
+mod root;
+mod turn;
+
 use super::Control;
 use crate::filter::Filter;
 use crate::journal::{Events, Journal, JournalError, Scope};
@@ -36,6 +39,10 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 /// A stop waits this long for walks that are not finished.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
+/// Rows removed from the journal in one transaction.
+const CLEAN_ROWS: u32 = 5_000;
+/// Time for that in a second.
+const CLEAN_FOR: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How the loop ends.
@@ -91,6 +98,8 @@ pub struct Service {
     rebuild: bool,
     /// Directories seen by the last complete scan.
     needed: u64,
+    /// What could not be watched was scanned again: say how it is.
+    say_again: bool,
     state: WatcherState,
     watches_said: u64,
     refused_said: bool,
@@ -135,6 +144,7 @@ impl Service {
             scanning: false,
             rebuild: false,
             needed: 0,
+            say_again: false,
             state: WatcherState::Starting,
             watches_said: 0,
             refused_said: false,
@@ -259,448 +269,34 @@ impl Service {
         self.times.second = now;
         self.look_at_root();
         self.say_watches();
-        if std::mem::take(&mut self.worked) {
-            let cleaned = self.journal.clean(5_000);
-            if let Err(error) = cleaned.and_then(|n| {
-                self.worked = n > 0;
-                self.journal.truncate_wal()
-            }) {
-                debug!(self.log, "cannot clean the journal"; "error" => %error);
+        self.clean_journal();
+    }
+
+    /// Removes what every remote has settled: the pushers settle long after the last mark.
+    fn clean_journal(&mut self) {
+        let until = clock::boot() + CLEAN_FOR;
+        loop {
+            match self.journal.clean(CLEAN_ROWS) {
+                Ok(gone) => {
+                    self.worked |= gone > 0;
+                    if gone < CLEAN_ROWS as usize || clock::boot() >= until {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    return debug!(self.log, "cannot clean the journal"; "error" => %error);
+                }
             }
-        } else {
-            // The pushers settle long after the last mark.
-            self.worked = self.journal.clean(5_000).is_ok_and(|n| n > 0);
         }
-    }
-
-    /// Holds when the root is gone or another, and begins when it is there.
-    fn look_at_root(&mut self) {
-        let held = matches!(self.state, WatcherState::Held(_));
-        let found = ground::check(&self.watch, self.identity.as_ref());
-        match found {
-            Err(why) => self.hold(why),
-            Ok(()) if held || self.identity.is_none() => self.begin(),
-            Ok(()) => {}
-        }
-    }
-
-    fn hold(&mut self, why: String) {
-        if let WatcherState::Held(said) = &self.state
-            && *said == why
+        if std::mem::take(&mut self.worked)
+            && let Err(error) = self.journal.truncate_wal()
         {
-            return;
+            debug!(self.log, "cannot shorten the journal's log"; "error" => %error);
         }
-        error!(self.log, "held: nothing is marked or deleted until the root is back"; "why" => &why);
-        for wd in self.map.tree.wds() {
-            self.queue.remove(wd);
-        }
-        // What was open is still in the journal.
-        self.map.forget();
-        self.walker.clear();
-        self.say_state(WatcherState::Held(why));
-    }
-
-    /// The root is there: judge the checkpoint, and scan.
-    fn begin(&mut self) {
-        if let Err(error) = self.try_begin() {
-            self.hold(error.to_string());
-        }
-    }
-
-    fn try_begin(&mut self) -> io::Result<()> {
-        let root = Root::open(&self.watch)?;
-        if let Some(identity) = &self.identity {
-            if !identity.is(&root.seen) {
-                return Err(io::Error::other("another directory stands there"));
-            }
-            info!(self.log, "the root is back");
-            return self.scan(&root, WatcherState::Scanning);
-        }
-        let identity = Identity::of(&root)?;
-        let last = self.journal.checkpoint().map_err(io::Error::other)?;
-        let now_ns = clock::file_ns();
-        match trust(last.as_ref(), &identity.circumstances()) {
-            Trust::OtherRoot(why) => {
-                return Err(io::Error::other(format!(
-                    "{why}; `syncsup release` takes it as it is"
-                )));
-            }
-            Trust::First => self.base_ns = now_ns,
-            Trust::Scan(since) => self.base_ns = since,
-            Trust::ScanAndReconcile(since, why) => {
-                self.base_ns = since;
-                self.reconcile_after = Some(why);
-            }
-            Trust::Reconcile(why) => {
-                self.base_ns = now_ns;
-                self.need_reconcile(why);
-            }
-        }
-        // A clean stop is only clean until the next start.
-        if let Some(mut last) = last.filter(|c| c.clean) {
-            last.clean = false;
-            let record = Batch::default().into_record(Some(last));
-            self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
-        }
-        self.identity = Some(identity);
-        self.scan(&root, WatcherState::Starting)
-    }
-
-    /// Builds the map anew and marks what changed since everything was last marked.
-    fn scan(&mut self, root: &Root, state: WatcherState) -> io::Result<()> {
-        self.old_wds.extend(self.map.tree.wds());
-        self.were_open.extend(self.map.forget());
-        self.walker.clear();
-        self.were_open.extend(self.journal.open_paths().map_err(io::Error::other)?);
-        let mut batch = Batch::default();
-        for path in &self.were_open {
-            batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
-            batch.close(path.clone());
-        }
-        if !batch.is_empty() {
-            let record = batch.into_record(None);
-            self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
-            self.wake_all();
-        }
-        let since = self.base_ns;
-        let mut batch = Batch::default();
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &self.watch,
-            map: &mut self.map,
-            batch: &mut batch,
-            log: &self.log,
-            root: None,
-        };
-        self.walker.start_scan(root, &mut ground, since)?;
-        (self.scanning, self.rebuild) = (true, false);
-        // The first checkpoint comes at once.
-        self.times.checkpoint = Duration::ZERO;
-        self.unwatched_base_ns = clock::file_ns();
-        self.say_state(state);
-        Ok(())
-    }
-
-    fn need_reconcile(&mut self, why: String) {
-        warn!(self.log, "every remote is reconciled"; "why" => &why);
-        // In the journal too: a message is lost when the supervisor dies now.
-        let wanted = self.journal.remote_names().and_then(|names| {
-            names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))
-        });
-        if let Err(error) = wanted {
-            debug!(self.log, "cannot note the reconcile"; "error" => %error);
-        }
-        self.say(&FromWatcher::NeedReconcile(why));
-    }
-
-    fn adopt_root(&mut self) {
-        info!(self.log, "the root is taken as it is now");
-        self.hold("the root is being taken as it is now".into());
-        self.walker.mounts.clear();
-        self.walker.unmounted.clear();
-        let forgotten =
-            self.journal.forget_checkpoint().and_then(|()| self.journal.set_mounts(&[], true));
-        if let Err(error) = forgotten {
-            warn!(self.log, "cannot forget the old root"; "error" => %error);
-            return;
-        }
-        self.identity = None;
-        self.look_at_root();
-        if self.identity.is_some() {
-            self.need_reconcile("the root was replaced and released".into());
-        }
-    }
-
-    /// While held, what the queue has is of no interest: a scan follows.
-    fn discard(&mut self) -> io::Result<()> {
-        while !self.queue.read()?.is_empty() {}
-        Ok(())
     }
 
     fn wake_all(&self) {
         self.wakes.values().for_each(wake::wake);
-    }
-
-    /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
-    /// turn: true when everything is known to be marked after it.
-    fn turn(&mut self, last: Option<bool>) -> io::Result<bool> {
-        let mut batch = Batch::default();
-        let mut left = Vec::new();
-        let (mut count, mut emptied) = (0, None);
-        while count < TURN_EVENTS {
-            let before = clock::file_ns();
-            let notices = self.queue.read()?;
-            if notices.is_empty() {
-                emptied = Some(before);
-                break;
-            }
-            count += notices.len();
-            self.take_notices(&notices, &mut batch, &mut left);
-        }
-        self.events_since_checkpoint |= count > 0;
-        let done = self.walk(emptied.is_some(), &mut batch, &mut left);
-        self.look_at_files(&mut batch);
-        done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
-        let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
-        let written = self.write(batch, emptied.filter(|_| !overflow), last)?;
-        match written {
-            Written::Damaged => return Ok(false),
-            Written::Refused => {
-                self.times.refused_until = clock::boot() + REFUSED_WAIT;
-                self.scanning = true;
-                self.rebuild = true;
-            }
-            Written::Yes => {}
-        }
-        if left.contains(&Act::CheckRoot) {
-            self.look_at_root();
-        }
-        if overflow {
-            warn!(self.log, "events were lost: looking for what changed since the last checkpoint";
-                "hint" => "raise fs.inotify.max_queued_events when this comes often");
-            self.scanning = true;
-            self.rebuild = true;
-        }
-        Ok(true)
-    }
-
-    /// Builds the map anew, from the last checkpoint.
-    fn rebuild(&mut self) {
-        match Root::open(&self.watch) {
-            Ok(root) => {
-                if let Err(error) = self.scan(&root, WatcherState::Scanning) {
-                    warn!(self.log, "cannot scan yet"; "error" => %error);
-                    self.times.refused_until = clock::boot() + REFUSED_WAIT;
-                }
-            }
-            Err(error) => self.hold(error.to_string()),
-        }
-    }
-
-    fn take_notices(&mut self, notices: &[Notice], batch: &mut Batch, left: &mut Vec<Act>) {
-        let now = clock::boot();
-        let idle = self.walker.is_idle();
-        let mut acts = Vec::new();
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &self.watch,
-            map: &mut self.map,
-            batch,
-            log: &self.log,
-            root: None,
-        };
-        for notice in notices {
-            if self.debug {
-                debug!(self.log, "event"; "what" => ?notice.what, "wd" => notice.wd,
-                    "dir" => ground.map.tree.path(notice.wd).map(|p| p.to_string()), "name" => ?notice.name);
-            }
-            if idle && notice.wd >= 0 && !ground.map.tree.contains(notice.wd) {
-                // Left by a predecessor: a directory that has left the tree.
-                if notice.what != What::Ignored {
-                    self.queue.remove(notice.wd);
-                }
-                continue;
-            }
-            ground.map.step(notice, now, ground.batch, &mut acts);
-            for act in acts.drain(..) {
-                left.extend(self.walker.act(act, &mut ground));
-            }
-        }
-    }
-
-    /// What is to be done beside events.
-    fn walk(&mut self, emptied: bool, batch: &mut Batch, left: &mut Vec<Act>) -> Vec<Done> {
-        let now = clock::boot();
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &self.watch,
-            map: &mut self.map,
-            batch,
-            log: &self.log,
-            root: None,
-        };
-        if emptied {
-            self.walker.try_later(&mut ground);
-            let mut acts = Vec::new();
-            ground.map.expire(now, ground.batch, &mut acts);
-            for act in acts {
-                left.extend(self.walker.act(act, &mut ground));
-            }
-            if !self.walker.unmounted.is_empty() && now >= self.times.mounts + SECOND {
-                self.times.mounts = now;
-                for path in self.walker.unmounted.clone() {
-                    if is_mounted(&self.watch, &path) {
-                        info!(self.log, "mounted again"; "mount_point" => %path);
-                        self.walker.mounted_again(&path, &mut ground);
-                    }
-                }
-            }
-        }
-        if self.walker.is_idle() {
-            if let Some(root) = ground.map.tree.root()
-                && ground.map.links.wants_search()
-                && now >= self.times.links
-            {
-                self.times.links_begun = now;
-                self.walker.start_link_search(root, ground.map.links.take_wanted());
-            } else if !ground.map.unwatched.is_empty()
-                && now >= self.times.unwatched + UNWATCHED_EVERY
-            {
-                self.times.unwatched = now;
-                let (since, start) = (self.unwatched_base_ns, clock::file_ns());
-                self.walker.start_unwatched(ground.map, since, start);
-            }
-        }
-        self.walker.portion(&mut ground)
-    }
-
-    /// lstat, where the kind of a file or its links matter.
-    fn look_at_files(&mut self, batch: &mut Batch) {
-        for (path, look) in batch.take_looks() {
-            let seen = files::lstat(&path.below(&self.watch)).ok();
-            self.map.looked(path, &look, seen.as_ref(), batch);
-        }
-    }
-
-    fn walk_ended(&mut self, done: Done, batch: &mut Batch) {
-        let now = clock::boot();
-        match done.purpose {
-            Purpose::Scan => {
-                self.scanning = false;
-                self.times.unwatched = now;
-                self.needed = done.dirs;
-                for wd in std::mem::take(&mut self.old_wds) {
-                    if !self.map.tree.contains(wd) {
-                        self.queue.remove(wd);
-                    }
-                }
-                // The scan has seen every name there is.
-                let wanted = self.map.links.take_wanted();
-                self.map.links.searched(&wanted, &self.map.tree);
-                for path in std::mem::take(&mut self.were_open) {
-                    if let Ok(seen) = files::lstat(&path.below(&self.watch)) {
-                        self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
-                    }
-                }
-                if let Some(why) = self.reconcile_after.take() {
-                    self.need_reconcile(why);
-                }
-                info!(self.log, "watching"; "directories" => self.map.tree.len());
-            }
-            Purpose::Unwatched(start) => {
-                self.unwatched_base_ns = start;
-                self.needed = self.map.tree.len() as u64 + done.dirs;
-            }
-            Purpose::Links(_) => {
-                self.times.links = now + SECOND + (now - self.times.links_begun) * 20;
-            }
-            Purpose::New | Purpose::Tree(_) => {}
-        }
-    }
-
-    /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
-    fn write(
-        &mut self,
-        batch: Batch,
-        emptied: Option<i64>,
-        last: Option<bool>,
-    ) -> io::Result<Written> {
-        if !self.scanning && !matches!(self.state, WatcherState::Held(_)) {
-            self.settle_state();
-        }
-        let now = clock::boot();
-        let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
-        let at_ns = emptied.filter(|_| settled).map(|at| {
-            if self.map.unwatched.is_empty() {
-                self.unwatched_base_ns = at;
-            }
-            at.min(self.unwatched_base_ns)
-        });
-        let since = now.saturating_sub(self.times.checkpoint);
-        let due = !batch.is_empty()
-            || last.is_some()
-            || self.times.checkpoint.is_zero()
-            || since >= CHECKPOINT_EVERY
-            || (self.events_since_checkpoint && since >= CHECKPOINT_AFTER);
-        let checkpoint = match (&self.identity, at_ns) {
-            (Some(identity), Some(at)) if due && !identity.network => {
-                Some(identity.checkpoint(at, last == Some(true)))
-            }
-            _ => None,
-        };
-        let marks = batch.has_marks();
-        let record = batch.into_record(checkpoint);
-        let mounts = std::mem::take(&mut self.walker.new_mounts);
-        if record.is_empty() && mounts.is_empty() {
-            return Ok(Written::Yes);
-        }
-        if self.debug {
-            record.marks.iter().for_each(|m| {
-                debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.0);
-            });
-        }
-        let mut result = self.journal.record(&record, clock::wall_ms());
-        if result.is_ok() && !mounts.is_empty() {
-            result = self.journal.set_mounts(&mounts, false);
-        }
-        match result {
-            Ok(()) => {
-                if let Some(checkpoint) = record.checkpoint {
-                    self.base_ns = checkpoint.at_ns;
-                    self.times.checkpoint = now;
-                    self.events_since_checkpoint = false;
-                }
-                if marks {
-                    self.wake_all();
-                    self.worked = true;
-                }
-                if std::mem::take(&mut self.refused_said) {
-                    info!(self.log, "the journal takes marks again");
-                }
-                Ok(Written::Yes)
-            }
-            Err(JournalError::Damaged(why)) => {
-                error!(self.log, "the journal is damaged"; "error" => &why);
-                self.say(&FromWatcher::Damaged(why));
-                Ok(Written::Damaged)
-            }
-            Err(JournalError::Refused(why)) => {
-                if !std::mem::replace(&mut self.refused_said, true) {
-                    error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
-                }
-                self.walker.new_mounts = mounts;
-                Ok(Written::Refused)
-            }
-        }
-    }
-
-    /// Watching, or degraded and why.
-    fn settle_state(&mut self) {
-        let unwatched = self.map.unwatched.len();
-        if unwatched == 0 {
-            return self.say_state(WatcherState::Watching);
-        }
-        if !self.walker.is_idle() {
-            return;
-        }
-        let mut why = format!(
-            "{unwatched} directories, with what is below them, are not watched but scanned every minute: {}",
-            self.walker.refusal.as_deref().unwrap_or("refused")
-        );
-        if self.walker.out_of_watches {
-            let needed = self.needed.max((self.map.tree.len() + unwatched) as u64);
-            let limit = watch_limit();
-            let raised = (limit.unwrap_or(0) + needed).next_power_of_two();
-            let limit = limit.map_or("unknown".into(), |l| l.to_string());
-            why.push_str(&format!(
-                "; {needed} watches are needed here, and the limit for all programs of this user is {limit}: \
-                 sysctl fs.inotify.max_user_watches={raised}"
-            ));
-        }
-        if self.state != WatcherState::Degraded(why.clone()) {
-            warn!(self.log, "degraded"; "why" => &why);
-        }
-        self.say_state(WatcherState::Degraded(why));
     }
 
     /// Marks what the queue still holds; after a stop in order the checkpoint says so.
@@ -724,16 +320,4 @@ impl Service {
         }
         self.turn(Some(end == End::Stop))
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
-    Yes,
-    Refused,
-    Damaged,
-}
-
-/// fs.inotify.max_user_watches
-fn watch_limit() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
 }

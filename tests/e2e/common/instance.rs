@@ -223,8 +223,10 @@ impl Instance {
 
     /// The pusher of the remote named `remote`, waited for.
     pub fn pusher(&self, remote: &str) -> Proc {
-        poll(DEADLINE, || self.pushers().into_iter().find(|p| p.command.ends_with(remote)))
-            .expect("the pusher runs")
+        poll(DEADLINE, || {
+            self.pushers().into_iter().find(|p| p.command.contains(&format!(" {remote} ")))
+        })
+        .expect("the pusher runs")
     }
 
     /// `status --json` of a running instance.

@@ -1,0 +1,158 @@
+//! How a remote that compares is getting on. Pure.
+
+use crate::message::{PusherState, RemoteStatus};
+use std::time::Duration;
+
+/// A remote may be in trouble for so long before `sync` gives it up.
+const TROUBLE: Duration = Duration::from_secs(10);
+/// A held one for so long: it may have been held before it was asked.
+const HELD: Duration = Duration::from_secs(2);
+
+/// What became of a remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided yet.
+    Going,
+    /// Compared, and everything found is pushed.
+    InSync,
+    /// Why not.
+    Failed(String),
+}
+
+/// One remote that was asked to compare.
+#[derive(Debug)]
+pub struct Follow {
+    /// `WATCH NAME`.
+    pub name: String,
+    /// What became of it.
+    pub verdict: Verdict,
+    done_before: u64,
+    pid: Option<u32>,
+    trouble_since: Option<(PusherState, Duration)>,
+}
+
+impl Follow {
+    /// A remote that had finished `done_before` comparisons when it was asked.
+    pub fn new(name: &str, done_before: u64) -> Self {
+        let verdict = Verdict::Going;
+        Self { name: name.to_owned(), verdict, done_before, pid: None, trouble_since: None }
+    }
+
+    /// Looks at it, `elapsed` after it was asked.
+    pub fn look(&mut self, now: Option<&RemoteStatus>, elapsed: Duration) {
+        if self.verdict != Verdict::Going {
+            return;
+        }
+        let Some(remote) = now else {
+            self.verdict = Verdict::Failed("no longer configured".into());
+            return;
+        };
+        let pid = remote.pusher.pid.filter(|_| remote.status.state != PusherState::Down);
+        if self.pid.is_some() && pid.is_some() && pid != self.pid {
+            // A new pusher counts from 0, and does what the old one left undone.
+            self.done_before = 0;
+        }
+        self.pid = pid.or(self.pid);
+        self.judge(remote, elapsed);
+    }
+
+    fn judge(&mut self, remote: &RemoteStatus, elapsed: Duration) {
+        let s = &remote.status;
+        let compared = s.reconciles_done > self.done_before && s.reconcile.is_none();
+        if compared && s.state == PusherState::InSync {
+            self.verdict = Verdict::InSync;
+            return;
+        }
+        let why = || s.reason.clone().unwrap_or_else(|| "see the log".into());
+        if compared && s.failing > 0 && s.failing == s.owed && s.waiting == 0 {
+            self.verdict = Verdict::Failed(format!("{} paths fail: {}", s.failing, why()));
+            return;
+        }
+        let patience = match s.state {
+            PusherState::Held => HELD,
+            PusherState::Backoff | PusherState::Down => TROUBLE,
+            PusherState::InSync
+            | PusherState::Behind
+            | PusherState::Pushing
+            | PusherState::Reconciling => {
+                self.trouble_since = None;
+                return;
+            }
+        };
+        let since = match self.trouble_since {
+            Some((state, since)) if state == s.state => since,
+            _ => elapsed,
+        };
+        self.trouble_since = Some((s.state, since));
+        if elapsed >= since + patience {
+            self.verdict = Verdict::Failed(why());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{ChildStatus, PusherStatus, ReconcileProgress};
+
+    fn remote(state: PusherState, done: u64, pid: u32) -> RemoteStatus {
+        let status = PusherStatus { state, reconciles_done: done, ..Default::default() };
+        let pusher = ChildStatus { pid: Some(pid), ..Default::default() };
+        RemoteStatus { name: "r".into(), status, lag_ms: 0, pusher }
+    }
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn in_sync_only_after_the_comparison_that_was_asked_for() {
+        let mut follow = Follow::new("/a r", 3);
+        follow.look(Some(&remote(PusherState::InSync, 3, 1)), S(0));
+        assert_eq!(follow.verdict, Verdict::Going);
+        let mut busy = remote(PusherState::Reconciling, 4, 1);
+        busy.status.reconcile = Some(ReconcileProgress::default());
+        follow.look(Some(&busy), S(1));
+        assert_eq!(follow.verdict, Verdict::Going);
+        follow.look(Some(&remote(PusherState::InSync, 4, 1)), S(2));
+        assert_eq!(follow.verdict, Verdict::InSync);
+    }
+
+    #[test]
+    fn a_restarted_pusher_counts_anew() {
+        let mut follow = Follow::new("/a r", 3);
+        follow.look(Some(&remote(PusherState::Reconciling, 3, 1)), S(0));
+        follow.look(Some(&remote(PusherState::Reconciling, 0, 2)), S(1));
+        follow.look(Some(&remote(PusherState::InSync, 1, 2)), S(2));
+        assert_eq!(follow.verdict, Verdict::InSync);
+    }
+
+    #[test]
+    fn trouble_that_stays_is_a_failure() {
+        let mut follow = Follow::new("/a r", 0);
+        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(0));
+        follow.look(Some(&remote(PusherState::Reconciling, 0, 1)), S(8));
+        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(9));
+        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(18));
+        assert_eq!(follow.verdict, Verdict::Going);
+        let mut refused = remote(PusherState::Backoff, 0, 1);
+        refused.status.reason = Some("connection refused".into());
+        follow.look(Some(&refused), S(19));
+        assert_eq!(follow.verdict, Verdict::Failed("connection refused".into()));
+    }
+
+    #[test]
+    fn held_failing_or_gone() {
+        let mut held = Follow::new("/a r", 0);
+        held.look(Some(&remote(PusherState::Held, 0, 1)), S(0));
+        assert_eq!(held.verdict, Verdict::Going);
+        held.look(Some(&remote(PusherState::Held, 0, 1)), S(2));
+        assert!(matches!(held.verdict, Verdict::Failed(_)));
+        let mut failing = Follow::new("/a r", 0);
+        let mut status = remote(PusherState::Behind, 1, 1);
+        (status.status.owed, status.status.failing) = (2, 2);
+        failing.look(Some(&status), S(1));
+        assert!(matches!(failing.verdict, Verdict::Failed(_)));
+        let mut gone = Follow::new("/a r", 0);
+        gone.look(None, S(1));
+        assert!(matches!(gone.verdict, Verdict::Failed(_)));
+    }
+}

@@ -1,0 +1,84 @@
+//! What `syncsup sync` shows: a bar for each remote on a terminal, else a line whenever something changes.
+
+use super::follow::{Follow, Verdict};
+use crate::commands::{print, status::word};
+use crate::message::RemoteStatus;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+
+/// One line for each remote.
+pub struct Show {
+    bars: Option<Vec<ProgressBar>>,
+    last: Vec<String>,
+    _all: MultiProgress,
+}
+
+impl Show {
+    /// Nothing shown yet.
+    pub fn new(follows: &[Follow]) -> Self {
+        let all = MultiProgress::new();
+        let width = follows.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
+        let bars = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let bars = bars.then(|| follows.iter().map(|f| all.add(bar(&f.name, width))).collect());
+        Self { bars, last: vec![String::new(); follows.len()], _all: all }
+    }
+
+    /// Shows how the remote `n` is getting on.
+    pub fn update(&mut self, n: usize, follow: &Follow, now: Option<&RemoteStatus>) {
+        let text = line(follow, now);
+        match &self.bars {
+            Some(bars) => {
+                let bar = &bars[n];
+                if let Some(progress) = now.and_then(|r| r.status.reconcile.as_ref()) {
+                    bar.set_length(progress.found.max(1));
+                    bar.set_position(progress.done);
+                }
+                if follow.verdict == Verdict::InSync {
+                    bar.set_position(bar.length().unwrap_or(0));
+                }
+                bar.set_message(text);
+                if follow.verdict != Verdict::Going {
+                    bar.abandon();
+                }
+            }
+            None if self.last[n] != text => {
+                print(&format!("{}: {text}\n", follow.name));
+                self.last[n] = text;
+            }
+            None => {}
+        }
+    }
+
+    /// Leaves the last state on the terminal.
+    pub fn finish(&self) {
+        self.bars.iter().flatten().for_each(ProgressBar::abandon);
+    }
+}
+
+fn bar(name: &str, width: usize) -> ProgressBar {
+    let bar = ProgressBar::new(1);
+    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_prefix(format!("{name:width$}"));
+    bar
+}
+
+fn line(follow: &Follow, now: Option<&RemoteStatus>) -> String {
+    match (&follow.verdict, now) {
+        (Verdict::InSync, _) => "in sync".into(),
+        (Verdict::Failed(why), _) => format!("FAILED: {}", crate::path::printable(why.as_bytes())),
+        (Verdict::Going, None) => "waits".into(),
+        (Verdict::Going, Some(remote)) => match &remote.status.reconcile {
+            Some(p) if p.found > 0 => {
+                let deletions = match p.deletions {
+                    0 => String::new(),
+                    n => format!(", {n} of them to be deleted"),
+                };
+                format!("{} of {} differences done{deletions}", p.done, p.found)
+            }
+            Some(_) => "comparing".into(),
+            None => word(remote.status.state).into(),
+        },
+    }
+}

@@ -1,0 +1,48 @@
+//! A damaged journal: everybody who uses it is ended, then it is set aside.
+
+use super::{ASIDE, Site};
+use crate::supervisor::aside::{set_aside, stamp};
+use crate::supervisor::child::Event;
+use slog::{crit, error};
+use std::time::Duration;
+
+/// How long to wait after a journal could not be set aside.
+const ASIDE_AGAIN: Duration = Duration::from_secs(5);
+
+impl Site {
+    /// Sets a damaged journal aside when nobody uses it any more.
+    pub(super) fn mend(&mut self, now: Duration) {
+        let Some((why, at)) = &self.damaged else { return };
+        if self.any_runs() || now < *at {
+            return;
+        }
+        match set_aside(&self.dir, &stamp()) {
+            Ok(to) => {
+                crit!(
+                    self.log,
+                    "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
+                    to.display()
+                );
+                self.damaged = None;
+                self.ask_reconcile(ASIDE, |_| true, now);
+            }
+            Err(e) => {
+                crit!(
+                    self.log,
+                    "the damaged journal in {} cannot be set aside: {e}; tried again",
+                    self.dir.display()
+                );
+                self.damaged = Some((why.clone(), now + ASIDE_AGAIN));
+            }
+        }
+    }
+
+    pub(super) fn damage(&mut self, why: String, now: Duration) {
+        error!(self.log, "the journal is damaged: {why}; every process of this localpath is ended");
+        self.damaged.get_or_insert((why, now));
+        self.watcher.step(Event::KillWanted, now);
+        for pusher in &mut self.pushers {
+            pusher.process.step(Event::KillWanted, now);
+        }
+    }
+}

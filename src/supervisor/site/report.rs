@@ -1,0 +1,34 @@
+//! A localpath for `status`.
+
+use super::Site;
+use crate::message::{LocalPathStatus, WatcherState};
+
+impl Site {
+    /// For `status`.
+    pub fn report(&self, wall_ms: i64) -> LocalPathStatus {
+        use WatcherState::{Degraded, Held, Scanning, Starting, Watching};
+        let watcher = self.watcher.report();
+        let ended = || watcher.last_exit.as_ref().map(|e| format!("its watcher ended: {e}"));
+        let (state, reason) = match (&self.state, watcher.pid) {
+            (_, None) => ("down", self.damaged.as_ref().map(|(why, _)| why.clone()).or_else(ended)),
+            (None | Some(Starting), _) => ("starting", None),
+            (Some(Scanning), _) => ("scanning", None),
+            (Some(Watching), _) => ("watching", None),
+            (Some(Degraded(why)), _) => ("degraded", Some(why.clone())),
+            (Some(Held(why)), _) => ("held", Some(why.clone())),
+        };
+        LocalPathStatus {
+            watch: self.wanted.localpath.watch.clone(),
+            state: state.to_owned(),
+            reason,
+            watches: self.watches,
+            watcher,
+            remotes: self
+                .pushers
+                .iter()
+                .filter(|p| !p.removed)
+                .map(|p| p.report(wall_ms))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Directories by their watch: opened only where the map has them.
+
+use super::*;
+
+/// What the walker works with in one turn.
+pub struct Ground<'a> {
+    /// The queue that watches are added to.
+    pub queue: &'a Queue,
+    /// The root's path.
+    pub watch: &'a Path,
+    /// What is known.
+    pub map: &'a mut Map,
+    /// What is marked.
+    pub batch: &'a mut Batch,
+    /// Where to say it.
+    pub log: &'a Logger,
+    /// The open root, kept for this turn only: an open descriptor keeps a file system busy.
+    pub root: Option<Root>,
+}
+
+pub(super) enum Trouble {
+    /// Another directory, or none, stands where the map has this one.
+    Stale,
+    /// Nothing, or no directory, stands at this name.
+    Gone,
+    /// The system refuses.
+    Refused(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Trouble::Gone,
+            _ => Trouble::Refused(error),
+        }
+    }
+}
+
+impl Ground<'_> {
+    pub(super) fn root(&mut self) -> io::Result<&Root> {
+        if self.root.is_none() {
+            self.root = Some(Root::open(self.watch)?);
+        }
+        self.root.as_ref().ok_or_else(|| io::Error::other("no root"))
+    }
+
+    pub(super) fn open_path(&mut self, path: &RelPath) -> Result<Root, Trouble> {
+        if path.is_root() {
+            return Ok(Root::open(self.watch)?);
+        }
+        Ok(self.root()?.subdir(path)?)
+    }
+
+    /// Opens the directory of this watch, or says that it is not where the map has it.
+    pub(super) fn open_watched(&mut self, wd: i32) -> Result<Root, Trouble> {
+        let path = self.map.tree.path(wd).ok_or(Trouble::Stale)?;
+        let dir = match self.open_path(&path) {
+            Err(Trouble::Gone) => return Err(Trouble::Stale),
+            other => other?,
+        };
+        // The same directory gives the same watch.
+        let got = self.queue.add(&dir.proc_path(), true)?;
+        if got == wd {
+            return Ok(dir);
+        }
+        if !self.map.tree.contains(got) {
+            self.queue.remove(got);
+        }
+        Err(Trouble::Stale)
+    }
+
+    /// Watches a name in a watched directory: the directory's device and the name's watch.
+    pub(super) fn watch_child(&mut self, parent: i32, name: &OsStr) -> Result<(u64, i32), Trouble> {
+        let dir = self.open_watched(parent)?;
+        let wd = self.queue.add(&dir.proc_path().join(name), false)?;
+        Ok((dir.seen.dev, wd))
+    }
+
+    pub(super) fn unwatch(&self, wds: &[i32]) {
+        wds.iter().for_each(|&wd| self.queue.remove(wd));
+    }
+
+    pub(super) fn mark_tree(&mut self, path: RelPath) {
+        let events = Events::MOVE | Events::DIR | Events::SCAN;
+        self.batch.mark(path, Scope::Tree, events);
+    }
+}

@@ -1,0 +1,210 @@
+//! What events ask for: names entered, moves made sure of, and what does not fit tried again.
+
+use super::*;
+
+impl Walker {
+    /// Carries out what concerns directories; what is left is for the caller.
+    pub fn act(&mut self, act: Act, ground: &mut Ground<'_>) -> Option<Act> {
+        match act {
+            Act::Enter { parent, name, why } => self.enter(ground, parent, name, why),
+            Act::Attach { parent, name, moved } => self.attach(ground, parent, name, moved),
+            Act::Unwatch(wds) => ground.unwatch(&wds),
+            Act::Unmounted(path) => {
+                warn!(ground.log, "unmounted; nothing is pushed there until it is mounted again";
+                    "mount_point" => %path);
+                self.mounts.insert(path.clone());
+                self.new_mounts.push(path.clone());
+                self.unmounted.insert(path);
+            }
+            Act::Overflow | Act::CheckRoot => return Some(act),
+        }
+        None
+    }
+
+    pub(super) fn enter(&mut self, ground: &mut Ground<'_>, parent: i32, name: OsString, why: Why) {
+        if !ground.map.tree.contains(parent) {
+            return;
+        }
+        match ground.watch_child(parent, &name) {
+            Ok((dev, wd)) => {
+                let fresh = self.place(ground, parent, &name, wd, why);
+                let read = matches!(fresh, Fresh::New)
+                    || (matches!(fresh, Fresh::Known) && why == Why::Again);
+                if read {
+                    self.walk_entered(wd, dev, why);
+                }
+                if why == Why::Again
+                    && let Some(path) = ground.map.tree.path(wd)
+                {
+                    ground.mark_tree(path);
+                }
+            }
+            Err(Trouble::Gone) => {
+                if why == Why::Again
+                    && let Some(dir) = ground.map.tree.path(parent)
+                {
+                    ground.mark_tree(dir.join(&name));
+                }
+            }
+            Err(Trouble::Stale) => {
+                let why = if why == Why::Created { why } else { Why::Again };
+                self.later(Todo::Enter { parent, name, why });
+            }
+            Err(Trouble::Refused(error)) => {
+                let Some(dir) = ground.map.tree.path(parent) else { return };
+                let path = dir.join(&name);
+                self.refused(ground, &path, &error);
+                let place = Place::Unwatched(path);
+                let mode = if why == Why::Created { Mode::All } else { Mode::Quiet };
+                let item = Item { place, mode, parent_dev: None, parent_changed: true };
+                self.jobs.push(Job::new(Purpose::New, item));
+            }
+        }
+    }
+
+    pub(super) fn walk_entered(&mut self, wd: i32, dev: u64, why: Why) {
+        let (purpose, mode) = match why {
+            Why::Created => (Purpose::New, Mode::All),
+            Why::Moved | Why::Again => (Purpose::Tree(wd), Mode::Quiet),
+        };
+        let place = Place::Watched(wd);
+        let item = Item { place, mode, parent_dev: Some(dev), parent_changed: true };
+        self.jobs.push(Job::new(purpose, item));
+    }
+
+    /// A watched directory was moved to this name, says the queue; add_watch on the name must give its watch.
+    pub(super) fn attach(
+        &mut self,
+        ground: &mut Ground<'_>,
+        parent: i32,
+        name: OsString,
+        moved: Detached,
+    ) {
+        let Some(wd) = moved.wd else { return };
+        match ground.watch_child(parent, &name) {
+            Ok((dev, got)) if got == wd => {
+                self.attach_at(ground, parent, &name, wd);
+                if moved.dirty {
+                    self.walk_entered(wd, dev, Why::Moved);
+                }
+            }
+            // It was moved on or removed: the queue will tell.
+            Err(Trouble::Gone) => self.attach_at(ground, parent, &name, wd),
+            Err(Trouble::Stale) => {
+                self.attach_at(ground, parent, &name, wd);
+                self.later(Todo::Enter { parent, name, why: Why::Again });
+            }
+            Ok(_) | Err(Trouble::Refused(_)) => {
+                debug!(ground.log, "a move that is no longer true"; "from" => %moved.from);
+                let gone = ground.map.tree.remove(wd);
+                ground.unwatch(&gone);
+                self.enter(ground, parent, name, Why::Again);
+                let old = moved.from.name().to_owned();
+                self.enter(ground, moved.old_parent, old, Why::Again);
+            }
+        }
+    }
+
+    pub(super) fn attach_at(
+        &mut self,
+        ground: &mut Ground<'_>,
+        parent: i32,
+        name: &OsStr,
+        wd: i32,
+    ) {
+        match ground.map.tree.place(parent, name, wd) {
+            Placed::New { dropped } | Placed::Moved { dropped, .. } => ground.unwatch(&dropped),
+            Placed::Same => {}
+            Placed::Nowhere => {
+                let gone = ground.map.tree.remove(wd);
+                ground.unwatch(&gone);
+                self.later(Todo::Enter { parent, name: name.to_owned(), why: Why::Again });
+            }
+        }
+    }
+
+    /// Puts a watch that was just added into the map.
+    pub(super) fn place(
+        &mut self,
+        ground: &mut Ground<'_>,
+        parent: i32,
+        name: &OsStr,
+        wd: i32,
+        why: Why,
+    ) -> Fresh {
+        match ground.map.tree.place(parent, name, wd) {
+            Placed::Same => Fresh::Known,
+            Placed::New { dropped } => {
+                ground.unwatch(&dropped);
+                Fresh::New
+            }
+            Placed::Moved { from, dropped } => {
+                ground.unwatch(&dropped);
+                ground.map.found_detached(wd);
+                if let Some(path) = ground.map.tree.path(wd) {
+                    ground.mark_tree(path);
+                }
+                if let Some(from) = from {
+                    if let Some((parent, name)) = ground.map.split(&from) {
+                        let name = name.to_owned();
+                        self.later(Todo::Enter { parent, name, why: Why::Again });
+                    }
+                    ground.mark_tree(from);
+                }
+                self.jobs.push(Job::new(
+                    Purpose::Tree(wd),
+                    Item {
+                        place: Place::Watched(wd),
+                        mode: Mode::Quiet,
+                        parent_dev: None,
+                        parent_changed: true,
+                    },
+                ));
+                Fresh::Handled
+            }
+            Placed::Nowhere => {
+                if !ground.map.tree.contains(wd) {
+                    ground.queue.remove(wd);
+                }
+                let why = if why == Why::Created { why } else { Why::Again };
+                self.later(Todo::Enter { parent, name: name.to_owned(), why });
+                Fresh::Handled
+            }
+        }
+    }
+
+    pub(super) fn later(&mut self, todo: Todo) {
+        self.later.push(Later { since: clock::boot(), todo });
+    }
+
+    /// Tries again what did not fit; to be called when the queue is empty.
+    pub fn try_later(&mut self, ground: &mut Ground<'_>) {
+        for Later { since, todo } in std::mem::take(&mut self.later) {
+            let before = self.later.len();
+            match todo {
+                Todo::Enter { parent, name, why } => self.enter(ground, parent, name, why),
+                Todo::Read(item) => {
+                    let Place::Watched(wd) = item.place else { continue };
+                    match ground.open_watched(wd) {
+                        Ok(_) => self.jobs.push(Job::new(Purpose::Tree(wd), item)),
+                        Err(_) if ground.map.tree.contains(wd) => self.later(Todo::Read(item)),
+                        Err(_) => {}
+                    }
+                }
+            }
+            for again in &mut self.later[before..] {
+                again.since = since;
+            }
+            self.lost |= self.later.len() > before && clock::boot() > since + LOST_AFTER;
+        }
+    }
+
+    pub(super) fn refused(&mut self, ground: &mut Ground<'_>, path: &RelPath, error: &io::Error) {
+        self.out_of_watches |= error.kind() == io::ErrorKind::StorageFull;
+        if self.refusal.is_none() {
+            warn!(ground.log, "cannot watch a directory"; "directory" => %path, "error" => %error);
+            self.refusal = Some(format!("{path}: {error}"));
+        }
+        ground.map.unwatched.insert(path.clone());
+    }
+}

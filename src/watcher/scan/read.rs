@@ -1,0 +1,254 @@
+//! One directory of a walk: opened, judged, read.
+
+use super::*;
+
+impl Walker {
+    /// Opens and judges a directory and lists its names; `None` when there is nothing to read.
+    pub(super) fn begin(
+        &mut self,
+        ground: &mut Ground<'_>,
+        mut item: Item,
+        job: &mut Job,
+    ) -> Option<Reading> {
+        if matches!(job.purpose, Purpose::Unwatched(_)) {
+            self.try_to_watch(ground, &mut item);
+        }
+        let path = match &item.place {
+            Place::Watched(wd) => match ground.map.tree.path(*wd) {
+                Some(path) => path,
+                None if ground.map.tree.contains(*wd) => {
+                    self.later(Todo::Read(item));
+                    return None;
+                }
+                None => return None,
+            },
+            Place::Unwatched(path) => path.clone(),
+        };
+        let opened = match &item.place {
+            Place::Watched(wd) => ground.open_watched(*wd),
+            Place::Unwatched(path) => ground.open_path(path),
+        };
+        let dir = match opened {
+            Ok(dir) => dir,
+            Err(Trouble::Refused(error)) => {
+                self.refused(ground, &path, &error);
+                return None;
+            }
+            Err(_) => {
+                match item.place {
+                    Place::Watched(_) => self.later(Todo::Read(item)),
+                    Place::Unwatched(path) => drop(ground.map.unwatched.remove(&path)),
+                }
+                return None;
+            }
+        };
+        job.dirs += 1;
+        if !self.is_there(ground, &item, &path, &dir) {
+            return None;
+        }
+        let (mode, changed) = begin_marks(ground, &item, path.clone(), &dir.seen);
+        match dir.names() {
+            Ok(names) => Some(Reading {
+                place: item.place,
+                mode,
+                changed,
+                dev: dir.seen.dev,
+                names: names.into_iter(),
+                dir: Some(dir),
+            }),
+            Err(error) => {
+                self.refused(ground, &path, &error);
+                None
+            }
+        }
+    }
+
+    /// Something that could not be watched before.
+    pub(super) fn try_to_watch(&mut self, ground: &mut Ground<'_>, item: &mut Item) {
+        let Place::Unwatched(path) = &item.place else { return };
+        let Some((parent, name)) = ground.map.split(path) else { return };
+        let name = name.to_owned();
+        match ground.watch_child(parent, &name) {
+            Ok((_, wd)) => {
+                ground.map.unwatched.remove(path);
+                self.place(ground, parent, &name, wd, Why::Moved);
+                item.place = Place::Watched(wd);
+            }
+            Err(Trouble::Refused(error)) => {
+                let path = path.clone();
+                self.refused(ground, &path, &error);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Notes mount points. False for one that is not mounted now: what lies under it is not ours.
+    pub(super) fn is_there(
+        &mut self,
+        ground: &mut Ground<'_>,
+        item: &Item,
+        path: &RelPath,
+        dir: &Root,
+    ) -> bool {
+        let Some(parent_dev) = item.parent_dev else { return true };
+        if parent_dev != dir.seen.dev {
+            self.unmounted.remove(path);
+            if self.mounts.insert(path.clone()) {
+                self.new_mounts.push(path.clone());
+            }
+            return true;
+        }
+        if !self.mounts.contains(path) {
+            return true;
+        }
+        if self.unmounted.insert(path.clone()) {
+            warn!(ground.log, "not mounted; nothing is pushed there until it is"; "mount_point" => %path);
+        }
+        if let Place::Watched(wd) = item.place {
+            let gone = ground.map.tree.remove(wd);
+            ground.unwatch(&gone);
+        }
+        false
+    }
+
+    /// Reads on; false when the portion is used up.
+    pub(super) fn read(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: &mut Reading,
+        job: &mut Job,
+        entries: &mut usize,
+    ) -> bool {
+        let path = match &reading.place {
+            Place::Watched(wd) => match ground.map.tree.path(*wd) {
+                Some(path) => path,
+                None => return true,
+            },
+            Place::Unwatched(path) => path.clone(),
+        };
+        if reading.dir.is_none() {
+            let again = match &reading.place {
+                Place::Watched(wd) => ground.open_watched(*wd),
+                Place::Unwatched(path) => ground.open_path(path),
+            };
+            match again {
+                Ok(dir) => reading.dir = Some(dir),
+                Err(_) => {
+                    // Read from its start when it is found again.
+                    let (place, mode) = (reading.place.clone(), reading.mode);
+                    let item = Item { place, mode, parent_dev: None, parent_changed: true };
+                    self.later(Todo::Read(item));
+                    return true;
+                }
+            }
+        }
+        let Some(dir) = reading.dir.take() else { return true };
+        while *entries < PORTION {
+            let Some(name) = reading.names.next() else { return true };
+            *entries += 1;
+            self.entry(ground, reading, &dir, &path, name, job);
+        }
+        false
+    }
+
+    pub(super) fn entry(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: &Reading,
+        dir: &Root,
+        dir_path: &RelPath,
+        name: Name,
+        job: &mut Job,
+    ) {
+        let Name { name, kind } = name;
+        // A file that vanishes meanwhile is nothing.
+        let look = || lstat_at(dir.as_fd(), Path::new(&name)).ok();
+        let mut seen = None;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => {
+                seen = look();
+                let Some(seen) = &seen else { return };
+                seen.kind
+            }
+        };
+        let path = dir_path.join(&name);
+        if ground.map.skips(&path, kind == Kind::Dir) {
+            return;
+        }
+        if kind == Kind::Dir {
+            return self.subdirectory(ground, reading, dir, path, &name, job);
+        }
+        let Some(seen) = seen.or_else(look) else { return };
+        if seen.kind == Kind::File
+            && seen.nlink > 1
+            && let Place::Watched(wd) = reading.place
+        {
+            ground.map.links.saw(wd, &name, &seen);
+        }
+        match reading.mode {
+            Mode::Since(since) => {
+                if let Some(scope) = judge(&seen, reading.changed, since) {
+                    ground.batch.mark(path, scope, Events::WRITE | Events::SCAN);
+                }
+            }
+            Mode::All => {
+                ground.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
+            }
+            Mode::Quiet => {}
+        }
+    }
+
+    pub(super) fn subdirectory(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: &Reading,
+        dir: &Root,
+        path: RelPath,
+        name: &OsStr,
+        job: &mut Job,
+    ) {
+        let (mode, parent_dev) = (reading.mode, Some(reading.dev));
+        let item = |place| Item { place, mode, parent_dev, parent_changed: reading.changed };
+        let Place::Watched(parent) = reading.place else {
+            return job.stack.push(item(Place::Unwatched(path)));
+        };
+        let wd = match ground.queue.add(&dir.proc_path().join(name), false).map_err(Trouble::from) {
+            Ok(wd) => wd,
+            Err(Trouble::Refused(error)) => {
+                self.refused(ground, &path, &error);
+                return job.stack.push(item(Place::Unwatched(path)));
+            }
+            Err(_) => return,
+        };
+        // A whole scan and the walk of a new directory leave alone what an event brought in meanwhile.
+        let again = matches!(job.purpose, Purpose::Tree(_) | Purpose::Links(_));
+        match self.place(ground, parent, name, wd, Why::Moved) {
+            Fresh::New => job.stack.push(item(Place::Watched(wd))),
+            Fresh::Known if again => job.stack.push(item(Place::Watched(wd))),
+            Fresh::Known | Fresh::Handled => {}
+        }
+    }
+}
+
+/// Marks the directory itself; tells how what is in it is looked at, and whether it changed.
+fn begin_marks(ground: &mut Ground<'_>, item: &Item, path: RelPath, seen: &Seen) -> (Mode, bool) {
+    match item.mode {
+        Mode::Since(since) => match judge(seen, item.parent_changed, since) {
+            Some(scope) => {
+                ground.batch.mark(path, scope, Events::SCAN | Events::DIR);
+                // Below a tree only what changes from now on is news.
+                let since = if scope == Scope::Tree { clock::file_ns() } else { since };
+                (Mode::Since(since), true)
+            }
+            None => (item.mode, false),
+        },
+        Mode::All => {
+            if ground.map.marks_folders() {
+                ground.batch.mark(path, Scope::Children, Events::CREATE | Events::DIR);
+            }
+            (Mode::All, true)
+        }
+        Mode::Quiet => (Mode::Quiet, false),
+    }
+}

@@ -1,0 +1,177 @@
+//! The root comes and goes; with it, scans begin.
+
+use super::*;
+
+impl Service {
+    /// Holds when the root is gone or another, and begins when it is there.
+    pub(super) fn look_at_root(&mut self) {
+        let held = matches!(self.state, WatcherState::Held(_));
+        let found = ground::check(&self.watch, self.identity.as_ref());
+        match found {
+            Err(why) => self.hold(why),
+            Ok(()) if held || self.identity.is_none() => self.begin(),
+            Ok(()) => {}
+        }
+    }
+
+    pub(super) fn hold(&mut self, why: String) {
+        if let WatcherState::Held(said) = &self.state
+            && *said == why
+        {
+            return;
+        }
+        error!(self.log, "held: nothing is marked or deleted until the root is back"; "why" => &why);
+        for wd in self.map.tree.wds() {
+            self.queue.remove(wd);
+        }
+        // What was open is still in the journal.
+        self.map.forget();
+        self.walker.clear();
+        self.say_state(WatcherState::Held(why));
+    }
+
+    /// The root is there: judge the checkpoint, and scan.
+    pub(super) fn begin(&mut self) {
+        if let Err(error) = self.try_begin() {
+            self.hold(error.to_string());
+        }
+    }
+
+    pub(super) fn try_begin(&mut self) -> io::Result<()> {
+        let root = Root::open(&self.watch)?;
+        if let Some(identity) = &self.identity {
+            if !identity.is(&root.seen) {
+                return Err(io::Error::other("another directory stands there"));
+            }
+            info!(self.log, "the root is back");
+            self.reconcile_network();
+            return self.scan(&root, WatcherState::Scanning);
+        }
+        let identity = Identity::of(&root)?;
+        let last = self.journal.checkpoint().map_err(io::Error::other)?;
+        let now_ns = clock::file_ns();
+        match trust(last.as_ref(), &identity.circumstances()) {
+            Trust::OtherRoot(why) => {
+                return Err(io::Error::other(format!(
+                    "{why}; `syncsup release` takes it as it is"
+                )));
+            }
+            Trust::First => self.base_ns = now_ns,
+            Trust::Scan(since) => self.base_ns = since,
+            Trust::ScanAndReconcile(since, why) => {
+                self.base_ns = since;
+                self.reconcile_after = Some(why);
+            }
+            Trust::Reconcile(why) => {
+                self.base_ns = now_ns;
+                self.need_reconcile(why);
+            }
+        }
+        // A clean stop is only clean until the next start.
+        if let Some(mut last) = last.filter(|c| c.clean) {
+            last.clean = false;
+            let record = Batch::default().into_record(Some(last));
+            self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
+        }
+        self.identity = Some(identity);
+        self.scan(&root, WatcherState::Starting)
+    }
+
+    /// Builds the map anew and marks what changed since everything was last marked.
+    pub(super) fn scan(&mut self, root: &Root, state: WatcherState) -> io::Result<()> {
+        self.old_wds.extend(self.map.tree.wds());
+        self.were_open.extend(self.map.forget());
+        self.walker.clear();
+        self.were_open.extend(self.journal.open_paths().map_err(io::Error::other)?);
+        let mut batch = Batch::default();
+        for path in &self.were_open {
+            batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+            batch.close(path.clone());
+        }
+        if !batch.is_empty() {
+            let record = batch.into_record(None);
+            self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
+            self.wake_all();
+        }
+        let since = self.base_ns;
+        let mut batch = Batch::default();
+        let mut ground = Ground {
+            queue: &self.queue,
+            watch: &self.watch,
+            map: &mut self.map,
+            batch: &mut batch,
+            log: &self.log,
+            root: None,
+        };
+        self.walker.start_scan(root, &mut ground, since)?;
+        (self.scanning, self.rebuild) = (true, false);
+        // The first checkpoint comes at once.
+        self.times.checkpoint = Duration::ZERO;
+        self.unwatched_base_ns = clock::file_ns();
+        self.say_state(state);
+        Ok(())
+    }
+
+    /// Where other machines change files, a scan finds too little.
+    pub(super) fn reconcile_network(&mut self) {
+        if self.identity.as_ref().is_some_and(|i| i.network) {
+            self.need_reconcile("events of a network file system were lost".into());
+        }
+    }
+
+    pub(super) fn need_reconcile(&mut self, why: String) {
+        warn!(self.log, "every remote is reconciled"; "why" => &why);
+        // In the journal too: a message is lost when the supervisor dies now.
+        let wanted = self.journal.remote_names().and_then(|names| {
+            names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))
+        });
+        if let Err(error) = wanted {
+            debug!(self.log, "cannot note the reconcile"; "error" => %error);
+        }
+        self.say(&FromWatcher::NeedReconcile(why));
+    }
+
+    pub(super) fn adopt_root(&mut self) {
+        info!(self.log, "the root is taken as it is now");
+        self.hold("the root is being taken as it is now".into());
+        self.walker.mounts.clear();
+        self.walker.unmounted.clear();
+        let forgotten =
+            self.journal.forget_checkpoint().and_then(|()| self.journal.set_mounts(&[], true));
+        if let Err(error) = forgotten {
+            warn!(self.log, "cannot forget the old root"; "error" => %error);
+            return;
+        }
+        self.identity = None;
+        self.look_at_root();
+        if self.identity.is_some() {
+            self.need_reconcile("the root was replaced and released".into());
+        }
+    }
+
+    /// While held, what the queue has is of no interest: a scan follows.
+    pub(super) fn discard(&mut self) -> io::Result<()> {
+        while !self.queue.read()?.is_empty() {}
+        Ok(())
+    }
+
+    /// Builds the map anew, from the last checkpoint.
+    pub(super) fn rebuild(&mut self) {
+        // A map that does not fit may belong to a root that is not there any more.
+        if let Err(why) = ground::check(&self.watch, self.identity.as_ref()) {
+            return self.hold(why);
+        }
+        match Root::open(&self.watch) {
+            Ok(root) => {
+                self.reconcile_network();
+                if let Err(error) = self.scan(&root, WatcherState::Scanning) {
+                    if !std::mem::replace(&mut self.refused_said, true) {
+                        warn!(self.log, "cannot scan yet"; "error" => %error);
+                    }
+                    self.times.refused_until = clock::boot() + REFUSED_WAIT;
+                }
+            }
+            Err(error) => self.hold(error.to_string()),
+        }
+    }
+}

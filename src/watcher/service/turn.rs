@@ -1,0 +1,300 @@
+//! One turn of the loop: events, a portion of the walks, one record.
+
+use super::*;
+
+impl Service {
+    /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
+    /// turn: true when everything is known to be marked after it.
+    pub(super) fn turn(&mut self, last: Option<bool>) -> io::Result<bool> {
+        let mut batch = Batch::default();
+        let mut left = Vec::new();
+        let (mut count, mut emptied) = (0, None);
+        while count < TURN_EVENTS {
+            let before = clock::file_ns();
+            let notices = self.queue.read()?;
+            if notices.is_empty() {
+                emptied = Some(before);
+                break;
+            }
+            count += notices.len();
+            self.take_notices(&notices, &mut batch, &mut left);
+        }
+        self.events_since_checkpoint |= count > 0;
+        let done = self.walk(emptied.is_some(), &mut batch, &mut left);
+        self.look_at_files(&mut batch);
+        done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
+        let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
+        let written = self.write(batch, emptied.filter(|_| !overflow), last)?;
+        match written {
+            Written::Damaged => return Ok(false),
+            Written::Refused => {
+                self.times.refused_until = clock::boot() + REFUSED_WAIT;
+                self.scanning = true;
+                self.rebuild = true;
+            }
+            // Only now: 'watching' says that everything before is in the journal.
+            Written::Yes if !self.scanning && !matches!(self.state, WatcherState::Held(_)) => {
+                self.settle_state();
+            }
+            Written::Yes => {}
+        }
+        if left.contains(&Act::CheckRoot) {
+            self.look_at_root();
+        }
+        if overflow {
+            warn!(self.log, "events were lost: looking for what changed since the last checkpoint";
+                "hint" => "raise fs.inotify.max_queued_events when this comes often");
+            self.scanning = true;
+            self.rebuild = true;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn take_notices(
+        &mut self,
+        notices: &[Notice],
+        batch: &mut Batch,
+        left: &mut Vec<Act>,
+    ) {
+        let now = clock::boot();
+        let idle = self.walker.is_idle();
+        let mut acts = Vec::new();
+        let mut ground = Ground {
+            queue: &self.queue,
+            watch: &self.watch,
+            map: &mut self.map,
+            batch,
+            log: &self.log,
+            root: None,
+        };
+        for notice in notices {
+            if self.debug {
+                debug!(self.log, "event"; "what" => ?notice.what, "wd" => notice.wd,
+                    "dir" => ground.map.tree.path(notice.wd).map(|p| p.to_string()), "name" => ?notice.name);
+            }
+            if idle && notice.wd >= 0 && !ground.map.tree.contains(notice.wd) {
+                // Left by a predecessor: a directory that has left the tree.
+                if notice.what != What::Ignored {
+                    self.queue.remove(notice.wd);
+                }
+                continue;
+            }
+            ground.map.step(notice, now, ground.batch, &mut acts);
+            for act in acts.drain(..) {
+                left.extend(self.walker.act(act, &mut ground));
+            }
+        }
+    }
+
+    /// What is to be done beside events.
+    pub(super) fn walk(
+        &mut self,
+        emptied: bool,
+        batch: &mut Batch,
+        left: &mut Vec<Act>,
+    ) -> Vec<Done> {
+        let now = clock::boot();
+        let mut ground = Ground {
+            queue: &self.queue,
+            watch: &self.watch,
+            map: &mut self.map,
+            batch,
+            log: &self.log,
+            root: None,
+        };
+        if emptied {
+            self.walker.try_later(&mut ground);
+            let mut acts = Vec::new();
+            ground.map.expire(now, ground.batch, &mut acts);
+            for act in acts {
+                left.extend(self.walker.act(act, &mut ground));
+            }
+            if !self.walker.unmounted.is_empty() && now >= self.times.mounts + SECOND {
+                self.times.mounts = now;
+                for path in self.walker.unmounted.clone() {
+                    if is_mounted(&self.watch, &path) {
+                        info!(self.log, "mounted again"; "mount_point" => %path);
+                        self.walker.mounted_again(&path, &mut ground);
+                    }
+                }
+            }
+        }
+        if self.walker.is_idle() {
+            if let Some(root) = ground.map.tree.root()
+                && ground.map.links.wants_search()
+                && now >= self.times.links
+            {
+                self.times.links_begun = now;
+                self.walker.start_link_search(root, ground.map.links.take_wanted());
+            } else if !ground.map.unwatched.is_empty()
+                && now >= self.times.unwatched + UNWATCHED_EVERY
+            {
+                self.times.unwatched = now;
+                let (since, start) = (self.unwatched_base_ns, clock::file_ns());
+                self.walker.start_unwatched(ground.map, since, start);
+            }
+        }
+        self.walker.portion(&mut ground)
+    }
+
+    /// lstat, where the kind of a file or its links matter.
+    pub(super) fn look_at_files(&mut self, batch: &mut Batch) {
+        for (path, look) in batch.take_looks() {
+            let seen = files::lstat(&path.below(&self.watch)).ok();
+            self.map.looked(path, &look, seen.as_ref(), batch);
+        }
+    }
+
+    pub(super) fn walk_ended(&mut self, done: Done, batch: &mut Batch) {
+        let now = clock::boot();
+        match done.purpose {
+            Purpose::Scan => {
+                self.scanning = false;
+                self.times.unwatched = now;
+                self.needed = done.dirs;
+                for wd in std::mem::take(&mut self.old_wds) {
+                    if !self.map.tree.contains(wd) {
+                        self.queue.remove(wd);
+                    }
+                }
+                // The scan has seen every name there is.
+                let wanted = self.map.links.take_wanted();
+                self.map.links.searched(&wanted, &self.map.tree);
+                for path in std::mem::take(&mut self.were_open) {
+                    if let Ok(seen) = files::lstat(&path.below(&self.watch)) {
+                        self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
+                    }
+                }
+                if let Some(why) = self.reconcile_after.take() {
+                    self.need_reconcile(why);
+                }
+                info!(self.log, "watching"; "directories" => self.map.tree.len());
+            }
+            Purpose::Unwatched(start) => {
+                self.unwatched_base_ns = start;
+                self.say_again = true;
+                self.needed = self.map.tree.len() as u64 + done.dirs;
+            }
+            Purpose::Links(_) => {
+                self.times.links = now + SECOND + (now - self.times.links_begun) * 20;
+            }
+            Purpose::New | Purpose::Tree(_) => {}
+        }
+    }
+
+    /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
+    fn write(
+        &mut self,
+        batch: Batch,
+        emptied: Option<i64>,
+        last: Option<bool>,
+    ) -> io::Result<Written> {
+        let now = clock::boot();
+        let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
+        let at_ns = emptied.filter(|_| settled).map(|at| {
+            if self.map.unwatched.is_empty() {
+                self.unwatched_base_ns = at;
+            }
+            at.min(self.unwatched_base_ns)
+        });
+        let since = now.saturating_sub(self.times.checkpoint);
+        let due = !batch.is_empty()
+            || last.is_some()
+            || self.times.checkpoint.is_zero()
+            || since >= CHECKPOINT_EVERY
+            || (self.events_since_checkpoint && since >= CHECKPOINT_AFTER);
+        let checkpoint = match (&self.identity, at_ns) {
+            (Some(identity), Some(at)) if due && !identity.network => {
+                Some(identity.checkpoint(at, last == Some(true)))
+            }
+            _ => None,
+        };
+        let marks = batch.has_marks();
+        let record = batch.into_record(checkpoint);
+        let mounts = std::mem::take(&mut self.walker.new_mounts);
+        if record.is_empty() && mounts.is_empty() {
+            return Ok(Written::Yes);
+        }
+        if self.debug {
+            record.marks.iter().for_each(|m| {
+                debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.0);
+            });
+        }
+        let mut result = self.journal.record(&record, clock::wall_ms());
+        if result.is_ok() && !mounts.is_empty() {
+            result = self.journal.set_mounts(&mounts, false);
+        }
+        match result {
+            Ok(()) => {
+                if let Some(checkpoint) = record.checkpoint {
+                    self.base_ns = checkpoint.at_ns;
+                    self.times.checkpoint = now;
+                    self.events_since_checkpoint = false;
+                }
+                if marks {
+                    self.wake_all();
+                    self.worked = true;
+                }
+                if std::mem::take(&mut self.refused_said) {
+                    info!(self.log, "the journal takes marks again");
+                }
+                Ok(Written::Yes)
+            }
+            Err(JournalError::Damaged(why)) => {
+                error!(self.log, "the journal is damaged"; "error" => &why);
+                self.say(&FromWatcher::Damaged(why));
+                Ok(Written::Damaged)
+            }
+            Err(JournalError::Refused(why)) => {
+                if !std::mem::replace(&mut self.refused_said, true) {
+                    error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
+                }
+                self.walker.new_mounts = mounts;
+                Ok(Written::Refused)
+            }
+        }
+    }
+
+    /// Watching, or degraded and why.
+    pub(super) fn settle_state(&mut self) {
+        let unwatched = self.map.unwatched.len();
+        if unwatched == 0 {
+            return self.say_state(WatcherState::Watching);
+        }
+        // Said when it begins and after each scan of it, not for every directory more.
+        let known = matches!(self.state, WatcherState::Degraded(_));
+        if !self.walker.is_idle() || (known && !std::mem::take(&mut self.say_again)) {
+            return;
+        }
+        let mut why = format!(
+            "{unwatched} directories, with what is below them, are not watched but scanned every minute: {}",
+            self.walker.refusal.as_deref().unwrap_or("refused")
+        );
+        if self.walker.out_of_watches {
+            let needed = self.needed.max((self.map.tree.len() + unwatched) as u64);
+            let limit = watch_limit();
+            let raised = (limit.unwrap_or(0) + needed).next_power_of_two();
+            let limit = limit.map_or("unknown".into(), |l| l.to_string());
+            why.push_str(&format!(
+                "; {needed} watches are needed here, and the limit for all programs of this user is {limit}: \
+                 sysctl fs.inotify.max_user_watches={raised}"
+            ));
+        }
+        if !known {
+            warn!(self.log, "degraded"; "why" => &why);
+        }
+        self.say_state(WatcherState::Degraded(why));
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Yes,
+    Refused,
+    Damaged,
+}
+
+/// fs.inotify.max_user_watches
+fn watch_limit() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
+}
