@@ -100,7 +100,7 @@ fn start(localpath: &LocalPath, remote: &Remote, scratch: &Path) -> std::io::Res
 
 /// The command line of a push, as it would run.
 fn argv(remote: &Remote, delete: bool, dry: bool) -> Vec<OsString> {
-    let options = Options { checksum: false, dry, delete, stats: false };
+    let options = Options { checksum: false, dry, delete, force: delete, stats: false };
     rsync::argv(remote, &Form::Batch { delete }, options)
 }
 

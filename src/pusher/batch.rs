@@ -80,6 +80,9 @@ pub struct Plan {
     pub excluded: Vec<RelPath>,
     /// The root itself was marked as an entry; it cannot be listed.
     pub root: bool,
+    /// Those of `present`, `checksum` and `large` that are no directories, where the remote may have one: sending
+    /// them would delete what it holds.
+    pub in_the_way: BTreeSet<RelPath>,
 }
 
 const ENOENT: i32 = 2;
@@ -235,7 +238,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                     // Something was below it, so what the remote has there was a directory.
                     Place::Missing => self.missing(&prefix, &path, true),
                     // Its own events are not known here: be sure.
-                    Place::NonDir(seen) => self.file((*prefix).clone(), seen, Events::MOVE),
+                    Place::NonDir(seen) => {
+                        self.file((*prefix).clone(), seen, Events::MOVE | Events::DIR)
+                    }
                     place => {
                         unreachable!("a path is cut only at what is no directory, not at {place:?}")
                     }
@@ -252,6 +257,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
         let proven =
             events.any(harmless) && !events.without(harmless | bookkeeping).any(Events(!0));
+        if events.has(Events::DIR) {
+            self.out.plan.in_the_way.insert(path.clone());
+        }
         let regular = seen.kind == Kind::File;
         let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > FRESH;
         if regular && seen.size >= self.limits.large {

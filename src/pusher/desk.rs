@@ -1,7 +1,9 @@
 //! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
 
 use super::batch::Look;
+use super::fail_log;
 use super::outcome;
+use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
 use crate::config::model::Target;
 use crate::filter::Filter;
@@ -10,9 +12,11 @@ use crate::message::PusherStart;
 use crate::path::RelPath;
 use crate::seen::Seen;
 use crate::sys::files::{Root, boot_id, lstat_at};
+use crate::sys::log::timestamp;
 use crate::sys::process::Rsync;
-use slog::{Logger, debug, info};
+use slog::{Logger, debug, info, warn};
 use std::cell::Cell;
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -127,6 +131,27 @@ impl Desk {
             "this receiver cannot delete by --delete-missing-args; it gets its deletions another way"
         );
         Ok(self.journal.set_form_b(&self.name, true)?)
+    }
+
+    /// Writes this remote's part of the fail log into the state directory, from where the supervisor puts the script
+    /// together. False when nothing is failing, and there is no part.
+    pub fn write_fail_log(&self) -> Result<bool, JournalError> {
+        let (start, file) = (&self.start, format!("fail-{}.sh", file_name(&self.name)));
+        let failing = self.journal.failing(&self.name, fail_log::MOST)?;
+        let text =
+            fail_log::part(&start.localpath, &start.remote, self.form_b(), &failing, timestamp);
+        let path = start.state_dir.join(file);
+        let written = if text.is_empty() {
+            fs::remove_file(&path)
+                .or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+        } else {
+            let new = path.with_extension("new");
+            fs::write(&new, &text).and_then(|()| fs::rename(&new, &path))
+        };
+        if let Err(e) = written {
+            warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(), "why" => e.to_string());
+        }
+        Ok(!text.is_empty())
     }
 
     /// rsync's words on single paths, as far as they name one.

@@ -94,6 +94,10 @@ impl Pusher {
             warn!(desk.log, "paths failed"; "count" => failed.count(), "first" => first.path.to_string(),
                 "why" => first.error.clone());
         }
+        let failing = end.owe.iter().any(|owe| owe.error.is_some());
+        if (failing || self.fail_log_shows) && desk.start.localpath.fail_log.is_some() {
+            self.fail_log_shows = self.desk.write_fail_log()?;
+        }
         self.answered(now)
     }
 

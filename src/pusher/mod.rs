@@ -10,6 +10,7 @@
 //! watchdog.
 
 pub mod batch;
+pub mod fail_log;
 pub mod guard;
 pub mod health;
 pub mod itemize;

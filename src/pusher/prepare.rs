@@ -50,7 +50,7 @@ pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<()
 }
 
 /// A remote's name as a file name: letters, digits, `.` and `-` as they are, other bytes as `%XX`.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
     let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     let mut text: String = name.bytes().map(one).collect();

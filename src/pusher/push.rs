@@ -11,7 +11,7 @@ use super::ledger::{Findings, Ledger, Times};
 use super::outcome::{Judgement, Verdict};
 use super::rsync;
 use super::step::{self, Step};
-use crate::journal::{Scope, Settlement, Totals};
+use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::sys::clock;
 use crate::sys::files::Root;
@@ -142,7 +142,8 @@ impl Push {
         let rows = rows.map(|item| batch::Marked {
             path: item.path.clone(),
             scope: item.scope,
-            events: item.events,
+            // It failed: perhaps on a directory there that nobody here knows of.
+            events: if item.attempts > 0 { item.events | Events::DIR } else { item.events },
         });
         let limits = Limits { large, delete: desk.delete() };
         let plan =
@@ -239,6 +240,10 @@ impl Push {
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         if step.looks() {
             deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
+            if let Step::Way { names } = step {
+                self.make_way(desk, names, &deleted);
+                return self.next(desk, now);
+            }
             let goes = step::deletable(&deleted, |path, is_dir| desk.filter.excludes(path, is_dir));
             self.delete(desk, goes, step::parents(&names))?;
             return self.next(desk, now);
@@ -307,6 +312,19 @@ impl Push {
         // What rsync cannot even read shows in no dry run.
         known.keys().filter(|path| names.contains(*path)).for_each(&mut fail);
         self.next(desk, now)
+    }
+
+    /// Sends names that take the place of directories, except where that would delete what is excluded.
+    fn make_way(&mut self, desk: &Desk, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
+        let kept = deleted.iter().filter(|(path, is_dir)| desk.filter.excludes(path, *is_dir));
+        let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
+        let (stuck, free): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| kept.contains(name));
+        let words = || "a directory there holds what the filter excludes, and stays".to_owned();
+        self.findings.failed.extend(stuck.into_iter().map(|name| (name, words())));
+        if let Some(step) = step::send(free, true, true) {
+            self.steps.push_front(step);
+        }
     }
 
     /// Deletes names that a look found, next. What no rule can name fails: it would stay without a word.

@@ -55,6 +55,9 @@ pub struct Options {
     pub dry: bool,
     /// Deletions are allowed at all; off, there is no `--delete…` and no `--force` in any form.
     pub delete: bool,
+    /// A directory with content may be deleted, also to make way for what is sent (`--force`). Never without
+    /// `delete`.
+    pub force: bool,
     /// End with the totals of [`super::itemize::Totals`].
     pub stats: bool,
 }
@@ -123,7 +126,7 @@ fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
     words.add_if(dry, "-n");
     words.add("--from0");
     words.add("--modify-window=-1");
-    words.add_if(options.delete, "--force");
+    words.add_if(options.delete && options.force, "--force");
     words.add_if(options.checksum, "--checksum");
     words.add(format!("--timeout={}", remote.timeout_s));
     words.add("--out-format=%i %n");

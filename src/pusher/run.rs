@@ -80,6 +80,8 @@ pub struct Pusher {
     pub(super) stop: Option<Duration>,
     pub(super) killed: bool,
     pub(super) orphaned: bool,
+    /// This remote's part of the fail log is not empty.
+    pub(super) fail_log_shows: bool,
     pub(super) said: Said,
 }
 
@@ -133,6 +135,7 @@ impl Pusher {
             stop: None,
             killed: false,
             orphaned: false,
+            fail_log_shows: true,
             said: Said { dirty: true, ..Said::default() },
         };
         pusher.first_wishes().map_err(|e| e.to_string())?;

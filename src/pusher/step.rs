@@ -34,6 +34,11 @@ pub enum Step {
         /// Puts the names at risk.
         rules: NamedTempFile,
     },
+    /// Looks what would be deleted to make way for these names: directories that may hold what the filter excludes.
+    Way {
+        /// The names, present here and no directories.
+        names: Vec<RelPath>,
+    },
     /// Sends present names and, in form A, deletes absent ones.
     Entries {
         /// The names.
@@ -42,6 +47,8 @@ pub enum Step {
         form: Form,
         /// Compare by content.
         checksum: bool,
+        /// A directory there may go with all it holds.
+        force: bool,
     },
     /// Mode, owner and times of the root itself.
     Root,
@@ -51,9 +58,10 @@ impl Step {
     /// The names that this step answers for.
     pub fn names(&self) -> Vec<RelPath> {
         match self {
-            Step::Below { names, .. } | Step::Extraneous { names } | Step::Delete { names, .. } => {
-                names.clone()
-            }
+            Step::Below { names, .. }
+            | Step::Extraneous { names }
+            | Step::Way { names }
+            | Step::Delete { names, .. } => names.clone(),
             Step::Entries { paths, .. } => paths.clone(),
             Step::Root => vec![RelPath::root()],
         }
@@ -62,7 +70,7 @@ impl Step {
     /// True when it only looks.
     pub fn looks(&self) -> bool {
         match self {
-            Step::Below { .. } | Step::Extraneous { .. } => true,
+            Step::Below { .. } | Step::Extraneous { .. } | Step::Way { .. } => true,
             Step::Delete { .. } | Step::Entries { .. } | Step::Root => false,
         }
     }
@@ -73,6 +81,7 @@ impl Step {
             checksum: false,
             dry: dry || self.looks(),
             delete: desk.delete(),
+            force: true,
             stats: true,
         };
         match self {
@@ -90,8 +99,9 @@ impl Step {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 desk.rsync(root, &form, options, &rsync::list_directories(from))
             }
-            Step::Entries { paths, form, checksum } => {
-                let options = Options { checksum: *checksum, ..options };
+            Step::Way { names } => desk.rsync(root, &Form::Send, options, &rsync::list(names)),
+            Step::Entries { paths, form, checksum, force } => {
+                let options = Options { checksum: *checksum, force: *force, ..options };
                 desk.rsync(root, form, options, &rsync::list(paths))
             }
             Step::Root => desk.rsync(root, &Form::Root, options, b""),
@@ -103,28 +113,31 @@ impl Step {
 pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     let mut steps = VecDeque::new();
     let rules = params::own_filters(&desk.start.remote.params) == OwnFilters::Rules;
-    let unsure = |may_be_dir: bool| rules || (may_be_dir && !desk.filter.is_empty());
-    let names = |look: bool| {
-        let absent = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == look);
-        absent.map(|absent| absent.path.clone()).collect::<Vec<_>>()
+    // Something may be excluded: what is below a name is looked at before it goes.
+    let careful = rules || !desk.filter.is_empty();
+    let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
+    let absent = |look: bool| {
+        let some = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == look);
+        some.map(|absent| absent.path.clone()).collect::<Vec<_>>()
     };
-    let (look, sure) = (names(true), names(false));
+    let (look, sure) = (absent(true), absent(false));
     if !look.is_empty() && rules {
         steps.push_back(Step::Extraneous { names: look });
     } else if !look.is_empty() {
         let rules = rules_file(desk, &look)?;
         steps.push_back(Step::Below { names: look, rules });
     }
+    let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
     let wide = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
-    let present: BTreeSet<RelPath> = plan.present.iter().chain(wide).cloned().collect();
-    steps.extend(entries(desk, sure, present.into_iter().collect())?);
-    if !plan.checksum.is_empty() {
-        let paths = plan.checksum.clone();
-        steps.push_back(Step::Entries {
-            paths,
-            form: Form::Batch { delete: false },
-            checksum: true,
-        });
+    let present = plan.present.iter().chain(wide).filter(|path| !in_the_way(path));
+    let present: BTreeSet<RelPath> = present.cloned().collect();
+    steps.extend(entries(desk, sure, present.into_iter().collect(), !careful)?);
+    let by_content = plan.checksum.iter().filter(|path| !in_the_way(path));
+    steps.extend(send(by_content.cloned().collect(), true, !careful));
+    let way = plan.present.iter().chain(&plan.checksum).filter(in_the_way);
+    let way: Vec<RelPath> = way.cloned().collect();
+    if !way.is_empty() {
+        steps.push_back(Step::Way { names: way });
     }
     if plan.root {
         steps.push_back(Step::Root);
@@ -133,24 +146,29 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
 }
 
 /// Deletes `absent` names and sends `present` ones: one rsync in form A, two in form B.
-fn entries(desk: &Desk, absent: Vec<RelPath>, present: Vec<RelPath>) -> Result<Vec<Step>, Stuck> {
-    let mut steps = Vec::new();
-    if !desk.form_b() {
-        let delete = !absent.is_empty();
-        let paths: Vec<RelPath> = absent.into_iter().chain(present).collect();
-        if !paths.is_empty() {
-            steps.push(Step::Entries { paths, form: Form::Batch { delete }, checksum: false });
-        }
-        return Ok(steps);
+fn entries(
+    desk: &Desk,
+    absent: Vec<RelPath>,
+    present: Vec<RelPath>,
+    force: bool,
+) -> Result<Vec<Step>, Stuck> {
+    if !desk.form_b() && !absent.is_empty() {
+        let paths = absent.into_iter().chain(present).collect();
+        let form = Form::Batch { delete: true };
+        return Ok(vec![Step::Entries { paths, form, checksum: false, force }]);
     }
+    let mut steps = Vec::new();
     if !absent.is_empty() {
         let from = parents(&absent);
         steps.push(delete(desk, absent, from)?);
     }
-    if !present.is_empty() {
-        steps.push(Step::Entries { paths: present, form: Form::Send, checksum: false });
-    }
+    steps.extend(send(present, false, force));
     Ok(steps)
+}
+
+/// Sends present names; no step when there are none.
+pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
+    (!paths.is_empty()).then_some(Step::Entries { paths, form: Form::Send, checksum, force })
 }
 
 /// Deletes `names` with everything below them by form B, reached from the present directories `from`.

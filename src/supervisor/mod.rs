@@ -9,6 +9,7 @@ mod configuration;
 pub mod control;
 pub mod daemon;
 pub mod directories;
+mod fail_log;
 mod instance;
 pub mod names;
 pub mod notify;

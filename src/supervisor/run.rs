@@ -5,7 +5,7 @@ use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
-use super::{Options, configuration, topology};
+use super::{Options, configuration, fail_log, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
@@ -16,6 +16,7 @@ use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
 use slog::{info, warn};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A daemon whose watcher ends this often before it ever watched reports failure to who started it.
@@ -77,7 +78,8 @@ impl Supervisor {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let limit = options.slots.unwrap_or_else(|| default_limit(cores));
         let slots = Slots::new(limit);
-        let mut shared = Shared { log, slots, granted: vec![], next_key: 1 };
+        let mut shared =
+            Shared { log, slots, granted: vec![], next_key: 1, fail_logs: BTreeSet::new() };
         let reconcile = options.reconcile.then_some("-r");
         let state = &options.directories.state;
         let sites = Self::wanted(&options, &config)
@@ -135,6 +137,7 @@ impl Supervisor {
                 site.tick(reap, &mut self.shared, now);
             }
             self.grant(now);
+            self.write_fail_logs();
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
             self.tell(tell);
             self.keep_alive(now);
@@ -203,6 +206,20 @@ impl Supervisor {
         self.notify.stopping();
         for site in &mut self.sites {
             site.stop(now);
+        }
+    }
+
+    /// Writes the fail logs of which something changed.
+    fn write_fail_logs(&mut self) {
+        for script in std::mem::take(&mut self.shared.fail_logs) {
+            let of = |site: &&Site| {
+                site.wanted.localpath.fail_log.as_ref().is_some_and(|l| l.path.as_path() == script)
+            };
+            let dirs: Vec<_> = self.sites.iter().filter(of).map(|s| s.dir().to_owned()).collect();
+            if let Err(e) = fail_log::write(&script, &dirs) {
+                warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
+                    "why" => e.to_string());
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Shared {
     pub granted: Vec<Holder>,
     /// The next pusher's key.
     pub next_key: Holder,
+    /// Fail logs that must be written anew.
+    pub fail_logs: BTreeSet<PathBuf>,
 }
 
 /// One localpath.
@@ -314,9 +316,21 @@ impl Site {
             FromPusher::Alive => {}
             FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
             FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
-            FromPusher::Status(status) => pusher.note(*status),
+            FromPusher::Status(status) => {
+                if status.failing + pusher.status.failing > 0
+                    && let Some(log) = &self.wanted.localpath.fail_log
+                {
+                    shared.fail_logs.insert(log.path.as_path().to_owned());
+                }
+                pusher.note(*status);
+            }
             FromPusher::Damaged(why) => self.damage(why, now),
         }
+    }
+
+    /// Its state directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn watcher_start(&self) -> io::Result<(ToWatcher, Vec<OwnedFd>)> {
