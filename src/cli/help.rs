@@ -29,6 +29,7 @@ Commands:
   reload           read the configuration again; only what changed is touched
   sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
   release NAME     let a held remote go on, or take a replaced localpath as it is now
+  demo             all of this at work, with private rsync daemons, for less than a minute
 
 Options of run:
   -d               run as a daemon; returns when every localpath is watched
@@ -81,6 +82,7 @@ syncsup 把本机目录实时同步到多台机器:用 inotify 监视变化,用 
   reload           重新读取配置,只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成(名称:本地目录或远端)
   release 名称     让被暂停的远端继续,或接受已被替换的本地目录
+  demo             用本机临时的 rsync 守护进程现场演示,不到一分钟
 
 run 的选项:
   -d               以守护进程运行;所有本地目录都已开始监视后才返回

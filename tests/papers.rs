@@ -1,0 +1,114 @@
+//! The papers say what the program does: every YAML example can be read, every key and every option is documented.
+
+use std::path::Path;
+use syncsup::config::yaml;
+
+const PAGE: &str = include_str!("../man/syncsup.yaml.5");
+const MANUAL: &str = include_str!("../man/syncsup.8");
+const READMES: [(&str, &str); 2] = [
+    ("README.md", include_str!("../README.md")),
+    ("README.zh-CN.md", include_str!("../README.zh-CN.md")),
+];
+
+/// The lines between `begin` and `end`, block by block.
+fn blocks<'t>(text: &'t str, begin: &str, end: &str) -> Vec<Vec<&'t str>> {
+    let mut found = Vec::new();
+    let mut open: Option<Vec<&str>> = None;
+    for line in text.lines() {
+        match &mut open {
+            None if line == begin => open = Some(Vec::new()),
+            None => {}
+            Some(_) if line == end => found.extend(open.take()),
+            Some(block) => block.push(line),
+        }
+    }
+    found
+}
+
+/// An example as a whole configuration: some show a part only.
+fn whole(block: &[&str]) -> String {
+    let text = block.join("\n").replace("\\e", "\\");
+    if text.contains("localpaths:") {
+        return text;
+    }
+    if text.starts_with("remotes:") {
+        return format!("localpaths:\n  - watch: /data\n    {}\n", block.join("\n    "));
+    }
+    format!("{text}\nlocalpaths: [{{watch: /data, remotes: ['10.0.0.2::www']}}]\n")
+}
+
+#[test]
+fn every_yaml_example_can_be_read() {
+    let mut examples: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, text) in READMES {
+        let found = blocks(text, "```yaml", "```");
+        assert!(found.len() >= 2, "{name}");
+        examples.extend(found.into_iter().map(|b| (name, b)));
+    }
+    let page = blocks(PAGE, ".Bd -literal -offset indent", ".Ed");
+    assert!(page.len() >= 8);
+    examples.extend(page.into_iter().map(|b| ("syncsup.yaml.5", b)));
+    for (name, block) in examples {
+        let text = whole(&block);
+        let parsed = yaml::parse(text.as_bytes(), Path::new(name));
+        let errors: Vec<String> = parsed.diagnostics.iter().map(|d| d.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}\n{text}");
+    }
+}
+
+/// What the parser says it knows, when it is asked for something unknown.
+fn known_at(text: &str) -> Vec<String> {
+    let parsed = yaml::parse(text.as_bytes(), Path::new("f"));
+    let lines: Vec<String> = parsed.diagnostics.iter().map(|d| d.to_string()).collect();
+    let list = lines.iter().find_map(|l| l.split("known here: ").nth(1));
+    let list = list.unwrap_or_else(|| panic!("no list of keys for {text}: {lines:?}"));
+    list.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_is_documented() {
+    for place in [
+        "qqqqqqqq: 1",
+        "localpaths: [{qqqqqqqq: 1}]",
+        "localpaths: [{watch: /d, remotes: [{qqqqqqqq: 1}]}]",
+        "rsync: {qqqqqqqq: 1}",
+        "rsync: {auth: {qqqqqqqq: 1}}",
+        "rsync: {ssh: {qqqqqqqq: 1}}",
+        "inotify: {qqqqqqqq: 1}",
+        "filter: {qqqqqqqq: 1}",
+        "fail_log: {qqqqqqqq: 1}",
+        "crontab: {qqqqqqqq: 1}",
+        "plugins: [{qqqqqqqq: 1}]",
+        "plugins: [{command: {qqqqqqqq: 1}}]",
+        "plugins: [{refresh_cdn: {qqqqqqqq: 1}}]",
+    ] {
+        for key in known_at(place) {
+            let words = PAGE.lines().filter(|l| l.starts_with(".It Cm") || l.starts_with(".Cm"));
+            let mut words = words.flat_map(|l| l.split([' ', ',']));
+            assert!(words.any(|w| w == key), "syncsup.yaml(5) does not say {key} ({place})");
+        }
+    }
+}
+
+#[test]
+fn every_command_and_option_is_documented() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_syncsup"))
+        .arg("--help")
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let manual = MANUAL.replace("\\-", "-").replace("Fl -", "Fl --");
+    for line in help.lines().filter(|l| l.starts_with("  ") && !l.starts_with("   ")) {
+        let word = line.split_whitespace().next().unwrap_or_default().trim_end_matches(',');
+        let said = match word.strip_prefix('-') {
+            Some(long) if long.starts_with('-') => manual.contains(&format!("Fl {word}")),
+            Some(letter) => manual.contains(&format!(".It Fl {letter}")),
+            None if word.starts_with(|c: char| c.is_ascii_lowercase()) && word != "syncsup" => {
+                manual.contains(&format!(".It Cm {word}"))
+            }
+            None => true,
+        };
+        assert!(said, "syncsup(8) does not say {word}");
+    }
+}
