@@ -3,68 +3,14 @@
 mod help;
 
 use crate::commands;
+use crate::commands::invocation::{Command, Invocation, absolute};
 use crate::config::diagnostic::nearest;
 use crate::error::{Error, Exit, Result};
 use crate::supervisor::directories::Directories;
 use crate::sys::session;
 use lexopt::Arg;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-
-/// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invocation {
-    /// `--state-dir`, `--run-dir`, or this user's defaults.
-    pub directories: Directories,
-    /// `-v`.
-    pub verbose: bool,
-    /// `-o`, in order; empty when not given.
-    pub files: Vec<PathBuf>,
-    /// The subcommand.
-    pub command: Command,
-    /// The whole command line, for the process list.
-    pub line: OsString,
-}
-
-/// A subcommand with its own options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Replicates; also without any subcommand.
-    Run {
-        /// `-d`
-        daemon: bool,
-        /// `-r`
-        reconcile: bool,
-        /// `-n`
-        slots: Option<usize>,
-    },
-    /// Says what a configuration means.
-    Check {
-        /// `--connect`
-        connect: bool,
-    },
-    /// A `confxml.xml` as YAML.
-    Convert,
-    /// How things are.
-    Status {
-        /// `--json`
-        json: bool,
-    },
-    /// Ends an instance.
-    Stop,
-    /// Reads the configuration again.
-    Reload,
-    /// Compares now.
-    Sync(Vec<String>),
-    /// Lets a held remote or localpath go on.
-    Release(String),
-    /// The main job, shown.
-    Demo,
-    /// `-h`
-    Help,
-    /// `-V`
-    Version,
-}
+use std::path::PathBuf;
 
 /// Every subcommand.
 const COMMANDS: [&str; 9] =
@@ -224,28 +170,6 @@ fn command(words: Words) -> Result<Command> {
         ("reload", []) => Ok(Command::Reload),
         (_, []) => Ok(Command::Run { daemon: has("-d"), reconcile: has("-r"), slots: words.slots }),
     }
-}
-
-impl Invocation {
-    /// The configuration files: those of `-o`; else as sersync `./confxml.xml`, if it is there; else
-    /// `/etc/syncsup/conf.d`; else `/etc/syncsup/syncsup.yaml`. Absolute.
-    pub fn files_or_default(&self) -> Result<Vec<PathBuf>> {
-        if !self.files.is_empty() {
-            return self.files.iter().cloned().map(absolute).collect();
-        }
-        let places = ["confxml.xml", "/etc/syncsup/conf.d", "/etc/syncsup/syncsup.yaml"];
-        let found = places.into_iter().find(|p| Path::new(p).exists());
-        found.map(|p| Ok(vec![absolute(p.into())?])).unwrap_or_else(|| {
-            Err(Error::usage(
-                "no configuration: there is no ./confxml.xml, /etc/syncsup/conf.d or /etc/syncsup/syncsup.yaml; \
-                 write one of them or name a file with -o",
-            ))
-        })
-    }
-}
-
-fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(&path).map_err(|e| Error::system(path.display(), e))
 }
 
 fn slots(value: &OsString) -> Result<usize> {

@@ -91,6 +91,14 @@ impl std::fmt::Display for Exited {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Exited::Code(code) => write!(f, "exit {code}"),
+            Exited::Signal(1) => f.write_str("SIGHUP"),
+            Exited::Signal(2) => f.write_str("SIGINT"),
+            Exited::Signal(6) => f.write_str("SIGABRT"),
+            Exited::Signal(7) => f.write_str("SIGBUS"),
+            Exited::Signal(9) => f.write_str("SIGKILL"),
+            Exited::Signal(11) => f.write_str("SIGSEGV"),
+            Exited::Signal(13) => f.write_str("SIGPIPE"),
+            Exited::Signal(15) => f.write_str("SIGTERM"),
             Exited::Signal(signal) => write!(f, "signal {signal}"),
         }
     }

@@ -13,7 +13,7 @@ const LEVELS: &[&[&str]] = &[
     &["sys"],
     ROLES,
     &["commands"],
-    &["cli", "main", "lib"],
+    &["cli", "role", "main", "lib"],
 ];
 
 /// One process each.

@@ -1,4 +1,5 @@
 use super::*;
+use std::path::Path;
 
 fn parse_line(line: &str) -> Result<Invocation> {
     let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();

@@ -1,7 +1,7 @@
 //! `syncsup check`: what a configuration means, or everything that is wrong with it.
 
+use super::invocation::Invocation;
 use super::{print, table};
-use crate::cli::Invocation;
 use crate::config::diagnostic::Severity;
 use crate::config::model::{Config, LocalPath, Remote};
 use crate::config::probe::Machine;

@@ -1,6 +1,6 @@
 //! Talking to running supervisors: finds them, asks one question, never waits for ever.
 
-use crate::cli::Invocation;
+use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, InstanceStatus, Request};
 use crate::supervisor::control::with_short_path;

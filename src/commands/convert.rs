@@ -1,7 +1,7 @@
 //! `syncsup convert -o confxml.xml`: the same configuration as YAML.
 
+use super::invocation::Invocation;
 use super::print;
-use crate::cli::Invocation;
 use crate::config::{self, convert::to_yaml};
 use crate::error::{Error, Exit, Result};
 

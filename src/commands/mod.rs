@@ -4,6 +4,7 @@ pub mod check;
 mod client;
 pub mod convert;
 pub mod demo;
+pub mod invocation;
 pub mod release;
 pub mod reload;
 pub mod run;

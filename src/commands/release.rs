@@ -1,7 +1,7 @@
 //! `syncsup release NAME`: a held remote goes on, or a replaced localpath is taken as it is now.
 
+use super::invocation::Invocation;
 use super::{client, print};
-use crate::cli::Invocation;
 use crate::error::{Exit, Result};
 use crate::message::Request;
 

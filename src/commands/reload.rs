@@ -1,7 +1,7 @@
 //! `syncsup reload`: the configuration is read again; with an error in it, the old one stays.
 
+use super::invocation::Invocation;
 use super::{client, print};
-use crate::cli::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::Request;
 use std::time::Duration;

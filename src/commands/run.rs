@@ -1,7 +1,7 @@
 //! `syncsup run`, also without any subcommand: replicates, in the foreground or as a daemon.
 
+use super::invocation::Invocation;
 use super::print;
-use crate::cli::Invocation;
 use crate::error::{Exit, Result};
 use crate::supervisor::run::Progress;
 use crate::supervisor::{Options, daemon, run};

@@ -1,7 +1,7 @@
 //! `syncsup status`: every localpath and remote at a glance, or as JSON.
 
+use super::invocation::Invocation;
 use super::{client, print, table};
-use crate::cli::Invocation;
 use crate::error::{Exit, Result};
 use crate::message::{InstanceStatus, LocalPathStatus, PusherState, RemoteStatus};
 use serde::Serialize;

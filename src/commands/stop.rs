@@ -1,7 +1,7 @@
 //! `syncsup stop`: returns when the instance has ended.
 
+use super::invocation::Invocation;
 use super::{client, print};
-use crate::cli::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::Request;
 use crate::sys::session;

@@ -3,8 +3,8 @@
 mod follow;
 mod show;
 
+use super::invocation::Invocation;
 use super::{client, print};
-use crate::cli::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::{InstanceStatus, Request};
 use follow::{Follow, Verdict};

@@ -12,9 +12,9 @@ use crate::journal::Journal;
 use crate::message::{
     FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
 };
+use crate::sys::lock;
 use crate::sys::lock::Lock;
 use crate::sys::poll::Interest;
-use crate::sys::{inotify, lock};
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -85,7 +85,7 @@ impl Site {
         let reconcile = if aside { Some(ASIDE) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
-        let inotify = inotify::create().map_err(|e| {
+        let inotify = crate::sys::inotify::create().map_err(|e| {
             let what = format!("localpath {watch}: cannot make an inotify descriptor");
             Error::system(what, format!("{e}; raise fs.inotify.max_user_instances"))
         })?;

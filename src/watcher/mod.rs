@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `service` | the loop: read the queue, write one record, wake the pushers |
 //! | `ground` | the root: is it there, is it the same, what is the checkpoint worth |
-//! | [`event`] | one event -> marks, and what is to be done about directories (pure) |
-//! | [`tree`], [`hardlinks`], [`batch`], [`trust`] | the map of watches; files with several names; what one turn adds; checkpoints (pure) |
+//! | [`event`] | one event -> marks, and what is to be done about directories; pure |
+//! | [`tree`], [`hardlinks`], [`batch`], [`trust`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
 //! | [`scan`] | walks: watch first, read after, in portions |
 
 pub mod batch;
