@@ -272,6 +272,9 @@ impl Instance {
 
     /// What is known about the instance, for a failed test.
     pub fn report(&self) -> String {
+        if let Some(keep) = std::env::var_os("SYNCSUP_TEST_KEEP") {
+            let _ = Command::new("cp").arg("-r").arg(&self.dir).arg(keep).status();
+        }
         let status = self.command(&["status", "--json"]);
         format!(
             "--- log, last lines\n{}\n--- status --json\n{}{}\n--- journal\n{}",
