@@ -14,6 +14,8 @@ use crate::sys::clock;
 use slog::{info, warn};
 use std::time::Duration;
 
+/// A comparison that was upset by changes is tried again after this.
+const UPSET_WAIT: Duration = Duration::from_millis(100);
 /// A comparison that could not see everything is tried again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -184,6 +186,7 @@ impl Pusher {
         self.said.dirty = true;
         match progress {
             compare::Progress::Running => {}
+            compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
             compare::Progress::Done(complete) => self.comparison_done(why, complete, now)?,
             compare::Progress::Guarded(words) => {
                 warn!(self.desk.log, "held"; "why" => &words);

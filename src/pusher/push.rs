@@ -199,13 +199,13 @@ impl Push {
                 self.next(desk, now)
             }
             Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
-            Verdict::Gone if self.replans < REPLANS => {
+            Verdict::Gone | Verdict::Upset if self.replans < REPLANS => {
                 self.replans += 1;
                 self.plan(desk)?;
                 self.next(desk, now)
             }
-            Verdict::Gone => {
-                self.fail(step.names(), &landed);
+            Verdict::Gone | Verdict::Upset => {
+                self.findings.unsteady.extend(step.names());
                 self.next(desk, now)
             }
             Verdict::FormB if !desk.row.form_b => {
@@ -277,11 +277,12 @@ impl Push {
                 return Ok(Progress::Remote(again.judgement));
             }
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
-            Verdict::Settled
-            | Verdict::Partial
-            | Verdict::Gone
-            | Verdict::FormB
-            | Verdict::NoDelete => {}
+            Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
+                // It ended before it had looked at everything.
+                self.findings.unsteady.extend(step.names());
+                return self.next(desk, now);
+            }
+            Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
         }
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let words = &first.judgement.words;

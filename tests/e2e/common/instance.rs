@@ -273,7 +273,10 @@ impl Instance {
     /// What is known about the instance, for a failed test.
     pub fn report(&self) -> String {
         if let Some(keep) = std::env::var_os("SYNCSUP_TEST_KEEP") {
-            let _ = Command::new("cp").arg("-r").arg(&self.dir).arg(keep).status();
+            let name = self.mark.rsplit('-').next().unwrap_or_default();
+            let to = Path::new(&keep).join(name);
+            let _ = Command::new("cp").arg("-rT").arg(&self.dir).arg(&to).status();
+            println!("kept: {}", to.display());
         }
         let status = self.command(&["status", "--json"]);
         format!(
