@@ -80,6 +80,14 @@ pub struct Plan {
     pub excluded: Vec<RelPath>,
     /// The root itself was marked as an entry; it cannot be listed.
     pub root: bool,
+    /// Every regular file of `present`, `checksum` and `large`, with its mtime as it was looked at.
+    pub regular: BTreeMap<RelPath, i64>,
+}
+
+/// What a second look, after a plan was carried out, tells of a file whose mtime was `planned`: true when its mtime
+/// was set meanwhile. It may have been pushed by size and mtime though they prove nothing any more.
+pub fn set_meanwhile(planned: i64, now: &Seen) -> bool {
+    now.kind == Kind::File && now.mtime_ns != planned && (now.ctime_ns - now.mtime_ns).abs() > FRESH
 }
 
 const ENOENT: i32 = 2;
@@ -253,6 +261,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         let proven =
             events.any(harmless) && !events.without(harmless | bookkeeping).any(Events(!0));
         let regular = seen.kind == Kind::File;
+        if regular {
+            self.out.plan.regular.insert(path.clone(), seen.mtime_ns);
+        }
         let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > FRESH;
         if regular && seen.size >= self.limits.large {
             *self.out.large.entry(path).or_default() |= checksum;

@@ -112,8 +112,12 @@ impl Pusher {
     fn in_trouble(&mut self, judgement: &Judgement, now: Duration) {
         let words = judgement.words.clone();
         let next = match judgement.verdict {
-            Verdict::Remote(_) => {
-                let wait = outcome::backoff(self.health.failures() + 1, jitter());
+            Verdict::Remote(trouble) => {
+                let failures = match trouble {
+                    Trouble::Killed => 1,
+                    _ => self.health.failures() + 1,
+                };
+                let wait = outcome::backoff(failures, jitter());
                 self.health.after_trouble(now, wait, words)
             }
             _ => self.health.after_refusal(now, words),

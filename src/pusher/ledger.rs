@@ -47,6 +47,8 @@ pub struct Findings {
     pub wide: HashMap<RelPath, Scope>,
     /// Listed paths that changed under rsync's eyes again and again: neither settled nor failed.
     pub unsteady: HashSet<RelPath>,
+    /// Files whose mtime was set during the push: to be compared by content.
+    pub unproven: HashSet<RelPath>,
     /// Not pushed in this batch, because a push in flight touches them.
     pub deferred: HashSet<RelPath>,
 }
@@ -103,6 +105,11 @@ impl Ledger {
             end.owe.extend(still_owed(item, findings, times));
         }
         end
+    }
+
+    /// An rsync of this batch ended unseen, and the batch goes on: all of it will be pushed once more later.
+    pub fn again(&mut self) {
+        self.items.iter_mut().for_each(|item| item.events |= Events::AGAIN);
     }
 
     /// What is to be written when the push ended unseen: nothing is settled, and what is owed will be pushed once
@@ -171,6 +178,10 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
             attempts,
             ..owe(&item, next_try_ms)
         });
+    }
+    if findings.unproven.contains(listed) {
+        let events = fresh | Events::WRITE;
+        return Some(Owe { events, attempts: 0, ..owe(&item, times.now_ms) });
     }
     if let Some(&scope) = findings.wide.get(&item.path) {
         return Some(Owe { scope, events: fresh, attempts: 0, ..owe(&item, times.now_ms) });
@@ -275,6 +286,16 @@ mod tests {
             assert!(owe.events.has(Events::AGAIN), "still to be pushed once more");
         }
         assert_eq!(end.owe[1].scope, Scope::Tree);
+    }
+
+    #[test]
+    fn what_was_set_during_the_push_comes_again_by_content() {
+        let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
+        let findings = Findings { unproven: [path("a")].into(), ..Findings::default() };
+        let end = Ledger::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
+        assert_eq!(end.owe.len(), 1);
+        assert!(end.owe[0].events.has(Events::WRITE), "no longer proven");
+        assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Trouble {
     Unreachable,
     /// The connection broke or fell silent.
     Broken,
+    /// The rsync here was ended by a signal, which says nothing of the remote: tried again soon.
+    Killed,
     /// Its disk (or quota) is full.
     Full,
     /// Its storage fails in another way: read-only, missing directories, I/O errors.
@@ -25,7 +27,7 @@ impl Trouble {
     pub fn alarm(self) -> bool {
         match self {
             Trouble::Full | Trouble::Storage => true,
-            Trouble::Unreachable | Trouble::Broken => false,
+            Trouble::Unreachable | Trouble::Broken | Trouble::Killed => false,
         }
     }
 }
@@ -82,7 +84,7 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
 
 /// The table of exit statuses (rsync(1), EXIT VALUES; what each was seen for is in the words beside it).
 fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
-    let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Broken) };
+    let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Killed) };
     let refused = says("unknown option") || says("configured to refuse");
     if code != 0 && says("--delete-missing-args") && refused {
         return Verdict::FormB;
