@@ -349,6 +349,9 @@ impl Journal {
     }
 }
 
+/// A row that is there and not part of this settlement is widened and keeps its time if that is sooner: a push once
+/// more later must not put off what is due now. Of the two the one that is not [`Events::ECHO`] comes first, and the
+/// other after it.
 fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
     if owe.is_empty() {
         return Ok(());
@@ -361,8 +364,10 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO owed (remote, path, scope, event, error, attempts, next_try, since, generation)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope), event = event | excluded.event,
-           error = excluded.error, attempts = excluded.attempts, next_try = excluded.next_try,
+         ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope),
+           event = CASE (event & 512) = (excluded.event & 512) WHEN 1 THEN event | excluded.event
+             ELSE (event | excluded.event) & ~512 | 256 END,
+           error = excluded.error, attempts = excluded.attempts, next_try = min(next_try, excluded.next_try),
            generation = excluded.generation",
     )?;
     for o in owe {

@@ -90,6 +90,25 @@ fn an_owed_row_that_changed_meanwhile_stays() {
 }
 
 #[test]
+fn a_push_once_more_later_does_not_put_off_what_is_due() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let due = Owe { scope: Scope::Tree, events: Events::MOVE, next_try_ms: 10, ..owe("a") };
+    let echo = Owe { events: Events::WRITE | Events::ECHO, next_try_ms: 60_000, ..owe("a") };
+    for rows in [[due.clone(), echo.clone()], [echo, due]] {
+        for row in rows {
+            j.settle("r", &Settlement { owe: vec![row], ..Settlement::default() }, 5).unwrap();
+        }
+        assert_eq!(j.backlog("r").unwrap().owed, 1, "it is not in sync");
+        let left = j.due_wide("r", 10, 10).unwrap();
+        assert_eq!(left[0].scope, Scope::Tree);
+        assert_eq!(left[0].events, Events::MOVE | Events::WRITE | Events::AGAIN);
+        let done = vec![(path("a"), left[0].generation)];
+        j.settle("r", &Settlement { done, ..Settlement::default() }, 7).unwrap();
+    }
+}
+
+#[test]
 fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
     let (_dir, mut j) = journal();
     j.remote("old", None).unwrap();

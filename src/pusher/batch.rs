@@ -64,6 +64,8 @@ pub struct Plan {
     /// so the remote's file may have the same size and mtime and other content. For a run of their own with
     /// `--checksum`.
     pub checksum: Vec<RelPath>,
+    /// Every regular file of `present`, `checksum` and `large`, with its mtime as it was looked at.
+    pub regular: BTreeMap<RelPath, i64>,
     /// Large regular files.
     pub large: Vec<Large>,
     /// What is to be deleted; empty when deletions are off (then the parents are in `present`).
@@ -212,6 +214,12 @@ fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
     paths
 }
 
+/// What a second look, after a plan was carried out, tells of a file whose mtime was `planned`: true when its mtime
+/// was set meanwhile. It may have been pushed by size and mtime though they prove nothing any more.
+pub fn set_meanwhile(planned: i64, now: &Seen) -> bool {
+    now.kind == Kind::File && now.mtime_ns != planned && (now.ctime_ns - now.mtime_ns).abs() > FRESH
+}
+
 struct Sorter<'a, L, F> {
     places: Places<'a, L, F>,
     limits: Limits,
@@ -254,6 +262,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
     }
 
     fn file(&mut self, path: RelPath, seen: Seen, events: Events) {
+        if seen.kind == Kind::File {
+            self.out.plan.regular.insert(path.clone(), seen.mtime_ns);
+        }
         // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
         let harmless = Events::ATTRIB | Events::RECONCILE;
         let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;

@@ -7,6 +7,7 @@
 use super::desk::{Desk, RootLook, Stuck};
 use super::flight::{Flight, Landed};
 use super::guard;
+use super::health::path_retry_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::outcome::{Judgement, Verdict};
 use super::rsync::{self, Form, Options};
@@ -24,6 +25,8 @@ use std::time::Duration;
 const PORTION: usize = 10_000;
 /// The next portion is written when fewer than this many rows of the last are left.
 const LOW_WATER: u64 = 4_000;
+/// The longest wait before directories that could be compared only in part are compared again.
+const RETRY_MOST_MS: i64 = 60_000;
 /// Directories compared in one dry run.
 pub const WIDE_AT_ONCE: u32 = 1_000;
 
@@ -51,7 +54,7 @@ pub struct Compare {
 
 enum Stage {
     Flying { flight: Flight, root: Root },
-    Spooling { lines: Lines<BufReader<File>>, deletions: bool, complete: bool },
+    Spooling { lines: Lines<BufReader<File>>, deletions: bool, incomplete: Option<String> },
 }
 
 /// The counts of the first pass.
@@ -73,6 +76,8 @@ pub enum Progress {
     Running,
     /// Every difference is owed now. False: a part could not be compared, so it must be done again later.
     Done(bool),
+    /// Something became something else under rsync's eyes, and it gave up: to be done again soon.
+    Upset,
     /// It would delete too much: the operator must look first.
     Guarded(String),
     /// The remote is the reason.
@@ -165,7 +170,7 @@ impl Compare {
         desk: &mut Desk,
         in_flight: &HashSet<RelPath>,
     ) -> Result<Progress, Stuck> {
-        let Stage::Spooling { lines, deletions, complete } = &mut self.stage else {
+        let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
             return Ok(Progress::Running);
         };
         if self.found.written > 0 && desk.journal.owed_by_reconcile(&desk.name)? > LOW_WATER {
@@ -184,8 +189,11 @@ impl Compare {
         let last = end.owe.len() < PORTION;
         if let (true, Job::Wide(rows)) = (last, &self.job) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
+            if let Some(words) = incomplete {
+                end.owe.extend(rows.iter().map(|row| not_compared(row, words, now_ms)));
+            }
         }
-        let complete = *complete;
+        let complete = incomplete.is_none();
         desk.journal.settle(&desk.name, &end, now_ms)?;
         Ok(if last { Progress::Done(complete) } else { Progress::Running })
     }
@@ -199,10 +207,11 @@ fn landed_to_spool(
     in_flight: &HashSet<RelPath>,
     guarded: bool,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
-    let complete = match landed.judgement.verdict {
+    let mut complete = match landed.judgement.verdict {
         Verdict::Settled | Verdict::Gone => true,
         // Something could not be read: what was found counts, but it is not all.
         Verdict::Partial => false,
+        Verdict::Upset => return Ok((None, Progress::Upset)),
         Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
         Verdict::Remote(_) | Verdict::Configuration | Verdict::FormB | Verdict::NoDelete => {
             return Ok((None, Progress::Remote(landed.judgement)));
@@ -217,7 +226,8 @@ fn landed_to_spool(
             }
         })
         .map_err(broken)?;
-    let deletions = complete && !report.deletions_skipped;
+    complete &= !report.deletions_skipped;
+    let deletions = complete;
     if !deletions {
         found.paths -= found.deletions;
         found.deletions = 0;
@@ -236,8 +246,11 @@ fn landed_to_spool(
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
-    let stage =
-        Stage::Spooling { lines, deletions, complete: complete && !report.deletions_skipped };
+    let words = match landed.judgement.words {
+        words if words.is_empty() => "a part could not be compared".to_owned(),
+        words => words,
+    };
+    let stage = Stage::Spooling { lines, deletions, incomplete: (!complete).then_some(words) };
     Ok((Some(Compare { job, stage, found }), Progress::Running))
 }
 
@@ -281,6 +294,20 @@ fn owe(change: Change, now_ms: i64) -> Owe {
         attempts: 0,
         next_try_ms: now_ms,
         since_ms: now_ms,
+    }
+}
+
+/// A row whose directories could be compared only in part: it stays owed, with rsync's words.
+fn not_compared(row: &Owed, words: &str, now_ms: i64) -> Owe {
+    let attempts = row.attempts.saturating_add(1);
+    Owe {
+        path: row.path.clone(),
+        scope: row.scope,
+        events: row.events,
+        error: Some(words.to_owned()),
+        attempts,
+        next_try_ms: now_ms + path_retry_ms(attempts, RETRY_MOST_MS),
+        since_ms: row.since_ms,
     }
 }
 

@@ -14,6 +14,8 @@ use crate::sys::clock;
 use slog::{info, warn};
 use std::time::Duration;
 
+/// A comparison that was upset by changes is tried again after this.
+const UPSET_WAIT: Duration = Duration::from_millis(100);
 /// A comparison that could not see everything is tried again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -114,8 +116,12 @@ impl Pusher {
     fn in_trouble(&mut self, judgement: &Judgement, now: Duration) {
         let words = judgement.words.clone();
         let next = match judgement.verdict {
-            Verdict::Remote(_) => {
-                let wait = outcome::backoff(self.health.failures() + 1, jitter());
+            Verdict::Remote(trouble) => {
+                let failures = match trouble {
+                    Trouble::Killed => 1,
+                    _ => self.health.failures() + 1,
+                };
+                let wait = outcome::backoff(failures, jitter());
                 self.health.after_trouble(now, wait, words)
             }
             _ => self.health.after_refusal(now, words),
@@ -188,6 +194,7 @@ impl Pusher {
         self.said.dirty = true;
         match progress {
             compare::Progress::Running => {}
+            compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
             compare::Progress::Done(complete) => self.comparison_done(why, complete, now)?,
             compare::Progress::Guarded(words) => {
                 warn!(self.desk.log, "held"; "why" => &words);

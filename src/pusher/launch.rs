@@ -77,8 +77,12 @@ impl Pusher {
 
     fn wants_compare(&self, now: Duration) -> bool {
         self.desk.row.held.is_none()
-            && self.compare_retry.is_none_or(|at| now >= at)
-            && (self.work.wide || self.desk.row.reconcile.is_some())
+            && self.compare_not_before.is_none_or(|at| now >= at)
+            && (self.work.wide || self.wants_everything(now))
+    }
+
+    fn wants_everything(&self, now: Duration) -> bool {
+        self.desk.row.reconcile.is_some() && self.compare_retry.is_none_or(|at| now >= at)
     }
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
@@ -163,7 +167,8 @@ impl Pusher {
         if !slot && !probe {
             return Ok(1);
         }
-        let job = match &self.desk.row.reconcile {
+        self.compare_not_before = None;
+        let job = match self.desk.row.reconcile.as_ref().filter(|_| self.wants_everything(now)) {
             Some(why) => Job::Everything { why: why.clone(), exclude: self.left_out(why) },
             None => {
                 let rows = self.desk.journal.due_wide(

@@ -22,6 +22,9 @@ pub struct Item {
     pub since_ms: i64,
 }
 
+/// What was unsteady under rsync's eyes is pushed again after this.
+const UNSTEADY_MS: i64 = 200;
+
 /// The accounts.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -42,6 +45,10 @@ pub struct Findings {
     pub large: HashSet<RelPath>,
     /// Directories whose names below are still to be found by a dry run.
     pub wide: HashMap<RelPath, Scope>,
+    /// Listed paths that changed under rsync's eyes again and again: neither settled nor failed.
+    pub unsteady: HashSet<RelPath>,
+    /// Files whose mtime was set during the push: to be compared by content.
+    pub unproven: HashSet<RelPath>,
     /// Not pushed in this batch, because a push in flight touches them.
     pub deferred: HashSet<RelPath>,
 }
@@ -100,6 +107,11 @@ impl Ledger {
         end
     }
 
+    /// An rsync of this batch ended unseen, and the batch goes on: all of it will be pushed once more later.
+    pub fn again(&mut self) {
+        self.items.iter_mut().for_each(|item| item.events |= Events::AGAIN);
+    }
+
     /// What is to be written when the push ended unseen: nothing is settled, and what is owed will be pushed once
     /// more after it is. (For marks the pusher remembers their numbers.)
     pub fn unseen(&self) -> Settlement {
@@ -154,6 +166,9 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
             ..owe(&item, times.now_ms)
         });
     }
+    if findings.unsteady.contains(listed) {
+        return Some(Owe { events: fresh, ..owe(&item, times.now_ms + UNSTEADY_MS) });
+    }
     if let Some(words) = findings.failed.get(listed) {
         let attempts = item.attempts.saturating_add(1);
         let next_try_ms = times.now_ms + path_retry_ms(attempts, times.retry_most_ms);
@@ -163,6 +178,10 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
             attempts,
             ..owe(&item, next_try_ms)
         });
+    }
+    if findings.unproven.contains(listed) {
+        let events = fresh | Events::WRITE;
+        return Some(Owe { events, attempts: 0, ..owe(&item, times.now_ms) });
     }
     if let Some(&scope) = findings.wide.get(&item.path) {
         return Some(Owe { scope, events: fresh, attempts: 0, ..owe(&item, times.now_ms) });
@@ -249,6 +268,34 @@ mod tests {
         assert!(of("big").events.has(Events::LARGE));
         assert_eq!(of("dir").scope, Scope::Tree);
         assert!(of("later").next_try_ms > TIMES.now_ms);
+    }
+
+    #[test]
+    fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
+        let marks = vec![marked("d/x", 5), Marked { scope: Scope::Tree, ..marked("t", 6) }];
+        let findings = Findings {
+            unsteady: [path("d"), path("t")].into(),
+            replaced: [(path("d/x"), path("d"))].into(),
+            wide: [(path("t"), Scope::Tree)].into(),
+            ..Findings::default()
+        };
+        let end = Ledger::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
+        assert_eq!(end.owe.len(), 2);
+        for owe in &end.owe {
+            assert!(owe.error.is_none() && owe.attempts == 0 && owe.next_try_ms <= 2_000);
+            assert!(owe.events.has(Events::AGAIN), "still to be pushed once more");
+        }
+        assert_eq!(end.owe[1].scope, Scope::Tree);
+    }
+
+    #[test]
+    fn what_was_set_during_the_push_comes_again_by_content() {
+        let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
+        let findings = Findings { unproven: [path("a")].into(), ..Findings::default() };
+        let end = Ledger::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
+        assert_eq!(end.owe.len(), 1);
+        assert!(end.owe[0].events.has(Events::WRITE), "no longer proven");
+        assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Trouble {
     Unreachable,
     /// The connection broke or fell silent.
     Broken,
+    /// The rsync here was ended by a signal, which says nothing of the remote: tried again soon.
+    Killed,
     /// Its disk (or quota) is full.
     Full,
     /// Its storage fails in another way: read-only, missing directories, I/O errors.
@@ -25,7 +27,7 @@ impl Trouble {
     pub fn alarm(self) -> bool {
         match self {
             Trouble::Full | Trouble::Storage => true,
-            Trouble::Unreachable | Trouble::Broken => false,
+            Trouble::Unreachable | Trouble::Broken | Trouble::Killed => false,
         }
     }
 }
@@ -37,8 +39,11 @@ pub enum Verdict {
     Settled,
     /// Some paths failed: the same with `-n` shows which.
     Partial,
-    /// Something vanished under rsync's eyes: normalize and push again.
+    /// Something vanished under rsync's eyes, the rest is done: normalize and push again.
     Gone,
+    /// A directory went or became something else under rsync's eyes, and the receiver gave up: nothing is known of
+    /// the rest. Normalize and push again.
+    Upset,
     /// Nothing is settled; the remote backs off.
     Remote(Trouble),
     /// A parameter, password, module or key is wrong: hold the remote, try it slowly.
@@ -79,7 +84,7 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
 
 /// The table of exit statuses (rsync(1), EXIT VALUES; what each was seen for is in the words beside it).
 fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
-    let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Broken) };
+    let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Killed) };
     let refused = says("unknown option") || says("configured to refuse");
     if code != 0 && says("--delete-missing-args") && refused {
         return Verdict::FormB;
@@ -92,12 +97,12 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
         return Verdict::Configuration;
     }
     // A directory went, or became something else, between our look and rsync's: its child is no valid name then.
-    if code != 0 && (says("invalid path from sender") || (code != 23 && says("file has vanished")))
-    {
-        return Verdict::Gone;
+    if code != 0 && says("invalid path from sender") {
+        return Verdict::Upset;
     }
     match code {
         0 => Verdict::Settled,
+        2 | 4 if says("file has vanished") => Verdict::Upset,
         2 if says("invalid file mode 00") => Verdict::FormB,
         // Of this side, unless the words are of a destination. rsync says `[Receiver]` of itself, too, until it
         // knows its part: 'rsync: [Receiver] getcwd(): No such file or directory'.

@@ -71,6 +71,10 @@ fn the_table() {
         (20, "", Remote(Broken)),
         (23, "rsync: [sender] link_stat \"/x\" failed: Permission denied (13)", Partial),
         (24, "file has vanished: \"/x\"", Gone),
+        (2, "file has vanished: \"/x\"\nABORTING due to invalid path from sender: d/x", Upset),
+        (2, "ABORTING due to invalid path from sender: d/x", Upset),
+        // The end of the connection says more than what vanished before.
+        (12, "file has vanished: \"/x\"\nrsync: connection unexpectedly closed", Remote(Broken)),
         (25, "Deletions stopped due to --max-delete limit (3 skipped)", Partial),
         (30, "rsync error: timeout in data send/receive (code 30)", Remote(Broken)),
         (35, "rsync error: timeout waiting for daemon connection (code 35)", Remote(Unreachable)),

@@ -13,15 +13,18 @@ use super::rsync;
 use super::step::{self, Step};
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
+use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use slog::debug;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
 /// Plans of one batch that vanishing files may upset before the rest is left for later.
 const REPLANS: u32 = 3;
+/// An rsync that has not moved for this long may wait for somebody to open a fifo.
+const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 /// The longest wait before a failed path is pushed again, when no `failLog` says otherwise.
 const RETRY_MOST_MS: i64 = 300_000;
 
@@ -44,6 +47,9 @@ pub struct Push {
     flight: Option<(Step, Aim, Flight)>,
     pushed: Totals,
     replans: u32,
+    /// Regular files of the plan, with their mtimes.
+    regular: BTreeMap<RelPath, i64>,
+    blocked_looked: Duration,
 }
 
 /// Why a step's rsync runs.
@@ -82,6 +88,8 @@ impl Push {
             flight: None,
             pushed: Totals::default(),
             replans: 0,
+            regular: BTreeMap::new(),
+            blocked_looked: Duration::ZERO,
         };
         push.plan(desk)?;
         let progress = push.next(desk, now)?;
@@ -120,6 +128,12 @@ impl Push {
     pub fn advance(&mut self, desk: &mut Desk, now: Duration) -> Result<Progress, Stuck> {
         let Some((step, aim, mut flight)) = self.flight.take() else { return self.next(desk, now) };
         let Some(exited) = flight.ended(now).map_err(broken)? else {
+            if flight.stalled(now) >= BLOCKED_AFTER && self.is_blocked(now) {
+                debug!(desk.log, "a file became a fifo under rsync's eyes");
+                flight.kill().map_err(broken)?;
+                self.ledger.again();
+                return self.unsteady(desk, &step, now);
+            }
             self.flight = Some((step, aim, flight));
             return Ok(Progress::Running);
         };
@@ -129,6 +143,28 @@ impl Push {
             Aim::Do => self.judge(desk, step, landed, now),
             Aim::Verify(first) => self.verified(desk, &step, &first, landed, now),
         }
+    }
+
+    /// rsync opens a name that it has seen as a file; when that is a fifo by now, it waits for ever.
+    fn is_blocked(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.blocked_looked) < Duration::from_secs(1) {
+            return false;
+        }
+        self.blocked_looked = now;
+        let other = |path| self.root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Other);
+        self.regular.keys().any(other)
+    }
+
+    /// The step was upset by changes: the batch is planned anew, or, after some times, what the step was to do comes
+    /// again soon.
+    fn unsteady(&mut self, desk: &Desk, step: &Step, now: Duration) -> Result<Progress, Stuck> {
+        if self.replans < REPLANS {
+            self.replans += 1;
+            self.plan(desk)?;
+        } else {
+            self.findings.unsteady.extend(step.names());
+        }
+        self.next(desk, now)
     }
 
     fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
@@ -167,6 +203,7 @@ impl Push {
         self.findings.failed =
             plan.failed.into_iter().map(|(path, errno)| (path, words(errno))).collect();
         self.findings.replaced = plan.replaced;
+        self.regular = plan.regular;
         self.findings.large = plan.large.into_iter().map(|large| large.path).collect();
     }
 
@@ -200,15 +237,7 @@ impl Push {
                 self.next(desk, now)
             }
             Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
-            Verdict::Gone if self.replans < REPLANS => {
-                self.replans += 1;
-                self.plan(desk)?;
-                self.next(desk, now)
-            }
-            Verdict::Gone => {
-                self.fail(step.names(), &landed);
-                self.next(desk, now)
-            }
+            Verdict::Gone | Verdict::Upset => self.unsteady(desk, &step, now),
             Verdict::FormB if !desk.row.form_b => {
                 desk.remember_form_b()?;
                 self.plan(desk)?;
@@ -282,11 +311,12 @@ impl Push {
                 return Ok(Progress::Remote(again.judgement));
             }
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
-            Verdict::Settled
-            | Verdict::Partial
-            | Verdict::Gone
-            | Verdict::FormB
-            | Verdict::NoDelete => {}
+            Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
+                // It ended before it had looked at everything.
+                self.findings.unsteady.extend(step.names());
+                return self.next(desk, now);
+            }
+            Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
         }
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let words = &first.judgement.words;
@@ -350,6 +380,11 @@ impl Push {
     }
 
     fn settlement(&mut self, desk: &Desk) -> Settlement {
+        let set = |(path, planned): &(RelPath, i64)| {
+            self.root.lstat(path).is_ok_and(|seen| batch::set_meanwhile(*planned, &seen))
+        };
+        let regular = std::mem::take(&mut self.regular);
+        self.findings.unproven = regular.into_iter().filter(set).map(|(path, _)| path).collect();
         let now_ms = clock::wall_ms();
         let minutes =
             desk.start.localpath.fail_log.as_ref().map(|log| i64::from(log.retry_minutes));

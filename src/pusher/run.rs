@@ -67,7 +67,10 @@ pub struct Pusher {
     pub(super) health: Health,
     pub(super) hold: Option<String>,
     pub(super) root_retry: Option<Duration>,
+    /// A reconcile of everything comes no sooner.
     pub(super) compare_retry: Option<Duration>,
+    /// No comparison at all comes sooner.
+    pub(super) compare_not_before: Option<Duration>,
     pub(super) journal_retry: Option<Duration>,
     pub(super) work: Work,
     pub(super) look: bool,
@@ -123,6 +126,7 @@ impl Pusher {
             hold: None,
             root_retry: None,
             compare_retry: None,
+            compare_not_before: None,
             journal_retry: None,
             work: Work::default(),
             look: true,
@@ -395,6 +399,7 @@ impl Pusher {
             gather,
             self.root_retry,
             self.compare_retry.filter(|at| *at > now),
+            self.compare_not_before.filter(|at| *at > now),
             self.journal_retry,
             self.health.until().filter(|at| *at > now),
             self.stop,

@@ -435,6 +435,18 @@ fn a_file_nobody_touches_after_its_creation_comes() {
 }
 
 #[test]
+fn a_directory_whose_modification_time_alone_is_set_is_marked() {
+    let world = World::new();
+    fs::create_dir(world.path("root/d")).unwrap();
+    let running = world.start();
+    let seq = running.last();
+    let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    fs::File::open(world.path("root/d")).unwrap().set_times(times).unwrap();
+    assert!(running.marked(seq, "d").events.has(Events::ATTRIB | Events::DIR));
+    running.stop();
+}
+
+#[test]
 fn a_change_to_one_name_marks_every_name() {
     let world = World::new();
     let root = world.path("root");

@@ -2,7 +2,9 @@
 //! promise; `common` holds the machinery, `machinery` proves it.
 //!
 //! Environment: `SYNCSUP_SEED` repeats a churn; `SYNCSUP_CHURN_S` is its length in seconds (20); `SYNCSUP_TEST_BIN`
-//! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old.
+//! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old;
+//! `SYNCSUP_TEST_VERBOSE` makes a churn's instance log every event and rsync; `SYNCSUP_TEST_KEEP` is a directory to
+//! which the files of an instance are copied when its test fails.
 
 mod common;
 

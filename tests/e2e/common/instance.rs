@@ -272,6 +272,12 @@ impl Instance {
 
     /// What is known about the instance, for a failed test.
     pub fn report(&self) -> String {
+        if let Some(keep) = std::env::var_os("SYNCSUP_TEST_KEEP") {
+            let name = self.mark.rsplit('-').next().unwrap_or_default();
+            let to = Path::new(&keep).join(name);
+            let _ = Command::new("cp").arg("-rT").arg(&self.dir).arg(&to).status();
+            println!("kept: {}", to.display());
+        }
         let status = self.command(&["status", "--json"]);
         format!(
             "--- log, last lines\n{}\n--- status --json\n{}{}\n--- journal\n{}",
