@@ -216,7 +216,8 @@ impl Map {
                 }
                 acts.push(Act::Enter { parent, name: name.clone(), why: Why::Created });
             }
-            What::Attrib if self.toggles.attrib => {
+            // IN_MODIFY: the modification time alone was set.
+            What::Attrib | What::Modify if self.toggles.attrib => {
                 batch.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
             }
             What::Delete => {
