@@ -8,7 +8,7 @@ use super::desk::{Desk, RootLook, Stuck};
 use super::flight::{Flight, Landed};
 use super::guard;
 use super::itemize::{Change, ChangeKind, Line, Lines};
-use super::outcome::{Judgement, Verdict};
+use super::outcome::{self, Judgement, Verdict};
 use super::rsync::{self, Form, Options};
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
@@ -210,7 +210,7 @@ fn landed_to_spool(
     let complete = match landed.judgement.verdict {
         Verdict::Settled | Verdict::Gone => true,
         // Something could not be read: what was found counts, but it is not all.
-        Verdict::Partial => false,
+        Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
         Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
         Verdict::Remote(_) | Verdict::Configuration | Verdict::FormB | Verdict::NoDelete => {
             return Ok((None, Progress::Remote(landed.judgement)));
