@@ -9,7 +9,7 @@ use super::flight::{Flight, Landed};
 use super::guard;
 use super::health::path_retry_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
-use super::outcome::{Judgement, Verdict};
+use super::outcome::{self, Judgement, Verdict};
 use super::rsync::{self, Form, Options};
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
@@ -88,7 +88,7 @@ impl Compare {
     /// Starts the dry run. `None` when nothing is left to compare.
     pub fn start(desk: &mut Desk, job: Job, now: Duration) -> Result<Option<Compare>, Stuck> {
         let root = desk.open_root()?;
-        let options =
+        let mut options =
             Options { checksum: false, dry: true, delete: desk.delete(), force: true, stats: true };
         let (job, rsync) = match job {
             Job::Everything { why, exclude } => {
@@ -98,6 +98,7 @@ impl Compare {
             Job::Wide(rows) => {
                 let Some(rows) = directories(desk, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
+                options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = rsync::list_directories(rows.iter().map(|row| &row.path));
                 (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
@@ -178,11 +179,18 @@ impl Compare {
         }
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
+        // Size and time may agree where the content does not.
+        let unproven = match &self.job {
+            Job::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
+            _ => Events::default(),
+        };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, in_flight) {
-                end.owe.push(owe(change, now_ms));
+                let mut owe = owe(change, now_ms);
+                owe.events |= unproven;
+                end.owe.push(owe);
             }
         }
         self.found.written += end.owe.len() as u64;
@@ -210,7 +218,7 @@ fn landed_to_spool(
     let mut complete = match landed.judgement.verdict {
         Verdict::Settled | Verdict::Gone => true,
         // Something could not be read: what was found counts, but it is not all.
-        Verdict::Partial => false,
+        Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
         Verdict::Upset => return Ok((None, Progress::Upset)),
         Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
         Verdict::Remote(_) | Verdict::Configuration | Verdict::FormB | Verdict::NoDelete => {
@@ -348,7 +356,17 @@ fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<V
     if tree {
         dirs.retain(|row| row.scope == Scope::Tree);
     }
+    // Content is only compared where it must be; the others come next.
+    if dirs.iter().any(swapped) {
+        dirs.retain(swapped);
+    }
     Ok((!dirs.is_empty()).then_some(dirs))
+}
+
+/// True for a directory that was moved to the name of one that left it: files in both may have the same size and
+/// time, so that only their content tells them apart (rule 3).
+fn swapped(row: &Owed) -> bool {
+    row.scope == Scope::Tree && row.events.has(Events::MOVE | Events::DELETE)
 }
 
 fn broken(error: io::Error) -> Stuck {

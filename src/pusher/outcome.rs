@@ -187,6 +187,15 @@ pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
         .collect()
 }
 
+/// True when a dry run complains of nothing but directories in the way of files, where nothing may be deleted: that is
+/// a difference it saw, not one that it could not see.
+pub fn only_in_the_way(stderr: &[u8]) -> bool {
+    let mut complaints =
+        lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).peekable();
+    complaints.peek().is_some()
+        && complaints.all(|line| find(line, b"could not make way for new ").is_some())
+}
+
 /// The name in a line: in quotes (up to the last quote, as names may hold some), after `delete_file: rmdir(`, or
 /// between `ERROR: ` and ` failed verification`.
 fn named(line: &[u8]) -> Option<Vec<u8>> {

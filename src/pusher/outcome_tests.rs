@@ -201,3 +201,14 @@ fn complaints_are_matched_to_paths() {
     let noise = b"rsync error: some files/attrs were not transferred (code 23) at main.c(1394) [sender=3.5.0]\n";
     assert!(complaints(noise, Path::new("/srv/www"), b"").is_empty());
 }
+
+#[test]
+fn what_is_in_the_way_was_seen() {
+    let way = b"could not make way for new regular file: dir001\n";
+    let end =
+        b"rsync error: some files/attrs were not transferred (see previous errors) (code 23)\n";
+    assert!(only_in_the_way(&[&way[..], end].concat()));
+    assert!(!only_in_the_way(end));
+    let other = b"rsync: [sender] opendir \"/d\" failed: Permission denied (13)\n";
+    assert!(!only_in_the_way(&[&way[..], other, end].concat()));
+}

@@ -1,6 +1,6 @@
 //! One localpath at run time: its lock, its inotify descriptor, its watcher and its pushers.
 
-use super::aside::clean_journal;
+use super::aside::{self, ASIDE, clean_journal};
 use super::child::Event;
 use super::process::Process;
 use super::pusher::Pusher;
@@ -23,8 +23,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The reason of a reconcile after the journal was set aside.
-pub const ASIDE: &str = "the journal was set aside";
 /// What all localpaths share.
 pub struct Shared {
     /// The instance's log.
@@ -81,8 +79,8 @@ impl Site {
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
-        let aside = clean_journal(&dir, &names, &log)?;
-        let reconcile = if aside { Some(ASIDE) } else { reconcile };
+        let set_aside = clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log)?;
+        let reconcile = if set_aside { Some(ASIDE) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
         let inotify = crate::sys::inotify::create().map_err(|e| {

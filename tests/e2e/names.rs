@@ -7,10 +7,17 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
+/// A YAML configuration leaves out editors' names, such as those that end with `~`.
+fn setup() -> Setup {
+    Setup { remotes: 2, settings: "filter: {names: none}\n", ..Setup::default() }
+}
+
+fn start() -> World {
+    setup().start()
+}
+
 fn names() -> impl Iterator<Item = &'static OsStr> {
-    // `~` ends like an editor's backup, which a YAML configuration leaves out.
-    let all = HOSTILE.iter().copied().chain([LONG]);
-    all.filter(|n| !n.ends_with(b"~")).map(OsStr::from_bytes)
+    HOSTILE.iter().copied().chain([LONG]).map(OsStr::from_bytes)
 }
 
 /// One change for every name at once.
@@ -23,7 +30,7 @@ fn each(world: &World, what: &str, change: impl Fn(&OsStr)) {
 
 #[test]
 fn as_files() {
-    let w = World::start(2);
+    let w = start();
     let at = |name: &OsStr| w.master.join(name);
     each(&w, "create", |n| fs::write(at(n), "one").unwrap());
     each(&w, "rewrite", |n| fs::write(at(n), "another").unwrap());
@@ -39,7 +46,7 @@ fn as_files() {
 
 #[test]
 fn as_directories() {
-    let w = World::start(2);
+    let w = start();
     let at = |name: &OsStr| w.master.join(name);
     each(&w, "create", |n| fs::create_dir(at(n)).unwrap());
     each(&w, "file inside", |n| fs::write(at(n).join(n), "x").unwrap());
@@ -51,7 +58,7 @@ fn as_directories() {
 
 #[test]
 fn at_the_first_copy_and_while_stopped() {
-    let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+    let mut w = setup().build();
     names().for_each(|n| write(&w.master.join(n).join(n), "x"));
     w.run(&[]);
     w.wait_identical();
@@ -76,7 +83,10 @@ fn the_localpath_itself() {
     let master = dir.path().join("ma ster`x`*[a]");
     fs::create_dir(&master).unwrap();
     let slave = Rsyncd::start();
-    let text = format!("localpaths:\n  - watch: {master:?}\n    remotes: [{}]\n", slave.yaml(""));
+    let text = format!(
+        "filter: {{names: none}}\nlocalpaths:\n  - watch: {master:?}\n    remotes: [{}]\n",
+        slave.yaml("")
+    );
     let mut instance = Instance::new(&dir.path().join("instance"), "syncsup.yaml", &text);
     instance.start(&[], &[&master]);
     names().for_each(|n| write(&master.join(n), "x"));

@@ -196,6 +196,11 @@ fn files_that_sersync_drops_mark_nothing_but_are_sent_by_r() {
     let mut s = Sersync::new();
     let master = s.master.clone();
     s.instance.start(&["-r"], &[&master]);
+    // The comparison that -r asks for sends them, so it must be over.
+    s.instance.wait_status("in sync", |status| {
+        let remote = &status["instances"][0]["localpaths"][0]["remotes"][0];
+        remote["state"] == "in_sync" && remote["reconciles_done"].as_u64() >= Some(1)
+    });
     for name in [".hidden", "backup~", "4913"] {
         write(&s.master.join(name), "x");
     }

@@ -1,7 +1,7 @@
 //! A damaged journal: everybody who uses it is ended, then it is set aside.
 
 use super::{ASIDE, Site};
-use crate::supervisor::aside::{set_aside, stamp};
+use crate::supervisor::aside::{register, set_aside, stamp};
 use crate::supervisor::child::Event;
 use slog::{crit, error};
 use std::time::Duration;
@@ -24,6 +24,11 @@ impl Site {
                     to.display()
                 );
                 self.damaged = None;
+                let names: Vec<String> =
+                    self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
+                if let Err(e) = register(&self.dir, &names, Some(ASIDE)) {
+                    error!(self.log, "cannot begin a new journal: {e}");
+                }
                 self.ask_reconcile(ASIDE, |_| true, now);
             }
             Err(e) => {

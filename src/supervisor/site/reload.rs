@@ -3,9 +3,10 @@
 use super::{Shared, Site};
 use crate::error::Result;
 use crate::message::ToWatcher;
+use crate::supervisor::aside;
 use crate::supervisor::child::Event;
 use crate::supervisor::topology::{ChildId, Diff, Wanted};
-use slog::info;
+use slog::{info, warn};
 use std::time::Duration;
 
 impl Site {
@@ -32,6 +33,11 @@ impl Site {
             let known = self.pushers.iter().position(|p| p.name == name);
             match known {
                 None => {
+                    let first = aside::first_copy(&self.wanted.localpath);
+                    if let Err(e) = aside::register(&self.dir, [&name], first) {
+                        // Its pusher makes the row then.
+                        warn!(self.log, "cannot note remote {name} now: {e}");
+                    }
                     self.add_pusher(remote, None, shared, now)?;
                     added.push(name);
                 }
