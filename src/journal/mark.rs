@@ -52,8 +52,6 @@ impl Events {
     pub const ECHO: Events = Events(512);
     /// A large file that waits for a push of its own.
     pub const LARGE: Events = Events(1024);
-    /// A tree that was compared by size and time, and is to be compared by content too.
-    pub const CONTENT: Events = Events(2048);
 
     /// True when all bits of `other` are set.
     pub fn has(self, other: Events) -> bool {

@@ -50,8 +50,6 @@ pub struct Compare {
     stage: Stage,
     /// What it found.
     pub found: Found,
-    /// The directories that the remote did not have.
-    made: HashSet<RelPath>,
 }
 
 enum Stage {
@@ -99,15 +97,13 @@ impl Compare {
             Job::Wide(rows) => {
                 let Some(rows) = directories(desk, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
-                let options = Options { checksum: by_content(&rows), ..options };
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = rsync::list_directories(rows.iter().map(|row| &row.path));
                 (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
             }
         };
         let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
-        let stage = Stage::Flying { flight, root };
-        Ok(Some(Compare { job, stage, found: Found::default(), made: HashSet::new() }))
+        Ok(Some(Compare { job, stage: Stage::Flying { flight, root }, found: Found::default() }))
     }
 
     /// Why it runs, when it is a reconcile of everything.
@@ -181,26 +177,19 @@ impl Compare {
         }
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
-        let content = matches!(&self.job, Job::Wide(rows) if by_content(rows));
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, in_flight) {
-                end.owe.push(owe(change, content, now_ms));
+                end.owe.push(owe(change, now_ms));
             }
         }
         self.found.written += end.owe.len() as u64;
         let last = end.owe.len() < PORTION;
         if let (true, Job::Wide(rows)) = (last, &self.job) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
-            match incomplete {
-                Some(words) => {
-                    end.owe.extend(rows.iter().map(|row| not_compared(row, words, now_ms)));
-                }
-                None => {
-                    let next = rows.iter().filter(|row| wants_content(row, &self.made));
-                    end.owe.extend(next.map(|row| compared_by_content_next(row, now_ms)));
-                }
+            if let Some(words) = incomplete {
+                end.owe.extend(rows.iter().map(|row| not_compared(row, words, now_ms)));
             }
         }
         let complete = incomplete.is_none();
@@ -228,20 +217,11 @@ fn landed_to_spool(
         }
     };
     let mut found = Found::default();
-    let tops: HashSet<&RelPath> = match &job {
-        Job::Wide(rows) => rows.iter().map(|row| &row.path).collect(),
-        Job::Everything { .. } => HashSet::new(),
-    };
-    let mut made = HashSet::new();
     let report = landed
         .read(|change| {
             if wanted(desk, &change, true, in_flight) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
-            }
-            let new_dir = change.kind == ChangeKind::Created && change.is_dir;
-            if new_dir && tops.contains(&change.path) {
-                made.insert(change.path);
             }
         })
         .map_err(broken)?;
@@ -270,7 +250,7 @@ fn landed_to_spool(
         words => words,
     };
     let stage = Stage::Spooling { lines, deletions, incomplete: (!complete).then_some(words) };
-    Ok((Some(Compare { job, stage, found, made }), Progress::Running))
+    Ok((Some(Compare { job, stage, found }), Progress::Running))
 }
 
 /// True when this difference is to be owed.
@@ -299,35 +279,7 @@ fn is_temporary(path: &RelPath, in_flight: &HashSet<RelPath>) -> bool {
             .is_some_and(|dir| in_flight.contains(&dir.join(std::ffi::OsStr::from_bytes(real))))
 }
 
-/// These trees are compared by content.
-fn by_content(rows: &[Owed]) -> bool {
-    rows.iter().any(|row| row.events.has(Events::CONTENT))
-}
-
-/// What was moved over something that the remote has may hold files of the same size and time and other content
-/// (rule 3): neither their own times nor events tell. A directory that the remote does not have hides none.
-fn wants_content(row: &Owed, made: &HashSet<RelPath>) -> bool {
-    row.scope == Scope::Tree
-        && row.events.has(Events::MOVE)
-        && !row.events.has(Events::CONTENT)
-        && !made.contains(&row.path)
-}
-
-fn compared_by_content_next(row: &Owed, now_ms: i64) -> Owe {
-    Owe {
-        path: row.path.clone(),
-        scope: row.scope,
-        events: row.events | Events::CONTENT,
-        error: None,
-        attempts: 0,
-        next_try_ms: now_ms,
-        since_ms: row.since_ms,
-    }
-}
-
-fn owe(change: Change, content: bool, now_ms: i64) -> Owe {
-    // The push compares by content what may have been moved.
-    let moved = if content { Events::MOVE } else { Events::default() };
+fn owe(change: Change, now_ms: i64) -> Owe {
     let kind = match (change.kind, change.is_dir) {
         (ChangeKind::Deleted, true) => Events::DIR,
         // Size and time agree: only a look at the attributes is needed.
@@ -336,7 +288,7 @@ fn owe(change: Change, content: bool, now_ms: i64) -> Owe {
     Owe {
         path: change.path,
         scope: Scope::Entry,
-        events: Events::RECONCILE | kind | moved,
+        events: Events::RECONCILE | kind,
         error: None,
         attempts: 0,
         next_try_ms: now_ms,
@@ -358,8 +310,8 @@ fn not_compared(row: &Owed, words: &str, now_ms: i64) -> Owe {
     }
 }
 
-/// The rows that are directories now; the others become entries in the journal. All of one kind, that of the first:
-/// so no kind waits for ever while others keep coming.
+/// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
+/// trees does for directories too, but not the other way round.
 fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<Vec<Owed>>, Stuck> {
     use super::batch::Look;
     let mut end = Settlement::default();
@@ -391,9 +343,9 @@ fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<V
     if !end.done.is_empty() {
         desk.journal.settle(&desk.name, &end, clock::wall_ms())?;
     }
-    let kind = |row: &Owed| (row.scope, row.events.has(Events::CONTENT));
-    if let Some(first) = dirs.first().map(kind) {
-        dirs.retain(|row| kind(row) == first);
+    let tree = dirs.iter().any(|row| row.scope == Scope::Tree);
+    if tree {
+        dirs.retain(|row| row.scope == Scope::Tree);
     }
     Ok((!dirs.is_empty()).then_some(dirs))
 }
@@ -405,29 +357,6 @@ fn broken(error: io::Error) -> Stuck {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_moved_over_something_is_compared_by_content_once() {
-        let path = |text: &str| RelPath::new(text).unwrap();
-        let row = |text: &str, scope, events| Owed {
-            path: path(text),
-            scope,
-            events,
-            error: None,
-            attempts: 0,
-            since_ms: 1,
-            generation: 1,
-        };
-        let made: HashSet<RelPath> = [path("new")].into();
-        let moved = row("cur", Scope::Tree, Events::MOVE | Events::DIR);
-        assert!(wants_content(&moved, &made));
-        assert!(!wants_content(&row("new", Scope::Tree, Events::MOVE), &made));
-        assert!(!wants_content(&row("cur", Scope::Children, Events::MOVE), &made));
-        let next = compared_by_content_next(&moved, 2);
-        assert!(!wants_content(&row("cur", next.scope, next.events), &made), "once");
-        let found = Change { path: path("cur/f"), kind: ChangeKind::Sent, is_dir: false };
-        assert!(owe(found, true, 2).events.has(Events::MOVE), "pushed by content too");
-    }
 
     #[test]
     fn temporaries_of_names_in_flight() {
