@@ -6,7 +6,7 @@ use super::lanes::Busy;
 use super::ledger::Ledger;
 use super::push::{Lane, Push};
 use super::run::Pusher;
-use crate::journal::{Events, JournalError, Scope};
+use crate::journal::{Events, JournalError, Owed, Scope};
 use crate::message::{FromPusher, SCHEDULE};
 use crate::path::{OsBytes, RelPath};
 use crate::seen::Kind;
@@ -176,7 +176,7 @@ impl Pusher {
                     clock::wall_ms(),
                     compare::WIDE_AT_ONCE,
                 )?;
-                Job::Wide(rows)
+                Job::Wide(of_one_kind(rows))
             }
         };
         self.look = true;
@@ -196,5 +196,46 @@ impl Pusher {
     fn left_out(&self, why: &str) -> Vec<OsBytes> {
         let crontab = self.desk.start.localpath.crontab.as_ref();
         crontab.filter(|_| why == SCHEDULE).map(|c| c.exclude.clone()).unwrap_or_default()
+    }
+}
+
+/// Those of the kind of the first, which has waited longest: a comparison is of one kind, and none must wait for as
+/// long as others keep coming.
+fn of_one_kind(mut rows: Vec<Owed>) -> Vec<Owed> {
+    let kind = |row: &Owed| (row.scope, row.events.has(Events::MOVE | Events::DELETE));
+    if let Some(first) = rows.first().map(kind) {
+        rows.retain(|row| kind(row) == first);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_that_waits_longest_is_compared_first() {
+        let row = |text: &str, scope, events| Owed {
+            path: RelPath::new(text).unwrap(),
+            scope,
+            events,
+            error: None,
+            attempts: 0,
+            since_ms: 1,
+            generation: 1,
+        };
+        let moved = Events::MOVE | Events::DELETE;
+        let rows = vec![
+            row("a", Scope::Children, Events::CREATE),
+            row("b", Scope::Tree, moved),
+            row("c", Scope::Children, Events::SCAN),
+            row("d", Scope::Tree, Events::MOVE),
+        ];
+        let names = |rows: Vec<Owed>| {
+            of_one_kind(rows).iter().map(|row| row.path.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(rows.clone()), ["a", "c"]);
+        assert_eq!(names(rows[1..].to_vec()), ["b"]);
+        assert!(of_one_kind(Vec::new()).is_empty());
     }
 }
