@@ -1,7 +1,7 @@
 //! Looking at files: an open root, lstat below it, directory listings, file systems.
 
 use crate::path::RelPath;
-use crate::seen::{Kind, Seen};
+use crate::seen::{DEVICE_ID, Kind, Seen};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, StatFs, fstat, fstatfs, openat, statat, statfs,
 };
@@ -31,7 +31,8 @@ pub struct Name {
 pub struct FileSystem {
     /// Changes may come from other machines: inotify and ctime are not to be trusted.
     pub network: bool,
-    /// Its identity: of a disk's file system the same in every boot, of a tmpfs as long as that is mounted.
+    /// Its identity as long as it is mounted. It begins with [`DEVICE_ID`] where the kernel makes it from the device's
+    /// number (XFS and others): then it is only comparable within one boot.
     pub id: String,
 }
 
@@ -112,7 +113,10 @@ fn described(fs: &StatFs) -> FileSystem {
         .filter(|w| !w.is_empty())
         .map(str::to_owned)
         .collect();
-    FileSystem { network, id: format!("{magic:x}:{}", words.join(",")) }
+    // ext2 to ext4, btrfs, ZFS, bcachefs make theirs from a UUID.
+    let lasting = [0xef53, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e].contains(&magic);
+    let prefix = if lasting { "" } else { DEVICE_ID };
+    FileSystem { network, id: format!("{prefix}{magic:x}:{}", words.join(",")) }
 }
 
 impl AsFd for Root {

@@ -46,7 +46,9 @@ pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
     }
     let Some(last) = checkpoint else { return Trust::First };
     let same_boot = last.boot_id == now.boot_id;
-    let known_fs = !last.fs_id.is_empty() && !now.fs_id.is_empty();
+    let lasting =
+        |id: &str| !id.is_empty() && (same_boot || !id.starts_with(crate::seen::DEVICE_ID));
+    let known_fs = lasting(&last.fs_id) && lasting(&now.fs_id);
     let same_root = last.root_ino == now.root_ino
         && (!same_boot || last.root_dev == now.root_dev)
         && (!known_fs || last.fs_id == now.fs_id);
@@ -122,7 +124,11 @@ mod tests {
         assert!(matches!(trust(Some(&last()), &now), Trust::ScanAndReconcile(_, _)));
         let clean = Checkpoint { clean: true, ..last() };
         assert_eq!(trust(Some(&clean), &now), Trust::Scan(100 * S));
-        let other = Circumstances { fs_id: "g".into(), ..now };
+        let other = Circumstances { fs_id: "g".into(), ..now.clone() };
         assert!(matches!(trust(Some(&clean), &other), Trust::OtherRoot(_)));
+        // XFS: made from the device's number, which may be another in every boot.
+        let renumbered = Circumstances { fs_id: "device:58465342:2".into(), ..now };
+        let clean = Checkpoint { fs_id: "device:58465342:1".into(), ..clean };
+        assert_eq!(trust(Some(&clean), &renumbered), Trust::Scan(100 * S));
     }
 }
