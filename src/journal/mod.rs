@@ -6,6 +6,7 @@
 mod checkpoint;
 mod mark;
 mod marks;
+mod owed;
 mod remote;
 mod schema;
 

@@ -5,7 +5,7 @@
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
-//! takes what comes of it. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
+//! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
 //! (`push`, in `step`s) and comparisons (`compare`). A lane works from the `desk`; a `flight` is one rsync under its
 //! watchdog.
 
@@ -22,6 +22,7 @@ pub mod rsync;
 mod compare;
 mod desk;
 mod flight;
+mod idle;
 mod landing;
 mod lanes;
 mod launch;

@@ -1,0 +1,131 @@
+//! The end of each turn: what the supervisor is told, and how long to sleep.
+
+use super::report::{self, View};
+use super::run::{LOOK_EVERY, Pusher};
+use crate::journal::{JournalError, Owed};
+use crate::message::{ALIVE_EVERY_MS, FromPusher, PusherStatus, ReconcileProgress};
+use crate::sys::{clock, poll, wake};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Status is sent at most this often while things change.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+
+impl Pusher {
+    /// Says what is new, and that this process lives.
+    pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
+        let idle = self.lanes.idle() && !self.work.marks && !self.work.due && !self.work.wide;
+        let wait = if idle { Duration::ZERO } else { STATUS_EVERY };
+        if self.said.dirty && now.saturating_sub(self.said.status_at) >= wait {
+            let status = self.status()?;
+            self.said.dirty = false;
+            self.said.status_at = now;
+            if self.said.status.as_ref() != Some(&status) {
+                let _ = self.control.send(&FromPusher::Status(Box::new(status.clone())), vec![]);
+                self.said.status = Some(status);
+                self.said.alive_at = now;
+            }
+        }
+        if now.saturating_sub(self.said.alive_at) >= Duration::from_millis(ALIVE_EVERY_MS)
+            && !self.control.wants_write()
+        {
+            self.said.alive_at = now;
+            let _ = self.control.send(&FromPusher::Alive, vec![]);
+        }
+        Ok(())
+    }
+
+    fn status(&mut self) -> Result<PusherStatus, JournalError> {
+        let backlog = self.desk.journal.backlog(&self.desk.name)?;
+        let first: Option<Owed> = match backlog.failing {
+            0 => None,
+            _ => self.desk.journal.failing(&self.desk.name, 1)?.into_iter().next(),
+        };
+        let outstanding = match &self.found {
+            Some(_) => self.desk.journal.owed_by_reconcile(&self.desk.name)?,
+            None => 0,
+        };
+        let comparing = self.lanes.compare.as_ref().filter(|busy| busy.work.why().is_some());
+        if let Some(found) = &mut self.found {
+            let unwritten =
+                comparing.map_or(0, |busy| found.found.saturating_sub(busy.work.found.written));
+            found.done = found.found.saturating_sub(outstanding + unwritten);
+        }
+        if outstanding == 0 && comparing.is_none() {
+            self.found = None;
+        }
+        let wanted = self.desk.row.reconcile.as_ref().filter(|_| self.desk.row.held.is_none());
+        let waiting = wanted
+            .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
+        Ok(report::status(View {
+            hold: self.hold.as_deref(),
+            health: &self.health,
+            row: &self.desk.row,
+            backlog,
+            first_failure: first
+                .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
+            pushing: self.lanes.pushing(),
+            reconcile: self.found.clone().or(waiting),
+            reconciles_done: self.reconciles_done,
+        }))
+    }
+
+    /// Waits for whatever comes next.
+    pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
+        let busy = !self.lanes.idle();
+        let due = self
+            .work
+            .next_ms
+            .map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
+        let gather = self.gather_until.filter(|_| self.lanes.small.is_none());
+        let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
+        let times = [
+            Some(self.said.alive_at + Duration::from_millis(ALIVE_EVERY_MS)),
+            Some(self.looked + LOOK_EVERY),
+            soon(busy, Duration::from_secs(1)),
+            soon(
+                self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies()),
+                Duration::from_millis(50),
+            ),
+            soon(self.said.dirty, STATUS_EVERY),
+            // Something is to be done at once.
+            soon(self.look && self.stop.is_none() && self.journal_retry.is_none(), Duration::ZERO),
+            due,
+            gather,
+            self.root_retry,
+            self.compare_retry.filter(|at| *at > now),
+            self.compare_not_before.filter(|at| *at > now),
+            self.journal_retry,
+            self.health.until().filter(|at| *at > now),
+            self.stop,
+        ];
+        if due.is_some_and(|at| at <= now) {
+            self.look = true;
+        }
+        let next = times.into_iter().flatten().min().unwrap_or(now);
+        let interest = if self.control.wants_write() {
+            poll::Interest::ReadWrite
+        } else {
+            poll::Interest::Read
+        };
+        let fds = [
+            (self.wake.as_fd(), poll::Interest::Read),
+            (self.signals.as_fd(), poll::Interest::Read),
+            // Last: a closed channel is always ready.
+            (self.control.as_fd(), interest),
+        ];
+        let fds = if self.orphaned { &fds[..2] } else { &fds[..] };
+        let ready = poll::wait(fds, Some(next.saturating_sub(now)))?;
+        if ready[0] {
+            wake::drain(&self.wake);
+            self.look = true;
+        }
+        if due.is_some_and(|at| clock::boot() >= at) {
+            self.look = true;
+        }
+        // A closed channel shows when it is read.
+        let _ = self.control.flush();
+        Ok(())
+    }
+}
