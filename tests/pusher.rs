@@ -60,7 +60,7 @@ impl Bench {
             clock_offset_ns: 0,
             root_dev: root.dev,
             root_ino: root.ino,
-            fs_id: String::new(),
+            fs_id: files::Root::open(&rig.src()).unwrap().file_system().unwrap().id,
             clean: false,
         };
         journal.record(&Record { checkpoint: Some(checkpoint), ..Record::default() }, 0).unwrap();
