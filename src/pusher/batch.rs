@@ -234,6 +234,10 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 Scope::Tree => plan.tree.push(path),
                 Scope::Children => plan.children.push(path),
                 Scope::Entry if path.is_root() => plan.root = true,
+                // It was deleted and is there again: what the remote has in it may be the old one's.
+                Scope::Entry if events.has(Events::DELETE | Events::DIR) => {
+                    plan.children.push(path);
+                }
                 Scope::Entry => drop(self.out.present.insert(path)),
             },
             Place::NonDir(seen) => self.file(path, seen, events),

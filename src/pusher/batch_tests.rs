@@ -71,6 +71,24 @@ fn an_absent_directory_covers_what_was_in_it() {
 }
 
 #[test]
+fn a_directory_that_was_deleted_and_is_there_again_is_compared() {
+    let disk = disk(&[("d", Kind::Dir), ("e", Kind::Dir)]);
+    let rows =
+        vec![mark("d", Events::DELETE | Events::DIR), mark("e", Events::ATTRIB | Events::DIR)];
+    let plan = go(rows, &disk);
+    assert_eq!(plan.children, paths(&["d"]));
+    assert_eq!(plan.present, paths(&["e"]));
+}
+
+#[test]
+fn a_time_that_was_set_meanwhile_proves_nothing() {
+    let now = |mtime_ns| Seen { mtime_ns, ..seen(Kind::File) };
+    assert!(set_meanwhile(100 * SECOND, &now(7)));
+    assert!(!set_meanwhile(7, &now(7)), "it was old when it was pushed: by content");
+    assert!(!set_meanwhile(7, &now(99 * SECOND)), "written: an event tells");
+}
+
+#[test]
 fn only_absence_is_absence() {
     for errno in [1, 5, 13, 36, 40, 107, 116] {
         let mut disk = disk(&[("d", Kind::Dir)]);

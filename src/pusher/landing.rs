@@ -183,7 +183,8 @@ impl Pusher {
             });
         }
         if let Some(work) = lane {
-            if work.found.written > 0 {
+            // Here at least once after its dry run, before its last row is written.
+            if work.found.paths > 0 {
                 self.compared_ms = clock::wall_ms();
                 self.look = true;
             }

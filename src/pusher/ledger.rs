@@ -49,6 +49,8 @@ pub struct Findings {
     pub unsteady: HashSet<RelPath>,
     /// Files whose mtime was set during the push: to be compared by content.
     pub unproven: HashSet<RelPath>,
+    /// Names that were absent and are directories now: the remote's may not have been deleted, but taken for them.
+    pub reborn: HashSet<RelPath>,
     /// Not pushed in this batch, because a push in flight touches them.
     pub deferred: HashSet<RelPath>,
 }
@@ -183,6 +185,11 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
         let events = fresh | Events::WRITE;
         return Some(Owe { events, attempts: 0, ..owe(&item, times.now_ms) });
     }
+    if findings.reborn.contains(listed) {
+        let scope = if *listed == item.path { Scope::Tree } else { item.scope };
+        let events = fresh | Events::MOVE | Events::DELETE | Events::DIR;
+        return Some(Owe { scope, events, attempts: 0, ..owe(&item, times.now_ms) });
+    }
     if let Some(&scope) = findings.wide.get(&item.path) {
         return Some(Owe { scope, events: fresh, attempts: 0, ..owe(&item, times.now_ms) });
     }
@@ -296,6 +303,20 @@ mod tests {
         assert_eq!(end.owe.len(), 1);
         assert!(end.owe[0].events.has(Events::WRITE), "no longer proven");
         assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
+    }
+
+    #[test]
+    fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
+        let marks = vec![Marked { scope: Scope::Tree, ..marked("d", 5) }, marked("d/x", 6)];
+        let findings = Findings {
+            reborn: [path("d")].into(),
+            replaced: [(path("d/x"), path("d"))].into(),
+            ..Findings::default()
+        };
+        let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+        let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
+        assert_eq!(of("d").scope, Scope::Tree);
+        assert_eq!(of("d/x").scope, Scope::Entry, "looked at again");
     }
 
     #[test]

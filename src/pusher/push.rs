@@ -50,6 +50,8 @@ pub struct Push {
     /// Regular files of the plan, with their mtimes.
     regular: BTreeMap<RelPath, i64>,
     blocked_looked: Duration,
+    /// Names that the plan found absent.
+    absent: Vec<RelPath>,
 }
 
 /// Why a step's rsync runs.
@@ -90,6 +92,7 @@ impl Push {
             replans: 0,
             regular: BTreeMap::new(),
             blocked_looked: Duration::ZERO,
+            absent: Vec::new(),
         };
         push.plan(desk)?;
         let progress = push.next(desk, now)?;
@@ -191,19 +194,24 @@ impl Push {
 
     /// Takes what the plan found about its paths.
     fn find(&mut self, plan: Plan) {
+        let children: HashSet<&RelPath> = plan.children.iter().collect();
         let wide = |path: &RelPath| {
-            plan.tree.iter().any(|top| path.is_within(top)) || plan.children.contains(path)
+            plan.tree.iter().any(|top| path.is_within(top)) || children.contains(path)
         };
         let words = |errno| format!("cannot look at it: {}", io::Error::from_raw_os_error(errno));
-        let items = self.ledger.items.iter().filter(|item| item.scope > Scope::Entry);
+        let items = self.ledger.items.iter();
         self.findings.wide = items
-            .filter(|item| wide(&item.path))
-            .map(|item| (item.path.clone(), item.scope))
+            .filter(|item| match item.scope {
+                Scope::Entry => children.contains(&item.path),
+                Scope::Children | Scope::Tree => wide(&item.path),
+            })
+            .map(|item| (item.path.clone(), item.scope.max(Scope::Children)))
             .collect();
         self.findings.failed =
             plan.failed.into_iter().map(|(path, errno)| (path, words(errno))).collect();
         self.findings.replaced = plan.replaced;
         self.regular = plan.regular;
+        self.absent = plan.absent.into_iter().map(|absent| absent.path).collect();
         self.findings.large = plan.large.into_iter().map(|large| large.path).collect();
     }
 
@@ -385,6 +393,9 @@ impl Push {
         };
         let regular = std::mem::take(&mut self.regular);
         self.findings.unproven = regular.into_iter().filter(set).map(|(path, _)| path).collect();
+        let dir = |path: &RelPath| self.root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir);
+        self.findings.reborn =
+            std::mem::take(&mut self.absent).into_iter().filter(|path| dir(path)).collect();
         let now_ms = clock::wall_ms();
         let minutes =
             desk.start.localpath.fail_log.as_ref().map(|log| i64::from(log.retry_minutes));

@@ -127,7 +127,8 @@ impl Pusher {
             looked: Duration::ZERO,
             gather_until: None,
             released: false,
-            compared_ms: 0,
+            // A predecessor may have compared.
+            compared_ms: clock::wall_ms(),
             found: None,
             reconciles_done: 0,
             stop: None,
