@@ -468,6 +468,15 @@ fn a_change_to_one_name_marks_every_name() {
     let seq = run.last();
     fs::write(root.join("d/second"), "zz").unwrap();
     run.marked(seq, "single");
+    // The mode of a fifo is that of all its names.
+    let seq = run.last();
+    nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::hard_link(root.join("fifo"), root.join("d/fifo2")).unwrap();
+    run.marked(seq, "d/fifo2");
+    run.settle();
+    let seq = run.last();
+    fs::set_permissions(root.join("d/fifo2"), fs::Permissions::from_mode(0o600)).unwrap();
+    run.marked(seq, "fifo");
     run.stop();
 }
 

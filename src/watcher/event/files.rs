@@ -82,7 +82,8 @@ impl Map {
     /// Takes what lstat said of a file that events wanted looked at; `None` when it is gone.
     pub fn looked(&mut self, path: RelPath, look: &Look, seen: Option<&Seen>, batch: &mut Batch) {
         let Some(seen) = seen.filter(|s| s.kind != Kind::Dir) else { return };
-        let many = seen.kind == Kind::File && seen.nlink > 1;
+        // A fifo may have several names too, and its mode is that of all.
+        let many = seen.nlink > 1;
         // No close will follow.
         if look.events.has(Events::CREATE) && (seen.kind != Kind::File || many) {
             self.close(&path, batch);
@@ -90,7 +91,7 @@ impl Map {
                 batch.mark(path.clone(), Scope::Entry, Events::CREATE);
             }
         }
-        if seen.kind == Kind::File && (many || !self.links.is_empty()) {
+        if many || !self.links.is_empty() {
             self.links.saw(look.dir, &look.name, seen);
         }
         if seen.kind == Kind::File {

@@ -180,8 +180,7 @@ impl Walker {
             return self.subdirectory(ground, reading, dir, path, &name, job);
         }
         let Some(seen) = seen.or_else(look) else { return };
-        if seen.kind == Kind::File
-            && seen.nlink > 1
+        if seen.nlink > 1
             && let Place::Watched(wd) = reading.place
         {
             ground.map.links.saw(wd, &name, &seen);
