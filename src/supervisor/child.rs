@@ -49,6 +49,8 @@ pub enum State {
     Killed {
         /// What then.
         then: Then,
+        /// Only because its channel was closed: most likely it was dying already.
+        lost: bool,
     },
     /// It has ended for good.
     Gone,
@@ -65,6 +67,8 @@ pub enum Event {
     Heard,
     /// Its process has ended and was reaped.
     Ended,
+    /// The same, by SIGKILL: somebody, or the kernel out of memory, killed it.
+    Slain,
     /// Its channel is closed or speaks nonsense.
     Lost,
     /// Time has passed.
@@ -94,6 +98,9 @@ pub struct Child {
     state: State,
     failures: u32,
 }
+
+/// A child that was killed from outside does not fail by itself: it waits no longer than this.
+const SLAIN_MOST: Duration = Duration::from_secs(1);
 
 /// How long to wait before a restart: nothing the first time, then 100 ms, doubling up to 30 s.
 pub fn restart_delay(failures: u32) -> Duration {
@@ -137,7 +144,7 @@ impl Child {
             State::Starting { since } => self.starting(since, event, now),
             State::Up { since, heard } => self.up(since, heard, event, now),
             State::Stopping { deadline, then } => self.stopping(deadline, then, event, now),
-            State::Killed { then } => (self.killed(then, event, now), None),
+            State::Killed { then, lost } => (self.killed(then, lost, event, now), None),
             State::Gone => (gone(event, now), None),
         };
         self.state = state;
@@ -146,6 +153,12 @@ impl Child {
 
     fn failed(&mut self, now: Duration) -> State {
         let delay = restart_delay(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        State::Down { restart_at: now + delay }
+    }
+
+    fn slain(&mut self, now: Duration) -> State {
+        let delay = restart_delay(self.failures).min(SLAIN_MOST);
         self.failures = self.failures.saturating_add(1);
         State::Down { restart_at: now + delay }
     }
@@ -167,7 +180,9 @@ impl Child {
             }
             Event::StopWanted => (State::Gone, None),
             Event::RestartWanted => (State::Down { restart_at: now }, None),
-            Event::Heard | Event::Ended | Event::Lost | Event::KillWanted => (same, None),
+            Event::Heard | Event::Ended | Event::Slain | Event::Lost | Event::KillWanted => {
+                (same, None)
+            }
         }
     }
 
@@ -180,8 +195,10 @@ impl Child {
         match event {
             Event::Heard => (State::Up { since: now, heard: now }, None),
             Event::Ended => (self.failed(now), None),
+            Event::Slain => (self.slain(now), None),
+            Event::Lost => (State::Killed { then: Then::Restart, lost: true }, Some(Action::Kill)),
             Event::Tick if now < since + SILENT => (State::Starting { since }, None),
-            Event::Tick | Event::Lost | Event::KillWanted => kill(Then::Restart),
+            Event::Tick | Event::KillWanted => kill(Then::Restart),
             Event::StopWanted => stop(Then::End, now),
             Event::RestartWanted => stop(Then::Restart, now),
             Event::Started | Event::Refused => (State::Starting { since }, None),
@@ -201,8 +218,10 @@ impl Child {
         match event {
             Event::Heard => (State::Up { since, heard: now }, None),
             Event::Ended => (self.failed(now), None),
+            Event::Slain => (self.slain(now), None),
+            Event::Lost => (State::Killed { then: Then::Restart, lost: true }, Some(Action::Kill)),
             Event::Tick if now < heard + SILENT => (State::Up { since, heard }, None),
-            Event::Tick | Event::Lost | Event::KillWanted => kill(Then::Restart),
+            Event::Tick | Event::KillWanted => kill(Then::Restart),
             Event::StopWanted => stop(Then::End, now),
             Event::RestartWanted => stop(Then::Restart, now),
             Event::Started | Event::Refused => (State::Up { since, heard }, None),
@@ -218,7 +237,7 @@ impl Child {
     ) -> (State, Option<Action>) {
         let with = |then| (State::Stopping { deadline, then }, None);
         match event {
-            Event::Ended => match then {
+            Event::Ended | Event::Slain => match then {
                 Then::Restart => (State::Down { restart_at: now }, None),
                 Then::End => (State::Gone, None),
             },
@@ -233,26 +252,27 @@ impl Child {
         }
     }
 
-    fn killed(&mut self, then: Then, event: Event, now: Duration) -> State {
+    fn killed(&mut self, then: Then, lost: bool, event: Event, now: Duration) -> State {
         match event {
-            Event::Ended => match then {
+            Event::Ended | Event::Slain => match then {
+                Then::Restart if lost && event == Event::Slain => self.slain(now),
                 Then::Restart => self.failed(now),
                 Then::End => State::Gone,
             },
-            Event::StopWanted => State::Killed { then: Then::End },
-            Event::RestartWanted => State::Killed { then: Then::Restart },
+            Event::StopWanted => State::Killed { then: Then::End, lost },
+            Event::RestartWanted => State::Killed { then: Then::Restart, lost },
             Event::Tick
             | Event::Heard
             | Event::Lost
             | Event::KillWanted
             | Event::Started
-            | Event::Refused => State::Killed { then },
+            | Event::Refused => State::Killed { then, lost },
         }
     }
 }
 
 fn kill(then: Then) -> (State, Option<Action>) {
-    (State::Killed { then }, Some(Action::Kill))
+    (State::Killed { then, lost: false }, Some(Action::Kill))
 }
 
 fn stop(then: Then, now: Duration) -> (State, Option<Action>) {
@@ -267,6 +287,7 @@ fn gone(event: Event, now: Duration) -> State {
         | Event::Refused
         | Event::Heard
         | Event::Ended
+        | Event::Slain
         | Event::Lost
         | Event::Tick
         | Event::StopWanted
@@ -311,6 +332,23 @@ mod tests {
         now += HEALTHY;
         child.step(Event::Ended, now);
         assert_eq!(child.state(), State::Down { restart_at: now });
+    }
+
+    #[test]
+    fn what_is_killed_from_outside_comes_back_soon() {
+        let mut child = Child::new(ms(0));
+        let mut now = ms(0);
+        for n in 0..20 {
+            start(&mut child, now);
+            // Now and then the closed channel is seen first.
+            if n % 2 == 0 {
+                assert_eq!(child.step(Event::Lost, now), Some(Action::Kill));
+            }
+            child.step(Event::Slain, now);
+            let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
+            assert!(restart_at - now <= SLAIN_MOST);
+            now = restart_at;
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::child::{Action, Child, Event, State};
 use crate::message::Role;
+use crate::seen::Exited;
 use crate::sys::channel::{Channel, Received, pair};
 use crate::sys::poll::Interest;
 use crate::sys::process::{GroupChild, start_role};
@@ -11,6 +12,8 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
+
+const SIGKILL: i32 = 9;
 
 /// Messages of one child that are read in one turn; the others come after everybody's turn.
 const AT_ONCE: usize = 64;
@@ -164,13 +167,15 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         while let Ok(Received::Message(message, _)) = running.channel.receive() {
             last.push(message);
         }
-        let how = match running.child.reap() {
+        let ended = running.child.reap();
+        let how = match &ended {
             Ok(how) => how.to_string(),
             Err(e) => format!("not known: {e}"),
         };
         self.last_exit = Some(how.clone());
         let before = self.machine.state();
-        self.machine.step(Event::Ended, now);
+        let slain = matches!(ended, Ok(Exited::Signal(SIGKILL)));
+        self.machine.step(if slain { Event::Slain } else { Event::Ended }, now);
         match (before, self.machine.state()) {
             (State::Stopping { .. }, _) => debug!(self.log, "stopped"; "how" => how),
             (_, State::Down { restart_at }) => {

@@ -49,10 +49,20 @@ pub fn judge(seen: &Seen, parent_changed: bool, since_ns: i64) -> Option<Scope> 
     })
 }
 
+/// True for a file whose modification time was set by somebody (tar, `cp -p`): in a directory that another one was
+/// swapped for, a file of the same name may have the same size and time and other content (rule 3). The comparison of
+/// the tree would take it for equal, so it is marked itself.
+pub fn needs_content(seen: &Seen) -> bool {
+    seen.kind == Kind::File && (seen.ctime_ns - seen.mtime_ns).abs() > SLACK_NS
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     /// Mark what changed since.
     Since(i64),
+    /// Below a directory that may have been moved: mark what changed since, and files of which size and time say
+    /// nothing of the content.
+    Moved(i64),
     /// Mark everything.
     All,
     /// Only watch, and note files with several names.
@@ -296,7 +306,7 @@ mod tests {
         let seen = |kind, ctime_ns| Seen {
             kind,
             size: 0,
-            mtime_ns: 0,
+            mtime_ns: ctime_ns,
             ctime_ns,
             nlink: 1,
             dev: 1,
@@ -309,6 +319,9 @@ mod tests {
         assert_eq!(judge(&seen(Kind::Symlink, new), true, since), Some(Scope::Entry));
         assert_eq!(judge(&seen(Kind::Dir, new), false, since), Some(Scope::Children));
         assert_eq!(judge(&seen(Kind::Dir, new), true, since), Some(Scope::Tree));
+        assert!(!needs_content(&seen(Kind::File, new)));
+        let set = |kind| Seen { mtime_ns: new - 3_000_000_000, ..seen(kind, new) };
+        assert!(needs_content(&set(Kind::File)) && !needs_content(&set(Kind::Dir)));
         assert_eq!(judge(&seen(Kind::Dir, old), true, since), None);
     }
 }

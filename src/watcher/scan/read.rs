@@ -191,6 +191,11 @@ impl Walker {
                     ground.batch.mark(path, scope, Events::WRITE | Events::SCAN);
                 }
             }
+            Mode::Moved(since) => {
+                if judge(&seen, reading.changed, since).is_some() || needs_content(&seen) {
+                    ground.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+                }
+            }
             Mode::All => {
                 ground.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
             }
@@ -233,15 +238,17 @@ impl Walker {
 /// Marks the directory itself; tells how what is in it is looked at, and whether it changed.
 fn begin_marks(ground: &mut Ground<'_>, item: &Item, path: RelPath, seen: &Seen) -> (Mode, bool) {
     match item.mode {
-        Mode::Since(since) => match judge(seen, item.parent_changed, since) {
-            Some(scope) => {
-                ground.batch.mark(path, scope, Events::SCAN | Events::DIR);
-                // Below a tree only what changes from now on is news.
-                let since = if scope == Scope::Tree { clock::file_ns() } else { since };
-                (Mode::Since(since), true)
+        Mode::Since(since) | Mode::Moved(since) => {
+            match judge(seen, item.parent_changed, since) {
+                Some(scope) => {
+                    ground.batch.mark(path, scope, Events::SCAN | Events::DIR);
+                    // Below a tree only what changes from now on is news.
+                    let tree = scope == Scope::Tree;
+                    (if tree { Mode::Moved(clock::file_ns()) } else { item.mode }, true)
+                }
+                None => (item.mode, false),
             }
-            None => (item.mode, false),
-        },
+        }
         Mode::All => {
             if ground.map.marks_folders() {
                 ground.batch.mark(path, Scope::Children, Events::CREATE | Events::DIR);
