@@ -106,8 +106,6 @@ pub enum ToPusher {
     Reconcile(String),
     /// Let a held reconcile go on.
     Release,
-    /// Try everything owed and any remote in trouble now.
-    Retry,
     /// The watcher holds the localpath (why), or lets go of it.
     Hold(Option<String>),
     /// End: the push in hand may go on for so many milliseconds. Exit with 0.

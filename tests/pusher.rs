@@ -77,6 +77,8 @@ impl Bench {
             debug: std::env::var_os("SYNCSUP_DEBUG").is_some(),
         };
         control.send(&ToPusher::Start(Box::new(start)), vec![reader]).unwrap();
+        // The watcher has judged the root.
+        control.send(&ToPusher::Hold(None), vec![]).unwrap();
         let status = PusherStatus { state: PusherState::Down, ..PusherStatus::default() };
         Self { control, wake: writer, journal, status, thread: Some(thread), state }
     }
@@ -340,4 +342,50 @@ fn a_journal_emptied_and_marked_again_goes_on() {
     bench.stop();
     let name = rig.remote.name();
     assert!(Journal::open(&state).unwrap().remote(&name, None).unwrap().clean);
+}
+
+#[test]
+fn nothing_is_pushed_before_the_root_was_judged_and_no_slot_is_kept() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    bench.control.send(&ToPusher::Hold(Some("not there".into())), vec![]).unwrap();
+    make(&rig.src(), ["b"], "two");
+    bench.mark(&[("b", Scope::Entry, WRITTEN)]);
+    bench.control.send(&ToPusher::Slot, vec![]).unwrap();
+    let mut back = false;
+    let end = Instant::now() + DEADLINE;
+    while !back {
+        assert!(Instant::now() < end, "a slot that cannot be used comes back");
+        back =
+            matches!(bench.control.receive().unwrap(), Received::Message(FromPusher::SlotDone, _));
+        let fds = [(bench.control.as_fd(), poll::Interest::Read)];
+        poll::wait(&fds, Some(Duration::from_millis(5))).unwrap();
+    }
+    assert!(!rig.dst().join("b").exists());
+    bench.control.send(&ToPusher::Hold(None), vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_release_in_advance_approves_nothing() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
+    make(&rig.dst(), &names, "old");
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("held", |s| s.state == PusherState::Held);
+    assert!(rig.dst().join("stray/149").exists());
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    bench.identical(&rig);
+    // Only once.
+    make(&rig.dst(), &names, "old");
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("held again", |s| s.state == PusherState::Held);
+    bench.stop();
 }

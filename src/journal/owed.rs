@@ -1,6 +1,6 @@
 //! What a remote is owed apart from its cursor: single names, names with what is below them, large files.
 
-use super::mark::{Events, Owed, Scope};
+use super::mark::{Events, Marked, Owed, Scope};
 use super::remote::path_at;
 use super::{Journal, Result};
 use rusqlite::params;
@@ -30,10 +30,26 @@ impl Journal {
         )
     }
 
+    /// The rows of these marks that failed and are not due yet at `now_ms`.
+    pub fn failing_later(&self, remote: &str, now_ms: i64, marks: &[Marked]) -> Result<Vec<Owed>> {
+        let any = "SELECT 1 FROM owed WHERE remote = ?1 AND error IS NOT NULL AND next_try > ?2";
+        if !self.db.prepare_cached(any)?.exists(params![remote, now_ms])? {
+            return Ok(Vec::new());
+        }
+        let mut rows = Vec::new();
+        for mark in marks {
+            rows.extend(self.owed_rows(
+                "WHERE remote = ?1 AND path = ?2 AND error IS NOT NULL AND next_try > ?3",
+                params![remote, mark.path.as_bytes(), now_ms],
+            )?);
+        }
+        Ok(rows)
+    }
+
     /// How many rows `remote` is owed by reconciles, so that they come in portions.
     pub fn owed_by_reconcile(&self, remote: &str) -> Result<u64> {
-        let sql =
-            "SELECT count(*) FROM owed WHERE remote = ?1 AND event & 128 != 0 AND error IS NULL";
+        let sql = "SELECT count(*) FROM owed WHERE remote = ?1 AND event & 128 != 0
+               AND event & 1536 = 0 AND error IS NULL";
         let count: i64 = self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?;
         Ok(count as u64)
     }

@@ -137,15 +137,24 @@ impl Journal {
         self.set(name, "reconcile", &why)
     }
 
-    /// The reconcile went through: nothing is wanted any more.
-    pub fn reconciled(&mut self, name: &str, now_ms: i64, entries: i64) -> Result<()> {
+    /// A reconcile went through and the remote has `entries`; the wish for it, `settled`, goes. Returns the wish that
+    /// is left: one that came meanwhile for another reason stays.
+    pub fn reconciled(
+        &mut self,
+        name: &str,
+        now_ms: i64,
+        entries: i64,
+        settled: Option<&str>,
+    ) -> Result<Option<String>> {
         let tx = self.write()?;
-        tx.execute(
-            "UPDATE remote SET reconcile = NULL, reconciled_at = ?2, entries = ?3 WHERE name = ?1",
-            params![name, now_ms, entries],
+        let left = tx.query_row(
+            "UPDATE remote SET reconcile = nullif(reconcile, ?4), reconciled_at = ?2, entries = ?3 WHERE name = ?1
+             RETURNING reconcile",
+            params![name, now_ms, entries, settled],
+            |row| row.get(0),
         )?;
         tx.commit()?;
-        Ok(())
+        Ok(left)
     }
 
     /// Remembers the hash of the settings that the remote is kept with.

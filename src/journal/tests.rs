@@ -115,7 +115,8 @@ fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
     mark(&mut j, &["a", "b"]);
     let row = j.remote("new", Some("new remote")).unwrap();
     assert_eq!((row.cursor, row.reconcile.as_deref()), (2, Some("new remote")));
-    j.reconciled("new", 9, 77).unwrap();
+    assert_eq!(j.reconciled("new", 8, 77, Some("another")).unwrap().as_deref(), Some("new remote"));
+    assert_eq!(j.reconciled("new", 9, 77, Some("new remote")).unwrap(), None);
     let row = j.remote("new", Some("new remote")).unwrap();
     assert_eq!((row.reconcile, row.reconciled_at_ms, row.entries), (None, Some(9), Some(77)));
 }

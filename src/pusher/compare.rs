@@ -74,12 +74,22 @@ pub struct Found {
 pub enum Progress {
     /// The dry run, or the writing of its rows, goes on.
     Running,
-    /// Every difference is owed now. False: a part could not be compared, so it must be done again later.
-    Done(bool),
+    /// Every difference is owed now.
+    Done {
+        /// False: a part could not be compared, so it must be done again later.
+        complete: bool,
+        /// Entries the remote has, of a comparison of everything.
+        entries: u64,
+    },
     /// Something became something else under rsync's eyes, and it gave up: to be done again soon.
     Upset,
     /// It would delete too much: the operator must look first.
-    Guarded(String),
+    Guarded {
+        /// What the operator reads.
+        words: String,
+        /// How many.
+        deletions: u64,
+    },
     /// The remote is the reason.
     Remote(Judgement),
 }
@@ -137,12 +147,12 @@ impl Compare {
         }
     }
 
-    /// Goes on. `in_flight` are the names that pushes have in hand, `guarded` is off when the operator has looked.
+    /// Goes on. `in_flight` are the names that pushes have in hand, the operator has `approved` so many deletions.
     pub fn advance(
         mut self,
         desk: &mut Desk,
         in_flight: &HashSet<RelPath>,
-        guarded: bool,
+        approved: Option<u64>,
         now: Duration,
     ) -> Result<(Option<Compare>, Progress), Stuck> {
         match self.stage {
@@ -153,7 +163,7 @@ impl Compare {
                 };
                 drop(root);
                 let landed = flight.land(exited).map_err(broken)?;
-                landed_to_spool(self.job, desk, landed, in_flight, guarded)
+                landed_to_spool(self.job, desk, landed, in_flight, approved)
             }
             Stage::Spooling { .. } => {
                 let progress = self.write_rows(desk, in_flight)?;
@@ -203,7 +213,8 @@ impl Compare {
         }
         let complete = incomplete.is_none();
         desk.journal.settle(&desk.name, &end, now_ms)?;
-        Ok(if last { Progress::Done(complete) } else { Progress::Running })
+        let entries = self.found.entries;
+        Ok(if last { Progress::Done { complete, entries } } else { Progress::Running })
     }
 }
 
@@ -213,7 +224,7 @@ fn landed_to_spool(
     desk: &Desk,
     mut landed: Landed,
     in_flight: &HashSet<RelPath>,
-    guarded: bool,
+    approved: Option<u64>,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
     let mut complete = match landed.judgement.verdict {
         Verdict::Settled | Verdict::Gone => true,
@@ -249,8 +260,10 @@ fn landed_to_spool(
     // What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
     let live =
         matches!(&job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)));
-    if guarded && !live && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
-        return Ok((None, Progress::Guarded(guard::words(found.deletions, entries, &desk.name))));
+    let more = approved.is_none_or(|n| found.deletions > n.saturating_add(n / 10));
+    if more && !live && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
+        let words = guard::words(found.deletions, entries, &desk.name);
+        return Ok((None, Progress::Guarded { words, deletions: found.deletions }));
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));

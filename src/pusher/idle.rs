@@ -78,7 +78,9 @@ impl Pusher {
             .work
             .next_ms
             .map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
-        let gather = self.gather_until.filter(|_| self.lanes.small.is_none());
+        let able = self.may_start(now);
+        let due = due.filter(|_| self.stop.is_none() && self.journal_retry.is_none());
+        let gather = self.gather_until.filter(|at| able && self.lanes.small.is_none() && *at > now);
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
             Some(self.said.alive_at + Duration::from_millis(ALIVE_EVERY_MS)),

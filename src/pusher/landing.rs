@@ -30,9 +30,9 @@ impl Pusher {
         }
         if let Some(busy) = self.lanes.compare.take() {
             let in_flight = self.lanes.in_flight();
-            let guarded = !self.released;
+            let approved = self.approved;
             let why = busy.work.why().map(str::to_owned);
-            let progress = busy.work.advance(&mut self.desk, &in_flight, guarded, now);
+            let progress = busy.work.advance(&mut self.desk, &in_flight, approved, now);
             self.compared(why, busy.slot, progress, now)?;
         }
         Ok(())
@@ -53,34 +53,35 @@ impl Pusher {
         progress: Result<push::Progress, Stuck>,
         now: Duration,
     ) -> Result<(), JournalError> {
+        if matches!(progress, Ok(push::Progress::Running)) {
+            *self.place(lane) = Some(busy);
+            return Ok(());
+        }
+        // Before anything that may fail: a slot that is not given back is lost to everybody.
+        self.return_slot(busy.slot);
+        self.look = true;
+        self.said.dirty = true;
         match progress {
-            Ok(push::Progress::Running) => {
-                *self.place(lane) = Some(busy);
-                return Ok(());
-            }
+            Ok(push::Progress::Running) => {}
             Ok(push::Progress::Done(mut end)) => {
                 if lane == Lane::Large {
                     end.owe.extend(parents_of(&busy.work));
                 }
-                self.settled(&end, now)?;
+                self.settled(&end)?;
             }
             Ok(push::Progress::Remote(judgement)) => {
-                if judgement.end_unseen
-                    && judgement.verdict != Verdict::Remote(Trouble::Unreachable)
-                {
+                self.in_trouble(&judgement, now);
+                // Where no connection came about, no receiver can be at work.
+                if judgement.end_unseen && !judgement.words.contains("connect") {
                     self.unseen(&busy.work)?;
                 }
-                self.in_trouble(&judgement, now);
             }
             Err(stuck) => self.stuck(stuck, now)?,
         }
-        self.return_slot(busy.slot);
-        self.look = true;
-        self.said.dirty = true;
         Ok(())
     }
 
-    fn settled(&mut self, end: &Settlement, now: Duration) -> Result<(), JournalError> {
+    fn settled(&mut self, end: &Settlement) -> Result<(), JournalError> {
         let now_ms = clock::wall_ms();
         let desk = &mut self.desk;
         desk.journal.settle(&desk.name, end, now_ms)?;
@@ -88,7 +89,9 @@ impl Pusher {
         desk.row.totals.files += end.pushed.files;
         desk.row.totals.bytes += end.pushed.bytes;
         desk.row.totals.deleted += end.pushed.deleted;
-        desk.row.last_success_ms = Some(now_ms);
+        if end.success {
+            desk.row.last_success_ms = Some(now_ms);
+        }
         let failed = end.owe.iter().filter(|owe| owe.error.is_some());
         if let Some(first) = failed.clone().min_by_key(|owe| owe.attempts)
             && first.attempts.is_power_of_two()
@@ -100,11 +103,11 @@ impl Pusher {
         if (failing || self.fail_log_shows) && desk.start.localpath.fail_log.is_some() {
             self.fail_log_shows = self.desk.write_fail_log()?;
         }
-        self.answered(now)
+        if end.success { self.answered() } else { Ok(()) }
     }
 
     /// The remote answered.
-    fn answered(&mut self, _now: Duration) -> Result<(), JournalError> {
+    fn answered(&mut self) -> Result<(), JournalError> {
         if self.health != Health::Good {
             info!(self.desk.log, "the remote is back"; "failures" => self.health.failures());
             self.health = Health::Good;
@@ -164,12 +167,13 @@ impl Pusher {
         progress: Result<(Option<Compare>, compare::Progress), Stuck>,
         now: Duration,
     ) -> Result<(), JournalError> {
+        // Before anything that may fail: a slot that is not given back is lost to everybody.
+        if !matches!(progress, Ok((Some(_), _))) {
+            self.return_slot(slot);
+        }
         let (lane, progress) = match progress {
             Ok(answer) => answer,
-            Err(stuck) => {
-                self.return_slot(slot);
-                return self.stuck(stuck, now);
-            }
+            Err(stuck) => return self.stuck(stuck, now),
         };
         if let Some(compare) = &lane
             && compare.why().is_some()
@@ -196,16 +200,20 @@ impl Pusher {
         match progress {
             compare::Progress::Running => {}
             compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
-            compare::Progress::Done(complete) => self.comparison_done(why, complete, now)?,
-            compare::Progress::Guarded(words) => {
+            compare::Progress::Done { complete, entries } => {
+                // What the operator approved was this comparison.
+                self.approved = None;
+                self.comparison_done(why, complete, entries, now)?;
+            }
+            compare::Progress::Guarded { words, deletions } => {
                 warn!(self.desk.log, "held"; "why" => &words);
+                self.held_deletions = Some(deletions);
                 self.desk.journal.set_held(&self.desk.name, Some(&words))?;
                 self.desk.row.held = Some(words);
-                self.answered(now)?;
+                self.answered()?;
             }
             compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),
         }
-        self.return_slot(slot);
         Ok(())
     }
 
@@ -213,9 +221,10 @@ impl Pusher {
         &mut self,
         why: Option<String>,
         complete: bool,
+        entries: u64,
         now: Duration,
     ) -> Result<(), JournalError> {
-        self.answered(now)?;
+        self.answered()?;
         let Some(why) = why else { return Ok(()) };
         if !complete {
             warn!(self.desk.log, "a part could not be compared; once more later"; "why" => why);
@@ -224,13 +233,13 @@ impl Pusher {
         }
         let found = self.found.clone().unwrap_or_default();
         let now_ms = clock::wall_ms();
-        // A wish that came meanwhile, for another reason, stays.
-        if self.desk.row.reconcile.as_ref() == Some(&why) {
-            self.desk.journal.reconciled(&self.desk.name, now_ms, found.found as i64)?;
-            self.desk.row.reconcile = None;
-        }
+        // A wish that came meanwhile stays: for another reason, or for the same once more.
+        let settled = (!std::mem::take(&mut self.wished_again)).then_some(why.as_str());
+        let entries = entries as i64;
+        let left = self.desk.journal.reconciled(&self.desk.name, now_ms, entries, settled)?;
+        self.desk.row.reconcile = left;
+        self.desk.row.entries = Some(entries);
         self.desk.row.reconciled_at_ms = Some(now_ms);
-        self.released = false;
         self.reconciles_done += 1;
         info!(self.desk.log, "compared everything"; "why" => why, "different" => found.found,
             "to_delete" => found.deletions);

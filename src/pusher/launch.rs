@@ -41,13 +41,15 @@ impl Pusher {
     pub(super) fn start_lanes(&mut self, now: Duration) -> Result<(), JournalError> {
         if let Some(at) = self.root_retry {
             if now < at {
+                self.give_free_slots_back();
                 return Ok(());
             }
             self.root_retry = None;
             self.hold = None;
             self.said.dirty = true;
         }
-        if self.hold.is_some() || !self.health.may_try(now) {
+        if !self.may_start(now) {
+            self.give_free_slots_back();
             return Ok(());
         }
         let mut wanted = 0;
@@ -68,11 +70,24 @@ impl Pusher {
             let _ = self.control.send(&FromPusher::WantSlot, vec![]);
         }
         if wanted == 0 {
-            for _ in 0..std::mem::take(&mut self.slots.free) {
-                self.give_slot_back();
-            }
+            self.give_free_slots_back();
         }
         Ok(())
+    }
+
+    /// True when nothing stands against starting an rsync at `now`.
+    pub(super) fn may_start(&self, now: Duration) -> bool {
+        self.stop.is_none()
+            && self.journal_retry.is_none_or(|at| now >= at)
+            && self.hold.is_none()
+            && self.health.may_try(now)
+    }
+
+    /// Slots that cannot be used now: others wait for them.
+    pub(super) fn give_free_slots_back(&mut self) {
+        for _ in 0..std::mem::take(&mut self.slots.free) {
+            self.give_slot_back();
+        }
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
@@ -87,15 +102,17 @@ impl Pusher {
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
     fn start_push(&mut self, lane: Lane, probe: bool, now: Duration) -> Result<u32, JournalError> {
-        let slot = !probe && self.slots.take();
-        if !slot && !probe {
+        if !probe && self.slots.free == 0 {
             return Ok(1);
         }
         let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
         let (marks, owed) = match lane {
             Lane::Small => {
                 let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
-                (marks, self.desk.journal.due(&name, now_ms, BATCH)?)
+                let mut owed = self.desk.journal.due(&name, now_ms, BATCH)?;
+                // A path that failed and is marked again: its row goes with the mark.
+                owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
+                (marks, owed)
             }
             Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
         };
@@ -106,10 +123,11 @@ impl Pusher {
         }
         self.look = true;
         if ledger.items.is_empty() && ledger.cursor.is_none() {
-            self.return_slot(slot);
             return Ok(0);
         }
         let deferred = self.deferred(lane, &ledger)?;
+        // Nothing from here on fails without giving it back.
+        let slot = !probe && self.slots.take();
         match Push::start(&mut self.desk, lane, ledger, deferred, now) {
             Ok((work, progress)) => self.pushed(lane, Busy { work, slot }, Ok(progress), now)?,
             Err(stuck) => {
@@ -156,15 +174,14 @@ impl Pusher {
             deferred.insert(large);
         } else if let Some(mut busy) = self.lanes.large.take() {
             busy.work.kill();
-            self.unseen(&busy.work)?;
             self.return_slot(busy.slot);
+            self.unseen(&busy.work)?;
         }
         Ok(deferred)
     }
 
     fn start_compare(&mut self, probe: bool, now: Duration) -> Result<u32, JournalError> {
-        let slot = !probe && self.slots.take();
-        if !slot && !probe {
+        if !probe && self.slots.free == 0 {
             return Ok(1);
         }
         self.compare_not_before = None;
@@ -181,6 +198,7 @@ impl Pusher {
         };
         self.look = true;
         self.said.dirty = true;
+        let slot = !probe && self.slots.take();
         match Compare::start(&mut self.desk, job, now) {
             Ok(Some(work)) => self.lanes.compare = Some(Busy { work, slot }),
             Ok(None) => self.return_slot(slot),

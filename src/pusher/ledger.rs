@@ -98,8 +98,7 @@ impl Ledger {
 
     /// What is to be written when the push has ended: each row is settled, or owed from now on.
     pub fn settle(self, findings: &Findings, pushed: Totals, times: Times) -> Settlement {
-        let mut end =
-            Settlement { cursor: self.cursor, pushed, success: true, ..Settlement::default() };
+        let mut end = Settlement { cursor: self.cursor, pushed, ..Settlement::default() };
         for item in self.items {
             if let Some(generation) = item.generation {
                 end.done.push((item.path.clone(), generation));
@@ -114,11 +113,10 @@ impl Ledger {
         self.items.iter_mut().for_each(|item| item.events |= Events::AGAIN);
     }
 
-    /// What is to be written when the push ended unseen: nothing is settled, and what is owed will be pushed once
-    /// more after it is. (For marks the pusher remembers their numbers.)
+    /// What is to be written when the push ended unseen: nothing is settled, and every path will be pushed once more
+    /// after it is. Marks become owed as well, for a path that is marked again meanwhile is the one in danger.
     pub fn unseen(&self) -> Settlement {
         let owe = |item: &Item| {
-            item.generation?;
             let events = item.events | Events::AGAIN;
             Some(Owe { events, ..owe(item, item.since_ms) })
         };
@@ -324,7 +322,11 @@ mod tests {
         let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
         let unseen = ledger.unseen();
         assert_eq!(unseen.cursor, None);
-        assert_eq!(unseen.owe.len(), 1, "the mark stays a mark");
+        assert_eq!(
+            unseen.owe.len(),
+            2,
+            "a mark too: the path may be marked again before it settles"
+        );
         assert!(unseen.owe[0].events.has(Events::AGAIN));
         let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
         assert_eq!(end.owe.len(), 1);

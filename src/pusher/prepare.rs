@@ -1,6 +1,7 @@
 //! Before a pusher works: its first message, its lock, its journal.
 
 use super::run::{Control, ROOT_RETRY};
+use super::step::rules_prefix;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
 use crate::sys::channel::Received;
@@ -25,6 +26,9 @@ pub(super) fn first_message(control: &mut Control) -> Result<(PusherStart, Owned
     }
 }
 
+/// Bytes of a remote's name that a file name keeps.
+const LONGEST: usize = 180;
+
 /// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
 pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<(), String> {
     let file = start.state_dir.join(format!("pusher-{}.lock", file_name(&start.remote.name())));
@@ -34,6 +38,7 @@ pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<()
             Ok(Some(lock)) => {
                 // Held for life.
                 std::mem::forget(lock);
+                remove_rules(start);
                 return Ok(());
             }
             Ok(None) => {}
@@ -54,7 +59,13 @@ pub(super) fn file_name(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
     let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     let mut text: String = name.bytes().map(one).collect();
-    text.truncate(200);
+    if text.len() > LONGEST {
+        // FNV-1a: two long names must not share a lock.
+        let mix = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        text.truncate(LONGEST);
+        text.push_str(&format!("-{hash:016x}"));
+    }
     text
 }
 
@@ -79,6 +90,17 @@ pub(super) fn open_journal(
                 control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())?;
                 std::thread::sleep(ROOT_RETRY);
             }
+        }
+    }
+}
+
+/// A killed predecessor leaves its rules files behind.
+fn remove_rules(start: &PusherStart) {
+    let prefix = rules_prefix(&start.remote.name());
+    for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            // It is gone already, or stays as it is: it does no harm.
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Push {
     blocked_looked: Duration,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
+    /// The remote answered: an rsync of this push has ended well.
+    answered: bool,
 }
 
 /// Why a step's rsync runs.
@@ -90,6 +92,7 @@ impl Push {
             flight: None,
             pushed: Totals::default(),
             replans: 0,
+            answered: false,
             regular: BTreeMap::new(),
             blocked_looked: Duration::ZERO,
             absent: Vec::new(),
@@ -266,6 +269,7 @@ impl Push {
         mut landed: Landed,
         now: Duration,
     ) -> Result<Progress, Stuck> {
+        self.answered = true;
         let mut deleted = Vec::new();
         let report = landed
             .read(|change| {
@@ -326,6 +330,7 @@ impl Push {
             }
             Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
         }
+        self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let words = &first.judgement.words;
         let known: HashMap<RelPath, String> = desk.complaints(&first.stderr).into_iter().collect();
@@ -404,7 +409,9 @@ impl Push {
             echo_ms: now_ms + i64::from(desk.start.remote.timeout_s) * 1_000,
             retry_most_ms: minutes.map_or(RETRY_MOST_MS, |minutes| minutes * 60_000),
         };
-        std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times)
+        let mut end = std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times);
+        end.success = self.answered;
+        end
     }
 }
 

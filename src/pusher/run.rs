@@ -7,7 +7,9 @@ use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
 use crate::filter::Filter;
 use crate::journal::{JournalError, Work};
-use crate::message::{FromPusher, PusherStart, PusherStatus, ReconcileProgress, ToPusher};
+use crate::message::{
+    FromPusher, PusherStart, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher,
+};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
@@ -19,6 +21,8 @@ use std::time::Duration;
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A root that is gone is looked for this often.
 pub(super) const ROOT_RETRY: Duration = Duration::from_secs(1);
+/// Nothing is pushed before the watcher has judged the root: it may be another one since the last boot.
+const NOT_JUDGED: &str = "waiting for the watcher to look at the localpath";
 /// The push in hand may go on for so long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
@@ -70,7 +74,12 @@ pub struct Pusher {
     pub(super) look: bool,
     pub(super) looked: Duration,
     pub(super) gather_until: Option<Duration>,
-    pub(super) released: bool,
+    /// So many deletions the operator has approved for the next comparison.
+    pub(super) approved: Option<u64>,
+    /// So many the guard holds.
+    pub(super) held_deletions: Option<u64>,
+    /// The reconcile under way was wished for once more.
+    pub(super) wished_again: bool,
     pub(super) compared_ms: i64,
     pub(super) found: Option<ReconcileProgress>,
     pub(super) reconciles_done: u64,
@@ -117,7 +126,7 @@ impl Pusher {
             lanes: Lanes::default(),
             slots: Slots::default(),
             health: Health::Good,
-            hold: None,
+            hold: Some(NOT_JUDGED.to_owned()),
             root_retry: None,
             compare_retry: None,
             compare_not_before: None,
@@ -126,7 +135,9 @@ impl Pusher {
             look: true,
             looked: Duration::ZERO,
             gather_until: None,
-            released: false,
+            approved: None,
+            held_deletions: None,
+            wished_again: false,
             // A predecessor may have compared.
             compared_ms: clock::wall_ms(),
             found: None,
@@ -151,13 +162,14 @@ impl Pusher {
             .reconcile
             .take()
             .or(changed.then(|| "filter or parameters changed".to_owned()));
-        if desk.row.settings.as_ref() != Some(&settings) {
-            desk.journal.set_settings(&desk.name, &settings)?;
-        }
         if let Some(why) = why {
             self.want_reconcile(&why)?;
         }
+        // After the wish: a death between the two must not forget it (rule 11).
         let desk = &mut self.desk;
+        if desk.row.settings.as_ref() != Some(&settings) {
+            desk.journal.set_settings(&desk.name, &settings)?;
+        }
         if !desk.row.clean {
             // Its pushes may still be in the hands of a receiver (rule 2).
             desk.again_upto = desk.journal.last_seq()?;
@@ -167,6 +179,11 @@ impl Pusher {
     }
 
     pub(super) fn want_reconcile(&mut self, why: &str) -> Result<(), JournalError> {
+        // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
+        if why == SCHEDULE && self.desk.row.reconcile.is_some() {
+            return Ok(());
+        }
+        self.wished_again = self.lanes.compare.as_ref().is_some_and(|c| c.work.why() == Some(why));
         self.desk.journal.want_reconcile(&self.desk.name, Some(why))?;
         self.desk.row.reconcile = Some(why.to_owned());
         self.compare_retry = None;
@@ -268,16 +285,14 @@ impl Pusher {
             }
             ToPusher::Reconcile(why) => self.want_reconcile(&why)?,
             ToPusher::Release => {
-                info!(self.desk.log, "released by the operator");
-                self.desk.journal.set_held(&self.desk.name, None)?;
-                self.desk.row.held = None;
-                self.released = true;
-                self.compare_retry = None;
-                self.health = Health::Good;
-            }
-            ToPusher::Retry => {
-                self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
-                self.health = Health::Good;
+                // Nothing is approved in advance.
+                if self.desk.row.held.is_some() {
+                    info!(self.desk.log, "released by the operator");
+                    self.desk.journal.set_held(&self.desk.name, None)?;
+                    self.desk.row.held = None;
+                    self.approved = Some(self.held_deletions.take().unwrap_or(u64::MAX));
+                    self.compare_retry = None;
+                }
             }
             ToPusher::Hold(why) => {
                 if why.is_some() {
@@ -297,14 +312,11 @@ impl Pusher {
     fn abandon(&mut self) -> Result<(), JournalError> {
         self.killed |= !self.lanes.idle();
         self.lanes.kill();
-        for busy in [self.lanes.small.take(), self.lanes.large.take()].into_iter().flatten() {
-            self.unseen(&busy.work)?;
-            self.return_slot(busy.slot);
-        }
-        if let Some(busy) = self.lanes.compare.take() {
-            self.return_slot(busy.slot);
-        }
-        Ok(())
+        let pushes = [self.lanes.small.take(), self.lanes.large.take()];
+        let compare = self.lanes.compare.take();
+        compare.iter().for_each(|busy| self.return_slot(busy.slot));
+        pushes.iter().flatten().for_each(|busy| self.return_slot(busy.slot));
+        pushes.iter().flatten().try_for_each(|busy| self.unseen(&busy.work))
     }
 
     /// The end of this push was not seen: an old receiver may still be at work on its names (rule 2).

@@ -3,6 +3,7 @@
 use super::batch::Plan;
 use super::desk::{Desk, Stuck};
 use super::params::{self, OwnFilters};
+use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
 use crate::path::RelPath;
 use crate::sys::files::Root;
@@ -198,9 +199,15 @@ pub fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath>
     all.into_iter().collect()
 }
 
+/// How the names of this remote's rules files begin.
+pub fn rules_prefix(remote: &str) -> String {
+    format!("rules-{}-", file_name(remote))
+}
+
 fn rules_file(desk: &Desk, names: &[RelPath]) -> Result<NamedTempFile, Stuck> {
     let write = || {
-        let mut file = NamedTempFile::with_prefix_in("rules-", &desk.start.state_dir)?;
+        let mut file =
+            NamedTempFile::with_prefix_in(rules_prefix(&desk.name), &desk.start.state_dir)?;
         file.write_all(&rsync::risk_rules(names, &[]))?;
         Ok(file)
     };

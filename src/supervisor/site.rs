@@ -52,6 +52,8 @@ pub struct Site {
     dir: PathBuf,
     inotify: OwnedFd,
     state: Option<WatcherState>,
+    /// The watcher has found the root to be the one that was watched before.
+    judged: bool,
     watches: u64,
     held: Option<String>,
     damaged: Option<(String, Duration)>,
@@ -98,6 +100,7 @@ impl Site {
             dir,
             inotify,
             state: None,
+            judged: false,
             watches: 0,
             held: None,
             damaged: None,
@@ -295,9 +298,14 @@ impl Site {
             }
             WatcherState::Held(why) => Some(why.clone()),
         };
-        if held != self.held {
+        // A pusher waits until the root was judged for the first time.
+        let judged = held.is_none() && state != WatcherState::Starting;
+        let first = judged && !self.judged;
+        self.judged |= judged;
+        if held != self.held || first {
             match &held {
                 Some(why) => error!(self.log, "held: {why}"),
+                None if first => {}
                 None => info!(self.log, "no longer held"),
             }
             for pusher in &mut self.pushers {
@@ -360,8 +368,8 @@ impl Site {
         pusher.status.reconciles_done = 0;
         let first = pusher.wake_reader().map(|fd| (ToPusher::Start(Box::new(start)), vec![fd]));
         pusher.process.start(first, now);
-        if let Some(why) = &self.held {
-            pusher.process.send(&ToPusher::Hold(Some(why.clone())), vec![], now);
+        if self.judged || self.held.is_some() {
+            pusher.process.send(&ToPusher::Hold(self.held.clone()), vec![], now);
         }
     }
 }
