@@ -60,6 +60,7 @@ impl Pusher {
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
         Ok(report::status(View {
             hold: self.hold.as_deref(),
+            judged: self.judged,
             health: &self.health,
             row: &self.desk.row,
             backlog,

@@ -79,6 +79,7 @@ impl Pusher {
     pub(super) fn may_start(&self, now: Duration) -> bool {
         self.stop.is_none()
             && self.journal_retry.is_none_or(|at| now >= at)
+            && self.judged
             && self.hold.is_none()
             && self.health.may_try(now)
     }

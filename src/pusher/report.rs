@@ -9,6 +9,8 @@ use crate::message::{PusherState, PusherStatus, ReconcileProgress};
 pub struct View<'a> {
     /// Why the localpath is held, if it is.
     pub hold: Option<&'a str>,
+    /// The watcher has looked at the root.
+    pub judged: bool,
     /// How the remote answers.
     pub health: &'a Health,
     /// Its row.
@@ -57,6 +59,9 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
     if let Some(why) = &view.row.held {
         return (PusherState::Held, said(why));
     }
+    if !view.judged {
+        return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
+    }
     if view.reconcile.is_some() {
         return (PusherState::Reconciling, view.row.reconcile.clone());
     }
@@ -77,6 +82,7 @@ mod tests {
     fn view<'a>(health: &'a Health, row: &'a RemoteRow, backlog: Backlog) -> View<'a> {
         View {
             hold: None,
+            judged: true,
             health,
             row,
             backlog,

@@ -21,8 +21,6 @@ use std::time::Duration;
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A root that is gone is looked for this often.
 pub(super) const ROOT_RETRY: Duration = Duration::from_secs(1);
-/// Nothing is pushed before the watcher has judged the root: it may be another one since the last boot.
-const NOT_JUDGED: &str = "waiting for the watcher to look at the localpath";
 /// The push in hand may go on for so long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
@@ -64,6 +62,8 @@ pub struct Pusher {
     pub(super) slots: Slots,
     pub(super) health: Health,
     pub(super) hold: Option<String>,
+    /// The watcher has found the root to be the one that was watched before.
+    pub(super) judged: bool,
     pub(super) root_retry: Option<Duration>,
     /// A reconcile of everything comes no sooner.
     pub(super) compare_retry: Option<Duration>,
@@ -126,7 +126,8 @@ impl Pusher {
             lanes: Lanes::default(),
             slots: Slots::default(),
             health: Health::Good,
-            hold: Some(NOT_JUDGED.to_owned()),
+            hold: None,
+            judged: false,
             root_retry: None,
             compare_retry: None,
             compare_not_before: None,
@@ -299,6 +300,8 @@ impl Pusher {
                     // A running rsync would keep the file system busy, and push from a root that is not there.
                     self.abandon()?;
                 }
+                // Before this is said for the first time, the root may be another one than before the last boot.
+                self.judged |= why.is_none();
                 self.hold = why;
                 self.root_retry = None;
             }
