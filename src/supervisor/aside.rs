@@ -4,18 +4,68 @@ use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
 use crate::journal::{FILE_NAME, Journal, JournalError};
 use crate::sys::{clock, log};
-use slog::{Logger, crit, info};
+use slog::{Logger, crit, info, warn};
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The reason of a reconcile after the journal was set aside.
 pub const ASIDE: &str = "the journal was set aside";
 
+/// A file that is there from before a journal is set aside until the new one wishes for the comparison of every
+/// remote; it holds the time in the damaged one's name.
+const MARKER: &str = "journal.aside";
+
+/// Sets the journal aside so that whoever dies in between has a successor that goes on with it: [`begin_anew`] comes
+/// next. Returns the database's new name.
+pub fn set_aside(dir: &Path, time: &str) -> io::Result<PathBuf> {
+    let mut marker = File::create(dir.join(MARKER))?;
+    marker.write_all(time.as_bytes())?;
+    marker.sync_all()?;
+    rename(dir, time)
+}
+
+/// Makes the new journal, in which every remote is to be compared.
+pub fn begin_anew<'a>(
+    dir: &Path,
+    names: impl IntoIterator<Item = &'a String>,
+) -> std::result::Result<(), JournalError> {
+    let mut journal = Journal::open(dir)?;
+    for name in names {
+        // The row may be there already, without the wish.
+        journal.remote(name, Some(ASIDE))?;
+        journal.want_reconcile(name, Some(ASIDE))?;
+    }
+    match std::fs::remove_file(dir.join(MARKER)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(JournalError::Refused(e.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// Goes on where a supervisor died while it set a journal aside. True when there was one.
+fn resume(dir: &Path) -> io::Result<bool> {
+    match std::fs::read_to_string(dir.join(MARKER)) {
+        Ok(time) => {
+            // The database goes last: as long as it has not, what stands there is the damaged one.
+            if !time.is_empty() && !aside_name(dir, &time).exists() {
+                rename(dir, &time)?;
+            }
+            Ok(true)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn aside_name(dir: &Path, time: &str) -> PathBuf {
+    dir.join(format!("{FILE_NAME}.damaged-{time}"))
+}
+
 /// Renames the database, its write-ahead log and its shared memory together; `time` becomes part of the name.
 /// Returns the database's new name.
-pub fn set_aside(dir: &Path, time: &str) -> io::Result<PathBuf> {
-    let aside = dir.join(format!("{FILE_NAME}.damaged-{time}"));
+fn rename(dir: &Path, time: &str) -> io::Result<PathBuf> {
+    let aside = aside_name(dir, time);
     // The log first: a log that is left beside a new database would be replayed into it.
     for suffix in ["-wal", "-shm", ""] {
         let from = dir.join(format!("{FILE_NAME}{suffix}"));
@@ -46,7 +96,7 @@ pub fn first_copy(localpath: &LocalPath) -> Option<&'static str> {
 }
 
 /// Forgets remotes that are no longer configured, and makes rows for new ones; `first` is the reason for a comparison
-/// of those. True when the journal was unreadable and is set aside.
+/// of those. True when the journal was unreadable and is set aside, now or by a supervisor that died of it.
 pub fn clean_journal(
     dir: &Path,
     names: &BTreeSet<String>,
@@ -64,12 +114,18 @@ pub fn clean_journal(
     let refused = |e: &dyn std::fmt::Display| {
         Error::system(format!("cannot open the journal in {}", dir.display()), e)
     };
+    let resumed = resume(dir).map_err(|e| refused(&e))?;
     match clean() {
+        Ok(()) if resumed => {
+            begin_anew(dir, names).map_err(|e| refused(&e))?;
+            warn!(log, "the journal was set aside before; every remote is compared");
+            Ok(true)
+        }
         Ok(()) => Ok(false),
         Err(JournalError::Refused(why)) => Err(refused(&why)),
         Err(JournalError::Damaged(why)) => {
             let aside = set_aside(dir, &stamp()).map_err(|e| refused(&e))?;
-            register(dir, names, Some(ASIDE)).map_err(|e| refused(&e))?;
+            begin_anew(dir, names).map_err(|e| refused(&e))?;
             crit!(
                 log,
                 "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
@@ -96,7 +152,7 @@ mod tests {
         for suffix in ["", "-wal"] {
             std::fs::write(dir.path().join(format!("journal.db{suffix}")), suffix).unwrap();
         }
-        let aside = set_aside(dir.path(), "20260102T030405").unwrap();
+        let aside = rename(dir.path(), "20260102T030405").unwrap();
         assert_eq!(aside.file_name().unwrap(), "journal.db.damaged-20260102T030405");
         let mut names: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -105,6 +161,37 @@ mod tests {
             names,
             ["journal.db.damaged-20260102T030405", "journal.db.damaged-20260102T030405-wal"]
         );
-        set_aside(dir.path(), "again").unwrap();
+        rename(dir.path(), "again").unwrap();
+    }
+
+    /// Every moment at which a supervisor may die between the damage and the wish.
+    #[test]
+    fn a_successor_goes_on() {
+        let log = Logger::root(slog::Discard, slog::o!());
+        let names = BTreeSet::from(["r".to_owned()]);
+        for died in 0..4 {
+            let dir = tempfile::tempdir().unwrap();
+            let dir = dir.path();
+            // Readable: only the marker tells that it is the damaged one.
+            drop(Journal::open(dir).unwrap().remote("old", None).unwrap());
+            match died {
+                0 => std::fs::write(dir.join(MARKER), "1").unwrap(),
+                1 => drop(set_aside(dir, "1").unwrap()),
+                2 => {
+                    set_aside(dir, "1").unwrap();
+                    register(dir, &names, None).unwrap();
+                }
+                _ => {
+                    set_aside(dir, "1").unwrap();
+                    begin_anew(dir, &names).unwrap();
+                }
+            }
+            assert_eq!(clean_journal(dir, &names, None, &log).unwrap(), died < 3, "{died}");
+            let mut journal = Journal::open(dir).unwrap();
+            assert_eq!(journal.remote_names().unwrap(), ["r"], "{died}");
+            let row = journal.remote("r", None).unwrap();
+            assert_eq!(row.reconcile.as_deref(), Some(ASIDE), "{died}");
+            assert!(aside_name(dir, "1").exists() && !dir.join(MARKER).exists(), "{died}");
+        }
     }
 }

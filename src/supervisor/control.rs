@@ -17,6 +17,10 @@ const CLIENTS_MAX: usize = 32;
 /// A client has this long to send its request, and as long to take its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// After a connection that could not be accepted (too many open files, say) the listener is left alone this long: it
+/// stays ready, and the loop would spin.
+const REST: Duration = Duration::from_secs(1);
+
 /// A client, as long as it is connected.
 pub type ClientId = u64;
 
@@ -26,6 +30,8 @@ pub struct Control {
     path: PathBuf,
     clients: Vec<Client>,
     next_id: ClientId,
+    /// The listener is left alone until then.
+    rest_until: Option<Duration>,
 }
 
 struct Client {
@@ -66,12 +72,24 @@ impl Control {
             _ => {}
         }
         let listener = with_short_path(path, session::listen_private)?;
-        Ok(Self { listener, path: path.to_owned(), clients: Vec::new(), next_id: 1 })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            clients: Vec::new(),
+            next_id: 1,
+            rest_until: None,
+        })
     }
 
-    /// What to wait for: the listener, then each client in order.
+    /// False while a connection that waits must wait longer.
+    fn listens(&self) -> bool {
+        self.clients.len() < CLIENTS_MAX && self.rest_until.is_none()
+    }
+
+    /// What to wait for: the listener, unless it rests, then each client in order.
     pub fn interests(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
-        let mut fds = vec![(self.listener.as_fd(), Interest::Read)];
+        let listener = self.listens().then(|| (self.listener.as_fd(), Interest::Read));
+        let mut fds: Vec<_> = listener.into_iter().collect();
         fds.extend(self.clients.iter().map(|c| {
             let interest = match c.stage {
                 Stage::Taking(_) => Interest::ReadWrite,
@@ -85,7 +103,8 @@ impl Control {
     /// Does what `ready` (in the order of [`Control::interests`]) allows, and returns the requests that are whole.
     pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
         let mut requests = Vec::new();
-        for (client, _) in self.clients.iter_mut().zip(ready.iter().skip(1)).filter(|(_, r)| **r) {
+        let listened = usize::from(self.listens());
+        for (client, _) in self.clients.iter_mut().zip(&ready[listened..]).filter(|(_, r)| **r) {
             requests.extend(client.turn(now).map(|r| (client.id, r)));
         }
         for client in &mut self.clients {
@@ -94,7 +113,10 @@ impl Control {
             }
         }
         self.clients.retain(|c| c.stage != Stage::Done);
-        if ready.first() == Some(&true) {
+        if self.rest_until.is_some_and(|until| now >= until) {
+            self.rest_until = None;
+        }
+        if listened == 1 && ready[0] {
             self.accept(now);
         }
         requests
@@ -106,7 +128,7 @@ impl Control {
             Stage::Asking(until) | Stage::Taking(until) => Some(until),
             Stage::Waiting | Stage::Done => None,
         };
-        self.clients.iter().filter_map(until).min()
+        self.clients.iter().filter_map(until).chain(self.rest_until).min()
     }
 
     /// Answers a request; a client that is gone is nobody's loss.
@@ -130,7 +152,14 @@ impl Control {
 
     fn accept(&mut self, now: Duration) {
         while self.clients.len() < CLIENTS_MAX {
-            let Ok((stream, _)) = self.listener.accept() else { return };
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    self.rest_until = Some(now + REST);
+                    return;
+                }
+            };
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }

@@ -4,6 +4,7 @@ use crate::journal::Checkpoint;
 use crate::seen::Seen;
 use crate::sys::clock;
 use crate::sys::files::{self, Root};
+use crate::watcher::known::Known;
 use crate::watcher::trust::Circumstances;
 use std::io;
 use std::path::Path;
@@ -48,6 +49,18 @@ impl Identity {
             root_ino: self.ino,
             fs_id: self.fs_id.clone(),
             network: self.network,
+        }
+    }
+
+    /// What the state directory keeps of this root.
+    pub fn known(&self, not_before_ns: Option<i64>) -> Known {
+        Known {
+            boot_id: self.boot_id.clone(),
+            dev: self.dev,
+            ino: self.ino,
+            fs_id: self.fs_id.clone(),
+            network: self.network,
+            not_before_ns,
         }
     }
 

@@ -12,6 +12,7 @@ pub mod batch;
 pub mod event;
 mod ground;
 pub mod hardlinks;
+mod known;
 pub mod scan;
 mod service;
 pub mod tree;

@@ -5,7 +5,7 @@ mod turn;
 
 use super::Control;
 use crate::filter::Filter;
-use crate::journal::{Events, Journal, JournalError, Scope};
+use crate::journal::{Checkpoint, Events, Journal, JournalError, Scope};
 use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::path::RelPath;
 use crate::seen::{Notice, Seen, What};
@@ -18,6 +18,7 @@ use crate::sys::{clock, descriptors, wake};
 use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Map};
 use crate::watcher::ground::{self, Identity};
+use crate::watcher::known::Known;
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker, is_mounted};
 use crate::watcher::trust::{Trust, trust};
 use slog::{Logger, debug, error, info, warn};
@@ -78,6 +79,7 @@ pub struct Service {
     log: Logger,
     debug: bool,
     watch: PathBuf,
+    state_dir: PathBuf,
     queue: Queue,
     wakes: HashMap<String, OwnedFd>,
     journal: Journal,
@@ -135,6 +137,7 @@ impl Service {
             log,
             debug: start.debug,
             watch: start.localpath.watch.as_path().to_owned(),
+            state_dir: start.state_dir,
             queue: Queue::new(queue),
             wakes: start.wakes.into_iter().zip(fds).collect(),
             journal,

@@ -377,6 +377,34 @@ fn changes_while_stopped_are_found_at_the_start() {
 }
 
 #[test]
+fn a_first_scan_cut_short_loses_nothing() {
+    let world = World::new();
+    let root = world.path("root");
+    for dir in 0..16 {
+        fs::create_dir(root.join(format!("d{dir}"))).unwrap();
+        for file in 0..1000 {
+            fs::write(root.join(format!("d{dir}/{file}")), "").unwrap();
+        }
+    }
+    let made = crate::sys::clock::file_ns();
+    until("the next tick of file times", || (crate::sys::clock::file_ns() > made).then_some(()));
+    let Running { side, mut thread, state, .. } = world.launch();
+    until("a journal", || Journal::open_read_only(&state).ok().filter(|j| j.last_seq().is_ok()));
+    // Its supervisor is gone: it leaves with its scan unfinished.
+    drop(side);
+    let thread = thread.take().unwrap();
+    until("the end", || thread.is_finished().then_some(()));
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    fs::write(root.join("d7/7"), "x").unwrap();
+    let run = world.start();
+    let marks = run.since(0);
+    assert!(covered(&marks, &rel("d7/7")), "{:?}", marks.keys());
+    // There is to be no first copy: what was there before the first start is nobody's business.
+    assert!(marks.len() == 1, "{:?}", marks.keys());
+    run.stop();
+}
+
+#[test]
 fn written_stopped_closed_started() {
     use std::io::Write;
     let world = World::new();

@@ -102,3 +102,25 @@ fn a_stale_socket_is_replaced() {
     std::mem::forget(control);
     assert!(Control::listen(&path).is_ok());
 }
+
+#[test]
+fn more_clients_than_places_do_not_keep_the_loop_awake() {
+    let (_dir, path, mut control) = listen();
+    let mut clients: Vec<_> = (0..=CLIENTS_MAX).map(|_| connect(&path)).collect();
+    turn(&mut control, S(0));
+    assert_eq!(control.clients.len(), CLIENTS_MAX);
+    let ready = crate::sys::poll::wait(&control.interests(), Some(S(0))).unwrap();
+    assert!(!ready.contains(&true), "something is ready for ever");
+    // A place that becomes free is taken.
+    drop(clients.remove(0));
+    turn(&mut control, S(1));
+    turn(&mut control, S(1));
+    clients.last_mut().unwrap().write_all(b"\"status\"\n").unwrap();
+    assert_eq!(turn(&mut control, S(1)).len(), 1);
+    // One that rests is asked again in time.
+    control.rest_until = Some(S(2));
+    assert_eq!(control.interests().len(), CLIENTS_MAX);
+    assert_eq!(control.next_at(), Some(S(2)));
+    turn(&mut control, S(2));
+    assert!(control.rest_until.is_none());
+}

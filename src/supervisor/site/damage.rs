@@ -1,7 +1,7 @@
 //! A damaged journal: everybody who uses it is ended, then it is set aside.
 
 use super::{ASIDE, Site};
-use crate::supervisor::aside::{register, set_aside, stamp};
+use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
 use slog::{crit, error};
 use std::time::Duration;
@@ -26,7 +26,8 @@ impl Site {
                 self.damaged = None;
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
-                if let Err(e) = register(&self.dir, &names, Some(ASIDE)) {
+                if let Err(e) = begin_anew(&self.dir, &names) {
+                    // What set_aside left makes the next start wish for it.
                     error!(self.log, "cannot begin a new journal: {e}");
                 }
                 self.ask_reconcile(ASIDE, |_| true, now);

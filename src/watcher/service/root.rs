@@ -49,6 +49,8 @@ impl Service {
         }
         let identity = Identity::of(&root)?;
         let last = self.journal.checkpoint().map_err(io::Error::other)?;
+        let known = Known::read(&self.state_dir)?;
+        let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
         match trust(last.as_ref(), &identity.circumstances()) {
             Trust::OtherRoot(why) => {
@@ -60,7 +62,14 @@ impl Service {
                 self.base_ns = now_ns;
                 self.not_before_ns = (!self.first_copy).then_some(now_ns);
             }
-            Trust::Scan(since) => self.base_ns = since,
+            Trust::Scan(since) => {
+                self.base_ns = since;
+                // The checkpoint of a first start that was cut short: its slack must not reach before that.
+                self.not_before_ns = known
+                    .as_ref()
+                    .and_then(|k| k.not_before_ns)
+                    .filter(|start| since < start.saturating_add(SLACK_NS));
+            }
             Trust::ScanAndReconcile(since, why) => {
                 self.base_ns = since;
                 self.reconcile_after = Some(why);
@@ -70,10 +79,22 @@ impl Service {
                 self.need_reconcile(why);
             }
         }
-        // A clean stop is only clean until the next start.
-        if let Some(mut last) = last.filter(|c| c.clean) {
-            last.clean = false;
-            let record = Batch::default().into_record(Some(last));
+        // Before the checkpoint: what it vouches for depends on it.
+        let seen = identity.known(self.not_before_ns);
+        if known.as_ref() != Some(&seen) {
+            seen.write(&self.state_dir).map_err(|e| {
+                let dir = self.state_dir.display();
+                io::Error::other(format!("cannot note the root in {dir}: {e}"))
+            })?;
+        }
+        let checkpoint = match last {
+            // A clean stop is only clean until the next start.
+            Some(last) => Some(Checkpoint { clean: false, ..last }).filter(|_| was_clean),
+            // A watcher that dies in its first scan has a successor that finds what changed since.
+            None => (!identity.network).then(|| identity.checkpoint(now_ns, false)),
+        };
+        if let Some(checkpoint) = checkpoint {
+            let record = Batch::default().into_record(Some(checkpoint));
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
         }
         self.identity = Some(identity);
