@@ -224,6 +224,24 @@ fn password_files() {
 }
 
 #[test]
+fn a_fail_log_needs_its_directory() {
+    let files = Files::new(&[("a.yaml", &yaml("/", "'h::a'"))]);
+    let mut config = read(&[files.path("a.yaml")]).config;
+    let mut told = |path: &Path| {
+        config.localpaths[0].fail_log =
+            Some(syncsup::config::model::FailLog { path: path.into(), retry_minutes: 60 });
+        check::roots(&config, &Machine).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&files.path("f.sh")), Vec::<String>::new());
+    let missing = told(&files.path("none/f.sh"));
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(
+        missing[0].contains("warning: fail log") && missing[0].contains("mkdir -p"),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn rsync_versions() {
     let line = |v: &str| format!("rsync  version {v}  protocol version 31");
     for good in ["3.1.0", "3.2.7", "v3.3.1", "3.5.0pre1", "4.0"] {

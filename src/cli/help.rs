@@ -7,7 +7,10 @@ pub fn text(env: impl Fn(&str) -> Option<String>) -> &'static str {
         .filter_map(env)
         .find(|value| !value.is_empty())
         .unwrap_or_default();
-    if locale.to_lowercase().starts_with("zh") { CHINESE } else { ENGLISH }
+    let locale = locale.to_lowercase();
+    // The text is UTF-8: a terminal that is told to expect GBK would show neither language.
+    let utf8 = locale.split_once('.').is_none_or(|(_, charset)| charset.starts_with("utf"));
+    if locale.starts_with("zh") && utf8 { CHINESE } else { ENGLISH }
 }
 
 const ENGLISH: &str = "\
@@ -65,53 +68,53 @@ Exit status:
 ";
 
 const CHINESE: &str = "\
-syncsup 把本机目录实时同步到多台机器:用 inotify 监视变化,用 rsync 推送。
-它直接读取 sersync 的 confxml.xml,并接受 sersync 的命令行选项。
+syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，用 rsync 推送。
+它直接读取 sersync 的 confxml.xml，并接受 sersync 的命令行选项。
 
-用法:
-  syncsup [-d] [-r] [-n N] [-o 文件]...     开始同步,与 sersync 相同
+用法：
+  syncsup [-d] [-r] [-n N] [-o 文件]...     开始同步，与 sersync 相同
   syncsup 命令 [选项]...
-  syncsup -dro /etc/confxml.xml             以守护进程运行,启动时先做一次全量比对
+  syncsup -dro /etc/confxml.xml             以守护进程运行，启动时先做一次全量比对
 
-命令:
-  run              开始同步;不写命令时即为此命令
-  check            显示配置的含义;配置有误时一次列出全部错误
+命令：
+  run              开始同步；不写命令时即为此命令
+  check            显示配置的含义；配置有误时一次列出全部错误
   convert          把 confxml.xml 转换为 YAML 输出
-  status           显示每个本地目录(localpath)和每个远端(remote)的状态
-  stop             等正在进行的推送完成,然后停止
-  reload           重新读取配置,只影响有改动的部分
-  sync [名称]...   立即比对并显示进度直到完成(名称:本地目录或远端)
-  release 名称     让被暂停的远端继续,或接受已被替换的本地目录
-  demo             用本机临时的 rsync 守护进程现场演示,不到一分钟
+  status           显示每个本地目录（localpath）和每个远端（remote）的状态
+  stop             等正在进行的推送完成，然后停止
+  reload           重新读取配置，只影响有改动的部分
+  sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
+  release 名称     让被暂停的远端继续，或接受已被替换的本地目录
+  demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
-run 的选项:
-  -d               以守护进程运行;所有本地目录都已开始监视后才返回
+run 的选项：
+  -d               以守护进程运行；所有本地目录都已开始监视后才返回
   -r               启动时做一次全量比对
-  -n N             最多同时运行 N 个 rsync(默认:CPU 核数 x 2 + 2,且不少于 10)
-其他命令的选项:
-  --connect        用于 check:同时尝试连接每个远端
-  --json           用于 status:输出 JSON,供程序读取
-所有命令通用的选项:
-  -o 文件          配置文件,或存放配置文件的目录;可以多次给出
-                   (默认依次为 ./confxml.xml、/etc/syncsup/conf.d、/etc/syncsup/syncsup.yaml)
-  --state-dir 目录 日志库(journal)和守护进程日志的目录(默认 /var/lib/syncsup;
-                   非 root 用户为 $XDG_STATE_HOME/syncsup 或 ~/.local/state/syncsup)
-  --run-dir 目录   套接字和 pid 文件的目录(默认 /run/syncsup;
-                   非 root 用户为 $XDG_RUNTIME_DIR/syncsup 或 /tmp/syncsup-UID)
+  -n N             最多同时运行 N 个 rsync（默认：CPU 核数 x 2 + 2，且不少于 10）
+其他命令的选项：
+  --connect        用于 check：同时尝试连接每个远端
+  --json           用于 status：输出 JSON，供程序读取
+所有命令通用的选项：
+  -o 文件          配置文件，或存放配置文件的目录；可以多次给出
+                   （默认依次为 ./confxml.xml、/etc/syncsup/conf.d、/etc/syncsup/syncsup.yaml）
+  --state-dir 目录 journal 和守护进程日志的目录（默认 /var/lib/syncsup；
+                   非 root 用户为 $XDG_STATE_HOME/syncsup 或 ~/.local/state/syncsup）
+  --run-dir 目录   套接字和 pid 文件的目录（默认 /run/syncsup；
+                   非 root 用户为 $XDG_RUNTIME_DIR/syncsup 或 /tmp/syncsup-UID）
   -v, --verbose    在日志中记录每个路径和每次 rsync
-  -h, --help       显示本帮助;在 zh 语言环境下为中文
+  -h, --help       显示本帮助；在 zh 语言环境下为中文
   -V, --version    显示版本
 
-文件:
-  /etc/syncsup/syncsup.yaml、/etc/syncsup/conf.d/   配置,见 syncsup.yaml(5)
+文件：
+  /etc/syncsup/syncsup.yaml、/etc/syncsup/conf.d/   配置，见 syncsup.yaml(5)
   STATE/syncsup.log                                 守护进程的日志
   STATE/名称-哈希/journal.db                        记录该本地目录的每个远端还缺什么
   RUN/名称-哈希.pid                                 守护进程的进程号
 
-退出状态:
-  0  成功;对 status 和 sync:全部已同步
-  1  结果为否:落后、被暂停或失败
-  2  命令行或配置有误,没有启动任何东西
+退出状态：
+  0  成功；对 status 和 sync：全部已同步
+  1  结果为否：落后、被暂停或失败
+  2  命令行或配置有误，没有启动任何东西
   3  没有正在运行的 syncsup
   4  另一个 syncsup 已在负责该本地目录
   5  系统拒绝了某项操作

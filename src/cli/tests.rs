@@ -70,7 +70,9 @@ fn help_in_two_languages_names_everything() {
     let english = help::text(|_| None);
     let chinese = help::text(|name| (name == "LC_MESSAGES").then(|| "zh_CN.UTF-8".into()));
     let overridden = help::text(|name| Some(if name == "LC_ALL" { "C" } else { "zh_CN" }.into()));
+    let gbk = help::text(|_| Some("zh_CN.GBK".into()));
     assert_ne!(english, chinese);
+    assert_eq!(english, gbk);
     assert_eq!(english, overridden);
     for text in [english, chinese] {
         for word in COMMANDS {

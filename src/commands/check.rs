@@ -7,6 +7,7 @@ use crate::config::model::{Config, LocalPath, Remote};
 use crate::config::probe::Machine;
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
+use crate::pusher::outcome::verdict;
 use crate::pusher::rsync::{self, Form, Options};
 use crate::seen::Exited;
 use crate::sys::process::Rsync;
@@ -121,12 +122,9 @@ fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
     }
     let mut words = Vec::new();
     let read = run.stderr.rewind().and_then(|()| run.stderr.read_to_end(&mut words));
-    let text = String::from_utf8_lossy(&words);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    match (read, lines.is_empty()) {
-        (Ok(_), false) => Err(lines.join("; ")),
-        _ => Err(ended.to_string()),
-    }
+    // The words that `status` would show.
+    read.map_err(|e| e.to_string())?;
+    Err(verdict(ended, &words).words)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn run(
     run::run(options, false, &mut |progress| match progress {
         Progress::Watching(watch) => print(&format!("watching {watch}\n")),
         // The log says it, and that is on the terminal too.
-        Progress::Started(_) => {}
+        Progress::Warned(_) | Progress::Started(_) => {}
     })?;
     Ok(Exit::Ok)
 }

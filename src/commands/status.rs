@@ -77,7 +77,7 @@ fn localpath_row(localpath: &LocalPathStatus) -> Vec<String> {
     };
     let reason = match &localpath.reason {
         Some(reason) => one_line(reason),
-        None => format!("{} directories", localpath.watches),
+        None => table::count(localpath.watches, "directory", "directories"),
     };
     let blank = String::new;
     vec![localpath.watch.to_string(), state, blank(), blank(), blank(), blank(), reason]
@@ -99,7 +99,11 @@ fn remote_row(remote: &RemoteStatus) -> Vec<String> {
         number(left),
         number(s.failing),
         lag,
-        format!("{} files, {}", s.pushed_files, table::bytes(s.pushed_bytes)),
+        format!(
+            "{}, {}",
+            table::count(s.pushed_files, "file", "files"),
+            table::bytes(s.pushed_bytes)
+        ),
         why,
     ]
 }

@@ -20,6 +20,11 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// `1 file`, `2 files`.
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Bytes as `12 B`, `3.4 MB`.
 pub fn bytes(n: u64) -> String {
     let units = ["kB", "MB", "GB", "TB"];

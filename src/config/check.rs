@@ -6,6 +6,7 @@ use super::model::{Config, LocalPath, Place, Remote, Target};
 use super::probe::{PasswordFile, Probe, Watch};
 use crate::filter::Filter;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 fn finding(severity: Severity, place: &Place, text: String) -> Diagnostic {
     Diagnostic { severity, place: place.clone(), column: 0, text }
@@ -171,6 +172,12 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
         if let Some(text) = watch_error(&localpath.watch.to_string(), &state) {
             found.push(finding(Severity::Error, &localpath.place, text));
         }
+        if let Some(log) = &localpath.fail_log
+            && files.insert(log.path.clone())
+        {
+            let text = fail_log_warning(log.path.as_path(), probe);
+            found.extend(text.map(|t| finding(Severity::Warning, &localpath.place, t)));
+        }
         for remote in &localpath.remotes {
             let Some(file) = &remote.password_file else { continue };
             if files.insert(file.clone()) {
@@ -243,6 +250,17 @@ pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<S
         PasswordFile::Found { .. } => return None,
     };
     Some(format!("password file {file}: {why}"))
+}
+
+/// Why the fail log cannot be written: its directory is not made by itself.
+fn fail_log_warning(file: &Path, probe: &dyn Probe) -> Option<String> {
+    let dir = file.parent()?;
+    let why = match probe.watch(dir) {
+        Watch::Missing => format!("no such directory; run mkdir -p {}", dir.display()),
+        Watch::NotDirectory => format!("{} is not a directory", dir.display()),
+        Watch::Directory | Watch::Refused(_) => return None,
+    };
+    Some(format!("fail log {} cannot be written: {why}", file.display()))
 }
 
 /// What is wrong with an rsync, from the first line of its `--version`; `None` is an rsync that did not answer.

@@ -47,15 +47,27 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|d| d.severity == Severity::Error)
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Diagnostic {
+    /// For a log, whose lines have a level of their own.
+    pub fn without_severity(&self) -> String {
+        format!("{}{}", self.where_from(), self.text)
+    }
+
+    /// `FILE:LINE: `, as far as there is one.
+    fn where_from(&self) -> String {
         let file = self.place.file.display();
         match (self.place.file.as_os_str().is_empty(), self.place.line, self.column) {
-            (true, _, _) => {}
-            (_, 0, _) => write!(f, "{file}: ")?,
-            (_, line, 0) => write!(f, "{file}:{line}: ")?,
-            (_, line, column) => write!(f, "{file}:{line}:{column}: ")?,
+            (true, _, _) => String::new(),
+            (_, 0, _) => format!("{file}: "),
+            (_, line, 0) => format!("{file}:{line}: "),
+            (_, line, column) => format!("{file}:{line}:{column}: "),
         }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.where_from())?;
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }

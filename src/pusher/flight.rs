@@ -19,6 +19,7 @@ pub struct Flight {
     limit: Duration,
     moved: (u64, Duration),
     looked: Duration,
+    given_up: bool,
 }
 
 /// An rsync that has ended.
@@ -48,7 +49,7 @@ impl Flight {
     /// Takes over an rsync that has just been started; rsync's own timeouts are `timeout_s` seconds.
     pub fn new(rsync: Rsync, timeout_s: u32, now: Duration) -> Self {
         let limit = Duration::from_secs(u64::from(timeout_s.max(1)) + 30);
-        Self { rsync, limit, moved: (0, now), looked: now }
+        Self { rsync, limit, moved: (0, now), looked: now, given_up: false }
     }
 
     /// How long nothing has moved.
@@ -68,6 +69,7 @@ impl Flight {
                 self.moved = (progress, now);
             }
             if self.stalled(now) > self.limit {
+                self.given_up = true;
                 return Ok(Some(self.rsync.kill()?));
             }
         }
@@ -85,7 +87,13 @@ impl Flight {
         self.rsync.stderr.rewind()?;
         (&self.rsync.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut stderr)?;
         self.rsync.stdout.rewind()?;
-        let judgement = outcome::verdict(exited, &stderr);
+        let mut judgement = outcome::verdict(exited, &stderr);
+        if self.given_up && stderr.is_empty() {
+            judgement.words = format!(
+                "no answer: rsync was ended after {} s in which nothing moved",
+                self.limit.as_secs()
+            );
+        }
         Ok(Landed { judgement, stdout: self.rsync.stdout, stderr })
     }
 }

@@ -42,7 +42,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     };
     let name = start.remote.name();
     let logger = log::logger(start.debug)
-        .new(o!("role" => "pusher", "path" => start.localpath.watch.to_string(), "remote" => name.clone()));
+        .new(o!("role" => "pusher", "localpath" => start.localpath.watch.to_string(), "remote" => name.clone()));
     match Pusher::prepare(control, signals, start, wake, logger.clone()) {
         Ok(mut pusher) => pusher.work(),
         Err(why) => {

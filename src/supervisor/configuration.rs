@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Reads the configuration to start with: every localpath must be there. Returns the warnings too.
-pub fn load(files: &[PathBuf]) -> Result<(Config, Vec<String>)> {
+pub fn load(files: &[PathBuf]) -> Result<(Config, Vec<Diagnostic>)> {
     sort_out(config::load(files, &Machine))
 }
 
 /// Reads it again: the localpaths that are kept already may be missing, since a running instance holds them (rule 21).
-pub fn reload(files: &[PathBuf], kept: &Config) -> Result<(Config, Vec<String>)> {
+pub fn reload(files: &[PathBuf], kept: &Config) -> Result<(Config, Vec<Diagnostic>)> {
     let mut loaded = config::read(files);
     let known: BTreeSet<_> = kept.localpaths.iter().map(|l| &l.watch).collect();
     let mut new = loaded.config.clone();
@@ -23,17 +23,15 @@ pub fn reload(files: &[PathBuf], kept: &Config) -> Result<(Config, Vec<String>)>
     sort_out(loaded)
 }
 
-fn sort_out(loaded: Loaded) -> Result<(Config, Vec<String>)> {
-    let lines = |wanted: Severity| -> Vec<String> {
-        let found = loaded.diagnostics.iter().filter(|d| d.severity == wanted);
-        found.map(Diagnostic::to_string).collect()
-    };
-    if loaded.has_errors() {
-        return Err(Error::usage(lines(Severity::Error).join("\n")));
+fn sort_out(loaded: Loaded) -> Result<(Config, Vec<Diagnostic>)> {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        loaded.diagnostics.into_iter().partition(|d| d.severity == Severity::Error);
+    if !errors.is_empty() {
+        let lines: Vec<String> = errors.iter().map(Diagnostic::to_string).collect();
+        return Err(Error::usage(lines.join("\n")));
     }
     if loaded.config.localpaths.is_empty() {
         return Err(Error::usage("the configuration names no localpath: there is nothing to do"));
     }
-    let warnings = lines(Severity::Warning);
     Ok((loaded.config, warnings))
 }

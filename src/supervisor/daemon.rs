@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// What the new process says to the command that started it.
 #[derive(Serialize, Deserialize)]
 enum Report {
+    /// A warning about the configuration.
+    Warned(String),
     /// Every localpath is watched, or held for the reasons given.
     Started(Vec<String>),
     /// It ends.
@@ -50,6 +52,7 @@ pub fn start(options: &Options, title: &OsStr) -> Result<u32> {
                 let text = format!("{}\nthe supervisor (pid {pid}) runs", held.join("\n"));
                 return Err(Error::new(Exit::No, text));
             }
+            Received::Message(Report::Warned(warning), _) => eprintln!("syncsup: {warning}"),
             Received::Message(Report::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));
             }
@@ -71,6 +74,11 @@ pub fn supervise(channel: OwnedFd) -> i32 {
         .and_then(|options| {
             run(options, true, &mut |progress| match progress {
                 Progress::Watching(_) => {}
+                Progress::Warned(warning) => {
+                    if let Some(channel) = &mut channel {
+                        let _ = channel.send(&Report::Warned(warning), vec![]);
+                    }
+                }
                 Progress::Started(held) => {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&Report::Started(held), vec![]);

@@ -43,7 +43,7 @@ impl Supervisor {
         self.sites.extend(opened);
         self.config = config;
         for warning in &warnings {
-            warn!(self.shared.log, "{warning}");
+            warn!(self.shared.log, "{}", warning.without_severity());
         }
         let line = format!(
             "reloaded: {} started, {} stopped, {} restarted, {} untouched",
@@ -53,7 +53,7 @@ impl Supervisor {
             diff.same.len()
         );
         info!(self.shared.log, "{line}");
-        Ok(warnings.into_iter().chain([line]).collect())
+        Ok(warnings.iter().map(ToString::to_string).chain([line]).collect())
     }
 
     fn open_new(&mut self, old: &[Wanted], new: &[Wanted], now: Duration) -> Result<Vec<Site>> {

@@ -29,6 +29,8 @@ const TURN: Duration = Duration::from_secs(1);
 /// What whoever started the supervisor hears.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// The configuration is odd: a warning, as `check` prints it.
+    Warned(String),
     /// A localpath is watched for the first time.
     Watching(OsBytes),
     /// Every localpath is watched, or held for the reasons given.
@@ -57,7 +59,10 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
     let (config, warnings) = configuration::load(&options.files)?;
-    warnings.iter().for_each(|w| warn!(log, "{w}"));
+    for warning in warnings {
+        warn!(log, "{}", warning.without_severity());
+        tell(Progress::Warned(warning.to_string()));
+    }
     options.directories.prepare()?;
     session::raise_file_limit();
     let mut instance = Instance::take(&options)?;
@@ -244,7 +249,6 @@ impl Supervisor {
             if !site.announced && site.is_watched() {
                 site.announced = true;
                 let watch = site.wanted.localpath.watch.clone();
-                info!(self.shared.log, "watching {watch}");
                 tell(Progress::Watching(watch));
             }
         }

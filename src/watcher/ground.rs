@@ -82,11 +82,15 @@ impl Identity {
 pub fn check(watch: &Path, identity: Option<&Identity>) -> Result<(), String> {
     let found = files::stat(watch).and_then(|seen| Ok((seen, files::file_system(watch)?)));
     match (found, identity) {
-        (Ok((seen, fs)), Some(identity)) if !identity.is(&seen, &fs.id) => {
-            Err("another directory stands there; `syncsup release` takes it as it is".into())
-        }
+        (Ok((seen, fs)), Some(identity)) if !identity.is(&seen, &fs.id) => Err(format!(
+            "another directory stands there; if it is the right one: syncsup release {}",
+            watch.display()
+        )),
         (Ok(_), _) => Ok(()),
-        (Err(error), _) => Err(error.to_string()),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+            Err("the directory is gone; it goes on when it is mounted or put back".into())
+        }
+        (Err(error), _) => Err(format!("the directory cannot be read: {error}")),
     }
 }
 

@@ -20,7 +20,7 @@ impl Service {
         {
             return;
         }
-        error!(self.log, "held: nothing is marked or deleted until the root is back"; "why" => &why);
+        debug!(self.log, "held: nothing is marked or deleted until the root is back"; "why" => &why);
         for wd in self.map.tree.wds() {
             self.queue.remove(wd);
         }
@@ -55,7 +55,8 @@ impl Service {
         match trust(last.as_ref(), &identity.circumstances()) {
             Trust::OtherRoot(why) => {
                 return Err(io::Error::other(format!(
-                    "{why}; `syncsup release` takes it as it is"
+                    "{why}; if it is the right one: syncsup release {}",
+                    self.watch.display()
                 )));
             }
             Trust::First => {
@@ -145,7 +146,7 @@ impl Service {
     }
 
     pub(super) fn need_reconcile(&mut self, why: String) {
-        warn!(self.log, "every remote is reconciled"; "why" => &why);
+        debug!(self.log, "every remote is reconciled"; "why" => &why);
         // In the journal too: a message is lost when the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
             names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))

@@ -314,7 +314,7 @@ impl Service {
             ));
         }
         if !known {
-            warn!(self.log, "degraded"; "why" => &why);
+            debug!(self.log, "degraded"; "why" => &why);
         }
         self.say_state(WatcherState::Degraded(why));
     }
