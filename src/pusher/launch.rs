@@ -94,7 +94,8 @@ impl Pusher {
     fn wants_compare(&self, now: Duration) -> bool {
         self.desk.row.held.is_none()
             && self.compare_not_before.is_none_or(|at| now >= at)
-            && (self.work.wide || self.wants_everything(now))
+            // What is owed by name is pushed first: a comparison would find it once more, and the guard count it again.
+            && ((self.work.wide && !self.work.due) || self.wants_everything(now))
     }
 
     fn wants_everything(&self, now: Duration) -> bool {
