@@ -20,7 +20,8 @@ impl Say {
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(env);
         let plain = env("NO_COLOR").is_some() || env("TERM").is_none_or(|t| t == "dumb");
         Self {
-            chinese: locale.is_some_and(|l| l.starts_with("zh") && !l.to_lowercase().contains(".gb")),
+            chinese: locale
+                .is_some_and(|l| l.starts_with("zh") && !l.to_lowercase().contains(".gb")),
             colours: io::stdout().is_terminal() && !plain,
             steps: 0,
         }
