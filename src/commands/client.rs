@@ -76,6 +76,10 @@ fn sockets(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            let text = format!("{}: {e}; ask as the user that runs it", dir.display());
+            return Err(Error::new(Exit::System, text));
+        }
         Err(e) => return Err(Error::system(format!("cannot look into {}", dir.display()), e)),
     };
     let mut sockets: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();

@@ -24,7 +24,8 @@ pub fn holds(max: MaxDelete, deletions: u64, entries: Option<u64>) -> bool {
 
 /// What the operator reads.
 pub fn words(deletions: u64, entries: Option<u64>, remote: &str) -> String {
-    let of = entries.map(|n| format!(" of {n}")).unwrap_or_default();
+    // What is known of the remote may be older than what is there now.
+    let of = entries.filter(|n| *n >= deletions).map(|n| format!(" of {n}")).unwrap_or_default();
     format!("would delete {deletions}{of} entries; if that is right: syncsup release {remote}")
 }
 
@@ -40,6 +41,8 @@ mod tests {
         assert!(!holds(MaxDelete::Half, 5_000, None));
         assert!(holds(MaxDelete::Entries(10), 11, None));
         assert!(!holds(MaxDelete::Unlimited, 1_000_000, Some(1_000_000)));
+        assert!(words(600, Some(401), "r").starts_with("would delete 600 entries"));
+        assert!(words(400, Some(401), "r").starts_with("would delete 400 of 401 entries"));
         assert_eq!(remote_entries(100, 90, 50), 60);
     }
 }

@@ -1,7 +1,6 @@
 //! `-d`: the command starts the supervisor in a session of its own and waits until every localpath is watched.
 
 use super::Options;
-use super::directories;
 use super::run::{Progress, run};
 use crate::error::{Error, Exit, Result};
 use crate::sys::channel::{Channel, Received, pair};
@@ -28,7 +27,7 @@ enum Report {
 /// Starts a daemon called `title` and returns its pid when every localpath is watched. A localpath that is held is an
 /// error with exit status 1, though the daemon runs on with the others.
 pub fn start(options: &Options, title: &OsStr) -> Result<u32> {
-    directories::make(&options.directories.state)?;
+    options.directories.prepare()?;
     let path = options.directories.log_file();
     let log = OpenOptions::new()
         .create(true)

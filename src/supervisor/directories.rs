@@ -47,8 +47,13 @@ impl Directories {
 
     /// Makes both. State on a network file system is refused: SQLite cannot be trusted there (rule 14).
     pub fn prepare(&self) -> Result<()> {
-        make(&self.state)?;
-        make(&self.run)?;
+        let advised = |made: Result<()>, option: &str| {
+            made.map_err(|e| {
+                Error::new(e.exit, format!("{}; choose another with {option}", e.text))
+            })
+        };
+        advised(make(&self.state), "--state-dir")?;
+        advised(make(&self.run), "--run-dir")?;
         let network = Root::open(&self.state).and_then(|d| d.file_system()).map(|f| f.network);
         if network.unwrap_or(false) {
             let text = format!(

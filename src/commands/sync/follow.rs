@@ -1,5 +1,6 @@
 //! How a remote that compares is getting on. Pure.
 
+use crate::commands::table;
 use crate::message::{PusherState, RemoteStatus};
 use std::time::Duration;
 
@@ -65,7 +66,11 @@ impl Follow {
         }
         let why = || s.reason.clone().unwrap_or_else(|| "see the log".into());
         if compared && s.failing > 0 && s.failing == s.owed && s.waiting == 0 {
-            self.verdict = Verdict::Failed(format!("{} paths fail: {}", s.failing, why()));
+            self.verdict = Verdict::Failed(format!(
+                "{}: {}",
+                table::count(s.failing, "path fails", "paths fail"),
+                why()
+            ));
             return;
         }
         let patience = match s.state {
