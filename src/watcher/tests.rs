@@ -405,6 +405,35 @@ fn a_first_scan_cut_short_loses_nothing() {
 }
 
 #[test]
+fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
+    let world = World::new();
+    let (root, state) = (world.path("root"), world.path("state"));
+    world.start().stop();
+    Journal::open(&state).unwrap().remote("r", None).unwrap();
+    Journal::open(&state).unwrap().forget_checkpoint().unwrap();
+    // What a start with the file system mounted leaves: no checkpoint, and this.
+    let mut known = known::Known::read(&state).unwrap().unwrap();
+    known.network = true;
+    known.write(&state).unwrap();
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    let mut run = world.launch();
+    run.hears(
+        "held",
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("network")),
+    );
+    assert_eq!(run.journal().checkpoint().unwrap(), None);
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.watching();
+    assert!(run.journal().remote_names().unwrap() == ["r"]);
+    assert!(!known::Known::read(&state).unwrap().unwrap().network);
+    assert!(Journal::open(&state).unwrap().remote("r", None).unwrap().reconcile.is_some());
+    let seq = run.last();
+    fs::write(root.join("x"), "x").unwrap();
+    run.marked(seq, "x");
+    run.stop();
+}
+
+#[test]
 fn written_stopped_closed_started() {
     use std::io::Write;
     let world = World::new();

@@ -50,6 +50,9 @@ impl Service {
         let identity = Identity::of(&root)?;
         let last = self.journal.checkpoint().map_err(io::Error::other)?;
         let known = Known::read(&self.state_dir)?;
+        if let Some(why) = known::other(known.as_ref(), last.is_some(), &identity.known(None)) {
+            return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
+        }
         let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
         match trust(last.as_ref(), &identity.circumstances()) {
@@ -161,6 +164,10 @@ impl Service {
         self.hold("the root is being taken as it is now".into());
         self.walker.mounts.clear();
         self.walker.unmounted.clear();
+        if let Err(error) = Known::forget(&self.state_dir) {
+            warn!(self.log, "cannot forget the old root"; "error" => %error);
+            return;
+        }
         let forgotten =
             self.journal.forget_checkpoint().and_then(|()| self.journal.set_mounts(&[], true));
         if let Err(error) = forgotten {
