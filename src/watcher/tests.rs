@@ -434,6 +434,23 @@ fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
 }
 
 #[test]
+fn a_journal_found_damaged_at_the_start_is_told() {
+    let world = World::new();
+    world.start().stop();
+    let db = world.path("state").join(crate::journal::FILE_NAME);
+    for damage in [
+        "UPDATE checkpoint SET state = '{'",
+        "DELETE FROM checkpoint; INSERT INTO open VALUES ('no bytes')",
+        "DELETE FROM open; INSERT INTO mount VALUES ('no bytes')",
+    ] {
+        rusqlite::Connection::open(&db).unwrap().execute_batch(damage).unwrap();
+        let mut run = world.launch();
+        run.hears(damage, |m| matches!(m, FromWatcher::Damaged(_)));
+        assert!(!run.end(), "{damage}");
+    }
+}
+
+#[test]
 fn written_stopped_closed_started() {
     use std::io::Write;
     let world = World::new();

@@ -33,8 +33,18 @@ impl Service {
     /// The root is there: judge the checkpoint, and scan.
     pub(super) fn begin(&mut self) {
         if let Err(error) = self.try_begin() {
-            self.hold(error.to_string());
+            match damage(&error) {
+                Some(why) => self.damaged(why),
+                None => self.hold(error.to_string()),
+            }
         }
+    }
+
+    /// Only the supervisor can help: it sets the journal aside when everybody has ended.
+    pub(super) fn damaged(&mut self, why: String) {
+        error!(self.log, "the journal is damaged"; "error" => &why);
+        self.say(&FromWatcher::Damaged(why));
+        self.end = Some(End::Damaged);
     }
 
     pub(super) fn try_begin(&mut self) -> io::Result<()> {
@@ -197,6 +207,9 @@ impl Service {
             Ok(root) => {
                 self.reconcile_network();
                 if let Err(error) = self.scan(&root, WatcherState::Scanning) {
+                    if let Some(why) = damage(&error) {
+                        return self.damaged(why);
+                    }
                     if !std::mem::replace(&mut self.refused_said, true) {
                         warn!(self.log, "cannot scan yet"; "error" => %error);
                     }
@@ -205,5 +218,13 @@ impl Service {
             }
             Err(error) => self.hold(error.to_string()),
         }
+    }
+}
+
+/// What is wrong with the journal, when that is why.
+fn damage(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref()? {
+        JournalError::Damaged(why) => Some(why.clone()),
+        JournalError::Refused(_) => None,
     }
 }
