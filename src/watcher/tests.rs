@@ -451,6 +451,22 @@ fn a_journal_found_damaged_at_the_start_is_told() {
 }
 
 #[test]
+fn a_root_that_is_released_before_it_is_there_is_compared() {
+    let world = World::new();
+    let root = world.path("root");
+    let mut run = world.start();
+    Journal::open(&run.state).unwrap().remote("r", None).unwrap();
+    fs::remove_dir(&root).unwrap();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    until("the wish", || Journal::open(&run.state).unwrap().remote("r", None).unwrap().reconcile);
+    until("the old root forgotten", || run.journal().checkpoint().unwrap().is_none().then_some(()));
+    fs::create_dir(&root).unwrap();
+    run.watching();
+    run.stop();
+}
+
+#[test]
 fn written_stopped_closed_started() {
     use std::io::Write;
     let world = World::new();

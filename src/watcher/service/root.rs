@@ -157,16 +157,18 @@ impl Service {
         }
     }
 
-    pub(super) fn need_reconcile(&mut self, why: String) {
+    /// True when the journal has noted it.
+    pub(super) fn need_reconcile(&mut self, why: String) -> bool {
         warn!(self.log, "every remote is reconciled"; "why" => &why);
         // In the journal too: a message is lost when the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
             names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))
         });
-        if let Err(error) = wanted {
-            debug!(self.log, "cannot note the reconcile"; "error" => %error);
+        if let Err(error) = &wanted {
+            warn!(self.log, "cannot note the reconcile"; "error" => %error);
         }
         self.say(&FromWatcher::NeedReconcile(why));
+        wanted.is_ok()
     }
 
     pub(super) fn adopt_root(&mut self) {
@@ -174,6 +176,10 @@ impl Service {
         self.hold("the root is being taken as it is now".into());
         self.walker.mounts.clear();
         self.walker.unmounted.clear();
+        // First: whoever dies from here on has a successor that does not know of another root any more.
+        if !self.need_reconcile("the root was replaced and released".into()) {
+            return;
+        }
         if let Err(error) = Known::forget(&self.state_dir) {
             warn!(self.log, "cannot forget the old root"; "error" => %error);
             return;
@@ -186,9 +192,6 @@ impl Service {
         }
         self.identity = None;
         self.look_at_root();
-        if self.identity.is_some() {
-            self.need_reconcile("the root was replaced and released".into());
-        }
     }
 
     /// While held, what the queue has is of no interest: a scan follows.
