@@ -43,4 +43,60 @@ impl Known {
         file.sync_all()?;
         std::fs::rename(new, dir.join(FILE_NAME))
     }
+
+    /// Forgets the root.
+    pub fn forget(dir: &Path) -> io::Result<()> {
+        match std::fs::remove_file(dir.join(FILE_NAME)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why the root at a start is not the one that is known, where no checkpoint says so. Pure. One on a network file
+/// system has no lasting numbers: only that it became a local directory shows that it is not mounted.
+pub fn other(known: Option<&Known>, has_checkpoint: bool, now: &Known) -> Option<&'static str> {
+    let known = known?;
+    if known.network && !now.network {
+        return Some("it was on a network file system and is a local directory now");
+    }
+    if known.network || now.network || has_checkpoint {
+        return None;
+    }
+    let same_boot = known.boot_id == now.boot_id;
+    let lasting =
+        |id: &str| !id.is_empty() && (same_boot || !id.starts_with(crate::seen::DEVICE_ID));
+    let same = known.ino == now.ino
+        && (!same_boot || known.dev == now.dev)
+        && (!lasting(&known.fs_id) || !lasting(&now.fs_id) || known.fs_id == now.fs_id);
+    (!same).then_some("it is not the directory that was watched before")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_root_that_became_local_is_another() {
+        let local = Known {
+            boot_id: "b".into(),
+            dev: 1,
+            ino: 2,
+            fs_id: "f".into(),
+            network: false,
+            not_before_ns: None,
+        };
+        let network = Known { network: true, ino: 1, fs_id: "n".into(), ..local.clone() };
+        assert_eq!(other(None, false, &local), None);
+        assert!(other(Some(&network), false, &local).is_some());
+        assert!(other(Some(&network), true, &local).is_some());
+        let remounted = Known { fs_id: "m".into(), dev: 7, ..network.clone() };
+        assert_eq!(other(Some(&network), false, &remounted), None);
+        assert_eq!(other(Some(&local), false, &local), None);
+        let empty = Known { ino: 3, ..local.clone() };
+        assert!(other(Some(&local), false, &empty).is_some());
+        assert_eq!(other(Some(&local), true, &empty), None, "the checkpoint knows better");
+        let booted = Known { boot_id: "c".into(), dev: 9, ..local.clone() };
+        assert_eq!(other(Some(&local), false, &booted), None);
+    }
 }

@@ -18,7 +18,7 @@ use crate::sys::{clock, descriptors, wake};
 use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Map};
 use crate::watcher::ground::{self, Identity};
-use crate::watcher::known::Known;
+use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker, is_mounted};
 use crate::watcher::trust::{Trust, trust};
 use slog::{Logger, debug, error, info, warn};
@@ -53,6 +53,8 @@ enum End {
     Stop,
     /// The supervisor is gone, or an operator ended this process.
     Leave,
+    /// The journal is damaged, and the supervisor knows.
+    Damaged,
 }
 
 /// Times since boot of what is done now and then.
@@ -119,7 +121,7 @@ pub struct Service {
 impl Service {
     /// Takes the descriptors apart; nothing is watched yet.
     pub fn new(
-        channel: Control,
+        mut channel: Control,
         signals: Option<Signals>,
         start: WatcherStart,
         fds: Vec<OwnedFd>,
@@ -130,7 +132,13 @@ impl Service {
         let mut fds = fds.into_iter();
         let queue = fds.next().ok_or_else(|| io::Error::other("no inotify descriptor came"))?;
         let mut walker = Walker::default();
-        walker.mounts = journal.mounts().map_err(io::Error::other)?.into_iter().collect();
+        let mounts = journal.mounts().inspect_err(|error| {
+            if let JournalError::Damaged(why) = error {
+                // When the supervisor is gone, the next one finds the same.
+                let _ = channel.send(&FromWatcher::Damaged(why.clone()), Vec::new());
+            }
+        });
+        walker.mounts = mounts.map_err(io::Error::other)?.into_iter().collect();
         Ok(Self {
             channel,
             signals,
@@ -176,11 +184,17 @@ impl Service {
             self.wait()?;
             self.take_messages();
             self.now_and_then();
+            if self.end.is_some() {
+                continue;
+            }
             if matches!(self.state, WatcherState::Held(_)) {
                 self.discard()?;
             } else if clock::boot() >= self.times.refused_until {
                 if self.rebuild {
                     self.rebuild();
+                    if self.end.is_some() {
+                        continue;
+                    }
                 }
                 if !self.turn(None)? {
                     return Ok(false);
@@ -264,6 +278,7 @@ impl Service {
             ToWatcher::AddWakes(names) => self.wakes.extend(names.into_iter().zip(fds)),
             ToWatcher::DropWake(name) => drop(self.wakes.remove(&name)),
             ToWatcher::AdoptRoot => self.adopt_root(),
+            ToWatcher::Stop if self.end == Some(End::Damaged) => {}
             ToWatcher::Stop => self.end = Some(End::Stop),
         }
     }
@@ -294,6 +309,7 @@ impl Service {
                         break;
                     }
                 }
+                Err(JournalError::Damaged(why)) => return self.damaged(why),
                 Err(error) => {
                     return debug!(self.log, "cannot clean the journal"; "error" => %error);
                 }
@@ -312,6 +328,9 @@ impl Service {
 
     /// Marks what the queue still holds; after a stop in order the checkpoint says so.
     fn finish(&mut self, end: End) -> io::Result<bool> {
+        if end == End::Damaged {
+            return Ok(false);
+        }
         if matches!(self.state, WatcherState::Held(_)) || self.identity.is_none() {
             return Ok(true);
         }

@@ -405,6 +405,68 @@ fn a_first_scan_cut_short_loses_nothing() {
 }
 
 #[test]
+fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
+    let world = World::new();
+    let (root, state) = (world.path("root"), world.path("state"));
+    world.start().stop();
+    Journal::open(&state).unwrap().remote("r", None).unwrap();
+    Journal::open(&state).unwrap().forget_checkpoint().unwrap();
+    // What a start with the file system mounted leaves: no checkpoint, and this.
+    let mut known = known::Known::read(&state).unwrap().unwrap();
+    known.network = true;
+    known.write(&state).unwrap();
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    let mut run = world.launch();
+    run.hears(
+        "held",
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("network")),
+    );
+    assert_eq!(run.journal().checkpoint().unwrap(), None);
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.watching();
+    assert!(run.journal().remote_names().unwrap() == ["r"]);
+    assert!(!known::Known::read(&state).unwrap().unwrap().network);
+    assert!(Journal::open(&state).unwrap().remote("r", None).unwrap().reconcile.is_some());
+    let seq = run.last();
+    fs::write(root.join("x"), "x").unwrap();
+    run.marked(seq, "x");
+    run.stop();
+}
+
+#[test]
+fn a_journal_found_damaged_at_the_start_is_told() {
+    let world = World::new();
+    world.start().stop();
+    let db = world.path("state").join(crate::journal::FILE_NAME);
+    for damage in [
+        "UPDATE checkpoint SET state = '{'",
+        "DELETE FROM checkpoint; INSERT INTO open VALUES ('no bytes')",
+        "DELETE FROM open; INSERT INTO mount VALUES ('no bytes')",
+    ] {
+        rusqlite::Connection::open(&db).unwrap().execute_batch(damage).unwrap();
+        let mut run = world.launch();
+        run.hears(damage, |m| matches!(m, FromWatcher::Damaged(_)));
+        assert!(!run.end(), "{damage}");
+    }
+}
+
+#[test]
+fn a_root_that_is_released_before_it_is_there_is_compared() {
+    let world = World::new();
+    let root = world.path("root");
+    let mut run = world.start();
+    Journal::open(&run.state).unwrap().remote("r", None).unwrap();
+    fs::remove_dir(&root).unwrap();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    until("the wish", || Journal::open(&run.state).unwrap().remote("r", None).unwrap().reconcile);
+    until("the old root forgotten", || run.journal().checkpoint().unwrap().is_none().then_some(()));
+    fs::create_dir(&root).unwrap();
+    run.watching();
+    run.stop();
+}
+
+#[test]
 fn written_stopped_closed_started() {
     use std::io::Write;
     let world = World::new();

@@ -33,8 +33,18 @@ impl Service {
     /// The root is there: judge the checkpoint, and scan.
     pub(super) fn begin(&mut self) {
         if let Err(error) = self.try_begin() {
-            self.hold(error.to_string());
+            match damage(&error) {
+                Some(why) => self.damaged(why),
+                None => self.hold(error.to_string()),
+            }
         }
+    }
+
+    /// Only the supervisor can help: it sets the journal aside when everybody has ended.
+    pub(super) fn damaged(&mut self, why: String) {
+        error!(self.log, "the journal is damaged"; "error" => &why);
+        self.say(&FromWatcher::Damaged(why));
+        self.end = Some(End::Damaged);
     }
 
     pub(super) fn try_begin(&mut self) -> io::Result<()> {
@@ -50,6 +60,9 @@ impl Service {
         let identity = Identity::of(&root)?;
         let last = self.journal.checkpoint().map_err(io::Error::other)?;
         let known = Known::read(&self.state_dir)?;
+        if let Some(why) = known::other(known.as_ref(), last.is_some(), &identity.known(None)) {
+            return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
+        }
         let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
         match trust(last.as_ref(), &identity.circumstances()) {
@@ -145,16 +158,18 @@ impl Service {
         }
     }
 
-    pub(super) fn need_reconcile(&mut self, why: String) {
+    /// True when the journal has noted it.
+    pub(super) fn need_reconcile(&mut self, why: String) -> bool {
         debug!(self.log, "every remote is reconciled"; "why" => &why);
         // In the journal too: a message is lost when the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
             names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))
         });
-        if let Err(error) = wanted {
-            debug!(self.log, "cannot note the reconcile"; "error" => %error);
+        if let Err(error) = &wanted {
+            warn!(self.log, "cannot note the reconcile"; "error" => %error);
         }
         self.say(&FromWatcher::NeedReconcile(why));
+        wanted.is_ok()
     }
 
     pub(super) fn adopt_root(&mut self) {
@@ -162,6 +177,14 @@ impl Service {
         self.hold("the root is being taken as it is now".into());
         self.walker.mounts.clear();
         self.walker.unmounted.clear();
+        // First: whoever dies from here on has a successor that does not know of another root any more.
+        if !self.need_reconcile("the root was replaced and released".into()) {
+            return;
+        }
+        if let Err(error) = Known::forget(&self.state_dir) {
+            warn!(self.log, "cannot forget the old root"; "error" => %error);
+            return;
+        }
         let forgotten =
             self.journal.forget_checkpoint().and_then(|()| self.journal.set_mounts(&[], true));
         if let Err(error) = forgotten {
@@ -170,9 +193,6 @@ impl Service {
         }
         self.identity = None;
         self.look_at_root();
-        if self.identity.is_some() {
-            self.need_reconcile("the root was replaced and released".into());
-        }
     }
 
     /// While held, what the queue has is of no interest: a scan follows.
@@ -191,6 +211,9 @@ impl Service {
             Ok(root) => {
                 self.reconcile_network();
                 if let Err(error) = self.scan(&root, WatcherState::Scanning) {
+                    if let Some(why) = damage(&error) {
+                        return self.damaged(why);
+                    }
                     if !std::mem::replace(&mut self.refused_said, true) {
                         warn!(self.log, "cannot scan yet"; "error" => %error);
                     }
@@ -199,5 +222,13 @@ impl Service {
             }
             Err(error) => self.hold(error.to_string()),
         }
+    }
+}
+
+/// What is wrong with the journal, when that is why.
+fn damage(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref()? {
+        JournalError::Damaged(why) => Some(why.clone()),
+        JournalError::Refused(_) => None,
     }
 }
