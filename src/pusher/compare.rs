@@ -21,6 +21,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::Duration;
 
+/// A comparison has rsync's own timeout; the watchdog comes after it, by so many seconds.
+const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
 /// The next portion is written when fewer than this many rows of the last are left.
@@ -114,7 +116,7 @@ impl Compare {
                 (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
             }
         };
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s + COMPARE_GRACE_S, now);
         Ok(Some(Compare { job, stage: Stage::Flying { flight, root }, found: Found::default() }))
     }
 

@@ -46,9 +46,9 @@ pub struct Report {
 }
 
 impl Flight {
-    /// Takes over an rsync that has just been started; rsync's own timeouts are `timeout_s` seconds.
+    /// Takes over an rsync that has just been started; one that does not move for `timeout_s` seconds is ended.
     pub fn new(rsync: Rsync, timeout_s: u32, now: Duration) -> Self {
-        let limit = Duration::from_secs(u64::from(timeout_s.max(1)) + 30);
+        let limit = Duration::from_secs(u64::from(timeout_s.max(1)));
         Self { rsync, limit, moved: (0, now), looked: now, given_up: false }
     }
 

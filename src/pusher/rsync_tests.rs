@@ -31,7 +31,7 @@ fn a_batch_to_a_daemon() {
     let words = argv(&remote(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
     assert_eq!(
         joined(words),
-        "rsync|-a|-t|-z|--from0|--modify-window=-1|--force|--timeout=100|--out-format=%i %n|--no-motd|\
+        "rsync|-a|-t|-z|--from0|--modify-window=-1|--force|--out-format=%i %n|--no-motd|\
          --contimeout=10|--sockopts=TCP_NODELAY|--password-file=/etc/pw|--no-recursive|--delete-missing-args|\
          --files-from=-|--|./|rsync://rep@10.0.0.2:873/www/site/"
     );

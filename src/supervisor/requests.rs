@@ -64,6 +64,12 @@ impl Supervisor {
         for site in self.sites.iter_mut().filter(|s| !s.retiring) {
             let watch = site.wanted.localpath.watch.to_string();
             if same_path(name, &watch) {
+                // Else whatever appears there later, an empty mount point say, would be taken for it.
+                if !site.wanted.localpath.watch.as_path().is_dir() {
+                    return Answer::Refused(format!(
+                        "localpath {watch}: there is no directory now; mount it or put it there first, then release it"
+                    ));
+                }
                 site.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
                 done.push(format!("localpath {watch}: its root is taken as it is now"));
             }
