@@ -25,6 +25,9 @@ pub struct Item {
 /// What was unsteady under rsync's eyes is pushed again after this.
 const UNSTEADY_MS: i64 = 200;
 
+/// Directories that are compared after a push whose end was not seen; with more, the next reconcile does.
+const PARENTS_MOST: usize = 100;
+
 /// The accounts.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -116,11 +119,31 @@ impl Ledger {
     /// What is to be written when the push ended unseen: nothing is settled, and every path will be pushed once more
     /// after it is. Marks become owed as well, for a path that is marked again meanwhile is the one in danger.
     pub fn unseen(&self) -> Settlement {
-        let owe = |item: &Item| {
+        let again = |item: &Item| {
             let events = item.events | Events::AGAIN;
-            Some(Owe { events, ..owe(item, item.since_ms) })
+            Owe { events, ..owe(item, item.since_ms) }
         };
-        Settlement { owe: self.items.iter().filter_map(owe).collect(), ..Settlement::default() }
+        let mut all: Vec<Owe> = self.items.iter().map(again).collect();
+        all.extend(self.parents());
+        Settlement { owe: all, ..Settlement::default() }
+    }
+
+    /// A receiver that was killed leaves its temporary file; only a comparison of the directory finds it.
+    fn parents(&self) -> Vec<Owe> {
+        let parents = self.items.iter().filter_map(|item| Some((item.path.parent()?, item)));
+        let parents: BTreeMap<RelPath, &Item> = parents.collect();
+        if parents.len() > PARENTS_MOST {
+            return Vec::new();
+        }
+        let events = Events::RECONCILE | Events::DIR;
+        let compared = |(path, item): (RelPath, &Item)| Owe {
+            path,
+            scope: Scope::Children,
+            events,
+            attempts: 0,
+            ..owe(item, item.since_ms)
+        };
+        parents.into_iter().map(compared).collect()
     }
 }
 
@@ -324,9 +347,10 @@ mod tests {
         assert_eq!(unseen.cursor, None);
         assert_eq!(
             unseen.owe.len(),
-            2,
-            "a mark too: the path may be marked again before it settles"
+            3,
+            "a mark too, for it may be marked again; and the directory"
         );
+        assert_eq!((unseen.owe[2].path.is_root(), unseen.owe[2].scope), (true, Scope::Children));
         assert!(unseen.owe[0].events.has(Events::AGAIN));
         let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
         assert_eq!(end.owe.len(), 1);
