@@ -25,8 +25,6 @@ use std::time::Duration;
 const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
-/// The next portion is written when fewer than this many rows of the last are left.
-const LOW_WATER: u64 = 4_000;
 /// The longest wait before directories that could be compared only in part are compared again.
 const RETRY_MOST_MS: i64 = 60_000;
 /// Directories compared in one dry run.
@@ -70,6 +68,15 @@ pub struct Found {
     pub written: u64,
     /// Entries the remote has.
     pub entries: u64,
+}
+
+/// The pushes that run beside a comparison.
+#[derive(Debug)]
+pub struct Beside {
+    /// The names that they have in hand.
+    pub in_flight: HashSet<RelPath>,
+    /// A batch is being pushed.
+    pub pushing: bool,
 }
 
 /// How a comparison goes on.
@@ -149,11 +156,11 @@ impl Compare {
         }
     }
 
-    /// Goes on. `in_flight` are the names that pushes have in hand, the operator has `approved` so many deletions.
+    /// Goes on, beside these pushes. The operator has `approved` so many deletions.
     pub fn advance(
         mut self,
         desk: &mut Desk,
-        in_flight: &HashSet<RelPath>,
+        beside: &Beside,
         approved: Option<u64>,
         now: Duration,
     ) -> Result<(Option<Compare>, Progress), Stuck> {
@@ -165,10 +172,10 @@ impl Compare {
                 };
                 drop(root);
                 let landed = flight.land(exited).map_err(broken)?;
-                landed_to_spool(self.job, desk, landed, in_flight, approved)
+                landed_to_spool(self.job, desk, landed, &beside.in_flight, approved)
             }
             Stage::Spooling { .. } => {
-                let progress = self.write_rows(desk, in_flight)?;
+                let progress = self.write_rows(desk, beside)?;
                 match progress {
                     Progress::Running => Ok((Some(self), Progress::Running)),
                     end => Ok((None, end)),
@@ -177,17 +184,16 @@ impl Compare {
         }
     }
 
-    /// Writes the next portion when the last is nearly pushed.
-    fn write_rows(
-        &mut self,
-        desk: &mut Desk,
-        in_flight: &HashSet<RelPath>,
-    ) -> Result<Progress, Stuck> {
+    /// Writes the next portion while the last is being pushed, so that no push waits for it.
+    fn write_rows(&mut self, desk: &mut Desk, beside: &Beside) -> Result<Progress, Stuck> {
         let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
             return Ok(Progress::Running);
         };
-        if self.found.written > 0 && desk.journal.owed_by_reconcile(&desk.name)? > LOW_WATER {
-            return Ok(Progress::Running);
+        if self.found.written > 0 {
+            let left = desk.journal.owed_by_reconcile(&desk.name)?;
+            if left > if beside.pushing { PORTION as u64 } else { 0 } {
+                return Ok(Progress::Running);
+            }
         }
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
@@ -199,7 +205,7 @@ impl Compare {
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             let Line::Change(change) = line.map_err(broken)? else { continue };
-            if wanted(desk, &change, *deletions, in_flight) {
+            if wanted(desk, &change, *deletions, &beside.in_flight) {
                 let mut owe = owe(change, now_ms);
                 owe.events |= unproven;
                 end.owe.push(owe);

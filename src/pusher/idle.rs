@@ -46,10 +46,10 @@ impl Pusher {
             Some(_) => self.desk.journal.owed_by_reconcile(&self.desk.name)?,
             None => 0,
         };
-        let comparing = self.lanes.compare.as_ref().filter(|busy| busy.work.why().is_some());
+        let comparing = self.lanes.everything();
         if let Some(found) = &mut self.found {
             let unwritten =
-                comparing.map_or(0, |busy| found.found.saturating_sub(busy.work.found.written));
+                comparing.map_or(0, |work| found.found.saturating_sub(work.found.written));
             found.done = found.found.saturating_sub(outstanding + unwritten);
         }
         if outstanding == 0 && comparing.is_none() {
@@ -87,6 +87,7 @@ impl Pusher {
             Some(self.said.alive_at + Duration::from_millis(ALIVE_EVERY_MS)),
             Some(self.looked + LOOK_EVERY),
             soon(busy, Duration::from_secs(1)),
+            soon(self.lanes.spool.is_some(), Duration::from_millis(50)),
             soon(
                 self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies()),
                 Duration::from_millis(50),

@@ -29,13 +29,19 @@ impl Pusher {
             }
         }
         if let Some(busy) = self.lanes.compare.take() {
-            let in_flight = self.lanes.in_flight();
-            let approved = self.approved;
-            let why = busy.work.why().map(str::to_owned);
-            let progress = busy.work.advance(&mut self.desk, &in_flight, approved, now);
-            self.compared(why, busy.slot, progress, now)?;
+            self.advance_compare(busy, now)?;
         }
-        Ok(())
+        match self.lanes.spool.take() {
+            Some(work) => self.advance_compare(Busy { work, slot: false }, now),
+            None => Ok(()),
+        }
+    }
+
+    fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
+        let why = busy.work.why().map(str::to_owned);
+        let beside = self.lanes.beside();
+        let progress = busy.work.advance(&mut self.desk, &beside, self.approved, now);
+        self.compared(why, busy.slot, progress, now)
     }
 
     fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
@@ -192,7 +198,12 @@ impl Pusher {
                 self.compared_ms = clock::wall_ms();
                 self.look = true;
             }
-            self.lanes.compare = Some(Busy { work, slot });
+            if work.why().is_some() && !work.flies() {
+                self.return_slot(slot);
+                self.lanes.spool = Some(work);
+            } else {
+                self.lanes.compare = Some(Busy { work, slot });
+            }
             return Ok(());
         }
         self.look = true;

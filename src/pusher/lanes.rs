@@ -1,9 +1,7 @@
 //! The lanes of a pusher, and the slots they hold.
 
-use super::compare::Compare;
+use super::compare::{Beside, Compare};
 use super::push::Push;
-use crate::path::RelPath;
-use std::collections::HashSet;
 use std::time::Duration;
 
 /// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.
@@ -26,6 +24,9 @@ pub struct Lanes {
     pub large: Option<Busy<Push>>,
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
+    /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
+    /// hours, and other comparisons go on beside it.
+    pub spool: Option<Compare>,
 }
 
 /// The slots of this pusher.
@@ -49,7 +50,10 @@ impl Slots {
 impl Lanes {
     /// True when no lane has work.
     pub fn idle(&self) -> bool {
-        self.small.is_none() && self.large.is_none() && self.compare.is_none()
+        self.small.is_none()
+            && self.large.is_none()
+            && self.compare.is_none()
+            && self.spool.is_none()
     }
 
     /// True while an rsync pushes.
@@ -57,10 +61,22 @@ impl Lanes {
         self.small.is_some() || self.large.is_some()
     }
 
-    /// Every name that a push has in hand.
-    pub fn in_flight(&self) -> HashSet<RelPath> {
+    /// The comparison of everything under way, if one is.
+    pub fn everything(&self) -> Option<&Compare> {
+        let compare = self.compare.as_ref().map(|busy| &busy.work);
+        self.spool.as_ref().or(compare.filter(|work| work.why().is_some()))
+    }
+
+    /// True while any comparison is under way.
+    pub fn comparing(&self) -> bool {
+        self.compare.is_some() || self.spool.is_some()
+    }
+
+    /// What a comparison must know of the pushes.
+    pub fn beside(&self) -> Beside {
         let pushes = [&self.small, &self.large];
-        pushes.into_iter().flatten().flat_map(|busy| busy.work.paths().cloned()).collect()
+        let paths = pushes.into_iter().flatten().flat_map(|busy| busy.work.paths().cloned());
+        Beside { in_flight: paths.collect(), pushing: self.small.is_some() }
     }
 
     /// Takes the slots of lanes whose rsync does not move; returns how many.

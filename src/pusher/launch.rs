@@ -95,11 +95,15 @@ impl Pusher {
         self.desk.row.held.is_none()
             && self.compare_not_before.is_none_or(|at| now >= at)
             // What is owed by name is pushed first: a comparison would find it once more, and the guard count it again.
-            && ((self.work.wide && !self.work.due) || self.wants_everything(now))
+            // That may take hours while everything is being compared.
+            && ((self.work.wide && (!self.work.due || self.lanes.spool.is_some()))
+                || self.wants_everything(now))
     }
 
     fn wants_everything(&self, now: Duration) -> bool {
-        self.desk.row.reconcile.is_some() && self.compare_retry.is_none_or(|at| now >= at)
+        self.desk.row.reconcile.is_some()
+            && self.lanes.spool.is_none()
+            && self.compare_retry.is_none_or(|at| now >= at)
     }
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
@@ -143,7 +147,7 @@ impl Pusher {
     /// A directory made while nothing was being compared has no more in it than its own events say: no comparison is
     /// needed for it.
     fn narrow(&self, ledger: &mut Ledger) {
-        let busy = self.lanes.compare.is_some() || self.desk.row.reconcile.is_some();
+        let busy = self.lanes.comparing() || self.desk.row.reconcile.is_some();
         let made = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
         for item in &mut ledger.items {
             let only_made =

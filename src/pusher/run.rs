@@ -184,7 +184,7 @@ impl Pusher {
         if why == SCHEDULE && self.desk.row.reconcile.is_some() {
             return Ok(());
         }
-        self.wished_again = self.lanes.compare.as_ref().is_some_and(|c| c.work.why() == Some(why));
+        self.wished_again = self.lanes.everything().is_some_and(|work| work.why() == Some(why));
         self.desk.journal.want_reconcile(&self.desk.name, Some(why))?;
         self.desk.row.reconcile = Some(why.to_owned());
         self.compare_retry = None;
@@ -317,6 +317,7 @@ impl Pusher {
         self.lanes.kill();
         let pushes = [self.lanes.small.take(), self.lanes.large.take()];
         let compare = self.lanes.compare.take();
+        self.lanes.spool = None;
         compare.iter().for_each(|busy| self.return_slot(busy.slot));
         pushes.iter().flatten().for_each(|busy| self.return_slot(busy.slot));
         pushes.iter().flatten().try_for_each(|busy| self.unseen(&busy.work))
