@@ -9,7 +9,7 @@ impl Journal {
     /// The single names that `remote` is owed and that are due at `now_ms`, at most `limit` rows; not the large ones.
     pub fn due(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
-            "WHERE remote = ?1 AND next_try <= ?2 AND scope = 0 AND event & 1024 = 0 ORDER BY next_try, path LIMIT ?3",
+            "WHERE remote = ?1 AND lane = 0 AND next_try <= ?2 ORDER BY next_try, path LIMIT ?3",
             params![remote, now_ms, limit],
         )
     }
@@ -17,7 +17,7 @@ impl Journal {
     /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows.
     pub fn due_wide(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
-            "WHERE remote = ?1 AND next_try <= ?2 AND scope > 0 ORDER BY next_try, path LIMIT ?3",
+            "WHERE remote = ?1 AND lane = 1 AND next_try <= ?2 ORDER BY next_try, path LIMIT ?3",
             params![remote, now_ms, limit],
         )
     }
@@ -25,7 +25,7 @@ impl Journal {
     /// The large files that `remote` is owed, due at `now_ms`, at most `limit` rows.
     pub fn due_large(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
-            "WHERE remote = ?1 AND next_try <= ?2 AND scope = 0 AND event & 1024 != 0 ORDER BY since, path LIMIT ?3",
+            "WHERE remote = ?1 AND lane = 2 AND next_try <= ?2 ORDER BY since, path LIMIT ?3",
             params![remote, now_ms, limit],
         )
     }
@@ -58,7 +58,7 @@ impl Journal {
     pub fn push_again_later(&mut self, remote: &str, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         tx.execute(
-            "UPDATE owed SET event = event | 256 WHERE remote = ?1 AND (next_try <= ?2 OR event & 1024 != 0)",
+            "UPDATE owed SET event = event | 256 WHERE remote = ?1 AND (next_try <= ?2 OR lane = 2)",
             params![remote, now_ms],
         )?;
         tx.commit()?;

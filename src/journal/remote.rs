@@ -256,23 +256,25 @@ impl Journal {
 
     /// What a pusher of `remote` could do at `now_ms`.
     pub fn work(&self, remote: &str, cursor: i64, now_ms: i64) -> Result<Work> {
-        let exists = |sql: &str| -> Result<bool> {
-            Ok(self.db.prepare_cached(sql)?.exists(params![remote, now_ms])?)
+        let due = |lane: i64| -> Result<bool> {
+            let sql = "SELECT 1 FROM owed WHERE remote = ?1 AND lane = ?2 AND next_try <= ?3";
+            Ok(self.db.prepare_cached(sql)?.exists(params![remote, lane, now_ms])?)
         };
-        let due = "SELECT 1 FROM owed WHERE remote = ?1 AND next_try <= ?2";
-        let next_ms = "SELECT min(next_try) FROM owed WHERE remote = ?1 AND next_try > ?2";
+        let next = |lane: i64| -> Result<Option<i64>> {
+            let sql =
+                "SELECT min(next_try) FROM owed WHERE remote = ?1 AND lane = ?2 AND next_try > ?3";
+            let mut query = self.db.prepare_cached(sql)?;
+            Ok(query.query_row(params![remote, lane, now_ms], |row| row.get(0))?)
+        };
         Ok(Work {
             marks: self
                 .db
                 .prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?
                 .exists([cursor])?,
-            due: exists(&format!("{due} AND scope = 0 AND event & 1024 = 0"))?,
-            wide: exists(&format!("{due} AND scope > 0"))?,
-            large: exists(&format!("{due} AND scope = 0 AND event & 1024 != 0"))?,
-            next_ms: self
-                .db
-                .prepare_cached(next_ms)?
-                .query_row(params![remote, now_ms], |row| row.get(0))?,
+            due: due(0)?,
+            wide: due(1)?,
+            large: due(2)?,
+            next_ms: [next(0)?, next(1)?, next(2)?].into_iter().flatten().min(),
         })
     }
 }

@@ -23,12 +23,14 @@ CREATE TABLE remote (
   reconcile TEXT, settings TEXT, held TEXT, form_b INTEGER NOT NULL DEFAULT 0, clean INTEGER NOT NULL DEFAULT 1,
   files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0,
   last_success INTEGER, reconciled_at INTEGER, entries INTEGER) WITHOUT ROWID;
--- what one remote lacks apart from its cursor; error is null when no push has failed on it
+-- what one remote lacks apart from its cursor; error is null when no push has failed on it; lane: 0 a name among
+-- others, 1 a name with what is below it, to be compared first, 2 a large file
 CREATE TABLE owed (
   remote TEXT NOT NULL, path BLOB NOT NULL, scope INTEGER NOT NULL, event INTEGER NOT NULL, error TEXT,
   attempts INTEGER NOT NULL, next_try INTEGER NOT NULL, since INTEGER NOT NULL, generation INTEGER NOT NULL,
+  lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2 ELSE 0 END),
   PRIMARY KEY (remote, path)) WITHOUT ROWID;
-CREATE INDEX owed_due ON owed (remote, next_try);
+CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 -- written and not yet closed
 CREATE TABLE open (path BLOB PRIMARY KEY) WITHOUT ROWID;
 -- the time up to which every event is in `change`

@@ -16,7 +16,6 @@ use crate::path::{OsBytes, RelPath};
 use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::Duration;
@@ -71,18 +70,19 @@ pub struct Found {
 }
 
 /// The pushes that run beside a comparison.
-#[derive(Debug)]
-pub struct Beside {
-    /// The names that they have in hand.
-    pub in_flight: HashSet<RelPath>,
+pub struct Beside<'a> {
+    /// True for a name that one of them has in hand.
+    pub in_hand: &'a dyn Fn(&RelPath) -> bool,
     /// A batch is being pushed.
     pub pushing: bool,
 }
 
 /// How a comparison goes on.
 pub enum Progress {
-    /// The dry run, or the writing of its rows, goes on.
+    /// The dry run goes on, or rows are not wanted yet.
     Running,
+    /// There are rows to write, or some were written.
+    Rows,
     /// Every difference is owed now.
     Done {
         /// False: a part could not be compared, so it must be done again later.
@@ -160,7 +160,7 @@ impl Compare {
     pub fn advance(
         mut self,
         desk: &mut Desk,
-        beside: &Beside,
+        beside: &Beside<'_>,
         approved: Option<u64>,
         now: Duration,
     ) -> Result<(Option<Compare>, Progress), Stuck> {
@@ -172,12 +172,12 @@ impl Compare {
                 };
                 drop(root);
                 let landed = flight.land(exited).map_err(broken)?;
-                landed_to_spool(self.job, desk, landed, &beside.in_flight, approved)
+                landed_to_spool(self.job, desk, landed, beside, approved)
             }
             Stage::Spooling { .. } => {
                 let progress = self.write_rows(desk, beside)?;
                 match progress {
-                    Progress::Running => Ok((Some(self), Progress::Running)),
+                    more @ (Progress::Running | Progress::Rows) => Ok((Some(self), more)),
                     end => Ok((None, end)),
                 }
             }
@@ -185,7 +185,7 @@ impl Compare {
     }
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
-    fn write_rows(&mut self, desk: &mut Desk, beside: &Beside) -> Result<Progress, Stuck> {
+    fn write_rows(&mut self, desk: &mut Desk, beside: &Beside<'_>) -> Result<Progress, Stuck> {
         let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
             return Ok(Progress::Running);
         };
@@ -205,7 +205,7 @@ impl Compare {
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             let Line::Change(change) = line.map_err(broken)? else { continue };
-            if wanted(desk, &change, *deletions, &beside.in_flight) {
+            if wanted(desk, &change, *deletions, beside) {
                 let mut owe = owe(change, now_ms);
                 owe.events |= unproven;
                 end.owe.push(owe);
@@ -222,7 +222,7 @@ impl Compare {
         let complete = incomplete.is_none();
         desk.journal.settle(&desk.name, &end, now_ms)?;
         let entries = self.found.entries;
-        Ok(if last { Progress::Done { complete, entries } } else { Progress::Running })
+        Ok(if last { Progress::Done { complete, entries } } else { Progress::Rows })
     }
 }
 
@@ -231,7 +231,7 @@ fn landed_to_spool(
     job: Job,
     desk: &Desk,
     mut landed: Landed,
-    in_flight: &HashSet<RelPath>,
+    beside: &Beside<'_>,
     approved: Option<u64>,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
     let mut complete = match landed.judgement.verdict {
@@ -247,7 +247,7 @@ fn landed_to_spool(
     let mut found = Found::default();
     let report = landed
         .read(|change| {
-            if wanted(desk, &change, true, in_flight) {
+            if wanted(desk, &change, true, beside) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
             }
@@ -280,20 +280,20 @@ fn landed_to_spool(
         words => words,
     };
     let stage = Stage::Spooling { lines, deletions, incomplete: (!complete).then_some(words) };
-    Ok((Some(Compare { job, stage, found }), Progress::Running))
+    Ok((Some(Compare { job, stage, found }), Progress::Rows))
 }
 
 /// True when this difference is to be owed.
-fn wanted(desk: &Desk, change: &Change, deletions: bool, in_flight: &HashSet<RelPath>) -> bool {
+fn wanted(desk: &Desk, change: &Change, deletions: bool, beside: &Beside<'_>) -> bool {
     let deleted = change.kind == ChangeKind::Deleted;
-    if deleted && (!deletions || !desk.delete() || is_temporary(&change.path, in_flight)) {
+    if deleted && (!deletions || !desk.delete() || is_temporary(&change.path, beside.in_hand)) {
         return false;
     }
     !desk.filter.excludes(&change.path, change.is_dir)
 }
 
 /// rsync writes into `.NAME.XXXXXX` beside NAME: of a name in flight that is no stray file (rule 20).
-fn is_temporary(path: &RelPath, in_flight: &HashSet<RelPath>) -> bool {
+fn is_temporary(path: &RelPath, in_hand: &dyn Fn(&RelPath) -> bool) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let name = path.name().as_bytes();
     let Some(stem) =
@@ -304,9 +304,7 @@ fn is_temporary(path: &RelPath, in_flight: &HashSet<RelPath>) -> bool {
     let (real, tail) = stem;
     tail.first() == Some(&b'.')
         && tail[1..].iter().all(u8::is_ascii_alphanumeric)
-        && path
-            .parent()
-            .is_some_and(|dir| in_flight.contains(&dir.join(std::ffi::OsStr::from_bytes(real))))
+        && path.parent().is_some_and(|dir| in_hand(&dir.join(std::ffi::OsStr::from_bytes(real))))
 }
 
 fn owe(change: Change, now_ms: i64) -> Owe {
@@ -401,7 +399,7 @@ mod tests {
     #[test]
     fn temporaries_of_names_in_flight() {
         let path = |text: &str| RelPath::new(text).unwrap();
-        let flying: HashSet<RelPath> = [path("d/big.iso"), path("x")].into();
+        let flying = |name: &RelPath| [path("d/big.iso"), path("x")].contains(name);
         assert!(is_temporary(&path("d/.big.iso.Ab3xYz"), &flying));
         assert!(is_temporary(&path(".x.000000"), &flying));
         for other in

@@ -87,7 +87,6 @@ impl Pusher {
             Some(self.said.alive_at + Duration::from_millis(ALIVE_EVERY_MS)),
             Some(self.looked + LOOK_EVERY),
             soon(busy, Duration::from_secs(1)),
-            soon(self.lanes.spool.is_some(), Duration::from_millis(50)),
             soon(
                 self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies()),
                 Duration::from_millis(50),

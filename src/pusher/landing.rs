@@ -1,6 +1,6 @@
 //! What comes of each lane: settled, in trouble, held, compared.
 
-use super::compare::{self, Compare};
+use super::compare::{self, Beside, Compare};
 use super::desk::Stuck;
 use super::health::Health;
 use super::lanes::Busy;
@@ -31,7 +31,8 @@ impl Pusher {
         if let Some(busy) = self.lanes.compare.take() {
             self.advance_compare(busy, now)?;
         }
-        match self.lanes.spool.take() {
+        // Rows are wanted when a push has begun or ended, and then there is a look to be had.
+        match self.lanes.spool.take_if(|_| self.look) {
             Some(work) => self.advance_compare(Busy { work, slot: false }, now),
             None => Ok(()),
         }
@@ -39,7 +40,8 @@ impl Pusher {
 
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
         let why = busy.work.why().map(str::to_owned);
-        let beside = self.lanes.beside();
+        let pushing = self.lanes.small.is_some();
+        let beside = Beside { in_hand: &|path| self.lanes.in_hand(path), pushing };
         let progress = busy.work.advance(&mut self.desk, &beside, self.approved, now);
         self.compared(why, busy.slot, progress, now)
     }
@@ -194,9 +196,11 @@ impl Pusher {
         }
         if let Some(work) = lane {
             // Here at least once after its dry run, before its last row is written.
-            if work.found.paths > 0 {
-                self.compared_ms = clock::wall_ms();
+            if matches!(progress, compare::Progress::Rows) {
                 self.look = true;
+                if work.found.paths > 0 {
+                    self.compared_ms = clock::wall_ms();
+                }
             }
             if work.why().is_some() && !work.flies() {
                 self.return_slot(slot);
@@ -209,7 +213,7 @@ impl Pusher {
         self.look = true;
         self.said.dirty = true;
         match progress {
-            compare::Progress::Running => {}
+            compare::Progress::Running | compare::Progress::Rows => {}
             compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
             compare::Progress::Done { complete, entries } => {
                 // What the operator approved was this comparison.

@@ -1,7 +1,8 @@
 //! The lanes of a pusher, and the slots they hold.
 
-use super::compare::{Beside, Compare};
+use super::compare::Compare;
 use super::push::Push;
+use crate::path::RelPath;
 use std::time::Duration;
 
 /// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.
@@ -72,11 +73,10 @@ impl Lanes {
         self.compare.is_some() || self.spool.is_some()
     }
 
-    /// What a comparison must know of the pushes.
-    pub fn beside(&self) -> Beside {
+    /// True for a name that a push has in hand.
+    pub fn in_hand(&self, path: &RelPath) -> bool {
         let pushes = [&self.small, &self.large];
-        let paths = pushes.into_iter().flatten().flat_map(|busy| busy.work.paths().cloned());
-        Beside { in_flight: paths.collect(), pushing: self.small.is_some() }
+        pushes.into_iter().flatten().any(|busy| busy.work.paths().any(|p| p == path))
     }
 
     /// Takes the slots of lanes whose rsync does not move; returns how many.
