@@ -389,3 +389,56 @@ fn a_release_in_advance_approves_nothing() {
     bench.until("held again", |s| s.state == PusherState::Held);
     bench.stop();
 }
+
+#[test]
+fn live_directories_are_compared_while_the_guard_holds() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "c/d/x"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
+    make(&rig.dst(), &names, "old");
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("held", |s| s.state == PusherState::Held);
+    // A directory moved in, and one swapped at its name; what a scan finds waits.
+    make(&rig.src(), ["moved/in/y", "new/z", "scanned/s"], "two");
+    fs::rename(rig.src().join("c"), rig.src().join("old")).unwrap();
+    fs::rename(rig.src().join("new"), rig.src().join("c")).unwrap();
+    let moved = Events::MOVE | Events::DIR;
+    bench.mark(&[
+        ("moved", Scope::Tree, moved),
+        ("old", Scope::Tree, moved),
+        ("c", Scope::Tree, moved | Events::DELETE),
+        ("scanned", Scope::Tree, Events::SCAN | Events::DIR),
+    ]);
+    let there = |name: &str| rig.dst().join(name).exists();
+    bench.until("the live ones", |s| {
+        there("moved/in/y") && there("old/d/x") && there("c/z") && !there("c/d") && s.waiting == 0
+    });
+    assert!(there("stray/149") && !there("scanned/s"));
+    assert_eq!(bench.status.state, PusherState::Held);
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "d/b"], "one");
+    rig.module(b"m/no/such");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    // A dry run passes where no push does.
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    let log = rig.base().join("etc/log");
+    let failures = || fs::read_to_string(&log).unwrap().matches("mkdir").count();
+    bench.until("four pushes that failed", |s| {
+        assert_eq!(s.state, PusherState::Backoff, "it is not back before a push goes well");
+        failures() >= 4
+    });
+    fs::create_dir(rig.dst().join("no")).unwrap();
+    let (src, dst) = (rig.src(), rig.dst().join("no/such"));
+    bench.until("identical", |s| s.state == PusherState::InSync && below(&src) == below(&dst));
+    bench.stop();
+}

@@ -128,6 +128,11 @@ impl Compare {
         }
     }
 
+    /// True when the delete guard leaves it alone.
+    pub fn live(&self) -> bool {
+        live(&self.job)
+    }
+
     /// True while its rsync runs.
     pub fn flies(&self) -> bool {
         matches!(self.stage, Stage::Flying { .. })
@@ -259,11 +264,8 @@ fn landed_to_spool(
         Job::Everything { .. } => Some(found.entries),
         Job::Wide(_) => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
     };
-    // What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
-    let live =
-        matches!(&job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)));
     let more = approved.is_none_or(|n| found.deletions > n.saturating_add(n / 10));
-    if more && !live && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
+    if more && !live(&job) && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
         let words = guard::words(found.deletions, entries, &desk.name);
         return Ok((None, Progress::Guarded { words, deletions: found.deletions }));
     }
@@ -275,6 +277,11 @@ fn landed_to_spool(
     };
     let stage = Stage::Spooling { lines, deletions, incomplete: (!complete).then_some(words) };
     Ok((Some(Compare { job, stage, found }), Progress::Running))
+}
+
+/// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
+fn live(job: &Job) -> bool {
+    matches!(job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)))
 }
 
 /// True when this difference is to be owed.

@@ -19,6 +19,14 @@ const UPSET_WAIT: Duration = Duration::from_millis(100);
 /// A comparison that could not see everything is tried again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// Which comparison came to its end.
+struct What {
+    /// Why, when it was one of everything.
+    why: Option<String>,
+    /// The delete guard has no say in it.
+    live: bool,
+}
+
 impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in [Lane::Small, Lane::Large] {
@@ -31,9 +39,9 @@ impl Pusher {
         if let Some(busy) = self.lanes.compare.take() {
             let in_flight = self.lanes.in_flight();
             let approved = self.approved;
-            let why = busy.work.why().map(str::to_owned);
+            let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
             let progress = busy.work.advance(&mut self.desk, &in_flight, approved, now);
-            self.compared(why, busy.slot, progress, now)?;
+            self.compared(what, busy.slot, progress, now)?;
         }
         Ok(())
     }
@@ -159,10 +167,10 @@ impl Pusher {
         Ok(())
     }
 
-    /// What a comparison came to. `why` is the reason of a reconcile of everything.
+    /// What a comparison came to.
     fn compared(
         &mut self,
-        why: Option<String>,
+        what: What,
         slot: bool,
         progress: Result<(Option<Compare>, compare::Progress), Stuck>,
         now: Duration,
@@ -178,7 +186,7 @@ impl Pusher {
         if let Some(compare) = &lane
             && compare.why().is_some()
         {
-            let (found, why) = (compare.found, why.clone().unwrap_or_default());
+            let (found, why) = (compare.found, what.why.clone().unwrap_or_default());
             self.found = Some(ReconcileProgress {
                 why,
                 found: found.paths,
@@ -201,9 +209,9 @@ impl Pusher {
             compare::Progress::Running => {}
             compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
             compare::Progress::Done { complete, entries } => {
-                // What the operator approved was this comparison.
-                self.approved = None;
-                self.comparison_done(why, complete, entries, now)?;
+                // What the operator approved was this comparison, unless the guard has no say in it.
+                self.approved = self.approved.filter(|_| what.live);
+                self.comparison_done(what.why, complete, entries, now)?;
             }
             compare::Progress::Guarded { words, deletions } => {
                 warn!(self.desk.log, "held"; "why" => &words);
