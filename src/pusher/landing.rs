@@ -78,6 +78,7 @@ impl Pusher {
                 self.settled(&end)?;
             }
             Ok(push::Progress::Remote(judgement)) => {
+                self.push_failed = true;
                 self.in_trouble(&judgement, now);
                 // Where no connection came about, no receiver can be at work.
                 if judgement.end_unseen && !judgement.words.contains("connect") {
@@ -111,7 +112,20 @@ impl Pusher {
         if (failing || self.fail_log_shows) && desk.start.localpath.fail_log.is_some() {
             self.fail_log_shows = self.desk.write_fail_log()?;
         }
-        if end.success { self.answered() } else { Ok(()) }
+        if end.success {
+            self.push_failed = false;
+            self.answered()?;
+        }
+        Ok(())
+    }
+
+    /// A comparison went well. Where the disk is full or the directory's parent is missing it does, and no push will.
+    fn compared_well(&mut self) -> Result<(), JournalError> {
+        let work = self.work;
+        if self.push_failed && (work.marks || work.due || work.large) {
+            return Ok(());
+        }
+        self.answered()
     }
 
     /// The remote answered.
@@ -218,7 +232,7 @@ impl Pusher {
                 self.held_deletions = Some(deletions);
                 self.desk.journal.set_held(&self.desk.name, Some(&words))?;
                 self.desk.row.held = Some(words);
-                self.answered()?;
+                self.compared_well()?;
             }
             compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),
         }
@@ -232,7 +246,7 @@ impl Pusher {
         entries: u64,
         now: Duration,
     ) -> Result<(), JournalError> {
-        self.answered()?;
+        self.compared_well()?;
         let Some(why) = why else { return Ok(()) };
         if !complete {
             warn!(self.desk.log, "a part could not be compared; once more later"; "why" => why);

@@ -58,7 +58,8 @@ impl Pusher {
         if small && self.gather_until.is_none_or(|at| now >= at) {
             wanted += self.start_push(Lane::Small, probe, now)?;
         }
-        let others = !probe || !small;
+        // A remote in trouble is tried by a push as long as there is one.
+        let others = !probe || !(small || self.lanes.small.is_some());
         if others && self.lanes.large.is_none() && self.work.large {
             wanted += self.start_push(Lane::Large, probe, now)?;
         }

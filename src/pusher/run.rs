@@ -61,6 +61,8 @@ pub struct Pusher {
     pub(super) lanes: Lanes,
     pub(super) slots: Slots,
     pub(super) health: Health,
+    /// The trouble was met by a push: a comparison, which writes nothing there, cannot tell that it is over.
+    pub(super) push_failed: bool,
     pub(super) hold: Option<String>,
     /// The watcher has found the root to be the one that was watched before.
     pub(super) judged: bool,
@@ -126,6 +128,7 @@ impl Pusher {
             lanes: Lanes::default(),
             slots: Slots::default(),
             health: Health::Good,
+            push_failed: false,
             hold: None,
             judged: false,
             root_retry: None,
