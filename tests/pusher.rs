@@ -433,12 +433,35 @@ fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
     bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
     let log = rig.base().join("etc/log");
     let failures = || fs::read_to_string(&log).unwrap().matches("mkdir").count();
+    let first = Instant::now();
     bench.until("four pushes that failed", |s| {
         assert_eq!(s.state, PusherState::Backoff, "it is not back before a push goes well");
+        assert_eq!(s.reconciles_done, 1, "a comparison tells nothing while a push fails");
         failures() >= 4
     });
+    assert!(first.elapsed() > Duration::from_secs(3), "1 s, 1 to 2 s, 2 to 4 s");
     fs::create_dir(rig.dst().join("no")).unwrap();
     let (src, dst) = (rig.src(), rig.dst().join("no/such"));
     bench.until("identical", |s| s.state == PusherState::InSync && below(&src) == below(&dst));
+    bench.stop();
+}
+
+#[test]
+fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    rig.remote.timeout_s = 100;
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    rig.daemon.stop();
+    let silent = std::net::TcpListener::bind(("127.0.0.1", rig.daemon.port)).unwrap();
+    make(&rig.src(), ["a"], "two");
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    assert!(bench.status.reason.as_ref().unwrap().contains("says nothing"), "{:?}", bench.status);
+    drop(silent);
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
     bench.stop();
 }

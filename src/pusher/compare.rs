@@ -4,7 +4,7 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::desk::{Desk, RootLook, Stuck};
+use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::guard;
 use super::health::path_retry_ms;
@@ -18,7 +18,7 @@ use crate::sys::clock;
 use crate::sys::files::Root;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io::{BufReader, Seek};
 use std::time::Duration;
 
 /// A comparison has rsync's own timeout; the watchdog comes after it, by so many seconds.
@@ -116,7 +116,8 @@ impl Compare {
                 (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
             }
         };
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s + COMPARE_GRACE_S, now);
+        let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
+        let flight = Flight::new(rsync, timeout_s, desk.patience, now);
         Ok(Some(Compare { job, stage: Stage::Flying { flight, root }, found: Found::default() }))
     }
 
@@ -169,7 +170,7 @@ impl Compare {
                     return Ok((Some(self), Progress::Running));
                 };
                 drop(root);
-                let landed = flight.land(exited).map_err(broken)?;
+                let landed = desk.land(flight, exited)?;
                 landed_to_spool(self.job, desk, landed, in_flight, approved)
             }
             Stage::Spooling { .. } => {
@@ -389,10 +390,6 @@ fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<V
 /// time, so that only their content tells them apart (rule 3).
 fn swapped(row: &Owed) -> bool {
     row.scope == Scope::Tree && row.events.has(Events::MOVE | Events::DELETE)
-}
-
-fn broken(error: io::Error) -> Stuck {
-    Stuck::System(format!("rsync: {error}"))
 }
 
 #[cfg(test)]

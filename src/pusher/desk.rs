@@ -2,6 +2,8 @@
 
 use super::batch::Look;
 use super::fail_log;
+use super::flight::{Flight, Landed};
+use super::health::Patience;
 use super::outcome;
 use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
@@ -10,7 +12,7 @@ use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::PusherStart;
 use crate::path::RelPath;
-use crate::seen::Seen;
+use crate::seen::{Exited, Seen};
 use crate::sys::files::{Root, boot_id, lstat_at};
 use crate::sys::log::timestamp;
 use crate::sys::process::Rsync;
@@ -20,6 +22,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub struct Desk {
     pub row: RemoteRow,
     /// Marks up to this number may be in the hands of an old receiver.
     pub again_upto: i64,
+    /// How long an rsync waits for the remote's first word.
+    pub patience: Patience,
     /// Where to write.
     pub log: Logger,
     /// The root as it was when this pusher started, for the time before the first checkpoint.
@@ -82,6 +87,7 @@ impl Desk {
             journal,
             row,
             again_upto: 0,
+            patience: Patience::default(),
             log,
             first_root,
             boot_id,
@@ -169,6 +175,14 @@ impl Desk {
         all.into_iter().filter_map(|c| Some((c.path?, c.words))).collect()
     }
 
+    /// What has ended, and what is learnt from how long the remote let it wait.
+    pub fn land(&mut self, flight: Flight, exited: Exited) -> Result<Landed, Stuck> {
+        let landed = flight.land(exited).map_err(broken)?;
+        let timeout = Duration::from_secs(u64::from(self.start.remote.timeout_s));
+        self.patience = self.patience.after(landed.waited, timeout);
+        Ok(landed)
+    }
+
     /// Starts one rsync in the open root.
     pub fn rsync(
         &self,
@@ -183,6 +197,11 @@ impl Desk {
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)
             .map_err(|e| Stuck::System(format!("{}: {e}", self.start.remote.rsync_program)))
     }
+}
+
+/// An rsync that cannot be looked at, or whose output cannot be read.
+pub fn broken(error: io::Error) -> Stuck {
+    Stuck::System(format!("rsync: {error}"))
 }
 
 /// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing.

@@ -4,7 +4,7 @@
 //! of the push, never by what was marked.
 
 use super::batch::{self, Limits, Plan};
-use super::desk::{Desk, RootLook, Stuck};
+use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::itemize::ChangeKind;
 use super::ledger::{Findings, Ledger, Times};
@@ -143,7 +143,7 @@ impl Push {
             self.flight = Some((step, aim, flight));
             return Ok(Progress::Running);
         };
-        let landed = flight.land(exited).map_err(broken)?;
+        let landed = desk.land(flight, exited)?;
         debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
         match aim {
             Aim::Do => self.judge(desk, step, landed, now),
@@ -228,7 +228,7 @@ impl Push {
 
     fn fly(&mut self, desk: &Desk, step: Step, aim: Aim, now: Duration) -> Result<Progress, Stuck> {
         let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now);
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
     }
@@ -413,8 +413,4 @@ impl Push {
         end.success = self.answered;
         end
     }
-}
-
-fn broken(error: io::Error) -> Stuck {
-    Stuck::System(format!("rsync: {error}"))
 }

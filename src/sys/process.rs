@@ -79,6 +79,8 @@ pub fn take_channel(name: &str) -> io::Result<OwnedFd> {
 /// A running rsync: its list is given, its output goes to files, only its end is waited for.
 pub struct Rsync {
     child: Child,
+    /// What it reads its list from, with the same position; `None` when the list is empty.
+    list: Option<File>,
     /// What it prints: read it when it has ended, or from the start at any time.
     pub stdout: File,
     /// What it complains of.
@@ -101,6 +103,7 @@ impl Rsync {
         let mut input = memory_file("list")?;
         input.write_all(list)?;
         input.rewind()?;
+        let watched = (!list.is_empty()).then(|| input.try_clone()).transpose()?;
         let (stdout, stderr) = (tempfile::tempfile_in(scratch)?, memory_file("stderr")?);
         let mut command = Command::new(program);
         command.args(words).current_dir(directory).envs(envs.iter().copied());
@@ -109,12 +112,19 @@ impl Rsync {
         }
         let child =
             command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
-        Ok(Self { child, stdout, stderr })
+        Ok(Self { child, list: watched, stdout, stderr })
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// True when it has begun to read its list, which an rsync that sends does once the other end has answered. Also
+    /// true where that cannot be known: it has no list.
+    pub fn answered(&self) -> bool {
+        let Some(mut list) = self.list.as_ref() else { return true };
+        list.stream_position().map_or(true, |at| at > 0)
     }
 
     /// How it ended, if it has.
