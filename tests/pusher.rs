@@ -7,6 +7,7 @@ use rig::{Rig, make, p, receivers, tree};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use syncsup::config::model::{FilterRules, LocalPath, Place, Remote, Toggles};
@@ -463,5 +464,34 @@ fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
     let etc = rig.base().join("etc");
     rig.daemon.start_again(Path::new("rsync"), &etc);
     bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
+    if !rig::is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not read");
+        return;
+    }
+    let nobody = Some(65_534);
+    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
+    rig.params(&["-rlt"]);
+    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    make(&rig.src(), ["a", "d/b"], "one");
+    let hidden = rig.dst().join("hidden");
+    for dir in [rig.src().join("hidden"), hidden.clone()] {
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
+        rig::set_mtime(&dir, 1_000_000);
+    }
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("what could be compared", |s| rig.dst().join("d/b").exists() && s.incomplete);
+    bench.until("it waits", |s| s.state == PusherState::Behind);
+    let reason = bench.status.reason.clone().unwrap();
+    assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
+    std::os::unix::fs::chown(&hidden, nobody, nobody).unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
     bench.stop();
 }

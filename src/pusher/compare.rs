@@ -28,7 +28,7 @@ const PORTION: usize = 10_000;
 /// The next portion is written when fewer than this many rows of the last are left.
 const LOW_WATER: u64 = 4_000;
 /// The longest wait before directories that could be compared only in part are compared again.
-const RETRY_MOST_MS: i64 = 60_000;
+const RETRY_MOST_MS: i64 = 300_000;
 /// Directories compared in one dry run.
 pub const WIDE_AT_ONCE: u32 = 1_000;
 
@@ -56,7 +56,15 @@ pub struct Compare {
 
 enum Stage {
     Flying { flight: Flight, root: Root },
-    Spooling { lines: Lines<BufReader<File>>, deletions: bool, incomplete: Option<String> },
+    Spooling { lines: Lines<BufReader<File>>, deletions: bool, blind: Option<Blind> },
+}
+
+/// What a dry run could not see.
+struct Blind {
+    /// rsync's words.
+    words: String,
+    /// The paths it named.
+    paths: Vec<(RelPath, String)>,
 }
 
 /// The counts of the first pass.
@@ -78,8 +86,8 @@ pub enum Progress {
     Running,
     /// Every difference is owed now.
     Done {
-        /// False: a part could not be compared, so it must be done again later.
-        complete: bool,
+        /// rsync's words on what could not be compared: it must be done again later.
+        incomplete: Option<String>,
         /// Entries the remote has, of a comparison of everything.
         entries: u64,
     },
@@ -189,7 +197,7 @@ impl Compare {
         desk: &mut Desk,
         in_flight: &HashSet<RelPath>,
     ) -> Result<Progress, Stuck> {
-        let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
+        let Stage::Spooling { lines, deletions, blind } = &mut self.stage else {
             return Ok(Progress::Running);
         };
         if self.found.written > 0 && desk.journal.owed_by_reconcile(&desk.name)? > LOW_WATER {
@@ -215,14 +223,14 @@ impl Compare {
         let last = end.owe.len() < PORTION;
         if let (true, Job::Wide(rows)) = (last, &self.job) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
-            if let Some(words) = incomplete {
-                end.owe.extend(rows.iter().map(|row| not_compared(row, words, now_ms)));
+            if let Some(blind) = blind {
+                end.owe.extend(not_compared(rows, blind, now_ms));
             }
         }
-        let complete = incomplete.is_none();
+        let incomplete = blind.as_ref().map(|blind| blind.words.clone());
         desk.journal.settle(&desk.name, &end, now_ms)?;
         let entries = self.found.entries;
-        Ok(if last { Progress::Done { complete, entries } } else { Progress::Running })
+        Ok(if last { Progress::Done { incomplete, entries } } else { Progress::Running })
     }
 }
 
@@ -272,11 +280,8 @@ fn landed_to_spool(
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
-    let words = match landed.judgement.words {
-        words if words.is_empty() => "a part could not be compared".to_owned(),
-        words => words,
-    };
-    let stage = Stage::Spooling { lines, deletions, incomplete: (!complete).then_some(words) };
+    let blind = (!complete).then(|| Blind::new(desk.complaints(&landed.stderr), landed.judgement));
+    let stage = Stage::Spooling { lines, deletions, blind };
     Ok((Some(Compare { job, stage, found }), Progress::Running))
 }
 
@@ -328,18 +333,42 @@ fn owe(change: Change, now_ms: i64) -> Owe {
     }
 }
 
-/// A row whose directories could be compared only in part: it stays owed, with rsync's words.
-fn not_compared(row: &Owed, words: &str, now_ms: i64) -> Owe {
-    let attempts = row.attempts.saturating_add(1);
-    Owe {
-        path: row.path.clone(),
-        scope: row.scope,
-        events: row.events,
-        error: Some(words.to_owned()),
-        attempts,
-        next_try_ms: now_ms + path_retry_ms(attempts, RETRY_MOST_MS),
-        since_ms: row.since_ms,
+impl Blind {
+    fn new(paths: Vec<(RelPath, String)>, judgement: Judgement) -> Self {
+        let mut words = match judgement.words {
+            words if words.is_empty() => "a part could not be compared".to_owned(),
+            words => words,
+        };
+        if paths.len() > 1 {
+            words += &format!(" (and {} more)", paths.len() - 1);
+        }
+        Self { words, paths }
     }
+}
+
+/// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
+/// words, to be compared later, and the others, of which it only held back the deletions, at once without them.
+fn not_compared(rows: &[Owed], blind: &Blind, now_ms: i64) -> Vec<Owe> {
+    let named = |row: &Owed| blind.paths.iter().find(|(path, _)| path.is_within(&row.path));
+    let any = rows.iter().any(|row| named(row).is_some());
+    let one = |row: &Owed| {
+        let words = match named(row) {
+            Some((_, words)) => Some(words),
+            None => (!any).then_some(&blind.words),
+        };
+        let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
+        let wait = words.map_or(0, |_| path_retry_ms(attempts, RETRY_MOST_MS));
+        Owe {
+            path: row.path.clone(),
+            scope: row.scope,
+            events: row.events,
+            error: words.cloned(),
+            attempts,
+            next_try_ms: now_ms + wait,
+            since_ms: row.since_ms,
+        }
+    };
+    rows.iter().map(one).collect()
 }
 
 /// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
@@ -395,6 +424,30 @@ fn swapped(row: &Owed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_directory_that_cannot_be_read_holds_up_no_other() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let row = |text: &str| Owed {
+            path: path(text),
+            scope: Scope::Tree,
+            events: Events::MOVE,
+            error: None,
+            attempts: 0,
+            since_ms: 1,
+            generation: 1,
+        };
+        let rows = [row("a"), row("b"), row("c")];
+        let judgement = outcome::verdict(crate::seen::Exited::Code(23), b"rsync: opendir failed");
+        let blind = Blind::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
+        let owed = not_compared(&rows, &blind, 1_000);
+        let error = |n: usize| owed[n].error.as_deref();
+        assert_eq!((error(0), error(1), error(2)), (None, Some("opendir b/x"), None));
+        assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms > 1_000);
+        let blind = Blind::new(vec![], judgement);
+        let owed = not_compared(&rows, &blind, 1_000);
+        assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms > 1_000));
+    }
 
     #[test]
     fn temporaries_of_names_in_flight() {

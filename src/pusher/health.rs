@@ -75,6 +75,29 @@ impl Health {
     }
 }
 
+/// A comparison of everything that could not see everything, `times` in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blind {
+    /// How often.
+    pub times: u32,
+    /// What rsync said of it.
+    pub words: String,
+}
+
+impl Blind {
+    /// Once more, with these words; and whether that is worth a line in the log.
+    pub fn again(before: Option<Blind>, words: String) -> (Blind, bool) {
+        let times = before.as_ref().map_or(1, |b| b.times.saturating_add(1));
+        let news = before.is_none_or(|b| b.words != words);
+        (Blind { times, words }, news || times.is_power_of_two())
+    }
+
+    /// How long to wait before everything is compared again: 60 s doubled to one hour.
+    pub fn wait(&self) -> Duration {
+        Duration::from_secs((60 << (self.times.saturating_sub(1)).min(6)).min(3_600))
+    }
+}
+
 /// How long an rsync waits for the first word of the other end before it is ended: a slave that takes connections and
 /// says nothing is noticed long before the timeout. One that only takes its time (a slow name server, a `pre-xfer
 /// exec`) is waited for longer each time, up to the timeout.
@@ -145,6 +168,21 @@ mod tests {
         }
         assert_eq!(said, 7, "1, 2, 4, 8, 16, 32, 64");
         assert!(Health::Good.may_try(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_looked_for_ever_more_rarely() {
+        let mut blind = None;
+        let mut waits = Vec::new();
+        let mut said = Vec::new();
+        for words in ["a", "a", "a", "b", "b", "b", "b", "b"] {
+            let (next, news) = Blind::again(blind, words.into());
+            waits.push(next.wait().as_secs());
+            said.push(news);
+            blind = Some(next);
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+        assert_eq!(said, [true, true, false, true, false, false, false, true]);
     }
 
     #[test]

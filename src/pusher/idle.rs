@@ -58,6 +58,8 @@ impl Pusher {
         let wanted = self.desk.row.reconcile.as_ref().filter(|_| self.desk.row.held.is_none());
         let waiting = wanted
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
+        // Until it is compared again, and what was found is pushed.
+        let blind = self.blind.as_ref().filter(|_| self.found.is_none() && comparing.is_none());
         Ok(report::status(View {
             hold: self.hold.as_deref(),
             judged: self.judged,
@@ -68,6 +70,7 @@ impl Pusher {
                 .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
             pushing: self.lanes.pushing(),
             reconcile: self.found.clone().or(waiting),
+            blind: blind.map(|blind| blind.words.as_str()),
             reconciles_done: self.reconciles_done,
         }))
     }

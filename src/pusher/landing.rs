@@ -2,7 +2,7 @@
 
 use super::compare::{self, Compare};
 use super::desk::Stuck;
-use super::health::Health;
+use super::health::{Blind, Health};
 use super::lanes::Busy;
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Lane, Push};
@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// A comparison that was upset by changes is tried again after this.
 const UPSET_WAIT: Duration = Duration::from_millis(100);
-/// A comparison that could not see everything is tried again after this.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Which comparison came to its end.
 struct What {
@@ -222,10 +220,10 @@ impl Pusher {
         match progress {
             compare::Progress::Running => {}
             compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
-            compare::Progress::Done { complete, entries } => {
+            compare::Progress::Done { incomplete, entries } => {
                 // What the operator approved was this comparison, unless the guard has no say in it.
                 self.approved = self.approved.filter(|_| what.live);
-                self.comparison_done(what.why, complete, entries, now)?;
+                self.comparison_done(what.why, incomplete, entries, now)?;
             }
             compare::Progress::Guarded { words, deletions } => {
                 warn!(self.desk.log, "held"; "why" => &words);
@@ -242,17 +240,23 @@ impl Pusher {
     fn comparison_done(
         &mut self,
         why: Option<String>,
-        complete: bool,
+        incomplete: Option<String>,
         entries: u64,
         now: Duration,
     ) -> Result<(), JournalError> {
         self.compared_well()?;
         let Some(why) = why else { return Ok(()) };
-        if !complete {
-            warn!(self.desk.log, "a part could not be compared; once more later"; "why" => why);
-            self.compare_retry = Some(now + AGAIN_AFTER);
+        if let Some(words) = incomplete {
+            let (blind, news) = Blind::again(self.blind.take(), words);
+            if news {
+                warn!(self.desk.log, "not everything could be compared"; "why" => &blind.words,
+                    "times" => blind.times, "again_in_s" => blind.wait().as_secs());
+            }
+            self.compare_retry = Some(now + blind.wait());
+            self.blind = Some(blind);
             return Ok(());
         }
+        self.blind = None;
         let found = self.found.clone().unwrap_or_default();
         let now_ms = clock::wall_ms();
         // A wish that came meanwhile stays: for another reason, or for the same once more.

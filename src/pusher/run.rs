@@ -1,7 +1,7 @@
 //! The pusher's process: reads, calls, acts. What is decided is decided in the pure parts.
 
 use super::desk::Desk;
-use super::health::Health;
+use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
 use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
@@ -69,6 +69,8 @@ pub struct Pusher {
     pub(super) root_retry: Option<Duration>,
     /// A reconcile of everything comes no sooner.
     pub(super) compare_retry: Option<Duration>,
+    /// What the last reconcile of everything could not see.
+    pub(super) blind: Option<Blind>,
     /// No comparison at all comes sooner.
     pub(super) compare_not_before: Option<Duration>,
     pub(super) journal_retry: Option<Duration>,
@@ -133,6 +135,7 @@ impl Pusher {
             judged: false,
             root_retry: None,
             compare_retry: None,
+            blind: None,
             compare_not_before: None,
             journal_retry: None,
             work: Work::default(),
@@ -191,6 +194,7 @@ impl Pusher {
         self.desk.journal.want_reconcile(&self.desk.name, Some(why))?;
         self.desk.row.reconcile = Some(why.to_owned());
         self.compare_retry = None;
+        self.blind = None;
         self.said.dirty = true;
         Ok(())
     }
