@@ -212,6 +212,7 @@ impl Compare {
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
+            desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, in_flight) {
                 let mut owe = owe(change, now_ms);
@@ -254,7 +255,7 @@ fn landed_to_spool(
     };
     let mut found = Found::default();
     let report = landed
-        .read(|change| {
+        .read(&desk.voice, |change| {
             if wanted(desk, &change, true, in_flight) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
@@ -378,7 +379,7 @@ fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<V
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {
-        let look = RootLook::new(root, desk.journal.mounts()?);
+        let look = RootLook::new(root, desk.journal.mounts()?, &desk.voice);
         for row in rows {
             let is_dir = match row.path.is_root() {
                 true => true,

@@ -7,6 +7,7 @@ use super::health::Patience;
 use super::outcome;
 use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
+use super::voice::Voice;
 use crate::config::model::Target;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, RemoteRow};
@@ -57,6 +58,8 @@ pub struct Desk {
     pub again_upto: i64,
     /// How long an rsync waits for the remote's first word.
     pub patience: Patience,
+    /// The line to the supervisor, for a sign of life in long work.
+    pub voice: Voice,
     /// Where to write.
     pub log: Logger,
     /// The root as it was when this pusher started, for the time before the first checkpoint.
@@ -73,6 +76,7 @@ impl Desk {
         journal: Journal,
         row: RemoteRow,
         filter: Filter,
+        voice: Voice,
         log: Logger,
     ) -> Self {
         let name = start.remote.name();
@@ -88,6 +92,7 @@ impl Desk {
             row,
             again_upto: 0,
             patience: Patience::default(),
+            voice,
             log,
             first_root,
             boot_id,
@@ -207,6 +212,7 @@ pub fn broken(error: io::Error) -> Stuck {
 /// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing.
 pub struct RootLook<'a> {
     root: &'a Root,
+    voice: &'a Voice,
     unmounted: Vec<RelPath>,
 }
 
@@ -215,15 +221,16 @@ const ENODEV: i32 = 19;
 const EIO: i32 = 5;
 
 impl<'a> RootLook<'a> {
-    /// Looks below `root`; `mounts` are the recorded mount points.
-    pub fn new(root: &'a Root, mounts: Vec<RelPath>) -> Self {
+    /// Looks below `root`; `mounts` are the recorded mount points. Each look may take long, and is a sign of life.
+    pub fn new(root: &'a Root, mounts: Vec<RelPath>, voice: &'a Voice) -> Self {
         let unmounted = mounts.into_iter().filter(|m| !is_mounted(root, m)).collect();
-        Self { root, unmounted }
+        Self { root, voice, unmounted }
     }
 }
 
 impl Look for RootLook<'_> {
     fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
+        self.voice.beat();
         if self.unmounted.iter().any(|mount| path.is_within(mount)) {
             return Err(ENODEV);
         }
@@ -238,4 +245,21 @@ fn is_mounted(root: &Root, mount: &RelPath) -> bool {
         _ => lstat_at(root.as_fd(), Path::new(".")),
     };
     above.is_ok_and(|above| above.dev != here.dev)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::voice::tests::{heard, voice};
+    use super::*;
+
+    #[test]
+    fn every_look_is_a_sign_of_life_when_one_is_due() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "x").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let (voice, mut end) = voice();
+        let look = RootLook::new(&root, vec![], &voice);
+        assert!(look.lstat(&RelPath::new("a").unwrap()).is_ok());
+        assert_eq!(heard(&mut end), 1);
+    }
 }

@@ -3,6 +3,7 @@
 use super::health::{Patience, Waited};
 use super::itemize::{Change, Line, Lines, Totals};
 use super::outcome::{self, Judgement, Trouble, Verdict};
+use super::voice::Voice;
 use crate::path::RelPath;
 use crate::seen::Exited;
 use crate::sys::process::Rsync;
@@ -145,12 +146,13 @@ impl Flight {
 }
 
 impl Landed {
-    /// Reads the output to its end; each change goes to `each`.
-    pub fn read(&mut self, mut each: impl FnMut(Change)) -> io::Result<Report> {
+    /// Reads the output to its end, with signs of life; each change goes to `each`.
+    pub fn read(&mut self, alive: &Voice, mut each: impl FnMut(Change)) -> io::Result<Report> {
         let mut report =
             Report { deletions_skipped: self.judgement.deletions_skipped, ..Report::default() };
         self.stdout.rewind()?;
         for line in Lines::new(BufReader::new(&self.stdout)) {
+            alive.beat();
             match line? {
                 Line::Change(change) => each(change),
                 Line::DeletionsSkipped => report.deletions_skipped = true,
@@ -160,5 +162,24 @@ impl Landed {
             }
         }
         Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::voice::tests::{heard, voice};
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_pass_over_the_output_shows_signs_of_life() {
+        let mut stdout = tempfile::tempfile().unwrap();
+        stdout.write_all(&b"<f+++++++++ a\n".repeat(1_000)).unwrap();
+        let judgement = outcome::verdict(Exited::Code(0), b"");
+        let mut landed = Landed { judgement, stdout, stderr: Vec::new(), waited: Waited::Unknown };
+        let (voice, mut end) = voice();
+        let mut changes = 0;
+        landed.read(&voice, |_| changes += 1).unwrap();
+        assert_eq!((changes, heard(&mut end)), (1_000, 1), "one was due");
     }
 }

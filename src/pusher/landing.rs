@@ -279,8 +279,7 @@ impl Pusher {
     }
 
     pub(super) fn give_slot_back(&mut self) {
-        // A channel that cannot be written to is closed: `listen` sees that.
-        let _ = self.control.send(&FromPusher::SlotDone, vec![]);
+        self.voice.send(&FromPusher::SlotDone);
     }
 }
 

@@ -68,7 +68,7 @@ impl Pusher {
         }
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
-            let _ = self.control.send(&FromPusher::WantSlot, vec![]);
+            self.voice.send(&FromPusher::WantSlot);
         }
         if wanted == 0 {
             self.give_free_slots_back();

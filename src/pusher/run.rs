@@ -5,6 +5,7 @@ use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
 use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
+use super::voice::{Control, Voice};
 use crate::filter::Filter;
 use crate::journal::{JournalError, Work};
 use crate::message::{
@@ -23,8 +24,6 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 pub(super) const ROOT_RETRY: Duration = Duration::from_secs(1);
 /// The push in hand may go on for so long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
-
-pub(super) type Control = Channel<FromPusher, ToPusher>;
 
 /// Runs a pusher whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
@@ -54,7 +53,7 @@ pub fn run(channel: OwnedFd) -> i32 {
 
 /// A pusher at work.
 pub struct Pusher {
-    pub(super) control: Control,
+    pub(super) voice: Voice,
     pub(super) signals: Signals,
     pub(super) wake: OwnedFd,
     pub(super) desk: Desk,
@@ -100,7 +99,6 @@ pub struct Pusher {
 pub(super) struct Said {
     pub(super) status: Option<PusherStatus>,
     pub(super) status_at: Duration,
-    pub(super) alive_at: Duration,
     pub(super) dirty: bool,
 }
 
@@ -121,9 +119,10 @@ impl Pusher {
         let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
             format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
         })?;
-        let desk = Desk::new(start, journal, row, filter, logger);
+        let voice = Voice::new(control);
+        let desk = Desk::new(start, journal, row, filter, voice.clone(), logger);
         let mut pusher = Pusher {
-            control,
+            voice,
             signals,
             wake,
             desk,
@@ -208,7 +207,7 @@ impl Pusher {
                     slog::error!(self.desk.log, "the journal is damaged"; "why" => &why);
                     self.lanes.kill();
                     // The supervisor sets it aside when this process has ended.
-                    let _ = self.control.send(&FromPusher::Damaged(why), vec![]);
+                    self.voice.send(&FromPusher::Damaged(why));
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {
@@ -262,7 +261,7 @@ impl Pusher {
             self.stop_within(ORPHAN_GRACE);
         }
         loop {
-            match self.control.receive() {
+            match self.voice.receive() {
                 Ok(Received::Message(message, _)) => self.obey(message)?,
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {
