@@ -5,7 +5,7 @@ use super::itemize::{Change, Line, Lines, Totals};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::voice::Voice;
 use crate::path::RelPath;
-use crate::seen::Exited;
+use crate::seen::{Exited, Progress};
 use crate::sys::process::Rsync;
 use std::collections::HashSet;
 use std::fs::File;
@@ -23,7 +23,7 @@ pub struct Flight {
     patience: Duration,
     started: Duration,
     waited: Waited,
-    moved: (u64, Duration),
+    moved: (Progress, Duration),
     looked: Duration,
     given_up: bool,
 }
@@ -64,7 +64,7 @@ impl Flight {
             patience: patience.limit(limit),
             started: now,
             waited: Waited::Unknown,
-            moved: (0, now),
+            moved: (Progress::Output(0), now),
             looked: now,
             given_up: false,
         }
@@ -93,7 +93,8 @@ impl Flight {
             if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
                 self.waited = Waited::InVain;
             }
-            if self.waited == Waited::InVain || self.stalled(now) > self.limit {
+            let limit = self.limit * progress.grace();
+            if self.waited == Waited::InVain || self.stalled(now) > limit {
                 self.given_up = true;
                 return Ok(Some(self.rsync.kill()?));
             }
@@ -136,7 +137,7 @@ impl Flight {
                 ..of_signal
             };
         }
-        let seconds = self.limit.as_secs();
+        let seconds = (self.limit * self.moved.0.grace()).as_secs();
         Judgement {
             verdict: Verdict::Remote(Trouble::Broken),
             words: format!("no answer: rsync was ended after {seconds} s in which nothing moved"),

@@ -1,7 +1,7 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
 use crate::message::Role;
-use crate::seen::Exited;
+use crate::seen::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -138,14 +138,14 @@ impl Rsync {
         Ok(exited(self.child.wait()?))
     }
 
-    /// Bytes it has read and written so far, files and network together: what the watchdog looks at.
-    pub fn progress(&self) -> u64 {
-        let io =
-            std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
-        io.lines()
-            .filter(|l| l.starts_with("rchar") || l.starts_with("wchar"))
-            .filter_map(|l| l.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
-            .sum()
+    /// How far it has come: what the watchdog looks at.
+    pub fn progress(&self) -> Progress {
+        let proc =
+            |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).ok();
+        let printed = [&self.stdout, &self.stderr].map(|f| f.metadata().map_or(0, |m| m.len()));
+        let listed = self.list.as_ref().and_then(|mut list| list.stream_position().ok());
+        let output = printed.iter().sum::<u64>() + listed.unwrap_or(0);
+        Progress::of(proc("io").as_deref(), || proc("stat"), output)
     }
 }
 
@@ -185,6 +185,7 @@ mod tests {
         let argv = ["/bin/sh", "-c", "cat; echo oops >&2; pwd; exit 7"].map(OsString::from);
         let mut run =
             Rsync::start(&argv, &[("LC_ALL", "C")], &[], dir.path(), b"/a\0", dir.path()).unwrap();
+        assert!(matches!(run.progress(), Progress::Bytes(_)));
         let ended = run.child.wait().unwrap();
         assert_eq!(exited(ended), Exited::Code(7));
         let mut text = String::new();
