@@ -170,6 +170,9 @@ pub struct PusherStatus {
     pub pushed_bytes: u64,
     /// Names deleted so far.
     pub deleted: u64,
+    /// The last comparison could not see everything; it is done again later, and `reason` says what was in the way.
+    #[serde(default)]
+    pub incomplete: bool,
     /// A reconcile under way.
     pub reconcile: Option<ReconcileProgress>,
     /// Reconciles that went through since the pusher started.

@@ -7,6 +7,7 @@ use rig::{Rig, make, p, receivers, tree};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use syncsup::config::model::{FilterRules, LocalPath, Place, Remote, Toggles};
@@ -387,5 +388,110 @@ fn a_release_in_advance_approves_nothing() {
     make(&rig.dst(), &names, "old");
     bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
     bench.until("held again", |s| s.state == PusherState::Held);
+    bench.stop();
+}
+
+#[test]
+fn live_directories_are_compared_while_the_guard_holds() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "c/d/x"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
+    make(&rig.dst(), &names, "old");
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("held", |s| s.state == PusherState::Held);
+    // A directory moved in, and one swapped at its name; what a scan finds waits.
+    make(&rig.src(), ["moved/in/y", "new/z", "scanned/s"], "two");
+    fs::rename(rig.src().join("c"), rig.src().join("old")).unwrap();
+    fs::rename(rig.src().join("new"), rig.src().join("c")).unwrap();
+    let moved = Events::MOVE | Events::DIR;
+    bench.mark(&[
+        ("moved", Scope::Tree, moved),
+        ("old", Scope::Tree, moved),
+        ("c", Scope::Tree, moved | Events::DELETE),
+        ("scanned", Scope::Tree, Events::SCAN | Events::DIR),
+    ]);
+    let there = |name: &str| rig.dst().join(name).exists();
+    bench.until("the live ones", |s| {
+        there("moved/in/y") && there("old/d/x") && there("c/z") && !there("c/d") && s.waiting == 0
+    });
+    assert!(there("stray/149") && !there("scanned/s"));
+    assert_eq!(bench.status.state, PusherState::Held);
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "d/b"], "one");
+    rig.module(b"m/no/such");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    // A dry run passes where no push does.
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    let log = rig.base().join("etc/log");
+    let failures = || fs::read_to_string(&log).unwrap().matches("mkdir").count();
+    let first = Instant::now();
+    bench.until("four pushes that failed", |s| {
+        assert_eq!(s.state, PusherState::Backoff, "it is not back before a push goes well");
+        assert_eq!(s.reconciles_done, 1, "a comparison tells nothing while a push fails");
+        failures() >= 4
+    });
+    assert!(first.elapsed() > Duration::from_secs(3), "1 s, 1 to 2 s, 2 to 4 s");
+    fs::create_dir(rig.dst().join("no")).unwrap();
+    let (src, dst) = (rig.src(), rig.dst().join("no/such"));
+    bench.until("identical", |s| s.state == PusherState::InSync && below(&src) == below(&dst));
+    bench.stop();
+}
+
+#[test]
+fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    rig.remote.timeout_s = 100;
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    rig.daemon.stop();
+    let silent = std::net::TcpListener::bind(("127.0.0.1", rig.daemon.port)).unwrap();
+    make(&rig.src(), ["a"], "two");
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    assert!(bench.status.reason.as_ref().unwrap().contains("says nothing"), "{:?}", bench.status);
+    drop(silent);
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
+    if !rig::is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not read");
+        return;
+    }
+    let nobody = Some(65_534);
+    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
+    rig.params(&["-rlt"]);
+    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    make(&rig.src(), ["a", "d/b"], "one");
+    let hidden = rig.dst().join("hidden");
+    for dir in [rig.src().join("hidden"), hidden.clone()] {
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
+        rig::set_mtime(&dir, 1_000_000);
+    }
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("what could be compared", |s| rig.dst().join("d/b").exists() && s.incomplete);
+    bench.until("it waits", |s| s.state == PusherState::Behind);
+    let reason = bench.status.reason.clone().unwrap();
+    assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
+    std::os::unix::fs::chown(&hidden, nobody, nobody).unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
     bench.stop();
 }

@@ -80,6 +80,8 @@ pub struct Work {
     pub due: bool,
     /// What reaches below its name is owed and due.
     pub wide: bool,
+    /// Some of that was marked by live events, which the delete guard leaves alone.
+    pub wide_live: bool,
     /// Large files are owed and due.
     pub large: bool,
     /// When the next owed row after that is due, in milliseconds since 1970.
@@ -273,6 +275,12 @@ impl Journal {
                 .exists([cursor])?,
             due: due(0)?,
             wide: due(1)?,
+            wide_live: self
+                .db
+                .prepare_cached(
+                    "SELECT 1 FROM owed WHERE remote = ?1 AND lane = 1 AND next_try <= ?2 AND event & 64 = 0",
+                )?
+                .exists(params![remote, now_ms])?,
             large: due(2)?,
             next_ms: [next(0)?, next(1)?, next(2)?].into_iter().flatten().min(),
         })

@@ -100,7 +100,7 @@ fn a_push_once_more_later_does_not_put_off_what_is_due() {
             j.settle("r", &Settlement { owe: vec![row], ..Settlement::default() }, 5).unwrap();
         }
         assert_eq!(j.backlog("r").unwrap().owed, 1, "it is not in sync");
-        let left = j.due_wide("r", 10, 10).unwrap();
+        let left = j.due_wide("r", false, 10, 10).unwrap();
         assert_eq!(left[0].scope, Scope::Tree);
         assert_eq!(left[0].events, Events::MOVE | Events::WRITE | Events::AGAIN);
         let done = vec![(path("a"), left[0].generation)];

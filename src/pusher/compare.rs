@@ -4,7 +4,7 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::desk::{Desk, RootLook, Stuck};
+use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::guard;
 use super::health::path_retry_ms;
@@ -17,7 +17,7 @@ use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io::{BufReader, Seek};
 use std::time::Duration;
 
 /// A comparison has rsync's own timeout; the watchdog comes after it, by so many seconds.
@@ -25,7 +25,7 @@ const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
 /// The longest wait before directories that could be compared only in part are compared again.
-const RETRY_MOST_MS: i64 = 60_000;
+const RETRY_MOST_MS: i64 = 300_000;
 /// Directories compared in one dry run.
 pub const WIDE_AT_ONCE: u32 = 1_000;
 
@@ -53,7 +53,15 @@ pub struct Compare {
 
 enum Stage {
     Flying { flight: Flight, root: Root },
-    Spooling { lines: Lines<BufReader<File>>, deletions: bool, incomplete: Option<String> },
+    Spooling { lines: Lines<BufReader<File>>, deletions: bool, blind: Option<Blind> },
+}
+
+/// What a dry run could not see.
+struct Blind {
+    /// rsync's words.
+    words: String,
+    /// The paths it named.
+    paths: Vec<(RelPath, String)>,
 }
 
 /// The counts of the first pass.
@@ -85,8 +93,8 @@ pub enum Progress {
     Rows,
     /// Every difference is owed now.
     Done {
-        /// False: a part could not be compared, so it must be done again later.
-        complete: bool,
+        /// rsync's words on what could not be compared: it must be done again later.
+        incomplete: Option<String>,
         /// Entries the remote has, of a comparison of everything.
         entries: u64,
     },
@@ -123,7 +131,8 @@ impl Compare {
                 (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
             }
         };
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s + COMPARE_GRACE_S, now);
+        let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
+        let flight = Flight::new(rsync, timeout_s, desk.patience, now);
         Ok(Some(Compare { job, stage: Stage::Flying { flight, root }, found: Found::default() }))
     }
 
@@ -133,6 +142,11 @@ impl Compare {
             Job::Everything { why, .. } => Some(why),
             Job::Wide(_) => None,
         }
+    }
+
+    /// True when the delete guard leaves it alone.
+    pub fn live(&self) -> bool {
+        live(&self.job)
     }
 
     /// True while its rsync runs.
@@ -171,7 +185,7 @@ impl Compare {
                     return Ok((Some(self), Progress::Running));
                 };
                 drop(root);
-                let landed = flight.land(exited).map_err(broken)?;
+                let landed = desk.land(flight, exited)?;
                 landed_to_spool(self.job, desk, landed, beside, approved)
             }
             Stage::Spooling { .. } => {
@@ -186,7 +200,7 @@ impl Compare {
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
     fn write_rows(&mut self, desk: &mut Desk, beside: &Beside<'_>) -> Result<Progress, Stuck> {
-        let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
+        let Stage::Spooling { lines, deletions, blind } = &mut self.stage else {
             return Ok(Progress::Running);
         };
         if self.found.written > 0 {
@@ -204,6 +218,7 @@ impl Compare {
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
+            desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, beside) {
                 let mut owe = owe(change, now_ms);
@@ -215,14 +230,14 @@ impl Compare {
         let last = end.owe.len() < PORTION;
         if let (true, Job::Wide(rows)) = (last, &self.job) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
-            if let Some(words) = incomplete {
-                end.owe.extend(rows.iter().map(|row| not_compared(row, words, now_ms)));
+            if let Some(blind) = blind {
+                end.owe.extend(not_compared(rows, blind, now_ms));
             }
         }
-        let complete = incomplete.is_none();
+        let incomplete = blind.as_ref().map(|blind| blind.words.clone());
         desk.journal.settle(&desk.name, &end, now_ms)?;
         let entries = self.found.entries;
-        Ok(if last { Progress::Done { complete, entries } } else { Progress::Rows })
+        Ok(if last { Progress::Done { incomplete, entries } } else { Progress::Rows })
     }
 }
 
@@ -246,7 +261,7 @@ fn landed_to_spool(
     };
     let mut found = Found::default();
     let report = landed
-        .read(|change| {
+        .read(&desk.voice, |change| {
             if wanted(desk, &change, true, beside) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
@@ -265,22 +280,21 @@ fn landed_to_spool(
         Job::Everything { .. } => Some(found.entries),
         Job::Wide(_) => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
     };
-    // What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
-    let live =
-        matches!(&job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)));
     let more = approved.is_none_or(|n| found.deletions > n.saturating_add(n / 10));
-    if more && !live && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
+    if more && !live(&job) && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
         let words = guard::words(found.deletions, entries, &desk.name);
         return Ok((None, Progress::Guarded { words, deletions: found.deletions }));
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
-    let words = match landed.judgement.words {
-        words if words.is_empty() => "a part could not be compared".to_owned(),
-        words => words,
-    };
-    let stage = Stage::Spooling { lines, deletions, incomplete: (!complete).then_some(words) };
+    let blind = (!complete).then(|| Blind::new(desk.complaints(&landed.stderr), landed.judgement));
+    let stage = Stage::Spooling { lines, deletions, blind };
     Ok((Some(Compare { job, stage, found }), Progress::Rows))
+}
+
+/// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
+fn live(job: &Job) -> bool {
+    matches!(job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)))
 }
 
 /// True when this difference is to be owed.
@@ -324,18 +338,42 @@ fn owe(change: Change, now_ms: i64) -> Owe {
     }
 }
 
-/// A row whose directories could be compared only in part: it stays owed, with rsync's words.
-fn not_compared(row: &Owed, words: &str, now_ms: i64) -> Owe {
-    let attempts = row.attempts.saturating_add(1);
-    Owe {
-        path: row.path.clone(),
-        scope: row.scope,
-        events: row.events,
-        error: Some(words.to_owned()),
-        attempts,
-        next_try_ms: now_ms + path_retry_ms(attempts, RETRY_MOST_MS),
-        since_ms: row.since_ms,
+impl Blind {
+    fn new(paths: Vec<(RelPath, String)>, judgement: Judgement) -> Self {
+        let mut words = match judgement.words {
+            words if words.is_empty() => "a part could not be compared".to_owned(),
+            words => words,
+        };
+        if paths.len() > 1 {
+            words += &format!(" (and {} more)", paths.len() - 1);
+        }
+        Self { words, paths }
     }
+}
+
+/// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
+/// words, to be compared later, and the others, of which it only held back the deletions, at once without them.
+fn not_compared(rows: &[Owed], blind: &Blind, now_ms: i64) -> Vec<Owe> {
+    let named = |row: &Owed| blind.paths.iter().find(|(path, _)| path.is_within(&row.path));
+    let any = rows.iter().any(|row| named(row).is_some());
+    let one = |row: &Owed| {
+        let words = match named(row) {
+            Some((_, words)) => Some(words),
+            None => (!any).then_some(&blind.words),
+        };
+        let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
+        let wait = words.map_or(0, |_| path_retry_ms(attempts, RETRY_MOST_MS));
+        Owe {
+            path: row.path.clone(),
+            scope: row.scope,
+            events: row.events,
+            error: words.cloned(),
+            attempts,
+            next_try_ms: now_ms + wait,
+            since_ms: row.since_ms,
+        }
+    };
+    rows.iter().map(one).collect()
 }
 
 /// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
@@ -345,7 +383,7 @@ fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<V
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {
-        let look = RootLook::new(root, desk.journal.mounts()?);
+        let look = RootLook::new(root, desk.journal.mounts()?, &desk.voice);
         for row in rows {
             let is_dir = match row.path.is_root() {
                 true => true,
@@ -388,13 +426,33 @@ fn swapped(row: &Owed) -> bool {
     row.scope == Scope::Tree && row.events.has(Events::MOVE | Events::DELETE)
 }
 
-fn broken(error: io::Error) -> Stuck {
-    Stuck::System(format!("rsync: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_directory_that_cannot_be_read_holds_up_no_other() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let row = |text: &str| Owed {
+            path: path(text),
+            scope: Scope::Tree,
+            events: Events::MOVE,
+            error: None,
+            attempts: 0,
+            since_ms: 1,
+            generation: 1,
+        };
+        let rows = [row("a"), row("b"), row("c")];
+        let judgement = outcome::verdict(crate::seen::Exited::Code(23), b"rsync: opendir failed");
+        let blind = Blind::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
+        let owed = not_compared(&rows, &blind, 1_000);
+        let error = |n: usize| owed[n].error.as_deref();
+        assert_eq!((error(0), error(1), error(2)), (None, Some("opendir b/x"), None));
+        assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms > 1_000);
+        let blind = Blind::new(vec![], judgement);
+        let owed = not_compared(&rows, &blind, 1_000);
+        assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms > 1_000));
+    }
 
     #[test]
     fn temporaries_of_names_in_flight() {

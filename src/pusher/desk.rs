@@ -2,15 +2,18 @@
 
 use super::batch::Look;
 use super::fail_log;
+use super::flight::{Flight, Landed};
+use super::health::Patience;
 use super::outcome;
 use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
+use super::voice::Voice;
 use crate::config::model::Target;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::PusherStart;
 use crate::path::RelPath;
-use crate::seen::Seen;
+use crate::seen::{Exited, Seen};
 use crate::sys::files::{Root, boot_id, lstat_at};
 use crate::sys::log::timestamp;
 use crate::sys::process::Rsync;
@@ -20,6 +23,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -52,6 +56,10 @@ pub struct Desk {
     pub row: RemoteRow,
     /// Marks up to this number may be in the hands of an old receiver.
     pub again_upto: i64,
+    /// How long an rsync waits for the remote's first word.
+    pub patience: Patience,
+    /// The line to the supervisor, for a sign of life in long work.
+    pub voice: Voice,
     /// Where to write.
     pub log: Logger,
     /// The root as it was when this pusher started, for the time before the first checkpoint.
@@ -68,6 +76,7 @@ impl Desk {
         journal: Journal,
         row: RemoteRow,
         filter: Filter,
+        voice: Voice,
         log: Logger,
     ) -> Self {
         let name = start.remote.name();
@@ -82,6 +91,8 @@ impl Desk {
             journal,
             row,
             again_upto: 0,
+            patience: Patience::default(),
+            voice,
             log,
             first_root,
             boot_id,
@@ -169,6 +180,14 @@ impl Desk {
         all.into_iter().filter_map(|c| Some((c.path?, c.words))).collect()
     }
 
+    /// What has ended, and what is learnt from how long the remote let it wait.
+    pub fn land(&mut self, flight: Flight, exited: Exited) -> Result<Landed, Stuck> {
+        let landed = flight.land(exited).map_err(broken)?;
+        let timeout = Duration::from_secs(u64::from(self.start.remote.timeout_s));
+        self.patience = self.patience.after(landed.waited, timeout);
+        Ok(landed)
+    }
+
     /// Starts one rsync in the open root.
     pub fn rsync(
         &self,
@@ -185,9 +204,15 @@ impl Desk {
     }
 }
 
+/// An rsync that cannot be looked at, or whose output cannot be read.
+pub fn broken(error: io::Error) -> Stuck {
+    Stuck::System(format!("rsync: {error}"))
+}
+
 /// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing.
 pub struct RootLook<'a> {
     root: &'a Root,
+    voice: &'a Voice,
     unmounted: Vec<RelPath>,
 }
 
@@ -196,15 +221,16 @@ const ENODEV: i32 = 19;
 const EIO: i32 = 5;
 
 impl<'a> RootLook<'a> {
-    /// Looks below `root`; `mounts` are the recorded mount points.
-    pub fn new(root: &'a Root, mounts: Vec<RelPath>) -> Self {
+    /// Looks below `root`; `mounts` are the recorded mount points. Each look may take long, and is a sign of life.
+    pub fn new(root: &'a Root, mounts: Vec<RelPath>, voice: &'a Voice) -> Self {
         let unmounted = mounts.into_iter().filter(|m| !is_mounted(root, m)).collect();
-        Self { root, unmounted }
+        Self { root, voice, unmounted }
     }
 }
 
 impl Look for RootLook<'_> {
     fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
+        self.voice.beat();
         if self.unmounted.iter().any(|mount| path.is_within(mount)) {
             return Err(ENODEV);
         }
@@ -219,4 +245,21 @@ fn is_mounted(root: &Root, mount: &RelPath) -> bool {
         _ => lstat_at(root.as_fd(), Path::new(".")),
     };
     above.is_ok_and(|above| above.dev != here.dev)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::voice::tests::{heard, voice};
+    use super::*;
+
+    #[test]
+    fn every_look_is_a_sign_of_life_when_one_is_due() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "x").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let (voice, mut end) = voice();
+        let look = RootLook::new(&root, vec![], &voice);
+        assert!(look.lstat(&RelPath::new("a").unwrap()).is_ok());
+        assert_eq!(heard(&mut end), 1);
+    }
 }

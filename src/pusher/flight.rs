@@ -1,9 +1,11 @@
 //! One rsync in flight, and the watchdog that ends it when nothing moves any more.
 
+use super::health::{Patience, Waited};
 use super::itemize::{Change, Line, Lines, Totals};
-use super::outcome::{self, Judgement};
+use super::outcome::{self, Judgement, Trouble, Verdict};
+use super::voice::Voice;
 use crate::path::RelPath;
-use crate::seen::Exited;
+use crate::seen::{Exited, Progress};
 use crate::sys::process::Rsync;
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,7 +19,11 @@ const STDERR_MOST_BYTES: u64 = 1 << 20;
 pub struct Flight {
     rsync: Rsync,
     limit: Duration,
-    moved: (u64, Duration),
+    /// How long it may wait for the first word of the other end.
+    patience: Duration,
+    started: Duration,
+    waited: Waited,
+    moved: (Progress, Duration),
     looked: Duration,
     given_up: bool,
 }
@@ -30,6 +36,8 @@ pub struct Landed {
     pub stdout: File,
     /// Its complaints.
     pub stderr: Vec<u8>,
+    /// How long the other end let it wait.
+    pub waited: Waited,
 }
 
 /// What a pass over the output counts.
@@ -46,10 +54,20 @@ pub struct Report {
 }
 
 impl Flight {
-    /// Takes over an rsync that has just been started; one that does not move for `timeout_s` seconds is ended.
-    pub fn new(rsync: Rsync, timeout_s: u32, now: Duration) -> Self {
+    /// Takes over an rsync that has just been started; one that does not move for `timeout_s` seconds is ended, and
+    /// one that has waited for its first answer for longer than `patience` says.
+    pub fn new(rsync: Rsync, timeout_s: u32, patience: Patience, now: Duration) -> Self {
         let limit = Duration::from_secs(u64::from(timeout_s.max(1)));
-        Self { rsync, limit, moved: (0, now), looked: now, given_up: false }
+        Self {
+            rsync,
+            limit,
+            patience: patience.limit(limit),
+            started: now,
+            waited: Waited::Unknown,
+            moved: (Progress::Output(0), now),
+            looked: now,
+            given_up: false,
+        }
     }
 
     /// How long nothing has moved.
@@ -59,8 +77,12 @@ impl Flight {
 
     /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8).
     pub fn ended(&mut self, now: Duration) -> io::Result<Option<Exited>> {
-        if let Some(exited) = self.rsync.ended()? {
-            return Ok(Some(exited));
+        let exited = self.rsync.ended()?;
+        if self.waited == Waited::Unknown && self.rsync.answered() {
+            self.waited = Waited::For(now.saturating_sub(self.started));
+        }
+        if exited.is_some() {
+            return Ok(exited);
         }
         if now.saturating_sub(self.looked) >= Duration::from_secs(1) {
             self.looked = now;
@@ -68,7 +90,11 @@ impl Flight {
             if progress != self.moved.0 {
                 self.moved = (progress, now);
             }
-            if self.stalled(now) > self.limit {
+            if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
+                self.waited = Waited::InVain;
+            }
+            let limit = self.limit * progress.grace();
+            if self.waited == Waited::InVain || self.stalled(now) > limit {
                 self.given_up = true;
                 return Ok(Some(self.rsync.kill()?));
             }
@@ -88,23 +114,46 @@ impl Flight {
         (&self.rsync.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut stderr)?;
         self.rsync.stdout.rewind()?;
         let mut judgement = outcome::verdict(exited, &stderr);
-        if self.given_up && stderr.is_empty() {
-            judgement.words = format!(
-                "no answer: rsync was ended after {} s in which nothing moved",
-                self.limit.as_secs()
-            );
+        if self.given_up {
+            let said = std::mem::take(&mut judgement.words);
+            judgement = self.judgement_of_silence(judgement);
+            if !stderr.is_empty() {
+                judgement.words = said;
+            }
         }
-        Ok(Landed { judgement, stdout: self.rsync.stdout, stderr })
+        Ok(Landed { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
+    }
+}
+
+impl Flight {
+    /// The watchdog ended it: that says something of the remote, not of the signal.
+    fn judgement_of_silence(&self, of_signal: Judgement) -> Judgement {
+        if self.waited == Waited::InVain {
+            // No receiver was at work yet.
+            return Judgement {
+                verdict: Verdict::Remote(Trouble::Unreachable),
+                words: "no answer: connected, but the other end says nothing".to_owned(),
+                end_unseen: false,
+                ..of_signal
+            };
+        }
+        let seconds = (self.limit * self.moved.0.grace()).as_secs();
+        Judgement {
+            verdict: Verdict::Remote(Trouble::Broken),
+            words: format!("no answer: rsync was ended after {seconds} s in which nothing moved"),
+            ..of_signal
+        }
     }
 }
 
 impl Landed {
-    /// Reads the output to its end; each change goes to `each`.
-    pub fn read(&mut self, mut each: impl FnMut(Change)) -> io::Result<Report> {
+    /// Reads the output to its end, with signs of life; each change goes to `each`.
+    pub fn read(&mut self, alive: &Voice, mut each: impl FnMut(Change)) -> io::Result<Report> {
         let mut report =
             Report { deletions_skipped: self.judgement.deletions_skipped, ..Report::default() };
         self.stdout.rewind()?;
         for line in Lines::new(BufReader::new(&self.stdout)) {
+            alive.beat();
             match line? {
                 Line::Change(change) => each(change),
                 Line::DeletionsSkipped => report.deletions_skipped = true,
@@ -114,5 +163,24 @@ impl Landed {
             }
         }
         Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::voice::tests::{heard, voice};
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_pass_over_the_output_shows_signs_of_life() {
+        let mut stdout = tempfile::tempfile().unwrap();
+        stdout.write_all(&b"<f+++++++++ a\n".repeat(1_000)).unwrap();
+        let judgement = outcome::verdict(Exited::Code(0), b"");
+        let mut landed = Landed { judgement, stdout, stderr: Vec::new(), waited: Waited::Unknown };
+        let (voice, mut end) = voice();
+        let mut changes = 0;
+        landed.read(&voice, |_| changes += 1).unwrap();
+        assert_eq!((changes, heard(&mut end)), (1_000, 1), "one was due");
     }
 }

@@ -75,6 +75,72 @@ impl Health {
     }
 }
 
+/// A comparison of everything that could not see everything, `times` in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blind {
+    /// How often.
+    pub times: u32,
+    /// What rsync said of it.
+    pub words: String,
+}
+
+impl Blind {
+    /// Once more, with these words; and whether that is worth a line in the log.
+    pub fn again(before: Option<Blind>, words: String) -> (Blind, bool) {
+        let times = before.as_ref().map_or(1, |b| b.times.saturating_add(1));
+        let news = before.is_none_or(|b| b.words != words);
+        (Blind { times, words }, news || times.is_power_of_two())
+    }
+
+    /// How long to wait before everything is compared again: 60 s doubled to one hour.
+    pub fn wait(&self) -> Duration {
+        Duration::from_secs((60 << (self.times.saturating_sub(1)).min(6)).min(3_600))
+    }
+}
+
+/// How long an rsync waits for the first word of the other end before it is ended: a slave that takes connections and
+/// says nothing is noticed long before the timeout. One that only takes its time (a slow name server, a `pre-xfer
+/// exec`) is waited for longer each time, up to the timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience(Duration);
+
+/// How an rsync's wait for the first word ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The other end answered after this time.
+    For(Duration),
+    /// It was ended, unanswered.
+    InVain,
+    /// It ended by itself: it said why.
+    Unknown,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl Patience {
+    /// The wait where nothing is known: a connection takes up to 10 s of it.
+    const FIRST: Duration = Duration::from_secs(20);
+
+    /// How long to wait with a timeout of `timeout`.
+    pub fn limit(self, timeout: Duration) -> Duration {
+        self.0.min(timeout)
+    }
+
+    /// What is to be waited next time.
+    #[must_use]
+    pub fn after(self, waited: Waited, timeout: Duration) -> Patience {
+        match waited {
+            Waited::For(time) if time <= Self::FIRST / 2 => Self::default(),
+            Waited::InVain => Self((self.0 * 2).min(timeout.max(Self::FIRST))),
+            Waited::For(_) | Waited::Unknown => self,
+        }
+    }
+}
+
 /// When a path that failed `attempts` times is pushed again: at once, then after growing delays up to `most`.
 pub fn path_retry_ms(attempts: u32, most_ms: i64) -> i64 {
     match attempts {
@@ -102,6 +168,35 @@ mod tests {
         }
         assert_eq!(said, 7, "1, 2, 4, 8, 16, 32, 64");
         assert!(Health::Good.may_try(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_looked_for_ever_more_rarely() {
+        let mut blind = None;
+        let mut waits = Vec::new();
+        let mut said = Vec::new();
+        for words in ["a", "a", "a", "b", "b", "b", "b", "b"] {
+            let (next, news) = Blind::again(blind, words.into());
+            waits.push(next.wait().as_secs());
+            said.push(news);
+            blind = Some(next);
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+        assert_eq!(said, [true, true, false, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn a_slave_that_says_nothing_is_given_up_early_and_a_slow_one_is_waited_for() {
+        let (timeout, s) = (Duration::from_secs(100), Duration::from_secs);
+        let mut patience = Patience::default();
+        assert_eq!((patience.limit(timeout), patience.limit(s(5))), (s(20), s(5)));
+        for wait in [40, 80, 100, 100] {
+            patience = patience.after(Waited::InVain, timeout);
+            assert_eq!(patience.limit(timeout), s(wait));
+        }
+        assert_eq!(patience.after(Waited::For(s(30)), timeout), patience);
+        assert_eq!(patience.after(Waited::Unknown, timeout), patience);
+        assert_eq!(patience.after(Waited::For(s(1)), timeout), Patience::default());
     }
 
     #[test]

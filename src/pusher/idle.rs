@@ -3,7 +3,7 @@
 use super::report::{self, View};
 use super::run::{LOOK_EVERY, Pusher};
 use crate::journal::{JournalError, Owed};
-use crate::message::{ALIVE_EVERY_MS, FromPusher, PusherStatus, ReconcileProgress};
+use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
 use crate::sys::{clock, poll, wake};
 use std::io;
 use std::os::fd::AsFd;
@@ -22,17 +22,11 @@ impl Pusher {
             self.said.dirty = false;
             self.said.status_at = now;
             if self.said.status.as_ref() != Some(&status) {
-                let _ = self.control.send(&FromPusher::Status(Box::new(status.clone())), vec![]);
+                self.voice.tell(&FromPusher::Status(Box::new(status.clone())), now);
                 self.said.status = Some(status);
-                self.said.alive_at = now;
             }
         }
-        if now.saturating_sub(self.said.alive_at) >= Duration::from_millis(ALIVE_EVERY_MS)
-            && !self.control.wants_write()
-        {
-            self.said.alive_at = now;
-            let _ = self.control.send(&FromPusher::Alive, vec![]);
-        }
+        self.voice.beat_at(now);
         Ok(())
     }
 
@@ -58,6 +52,8 @@ impl Pusher {
         let wanted = self.desk.row.reconcile.as_ref().filter(|_| self.desk.row.held.is_none());
         let waiting = wanted
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
+        // Until it is compared again, and what was found is pushed.
+        let blind = self.blind.as_ref().filter(|_| self.found.is_none() && comparing.is_none());
         Ok(report::status(View {
             hold: self.hold.as_deref(),
             judged: self.judged,
@@ -68,6 +64,7 @@ impl Pusher {
                 .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
             pushing: self.lanes.pushing(),
             reconcile: self.found.clone().or(waiting),
+            blind: blind.map(|blind| blind.words.as_str()),
             reconciles_done: self.reconciles_done,
         }))
     }
@@ -84,7 +81,7 @@ impl Pusher {
         let gather = self.gather_until.filter(|at| able && self.lanes.small.is_none() && *at > now);
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
-            Some(self.said.alive_at + Duration::from_millis(ALIVE_EVERY_MS)),
+            Some(self.voice.next_beat()),
             Some(self.looked + LOOK_EVERY),
             soon(busy, Duration::from_secs(1)),
             soon(
@@ -107,19 +104,18 @@ impl Pusher {
             self.look = true;
         }
         let next = times.into_iter().flatten().min().unwrap_or(now);
-        let interest = if self.control.wants_write() {
-            poll::Interest::ReadWrite
-        } else {
-            poll::Interest::Read
-        };
+        let channel = self.voice.channel();
+        let interest =
+            if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };
         let fds = [
             (self.wake.as_fd(), poll::Interest::Read),
             (self.signals.as_fd(), poll::Interest::Read),
             // Last: a closed channel is always ready.
-            (self.control.as_fd(), interest),
+            (channel.as_fd(), interest),
         ];
         let fds = if self.orphaned { &fds[..2] } else { &fds[..] };
         let ready = poll::wait(fds, Some(next.saturating_sub(now)))?;
+        drop(channel);
         if ready[0] {
             wake::drain(&self.wake);
             self.look = true;
@@ -128,7 +124,7 @@ impl Pusher {
             self.look = true;
         }
         // A closed channel shows when it is read.
-        let _ = self.control.flush();
+        self.voice.flush();
         Ok(())
     }
 }

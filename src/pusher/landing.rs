@@ -2,7 +2,7 @@
 
 use super::compare::{self, Beside, Compare};
 use super::desk::Stuck;
-use super::health::Health;
+use super::health::{Blind, Health};
 use super::lanes::Busy;
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Lane, Push};
@@ -16,8 +16,14 @@ use std::time::Duration;
 
 /// A comparison that was upset by changes is tried again after this.
 const UPSET_WAIT: Duration = Duration::from_millis(100);
-/// A comparison that could not see everything is tried again after this.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Which comparison came to its end.
+struct What {
+    /// Why, when it was one of everything.
+    why: Option<String>,
+    /// The delete guard has no say in it.
+    live: bool,
+}
 
 impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
@@ -39,11 +45,11 @@ impl Pusher {
     }
 
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
-        let why = busy.work.why().map(str::to_owned);
+        let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
         let pushing = self.lanes.small.is_some();
         let beside = Beside { in_hand: &|path| self.lanes.in_hand(path), pushing };
         let progress = busy.work.advance(&mut self.desk, &beside, self.approved, now);
-        self.compared(why, busy.slot, progress, now)
+        self.compared(what, busy.slot, progress, now)
     }
 
     fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
@@ -78,6 +84,7 @@ impl Pusher {
                 self.settled(&end)?;
             }
             Ok(push::Progress::Remote(judgement)) => {
+                self.push_failed = true;
                 self.in_trouble(&judgement, now);
                 // Where no connection came about, no receiver can be at work.
                 if judgement.end_unseen && !judgement.words.contains("connect") {
@@ -111,7 +118,20 @@ impl Pusher {
         if (failing || self.fail_log_shows) && desk.start.localpath.fail_log.is_some() {
             self.fail_log_shows = self.desk.write_fail_log()?;
         }
-        if end.success { self.answered() } else { Ok(()) }
+        if end.success {
+            self.push_failed = false;
+            self.answered()?;
+        }
+        Ok(())
+    }
+
+    /// A comparison went well. Where the disk is full or the directory's parent is missing it does, and no push will.
+    fn compared_well(&mut self) -> Result<(), JournalError> {
+        let work = self.work;
+        if self.push_failed && (work.marks || work.due || work.large) {
+            return Ok(());
+        }
+        self.answered()
     }
 
     /// The remote answered.
@@ -167,10 +187,10 @@ impl Pusher {
         Ok(())
     }
 
-    /// What a comparison came to. `why` is the reason of a reconcile of everything.
+    /// What a comparison came to.
     fn compared(
         &mut self,
-        why: Option<String>,
+        what: What,
         slot: bool,
         progress: Result<(Option<Compare>, compare::Progress), Stuck>,
         now: Duration,
@@ -186,7 +206,7 @@ impl Pusher {
         if let Some(compare) = &lane
             && compare.why().is_some()
         {
-            let (found, why) = (compare.found, why.clone().unwrap_or_default());
+            let (found, why) = (compare.found, what.why.clone().unwrap_or_default());
             self.found = Some(ReconcileProgress {
                 why,
                 found: found.paths,
@@ -215,17 +235,17 @@ impl Pusher {
         match progress {
             compare::Progress::Running | compare::Progress::Rows => {}
             compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
-            compare::Progress::Done { complete, entries } => {
-                // What the operator approved was this comparison.
-                self.approved = None;
-                self.comparison_done(why, complete, entries, now)?;
+            compare::Progress::Done { incomplete, entries } => {
+                // What the operator approved was this comparison, unless the guard has no say in it.
+                self.approved = self.approved.filter(|_| what.live);
+                self.comparison_done(what.why, incomplete, entries, now)?;
             }
             compare::Progress::Guarded { words, deletions } => {
                 warn!(self.desk.log, "held"; "why" => &words);
                 self.held_deletions = Some(deletions);
                 self.desk.journal.set_held(&self.desk.name, Some(&words))?;
                 self.desk.row.held = Some(words);
-                self.answered()?;
+                self.compared_well()?;
             }
             compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),
         }
@@ -235,17 +255,23 @@ impl Pusher {
     fn comparison_done(
         &mut self,
         why: Option<String>,
-        complete: bool,
+        incomplete: Option<String>,
         entries: u64,
         now: Duration,
     ) -> Result<(), JournalError> {
-        self.answered()?;
+        self.compared_well()?;
         let Some(why) = why else { return Ok(()) };
-        if !complete {
-            warn!(self.desk.log, "a part could not be compared; once more later"; "why" => why);
-            self.compare_retry = Some(now + AGAIN_AFTER);
+        if let Some(words) = incomplete {
+            let (blind, news) = Blind::again(self.blind.take(), words);
+            if news {
+                warn!(self.desk.log, "not everything could be compared"; "why" => &blind.words,
+                    "times" => blind.times, "again_in_s" => blind.wait().as_secs());
+            }
+            self.compare_retry = Some(now + blind.wait());
+            self.blind = Some(blind);
             return Ok(());
         }
+        self.blind = None;
         let found = self.found.clone().unwrap_or_default();
         let now_ms = clock::wall_ms();
         // A wish that came meanwhile stays: for another reason, or for the same once more.
@@ -268,8 +294,7 @@ impl Pusher {
     }
 
     pub(super) fn give_slot_back(&mut self) {
-        // A channel that cannot be written to is closed: `listen` sees that.
-        let _ = self.control.send(&FromPusher::SlotDone, vec![]);
+        self.voice.send(&FromPusher::SlotDone);
     }
 }
 

@@ -58,7 +58,8 @@ impl Pusher {
         if small && self.gather_until.is_none_or(|at| now >= at) {
             wanted += self.start_push(Lane::Small, probe, now)?;
         }
-        let others = !probe || !small;
+        // A remote in trouble is tried by a push as long as there is one.
+        let others = !probe || !(small || self.lanes.small.is_some());
         if others && self.lanes.large.is_none() && self.work.large {
             wanted += self.start_push(Lane::Large, probe, now)?;
         }
@@ -67,7 +68,7 @@ impl Pusher {
         }
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
-            let _ = self.control.send(&FromPusher::WantSlot, vec![]);
+            self.voice.send(&FromPusher::WantSlot);
         }
         if wanted == 0 {
             self.give_free_slots_back();
@@ -92,18 +93,25 @@ impl Pusher {
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
-        self.desk.row.held.is_none()
-            && self.compare_not_before.is_none_or(|at| now >= at)
+        // What the guard holds waits for the operator; live events never do.
+        let wide = if self.held() { self.work.wide_live } else { self.work.wide };
+        self.compare_not_before.is_none_or(|at| now >= at)
             // What is owed by name is pushed first: a comparison would find it once more, and the guard count it again.
             // That may take hours while everything is being compared.
-            && ((self.work.wide && (!self.work.due || self.lanes.spool.is_some()))
+            && ((wide && (!self.work.due || self.lanes.spool.is_some()))
                 || self.wants_everything(now))
     }
 
     fn wants_everything(&self, now: Duration) -> bool {
-        self.desk.row.reconcile.is_some()
+        !self.held()
+            && self.desk.row.reconcile.is_some()
             && self.lanes.spool.is_none()
             && self.compare_retry.is_none_or(|at| now >= at)
+    }
+
+    /// The delete guard holds a comparison.
+    fn held(&self) -> bool {
+        self.desk.row.held.is_some()
     }
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
@@ -196,6 +204,7 @@ impl Pusher {
             None => {
                 let rows = self.desk.journal.due_wide(
                     &self.desk.name,
+                    self.held(),
                     clock::wall_ms(),
                     compare::WIDE_AT_ONCE,
                 )?;
@@ -224,9 +233,11 @@ impl Pusher {
 }
 
 /// Those of the kind of the first, which has waited longest: a comparison is of one kind, and none must wait for as
-/// long as others keep coming.
+/// long as others keep coming. What a scan found stands under the delete guard, and must not hold live events.
 fn of_one_kind(mut rows: Vec<Owed>) -> Vec<Owed> {
-    let kind = |row: &Owed| (row.scope, row.events.has(Events::MOVE | Events::DELETE));
+    let kind = |row: &Owed| {
+        (row.scope, row.events.has(Events::MOVE | Events::DELETE), row.events.has(Events::SCAN))
+    };
     if let Some(first) = rows.first().map(kind) {
         rows.retain(|row| kind(row) == first);
     }
@@ -254,11 +265,12 @@ mod tests {
             row("b", Scope::Tree, moved),
             row("c", Scope::Children, Events::SCAN),
             row("d", Scope::Tree, Events::MOVE),
+            row("e", Scope::Children, Events::DIR),
         ];
         let names = |rows: Vec<Owed>| {
             of_one_kind(rows).iter().map(|row| row.path.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(names(rows.clone()), ["a", "c"]);
+        assert_eq!(names(rows.clone()), ["a", "e"]);
         assert_eq!(names(rows[1..].to_vec()), ["b"]);
         assert!(of_one_kind(Vec::new()).is_empty());
     }

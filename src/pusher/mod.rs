@@ -31,5 +31,6 @@ mod push;
 mod report;
 mod run;
 mod step;
+mod voice;
 
 pub use run::run;

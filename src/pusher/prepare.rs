@@ -1,7 +1,8 @@
 //! Before a pusher works: its first message, its lock, its journal.
 
-use super::run::{Control, ROOT_RETRY};
+use super::run::ROOT_RETRY;
 use super::step::rules_prefix;
+use super::voice::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
 use crate::sys::channel::Received;

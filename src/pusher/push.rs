@@ -4,7 +4,7 @@
 //! of the push, never by what was marked.
 
 use super::batch::{self, Limits, Plan};
-use super::desk::{Desk, RootLook, Stuck};
+use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::itemize::ChangeKind;
 use super::ledger::{Findings, Ledger, Times};
@@ -143,7 +143,7 @@ impl Push {
             self.flight = Some((step, aim, flight));
             return Ok(Progress::Running);
         };
-        let landed = flight.land(exited).map_err(broken)?;
+        let landed = desk.land(flight, exited)?;
         debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
         match aim {
             Aim::Do => self.judge(desk, step, landed, now),
@@ -174,7 +174,7 @@ impl Push {
     }
 
     fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
-        let look = RootLook::new(&self.root, desk.journal.mounts()?);
+        let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
         let large = match self.lane {
             Lane::Small => desk.start.localpath.large_file_bytes,
             Lane::Large => u64::MAX,
@@ -228,7 +228,7 @@ impl Push {
 
     fn fly(&mut self, desk: &Desk, step: Step, aim: Aim, now: Duration) -> Result<Progress, Stuck> {
         let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now);
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
     }
@@ -272,7 +272,7 @@ impl Push {
         self.answered = true;
         let mut deleted = Vec::new();
         let report = landed
-            .read(|change| {
+            .read(&desk.voice, |change| {
                 if change.kind == ChangeKind::Deleted {
                     deleted.push((change.path, change.is_dir));
                 }
@@ -285,7 +285,10 @@ impl Push {
                 self.make_way(desk, names, &deleted);
                 return self.next(desk, now);
             }
-            let goes = step::deletable(&deleted, |path, is_dir| desk.filter.excludes(path, is_dir));
+            let goes = step::deletable(&deleted, |path, is_dir| {
+                desk.voice.beat();
+                desk.filter.excludes(path, is_dir)
+            });
             self.delete(desk, goes, step::parents(&names))?;
             return self.next(desk, now);
         }
@@ -343,7 +346,7 @@ impl Push {
             );
         };
         again
-            .read(|change| {
+            .read(&desk.voice, |change| {
                 // A deletion below a name that was to go: the name has failed.
                 if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix))
                     && (change.kind == ChangeKind::Deleted || name == change.path)
@@ -394,6 +397,7 @@ impl Push {
 
     fn settlement(&mut self, desk: &Desk) -> Settlement {
         let set = |(path, planned): &(RelPath, i64)| {
+            desk.voice.beat();
             self.root.lstat(path).is_ok_and(|seen| batch::set_meanwhile(*planned, &seen))
         };
         let regular = std::mem::take(&mut self.regular);
@@ -413,8 +417,4 @@ impl Push {
         end.success = self.answered;
         end
     }
-}
-
-fn broken(error: io::Error) -> Stuck {
-    Stuck::System(format!("rsync: {error}"))
 }

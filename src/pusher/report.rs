@@ -23,6 +23,8 @@ pub struct View<'a> {
     pub pushing: bool,
     /// A reconcile is under way, or what it found is being pushed.
     pub reconcile: Option<ReconcileProgress>,
+    /// What a comparison could not see, while it waits to be done again.
+    pub blind: Option<&'a str>,
     /// Reconciles that went through since the start.
     pub reconciles_done: u64,
 }
@@ -41,6 +43,7 @@ pub fn status(view: View<'_>) -> PusherStatus {
         pushed_files: view.row.totals.files,
         pushed_bytes: view.row.totals.bytes,
         deleted: view.row.totals.deleted,
+        incomplete: view.blind.is_some(),
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
     }
@@ -62,11 +65,14 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
     if !view.judged {
         return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
     }
-    if view.reconcile.is_some() {
+    if view.reconcile.is_some() && view.blind.is_none() {
         return (PusherState::Reconciling, view.row.reconcile.clone());
     }
     if view.pushing {
         return (PusherState::Pushing, None);
+    }
+    if let Some(words) = view.blind {
+        return (PusherState::Behind, Some(format!("not everything could be compared: {words}")));
     }
     if view.backlog.waiting + view.backlog.owed > 0 {
         return (PusherState::Behind, view.first_failure.clone());
@@ -89,6 +95,7 @@ mod tests {
             first_failure: None,
             pushing: false,
             reconcile: None,
+            blind: None,
             reconciles_done: 0,
         }
     }
@@ -106,5 +113,17 @@ mod tests {
             (status.state, status.reason.as_deref()),
             (PusherState::Backoff, Some("refused"))
         );
+    }
+
+    #[test]
+    fn what_could_not_be_compared_is_said() {
+        let row = RemoteRow::default();
+        let good = Health::Good;
+        let mut view = view(&good, &row, Backlog::default());
+        view.reconcile = Some(ReconcileProgress::default());
+        view.blind = Some("opendir \"d\" failed");
+        let status = status(view);
+        assert!(status.state == PusherState::Behind && status.incomplete);
+        assert!(status.reason.unwrap().contains("opendir"));
     }
 }

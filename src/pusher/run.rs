@@ -1,10 +1,11 @@
 //! The pusher's process: reads, calls, acts. What is decided is decided in the pure parts.
 
 use super::desk::Desk;
-use super::health::Health;
+use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
 use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
+use super::voice::{Control, Voice};
 use crate::filter::Filter;
 use crate::journal::{JournalError, Work};
 use crate::message::{
@@ -23,8 +24,6 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 pub(super) const ROOT_RETRY: Duration = Duration::from_secs(1);
 /// The push in hand may go on for so long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
-
-pub(super) type Control = Channel<FromPusher, ToPusher>;
 
 /// Runs a pusher whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
@@ -54,19 +53,23 @@ pub fn run(channel: OwnedFd) -> i32 {
 
 /// A pusher at work.
 pub struct Pusher {
-    pub(super) control: Control,
+    pub(super) voice: Voice,
     pub(super) signals: Signals,
     pub(super) wake: OwnedFd,
     pub(super) desk: Desk,
     pub(super) lanes: Lanes,
     pub(super) slots: Slots,
     pub(super) health: Health,
+    /// The trouble was met by a push: a comparison, which writes nothing there, cannot tell that it is over.
+    pub(super) push_failed: bool,
     pub(super) hold: Option<String>,
     /// The watcher has found the root to be the one that was watched before.
     pub(super) judged: bool,
     pub(super) root_retry: Option<Duration>,
     /// A reconcile of everything comes no sooner.
     pub(super) compare_retry: Option<Duration>,
+    /// What the last reconcile of everything could not see.
+    pub(super) blind: Option<Blind>,
     /// No comparison at all comes sooner.
     pub(super) compare_not_before: Option<Duration>,
     pub(super) journal_retry: Option<Duration>,
@@ -96,7 +99,6 @@ pub struct Pusher {
 pub(super) struct Said {
     pub(super) status: Option<PusherStatus>,
     pub(super) status_at: Duration,
-    pub(super) alive_at: Duration,
     pub(super) dirty: bool,
 }
 
@@ -117,19 +119,22 @@ impl Pusher {
         let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
             format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
         })?;
-        let desk = Desk::new(start, journal, row, filter, logger);
+        let voice = Voice::new(control);
+        let desk = Desk::new(start, journal, row, filter, voice.clone(), logger);
         let mut pusher = Pusher {
-            control,
+            voice,
             signals,
             wake,
             desk,
             lanes: Lanes::default(),
             slots: Slots::default(),
             health: Health::Good,
+            push_failed: false,
             hold: None,
             judged: false,
             root_retry: None,
             compare_retry: None,
+            blind: None,
             compare_not_before: None,
             journal_retry: None,
             work: Work::default(),
@@ -188,6 +193,7 @@ impl Pusher {
         self.desk.journal.want_reconcile(&self.desk.name, Some(why))?;
         self.desk.row.reconcile = Some(why.to_owned());
         self.compare_retry = None;
+        self.blind = None;
         self.said.dirty = true;
         Ok(())
     }
@@ -201,7 +207,7 @@ impl Pusher {
                     slog::error!(self.desk.log, "the journal is damaged"; "why" => &why);
                     self.lanes.kill();
                     // The supervisor sets it aside when this process has ended.
-                    let _ = self.control.send(&FromPusher::Damaged(why), vec![]);
+                    self.voice.send(&FromPusher::Damaged(why));
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {
@@ -255,7 +261,7 @@ impl Pusher {
             self.stop_within(ORPHAN_GRACE);
         }
         loop {
-            match self.control.receive() {
+            match self.voice.receive() {
                 Ok(Received::Message(message, _)) => self.obey(message)?,
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {

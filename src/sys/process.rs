@@ -1,7 +1,7 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
 use crate::message::Role;
-use crate::seen::Exited;
+use crate::seen::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -79,6 +79,8 @@ pub fn take_channel(name: &str) -> io::Result<OwnedFd> {
 /// A running rsync: its list is given, its output goes to files, only its end is waited for.
 pub struct Rsync {
     child: Child,
+    /// What it reads its list from, with the same position; `None` when the list is empty.
+    list: Option<File>,
     /// What it prints: read it when it has ended, or from the start at any time.
     pub stdout: File,
     /// What it complains of.
@@ -101,6 +103,7 @@ impl Rsync {
         let mut input = memory_file("list")?;
         input.write_all(list)?;
         input.rewind()?;
+        let watched = (!list.is_empty()).then(|| input.try_clone()).transpose()?;
         let (stdout, stderr) = (tempfile::tempfile_in(scratch)?, memory_file("stderr")?);
         let mut command = Command::new(program);
         command.args(words).current_dir(directory).envs(envs.iter().copied());
@@ -109,12 +112,19 @@ impl Rsync {
         }
         let child =
             command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
-        Ok(Self { child, stdout, stderr })
+        Ok(Self { child, list: watched, stdout, stderr })
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// True when it has begun to read its list, which an rsync that sends does once the other end has answered. Also
+    /// true where that cannot be known: it has no list.
+    pub fn answered(&self) -> bool {
+        let Some(mut list) = self.list.as_ref() else { return true };
+        list.stream_position().map_or(true, |at| at > 0)
     }
 
     /// How it ended, if it has.
@@ -128,14 +138,14 @@ impl Rsync {
         Ok(exited(self.child.wait()?))
     }
 
-    /// Bytes it has read and written so far, files and network together: what the watchdog looks at.
-    pub fn progress(&self) -> u64 {
-        let io =
-            std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
-        io.lines()
-            .filter(|l| l.starts_with("rchar") || l.starts_with("wchar"))
-            .filter_map(|l| l.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
-            .sum()
+    /// How far it has come: what the watchdog looks at.
+    pub fn progress(&self) -> Progress {
+        let proc =
+            |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).ok();
+        let printed = [&self.stdout, &self.stderr].map(|f| f.metadata().map_or(0, |m| m.len()));
+        let listed = self.list.as_ref().and_then(|mut list| list.stream_position().ok());
+        let output = printed.iter().sum::<u64>() + listed.unwrap_or(0);
+        Progress::of(proc("io").as_deref(), || proc("stat"), output)
     }
 }
 
@@ -175,6 +185,7 @@ mod tests {
         let argv = ["/bin/sh", "-c", "cat; echo oops >&2; pwd; exit 7"].map(OsString::from);
         let mut run =
             Rsync::start(&argv, &[("LC_ALL", "C")], &[], dir.path(), b"/a\0", dir.path()).unwrap();
+        assert!(matches!(run.progress(), Progress::Bytes(_)));
         let ended = run.child.wait().unwrap();
         assert_eq!(exited(ended), Exited::Code(7));
         let mut text = String::new();

@@ -76,6 +76,8 @@ impl Follow {
         let patience = match s.state {
             PusherState::Held => HELD,
             PusherState::Backoff | PusherState::Down => TROUBLE,
+            // What it could see is pushed; it waits before it looks again.
+            PusherState::Behind if s.incomplete => HELD,
             PusherState::InSync
             | PusherState::Behind
             | PusherState::Pushing
@@ -156,6 +158,12 @@ mod tests {
         (status.status.owed, status.status.failing) = (2, 2);
         failing.look(Some(&status), S(1));
         assert!(matches!(failing.verdict, Verdict::Failed(_)));
+        let mut blind = Follow::new("/a r", 0);
+        let mut status = remote(PusherState::Behind, 0, 1);
+        (status.status.incomplete, status.status.reason) = (true, Some("cannot read d".into()));
+        blind.look(Some(&status), S(1));
+        blind.look(Some(&status), S(3));
+        assert_eq!(blind.verdict, Verdict::Failed("cannot read d".into()));
         let mut gone = Follow::new("/a r", 0);
         gone.look(None, S(1));
         assert!(matches!(gone.verdict, Verdict::Failed(_)));
