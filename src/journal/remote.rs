@@ -256,23 +256,33 @@ impl Journal {
 
     /// What a pusher of `remote` could do at `now_ms`.
     pub fn work(&self, remote: &str, cursor: i64, now_ms: i64) -> Result<Work> {
-        let exists = |sql: &str| -> Result<bool> {
-            Ok(self.db.prepare_cached(sql)?.exists(params![remote, now_ms])?)
+        let due = |which: &str| -> Result<bool> {
+            let sql = format!(
+                "SELECT 1 FROM owed WHERE remote = ?1 AND next_try BETWEEN ?2 AND ?3 AND {which}"
+            );
+            let mut query = self.db.prepare_cached(&sql)?;
+            for (first, last) in self.due_times(now_ms) {
+                if query.exists(params![remote, first, last])? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
-        let due = "SELECT 1 FROM owed WHERE remote = ?1 AND next_try <= ?2";
-        let next_ms = "SELECT min(next_try) FROM owed WHERE remote = ?1 AND next_try > ?2";
+        let (first, last) = self.later_times(now_ms);
+        let next_ms =
+            "SELECT min(next_try) FROM owed WHERE remote = ?1 AND next_try BETWEEN ?2 AND ?3";
         Ok(Work {
             marks: self
                 .db
                 .prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?
                 .exists([cursor])?,
-            due: exists(&format!("{due} AND scope = 0 AND event & 1024 = 0"))?,
-            wide: exists(&format!("{due} AND scope > 0"))?,
-            large: exists(&format!("{due} AND scope = 0 AND event & 1024 != 0"))?,
+            due: due("scope = 0 AND event & 1024 = 0")?,
+            wide: due("scope > 0")?,
+            large: due("scope = 0 AND event & 1024 != 0")?,
             next_ms: self
                 .db
                 .prepare_cached(next_ms)?
-                .query_row(params![remote, now_ms], |row| row.get(0))?,
+                .query_row(params![remote, first, last], |row| row.get(0))?,
         })
     }
 }
