@@ -27,7 +27,7 @@ impl Service {
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
         let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
-        let written = self.write(batch, emptied.filter(|_| !overflow), last)?;
+        let written = self.write(batch, emptied.filter(|_| !overflow), last);
         match written {
             Written::Damaged => return Ok(false),
             Written::Refused => {
@@ -216,12 +216,7 @@ impl Service {
     }
 
     /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
-    fn write(
-        &mut self,
-        batch: Batch,
-        emptied: Option<i64>,
-        last: Option<bool>,
-    ) -> io::Result<Written> {
+    fn write(&mut self, batch: Batch, emptied: Option<i64>, last: Option<bool>) -> Written {
         let now = clock::boot();
         let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
         let at_ns = emptied.filter(|_| settled).map(|at| {
@@ -242,49 +237,49 @@ impl Service {
             }
             _ => None,
         };
-        let marks = batch.has_marks();
-        let record = batch.into_record(checkpoint);
-        let mounts = std::mem::take(&mut self.walker.new_mounts);
-        if record.is_empty() && mounts.is_empty() {
-            return Ok(Written::Yes);
+        let mut record = batch.into_record(checkpoint);
+        record.mounts = std::mem::take(&mut self.walker.new_mounts);
+        if record.is_empty() {
+            return Written::Yes;
         }
         if self.debug {
             record.marks.iter().for_each(|m| {
                 debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.0);
             });
         }
-        let mut result = self.journal.record(&record, clock::wall_ms());
-        if result.is_ok() && !mounts.is_empty() {
-            result = self.journal.set_mounts(&mounts, false);
-        }
-        match result {
+        match self.journal.record(&record, clock::wall_ms()) {
             Ok(()) => {
-                if let Some(checkpoint) = record.checkpoint {
-                    self.base_ns = checkpoint.at_ns;
-                    self.times.checkpoint = now;
-                    self.events_since_checkpoint = false;
-                }
-                if marks {
-                    self.wake_all();
-                    self.worked = true;
-                }
-                if std::mem::take(&mut self.refused_said) {
-                    info!(self.log, "the journal takes marks again");
-                }
-                Ok(Written::Yes)
+                self.recorded(record, now);
+                Written::Yes
             }
             Err(JournalError::Damaged(why)) => {
                 error!(self.log, "the journal is damaged"; "error" => &why);
                 self.say(&FromWatcher::Damaged(why));
-                Ok(Written::Damaged)
+                Written::Damaged
             }
             Err(JournalError::Refused(why)) => {
                 if !std::mem::replace(&mut self.refused_said, true) {
                     error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
                 }
-                self.walker.new_mounts = mounts;
-                Ok(Written::Refused)
+                self.walker.new_mounts = record.mounts;
+                Written::Refused
             }
+        }
+    }
+
+    /// The record is in the journal.
+    fn recorded(&mut self, record: Record, now: Duration) {
+        if let Some(checkpoint) = record.checkpoint {
+            self.base_ns = checkpoint.at_ns;
+            self.times.checkpoint = now;
+            self.events_since_checkpoint = false;
+        }
+        if !record.marks.is_empty() {
+            self.wake_all();
+            self.worked = true;
+        }
+        if std::mem::take(&mut self.refused_said) {
+            info!(self.log, "the journal takes marks again");
         }
     }
 
