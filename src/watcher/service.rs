@@ -38,6 +38,8 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// After a record that was refused.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// Mount points that are named in a status; the rest is counted.
+const UNMOUNTED_NAMED: usize = 3;
 /// A stop waits this long for walks that are not finished.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 /// Rows removed from the journal in one transaction.
@@ -111,6 +113,8 @@ pub struct Service {
     needed: u64,
     /// What could not be watched was scanned again: say how it is.
     say_again: bool,
+    /// What was last said of what is not watched.
+    unwatched_said: Option<String>,
     state: WatcherState,
     watches_said: u64,
     refused_said: bool,
@@ -166,6 +170,7 @@ impl Service {
             rebuild: false,
             needed: 0,
             say_again: false,
+            unwatched_said: None,
             state: WatcherState::Starting,
             watches_said: 0,
             refused_said: false,

@@ -144,6 +144,7 @@ impl Service {
         };
         self.walker.start_scan(root, &mut ground, since)?;
         (self.scanning, self.rebuild) = (true, false);
+        self.unwatched_said = None;
         // The first checkpoint comes at once.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
@@ -187,7 +188,7 @@ impl Service {
     }
 
     pub(super) fn adopt_root(&mut self) {
-        info!(self.log, "the root is taken as it is now");
+        info!(self.log, "the root and its mount points are taken as they are now");
         self.hold("the root is being taken as it is now".into());
         self.walker.mounts.clear();
         self.walker.unmounted.clear();

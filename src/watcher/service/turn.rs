@@ -285,15 +285,31 @@ impl Service {
 
     /// Watching, or degraded and why.
     pub(super) fn settle_state(&mut self) {
-        let unwatched = self.map.unwatched.len();
-        if unwatched == 0 {
-            return self.say_state(WatcherState::Watching);
-        }
-        // Said when it begins and after each scan of it, not for every directory more.
-        let known = matches!(self.state, WatcherState::Degraded(_));
-        if !self.walker.is_idle() || (known && !std::mem::take(&mut self.say_again)) {
+        if self.map.unwatched.is_empty() {
+            self.unwatched_said = None;
+        } else if self.walker.is_idle()
+            && (self.unwatched_said.is_none() || std::mem::take(&mut self.say_again))
+        {
+            // Said when it begins and after each scan of it, not for every directory more.
+            self.unwatched_said = Some(self.unwatched_why());
+        } else if self.unwatched_said.is_none() {
             return;
         }
+        let why: Vec<String> =
+            self.unwatched_said.iter().cloned().chain(self.unmounted_why()).collect();
+        if why.is_empty() {
+            return self.say_state(WatcherState::Watching);
+        }
+        let why = why.join("; ");
+        if !matches!(self.state, WatcherState::Degraded(_)) {
+            debug!(self.log, "degraded"; "why" => &why);
+        }
+        self.say_state(WatcherState::Degraded(why));
+    }
+
+    /// What cannot be watched, and what to do.
+    fn unwatched_why(&self) -> String {
+        let unwatched = self.map.unwatched.len();
         let mut why = format!(
             "{unwatched} directories, with what is below them, are not watched but scanned every minute: {}",
             self.walker.refusal.as_deref().unwrap_or("refused")
@@ -308,10 +324,26 @@ impl Service {
                  sysctl fs.inotify.max_user_watches={raised}"
             ));
         }
-        if !known {
-            debug!(self.log, "degraded"; "why" => &why);
+        why
+    }
+
+    /// Which mount points are held, and what to do.
+    fn unmounted_why(&self) -> Option<String> {
+        let unmounted = &self.walker.unmounted;
+        if unmounted.is_empty() {
+            return None;
         }
-        self.say_state(WatcherState::Degraded(why));
+        let mut names: Vec<String> =
+            unmounted.iter().take(UNMOUNTED_NAMED).map(ToString::to_string).collect();
+        if unmounted.len() > names.len() {
+            names.push(format!("{} more", unmounted.len() - names.len()));
+        }
+        Some(format!(
+            "not mounted, so nothing is pushed or deleted there: {}; it goes on when that is mounted again; \
+             when it is gone for good: syncsup release {}",
+            names.join(", "),
+            self.watch.display()
+        ))
     }
 }
 

@@ -9,7 +9,8 @@ fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
     fs::create_dir(root.join("m")).unwrap();
     let Some(mounted) = Mounted::on(&root.join("m"), "size=1m") else { return };
     fs::write(root.join("m/f"), "x").unwrap();
-    let run = world.start();
+    fs::create_dir_all(root.join("m/sub/deep")).unwrap();
+    let mut run = world.start();
     until("a mount point", || (run.journal().mounts().unwrap() == [rel("m")]).then_some(()));
     run.settle();
     let seq = run.last();
@@ -18,10 +19,16 @@ fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
     run.settle();
     let seq = run.last();
     drop(mounted);
+    run.hears(
+        "degraded",
+        |m| matches!(m, FromWatcher::State(WatcherState::Degraded(w)) if w.contains("release")),
+    );
     run.settle();
+    assert_eq!(run.journal().mounts().unwrap(), [rel("m")], "not what is below it");
     assert!(run.since(seq).keys().all(|p| p.starts_with("settle")), "{:?}", run.since(seq));
     let mounted = Mounted::on(&root.join("m"), "size=2m");
     assert_eq!(run.marked(seq, "m").scope, Scope::Tree);
+    run.watching();
     run.settle();
     let seq = run.last();
     fs::write(root.join("m/g"), "y").unwrap();
@@ -32,10 +39,15 @@ fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
     // Not mounted at the next start: held, not marked.
     let world = World { queue: inotify::create().unwrap(), ..world };
     let seq = Journal::open_read_only(&world.path("state")).unwrap().last_seq().unwrap();
-    let run = world.start();
+    let mut run = world.launch();
+    run.hears("degraded", |m| matches!(m, FromWatcher::State(WatcherState::Degraded(_))));
     run.settle();
     assert!(!run.since(seq).contains_key("m"));
     assert_eq!(run.journal().mounts().unwrap(), [rel("m")]);
+    // Gone for good.
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.watching();
+    assert!(run.journal().mounts().unwrap().is_empty());
     run.stop();
 }
 
