@@ -24,7 +24,8 @@ pub struct Checkpoint {
 }
 
 impl Journal {
-    /// The last checkpoint; `None` before the first complete look.
+    /// The last checkpoint. `None` before a watcher first took the root as it was (it notes one before its first scan),
+    /// after [`Journal::forget_checkpoint`], and where the root is on a network file system.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
         let text: Option<String> = self
             .db

@@ -13,6 +13,8 @@ pub struct Record {
     pub opened: Vec<RelPath>,
     /// Closed, marked or gone: no longer open.
     pub closed: Vec<RelPath>,
+    /// Mount points inside the localpath that were found.
+    pub mounts: Vec<RelPath>,
     /// The new checkpoint, when the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -23,6 +25,7 @@ impl Record {
         self.marks.is_empty()
             && self.opened.is_empty()
             && self.closed.is_empty()
+            && self.mounts.is_empty()
             && self.checkpoint.is_none()
     }
 }
@@ -40,7 +43,12 @@ impl Journal {
         for path in &record.closed {
             close.execute([path.as_bytes()])?;
         }
-        drop((open, close));
+        // With the marks: what is marked below a mount point is only safe when that is known to be one.
+        let mut mount = tx.prepare_cached("INSERT OR IGNORE INTO mount VALUES (?1)")?;
+        for path in &record.mounts {
+            mount.execute([path.as_bytes()])?;
+        }
+        drop((open, close, mount));
         if let Some(checkpoint) = &record.checkpoint {
             let text = serde_json::to_string(checkpoint)
                 .map_err(|e| super::JournalError::Refused(e.to_string()))?;
@@ -63,15 +71,10 @@ impl Journal {
         self.paths("SELECT path FROM mount")
     }
 
-    /// Adds mount points; with `replace` these are all there are.
-    pub fn set_mounts(&mut self, mounts: &[RelPath], replace: bool) -> Result<()> {
+    /// Forgets the mount points: only what is found from now on is one.
+    pub fn forget_mounts(&mut self) -> Result<()> {
         let tx = self.write()?;
-        if replace {
-            tx.execute("DELETE FROM mount", [])?;
-        }
-        for path in mounts {
-            tx.execute("INSERT OR IGNORE INTO mount VALUES (?1)", [path.as_bytes()])?;
-        }
+        tx.execute("DELETE FROM mount", [])?;
         tx.commit()?;
         Ok(())
     }

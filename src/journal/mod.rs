@@ -24,6 +24,9 @@ pub const FILE_NAME: &str = "journal.db";
 /// A write-ahead log above this many bytes is folded back and truncated by the watcher.
 pub const WAL_LIMIT_BYTES: u64 = 16 << 20;
 
+/// No owed row is put off for longer than this, in milliseconds, unless [`Journal::set_longest_delay`] says otherwise.
+pub const LONGEST_DELAY_MS: i64 = 300_000;
+
 /// What went wrong with the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalError {
@@ -64,6 +67,7 @@ pub type Result<T> = std::result::Result<T, JournalError>;
 pub struct Journal {
     db: Connection,
     path: PathBuf,
+    longest_delay_ms: i64,
 }
 
 impl Journal {
@@ -72,7 +76,7 @@ impl Journal {
         let path = dir.join(FILE_NAME);
         let db = Connection::open(&path)?;
         schema::prepare(&db)?;
-        Ok(Self { db, path })
+        Ok(Self { db, path, longest_delay_ms: LONGEST_DELAY_MS })
     }
 
     /// Opens an existing journal for reading only, for commands that look while nothing runs.
@@ -82,7 +86,13 @@ impl Journal {
             rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&path, flags)?;
         db.busy_timeout(schema::BUSY_TIMEOUT)?;
-        Ok(Self { db, path })
+        Ok(Self { db, path, longest_delay_ms: LONGEST_DELAY_MS })
+    }
+
+    /// Owed rows are put off for `ms` milliseconds at most: what is to come later than that was put off before the clock
+    /// was set back, and is due.
+    pub fn set_longest_delay(&mut self, ms: i64) {
+        self.longest_delay_ms = ms.max(LONGEST_DELAY_MS);
     }
 
     /// Folds the write-ahead log back into the database when it has grown above [`WAL_LIMIT_BYTES`].

@@ -8,41 +8,58 @@ use rusqlite::params;
 impl Journal {
     /// The single names that `remote` is owed and that are due at `now_ms`, at most `limit` rows; not the large ones.
     pub fn due(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
-        self.owed_rows(
-            "WHERE remote = ?1 AND lane = 0 AND next_try <= ?2 ORDER BY next_try, path LIMIT ?3",
-            params![remote, now_ms, limit],
-        )
+        self.due_rows("lane = 0 ORDER BY next_try, path", remote, now_ms, limit)
     }
 
     /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows; with `live` only what
     /// no scan has marked.
     pub fn due_wide(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
-        self.owed_rows(
-            "WHERE remote = ?1 AND lane = 1 AND next_try <= ?2 AND (event & 64 = 0 OR NOT ?4)
-              ORDER BY next_try, path LIMIT ?3",
-            params![remote, now_ms, limit, live],
-        )
+        let which = match live {
+            true => "lane = 1 AND event & 64 = 0 ORDER BY next_try, path",
+            false => "lane = 1 ORDER BY next_try, path",
+        };
+        self.due_rows(which, remote, now_ms, limit)
     }
 
     /// The large files that `remote` is owed, due at `now_ms`, at most `limit` rows.
     pub fn due_large(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
-        self.owed_rows(
-            "WHERE remote = ?1 AND lane = 2 AND next_try <= ?2 ORDER BY since, path LIMIT ?3",
-            params![remote, now_ms, limit],
-        )
+        self.due_rows("lane = 2 ORDER BY since, path", remote, now_ms, limit)
+    }
+
+    fn due_rows(&self, which: &str, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+        let sql = format!("WHERE remote = ?1 AND next_try BETWEEN ?2 AND ?3 AND {which} LIMIT ?4");
+        let mut rows = Vec::new();
+        for (first, last) in self.due_times(now_ms) {
+            let left = limit - rows.len() as u32;
+            rows.extend(self.owed_rows(&sql, params![remote, first, last, left])?);
+        }
+        Ok(rows)
+    }
+
+    /// The times, from and to, at which what is owed is due at `now_ms`. The second span is only inhabited after the
+    /// clock was set back: no row is put off for so long.
+    pub(super) fn due_times(&self, now_ms: i64) -> [(i64, i64); 2] {
+        let (_, last) = self.later_times(now_ms);
+        [(i64::MIN, now_ms), (last.saturating_add(1), i64::MAX)]
+    }
+
+    /// The times, from and to, at which what is owed is not due yet at `now_ms`.
+    pub(super) fn later_times(&self, now_ms: i64) -> (i64, i64) {
+        (now_ms + 1, now_ms.saturating_add(self.longest_delay_ms))
     }
 
     /// The rows of these marks that failed and are not due yet at `now_ms`.
     pub fn failing_later(&self, remote: &str, now_ms: i64, marks: &[Marked]) -> Result<Vec<Owed>> {
-        let any = "SELECT 1 FROM owed WHERE remote = ?1 AND error IS NOT NULL AND next_try > ?2";
-        if !self.db.prepare_cached(any)?.exists(params![remote, now_ms])? {
+        let (first, last) = self.later_times(now_ms);
+        let any = "SELECT 1 FROM owed WHERE remote = ?1 AND error IS NOT NULL AND next_try BETWEEN ?2 AND ?3";
+        if !self.db.prepare_cached(any)?.exists(params![remote, first, last])? {
             return Ok(Vec::new());
         }
         let mut rows = Vec::new();
         for mark in marks {
             rows.extend(self.owed_rows(
-                "WHERE remote = ?1 AND path = ?2 AND error IS NOT NULL AND next_try > ?3",
-                params![remote, mark.path.as_bytes(), now_ms],
+                "WHERE remote = ?1 AND path = ?2 AND error IS NOT NULL AND next_try BETWEEN ?3 AND ?4",
+                params![remote, mark.path.as_bytes(), first, last],
             )?);
         }
         Ok(rows)
@@ -58,10 +75,12 @@ impl Journal {
 
     /// The pusher of `remote` died with pushes in hand: what is owed and due gets [`Events::AGAIN`].
     pub fn push_again_later(&mut self, remote: &str, now_ms: i64) -> Result<()> {
+        let (first, last) = self.later_times(now_ms);
         let tx = self.write()?;
         tx.execute(
-            "UPDATE owed SET event = event | 256 WHERE remote = ?1 AND (next_try <= ?2 OR lane = 2)",
-            params![remote, now_ms],
+            "UPDATE owed SET event = event | 256
+              WHERE remote = ?1 AND (next_try NOT BETWEEN ?2 AND ?3 OR lane = 2)",
+            params![remote, first, last],
         )?;
         tx.commit()?;
         Ok(())

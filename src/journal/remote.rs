@@ -258,30 +258,34 @@ impl Journal {
 
     /// What a pusher of `remote` could do at `now_ms`.
     pub fn work(&self, remote: &str, cursor: i64, now_ms: i64) -> Result<Work> {
-        let due = |lane: i64| -> Result<bool> {
-            let sql = "SELECT 1 FROM owed WHERE remote = ?1 AND lane = ?2 AND next_try <= ?3";
-            Ok(self.db.prepare_cached(sql)?.exists(params![remote, lane, now_ms])?)
+        let due = |which: &str| -> Result<bool> {
+            let sql = format!(
+                "SELECT 1 FROM owed WHERE remote = ?1 AND next_try BETWEEN ?2 AND ?3 AND {which}"
+            );
+            let mut query = self.db.prepare_cached(&sql)?;
+            for (first, last) in self.due_times(now_ms) {
+                if query.exists(params![remote, first, last])? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
+        let (first, last) = self.later_times(now_ms);
         let next = |lane: i64| -> Result<Option<i64>> {
-            let sql =
-                "SELECT min(next_try) FROM owed WHERE remote = ?1 AND lane = ?2 AND next_try > ?3";
+            let sql = "SELECT min(next_try) FROM owed
+                 WHERE remote = ?1 AND lane = ?2 AND next_try BETWEEN ?3 AND ?4";
             let mut query = self.db.prepare_cached(sql)?;
-            Ok(query.query_row(params![remote, lane, now_ms], |row| row.get(0))?)
+            Ok(query.query_row(params![remote, lane, first, last], |row| row.get(0))?)
         };
         Ok(Work {
             marks: self
                 .db
                 .prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?
                 .exists([cursor])?,
-            due: due(0)?,
-            wide: due(1)?,
-            wide_live: self
-                .db
-                .prepare_cached(
-                    "SELECT 1 FROM owed WHERE remote = ?1 AND lane = 1 AND next_try <= ?2 AND event & 64 = 0",
-                )?
-                .exists(params![remote, now_ms])?,
-            large: due(2)?,
+            due: due("lane = 0")?,
+            wide: due("lane = 1")?,
+            wide_live: due("lane = 1 AND event & 64 = 0")?,
+            large: due("lane = 2")?,
             next_ms: [next(0)?, next(1)?, next(2)?].into_iter().flatten().min(),
         })
     }

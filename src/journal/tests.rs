@@ -109,6 +109,31 @@ fn a_push_once_more_later_does_not_put_off_what_is_due() {
 }
 
 #[test]
+fn what_was_put_off_before_the_clock_was_set_back_is_due() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let day = 86_400_000;
+    let rows = [
+        Owe { next_try_ms: day + 60_000, ..owe("name") },
+        Owe { next_try_ms: day + 60_000, scope: Scope::Tree, ..owe("wide") },
+        Owe { next_try_ms: day + 60_000, events: Events::LARGE, ..owe("large") },
+    ];
+    j.settle("r", &Settlement { owe: rows.into(), ..Settlement::default() }, 5).unwrap();
+    let before = j.work("r", 0, day).unwrap();
+    assert_eq!(before, Work { next_ms: Some(day + 60_000), ..Work::default() });
+    // A day back.
+    let work = j.work("r", 0, 0).unwrap();
+    assert!(work.due && work.wide && work.large && work.next_ms.is_none(), "{work:?}");
+    assert_eq!(j.due("r", 0, 10).unwrap()[0].path, path("name"));
+    assert_eq!(j.due_wide("r", 0, 10).unwrap()[0].path, path("wide"));
+    assert_eq!(j.due_large("r", 0, 10).unwrap()[0].path, path("large"));
+    assert!(j.due("r", 0, 0).unwrap().is_empty());
+    // Delays may be configured to be longer.
+    j.set_longest_delay(2 * day);
+    assert!(!j.work("r", 0, 0).unwrap().due && j.due("r", 0, 10).unwrap().is_empty());
+}
+
+#[test]
 fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
     let (_dir, mut j) = journal();
     j.remote("old", None).unwrap();
@@ -150,6 +175,24 @@ fn hostile_names_survive() {
     assert_eq!(j.open_paths().unwrap(), std::slice::from_ref(&name));
     j.record(&Record { closed: vec![name], ..Record::default() }, 1).unwrap();
     assert!(j.open_paths().unwrap().is_empty());
+}
+
+#[test]
+fn a_record_is_written_with_its_mount_points_or_not_at_all() {
+    let (_dir, mut j) = journal();
+    let refuse =
+        "CREATE TRIGGER full BEFORE INSERT ON mount BEGIN SELECT RAISE(ABORT, 'full'); END";
+    j.db.execute_batch(refuse).unwrap();
+    let marks = vec![Mark::entry(path("m/f"), Events::WRITE)];
+    let record = Record { marks, mounts: vec![path("m")], ..Record::default() };
+    assert!(matches!(j.record(&record, 1), Err(JournalError::Refused(_))));
+    assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap().len()), (0, 0));
+    j.db.execute_batch("DROP TRIGGER full").unwrap();
+    j.record(&record, 1).unwrap();
+    j.record(&record, 1).unwrap();
+    assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap()), (2, vec![path("m")]));
+    j.forget_mounts().unwrap();
+    assert!(j.mounts().unwrap().is_empty());
 }
 
 #[test]

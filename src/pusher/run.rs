@@ -113,6 +113,7 @@ impl Pusher {
     ) -> Result<Pusher, String> {
         take_lock(&start, &mut control)?;
         let mut journal = open_journal(&start, &mut control, &logger)?;
+        journal.set_longest_delay(longest_delay_ms(&start));
         let name = start.remote.name();
         let first = start.localpath.first_copy.then_some("a new remote");
         let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
@@ -334,4 +335,10 @@ impl Pusher {
         self.desk.again_upto = self.desk.again_upto.max(push.cursor().unwrap_or(0));
         self.desk.journal.settle(&self.desk.name, &push.unseen(), clock::wall_ms())
     }
+}
+
+/// The longest time that anything of this remote is put off: a path that fails, or what is pushed once more.
+fn longest_delay_ms(start: &PusherStart) -> i64 {
+    let minutes = start.localpath.fail_log.as_ref().map_or(0, |log| log.retry_minutes);
+    (i64::from(minutes) * 60_000).max(i64::from(start.remote.timeout_s) * 1_000)
 }

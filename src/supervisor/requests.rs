@@ -71,7 +71,9 @@ impl Supervisor {
                     ));
                 }
                 site.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
-                done.push(format!("localpath {watch}: its root is taken as it is now"));
+                done.push(format!(
+                    "localpath {watch}: its root and its mount points are taken as they are now"
+                ));
             }
             for pusher in site.pushers.iter_mut().filter(|p| p.name == name && !p.removed) {
                 pusher.process.send(&ToPusher::Release, vec![], now);

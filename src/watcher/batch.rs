@@ -106,6 +106,7 @@ impl Batch {
                 .collect(),
             opened: self.opened.into_iter().collect(),
             closed: self.closed.into_iter().collect(),
+            mounts: Vec::new(),
             checkpoint,
         }
     }

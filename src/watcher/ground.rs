@@ -94,7 +94,8 @@ pub fn check(watch: &Path, identity: Option<&Identity>) -> Result<(), String> {
     }
 }
 
-fn clock_offset_ns() -> i64 {
+/// Wall clock minus time since boot: it only changes when the clock is set.
+pub fn clock_offset_ns() -> i64 {
     // Nanoseconds since boot fit for 292 years.
     clock::wall_ns() - clock::boot().as_nanos() as i64
 }

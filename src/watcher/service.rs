@@ -5,7 +5,7 @@ mod turn;
 
 use super::Control;
 use crate::filter::Filter;
-use crate::journal::{Checkpoint, Events, Journal, JournalError, Scope};
+use crate::journal::{Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::path::RelPath;
 use crate::seen::{Notice, Seen, What};
@@ -20,7 +20,7 @@ use crate::watcher::event::{Act, Map};
 use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker, is_mounted};
-use crate::watcher::trust::{Trust, trust};
+use crate::watcher::trust::{Trust, set_back_ns, trust};
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
 use std::io;
@@ -38,6 +38,8 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// After a record that was refused.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// Mount points that are named in a status; the rest is counted.
+const UNMOUNTED_NAMED: usize = 3;
 /// A stop waits this long for walks that are not finished.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 /// Rows removed from the journal in one transaction.
@@ -95,6 +97,8 @@ pub struct Service {
     first_copy: bool,
     /// The start of the last complete scan of what is not watched.
     unwatched_base_ns: i64,
+    /// Wall clock minus time since boot, as last looked at.
+    clock_offset_ns: i64,
     /// The reason for a reconcile that is said when the scan is done.
     reconcile_after: Option<String>,
     /// Files that were open when the scan began: their other names are marked after it.
@@ -109,6 +113,8 @@ pub struct Service {
     needed: u64,
     /// What could not be watched was scanned again: say how it is.
     say_again: bool,
+    /// What was last said of what is not watched.
+    unwatched_said: Option<String>,
     state: WatcherState,
     watches_said: u64,
     refused_said: bool,
@@ -156,6 +162,7 @@ impl Service {
             not_before_ns: None,
             first_copy: start.localpath.first_copy,
             unwatched_base_ns: 0,
+            clock_offset_ns: ground::clock_offset_ns(),
             reconcile_after: None,
             were_open: Vec::new(),
             old_wds: Vec::new(),
@@ -163,6 +170,7 @@ impl Service {
             rebuild: false,
             needed: 0,
             say_again: false,
+            unwatched_said: None,
             state: WatcherState::Starting,
             watches_said: 0,
             refused_said: false,
@@ -293,9 +301,21 @@ impl Service {
             return;
         }
         self.times.second = now;
+        self.look_at_clock();
         self.look_at_root();
         self.say_watches();
         self.clean_journal();
+    }
+
+    /// What changes after the clock was set back has a time before the scan that should find it: scans begin earlier.
+    fn look_at_clock(&mut self) {
+        let offset_ns = ground::clock_offset_ns();
+        let before_ns = std::mem::replace(&mut self.clock_offset_ns, offset_ns);
+        if let Some(back_ns) = set_back_ns(before_ns, offset_ns) {
+            info!(self.log, "the clock was set back"; "seconds" => back_ns / 1_000_000_000);
+            self.base_ns = self.base_ns.saturating_sub(back_ns);
+            self.unwatched_base_ns = self.unwatched_base_ns.saturating_sub(back_ns);
+        }
     }
 
     /// Removes what every remote has settled: the pushers settle long after the last mark.

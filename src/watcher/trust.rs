@@ -39,6 +39,11 @@ pub enum Trust {
 /// A clock that was set back by more than this makes file times useless.
 const SET_BACK_NS: i64 = 1_000_000_000;
 
+/// By how much the clock was set back between two looks at wall clock minus time since boot, when it was.
+pub fn set_back_ns(before_ns: i64, now_ns: i64) -> Option<i64> {
+    Some(before_ns.saturating_sub(now_ns)).filter(|back| *back > SET_BACK_NS)
+}
+
 /// Judges the last checkpoint.
 pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
     if now.network {
@@ -56,7 +61,7 @@ pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
         return Trust::OtherRoot("it is not the directory that was watched before".into());
     }
     if now.wall_ns < last.at_ns
-        || (same_boot && now.clock_offset_ns < last.clock_offset_ns - SET_BACK_NS)
+        || (same_boot && set_back_ns(last.clock_offset_ns, now.clock_offset_ns).is_some())
     {
         return Trust::Reconcile("the clock was set back since the last checkpoint".into());
     }
@@ -95,6 +100,13 @@ mod tests {
             fs_id: "f".into(),
             network: false,
         }
+    }
+
+    #[test]
+    fn a_clock_that_drifts_was_not_set_back() {
+        assert_eq!(set_back_ns(50 * S, 49 * S), None);
+        assert_eq!(set_back_ns(50 * S, 60 * S), None);
+        assert_eq!(set_back_ns(50 * S, 40 * S), Some(10 * S));
     }
 
     #[test]

@@ -184,6 +184,44 @@ fn unmounted_with_its_file_system_gone() {
 }
 
 #[test]
+fn a_mount_point_inside_that_is_gone_for_good_is_released() {
+    with_private_mounts(|| {
+        let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+        populate(&w.master, 6, 10);
+        fs::create_dir(w.at("disk")).unwrap();
+        let mounted = Mounted::tmpfs(&w.at("disk"));
+        populate(&w.at("disk"), 2, 10);
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        let before = slaves(&w);
+
+        drop(mounted);
+        let local = w.wait_local("degraded", |l| l["state"] == "degraded");
+        let root = w.master.to_str().unwrap().to_owned();
+        let what_to_do = format!(
+            "disk; it goes on when that is mounted again; when it is gone for good: syncsup release {root}"
+        );
+        let reason = local["reason"].as_str().unwrap();
+        assert!(reason.contains(&what_to_do), "{reason}");
+        let log = w.instance.log_text();
+        assert!(log.contains(&what_to_do), "{log}");
+        holds_for("the slaves as they were", QUIET, || slaves(&w) == before);
+        // Not forgotten over a restart.
+        w.instance.stop();
+        w.run(&[]);
+        w.wait_local("degraded", |l| l["state"] == "degraded");
+
+        let release = w.instance.command(&["release", &root]);
+        assert!(release.status.success(), "{release:?}");
+        w.wait_identical_within(DEADLINE * 2);
+        w.wait_local("watching", |l| l["state"] == "watching" && l["reason"].is_null());
+        back_to_work(&w);
+        w.instance.stop();
+    });
+}
+
+#[test]
 fn a_stopped_instance_lets_go_of_the_file_system() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();

@@ -80,6 +80,11 @@ impl Ground<'_> {
         wds.iter().for_each(|&wd| self.queue.remove(wd));
     }
 
+    /// What to do about a mount point that will not be mounted again.
+    pub(super) fn when_gone_for_good(&self) -> String {
+        format!("when it is gone for good: syncsup release {}", self.watch.display())
+    }
+
     pub(super) fn mark_tree(&mut self, path: RelPath) {
         let events = Events::MOVE | Events::DIR | Events::SCAN;
         self.batch.mark(path, Scope::Tree, events);

@@ -9,16 +9,23 @@ impl Walker {
             Act::Enter { parent, name, why } => self.enter(ground, parent, name, why),
             Act::Attach { parent, name, moved } => self.attach(ground, parent, name, moved),
             Act::Unwatch(wds) => ground.unwatch(&wds),
-            Act::Unmounted(path) => {
-                warn!(ground.log, "unmounted; nothing is pushed there until it is mounted again";
-                    "mount_point" => %path);
-                self.mounts.insert(path.clone());
-                self.new_mounts.push(path.clone());
-                self.unmounted.insert(path);
-            }
+            Act::Unmounted(path) => self.unmount(ground, path),
             Act::Overflow | Act::CheckRoot | Act::RootLost => return Some(act),
         }
         None
+    }
+
+    /// A directory was on a file system that was unmounted: every directory of it says so, and the mount point above
+    /// them is what is held.
+    fn unmount(&mut self, ground: &mut Ground<'_>, path: RelPath) {
+        let known = self.mounts.iter().rev().find(|mount| path.is_within(mount)).cloned();
+        let mount = known.unwrap_or(path);
+        if self.unmounted.insert(mount.clone()) {
+            warn!(ground.log, "unmounted; nothing is pushed there until it is mounted again";
+                "mount_point" => %mount, "hint" => ground.when_gone_for_good());
+            self.mounts.insert(mount.clone());
+            self.new_mounts.push(mount);
+        }
     }
 
     pub(super) fn enter(&mut self, ground: &mut Ground<'_>, parent: i32, name: OsString, why: Why) {

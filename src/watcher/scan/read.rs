@@ -102,7 +102,8 @@ impl Walker {
             return true;
         }
         if self.unmounted.insert(path.clone()) {
-            warn!(ground.log, "not mounted; nothing is pushed there until it is"; "mount_point" => %path);
+            warn!(ground.log, "not mounted; nothing is pushed there until it is";
+                "mount_point" => %path, "hint" => ground.when_gone_for_good());
         }
         if let Place::Watched(wd) = item.place {
             let gone = ground.map.tree.remove(wd);

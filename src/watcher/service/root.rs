@@ -54,7 +54,7 @@ impl Service {
                 return Err(io::Error::other("another directory stands there"));
             }
             info!(self.log, "the root is back");
-            self.reconcile_network();
+            self.judge_again()?;
             return self.scan(&root, WatcherState::Scanning);
         }
         let identity = Identity::of(&root)?;
@@ -144,6 +144,7 @@ impl Service {
         };
         self.walker.start_scan(root, &mut ground, since)?;
         (self.scanning, self.rebuild) = (true, false);
+        self.unwatched_said = None;
         // The first checkpoint comes at once.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
@@ -151,11 +152,25 @@ impl Service {
         Ok(())
     }
 
-    /// Where other machines change files, a scan finds too little.
-    pub(super) fn reconcile_network(&mut self) {
-        if self.identity.as_ref().is_some_and(|i| i.network) {
-            self.need_reconcile("events of a network file system were lost".into());
+    /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and
+    /// where the clock was set back since the last checkpoint. Fails when the journal cannot note that.
+    pub(super) fn judge_again(&mut self) -> io::Result<()> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        let why = if identity.network {
+            "events of a network file system were lost".into()
+        } else {
+            let last = self.journal.checkpoint().map_err(io::Error::other)?;
+            match trust(last.as_ref(), &identity.circumstances()) {
+                Trust::Reconcile(why) => why,
+                _ => return Ok(()),
+            }
+        };
+        let now_ns = clock::file_ns();
+        if !self.need_reconcile(why) {
+            return Err(io::Error::other("the journal cannot note a reconcile"));
         }
+        self.base_ns = self.base_ns.min(now_ns);
+        Ok(())
     }
 
     /// True when the journal has noted it.
@@ -173,7 +188,7 @@ impl Service {
     }
 
     pub(super) fn adopt_root(&mut self) {
-        info!(self.log, "the root is taken as it is now");
+        info!(self.log, "the root and its mount points are taken as they are now");
         self.hold("the root is being taken as it is now".into());
         self.walker.mounts.clear();
         self.walker.unmounted.clear();
@@ -186,7 +201,7 @@ impl Service {
             return;
         }
         let forgotten =
-            self.journal.forget_checkpoint().and_then(|()| self.journal.set_mounts(&[], true));
+            self.journal.forget_checkpoint().and_then(|()| self.journal.forget_mounts());
         if let Err(error) = forgotten {
             warn!(self.log, "cannot forget the old root"; "error" => %error);
             return;
@@ -209,8 +224,9 @@ impl Service {
         }
         match Root::open(&self.watch) {
             Ok(root) => {
-                self.reconcile_network();
-                if let Err(error) = self.scan(&root, WatcherState::Scanning) {
+                let begun =
+                    self.judge_again().and_then(|()| self.scan(&root, WatcherState::Scanning));
+                if let Err(error) = begun {
                     if let Some(why) = damage(&error) {
                         return self.damaged(why);
                     }

@@ -27,7 +27,7 @@ impl Service {
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
         let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
-        let written = self.write(batch, emptied.filter(|_| !overflow), last)?;
+        let written = self.write(batch, emptied.filter(|_| !overflow), last);
         match written {
             Written::Damaged => return Ok(false),
             Written::Refused => {
@@ -216,12 +216,7 @@ impl Service {
     }
 
     /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
-    fn write(
-        &mut self,
-        batch: Batch,
-        emptied: Option<i64>,
-        last: Option<bool>,
-    ) -> io::Result<Written> {
+    fn write(&mut self, batch: Batch, emptied: Option<i64>, last: Option<bool>) -> Written {
         let now = clock::boot();
         let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
         let at_ns = emptied.filter(|_| settled).map(|at| {
@@ -242,63 +237,79 @@ impl Service {
             }
             _ => None,
         };
-        let marks = batch.has_marks();
-        let record = batch.into_record(checkpoint);
-        let mounts = std::mem::take(&mut self.walker.new_mounts);
-        if record.is_empty() && mounts.is_empty() {
-            return Ok(Written::Yes);
+        let mut record = batch.into_record(checkpoint);
+        record.mounts = std::mem::take(&mut self.walker.new_mounts);
+        if record.is_empty() {
+            return Written::Yes;
         }
         if self.debug {
             record.marks.iter().for_each(|m| {
                 debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.0);
             });
         }
-        let mut result = self.journal.record(&record, clock::wall_ms());
-        if result.is_ok() && !mounts.is_empty() {
-            result = self.journal.set_mounts(&mounts, false);
-        }
-        match result {
+        match self.journal.record(&record, clock::wall_ms()) {
             Ok(()) => {
-                if let Some(checkpoint) = record.checkpoint {
-                    self.base_ns = checkpoint.at_ns;
-                    self.times.checkpoint = now;
-                    self.events_since_checkpoint = false;
-                }
-                if marks {
-                    self.wake_all();
-                    self.worked = true;
-                }
-                if std::mem::take(&mut self.refused_said) {
-                    info!(self.log, "the journal takes marks again");
-                }
-                Ok(Written::Yes)
+                self.recorded(record, now);
+                Written::Yes
             }
             Err(JournalError::Damaged(why)) => {
                 error!(self.log, "the journal is damaged"; "error" => &why);
                 self.say(&FromWatcher::Damaged(why));
-                Ok(Written::Damaged)
+                Written::Damaged
             }
             Err(JournalError::Refused(why)) => {
                 if !std::mem::replace(&mut self.refused_said, true) {
                     error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
                 }
-                self.walker.new_mounts = mounts;
-                Ok(Written::Refused)
+                self.walker.new_mounts = record.mounts;
+                Written::Refused
             }
+        }
+    }
+
+    /// The record is in the journal.
+    fn recorded(&mut self, record: Record, now: Duration) {
+        if let Some(checkpoint) = record.checkpoint {
+            self.base_ns = checkpoint.at_ns;
+            self.times.checkpoint = now;
+            self.events_since_checkpoint = false;
+        }
+        if !record.marks.is_empty() {
+            self.wake_all();
+            self.worked = true;
+        }
+        if std::mem::take(&mut self.refused_said) {
+            info!(self.log, "the journal takes marks again");
         }
     }
 
     /// Watching, or degraded and why.
     pub(super) fn settle_state(&mut self) {
-        let unwatched = self.map.unwatched.len();
-        if unwatched == 0 {
-            return self.say_state(WatcherState::Watching);
-        }
-        // Said when it begins and after each scan of it, not for every directory more.
-        let known = matches!(self.state, WatcherState::Degraded(_));
-        if !self.walker.is_idle() || (known && !std::mem::take(&mut self.say_again)) {
+        if self.map.unwatched.is_empty() {
+            self.unwatched_said = None;
+        } else if self.walker.is_idle()
+            && (self.unwatched_said.is_none() || std::mem::take(&mut self.say_again))
+        {
+            // Said when it begins and after each scan of it, not for every directory more.
+            self.unwatched_said = Some(self.unwatched_why());
+        } else if self.unwatched_said.is_none() {
             return;
         }
+        let why: Vec<String> =
+            self.unwatched_said.iter().cloned().chain(self.unmounted_why()).collect();
+        if why.is_empty() {
+            return self.say_state(WatcherState::Watching);
+        }
+        let why = why.join("; ");
+        if !matches!(self.state, WatcherState::Degraded(_)) {
+            debug!(self.log, "degraded"; "why" => &why);
+        }
+        self.say_state(WatcherState::Degraded(why));
+    }
+
+    /// What cannot be watched, and what to do.
+    fn unwatched_why(&self) -> String {
+        let unwatched = self.map.unwatched.len();
         let mut why = format!(
             "{unwatched} directories, with what is below them, are not watched but scanned every minute: {}",
             self.walker.refusal.as_deref().unwrap_or("refused")
@@ -313,10 +324,26 @@ impl Service {
                  sysctl fs.inotify.max_user_watches={raised}"
             ));
         }
-        if !known {
-            debug!(self.log, "degraded"; "why" => &why);
+        why
+    }
+
+    /// Which mount points are held, and what to do.
+    fn unmounted_why(&self) -> Option<String> {
+        let unmounted = &self.walker.unmounted;
+        if unmounted.is_empty() {
+            return None;
         }
-        self.say_state(WatcherState::Degraded(why));
+        let mut names: Vec<String> =
+            unmounted.iter().take(UNMOUNTED_NAMED).map(ToString::to_string).collect();
+        if unmounted.len() > names.len() {
+            names.push(format!("{} more", unmounted.len() - names.len()));
+        }
+        Some(format!(
+            "not mounted, so nothing is pushed or deleted there: {}; it goes on when that is mounted again; \
+             when it is gone for good: syncsup release {}",
+            names.join(", "),
+            self.watch.display()
+        ))
     }
 }
 

@@ -1,0 +1,116 @@
+use super::*;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn start(child: &mut Child, now: Duration) {
+    assert_eq!(child.step(Event::Tick, now), Some(Action::Start));
+    assert_eq!(child.step(Event::Started, now), None);
+    assert_eq!(child.step(Event::Heard, now), None);
+}
+
+#[test]
+fn restarts_at_once_then_ever_slower_then_at_once_again() {
+    let mut child = Child::new(ms(0));
+    let mut now = ms(0);
+    let mut delays = Vec::new();
+    for _ in 0..14 {
+        start(&mut child, now);
+        child.step(Event::Ended, now);
+        let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
+        delays.push((restart_at - now).as_millis());
+        assert_eq!(child.step(Event::Tick, restart_at - ms(1).min(restart_at - now)), {
+            (restart_at == now).then_some(Action::Start)
+        });
+        now = restart_at;
+    }
+    assert_eq!(
+        delays,
+        [0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000, 30000]
+    );
+    start(&mut child, now);
+    now += HEALTHY;
+    child.step(Event::Ended, now);
+    assert_eq!(child.state(), State::Down { restart_at: now });
+}
+
+#[test]
+fn what_is_killed_from_outside_comes_back_soon() {
+    let mut child = Child::new(ms(0));
+    let mut now = ms(0);
+    for n in 0..20 {
+        start(&mut child, now);
+        // Now and then the closed channel is seen first.
+        if n % 2 == 0 {
+            assert_eq!(child.step(Event::Lost, now), Some(Action::Kill));
+        }
+        child.step(Event::Slain, now);
+        let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
+        assert!(restart_at - now <= SLAIN_MOST);
+        now = restart_at;
+    }
+}
+
+#[test]
+fn silence_kills() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    assert_eq!(child.step(Event::Tick, SILENT - ms(1)), None);
+    child.step(Event::Heard, ms(5_000));
+    assert_eq!(child.next_at(), Some(ms(5_000) + SILENT));
+    assert_eq!(child.step(Event::Tick, SILENT + ms(1)), None);
+    assert_eq!(child.step(Event::Tick, ms(5_000) + SILENT), Some(Action::Kill));
+    assert_eq!(child.step(Event::Tick, ms(50_000)), None, "one kill is enough");
+    child.step(Event::Ended, ms(50_000));
+    assert_eq!(child.state(), State::Down { restart_at: ms(50_000) });
+}
+
+#[test]
+fn one_that_never_speaks_is_killed_too() {
+    let mut child = Child::new(ms(0));
+    child.step(Event::Tick, ms(0));
+    child.step(Event::Started, ms(0));
+    assert_eq!(child.step(Event::Tick, SILENT), Some(Action::Kill));
+}
+
+#[test]
+fn stops_in_order_or_is_killed() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    assert_eq!(child.step(Event::StopWanted, ms(1)), Some(Action::SendStop));
+    assert_eq!(child.step(Event::StopWanted, ms(2)), None);
+    assert_eq!(child.step(Event::Lost, ms(3)), None);
+    assert_eq!(child.step(Event::Tick, ms(1) + STOP_DEADLINE), Some(Action::Kill));
+    child.step(Event::Ended, ms(20_000));
+    assert!(child.is_gone());
+    assert_eq!(child.step(Event::Tick, ms(90_000)), None);
+}
+
+#[test]
+fn the_last_wish_counts() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    child.step(Event::StopWanted, ms(1));
+    child.step(Event::RestartWanted, ms(2));
+    child.step(Event::Ended, ms(3));
+    assert_eq!(child.state(), State::Down { restart_at: ms(3) }, "configured again");
+    start(&mut child, ms(3));
+    child.step(Event::RestartWanted, ms(4));
+    child.step(Event::StopWanted, ms(5));
+    child.step(Event::Ended, ms(6));
+    assert!(child.is_gone());
+    child.step(Event::RestartWanted, ms(7));
+    assert_eq!(child.state(), State::Down { restart_at: ms(7) });
+}
+
+#[test]
+fn a_lost_channel_kills_and_a_refused_start_waits() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    assert_eq!(child.step(Event::Lost, ms(1)), Some(Action::Kill));
+    child.step(Event::Ended, ms(2));
+    assert_eq!(child.step(Event::Tick, ms(2)), Some(Action::Start));
+    child.step(Event::Refused, ms(2));
+    assert_eq!(child.state(), State::Down { restart_at: ms(102) });
+}

@@ -1,0 +1,120 @@
+//! Mount points inside, a full state directory, too few watches.
+
+use super::*;
+
+#[test]
+fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
+    let world = World::new();
+    let root = world.path("root");
+    fs::create_dir(root.join("m")).unwrap();
+    let Some(mounted) = Mounted::on(&root.join("m"), "size=1m") else { return };
+    fs::write(root.join("m/f"), "x").unwrap();
+    fs::create_dir_all(root.join("m/sub/deep")).unwrap();
+    let mut run = world.start();
+    until("a mount point", || (run.journal().mounts().unwrap() == [rel("m")]).then_some(()));
+    run.settle();
+    let seq = run.last();
+    fs::write(root.join("m/f"), "y").unwrap();
+    run.marked(seq, "m/f");
+    run.settle();
+    let seq = run.last();
+    drop(mounted);
+    run.hears(
+        "degraded",
+        |m| matches!(m, FromWatcher::State(WatcherState::Degraded(w)) if w.contains("release")),
+    );
+    run.settle();
+    assert_eq!(run.journal().mounts().unwrap(), [rel("m")], "not what is below it");
+    assert!(run.since(seq).keys().all(|p| p.starts_with("settle")), "{:?}", run.since(seq));
+    let mounted = Mounted::on(&root.join("m"), "size=2m");
+    assert_eq!(run.marked(seq, "m").scope, Scope::Tree);
+    run.watching();
+    run.settle();
+    let seq = run.last();
+    fs::write(root.join("m/g"), "y").unwrap();
+    run.marked(seq, "m/g");
+    drop(mounted);
+    run.settle();
+    run.stop();
+    // Not mounted at the next start: held, not marked.
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    let seq = Journal::open_read_only(&world.path("state")).unwrap().last_seq().unwrap();
+    let mut run = world.launch();
+    run.hears("degraded", |m| matches!(m, FromWatcher::State(WatcherState::Degraded(_))));
+    run.settle();
+    assert!(!run.since(seq).contains_key("m"));
+    assert_eq!(run.journal().mounts().unwrap(), [rel("m")]);
+    // Gone for good.
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.watching();
+    assert!(run.journal().mounts().unwrap().is_empty());
+    run.stop();
+}
+
+#[test]
+fn a_full_journal_is_an_overflow() {
+    let world = World::new();
+    let state = world.path("state");
+    let Some(_mounted) = Mounted::on(&state, "size=3m") else { return };
+    let run = world.start();
+    run.settle();
+    let seq = run.last();
+    let ballast = vec![0u8; 4096];
+    let mut file = fs::File::create(state.join("ballast")).unwrap();
+    while std::io::Write::write_all(&mut file, &ballast).is_ok() {}
+    let names: Vec<String> = (0..4_000).map(|n| format!("{n:0100}")).collect();
+    names.iter().for_each(|n| fs::write(run.root.join(n), "x").unwrap());
+    std::thread::sleep(Duration::from_millis(300));
+    fs::write(run.root.join("last"), "x").unwrap();
+    let before = run.since(seq).len();
+    assert!(before < 4_000, "the state directory was not full");
+    drop(file);
+    fs::remove_file(state.join("ballast")).unwrap();
+    run.marked(seq, "last");
+    until("every name", || {
+        let marks = run.since(seq);
+        names.iter().all(|n| marks.contains_key(n)).then_some(())
+    });
+    run.settle();
+    run.stop();
+}
+
+/// Run it where watches are short:
+/// `unshare -Ur sh -c 'echo 30 >/proc/sys/user/max_inotify_watches; exec TEST_PROGRAM --ignored short_of_watches'`
+#[test]
+#[ignore = "needs a user namespace with few watches"]
+fn short_of_watches() {
+    let world = World::new();
+    let root = world.path("root");
+    for n in 0..40 {
+        fs::create_dir_all(root.join(format!("d{n}/sub"))).unwrap();
+    }
+    let mut run = world.launch();
+    let said =
+        run.hears("degraded", |m| matches!(m, FromWatcher::State(WatcherState::Degraded(_))));
+    assert!(format!("{said:?}").contains("81 watches are needed"), "{said:?}");
+    let seq = run.last();
+    for n in 0..40 {
+        fs::write(root.join(format!("d{n}/sub/f")), "x").unwrap();
+    }
+    let end = Instant::now() + Duration::from_secs(70);
+    let all = |run: &Running| {
+        let marks = run.since(seq);
+        (0..40).all(|n| covered(&marks, &rel(&format!("d{n}/sub/f"))))
+    };
+    while !all(&run) {
+        assert!(Instant::now() < end, "not found within a minute");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // There is room again: everything is watched after the next scan.
+    for n in 2..40 {
+        fs::remove_dir_all(root.join(format!("d{n}"))).unwrap();
+    }
+    let end = Instant::now() + Duration::from_secs(70);
+    while !run.heard.iter().any(|m| matches!(m, FromWatcher::State(WatcherState::Watching))) {
+        assert!(Instant::now() < end, "still degraded");
+        run.listen();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    run.stop();
+}

@@ -1,0 +1,144 @@
+//! The root goes, comes back, is replaced.
+
+use super::*;
+
+#[test]
+fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
+    let world = World::new();
+    let (root, state) = (world.path("root"), world.path("state"));
+    world.start().stop();
+    Journal::open(&state).unwrap().remote("r", None).unwrap();
+    Journal::open(&state).unwrap().forget_checkpoint().unwrap();
+    // What a start with the file system mounted leaves: no checkpoint, and this.
+    let mut known = known::Known::read(&state).unwrap().unwrap();
+    known.network = true;
+    known.write(&state).unwrap();
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    let mut run = world.launch();
+    run.hears(
+        "held",
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("network")),
+    );
+    assert_eq!(run.journal().checkpoint().unwrap(), None);
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.watching();
+    assert!(run.journal().remote_names().unwrap() == ["r"]);
+    assert!(!known::Known::read(&state).unwrap().unwrap().network);
+    assert!(Journal::open(&state).unwrap().remote("r", None).unwrap().reconcile.is_some());
+    let seq = run.last();
+    fs::write(root.join("x"), "x").unwrap();
+    run.marked(seq, "x");
+    run.stop();
+}
+
+#[test]
+fn a_root_that_is_released_before_it_is_there_is_compared() {
+    let world = World::new();
+    let root = world.path("root");
+    let mut run = world.start();
+    Journal::open(&run.state).unwrap().remote("r", None).unwrap();
+    fs::remove_dir(&root).unwrap();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    until("the wish", || Journal::open(&run.state).unwrap().remote("r", None).unwrap().reconcile);
+    until("the old root forgotten", || run.journal().checkpoint().unwrap().is_none().then_some(()));
+    fs::create_dir(&root).unwrap();
+    run.watching();
+    run.stop();
+}
+
+#[test]
+fn a_root_that_goes_is_no_deletion_and_is_taken_back() {
+    let world = World::new();
+    let (root, away) = (world.path("root"), world.path("away"));
+    fs::create_dir(root.join("d")).unwrap();
+    fs::write(root.join("d/f"), "x").unwrap();
+    let mut run = world.start();
+    run.settle();
+    let seq = run.last();
+    fs::rename(&root, &away).unwrap();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    fs::create_dir(&root).unwrap();
+    run.hears(
+        "another",
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("another")),
+    );
+    assert!(run.since(seq).is_empty());
+    fs::write(away.join("d/g"), "x").unwrap();
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    run.watching();
+    assert!(covered(&run.since(seq), &rel("d/g")));
+    // A replaced root is taken only when the operator says so.
+    fs::rename(&root, &away).unwrap();
+    fs::create_dir(&root).unwrap();
+    run.hears(
+        "held",
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("another")),
+    );
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.hears("reconcile", |m| matches!(m, FromWatcher::NeedReconcile(_)));
+    run.watching();
+    let seq = run.last();
+    fs::write(root.join("x"), "x").unwrap();
+    run.marked(seq, "x");
+    run.stop();
+}
+
+/// As a clock leaves it that was set back by a minute after the last checkpoint.
+fn set_clock_back(state: &Path) {
+    let mut journal = Journal::open(state).unwrap();
+    let mut last = journal.checkpoint().unwrap().unwrap();
+    last.clock_offset_ns += 60_000_000_000;
+    let record = crate::journal::Record { checkpoint: Some(last), ..Default::default() };
+    journal.record(&record, 1).unwrap();
+}
+
+fn wish(run: &Running) -> Option<String> {
+    Journal::open(&run.state).unwrap().remote("r", None).unwrap().reconcile
+}
+
+#[test]
+fn a_clock_set_back_while_the_root_was_away_is_a_comparison() {
+    let world = World::new();
+    let (root, away) = (world.path("root"), world.path("away"));
+    let mut run = world.start();
+    run.settle();
+    for set_back in [false, true] {
+        fs::rename(&root, &away).unwrap();
+        run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+        Journal::open(&run.state).unwrap().remote("r", None).unwrap();
+        if set_back {
+            set_clock_back(&run.state);
+        }
+        fs::rename(&away, &root).unwrap();
+        run.watching();
+        assert_eq!(wish(&run).is_some(), set_back, "{:?}", wish(&run));
+    }
+    assert!(wish(&run).unwrap().contains("clock was set back"));
+    run.stop();
+}
+
+#[test]
+fn a_clock_set_back_before_an_overflow_is_a_comparison() {
+    let world = World::new();
+    let run = world.start();
+    Journal::open(&run.state).unwrap().remote("r", None).unwrap();
+    run.settle();
+    // Every checkpoint from now on looks as if the clock was set back after it.
+    let db = rusqlite::Connection::open(run.state.join(crate::journal::FILE_NAME)).unwrap();
+    let ahead = "CREATE TRIGGER ahead AFTER UPDATE ON checkpoint BEGIN UPDATE checkpoint SET state =
+        json_set(state, '$.clock_offset_ns', json_extract(state, '$.clock_offset_ns') + 60000000000); END";
+    db.execute_batch(ahead).unwrap();
+    run.settle();
+    assert_eq!(wish(&run), None);
+    run.behind(|| {
+        for n in 0..9_000 {
+            fs::write(run.root.join(format!("f{n}")), "").unwrap();
+        }
+    });
+    let why = until("the wish", || wish(&run));
+    assert!(why.contains("clock was set back"), "{why}");
+    run.settle();
+    run.stop();
+}
