@@ -20,4 +20,5 @@ mod remotes;
 mod root;
 mod rules;
 mod sersync;
+mod slow;
 mod traps;

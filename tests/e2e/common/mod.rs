@@ -4,6 +4,7 @@ pub mod churn;
 pub mod instance;
 pub mod namespace;
 pub mod procs;
+pub mod proxy;
 pub mod rsyncd;
 pub mod tree;
 pub mod wait;
