@@ -111,6 +111,8 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
         }
         3 => Verdict::Source,
         5 if says("max connections") => Verdict::Remote(Trouble::Unreachable),
+        // What forwards to the slave (a TLS or TCP proxy, a container's port) is up, and the slave is not.
+        5 if says("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
         // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync there.
         1 | 2 | 4 | 5 | 6 | 126 | 127 => Verdict::Configuration,
         10 | 35 => Verdict::Remote(Trouble::Unreachable),

@@ -45,6 +45,7 @@ fn the_table() {
             Configuration,
         ),
         (5, "@ERROR: max connections (4) reached -- try again later", Remote(Unreachable)),
+        (5, "rsync: did not see server greeting", Remote(Unreachable)),
         (5, "@ERROR: auth failed on module m", Configuration),
         (5, "@ERROR: Unknown module 'x'", Configuration),
         (5, "@ERROR: chdir failed", Configuration),

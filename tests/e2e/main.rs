@@ -14,6 +14,7 @@ mod churn;
 mod daemon;
 mod events;
 mod filter;
+mod mounts;
 mod names;
 mod overflow;
 mod remotes;

@@ -1,5 +1,6 @@
 //! Slow and broken networks, receivers that outlive their senders, and stops in the middle of a push.
 
+use crate::common::procs::Proc;
 use crate::common::proxy::FAST;
 use crate::common::rsyncd::Options;
 use crate::common::wait::{DEADLINE, poll, wait_for};
@@ -65,9 +66,8 @@ fn what_an_old_receiver_writes_over_is_pushed_again() {
     assert!(sent < 20_000, "{sent} bytes were sent while nothing happened");
 }
 
-/// Master and slave lose their power together: nothing of the receiver stays.
-#[test]
-fn pusher_and_receiver_killed_together() {
+/// The sender and the receiver die at once, and neither cleans up: nothing of the receiver stays.
+fn killed_together(dying: impl Fn(&World) -> Vec<Proc>, kill: impl Fn(&mut World)) {
     let mut w = behind_a_proxy("").start();
     w.write("d/other", "x");
     w.wait_identical();
@@ -78,13 +78,33 @@ fn pusher_and_receiver_killed_together() {
     wait_under_way(&w, before + 100_000);
     let temporary = || fs::read_dir(w.there("d")).unwrap().count() > 1;
     wait_for("the receiver's temporary file", DEADLINE, temporary);
-    // The daemon first: a receiver that sees its sender's end cleans up.
+    // Neither sees the end of the other.
+    dying(&w).iter().for_each(|p| p.signal(Signal::SIGSTOP));
     w.remotes[0].stop();
-    w.instance.kill9();
+    kill(&mut w);
+    assert!(fs::read_dir(w.there("d")).unwrap().count() > 1, "nothing is left to be removed");
     w.remotes[0].proxy().rate(FAST);
     w.remotes[0].start_again();
-    w.run(&[]);
     w.wait_identical();
+}
+
+#[test]
+fn the_whole_instance_and_the_receiver_killed_together() {
+    killed_together(
+        |w| w.instance.family(),
+        |w| {
+            w.instance.kill9();
+            w.run(&[]);
+        },
+    );
+}
+
+#[test]
+fn a_pusher_and_the_receiver_killed_together() {
+    killed_together(
+        |w| [w.instance.pushers(), w.instance.rsyncs()].concat(),
+        |w| w.instance.pushers().iter().for_each(|p| p.signal(Signal::SIGKILL)),
+    );
 }
 
 /// What does not move is ended after `timeout` and tried again. (Rule 8.)
