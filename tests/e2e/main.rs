@@ -22,4 +22,5 @@ mod root;
 mod rules;
 mod sersync;
 mod slow;
+mod starts;
 mod traps;
