@@ -12,6 +12,7 @@ mod machinery;
 
 mod churn;
 mod daemon;
+mod demo;
 mod events;
 mod filter;
 mod mounts;
@@ -20,6 +21,7 @@ mod overflow;
 mod remotes;
 mod root;
 mod rules;
+mod schedule;
 mod sersync;
 mod slow;
 mod starts;
