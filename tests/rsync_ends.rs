@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use syncsup::config::model::Target;
-use syncsup::pusher::itemize::Line;
-use syncsup::pusher::outcome::{Trouble, Verdict, complaints};
-use syncsup::pusher::rsync::{Form, list, too_long_for_a_rule};
+use syncsup::pusher::itemize::{Change, Line};
+use syncsup::pusher::outcome::{Trouble, Verdict, complaints, only_in_the_way};
+use syncsup::pusher::rsync::{Form, Options, list, too_long_for_a_rule};
 use syncsup::seen::Exited;
 
 const BATCH: Form = Form::Batch { delete: true };
@@ -110,6 +110,27 @@ fn paths_that_fail_are_named() {
             complaints(&run.stderr, &rig.src(), b"s").into_iter().filter_map(|c| c.path).collect();
         assert!(named.contains(&p("shut/gone")), "{}", String::from_utf8_lossy(&run.stderr));
         fs::set_permissions(rig.dst().join("s/shut"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn names_that_the_slave_refuses_are_named() {
+    for receiver in receivers() {
+        let rig = Rig::with(&receiver, "exclude = /no /d/no");
+        make(&rig.src(), ["no", "d/no", "d/yes"], "");
+        make(&rig.dst(), ["stray"], "");
+        let run = rig.run(&BATCH, ON, &list(&ps(&["no", "d/no", "d/yes"])));
+        assert_eq!(run.judged().verdict, Verdict::Partial);
+        let named: Vec<_> =
+            complaints(&run.stderr, &rig.src(), b"").into_iter().filter_map(|c| c.path).collect();
+        assert_eq!(named, ps(&["no", "d/no"]), "{}", String::from_utf8_lossy(&run.stderr));
+        assert!(rig.dst().join("d/yes").exists());
+        // A comparison sees everything else all the same.
+        let everything = Form::Everything { exclude: vec![] };
+        let run = rig.run(&everything, Options { dry: true, ..ON }, &[]);
+        assert!(only_in_the_way(&run.stderr), "{}", String::from_utf8_lossy(&run.stderr));
+        let stray = |change: &Change| change.path == p("stray");
+        assert!(run.changes().iter().any(stray), "{:?}", run.lines());
     }
 }
 

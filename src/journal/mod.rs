@@ -95,12 +95,17 @@ impl Journal {
         self.longest_delay_ms = ms.max(LONGEST_DELAY_MS);
     }
 
-    /// Folds the write-ahead log back into the database when it has grown above [`WAL_LIMIT_BYTES`].
+    /// Folds the write-ahead log back into the database when it has grown above [`WAL_LIMIT_BYTES`]. Where somebody
+    /// reads for long, such as an operator's tool, it stays as it is until the next time.
     pub fn truncate_wal(&self) -> Result<()> {
         let mut wal = self.path.clone().into_os_string();
         wal.push("-wal");
         if std::fs::metadata(&wal).is_ok_and(|m| m.len() > WAL_LIMIT_BYTES) {
-            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            // It keeps every writer out while it waits for readers.
+            self.db.busy_timeout(schema::SHORT_TIMEOUT)?;
+            let done = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            self.db.busy_timeout(schema::BUSY_TIMEOUT)?;
+            done?;
         }
         Ok(())
     }

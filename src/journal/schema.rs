@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// How long a statement waits for another writer; shorter than the silence after which a child is ended.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long what may as well be done later waits.
+pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 const VERSION: i64 = 1;
 
 const TABLES: &str = "

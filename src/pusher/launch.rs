@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 /// Names in one batch.
-const BATCH: u32 = 10_000;
+pub(super) const BATCH: u32 = 10_000;
 /// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
 /// was watched may be gone again.
 const COMPARED_LATELY_MS: i64 = 60_000;

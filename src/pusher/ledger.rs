@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     /// A receiver that was killed leaves its temporary file; only a comparison of the directory finds it.
-    fn parents(&self) -> Vec<Owe> {
+    pub fn parents(&self) -> Vec<Owe> {
         let parents = self.items.iter().filter_map(|item| Some((item.path.parent()?, item)));
         let parents: BTreeMap<RelPath, &Item> = parents.collect();
         if parents.len() > PARENTS_MOST {

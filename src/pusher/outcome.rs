@@ -111,6 +111,8 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
         }
         3 => Verdict::Source,
         5 if says("max connections") => Verdict::Remote(Trouble::Unreachable),
+        // What forwards to the slave (a TLS or TCP proxy, a container's port) is up, and the slave is not.
+        5 if says("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
         // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync there.
         1 | 2 | 4 | 5 | 6 | 126 | 127 => Verdict::Configuration,
         10 | 35 => Verdict::Remote(Trouble::Unreachable),
@@ -187,13 +189,18 @@ pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
         .collect()
 }
 
-/// True when a dry run complains of nothing but directories in the way of files, where nothing may be deleted: that is
-/// a difference it saw, not one that it could not see.
+/// The words of a daemon whose module has filter rules of its own.
+const REFUSED: &[u8] = b"ERROR: daemon refused to receive ";
+
+/// True when a dry run complains of nothing but directories in the way of files, where nothing may be deleted, and of
+/// names that the slave's own `exclude` refuses: those are differences it saw, not ones that it could not see.
 pub fn only_in_the_way(stderr: &[u8]) -> bool {
     let mut complaints =
         lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).peekable();
     complaints.peek().is_some()
-        && complaints.all(|line| find(line, b"could not make way for new ").is_some())
+        && complaints.all(|line| {
+            contains(line, "could not make way for new ") || line.starts_with(REFUSED)
+        })
 }
 
 /// The name in a line: in quotes (up to the last quote, as names may hold some), after `delete_file: rmdir(`, or
@@ -205,8 +212,10 @@ fn named(line: &[u8]) -> Option<Vec<u8>> {
         let close = find(rest, b") failed")?;
         return Some(unescaped(rest.get(open + 1..close)?));
     }
-    if let Some(rest) = line.strip_prefix(b"ERROR: ") {
-        return Some(unescaped(&rest[..find(rest, b" failed verification")?]));
+    if let Some(rest) = line.strip_prefix(b"ERROR: ")
+        && let Some(end) = find(rest, b" failed verification")
+    {
+        return Some(unescaped(&rest[..end]));
     }
     let open = line.iter().position(|&b| b == b'"')?;
     let rest = &line[open + 1..];

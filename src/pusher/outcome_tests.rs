@@ -45,6 +45,7 @@ fn the_table() {
             Configuration,
         ),
         (5, "@ERROR: max connections (4) reached -- try again later", Remote(Unreachable)),
+        (5, "rsync: did not see server greeting", Remote(Unreachable)),
         (5, "@ERROR: auth failed on module m", Configuration),
         (5, "@ERROR: Unknown module 'x'", Configuration),
         (5, "@ERROR: chdir failed", Configuration),
@@ -195,6 +196,8 @@ fn complaints_are_matched_to_paths() {
             None,
         ),
         ("ERROR: d/f failed verification -- update discarded.", "", Some("d/f")),
+        ("ERROR: daemon refused to receive file \"d/f\"", "", Some("d/f")),
+        ("ERROR: daemon refused to receive directory \"d/f\"", "s", Some("d/f")),
     ] {
         assert_eq!(of(line, sub).as_deref(), want, "{line}");
     }
@@ -209,6 +212,8 @@ fn what_is_in_the_way_was_seen() {
         b"rsync error: some files/attrs were not transferred (see previous errors) (code 23)\n";
     assert!(only_in_the_way(&[&way[..], end].concat()));
     assert!(!only_in_the_way(end));
+    let refused = b"ERROR: daemon refused to receive file \"d/x\"\n";
+    assert!(only_in_the_way(&[&way[..], refused, end].concat()));
     let other = b"rsync: [sender] opendir \"/d\" failed: Permission denied (13)\n";
     assert!(!only_in_the_way(&[&way[..], other, end].concat()));
 }

@@ -3,11 +3,13 @@
 use super::desk::Desk;
 use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
+use super::launch::BATCH;
+use super::ledger::Ledger;
 use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
 use super::voice::{Control, Voice};
 use crate::filter::Filter;
-use crate::journal::{JournalError, Work};
+use crate::journal::{JournalError, Settlement, Work};
 use crate::message::{
     FromPusher, PusherStart, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher,
 };
@@ -180,7 +182,15 @@ impl Pusher {
         if !desk.row.clean {
             // Its pushes may still be in the hands of a receiver (rule 2).
             desk.again_upto = desk.journal.last_seq()?;
-            desk.journal.push_again_later(&desk.name, clock::wall_ms())?;
+            let now_ms = clock::wall_ms();
+            desk.journal.push_again_later(&desk.name, now_ms)?;
+            // A receiver that was killed with it has left its temporary files.
+            let marks = desk.journal.marks_after(desk.row.cursor, BATCH)?;
+            let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
+            owed.extend(desk.journal.due_large(&desk.name, now_ms, 1)?);
+            let owe = Ledger::new(marks, owed, 0).parents();
+            let end = Settlement { owe, ..Settlement::default() };
+            desk.journal.settle(&desk.name, &end, now_ms)?;
         }
         desk.journal.set_clean(&desk.name, false)
     }

@@ -12,12 +12,17 @@ mod machinery;
 
 mod churn;
 mod daemon;
+mod demo;
 mod events;
 mod filter;
+mod mounts;
 mod names;
 mod overflow;
 mod remotes;
 mod root;
 mod rules;
+mod schedule;
 mod sersync;
+mod slow;
+mod starts;
 mod traps;

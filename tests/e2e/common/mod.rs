@@ -1,9 +1,11 @@
 //! What the tests share: real daemons, trees, churn, the real program, and waiting.
 
 pub mod churn;
+pub mod fuse;
 pub mod instance;
 pub mod namespace;
 pub mod procs;
+pub mod proxy;
 pub mod rsyncd;
 pub mod tree;
 pub mod wait;

@@ -27,7 +27,12 @@ pub struct Mounted(PathBuf);
 impl Mounted {
     /// A new tmpfs.
     pub fn tmpfs(at: &Path) -> Mounted {
-        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("tmpfs");
+        Mounted::small_tmpfs(at, "")
+    }
+
+    /// The same with options such as `size=4m`.
+    pub fn small_tmpfs(at: &Path, options: &str) -> Mounted {
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(options)).expect("tmpfs");
         Mounted(at.to_owned())
     }
 

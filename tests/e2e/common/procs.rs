@@ -95,3 +95,9 @@ pub fn signal_group(group: i32, signal: Signal) {
     assert!(group > 1, "not a process group of ours: {group}");
     let _ = killpg(Pid::from_raw(group), signal);
 }
+
+/// Sends `signal` to a process that the caller started and has not waited for.
+pub fn signal_process(pid: i32, signal: Signal) {
+    assert!(pid > 1, "not a process of ours: {pid}");
+    let _ = kill(Pid::from_raw(pid), signal);
+}

@@ -1,6 +1,7 @@
 //! Real rsync daemons on loopback ports.
 
-use super::procs::signal_group;
+use super::procs::{self, Proc, signal_group};
+use super::proxy::Proxy;
 use super::wait::{DEADLINE, poll, wait_for};
 use nix::sys::signal::Signal;
 use std::fs;
@@ -27,11 +28,18 @@ pub struct Options {
     pub program: PathBuf,
     /// More lines for each module: `max connections = 1`, `read only = yes`…
     pub module_lines: String,
+    /// Masters reach it through a [`Proxy`].
+    pub proxied: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { auth: false, program: "rsync".into(), module_lines: String::new() }
+        Options {
+            auth: false,
+            program: "rsync".into(),
+            module_lines: String::new(),
+            proxied: false,
+        }
     }
 }
 
@@ -42,6 +50,7 @@ pub struct Rsyncd {
     modules: Vec<String>,
     dir: TempDir,
     child: Option<Child>,
+    proxy: Option<Proxy>,
     /// Keeps the port for this daemon while it is stopped.
     _reservation: UnixListener,
 }
@@ -57,8 +66,9 @@ impl Rsyncd {
         let dir = TempDir::with_prefix("syncsup-slave-").expect("temporary directory");
         let (port, reservation) = free_port();
         let modules: Vec<String> = modules.iter().map(|m| m.to_string()).collect();
+        let proxy = options.proxied.then(|| Proxy::start(port));
         let mut daemon =
-            Rsyncd { port, options, modules, dir, child: None, _reservation: reservation };
+            Rsyncd { port, options, modules, dir, child: None, proxy, _reservation: reservation };
         for module in &daemon.modules {
             fs::create_dir(daemon.module(module)).expect("module directory");
         }
@@ -79,7 +89,17 @@ impl Rsyncd {
 
     /// The first module as syncsup names it.
     pub fn name(&self) -> String {
-        format!("127.0.0.1:{}::{}", self.port, self.modules[0])
+        format!("127.0.0.1:{}::{}", self.front(), self.modules[0])
+    }
+
+    /// The network before a daemon that is `proxied`.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("a daemon that is proxied")
+    }
+
+    /// The port that masters use.
+    fn front(&self) -> u16 {
+        self.proxy.as_ref().map_or(self.port, |proxy| proxy.port)
     }
 
     /// The first module as a YAML flow map, with more keys such as `, params: -aH`.
@@ -88,7 +108,7 @@ impl Rsyncd {
             true => format!(", user: {USER}, password_file: {:?}", self.password_file()),
             false => String::new(),
         };
-        format!("{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}", self.port, self.modules[0])
+        format!("{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}", self.front(), self.modules[0])
     }
 
     /// The file with the password, for the sender.
@@ -137,6 +157,11 @@ impl Rsyncd {
     /// Ends `hang`.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
+    }
+
+    /// The processes of its transfers.
+    pub fn transfers(&self) -> Vec<Proc> {
+        procs::descendants(self.child.as_ref().expect("the daemon runs").id() as i32)
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,0 +1,84 @@
+//! `syncsup demo` does what it shows, and leaves nothing behind.
+
+use crate::common::instance::Instance;
+use crate::common::procs;
+use crate::common::wait::{DEADLINE, poll, wait_for};
+use nix::sys::signal::Signal;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A demo in a directory of its own.
+struct Demo {
+    dir: tempfile::TempDir,
+    child: Child,
+    mark: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let dir = tempfile::TempDir::with_prefix("syncsup-test-").unwrap();
+        let mark = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
+        fs::create_dir(dir.path().join("tmp")).unwrap();
+        let child = Command::new(Instance::program())
+            .arg("demo")
+            .env("TMPDIR", dir.path().join("tmp"))
+            .env("LC_ALL", "C.UTF-8")
+            .env("SYNCSUP_TEST_ID", &mark)
+            .stdin(Stdio::null())
+            .stdout(File::create(dir.path().join("out")).unwrap())
+            .stderr(File::create(dir.path().join("err")).unwrap())
+            .spawn()
+            .unwrap();
+        Demo { dir, child, mark: format!("SYNCSUP_TEST_ID={mark}") }
+    }
+
+    fn said(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
+        read("out") + &read("err")
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let status = poll(DEADLINE * 3, || self.child.try_wait().unwrap());
+        status.unwrap_or_else(|| panic!("it does not end:\n{}", self.said()))
+    }
+
+    fn nothing_left(&self) {
+        wait_for("its processes to end", DEADLINE, || procs::marked(&self.mark).is_empty());
+        let left = |dir: &Path| fs::read_dir(dir).unwrap().flatten().map(|e| e.path()).collect();
+        let left: Vec<_> = left(&self.dir.path().join("tmp"));
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        procs::marked(&self.mark).iter().for_each(|p| p.signal(Signal::SIGKILL));
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn to_its_end() {
+    let mut demo = Demo::start();
+    let status = demo.end();
+    let said = demo.said();
+    assert_eq!(status.code(), Some(0), "{said}");
+    // Each step is followed by what the comparison after it showed.
+    let steps: Vec<&str> = said.split("\n\n").collect();
+    let compared = |step: &&&str| step.contains("identical after");
+    assert!(steps.len() > 8, "{said}");
+    assert_eq!(steps.iter().filter(compared).count(), steps.len(), "{said}");
+    assert!(said.contains("all good") && !said.contains('✗'), "{said}");
+    demo.nothing_left();
+}
+
+#[test]
+fn interrupted() {
+    let mut demo = Demo::start();
+    wait_for("the first comparison", DEADLINE, || demo.said().contains("identical after"));
+    assert!(procs::marked(&demo.mark).len() > 5);
+    procs::signal_process(demo.child.id() as i32, Signal::SIGINT);
+    assert_ne!(demo.end().code(), Some(0), "{}", demo.said());
+    demo.nothing_left();
+}
