@@ -125,7 +125,7 @@ fn what_was_put_off_before_the_clock_was_set_back_is_due() {
     let work = j.work("r", 0, 0).unwrap();
     assert!(work.due && work.wide && work.large && work.next_ms.is_none(), "{work:?}");
     assert_eq!(j.due("r", 0, 10).unwrap()[0].path, path("name"));
-    assert_eq!(j.due_wide("r", 0, 10).unwrap()[0].path, path("wide"));
+    assert_eq!(j.due_wide("r", false, 0, 10).unwrap()[0].path, path("wide"));
     assert_eq!(j.due_large("r", 0, 10).unwrap()[0].path, path("large"));
     assert!(j.due("r", 0, 0).unwrap().is_empty());
     // Delays may be configured to be longer.
