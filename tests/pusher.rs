@@ -495,3 +495,47 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
     bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
     bench.stop();
 }
+
+#[test]
+fn what_a_push_that_failed_in_part_has_done_is_counted() {
+    if !rig::is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not write");
+        return;
+    }
+    let nobody = Some(65_534);
+    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
+    rig.params(&["-rlt"]);
+    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    make(&rig.src(), ["gone", "f"], "one");
+    for dir in [rig.src().join("locked"), rig.dst().join("locked")] {
+        fs::create_dir(&dir).unwrap();
+        rig::set_mtime(&dir, 1_000_000);
+    }
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let before = bench.status.clone();
+    fs::remove_file(rig.src().join("gone")).unwrap();
+    make(&rig.src(), ["f"], "three");
+    make(&rig.src(), ["locked/x"], "not to be had");
+    rig::set_mtime(&rig.src().join("locked"), 1_000_000);
+    bench.mark(&[
+        ("gone", Scope::Entry, Events::DELETE),
+        ("f", Scope::Entry, WRITTEN),
+        ("locked/x", Scope::Entry, WRITTEN),
+    ]);
+    let counted = |s: &PusherStatus| {
+        (
+            s.pushed_files - before.pushed_files,
+            s.pushed_bytes - before.pushed_bytes,
+            s.deleted - before.deleted,
+        )
+    };
+    let mut journal = Journal::open(&bench.state).unwrap();
+    let remote = rig.remote.name();
+    bench.until("three tries", |s| {
+        journal.clean(1_000).unwrap();
+        s.failing == 1 && journal.failing(&remote, 1).unwrap().iter().any(|row| row.attempts >= 3)
+    });
+    bench.until("the count", |s| counted(s) == (1, 5, 1));
+    bench.stop();
+}

@@ -41,6 +41,14 @@ pub struct Totals {
     pub deleted: u64,
 }
 
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, more: Totals) {
+        self.files += more.files;
+        self.bytes += more.bytes;
+        self.deleted += more.deleted;
+    }
+}
+
 /// The end of a batch, written in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Settlement {

@@ -93,9 +93,7 @@ impl Pusher {
         let desk = &mut self.desk;
         desk.journal.settle(&desk.name, end, now_ms)?;
         desk.row.cursor = desk.row.cursor.max(end.cursor.unwrap_or(0));
-        desk.row.totals.files += end.pushed.files;
-        desk.row.totals.bytes += end.pushed.bytes;
-        desk.row.totals.deleted += end.pushed.deleted;
+        desk.row.totals += end.pushed;
         if end.success {
             desk.row.last_success_ms = Some(now_ms);
         }

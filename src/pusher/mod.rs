@@ -1,7 +1,7 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`params`] fits the
-//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch,
+//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch, [`tally`] counts what a failed push did,
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
@@ -18,11 +18,13 @@ pub mod ledger;
 pub mod outcome;
 pub mod params;
 pub mod rsync;
+pub mod tally;
 
 mod compare;
 mod desk;
 mod flight;
 mod idle;
+mod judge;
 mod landing;
 mod lanes;
 mod launch;
