@@ -14,11 +14,12 @@ use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::PusherStart;
 use crate::path::RelPath;
 use crate::seen::{Exited, Seen};
+use crate::sys::clock;
 use crate::sys::files::{Root, boot_id, lstat_at};
-use crate::sys::log::timestamp;
+use crate::sys::log::{Seldom, timestamp};
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -65,6 +66,8 @@ pub struct Desk {
     /// The root as it was when this pusher started, for the time before the first checkpoint.
     first_root: RefCell<Option<(u64, u64, String)>>,
     boot_id: String,
+    /// The fail log could not be written.
+    unwritten: Cell<Seldom>,
     /// The localpath without symbolic links in it, as rsync names it.
     real_root: PathBuf,
 }
@@ -96,6 +99,7 @@ impl Desk {
             log,
             first_root,
             boot_id,
+            unwritten: Cell::default(),
             real_root,
         }
     }
@@ -161,9 +165,15 @@ impl Desk {
             let new = path.with_extension("new");
             fs::write(&new, &text).and_then(|()| fs::rename(&new, &path))
         };
-        if let Err(e) = written {
-            warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(), "why" => e.to_string());
+        let mut unwritten = self.unwritten.get();
+        match written {
+            Ok(()) => unwritten.over(),
+            Err(e) if unwritten.worth_saying(clock::boot()) => {
+                warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(), "why" => e.to_string());
+            }
+            Err(_) => {}
         }
+        self.unwritten.set(unwritten);
         Ok(!text.is_empty())
     }
 

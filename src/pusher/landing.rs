@@ -2,7 +2,7 @@
 
 use super::compare::{self, Compare};
 use super::desk::Stuck;
-use super::health::{Blind, Health};
+use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::Busy;
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Lane, Push};
@@ -99,7 +99,7 @@ impl Pusher {
         }
         let failed = end.owe.iter().filter(|owe| owe.error.is_some());
         if let Some(first) = failed.clone().min_by_key(|owe| owe.attempts)
-            && first.attempts.is_power_of_two()
+            && path_worth_saying(first.attempts)
         {
             warn!(desk.log, "paths failed"; "count" => failed.count(), "first" => first.path.to_string(),
                 "why" => first.error.clone());
