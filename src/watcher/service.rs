@@ -6,7 +6,9 @@ mod turn;
 use super::Control;
 use crate::filter::Filter;
 use crate::journal::{Checkpoint, Events, Journal, JournalError, Scope};
-use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
+use crate::message::{
+    ADOPTING, ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState,
+};
 use crate::path::RelPath;
 use crate::seen::{Notice, Seen, What};
 use crate::sys::channel::Received;
