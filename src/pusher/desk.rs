@@ -15,14 +15,13 @@ use crate::message::PusherStart;
 use crate::path::RelPath;
 use crate::seen::{Exited, Seen};
 use crate::sys::clock;
-use crate::sys::files::{Root, boot_id, lstat_at};
+use crate::sys::files::{Root, boot_id};
 use crate::sys::log::{Seldom, timestamp};
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -233,7 +232,7 @@ const EIO: i32 = 5;
 impl<'a> RootLook<'a> {
     /// Looks below `root`; `mounts` are the recorded mount points. Each look may take long, and is a sign of life.
     pub fn new(root: &'a Root, mounts: Vec<RelPath>, voice: &'a Voice) -> Self {
-        let unmounted = mounts.into_iter().filter(|m| !is_mounted(root, m)).collect();
+        let unmounted = mounts.into_iter().filter(|m| !root.is_mounted(m)).collect();
         Self { root, voice, unmounted }
     }
 }
@@ -246,15 +245,6 @@ impl Look for RootLook<'_> {
         }
         self.root.lstat(path).map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
     }
-}
-
-fn is_mounted(root: &Root, mount: &RelPath) -> bool {
-    let Ok(here) = root.lstat(mount) else { return false };
-    let above = match mount.parent() {
-        Some(parent) if !parent.is_root() => root.lstat(&parent),
-        _ => lstat_at(root.as_fd(), Path::new(".")),
-    };
-    above.is_ok_and(|above| above.dev != here.dev)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Map};
 use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
-use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker, is_mounted};
+use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
 use crate::watcher::trust::{Trust, trust};
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
