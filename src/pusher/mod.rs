@@ -31,6 +31,7 @@ mod launch;
 mod prepare;
 mod push;
 mod report;
+mod rows;
 mod run;
 mod step;
 mod voice;
