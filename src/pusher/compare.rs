@@ -88,6 +88,8 @@ pub enum Progress {
         words: String,
         /// How many.
         deletions: u64,
+        /// The rows that wait for him.
+        rows: Vec<Owed>,
     },
     /// The remote is the reason.
     Remote(Judgement),
@@ -266,7 +268,11 @@ fn landed_to_spool(
     let more = approved.is_none_or(|n| found.deletions > n.saturating_add(n / 10));
     if more && !live(&job) && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
         let words = guard::words(found.deletions, entries, &desk.name);
-        return Ok((None, Progress::Guarded { words, deletions: found.deletions }));
+        let rows = match job {
+            Job::Everything { .. } => Vec::new(),
+            Job::Wide(rows) => rows,
+        };
+        return Ok((None, Progress::Guarded { words, deletions: found.deletions, rows }));
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
