@@ -548,3 +548,36 @@ fn what_a_push_that_failed_in_part_has_done_is_counted() {
     bench.until("the count", |s| counted(s) == (1, 5, 1));
     bench.stop();
 }
+
+#[test]
+fn the_guard_knows_what_the_pushes_have_made() {
+    let rig = Rig::new(Path::new("rsync"));
+    let names = |from: usize, to: usize| (from..to).map(|n| format!("d/{n}")).collect::<Vec<_>>();
+    make(&rig.src(), names(0, 200), "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    make(&rig.src(), names(200, 300), "two");
+    let marks = names(200, 300);
+    let marks: Vec<_> = marks.iter().map(|name| (name.as_str(), Scope::Entry, WRITTEN)).collect();
+    bench.mark(&marks);
+    bench.identical(&rig);
+    // Less than half of what is there now, more than all that was there at first.
+    for name in names(0, 140) {
+        fs::remove_file(rig.src().join(name)).unwrap();
+    }
+    bench.mark(&[("d", Scope::Tree, Events::SCAN | Events::DIR)]);
+    bench.identical(&rig);
+    let entries = |bench: &mut Bench, rig: &Rig| {
+        bench.journal.remote(&rig.remote.name(), None).unwrap().entries.unwrap()
+    };
+    assert_eq!(entries(&mut bench, &rig), 162, "160 files, d and the root");
+    for name in names(140, 260) {
+        fs::remove_file(rig.src().join(name)).unwrap();
+    }
+    bench.mark(&[("d", Scope::Tree, Events::SCAN | Events::DIR)]);
+    bench.until("held", |s| s.state == PusherState::Held);
+    assert!(bench.status.reason.as_ref().unwrap().contains("120 of 162"), "{:?}", bench.status);
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}

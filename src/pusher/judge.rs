@@ -58,9 +58,10 @@ impl Push {
         now: Duration,
     ) -> Result<Progress, Stuck> {
         self.answered = true;
-        let mut deleted = Vec::new();
+        let (mut deleted, mut created) = (Vec::new(), 0);
         let report = landed
             .read(&desk.voice, |change| {
+                created += u64::from(change.kind == ChangeKind::Created);
                 if change.kind == ChangeKind::Deleted {
                     deleted.push((change.path, change.is_dir));
                 }
@@ -98,6 +99,7 @@ impl Push {
             files: report.totals.transferred,
             bytes: report.totals.transferred_bytes,
             deleted: deleted.len() as u64,
+            created,
         };
         self.next(desk, now)
     }

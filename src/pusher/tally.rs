@@ -11,6 +11,7 @@ use std::collections::HashSet;
 pub struct Tally {
     sent: HashSet<RelPath>,
     deleted: HashSet<RelPath>,
+    created: u64,
     files: u64,
     bytes: u64,
 }
@@ -18,6 +19,7 @@ pub struct Tally {
 impl Tally {
     /// The run printed this change.
     pub fn add(&mut self, change: Change) {
+        self.created += u64::from(change.kind == ChangeKind::Created);
         match change.kind {
             ChangeKind::Deleted => drop(self.deleted.insert(change.path)),
             ChangeKind::Sent | ChangeKind::Created if !change.is_dir => {
@@ -34,6 +36,7 @@ impl Tally {
 
     /// A look after the run still finds this difference. `size` is that of a regular file here.
     pub fn take_back(&mut self, change: &Change, size: impl Fn(&RelPath) -> Option<u64>) {
+        self.created = self.created.saturating_sub(u64::from(change.kind == ChangeKind::Created));
         match change.kind {
             ChangeKind::Deleted => drop(self.deleted.remove(&change.path)),
             ChangeKind::Sent | ChangeKind::Created if self.sent.remove(&change.path) => {
@@ -49,7 +52,7 @@ impl Tally {
     /// What is left.
     pub fn totals(&self) -> journal::Totals {
         let deleted = self.deleted.len() as u64;
-        journal::Totals { files: self.files, bytes: self.bytes, deleted }
+        journal::Totals { files: self.files, bytes: self.bytes, deleted, created: self.created }
     }
 }
 
@@ -74,17 +77,17 @@ mod tests {
         }
         let said = itemize::Totals { transferred: 2, transferred_bytes: 30, ..Default::default() };
         tally.says(said);
-        assert_eq!(tally.totals(), journal::Totals { files: 2, bytes: 30, deleted: 2 });
+        assert_eq!(tally.totals(), journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3 });
         let size = |path: &RelPath| (path.name() != "link").then_some(10);
         for left in [
-            change("b", ChangeKind::Created, false),
+            change("b", ChangeKind::Sent, false),
             change("link", ChangeKind::Created, false),
-            change("never sent", ChangeKind::Created, false),
+            change("never sent", ChangeKind::Sent, false),
             change("a", ChangeKind::Attributes, false),
             change("y", ChangeKind::Deleted, true),
         ] {
             tally.take_back(&left, size);
         }
-        assert_eq!(tally.totals(), journal::Totals { files: 1, bytes: 20, deleted: 1 });
+        assert_eq!(tally.totals(), journal::Totals { files: 1, bytes: 20, deleted: 1, created: 2 });
     }
 }
