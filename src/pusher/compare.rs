@@ -289,7 +289,11 @@ fn live(job: &Job) -> bool {
 /// True when this difference is to be owed.
 fn wanted(desk: &Desk, change: &Change, deletions: bool, in_flight: &HashSet<RelPath>) -> bool {
     let deleted = change.kind == ChangeKind::Deleted;
-    if deleted && (!deletions || !desk.delete() || is_temporary(&change.path, in_flight)) {
+    if deleted
+        && (!deletions
+            || !desk.delete()
+            || is_temporary(&change.path, &|name| in_flight.contains(name)))
+    {
         return false;
     }
     !desk.filter.excludes(&change.path, change.is_dir)
