@@ -5,9 +5,10 @@
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
-//! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
-//! (`push`, in `step`s) and comparisons (`compare`). A lane works from the `desk`; a `flight` is one rsync under its
-//! watchdog.
+//! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
+//! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
+//! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
+//! lives, also from inside long work.
 
 pub mod batch;
 pub mod fail_log;
