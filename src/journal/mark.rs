@@ -52,8 +52,6 @@ impl Events {
     pub const ECHO: Events = Events(512);
     /// A large file that waits for a push of its own.
     pub const LARGE: Events = Events(1024);
-    /// The delete guard held its comparison: it waits for the operator.
-    pub const HELD: Events = Events(2048);
 
     /// True when all bits of `other` are set.
     pub fn has(self, other: Events) -> bool {

@@ -14,13 +14,13 @@ impl Journal {
         )
     }
 
-    /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows; with `free` without
-    /// what the delete guard holds.
-    pub fn due_wide(&self, remote: &str, free: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+    /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows; with `live` only what
+    /// no scan has marked.
+    pub fn due_wide(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
-            "WHERE remote = ?1 AND next_try <= ?2 AND scope > 0 AND (event & 2048 = 0 OR NOT ?4)
+            "WHERE remote = ?1 AND next_try <= ?2 AND scope > 0 AND (event & 64 = 0 OR NOT ?4)
              ORDER BY next_try, path LIMIT ?3",
-            params![remote, now_ms, limit, free],
+            params![remote, now_ms, limit, live],
         )
     }
 

@@ -91,8 +91,8 @@ pub struct Work {
     pub due: bool,
     /// What reaches below its name is owed and due.
     pub wide: bool,
-    /// Some of that is not held by the delete guard.
-    pub wide_free: bool,
+    /// Some of that was marked by live events, which the delete guard leaves alone.
+    pub wide_live: bool,
     /// Large files are owed and due.
     pub large: bool,
     /// When the next owed row after that is due, in milliseconds since 1970.
@@ -287,7 +287,7 @@ impl Journal {
                 .exists([cursor])?,
             due: exists(&format!("{due} AND scope = 0 AND event & 1024 = 0"))?,
             wide: exists(&format!("{due} AND scope > 0"))?,
-            wide_free: exists(&format!("{due} AND scope > 0 AND event & 2048 = 0"))?,
+            wide_live: exists(&format!("{due} AND scope > 0 AND event & 64 = 0"))?,
             large: exists(&format!("{due} AND scope = 0 AND event & 1024 != 0"))?,
             next_ms: self
                 .db

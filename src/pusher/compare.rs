@@ -88,8 +88,6 @@ pub enum Progress {
         words: String,
         /// How many.
         deletions: u64,
-        /// The rows that wait for him.
-        rows: Vec<Owed>,
     },
     /// The remote is the reason.
     Remote(Judgement),
@@ -268,11 +266,7 @@ fn landed_to_spool(
     let more = approved.is_none_or(|n| found.deletions > n.saturating_add(n / 10));
     if more && !live(&job) && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
         let words = guard::words(found.deletions, entries, &desk.name);
-        let rows = match job {
-            Job::Everything { .. } => Vec::new(),
-            Job::Wide(rows) => rows,
-        };
-        return Ok((None, Progress::Guarded { words, deletions: found.deletions, rows }));
+        return Ok((None, Progress::Guarded { words, deletions: found.deletions }));
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));

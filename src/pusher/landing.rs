@@ -6,7 +6,6 @@ use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::Busy;
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Lane, Push};
-use super::rows;
 use super::run::{Pusher, ROOT_RETRY};
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
@@ -232,16 +231,11 @@ impl Pusher {
                 self.approved = self.approved.filter(|_| what.live);
                 self.comparison_done(what.why, incomplete, entries, now)?;
             }
-            compare::Progress::Guarded { words, deletions, rows } => {
+            compare::Progress::Guarded { words, deletions } => {
                 warn!(self.desk.log, "held"; "why" => &words);
-                let now_ms = clock::wall_ms();
-                self.desk.journal.settle(&self.desk.name, &rows::held(&rows, now_ms), now_ms)?;
-                // What is held already waits for the same word.
-                if self.desk.row.held.is_none() || self.held_deletions < Some(deletions) {
-                    self.held_deletions = Some(deletions);
-                    self.desk.journal.set_held(&self.desk.name, Some(&words))?;
-                    self.desk.row.held = Some(words);
-                }
+                self.held_deletions = Some(deletions);
+                self.desk.journal.set_held(&self.desk.name, Some(&words))?;
+                self.desk.row.held = Some(words);
                 self.compared_well()?;
             }
             compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),

@@ -93,8 +93,8 @@ impl Pusher {
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
-        // Only what the guard holds waits for the operator.
-        let wide = if self.held() { self.work.wide_free } else { self.work.wide };
+        // What the guard holds waits for the operator; live events never do.
+        let wide = if self.held() { self.work.wide_live } else { self.work.wide };
         self.compare_not_before.is_none_or(|at| now >= at)
             // What is owed by name is pushed first: a comparison would find it once more, and the guard count it again.
             && ((wide && !self.work.due) || self.wants_everything(now))

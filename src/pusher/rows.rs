@@ -84,21 +84,6 @@ pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64) -> Vec<Owe> {
     rows.iter().map(one).collect()
 }
 
-/// Rows whose comparison the delete guard held: they wait for the operator, and no others with them.
-pub fn held(rows: &[Owed], now_ms: i64) -> Settlement {
-    let one = |row: &Owed| Owe {
-        path: row.path.clone(),
-        scope: row.scope,
-        events: row.events | Events::HELD,
-        error: None,
-        attempts: row.attempts,
-        next_try_ms: now_ms,
-        since_ms: row.since_ms,
-    };
-    let done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
-    Settlement { done, owe: rows.iter().map(one).collect(), ..Settlement::default() }
-}
-
 /// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
 /// trees does for directories too, but not the other way round.
 pub fn directories(
@@ -124,7 +109,7 @@ pub fn directories(
             end.owe.push(Owe {
                 path: row.path,
                 scope: Scope::Entry,
-                events: row.events.without(Events::HELD),
+                events: row.events,
                 error: None,
                 attempts: 0,
                 next_try_ms: 0,
