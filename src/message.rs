@@ -95,6 +95,9 @@ pub enum WatcherState {
     Held(String),
 }
 
+/// Why a root that was released is held for a moment: no trouble.
+pub const ADOPTING: &str = "the root is being taken as it is now";
+
 /// Supervisor to pusher.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToPusher {

@@ -495,3 +495,80 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
     bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
     bench.stop();
 }
+
+#[test]
+fn what_a_push_that_failed_in_part_has_done_is_counted() {
+    if !rig::is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not write");
+        return;
+    }
+    let nobody = Some(65_534);
+    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
+    rig.params(&["-rlt"]);
+    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    make(&rig.src(), ["gone", "f"], "one");
+    for dir in [rig.src().join("locked"), rig.dst().join("locked")] {
+        fs::create_dir(&dir).unwrap();
+        rig::set_mtime(&dir, 1_000_000);
+    }
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let before = bench.status.clone();
+    fs::remove_file(rig.src().join("gone")).unwrap();
+    make(&rig.src(), ["f"], "three");
+    make(&rig.src(), ["locked/x"], "not to be had");
+    rig::set_mtime(&rig.src().join("locked"), 1_000_000);
+    bench.mark(&[
+        ("gone", Scope::Entry, Events::DELETE),
+        ("f", Scope::Entry, WRITTEN),
+        ("locked/x", Scope::Entry, WRITTEN),
+    ]);
+    let counted = |s: &PusherStatus| {
+        (
+            s.pushed_files - before.pushed_files,
+            s.pushed_bytes - before.pushed_bytes,
+            s.deleted - before.deleted,
+        )
+    };
+    let mut journal = Journal::open(&bench.state).unwrap();
+    let remote = rig.remote.name();
+    bench.until("three tries", |s| {
+        journal.clean(1_000).unwrap();
+        s.failing == 1 && journal.failing(&remote, 1).unwrap().iter().any(|row| row.attempts >= 3)
+    });
+    bench.until("the count", |s| counted(s) == (1, 5, 1));
+    bench.stop();
+}
+
+#[test]
+fn the_guard_knows_what_the_pushes_have_made() {
+    let rig = Rig::new(Path::new("rsync"));
+    let names = |from: usize, to: usize| (from..to).map(|n| format!("d/{n}")).collect::<Vec<_>>();
+    make(&rig.src(), names(0, 200), "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    make(&rig.src(), names(200, 300), "two");
+    let marks = names(200, 300);
+    let marks: Vec<_> = marks.iter().map(|name| (name.as_str(), Scope::Entry, WRITTEN)).collect();
+    bench.mark(&marks);
+    bench.identical(&rig);
+    // Less than half of what is there now, more than all that was there at first.
+    for name in names(0, 140) {
+        fs::remove_file(rig.src().join(name)).unwrap();
+    }
+    bench.mark(&[("d", Scope::Tree, Events::SCAN | Events::DIR)]);
+    bench.identical(&rig);
+    let entries = |bench: &mut Bench, rig: &Rig| {
+        bench.journal.remote(&rig.remote.name(), None).unwrap().entries.unwrap()
+    };
+    assert_eq!(entries(&mut bench, &rig), 162, "160 files, d and the root");
+    for name in names(140, 260) {
+        fs::remove_file(rig.src().join(name)).unwrap();
+    }
+    bench.mark(&[("d", Scope::Tree, Events::SCAN | Events::DIR)]);
+    bench.until("held", |s| s.state == PusherState::Held);
+    assert!(bench.status.reason.as_ref().unwrap().contains("120 of 162"), "{:?}", bench.status);
+    bench.control.send(&ToPusher::Release, vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}

@@ -70,7 +70,7 @@ fn refusals_are_judged() {
         let run = rig.run(&BATCH, ON, &list(&ps(&["gone"])));
         assert_eq!(run.judged().verdict, Verdict::NoDelete);
         assert_eq!(
-            rig.delete_b(&ps(&[""]), &ps(&["gone"]), &[], ON).judged().verdict,
+            rig.delete_b(&ps(&[""]), &ps(&["gone"]), ON).judged().verdict,
             Verdict::NoDelete
         );
         // This one is not refused but ignored: exit 0, nothing deleted, and only a remark says so.
@@ -105,7 +105,7 @@ fn paths_that_fail_are_named() {
             assert!(named.contains(&path), "{path}: {}", String::from_utf8_lossy(&run.stderr));
         }
         assert!(rig.dst().join("s/open").exists());
-        let run = rig.delete_b(&ps(&["shut"]), &ps(&["shut/gone"]), &[], ON);
+        let run = rig.delete_b(&ps(&["shut"]), &ps(&["shut/gone"]), ON);
         let named: Vec<_> =
             complaints(&run.stderr, &rig.src(), b"s").into_iter().filter_map(|c| c.path).collect();
         assert!(named.contains(&p("shut/gone")), "{}", String::from_utf8_lossy(&run.stderr));
@@ -217,10 +217,10 @@ fn a_rule_that_is_too_long_deletes_nothing() {
         let deep = |depth: usize| p(vec![part.as_str(); depth].join("/"));
         assert!(!too_long_for_a_rule(&deep(9)) && too_long_for_a_rule(&deep(11)));
         make(&rig.dst(), [deep(9).as_bytes()], "");
-        rig.delete_b(&ps(&[""]), &[deep(1)], &[deep(9)], ON).ok();
+        rig.delete_b(&ps(&[""]), &[deep(1), deep(9)], ON).ok();
         assert_eq!(names(&rig.dst()), [""; 0]);
         make(&rig.dst(), [deep(11).as_bytes(), b"keep"], "");
-        let run = rig.delete_b(&ps(&[""]), &[], &[deep(11)], ON);
+        let run = rig.delete_b(&ps(&[""]), &[deep(11)], ON);
         assert!(String::from_utf8_lossy(&run.stderr).contains("over-long"));
         assert_eq!(names(&rig.dst()).len(), 12);
     }

@@ -11,7 +11,7 @@ mod lint;
 pub mod model;
 mod node;
 mod notation;
-mod params;
+pub(crate) mod params;
 pub mod probe;
 mod values;
 mod xml;

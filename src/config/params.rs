@@ -8,8 +8,8 @@ pub(crate) const SERSYNC_PARAMS: &str = "-artuz";
 /// The parameters of a YAML configuration that gives none.
 pub(crate) const YAML_PARAMS: &str = "-a";
 
-/// rsync's options whose value may be the next word.
-const WITH_VALUE: &[&str] = &[
+/// rsync's long options whose value may be the next word (rsync 3.0.9 to 3.5.0).
+pub(crate) const LONG_WITH_VALUE: &[&str] = &[
     "address",
     "backup-dir",
     "block-size",
@@ -22,6 +22,8 @@ const WITH_VALUE: &[&str] = &[
     "compare-dest",
     "compress-choice",
     "compress-level",
+    "compress-threads",
+    "confine-root",
     "contimeout",
     "copy-as",
     "copy-dest",
@@ -58,16 +60,22 @@ const WITH_VALUE: &[&str] = &[
     "rsync-path",
     "skip-compress",
     "sockopts",
+    "stderr",
     "stop-after",
     "stop-at",
     "suffix",
     "temp-dir",
+    "time-limit",
     "timeout",
     "usermap",
     "write-batch",
     "zc",
     "zl",
+    "zt",
 ];
+
+/// Short options that take a value, in the rest of their word or in the next one.
+pub(crate) const SHORT_WITH_VALUE: &[u8] = b"efBTM@";
 
 /// Long options that would break replication, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -105,7 +113,7 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
         }
         if let Some(long) = text.strip_prefix("--") {
             let (name, value) = long.split_once('=').map_or((long, false), |(n, _)| (n, true));
-            value_next = !value && WITH_VALUE.contains(&name);
+            value_next = !value && LONG_WITH_VALUE.contains(&name);
             seen.long(name, &text, line, notes);
         } else if text.len() > 1 && text.starts_with('-') {
             value_next = seen.bundle(&text, line, notes);
@@ -148,8 +156,8 @@ impl Seen {
         let letters = &word[1..];
         for (at, letter) in letters.char_indices() {
             match letter {
-                'e' | 'f' | 'B' | 'M' | 'T' | '@' => {
-                    return at + letter.len_utf8() == letters.len();
+                c if SHORT_WITH_VALUE.iter().any(|&short| char::from(short) == c) => {
+                    return at + c.len_utf8() == letters.len();
                 }
                 'n' => {
                     notes.error(line, format!("rsync parameter `{word}` holds `-n`: it would replicate nothing; remove it"));

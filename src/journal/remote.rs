@@ -24,7 +24,7 @@ pub struct RemoteRow {
     pub last_success_ms: Option<i64>,
     /// When a reconcile last went through, in milliseconds since 1970.
     pub reconciled_at_ms: Option<i64>,
-    /// Entries the remote had at the last reconcile.
+    /// Entries the remote has: counted by the last reconcile, and kept by the pushes since.
     pub entries: Option<i64>,
     /// Files, bytes and deletions so far.
     pub totals: Totals,
@@ -39,6 +39,17 @@ pub struct Totals {
     pub bytes: u64,
     /// Names deleted.
     pub deleted: u64,
+    /// Names made there. Kept only in what the remote has, [`RemoteRow::entries`].
+    pub created: u64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, more: Totals) {
+        self.files += more.files;
+        self.bytes += more.bytes;
+        self.deleted += more.deleted;
+        self.created += more.created;
+    }
 }
 
 /// The end of a batch, written in one transaction.
@@ -159,6 +170,11 @@ impl Journal {
         Ok(left)
     }
 
+    /// Remembers how many entries the remote has.
+    pub fn set_entries(&mut self, name: &str, entries: i64) -> Result<()> {
+        self.set(name, "entries", &entries)
+    }
+
     /// Remembers the hash of the settings that the remote is kept with.
     pub fn set_settings(&mut self, name: &str, hash: &str) -> Result<()> {
         self.set(name, "settings", &hash)
@@ -217,7 +233,7 @@ impl Journal {
         owe_all(&tx, remote, &end.owe)?;
         tx.prepare_cached(
             "UPDATE remote SET cursor = max(cursor, ?2), files = files + ?3, bytes = bytes + ?4,
-               deleted = deleted + ?5, last_success = CASE WHEN ?6 THEN ?7 ELSE last_success END WHERE name = ?1",
+               deleted = deleted + ?5, entries = max(0, entries + ?8 - ?5), last_success = CASE WHEN ?6 THEN ?7 ELSE last_success END WHERE name = ?1",
         )?
         .execute(params![
             remote,
@@ -226,7 +242,8 @@ impl Journal {
             end.pushed.bytes as i64,
             end.pushed.deleted as i64,
             end.success,
-            now_ms
+            now_ms,
+            end.pushed.created as i64
         ])?;
         tx.commit()?;
         Ok(())
@@ -348,6 +365,7 @@ fn remote_row(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
             files: row.get::<_, i64>(9)? as u64,
             bytes: row.get::<_, i64>(10)? as u64,
             deleted: row.get::<_, i64>(11)? as u64,
+            created: 0,
         },
     })
 }

@@ -130,11 +130,19 @@ enum Place {
     /// Missing, below a present directory.
     Missing,
     /// Below this missing or non-directory prefix.
-    Cut(Rc<RelPath>),
+    Cut(Rc<Cut>),
     /// It, or a directory above it, could not be looked at.
     Failed(i32),
     /// It, or a directory above it, is excluded.
     Excluded,
+}
+
+/// Where the way to a path ends before the path.
+#[derive(Debug)]
+struct Cut {
+    prefix: RelPath,
+    /// What is there, when it is not missing.
+    seen: Option<Seen>,
 }
 
 /// Every place is looked at once in a batch.
@@ -152,7 +160,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
         }
         let place = match self.get(&parent) {
             Place::Dir => self.look(path),
-            Place::NonDir(_) | Place::Missing => Place::Cut(Rc::new(parent)),
+            Place::NonDir(seen) => Place::Cut(Rc::new(Cut { prefix: parent, seen: Some(seen) })),
+            Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, seen: None })),
             place @ (Place::Cut(_) | Place::Failed(_) | Place::Excluded) => place,
         };
         self.known.insert(path.clone(), place.clone());
@@ -246,18 +255,13 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 let may_be_dir = events.any(unsure) || scope != Scope::Entry;
                 self.missing(&path, &path, may_be_dir);
             }
-            Place::Cut(prefix) => {
-                self.out.plan.replaced.insert(path.clone(), (*prefix).clone());
-                match self.places.get(&prefix) {
+            Place::Cut(cut) => {
+                plan.replaced.insert(path.clone(), cut.prefix.clone());
+                match cut.seen {
                     // Something was below it, so what the remote has there was a directory.
-                    Place::Missing => self.missing(&prefix, &path, true),
+                    None => self.missing(&cut.prefix, &path, true),
                     // Its own events are not known here: be sure.
-                    Place::NonDir(seen) => {
-                        self.file((*prefix).clone(), seen, Events::MOVE | Events::DIR)
-                    }
-                    place => {
-                        unreachable!("a path is cut only at what is no directory, not at {place:?}")
-                    }
+                    Some(seen) => self.file(cut.prefix.clone(), seen, Events::MOVE | Events::DIR),
                 }
             }
             Place::Failed(errno) => plan.failed.push((path, errno)),

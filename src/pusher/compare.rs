@@ -4,16 +4,15 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::desk::{Desk, RootLook, Stuck, broken};
+use super::desk::{Desk, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::guard;
-use super::health::path_retry_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::outcome::{self, Judgement, Verdict};
+use super::rows::{Unseen, directories, is_temporary, not_compared, owe, swapped};
 use super::rsync::{self, Form, Options};
-use crate::journal::{Events, Owe, Owed, Scope, Settlement};
+use crate::journal::{Events, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
-use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
@@ -24,8 +23,6 @@ use std::time::Duration;
 const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
-/// The longest wait before directories that could be compared only in part are compared again.
-const RETRY_MOST_MS: i64 = 300_000;
 /// Directories compared in one dry run.
 pub const WIDE_AT_ONCE: u32 = 1_000;
 
@@ -53,15 +50,7 @@ pub struct Compare {
 
 enum Stage {
     Flying { flight: Flight, root: Root },
-    Spooling { lines: Lines<BufReader<File>>, deletions: bool, blind: Option<Blind> },
-}
-
-/// What a dry run could not see.
-struct Blind {
-    /// rsync's words.
-    words: String,
-    /// The paths it named.
-    paths: Vec<(RelPath, String)>,
+    Spooling { lines: Lines<BufReader<File>>, deletions: bool, blind: Option<Unseen> },
 }
 
 /// The counts of the first pass.
@@ -287,7 +276,7 @@ fn landed_to_spool(
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
-    let blind = (!complete).then(|| Blind::new(desk.complaints(&landed.stderr), landed.judgement));
+    let blind = (!complete).then(|| Unseen::new(desk.complaints(&landed.stderr), landed.judgement));
     let stage = Stage::Spooling { lines, deletions, blind };
     Ok((Some(Compare { job, stage, found }), Progress::Rows))
 }
@@ -304,166 +293,4 @@ fn wanted(desk: &Desk, change: &Change, deletions: bool, beside: &Beside<'_>) ->
         return false;
     }
     !desk.filter.excludes(&change.path, change.is_dir)
-}
-
-/// rsync writes into `.NAME.XXXXXX` beside NAME: of a name in flight that is no stray file (rule 20).
-fn is_temporary(path: &RelPath, in_hand: &dyn Fn(&RelPath) -> bool) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let name = path.name().as_bytes();
-    let Some(stem) =
-        name.strip_prefix(b".").and_then(|n| n.len().checked_sub(7).map(|end| n.split_at(end)))
-    else {
-        return false;
-    };
-    let (real, tail) = stem;
-    tail.first() == Some(&b'.')
-        && tail[1..].iter().all(u8::is_ascii_alphanumeric)
-        && path.parent().is_some_and(|dir| in_hand(&dir.join(std::ffi::OsStr::from_bytes(real))))
-}
-
-fn owe(change: Change, now_ms: i64) -> Owe {
-    let kind = match (change.kind, change.is_dir) {
-        (ChangeKind::Deleted, true) => Events::DIR,
-        // Size and time agree: only a look at the attributes is needed.
-        _ => Events::default(),
-    };
-    Owe {
-        path: change.path,
-        scope: Scope::Entry,
-        events: Events::RECONCILE | kind,
-        error: None,
-        attempts: 0,
-        next_try_ms: now_ms,
-        since_ms: now_ms,
-    }
-}
-
-impl Blind {
-    fn new(paths: Vec<(RelPath, String)>, judgement: Judgement) -> Self {
-        let mut words = match judgement.words {
-            words if words.is_empty() => "a part could not be compared".to_owned(),
-            words => words,
-        };
-        if paths.len() > 1 {
-            words += &format!(" (and {} more)", paths.len() - 1);
-        }
-        Self { words, paths }
-    }
-}
-
-/// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
-/// words, to be compared later, and the others, of which it only held back the deletions, at once without them.
-fn not_compared(rows: &[Owed], blind: &Blind, now_ms: i64) -> Vec<Owe> {
-    let named = |row: &Owed| blind.paths.iter().find(|(path, _)| path.is_within(&row.path));
-    let any = rows.iter().any(|row| named(row).is_some());
-    let one = |row: &Owed| {
-        let words = match named(row) {
-            Some((_, words)) => Some(words),
-            None => (!any).then_some(&blind.words),
-        };
-        let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
-        let wait = words.map_or(0, |_| path_retry_ms(attempts, RETRY_MOST_MS));
-        Owe {
-            path: row.path.clone(),
-            scope: row.scope,
-            events: row.events,
-            error: words.cloned(),
-            attempts,
-            next_try_ms: now_ms + wait,
-            since_ms: row.since_ms,
-        }
-    };
-    rows.iter().map(one).collect()
-}
-
-/// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
-/// trees does for directories too, but not the other way round.
-fn directories(desk: &mut Desk, root: &Root, rows: Vec<Owed>) -> Result<Option<Vec<Owed>>, Stuck> {
-    use super::batch::Look;
-    let mut end = Settlement::default();
-    let mut dirs = Vec::new();
-    {
-        let look = RootLook::new(root, desk.journal.mounts()?, &desk.voice);
-        for row in rows {
-            let is_dir = match row.path.is_root() {
-                true => true,
-                false => look.lstat(&row.path).is_ok_and(|seen| seen.kind == Kind::Dir),
-            };
-            let excluded = desk.filter.excludes(&row.path, true);
-            if is_dir && !excluded {
-                dirs.push(row);
-                continue;
-            }
-            end.done.push((row.path.clone(), row.generation));
-            end.owe.push(Owe {
-                path: row.path,
-                scope: Scope::Entry,
-                events: row.events,
-                error: None,
-                attempts: 0,
-                next_try_ms: 0,
-                since_ms: row.since_ms,
-            });
-        }
-    }
-    if !end.done.is_empty() {
-        desk.journal.settle(&desk.name, &end, clock::wall_ms())?;
-    }
-    let tree = dirs.iter().any(|row| row.scope == Scope::Tree);
-    if tree {
-        dirs.retain(|row| row.scope == Scope::Tree);
-    }
-    // Content is only compared where it must be; the others come next.
-    if dirs.iter().any(swapped) {
-        dirs.retain(swapped);
-    }
-    Ok((!dirs.is_empty()).then_some(dirs))
-}
-
-/// True for a directory that was moved to the name of one that left it: files in both may have the same size and
-/// time, so that only their content tells them apart (rule 3).
-fn swapped(row: &Owed) -> bool {
-    row.scope == Scope::Tree && row.events.has(Events::MOVE | Events::DELETE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_directory_that_cannot_be_read_holds_up_no_other() {
-        let path = |text: &str| RelPath::new(text).unwrap();
-        let row = |text: &str| Owed {
-            path: path(text),
-            scope: Scope::Tree,
-            events: Events::MOVE,
-            error: None,
-            attempts: 0,
-            since_ms: 1,
-            generation: 1,
-        };
-        let rows = [row("a"), row("b"), row("c")];
-        let judgement = outcome::verdict(crate::seen::Exited::Code(23), b"rsync: opendir failed");
-        let blind = Blind::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
-        let owed = not_compared(&rows, &blind, 1_000);
-        let error = |n: usize| owed[n].error.as_deref();
-        assert_eq!((error(0), error(1), error(2)), (None, Some("opendir b/x"), None));
-        assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms > 1_000);
-        let blind = Blind::new(vec![], judgement);
-        let owed = not_compared(&rows, &blind, 1_000);
-        assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms > 1_000));
-    }
-
-    #[test]
-    fn temporaries_of_names_in_flight() {
-        let path = |text: &str| RelPath::new(text).unwrap();
-        let flying = |name: &RelPath| [path("d/big.iso"), path("x")].contains(name);
-        assert!(is_temporary(&path("d/.big.iso.Ab3xYz"), &flying));
-        assert!(is_temporary(&path(".x.000000"), &flying));
-        for other in
-            ["d/.big.iso.Ab3xY", "d/.other.iso.Ab3xYz", ".big.iso.Ab3xYz", "d/big.iso", "d/.a"]
-        {
-            assert!(!is_temporary(&path(other), &flying), "{other}");
-        }
-    }
 }

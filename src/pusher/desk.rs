@@ -14,14 +14,14 @@ use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::PusherStart;
 use crate::path::RelPath;
 use crate::seen::{Exited, Seen};
-use crate::sys::files::{Root, boot_id, lstat_at};
-use crate::sys::log::timestamp;
+use crate::sys::clock;
+use crate::sys::files::{Root, boot_id};
+use crate::sys::log::{Seldom, timestamp};
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct Desk {
     /// The root as it was when this pusher started, for the time before the first checkpoint.
     first_root: RefCell<Option<(u64, u64, String)>>,
     boot_id: String,
+    /// The fail log could not be written.
+    unwritten: Cell<Seldom>,
     /// The localpath without symbolic links in it, as rsync names it.
     real_root: PathBuf,
 }
@@ -96,6 +98,7 @@ impl Desk {
             log,
             first_root,
             boot_id,
+            unwritten: Cell::default(),
             real_root,
         }
     }
@@ -161,9 +164,15 @@ impl Desk {
             let new = path.with_extension("new");
             fs::write(&new, &text).and_then(|()| fs::rename(&new, &path))
         };
-        if let Err(e) = written {
-            warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(), "why" => e.to_string());
+        let mut unwritten = self.unwritten.get();
+        match written {
+            Ok(()) => unwritten.over(),
+            Err(e) if unwritten.worth_saying(clock::boot()) => {
+                warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(), "why" => e.to_string());
+            }
+            Err(_) => {}
         }
+        self.unwritten.set(unwritten);
         Ok(!text.is_empty())
     }
 
@@ -223,7 +232,7 @@ const EIO: i32 = 5;
 impl<'a> RootLook<'a> {
     /// Looks below `root`; `mounts` are the recorded mount points. Each look may take long, and is a sign of life.
     pub fn new(root: &'a Root, mounts: Vec<RelPath>, voice: &'a Voice) -> Self {
-        let unmounted = mounts.into_iter().filter(|m| !is_mounted(root, m)).collect();
+        let unmounted = mounts.into_iter().filter(|m| !root.is_mounted(m)).collect();
         Self { root, voice, unmounted }
     }
 }
@@ -236,15 +245,6 @@ impl Look for RootLook<'_> {
         }
         self.root.lstat(path).map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
     }
-}
-
-fn is_mounted(root: &Root, mount: &RelPath) -> bool {
-    let Ok(here) = root.lstat(mount) else { return false };
-    let above = match mount.parent() {
-        Some(parent) if !parent.is_root() => root.lstat(&parent),
-        _ => lstat_at(root.as_fd(), Path::new(".")),
-    };
-    above.is_ok_and(|above| above.dev != here.dev)
 }
 
 #[cfg(test)]

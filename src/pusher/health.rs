@@ -151,6 +151,12 @@ pub fn path_retry_ms(attempts: u32, most_ms: i64) -> i64 {
     }
 }
 
+/// True when a path that failed so often is worth a line in the log: the first time, and then ever more rarely. Not
+/// the second time, which follows at once.
+pub fn path_worth_saying(attempts: u32) -> bool {
+    attempts != 2 && attempts.is_power_of_two()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,5 +209,7 @@ mod tests {
     fn a_failed_path_comes_again_soon_and_then_later() {
         let delays: Vec<i64> = (1..8).map(|n| path_retry_ms(n, 60_000)).collect();
         assert_eq!(delays, [500, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]);
+        let said: Vec<u32> = (1..40).filter(|n| path_worth_saying(*n)).collect();
+        assert_eq!(said, [1, 4, 8, 16, 32]);
     }
 }

@@ -76,15 +76,6 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// Only the changes; every other line is passed over.
-pub fn changes<R: BufRead>(reader: R) -> impl Iterator<Item = io::Result<Change>> {
-    Lines::new(reader).filter_map(|line| match line {
-        Ok(Line::Change(change)) => Some(Ok(change)),
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
-    })
-}
-
 /// One line, without its newline.
 pub fn parse(line: &[u8]) -> Line {
     if let Some(change) = change(line) {
@@ -201,13 +192,6 @@ impl Totals {
             _ => {}
         }
     }
-
-    /// The totals in a whole output.
-    pub fn of(text: &[u8]) -> Self {
-        let mut totals = Totals::default();
-        text.split(|&b| b == b'\n').for_each(|line| totals.read(line));
-        totals
-    }
 }
 
 /// `1,234,567 bytes`, `1.234.567 (reg: 3)`, `1234`; nothing shortened such as `1.2K`.
@@ -286,11 +270,16 @@ mod tests {
             Line::DeletionsSkipped,
             Line::NotEmpty(path("d/sub")),
             Line::NonRegular(path("d/x")),
-            Line::Change(file.clone()),
+            Line::Change(file),
             Line::Text(b"motd".to_vec()),
         ];
         assert_eq!(lines, want);
-        assert_eq!(changes(&text[..]).map(Result::unwrap).collect::<Vec<_>>(), [file]);
+    }
+
+    fn totals(text: &[u8]) -> Totals {
+        let mut totals = Totals::default();
+        text.split(|&b| b == b'\n').for_each(|line| totals.read(line));
+        totals
     }
 
     #[test]
@@ -306,9 +295,9 @@ mod tests {
             transferred_bytes: 11,
             total_bytes: 1234567890,
         };
-        assert_eq!(Totals::of(new.as_bytes()), want);
-        assert_eq!(Totals::of(new.replace(',', ".").as_bytes()).total_bytes, want.total_bytes);
-        assert_eq!(Totals::of(new.replace(",5", "5").replace(',', "").as_bytes()), want);
+        assert_eq!(totals(new.as_bytes()), want);
+        assert_eq!(totals(new.replace(',', ".").as_bytes()).total_bytes, want.total_bytes);
+        assert_eq!(totals(new.replace(",5", "5").replace(',', "").as_bytes()), want);
         let old = "Number of files: 6\nNumber of files transferred: 4\nTotal file size: 1234 bytes\n\
             Total transferred file size: 11 bytes\n";
         let want = Totals {
@@ -318,7 +307,7 @@ mod tests {
             total_bytes: 1234,
             ..Totals::default()
         };
-        assert_eq!(Totals::of(old.as_bytes()), want);
-        assert_eq!(Totals::of(b"Total file size: 1.23G bytes\n").total_bytes, 0);
+        assert_eq!(totals(old.as_bytes()), want);
+        assert_eq!(totals(b"Total file size: 1.23G bytes\n").total_bytes, 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::compare::{self, Beside, Compare};
 use super::desk::Stuck;
-use super::health::{Blind, Health};
+use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::Busy;
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Lane, Push};
@@ -101,15 +101,15 @@ impl Pusher {
         let desk = &mut self.desk;
         desk.journal.settle(&desk.name, end, now_ms)?;
         desk.row.cursor = desk.row.cursor.max(end.cursor.unwrap_or(0));
-        desk.row.totals.files += end.pushed.files;
-        desk.row.totals.bytes += end.pushed.bytes;
-        desk.row.totals.deleted += end.pushed.deleted;
+        desk.row.totals += end.pushed;
+        let grown = end.pushed.created as i64 - end.pushed.deleted as i64;
+        desk.row.entries = desk.row.entries.map(|entries| (entries + grown).max(0));
         if end.success {
             desk.row.last_success_ms = Some(now_ms);
         }
         let failed = end.owe.iter().filter(|owe| owe.error.is_some());
         if let Some(first) = failed.clone().min_by_key(|owe| owe.attempts)
-            && first.attempts.is_power_of_two()
+            && path_worth_saying(first.attempts)
         {
             warn!(desk.log, "paths failed"; "count" => failed.count(), "first" => first.path.to_string(),
                 "why" => first.error.clone());
@@ -206,6 +206,12 @@ impl Pusher {
         if let Some(compare) = &lane
             && compare.why().is_some()
         {
+            if !compare.flies() && compare.found.written == 0 {
+                // Counted just now; what it found is not pushed yet.
+                let entries = compare.found.entries as i64;
+                self.desk.journal.set_entries(&self.desk.name, entries)?;
+                self.desk.row.entries = Some(entries);
+            }
             let (found, why) = (compare.found, what.why.clone().unwrap_or_default());
             self.found = Some(ReconcileProgress {
                 why,
@@ -276,7 +282,8 @@ impl Pusher {
         let now_ms = clock::wall_ms();
         // A wish that came meanwhile stays: for another reason, or for the same once more.
         let settled = (!std::mem::take(&mut self.wished_again)).then_some(why.as_str());
-        let entries = entries as i64;
+        // Counted before its first row was pushed, and kept since.
+        let entries = self.desk.row.entries.unwrap_or(entries as i64);
         let left = self.desk.journal.reconciled(&self.desk.name, now_ms, entries, settled)?;
         self.desk.row.reconcile = left;
         self.desk.row.entries = Some(entries);

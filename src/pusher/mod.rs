@@ -1,13 +1,14 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`params`] fits the
-//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch,
+//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch, [`tally`] counts what a failed push did,
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
-//! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
-//! (`push`, in `step`s) and comparisons (`compare`). A lane works from the `desk`; a `flight` is one rsync under its
-//! watchdog.
+//! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
+//! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
+//! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
+//! lives, also from inside long work.
 
 pub mod batch;
 pub mod fail_log;
@@ -18,17 +19,20 @@ pub mod ledger;
 pub mod outcome;
 pub mod params;
 pub mod rsync;
+pub mod tally;
 
 mod compare;
 mod desk;
 mod flight;
 mod idle;
+mod judge;
 mod landing;
 mod lanes;
 mod launch;
 mod prepare;
 mod push;
 mod report;
+mod rows;
 mod run;
 mod step;
 mod voice;

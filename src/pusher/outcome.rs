@@ -3,6 +3,7 @@
 use super::itemize::{says_deletions_skipped, unescaped};
 use crate::path::{RelPath, printable};
 use crate::seen::Exited;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -20,16 +21,6 @@ pub enum Trouble {
     Full,
     /// Its storage fails in another way: read-only, missing directories, I/O errors.
     Storage,
-}
-
-impl Trouble {
-    /// True when waiting alone will hardly help: somebody has to do something there.
-    pub fn alarm(self) -> bool {
-        match self {
-            Trouble::Full | Trouble::Storage => true,
-            Trouble::Unreachable | Trouble::Broken | Trouble::Killed => false,
-        }
-    }
 }
 
 /// What follows from an rsync's end.
@@ -198,9 +189,8 @@ pub fn only_in_the_way(stderr: &[u8]) -> bool {
     let mut complaints =
         lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).peekable();
     complaints.peek().is_some()
-        && complaints.all(|line| {
-            contains(line, "could not make way for new ") || line.starts_with(REFUSED)
-        })
+        && complaints
+            .all(|line| contains(line, "could not make way for new ") || line.starts_with(REFUSED))
 }
 
 /// The name in a line: in quotes (up to the last quote, as names may hold some), after `delete_file: rmdir(`, or
@@ -244,19 +234,18 @@ fn relative(line: &[u8], name: &[u8], root: &Path, sub: &[u8]) -> Option<RelPath
         true => return None,
         false => RelPath::new(name)?,
     };
-    // mkstemp, write and rename complain of the temporary: `.NAME.XXXXXX`.
+    // mkstemp, write and rename complain of the temporary.
     let temporary = find(line, b"mkstemp").or(find(line, b"rename \"")).is_some();
-    let original = path
-        .name()
-        .as_bytes()
-        .strip_prefix(b".")
-        .and_then(|n| n.len().checked_sub(7).map(|end| &n[..end]));
-    match (temporary, original, path.parent()) {
-        (true, Some(original), Some(parent)) if !original.is_empty() => {
-            Some(parent.join(std::ffi::OsStr::from_bytes(original)))
-        }
-        _ => Some(path),
-    }
+    Some(temporary.then(|| temporary_of(&path)).flatten().unwrap_or(path))
+}
+
+/// The name that rsync will give to a temporary of its: it writes into `.NAME.XXXXXX` beside NAME.
+pub fn temporary_of(path: &RelPath) -> Option<RelPath> {
+    let name = path.name().as_bytes().strip_prefix(b".")?;
+    let (name, tail) = name.split_at(name.len().checked_sub(7)?);
+    let random = tail.strip_prefix(b".")?.iter().all(u8::is_ascii_alphanumeric);
+    let named = random && !name.is_empty();
+    named.then(|| path.parent().map(|dir| dir.join(OsStr::from_bytes(name)))).flatten()
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {

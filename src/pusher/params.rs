@@ -11,10 +11,9 @@
 //! - `-0`, `--files-from`, `--timeout`, `--contimeout`: ours;
 //! - `--remove-source-files`: nothing here ever deletes a local file.
 
+use crate::config::params::{LONG_WITH_VALUE, SHORT_WITH_VALUE};
 use crate::path::OsBytes;
 
-/// Short options that take a value, in the rest of their word or in the next one.
-const SHORT_WITH_VALUE: &[u8] = b"efBTM@";
 /// Short options that are left out.
 const SHORT_DROPPED: &[u8] = b"urRdvqih80";
 /// Short options that are filter rules; `-f` has a value.
@@ -23,67 +22,6 @@ const SHORT_FILTER: &[u8] = b"fFC";
 const LONG_FILTER: &[&str] = &["filter", "exclude", "exclude-from", "include", "include-from"];
 /// Long options that are filter rules, without one.
 const LONG_FILTER_ALONE: &[&str] = &["cvs-exclude"];
-
-/// Long options that may have their value in the next word (rsync 3.0.9 to 3.5.0), except the filters.
-const LONG_WITH_VALUE: &[&str] = &[
-    "info",
-    "debug",
-    "stderr",
-    "backup-dir",
-    "suffix",
-    "confine-root",
-    "chmod",
-    "checksum-choice",
-    "cc",
-    "block-size",
-    "rsh",
-    "rsync-path",
-    "max-delete",
-    "max-size",
-    "min-size",
-    "max-alloc",
-    "partial-dir",
-    "usermap",
-    "groupmap",
-    "chown",
-    "timeout",
-    "contimeout",
-    "modify-window",
-    "temp-dir",
-    "compare-dest",
-    "copy-dest",
-    "link-dest",
-    "compress-choice",
-    "zc",
-    "compress-level",
-    "zl",
-    "compress-threads",
-    "zt",
-    "skip-compress",
-    "files-from",
-    "copy-as",
-    "address",
-    "port",
-    "sockopts",
-    "outbuf",
-    "remote-option",
-    "out-format",
-    "log-format",
-    "log-file",
-    "log-file-format",
-    "password-file",
-    "early-input",
-    "bwlimit",
-    "stop-after",
-    "time-limit",
-    "stop-at",
-    "write-batch",
-    "only-write-batch",
-    "read-batch",
-    "protocol",
-    "iconv",
-    "checksum-seed",
-];
 
 /// Long options that are left out; a leading `no-` is left out with them.
 const LONG_DROPPED: &[&str] = &[
@@ -176,9 +114,7 @@ fn parse(params: &[OsBytes]) -> Vec<Item> {
                 None => (long, None),
             };
             let name = String::from_utf8_lossy(name).into_owned();
-            if value.is_none()
-                && (LONG_WITH_VALUE.contains(&&*name) || LONG_FILTER.contains(&&*name))
-            {
+            if value.is_none() && LONG_WITH_VALUE.contains(&&*name) {
                 value = words.next().map(<[u8]>::to_vec);
             }
             if !name.is_empty() {

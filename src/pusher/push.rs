@@ -6,10 +6,8 @@
 use super::batch::{self, Limits, Plan};
 use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
-use super::itemize::ChangeKind;
 use super::ledger::{Findings, Ledger, Times};
-use super::outcome::{Judgement, Verdict};
-use super::rsync;
+use super::outcome::Judgement;
 use super::step::{self, Step};
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
@@ -17,7 +15,7 @@ use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use slog::debug;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -41,11 +39,11 @@ pub enum Lane {
 pub struct Push {
     lane: Lane,
     ledger: Ledger,
-    root: Root,
-    findings: Findings,
-    steps: VecDeque<Step>,
+    pub(super) root: Root,
+    pub(super) findings: Findings,
+    pub(super) steps: VecDeque<Step>,
     flight: Option<(Step, Aim, Flight)>,
-    pushed: Totals,
+    pub(super) pushed: Totals,
     replans: u32,
     /// Regular files of the plan, with their mtimes.
     regular: BTreeMap<RelPath, i64>,
@@ -53,11 +51,11 @@ pub struct Push {
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
     /// The remote answered: an rsync of this push has ended well.
-    answered: bool,
+    pub(super) answered: bool,
 }
 
 /// Why a step's rsync runs.
-enum Aim {
+pub(super) enum Aim {
     /// To do what the step says.
     Do,
     /// Once more with `-n`, after a partial end: what still differs has failed.
@@ -147,7 +145,7 @@ impl Push {
         debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
         match aim {
             Aim::Do => self.judge(desk, step, landed, now),
-            Aim::Verify(first) => self.verified(desk, &step, &first, landed, now),
+            Aim::Verify(first) => self.verified(desk, &step, first, landed, now),
         }
     }
 
@@ -163,7 +161,12 @@ impl Push {
 
     /// The step was upset by changes: the batch is planned anew, or, after some times, what the step was to do comes
     /// again soon.
-    fn unsteady(&mut self, desk: &Desk, step: &Step, now: Duration) -> Result<Progress, Stuck> {
+    pub(super) fn unsteady(
+        &mut self,
+        desk: &Desk,
+        step: &Step,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
         if self.replans < REPLANS {
             self.replans += 1;
             self.plan(desk)?;
@@ -173,7 +176,7 @@ impl Push {
         self.next(desk, now)
     }
 
-    fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
+    pub(super) fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
         let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
         let large = match self.lane {
             Lane::Small => desk.start.localpath.large_file_bytes,
@@ -219,180 +222,24 @@ impl Push {
     }
 
     /// Starts the next step, or ends the push.
-    fn next(&mut self, desk: &Desk, now: Duration) -> Result<Progress, Stuck> {
+    pub(super) fn next(&mut self, desk: &Desk, now: Duration) -> Result<Progress, Stuck> {
         let Some(step) = self.steps.pop_front() else {
             return Ok(Progress::Done(self.settlement(desk)));
         };
         self.fly(desk, step, Aim::Do, now)
     }
 
-    fn fly(&mut self, desk: &Desk, step: Step, aim: Aim, now: Duration) -> Result<Progress, Stuck> {
+    pub(super) fn fly(
+        &mut self,
+        desk: &Desk,
+        step: Step,
+        aim: Aim,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
         let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
         let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now);
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
-    }
-
-    /// What the end of a step means.
-    fn judge(
-        &mut self,
-        desk: &mut Desk,
-        step: Step,
-        landed: Landed,
-        now: Duration,
-    ) -> Result<Progress, Stuck> {
-        match landed.judgement.verdict {
-            Verdict::Settled => self.stepped(desk, step, landed, now),
-            Verdict::Partial if step.looks() => {
-                self.fail(step.names(), &landed);
-                self.next(desk, now)
-            }
-            Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
-            Verdict::Gone | Verdict::Upset => self.unsteady(desk, &step, now),
-            Verdict::FormB if !desk.row.form_b => {
-                desk.remember_form_b()?;
-                self.plan(desk)?;
-                self.next(desk, now)
-            }
-            Verdict::Source => Err(Stuck::Root(landed.judgement.words)),
-            Verdict::FormB | Verdict::NoDelete | Verdict::Configuration | Verdict::Remote(_) => {
-                Ok(Progress::Remote(landed.judgement))
-            }
-        }
-    }
-
-    /// A step went well.
-    fn stepped(
-        &mut self,
-        desk: &mut Desk,
-        step: Step,
-        mut landed: Landed,
-        now: Duration,
-    ) -> Result<Progress, Stuck> {
-        self.answered = true;
-        let mut deleted = Vec::new();
-        let report = landed
-            .read(&desk.voice, |change| {
-                if change.kind == ChangeKind::Deleted {
-                    deleted.push((change.path, change.is_dir));
-                }
-            })
-            .map_err(broken)?;
-        let names: HashSet<RelPath> = step.names().into_iter().collect();
-        if step.looks() {
-            deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
-            if let Step::Way { names } = step {
-                self.make_way(desk, names, &deleted);
-                return self.next(desk, now);
-            }
-            let goes = step::deletable(&deleted, |path, is_dir| {
-                desk.voice.beat();
-                desk.filter.excludes(path, is_dir)
-            });
-            self.delete(desk, goes, step::parents(&names))?;
-            return self.next(desk, now);
-        }
-        let ignored = report.not_regular.iter().filter(|path| names.contains(*path));
-        if !desk.form_b() && ignored.clone().any(|path| self.root.lstat(path).is_err()) {
-            // The slave's `refuse options` made rsync ignore an absent name, with exit 0.
-            desk.remember_form_b()?;
-            self.plan(desk)?;
-            return self.next(desk, now);
-        }
-        self.pushed.files += report.totals.transferred;
-        self.pushed.bytes += report.totals.transferred_bytes;
-        self.pushed.deleted += deleted.len() as u64;
-        for (path, words) in desk.complaints(&landed.stderr) {
-            self.findings.failed.insert(path, words);
-        }
-        if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
-            // Looked at in a second run: what is still there has failed.
-            return self.fly(desk, step, Aim::Verify(landed), now);
-        }
-        self.next(desk, now)
-    }
-
-    /// The dry run after a partial end: what it still prints has failed, with rsync's words; the rest is settled.
-    fn verified(
-        &mut self,
-        desk: &Desk,
-        step: &Step,
-        first: &Landed,
-        mut again: Landed,
-        now: Duration,
-    ) -> Result<Progress, Stuck> {
-        match again.judgement.verdict {
-            Verdict::Remote(_) | Verdict::Configuration => {
-                return Ok(Progress::Remote(again.judgement));
-            }
-            Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
-            Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
-                // It ended before it had looked at everything.
-                self.findings.unsteady.extend(step.names());
-                return self.next(desk, now);
-            }
-            Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
-        }
-        self.answered = true;
-        let names: HashSet<RelPath> = step.names().into_iter().collect();
-        let words = &first.judgement.words;
-        let known: HashMap<RelPath, String> = desk.complaints(&first.stderr).into_iter().collect();
-        let failed = &mut self.findings.failed;
-        let mut fail = |path: &RelPath| {
-            let words = known.get(path).unwrap_or(words);
-            failed.insert(
-                path.clone(),
-                if words.is_empty() { "not done".into() } else { words.clone() },
-            );
-        };
-        again
-            .read(&desk.voice, |change| {
-                // A deletion below a name that was to go: the name has failed.
-                if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix))
-                    && (change.kind == ChangeKind::Deleted || name == change.path)
-                {
-                    fail(&name);
-                }
-            })
-            .map_err(broken)?;
-        // What rsync cannot even read shows in no dry run.
-        known.keys().filter(|path| names.contains(*path)).for_each(&mut fail);
-        self.next(desk, now)
-    }
-
-    /// Sends names that take the place of directories, except where that would delete what is excluded.
-    fn make_way(&mut self, desk: &Desk, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
-        let kept = deleted.iter().filter(|(path, is_dir)| desk.filter.excludes(path, *is_dir));
-        let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
-        let (stuck, free): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(|name| kept.contains(name));
-        let words = || "a directory there holds what the filter excludes, and stays".to_owned();
-        self.findings.failed.extend(stuck.into_iter().map(|name| (name, words())));
-        if let Some(step) = step::send(free, true, true) {
-            self.steps.push_front(step);
-        }
-    }
-
-    /// Deletes names that a look found, next. What no rule can name fails: it would stay without a word.
-    fn delete(
-        &mut self,
-        desk: &Desk,
-        names: Vec<RelPath>,
-        from: Vec<RelPath>,
-    ) -> Result<(), Stuck> {
-        let (long, names): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(rsync::too_long_for_a_rule);
-        let words = || "the path is too long for a filter rule of rsync".to_owned();
-        self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
-        if !names.is_empty() {
-            self.steps.push_front(step::delete(desk, names, from)?);
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, names: Vec<RelPath>, landed: &Landed) {
-        let words = &landed.judgement.words;
-        self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
     }
 
     fn settlement(&mut self, desk: &Desk) -> Settlement {

@@ -208,7 +208,7 @@ fn rules_file(desk: &Desk, names: &[RelPath]) -> Result<NamedTempFile, Stuck> {
     let write = || {
         let mut file =
             NamedTempFile::with_prefix_in(rules_prefix(&desk.name), &desk.start.state_dir)?;
-        file.write_all(&rsync::risk_rules(names, &[]))?;
+        file.write_all(&rsync::risk_rules(names))?;
         Ok(file)
     };
     write().map_err(|e: std::io::Error| {

@@ -16,7 +16,8 @@ use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
 use slog::{info, warn};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A daemon whose watcher ends this often before it ever watched reports failure to who started it.
@@ -51,6 +52,8 @@ pub(super) struct Supervisor {
     next_alive: Option<Duration>,
     next_reap: Duration,
     next_summary: Duration,
+    /// Fail logs that could not be written.
+    unwritten: BTreeMap<PathBuf, log::Seldom>,
 }
 
 /// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
@@ -106,6 +109,7 @@ impl Supervisor {
             next_alive,
             next_reap: now,
             next_summary: now,
+            unwritten: BTreeMap::new(),
         })
     }
 
@@ -142,7 +146,7 @@ impl Supervisor {
                 site.tick(reap, &mut self.shared, now);
             }
             self.grant(now);
-            self.write_fail_logs();
+            self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
             self.tell(tell);
             self.keep_alive(now);
@@ -215,15 +219,20 @@ impl Supervisor {
     }
 
     /// Writes the fail logs of which something changed.
-    fn write_fail_logs(&mut self) {
+    fn write_fail_logs(&mut self, now: Duration) {
         for script in std::mem::take(&mut self.shared.fail_logs) {
             let of = |site: &&Site| {
                 site.wanted.localpath.fail_log.as_ref().is_some_and(|l| l.path.as_path() == script)
             };
             let dirs: Vec<_> = self.sites.iter().filter(of).map(|s| s.dir().to_owned()).collect();
-            if let Err(e) = fail_log::write(&script, &dirs) {
-                warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
+            let unwritten = self.unwritten.entry(script.clone()).or_default();
+            match fail_log::write(&script, &dirs) {
+                Ok(()) => unwritten.over(),
+                Err(e) if unwritten.worth_saying(now) => {
+                    warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
                     "why" => e.to_string());
+                }
+                Err(_) => {}
             }
         }
     }

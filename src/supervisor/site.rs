@@ -10,7 +10,8 @@ use crate::config::model::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::journal::Journal;
 use crate::message::{
-    FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
+    ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart,
+    WatcherState,
 };
 use crate::sys::lock;
 use crate::sys::lock::Lock;
@@ -304,6 +305,7 @@ impl Site {
         self.judged |= judged;
         if held != self.held || first {
             match &held {
+                Some(why) if why == ADOPTING => info!(self.log, "held: {why}"),
                 Some(why) => error!(self.log, "held: {why}"),
                 None if first => {}
                 None => info!(self.log, "no longer held"),

@@ -50,6 +50,14 @@ impl Root {
         lstat_at(self.fd.as_fd(), path.as_path())
     }
 
+    /// True when this path below it is a mount point now: on another device than the directory that holds it.
+    pub fn is_mounted(&self, path: &RelPath) -> bool {
+        let Some(parent) = path.parent() else { return false };
+        let above = if parent.is_root() { Ok(self.seen) } else { self.lstat(&parent) };
+        let here = self.lstat(path);
+        matches!((here, above), (Ok(here), Ok(above)) if here.dev != above.dev)
+    }
+
     /// Opens a directory below it, following no symbolic link in the last component.
     pub fn subdir(&self, path: &RelPath) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -173,5 +181,18 @@ fn seen(stat: &Stat) -> Seen {
         nlink: stat.st_nlink as u64,
         dev: stat.st_dev as u64,
         ino: stat.st_ino as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_on_another_device() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let root = Root::open(Path::new("/")).unwrap();
+        assert!(root.is_mounted(&path("proc")) && !root.is_mounted(&path("proc/self")));
+        assert!(!root.is_mounted(&path("no/such")) && !root.is_mounted(&RelPath::root()));
     }
 }

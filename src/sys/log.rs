@@ -2,6 +2,7 @@
 
 use slog::{Drain, Level, Logger, o};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// A logger to stderr. Debug shows each path and command line.
 pub fn logger(debug: bool) -> Logger {
@@ -14,6 +15,31 @@ pub fn logger(debug: bool) -> Logger {
     // A log that cannot be written (a full disk) must not end a process.
     let drain = Mutex::new(format).filter_level(level).ignore_res();
     Logger::root(drain, o!())
+}
+
+/// A trouble that goes on: it is said once, and then at growing intervals, one minute doubled to one hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seldom {
+    /// Not before this time, and so long after the time before.
+    next: Option<(Duration, Duration)>,
+}
+
+impl Seldom {
+    /// It happened once more, at `now` of a monotonic clock: true when it is to be said.
+    pub fn worth_saying(&mut self, now: Duration) -> bool {
+        let wait = match self.next {
+            Some((at, _)) if now < at => return false,
+            Some((_, wait)) => (wait * 2).min(Duration::from_secs(3_600)),
+            None => Duration::from_secs(60),
+        };
+        self.next = Some((now + wait, wait));
+        true
+    }
+
+    /// It is over: the next one is news.
+    pub fn over(&mut self) {
+        self.next = None;
+    }
 }
 
 /// Milliseconds since 1970 as `2026-11-22T01:02:03.456Z`.
@@ -35,6 +61,20 @@ pub fn timestamp(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_that_goes_on_is_said_ever_more_rarely() {
+        let mut seldom = Seldom::default();
+        let day = (0..86_400).map(Duration::from_secs);
+        let said: Vec<_> = day.filter(|now| seldom.worth_saying(*now)).collect();
+        assert_eq!(said[..5], [0, 60, 180, 420, 900].map(Duration::from_secs));
+        assert!(said.len() < 32, "once an hour in the end: {}", said.len());
+        assert!(!seldom.worth_saying(Duration::from_secs(86_400)));
+        seldom.over();
+        assert!(seldom.worth_saying(Duration::from_secs(86_401)));
+    }
+
     #[test]
     fn dates() {
         assert_eq!(super::timestamp(0), "1970-01-01T00:00:00.000Z");

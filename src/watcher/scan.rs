@@ -12,7 +12,7 @@ pub use footing::Ground;
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::seen::{Kind, Seen};
-use crate::sys::files::{self, Name, Root};
+use crate::sys::files::{Name, Root};
 use crate::sys::inotify::Queue;
 use crate::sys::{clock, files::lstat_at};
 use crate::watcher::batch::Batch;
@@ -285,15 +285,6 @@ impl Walker {
             _ => {}
         }
         Done { purpose: job.purpose, dirs: job.dirs }
-    }
-}
-
-/// True when `path` below `watch` is a mount point now.
-pub fn is_mounted(watch: &Path, path: &RelPath) -> bool {
-    let Some(parent) = path.parent() else { return false };
-    match (files::lstat(&path.below(watch)), files::stat(&parent.below(watch))) {
-        (Ok(seen), Ok(above)) => seen.dev != above.dev,
-        _ => false,
     }
 }
 

@@ -6,7 +6,9 @@ mod turn;
 use super::Control;
 use crate::filter::Filter;
 use crate::journal::{Checkpoint, Events, Journal, JournalError, Record, Scope};
-use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
+use crate::message::{
+    ADOPTING, ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState,
+};
 use crate::path::RelPath;
 use crate::seen::{Notice, Seen, What};
 use crate::sys::channel::Received;
@@ -19,7 +21,7 @@ use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Map};
 use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
-use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker, is_mounted};
+use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
 use crate::watcher::trust::{Trust, set_back_ns, trust};
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;

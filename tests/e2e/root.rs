@@ -92,6 +92,10 @@ fn replaced_and_released() {
     assert!(release.status.success(), "{release:?}");
     w.wait_identical_within(DEADLINE * 2);
     back_to_work(&w);
+    let log = w.instance.log_text();
+    let adopted: Vec<&str> = log.lines().filter(|line| line.contains("taken as it is")).collect();
+    assert!(adopted.iter().all(|line| line.contains("INFO")), "no trouble: {adopted:?}");
+    assert!(!adopted.is_empty());
 }
 
 #[test]

@@ -235,22 +235,20 @@ impl Rig {
     }
 
     /// Form B's second half.
-    pub fn delete_b(
-        &self,
-        parents: &[RelPath],
-        whole: &[RelPath],
-        single: &[RelPath],
-        options: Options,
-    ) -> Run {
+    pub fn delete_b(&self, parents: &[RelPath], names: &[RelPath], options: Options) -> Run {
         let rules = self.base().join("rules");
-        File::create(&rules).unwrap().write_all(&rsync::risk_rules(whole, single)).unwrap();
+        File::create(&rules).unwrap().write_all(&rsync::risk_rules(names)).unwrap();
         self.run(&Form::DeleteB { rules }, options, &rsync::list_directories(parents))
     }
 }
 
 impl Run {
     pub fn changes(&self) -> Vec<Change> {
-        itemize::changes(&self.stdout[..]).map(Result::unwrap).collect()
+        let change = |line| match line {
+            Line::Change(change) => Some(change),
+            _ => None,
+        };
+        self.lines().into_iter().filter_map(change).collect()
     }
     /// `+a` created, `>a` sent, `-a` deleted, `.a` attributes; directories end with `/`.
     pub fn said(&self) -> Vec<String> {

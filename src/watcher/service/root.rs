@@ -189,7 +189,7 @@ impl Service {
 
     pub(super) fn adopt_root(&mut self) {
         info!(self.log, "the root and its mount points are taken as they are now");
-        self.hold("the root is being taken as it is now".into());
+        self.hold(ADOPTING.into());
         self.walker.mounts.clear();
         self.walker.unmounted.clear();
         // First: whoever dies from here on has a successor that does not know of another root any more.

@@ -121,7 +121,7 @@ impl Service {
             if !self.walker.unmounted.is_empty() && now >= self.times.mounts + SECOND {
                 self.times.mounts = now;
                 for path in self.walker.unmounted.clone() {
-                    if is_mounted(&self.watch, &path) {
+                    if Root::open(&self.watch).is_ok_and(|root| root.is_mounted(&path)) {
                         info!(self.log, "mounted again"; "mount_point" => %path);
                         self.walker.mounted_again(&path, &mut ground);
                     }

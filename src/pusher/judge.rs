@@ -1,0 +1,203 @@
+//! What the end of one step of a push means: the next step, another look, or trouble.
+
+use super::desk::{Desk, Stuck, broken};
+use super::flight::Landed;
+use super::itemize::ChangeKind;
+use super::outcome::Verdict;
+use super::push::{Aim, Progress, Push};
+use super::rsync;
+use super::step::{self, Step};
+use super::tally::Tally;
+use crate::journal::Totals;
+use crate::path::RelPath;
+use crate::seen::Kind;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+impl Push {
+    /// What the end of a step means.
+    pub(super) fn judge(
+        &mut self,
+        desk: &mut Desk,
+        step: Step,
+        mut landed: Landed,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
+        match landed.judgement.verdict {
+            Verdict::Settled => self.stepped(desk, step, landed, now),
+            Verdict::Partial if step.looks() => {
+                self.fail(step.names(), &landed);
+                self.next(desk, now)
+            }
+            Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
+            Verdict::Gone | Verdict::Upset => {
+                if !step.looks() {
+                    // What it did will not be done again.
+                    self.pushed += self.tally(desk, &mut landed)?.totals();
+                }
+                self.unsteady(desk, &step, now)
+            }
+            Verdict::FormB if !desk.row.form_b => {
+                desk.remember_form_b()?;
+                self.plan(desk)?;
+                self.next(desk, now)
+            }
+            Verdict::Source => Err(Stuck::Root(landed.judgement.words)),
+            Verdict::FormB | Verdict::NoDelete | Verdict::Configuration | Verdict::Remote(_) => {
+                Ok(Progress::Remote(landed.judgement))
+            }
+        }
+    }
+
+    /// A step went well.
+    fn stepped(
+        &mut self,
+        desk: &mut Desk,
+        step: Step,
+        mut landed: Landed,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
+        self.answered = true;
+        let (mut deleted, mut created) = (Vec::new(), 0);
+        let report = landed
+            .read(&desk.voice, |change| {
+                created += u64::from(change.kind == ChangeKind::Created);
+                if change.kind == ChangeKind::Deleted {
+                    deleted.push((change.path, change.is_dir));
+                }
+            })
+            .map_err(broken)?;
+        let names: HashSet<RelPath> = step.names().into_iter().collect();
+        if step.looks() {
+            deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
+            if let Step::Way { names } = step {
+                self.make_way(desk, names, &deleted);
+                return self.next(desk, now);
+            }
+            let goes = step::deletable(&deleted, |path, is_dir| {
+                desk.voice.beat();
+                desk.filter.excludes(path, is_dir)
+            });
+            self.delete(desk, goes, step::parents(&names))?;
+            return self.next(desk, now);
+        }
+        let ignored = report.not_regular.iter().filter(|path| names.contains(*path));
+        if !desk.form_b() && ignored.clone().any(|path| self.root.lstat(path).is_err()) {
+            // The slave's `refuse options` made rsync ignore an absent name, with exit 0.
+            desk.remember_form_b()?;
+            self.plan(desk)?;
+            return self.next(desk, now);
+        }
+        for (path, words) in desk.complaints(&landed.stderr) {
+            self.findings.failed.insert(path, words);
+        }
+        if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
+            // Looked at in a second run: what is still there has failed.
+            return self.fly(desk, step, Aim::Verify(landed), now);
+        }
+        self.pushed += Totals {
+            files: report.totals.transferred,
+            bytes: report.totals.transferred_bytes,
+            deleted: deleted.len() as u64,
+            created,
+        };
+        self.next(desk, now)
+    }
+
+    /// What a run says that it did.
+    fn tally(&self, desk: &Desk, landed: &mut Landed) -> Result<Tally, Stuck> {
+        let mut tally = Tally::default();
+        let report = landed.read(&desk.voice, |change| tally.add(change)).map_err(broken)?;
+        tally.says(report.totals);
+        Ok(tally)
+    }
+
+    /// The dry run after a partial end: what it still prints has failed, with rsync's words; the rest is settled.
+    pub(super) fn verified(
+        &mut self,
+        desk: &Desk,
+        step: &Step,
+        mut first: Landed,
+        mut again: Landed,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
+        match again.judgement.verdict {
+            Verdict::Remote(_) | Verdict::Configuration => {
+                return Ok(Progress::Remote(again.judgement));
+            }
+            Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
+            Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
+                // It ended before it had looked at everything.
+                self.findings.unsteady.extend(step.names());
+                return self.next(desk, now);
+            }
+            Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
+        }
+        self.answered = true;
+        let mut tally = self.tally(desk, &mut first)?;
+        let size = |path: &RelPath| {
+            self.root.lstat(path).ok().filter(|seen| seen.kind == Kind::File).map(|seen| seen.size)
+        };
+        let names: HashSet<RelPath> = step.names().into_iter().collect();
+        let words = &first.judgement.words;
+        let known: HashMap<RelPath, String> = desk.complaints(&first.stderr).into_iter().collect();
+        let failed = &mut self.findings.failed;
+        let mut fail = |path: &RelPath| {
+            let words = known.get(path).unwrap_or(words);
+            failed.insert(
+                path.clone(),
+                if words.is_empty() { "not done".into() } else { words.clone() },
+            );
+        };
+        again
+            .read(&desk.voice, |change| {
+                tally.take_back(&change, size);
+                // A deletion below a name that was to go: the name has failed.
+                if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix))
+                    && (change.kind == ChangeKind::Deleted || name == change.path)
+                {
+                    fail(&name);
+                }
+            })
+            .map_err(broken)?;
+        // What rsync cannot even read shows in no dry run.
+        known.keys().filter(|path| names.contains(*path)).for_each(&mut fail);
+        self.pushed += tally.totals();
+        self.next(desk, now)
+    }
+
+    /// Sends names that take the place of directories, except where that would delete what is excluded.
+    fn make_way(&mut self, desk: &Desk, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
+        let kept = deleted.iter().filter(|(path, is_dir)| desk.filter.excludes(path, *is_dir));
+        let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
+        let (stuck, free): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| kept.contains(name));
+        let words = || "a directory there holds what the filter excludes, and stays".to_owned();
+        self.findings.failed.extend(stuck.into_iter().map(|name| (name, words())));
+        if let Some(step) = step::send(free, true, true) {
+            self.steps.push_front(step);
+        }
+    }
+
+    /// Deletes names that a look found, next. What no rule can name fails: it would stay without a word.
+    fn delete(
+        &mut self,
+        desk: &Desk,
+        names: Vec<RelPath>,
+        from: Vec<RelPath>,
+    ) -> Result<(), Stuck> {
+        let (long, names): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(rsync::too_long_for_a_rule);
+        let words = || "the path is too long for a filter rule of rsync".to_owned();
+        self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
+        if !names.is_empty() {
+            self.steps.push_front(step::delete(desk, names, from)?);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, names: Vec<RelPath>, landed: &Landed) {
+        let words = &landed.judgement.words;
+        self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
+    }
+}

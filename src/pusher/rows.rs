@@ -1,0 +1,180 @@
+//! The rows of a comparison: which directories it takes, and what is owed after it.
+
+use super::batch::Look;
+use super::desk::{Desk, RootLook, Stuck};
+use super::health::path_retry_ms;
+use super::itemize::{Change, ChangeKind};
+use super::outcome::{self, Judgement};
+use crate::journal::{Events, Owe, Owed, Scope, Settlement};
+use crate::path::RelPath;
+use crate::seen::Kind;
+use crate::sys::clock;
+use crate::sys::files::Root;
+
+/// The longest wait before directories that could be compared only in part are compared again.
+const RETRY_MOST_MS: i64 = 300_000;
+
+/// What a dry run could not see.
+pub struct Unseen {
+    /// rsync's words.
+    pub words: String,
+    /// The paths it named.
+    pub paths: Vec<(RelPath, String)>,
+}
+
+/// A temporary of a name in flight is no stray file (rule 20).
+pub fn is_temporary(path: &RelPath, in_hand: &dyn Fn(&RelPath) -> bool) -> bool {
+    outcome::temporary_of(path).is_some_and(|name| in_hand(&name))
+}
+
+/// The row of a difference.
+pub fn owe(change: Change, now_ms: i64) -> Owe {
+    let kind = match (change.kind, change.is_dir) {
+        (ChangeKind::Deleted, true) => Events::DIR,
+        // Size and time agree: only a look at the attributes is needed.
+        _ => Events::default(),
+    };
+    Owe {
+        path: change.path,
+        scope: Scope::Entry,
+        events: Events::RECONCILE | kind,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms,
+        since_ms: now_ms,
+    }
+}
+
+impl Unseen {
+    /// From what rsync said.
+    pub fn new(paths: Vec<(RelPath, String)>, judgement: Judgement) -> Self {
+        let mut words = match judgement.words {
+            words if words.is_empty() => "a part could not be compared".to_owned(),
+            words => words,
+        };
+        if paths.len() > 1 {
+            words += &format!(" (and {} more)", paths.len() - 1);
+        }
+        Self { words, paths }
+    }
+}
+
+/// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
+/// words, to be compared later, and the others, of which it only held back the deletions, at once without them.
+pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64) -> Vec<Owe> {
+    let named = |row: &Owed| blind.paths.iter().find(|(path, _)| path.is_within(&row.path));
+    let any = rows.iter().any(|row| named(row).is_some());
+    let one = |row: &Owed| {
+        let words = match named(row) {
+            Some((_, words)) => Some(words),
+            None => (!any).then_some(&blind.words),
+        };
+        let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
+        let wait = words.map_or(0, |_| path_retry_ms(attempts, RETRY_MOST_MS));
+        Owe {
+            path: row.path.clone(),
+            scope: row.scope,
+            events: row.events,
+            error: words.cloned(),
+            attempts,
+            next_try_ms: now_ms + wait,
+            since_ms: row.since_ms,
+        }
+    };
+    rows.iter().map(one).collect()
+}
+
+/// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
+/// trees does for directories too, but not the other way round.
+pub fn directories(
+    desk: &mut Desk,
+    root: &Root,
+    rows: Vec<Owed>,
+) -> Result<Option<Vec<Owed>>, Stuck> {
+    let mut end = Settlement::default();
+    let mut dirs = Vec::new();
+    {
+        let look = RootLook::new(root, desk.journal.mounts()?, &desk.voice);
+        for row in rows {
+            let is_dir = match row.path.is_root() {
+                true => true,
+                false => look.lstat(&row.path).is_ok_and(|seen| seen.kind == Kind::Dir),
+            };
+            let excluded = desk.filter.excludes(&row.path, true);
+            if is_dir && !excluded {
+                dirs.push(row);
+                continue;
+            }
+            end.done.push((row.path.clone(), row.generation));
+            end.owe.push(Owe {
+                path: row.path,
+                scope: Scope::Entry,
+                events: row.events,
+                error: None,
+                attempts: 0,
+                next_try_ms: 0,
+                since_ms: row.since_ms,
+            });
+        }
+    }
+    if !end.done.is_empty() {
+        desk.journal.settle(&desk.name, &end, clock::wall_ms())?;
+    }
+    let tree = dirs.iter().any(|row| row.scope == Scope::Tree);
+    if tree {
+        dirs.retain(|row| row.scope == Scope::Tree);
+    }
+    // Content is only compared where it must be; the others come next.
+    if dirs.iter().any(swapped) {
+        dirs.retain(swapped);
+    }
+    Ok((!dirs.is_empty()).then_some(dirs))
+}
+
+/// True for a directory that was moved to the name of one that left it: files in both may have the same size and
+/// time, so that only their content tells them apart (rule 3).
+pub fn swapped(row: &Owed) -> bool {
+    row.scope == Scope::Tree && row.events.has(Events::MOVE | Events::DELETE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_directory_that_cannot_be_read_holds_up_no_other() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let row = |text: &str| Owed {
+            path: path(text),
+            scope: Scope::Tree,
+            events: Events::MOVE,
+            error: None,
+            attempts: 0,
+            since_ms: 1,
+            generation: 1,
+        };
+        let rows = [row("a"), row("b"), row("c")];
+        let judgement = outcome::verdict(crate::seen::Exited::Code(23), b"rsync: opendir failed");
+        let blind = Unseen::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
+        let owed = not_compared(&rows, &blind, 1_000);
+        let error = |n: usize| owed[n].error.as_deref();
+        assert_eq!((error(0), error(1), error(2)), (None, Some("opendir b/x"), None));
+        assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms > 1_000);
+        let blind = Unseen::new(vec![], judgement);
+        let owed = not_compared(&rows, &blind, 1_000);
+        assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms > 1_000));
+    }
+
+    #[test]
+    fn temporaries_of_names_in_flight() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let flying = |name: &RelPath| [path("d/big.iso"), path("x")].contains(name);
+        assert!(is_temporary(&path("d/.big.iso.Ab3xYz"), &flying));
+        assert!(is_temporary(&path(".x.000000"), &flying));
+        for other in
+            ["d/.big.iso.Ab3xY", "d/.other.iso.Ab3xYz", ".big.iso.Ab3xYz", "d/big.iso", "d/.a"]
+        {
+            assert!(!is_temporary(&path(other), &flying), "{other}");
+        }
+    }
+}

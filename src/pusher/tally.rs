@@ -1,0 +1,93 @@
+//! What a push that failed in part has done nevertheless: everything it printed but what a second look still finds
+//! different. Pure.
+
+use super::itemize::{self, Change, ChangeKind};
+use crate::journal;
+use crate::path::RelPath;
+use std::collections::HashSet;
+
+/// The count of one run.
+#[derive(Debug, Default)]
+pub struct Tally {
+    sent: HashSet<RelPath>,
+    deleted: HashSet<RelPath>,
+    created: u64,
+    files: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    /// The run printed this change.
+    pub fn add(&mut self, change: Change) {
+        self.created += u64::from(change.kind == ChangeKind::Created);
+        match change.kind {
+            ChangeKind::Deleted => drop(self.deleted.insert(change.path)),
+            ChangeKind::Sent | ChangeKind::Created if !change.is_dir => {
+                self.sent.insert(change.path);
+            }
+            ChangeKind::Sent | ChangeKind::Created | ChangeKind::Attributes => {}
+        }
+    }
+
+    /// What the run said in the end: every file it sent counts, also those that the receiver could not keep.
+    pub fn says(&mut self, totals: itemize::Totals) {
+        (self.files, self.bytes) = (totals.transferred, totals.transferred_bytes);
+    }
+
+    /// A look after the run still finds this difference. `size` is that of a regular file here.
+    pub fn take_back(&mut self, change: &Change, size: impl Fn(&RelPath) -> Option<u64>) {
+        self.created = self.created.saturating_sub(u64::from(change.kind == ChangeKind::Created));
+        match change.kind {
+            ChangeKind::Deleted => drop(self.deleted.remove(&change.path)),
+            ChangeKind::Sent | ChangeKind::Created if self.sent.remove(&change.path) => {
+                if let Some(bytes) = size(&change.path) {
+                    self.files = self.files.saturating_sub(1);
+                    self.bytes = self.bytes.saturating_sub(bytes);
+                }
+            }
+            ChangeKind::Sent | ChangeKind::Created | ChangeKind::Attributes => {}
+        }
+    }
+
+    /// What is left.
+    pub fn totals(&self) -> journal::Totals {
+        let deleted = self.deleted.len() as u64;
+        journal::Totals { files: self.files, bytes: self.bytes, deleted, created: self.created }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_second_look_still_finds_was_not_done() {
+        let change =
+            |path: &str, kind, is_dir| Change { path: RelPath::new(path).unwrap(), kind, is_dir };
+        let mut tally = Tally::default();
+        for (path, kind, is_dir) in [
+            ("a", ChangeKind::Created, false),
+            ("b", ChangeKind::Sent, false),
+            ("link", ChangeKind::Created, false),
+            ("d", ChangeKind::Created, true),
+            ("x", ChangeKind::Deleted, false),
+            ("y", ChangeKind::Deleted, true),
+        ] {
+            tally.add(change(path, kind, is_dir));
+        }
+        let said = itemize::Totals { transferred: 2, transferred_bytes: 30, ..Default::default() };
+        tally.says(said);
+        assert_eq!(tally.totals(), journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3 });
+        let size = |path: &RelPath| (path.name() != "link").then_some(10);
+        for left in [
+            change("b", ChangeKind::Sent, false),
+            change("link", ChangeKind::Created, false),
+            change("never sent", ChangeKind::Sent, false),
+            change("a", ChangeKind::Attributes, false),
+            change("y", ChangeKind::Deleted, true),
+        ] {
+            tally.take_back(&left, size);
+        }
+        assert_eq!(tally.totals(), journal::Totals { files: 1, bytes: 20, deleted: 1, created: 2 });
+    }
+}
