@@ -75,6 +75,7 @@ impl Pusher {
                 if judgement.end_unseen && !judgement.words.contains("connect") {
                     self.unseen(&busy.work)?;
                 }
+                self.bound_backlog()?;
             }
             Err(stuck) => self.stuck(stuck, now)?,
         }
@@ -212,7 +213,10 @@ impl Pusher {
                 self.desk.row.held = Some(words);
                 self.answered()?;
             }
-            compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),
+            compare::Progress::Remote(judgement) => {
+                self.in_trouble(&judgement, now);
+                self.bound_backlog()?;
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
 //! (`push`, in `step`s) and comparisons (`compare`). A lane works from the `desk`; a `flight` is one rsync under its
-//! watchdog.
+//! watchdog. `many` bounds what waits for a remote in trouble.
 
 pub mod batch;
 pub mod fail_log;
@@ -26,6 +26,7 @@ mod idle;
 mod landing;
 mod lanes;
 mod launch;
+mod many;
 mod prepare;
 mod push;
 mod report;
