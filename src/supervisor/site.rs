@@ -8,7 +8,6 @@ use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
 use crate::config::model::Remote;
 use crate::error::{Error, Exit, Result};
-use crate::journal::Journal;
 use crate::message::{
     FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
 };
@@ -57,6 +56,8 @@ pub struct Site {
     watches: u64,
     held: Option<String>,
     damaged: Option<(String, Duration)>,
+    /// Removed remotes are forgotten no sooner.
+    forget_at: Duration,
     since: Duration,
     log: Logger,
     _lock: Lock,
@@ -104,6 +105,7 @@ impl Site {
             watches: 0,
             held: None,
             damaged: None,
+            forget_at: now,
             since: now,
             log,
             _lock: lock,
@@ -111,6 +113,7 @@ impl Site {
         for remote in remotes {
             site.add_pusher(remote, reconcile, shared, now)?;
         }
+        site.forget_fail_logs(shared);
         Ok(site)
     }
 
@@ -158,7 +161,7 @@ impl Site {
         if reap {
             self.reap(shared, now);
         }
-        self.forget_removed();
+        self.forget_removed(shared, now);
         self.mend(now);
         let crontab = self.wanted.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
@@ -253,22 +256,6 @@ impl Site {
                 self.take_watcher(message, now);
             }
             self.state = None;
-        }
-    }
-
-    /// A removed remote leaves the journal when its pusher has ended.
-    fn forget_removed(&mut self) {
-        let gone = |p: &Pusher| p.removed && p.process.is_gone();
-        let names: Vec<String> =
-            self.pushers.iter().filter(|p| gone(p)).map(|p| p.name.clone()).collect();
-        for name in names {
-            let forgotten = Journal::open(&self.dir).and_then(|mut j| j.forget_remote(&name));
-            match forgotten {
-                Ok(()) => info!(self.log, "forgot remote {name}"),
-                // The next start forgets it: it is not configured then either.
-                Err(e) => warn!(self.log, "cannot forget remote {name} now: {e}"),
-            }
-            self.pushers.retain(|p| p.name != name);
         }
     }
 
@@ -383,5 +370,6 @@ fn taken(watch: &str, lock: &Path) -> Error {
 }
 
 mod damage;
+mod forget;
 mod reload;
 mod report;
