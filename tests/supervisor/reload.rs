@@ -54,3 +54,31 @@ fn the_fail_log_of_a_remote_removed_while_stopped_goes_at_the_start() {
         (!text.contains("# old") && !text.contains("# b")).then_some(())
     });
 }
+
+#[test]
+fn a_localpath_named_twice_is_one_whatever_the_order() {
+    let mut world = World::new(&[("a", &[ONE]), ("a", &[TWO])]);
+    world.start(&[]);
+    assert_eq!(localpaths(&world.status().unwrap()).len(), 1);
+    let before = world.local("a");
+    let remotes = |local: &serde_json::Value| {
+        let remotes = local["remotes"].as_array().unwrap().iter();
+        let mut named: Vec<_> =
+            remotes.map(|r| (r["name"].to_string(), pid(&r["pusher"]))).collect();
+        named.sort();
+        named
+    };
+    assert_eq!(remotes(&before).len(), 2);
+    world.configure("c.yaml", &[("a", &[TWO]), ("a", &[ONE])], "");
+    let reloaded = world.run(&["reload"]);
+    assert!(text(&reloaded).contains("0 restarted, 3 untouched"), "{}", text(&reloaded));
+    let after = world.local("a");
+    assert_eq!(remotes(&after), remotes(&before));
+    assert_eq!(pid(&after["watcher"]), pid(&before["watcher"]));
+    // With a filter of its own it cannot be one, and is refused.
+    world.configure("c.yaml", &[("a", &[TWO]), ("a", &[ONE])], "  filter: {exclude: [x]}\n");
+    let refused = world.run(&["reload"]);
+    assert_eq!(code(&refused), 2, "{}", text(&refused));
+    assert!(text(&refused).contains("declared twice"), "{}", text(&refused));
+    assert_eq!(remotes(&world.local("a")), remotes(&before));
+}
