@@ -208,16 +208,20 @@ impl Site {
 
     /// True when its watcher sees every change, as far as it can.
     pub fn is_watched(&self) -> bool {
-        use WatcherState::{Degraded, Held, Scanning, Starting, Watching};
+        use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};
         match self.state {
             Some(Scanning | Watching | Degraded(_)) => self.watcher.runs(),
-            Some(Starting | Held(_)) | None => false,
+            Some(Starting | Refused(_) | Held(_)) | None => false,
         }
     }
 
-    /// Why it is held, if it is.
-    pub fn held(&self) -> Option<&str> {
-        self.held.as_deref()
+    /// Why it is not watched, when that will not pass by itself.
+    pub fn stuck(&self) -> Option<String> {
+        match (&self.held, &self.state) {
+            (Some(why), _) => Some(format!("is held: {why}")),
+            (None, Some(WatcherState::Refused(why))) => Some(format!("is not replicated: {why}")),
+            (None, _) => None,
+        }
     }
 
     /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
@@ -276,6 +280,12 @@ impl Site {
         let held = match &state {
             // A new watcher has not looked at the root yet.
             WatcherState::Starting => self.held.clone(),
+            WatcherState::Refused(why) => {
+                if self.state.as_ref() != Some(&state) {
+                    error!(self.log, "nothing new is pushed: {why}");
+                }
+                self.held.clone()
+            }
             WatcherState::Scanning | WatcherState::Watching => None,
             WatcherState::Degraded(why) => {
                 if self.state.as_ref() != Some(&state) {
@@ -286,7 +296,8 @@ impl Site {
             WatcherState::Held(why) => Some(why.clone()),
         };
         // A pusher waits until the root was judged for the first time.
-        let judged = held.is_none() && state != WatcherState::Starting;
+        use WatcherState::{Refused, Starting};
+        let judged = held.is_none() && !matches!(state, Starting | Refused(_));
         let first = judged && !self.judged;
         self.judged |= judged;
         if held != self.held || first {

@@ -3,7 +3,7 @@
 mod root;
 mod turn;
 
-use super::Control;
+use super::{Control, refusal};
 use crate::filter::Filter;
 use crate::journal::{Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};

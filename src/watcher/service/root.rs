@@ -148,7 +148,10 @@ impl Service {
         // The first checkpoint comes at once.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
-        self.say_state(state);
+        // It takes marks again when it has taken one.
+        if !self.refused_said {
+            self.say_state(state);
+        }
         Ok(())
     }
 
@@ -230,9 +233,7 @@ impl Service {
                     if let Some(why) = damage(&error) {
                         return self.damaged(why);
                     }
-                    if !std::mem::replace(&mut self.refused_said, true) {
-                        warn!(self.log, "cannot scan yet"; "error" => %error);
-                    }
+                    self.refused(&error.to_string());
                     self.times.refused_until = clock::boot() + REFUSED_WAIT;
                 }
             }

@@ -258,13 +258,19 @@ impl Service {
                 Written::Damaged
             }
             Err(JournalError::Refused(why)) => {
-                if !std::mem::replace(&mut self.refused_said, true) {
-                    error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
-                }
+                self.refused(&why);
                 self.walker.new_mounts = record.mounts;
                 Written::Refused
             }
         }
+    }
+
+    /// The journal takes no marks now.
+    pub(super) fn refused(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.refused_said, true) {
+            error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
+        }
+        self.say_state(WatcherState::Refused(refusal(&self.state_dir, why)));
     }
 
     /// The record is in the journal.
@@ -280,6 +286,9 @@ impl Service {
         }
         if std::mem::take(&mut self.refused_said) {
             info!(self.log, "the journal takes marks again");
+            if self.scanning {
+                self.say_state(WatcherState::Scanning);
+            }
         }
     }
 

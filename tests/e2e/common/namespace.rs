@@ -27,7 +27,12 @@ pub struct Mounted(PathBuf);
 impl Mounted {
     /// A new tmpfs.
     pub fn tmpfs(at: &Path) -> Mounted {
-        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("tmpfs");
+        Mounted::tmpfs_with(at, "mode=755")
+    }
+
+    /// A new tmpfs with options, such as `size=1m`.
+    pub fn tmpfs_with(at: &Path, options: &str) -> Mounted {
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(options)).expect("tmpfs");
         Mounted(at.to_owned())
     }
 
