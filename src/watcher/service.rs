@@ -25,7 +25,7 @@ use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Events of one transaction.

@@ -21,3 +21,4 @@ mod root;
 mod rules;
 mod sersync;
 mod traps;
+mod watches;
