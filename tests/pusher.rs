@@ -276,7 +276,7 @@ fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
     make(&rig.src(), ["comes"], "two");
     bench.mark(&[("goes", Scope::Entry, Events::DELETE), ("comes", Scope::Entry, WRITTEN)]);
     // Names of temporary files that are gone again.
-    let marks = (0..200_001).map(|n| Mark::entry(p(&format!("tmp{n}")), Events::DELETE)).collect();
+    let marks = (0..200_001).map(|n| Mark::entry(p(format!("tmp{n}")), Events::DELETE)).collect();
     bench.journal.record(&Record { marks, ..Record::default() }, clock::wall_ms()).unwrap();
     wake::wake(&bench.wake);
     let name = rig.remote.name();
