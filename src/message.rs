@@ -91,6 +91,9 @@ pub enum WatcherState {
     Watching,
     /// Some directories could not be watched and are scanned every minute: why, and what to do.
     Degraded(String),
+    /// The journal takes no marks (a full disk, say), so nothing new is pushed: why. What changes meanwhile is found when
+    /// it takes them again.
+    Refused(String),
     /// The root is gone or another: nothing is pushed until it is back.
     Held(String),
 }

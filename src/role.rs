@@ -2,6 +2,7 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs a role to its end and returns its exit status.
@@ -14,7 +15,8 @@ pub fn run(role: Role) -> ExitCode {
     let channel = match daemon::take_channel(name) {
         Ok(channel) => channel,
         Err(error) => {
-            eprintln!("syncsup: {error}");
+            // A log that cannot be written must not end this in a panic.
+            let _ = writeln!(std::io::stderr(), "syncsup: {error}");
             return error.exit.into();
         }
     };

@@ -147,7 +147,7 @@ fn strip(text: &str) -> String {
     out
 }
 
-/// Every source file but those that hold tests.
+/// Every source file but those that hold tests: `tests.rs`, and what is in a folder `tests`.
 fn sources() -> Vec<Source> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut todo, mut files): (Vec<PathBuf>, Vec<Source>) = (vec![src.clone()], Vec::new());
@@ -156,7 +156,9 @@ fn sources() -> Vec<Source> {
             let path = entry.path();
             let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_string();
             if path.is_dir() {
-                todo.push(path);
+                if !path.ends_with("tests") {
+                    todo.push(path);
+                }
             } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
                 files.push(Source::new(&name, &fs::read_to_string(&path).unwrap()));
             }

@@ -267,6 +267,36 @@ fn a_remote_that_is_down_is_caught_up_with_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["stays", "goes"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    rig.daemon.stop();
+    fs::remove_file(rig.src().join("goes")).unwrap();
+    make(&rig.src(), ["comes"], "two");
+    bench.mark(&[("goes", Scope::Entry, Events::DELETE), ("comes", Scope::Entry, WRITTEN)]);
+    // Names of temporary files that are gone again.
+    let marks = (0..200_001).map(|n| Mark::entry(p(format!("tmp{n}")), Events::DELETE)).collect();
+    bench.journal.record(&Record { marks, ..Record::default() }, clock::wall_ms()).unwrap();
+    wake::wake(&bench.wake);
+    let name = rig.remote.name();
+    let counter = bench.journal.last_seq().unwrap();
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    bench.until("fewer names", |s| s.waiting == 0 && s.state == PusherState::Backoff);
+    assert_eq!(journal.backlog(&name).unwrap().waiting, 0);
+    assert!(journal.marks_after(counter, 1).unwrap().is_empty());
+    let row = bench.journal.remote(&name, None).unwrap();
+    assert_eq!(row.cursor, counter);
+    assert!(row.reconcile.unwrap().contains("more than 200000 names"));
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
+    assert_eq!(bench.journal.remote(&name, None).unwrap().reconcile, None);
+    bench.stop();
+}
+
+#[test]
 fn a_root_that_was_replaced_deletes_nothing() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a", "d/b"], "one");

@@ -145,7 +145,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Wishes for a reconcile, or, with `None`, says that it went through at `now_ms` and found `entries`.
+    /// Wishes for a reconcile, or takes the wish back.
     pub fn want_reconcile(&mut self, name: &str, why: Option<&str>) -> Result<()> {
         self.set(name, "reconcile", &why)
     }
@@ -173,6 +173,31 @@ impl Journal {
     /// Remembers how many entries the remote has.
     pub fn set_entries(&mut self, name: &str, entries: i64) -> Result<()> {
         self.set(name, "entries", &entries)
+    }
+
+    /// Forgets the marks that `remote` has not settled, when there are more than `most`, and wishes for a reconcile
+    /// instead: names that came and went while it was in trouble would be kept for it without end. In one transaction,
+    /// and the wish has a name that no other has, so that a comparison under way does not settle it. Returns the new
+    /// cursor and the wish; `None` when there are not so many.
+    pub fn compare_instead(&mut self, name: &str, most: u32) -> Result<Option<(i64, String)>> {
+        let cursor = "SELECT cursor FROM remote WHERE name = ?1";
+        // The number of the last mark is cheap; what is counted are the rows.
+        let may = format!("SELECT 1 FROM counter WHERE seq - ?2 > ({cursor})");
+        let many = format!("SELECT 1 FROM change WHERE seq > ({cursor}) LIMIT 1 OFFSET ?2");
+        for sql in [&may, &many] {
+            if !self.db.prepare_cached(sql)?.exists(params![name, most])? {
+                return Ok(None);
+            }
+        }
+        let tx = self.write()?;
+        let seq: i64 = tx.query_row("SELECT seq FROM counter", [], |row| row.get(0))?;
+        let why = format!("more than {most} names waited for it (mark {seq})");
+        tx.execute(
+            "UPDATE remote SET cursor = ?2, reconcile = ?3 WHERE name = ?1",
+            params![name, seq, why],
+        )?;
+        tx.commit()?;
+        Ok(Some((seq, why)))
     }
 
     /// Remembers the hash of the settings that the remote is kept with.

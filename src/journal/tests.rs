@@ -147,6 +147,30 @@ fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
 }
 
 #[test]
+fn too_many_names_become_one_wish() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    j.remote("other", None).unwrap();
+    j.settle("r", &Settlement { owe: vec![owe("owed")], ..Settlement::default() }, 5).unwrap();
+    mark(&mut j, &["a", "b", "c"]);
+    // Many marks of few names are few rows.
+    mark(&mut j, &["a", "b", "c"]);
+    assert_eq!(j.compare_instead("r", 3).unwrap(), None);
+    mark(&mut j, &["d"]);
+    let (cursor, why) = j.compare_instead("r", 3).unwrap().unwrap();
+    let row = j.remote("r", None).unwrap();
+    assert_eq!((cursor, row.cursor, row.reconcile.as_ref()), (7, 7, Some(&why)));
+    assert_eq!(j.backlog("r").unwrap(), Backlog { owed: 1, ..j.backlog("r").unwrap() });
+    assert_eq!(j.backlog("r").unwrap().waiting, 0);
+    assert_eq!(j.backlog("other").unwrap().waiting, 4, "the others keep their marks");
+    // A comparison that began before the next time does not settle what came after it.
+    mark(&mut j, &["e", "f", "g", "h"]);
+    let (_, again) = j.compare_instead("r", 3).unwrap().unwrap();
+    assert_eq!(j.reconciled("r", 9, 1, Some(&why)).unwrap(), Some(again));
+    assert_eq!(j.compare_instead("r", 3).unwrap(), None);
+}
+
+#[test]
 fn the_cursor_never_moves_back() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();

@@ -12,11 +12,16 @@ use std::time::Duration;
 /// Status is sent at most this often while things change.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
 
+/// Rows that are counted for a status at once; with twice as many, the status comes half as often.
+const COUNTED_AT_ONCE: u64 = 10_000;
+/// So many times rarer at most.
+const STATUS_RAREST: u64 = 20;
+
 impl Pusher {
     /// Says what is new, and that this process lives.
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
         let idle = self.lanes.idle() && !self.work.marks && !self.work.due && !self.work.wide;
-        let wait = if idle { Duration::ZERO } else { STATUS_EVERY };
+        let wait = if idle { Duration::ZERO } else { self.status_every() };
         if self.said.dirty && now.saturating_sub(self.said.status_at) >= wait {
             let status = self.status()?;
             self.said.dirty = false;
@@ -28,6 +33,13 @@ impl Pusher {
         }
         self.voice.beat_at(now);
         Ok(())
+    }
+
+    /// Counting takes its time: the more there is to count, the rarer it is done.
+    fn status_every(&self) -> Duration {
+        let counted = self.said.status.as_ref().map_or(0, |said| said.waiting + said.owed);
+        let times = 1 + (counted / COUNTED_AT_ONCE).min(STATUS_RAREST);
+        STATUS_EVERY * times as u32
     }
 
     fn status(&mut self) -> Result<PusherStatus, JournalError> {
@@ -88,7 +100,7 @@ impl Pusher {
                 self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies()),
                 Duration::from_millis(50),
             ),
-            soon(self.said.dirty, STATUS_EVERY),
+            soon(self.said.dirty, self.status_every()),
             // Something is to be done at once.
             soon(self.look && self.stop.is_none() && self.journal_retry.is_none(), Duration::ZERO),
             due,

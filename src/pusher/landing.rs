@@ -90,6 +90,7 @@ impl Pusher {
                 if judgement.end_unseen && !judgement.words.contains("connect") {
                     self.unseen(&busy.work)?;
                 }
+                self.bound_backlog()?;
             }
             Err(stuck) => self.stuck(stuck, now)?,
         }
@@ -253,7 +254,10 @@ impl Pusher {
                 self.desk.row.held = Some(words);
                 self.compared_well()?;
             }
-            compare::Progress::Remote(judgement) => self.in_trouble(&judgement, now),
+            compare::Progress::Remote(judgement) => {
+                self.in_trouble(&judgement, now);
+                self.bound_backlog()?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
 //! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
-//! lives, also from inside long work.
+//! lives, also from inside long work. `many` bounds what waits for a remote in trouble.
 
 pub mod batch;
 pub mod fail_log;
@@ -29,6 +29,7 @@ mod judge;
 mod landing;
 mod lanes;
 mod launch;
+mod many;
 mod prepare;
 mod push;
 mod report;

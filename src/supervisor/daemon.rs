@@ -9,6 +9,7 @@ use crate::sys::{process, session};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
@@ -88,7 +89,8 @@ pub fn supervise(channel: OwnedFd) -> i32 {
             })
         });
     let Err(error) = ended else { return 0 };
-    eprintln!("syncsup: {error}");
+    // Into the log, which a full disk may refuse: that must not keep the starter from hearing it.
+    let _ = writeln!(io::stderr(), "syncsup: {error}");
     if let Some(channel) = &mut channel {
         let report = Report::Failed { exit: error.exit as u8, text: error.text };
         let _ = channel.send(&report, vec![]);

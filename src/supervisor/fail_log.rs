@@ -1,5 +1,7 @@
 //! sersync's `failLog`: one script for all localpaths that name it, put together from what their pushers wrote.
 
+use crate::path::file_name;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -33,6 +35,18 @@ pub fn write(script: &Path, state_dirs: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the parts of remotes that are not among `remotes`; true when there was one.
+pub fn remove_others(state_dir: &Path, remotes: &BTreeSet<String>) -> io::Result<bool> {
+    let kept: BTreeSet<_> = remotes.iter().map(|r| format!("fail-{}.sh", file_name(r))).collect();
+    let mut parts: Vec<PathBuf> = fs::read_dir(state_dir)?.flatten().map(|e| e.path()).collect();
+    parts.retain(|p| is_part(p));
+    parts.retain(|p| p.file_name().and_then(|n| n.to_str()).is_none_or(|n| !kept.contains(n)));
+    for part in &parts {
+        fs::remove_file(part)?;
+    }
+    Ok(!parts.is_empty())
+}
+
 fn is_part(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     name.starts_with(b"fail-") && name.ends_with(b".sh")
@@ -52,6 +66,10 @@ mod tests {
         assert!(!script.exists());
         fs::write(state.join("fail-a.sh"), "one\n").unwrap();
         fs::write(state.join("other"), "no\n").unwrap();
+        fs::write(state.join("fail-10.0.0.1%3A%3Aold.sh"), "gone\n").unwrap();
+        let kept = BTreeSet::from(["a".to_owned()]);
+        assert!(remove_others(&state, &kept).unwrap());
+        assert!(!remove_others(&state, &kept).unwrap());
         write(&script, &dirs).unwrap();
         assert_eq!(fs::read_to_string(&script).unwrap(), format!("{HEAD}one\n"));
         fs::remove_file(state.join("fail-a.sh")).unwrap();

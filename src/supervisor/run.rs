@@ -34,7 +34,7 @@ pub enum Progress {
     Warned(String),
     /// A localpath is watched for the first time.
     Watching(OsBytes),
-    /// Every localpath is watched, or held for the reasons given.
+    /// Every localpath is watched, or is not for the reasons given.
     Started(Vec<String>),
 }
 
@@ -69,7 +69,13 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     options.directories.prepare()?;
     session::raise_file_limit();
     let mut instance = Instance::take(&options)?;
-    let mut supervisor = Supervisor::new(options, config, log)?;
+    let mut supervisor = match Supervisor::new(options, config, log) {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            instance.leave(LAST_ANSWER);
+            return Err(error);
+        }
+    };
     let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, tell);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
@@ -261,13 +267,13 @@ impl Supervisor {
                 tell(Progress::Watching(watch));
             }
         }
-        if !self.started && self.sites.iter().all(|s| s.announced || s.held().is_some()) {
+        if !self.started && self.sites.iter().all(|s| s.announced || s.stuck().is_some()) {
             self.started = true;
             self.notify.ready();
-            let held = self.sites.iter().filter_map(|s| {
-                Some(format!("localpath {} is held: {}", s.wanted.localpath.watch, s.held()?))
+            let stuck = self.sites.iter().filter_map(|s| {
+                Some(format!("localpath {} {}", s.wanted.localpath.watch, s.stuck()?))
             });
-            tell(Progress::Started(held.collect()));
+            tell(Progress::Started(stuck.collect()));
         }
     }
 

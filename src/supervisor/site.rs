@@ -8,7 +8,6 @@ use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
 use crate::config::model::Remote;
 use crate::error::{Error, Exit, Result};
-use crate::journal::Journal;
 use crate::message::{
     ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart,
     WatcherState,
@@ -58,6 +57,8 @@ pub struct Site {
     watches: u64,
     held: Option<String>,
     damaged: Option<(String, Duration)>,
+    /// Removed remotes are forgotten no sooner.
+    forget_at: Duration,
     since: Duration,
     log: Logger,
     _lock: Lock,
@@ -105,6 +106,7 @@ impl Site {
             watches: 0,
             held: None,
             damaged: None,
+            forget_at: now,
             since: now,
             log,
             _lock: lock,
@@ -112,6 +114,7 @@ impl Site {
         for remote in remotes {
             site.add_pusher(remote, reconcile, shared, now)?;
         }
+        site.forget_fail_logs(shared);
         Ok(site)
     }
 
@@ -159,7 +162,7 @@ impl Site {
         if reap {
             self.reap(shared, now);
         }
-        self.forget_removed();
+        self.forget_removed(shared, now);
         self.mend(now);
         let crontab = self.wanted.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
@@ -206,16 +209,20 @@ impl Site {
 
     /// True when its watcher sees every change, as far as it can.
     pub fn is_watched(&self) -> bool {
-        use WatcherState::{Degraded, Held, Scanning, Starting, Watching};
+        use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};
         match self.state {
             Some(Scanning | Watching | Degraded(_)) => self.watcher.runs(),
-            Some(Starting | Held(_)) | None => false,
+            Some(Starting | Refused(_) | Held(_)) | None => false,
         }
     }
 
-    /// Why it is held, if it is.
-    pub fn held(&self) -> Option<&str> {
-        self.held.as_deref()
+    /// Why it is not watched, when that will not pass by itself.
+    pub fn stuck(&self) -> Option<String> {
+        match (&self.held, &self.state) {
+            (Some(why), _) => Some(format!("is held: {why}")),
+            (None, Some(WatcherState::Refused(why))) => Some(format!("is not replicated: {why}")),
+            (None, _) => None,
+        }
     }
 
     /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
@@ -257,22 +264,6 @@ impl Site {
         }
     }
 
-    /// A removed remote leaves the journal when its pusher has ended.
-    fn forget_removed(&mut self) {
-        let gone = |p: &Pusher| p.removed && p.process.is_gone();
-        let names: Vec<String> =
-            self.pushers.iter().filter(|p| gone(p)).map(|p| p.name.clone()).collect();
-        for name in names {
-            let forgotten = Journal::open(&self.dir).and_then(|mut j| j.forget_remote(&name));
-            match forgotten {
-                Ok(()) => info!(self.log, "forgot remote {name}"),
-                // The next start forgets it: it is not configured then either.
-                Err(e) => warn!(self.log, "cannot forget remote {name} now: {e}"),
-            }
-            self.pushers.retain(|p| p.name != name);
-        }
-    }
-
     fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
         match message {
             FromWatcher::Alive => {}
@@ -290,6 +281,12 @@ impl Site {
         let held = match &state {
             // A new watcher has not looked at the root yet.
             WatcherState::Starting => self.held.clone(),
+            WatcherState::Refused(why) => {
+                if self.state.as_ref() != Some(&state) {
+                    error!(self.log, "nothing new is pushed: {why}");
+                }
+                self.held.clone()
+            }
             WatcherState::Scanning | WatcherState::Watching => None,
             WatcherState::Degraded(why) => {
                 if self.state.as_ref() != Some(&state) {
@@ -300,7 +297,8 @@ impl Site {
             WatcherState::Held(why) => Some(why.clone()),
         };
         // A pusher waits until the root was judged for the first time.
-        let judged = held.is_none() && state != WatcherState::Starting;
+        use WatcherState::{Refused, Starting};
+        let judged = held.is_none() && !matches!(state, Starting | Refused(_));
         let first = judged && !self.judged;
         self.judged |= judged;
         if held != self.held || first {
@@ -385,5 +383,6 @@ fn taken(watch: &str, lock: &Path) -> Error {
 }
 
 mod damage;
+mod forget;
 mod reload;
 mod report;

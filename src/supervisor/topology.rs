@@ -50,15 +50,12 @@ pub struct Diff {
     pub same: BTreeSet<ChildId>,
 }
 
-/// The localpaths of a configuration. A directory that is named twice (with other remotes, or it would be an error)
-/// has a state directory for each.
+/// The localpaths of a configuration that was checked: a directory that is named twice there is one localpath with the
+/// remotes of both, or an error. So nothing depends on the order in which it names them.
 pub fn wanted(config: &Config) -> Vec<Wanted> {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut all = Vec::new();
     for localpath in &config.localpaths {
         let id = localpath_id(localpath.watch.as_path());
-        let times = seen.entry(id.clone()).and_modify(|n| *n += 1).or_insert(1);
-        let id = if *times == 1 { id } else { format!("{id}-{times}") };
         let mut localpath = localpath.clone();
         let mut names = BTreeSet::new();
         let mut remotes = std::mem::take(&mut localpath.remotes);
@@ -145,11 +142,11 @@ mod tests {
     #[test]
     fn one_watcher_and_a_pusher_for_each_remote_once() {
         let wanted =
-            wanted(&config(vec![localpath("/a", &["x", "y", "x"]), localpath("/a", &["z"])]));
+            wanted(&config(vec![localpath("/a", &["x", "y", "x"]), localpath("/b", &["z"])]));
         let names: Vec<Vec<String>> =
             wanted.iter().map(|w| w.remotes.iter().map(Remote::name).collect()).collect();
         assert_eq!(names, [vec!["x::m", "y::m"], vec!["z::m"]]);
-        assert_eq!(wanted[1].id, format!("{}-2", wanted[0].id));
+        assert_ne!(wanted[1].id, wanted[0].id);
         assert!(wanted[0].localpath.remotes.is_empty());
     }
 

@@ -20,7 +20,7 @@ pub mod trust;
 
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError};
-use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart};
+use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::lock::Lock;
 use crate::sys::poll::{Interest, wait};
@@ -28,6 +28,7 @@ use crate::sys::signals::Signals;
 use crate::sys::{lock, log};
 use slog::{Logger, crit, error, o, warn};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The watcher's end of its control channel.
@@ -97,11 +98,11 @@ fn receive_start(channel: &mut Control) -> Option<(Box<WatcherStart>, Vec<OwnedF
 fn wait_alive<T>(
     channel: &mut Control,
     every: Duration,
-    mut ready: impl FnMut() -> Option<T>,
+    mut ready: impl FnMut(&mut Control) -> Option<T>,
 ) -> Option<T> {
     let mut said = Instant::now();
     loop {
-        if let Some(value) = ready() {
+        if let Some(value) = ready(channel) {
             return Some(value);
         }
         wait(&[(channel.as_fd(), Interest::Read)], Some(every)).ok()?;
@@ -121,7 +122,7 @@ fn wait_alive<T>(
 fn take_lock(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Option<Lock> {
     let path = start.state_dir.join(LOCK_NAME);
     let mut said = false;
-    wait_alive(channel, Duration::from_millis(20), || match lock::take(&path, false) {
+    wait_alive(channel, Duration::from_millis(20), |_| match lock::take(&path, false) {
         Ok(lock) => lock,
         Err(error) => {
             if !std::mem::replace(&mut said, true) {
@@ -134,8 +135,8 @@ fn take_lock(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Optio
 
 fn open_journal(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Option<Journal> {
     let (mut said, mut damaged) = (false, None);
-    let opened =
-        wait_alive(channel, Duration::from_millis(500), || match Journal::open(&start.state_dir) {
+    let opened = wait_alive(channel, Duration::from_millis(500), |channel| {
+        match Journal::open(&start.state_dir) {
             Ok(journal) => Some(Some(journal)),
             Err(JournalError::Damaged(why)) => {
                 damaged = Some(why);
@@ -143,17 +144,29 @@ fn open_journal(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Op
             }
             Err(JournalError::Refused(why)) => {
                 if !std::mem::replace(&mut said, true) {
-                    warn!(log, "cannot open the journal; trying again"; "error" => why);
+                    warn!(log, "cannot open the journal; trying again"; "error" => &why);
+                    let state = WatcherState::Refused(refusal(&start.state_dir, &why));
+                    // When the supervisor is gone, the channel says so at the next read.
+                    let _ = channel.send(&FromWatcher::State(state), Vec::new());
                 }
                 None
             }
-        });
+        }
+    });
     if let Some(why) = damaged {
         error!(log, "the journal is damaged"; "error" => &why);
         // The supervisor sets it aside; when it is gone, the next one finds the same.
         let _ = channel.send(&FromWatcher::Damaged(why), Vec::new());
     }
     opened.flatten()
+}
+
+/// What a journal that refuses is to its operator.
+fn refusal(state_dir: &Path, why: &str) -> String {
+    format!(
+        "the journal in {} cannot be written: {why}; make room or mend that, and it goes on",
+        state_dir.display()
+    )
 }
 
 #[cfg(test)]

@@ -157,6 +157,7 @@ pub struct Walker {
     pub lost: bool,
     /// Why some directory could not be watched; the first reason.
     pub refusal: Option<String>,
+    refusal_said: bool,
     /// The user's watches are used up.
     pub out_of_watches: bool,
 }
@@ -184,6 +185,7 @@ impl Walker {
         self.later.clear();
         self.lost = false;
         self.refusal = None;
+        self.refusal_said = false;
         self.out_of_watches = false;
     }
 

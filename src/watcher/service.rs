@@ -3,7 +3,7 @@
 mod root;
 mod turn;
 
-use super::Control;
+use super::{Control, refusal};
 use crate::filter::Filter;
 use crate::journal::{Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{
@@ -27,7 +27,7 @@ use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Events of one transaction.

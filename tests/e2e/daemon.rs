@@ -1,12 +1,14 @@
 //! The daemon: start, pid file, double start, status, reload, stop.
 
 use crate::common::instance::Instance;
+use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::procs::Proc;
 use crate::common::rsyncd::Rsyncd;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, populate, wait_identical, write};
 use nix::sys::signal::Signal;
 use std::fs;
+use std::io::Write;
 use std::process::Output;
 
 fn text(out: &Output) -> String {
@@ -61,6 +63,65 @@ fn d_returns_the_error() {
     let out = w.instance.command(&["-d"]);
     assert_eq!(out.status.code(), Some(2), "{out:?}");
     assert!(text(&out).contains("syncsup.yaml:1"), "does not name file and line: {}", text(&out));
+}
+
+/// Fills the file system of `dir`.
+fn fill(dir: &std::path::Path) -> std::path::PathBuf {
+    let ballast = dir.join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    ballast
+}
+
+/// `-d` with a full state directory, then with room: whether it ran on when it said that there is none.
+fn start_when_full(w: &mut World) -> Option<bool> {
+    let ballast = fill(&w.instance.state_dir());
+    let out = w.instance.command(&["-d"]);
+    let runs = w.instance.pid_file().is_some();
+    if !out.status.success() {
+        let said = text(&out);
+        assert!(said.contains("is full") || said.contains("No space"), "{said}");
+        if runs {
+            let local = w.wait_local("the reason", |l| l["reason"].is_string());
+            let reason = local["reason"].as_str().unwrap();
+            assert!(reason.contains("is full") && local["state"] == "degraded", "{local}");
+        }
+    }
+    fs::remove_file(ballast).unwrap();
+    if !runs {
+        w.run(&[]);
+    }
+    w.wait_identical_within(DEADLINE * 2);
+    w.wait_local("watching", |l| l["state"] == "watching");
+    w.instance.stop();
+    (!out.status.success()).then_some(runs)
+}
+
+#[test]
+fn d_says_that_the_state_directory_is_full() {
+    with_private_mounts(|| {
+        let world = || {
+            let w = Setup::default().build();
+            populate(&w.master, 3, 3);
+            fs::create_dir_all(w.instance.state_dir()).unwrap();
+            let state = Mounted::tmpfs_with(&w.instance.state_dir(), "size=8m,mode=700");
+            (w, state)
+        };
+        let (mut w, _state) = world();
+        assert_eq!(start_when_full(&mut w), Some(false), "started without a journal");
+
+        let (mut w, _state) = world();
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        // Not in order: nothing need be written before the first mark, and the marks need more than what the files
+        // of the journal have left.
+        w.instance.kill9();
+        for i in 0..3_000 {
+            w.write(&format!("dir000/a longer name so that its mark needs some room {i}"), "x");
+        }
+        assert!(start_when_full(&mut w).is_some(), "started without room for marks");
+    });
 }
 
 #[test]

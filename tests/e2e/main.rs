@@ -26,3 +26,4 @@ mod sersync;
 mod slow;
 mod starts;
 mod traps;
+mod watches;

@@ -83,7 +83,7 @@ fn a_full_disk_under_the_journal_loses_nothing() {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let state = w.instance.state_dir();
         fs::create_dir_all(&state).unwrap();
-        let _mounted = Mounted::small_tmpfs(&state, "size=12m");
+        let _mounted = Mounted::tmpfs_with(&state, "size=12m");
         populate(&w.master, 3, 3);
         // One slot: a pusher that could not use it must give it back.
         w.run(&["-n", "1"]);
@@ -118,7 +118,7 @@ fn a_full_disk_under_a_slave_is_said_and_caught_up_with() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let disk = w.remotes[0].path();
-        let _mounted = Mounted::small_tmpfs(&disk, "size=1m");
+        let _mounted = Mounted::tmpfs_with(&disk, "size=1m");
         w.run(&[]);
         populate(&w.master, 2, 2);
         w.wait_identical();

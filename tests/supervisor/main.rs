@@ -1,6 +1,7 @@
 //! The supervisor for real: the binary, its children, signals, reloads, the control socket. No remote answers here
 //! (port 1 of the loopback), so pushers live and push nothing.
 
+mod reload;
 mod world;
 
 use nix::sys::signal::{Signal, kill};

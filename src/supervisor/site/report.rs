@@ -6,7 +6,7 @@ use crate::message::{LocalPathStatus, WatcherState};
 impl Site {
     /// For `status`.
     pub fn report(&self, wall_ms: i64) -> LocalPathStatus {
-        use WatcherState::{Degraded, Held, Scanning, Starting, Watching};
+        use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};
         let watcher = self.watcher.report();
         let ended = || watcher.last_exit.as_ref().map(|e| format!("its watcher ended: {e}"));
         let (state, reason) = match (&self.state, watcher.pid) {
@@ -15,6 +15,7 @@ impl Site {
             (Some(Scanning), _) => ("scanning", None),
             (Some(Watching), _) => ("watching", None),
             (Some(Degraded(why)), _) => ("degraded", Some(why.clone())),
+            (Some(Refused(why)), _) => ("degraded", Some(why.clone())),
             (Some(Held(why)), _) => ("held", Some(why.clone())),
         };
         LocalPathStatus {

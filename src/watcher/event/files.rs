@@ -28,11 +28,7 @@ impl Map {
             What::Modify => {
                 entry(batch, t.modify, &path, Events::WRITE);
                 if !t.modify && t.close_write && !skipped {
-                    // Times that were set show at once in a look.
-                    if !self.open.contains_key(&path) {
-                        self.look(notice, path.clone(), Events(0), batch);
-                    }
-                    self.open(path, Open::new(now, true), batch);
+                    self.written(notice, path, now, batch);
                 }
             }
             What::CloseWrite => {
@@ -59,20 +55,31 @@ impl Map {
                 self.links.forget(notice.wd, &notice.name);
                 self.moved_file = Some(MovedFile { cookie: notice.cookie, from: path, open });
             }
-            What::MovedTo => {
-                let moved = self.moved_file.take().filter(|m| m.cookie == notice.cookie);
-                self.close(&path, batch);
-                if let Some(open) = moved.as_ref().and_then(|m| m.open) {
-                    self.open(path.clone(), open, batch);
-                }
-                if t.move_to && !skipped {
-                    let origin = moved.map(|m| m.from);
-                    batch.mark_moved(path.clone(), Scope::Entry, Events::MOVE, origin);
-                }
-                self.look(notice, path, Events::MOVE, batch);
-            }
+            What::MovedTo => self.moved_to(notice, path, t.move_to && !skipped, batch),
             _ => {}
         }
+    }
+
+    /// Written, and the close is waited for.
+    fn written(&mut self, notice: &Notice, path: RelPath, now: Duration, batch: &mut Batch) {
+        // Times that were set show at once in a look.
+        if !self.open.contains_key(&path) {
+            self.look(notice, path.clone(), Events(0), batch);
+        }
+        self.open(path, Open::new(now, true), batch);
+    }
+
+    fn moved_to(&mut self, notice: &Notice, path: RelPath, marks: bool, batch: &mut Batch) {
+        let moved = self.moved_file.take().filter(|m| m.cookie == notice.cookie);
+        self.close(&path, batch);
+        if let Some(open) = moved.as_ref().and_then(|m| m.open) {
+            self.open(path.clone(), open, batch);
+        }
+        if marks {
+            let origin = moved.map(|m| m.from);
+            batch.mark_moved(path.clone(), Scope::Entry, Events::MOVE, origin);
+        }
+        self.look(notice, path, Events::MOVE, batch);
     }
 
     pub(super) fn look(&self, notice: &Notice, path: RelPath, events: Events, batch: &mut Batch) {

@@ -209,7 +209,10 @@ impl Walker {
     pub(super) fn refused(&mut self, ground: &mut Ground<'_>, path: &RelPath, error: &io::Error) {
         self.out_of_watches |= error.kind() == io::ErrorKind::StorageFull;
         if self.refusal.is_none() {
-            warn!(ground.log, "cannot watch a directory"; "directory" => %path, "error" => %error);
+            // Said once, not after every scan.
+            if !std::mem::replace(&mut self.refusal_said, true) {
+                warn!(ground.log, "cannot watch a directory"; "directory" => %path, "error" => %error);
+            }
             self.refusal = Some(format!("{path}: {error}"));
         }
         ground.map.unwatched.insert(path.clone());

@@ -65,34 +65,8 @@ impl Service {
         }
         let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
-        match trust(last.as_ref(), &identity.circumstances()) {
-            Trust::OtherRoot(why) => {
-                return Err(io::Error::other(format!(
-                    "{why}; if it is the right one: syncsup release {}",
-                    self.watch.display()
-                )));
-            }
-            Trust::First => {
-                self.base_ns = now_ns;
-                self.not_before_ns = (!self.first_copy).then_some(now_ns);
-            }
-            Trust::Scan(since) => {
-                self.base_ns = since;
-                // The checkpoint of a first start that was cut short: its slack must not reach before that.
-                self.not_before_ns = known
-                    .as_ref()
-                    .and_then(|k| k.not_before_ns)
-                    .filter(|start| since < start.saturating_add(SLACK_NS));
-            }
-            Trust::ScanAndReconcile(since, why) => {
-                self.base_ns = since;
-                self.reconcile_after = Some(why);
-            }
-            Trust::Reconcile(why) => {
-                self.base_ns = now_ns;
-                self.need_reconcile(why);
-            }
-        }
+        let trust = trust(last.as_ref(), &identity.circumstances());
+        self.heed(trust, known.as_ref().and_then(|k| k.not_before_ns), now_ns)?;
         // Before the checkpoint: what it vouches for depends on it.
         let seen = identity.known(self.not_before_ns);
         if known.as_ref() != Some(&seen) {
@@ -113,6 +87,37 @@ impl Service {
         }
         self.identity = Some(identity);
         self.scan(&root, WatcherState::Starting)
+    }
+
+    /// Where the first scan begins, and what it cannot find. `not_before_ns` is what was noted of the root before.
+    fn heed(&mut self, trust: Trust, not_before_ns: Option<i64>, now_ns: i64) -> io::Result<()> {
+        match trust {
+            Trust::OtherRoot(why) => {
+                return Err(io::Error::other(format!(
+                    "{why}; if it is the right one: syncsup release {}",
+                    self.watch.display()
+                )));
+            }
+            Trust::First => {
+                self.base_ns = now_ns;
+                self.not_before_ns = (!self.first_copy).then_some(now_ns);
+            }
+            Trust::Scan(since) => {
+                self.base_ns = since;
+                // The checkpoint of a first start that was cut short: its slack must not reach before that.
+                self.not_before_ns =
+                    not_before_ns.filter(|start| since < start.saturating_add(SLACK_NS));
+            }
+            Trust::ScanAndReconcile(since, why) => {
+                self.base_ns = since;
+                self.reconcile_after = Some(why);
+            }
+            Trust::Reconcile(why) => {
+                self.base_ns = now_ns;
+                self.need_reconcile(why);
+            }
+        }
+        Ok(())
     }
 
     /// Builds the map anew and marks what changed since everything was last marked.
@@ -148,7 +153,10 @@ impl Service {
         // The first checkpoint comes at once.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
-        self.say_state(state);
+        // It takes marks again when it has taken one.
+        if !self.refused_said {
+            self.say_state(state);
+        }
         Ok(())
     }
 
@@ -230,9 +238,7 @@ impl Service {
                     if let Some(why) = damage(&error) {
                         return self.damaged(why);
                     }
-                    if !std::mem::replace(&mut self.refused_said, true) {
-                        warn!(self.log, "cannot scan yet"; "error" => %error);
-                    }
+                    self.refused(&error.to_string());
                     self.times.refused_until = clock::boot() + REFUSED_WAIT;
                 }
             }

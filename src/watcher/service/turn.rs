@@ -258,13 +258,19 @@ impl Service {
                 Written::Damaged
             }
             Err(JournalError::Refused(why)) => {
-                if !std::mem::replace(&mut self.refused_said, true) {
-                    error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
-                }
+                self.refused(&why);
                 self.walker.new_mounts = record.mounts;
                 Written::Refused
             }
         }
+    }
+
+    /// The journal takes no marks now.
+    pub(super) fn refused(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.refused_said, true) {
+            error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
+        }
+        self.say_state(WatcherState::Refused(refusal(&self.state_dir, why)));
     }
 
     /// The record is in the journal.
@@ -280,6 +286,9 @@ impl Service {
         }
         if std::mem::take(&mut self.refused_said) {
             info!(self.log, "the journal takes marks again");
+            if self.scanning {
+                self.say_state(WatcherState::Scanning);
+            }
         }
     }
 
@@ -316,12 +325,11 @@ impl Service {
         );
         if self.walker.out_of_watches {
             let needed = self.needed.max((self.map.tree.len() + unwatched) as u64);
-            let limit = watch_limit();
-            let raised = (limit.unwrap_or(0) + needed).next_power_of_two();
-            let limit = limit.map_or("unknown".into(), |l| l.to_string());
+            let (name, limit) = watch_limit();
+            let raised = (limit + needed).next_power_of_two();
             why.push_str(&format!(
                 "; {needed} watches are needed here, and the limit for all programs of this user is {limit}: \
-                 sysctl fs.inotify.max_user_watches={raised}"
+                 sysctl {name}={raised}"
             ));
         }
         why
@@ -354,7 +362,13 @@ enum Written {
     Damaged,
 }
 
-/// fs.inotify.max_user_watches
-fn watch_limit() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
+/// The limit that counts, by its name: in a user namespace, such as a container's, that may be its own.
+fn watch_limit() -> (&'static str, u64) {
+    let limits = ["fs.inotify.max_user_watches", "user.max_inotify_watches"].map(|name| {
+        let file = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        (name, text.trim().parse::<u64>().ok())
+    });
+    let known = limits.iter().filter_map(|(name, limit)| Some((*name, (*limit)?)));
+    known.min_by_key(|(_, limit)| *limit).unwrap_or((limits[0].0, 0))
 }

@@ -121,3 +121,33 @@ fn written_stopped_closed_started() {
     assert!(run.journal().open_paths().unwrap().is_empty());
     run.stop();
 }
+
+#[test]
+fn a_journal_that_refuses_at_the_start_is_told_and_waited_for() {
+    let world = World::new();
+    let mut run = world.start();
+    run.settle();
+    drop(std::mem::replace(&mut run.side, Side::new(channel::pair().unwrap().0)));
+    run.end();
+    let db = rusqlite::Connection::open(run.state.join(crate::journal::FILE_NAME)).unwrap();
+    let refuse =
+        "CREATE TRIGGER full BEFORE UPDATE ON checkpoint BEGIN SELECT RAISE(ABORT, 'full'); END";
+    db.execute_batch(refuse).unwrap();
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    fs::write(run.root.join("while away"), "x").unwrap();
+    let seq = run.last();
+    let mut run = world.launch();
+    run.hears(
+        "refused",
+        |m| matches!(m, FromWatcher::State(WatcherState::Refused(w)) if w.contains("full")),
+    );
+    // It has tried again since.
+    std::thread::sleep(Duration::from_millis(1_500));
+    run.listen();
+    let states = |m: &FromWatcher| matches!(m, FromWatcher::State(_));
+    assert!(!run.heard.iter().any(|m| states(m) && !format!("{m:?}").contains("Starting")));
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    run.watching();
+    run.marked(seq, "while away");
+    run.stop();
+}

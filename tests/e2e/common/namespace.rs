@@ -27,11 +27,11 @@ pub struct Mounted(PathBuf);
 impl Mounted {
     /// A new tmpfs.
     pub fn tmpfs(at: &Path) -> Mounted {
-        Mounted::small_tmpfs(at, "")
+        Mounted::tmpfs_with(at, "mode=755")
     }
 
-    /// The same with options such as `size=4m`.
-    pub fn small_tmpfs(at: &Path, options: &str) -> Mounted {
+    /// A new tmpfs with options, such as `size=1m`.
+    pub fn tmpfs_with(at: &Path, options: &str) -> Mounted {
         mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(options)).expect("tmpfs");
         Mounted(at.to_owned())
     }

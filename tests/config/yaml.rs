@@ -1,23 +1,14 @@
 //! The YAML form: what it means, what it refuses, and that a converted configuration is the same model.
 
+use crate::common::{self, SAMPLE, errors, read_yaml};
 use std::path::Path;
 use syncsup::config::convert::to_yaml;
-use syncsup::config::diagnostic::{Parsed, Severity};
 use syncsup::config::model::*;
 use syncsup::config::{confxml, parse};
 use syncsup::path::OsBytes;
 
-fn read(text: &str) -> Parsed {
-    parse(text.as_bytes(), Path::new("c.yaml"))
-}
-
-fn errors(parsed: &Parsed) -> Vec<String> {
-    let errors = parsed.diagnostics.iter().filter(|d| d.severity == Severity::Error);
-    errors.map(|d| d.to_string()).collect()
-}
-
 fn good(text: &str) -> Config {
-    let parsed = read(text);
+    let parsed = read_yaml(text);
     assert_eq!(errors(&parsed), Vec::<String>::new(), "{text}");
     parsed.config
 }
@@ -41,17 +32,7 @@ fn base() -> LocalPath {
 }
 
 fn remote(host: &str, module: &str) -> Remote {
-    Remote {
-        place: Place::default(),
-        host: host.into(),
-        target: Target::Daemon { port: 873, module: module.into() },
-        user: None,
-        password_file: None,
-        params: vec!["-a".into()],
-        timeout_s: 100,
-        max_delete: MaxDelete::Half,
-        rsync_program: "rsync".into(),
-    }
+    common::remote(host, module, "-a")
 }
 
 fn words(list: &[&str]) -> Vec<OsBytes> {
@@ -212,7 +193,7 @@ fn every_mistake_has_its_line_and_hint() {
         ("plugins:\n- socket: {host: h}\n", "2: plugin has no port; add it"),
     ];
     for (text, expected) in cases {
-        let found = errors(&read(&format!("{text}{BASE}")));
+        let found = errors(&read_yaml(&format!("{text}{BASE}")));
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].starts_with(&format!("c.yaml:{expected}")), "{text}: {found:?}");
     }
@@ -262,20 +243,20 @@ fn localpaths_and_remotes() {
         ("", " the file is empty"),
     ];
     for (text, expected) in cases {
-        let found = errors(&read(text));
+        let found = errors(&read_yaml(text));
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].starts_with(&format!("c.yaml:{expected}")), "{text}: {found:?}");
     }
     let gbk = parse(b"# ok\n# \xd6\xd0\n", Path::new("c.yaml"));
     assert_eq!(errors(&gbk), ["c.yaml:2: this line is not UTF-8; save the file as UTF-8"]);
-    assert_eq!(errors(&read(&"[".repeat(100_000))).len(), 1, "deep nesting ends");
+    assert_eq!(errors(&read_yaml(&"[".repeat(100_000))).len(), 1, "deep nesting ends");
 }
 
 #[test]
 fn all_errors_at_once() {
     let text = "debug: ture\nrsync: {port: x, params: -an}\nlocalpaths:\n- watch: d\n  remotes: [h]\n- {}\n";
     let lines: Vec<_> =
-        errors(&read(text)).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
+        errors(&read_yaml(text)).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
     assert_eq!(lines, ["1", "2", "2", "4", "5", "6", "6"]);
 }
 
@@ -290,7 +271,7 @@ fn round_trip(config: &Config) -> String {
 
 #[test]
 fn converted_configurations_are_the_same() {
-    let xml = include_str!("../examples/confxml.xml");
+    let xml = SAMPLE;
     let on = xml
         .replace("start=\"false\"", "start=\"true\"")
         .replace("<ssh start=\"true\"/>", "<ssh start=\"false\"/>");
@@ -305,9 +286,11 @@ fn converted_configurations_are_the_same() {
         assert_eq!(errors(&parsed), Vec::<String>::new());
         round_trip(&parsed.config);
     }
-    for text in
-        [include_str!("../examples/minimal.yaml"), include_str!("../examples/web-farm.yaml"), BASE]
-    {
+    for text in [
+        include_str!("../../examples/minimal.yaml"),
+        include_str!("../../examples/web-farm.yaml"),
+        BASE,
+    ] {
         round_trip(&good(text));
     }
 }
@@ -352,7 +335,7 @@ fn odd_models_convert() {
 
 #[test]
 fn what_is_common_goes_to_the_top() {
-    let parsed = confxml::parse(include_bytes!("../examples/confxml.xml"), Path::new("c.xml"));
+    let parsed = confxml::parse(include_bytes!("../../examples/confxml.xml"), Path::new("c.xml"));
     let yaml = round_trip(&parsed.config);
     assert!(yaml.starts_with("rsync:\n  params: -artuz\n"), "{yaml}");
     assert!(

@@ -1,30 +1,7 @@
 //! sersync's own configuration file, the variants of it that tutorials spread, and every error with its line.
 
-use std::path::Path;
-use syncsup::config::confxml::parse;
-use syncsup::config::diagnostic::{Parsed, Severity};
+use crate::common::*;
 use syncsup::config::model::*;
-
-const SAMPLE: &str = include_str!("../examples/confxml.xml");
-
-fn read(xml: impl AsRef<[u8]>) -> Parsed {
-    parse(xml.as_ref(), Path::new("c.xml"))
-}
-
-fn told(parsed: &Parsed) -> Vec<String> {
-    parsed.diagnostics.iter().map(|d| d.to_string()).collect()
-}
-
-fn errors(parsed: &Parsed) -> Vec<String> {
-    let errors = parsed.diagnostics.iter().filter(|d| d.severity == Severity::Error);
-    errors.map(|d| d.to_string()).collect()
-}
-
-/// The sample with one piece replaced, which must be there.
-fn with(old: &str, new: &str) -> String {
-    assert!(SAMPLE.contains(old), "{old}");
-    SAMPLE.replacen(old, new, 1)
-}
 
 fn line_of(xml: &str, needle: &str) -> usize {
     let at = xml.find(needle).unwrap_or_else(|| panic!("{needle}"));
@@ -34,7 +11,7 @@ fn line_of(xml: &str, needle: &str) -> usize {
 /// Exactly one error, at the line of `new`, that holds the words.
 fn one_error(old: &str, new: &str, words: &[&str]) {
     let xml = with(old, new);
-    let found = errors(&read(&xml));
+    let found = errors(&read_xml(&xml));
     assert_eq!(found.len(), 1, "{new}: {found:?}");
     let place = format!("c.xml:{}:", line_of(&xml, new));
     assert!(found[0].starts_with(&place), "{new}: wants {place}, is {found:?}");
@@ -44,17 +21,7 @@ fn one_error(old: &str, new: &str, words: &[&str]) {
 }
 
 fn daemon(host: &str, module: &str) -> Remote {
-    Remote {
-        place: Place::default(),
-        host: host.into(),
-        target: Target::Daemon { port: 873, module: module.into() },
-        user: None,
-        password_file: None,
-        params: vec!["-artuz".into()],
-        timeout_s: 100,
-        max_delete: MaxDelete::Half,
-        rsync_program: "rsync".into(),
-    }
+    remote(host, module, "-artuz")
 }
 
 fn sample_model() -> LocalPath {
@@ -75,7 +42,7 @@ fn sample_model() -> LocalPath {
 
 #[test]
 fn sersyncs_own_file() {
-    let parsed = read(SAMPLE);
+    let parsed = read_xml(SAMPLE);
     assert_eq!(parsed.config.localpaths, [sample_model()]);
     assert!(!parsed.config.debug);
     assert_eq!(parsed.config.localpaths[0].place.line, 24);
@@ -92,7 +59,7 @@ fn everything_switched_on() {
         .replace("start=\"false\"", "start=\"true\"")
         .replace("<ssh start=\"true\"/>", "<ssh start=\"false\"/>")
         .replace("regex=\"false\"", "regex=\"true\"");
-    let parsed = read(&xml);
+    let parsed = read_xml(&xml);
     assert_eq!(errors(&parsed), Vec::<String>::new());
     assert!(parsed.config.debug);
     let localpath = &parsed.config.localpaths[0];
@@ -122,7 +89,7 @@ fn everything_switched_on() {
 fn other_plugins() {
     let on = |name: &str| format!("<plugin start=\"true\" name=\"{name}\"/>");
     let off = "<plugin start=\"false\" name=\"command\"/>";
-    let plugins = |xml: String| read(&xml).config.localpaths[0].plugins.clone();
+    let plugins = |xml: String| read_xml(&xml).config.localpaths[0].plugins.clone();
     let socket = Plugin::Socket { host: "192.168.138.20".into(), port: 8009 };
     assert_eq!(plugins(with(off, &on("socket"))), [socket]);
     let cdn = Plugin::RefreshCdn {
@@ -151,7 +118,7 @@ fn every_localpath_with_every_remote() {
         "<localpath watch=\"/data0/www/bbs/\"><remote ip=\"192.168.1.58\" name=\"bbs\"/>\n<remote name=\"bbs/x/\" \
          ip=\"192.168.1.59\"></remote></localpath><localpath watch=\"/opt/tongbu\">",
     );
-    let parsed = read(xml);
+    let parsed = read_xml(xml);
     assert_eq!(errors(&parsed), Vec::<String>::new());
     let bbs = LocalPath {
         watch: "/data0/www/bbs".into(),
@@ -164,14 +131,14 @@ fn every_localpath_with_every_remote() {
 #[test]
 fn layout_does_not_matter() {
     let flat: String = SAMPLE.lines().map(str::trim).collect::<Vec<_>>().join("");
-    assert_eq!(read(&flat).config, read(SAMPLE).config);
+    assert_eq!(read_xml(&flat).config, read_xml(SAMPLE).config);
     let crlf = SAMPLE
         .replace('\n', "\r\n")
         .replace("<remote ip=\"127.0.0.1\"", "<remote\r\n  ip = '127.0.0.1'\r\n ");
-    assert_eq!(read(&crlf).config, read(SAMPLE).config);
+    assert_eq!(read_xml(&crlf).config, read_xml(SAMPLE).config);
     let bom = format!("\u{feff}{SAMPLE}");
-    assert_eq!(read(&bom).config, read(SAMPLE).config);
-    assert_eq!(told(&read(&bom)).len(), 1);
+    assert_eq!(read_xml(&bom).config, read_xml(SAMPLE).config);
+    assert_eq!(told(&read_xml(&bom)).len(), 1);
 }
 
 #[test]
@@ -180,7 +147,7 @@ fn ssh() {
         "ip=\"127.0.0.1\" name=\"tongbu1\"",
         "ip=\"web@127.0.0.1\" name=\"/data/backup/\"",
     );
-    let parsed = read(xml);
+    let parsed = read_xml(xml);
     assert_eq!(errors(&parsed), Vec::<String>::new());
     let remote = &parsed.config.localpaths[0].remotes[0];
     assert_eq!(
@@ -198,13 +165,17 @@ fn broken_structure() {
         "</crontabfilte>",
         &["</crontabfilte> closes <crontabfilter> of line 38"],
     );
-    let unclosed = read(SAMPLE.replace("</head>", ""));
+    let unclosed = read_xml(SAMPLE.replace("</head>", ""));
     assert_eq!(errors(&unclosed), ["c.xml:2: not XML: <head> is never closed; write </head>"]);
-    let empty = read("<?xml version=\"1.0\"?>");
+    let empty = read_xml("<?xml version=\"1.0\"?>");
     assert!(errors(&empty)[0].contains("no <head>"), "{:?}", errors(&empty));
-    assert!(errors(&read("<html></html>"))[0].contains("not sersync's <head>"));
+    assert!(errors(&read_xml("<html></html>"))[0].contains("not sersync's <head>"));
     let cut = &SAMPLE[..SAMPLE.find("<localpath").unwrap() + 12];
-    assert!(errors(&read(cut))[0].starts_with("c.xml:24: not XML"), "{:?}", errors(&read(cut)));
+    assert!(
+        errors(&read_xml(cut))[0].starts_with("c.xml:24: not XML"),
+        "{:?}",
+        errors(&read_xml(cut))
+    );
     one_error("start=\"false\" users", "start=false users", &["not in quotes"]);
     one_error("name=\"tongbu1\"", "name=\"a&b\"", &["write & as &amp;"]);
     one_error(
@@ -232,7 +203,7 @@ fn unknown_and_misspelt() {
         &["delete start: `ture` is neither", "did you mean `true`?"],
     );
     one_error("<delete start=\"true\"/>", "<delete start=\"True\"/>", &["did you mean `true`?"]);
-    let twice = errors(&read(with(
+    let twice = errors(&read_xml(with(
         "<ssh start=\"false\"/>",
         "<ssh start=\"false\"/>\n<ssh start=\"false\"/>",
     )));
@@ -241,7 +212,7 @@ fn unknown_and_misspelt() {
 
 #[test]
 fn localpaths_and_remotes() {
-    let none = errors(&read(with("<remote ip=\"127.0.0.1\" name=\"tongbu1\"/>", "")));
+    let none = errors(&read_xml(with("<remote ip=\"127.0.0.1\" name=\"tongbu1\"/>", "")));
     assert_eq!(
         none,
         ["c.xml:24: localpath has no remote; add <remote ip=\"HOST\" name=\"MODULE\"/>"]
@@ -261,9 +232,9 @@ fn localpaths_and_remotes() {
     one_error("name=\"tongbu1\"", "name=\"\"", &["remote name: is empty"]);
     one_error("name=\"tongbu1\"", "name=\"m --port=8730\"", &["options after the module `m`"]);
     one_error("ip=\"127.0.0.1\"", "ip=\"127.0.0.1;reboot\"", &["is not a host name"]);
-    let spaced = read(with("name=\"tongbu1\"", "name=\"tongbu1 \""));
+    let spaced = read_xml(with("name=\"tongbu1\"", "name=\"tongbu1 \""));
     assert_eq!(spaced.config.localpaths, [sample_model()]);
-    let v6 = read(with("ip=\"127.0.0.1\"", "ip=\"fe80::1\""));
+    let v6 = read_xml(with("ip=\"127.0.0.1\"", "ip=\"fe80::1\""));
     assert_eq!(v6.config.localpaths[0].remotes[0].host, "[fe80::1]");
 }
 
@@ -308,7 +279,7 @@ fn patterns_and_parameters() {
     one_error("-artuz", "-arzn", &["it would replicate nothing"]);
     one_error("-artuz", "-az --files-from=/x", &["the list of files is syncsup's"]);
     one_error("-artuz", "-az -e 'ssh", &["commonParams params", "not closed"]);
-    let found = told(&read(with("-artuz", "-az --delete")));
+    let found = told(&read_xml(with("-artuz", "-az --delete")));
     assert!(found.len() == 1 && found[0].contains("--delete is dropped"), "{found:?}");
 }
 
@@ -320,6 +291,6 @@ fn all_errors_at_once() {
         .replace("watch=\"/opt/tongbu\">\n\t    <remote", "watch=“opt/tongbu”>\n\t    <remote")
         .replace("-artuz", "-arn");
     let lines: Vec<_> =
-        errors(&read(xml)).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
+        errors(&read_xml(xml)).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
     assert_eq!(lines, ["4", "18", "24", "24", "24", "30", "32"]);
 }

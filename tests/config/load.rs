@@ -1,5 +1,6 @@
 //! Several files as one configuration, the checks across them, and what the machine is asked.
 
+use crate::common::SAMPLE;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,13 +51,11 @@ fn yaml(watch: &str, remotes: &str) -> String {
     format!("localpaths:\n- watch: {watch}\n  remotes: [{remotes}]\n")
 }
 
-const XML: &str = include_str!("../examples/confxml.xml");
-
 #[test]
 fn a_directory_of_both_formats() {
     let spaced = format!(
         "\n\n  {}",
-        XML.trim_start_matches("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>")
+        SAMPLE.trim_start_matches("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>")
     );
     let files = Files::new(&[
         ("b.yaml", &yaml("/b", "'h::b'")),
@@ -88,7 +87,7 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn the_same_remote_twice_is_kept_once() {
-    let xml = XML.replace(
+    let xml = SAMPLE.replace(
         "<!--<remote ip=\"192.168.8.39\" name=\"tongbu\"/>-->",
         "<remote ip=\"127.0.0.1\" name=\"tongbu1/\"/>",
     );
@@ -191,7 +190,7 @@ fn a_missing_watch() {
         ]
     );
     let xml = files.path("c.xml");
-    fs::write(&xml, XML.replace("/opt/tongbu\">\n\t    <remote", "/dat\">\n\t    <remote"))
+    fs::write(&xml, SAMPLE.replace("/opt/tongbu\">\n\t    <remote", "/dat\">\n\t    <remote"))
         .unwrap();
     let errors = files.told(&load(&[xml], &Machine), Severity::Error);
     assert_eq!(
@@ -307,7 +306,7 @@ impl Probe for Bare {
 
 #[test]
 fn everything_the_machine_lacks_is_told_once() {
-    let farm = parse(include_bytes!("../examples/web-farm.yaml"), Path::new("f.yaml")).config;
+    let farm = parse(include_bytes!("../../examples/web-farm.yaml"), Path::new("f.yaml")).config;
     let told = |config: &Config| -> Vec<String> {
         let found = check::roots(config, &Bare).into_iter().chain(check::machine(config, &Bare));
         found.map(|d| d.to_string()).collect()
@@ -340,7 +339,7 @@ fn the_examples_are_right() {
 /// A real daemon reads the slave's file: it knows every parameter, and keeps out whoever is not the master.
 #[test]
 fn the_slaves_rsyncd_conf_is_right() {
-    let text = include_str!("../examples/rsyncd.conf");
+    let text = include_str!("../../examples/rsyncd.conf");
     for needed in
         ["use chroot = yes", "socket options = TCP_NODELAY", "max connections = 0", "auth users = "]
     {

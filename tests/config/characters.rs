@@ -1,33 +1,12 @@
 //! Characters: encodings that are not what they say, and what web tutorials put into a configuration.
 
+use crate::common::*;
 use std::path::Path;
-use syncsup::config::diagnostic::{Parsed, Severity};
 use syncsup::config::parse;
 use syncsup::path::OsBytes;
 
-const SAMPLE: &str = include_str!("../examples/confxml.xml");
-
-fn read(xml: impl AsRef<[u8]>) -> Parsed {
-    parse(xml.as_ref(), Path::new("c.xml"))
-}
-
-fn told(parsed: &Parsed) -> Vec<String> {
-    parsed.diagnostics.iter().map(|d| d.to_string()).collect()
-}
-
-fn errors(parsed: &Parsed) -> Vec<String> {
-    let errors = parsed.diagnostics.iter().filter(|d| d.severity == Severity::Error);
-    errors.map(|d| d.to_string()).collect()
-}
-
-/// The sample with one piece replaced, which must be there.
-fn with(old: &str, new: &str) -> String {
-    assert!(SAMPLE.contains(old), "{old}");
-    SAMPLE.replacen(old, new, 1)
-}
-
 fn one_error(old: &str, new: &str, words: &[&str]) {
-    let found = errors(&read(with(old, new)));
+    let found = errors(&read_xml(with(old, new)));
     assert!(found.len() == 1 && words.iter().all(|w| found[0].contains(w)), "{new}: {found:?}");
 }
 
@@ -36,22 +15,22 @@ fn declared_encodings_are_not_believed() {
     let comment = "<!-- 监控的目录 “引号” – 破折号 -->";
     let text =
         with("<sersync>", &format!("{comment}<sersync>")).replace("/opt/tongbu", "/data/中文");
-    let parsed = read(&text);
+    let parsed = read_xml(&text);
     assert_eq!(told(&parsed).len(), 1, "{:?}", told(&parsed));
     assert_eq!(parsed.config.localpaths[0].watch, "/data/中文".into());
     let gbk = encoding_rs::GBK.encode(&text).0;
     assert!(std::str::from_utf8(&gbk).is_err());
-    let parsed = read(&gbk);
+    let parsed = read_xml(&gbk);
     assert_eq!(told(&parsed).len(), 1, "{:?}", told(&parsed));
     assert_eq!(
         parsed.config.localpaths[0].watch,
         OsBytes::from(b"/data/\xd6\xd0\xce\xc4".to_vec())
     );
     let declared = text.replace("ISO-8859-1", "GBK");
-    assert_eq!(read(encoding_rs::GBK.encode(&declared).0).config, parsed.config);
+    assert_eq!(read_xml(encoding_rs::GBK.encode(&declared).0).config, parsed.config);
     let utf16: Vec<u8> =
         [0xfeff].into_iter().chain(SAMPLE.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    assert_eq!(errors(&read(utf16)), ["c.xml:1: the file is UTF-16; save it as UTF-8"]);
+    assert_eq!(errors(&read_xml(utf16)), ["c.xml:1: the file is UTF-16; save it as UTF-8"]);
 }
 
 #[test]
@@ -59,7 +38,7 @@ fn typographic_characters_in_tags() {
     let one = |old: &str, new: &str, expected: &[&str]| {
         let xml = with(old, new);
         for bytes in [xml.as_bytes().to_vec(), encoding_rs::GBK.encode(&xml).0.into_owned()] {
-            assert_eq!(errors(&read(&bytes)), expected, "{new}");
+            assert_eq!(errors(&read_xml(&bytes)), expected, "{new}");
         }
     };
     one(
@@ -120,7 +99,7 @@ fn dashes_for_comment_marks() {
         "<!-- port=874 –>",
         &["c.xml:32:63: en dash – (U+2013) where a comment ends; write -->"],
     );
-    let both = errors(&read(with("<!-- port=874 -->", "<!–- port=874 -–>")));
+    let both = errors(&read_xml(with("<!-- port=874 -->", "<!–- port=874 -–>")));
     assert!(
         both.len() == 2
             && both.iter().all(|e| e.starts_with("c.xml:32:") && e.contains("en dash –")),
@@ -131,12 +110,12 @@ fn dashes_for_comment_marks() {
 #[test]
 fn swallowed_and_stray_text() {
     let xml = with("<!-- port=874 -->", "<!-- port=874 # unclosed");
-    let found = told(&read(xml));
+    let found = told(&read_xml(xml));
     assert!(
         found.iter().any(|t| t.starts_with("c.xml:32: warning: this comment goes on to line 33")),
         "{found:?}"
     );
-    let parsed = read(with("<sersync>", "\n\n  # 要监控的目录\n<sersync>"));
+    let parsed = read_xml(with("<sersync>", "\n\n  # 要监控的目录\n<sersync>"));
     assert_eq!(errors(&parsed), Vec::<String>::new());
     let text = "c.xml:25: warning: text between elements has no meaning: `# 要监控的目录`; write <!-- ... -->";
     assert!(told(&parsed).contains(&text.to_owned()), "{:?}", told(&parsed));
@@ -165,8 +144,8 @@ fn spoilt_files_get_an_answer() {
         b"{",
     ];
     for text in [
-        include_bytes!("../examples/confxml.xml").as_slice(),
-        include_bytes!("../examples/web-farm.yaml"),
+        include_bytes!("../../examples/confxml.xml").as_slice(),
+        include_bytes!("../../examples/web-farm.yaml"),
     ] {
         for _ in 0..1500 {
             let mut bytes = text.to_vec();

@@ -1,0 +1,34 @@
+//! A remote that stays in trouble while names come and go without end: it is compared instead.
+
+use super::run::Pusher;
+use crate::journal::JournalError;
+use slog::warn;
+
+/// So many names wait for a remote in trouble; when there are more, it is compared instead.
+pub const NAMES_MOST: u32 = 200_000;
+/// Failures in a row before that: what the last push left in the hands of a receiver has come to its end.
+const FAILURES_LEAST: u32 = 3;
+
+impl Pusher {
+    /// Bounds what waits for a remote in trouble: every name that was ever touched would be kept for it, those of
+    /// temporary files too. A comparison finds what is left of them. Deletions are then the comparison's, and so the
+    /// guard's: which of them were asked for by name is not known any more.
+    pub(super) fn bound_backlog(&mut self) -> Result<(), JournalError> {
+        // While the guard holds comparisons, only what is known by name comes through.
+        if self.health.failures() < FAILURES_LEAST || self.desk.row.held.is_some() {
+            return Ok(());
+        }
+        let desk = &mut self.desk;
+        let Some((cursor, why)) = desk.journal.compare_instead(&desk.name, NAMES_MOST)? else {
+            return Ok(());
+        };
+        warn!(desk.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => &why);
+        desk.row.cursor = cursor;
+        desk.row.reconcile = Some(why);
+        self.wished_again = false;
+        self.compare_retry = None;
+        self.said.dirty = true;
+        self.look = true;
+        Ok(())
+    }
+}
