@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Complaints of rsync beyond this are not read.
 const STDERR_MOST_BYTES: u64 = 1 << 20;
 
+/// A remote that compares content reads at least so many bytes a second.
+const SLOWEST_READ: u64 = 20 << 20;
+
 /// One rsync in flight.
 pub struct Flight {
     rsync: Rsync,
@@ -50,6 +53,12 @@ impl Flight {
     pub fn new(rsync: Rsync, timeout_s: u32, now: Duration) -> Self {
         let limit = Duration::from_secs(u64::from(timeout_s.max(1)));
         Self { rsync, limit, moved: (0, now), looked: now, given_up: false }
+    }
+
+    /// Gives it time for a remote that reads so many `bytes` before it answers: nothing moves here meanwhile.
+    pub fn reading(mut self, bytes: u64) -> Self {
+        self.limit += Duration::from_secs(bytes / SLOWEST_READ);
+        self
     }
 
     /// How long nothing has moved.

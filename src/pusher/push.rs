@@ -228,7 +228,8 @@ impl Push {
 
     fn fly(&mut self, desk: &Desk, step: Step, aim: Aim, now: Duration) -> Result<Progress, Stuck> {
         let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now);
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s, now)
+            .reading(step.bytes_by_content(&self.root));
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
     }

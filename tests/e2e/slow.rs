@@ -1,13 +1,15 @@
 //! Slow and broken networks, receivers that outlive their senders, and stops in the middle of a push.
 
+use crate::common::churn::old_time;
 use crate::common::procs::Proc;
 use crate::common::proxy::FAST;
 use crate::common::rsyncd::Options;
-use crate::common::wait::{DEADLINE, poll, wait_for};
+use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -173,6 +175,36 @@ fn a_slow_push_that_moves_is_not_ended() {
     assert!(took > Duration::from_secs(6), "not slow: {took:?}");
     assert_eq!(seen.len(), 1, "not one rsync from start to end");
     w.wait_identical();
+}
+
+/// Comparing a large file by content, a slave reads for long and says nothing.
+#[test]
+fn a_slave_that_reads_a_large_file_is_not_ended() {
+    let mut w =
+        Setup { params: "-aS", rsync: ", timeout: 2s", settings: "large_file: 1GiB\n", ..Setup::default() }.build();
+    let put = |path: &Path, byte: &[u8]| {
+        let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
+        file.set_len(200 << 20).unwrap();
+        file.write_all_at(byte, 100 << 20).unwrap();
+        file.set_times(old_time(0)).unwrap();
+    };
+    [w.at("big"), w.there("big")].iter().for_each(|path| put(path, b"a"));
+    w.run(&[]);
+    w.probe(0);
+    w.wait_in_sync();
+    put(&w.at("big"), b"b");
+    let by_content = || w.instance.rsyncs().into_iter().find(|p| p.command.contains("--checksum"));
+    let rsync = poll(DEADLINE, || by_content().filter(|_| !w.remotes[0].transfers().is_empty()));
+    let rsync = rsync.expect("a comparison by content");
+    w.remotes[0].transfers().iter().for_each(|p| p.signal(Signal::SIGSTOP));
+    holds_for("the rsync", Duration::from_secs(5), || rsync.runs());
+    w.remotes[0].resume();
+    wait_for("the change", DEADLINE, || {
+        let mut byte = [0];
+        let file = File::open(w.there("big")).unwrap();
+        file.read_exact_at(&mut byte, 100 << 20).is_ok() && byte == *b"b"
+    });
+    w.wait_in_sync();
 }
 
 #[test]
