@@ -177,6 +177,59 @@ fn a_slow_push_that_moves_is_not_ended() {
     w.wait_identical();
 }
 
+/// The temporary file of a push in flight is nothing stray. (Rule 20.)
+#[test]
+fn a_comparison_leaves_the_file_in_flight_alone() {
+    let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
+    let w = setup.start();
+    w.write("d/other", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    let proxy = w.remotes[0].proxy();
+    proxy.rate(300_000);
+    let before = proxy.taken();
+    w.write("d/large", random(1_200_000));
+    wait_under_way(&w, before + 100_000);
+    proxy.rate_of_new(FAST);
+    let push = w.instance.rsyncs();
+    let temporary = || fs::read_dir(w.there("d")).unwrap().count() > 1;
+    wait_for("the receiver's temporary file", DEADLINE, temporary);
+    fs::write(w.there("d/stray"), "x").unwrap();
+    let _sync = w.instance.begin(&["sync"]);
+    wait_for("the comparison", DEADLINE, || !w.there("d/stray").exists());
+    assert!(push[0].runs(), "the comparison came after the push: nothing is shown here");
+    assert!(temporary(), "the file in flight was deleted");
+    w.wait_identical();
+    assert!(!w.instance.log_text().contains("failed"), "{}", w.instance.report());
+}
+
+/// A new remote is copied to from the start, however often the copy is cut short. (Rule 11.)
+#[test]
+fn a_first_copy_cut_short_again_and_again() {
+    let mut w = behind_a_proxy("").build();
+    for n in 0..60 {
+        w.write(&format!("d{}/f{n}", n % 7), random(20_000));
+    }
+    w.remotes[0].proxy().rate(400_000);
+    for round in 0..4 {
+        w.run(&[]);
+        let before = w.remotes[0].proxy().taken();
+        // First in the comparison, then ever later in the copy.
+        wait_under_way(&w, before + 1 + round * 100_000);
+        match round % 2 {
+            0 => w.instance.kill9(),
+            _ => w.instance.pusher(&w.remotes[0].name()).signal(Signal::SIGKILL),
+        }
+        if round % 2 == 1 {
+            w.instance.kill9();
+        }
+    }
+    w.remotes[0].proxy().rate(FAST);
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+}
+
 /// Comparing a large file by content, a slave reads for long and says nothing.
 #[test]
 fn a_slave_that_reads_a_large_file_is_not_ended() {
