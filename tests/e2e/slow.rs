@@ -128,9 +128,7 @@ fn stalled_in_the_middle(stall: impl Fn(&World), go_on: impl Fn(&World)) {
     assert!(took < Duration::from_secs(10), "ended late, after {took:?}");
     let remote = w.wait_remote(0, "trouble", |r| r["state"] == "backoff");
     assert!(remote["reason"].as_str().is_some_and(|r| r.contains("no answer")), "{remote}");
-    wait_for("another try", DEADLINE, || {
-        w.instance.rsyncs().iter().any(|p| p.pid != stuck[0].pid)
-    });
+    wait_for("another try", DEADLINE, || w.instance.rsyncs().iter().any(|p| p.pid != stuck[0].pid));
     go_on(&w);
     w.wait_identical_within(DEADLINE * 2);
     w.wait_in_sync();
@@ -233,8 +231,13 @@ fn a_first_copy_cut_short_again_and_again() {
 /// Comparing a large file by content, a slave reads for long and says nothing.
 #[test]
 fn a_slave_that_reads_a_large_file_is_not_ended() {
-    let mut w =
-        Setup { params: "-aS", rsync: ", timeout: 2s", settings: "large_file: 1GiB\n", ..Setup::default() }.build();
+    let mut w = Setup {
+        params: "-aS",
+        rsync: ", timeout: 2s",
+        settings: "large_file: 1GiB\n",
+        ..Setup::default()
+    }
+    .build();
     let put = |path: &Path, byte: &[u8]| {
         let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
         file.set_len(200 << 20).unwrap();
