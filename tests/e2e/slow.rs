@@ -5,7 +5,7 @@ use crate::common::procs::Proc;
 use crate::common::proxy::FAST;
 use crate::common::rsyncd::Options;
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
-use crate::common::world::{Setup, World};
+use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -208,6 +208,10 @@ fn a_first_copy_cut_short_again_and_again() {
     for n in 0..60 {
         w.write(&format!("d{}/f{n}", n % 7), random(20_000));
     }
+    // Only a comparison finds these; a scan looks 2 s back.
+    write(&w.there("d0/stray"), "x");
+    let made = w.master.metadata().unwrap().modified().unwrap();
+    wait_for("time to pass", DEADLINE, || made.elapsed().unwrap() > Duration::from_secs(3));
     w.remotes[0].proxy().rate(400_000);
     for round in 0..4 {
         w.run(&[]);
