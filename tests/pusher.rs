@@ -602,3 +602,33 @@ fn the_guard_knows_what_the_pushes_have_made() {
     bench.identical(&rig);
     bench.stop();
 }
+
+/// A predecessor, or its rsync, that has not ended yet holds the lock. (Rule 2.)
+#[test]
+fn nothing_is_pushed_before_the_predecessor_has_ended() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let state = rig.base().join("state");
+    fs::create_dir_all(&state).unwrap();
+    let name = rig.remote.name().replace(':', "%3A");
+    let lock = state.join(format!("pusher-{name}.lock"));
+    // Not inherited: whoever has it is ended, and the daemons of other tests are children of this process, too.
+    let held = syncsup::sys::lock::take(&lock, false).unwrap().expect("nobody has it yet");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut alive = false;
+    while Instant::now() < end {
+        match bench.control.receive().unwrap() {
+            Received::Message(FromPusher::Alive, _) => alive = true,
+            Received::Message(message, _) => panic!("at work beside its predecessor: {message:?}"),
+            Received::Closed => panic!("it gave up"),
+            Received::Nothing => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    assert!(alive, "it would be taken for dead");
+    assert!(!rig.dst().join("a").exists());
+    drop(held);
+    bench.identical(&rig);
+    bench.stop();
+}

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// Complaints of rsync beyond this are not read.
 const STDERR_MOST_BYTES: u64 = 1 << 20;
 
+/// A remote that compares content reads at least so many bytes a second.
+const SLOWEST_READ: u64 = 20 << 20;
+
 /// One rsync in flight.
 pub struct Flight {
     rsync: Rsync,
@@ -68,6 +71,12 @@ impl Flight {
             looked: now,
             given_up: false,
         }
+    }
+
+    /// Gives it time for a remote that reads so many `bytes` before it answers: nothing moves here meanwhile.
+    pub fn reading(mut self, bytes: u64) -> Self {
+        self.limit += Duration::from_secs(bytes / SLOWEST_READ);
+        self
     }
 
     /// How long nothing has moved.

@@ -237,7 +237,8 @@ impl Push {
         now: Duration,
     ) -> Result<Progress, Stuck> {
         let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now);
+        let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now)
+            .reading(step.bytes_by_content(&self.root));
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
     }

@@ -76,6 +76,12 @@ impl Step {
         }
     }
 
+    /// Bytes that the remote reads to compare by content.
+    pub fn bytes_by_content(&self, root: &Root) -> u64 {
+        let Step::Entries { paths, checksum: true, .. } = self else { return 0 };
+        paths.iter().filter_map(|path| root.lstat(path).ok()).map(|seen| seen.size).sum()
+    }
+
     /// Starts its rsync; `dry` changes nothing.
     pub fn start(&self, desk: &Desk, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
         let options = Options {

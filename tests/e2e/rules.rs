@@ -140,6 +140,39 @@ fn what_cannot_be_looked_at_is_not_deleted() {
     w.wait_identical_within(DEADLINE * 3);
 }
 
+/// What cannot be read here might be what is there: no comparison deletes anything then. (Rule 5.)
+#[test]
+fn a_comparison_that_could_not_read_everything_deletes_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: not root");
+        return;
+    }
+    let mut w = Setup::default().build();
+    let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    w.instance.launcher = words.iter().map(Into::into).collect();
+    populate(&w.at("locked"), 2, 3);
+    populate(&w.at("free"), 2, 3);
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    fs::set_permissions(w.at("locked"), Permissions::from_mode(0o000)).unwrap();
+    for stray in ["locked/stray", "free/stray", "stray"] {
+        write(&w.there(stray), "x");
+    }
+    write(&w.there("free/dir000/file000"), "by hand");
+    // It goes on until everything could be compared.
+    let _sync = w.instance.begin(&["sync"]);
+    wait_for("what it could compare", DEADLINE, || {
+        fs::read(w.there("free/dir000/file000")).is_ok_and(|c| c != b"by hand")
+    });
+    holds_for("every stray file", Duration::from_secs(1), || {
+        ["locked/stray", "free/stray", "stray"].iter().all(|p| w.there(p).exists())
+    });
+    fs::set_permissions(w.at("locked"), Permissions::from_mode(0o755)).unwrap();
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.wait_identical();
+}
+
 #[test]
 fn marked_again_while_in_flight() {
     // Slow enough for a push to last some seconds.

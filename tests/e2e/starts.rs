@@ -7,26 +7,19 @@ use crate::common::world::{Setup, World, populate};
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-
-/// The directory of the only localpath's state.
-fn state_of(w: &World) -> PathBuf {
-    let dirs = fs::read_dir(w.instance.state_dir()).unwrap().flatten().map(|e| e.path());
-    dirs.into_iter().find(|d| d.join("journal.db").exists()).expect("a journal")
-}
 
 /// Makes what a stopped instance knows come from another boot.
 fn pretend_reboot(w: &World) {
-    let (dir, here) = (state_of(w), fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap());
+    let here = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let other = "00000000-1111-2222-3333-444444444444";
-    let db = Connection::open(dir.join("journal.db")).unwrap();
+    let db = Connection::open(w.journal()).unwrap();
     let changed = db
         .execute("UPDATE checkpoint SET state = replace(state, ?1, ?2)", [here.trim(), other])
         .unwrap();
     let state: String = db.query_row("SELECT state FROM checkpoint", [], |r| r.get(0)).unwrap();
     assert!(changed == 1 && state.contains(other), "{state}");
-    let root = dir.join("root.json");
+    let root = w.journal().with_file_name("root.json");
     let text = fs::read_to_string(&root).unwrap();
     fs::write(root, text.replace(here.trim(), other)).unwrap();
 }
@@ -143,7 +136,7 @@ fn state_on_a_network_file_system_is_refused() {
 fn a_long_look_into_the_journal_holds_nothing_up() {
     let w = World::start(1);
     w.probe(0);
-    let journal = state_of(&w).join("journal.db");
+    let journal = w.journal();
     let log = journal.with_extension("db-wal");
     let size = || fs::metadata(&log).map_or(0, |m| m.len());
     let operator = Connection::open(&journal).unwrap();

@@ -76,6 +76,13 @@ impl Instance {
         run(command.arg("-o").arg(&self.config))
     }
 
+    /// Starts a command with `-o CONFIG` and does not wait for its end; it is killed with the returned guard.
+    pub fn begin(&self, args: &[&str]) -> Begun {
+        let mut command = self.prepare(&Instance::program(), args);
+        command.arg("-o").arg(&self.config).stdout(Stdio::null()).stderr(Stdio::null());
+        Begun(command.spawn().expect("syncsup starts"))
+    }
+
     /// Starts in the foreground and waits until each path of `watch` is watched.
     pub fn start(&mut self, args: &[&str], watch: &[&Path]) {
         self.launch(args);
@@ -315,6 +322,16 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.kill9();
+    }
+}
+
+/// A command that runs on.
+pub struct Begun(Child);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

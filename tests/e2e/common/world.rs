@@ -146,6 +146,13 @@ impl World {
         began.elapsed()
     }
 
+    /// The localpath's journal.
+    pub fn journal(&self) -> PathBuf {
+        let dirs = fs::read_dir(self.instance.state_dir()).expect("the state directory");
+        let mut files = dirs.flatten().map(|dir| dir.path().join("journal.db"));
+        files.find(|file| file.exists()).expect("a journal")
+    }
+
     /// The command lines of the rsyncs started so far, where the setup says `log_rsyncs`.
     pub fn rsyncs(&self) -> Vec<String> {
         let text = fs::read(self.dir.path().join("rsyncs")).unwrap_or_default();
