@@ -3,9 +3,9 @@
 use super::confxml::{boolean, optional, required};
 use super::diagnostic::{Notes, did_you_mean};
 use super::model::{Call, Framing, Manner, PLUGIN_KINDS as NAMES, Plugin, Secret};
+use super::plugin_values::{base_url, shell_only, url, words};
 use super::values;
 use super::xml::Element;
-use super::plugin_values::{base_url, shell_only, url, words};
 use crate::filter::{search_regex, whole_regex};
 use crate::path::{OsBytes, printable};
 
@@ -71,10 +71,13 @@ fn child<'e>(element: &'e Element, name: &str, notes: &mut Notes) -> Option<&'e 
 
 fn command(element: &Element, notes: &mut Notes) -> Option<Call> {
     let param = child(element, "param", notes)?;
-    let words = |least: usize| move |v: &[u8]| values::text(v).and_then(|t| words(&t, least).map(|_| t));
+    let words =
+        |least: usize| move |v: &[u8]| values::text(v).and_then(|t| words(&t, least).map(|_| t));
     let prefix = required(param, "prefix", notes, words(1));
     let suffix = param.attribute("suffix").map(|_| required(param, "suffix", notes, words(0)));
-    for part in [prefix.as_deref(), suffix.as_ref().and_then(|s| s.as_deref())].into_iter().flatten() {
+    for part in
+        [prefix.as_deref(), suffix.as_ref().and_then(|s| s.as_deref())].into_iter().flatten()
+    {
         if let Some(text) = shell_only(part) {
             notes.warn(param.line, text);
         }

@@ -352,6 +352,19 @@ impl Call {
     }
 }
 
+/// The names of plugins within their localpath: their kinds, with a number where a kind comes again.
+pub fn plugin_names(plugins: &[Plugin]) -> Vec<String> {
+    let mut names = Vec::new();
+    for (n, plugin) in plugins.iter().enumerate() {
+        let kind = plugin.call.kind();
+        match plugins[..n].iter().filter(|p| p.call.kind() == kind).count() {
+            0 => names.push(kind.to_owned()),
+            before => names.push(format!("{kind}-{}", before + 1)),
+        }
+    }
+    names
+}
+
 /// Commands that hear of a remote's trouble.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarms {

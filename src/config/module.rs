@@ -15,10 +15,8 @@ pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
     let wanted = |p: &Plugin| p.call.kind() == kind;
     let mut chosen: Vec<LocalPath> = Vec::new();
     for localpath in &config.localpaths {
-        let section = config
-            .sections
-            .iter()
-            .find(|s| wanted(s) && s.place.file == localpath.place.file);
+        let section =
+            config.sections.iter().find(|s| wanted(s) && s.place.file == localpath.place.file);
         let mut localpath = LocalPath {
             remotes: Vec::new(),
             crontab: None,

@@ -14,9 +14,8 @@ pub(crate) fn shell_only(text: &str) -> Option<String> {
     const ALONE: [&str; 10] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1", "2>"];
     let words = shlex::split(text)?;
     let starts = |w: &str| [">", "2>", "|", "&&", "$(", "`"].iter().any(|s| w.starts_with(s));
-    let word = words.iter().find(|w| {
-        ALONE.contains(&w.as_str()) || starts(w) || w.ends_with(';')
-    })?;
+    let word =
+        words.iter().find(|w| ALONE.contains(&w.as_str()) || starts(w) || w.ends_with(';'))?;
     // What was quoted was meant so.
     text.split_whitespace().any(|w| w == word).then(|| {
         format!("`{word}` is given to the command as it is, since no shell runs it; write a script, and name it in prefix")
@@ -39,7 +38,9 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     match text.bytes().all(|b| (0x21..0x7f).contains(&b)) && !text.contains(['&', '#']) {
         true if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!("`{text}` is not the beginning of a URL; write http://HOST/PATH, without & and #")),
+        _ => Err(format!(
+            "`{text}` is not the beginning of a URL; write http://HOST/PATH, without & and #"
+        )),
     }
 }
 

@@ -154,18 +154,18 @@ impl Journal {
         least.map_or_else(|| self.last_seq(), Ok)
     }
 
-    /// Makes calls of the marks after a plugin's cursor: those up to `horizon` and made at `before_ms` or earlier, at
-    /// most `limit`, as far as `wanted` wants them. Returns how many marks it took.
+    /// Makes calls of the marks after a plugin's cursor: those up to `horizon`, up to the first that is not `ripe`, at
+    /// most `limit`. Returns how many marks it took.
     pub fn take_in(
         &mut self,
         plugin: &str,
         horizon: i64,
-        before_ms: i64,
         limit: u32,
-        wanted: impl Fn(&Marked) -> bool,
+        ripe: impl Fn(&Marked) -> bool,
     ) -> Result<usize> {
         let cursor = self.plugin_cursor(plugin)?;
-        if horizon <= cursor || self.marks_after(cursor, 1)?.is_empty() {
+        let first = self.marks_after(cursor, 1)?;
+        if first.first().is_none_or(|m| m.seq > horizon || !ripe(m)) {
             return Ok(0);
         }
         // Marks must not move up between the look and the cursor's move, or one change would be two calls.
@@ -191,16 +191,14 @@ impl Journal {
                     events: Events(row.get(3)?),
                     marked_at_ms: row.get(4)?,
                 };
-                if mark.marked_at_ms > before_ms {
+                if !ripe(&mark) {
                     break;
                 }
                 last = mark.seq;
                 taken += 1;
-                if wanted(&mark) {
-                    let scope = mark.scope as i64;
-                    let path = mark.path.as_bytes();
-                    call.execute(params![plugin, path, mark.seq, scope, mark.events.0, mark.marked_at_ms])?;
-                }
+                let (path, scope) = (mark.path.as_bytes(), mark.scope as i64);
+                let (event, since) = (mark.events.0, mark.marked_at_ms);
+                call.execute(params![plugin, path, mark.seq, scope, event, since])?;
             }
         }
         tx.execute("UPDATE plugin SET cursor = ?2 WHERE name = ?1", params![plugin, last])?;
@@ -276,7 +274,8 @@ impl Journal {
 
     /// When the next call after `now_ms` is due, in milliseconds since 1970.
     pub fn next_call_ms(&self, now_ms: i64) -> Result<Option<i64>> {
-        let sql = "SELECT min(next_try) FROM call WHERE given_up = 0 AND ready = 1 AND next_try > ?1";
+        let sql =
+            "SELECT min(next_try) FROM call WHERE given_up = 0 AND ready = 1 AND next_try > ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([now_ms], |row| row.get(0))?)
     }
 
@@ -301,7 +300,9 @@ impl Journal {
                     .execute(params![plugin, path, due.seq])?;
                 match called {
                     Some(c) => tx
-                        .prepare_cached("INSERT OR REPLACE INTO called VALUES (?1, ?2, ?3, ?4, ?5)")?
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO called VALUES (?1, ?2, ?3, ?4, ?5)",
+                        )?
                         .execute(params![plugin, path, c.dir, c.ino as i64, c.ctime_ns])?,
                     None => tx
                         .prepare_cached("DELETE FROM called WHERE plugin = ?1 AND path = ?2")?
@@ -325,15 +326,39 @@ impl Journal {
                     "UPDATE call SET error = ?4, attempts = ?5, given_up = ?6 WHERE plugin = ?1 AND path = ?2 AND seq = ?3",
                 )?
                 .execute(params![plugin, path, due.seq, error, attempts, now_ms.max(1)])?;
-                tx.prepare_cached(
-                    "DELETE FROM call WHERE plugin = ?1 AND given_up > 0 AND path NOT IN (SELECT path FROM call
-                     WHERE plugin = ?1 AND given_up > 0 ORDER BY given_up DESC LIMIT ?2)",
-                )?
-                .execute(params![plugin, GIVEN_UP_MOST])?;
+                keep_newest(&tx, plugin)?;
             }
         }
         tx.commit()?;
         Ok(())
+    }
+
+    /// Gives up the calls of a plugin that have waited since `before_ms` or longer. Returns how many.
+    pub fn give_up_old(&mut self, plugin: &str, before_ms: i64, now_ms: i64) -> Result<usize> {
+        let old = "plugin = ?1 AND given_up = 0 AND ready = 1 AND since <= ?2";
+        let sql = format!("SELECT 1 FROM call WHERE {old}");
+        if !self.db.prepare_cached(&sql)?.exists(params![plugin, before_ms])? {
+            return Ok(0);
+        }
+        let tx = self.write()?;
+        let sql = format!(
+            "UPDATE call SET given_up = max(?3, 1), error = coalesce(error, 'never called: the plugin was down') WHERE {old}"
+        );
+        let gone = tx.execute(&sql, params![plugin, before_ms, now_ms])?;
+        keep_newest(&tx, plugin)?;
+        tx.commit()?;
+        Ok(gone)
+    }
+
+    /// When a push to `remote` last went well, in milliseconds since 1970.
+    pub fn last_success(&self, remote: &str) -> Result<Option<i64>> {
+        let mut query =
+            self.db.prepare_cached("SELECT last_success FROM remote WHERE name = ?1")?;
+        let mut rows = query.query([remote])?;
+        Ok(match rows.next()? {
+            Some(row) => row.get(0)?,
+            None => None,
+        })
     }
 
     /// Forgets what files were when they were called for, where that was before `ctime_ns`: no scan finds them again.
@@ -409,6 +434,15 @@ impl Journal {
         tx.commit()?;
         Ok(())
     }
+}
+
+fn keep_newest(tx: &Transaction<'_>, plugin: &str) -> Result<()> {
+    tx.prepare_cached(
+        "DELETE FROM call WHERE plugin = ?1 AND given_up > 0 AND path IN (SELECT path FROM call
+         WHERE plugin = ?1 AND given_up > 0 ORDER BY given_up DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![plugin, GIVEN_UP_MOST])?;
+    Ok(())
 }
 
 /// True when one of `remotes` has yet to try this path (or, with `below`, something in it).

@@ -155,8 +155,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trace = dir.path().join("t");
         let script = "yes | head -c 1000000; echo \"$X\" >&2; exit 3";
-        let mut run =
-            Program::start(&argv(script), &[("X", "end".into())], false, &trace).unwrap();
+        let mut run = Program::start(&argv(script), &[("X", "end".into())], false, &trace).unwrap();
         let (exited, output) = end(&mut run);
         assert_eq!(exited, Exited::Code(3));
         assert!(output.len() == KEPT && output.ends_with(b"y\nend\n"));
@@ -176,8 +175,7 @@ mod tests {
         run.kill();
         assert_eq!(end(&mut run).0, Exited::Signal(9));
         let trace = dir.path().join("c2");
-        let mut orphan =
-            Program::start(&argv("sleep 77 & sleep 77"), &[], false, &trace).unwrap();
+        let mut orphan = Program::start(&argv("sleep 77 & sleep 77"), &[], false, &trace).unwrap();
         assert!(!holders(&trace.canonicalize().unwrap()).is_empty());
         end_orphans(dir.path(), "c").unwrap();
         assert_eq!(end(&mut orphan).0, Exited::Signal(9));

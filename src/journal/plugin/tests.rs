@@ -39,11 +39,11 @@ fn a_change_waits_for_every_remote_but_those_in_trouble() {
     settle(&mut j, "a", 2);
     let all = |_: &Marked| true;
     assert_eq!(j.horizon(&none()).unwrap(), 0);
-    assert_eq!(j.take_in("p", 0, 9, 100, all).unwrap(), 0);
+    assert_eq!(j.take_in("p", 0, 100, all).unwrap(), 0);
     let trouble = BTreeSet::from(["b".to_owned()]);
     assert_eq!(j.horizon(&trouble).unwrap(), 2);
-    assert_eq!(j.take_in("p", 2, 4, 100, all).unwrap(), 0, "too young");
-    assert_eq!(j.take_in("p", 2, 5, 100, all).unwrap(), 2);
+    assert_eq!(j.take_in("p", 2, 100, |m| m.seq > 1).unwrap(), 0, "too young");
+    assert_eq!(j.take_in("p", 2, 100, all).unwrap(), 2);
     assert!(due(&j).is_empty());
     assert!(!j.make_ready(&trouble, 100).unwrap());
     assert_eq!(due(&j), ["x", "y"]);
@@ -67,7 +67,7 @@ fn what_is_owed_untried_is_not_ready() {
     };
     let owed = vec![owe("large", None), owe("d/x", None), owe("dx", None)];
     j.settle("a", &Settlement { cursor: Some(2), owe: owed, ..Settlement::default() }, 1).unwrap();
-    j.take_in("p", 2, 1, 100, |_| true).unwrap();
+    j.take_in("p", 2, 100, |_| true).unwrap();
     j.db.execute("UPDATE call SET scope = 2 WHERE path = x'64'", []).unwrap();
     assert!(j.make_ready(&none(), 100).unwrap());
     assert!(due(&j).is_empty());
@@ -83,7 +83,7 @@ fn what_is_owed_untried_is_not_ready() {
 fn marked_again_while_it_is_called() {
     let (_dir, mut j) = open();
     let take = |j: &mut Journal| {
-        j.take_in("p", i64::MAX, i64::MAX, 100, |_| true).unwrap();
+        j.take_in("p", i64::MAX, 100, |_| true).unwrap();
         j.make_ready(&none(), 100).unwrap();
     };
     mark(&mut j, &["x"], 1);
@@ -107,7 +107,7 @@ fn marked_again_while_it_is_called() {
 fn failures_wait_and_are_given_up() {
     let (_dir, mut j) = open();
     mark(&mut j, &["x"], 1);
-    j.take_in("p", 9, 9, 9, |_| true).unwrap();
+    j.take_in("p", 9, 9, |_| true).unwrap();
     j.make_ready(&none(), 100).unwrap();
     let call = j.calls_due("p", 1, 1).unwrap().remove(0);
     let error = "exit 3".to_owned();
@@ -123,7 +123,7 @@ fn failures_wait_and_are_given_up() {
     assert_eq!(backlog.first_error.as_deref(), Some("x: exit 3"));
     // A new change begins anew.
     mark(&mut j, &["x"], 70);
-    j.take_in("p", 9, 99, 9, |_| true).unwrap();
+    j.take_in("p", 9, 9, |_| true).unwrap();
     j.make_ready(&none(), 100).unwrap();
     let again = j.calls_due("p", 99, 1).unwrap().remove(0);
     assert_eq!((again.attempts, again.since_ms), (0, 70));
@@ -136,7 +136,7 @@ fn the_runner_takes_part_in_cleaning_and_holds_up_nothing() {
     settle(&mut j, "a", 2);
     settle(&mut j, "b", 2);
     assert_eq!(j.clean(100).unwrap(), 0, "not taken in");
-    j.take_in("p", 1, 9, 9, |_| false).unwrap();
+    j.take_in("p", 1, 9, |_| true).unwrap();
     assert_eq!(j.clean(100).unwrap(), 1);
     // Not configured any more.
     j.set_plugins(&[]).unwrap();
@@ -147,7 +147,7 @@ fn the_runner_takes_part_in_cleaning_and_holds_up_nothing() {
         j.forget_remote(remote).unwrap();
     }
     mark(&mut j, &["z"], 1);
-    j.take_in("q", 9, 9, 9, |_| false).unwrap();
+    j.take_in("q", 9, 9, |_| true).unwrap();
     assert_eq!(j.clean(100).unwrap(), 1, "without remotes too");
 }
 
