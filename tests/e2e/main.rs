@@ -16,6 +16,7 @@ mod events;
 mod filter;
 mod names;
 mod overflow;
+mod plugin;
 mod remotes;
 mod root;
 mod rules;
