@@ -31,7 +31,8 @@ fn churn(w: &World, settled: impl Fn(&World)) -> BTreeSet<Vec<u8>> {
 fn a_command_gets_hostile_names_as_one_argument() {
     let dir = tempfile::tempdir().unwrap();
     let (script, record) = recorder(dir.path(), "");
-    let plugin = format!("command: {{prefix: \"{} 'a b' -x\", suffix: \"'$y' z\"}}", script.display());
+    let plugin =
+        format!("command: {{prefix: \"{} 'a b' -x\", suffix: \"'$y' z\"}}", script.display());
     let mut w = world(1, &[plugin]);
     w.run(&[]);
     let wanted = churn(&w, |_| {

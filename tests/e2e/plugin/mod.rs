@@ -54,10 +54,8 @@ pub fn at(w: &World, name: &[u8]) -> PathBuf {
 /// A script that writes its arguments down, each ended by a NUL, one call a line of its own ended by `\n`.
 pub fn recorder(dir: &Path, body: &str) -> (PathBuf, PathBuf) {
     let (script, record) = (dir.join("record.sh"), dir.join("record"));
-    let text = format!(
-        "#!/bin/sh\n{body}\nprintf '%s\\0' \"$#\" \"$@\" >> '{}'\n",
-        record.display()
-    );
+    let text =
+        format!("#!/bin/sh\n{body}\nprintf '%s\\0' \"$#\" \"$@\" >> '{}'\n", record.display());
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     (script, record)
@@ -90,9 +88,9 @@ pub fn runner(w: &World) -> crate::common::procs::Proc {
     let mut found = None;
     wait_for("a plugin runner", DEADLINE, || {
         let family = w.instance.family();
-        found = family.into_iter().find(|p| {
-            p.state != 'Z' && p.command.starts_with("syncsup: plugin runner ")
-        });
+        found = family
+            .into_iter()
+            .find(|p| p.state != 'Z' && p.command.starts_with("syncsup: plugin runner "));
         found.is_some()
     });
     found.expect("found just now")

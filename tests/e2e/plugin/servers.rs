@@ -34,7 +34,9 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(talk: impl Fn(TcpStream, &Shared) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Server {
+    pub fn start(
+        talk: impl Fn(TcpStream, &Shared) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Server {
         let mut server =
             Server { port: 0, shared: Arc::default(), talk: Arc::new(talk), thread: None };
         server.listen();
