@@ -23,6 +23,11 @@ pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
             alarms: Alarms::default(),
             ..localpath.clone()
         };
+        if let Some(log) = &mut localpath.fail_log {
+            // The script of the instance that replicates is not this one's.
+            let name = [log.path.as_bytes(), b".", kind.as_bytes()].concat();
+            log.path = name.into();
+        }
         match section {
             Some(section) => {
                 if let Some(watch) = &section.watch {

@@ -32,6 +32,9 @@ pub(super) fn plugins(node: &Node, notes: &mut Notes) -> Vec<Plugin> {
     items.iter().filter_map(|item| plugin(item, notes)).collect()
 }
 
+/// Reads the keys of one kind.
+type Reader = fn(&Fields, &Node, &mut Notes) -> Option<Call>;
+
 fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
     let [(key, body)] = (match &node.value {
         Value::Map(fields) => fields.as_slice(),
@@ -43,20 +46,19 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
         );
         return None;
     };
-    let (own, read): (&[&str], fn(&Fields, &Node, &mut Notes) -> Option<Call>) =
-        match key.text.as_str() {
-            "command" => (&["prefix", "suffix", "ignore_error", "include"], command),
-            "socket" => (&["host", "port", "separator"], socket),
-            "http" => (&["url", "host", "port", "ca_file"], http),
-            "refresh_cdn" => {
-                (&["host", "port", "user", "password", "base_url", "url_match"], refresh_cdn)
-            }
-            name => {
-                let near = did_you_mean(name, NAMES);
-                notes.error(key.line, format!("`{name}` is not a plugin{near}"));
-                return None;
-            }
-        };
+    let (own, read): (&[&str], Reader) = match key.text.as_str() {
+        "command" => (&["prefix", "suffix", "ignore_error", "include"], command),
+        "socket" => (&["host", "port", "separator"], socket),
+        "http" => (&["url", "host", "port", "ca_file"], http),
+        "refresh_cdn" => {
+            (&["host", "port", "user", "password", "base_url", "url_match"], refresh_cdn)
+        }
+        name => {
+            let near = did_you_mean(name, NAMES);
+            notes.error(key.line, format!("`{name}` is not a plugin{near}"));
+            return None;
+        }
+    };
     let known: Vec<&str> = own.iter().copied().chain(MANNER).collect();
     let fields = Fields::of(body, &key.text, &known, notes)?;
     let call = read(&fields, body, notes);
@@ -89,13 +91,15 @@ fn manner(fields: &Fields, notes: &mut Notes) -> Manner {
     if let Some(node) = fields.get("events") {
         let mut events = CallEvents { change: false, attrib: false, delete: false };
         for item in notes.take(node.line, "events", node.items()).unwrap_or_default() {
-            let read = item.text().and_then(|t| match t {
-                "change" => Ok(events.change = true),
-                "attrib" => Ok(events.attrib = true),
-                "delete" => Ok(events.delete = true),
+            let place = item.text().and_then(|t| match t {
+                "change" => Ok(&mut events.change),
+                "attrib" => Ok(&mut events.attrib),
+                "delete" => Ok(&mut events.delete),
                 other => Err(format!("`{other}` is not change, attrib or delete")),
             });
-            notes.take(item.line, "events", read);
+            if let Some(place) = notes.take(item.line, "events", place) {
+                *place = true;
+            }
         }
         manner.events = events;
     }

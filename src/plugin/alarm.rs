@@ -29,13 +29,17 @@ impl Alarms {
         Self { since: BTreeMap::new(), told: told.into_iter().collect() }
     }
 
-    /// Takes in how the remotes are.
-    pub fn note(&mut self, remotes: &[RemoteHealth], now: Duration, wall_ms: i64) {
+    /// Takes in how the remotes are. Returns those whose trouble was told and that are not configured any more.
+    pub fn note(&mut self, remotes: &[RemoteHealth], now: Duration, wall_ms: i64) -> Vec<String> {
+        let configured = |name: &String| remotes.iter().any(|r| r.name == *name);
+        let gone: Vec<String> = self.told.keys().filter(|n| !configured(n)).cloned().collect();
+        self.told.retain(|name, _| configured(name));
         let bad = |name: &String| remotes.iter().any(|r| r.name == *name && r.trouble.is_some());
         self.since.retain(|name, _| bad(name));
         for remote in remotes.iter().filter(|r| r.trouble.is_some()) {
             self.since.entry(remote.name.clone()).or_insert((now, wall_ms));
         }
+        gone
     }
 
     /// What is to be told now. `pushed` says when a push to a remote last went well, in milliseconds since 1970: a
@@ -152,6 +156,8 @@ mod tests {
         let mut a = Alarms::new([("r".to_owned(), 500)]);
         a.note(&health(true), s(1), 1_000);
         assert!(a.due(s(0), s(30), |_| None).is_empty());
+        assert_eq!(a.note(&[], s(31), 1), ["r"]);
+        assert!(!a.waits_for_recovery());
         let env = environment(&Tell::Failure, "/d".into(), "r", health(true).first(), "t".into());
         assert_eq!(env[3], ("SYNCSUP_STATE", "backoff".into()));
         assert_eq!(env[4], ("SYNCSUP_REASON", "why".into()));

@@ -146,7 +146,7 @@ impl Runner {
             let failed = self.journal.failed_calls(&station.name, fail_log::MOST)?;
             let watch = self.start.localpath.watch.as_path();
             let text = fail_log::part(watch, &station.name, &station.plugin, &failed, timestamp);
-            let path = self.start.state_dir.join(format!("fail-plugin {}.sh", station.name));
+            let path = self.start.state_dir.join(fail_log::file_name(&station.name));
             let written = if text.is_empty() {
                 fs::remove_file(&path)
                     .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })

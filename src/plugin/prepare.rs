@@ -1,5 +1,6 @@
 //! Before the plugin runner works: its first message, its lock, its journal.
 
+use super::fail_log;
 use super::run::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPlugin, PluginStart, ToPlugin};
@@ -57,6 +58,14 @@ pub fn open_journal(
     control: &mut Control,
     log: &Logger,
 ) -> Result<Journal, String> {
+    // What plugins that are gone have left of the fail log.
+    let ours: Vec<String> = start.names.iter().map(|n| fail_log::file_name(n)).collect();
+    for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("fail-plugin ") && !ours.contains(&name) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
     let mut said = false;
     loop {
         let opened = Journal::open(&start.state_dir).and_then(|mut journal| {

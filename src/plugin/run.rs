@@ -302,7 +302,10 @@ impl Runner {
     }
 
     fn take_remotes(&mut self, remotes: Vec<RemoteHealth>) {
-        self.alarms.note(&remotes, clock::boot(), clock::wall_ms());
+        for gone in self.alarms.note(&remotes, clock::boot(), clock::wall_ms()) {
+            // Left in the journal it is forgotten at the next start.
+            let _ = self.journal.set_alarm(&gone, None);
+        }
         self.remotes = remotes;
     }
 

@@ -16,25 +16,13 @@ use crate::message::{
 };
 use crate::sys::lock;
 use crate::sys::lock::Lock;
-use crate::sys::poll::Interest;
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A child of a localpath.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// Its watcher.
-    Watcher,
-    /// The pusher of that index.
-    Pusher(usize),
-    /// Its plugin runner.
-    Runner,
-}
 
 /// What all localpaths share.
 pub struct Shared {
@@ -152,38 +140,6 @@ impl Site {
         Ok(())
     }
 
-    /// What to wait for.
-    pub fn interests(&self) -> Vec<(Who, (BorrowedFd<'_>, Interest))> {
-        let watcher = self.watcher.interest().map(|i| (Who::Watcher, i));
-        let runner = self.runner.as_ref().and_then(|r| r.process.interest());
-        let runner = runner.map(|i| (Who::Runner, i));
-        let pushers = self.pushers.iter().enumerate();
-        let pushers = pushers.filter_map(|(n, p)| Some((Who::Pusher(n), p.process.interest()?)));
-        watcher.into_iter().chain(runner).chain(pushers).collect()
-    }
-
-    /// Hears the child whose channel is ready.
-    pub fn hear(&mut self, child: Who, shared: &mut Shared, now: Duration) {
-        match child {
-            Who::Runner => {
-                let said = self.runner.as_mut().map(|r| r.process.receive(now));
-                for message in said.into_iter().flatten() {
-                    self.take_runner(message, shared, now);
-                }
-            }
-            Who::Watcher => {
-                for message in self.watcher.receive(now) {
-                    self.take_watcher(message, now);
-                }
-            }
-            Who::Pusher(n) => {
-                for message in self.pushers[n].process.receive(now) {
-                    self.take_pusher(n, message, shared, now);
-                }
-            }
-        }
-    }
-
     /// Starts who is due, kills who is silent, does what the schedule wants, and with `reap` buries who has ended.
     pub fn tick(&mut self, reap: bool, shared: &mut Shared, now: Duration) {
         if reap {
@@ -206,7 +162,7 @@ impl Site {
                 self.start_pusher(n, now);
             }
         }
-        self.tick_runner(now);
+        self.tick_runner(shared, now);
     }
 
     /// When [`Site::tick`] has something to do.
@@ -277,27 +233,6 @@ impl Site {
         self.watcher.runs()
             || self.pushers.iter().any(|p| p.process.runs())
             || self.runner.as_ref().is_some_and(|r| r.process.runs())
-    }
-
-    fn reap(&mut self, shared: &mut Shared, now: Duration) {
-        for n in 0..self.pushers.len() {
-            let Some(last) = self.pushers[n].process.reap(now) else { continue };
-            for message in last {
-                self.take_pusher(n, message, shared, now);
-            }
-            let granted = shared.slots.gone(self.pushers[n].key);
-            shared.granted.extend(granted);
-        }
-        let last = self.runner.as_mut().and_then(|r| r.process.reap(now));
-        for message in last.into_iter().flatten() {
-            self.take_runner(message, shared, now);
-        }
-        if let Some(last) = self.watcher.reap(now) {
-            for message in last {
-                self.take_watcher(message, now);
-            }
-            self.state = None;
-        }
     }
 
     /// A removed remote leaves the journal when its pusher has ended.
@@ -434,6 +369,7 @@ fn taken(watch: &str, lock: &Path) -> Error {
 }
 
 mod damage;
+mod hear;
 mod plugins;
 mod reload;
 mod report;

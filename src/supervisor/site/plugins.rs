@@ -38,7 +38,7 @@ impl Site {
     }
 
     /// Starts it when it is due, tells it of the remotes.
-    pub(super) fn tick_runner(&mut self, now: Duration) {
+    pub(super) fn tick_runner(&mut self, shared: &mut Shared, now: Duration) {
         let remotes = self.remotes_health(now);
         let start_allowed = self.damaged.is_none();
         let Some(runner) = &mut self.runner else { return };
@@ -52,13 +52,21 @@ impl Site {
             runner.tell(remotes, now);
         }
         if runner.removed && runner.process.is_gone() {
-            self.forget_runner();
+            self.forget_runner(shared);
         }
     }
 
     /// Its calls go with it.
-    fn forget_runner(&mut self) {
+    fn forget_runner(&mut self, shared: &mut Shared) {
         self.runner = None;
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(b"fail-plugin ") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        if let Some(log) = &self.wanted.localpath.fail_log {
+            shared.fail_logs.insert(log.path.as_path().to_owned());
+        }
         let forgotten = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&[]));
         match forgotten {
             Ok(()) => info!(self.log, "no plugins any more"),
