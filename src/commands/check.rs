@@ -69,7 +69,10 @@ fn called(call: &Call) -> String {
             format!("{prefix} PATH {suffix}").trim_end().to_owned()
         }
         Call::Socket { host, port, .. } => format!("{host}:{port}"),
-        Call::Http { url, .. } => url.clone(),
+        Call::Http { url, .. } => match (url.split_once("://"), url.split_once('@')) {
+            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://...@{rest}"),
+            _ => url.clone(),
+        },
         Call::RefreshCdn { host, port, base_url, .. } => format!("{host}:{port} {base_url}"),
     }
 }
@@ -146,6 +149,13 @@ fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_of_a_url_is_shown() {
+        let shown = |url: &str| called(&Call::Http { url: url.into(), ca_file: None });
+        assert_eq!(shown("http://u:geheim@h/x"), "http://...@h/x");
+        assert_eq!(shown("http://h/x"), "http://h/x");
+    }
 
     #[test]
     fn words_are_quoted_and_on_one_line() {

@@ -23,6 +23,8 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 /// A burst of events on one path is one call.
 const GATHER_MS: i64 = 20;
+/// But no burst waits longer.
+const GATHER_MOST: Duration = Duration::from_millis(500);
 /// Marks taken in one transaction.
 const PORTION: u32 = 500;
 /// A root that is gone, or a journal that cannot be used, is looked at again this often.
@@ -85,6 +87,8 @@ pub struct Runner {
     pub retry_why: Option<String>,
     pub next_look: Duration,
     poll: Duration,
+    /// Since when there have always been marks left.
+    left_since: Option<Duration>,
     next_tidy: Duration,
     pub more: bool,
     pub stop: Option<Duration>,
@@ -140,6 +144,7 @@ impl Runner {
             retry_why: None,
             next_look: Duration::ZERO,
             poll: POLL.0,
+            left_since: None,
             next_tidy: Duration::ZERO,
             more: false,
             stop: None,
@@ -217,12 +222,16 @@ impl Runner {
         let mut left = false;
         let mut full = false;
         for station in &self.stations {
-            // One of the future, when the clock was set back, does not wait for it.
-            let ripe = |m: &Marked| !(wall - GATHER_MS..=wall).contains(&m.marked_at_ms);
+            // One of the future, when the clock was set back, does not wait for it; nor does a path that is marked
+            // again and again.
+            let long = self.left_since.is_some_and(|since| now >= since + GATHER_MOST);
+            let young = wall - GATHER_MS..=wall;
+            let ripe = |m: &Marked| long || !young.contains(&m.marked_at_ms);
             let taken = self.journal.take_in(&station.name, horizon, PORTION, ripe)?;
             full |= taken == PORTION as usize;
             left |= self.journal.marks_wait(&station.name)?;
         }
+        self.left_since = left.then_some(self.left_since.unwrap_or(now));
         left |= self.journal.make_ready(&trouble, PORTION)?;
         self.said.dirty = true;
         self.poll = if full { Duration::ZERO } else { (self.poll * 2).clamp(POLL.0, POLL.1) };

@@ -330,3 +330,52 @@ fn plugins_come_and_go_with_a_reload_and_nobody_else_notices() {
     assert_once(&w, &second, &["b".into()]);
     assert_eq!(pids(&w), before, "a reload of plugins restarted others");
 }
+
+#[test]
+fn a_root_that_is_gone_is_no_deletion() {
+    let server = Server::lines();
+    let mut w = world(1, &[format!("socket: {{host: 127.0.0.1, port: {}}}", server.port)]);
+    w.run(&[]);
+    let names = names("f", 20);
+    names.iter().for_each(|n| w.write(n, "x"));
+    server.wait(20, || w.instance.report());
+    wait_idle(&w);
+    let aside = w.outside.join("aside");
+    fs::rename(&w.master, &aside).unwrap();
+    w.wait_local("the hold", |l| l["state"] == "held" && l["plugins"][0]["state"] == "held");
+    // Another directory in its place, and everything started anew.
+    fs::create_dir(&w.master).unwrap();
+    w.instance.kill9();
+    w.instance.launch(&[]);
+    w.wait_local("the hold", |l| l["state"] == "held" && l["plugins"][0]["state"] == "held");
+    holds_for("nothing is called", Duration::from_secs(1), || server.heard().len() == 20);
+    fs::remove_dir(&w.master).unwrap();
+    fs::rename(&aside, &w.master).unwrap();
+    w.wait_local("no hold", |l| l["state"] == "watching");
+    w.write("later", "x");
+    server.wait(21, || w.instance.report());
+    wait_idle(&w);
+    assert_once(&w, &server, &[names, vec!["later".to_owned()]].concat());
+}
+
+#[test]
+fn a_file_that_is_written_all_the_time_is_called_for() {
+    let server = Server::lines();
+    let plugin = format!("socket: {{host: 127.0.0.1, port: {}}}", server.port);
+    let mut w = world_with(1, &[plugin], "inotify: {modify: true}\n");
+    w.run(&[]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let log = w.at("log");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                let mut file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+                std::io::Write::write_all(&mut file, b"line\n").unwrap();
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        let heard = poll(DEADLINE, || (server.heard().len() >= 3).then_some(()));
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(heard.is_some(), "never called\n{}", w.instance.report());
+    });
+}
