@@ -5,6 +5,8 @@ mod help;
 use crate::commands;
 use crate::commands::invocation::{Command, Invocation, absolute};
 use crate::config::diagnostic::nearest;
+use crate::config::model::PLUGIN_KINDS;
+use crate::config::module;
 use crate::error::{Error, Exit, Result};
 use crate::supervisor::directories::Directories;
 use crate::sys::session;
@@ -66,6 +68,7 @@ struct Words {
     version: bool,
     files: Vec<PathBuf>,
     slots: Option<usize>,
+    module: Option<String>,
     names: Vec<OsString>,
 }
 
@@ -79,7 +82,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         run: absolute(words.run.take().unwrap_or(defaults.run))?,
     };
     let files = std::mem::take(&mut words.files);
-    let verbose = words.verbose;
+    let (verbose, module) = (words.verbose, words.module.take());
     let command = if words.help {
         Command::Help
     } else if words.version {
@@ -87,7 +90,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
     } else {
         command(words)?
     };
-    Ok(Invocation { directories, verbose, files, command, line: args.join(" ".as_ref()) })
+    Ok(Invocation { directories, verbose, files, module, command, line: args.join(" ".as_ref()) })
 }
 
 fn read(args: &[OsString]) -> Result<Words> {
@@ -122,12 +125,8 @@ fn read(args: &[OsString]) -> Result<Words> {
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
             }
             "m" => {
-                let plugin = parser.value().map_err(usage)?;
-                let text = format!(
-                    "-m {}: plugins cannot be run alone by this version; leave -m out",
-                    plugin.display()
-                );
-                return Err(Error::usage(text));
+                words.special.push("-m");
+                words.module = Some(plugin(&parser.value().map_err(usage)?)?);
             }
             other => return Err(unknown_option(other)),
         }
@@ -139,10 +138,11 @@ fn command(words: Words) -> Result<Command> {
     let command = names.next().unwrap_or_else(|| "run".into());
     let names: Vec<String> = names.collect();
     let takes: &[&str] = match command.as_str() {
-        "run" => &["-d", "-r", "-n"],
+        "run" => &["-d", "-r", "-n", "-m"],
         "check" => &["--connect"],
-        "status" => &["--json"],
-        "convert" | "stop" | "reload" | "sync" | "release" | "demo" => &[],
+        "status" => &["--json", "-m"],
+        "stop" | "reload" | "release" => &["-m"],
+        "convert" | "sync" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
@@ -180,6 +180,16 @@ fn slots(value: &OsString) -> Result<usize> {
             "-n {text}: how many rsyncs may push at a time, a number from 1 on"
         ))),
     }
+}
+
+fn plugin(value: &OsString) -> Result<String> {
+    let name = value.to_string_lossy();
+    module::kind(&name).map(str::to_owned).ok_or_else(|| {
+        let near = nearest(&name, &PLUGIN_KINDS).map(|n| format!("; did you mean {n}?"));
+        let kinds = PLUGIN_KINDS.join(", ");
+        let text = format!("-m {name} is not a plugin: {kinds}{}", near.unwrap_or_default());
+        Error::usage(text)
+    })
 }
 
 fn usage(error: lexopt::Error) -> Error {

@@ -162,6 +162,15 @@ fn compile_regexes(patterns: &[OsBytes], errors: &mut Vec<FilterError>) -> Optio
 
 /// Checks one pattern and makes it match whole strings of bytes only. Errors are one line with a hint.
 pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
+    checked_regex(pattern).map(|(flags, text)| format!("{flags}\\A(?:{text})\\z"))
+}
+
+/// Checks one pattern that is looked for anywhere in a string of bytes. Errors as [`whole_regex`].
+pub fn search_regex(pattern: &[u8]) -> Result<String, String> {
+    checked_regex(pattern).map(|(flags, text)| format!("{flags}{text}"))
+}
+
+fn checked_regex(pattern: &[u8]) -> Result<(&'static str, String), String> {
     let text = pattern_text(pattern);
     if text.is_empty() {
         return Err("an empty regular expression matches nothing; remove it".into());
@@ -172,7 +181,7 @@ pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
     let mut failure = None;
     for flags in ["(?s-u)", "(?s)"] {
         match compiles(&format!("{flags}{text}")) {
-            Ok(()) => return Ok(format!("{flags}\\A(?:{text})\\z")),
+            Ok(()) => return Ok((flags, text)),
             Err(error) => failure.get_or_insert(error),
         };
     }

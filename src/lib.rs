@@ -17,6 +17,7 @@
 //! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 //! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
+//! | [`plugin`] | the process that calls the plugins of one localpath |
 //! | [`watcher`] | the process that watches one localpath and marks what changed |
 
 pub mod cli;
@@ -27,6 +28,7 @@ pub mod filter;
 pub mod journal;
 pub mod message;
 pub mod path;
+pub mod plugin;
 pub mod pusher;
 pub mod role;
 pub mod seen;

@@ -11,6 +11,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Supervisor => "syncsup",
         Role::Watcher => "syncsup-watch",
         Role::Pusher => "syncsup-push",
+        Role::Plugin => "syncsup-plugin",
     };
     let channel = match daemon::take_channel(name) {
         Ok(channel) => channel,
@@ -24,6 +25,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Supervisor => daemon::supervise(channel),
         Role::Watcher => crate::watcher::run(channel),
         Role::Pusher => crate::pusher::run(channel),
+        Role::Plugin => crate::plugin::run(channel),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }

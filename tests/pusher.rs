@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use syncsup::config::model::{FilterRules, LocalPath, Place, Remote, Toggles};
+use syncsup::config::model::{Alarms, FilterRules, LocalPath, Place, Remote, Toggles};
 use syncsup::journal::{Checkpoint, Events, Journal, Mark, Record, Scope};
 use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, ToPusher};
 use syncsup::pusher;
@@ -42,6 +42,7 @@ fn localpath(rig: &Rig) -> LocalPath {
         large_file_bytes: 1 << 20,
         first_copy: true,
         plugins: vec![],
+        alarms: Alarms::default(),
     }
 }
 

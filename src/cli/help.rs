@@ -38,6 +38,8 @@ Options of run:
   -d               run as a daemon; returns when every localpath is watched
   -r               compare everything at the start
   -n N             at most N rsyncs push at a time (default: cores x 2 + 2, at least 10)
+  -m PLUGIN        watch and call this plugin only (command, socket, http, refreshCDN); no push;
+                   with status, stop, reload and release: the instance that does so
 Options of other commands:
   --connect        check: try every remote too
   --json           status: for programs
@@ -91,6 +93,8 @@ run 的选项：
   -d               以守护进程运行；所有本地目录都已开始监视后才返回
   -r               启动时做一次全量比对
   -n N             最多同时运行 N 个 rsync（默认：CPU 核数 x 2 + 2，且不少于 10）
+  -m 插件          只监视目录并调用该插件（command、socket、http、refreshCDN），不推送；
+                   与 status、stop、reload、release 同用时，指的是这样启动的实例
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
   --json           用于 status：输出 JSON，供程序读取

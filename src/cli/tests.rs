@@ -26,6 +26,14 @@ fn sersyncs_letters() {
         let wanted = Command::Run { daemon: false, reconcile: false, slots: Some(20) };
         assert_eq!(command(line), wanted, "{line}");
     }
+    for (line, kind) in
+        [("sersync -d -m refreshCDN", "refreshCDN"), ("syncsup -mcommand -d", "command")]
+    {
+        let invocation = parse_line(line).unwrap();
+        assert_eq!(invocation.module.as_deref(), Some(kind));
+        let wanted = Command::Run { daemon: true, reconcile: false, slots: None };
+        assert_eq!(invocation.command, wanted);
+    }
     assert_eq!(parse_line("syncsup -oa.xml -o b").unwrap().files.len(), 2);
 }
 
@@ -62,7 +70,8 @@ fn mistakes_are_told_in_one_line() {
     assert!(refused("syncsup status -d").contains("does not take -d"));
     assert!(refused("syncsup check /etc/x.xml").contains("given with -o"));
     assert!(refused("syncsup release").contains("NAME"));
-    assert!(refused("syncsup -m command").contains("plugins"));
+    assert!(refused("syncsup -m comand").contains("did you mean command?"));
+    assert!(refused("syncsup sync -m command").contains("does not take -m"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::invocation::Invocation;
 use super::{print, table};
 use crate::config::diagnostic::Severity;
-use crate::config::model::{Config, LocalPath, Remote};
+use crate::config::model::{Call, Config, LocalPath, Remote, plugin_names};
 use crate::config::probe::Machine;
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
@@ -47,15 +47,34 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
 
 /// Every localpath, its remotes, and how rsync would run.
 fn understood(config: &Config) -> String {
-    let mut rows = vec![["LOCALPATH", "REMOTE", "RSYNC"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["LOCALPATH", "REMOTE / PLUGIN", "RSYNC / CALL"].map(str::to_owned).to_vec()];
     for localpath in &config.localpaths {
         for (n, remote) in localpath.remotes.iter().enumerate() {
             let watch = if n == 0 { localpath.watch.to_string() } else { String::new() };
             let line = shell_words(&argv(remote, localpath.inotify.delete, false));
             rows.push(vec![watch, remote.name(), line]);
         }
+        for (name, plugin) in plugin_names(&localpath.plugins).iter().zip(&localpath.plugins) {
+            rows.push(vec![String::new(), format!("plugin {name}"), called(&plugin.call)]);
+        }
     }
     table::columns(&rows)
+}
+
+/// What a plugin calls, without passwords.
+fn called(call: &Call) -> String {
+    match call {
+        Call::Command { prefix, suffix, .. } => {
+            format!("{prefix} PATH {suffix}").trim_end().to_owned()
+        }
+        Call::Socket { host, port, .. } => format!("{host}:{port}"),
+        Call::Http { url, .. } => match (url.split_once("://"), url.split_once('@')) {
+            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://...@{rest}"),
+            _ => url.clone(),
+        },
+        Call::RefreshCdn { host, port, base_url, .. } => format!("{host}:{port} {base_url}"),
+    }
 }
 
 /// As it would be typed into a shell, on one line.
@@ -130,6 +149,13 @@ fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_of_a_url_is_shown() {
+        let shown = |url: &str| called(&Call::Http { url: url.into(), ca_file: None });
+        assert_eq!(shown("http://u:geheim@h/x"), "http://...@h/x");
+        assert_eq!(shown("http://h/x"), "http://h/x");
+    }
 
     #[test]
     fn words_are_quoted_and_on_one_line() {

@@ -1,10 +1,11 @@
 //! Talking to running supervisors: finds them, asks one question, never waits for ever.
 
 use super::invocation::Invocation;
+use crate::config::model::PLUGIN_KINDS;
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, InstanceStatus, Request};
 use crate::supervisor::control::with_short_path;
-use crate::supervisor::directories::instance;
+use crate::supervisor::directories::{instance, with_module};
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -18,13 +19,20 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance(PathBuf);
 
-/// The instances that run: the one of `-o`, or all in the run directory.
+/// The instances that run: the one of `-o` (and those of `-m` with the same files), or all in the run directory.
 pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
     let dir = &invocation.directories.run;
+    let module = invocation.module.as_deref();
     let sockets = if invocation.files.is_empty() {
         sockets(dir)?
     } else {
-        vec![invocation.directories.run_file(&instance(&invocation.files_or_default()?), "sock")]
+        let id = instance(&invocation.files_or_default()?);
+        let file = |id: &str| invocation.directories.run_file(id, "sock");
+        let modules = PLUGIN_KINDS.iter().map(|kind| file(&with_module(&id, kind)));
+        match module {
+            Some(kind) => vec![file(&with_module(&id, kind))],
+            None => std::iter::once(file(&id)).chain(modules).collect(),
+        }
     };
     let mut running = Vec::new();
     for socket in sockets {
@@ -48,6 +56,8 @@ pub fn the_one(invocation: &Invocation) -> Result<Instance> {
     match running.len() {
         0 => Err(none(invocation)),
         1 => Ok(running.remove(0)),
+        // The first is the one that replicates, if it runs; those of -m are named with -m.
+        _ if !invocation.files.is_empty() => Ok(running.remove(0)),
         _ => {
             let names: Vec<String> =
                 running.iter().map(|i| i.0.with_extension("").display().to_string()).collect();

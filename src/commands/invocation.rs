@@ -14,6 +14,8 @@ pub struct Invocation {
     pub verbose: bool,
     /// `-o`, in order; empty when not given.
     pub files: Vec<PathBuf>,
+    /// `-m`: the plugins that are run, or whose instance is meant.
+    pub module: Option<String>,
     /// The subcommand.
     pub command: Command,
     /// The whole command line, for the process list.

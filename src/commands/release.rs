@@ -51,6 +51,8 @@ mod tests {
             watches: 1,
             watcher: Default::default(),
             remotes,
+            plugins: vec![],
+            plugin_runner: None,
         };
         let localpaths = vec![
             localpath(

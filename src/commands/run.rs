@@ -19,6 +19,7 @@ pub fn run(
         slots,
         reconcile,
         debug: invocation.verbose,
+        module: invocation.module.clone(),
     };
     if daemon {
         let pid = daemon::start(&options, &invocation.line)?;

@@ -3,7 +3,7 @@
 use super::invocation::Invocation;
 use super::{client, print, table};
 use crate::error::{Exit, Result};
-use crate::message::{InstanceStatus, LocalPathStatus, PusherState, RemoteStatus};
+use crate::message::{InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -65,6 +65,7 @@ fn show(instance: &InstanceStatus) -> String {
     for localpath in &instance.localpaths {
         rows.push(localpath_row(localpath));
         rows.extend(localpath.remotes.iter().map(remote_row));
+        rows.extend(localpath.plugins.iter().map(|p| plugin_row(p, localpath)));
     }
     out.push_str(&table::columns(&rows));
     out
@@ -108,6 +109,26 @@ fn remote_row(remote: &RemoteStatus) -> Vec<String> {
     ]
 }
 
+fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus) -> Vec<String> {
+    let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
+    let runner = localpath.plugin_runner.clone().unwrap_or_default();
+    let (state, reason) = match runner.pid {
+        Some(_) => (plugin.state.clone(), plugin.reason.clone()),
+        None => ("DOWN".into(), runner.last_exit.map(|e| format!("its runner ended: {e}"))),
+    };
+    let given_up = (plugin.given_up > 0).then(|| format!("{} given up", plugin.given_up));
+    let why = given_up.into_iter().chain(reason.map(|r| one_line(&r)));
+    vec![
+        format!("  plugin {}", plugin.name),
+        state,
+        number(plugin.waiting),
+        number(plugin.failing),
+        "-".into(),
+        table::count(plugin.calls, "call", "calls"),
+        why.collect::<Vec<_>>().join("; "),
+    ]
+}
+
 fn one_line(text: &str) -> String {
     crate::path::printable(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
 }
@@ -137,6 +158,8 @@ mod tests {
             watches: 4,
             watcher: child,
             remotes,
+            plugins: vec![],
+            plugin_runner: None,
         }
     }
 
@@ -151,6 +174,25 @@ mod tests {
              /data               watching                                            4 directories\n  \
              10.0.0.2::www     in trouble  5        1        2.5 s  0 files, 12 B  first; second\n"
         );
+    }
+
+    #[test]
+    fn plugins_have_a_row() {
+        let mut localpath = sample("watching", PusherState::InSync);
+        let plugin = PluginStatus {
+            name: "socket".into(),
+            state: "failing".into(),
+            reason: Some("a: refused".into()),
+            waiting: 2,
+            given_up: 1,
+            calls: 7,
+            ..Default::default()
+        };
+        localpath.plugin_runner = Some(ChildStatus { pid: Some(3), ..ChildStatus::default() });
+        let row = plugin_row(&plugin, &localpath).join("|");
+        assert_eq!(row, "  plugin socket|failing|2|-|-|7 calls|1 given up; a: refused");
+        localpath.plugin_runner = None;
+        assert_eq!(plugin_row(&plugin, &localpath)[1], "DOWN");
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl<'e> Reading<'e, '_, '_> {
             );
         }
         let sections = confxml_plugin::sections(head, self.notes);
+        config.sections = sections.iter().filter_map(|(_, plugin)| plugin.clone()).collect();
         for sersync in head.all("sersync") {
             let rsync = self.rsync(sersync);
             let template = LocalPath {
@@ -81,6 +82,7 @@ impl<'e> Reading<'e, '_, '_> {
                 large_file_bytes: LARGE_FILE_BYTES,
                 first_copy: false,
                 plugins: confxml_plugin::started(sersync, &sections, self.notes),
+                alarms: Alarms::default(),
             };
             if sersync.child("localpath").is_none() {
                 self.notes.error(sersync.line, "no <localpath>: nothing says what to replicate; add <localpath watch=\"/DIR\">");

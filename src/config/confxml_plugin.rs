@@ -2,13 +2,12 @@
 
 use super::confxml::{boolean, optional, required};
 use super::diagnostic::{Notes, did_you_mean};
-use super::model::Plugin;
+use super::model::{Call, Framing, Manner, PLUGIN_KINDS as NAMES, Plugin, Secret};
+use super::plugin_values::{base_url, shell_only, url, words};
 use super::values;
 use super::xml::Element;
-use crate::filter::whole_regex;
+use crate::filter::{search_regex, whole_regex};
 use crate::path::{OsBytes, printable};
-
-const NAMES: &[&str] = &["command", "socket", "http", "refreshCDN"];
 
 /// A section: its name, and the plugin when it is whole.
 type Section = (String, Option<Plugin>);
@@ -22,11 +21,16 @@ pub(super) fn sections(head: &Element, notes: &mut Notes) -> Vec<Section> {
             notes.error(element.line, format!("plugin section `{name}` is given twice; keep one"));
             continue;
         }
-        let plugin = match name.as_str() {
+        let call = match name.as_str() {
             "command" => command(element, notes),
             "refreshCDN" => refresh_cdn(element, notes),
             kind => address(element, kind == "socket", notes),
         };
+        let place = notes.place(element.line);
+        // sersync's `command` watches the localpath of the sersync section.
+        let watch = element.child("localpath").and_then(|e| e.attribute("watch"));
+        let watch = watch.and_then(|(path, _)| values::absolute(path.trim_ascii()).ok());
+        let plugin = call.map(|call| Plugin { place, call, watch, manner: Manner::default() });
         sections.push((name, plugin));
     }
     sections
@@ -39,7 +43,7 @@ pub(super) fn started(sersync: &Element, sections: &[Section], notes: &mut Notes
     let Some(name) = name_of(element, notes) else { return Vec::new() };
     match sections.iter().find(|(n, _)| *n == name) {
         _ if !on => Vec::new(),
-        Some((_, plugin)) => plugin.iter().cloned().collect(),
+        Some((_, plugin)) => plugin.iter().cloned().map(|p| Plugin { watch: None, ..p }).collect(),
         None => {
             notes.error(element.line, format!("plugin `{name}` is started, but has no section; add <plugin name=\"{name}\"> to <head>"));
             Vec::new()
@@ -52,7 +56,7 @@ fn name_of(element: &Element, notes: &mut Notes) -> Option<String> {
         let name = printable(value);
         match NAMES.contains(&name.as_str()) {
             true => Ok(name),
-            false => Err(format!("`{name}` is not a plugin{}", did_you_mean(&name, NAMES))),
+            false => Err(format!("`{name}` is not a plugin{}", did_you_mean(&name, &NAMES))),
         }
     })
 }
@@ -65,10 +69,19 @@ fn child<'e>(element: &'e Element, name: &str, notes: &mut Notes) -> Option<&'e 
     child
 }
 
-fn command(element: &Element, notes: &mut Notes) -> Option<Plugin> {
+fn command(element: &Element, notes: &mut Notes) -> Option<Call> {
     let param = child(element, "param", notes)?;
-    let prefix = required(param, "prefix", notes, values::text);
-    let suffix = param.attribute("suffix").map(|_| required(param, "suffix", notes, values::text));
+    let words =
+        |least: usize| move |v: &[u8]| values::text(v).and_then(|t| words(&t, least).map(|_| t));
+    let prefix = required(param, "prefix", notes, words(1));
+    let suffix = param.attribute("suffix").map(|_| required(param, "suffix", notes, words(0)));
+    for part in
+        [prefix.as_deref(), suffix.as_ref().and_then(|s| s.as_deref())].into_iter().flatten()
+    {
+        if let Some(text) = shell_only(part) {
+            notes.warn(param.line, text);
+        }
+    }
     let ignore_error = boolean(param, "ignoreError", notes);
     let mut include = Vec::new();
     if let Some(filter) = element.child("filter") {
@@ -80,7 +93,7 @@ fn command(element: &Element, notes: &mut Notes) -> Option<Plugin> {
             include.extend(pattern.filter(|_| on));
         }
     }
-    Some(Plugin::Command {
+    Some(Call::Command {
         prefix: prefix?,
         suffix: suffix.unwrap_or(Some(String::new()))?,
         ignore_error,
@@ -92,15 +105,24 @@ fn host(value: &[u8]) -> Result<String, String> {
     values::host(&values::text(value)?)
 }
 
-fn address(element: &Element, socket: bool, notes: &mut Notes) -> Option<Plugin> {
+fn address(element: &Element, socket: bool, notes: &mut Notes) -> Option<Call> {
     let at = child(child(element, "localpath", notes)?, "deshost", notes)?;
+    if !socket && at.attribute("url").is_some() {
+        // As in sersync's source, which took no notice of the port then.
+        let url = required(at, "url", notes, |v| url(&values::text(v)?));
+        return Some(Call::Http { url: url?, ca_file: None });
+    }
     let address = required(at, "ip", notes, host);
     let port = required(at, "port", notes, |v| values::port(&printable(v)));
     let (host, port) = (address?, port?);
-    Some(if socket { Plugin::Socket { host, port } } else { Plugin::Http { host, port } })
+    Some(if socket {
+        Call::Socket { host, port, framing: Framing::Connection }
+    } else {
+        Call::Http { url: format!("http://{host}:{port}/"), ca_file: None }
+    })
 }
 
-fn refresh_cdn(element: &Element, notes: &mut Notes) -> Option<Plugin> {
+fn refresh_cdn(element: &Element, notes: &mut Notes) -> Option<Call> {
     let localpath = child(element, "localpath", notes)?;
     let info = child(localpath, "cdninfo", notes)?;
     let address = required(info, "domainname", notes, host);
@@ -108,18 +130,20 @@ fn refresh_cdn(element: &Element, notes: &mut Notes) -> Option<Plugin> {
     let user = required(info, "username", notes, values::text);
     let password = required(info, "passwd", notes, values::text);
     let url = child(localpath, "sendurl", notes)?;
-    let base_url = required(url, "base", notes, values::text);
+    let base_url = required(url, "base", notes, |v| base_url(&values::text(v)?));
     let mut url_match = None;
     if let Some(e) = localpath.child("regexurl")
         && optional(e, "regex", notes, values::boolean).unwrap_or(false)
     {
-        url_match = required(e, "match", notes, values::text);
+        url_match = required(e, "match", notes, |v| {
+            values::text(v).and_then(|t| search_regex(v).map(|_| t))
+        });
     }
-    Some(Plugin::RefreshCdn {
+    Some(Call::RefreshCdn {
         host: address?,
         port: port?,
         user: user?,
-        password: password?,
+        password: Secret(password?),
         base_url: base_url?,
         url_match,
     })

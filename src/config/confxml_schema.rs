@@ -35,7 +35,7 @@ const SCHEMA: &[Known] = &[
     ("head/plugin/filter", &["start"], &["include"], &["include"]),
     ("head/plugin/filter/include", &["expression"], &[], &[]),
     ("head/plugin/localpath", &["watch"], &["deshost", "cdninfo", "sendurl", "regexurl"], &[]),
-    ("head/plugin/localpath/deshost", &["ip", "port"], &[], &[]),
+    ("head/plugin/localpath/deshost", &["ip", "port", "url"], &[], &[]),
     ("head/plugin/localpath/cdninfo", &["domainname", "port", "username", "passwd"], &[], &[]),
     ("head/plugin/localpath/sendurl", &["base"], &[], &[]),
     ("head/plugin/localpath/regexurl", &["regex", "match"], &[], &[]),

@@ -99,47 +99,49 @@ pub(super) fn crontab(map: &mut Mapping, crontab: Option<&Crontab>, place: &Plac
 }
 
 pub(super) fn plugins(map: &mut Mapping, plugins: &[Plugin], place: &Place) -> Result<()> {
-    let mut list = Vec::new();
-    for plugin in plugins {
-        let mut body = Mapping::new();
-        let name = match plugin {
-            Plugin::Command { prefix, suffix, ignore_error, include } => {
-                insert(&mut body, "prefix", prefix.as_str());
-                insert(&mut body, "suffix", suffix.as_str());
-                insert(&mut body, "ignore_error", *ignore_error);
-                if !include.is_empty() {
-                    insert(&mut body, "include", strings(include, place)?);
-                }
-                "command"
-            }
-            Plugin::Socket { host, port } => {
-                insert(&mut body, "host", host.as_str());
-                insert(&mut body, "port", *port);
-                "socket"
-            }
-            Plugin::Http { host, port } => {
-                insert(&mut body, "host", host.as_str());
-                insert(&mut body, "port", *port);
-                "http"
-            }
-            Plugin::RefreshCdn { host, port, user, password, base_url, url_match } => {
-                insert(&mut body, "host", host.as_str());
-                insert(&mut body, "port", *port);
-                insert(&mut body, "user", user.as_str());
-                insert(&mut body, "password", password.as_str());
-                insert(&mut body, "base_url", base_url.as_str());
-                if let Some(pattern) = url_match {
-                    insert(&mut body, "url_match", pattern.as_str());
-                }
-                "refresh_cdn"
-            }
-        };
-        let mut item = Mapping::new();
-        insert(&mut item, name, Value::Mapping(body));
-        list.push(Value::Mapping(item));
-    }
+    let list: Result<Vec<Value>> = plugins.iter().map(|p| plugin(p, place)).collect();
+    let list = list?;
     if !list.is_empty() {
         insert(map, "plugins", Value::Sequence(list));
     }
     Ok(())
+}
+
+fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
+    let mut body = Mapping::new();
+    let name = match &plugin.call {
+        Call::Command { prefix, suffix, ignore_error, include } => {
+            insert(&mut body, "prefix", prefix.as_str());
+            insert(&mut body, "suffix", suffix.as_str());
+            insert(&mut body, "ignore_error", *ignore_error);
+            if !include.is_empty() {
+                insert(&mut body, "include", strings(include, place)?);
+            }
+            "command"
+        }
+        // The XML, which this converts from, knows no framing and no certificates.
+        Call::Socket { host, port, framing: _ } => {
+            insert(&mut body, "host", host.as_str());
+            insert(&mut body, "port", *port);
+            "socket"
+        }
+        Call::Http { url, ca_file: _ } => {
+            insert(&mut body, "url", url.as_str());
+            "http"
+        }
+        Call::RefreshCdn { host, port, user, password, base_url, url_match } => {
+            insert(&mut body, "host", host.as_str());
+            insert(&mut body, "port", *port);
+            insert(&mut body, "user", user.as_str());
+            insert(&mut body, "password", password.0.as_str());
+            insert(&mut body, "base_url", base_url.as_str());
+            if let Some(pattern) = url_match {
+                insert(&mut body, "url_match", pattern.as_str());
+            }
+            "refresh_cdn"
+        }
+    };
+    let mut item = Mapping::new();
+    insert(&mut item, name, Value::Mapping(body));
+    Ok(Value::Mapping(item))
 }

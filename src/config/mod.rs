@@ -9,9 +9,11 @@ mod convert_values;
 pub mod diagnostic;
 mod lint;
 pub mod model;
+pub mod module;
 mod node;
 mod notation;
 pub(crate) mod params;
+mod plugin_values;
 pub mod probe;
 mod values;
 mod xml;
@@ -53,6 +55,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
                 loaded.config.localpaths.extend(parsed.config.localpaths);
+                loaded.config.sections.extend(parsed.config.sections);
                 loaded.diagnostics.extend(parsed.diagnostics);
             }
             Err(error) => {

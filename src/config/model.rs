@@ -1,5 +1,9 @@
 //! What a configuration means, whatever it was written in: the validated model that the supervisor works from.
 
+mod plugin;
+
+pub use plugin::*;
+
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -13,6 +17,9 @@ pub struct Config {
     pub debug: bool,
     /// Every directory that is replicated.
     pub localpaths: Vec<LocalPath>,
+    /// Every plugin section of a `confxml.xml`, started or not: what `-m` chooses from.
+    #[serde(default)]
+    pub sections: Vec<Plugin>,
 }
 
 /// Where something was written. Two models are equal wherever they were written.
@@ -56,6 +63,8 @@ pub struct LocalPath {
     pub first_copy: bool,
     /// Programs that hear of every change.
     pub plugins: Vec<Plugin>,
+    /// Commands that hear of a remote's trouble.
+    pub alarms: Alarms,
 }
 
 /// The rules of one filter; `crate::filter` gives them their meaning.
@@ -198,52 +207,6 @@ pub struct Crontab {
     pub every_minutes: u32,
     /// Patterns in rsync's own language, left out of scheduled reconciles (`crontabfilter`).
     pub exclude: Vec<OsBytes>,
-}
-
-/// A program that hears of every change; read and checked now, run by the plugin runner.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Plugin {
-    /// `prefix PATH suffix`.
-    Command {
-        /// Words before the path.
-        prefix: String,
-        /// Words after it.
-        suffix: String,
-        /// Its output and status are of no interest.
-        ignore_error: bool,
-        /// Only whole paths that match one of these; all when empty.
-        include: Vec<OsBytes>,
-    },
-    /// The changed path to a TCP address.
-    Socket {
-        /// Host name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// A form to an HTTP server.
-    Http {
-        /// Host name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// ChinaCache's refresh request.
-    RefreshCdn {
-        /// The service's host name.
-        host: String,
-        /// TCP port.
-        port: u16,
-        /// Its user.
-        user: String,
-        /// Its password.
-        password: String,
-        /// What every URL begins with.
-        base_url: String,
-        /// `regexurl`'s `match`, when `regex` is on.
-        url_match: Option<String>,
-    },
 }
 
 /// rsync's port when none is given.

@@ -11,7 +11,7 @@ use crate::path::OsBytes;
 use std::path::Path;
 
 /// Keys that may stand at the top and in a localpath.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 12] = [
     "rsync",
     "inotify",
     "filter",
@@ -21,6 +21,9 @@ const SETTINGS: [&str; 9] = [
     "large_file",
     "max_delete",
     "first_copy",
+    "on_failure",
+    "on_recovery",
+    "alarm_after",
 ];
 
 /// Reads the bytes of a YAML file; `file` is only for messages.

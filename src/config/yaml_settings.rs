@@ -43,6 +43,7 @@ pub(super) struct Settings {
     large_file_bytes: u64,
     first_copy: bool,
     plugins: Vec<Plugin>,
+    alarms: Alarms,
 }
 
 impl Default for Settings {
@@ -69,6 +70,7 @@ impl Default for Settings {
             large_file_bytes: LARGE_FILE_BYTES,
             first_copy: true,
             plugins: Vec::new(),
+            alarms: Alarms::default(),
         }
     }
 }
@@ -256,6 +258,15 @@ impl Settings {
         if let Some(node) = fields.get("plugins") {
             self.plugins = yaml_plugin::plugins(node, notes);
         }
+        let a = &mut self.alarms;
+        for (name, place) in
+            [("on_failure", &mut a.on_failure), ("on_recovery", &mut a.on_recovery)]
+        {
+            set(place, fields.get(name), name, notes, yaml_plugin::alarm);
+        }
+        set(&mut a.after_ms, fields.get("alarm_after"), "alarm_after", notes, |n| {
+            duration_ms(n.text()?, None)
+        });
     }
 
     fn read_toggles(&mut self, node: &Node, notes: &mut Notes) {
@@ -354,6 +365,7 @@ impl Settings {
             large_file_bytes: self.large_file_bytes,
             first_copy: self.first_copy,
             plugins: self.plugins,
+            alarms: self.alarms,
         }
     }
 }

@@ -79,10 +79,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Removes up to `limit` marks that every remote has settled. Returns how many went.
+    /// Removes up to `limit` marks that every remote has settled and every plugin has taken in. Returns how many went.
     pub fn clean(&mut self, limit: u32) -> Result<usize> {
         // Looked at without a lock first: this runs often and mostly finds nothing.
-        let settled = "SELECT seq FROM change WHERE seq <= (SELECT min(cursor) FROM remote) ORDER BY seq LIMIT ?1";
+        let settled = "SELECT seq FROM change WHERE seq <= (SELECT min(cursor) FROM
+               (SELECT cursor FROM remote UNION ALL SELECT cursor FROM plugin)) ORDER BY seq LIMIT ?1";
         if !self.db.prepare_cached(settled)?.exists([limit])? {
             return Ok(0);
         }

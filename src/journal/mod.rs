@@ -7,12 +7,14 @@ mod checkpoint;
 mod mark;
 mod marks;
 mod owed;
+mod plugin;
 mod remote;
 mod schema;
 
 pub use checkpoint::Checkpoint;
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
+pub use plugin::{CallEnd, Called, Due, PluginBacklog};
 pub use remote::{Backlog, RemoteRow, Settlement, Totals, Work};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};

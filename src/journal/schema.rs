@@ -58,9 +58,10 @@ fn make(db: &Connection) -> Result<()> {
         0 => {
             db.execute_batch(TABLES)?;
             db.pragma_update(None, "user_version", VERSION)?;
-            Ok(())
+            super::plugin::prepare(db)
         }
-        VERSION => Ok(()),
+        // Tables that came later, with nothing else changed.
+        VERSION => super::plugin::prepare(db),
         other => Err(JournalError::Damaged(format!("unknown journal version {other}"))),
     }
 }

@@ -95,6 +95,11 @@ pub fn instance(files: &[PathBuf]) -> String {
     id
 }
 
+/// The same name for what `-m KIND` runs.
+pub fn with_module(id: &str, kind: &str) -> String {
+    format!("{id}-m-{kind}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::control::Control;
-use super::directories::instance;
+use super::directories::{instance, with_module};
 use crate::error::{Error, Exit, Result};
 use crate::sys::lock::{self, Lock};
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ impl Instance {
     /// Takes the instance's place in the run directory. Exit status 4 when it runs already.
     pub fn take(options: &Options) -> Result<Self> {
         let id = instance(&options.files);
+        let id = options.module.as_ref().map_or(id.clone(), |kind| with_module(&id, kind));
         let file = |extension| options.directories.run_file(&id, extension);
         let (lock_path, pid_file, socket) = (file("lock"), file("pid"), file("sock"));
         let lock = lock::take(&lock_path, false)

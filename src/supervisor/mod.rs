@@ -18,6 +18,7 @@ mod pusher;
 mod reload;
 mod requests;
 pub mod run;
+mod runner;
 pub mod schedule;
 mod site;
 pub mod slots;
@@ -42,4 +43,6 @@ pub struct Options {
     pub reconcile: bool,
     /// `-v`: log each path.
     pub debug: bool,
+    /// `-m`: only the plugins of this kind, and no remotes.
+    pub module: Option<String>,
 }

@@ -22,7 +22,11 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, now: Duration) -> Result<Vec<String>> {
-        let (config, warnings) = configuration::reload(&self.options.files, &self.config)?;
+        let (config, warnings) = configuration::reload(
+            &self.options.files,
+            self.options.module.as_deref(),
+            &self.config,
+        )?;
         let new = Self::wanted(&self.options, &config);
         let old: Vec<Wanted> =
             self.sites.iter().filter(|s| !s.retiring).map(|s| s.wanted.clone()).collect();

@@ -5,7 +5,7 @@ use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
-use super::{Options, configuration, fail_log, topology};
+use super::{Options, configuration, directories, fail_log, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
@@ -61,7 +61,7 @@ pub(super) struct Supervisor {
 pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> Result<()> {
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
-    let (config, warnings) = configuration::load(&options.files)?;
+    let (config, warnings) = configuration::load(&options.files, options.module.as_deref())?;
     for warning in warnings {
         warn!(log, "{}", warning.without_severity());
         tell(Progress::Warned(warning.to_string()));
@@ -124,6 +124,10 @@ impl Supervisor {
         let mut wanted = topology::wanted(config);
         for w in &mut wanted {
             w.debug |= options.debug;
+            if let Some(kind) = &options.module {
+                // It may run beside an instance that replicates the same directory.
+                w.id = directories::with_module(&w.id, kind);
+            }
             let l = &mut w.localpath;
             let fail_log = l.fail_log.iter().map(|f| f.path.as_path());
             let own = [options.directories.state.as_path(), options.directories.run.as_path()];

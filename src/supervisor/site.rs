@@ -4,22 +4,23 @@ use super::aside::{self, ASIDE, clean_journal};
 use super::child::Event;
 use super::process::Process;
 use super::pusher::Pusher;
+use super::runner::{Runner, WAKE};
 use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
-use crate::config::model::Remote;
+use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Exit, Result};
+use crate::journal::Journal;
 use crate::message::{
-    ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPusher, ToWatcher, WatcherStart,
-    WatcherState,
+    ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
+    WatcherStart, WatcherState,
 };
 use crate::sys::lock;
 use crate::sys::lock::Lock;
-use crate::sys::poll::Interest;
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Site {
     pub watcher: Process<ToWatcher, FromWatcher>,
     /// Its pushers, also those that are being removed.
     pub pushers: Vec<Pusher>,
+    /// What calls its plugins, if there are any.
+    pub runner: Option<Runner>,
     /// It was watched at least once.
     pub announced: bool,
     /// It is no longer configured.
@@ -84,6 +87,12 @@ impl Site {
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
         let set_aside = clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log)?;
+        // Before anything is marked: what is marked before a plugin is known never reaches it.
+        Journal::open(&dir)
+            .and_then(|mut j| j.set_plugins(&plugin_names(&wanted.localpath.plugins)))
+            .map_err(|e| {
+                Error::system(format!("cannot note the plugins in {}", dir.display()), e)
+            })?;
         let reconcile = if set_aside { Some(ASIDE) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
@@ -97,6 +106,7 @@ impl Site {
             wanted,
             watcher: Process::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
             pushers: Vec::new(),
+            runner: None,
             announced: false,
             retiring: false,
             dir,
@@ -114,6 +124,7 @@ impl Site {
         for remote in remotes {
             site.add_pusher(remote, reconcile, shared, now)?;
         }
+        site.add_runner(now)?;
         site.forget_fail_logs(shared);
         Ok(site)
     }
@@ -131,30 +142,6 @@ impl Site {
             .map_err(|e| Error::system("cannot make a wake pipe", e))?;
         self.pushers.push(pusher);
         Ok(())
-    }
-
-    /// What to wait for: `None` is the watcher, else the pusher of that index.
-    pub fn interests(&self) -> Vec<(Option<usize>, (BorrowedFd<'_>, Interest))> {
-        let watcher = self.watcher.interest().map(|i| (None, i));
-        let pushers = self.pushers.iter().enumerate();
-        let pushers = pushers.filter_map(|(n, p)| Some((Some(n), p.process.interest()?)));
-        watcher.into_iter().chain(pushers).collect()
-    }
-
-    /// Hears the child whose channel is ready.
-    pub fn hear(&mut self, child: Option<usize>, shared: &mut Shared, now: Duration) {
-        match child {
-            None => {
-                for message in self.watcher.receive(now) {
-                    self.take_watcher(message, now);
-                }
-            }
-            Some(n) => {
-                for message in self.pushers[n].process.receive(now) {
-                    self.take_pusher(n, message, shared, now);
-                }
-            }
-        }
     }
 
     /// Starts who is due, kills who is silent, does what the schedule wants, and with `reap` buries who has ended.
@@ -179,6 +166,7 @@ impl Site {
                 self.start_pusher(n, now);
             }
         }
+        self.tick_runner(shared, now);
     }
 
     /// When [`Site::tick`] has something to do.
@@ -189,6 +177,7 @@ impl Site {
         self.pushers
             .iter()
             .flat_map(|p| [due(p.process.runs(), p.process.next_at()), p.next_scheduled()])
+            .chain(self.runner.iter().map(|r| due(r.process.runs(), r.process.next_at())))
             .chain([due(self.watcher.runs(), self.watcher.next_at()), again])
             .flatten()
             .min()
@@ -200,11 +189,16 @@ impl Site {
         for pusher in &mut self.pushers {
             pusher.process.step(Event::StopWanted, now);
         }
+        if let Some(runner) = &mut self.runner {
+            runner.process.step(Event::StopWanted, now);
+        }
     }
 
     /// True when every child has ended for good.
     pub fn is_gone(&self) -> bool {
-        self.watcher.is_gone() && self.pushers.iter().all(|p| p.process.is_gone())
+        self.watcher.is_gone()
+            && self.pushers.iter().all(|p| p.process.is_gone())
+            && self.runner.as_ref().is_none_or(|r| r.process.is_gone())
     }
 
     /// True when its watcher sees every change, as far as it can.
@@ -244,24 +238,9 @@ impl Site {
     }
 
     fn any_runs(&self) -> bool {
-        self.watcher.runs() || self.pushers.iter().any(|p| p.process.runs())
-    }
-
-    fn reap(&mut self, shared: &mut Shared, now: Duration) {
-        for n in 0..self.pushers.len() {
-            let Some(last) = self.pushers[n].process.reap(now) else { continue };
-            for message in last {
-                self.take_pusher(n, message, shared, now);
-            }
-            let granted = shared.slots.gone(self.pushers[n].key);
-            shared.granted.extend(granted);
-        }
-        if let Some(last) = self.watcher.reap(now) {
-            for message in last {
-                self.take_watcher(message, now);
-            }
-            self.state = None;
-        }
+        self.watcher.runs()
+            || self.pushers.iter().any(|p| p.process.runs())
+            || self.runner.as_ref().is_some_and(|r| r.process.runs())
     }
 
     fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
@@ -311,6 +290,9 @@ impl Site {
             for pusher in &mut self.pushers {
                 pusher.process.send(&ToPusher::Hold(held.clone()), vec![], now);
             }
+            if let Some(runner) = &mut self.runner {
+                runner.process.send(&ToPlugin::Hold(held.clone()), vec![], now);
+            }
             self.held = held;
         }
         self.state = Some(state);
@@ -346,8 +328,12 @@ impl Site {
             wakes.push(pusher.name.clone());
             fds.push(pusher.waker()?);
         }
+        if let Some(runner) = self.runner.as_ref().filter(|r| !r.removed) {
+            wakes.push(WAKE.into());
+            fds.push(runner.waker()?);
+        }
         let start = WatcherStart {
-            localpath: self.wanted.localpath.clone(),
+            localpath: self.wanted.bare(),
             state_dir: self.dir.clone(),
             wakes,
             debug: self.wanted.debug,
@@ -358,7 +344,7 @@ impl Site {
     fn start_pusher(&mut self, n: usize, now: Duration) {
         let pusher = &mut self.pushers[n];
         let start = PusherStart {
-            localpath: self.wanted.localpath.clone(),
+            localpath: self.wanted.bare(),
             remote: pusher.remote.clone(),
             state_dir: self.dir.clone(),
             settings: settings(&self.wanted.localpath, &pusher.remote),
@@ -384,5 +370,7 @@ fn taken(watch: &str, lock: &Path) -> Error {
 
 mod damage;
 mod forget;
+mod hear;
+mod plugins;
 mod reload;
 mod report;

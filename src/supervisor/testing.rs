@@ -1,12 +1,12 @@
 //! Small models for the unit tests of this room.
 
 use crate::config::model::{
-    Config, FilterRules, LocalPath, MaxDelete, Place, Remote, Target, Toggles,
+    Alarms, Config, FilterRules, LocalPath, MaxDelete, Place, Remote, Target, Toggles,
 };
 
 /// A configuration of these localpaths.
 pub fn config(localpaths: Vec<LocalPath>) -> Config {
-    Config { files: vec!["/etc/test.yaml".into()], debug: false, localpaths }
+    Config { files: vec!["/etc/test.yaml".into()], debug: false, localpaths, sections: vec![] }
 }
 
 /// A localpath with a remote on each of these hosts.
@@ -23,6 +23,7 @@ pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
         large_file_bytes: 1 << 20,
         first_copy: true,
         plugins: vec![],
+        alarms: Alarms::default(),
     }
 }
 

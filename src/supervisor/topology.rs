@@ -1,9 +1,9 @@
 //! Which children a configuration wants, and what a new configuration changes. Pure.
 //!
-//! A localpath has one watcher and a pusher for each of its remotes.
+//! A localpath has one watcher, a pusher for each of its remotes, and a plugin runner when it has plugins or alarms.
 
 use super::names::{fnv1a, localpath_id};
-use crate::config::model::{Config, FilterRules, LocalPath, Remote};
+use crate::config::model::{Alarms, Config, FilterRules, LocalPath, Remote};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,11 @@ pub enum ChildId {
         site: String,
         /// The remote's name.
         remote: String,
+    },
+    /// The plugin runner of a localpath.
+    Runner {
+        /// The localpath's state directory name.
+        site: String,
     },
 }
 
@@ -99,22 +104,38 @@ fn parts(wanted: &[Wanted]) -> BTreeMap<ChildId, String> {
             let id = ChildId::Pusher { site: w.id.clone(), remote: remote.name() };
             all.insert(id, pusher_part(w, remote));
         }
+        if super::runner::wanted(&w.localpath) {
+            all.insert(ChildId::Runner { site: w.id.clone() }, runner_part(w));
+        }
     }
     all
 }
 
-/// A watcher takes no interest in schedules, delays or remotes.
+impl Wanted {
+    /// The localpath as watchers and pushers get it: plugins are not their business, nor are their passwords.
+    pub fn bare(&self) -> LocalPath {
+        LocalPath { plugins: Vec::new(), alarms: Alarms::default(), ..self.localpath.clone() }
+    }
+}
+
+/// A watcher takes no interest in schedules, delays, plugins or remotes.
 fn watcher_part(w: &Wanted) -> String {
     let l = &w.localpath;
-    text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, &l.plugins, w.debug))
+    text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, w.debug))
 }
 
 fn pusher_part(w: &Wanted, remote: &Remote) -> String {
-    let mut localpath = w.localpath.clone();
+    let mut localpath = w.bare();
     localpath.place = Default::default();
     let mut remote = remote.clone();
     remote.place = Default::default();
     text(&(localpath, remote, w.debug))
+}
+
+fn runner_part(w: &Wanted) -> String {
+    let l = &w.localpath;
+    let plugins: Vec<_> = l.plugins.iter().map(|p| (&p.call, &p.manner)).collect();
+    text(&(&l.watch, plugins, &l.alarms, w.debug))
 }
 
 fn text(value: &impl Serialize) -> String {
@@ -190,6 +211,22 @@ mod tests {
         new[0].localpath.delay_ms += 1;
         let diff = diff(&old, &new);
         assert_eq!(diff.restart, set([pusher(&new[0], "x::m")]));
+    }
+
+    #[test]
+    fn plugins_are_the_runners_business() {
+        let old = wanted(&config(vec![localpath("/a", &["x"])]));
+        let runner = |w: &Wanted| ChildId::Runner { site: w.id.clone() };
+        let mut with = old.clone();
+        with[0].localpath.alarms.on_failure = vec!["mail".into()];
+        let d = diff(&old, &with);
+        assert_eq!((d.start, d.restart.len()), (set([runner(&with[0])]), 0));
+        let mut other = with.clone();
+        other[0].localpath.alarms.after_ms += 1;
+        let d = diff(&with, &other);
+        assert_eq!((d.restart, d.same.len()), (set([runner(&with[0])]), 2));
+        assert_eq!(diff(&with, &old).stop, set([runner(&with[0])]));
+        assert!(with[0].bare().alarms.is_empty());
     }
 
     #[test]

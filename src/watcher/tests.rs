@@ -7,7 +7,7 @@ mod roots;
 mod starts;
 
 use super::*;
-use crate::config::model::{FilterRules, LocalPath, NameRules, Place, Toggles};
+use crate::config::model::{Alarms, FilterRules, LocalPath, NameRules, Place, Toggles};
 use crate::journal::{Events, Marked, Scope};
 use crate::message::WatcherState;
 use crate::path::RelPath;
@@ -82,6 +82,7 @@ impl World {
             large_file_bytes: 0,
             first_copy: false,
             plugins: vec![],
+            alarms: Alarms::default(),
         };
         let start = WatcherStart {
             localpath,

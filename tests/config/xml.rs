@@ -37,6 +37,7 @@ fn sample_model() -> LocalPath {
         large_file_bytes: 32 << 20,
         first_copy: false,
         plugins: vec![],
+        alarms: Alarms::default(),
     }
 }
 
@@ -76,33 +77,35 @@ fn everything_switched_on() {
     assert_eq!(localpath.crontab, Some(crontab));
     assert!(localpath.inotify.attrib && localpath.inotify.modify && localpath.inotify.create_file);
     let include = vec![r"(.*)\.php".into(), r"(.*)\.sh".into()];
-    let command = Plugin::Command {
-        prefix: "/bin/sh".into(),
-        suffix: "".into(),
-        ignore_error: true,
-        include,
-    };
-    assert_eq!(localpath.plugins, [command]);
+    let command =
+        Call::Command { prefix: "/bin/sh".into(), suffix: "".into(), ignore_error: true, include };
+    assert_eq!(localpath.plugins.len(), 1);
+    assert_eq!(localpath.plugins[0].call, command);
 }
 
 #[test]
 fn other_plugins() {
     let on = |name: &str| format!("<plugin start=\"true\" name=\"{name}\"/>");
     let off = "<plugin start=\"false\" name=\"command\"/>";
-    let plugins = |xml: String| read_xml(&xml).config.localpaths[0].plugins.clone();
-    let socket = Plugin::Socket { host: "192.168.138.20".into(), port: 8009 };
+    let plugins = |xml: String| -> Vec<Call> {
+        let plugins = read_xml(&xml).config.localpaths[0].plugins.clone();
+        plugins.into_iter().map(|p| p.call).collect()
+    };
+    let framing = Framing::Connection;
+    let socket = Call::Socket { host: "192.168.138.20".into(), port: 8009, framing };
     assert_eq!(plugins(with(off, &on("socket"))), [socket]);
-    let cdn = Plugin::RefreshCdn {
+    let cdn = Call::RefreshCdn {
         host: "ccms.chinacache.com".into(),
         port: 80,
         user: "xxxx".into(),
-        password: "xxxx".into(),
+        password: Secret("xxxx".into()),
         base_url: "http://pic.xoyo.com/cms".into(),
         url_match: None,
     };
     assert_eq!(plugins(with(off, &on("refreshCDN"))), [cdn]);
     let http = with(off, &on("http")).replace("<plugin name=\"socket\">", "<plugin name=\"http\">");
-    assert_eq!(plugins(http), [Plugin::Http { host: "192.168.138.20".into(), port: 8009 }]);
+    let url = "http://192.168.138.20:8009/".into();
+    assert_eq!(plugins(http), [Call::Http { url, ca_file: None }]);
     one_error(
         off,
         &on("http"),

@@ -28,6 +28,7 @@ fn base() -> LocalPath {
         large_file_bytes: 32 << 20,
         first_copy: true,
         plugins: vec![],
+        alarms: Alarms::default(),
     }
 }
 
@@ -128,24 +129,53 @@ fn plugins() {
     ));
     let include = words(&[r"(.*)\.sh"]);
     let expected = [
-        Plugin::Command {
+        Call::Command {
             prefix: "/bin/sh -c".into(),
             suffix: "".into(),
             ignore_error: true,
             include,
         },
-        Plugin::Socket { host: "h".into(), port: 80 },
-        Plugin::Http { host: "h".into(), port: 81 },
-        Plugin::RefreshCdn {
+        Call::Socket { host: "h".into(), port: 80, framing: Framing::Connection },
+        Call::Http { url: "http://h:81/".into(), ca_file: None },
+        Call::RefreshCdn {
             host: "h".into(),
             port: 80,
             user: "u".into(),
-            password: "1".into(),
+            password: Secret("1".into()),
             base_url: "http://x".into(),
             url_match: Some("y".into()),
         },
     ];
-    assert_eq!(config.localpaths[0].plugins, expected);
+    let calls: Vec<Call> = config.localpaths[0].plugins.iter().map(|p| p.call.clone()).collect();
+    assert_eq!(calls, expected);
+    assert!(!format!("{calls:?}").contains("\"1\""), "a password is shown");
+    assert!(config.localpaths[0].plugins.iter().all(|p| p.manner == Manner::default()));
+}
+
+#[test]
+fn the_manner_of_a_plugin_and_alarms() {
+    let config = good(&format!(
+        "plugins:\n- http: {{url: 'https://h/x', ca_file: /ca.pem, timeout: 2s, parallel: 1, retry: 100ms, attempts: 3, keep: 1h, events: [change, delete]}}\n\
+         - socket: {{host: h, port: 80, separator: nul}}\n\
+         on_failure: mail -s 'a b' root\non_recovery: [/bin/x, 'y z']\nalarm_after: 1s\n{BASE}"
+    ));
+    let l = &config.localpaths[0];
+    let url = "https://h/x".into();
+    assert_eq!(l.plugins[0].call, Call::Http { url, ca_file: Some("/ca.pem".into()) });
+    let events = CallEvents { change: true, attrib: false, delete: true };
+    let manner = Manner {
+        timeout_ms: 2_000,
+        parallel: 1,
+        retry_ms: 100,
+        attempts: 3,
+        keep_ms: 3_600_000,
+        events,
+    };
+    assert_eq!(l.plugins[0].manner, manner);
+    let framing = Framing::Nul;
+    assert_eq!(l.plugins[1].call, Call::Socket { host: "h".into(), port: 80, framing });
+    assert_eq!(l.alarms.on_failure, ["mail", "-s", "a b", "root"]);
+    assert_eq!((&l.alarms.on_recovery[1][..], l.alarms.after_ms), ("y z", 1_000));
 }
 
 #[test]
@@ -191,6 +221,12 @@ fn every_mistake_has_its_line_and_hint() {
         ("max_delete: some\n", "1: max_delete: `some` is not half, unlimited or a number"),
         ("plugins: [{comand: {}}]\n", "1: `comand` is not a plugin; did you mean `command`?"),
         ("plugins:\n- socket: {host: h}\n", "2: plugin has no port; add it"),
+        ("plugins:\n- command: {prefix: ''}\n", "2: plugin prefix: is empty"),
+        ("plugins:\n- command: {prefix: \"a 'b\"}\n", "2: plugin prefix: `a 'b` has a quote"),
+        ("plugins:\n- http: {url: h}\n", "2: plugin url: `h` is not a URL"),
+        ("plugins:\n- socket: {host: h, port: 1, separator: x}\n", "2: plugin separator: `x`"),
+        ("plugins:\n- socket: {host: h, port: 1, events: [x]}\n", "2: events: `x` is not change"),
+        ("on_failure: \"'\"\n", "1: on_failure: `'` has a quote"),
     ];
     for (text, expected) in cases {
         let found = errors(&read_yaml(&format!("{text}{BASE}")));
@@ -265,6 +301,8 @@ fn round_trip(config: &Config) -> String {
     let yaml = to_yaml(config).unwrap();
     let mut again = good(&yaml);
     again.files.clone_from(&config.files);
+    // Sections that are not started have no place in YAML.
+    let config = &Config { sections: vec![], ..config.clone() };
     assert_eq!(&again, config, "{yaml}");
     yaml
 }
@@ -329,7 +367,8 @@ fn odd_models_convert() {
         inotify: Toggles { delete: false, ..Toggles::SERSYNC },
         ..base()
     };
-    let config = Config { files: vec![], debug: true, localpaths: vec![first, second] };
+    let config =
+        Config { files: vec![], debug: true, localpaths: vec![first, second], sections: vec![] };
     round_trip(&config);
 }
 

@@ -18,6 +18,7 @@ mod filter;
 mod mounts;
 mod names;
 mod overflow;
+mod plugin;
 mod remotes;
 mod root;
 mod rules;

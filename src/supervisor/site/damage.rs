@@ -1,9 +1,11 @@
 //! A damaged journal: everybody who uses it is ended, then it is set aside.
 
 use super::{ASIDE, Site};
+use crate::config::model::plugin_names;
+use crate::journal::Journal;
 use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
-use slog::{crit, error};
+use slog::{crit, error, warn};
 use std::time::Duration;
 
 /// How long to wait after a journal could not be set aside.
@@ -30,6 +32,11 @@ impl Site {
                     // What set_aside left makes the next start wish for it.
                     error!(self.log, "cannot begin a new journal: {e}");
                 }
+                let plugins = plugin_names(&self.wanted.localpath.plugins);
+                if let Err(e) = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&plugins)) {
+                    // The runner does it when it starts.
+                    warn!(self.log, "cannot note the plugins now: {e}");
+                }
                 self.ask_reconcile(ASIDE, |_| true, now);
             }
             Err(e) => {
@@ -49,6 +56,9 @@ impl Site {
         self.watcher.step(Event::KillWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::KillWanted, now);
+        }
+        if let Some(runner) = &mut self.runner {
+            runner.process.step(Event::KillWanted, now);
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::message::ToWatcher;
 use crate::supervisor::aside;
 use crate::supervisor::child::Event;
+use crate::supervisor::runner::WAKE;
 use crate::supervisor::topology::{ChildId, Diff, Wanted};
 use slog::{info, warn};
 use std::time::Duration;
@@ -54,6 +55,10 @@ impl Site {
                 }
             }
         }
+        let runner = ChildId::Runner { site: site.clone() };
+        if self.reconfigure_runner(diff.restart.contains(&runner), now)? {
+            added.push(WAKE.to_owned());
+        }
         if diff.restart.contains(&ChildId::Watcher { site }) {
             info!(self.log, "configured anew");
             self.watcher.step(Event::RestartWanted, now);
@@ -72,8 +77,11 @@ impl Site {
     }
 
     fn add_wakes(&mut self, names: Vec<String>, now: Duration) {
-        let wanted = self.pushers.iter().filter(|p| names.contains(&p.name));
-        match wanted.map(|p| p.waker()).collect() {
+        let known = |name: &String| {
+            let pusher = self.pushers.iter().find(|p| p.name == *name).map(|p| p.waker());
+            pusher.or_else(|| self.runner.as_ref().map(|r| r.waker()))
+        };
+        match names.iter().filter_map(known).collect() {
             Ok(fds) => self.watcher.send(&ToWatcher::AddWakes(names), fds, now),
             // Its next incarnation gets all of them.
             Err(_) => drop(self.watcher.step(Event::RestartWanted, now)),

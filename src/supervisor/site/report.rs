@@ -30,6 +30,8 @@ impl Site {
                 .filter(|p| !p.removed)
                 .map(|p| p.report(wall_ms))
                 .collect(),
+            plugins: self.runner.iter().flat_map(|r| r.status.clone()).collect(),
+            plugin_runner: self.runner.as_ref().map(|r| r.process.report()),
         }
     }
 }

@@ -1,0 +1,165 @@
+//! When a remote's trouble, and its end, is told to `on_failure` and `on_recovery`. Pure: times are given.
+
+use crate::message::{PusherState, RemoteHealth};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// What is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// The remote has been in trouble long enough.
+    Failure,
+    /// A push to it went well again.
+    Recovery,
+}
+
+/// What is known of each remote's trouble.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// Since when a remote is in trouble: time since boot, and milliseconds since 1970.
+    since: BTreeMap<String, (Duration, i64)>,
+    /// Remotes whose trouble was told, and since when it lasts, in milliseconds since 1970.
+    told: BTreeMap<String, i64>,
+}
+
+impl Alarms {
+    /// What was told in a life before.
+    pub fn new(told: impl IntoIterator<Item = (String, i64)>) -> Self {
+        Self { since: BTreeMap::new(), told: told.into_iter().collect() }
+    }
+
+    /// Takes in how the remotes are. Returns those whose trouble was told and that are not configured any more.
+    pub fn note(&mut self, remotes: &[RemoteHealth], now: Duration, wall_ms: i64) -> Vec<String> {
+        let configured = |name: &String| remotes.iter().any(|r| r.name == *name);
+        let gone: Vec<String> = self.told.keys().filter(|n| !configured(n)).cloned().collect();
+        self.told.retain(|name, _| configured(name));
+        let bad = |name: &String| remotes.iter().any(|r| r.name == *name && r.trouble.is_some());
+        self.since.retain(|name, _| bad(name));
+        for remote in remotes.iter().filter(|r| r.trouble.is_some()) {
+            self.since.entry(remote.name.clone()).or_insert((now, wall_ms));
+        }
+        gone
+    }
+
+    /// What is to be told now. `pushed` says when a push to a remote last went well, in milliseconds since 1970: a
+    /// remote that nobody has pushed to since is not known to be back.
+    pub fn due(
+        &self,
+        after: Duration,
+        now: Duration,
+        pushed: impl Fn(&str) -> Option<i64>,
+    ) -> Vec<(String, Tell, i64)> {
+        let mut due = Vec::new();
+        for (name, (since, since_ms)) in &self.since {
+            if !self.told.contains_key(name) && now >= *since + after {
+                due.push((name.clone(), Tell::Failure, *since_ms));
+            }
+        }
+        for (name, since_ms) in &self.told {
+            if !self.since.contains_key(name) && pushed(name).is_some_and(|at| at > *since_ms) {
+                due.push((name.clone(), Tell::Recovery, *since_ms));
+            }
+        }
+        due
+    }
+
+    /// It was told.
+    pub fn told(&mut self, name: &str, tell: &Tell, since_ms: i64) {
+        match tell {
+            Tell::Failure => drop(self.told.insert(name.to_owned(), since_ms)),
+            Tell::Recovery => drop(self.told.remove(name)),
+        }
+    }
+
+    /// When somebody may be told next, by time alone.
+    pub fn next(&self, after: Duration) -> Option<Duration> {
+        let quiet = self.since.iter().filter(|(name, _)| !self.told.contains_key(*name));
+        quiet.map(|(_, (since, _))| *since + after).min()
+    }
+
+    /// Somebody was told of trouble that is over, as far as is known.
+    pub fn waits_for_recovery(&self) -> bool {
+        self.told.keys().any(|name| !self.since.contains_key(name))
+    }
+}
+
+/// The environment of the command.
+pub fn environment(
+    tell: &Tell,
+    localpath: OsString,
+    remote: &str,
+    health: Option<&RemoteHealth>,
+    since: String,
+) -> Vec<(&'static str, OsString)> {
+    let state = match health.and_then(|h| h.trouble) {
+        None => "ok",
+        Some(PusherState::Held) => "held",
+        Some(PusherState::Down) => "down",
+        Some(_) => "backoff",
+    };
+    let reason = health.and_then(|h| h.reason.clone()).unwrap_or_default();
+    let event = match tell {
+        Tell::Failure => "failure",
+        Tell::Recovery => "recovery",
+    };
+    vec![
+        ("SYNCSUP_EVENT", event.into()),
+        ("SYNCSUP_LOCALPATH", localpath),
+        ("SYNCSUP_REMOTE", remote.into()),
+        ("SYNCSUP_STATE", state.into()),
+        // No argument and no environment can hold a NUL.
+        ("SYNCSUP_REASON", reason.replace('\0', " ").into()),
+        ("SYNCSUP_SINCE", since.into()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(trouble: bool) -> Vec<RemoteHealth> {
+        let trouble = trouble.then_some(PusherState::Backoff);
+        vec![RemoteHealth { name: "r".into(), trouble, reason: Some("why".into()) }]
+    }
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn told_once_after_a_while_and_when_it_is_back() {
+        let mut a = Alarms::default();
+        let none = |_: &str| None;
+        a.note(&health(true), s(1), 1_000);
+        assert!(a.due(s(10), s(10), none).is_empty());
+        assert_eq!(a.next(s(10)), Some(s(11)));
+        a.note(&health(true), s(5), 5_000);
+        assert_eq!(a.due(s(10), s(11), none), [("r".into(), Tell::Failure, 1_000)]);
+        a.told("r", &Tell::Failure, 1_000);
+        assert!(a.due(s(10), s(99), none).is_empty());
+        a.note(&health(false), s(20), 20_000);
+        assert!(a.waits_for_recovery());
+        assert!(a.due(s(10), s(21), |_| Some(999)).is_empty(), "not seen to be back");
+        let due = a.due(s(10), s(21), |_| Some(20_500));
+        assert_eq!(due, [("r".into(), Tell::Recovery, 1_000)]);
+        a.told("r", &Tell::Recovery, 1_000);
+        assert!(a.due(s(10), s(22), |_| Some(20_500)).is_empty());
+    }
+
+    #[test]
+    fn a_hiccup_is_not_told_and_a_restart_tells_nothing_twice() {
+        let mut a = Alarms::default();
+        a.note(&health(true), s(1), 1_000);
+        a.note(&health(false), s(2), 2_000);
+        assert!(a.due(s(10), s(30), |_| Some(9_999)).is_empty());
+        let mut a = Alarms::new([("r".to_owned(), 500)]);
+        a.note(&health(true), s(1), 1_000);
+        assert!(a.due(s(0), s(30), |_| None).is_empty());
+        assert_eq!(a.note(&[], s(31), 1), ["r"]);
+        assert!(!a.waits_for_recovery());
+        let env = environment(&Tell::Failure, "/d".into(), "r", health(true).first(), "t".into());
+        assert_eq!(env[3], ("SYNCSUP_STATE", "backoff".into()));
+        assert_eq!(env[4], ("SYNCSUP_REASON", "why".into()));
+    }
+}

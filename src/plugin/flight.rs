@@ -1,0 +1,301 @@
+//! Calls in hand: starting them, and what comes of them.
+
+use super::caller::Caller;
+use super::command::Line;
+use super::prepare::TRACE;
+use super::queue::{self, Fault, Lane, Outcome};
+use super::run::Runner;
+use super::subject::{Decision, Subject, decide};
+use crate::config::model::{Call, Plugin};
+use crate::journal::{CallEnd, Called, Due, JournalError};
+use crate::path::RelPath;
+use crate::sys::clock;
+use crate::sys::files::Root;
+use crate::sys::program::Program;
+use slog::{debug, info, warn};
+use std::time::Duration;
+
+/// Rows of one plugin that are looked at in one turn.
+const LOOK: u32 = 256;
+
+/// One plugin at run time.
+pub struct Station {
+    pub name: String,
+    pub plugin: Plugin,
+    pub lane: Lane,
+    /// The command line, when it is a command.
+    pub line: Option<Line>,
+    /// Threads that have nothing to do, else.
+    pub idle: Vec<Caller>,
+    /// What was said of its last failure, so that it is said once.
+    pub said: Option<String>,
+}
+
+/// A call in hand.
+pub struct Flight {
+    number: u64,
+    station: usize,
+    due: Due,
+    called: Option<Called>,
+    how: How,
+}
+
+enum How {
+    Program { program: Program, until: Duration, late: bool },
+    Thread(Caller),
+}
+
+impl Station {
+    /// Errors are for people.
+    pub fn new(name: String, plugin: Plugin) -> Result<Self, String> {
+        let line = match &plugin.call {
+            Call::Command { prefix, suffix, include, ignore_error } => {
+                Some(Line::new(prefix, suffix, include, *ignore_error)?)
+            }
+            _ => None,
+        };
+        Ok(Self { name, plugin, lane: Lane::default(), line, idle: vec![], said: None })
+    }
+
+    /// One connection for all paths is one after the other.
+    fn room(&self, now: Duration) -> usize {
+        let mut manner = self.plugin.manner.clone();
+        if let Call::Socket { framing, .. } = &self.plugin.call
+            && *framing != crate::config::model::Framing::Connection
+        {
+            manner.parallel = 1;
+        }
+        self.lane.room(&manner, now)
+    }
+}
+
+impl Flight {
+    pub fn output(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match &self.how {
+            How::Program { program, .. } => program.output(),
+            How::Thread(_) => None,
+        }
+    }
+
+    /// When it has taken too long.
+    pub fn until(&self) -> Option<Duration> {
+        match &self.how {
+            How::Program { until, late: false, .. } => Some(*until),
+            How::Program { .. } | How::Thread(_) => None,
+        }
+    }
+
+    pub fn kill(&self) {
+        if let How::Program { program, .. } = &self.how {
+            program.kill();
+        }
+    }
+}
+
+impl Runner {
+    /// Starts what may be started. True when there may be more.
+    pub fn start_calls(&mut self, now: Duration) -> Result<bool, JournalError> {
+        let mut more = false;
+        for station in 0..self.stations.len() {
+            more |= self.start_of(station, now)?;
+        }
+        Ok(more)
+    }
+
+    fn start_of(&mut self, n: usize, now: Duration) -> Result<bool, JournalError> {
+        let mut room = self.stations[n].room(now);
+        if room == 0 {
+            return Ok(false);
+        }
+        let wall = clock::wall_ms();
+        let due = self.journal.calls_due(&self.stations[n].name, wall, LOOK)?;
+        let free: Vec<Due> = self.stations[n].lane.free(&due).cloned().collect();
+        if free.is_empty() {
+            return Ok(false);
+        }
+        let root = match self.open_root()? {
+            Ok(root) => root,
+            Err(why) => {
+                self.hold_for_root(why, now);
+                return Ok(false);
+            }
+        };
+        let mut looked = 0;
+        for due in free {
+            if room == 0 {
+                return Ok(false);
+            }
+            looked += 1;
+            if self.start_one(n, due, &root, now)? {
+                room = self.stations[n].room(now);
+            }
+        }
+        Ok(looked == LOOK as usize)
+    }
+
+    /// True when a call was started or failed to.
+    fn start_one(
+        &mut self,
+        n: usize,
+        due: Due,
+        root: &Root,
+        now: Duration,
+    ) -> Result<bool, JournalError> {
+        let watch = self.start.localpath.watch.clone();
+        let file_ns = clock::file_ns();
+        let seen = match look(root, &due.path) {
+            Ok(seen) => seen,
+            Err(e) => {
+                // Neither there nor gone: nothing can be said of it now.
+                let outcome = Outcome::Failed { error: e.to_string(), fault: Fault::Path };
+                self.stations[n].lane.starts(&due.path);
+                self.settle(n, &due, outcome, None, now)?;
+                return Ok(true);
+            }
+        };
+        let station = &mut self.stations[n];
+        let before = self.journal.called(&station.name, &due.path)?;
+        let events = station.plugin.manner.events;
+        let decision = decide(&due, watch.as_path(), seen.as_ref(), file_ns, before, events);
+        let (subject, called) = match decision {
+            Decision::Call(subject, called) => (subject, called),
+            Decision::Skip(called) => {
+                let end = CallEnd::Done { counts: false, called };
+                self.journal.end_call(&station.name, &due, &end, clock::wall_ms())?;
+                self.said.dirty = true;
+                return Ok(false);
+            }
+        };
+        if station.line.as_ref().is_some_and(|line| !line.wants(&subject.path)) {
+            let end = CallEnd::Done { counts: false, called: None };
+            self.journal.end_call(&station.name, &due, &end, clock::wall_ms())?;
+            return Ok(false);
+        }
+        debug!(self.log, "calls"; "plugin" => &station.name, "path" => due.path.to_string(),
+            "present" => subject.present);
+        station.lane.starts(&due.path);
+        self.said.dirty = true;
+        self.number += 1;
+        match self.launch(n, subject, now) {
+            Ok(how) => {
+                let number = self.number;
+                self.flights.push(Flight { number, station: n, due, called, how });
+            }
+            Err(error) => {
+                let outcome = Outcome::Failed { error, fault: Fault::Plugin };
+                self.settle(n, &due, outcome, None, now)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn launch(&mut self, n: usize, subject: Subject, now: Duration) -> Result<How, String> {
+        let station = &mut self.stations[n];
+        if let Some(line) = &station.line {
+            let argv = line.argv(&subject.path);
+            let trace = self.start.state_dir.join(format!("{TRACE}{}", self.number));
+            let program = Program::start(&argv, &[], line.ignore_error, &trace)
+                .map_err(|e| format!("{}: {e}", argv[0].to_string_lossy()))?;
+            let until = now + Duration::from_millis(station.plugin.manner.timeout_ms);
+            return Ok(How::Program { program, until, late: false });
+        }
+        let caller = match station.idle.pop() {
+            Some(caller) => caller,
+            None => self.pool.caller(&station.plugin, self.start.localpath.watch.as_bytes())?,
+        };
+        match caller.call(self.number, subject) {
+            true => Ok(How::Thread(caller)),
+            false => Err("its thread is gone".into()),
+        }
+    }
+
+    /// Takes what has ended.
+    pub fn land(&mut self, now: Duration) -> Result<(), JournalError> {
+        for (number, outcome) in self.pool.ended() {
+            if let Some(at) = self.flights.iter().position(|f| f.number == number) {
+                let flight = self.flights.swap_remove(at);
+                if let How::Thread(caller) = flight.how {
+                    self.stations[flight.station].idle.push(caller);
+                }
+                self.settle(flight.station, &flight.due, outcome, flight.called, now)?;
+            }
+        }
+        let mut at = 0;
+        while at < self.flights.len() {
+            match self.program_ended(at, now) {
+                Some(outcome) => {
+                    let flight = self.flights.swap_remove(at);
+                    self.settle(flight.station, &flight.due, outcome, flight.called, now)?;
+                }
+                None => at += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn program_ended(&mut self, at: usize, now: Duration) -> Option<Outcome> {
+        let flight = &mut self.flights[at];
+        let How::Program { program, until, late } = &mut flight.how else { return None };
+        program.drain();
+        let line = self.stations[flight.station].line.as_ref()?;
+        match program.ended() {
+            Ok(Some((exited, output))) => Some(line.outcome(exited, &output, *late)),
+            Ok(None) => {
+                if now >= *until && !std::mem::replace(late, true) {
+                    program.kill();
+                }
+                None
+            }
+            Err(e) => Some(Outcome::Failed { error: e.to_string(), fault: Fault::Path }),
+        }
+    }
+
+    /// Writes down how a call ended.
+    fn settle(
+        &mut self,
+        n: usize,
+        due: &Due,
+        outcome: Outcome,
+        called: Option<Called>,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        let wall = clock::wall_ms();
+        let station = &mut self.stations[n];
+        let manner = &station.plugin.manner;
+        let end = queue::end(due, &outcome, called, manner, wall);
+        station.lane.ends(&due.path, &outcome, manner, now);
+        self.said.dirty = true;
+        match (&outcome, &end) {
+            (Outcome::Done, _) => {
+                if station.said.take().is_some() {
+                    info!(self.log, "goes well again"; "plugin" => &station.name);
+                }
+            }
+            (Outcome::Failed { error, .. }, CallEnd::GivenUp { attempts, .. }) => {
+                warn!(self.log, "given up"; "plugin" => &station.name, "path" => due.path.to_string(),
+                    "tries" => attempts, "why" => error);
+                self.said.failed = true;
+            }
+            (Outcome::Failed { error, .. }, _) => {
+                // Once for each kind of trouble: a plugin that is down must not fill the log.
+                if station.said.as_ref() != Some(error) {
+                    warn!(self.log, "a call failed and is made again"; "plugin" => &station.name,
+                        "path" => due.path.to_string(), "why" => error);
+                    station.said = Some(error.clone());
+                }
+                self.said.failed = true;
+            }
+        }
+        self.journal.end_call(&station.name, due, &end, wall)
+    }
+}
+
+/// lstat; `None` when it is gone for sure.
+fn look(root: &Root, path: &RelPath) -> std::io::Result<Option<crate::seen::Seen>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match root.lstat(path) {
+        Ok(seen) => Ok(Some(seen)),
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(e) => Err(e),
+    }
+}

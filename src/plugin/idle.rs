@@ -1,0 +1,223 @@
+//! The end of each turn: alarms, what the supervisor is told, the fail log, how long to sleep.
+
+use super::alarm::environment;
+use super::fail_log;
+use super::prepare::TRACE;
+use super::run::Runner;
+use crate::journal::JournalError;
+use crate::message::{ALIVE_EVERY_MS, FromPlugin, PluginStatus};
+use crate::sys::log::timestamp;
+use crate::sys::poll::{self, Interest};
+use crate::sys::program::Program;
+use crate::sys::{clock, wake};
+use slog::{info, warn};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Status is sent at most this often while things change.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+/// A command of `on_failure` or `on_recovery` may take so long.
+const ALARM_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Runner {
+    fn alarm_after(&self) -> Duration {
+        Duration::from_millis(self.start.localpath.alarms.after_ms)
+    }
+
+    /// Runs the commands that hear of a remote's trouble, or of its end. Each is remembered before it runs: told once
+    /// too rarely is better than for ever.
+    pub fn sound_alarms(&mut self, now: Duration) -> Result<(), JournalError> {
+        if self.start.localpath.alarms.is_empty() {
+            return Ok(());
+        }
+        let pushed = |name: &str| self.journal.last_success(name).ok().flatten();
+        for (remote, tell, since_ms) in self.alarms.due(self.alarm_after(), now, pushed) {
+            let failure = tell == super::alarm::Tell::Failure;
+            self.journal.set_alarm(&remote, failure.then_some(since_ms))?;
+            self.alarms.told(&remote, &tell, since_ms);
+            let alarms = &self.start.localpath.alarms;
+            let words = if failure { &alarms.on_failure } else { &alarms.on_recovery };
+            let argv: Vec<OsString> = words.iter().map(OsString::from).collect();
+            if argv.is_empty() {
+                continue;
+            }
+            let health = self.remotes.iter().find(|r| r.name == remote);
+            let watch = self.start.localpath.watch.as_os_str().to_owned();
+            let envs = environment(&tell, watch, &remote, health, timestamp(since_ms));
+            let what =
+                format!("{} for {remote}", if failure { "on_failure" } else { "on_recovery" });
+            self.number += 1;
+            let trace = self.start.state_dir.join(format!("{TRACE}{}", self.number));
+            info!(self.log, "runs {what}");
+            match Program::start(&argv, &envs, false, &trace) {
+                Ok(program) => self.alarm_runs.push((what, program, now + ALARM_TIMEOUT)),
+                Err(e) => warn!(self.log, "{what}: {e}"; "program" => words[0].clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the ends of those commands.
+    pub fn land_alarms(&mut self, now: Duration) {
+        let log = self.log.clone();
+        self.alarm_runs.retain_mut(|(what, program, until)| {
+            program.drain();
+            match program.ended() {
+                Ok(None) if now >= *until => {
+                    warn!(log, "{what} took too long and was ended");
+                    program.kill();
+                    *until = now + ALARM_TIMEOUT;
+                    true
+                }
+                Ok(None) => true,
+                Ok(Some((exited, output))) => {
+                    if exited != crate::seen::Exited::Code(0) {
+                        let said = crate::path::printable(output.trim_ascii());
+                        warn!(log, "{what} failed: {exited}"; "said" => said);
+                    }
+                    false
+                }
+                Err(e) => {
+                    warn!(log, "{what}: {e}");
+                    false
+                }
+            }
+        });
+    }
+
+    /// Says what is new, and that this process lives.
+    pub fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
+        if self.said.dirty && now.saturating_sub(self.said.status_at) >= STATUS_EVERY {
+            self.said.dirty = false;
+            self.said.status_at = now;
+            let status = self.status()?;
+            if std::mem::take(&mut self.said.failed) {
+                self.write_fail_log()?;
+            }
+            if self.said.status != status {
+                let _ = self.control.send(&FromPlugin::Status(status.clone()), vec![]);
+                self.said.status = status;
+                self.said.alive_at = now;
+            }
+        }
+        if now.saturating_sub(self.said.alive_at) >= Duration::from_millis(ALIVE_EVERY_MS)
+            && !self.control.wants_write()
+        {
+            self.said.alive_at = now;
+            let _ = self.control.send(&FromPlugin::Alive, vec![]);
+        }
+        Ok(())
+    }
+
+    fn status(&mut self) -> Result<Vec<PluginStatus>, JournalError> {
+        let mut all = Vec::new();
+        for (n, station) in self.stations.iter().enumerate() {
+            let backlog = self.journal.plugin_backlog(&station.name)?;
+            let before = self.said.status.get(n).map_or(0, |s| s.failing + s.given_up);
+            self.said.failed |= before != backlog.failing + backlog.given_up;
+            let held = self.hold.clone().or_else(|| self.retry_why.clone());
+            let state = match () {
+                () if held.is_some() => "held",
+                () if station.lane.failures() > 0 => "failing",
+                () if station.lane.flying() > 0 => "calling",
+                () if backlog.waiting > 0 => "waiting",
+                () => "idle",
+            };
+            all.push(PluginStatus {
+                name: station.name.clone(),
+                state: state.into(),
+                reason: held.or(backlog.first_error),
+                waiting: backlog.waiting,
+                failing: backlog.failing,
+                given_up: backlog.given_up,
+                calls: backlog.calls,
+                last_success_ms: backlog.last_success_ms,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Writes each plugin's part of the fail log, from which the supervisor puts the script together.
+    fn write_fail_log(&mut self) -> Result<(), JournalError> {
+        for station in &self.stations {
+            let failed = self.journal.failed_calls(&station.name, fail_log::MOST)?;
+            let watch = self.start.localpath.watch.as_path();
+            let text = fail_log::part(watch, &station.name, &station.plugin, &failed, timestamp);
+            let path = self.start.state_dir.join(fail_log::file_name(&station.name));
+            let written = if text.is_empty() {
+                fs::remove_file(&path)
+                    .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
+            } else {
+                let new = path.with_extension("new");
+                fs::write(&new, &text).and_then(|()| fs::rename(&new, &path))
+            };
+            if let Err(e) = written {
+                warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(),
+                    "why" => e.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// When something is to be done by time alone.
+    fn next(&self, now: Duration) -> Result<Duration, JournalError> {
+        let works = self.stop.is_none() && self.judged && self.hold.is_none();
+        let may = works && self.retry.is_none();
+        let soon = |yes: bool, at: Duration| yes.then_some(at);
+        let call = match may {
+            true => self.journal.next_call_ms(clock::wall_ms())?,
+            false => None,
+        };
+        let call =
+            call.map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
+        let alarms = !self.start.localpath.alarms.is_empty();
+        let gates = self.stations.iter().filter(|_| may).filter_map(|s| s.lane.gate(now));
+        let runs = self.alarm_runs.iter().map(|(_, _, until)| *until);
+        let times = [
+            Some(self.said.alive_at + Duration::from_millis(ALIVE_EVERY_MS)),
+            soon(self.said.dirty, self.said.status_at + STATUS_EVERY),
+            soon(may, self.next_look),
+            soon(may && self.more, now),
+            call,
+            self.retry,
+            soon(alarms, now).and_then(|_| self.alarms.next(self.alarm_after())),
+            soon(alarms && self.alarms.waits_for_recovery(), now + Duration::from_secs(1)),
+            self.stop,
+        ];
+        let flights = self.flights.iter().filter_map(|f| f.until());
+        let all = times.into_iter().flatten().chain(gates).chain(flights).chain(runs);
+        Ok(all.min().unwrap_or(now))
+    }
+
+    /// Waits for whatever comes next.
+    pub fn sleep(&mut self, now: Duration) -> io::Result<()> {
+        // A journal that cannot be read is tried again soon.
+        let next = self.next(now).unwrap_or(now + STATUS_EVERY);
+        let interest =
+            if self.control.wants_write() { Interest::ReadWrite } else { Interest::Read };
+        let mut fds = vec![
+            (self.wake.as_fd(), Interest::Read),
+            (self.signals.as_fd(), Interest::Read),
+            (self.pool.ready().as_fd(), Interest::Read),
+        ];
+        if !self.orphaned {
+            // A closed channel is always ready.
+            fds.push((self.control.as_fd(), interest));
+        }
+        let programs = self.alarm_runs.iter().filter_map(|(_, program, _)| program.output());
+        let outputs = self.flights.iter().filter_map(|f| f.output()).chain(programs);
+        fds.extend(outputs.map(|fd| (fd, Interest::Read)));
+        let ready = poll::wait(&fds, Some(next.saturating_sub(now)))?;
+        drop(fds);
+        if ready[0] {
+            wake::drain(&self.wake);
+            self.look_soon();
+        }
+        // A closed channel shows when it is read.
+        let _ = self.control.flush();
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! The plugin runner: calls the plugins of one localpath for what changed, when the remotes have it.
+//!
+//! The pure part: [`queue`] says which calls come next and what a failure means, [`subject`] what a call is about,
+//! [`command`] makes and judges command lines, [`alarm`] says when a remote's trouble is told, [`fail_log`] how a failed
+//! call is made by hand.
+//!
+//! The shell: `run` is the process, `prepare` comes before its loop, `idle` ends each turn; `flight` is a call in hand.
+//! Commands are processes; `caller` keeps threads for what goes over the network: [`socket`], [`http`], [`cdn`].
+
+pub mod alarm;
+pub mod cdn;
+pub mod command;
+pub mod fail_log;
+pub mod http;
+pub mod queue;
+pub mod socket;
+pub mod subject;
+
+mod caller;
+mod flight;
+mod idle;
+mod prepare;
+mod run;
+
+pub use run::run;

@@ -1,0 +1,110 @@
+//! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it said last, what it was told.
+
+use super::process::Process;
+use super::pusher::Pusher;
+use super::topology::Wanted;
+use crate::config::model::{LocalPath, plugin_names};
+use crate::message::{
+    FromPlugin, PluginStart, PluginStatus, PusherState, RemoteHealth, Role, ToPlugin,
+};
+use crate::sys::wake;
+use slog::{Logger, o};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a stopping runner may go on with the calls in hand.
+const GRACE_MS: u64 = 5_000;
+/// A pusher that is not started again within this time is down; one that is, is not waited for in vain.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The name of its wake pipe: no remote is called so.
+pub const WAKE: &str = "plugin runner";
+
+/// The plugin runner.
+pub struct Runner {
+    /// Its child.
+    pub process: Process<ToPlugin, FromPlugin>,
+    /// What it said last.
+    pub status: Vec<PluginStatus>,
+    /// No plugin is configured any more: forgotten when it has ended.
+    pub removed: bool,
+    /// Something was wrong when it last spoke.
+    pub failing: bool,
+    wake: (OwnedFd, OwnedFd),
+    told: Vec<RemoteHealth>,
+}
+
+/// True when a localpath needs one.
+pub fn wanted(localpath: &LocalPath) -> bool {
+    !localpath.plugins.is_empty() || !localpath.alarms.is_empty()
+}
+
+impl Runner {
+    /// A runner that is due now.
+    pub fn new(localpath: &LocalPath, log: &Logger, now: Duration) -> io::Result<Self> {
+        let mut title = OsString::from("syncsup: plugin runner ");
+        title.push(localpath.watch.as_os_str());
+        let stop = || ToPlugin::Stop { grace_ms: GRACE_MS };
+        let log = log.new(o!("plugins" => ""));
+        Ok(Self {
+            process: Process::new(Role::Plugin, title, stop, log, now),
+            status: Vec::new(),
+            removed: false,
+            failing: false,
+            wake: wake::pipe()?,
+            told: Vec::new(),
+        })
+    }
+
+    /// A copy of the end that wakes it.
+    pub fn waker(&self) -> io::Result<OwnedFd> {
+        self.wake.1.try_clone()
+    }
+
+    /// Starts its process.
+    pub fn start(&mut self, of: &Wanted, dir: &Path, remotes: Vec<RemoteHealth>, now: Duration) {
+        self.told.clone_from(&remotes);
+        let start = PluginStart {
+            localpath: of.localpath.clone(),
+            state_dir: dir.to_owned(),
+            names: plugin_names(&of.localpath.plugins),
+            remotes,
+            debug: of.debug,
+        };
+        let first = self.wake.0.try_clone().map(|fd| (ToPlugin::Start(Box::new(start)), vec![fd]));
+        self.process.start(first, now);
+    }
+
+    /// Tells it how the remotes are, when that is new.
+    pub fn tell(&mut self, remotes: Vec<RemoteHealth>, now: Duration) {
+        if self.process.runs() && self.told != remotes {
+            self.process.send(&ToPlugin::Remotes(remotes.clone()), vec![], now);
+            self.told = remotes;
+        }
+    }
+
+    /// Notes what it does now. True when its part of the fail log may have changed.
+    pub fn note(&mut self, status: Vec<PluginStatus>) -> bool {
+        let fails = status.iter().any(|s| s.failing + s.given_up > 0);
+        self.status = status;
+        std::mem::replace(&mut self.failing, fails) || fails
+    }
+}
+
+/// How a remote is, for those who wait for it or tell of it.
+pub fn health(pusher: &Pusher, now: Duration) -> RemoteHealth {
+    let down = !pusher.process.runs() && pusher.process.next_at().is_none_or(|at| at > now + SOON);
+    let said = match pusher.status.state {
+        PusherState::Backoff | PusherState::Held => Some(pusher.status.state),
+        _ => None,
+    };
+    let trouble = if down { Some(PusherState::Down) } else { said };
+    let reason = match down {
+        true => pusher.process.report().last_exit.map(|e| format!("its pusher ended: {e}")),
+        false => pusher.status.reason.clone().filter(|_| trouble.is_some()),
+    };
+    RemoteHealth { name: pusher.name.clone(), trouble, reason }
+}

@@ -1,0 +1,102 @@
+//! The plugin runner of a localpath.
+
+use super::{Shared, Site};
+use crate::error::{Error, Result};
+use crate::journal::Journal;
+use crate::message::{FromPlugin, RemoteHealth, ToPlugin, ToWatcher};
+use crate::supervisor::child::Event;
+use crate::supervisor::runner::{Runner, WAKE, health, wanted};
+use slog::{info, warn};
+use std::time::Duration;
+
+impl Site {
+    /// A runner, when one is wanted.
+    pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
+        if wanted(&self.wanted.localpath) {
+            let runner = Runner::new(&self.wanted.localpath, &self.log, now)
+                .map_err(|e| Error::system("cannot make a wake pipe", e))?;
+            self.runner = Some(runner);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_runner(&mut self, message: FromPlugin, shared: &mut Shared, now: Duration) {
+        match message {
+            FromPlugin::Alive => {}
+            FromPlugin::Status(status) => {
+                let fails = self.runner.as_mut().is_some_and(|r| r.note(status));
+                if let (true, Some(log)) = (fails, &self.wanted.localpath.fail_log) {
+                    shared.fail_logs.insert(log.path.as_path().to_owned());
+                }
+            }
+            FromPlugin::Damaged(why) => self.damage(why, now),
+        }
+    }
+
+    fn remotes_health(&self, now: Duration) -> Vec<RemoteHealth> {
+        self.pushers.iter().filter(|p| !p.removed).map(|p| health(p, now)).collect()
+    }
+
+    /// Starts it when it is due, tells it of the remotes.
+    pub(super) fn tick_runner(&mut self, shared: &mut Shared, now: Duration) {
+        let remotes = self.remotes_health(now);
+        let start_allowed = self.damaged.is_none();
+        let Some(runner) = &mut self.runner else { return };
+        if (start_allowed || runner.process.runs()) && runner.process.step(Event::Tick, now) {
+            runner.start(&self.wanted, &self.dir, remotes, now);
+            if self.judged || self.held.is_some() {
+                runner.process.send(&ToPlugin::Hold(self.held.clone()), vec![], now);
+            }
+        } else if self.held.is_none() {
+            // A held localpath says nothing about its remotes.
+            runner.tell(remotes, now);
+        }
+        if runner.removed && runner.process.is_gone() {
+            self.forget_runner(shared);
+        }
+    }
+
+    /// Its calls go with it.
+    fn forget_runner(&mut self, shared: &mut Shared) {
+        self.runner = None;
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(b"fail-plugin ") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        if let Some(log) = &self.wanted.localpath.fail_log {
+            shared.fail_logs.insert(log.path.as_path().to_owned());
+        }
+        let forgotten = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&[]));
+        match forgotten {
+            Ok(()) => info!(self.log, "no plugins any more"),
+            // The next start forgets them.
+            Err(e) => warn!(self.log, "cannot forget the plugins now: {e}"),
+        }
+    }
+
+    /// After a new configuration; true when the watcher has yet to hear of its wake pipe.
+    pub(super) fn reconfigure_runner(&mut self, restart: bool, now: Duration) -> Result<bool> {
+        let wanted = wanted(&self.wanted.localpath);
+        match &mut self.runner {
+            None => {
+                self.add_runner(now)?;
+                return Ok(wanted);
+            }
+            Some(runner) if !wanted => {
+                runner.removed = true;
+                runner.process.step(Event::StopWanted, now);
+                self.watcher.send(&ToWatcher::DropWake(WAKE.into()), vec![], now);
+            }
+            Some(runner) => {
+                let back = std::mem::take(&mut runner.removed);
+                if restart || back {
+                    info!(self.log, "plugins: configured anew");
+                    runner.process.step(Event::RestartWanted, now);
+                }
+                return Ok(back);
+            }
+        }
+        Ok(false)
+    }
+}

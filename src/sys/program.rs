@@ -1,0 +1,184 @@
+//! Running a user's command: no shell, a process group of its own, its output on a pipe, and a trace by which a
+//! successor finds it when this process was killed.
+
+use super::process::{holders, kill_pid};
+use crate::seen::Exited;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// How much of the output is kept: its end.
+const KEPT: usize = 4 << 10;
+
+/// A running command.
+pub struct Program {
+    child: Child,
+    output: Option<File>,
+    kept: Vec<u8>,
+    trace: PathBuf,
+}
+
+impl Program {
+    /// Starts `argv` in `/`, its output (or nothing, with `quiet`) on a pipe. `trace` is a file that the command holds
+    /// open while it runs; it is removed when its end is seen.
+    pub fn start(
+        argv: &[OsString],
+        envs: &[(&str, OsString)],
+        quiet: bool,
+        trace: &Path,
+    ) -> io::Result<Self> {
+        let (program, words) =
+            argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+        let mark = File::create(trace)?;
+        let mut command = Command::new(program);
+        command.args(words).envs(envs.iter().map(|(k, v)| (k, v))).current_dir("/");
+        command.process_group(0).stdin(Stdio::null());
+        let mut output = None;
+        if quiet {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        } else {
+            let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+            fcntl_setfl(&ours, OFlags::NONBLOCK)?;
+            command.stdout(theirs.try_clone()?).stderr(theirs);
+            output = Some(File::from(ours));
+        }
+        // The one descriptor that it inherits; nobody else is started meanwhile.
+        fcntl_setfd(&mark, FdFlags::empty())?;
+        let child = command.spawn();
+        fcntl_setfd(&mark, FdFlags::CLOEXEC)?;
+        match child {
+            Ok(child) => Ok(Self { child, output, kept: Vec::new(), trace: trace.to_owned() }),
+            Err(e) => {
+                let _ = std::fs::remove_file(trace);
+                Err(e)
+            }
+        }
+    }
+
+    /// What to wait for: its output; `None` when there is none any more.
+    pub fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what it has printed, at most a few buffers of it, so that it never blocks on a full pipe.
+    pub fn drain(&mut self) {
+        let mut buffer = [0; 16 << 10];
+        for _ in 0..16 {
+            let Some(output) = &mut self.output else { return };
+            match output.read(&mut buffer) {
+                Ok(0) => self.output = None,
+                Ok(n) => {
+                    self.kept.extend_from_slice(&buffer[..n]);
+                    let more = self.kept.len().saturating_sub(KEPT);
+                    self.kept.drain(..more);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.output = None,
+            }
+        }
+    }
+
+    /// How it ended, if it has, and the end of its output. What it left running goes on.
+    pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        self.drain();
+        let _ = std::fs::remove_file(&self.trace);
+        let exited = match status.code() {
+            Some(code) => Exited::Code(code),
+            None => Exited::Signal(status.signal().unwrap_or(0)),
+        };
+        Ok(Some((exited, std::mem::take(&mut self.kept))))
+    }
+
+    /// Ends it and its process group at once.
+    pub fn kill(&self) {
+        // Not reaped yet, so the number is still ours.
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+    }
+}
+
+/// Ends the commands that a killed predecessor left running: `prefix` begins the names of their traces in `dir`.
+pub fn end_orphans(dir: &Path, prefix: &str) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            continue;
+        }
+        let file = entry.path();
+        let real = file.canonicalize().unwrap_or_else(|_| file.clone());
+        // Until nobody holds it: what is being killed may have children that nobody had seen.
+        for _ in 0..100 {
+            let left = holders(&real);
+            if left.is_empty() {
+                break;
+            }
+            left.into_iter().for_each(kill_pid);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        std::fs::remove_file(file)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn argv(script: &str) -> Vec<OsString> {
+        ["/bin/sh", "-c", script].map(OsString::from).into()
+    }
+
+    fn end(program: &mut Program) -> (Exited, Vec<u8>) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            program.drain();
+            if let Some(end) = program.ended().unwrap() {
+                return end;
+            }
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn the_end_of_much_output_and_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let trace = dir.path().join("t");
+        let script = "yes | head -c 1000000; echo \"$X\" >&2; exit 3";
+        let mut run = Program::start(&argv(script), &[("X", "end".into())], false, &trace).unwrap();
+        let (exited, output) = end(&mut run);
+        assert_eq!(exited, Exited::Code(3));
+        assert!(output.len() == KEPT && output.ends_with(b"y\nend\n"));
+        assert!(!trace.exists());
+        let mut quiet = Program::start(&argv("echo x"), &[], true, &trace).unwrap();
+        assert_eq!(end(&mut quiet), (Exited::Code(0), vec![]));
+        assert!(Program::start(&["/none/such".into()], &[], true, &trace).is_err());
+        assert!(!trace.exists());
+    }
+
+    #[test]
+    fn killed_with_its_children_and_found_by_its_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run =
+            Program::start(&argv("sleep 77 & sleep 77"), &[], false, &dir.path().join("c1"))
+                .unwrap();
+        run.kill();
+        assert_eq!(end(&mut run).0, Exited::Signal(9));
+        let trace = dir.path().join("c2");
+        let mut orphan = Program::start(&argv("sleep 77 & sleep 77"), &[], false, &trace).unwrap();
+        assert!(!holders(&trace.canonicalize().unwrap()).is_empty());
+        end_orphans(dir.path(), "c").unwrap();
+        assert_eq!(end(&mut orphan).0, Exited::Signal(9));
+        assert!(!trace.exists());
+    }
+}

@@ -1,0 +1,150 @@
+//! `-m`: plugins without remotes; and configurations that nothing can be started with.
+
+use super::servers::Server;
+use super::{recorded, recorder};
+use crate::common::instance::Instance;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, write};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+fn xml(master: &str, section: &str) -> String {
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<head version="2.5">
+    <sersync>
+	<localpath watch="{master}">
+	    <remote ip="127.0.0.1" name="nowhere"/>
+	</localpath>
+	<rsync>
+	    <commonParams params="-artuz"/>
+	    <userDefinedPort start="true" port="9"/>
+	</rsync>
+	<plugin start="false" name="command"/>
+    </sersync>
+    {section}
+</head>
+"#
+    )
+}
+
+#[test]
+fn sersyncs_modules_as_daemons_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::lines();
+    let (script, record) = recorder(dir.path(), "");
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    fs::create_dir(&one).unwrap();
+    fs::create_dir(&two).unwrap();
+    let section = format!(
+        r#"<plugin name="command"><param prefix="{}" suffix="" ignoreError="true"/>
+<filter start="true"><include expression="(.*)\.php"/></filter></plugin>
+<plugin name="socket"><localpath watch="{}"><deshost ip="127.0.0.1" port="{}"/></localpath></plugin>"#,
+        script.display(),
+        two.display(),
+        server.port
+    );
+    let text = xml(one.to_str().unwrap(), &section);
+    let instance = Instance::new(&dir.path().join("instance"), "confxml.xml", &text);
+    for kind in ["command", "socket"] {
+        let out = instance.command(&["-d", "-m", kind]);
+        assert!(out.status.success(), "{out:?}");
+    }
+    write(&one.join("a.php"), "x");
+    write(&one.join("b.txt"), "x");
+    write(&two.join("c"), "x");
+    server.wait(1, || instance.log_text());
+    wait_for("a command", DEADLINE, || recorded(&record).len() == 1);
+    assert_eq!(recorded(&record), [[one.join("a.php").as_os_str().as_bytes().to_vec()]]);
+    assert_eq!(server.heard(), [two.join("c").as_os_str().as_bytes()]);
+    assert!(instance.pushers().is_empty() && instance.rsyncs().is_empty(), "something pushes");
+    let status = instance.command(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let instances = status["instances"].as_array().unwrap();
+    assert_eq!(instances.len(), 2, "{status}");
+    assert!(instances.iter().all(|i| i["localpaths"][0]["remotes"] == serde_json::json!([])));
+    // Beside the one that replicates.
+    for args in [&["stop", "-m", "socket"][..], &["stop", "-m", "command"]] {
+        let out = instance.command(args);
+        assert!(out.status.success(), "{out:?}");
+    }
+    assert_eq!(instance.command(&["status"]).status.code(), Some(3));
+}
+
+#[test]
+fn beside_an_instance_that_replicates() {
+    let server = Server::http();
+    let plugins = format!("plugins: [{{http: {{host: 127.0.0.1, port: {}}}}}]\n", server.port);
+    let mut w = Setup { settings: plugins.leak(), ..Setup::default() }.build();
+    let out = w.instance.command(&["-d", "-m", "http"]);
+    assert!(out.status.success(), "{out:?}");
+    w.write("alone", "x");
+    server.wait(1, || w.instance.report());
+    assert!(!w.there("alone").exists(), "it pushes");
+    w.run(&[]);
+    w.write("both", "x");
+    server.wait(3, || w.instance.report());
+    w.wait_identical();
+    let out = w.instance.command(&["stop", "-m", "http"]);
+    assert!(out.status.success(), "{out:?}");
+    w.write("one", "x");
+    server.wait(4, || w.instance.report());
+    w.wait_identical();
+}
+
+/// What a start says; it must start nothing.
+#[track_caller]
+fn refused(text: &str, args: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let master = dir.path().join("m");
+    fs::create_dir(&master).unwrap();
+    let text = text.replace("@M@", master.to_str().unwrap());
+    let name = if text.starts_with('<') { "confxml.xml" } else { "c.yaml" };
+    let instance = Instance::new(&dir.path().join("i"), name, &text);
+    let out = instance.command(args);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    let journals = fs::read_dir(instance.state_dir()).into_iter().flatten().flatten();
+    let journals = journals.filter(|e| e.path().is_dir()).count();
+    assert!(instance.pid_file().is_none() && journals == 0, "it started");
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[test]
+fn mistakes_are_told_with_file_and_line_before_anything_starts() {
+    let command = |filter: &str| {
+        format!(
+            "<plugin name=\"command\"><param prefix=\"x\"/>\n<filter start=\"true\">{filter}</filter></plugin>"
+        )
+    };
+    let bad = xml("@M@", &command("<include expression=\"*.php\"/>"));
+    let said = refused(&bad, &["run"]);
+    assert!(said.contains("confxml.xml:14: include expression: `*.php`"), "{said}");
+    let cdn = r#"<plugin name="refreshCDN"><localpath watch="/x">
+<cdninfo domainname="h" port="80" username="u" passwd="p"/><sendurl base="http://x"/>
+<regexurl regex="true" match="a(b"/></localpath></plugin>"#;
+    let said = refused(&xml("@M@", cdn), &["-d"]);
+    assert!(said.contains("confxml.xml:15: regexurl match: `a(b`"), "{said}");
+    let unknown = xml("@M@", "<plugin name=\"sokket\"/>");
+    let said = refused(&unknown, &["check"]);
+    assert!(
+        said.contains(
+            "confxml.xml:13: plugin name: `sokket` is not a plugin; did you mean `socket`?"
+        ),
+        "{said}"
+    );
+    let missing =
+        xml("@M@", "").replace("start=\"false\" name=\"command\"", "start=\"true\" name=\"http\"");
+    let said = refused(&missing, &["run"]);
+    assert!(
+        said.contains("confxml.xml:11: plugin `http` is started, but has no section"),
+        "{said}"
+    );
+    let said = refused(&xml("@M@", ""), &["-m", "refreshCDN"]);
+    assert!(said.contains("confxml.xml: -m refreshCDN: no plugin of this kind"), "{said}");
+    let said = refused(&xml("@M@", ""), &["-m", "refreshcdn"]);
+    assert!(said.contains("did you mean refreshCDN?"), "{said}");
+    let yaml = "plugins:\n- refresh_cdn: {host: h, port: 80, user: u, password: p, base_url: 'http://x',\n    url_match: '('}\n\
+                localpaths: [{watch: '@M@', remotes: ['127.0.0.1:9::m']}]\n";
+    let said = refused(yaml, &["run"]);
+    assert!(said.contains("c.yaml:3: plugin url_match: `(`"), "{said}");
+}
