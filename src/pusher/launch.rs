@@ -85,6 +85,11 @@ impl Pusher {
             && self.health.may_try(now)
     }
 
+    /// A shared connection is looked for while pushes go well.
+    pub(super) fn wants_master(&self, now: Duration) -> bool {
+        self.may_start(now) && self.health == Health::Good
+    }
+
     /// Slots that cannot be used now: others wait for them.
     pub(super) fn give_free_slots_back(&mut self) {
         for _ in 0..std::mem::take(&mut self.slots.free) {

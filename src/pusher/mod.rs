@@ -7,7 +7,7 @@
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight: small pushes and large files
 //! (`push`, in `step`s) and comparisons (`compare`). A lane works from the `desk`; a `flight` is one rsync under its
-//! watchdog.
+//! watchdog. Over ssh they share one connection, the `master` ([`ssh`] knows its words).
 
 pub mod batch;
 pub mod fail_log;
@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod params;
 pub mod rsync;
+pub mod ssh;
 
 mod compare;
 mod desk;
@@ -26,6 +27,7 @@ mod idle;
 mod landing;
 mod lanes;
 mod launch;
+mod master;
 mod prepare;
 mod push;
 mod report;

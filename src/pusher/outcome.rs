@@ -132,6 +132,10 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
     }
 }
 
+/// What ssh says of a master that is gone or refuses a session; it connects by itself then.
+const MASTER_WORDS: &[&str] =
+    &["Control socket connect(", "mux_client_", "Shared connection to ", "disabling multiplexing"];
+
 /// The line that says most: an `@ERROR` of the daemon, else the first that is neither a summary nor an echo of a
 /// broken connection, else the summary.
 fn words(exit: Exited, stderr: &[u8]) -> String {
@@ -140,10 +144,15 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
     let echo = |line: &[u8]| {
         contains(line, "connection unexpectedly closed")
             || contains(line, "read error: Connection reset by peer")
+            || MASTER_WORDS.iter().any(|words| contains(line, words))
     };
     let find = |test: &dyn Fn(&[u8]) -> bool| lines(stderr).find(|line| test(line));
+    let telling = |line: &&[u8]| !summary(line) && !echo(line);
+    // Of ssh the last: a banner and warnings may stand before it.
+    let of_ssh = matches!(exit, Exited::Code(127 | 255));
     let line = find(&|line| line.starts_with(b"@ERROR"))
-        .or_else(|| find(&|line| !summary(line) && !echo(line)))
+        .or_else(|| if of_ssh { lines(stderr).filter(telling).last() } else { None })
+        .or_else(|| find(&|line| telling(&line)))
         .or_else(|| find(&summary))
         .or_else(|| find(&echo));
     match (line, exit) {
@@ -198,9 +207,8 @@ pub fn only_in_the_way(stderr: &[u8]) -> bool {
     let mut complaints =
         lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).peekable();
     complaints.peek().is_some()
-        && complaints.all(|line| {
-            contains(line, "could not make way for new ") || line.starts_with(REFUSED)
-        })
+        && complaints
+            .all(|line| contains(line, "could not make way for new ") || line.starts_with(REFUSED))
 }
 
 /// The name in a line: in quotes (up to the last quote, as names may hold some), after `delete_file: rmdir(`, or

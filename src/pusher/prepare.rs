@@ -5,8 +5,10 @@ use super::step::rules_prefix;
 use super::voice::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
+use crate::path::fnv1a;
 use crate::sys::channel::Received;
-use crate::sys::{lock, poll, process};
+use crate::sys::lock::{self, Lock};
+use crate::sys::{poll, process};
 use slog::{Logger, warn};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -31,16 +33,18 @@ pub(super) fn first_message(control: &mut Control) -> Result<(PusherStart, Owned
 const LONGEST: usize = 180;
 
 /// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
-pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<(), String> {
+pub(super) fn take_lock(
+    start: &PusherStart,
+    control: &mut Control,
+) -> Result<&'static Lock, String> {
     let file = start.state_dir.join(format!("pusher-{}.lock", file_name(&start.remote.name())));
     let mut tries = 0u32;
     loop {
         match lock::take(&file, true) {
             Ok(Some(lock)) => {
-                // Held for life.
-                std::mem::forget(lock);
                 remove_rules(start);
-                return Ok(());
+                // Held for life, and by an rsync that outlives this process.
+                return Ok(Box::leak(Box::new(lock)));
             }
             Ok(None) => {}
             Err(e) => return Err(format!("{}: {e}", file.display())),
@@ -61,11 +65,9 @@ pub(super) fn file_name(name: &str) -> String {
     let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     let mut text: String = name.bytes().map(one).collect();
     if text.len() > LONGEST {
-        // FNV-1a: two long names must not share a lock.
-        let mix = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        // Two long names must not share a lock.
         text.truncate(LONGEST);
-        text.push_str(&format!("-{hash:016x}"));
+        text.push_str(&format!("-{:016x}", fnv1a(name.as_bytes())));
     }
     text
 }
