@@ -24,5 +24,7 @@ mod rules;
 mod schedule;
 mod sersync;
 mod slow;
+mod ssh;
+mod ssh_master;
 mod starts;
 mod traps;
