@@ -143,7 +143,9 @@ fn refused_by_ssh(line: &[u8]) -> bool {
     let shell = || SHELLS.iter().any(|shell| line.starts_with(shell.as_bytes()));
     contains(line, "Permission denied (") && !line.starts_with(b"rsync: ") && line.ends_with(b").")
         || line == b"Host key verification failed."
-        || line.to_ascii_lowercase().trim_ascii_end().ends_with(b"command not found")
+        || line.to_ascii_lowercase().ends_with(b"command not found")
+        // csh's.
+        || line.ends_with(b": Command not found.")
         || shell() && (contains(line, "not found") || contains(line, "No such file"))
 }
 

@@ -90,7 +90,7 @@ fn the_table() {
         (255, "No ED25519 host key is known\nHost key verification failed.", Configuration),
         (12, "bash: line 1: /opt/rsync: No such file or directory", Configuration),
         (12, "zsh:1: command not found: rsync", Configuration),
-        (12, "rsync: Command not found", Configuration),
+        (12, "rsync: Command not found.", Configuration),
         (
             12,
             "rsync: [receiver] open \"/bash: not found\" failed: Permission denied (13)",

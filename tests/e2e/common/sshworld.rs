@@ -48,8 +48,14 @@ impl Drop for Masters {
 
 fn masters_in(run_dir: &Path) -> Vec<Proc> {
     let socket = run_dir.join("ssh-").display().to_string();
-    let is =
-        |p: &Proc| p.state != 'Z' && p.command.contains(&socket) && p.command.ends_with("[mux]");
+    // What is still on its way to become one is in the group of its pusher.
+    let is = |p: &Proc| {
+        let command = &p.command;
+        p.state != 'Z'
+            && command.starts_with("ssh")
+            && command.contains(&socket)
+            && p.group == p.pid
+    };
     procs::all().into_iter().filter(is).collect()
 }
 
