@@ -99,7 +99,7 @@ impl Pusher {
             self.journal_retry,
             self.health.until().filter(|at| *at > now),
             self.stop,
-            self.desk.master.next_at(self.wants_master(now)),
+            self.desk.master.next_at(self.wants_master(now), now),
         ];
         if due.is_some_and(|at| at <= now) {
             self.look = true;

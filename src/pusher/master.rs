@@ -22,6 +22,9 @@ const GREETS_WITHIN: Duration = Duration::from_secs(2);
 const LASTING: Duration = Duration::from_secs(60);
 /// So many failures in a row are worth a word.
 const SAID_AFTER: u32 = 3;
+/// The first push waits for so long: all that start together would log in at once, which sshd refuses beyond its
+/// `MaxStartups`.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// Somebody else starts it: looked for again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// An orderly end waits so long for the master's.
@@ -32,6 +35,8 @@ pub struct Master {
     parts: Option<Parts>,
     state: State,
     failures: u32,
+    /// The first push waits for the first try, up to this time.
+    first_until: Option<Duration>,
     /// What was last said of it.
     said: Option<String>,
     log: Logger,
@@ -78,7 +83,14 @@ impl Master {
                 None
             }
         };
-        Self { parts, state: State::Away(Duration::ZERO), failures: 0, said: None, log }
+        Self {
+            parts,
+            state: State::Away(Duration::ZERO),
+            failures: 0,
+            first_until: None,
+            said: None,
+            log,
+        }
     }
 
     /// The remote as it is reached through the master, while there is one.
@@ -99,20 +111,31 @@ impl Master {
         }
     }
 
+    /// True while the first push had better wait for it.
+    pub fn is_coming(&self, now: Duration) -> bool {
+        let first = self.failures == 0 && !matches!(self.state, State::Joined(..));
+        self.parts.is_some() && first && self.first_until.is_none_or(|until| now < until)
+    }
+
     /// When [`Master::tend`] has something to do, where one is `wanted`.
-    pub fn next_at(&self, wanted: bool) -> Option<Duration> {
+    pub fn next_at(&self, wanted: bool, now: Duration) -> Option<Duration> {
         self.parts.as_ref()?;
-        match &self.state {
+        let state = match &self.state {
             State::Away(at) => Some(*at).filter(|_| wanted),
             State::Starting(_, _, since) => Some(*since + START_WITHIN),
             State::Joining(_, since) => Some(*since + GREETS_WITHIN),
             State::Joined(..) => None,
-        }
+        };
+        let first = self.first_until.filter(|_| wanted && self.is_coming(now));
+        state.into_iter().chain(first).min()
     }
 
     /// One step; never waits. A master that is not `wanted` is not looked for, and one that is there is kept.
     pub fn tend(&mut self, wanted: bool, now: Duration) {
         let Some(parts) = &self.parts else { return };
+        if wanted && self.first_until.is_none() {
+            self.first_until = Some(now + FIRST_WITHIN);
+        }
         match std::mem::replace(&mut self.state, State::Away(now)) {
             State::Away(at) if !wanted || now < at => self.state = State::Away(at),
             State::Away(_) => match hold(&parts.socket) {
@@ -160,6 +183,7 @@ impl Master {
         if let State::Joined(..) = self.state {
             self.state = State::Away(now);
         }
+        self.first_until = Some(now);
     }
 
     /// The end of this pusher: the last one ends the master, and whatever would still run through it.

@@ -178,6 +178,16 @@ impl World {
         })
     }
 
+    /// Waits until nothing is to be done and nothing runs.
+    #[track_caller]
+    pub fn wait_quiet(&self) {
+        self.instance.wait_status("in sync", |s| {
+            let remotes = s["instances"][0]["localpaths"][0]["remotes"].as_array();
+            remotes.is_some_and(|all| all.iter().all(|r| r["state"] == "in_sync"))
+        });
+        wait_for("the end of every rsync", DEADLINE, || self.instance.rsyncs().is_empty());
+    }
+
     /// Waits until no connection is kept.
     #[track_caller]
     pub fn wait_no_master(&self) {
