@@ -1,10 +1,10 @@
 # make demo      see it at work: private rsync daemons on loopback, killed processes, a comparison after each step
-# make test      all tests, with real rsync daemons
+# make test      all tests, with real rsync daemons and ssh servers
 # make build     target/release/syncsup
 # make install   below $(DESTDIR)$(PREFIX); with SERSYNC=1 also callable as sersync
 # make lint      formatting, clippy, manual pages, shell scripts
 #
-# demo and test install what is missing with apt (rsync, a C compiler for SQLite), by sudo when not root.
+# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd), by sudo when not root.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -20,7 +20,7 @@ demo: build
 	$(BINARY) demo
 
 test: compiler
-	@.ci/need rsync
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync sshd:openssh-server ssh-keygen:openssh-client
 	@.ci/old-rsync target/old-rsync
 	$(CARGO) test --locked
 

@@ -133,6 +133,10 @@ pub struct PusherStart {
     pub remote: Remote,
     /// The state directory of the localpath: journal and locks.
     pub state_dir: PathBuf,
+    /// The run directory: sockets.
+    pub run_dir: PathBuf,
+    /// The name of the instance: what it keeps in the run directory is its own.
+    pub instance: String,
     /// A hash of filter, toggles and parameters: when it changed, a reconcile is due.
     pub settings: String,
     /// A reconcile is wanted whatever the journal says (`-r`, the journal was set aside).

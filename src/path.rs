@@ -233,18 +233,30 @@ pub fn file_name(name: &str) -> String {
     let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     let mut text: String = name.bytes().map(one).collect();
     if text.len() > FILE_NAME_LONGEST {
-        // FNV-1a: two long names must not share a lock.
-        let mix = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        // Two long names must not share a lock.
         text.truncate(FILE_NAME_LONGEST);
-        text.push_str(&format!("-{hash:016x}"));
+        text.push_str(&format!("-{:016x}", fnv1a(name.as_bytes())));
     }
     text
+}
+
+/// FNV-1a, 64 bits: the same in every build, which the hashers of the standard library do not promise.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fnv_is_fnv() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
 
     #[test]
     fn only_plain_relative_paths() {

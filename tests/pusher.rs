@@ -74,6 +74,8 @@ impl Bench {
             localpath,
             remote,
             state_dir: state.clone(),
+            run_dir: state.clone(),
+            instance: "test".into(),
             settings: "1".into(),
             reconcile: reconcile.map(str::to_owned),
             debug: std::env::var_os("SYNCSUP_DEBUG").is_some(),

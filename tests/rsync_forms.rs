@@ -383,6 +383,7 @@ fn over_ssh_the_path_is_not_for_the_shell() {
         path: rig.dst().join(sub).into(),
         port: Some(2222),
         options: vec!["-i".into(), "/key file".into()],
+        control_master: true,
     };
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let log = rig.base().join("ssh.log");

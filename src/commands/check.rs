@@ -9,8 +9,11 @@ use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
 use crate::pusher::outcome::verdict;
 use crate::pusher::rsync::{self, Form, Options};
+use crate::pusher::ssh;
 use crate::seen::Exited;
+use crate::supervisor::directories::instance;
 use crate::sys::process::Rsync;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +40,14 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
         let s = if errors == 1 { "" } else { "s" };
         return Err(Error::usage(format!("{errors} error{s}; nothing can be started with this")));
     }
-    print(&understood(&loaded.config));
+    let place = RunPlace {
+        dir: &invocation.directories.run,
+        instance: instance(&invocation.files_or_default()?),
+    };
+    for unusable in place.without_master(&loaded.config) {
+        eprintln!("{unusable}");
+    }
+    print(&understood(&loaded.config, &place));
     if connect && !try_all(&loaded.config)? {
         return Ok(Exit::No);
     }
@@ -45,13 +55,35 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// Where the running instance keeps its connections.
+struct RunPlace<'a> {
+    dir: &'a Path,
+    instance: String,
+}
+
+impl RunPlace<'_> {
+    /// The remote as its pusher reaches it once it is connected.
+    fn through(&self, remote: &Remote) -> Remote {
+        let socket = ssh::socket(remote, self.dir, &self.instance).ok().flatten();
+        socket.map_or_else(|| remote.clone(), |socket| ssh::through(remote, &socket))
+    }
+
+    /// Why remotes cannot keep a connection, each reason once.
+    fn without_master(&self, config: &Config) -> BTreeSet<String> {
+        let remotes = config.localpaths.iter().flat_map(|l| &l.remotes);
+        let why = remotes.filter_map(|r| ssh::socket(r, self.dir, &self.instance).err());
+        why.map(|why| format!("warning: each push over ssh connects anew: {why}")).collect()
+    }
+}
+
 /// Every localpath, its remotes, and how rsync would run.
-fn understood(config: &Config) -> String {
+fn understood(config: &Config, place: &RunPlace<'_>) -> String {
     let mut rows =
         vec![["LOCALPATH", "REMOTE / PLUGIN", "RSYNC / CALL"].map(str::to_owned).to_vec()];
     for localpath in &config.localpaths {
         for (n, remote) in localpath.remotes.iter().enumerate() {
             let watch = if n == 0 { localpath.watch.to_string() } else { String::new() };
+            let remote = &place.through(remote);
             let line = shell_words(&argv(remote, localpath.inotify.delete, false));
             rows.push(vec![watch, remote.name(), line]);
         }

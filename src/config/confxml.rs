@@ -130,7 +130,7 @@ impl<'e> Reading<'e, '_, '_> {
         let line = element.attribute("ip").map_or(element.line, |a| a.1);
         let host = host.and_then(|h| self.notes.take(line, "remote ip", values::host(&h)));
         let target = if rsync.ssh {
-            Target::Ssh { path: name?, port: None, options: Vec::new() }
+            Target::Ssh { path: name?, port: None, options: Vec::new(), control_master: true }
         } else {
             Target::Daemon { port: rsync.port, module: name? }
         };

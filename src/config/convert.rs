@@ -186,21 +186,23 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
                 short = Some(format!("{}:{port}::{module}", remote.host));
             }
         }
-        Target::Ssh { path, port, options } => {
+        Target::Ssh { path, port, options, control_master } => {
             insert(&mut map, "path", of_bytes(path, place)?);
             let ssh = format!("{}:{}", remote.host, text(path, place)?);
             let ssh = remote.user.as_ref().map_or(ssh.clone(), |user| format!("{user}@{ssh}"));
-            short = Some(ssh).filter(|_| port.is_none() && options.is_empty());
+            short = Some(ssh).filter(|_| port.is_none() && options.is_empty() && *control_master);
             if let Some(port) = port {
                 insert(&mut map, "port", *port);
             }
+            let mut ssh = Mapping::new();
             if !options.is_empty() {
-                let mut ssh = Mapping::new();
-                insert(
-                    &mut ssh,
-                    "options",
-                    Value::Sequence(options.iter().map(|o| o.as_str().into()).collect()),
-                );
+                let words = options.iter().map(|o| o.as_str().into()).collect();
+                insert(&mut ssh, "options", Value::Sequence(words));
+            }
+            if !control_master {
+                insert(&mut ssh, "control_master", false);
+            }
+            if !ssh.is_empty() {
                 insert(&mut map, "ssh", Value::Mapping(ssh));
             }
         }

@@ -175,6 +175,8 @@ pub enum Target {
         port: Option<u16>,
         /// More words for the ssh command line, such as `-i FILE`.
         options: Vec<String>,
+        /// One connection is kept, and pushes go through it.
+        control_master: bool,
     },
 }
 

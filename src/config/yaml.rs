@@ -124,7 +124,9 @@ fn remote(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote> {
 }
 
 fn ssh_target(path: OsBytes, port: Option<u16>, settings: &Rsync) -> Target {
-    Target::Ssh { path, port: port.or(settings.ssh.port), options: settings.ssh.options.clone() }
+    let ssh = &settings.ssh;
+    let (port, options) = (port.or(ssh.port), ssh.options.clone());
+    Target::Ssh { path, port, options, control_master: ssh.control_master }
 }
 
 /// The auth user and password file of the settings are a daemon's; an ssh login is written with the remote.

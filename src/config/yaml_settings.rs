@@ -9,11 +9,18 @@ use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
 
 /// How ssh is used.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Ssh {
     pub(super) on: bool,
     pub(super) port: Option<u16>,
     pub(super) options: Vec<String>,
+    pub(super) control_master: bool,
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Self { on: false, port: None, options: Vec::new(), control_master: true }
+    }
 }
 
 /// What a remote may override.
@@ -196,8 +203,14 @@ impl Rsync {
     fn read_ssh(&mut self, node: &Node, notes: &mut Notes) {
         if !matches!(node.value, Value::Map(_)) {
             set(&mut self.ssh.on, Some(node), "ssh", notes, Node::boolean);
-        } else if let Some(fields) = Fields::of(node, "ssh", &["port", "options"], notes) {
+            return;
+        }
+        const KNOWN: &[&str] = &["port", "options", "control_master"];
+        if let Some(fields) = Fields::of(node, "ssh", KNOWN, notes) {
             set_option(&mut self.ssh.port, fields.get("port"), "ssh port", notes, port);
+            let master = fields.get("control_master");
+            let place = &mut self.ssh.control_master;
+            set(place, master, "ssh control_master", notes, Node::boolean);
             set(&mut self.ssh.options, fields.get("options"), "ssh options", notes, |n| {
                 match &n.value {
                     Value::Scalar { text, .. } => {

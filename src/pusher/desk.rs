@@ -4,6 +4,7 @@ use super::batch::Look;
 use super::fail_log;
 use super::flight::{Flight, Landed};
 use super::health::Patience;
+use super::master::Master;
 use super::outcome;
 use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
@@ -58,6 +59,8 @@ pub struct Desk {
     pub again_upto: i64,
     /// How long an rsync waits for the remote's first word.
     pub patience: Patience,
+    /// The connection that pushes over ssh share.
+    pub master: Master,
     /// The line to the supervisor, for a sign of life in long work.
     pub voice: Voice,
     /// Where to write.
@@ -78,6 +81,7 @@ impl Desk {
         journal: Journal,
         row: RemoteRow,
         filter: Filter,
+        master: Master,
         voice: Voice,
         log: Logger,
     ) -> Self {
@@ -94,6 +98,7 @@ impl Desk {
             row,
             again_upto: 0,
             patience: Patience::default(),
+            master,
             voice,
             log,
             first_root,
@@ -205,7 +210,8 @@ impl Desk {
         options: Options,
         list: &[u8],
     ) -> Result<Rsync, Stuck> {
-        let argv = rsync::argv(&self.start.remote, form, options);
+        let remote = self.master.remote().unwrap_or(&self.start.remote);
+        let argv = rsync::argv(remote, form, options);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         let scratch: &Path = &self.start.state_dir;
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)

@@ -111,6 +111,7 @@ impl Pusher {
             self.journal_retry,
             self.health.until().filter(|at| *at > now),
             self.stop,
+            self.desk.master.next_at(self.wants_master(now), now),
         ];
         if due.is_some_and(|at| at <= now) {
             self.look = true;
@@ -119,14 +120,17 @@ impl Pusher {
         let channel = self.voice.channel();
         let interest =
             if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };
-        let fds = [
+        let mut fds = vec![
             (self.wake.as_fd(), poll::Interest::Read),
             (self.signals.as_fd(), poll::Interest::Read),
-            // Last: a closed channel is always ready.
-            (channel.as_fd(), interest),
         ];
-        let fds = if self.orphaned { &fds[..2] } else { &fds[..] };
-        let ready = poll::wait(fds, Some(next.saturating_sub(now)))?;
+        fds.extend(self.desk.master.fd().map(|fd| (fd, poll::Interest::Read)));
+        // A closed channel is always ready.
+        if !self.orphaned {
+            fds.push((channel.as_fd(), interest));
+        }
+        let ready = poll::wait(&fds, Some(next.saturating_sub(now)))?;
+        drop(fds);
         drop(channel);
         if ready[0] {
             wake::drain(&self.wake);

@@ -149,6 +149,9 @@ impl Pusher {
         let words = judgement.words.clone();
         let next = match judgement.verdict {
             Verdict::Remote(trouble) => {
+                if matches!(trouble, Trouble::Unreachable | Trouble::Broken) {
+                    self.desk.master.distrust(now);
+                }
                 let failures = match trouble {
                     Trouble::Killed => 1,
                     _ => self.health.failures() + 1,

@@ -78,11 +78,20 @@ impl Pusher {
 
     /// True when nothing stands against starting an rsync at `now`.
     pub(super) fn may_start(&self, now: Duration) -> bool {
+        self.may_connect(now) && !self.desk.master.is_coming(now)
+    }
+
+    fn may_connect(&self, now: Duration) -> bool {
         self.stop.is_none()
             && self.journal_retry.is_none_or(|at| now >= at)
             && self.judged
             && self.hold.is_none()
             && self.health.may_try(now)
+    }
+
+    /// A shared connection is looked for while pushes go well.
+    pub(super) fn wants_master(&self, now: Duration) -> bool {
+        self.may_connect(now) && self.health == Health::Good
     }
 
     /// Slots that cannot be used now: others wait for them.

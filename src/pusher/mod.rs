@@ -8,7 +8,8 @@
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
 //! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
-//! lives, also from inside long work. `many` bounds what waits for a remote in trouble.
+//! lives, also from inside long work. `many` bounds what waits for a remote in trouble. Over ssh they share one
+//! connection, the `master` ([`ssh`] knows its words).
 
 pub mod batch;
 pub mod fail_log;
@@ -19,6 +20,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod params;
 pub mod rsync;
+pub mod ssh;
 pub mod tally;
 
 mod compare;
@@ -30,6 +32,7 @@ mod landing;
 mod lanes;
 mod launch;
 mod many;
+mod master;
 mod prepare;
 mod push;
 mod report;

@@ -66,7 +66,7 @@ pub struct Judgement {
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     let says = |text: &str| contains(stderr, text);
     Judgement {
-        verdict: table(exit, &says),
+        verdict: table(exit, &says, lines(stderr).any(refused_by_ssh)),
         words: words(exit, stderr),
         end_unseen: matches!(exit, Exited::Signal(_) | Exited::Code(10 | 12 | 20 | 30 | 35 | 255)),
         deletions_skipped: lines(stderr).any(says_deletions_skipped) || exit == Exited::Code(25),
@@ -74,7 +74,7 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
 }
 
 /// The table of exit statuses (rsync(1), EXIT VALUES; what each was seen for is in the words beside it).
-fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
+fn table(exit: Exited, says: &dyn Fn(&str) -> bool, of_ssh: bool) -> Verdict {
     let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Killed) };
     let refused = says("unknown option") || says("configured to refuse");
     if code != 0 && says("--delete-missing-args") && refused {
@@ -93,6 +93,8 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
     }
     match code {
         0 => Verdict::Settled,
+        // rsync ends with 12 as well when it is faster than its ssh.
+        12 | 255 if of_ssh => Verdict::Configuration,
         2 | 4 if says("file has vanished") => Verdict::Upset,
         2 if says("invalid file mode 00") => Verdict::FormB,
         // Of this side, unless the words are of a destination. rsync says `[Receiver]` of itself, too, until it
@@ -114,13 +116,28 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool) -> Verdict {
         // 25: --max-delete stopped it, over ssh.
         23 | 25 => Verdict::Partial,
         24 => Verdict::Gone,
-        255 if says("Permission denied (") || says("Host key verification failed") => {
-            Verdict::Configuration
-        }
         255 => Verdict::Remote(Trouble::Unreachable),
         // 12 stream, 13 and 14 processes, 19 and 20 signals, 21 waitpid, 22 memory, 30 timeout.
         _ => Verdict::Remote(Trouble::Broken),
     }
+}
+
+/// What ssh says of a master that is gone or refuses a session; it connects by itself then.
+const MASTER_WORDS: &[&str] =
+    &["Control socket connect(", "mux_client_", "Shared connection to ", "disabling multiplexing"];
+
+/// Shells, as they begin what they complain of.
+const SHELLS: &[&str] = &["bash:", "sh:", "dash:", "ash:", "zsh:", "ksh:", "fish:", "csh:"];
+
+/// True when a line says that somebody must mend something about the login, or that there is no rsync there.
+fn refused_by_ssh(line: &[u8]) -> bool {
+    let shell = || SHELLS.iter().any(|shell| line.starts_with(shell.as_bytes()));
+    contains(line, "Permission denied (") && !line.starts_with(b"rsync: ") && line.ends_with(b").")
+        || line == b"Host key verification failed."
+        || line.to_ascii_lowercase().ends_with(b"command not found")
+        // csh's.
+        || line.ends_with(b": Command not found.")
+        || shell() && (contains(line, "not found") || contains(line, "No such file"))
 }
 
 /// The line that says most: an `@ERROR` of the daemon, else the first that is neither a summary nor an echo of a
@@ -131,10 +148,16 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
     let echo = |line: &[u8]| {
         contains(line, "connection unexpectedly closed")
             || contains(line, "read error: Connection reset by peer")
+            || MASTER_WORDS.iter().any(|words| contains(line, words))
     };
     let find = |test: &dyn Fn(&[u8]) -> bool| lines(stderr).find(|line| test(line));
+    let telling = |line: &&[u8]| !summary(line) && !echo(line);
+    // Of ssh the last: a banner and warnings may stand before it.
+    let ssh_failed = matches!(exit, Exited::Code(127 | 255));
     let line = find(&|line| line.starts_with(b"@ERROR"))
-        .or_else(|| find(&|line| !summary(line) && !echo(line)))
+        .or_else(|| if exit == Exited::Code(0) { None } else { find(&refused_by_ssh) })
+        .or_else(|| if ssh_failed { lines(stderr).rfind(telling) } else { None })
+        .or_else(|| find(&|line| telling(&line)))
         .or_else(|| find(&summary))
         .or_else(|| find(&echo));
     match (line, exit) {
@@ -248,7 +271,7 @@ pub fn temporary_of(path: &RelPath) -> Option<RelPath> {
     named.then(|| path.parent().map(|dir| dir.join(OsStr::from_bytes(name)))).flatten()
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|&b| b == b'\n' || b == b'\r')
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())

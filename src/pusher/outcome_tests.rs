@@ -82,12 +82,39 @@ fn the_table() {
         (127, "sh: rsync: not found", Configuration),
         (255, "ssh: connect to host h port 22: Connection refused", Remote(Unreachable)),
         (255, "web@h: Permission denied (publickey,password).", Configuration),
+        (
+            12,
+            "web@h: Permission denied (publickey).\nrsync: connection unexpectedly closed",
+            Configuration,
+        ),
+        (255, "No ED25519 host key is known\nHost key verification failed.", Configuration),
+        (12, "bash: line 1: /opt/rsync: No such file or directory", Configuration),
+        (12, "zsh:1: command not found: rsync", Configuration),
+        (12, "rsync: Command not found.", Configuration),
+        (
+            12,
+            "rsync: [receiver] open \"/bash: not found\" failed: Permission denied (13)",
+            Remote(Broken),
+        ),
         (99, "", Remote(Broken)),
     ] {
         assert_eq!(of(code, stderr), want, "{code} {stderr}");
         assert!(code == 0 || !verdict(Exited::Code(code), stderr.as_bytes()).words.is_empty());
     }
     assert_eq!(verdict(Exited::Signal(9), b"").words, "rsync was ended by signal 9");
+}
+
+#[test]
+fn of_ssh_the_words_that_say_why() {
+    let words = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).words;
+    let denied = "web@h: Permission denied (publickey).";
+    let closed = "rsync: connection unexpectedly closed (0 bytes received so far) [sender]";
+    let banner =
+        format!("Welcome!\nWarning: Permanently added 'h' to the list.\n{denied}\n{closed}");
+    assert_eq!((words(255, &banner), words(12, &banner)), (denied.into(), denied.into()));
+    let refused = "ssh: connect to host h port 22: Connection refused";
+    let stale = format!("Control socket connect(/run/s): Connection refused\n{refused}\n{closed}");
+    assert_eq!(words(255, &stale), refused);
 }
 
 #[test]

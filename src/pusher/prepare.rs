@@ -7,7 +7,8 @@ use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
 pub(super) use crate::path::file_name;
 use crate::sys::channel::Received;
-use crate::sys::{lock, poll, process};
+use crate::sys::lock::{self, Lock};
+use crate::sys::{poll, process};
 use slog::{Logger, warn};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -29,16 +30,18 @@ pub(super) fn first_message(control: &mut Control) -> Result<(PusherStart, Owned
 }
 
 /// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
-pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<(), String> {
+pub(super) fn take_lock(
+    start: &PusherStart,
+    control: &mut Control,
+) -> Result<&'static Lock, String> {
     let file = start.state_dir.join(format!("pusher-{}.lock", file_name(&start.remote.name())));
     let mut tries = 0u32;
     loop {
         match lock::take(&file, true) {
             Ok(Some(lock)) => {
-                // Held for life.
-                std::mem::forget(lock);
                 remove_rules(start);
-                return Ok(());
+                // Held for life, and by an rsync that outlives this process.
+                return Ok(Box::leak(Box::new(lock)));
             }
             Ok(None) => {}
             Err(e) => return Err(format!("{}: {e}", file.display())),

@@ -5,6 +5,7 @@
 //! print `%i %n` lines for [`super::itemize`].
 
 use super::params::{self, OwnFilters};
+use super::ssh;
 use crate::config::model::{Remote, Target};
 use crate::path::{OsBytes, RelPath};
 use std::collections::BTreeSet;
@@ -78,7 +79,7 @@ pub const ENV_REMOVE: &[&str] = &[
 ];
 
 /// Seconds that an address may leave a connection attempt unanswered.
-const CONNECT_TIMEOUT_S: u32 = 10;
+pub(super) const CONNECT_TIMEOUT_S: u32 = 10;
 
 /// The command line, program first.
 pub fn argv(remote: &Remote, form: &Form, options: Options) -> Vec<OsString> {
@@ -211,12 +212,7 @@ fn ssh_command(user: Option<Vec<u8>>, port: Option<u16>, options: &[String]) -> 
     if program.rsplit(|&b| b == b'/').next() != Some(b"ssh") {
         return command;
     }
-    let connect = format!(" -oBatchMode=yes -oConnectTimeout={CONNECT_TIMEOUT_S}");
-    command.extend(connect.into_bytes());
-    if let Some(port) = port {
-        command.extend(format!(" -p {port}").into_bytes());
-    }
-    for option in options {
+    for option in ssh::connection_words(port, options) {
         command.push(b' ');
         if option.contains([' ', '\'', '"']) {
             command.extend(format!("'{}'", option.replace('\'', "''")).into_bytes());

@@ -53,10 +53,11 @@ fn nothing_deletes_when_deletions_are_off() {
 #[test]
 fn ssh_has_no_daemon_options() {
     let options = vec!["-i".to_owned(), "/a b/it's".to_owned()];
-    let target = Target::Ssh { path: "/srv/w[1]w".into(), port: Some(2222), options };
+    let target =
+        Target::Ssh { path: "/srv/w[1]w".into(), port: Some(2222), options, control_master: true };
     let words = joined(argv(&remote(target, &["-a"]), &Form::Send, ON));
     assert!(
-        words.contains("|-s|-e|ssh -oBatchMode=yes -oConnectTimeout=10 -p 2222 -i '/a b/it''s'|"),
+        words.contains("|-s|-e|ssh -oBatchMode=yes -p 2222 -i '/a b/it''s' -oConnectTimeout=10 -oServerAliveInterval=10|"),
         "{words}"
     );
     assert!(words.ends_with("|--|./|rep@10.0.0.2:/srv/w\\[1]w/"), "{words}");

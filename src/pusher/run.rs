@@ -5,6 +5,7 @@ use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
 use super::launch::BATCH;
 use super::ledger::Ledger;
+use super::master::Master;
 use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
 use super::voice::{Control, Voice};
@@ -113,7 +114,7 @@ impl Pusher {
         wake: OwnedFd,
         logger: Logger,
     ) -> Result<Pusher, String> {
-        take_lock(&start, &mut control)?;
+        let lock = take_lock(&start, &mut control)?;
         let mut journal = open_journal(&start, &mut control, &logger)?;
         journal.set_longest_delay(longest_delay_ms(&start));
         let name = start.remote.name();
@@ -123,7 +124,8 @@ impl Pusher {
             format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
         })?;
         let voice = Voice::new(control);
-        let desk = Desk::new(start, journal, row, filter, voice.clone(), logger);
+        let master = Master::new(&start, lock, logger.clone());
+        let desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
         let mut pusher = Pusher {
             voice,
             signals,
@@ -234,6 +236,7 @@ impl Pusher {
         self.listen()?;
         let now = clock::boot();
         self.advance(now)?;
+        self.desk.master.tend(self.wants_master(now), now);
         if let Some(until) = self.stop {
             if self.lanes.idle() || now >= until {
                 return self.end().map(Some);
@@ -259,6 +262,7 @@ impl Pusher {
     fn end(&mut self) -> Result<i32, JournalError> {
         let killed = !self.lanes.idle() || self.killed;
         self.lanes.kill();
+        self.desk.master.leave();
         if !killed {
             self.desk.journal.set_clean(&self.desk.name, true)?;
         }

@@ -1,17 +1,11 @@
 //! Names on disk that stay the same over runs and builds: state directories, instances, hashes. Pure.
 
+pub use crate::path::fnv1a;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The longest readable part of a name.
 const READABLE_MAX: usize = 40;
-
-/// FNV-1a, 64 bits: the same in every build, which the hashers of the standard library do not promise.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
-}
 
 /// The state directory's name of a localpath: its last component, safe characters only, and a hash of all of it.
 pub fn localpath_id(watch: &Path) -> String {
@@ -42,13 +36,6 @@ fn readable(bytes: &[u8], otherwise: &str) -> String {
 mod tests {
     use super::*;
     use std::ffi::OsStr;
-
-    #[test]
-    fn fnv_is_fnv() {
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 
     #[test]
     fn ids_are_readable_and_safe() {

@@ -1,6 +1,7 @@
 //! The supervisor's loop: waits for signals, commands and children, and lets everybody do their part.
 
 use super::control::ClientId;
+use super::directories::instance;
 use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
@@ -92,8 +93,15 @@ impl Supervisor {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let limit = options.slots.unwrap_or_else(|| default_limit(cores));
         let slots = Slots::new(limit);
-        let mut shared =
-            Shared { log, slots, granted: vec![], next_key: 1, fail_logs: BTreeSet::new() };
+        let mut shared = Shared {
+            log,
+            slots,
+            granted: vec![],
+            next_key: 1,
+            fail_logs: BTreeSet::new(),
+            run_dir: options.directories.run.clone(),
+            instance: instance(&options.files),
+        };
         let reconcile = options.reconcile.then_some("-r");
         let state = &options.directories.state;
         let sites = Self::wanted(&options, &config)

@@ -36,6 +36,10 @@ pub struct Shared {
     pub next_key: Holder,
     /// Fail logs that must be written anew.
     pub fail_logs: BTreeSet<PathBuf>,
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// The instance's name.
+    pub instance: String,
 }
 
 /// One localpath.
@@ -163,7 +167,7 @@ impl Site {
                 pusher.run_schedule(crontab.as_ref(), self.since, now);
             }
             if (start_allowed || pusher.process.runs()) && pusher.process.step(Event::Tick, now) {
-                self.start_pusher(n, now);
+                self.start_pusher(n, shared, now);
             }
         }
         self.tick_runner(shared, now);
@@ -341,12 +345,14 @@ impl Site {
         Ok((ToWatcher::Start(Box::new(start)), fds))
     }
 
-    fn start_pusher(&mut self, n: usize, now: Duration) {
+    fn start_pusher(&mut self, n: usize, shared: &Shared, now: Duration) {
         let pusher = &mut self.pushers[n];
         let start = PusherStart {
             localpath: self.wanted.bare(),
             remote: pusher.remote.clone(),
             state_dir: self.dir.clone(),
+            run_dir: shared.run_dir.clone(),
+            instance: shared.instance.clone(),
             settings: settings(&self.wanted.localpath, &pusher.remote),
             reconcile: pusher.pending(),
             debug: self.wanted.debug,

@@ -3,25 +3,74 @@
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A held lock; free when the last descriptor of it is closed.
-pub struct Lock(#[allow(dead_code, reason = "held, never looked at")] Flock<File>);
+pub struct Lock(Flock<File>);
+
+impl Lock {
+    /// One more descriptor of it, for a child: the lock stays taken while either is open and this one is not dropped.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.0.try_clone()?.into())
+    }
+
+    /// Does `what` (start a process) while no child inherits this lock, which otherwise they do.
+    pub fn hidden<T>(&self, what: impl FnOnce() -> T) -> io::Result<T> {
+        fcntl(&*self.0, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        let done = what();
+        fcntl(&*self.0, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(done)
+    }
+
+    /// True when this was the last of those that share it: it is held alone now. When not, it may be lost.
+    pub fn is_last(&self) -> bool {
+        let fd = self.0.as_fd();
+        rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+}
+
+/// Takes the lock at `path` together with all others who take it so, or `None` when one has it alone.
+pub fn join(path: &Path) -> io::Result<Option<Lock>> {
+    lock(path, FlockArg::LockSharedNonblock)
+}
 
 /// Takes the lock at `path` (made when missing, 0600), or `None` when another process has it. With `inherit` the
 /// children of this process hold it too: a successor starts only when an orphaned rsync is gone as well (rule 2).
 pub fn take(path: &Path, inherit: bool) -> io::Result<Option<Lock>> {
+    let lock = lock(path, FlockArg::LockExclusiveNonblock)?;
+    if inherit && let Some(lock) = &lock {
+        fcntl(&*lock.0, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    }
+    Ok(lock)
+}
+
+fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Lock>> {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => {
-            if inherit {
-                fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            }
-            Ok(Some(Lock(lock)))
-        }
+    match Flock::lock(file, how) {
+        Ok(lock) => Ok(Some(Lock(lock))),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_those_that_share_a_lock_the_last_one_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let (a, b) = (join(&path).unwrap().unwrap(), join(&path).unwrap().unwrap());
+        assert!(take(&path, false).unwrap().is_none());
+        assert!(!a.is_last());
+        drop(a);
+        assert!(b.is_last());
+        assert!(join(&path).unwrap().is_none(), "held alone");
+        drop(b);
+        assert!(take(&path, false).unwrap().is_some());
     }
 }

@@ -13,4 +13,5 @@ pub mod process;
 pub mod program;
 pub mod session;
 pub mod signals;
+pub mod ssh;
 pub mod wake;

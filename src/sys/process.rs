@@ -13,7 +13,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-fn exited(status: ExitStatus) -> Exited {
+pub(super) fn exited(status: ExitStatus) -> Exited {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exited::Code(code),
         (None, signal) => Exited::Signal(signal.unwrap_or(0)),
@@ -149,7 +149,7 @@ impl Rsync {
     }
 }
 
-fn memory_file(name: &str) -> io::Result<File> {
+pub(super) fn memory_file(name: &str) -> io::Result<File> {
     Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 

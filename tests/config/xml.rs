@@ -155,7 +155,12 @@ fn ssh() {
     let remote = &parsed.config.localpaths[0].remotes[0];
     assert_eq!(
         remote.target,
-        Target::Ssh { path: "/data/backup".into(), port: None, options: vec![] }
+        Target::Ssh {
+            path: "/data/backup".into(),
+            port: None,
+            options: vec![],
+            control_master: true
+        }
     );
     assert_eq!(remote.name(), "web@127.0.0.1:/data/backup");
     one_error("name=\"tongbu1\"", "name=\"/data/backup\"", &["[section]", "<ssh start=\"true\"/>"]);

@@ -92,7 +92,7 @@ fn layers_override_key_by_key() {
         rsync_program: "/opt/rsync".into(),
         ..common
     };
-    let ssh = Target::Ssh { path: "/p".into(), port: None, options: vec![] };
+    let ssh = Target::Ssh { path: "/p".into(), port: None, options: vec![], control_master: true };
     let login =
         Remote { target: ssh, user: Some("l".into()), password_file: None, ..daemon.clone() };
     assert_eq!(b.remotes, [daemon, login]);
@@ -112,10 +112,16 @@ fn ssh() {
     );
     let remotes = &config.localpaths[0].remotes;
     let options = vec!["-i".to_owned(), "/my key".to_owned()];
-    assert_eq!(remotes[0].target, Target::Ssh { path: "/x".into(), port: Some(22022), options });
+    assert_eq!(
+        remotes[0].target,
+        Target::Ssh { path: "/x".into(), port: Some(22022), options, control_master: true }
+    );
     assert_eq!((&remotes[0].user, &remotes[0].password_file), (&None, &None));
     let options = vec!["-4".to_owned()];
-    assert_eq!(remotes[1].target, Target::Ssh { path: "/y".into(), port: Some(9), options });
+    assert_eq!(
+        remotes[1].target,
+        Target::Ssh { path: "/y".into(), port: Some(9), options, control_master: true }
+    );
     assert_eq!(remotes[1].user.as_deref(), Some("l"));
     assert_eq!((remotes[2].host.as_str(), remotes[2].user.as_deref()), ("[::1]", Some("u")));
 }
@@ -348,6 +354,7 @@ fn odd_models_convert() {
                 path: "/x".into(),
                 port: Some(22),
                 options: vec!["-i".into(), "a b".into()],
+                control_master: false,
             },
             user: Some("web".into()),
             max_delete: MaxDelete::Entries(3),

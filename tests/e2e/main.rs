@@ -25,6 +25,8 @@ mod rules;
 mod schedule;
 mod sersync;
 mod slow;
+mod ssh;
+mod ssh_master;
 mod starts;
 mod traps;
 mod watches;

@@ -7,6 +7,8 @@ pub mod namespace;
 pub mod procs;
 pub mod proxy;
 pub mod rsyncd;
+pub mod sshd;
+pub mod sshworld;
 pub mod tree;
 pub mod wait;
 pub mod world;

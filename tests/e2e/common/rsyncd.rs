@@ -228,7 +228,7 @@ pub fn old_rsync() -> Option<PathBuf> {
 
 /// A port that nothing listens on, below the range of outgoing connections (which could take it while its daemon is
 /// stopped), reserved among the tests of this machine by a name in the abstract socket space.
-fn free_port() -> (u16, UnixListener) {
+pub fn free_port() -> (u16, UnixListener) {
     loop {
         let port = fastrand::u16(15_000..32_000);
         let name = SocketAddr::from_abstract_name(format!("syncsup-test-port-{port}"))

@@ -1,0 +1,278 @@
+//! This pusher's part in the master connection of its host (see [`super::ssh`]): starts it when nobody has, holds it
+//! while this process lives, leaves it when it has failed, and ends it when it is the last one to go.
+
+use super::outcome::{self, verdict};
+use super::ssh;
+use crate::config::model::Remote;
+use crate::message::PusherStart;
+use crate::seen::Exited;
+use crate::sys::lock::{self, Lock};
+use crate::sys::ssh::{Link, Sign, Starter, run_within};
+use slog::{Logger, debug, info, warn};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A master that is being started has so long.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// A master that is there greets at once; one that does not is stuck.
+const GREETS_WITHIN: Duration = Duration::from_secs(2);
+/// A master that is lost later than this was a good one.
+const LASTING: Duration = Duration::from_secs(60);
+/// So many failures in a row are worth a word.
+const SAID_AFTER: u32 = 3;
+/// The first push waits for so long: all that start together would log in at once, which sshd refuses beyond its
+/// `MaxStartups`.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+/// Somebody else starts it: looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// An orderly end waits so long for the master's.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// The master as this pusher sees it.
+pub struct Master {
+    parts: Option<Parts>,
+    state: State,
+    failures: u32,
+    /// The first push waits for the first try, up to this time.
+    first_until: Option<Duration>,
+    /// What was last said of it.
+    said: Option<String>,
+    log: Logger,
+}
+
+/// What never changes.
+struct Parts {
+    remote: Remote,
+    through: Remote,
+    socket: PathBuf,
+    role: &'static Lock,
+}
+
+enum State {
+    /// Tried at this time.
+    Away(Duration),
+    /// This pusher starts it, since then.
+    Starting(Starter, Lock, Duration),
+    /// Connected to it, since then; it has not greeted yet.
+    Joining(Hold, Duration),
+    /// Pushes go through it, since then.
+    Joined(Hold, Duration),
+}
+
+/// While it exists, the master does not end for want of use.
+struct Hold {
+    link: Link,
+    users: Lock,
+}
+
+impl Master {
+    /// For this pusher; `role` is the lock that its rsync inherits.
+    pub fn new(start: &PusherStart, role: &'static Lock, log: Logger) -> Self {
+        let remote = &start.remote;
+        let parts = match ssh::socket(remote, &start.run_dir, &start.instance) {
+            Ok(socket) => socket.map(|socket| Parts {
+                remote: remote.clone(),
+                through: ssh::through(remote, &socket),
+                socket,
+                role,
+            }),
+            Err(why) => {
+                warn!(log, "each push connects anew"; "why" => why);
+                None
+            }
+        };
+        Self {
+            parts,
+            state: State::Away(Duration::ZERO),
+            failures: 0,
+            first_until: None,
+            said: None,
+            log,
+        }
+    }
+
+    /// The remote as it is reached through the master, while there is one.
+    pub fn remote(&self) -> Option<&Remote> {
+        match &self.state {
+            State::Joined(hold, _) if hold.link.is_at_its_name() => {
+                self.parts.as_ref().map(|parts| &parts.through)
+            }
+            _ => None,
+        }
+    }
+
+    /// What to wait for.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Joining(hold, _) | State::Joined(hold, _) => Some(hold.link.as_fd()),
+            State::Away(_) | State::Starting(..) => None,
+        }
+    }
+
+    /// True while the first push had better wait for it.
+    pub fn is_coming(&self, now: Duration) -> bool {
+        let first = self.failures == 0 && !matches!(self.state, State::Joined(..));
+        self.parts.is_some() && first && self.first_until.is_none_or(|until| now < until)
+    }
+
+    /// When [`Master::tend`] has something to do, where one is `wanted`.
+    pub fn next_at(&self, wanted: bool, now: Duration) -> Option<Duration> {
+        self.parts.as_ref()?;
+        let state = match &self.state {
+            State::Away(at) => Some(*at).filter(|_| wanted),
+            State::Starting(_, _, since) => Some(*since + START_WITHIN),
+            State::Joining(_, since) => Some(*since + GREETS_WITHIN),
+            State::Joined(..) => None,
+        };
+        let first = self.first_until.filter(|_| wanted && self.is_coming(now));
+        state.into_iter().chain(first).min()
+    }
+
+    /// One step; never waits. A master that is not `wanted` is not looked for, and one that is there is kept.
+    pub fn tend(&mut self, wanted: bool, now: Duration) {
+        let Some(parts) = &self.parts else { return };
+        if wanted && self.first_until.is_none() {
+            self.first_until = Some(now + FIRST_WITHIN);
+        }
+        match std::mem::replace(&mut self.state, State::Away(now)) {
+            State::Away(at) if !wanted || now < at => self.state = State::Away(at),
+            State::Away(_) => match hold(&parts.socket) {
+                Ok(Some(hold)) => self.state = State::Joining(hold, now),
+                Ok(None) => self.start(now),
+                Err(why) => self.failed(why, now),
+            },
+            State::Starting(mut starter, lock, since) => match starter.ended() {
+                Ok(None) if now >= since + START_WITHIN => {
+                    starter.kill();
+                    self.failed("no answer".into(), now);
+                }
+                Ok(None) => self.state = State::Starting(starter, lock, since),
+                // Joined in the next turn.
+                Ok(Some((Exited::Code(0), _))) => debug!(self.log, "one connection is kept"),
+                Ok(Some((how, words))) => self.failed(verdict(how, &words).words, now),
+                Err(e) => self.failed(e.to_string(), now),
+            },
+            State::Joining(mut hold, since) => match hold.link.look() {
+                Sign::Alive => {
+                    if self.said.take().is_some() {
+                        info!(self.log, "pushes share one connection again");
+                    }
+                    self.state = State::Joined(hold, now);
+                }
+                Sign::Silent if now >= since + GREETS_WITHIN => self.replace(now),
+                Sign::Silent => self.state = State::Joining(hold, since),
+                Sign::Gone => self.state = State::Away(now + LOOK_AGAIN),
+            },
+            State::Joined(mut hold, since) => {
+                if hold.link.look() == Sign::Alive && hold.link.is_at_its_name() {
+                    self.state = State::Joined(hold, since);
+                } else {
+                    if now >= since + LASTING {
+                        self.failures = 0;
+                    }
+                    self.failed("the connection is lost again and again".into(), now);
+                }
+            }
+        }
+    }
+
+    /// A push through it has failed: the next ones connect by themselves, until one went well.
+    pub fn distrust(&mut self, now: Duration) {
+        if let State::Joined(..) = self.state {
+            self.state = State::Away(now);
+        }
+        self.first_until = Some(now);
+    }
+
+    /// The end of this pusher: the last one ends the master, and whatever would still run through it.
+    pub fn leave(&mut self) {
+        let Some(parts) = &self.parts else { return };
+        let mut hold = match std::mem::replace(&mut self.state, State::Away(Duration::ZERO)) {
+            State::Starting(mut starter, lock, _) => {
+                starter.kill();
+                drop(lock);
+                hold(&parts.socket).ok().flatten()
+            }
+            State::Joining(hold, _) | State::Joined(hold, _) => Some(hold),
+            // One that was left because a push had failed.
+            State::Away(_) => hold(&parts.socket).ok().flatten(),
+        };
+        if let Some(hold) = &mut hold
+            && hold.users.is_last()
+        {
+            if let Err(e) = run_within(&ssh::exit_argv(&parts.socket), END_WITHIN) {
+                // It ends by itself a minute later.
+                debug!(self.log, "ssh -O exit"; "why" => e.to_string());
+            }
+            hold.link.wait_for_end(END_WITHIN);
+        }
+    }
+
+    fn start(&mut self, now: Duration) {
+        let Some(parts) = &self.parts else { return };
+        let lock = match lock::take(&beside(&parts.socket, ".lock"), false) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return self.state = State::Away(now + LOOK_AGAIN),
+            Err(e) => return self.failed(e.to_string(), now),
+        };
+        // Somebody may have been faster.
+        match Link::open(&parts.socket) {
+            Ok(_) => return self.state = State::Away(now + LOOK_AGAIN),
+            // A master that was killed.
+            Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
+                let _ = std::fs::remove_file(&parts.socket);
+            }
+            Err(_) => {}
+        }
+        let argv = ssh::start_argv(&parts.remote, &parts.socket);
+        debug!(self.log, "ssh"; "command" => format!("{argv:?}"));
+        match Starter::start(&argv, &lock, parts.role) {
+            Ok(starter) => self.state = State::Starting(starter, lock, now),
+            Err(e) => self.failed(format!("ssh: {e}"), now),
+        }
+    }
+
+    /// A master that is stuck loses its name, and another is started.
+    fn replace(&mut self, now: Duration) {
+        if let Some(parts) = &self.parts
+            && let Ok(Some(_lock)) = lock::take(&beside(&parts.socket, ".lock"), false)
+        {
+            let _ = std::fs::remove_file(&parts.socket);
+        }
+        self.failed("the master connection does not answer".into(), now);
+    }
+
+    fn failed(&mut self, why: String, now: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Away(now + outcome::backoff(self.failures, 1.0));
+        // Where pushes fail too, none is wanted, and they say why.
+        if self.failures >= SAID_AFTER && self.said.as_ref() != Some(&why) {
+            info!(self.log, "each push connects anew for now"; "why" => &why);
+            self.said = Some(why);
+        }
+    }
+}
+
+/// Holds the master at `socket`; `None` without one.
+fn hold(socket: &Path) -> Result<Option<Hold>, String> {
+    // First: who is the last one to leave must see us.
+    let users = beside(socket, ".users");
+    let Some(users) = lock::join(&users).map_err(|e| format!("{}: {e}", users.display()))? else {
+        return Ok(None);
+    };
+    match Link::open(socket) {
+        Ok(link) => Ok(Some(Hold { link, users })),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(e) => Err(format!("{}: {e}", socket.display())),
+    }
+}
+
+fn beside(socket: &Path, suffix: &str) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

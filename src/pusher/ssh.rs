@@ -1,0 +1,140 @@
+//! One connection to each slave that is reached over ssh, kept by OpenSSH's ControlMaster: which socket, which words.
+//! Pure.
+//!
+//! The master is a process of its own, started once for all pushers of an instance with the same login and options;
+//! each push then runs an ssh that only asks it for a session. Nothing depends on it: where there is no master, or it
+//! refuses a session (`MaxSessions` of sshd), ssh connects by itself, as it would without.
+
+use super::params;
+use super::rsync::CONNECT_TIMEOUT_S;
+use crate::config::model::{Remote, Target};
+use crate::path::fnv1a;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// A master that nobody holds any more ends after so many seconds: after the death of everything else it is no orphan
+/// for long, and a pusher that is started again finds it.
+pub const PERSIST_S: u32 = 60;
+/// A peer that does not answer within three times so many seconds is gone; ssh ends, and says so.
+pub const ALIVE_EVERY_S: u32 = 10;
+/// The longest name of a Unix socket, in bytes.
+const SOCKET_MAX: usize = 107;
+/// ssh makes the socket under a longer name first: `.` and 16 letters.
+const SOCKET_SUFFIX: usize = 17;
+/// The options of ssh that take a value, in the rest of their word or in the next one.
+const WITH_VALUE: &[u8] = b"BDEFIJLOPQRSWbceilmopw";
+
+/// The socket of the master of `remote`, in `run_dir`; `instance` is whose it is. `None`: the user wants none, or says
+/// himself how ssh connects.
+///
+/// # Errors
+/// Why there can be none, and what to do.
+pub fn socket(remote: &Remote, run_dir: &Path, instance: &str) -> Result<Option<PathBuf>, String> {
+    let Target::Ssh { port, options, control_master: true, .. } = &remote.target else {
+        return Ok(None);
+    };
+    if params::remote_shell(&remote.params).is_some() || has_own_control(options) {
+        return Ok(None);
+    }
+    // Whatever makes it another connection makes it another name: login, keys, jumps.
+    let key = (instance, &remote.host, &remote.user, port, options);
+    let socket = run_dir.join(format!("ssh-{:016x}", fnv1a(format!("{key:?}").as_bytes())));
+    let bytes = socket.as_os_str().as_bytes();
+    let shown = run_dir.display();
+    if bytes.len() + SOCKET_SUFFIX > SOCKET_MAX {
+        let most = SOCKET_MAX - SOCKET_SUFFIX - (bytes.len() - run_dir.as_os_str().len());
+        return Err(format!(
+            "the run directory {shown} is too long for a socket of ssh; choose one of at most {most} bytes with --run-dir"
+        ));
+    }
+    if bytes.windows(2).any(|two| two == b"${") {
+        return Err(format!(
+            "ssh would expand `${{` in the run directory {shown}; choose another with --run-dir"
+        ));
+    }
+    Ok(Some(socket))
+}
+
+/// The remote as it is pushed to through the master at `socket`.
+pub fn through(remote: &Remote, socket: &Path) -> Remote {
+    let mut remote = remote.clone();
+    if let Target::Ssh { options, .. } = &mut remote.target {
+        let name = socket_word(socket).to_string_lossy().into_owned();
+        // Whatever ~/.ssh/config says of masters is not for this connection.
+        options.extend(["-oControlMaster=no".into(), "-S".into(), name]);
+    }
+    remote
+}
+
+/// The command that connects, logs in and stays in the background as the master; its first process ends with 0 when
+/// the socket is there.
+pub fn start_argv(remote: &Remote, socket: &Path) -> Vec<OsString> {
+    let Target::Ssh { port, options, .. } = &remote.target else { return Vec::new() };
+    let mut words = ["ssh", "-M", "-N", "-f", "-S"].map(OsString::from).to_vec();
+    words.push(socket_word(socket));
+    words.push(format!("-oControlPersist={PERSIST_S}").into());
+    // The forwardings of ~/.ssh/config belong to the user's own sessions.
+    words.push("-oClearAllForwardings=yes".into());
+    words.extend(connection_words(*port, options).into_iter().map(OsString::from));
+    if let Some(user) = &remote.user {
+        words.extend(["-l".into(), user.into()]);
+    }
+    let host = remote.host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    words.extend(["--".into(), host.unwrap_or(&remote.host).into()]);
+    words
+}
+
+/// The command that ends the master, and whatever runs through it.
+pub fn exit_argv(socket: &Path) -> Vec<OsString> {
+    let mut words = ["ssh", "-F", "none", "-O", "exit", "-S"].map(OsString::from).to_vec();
+    words.extend([socket_word(socket), "--".into(), "any".into()]);
+    words
+}
+
+/// What every ssh is given. ssh takes the first value that it meets, so the user's own come before ours, except that
+/// nobody is there to answer a question.
+pub(super) fn connection_words(port: Option<u16>, options: &[String]) -> Vec<String> {
+    let mut words = vec!["-oBatchMode=yes".to_owned()];
+    if let Some(port) = port {
+        words.extend(["-p".to_owned(), port.to_string()]);
+    }
+    words.extend(options.iter().cloned());
+    words.push(format!("-oConnectTimeout={CONNECT_TIMEOUT_S}"));
+    words.push(format!("-oServerAliveInterval={ALIVE_EVERY_S}"));
+    words
+}
+
+/// ssh expands `%` in it.
+fn socket_word(socket: &Path) -> OsString {
+    let bytes = socket.as_os_str().as_bytes();
+    OsString::from_vec(bytes.split(|&b| b == b'%').collect::<Vec<_>>().join(&b"%%"[..]))
+}
+
+/// True when the options say themselves how connections are shared.
+fn has_own_control(options: &[String]) -> bool {
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix('-').map(str::as_bytes) else { continue };
+        for (at, letter) in letters.iter().enumerate() {
+            if matches!(letter, b'M' | b'O' | b'S') {
+                return true;
+            }
+            if !WITH_VALUE.contains(letter) {
+                continue;
+            }
+            let rest = OsStr::from_bytes(&letters[at + 1..]).to_string_lossy().into_owned();
+            let value = if rest.is_empty() { words.next().cloned() } else { Some(rest) };
+            let value = value.unwrap_or_default().trim_start().to_ascii_lowercase();
+            if *letter == b'o' && value.starts_with("control") {
+                return true;
+            }
+            break;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+#[path = "ssh_tests.rs"]
+mod tests;

@@ -1,0 +1,212 @@
+//! Masters of ssh: starting one in the background, holding it by its control socket, asking it to end.
+
+use super::lock::Lock;
+use super::process::{exited, memory_file};
+use super::session::connect_within;
+use crate::seen::Exited;
+use rustix::fs::{AtFlags, CWD, statat};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A listening socket takes a connection at once, unless its queue is full.
+const CONNECT_WITHIN: Duration = Duration::from_millis(50);
+/// ssh's own words beyond this are not read.
+const STDERR_MOST_BYTES: u64 = 64 << 10;
+
+/// An ssh on its way to become a master. Its process ends when that is done; the master itself is another, in a
+/// session of its own, with `/` as its working directory and nothing open but its connection and its socket.
+pub struct Starter {
+    child: Child,
+    stderr: File,
+}
+
+impl Starter {
+    /// Starts `argv`. Until the socket is there (or the ssh has ended) it holds `starting`, even when this process
+    /// dies; `role`, which this process's other children inherit, it does not get.
+    pub fn start(argv: &[OsString], starting: &Lock, role: &Lock) -> io::Result<Self> {
+        let stderr = memory_file("ssh")?;
+        let (program, words) =
+            argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+        let mut command = Command::new(program);
+        command.args(words).current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
+        // ssh closes what it inherits, except these three; its output goes to /dev/null once it is in the background.
+        command.stdout(starting.share()?).stderr(stderr.try_clone()?);
+        let child = role.hidden(|| command.spawn())??;
+        Ok(Self { child, stderr })
+    }
+
+    /// How it ended and what it said, if it has.
+    pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        let mut words = Vec::new();
+        self.stderr.rewind()?;
+        (&self.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut words)?;
+        Ok(Some((exited(status), words)))
+    }
+
+    /// Ends it at once; a master that is in the background already stays.
+    pub fn kill(&mut self) {
+        // Ended already: as wished.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a link shows of its master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It has not spoken yet.
+    Silent,
+    /// It greeted, and its connection is open.
+    Alive,
+    /// It has ended.
+    Gone,
+}
+
+/// A connection to the control socket of a master. A master counts it among its clients: it does not end for want of
+/// them while it is open, and its own end shows here at once.
+pub struct Link {
+    stream: UnixStream,
+    socket: PathBuf,
+    id: (u64, u64),
+    greeted: bool,
+}
+
+impl Link {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `NotFound` without a master, `ConnectionRefused` when one left its socket behind.
+    pub fn open(socket: &Path) -> io::Result<Self> {
+        let id = identity(socket)?;
+        let stream = connect_within(socket, CONNECT_WITHIN)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, socket: socket.to_owned(), id, greeted: false })
+    }
+
+    /// What it shows now.
+    pub fn look(&mut self) -> Sign {
+        let mut bytes = [0; 256];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Sign::Gone,
+                Ok(_) => self.greeted = true,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return if self.greeted { Sign::Alive } else { Sign::Silent };
+                }
+                Err(_) => return Sign::Gone,
+            }
+        }
+    }
+
+    /// True while the socket is still that of this master: ssh goes by its name.
+    pub fn is_at_its_name(&self) -> bool {
+        identity(&self.socket).is_ok_and(|id| id == self.id)
+    }
+
+    /// Waits for the master's end.
+    pub fn wait_for_end(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        while self.look() != Sign::Gone {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            // An error ends the wait: it comes again when it is looked at.
+            let _ = super::poll::wait(&[(self.as_fd(), super::poll::Interest::Read)], Some(left));
+        }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+fn identity(socket: &Path) -> io::Result<(u64, u64)> {
+    let stat = statat(CWD, socket, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok((stat.st_dev as u64, stat.st_ino as u64))
+}
+
+/// Runs a short command to its end, silently; after `patience` it is ended.
+pub fn run_within(argv: &[OsString], patience: Duration) -> io::Result<()> {
+    let (program, words) =
+        argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+    let mut command = Command::new(program);
+    command.args(words).current_dir("/");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let end = Instant::now() + patience;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_link_shows_its_masters_greeting_and_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        assert_eq!(Link::open(&socket).err().unwrap().kind(), io::ErrorKind::NotFound);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let mut link = Link::open(&socket).unwrap();
+        assert_eq!(link.look(), Sign::Silent);
+        let (mut master, _) = listener.accept().unwrap();
+        master.write_all(b"hello").unwrap();
+        assert_eq!((link.look(), link.is_at_its_name()), (Sign::Alive, true));
+        // The new one is made before the old one goes: it cannot get the same number.
+        let new = dir.path().join("new");
+        let _other = UnixListener::bind(&new).unwrap();
+        std::fs::rename(&new, &socket).unwrap();
+        assert_eq!((link.look(), link.is_at_its_name()), (Sign::Alive, false));
+        drop(master);
+        link.wait_for_end(Duration::from_secs(10));
+        assert_eq!(link.look(), Sign::Gone);
+        drop(_other);
+        assert_eq!(Link::open(&socket).err().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_starter_holds_its_lock_and_no_other_and_tells_what_was_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = |name: &str, inherit| super::super::lock::take(&dir.path().join(name), inherit);
+        let role = lock("role", true).unwrap().unwrap();
+        let starting = lock("starting", false).unwrap().unwrap();
+        let script = "ls -l /proc/$$/fd >&2; pwd >&2; exit 7";
+        let argv = ["sh", "-c", script].map(OsString::from);
+        let mut starter = Starter::start(&argv, &starting, &role).unwrap();
+        let (how, words) = loop {
+            if let Some(ended) = starter.ended().unwrap() {
+                break ended;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let words = String::from_utf8(words).unwrap();
+        assert_eq!(how, Exited::Code(7));
+        assert!(words.contains("/starting") && !words.contains("/role"), "{words}");
+        assert!(words.ends_with("\n/\n"), "{words}");
+        // Afterwards, children inherit it as before.
+        let ls = Command::new("sh").args(["-c", "ls -l /proc/$$/fd"]).output().unwrap();
+        assert!(String::from_utf8(ls.stdout).unwrap().contains("/role"));
+    }
+}

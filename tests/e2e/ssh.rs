@@ -1,0 +1,145 @@
+//! Over ssh, with a real server: the same promises as towards a daemon.
+
+use crate::common::churn::{HOSTILE, LONG};
+use crate::common::sshd::Sshd;
+use crate::common::sshworld::{Setup, World};
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{populate, write};
+use std::ffi::OsStr;
+use std::fs;
+use std::net::Ipv6Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+
+/// A directory on the slave whose name is not for a shell or a matcher.
+const PLACE: &str = "w $(touch PWNED) [1]*'\"`x`\\ ü";
+
+fn names() -> impl Iterator<Item = &'static OsStr> {
+    HOSTILE.iter().copied().chain([LONG]).map(OsStr::from_bytes)
+}
+
+/// One change for every name at once.
+#[track_caller]
+fn each(world: &World, what: &str, change: impl Fn(&OsStr)) {
+    println!("step: {what}");
+    names().for_each(change);
+    world.wait_identical();
+}
+
+fn all_changes(w: &World) {
+    let at = |name: &OsStr| w.master.join(name);
+    each(w, "create", |n| fs::write(at(n), "one").unwrap());
+    each(w, "rewrite", |n| fs::write(at(n), "another").unwrap());
+    each(w, "rename away", |n| {
+        fs::create_dir_all(w.at("sub")).unwrap();
+        fs::rename(at(n), w.at("sub").join(n)).unwrap();
+    });
+    each(w, "rename back", |n| fs::rename(w.at("sub").join(n), at(n)).unwrap());
+    each(w, "symlink of that name to that name", |n| symlink(n, w.at("sub").join(n)).unwrap());
+    each(w, "delete", |n| fs::remove_file(at(n)).unwrap());
+    each(w, "directories", |n| write(&at(n).join("deep").join(n).join("leaf"), "x"));
+    each(w, "delete directories", |n| fs::remove_dir_all(at(n)).unwrap());
+}
+
+#[test]
+fn hostile_names_to_a_hostile_place() {
+    let sshd = Sshd::start();
+    let place = sshd.file(PLACE);
+    fs::create_dir(&place).unwrap();
+    // What a matcher would take it for.
+    let other = sshd.file("w $(touch PWNED) 1x'\"`x`\\ ü");
+    fs::create_dir(&other).unwrap();
+    let w = Setup { places: vec![place], ..Setup::of(&sshd) }.start(sshd);
+    all_changes(&w);
+    assert_eq!(fs::read_dir(other).unwrap().count(), 0);
+    w.instance.pushers().iter().for_each(|p| println!("{}", p.command));
+}
+
+#[test]
+fn with_excludes_of_the_users_own() {
+    let sshd = Sshd::start();
+    let w = Setup { params: "-a --exclude=*.keep", ..Setup::of(&sshd) }.start(sshd);
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    fs::write(w.places[0].join("dir000/theirs.keep"), "x").unwrap();
+    fs::remove_file(w.at("dir000/file000")).unwrap();
+    fs::remove_dir_all(w.at("dir001")).unwrap();
+    let gone = |path: &str| !w.places[0].join(path).exists();
+    wait_for("the deletions", DEADLINE, || gone("dir000/file000") && gone("dir001"));
+    assert!(!gone("dir000/theirs.keep"));
+}
+
+#[test]
+fn by_ipv6_and_a_remote_command_of_two_words() {
+    let sshd = Sshd::start_with(Ipv6Addr::LOCALHOST.into(), "");
+    let params = "-a --rsync-path='nice rsync'";
+    let w = Setup { params, ..Setup::of(&sshd) }.start(sshd);
+    populate(&w.master, 2, 2);
+    w.wait_identical();
+    w.joined();
+    fs::remove_dir_all(w.at("dir000")).unwrap();
+    w.wait_identical();
+}
+
+#[test]
+fn what_was_changed_while_stopped() {
+    let mut w = World::start();
+    populate(&w.master, 5, 5);
+    w.wait_identical();
+    w.instance.stop();
+    fs::remove_dir_all(w.at("dir001")).unwrap();
+    w.write("dir002/file000", "changed");
+    w.run();
+    w.wait_identical();
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.instance.stop();
+}
+
+#[test]
+fn a_wrong_key_is_held_in_sshs_words_said_once() {
+    let sshd = Sshd::start_with([127, 0, 0, 1].into(), "Banner /etc/passwd");
+    let w = Setup { key: "stranger", ..Setup::of(&sshd) }.start(sshd);
+    w.write("file", "x");
+    let held = w.wait_remote(0, "the refused key", |r| r["state"] == "held");
+    let reason = held["reason"].as_str().unwrap();
+    assert!(reason.contains("Permission denied (publickey)"), "not in ssh's words: {held}");
+    let key = fs::read(w.sshd.file("stranger.pub")).unwrap();
+    let before = w.instance.log_text();
+    // A push and a comparison may both have been under way.
+    assert!(before.matches("Permission denied").count() <= 2, "{before}");
+    fs::write(w.sshd.file("authorized"), key).unwrap();
+    // Tried again every minute.
+    w.wait_identical();
+}
+
+#[test]
+fn a_server_that_was_killed_is_caught_up_with() {
+    let mut w = World::start();
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    w.joined();
+    w.sshd.stop();
+    w.write("dir000/file000", "changed");
+    fs::remove_dir_all(w.at("dir001")).unwrap();
+    let down = w.wait_remote(0, "trouble", |r| r["state"] == "backoff");
+    println!("{}", down["reason"]);
+    wait_for("more failures", DEADLINE, || {
+        w.instance.status()["instances"][0]["localpaths"][0]["remotes"][0]["reason"]
+            .as_str()
+            .is_some_and(|r| r.contains("Connection refused"))
+    });
+    w.sshd.start_again();
+    w.wait_identical();
+    w.joined();
+    w.probe();
+}
+
+#[test]
+fn no_rsync_there() {
+    let sshd = Sshd::start();
+    let params = "-a --rsync-path=/nowhere/rsync";
+    let w = Setup { params, ..Setup::of(&sshd) }.start(sshd);
+    w.write("file", "x");
+    let held = w.wait_remote(0, "the missing program", |r| r["state"] == "held");
+    assert!(held["reason"].as_str().unwrap().contains("/nowhere/rsync"), "{held}");
+}
