@@ -22,7 +22,7 @@ impl Instance {
         let id = options.module.as_ref().map_or(id.clone(), |kind| with_module(&id, kind));
         let file = |extension| options.directories.run_file(&id, extension);
         let (lock_path, pid_file, socket) = (file("lock"), file("pid"), file("sock"));
-        let lock = lock::take(&lock_path, false)
+        let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| runs_already(options, &pid_file))?;
         let control = Control::listen(&socket)

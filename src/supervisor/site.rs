@@ -85,7 +85,7 @@ impl Site {
         let dir = state_dir.join(&wanted.id);
         super::directories::make(&dir)?;
         let lock_path = dir.join("lock");
-        let lock = lock::take(&lock_path, false)
+        let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
         let log = shared.log.new(o!("localpath" => watch.to_string()));

@@ -46,6 +46,17 @@ pub fn take(path: &Path, inherit: bool) -> io::Result<Option<Lock>> {
     Ok(lock)
 }
 
+/// Takes the lock at `path` for this process alone; one that has just been killed may have it for some milliseconds yet.
+pub fn take_over(path: &Path) -> io::Result<Option<Lock>> {
+    for _ in 0..50 {
+        if let Some(lock) = take(path, false)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Ok(None)
+}
+
 fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Lock>> {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
