@@ -97,6 +97,14 @@ impl Filter {
         self.has_no_rules() && self.inside.is_empty() && self.names != NameRules::Editors
     }
 
+    /// Options that make rsync leave out the same names in directories that it reads itself; `None` when none can.
+    pub fn as_rsync_options(&self) -> Option<&'static [&'static str]> {
+        if !self.has_no_rules() || !self.inside.is_empty() {
+            return None;
+        }
+        Some(if self.names == NameRules::Editors { EDITOR_OPTIONS } else { &[] })
+    }
+
     fn has_no_rules(&self) -> bool {
         self.regexes.is_none() && self.globs.is_none() && self.dir_globs.is_none()
     }
@@ -123,6 +131,17 @@ pub fn own_files<'a>(watch: &Path, paths: impl IntoIterator<Item = &'a Path>) ->
     let below = paths.into_iter().filter_map(|p| RelPath::strip(p, watch));
     below.filter(|p| !p.is_root()).collect()
 }
+
+/// [`is_editor_name`] in rsync's words; directories are never left out.
+const EDITOR_OPTIONS: &[&str] = &[
+    "--include=*/",
+    "--exclude=*~",
+    "--exclude=4913",
+    "--exclude=.#*",
+    "--exclude=.?*.swp",
+    "--exclude=.?*.swx",
+    "--exclude=#*#",
+];
 
 /// What editors leave for a moment.
 fn is_editor_name(name: &[u8]) -> bool {

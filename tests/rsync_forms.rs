@@ -7,11 +7,12 @@ use rig::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use syncsup::config::model::Target;
+use syncsup::config::model::{FilterRules, NameRules, Target};
+use syncsup::filter::Filter;
 use syncsup::path::RelPath;
 use syncsup::pusher::itemize::{Change, ChangeKind, Line, Totals};
 use syncsup::pusher::outcome::Verdict;
-use syncsup::pusher::rsync::{Form, Options, list, list_directories};
+use syncsup::pusher::rsync::{Form, Options, list, list_directories, list_whole};
 
 const BATCH: Form = Form::Batch { delete: true };
 const EVERYTHING: Form = Form::Everything { exclude: vec![] };
@@ -110,6 +111,38 @@ fn a_batch_makes_its_entries_equal() {
         assert!(rig.run(&BATCH, dry, &list(&ps(&["d/was-dir", "e"]))).ok().said().is_empty());
         let run = rig.run(&BATCH, dry, &list(&ps(&["e", "top"])));
         assert!(run.judged().verdict == Verdict::FormB || run.ok().said().is_empty());
+    }
+}
+
+/// Directories that rsync reads itself: what editors leave there meanwhile stays here, and nothing is entered or deleted.
+#[test]
+fn whole_directories_are_sent_without_what_is_left_out() {
+    let rules = FilterRules { names: NameRules::Editors, ..FilterRules::default() };
+    let options = Filter::new(&rules).unwrap().as_rsync_options().unwrap();
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        let (src, dst) = (rig.src(), rig.dst());
+        make(
+            &src,
+            ["d/f", "d/#;", "d/dir~/x", "d/4913", "d/.f.swp", "d/f~", "d/.#f", "d/#f#"],
+            "new",
+        );
+        make(&src, ["d/..swp", "d/#", "other/g", "other/not-listed"], "new");
+        make(&dst, ["d/stays", "d/f"], "old!");
+        let whole = [p("d")].into();
+        let entries = ps(&["d", "d/#", "d/#;", "d/..swp", "d/dir~", "d/f", "other/g", "gone"]);
+        let list = list_whole(&entries, &whole);
+        assert_eq!(list, b"/d/\0/other/g\0/gone\0");
+        let form = Form::SendWhole { options };
+        rig.run(&form, ON, &list).ok();
+        let want = ["d", "d/#", "d/#;", "d/..swp", "d/dir~", "d/f", "d/stays", "other", "other/g"];
+        assert_eq!(names(&dst), want);
+        let (from, to) = (tree(&src), tree(&dst));
+        for name in ["d", "d/dir~", "d/f", "other/g"] {
+            assert_eq!(from.get(name.as_bytes()), to.get(name.as_bytes()), "{name}");
+        }
+        let dry = Options { dry: true, ..ON };
+        assert!(rig.run(&form, dry, &list).ok().said().is_empty());
     }
 }
 
@@ -393,7 +426,7 @@ fn over_ssh_the_path_is_not_for_the_shell() {
     let said = fs::read_to_string(log).unwrap();
     assert!(
         said.starts_with(
-            "-oBatchMode=yes -oConnectTimeout=10 -p 2222 -i /key file -l rep 127.0.0.1 rsync"
+            "-oBatchMode=yes -p 2222 -i /key file -oConnectTimeout=10 -oServerAliveInterval=10 -l rep 127.0.0.1 rsync"
         ),
         "{said}"
     );

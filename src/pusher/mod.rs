@@ -22,6 +22,7 @@ pub mod params;
 pub mod rsync;
 pub mod ssh;
 pub mod tally;
+pub mod whole;
 
 mod compare;
 mod desk;

@@ -23,6 +23,11 @@ pub enum Form {
     },
     /// The first half of form B: the entries of [`list`] are sent, missing ones ignored, nothing deleted.
     Send,
+    /// The same with [`list_whole`]: directories that rsync reads itself. The options leave out what the filter does.
+    SendWhole {
+        /// From [`crate::filter::Filter::as_rsync_options`].
+        options: &'static [&'static str],
+    },
     /// The second half of form B: [`list_directories`] of existing parents of absent names, and a file with
     /// [`risk_rules`] that puts only those names at risk. Sends nothing but the attributes of the listed directories
     /// and their parents.
@@ -174,6 +179,11 @@ fn form_words(words: &mut Words, form: &Form, options: Options) {
             words.add("--no-recursive");
             words.add("--ignore-missing-args");
         }
+        Form::SendWhole { options } => {
+            words.add("--no-recursive");
+            words.add("--ignore-missing-args");
+            options.iter().for_each(|option| words.add(*option));
+        }
         Form::DeleteB { rules } => {
             words.add("--no-recursive");
             words.add("--ignore-missing-args");
@@ -278,6 +288,16 @@ pub fn list<'a>(entries: impl IntoIterator<Item = &'a RelPath>) -> Vec<u8> {
         out.extend(entry.as_bytes());
         out.push(0);
     }
+    out
+}
+
+/// The list for `SendWhole`: `/D/` for the directories of which all names are among the entries, in their place.
+pub fn list_whole(entries: &[RelPath], whole: &BTreeSet<RelPath>) -> Vec<u8> {
+    let named = |path: &&RelPath| {
+        !whole.contains(*path) && path.parent().is_none_or(|parent| !whole.contains(&parent))
+    };
+    let mut out = list_directories(whole);
+    out.extend(list(entries.iter().filter(named)));
     out
 }
 

@@ -5,6 +5,7 @@ use super::desk::{Desk, Stuck};
 use super::params::{self, OwnFilters};
 use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
+use super::whole;
 use crate::path::RelPath;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
@@ -109,6 +110,11 @@ impl Step {
             Step::Way { names } => desk.rsync(root, &Form::Send, options, &rsync::list(names)),
             Step::Entries { paths, form, checksum, force } => {
                 let options = Options { checksum: *checksum, force: *force, ..options };
+                if *form == Form::Send
+                    && let Some((form, list)) = whole_directories(desk, root, paths)
+                {
+                    return desk.rsync(root, &form, options, &list);
+                }
                 desk.rsync(root, form, options, &rsync::list(paths))
             }
             Step::Root => desk.rsync(root, &Form::Root, options, b""),
@@ -171,6 +177,22 @@ fn entries(
     }
     steps.extend(send(present, false, force));
     Ok(steps)
+}
+
+/// The form and the list where the paths are all there is in some directories, and rsync leaves out there what the filter
+/// does: a name may appear before it looks.
+fn whole_directories(desk: &Desk, root: &Root, paths: &[RelPath]) -> Option<(Form, Vec<u8>)> {
+    let options = desk.filter.as_rsync_options()?;
+    if params::own_filters(&desk.start.remote.params) != OwnFilters::None {
+        return None;
+    }
+    let names = |directory: &RelPath, most: usize| {
+        desk.voice.beat();
+        let names = root.subdir(directory).ok()?.some_names(most + 1).ok()?;
+        Some(names.into_iter().map(|name| name.name).collect())
+    };
+    let whole = whole::directories(paths, names);
+    (!whole.is_empty()).then(|| (Form::SendWhole { options }, rsync::list_whole(paths, &whole)))
 }
 
 /// Sends present names; no step when there are none.

@@ -68,8 +68,16 @@ impl Root {
 
     /// The names in this directory, without `.` and `..`.
     pub fn names(&self) -> io::Result<Vec<Name>> {
+        self.some_names(usize::MAX)
+    }
+
+    /// At most so many names in this directory, without `.` and `..`.
+    pub fn some_names(&self, most: usize) -> io::Result<Vec<Name>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
+            if names.len() == most {
+                break;
+            }
             let entry = entry?;
             let bytes = entry.file_name().to_bytes();
             if bytes != b"." && bytes != b".." {
