@@ -16,8 +16,8 @@ use std::path::PathBuf;
 const COMMANDS: [&str; 9] =
     ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "demo"];
 /// Every long option.
-const OPTIONS: [&str; 7] =
-    ["state-dir", "run-dir", "verbose", "help", "version", "connect", "json"];
+const OPTIONS: [&str; 8] =
+    ["state-dir", "run-dir", "no-sysctl", "verbose", "help", "version", "connect", "json"];
 
 /// Runs the command line; prints its error, if any.
 pub fn main(args: &[OsString]) -> Exit {
@@ -62,6 +62,7 @@ struct Words {
     state: Option<PathBuf>,
     run: Option<PathBuf>,
     verbose: bool,
+    no_sysctl: bool,
     help: bool,
     version: bool,
     files: Vec<PathBuf>,
@@ -79,7 +80,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         run: absolute(words.run.take().unwrap_or(defaults.run))?,
     };
     let files = std::mem::take(&mut words.files);
-    let verbose = words.verbose;
+    let (verbose, sysctl) = (words.verbose, !words.no_sysctl);
     let command = if words.help {
         Command::Help
     } else if words.version {
@@ -87,7 +88,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
     } else {
         command(words)?
     };
-    Ok(Invocation { directories, verbose, files, command, line: args.join(" ".as_ref()) })
+    Ok(Invocation { directories, verbose, sysctl, files, command, line: args.join(" ".as_ref()) })
 }
 
 fn read(args: &[OsString]) -> Result<Words> {
@@ -111,6 +112,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             "run-dir" => words.run = Some(path()?),
             "o" => words.files.push(path()?),
             "v" | "verbose" => words.verbose = true,
+            "no-sysctl" => words.no_sysctl = true,
             "h" | "help" => words.help = true,
             "V" | "version" => words.version = true,
             "d" => words.special.push("-d"),

@@ -346,7 +346,8 @@ fn odd_models_convert() {
         inotify: Toggles { delete: false, ..Toggles::SERSYNC },
         ..base()
     };
-    let config = Config { files: vec![], debug: true, localpaths: vec![first, second] };
+    let config =
+        Config { files: vec![], debug: true, no_sysctl: true, localpaths: vec![first, second] };
     round_trip(&config);
 }
 

@@ -48,6 +48,7 @@ Options of all commands:
                    than root $XDG_STATE_HOME/syncsup or ~/.local/state/syncsup)
   --run-dir DIR    sockets and pid files (default: /run/syncsup, for other users
                    $XDG_RUNTIME_DIR/syncsup or /tmp/syncsup-UID)
+  --no-sysctl      run: leave the kernel's inotify limits as they are (root raises them otherwise)
   -v, --verbose    log every path and every rsync
   -h, --help       this text; in Chinese under a zh locale
   -V, --version    the version
@@ -101,6 +102,7 @@ run 的选项：
                    非 root 用户为 $XDG_STATE_HOME/syncsup 或 ~/.local/state/syncsup）
   --run-dir 目录   套接字和 pid 文件的目录（默认 /run/syncsup；
                    非 root 用户为 $XDG_RUNTIME_DIR/syncsup 或 /tmp/syncsup-UID）
+  --no-sysctl      用于 run：不改动内核的 inotify 限制（否则 root 会将其调高）
   -v, --verbose    在日志中记录每个路径和每次 rsync
   -h, --help       显示本帮助；在 zh 语言环境下为中文
   -V, --version    显示版本

@@ -12,6 +12,8 @@ pub struct Invocation {
     pub directories: Directories,
     /// `-v`.
     pub verbose: bool,
+    /// Not `--no-sysctl`.
+    pub sysctl: bool,
     /// `-o`, in order; empty when not given.
     pub files: Vec<PathBuf>,
     /// The subcommand.

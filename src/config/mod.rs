@@ -52,6 +52,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
             Ok(bytes) => {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
+                loaded.config.no_sysctl |= parsed.config.no_sysctl;
                 loaded.config.localpaths.extend(parsed.config.localpaths);
                 loaded.diagnostics.extend(parsed.diagnostics);
             }

@@ -11,6 +11,9 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// sersync's `debug`: print each event, mark and command line.
     pub debug: bool,
+    /// `sysctl: false`: the kernel's limits are left alone.
+    #[serde(default)]
+    pub no_sysctl: bool,
     /// Every directory that is replicated.
     pub localpaths: Vec<LocalPath>,
 }

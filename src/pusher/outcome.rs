@@ -198,9 +198,8 @@ pub fn only_in_the_way(stderr: &[u8]) -> bool {
     let mut complaints =
         lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).peekable();
     complaints.peek().is_some()
-        && complaints.all(|line| {
-            contains(line, "could not make way for new ") || line.starts_with(REFUSED)
-        })
+        && complaints
+            .all(|line| contains(line, "could not make way for new ") || line.starts_with(REFUSED))
 }
 
 /// The name in a line: in quotes (up to the last quote, as names may hold some), after `delete_file: rmdir(`, or

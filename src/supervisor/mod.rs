@@ -1,7 +1,7 @@
 //! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. No threads, and no
 //! part of the data path.
 //!
-//! [`child`], [`slots`], [`schedule`], [`topology`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
+//! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
 
 mod aside;
 pub mod child;
@@ -10,7 +10,9 @@ pub mod control;
 pub mod daemon;
 pub mod directories;
 mod fail_log;
+mod greeting;
 mod instance;
+pub mod kernel;
 pub mod names;
 pub mod notify;
 mod process;
@@ -42,4 +44,6 @@ pub struct Options {
     pub reconcile: bool,
     /// `-v`: log each path.
     pub debug: bool,
+    /// Raise the kernel's limits for inotify (not `--no-sysctl`).
+    pub sysctl: bool,
 }

@@ -5,7 +5,7 @@ use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
-use super::{Options, configuration, fail_log, topology};
+use super::{Options, configuration, fail_log, greeting, kernel, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
@@ -14,7 +14,7 @@ use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
-use crate::sys::{clock, log};
+use crate::sys::{clock, log, sysctl};
 use slog::{info, warn};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,6 +31,8 @@ const TURN: Duration = Duration::from_secs(1);
 pub enum Progress {
     /// The configuration is odd: a warning, as `check` prints it.
     Warned(String),
+    /// What was understood, line by line, before anything is started.
+    Greeting(Vec<String>),
     /// A localpath is watched for the first time.
     Watching(OsBytes),
     /// Every localpath is watched, or held for the reasons given.
@@ -66,7 +68,11 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     options.directories.prepare()?;
     session::raise_file_limit();
     let mut instance = Instance::take(&options)?;
+    let raised = raise_limits(&options, &config, &log);
     let mut supervisor = Supervisor::new(options, config, log)?;
+    let (options, config, slots) =
+        (&supervisor.options, &supervisor.config, supervisor.shared.slots.limit());
+    tell(Progress::Greeting(greeting::lines(options, config, slots, raised.as_deref())));
     let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, tell);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
@@ -75,6 +81,23 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     info!(supervisor.shared.log, "stopped");
     instance.leave(LAST_ANSWER);
     ended
+}
+
+/// Raises the kernel's limits, where that is wanted and allowed; returns what was done.
+fn raise_limits(options: &Options, config: &Config, log: &slog::Logger) -> Option<String> {
+    if !options.sysctl || config.no_sysctl || session::user() != 0 {
+        return None;
+    }
+    let limits = kernel::limits(config.localpaths.len());
+    let raised = kernel::raise(&limits, sysctl::read, sysctl::write);
+    if let Some(what) = &raised.done {
+        info!(log, "raised {what}; --no-sysctl leaves them alone");
+    }
+    // As in most containers: what was set outside holds.
+    if let Some(why) = &raised.refused {
+        info!(log, "not raised: {why}");
+    }
+    raised.done
 }
 
 impl Supervisor {

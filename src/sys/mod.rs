@@ -12,4 +12,5 @@ pub mod poll;
 pub mod process;
 pub mod session;
 pub mod signals;
+pub mod sysctl;
 pub mod wake;

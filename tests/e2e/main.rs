@@ -25,4 +25,5 @@ mod schedule;
 mod sersync;
 mod slow;
 mod starts;
+mod sysctl;
 mod traps;

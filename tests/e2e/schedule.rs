@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 /// The shortest period is a minute.
 #[test]
 fn a_slave_changed_by_hand_is_repaired_on_schedule() {
-    let daemon =
-        Options { module_lines: "exclude = /refused\n".to_string(), ..Options::default() };
+    let daemon = Options { module_lines: "exclude = /refused\n".to_string(), ..Options::default() };
     let settings = "crontab: {every: 1m, exclude: ['*.php', '/cache/']}\n";
     let mut w = Setup { daemon, settings, ..Setup::default() }.build();
     populate(&w.master, 2, 2);

@@ -126,9 +126,7 @@ fn stalled_in_the_middle(stall: impl Fn(&World), go_on: impl Fn(&World)) {
     assert!(took < Duration::from_secs(10), "ended late, after {took:?}");
     let remote = w.wait_remote(0, "trouble", |r| r["state"] == "backoff");
     assert!(remote["reason"].as_str().is_some_and(|r| r.contains("no answer")), "{remote}");
-    wait_for("another try", DEADLINE, || {
-        w.instance.rsyncs().iter().any(|p| p.pid != stuck[0].pid)
-    });
+    wait_for("another try", DEADLINE, || w.instance.rsyncs().iter().any(|p| p.pid != stuck[0].pid));
     go_on(&w);
     w.wait_identical_within(DEADLINE * 2);
     w.wait_in_sync();

@@ -108,7 +108,11 @@ impl Rsyncd {
             true => format!(", user: {USER}, password_file: {:?}", self.password_file()),
             false => String::new(),
         };
-        format!("{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}", self.front(), self.modules[0])
+        format!(
+            "{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}",
+            self.front(),
+            self.modules[0]
+        )
     }
 
     /// The file with the password, for the sender.
