@@ -101,7 +101,10 @@ fn layers_override_key_by_key() {
     assert_eq!(a.remotes, [common.clone(), own]);
     assert!(!a.inotify.delete && a.inotify.attrib && !a.first_copy);
     assert_eq!((a.fail_log.clone(), a.delay_ms, a.large_file_bytes), (None, 5, 1 << 20));
-    assert_eq!(a.crontab, Some(Crontab { every_minutes: 600, exclude: words(&["*.php"]) }));
+    assert_eq!(
+        a.crontab,
+        Some(Crontab { schedule: Schedule::Every(600), exclude: words(&["*.php"]) })
+    );
     let b = &config.localpaths[1];
     let daemon = Remote {
         target: Target::Daemon { port: 9, module: "m".into() },

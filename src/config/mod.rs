@@ -6,6 +6,7 @@ mod confxml_plugin;
 mod confxml_schema;
 pub mod convert;
 mod convert_values;
+pub mod cron;
 pub mod diagnostic;
 mod lint;
 pub mod model;

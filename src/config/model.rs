@@ -197,10 +197,20 @@ pub struct FailLog {
 /// sersync's `crontab`: reconciles on a schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Crontab {
-    /// Minutes between reconciles (`schedule`).
-    pub every_minutes: u32,
+    /// When (`schedule`).
+    pub schedule: Schedule,
     /// Patterns in rsync's own language, left out of scheduled reconciles (`crontabfilter`).
     pub exclude: Vec<OsBytes>,
+}
+
+/// When scheduled reconciles run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// So many minutes after the last one.
+    Every(u32),
+    /// A cron expression of five fields, which [`super::cron::parse`] takes; in local time.
+    Cron(String),
 }
 
 /// A program that hears of every change; read and checked now, run by the plugin runner.
