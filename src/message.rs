@@ -143,6 +143,8 @@ pub enum FromPusher {
     SlotDone,
     /// What it does now; sent when it changes, at most a few times a second.
     Status(Box<PusherStatus>),
+    /// Its part of the fail log is another now, or, said at its start, in order.
+    FailLog,
     /// The journal must be set aside.
     Damaged(String),
 }

@@ -224,6 +224,30 @@ impl<'de> Deserialize<'de> for RelPath {
     }
 }
 
+/// Bytes of a remote's name that a file name keeps.
+const FILE_SAFE_MAX: usize = 180;
+
+/// A remote's name as a file name: letters, digits, `.` and `-` as they are, other bytes as `%XX`.
+pub fn file_safe(name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+    let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    let mut text: String = name.bytes().map(one).collect();
+    if text.len() > FILE_SAFE_MAX {
+        // FNV-1a: two long names must not share a lock.
+        let mix = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        text.truncate(FILE_SAFE_MAX);
+        text.push_str(&format!("-{hash:016x}"));
+    }
+    text
+}
+
+/// A remote's part of the fail log, in the state directory of its localpath: its pusher writes it, and the supervisor
+/// puts the parts together.
+pub fn fail_log_part(remote: &str) -> String {
+    format!("fail-{}.sh", file_safe(remote))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -115,7 +115,10 @@ impl Pusher {
                 "why" => first.error.clone());
         }
         let failing = end.owe.iter().any(|owe| owe.error.is_some());
-        if (failing || self.fail_log_shows) && desk.start.localpath.fail_log.is_some() {
+        // What is settled by its cursor alone was not in it.
+        let touched =
+            failing || (self.fail_log_shows && !(end.done.is_empty() && end.owe.is_empty()));
+        if touched && desk.start.localpath.fail_log.is_some() {
             self.fail_log_shows = self.desk.write_fail_log()?;
         }
         if end.success {

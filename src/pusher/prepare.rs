@@ -5,6 +5,7 @@ use super::step::rules_prefix;
 use super::voice::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
+use crate::path::file_safe;
 use crate::sys::channel::Received;
 use crate::sys::{lock, poll, process};
 use slog::{Logger, warn};
@@ -27,12 +28,9 @@ pub(super) fn first_message(control: &mut Control) -> Result<(PusherStart, Owned
     }
 }
 
-/// Bytes of a remote's name that a file name keeps.
-const LONGEST: usize = 180;
-
 /// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
 pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<(), String> {
-    let file = start.state_dir.join(format!("pusher-{}.lock", file_name(&start.remote.name())));
+    let file = start.state_dir.join(format!("pusher-{}.lock", file_safe(&start.remote.name())));
     let mut tries = 0u32;
     loop {
         match lock::take(&file, true) {
@@ -53,21 +51,6 @@ pub(super) fn take_lock(start: &PusherStart, control: &mut Control) -> Result<()
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// A remote's name as a file name: letters, digits, `.` and `-` as they are, other bytes as `%XX`.
-pub(super) fn file_name(name: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
-    let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    let mut text: String = name.bytes().map(one).collect();
-    if text.len() > LONGEST {
-        // FNV-1a: two long names must not share a lock.
-        let mix = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
-        text.truncate(LONGEST);
-        text.push_str(&format!("-{hash:016x}"));
-    }
-    text
 }
 
 pub(super) fn open_journal(

@@ -3,9 +3,8 @@
 use super::batch::Plan;
 use super::desk::{Desk, Stuck};
 use super::params::{self, OwnFilters};
-use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
-use crate::path::RelPath;
+use crate::path::{RelPath, file_safe};
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::{BTreeSet, VecDeque};
@@ -201,7 +200,7 @@ pub fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath>
 
 /// How the names of this remote's rules files begin.
 pub fn rules_prefix(remote: &str) -> String {
-    format!("rules-{}-", file_name(remote))
+    format!("rules-{}-", file_safe(remote))
 }
 
 fn rules_file(desk: &Desk, names: &[RelPath]) -> Result<NamedTempFile, Stuck> {

@@ -243,10 +243,18 @@ impl Supervisor {
             let of = |site: &&Site| {
                 site.wanted.localpath.fail_log.as_ref().is_some_and(|l| l.path.as_path() == script)
             };
-            let dirs: Vec<_> = self.sites.iter().filter(of).map(|s| s.dir().to_owned()).collect();
-            if let Err(e) = fail_log::write(&script, &dirs) {
-                warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
-                    "why" => e.to_string());
+            let parts: Vec<_> =
+                self.sites.iter().filter(of).flat_map(Site::fail_log_parts).collect();
+            match fail_log::write(&script, &parts) {
+                Ok(None) => {}
+                Ok(Some(aside)) => {
+                    warn!(self.shared.log, "the fail log was not written by syncsup and is kept; take it over with `syncsup journal import`";
+                        "file" => aside.display().to_string());
+                }
+                Err(e) => {
+                    warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
+                        "why" => e.to_string());
+                }
             }
         }
     }

@@ -322,21 +322,19 @@ impl Site {
             FromPusher::Alive => {}
             FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
             FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
-            FromPusher::Status(status) => {
-                if status.failing + pusher.status.failing > 0
-                    && let Some(log) = &self.wanted.localpath.fail_log
-                {
-                    shared.fail_logs.insert(log.path.as_path().to_owned());
-                }
-                pusher.note(*status);
+            FromPusher::Status(status) => pusher.note(*status),
+            FromPusher::FailLog => {
+                let log = self.wanted.localpath.fail_log.as_ref();
+                shared.fail_logs.extend(log.map(|log| log.path.as_path().to_owned()));
             }
             FromPusher::Damaged(why) => self.damage(why, now),
         }
     }
 
-    /// Its state directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// Where its pushers write their parts of the fail log.
+    pub fn fail_log_parts(&self) -> Vec<PathBuf> {
+        let kept = self.pushers.iter().filter(|p| !p.removed && !self.retiring);
+        kept.map(|p| self.dir.join(crate::path::fail_log_part(&p.name))).collect()
     }
 
     fn watcher_start(&self) -> io::Result<(ToWatcher, Vec<OwnedFd>)> {
