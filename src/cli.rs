@@ -13,11 +13,20 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 9] =
-    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "demo"];
+const COMMANDS: [&str; 10] =
+    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate", "demo"];
 /// Every long option.
-const OPTIONS: [&str; 8] =
-    ["state-dir", "run-dir", "no-sysctl", "verbose", "help", "version", "connect", "json"];
+const OPTIONS: [&str; 9] = [
+    "state-dir",
+    "run-dir",
+    "no-sysctl",
+    "verbose",
+    "help",
+    "version",
+    "connect",
+    "json",
+    "dry-run",
+];
 
 /// Runs the command line; prints its error, if any.
 pub fn main(args: &[OsString]) -> Exit {
@@ -42,6 +51,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
         Command::Release(name) => commands::release::run(invocation, name),
+        Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
         Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
@@ -119,6 +129,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             "r" => words.special.push("-r"),
             "json" => words.special.push("--json"),
             "connect" => words.special.push("--connect"),
+            "dry-run" => words.special.push("--dry-run"),
             "n" => {
                 words.special.push("-n");
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
@@ -144,6 +155,7 @@ fn command(words: Words) -> Result<Command> {
         "run" => &["-d", "-r", "-n"],
         "check" => &["--connect"],
         "status" => &["--json"],
+        "migrate" => &["--dry-run"],
         "convert" | "stop" | "reload" | "sync" | "release" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
@@ -154,6 +166,10 @@ fn command(words: Words) -> Result<Command> {
     let has = |option: &str| words.special.contains(&option);
     match (command.as_str(), &names[..]) {
         ("sync", _) => Ok(Command::Sync(names)),
+        ("migrate", _) => {
+            let paths = words.names[1..].iter().map(PathBuf::from).collect();
+            Ok(Command::Migrate { paths, dry: has("--dry-run") })
+        }
         ("release", [name]) => Ok(Command::Release(name.clone())),
         ("release", _) => Err(Error::usage(
             "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",

@@ -54,6 +54,13 @@ pub enum Command {
     Sync(Vec<String>),
     /// Lets a held remote or localpath go on.
     Release(String),
+    /// What takes the place of a sersync.
+    Migrate {
+        /// Its directories or configuration files; where it runs and the usual places when empty.
+        paths: Vec<PathBuf>,
+        /// `--dry-run`
+        dry: bool,
+    },
     /// The main job, shown.
     Demo,
     /// `-h`

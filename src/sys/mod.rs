@@ -10,6 +10,7 @@ pub mod lock;
 pub mod log;
 pub mod poll;
 pub mod process;
+pub mod procfs;
 pub mod session;
 pub mod signals;
 pub mod sysctl;
