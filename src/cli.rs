@@ -52,6 +52,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Sync(names) => commands::sync::run(invocation, names),
         Command::Release(name) => commands::release::run(invocation, name),
         Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
+        Command::Import(file) => commands::journal::import(invocation, file),
         Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
@@ -156,7 +157,7 @@ fn command(words: Words) -> Result<Command> {
         "check" => &["--connect"],
         "status" => &["--json"],
         "migrate" => &["--dry-run"],
-        "convert" | "stop" | "reload" | "sync" | "release" | "demo" => &[],
+        "convert" | "stop" | "reload" | "sync" | "release" | "journal" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
@@ -166,6 +167,12 @@ fn command(words: Words) -> Result<Command> {
     let has = |option: &str| words.special.contains(&option);
     match (command.as_str(), &names[..]) {
         ("sync", _) => Ok(Command::Sync(names)),
+        ("journal", [import, _]) if import == "import" => {
+            Ok(Command::Import(PathBuf::from(&words.names[2])))
+        }
+        ("journal", _) => Err(Error::usage(
+            "`syncsup journal` takes `import FILE`: the rsync_fail_log.sh that sersync has left",
+        )),
         ("migrate", _) => {
             let paths = words.names[1..].iter().map(PathBuf::from).collect();
             Ok(Command::Migrate { paths, dry: has("--dry-run") })

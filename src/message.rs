@@ -234,6 +234,15 @@ pub enum Request {
     Sync(Vec<String>),
     /// Let a held remote or localpath go on.
     Release(String),
+    /// A remote may lack these paths, with everything below them; the root is everything.
+    Owe {
+        /// The localpath.
+        watch: crate::path::OsBytes,
+        /// The remote's name.
+        remote: String,
+        /// The paths.
+        paths: Vec<crate::path::RelPath>,
+    },
 }
 
 /// The supervisor's answer.

@@ -61,6 +61,8 @@ pub enum Command {
         /// `--dry-run`
         dry: bool,
     },
+    /// Takes over a fail log of sersync's own.
+    Import(PathBuf),
     /// The main job, shown.
     Demo,
     /// `-h`

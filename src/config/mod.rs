@@ -14,6 +14,7 @@ mod node;
 mod notation;
 mod params;
 pub mod probe;
+pub mod sersync_log;
 mod values;
 mod xml;
 pub mod yaml;

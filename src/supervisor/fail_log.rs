@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const HEAD: &str = "#!/bin/sh
+/// How a fail log of our own begins.
+pub const HEAD: &str = "#!/bin/sh
 # What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.
 # It is tried again by itself; this file is written anew whenever that changes something.
 ";

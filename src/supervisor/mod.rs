@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod directories;
 mod fail_log;
 mod greeting;
+pub mod import;
 mod instance;
 pub mod kernel;
 pub mod names;
@@ -26,6 +27,8 @@ pub mod slots;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+
+pub use fail_log::HEAD as OWN_FAIL_LOG;
 
 use directories::Directories;
 use serde::{Deserialize, Serialize};

@@ -76,6 +76,11 @@ impl Pusher {
         self.wake.1.try_clone()
     }
 
+    /// Lets it look in the journal.
+    pub fn wake(&self) {
+        wake::wake(&self.wake.1);
+    }
+
     /// A copy of the end that it reads.
     pub fn wake_reader(&self) -> io::Result<OwnedFd> {
         self.wake.0.try_clone()

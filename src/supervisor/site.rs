@@ -331,6 +331,11 @@ impl Site {
         }
     }
 
+    /// Its state directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where its pushers write their parts of the fail log.
     pub fn fail_log_parts(&self) -> Vec<PathBuf> {
         let kept = self.pushers.iter().filter(|p| !p.removed && !self.retiring);
@@ -372,7 +377,8 @@ impl Site {
     }
 }
 
-fn taken(watch: &str, lock: &Path) -> Error {
+/// Another supervisor has the lock.
+pub fn taken(watch: &str, lock: &Path) -> Error {
     let text = format!(
         "localpath {watch}: another supervisor keeps it already ({} is locked); stop that one first, or choose another --state-dir",
         lock.display()

@@ -16,6 +16,7 @@ mod demo;
 mod events;
 mod fail_log;
 mod filter;
+mod journal;
 mod migrate;
 mod mounts;
 mod names;
