@@ -29,4 +29,5 @@ mod sersync;
 mod slow;
 mod starts;
 mod sysctl;
+mod toggles;
 mod traps;
