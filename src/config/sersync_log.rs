@@ -69,13 +69,12 @@ pub fn parse(text: &[u8]) -> (Vec<Lost>, Vec<Odd>) {
 /// A command, with the lines that belong to it because a name in it holds newlines.
 fn whole(lines: &[&[u8]]) -> (usize, Vec<u8>) {
     let mut command = lines[0].to_vec();
-    for used in 1..LINES_MOST.min(lines.len()) {
-        let next = lines[used];
+    for (used, next) in lines.iter().enumerate().take(LINES_MOST).skip(1) {
         if words(&command).is_some() || next.starts_with(b"cd ") || next.starts_with(b"#errno ") {
             break;
         }
         command.push(b'\n');
-        command.extend(next);
+        command.extend(*next);
         if words(&command).is_some() {
             return (used + 1, command);
         }
