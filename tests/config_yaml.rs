@@ -207,7 +207,10 @@ fn every_mistake_has_its_line_and_hint() {
             "fail_log: {path: /x, retry: 60}\n",
             "1: fail_log retry: `60` is not a duration; write a number with its unit",
         ),
-        ("crontab: {exclude: [a]}\n", "1: crontab says no `every`"),
+        ("crontab: {exclude: [a]}\n", "1: crontab does not say when"),
+        ("crontab: {cron: '* * * *'}\n", "1: crontab cron: `* * * *` is not a cron expression"),
+        ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` is a time that never"),
+        ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
         ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
         ("large_file: big\n", "1: large_file: `big` is not a size"),
         ("max_delete: some\n", "1: max_delete: `some` is not half, unlimited or a number"),
@@ -347,6 +350,10 @@ fn odd_models_convert() {
     let second = LocalPath {
         watch: "/- é".into(),
         inotify: Toggles { delete: false, ..Toggles::SERSYNC },
+        crontab: Some(Crontab {
+            schedule: Schedule::Cron("30 2 * * mon-fri".into()),
+            exclude: vec![],
+        }),
         ..base()
     };
     let config =
