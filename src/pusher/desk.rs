@@ -147,10 +147,11 @@ impl Desk {
     }
 
     /// Writes this remote's part of the fail log into the state directory, from where the supervisor puts the script
-    /// together. False when nothing is failing, and there is no part.
-    pub fn write_fail_log(&self) -> Result<bool, JournalError> {
+    /// together. With `trouble`, why nothing at all can be pushed now, everything that waits is in it. False when there
+    /// is nothing to show, and no part.
+    pub fn write_fail_log(&self, trouble: Option<&str>) -> Result<bool, JournalError> {
         let (start, file) = (&self.start, fail_log_part(&self.name));
-        let (rows, root) = self.failing_rows()?;
+        let (rows, root) = self.shown_rows(trouble)?;
         let own = params::own_filters(&start.remote.params);
         let careful = own == OwnFilters::Rules || !self.filter.is_empty();
         let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
@@ -173,10 +174,21 @@ impl Desk {
         Ok(!text.is_empty())
     }
 
-    /// What fails, each with what a push would do now, and the inode of the root.
-    fn failing_rows(&self) -> Result<(Vec<fail_log::Row>, Option<u64>), JournalError> {
-        let failing = self.journal.failing(&self.name, fail_log::MOST)?;
-        if failing.is_empty() {
+    /// What is owed and cannot be pushed, each with what a push would do now, and the inode of the root.
+    fn shown_rows(
+        &self,
+        trouble: Option<&str>,
+    ) -> Result<(Vec<fail_log::Row>, Option<u64>), JournalError> {
+        let owed = match trouble {
+            None => self.journal.failing(&self.name, fail_log::MOST)?,
+            Some(words) => {
+                let mut owed = self.journal.owing(&self.name, fail_log::MOST)?;
+                let marks = self.journal.marks_after(self.row.cursor, fail_log::MOST)?;
+                fail_log::add_marks(&mut owed, marks, words);
+                owed
+            }
+        };
+        if owed.is_empty() {
             return Ok((Vec::new(), None));
         }
         // Where the root is gone or another everything would look deleted.
@@ -189,7 +201,7 @@ impl Desk {
             let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);
             Some(batch::plan([Marked { path, scope, events }], look.as_ref()?, limits, excluded))
         };
-        let rows = failing.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
+        let rows = owed.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
         Ok((rows.collect(), root.as_ref().map(|root| root.seen.ino)))
     }
 

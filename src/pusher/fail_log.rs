@@ -7,8 +7,9 @@
 use super::batch::Plan;
 use super::rsync::{self, Form, Options};
 use crate::config::model::{LocalPath, Remote};
-use crate::journal::Owed;
+use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, printable};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
 /// Paths shown for one remote; the journal has them all.
@@ -34,6 +35,25 @@ pub struct Row {
     pub plan: Option<Plan>,
 }
 
+/// Adds what waits since the remote cannot be pushed to; `words` are rsync's.
+pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, words: &str) {
+    let known: HashSet<RelPath> = owed.iter().map(|row| row.path.clone()).collect();
+    let new = marks.into_iter().filter(|mark| !known.contains(&mark.path));
+    owed.extend(new.map(|mark| Owed {
+        path: mark.path,
+        scope: mark.scope,
+        events: mark.events,
+        error: None,
+        attempts: 0,
+        since_ms: mark.marked_at_ms,
+        generation: 0,
+    }));
+    owed.truncate(MOST as usize);
+    for row in owed.iter_mut().filter(|row| row.error.is_none()) {
+        row.error = Some(words.to_owned());
+    }
+}
+
 /// The part of one remote: empty when nothing is owed.
 pub fn part(
     localpath: &LocalPath,
@@ -49,7 +69,7 @@ pub fn part(
             "# {} {}: {}: {error} (since {}, {} tries)\n",
             localpath.watch,
             remote.name(),
-            owed.path,
+            if owed.path.is_root() { ".".to_owned() } else { owed.path.to_string() },
             time(owed.since_ms),
             owed.attempts
         );
@@ -58,6 +78,11 @@ pub fn part(
             Some(repair) => out.extend(line(localpath, remote, facts, &repair)),
             None => out.extend(b"# it is excluded now: nothing is to be done\n"),
         }
+    }
+    if rows.len() >= MOST as usize {
+        out.extend(
+            format!("# {} is owed more than these {MOST} paths, maybe\n", remote.name()).bytes(),
+        );
     }
     out
 }

@@ -220,3 +220,40 @@ fn what_fails_is_tried_again_at_once_and_sersyncs_own_script_is_kept() {
     fs::remove_file(w.at("refused")).unwrap();
     wait_for("an empty script", DEADLINE, || read(&w).is_empty());
 }
+
+/// A slave that is down is owed everything that waits.
+#[test]
+fn what_waits_for_a_slave_that_is_down_is_shown_too() {
+    let mut w = build(Setup { remotes: 2, ..Setup::default() });
+    w.write("gone", "x");
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.remotes[0].stop();
+    for bytes in HOSTILE {
+        write(&w.master.join(name(bytes)), bytes);
+    }
+    fs::remove_file(w.at("gone")).unwrap();
+    // Shown with the next try at the latest.
+    let text = poll(DEADLINE, || {
+        let text = read(&w);
+        let all = lines(&text).len() > HOSTILE.len() && text.contains("printf '/gone\\000'");
+        (all || text.contains("+ /gone") || text.contains("+\\040/gone")).then_some(text)
+    });
+    let text = text.unwrap_or_else(|| panic!("{}\n{}", read(&w), w.instance.report()));
+    assert!(text.contains(&w.remotes[0].name()) && !text.contains(&w.remotes[1].name()), "{text}");
+    wait_for("all of it", DEADLINE, || lines(&read(&w)).len() > HOSTILE.len());
+    w.instance.stop();
+    w.remotes[0].start_again();
+    for line in lines(&read(&w)) {
+        let out = run(&w, "dash", &["-c", &line]);
+        assert!(out.status.success(), "{out:?}\n{line}");
+    }
+    for bytes in HOSTILE {
+        assert_eq!(fs::read(w.remotes[0].path().join(name(bytes))).unwrap(), *bytes);
+    }
+    assert!(!w.there("gone").exists());
+    w.run(&[]);
+    w.wait_identical();
+    wait_for("an empty script", DEADLINE, || read(&w).is_empty());
+}
