@@ -157,7 +157,10 @@ fn sources() -> Vec<Source> {
             let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_string();
             if path.is_dir() {
                 todo.push(path);
-            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            } else if name.ends_with(".rs")
+                && !name.ends_with("tests.rs")
+                && !name.contains("/tests/")
+            {
                 files.push(Source::new(&name, &fs::read_to_string(&path).unwrap()));
             }
         }
