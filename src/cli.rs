@@ -15,11 +15,20 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 9] =
-    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "demo"];
+const COMMANDS: [&str; 10] =
+    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate", "demo"];
 /// Every long option.
-const OPTIONS: [&str; 7] =
-    ["state-dir", "run-dir", "verbose", "help", "version", "connect", "json"];
+const OPTIONS: [&str; 9] = [
+    "state-dir",
+    "run-dir",
+    "no-sysctl",
+    "verbose",
+    "help",
+    "version",
+    "connect",
+    "json",
+    "dry-run",
+];
 
 /// Runs the command line; prints its error, if any.
 pub fn main(args: &[OsString]) -> Exit {
@@ -44,6 +53,8 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
         Command::Release(name) => commands::release::run(invocation, name),
+        Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
+        Command::Import(file) => commands::journal::import(invocation, file),
         Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
@@ -64,6 +75,7 @@ struct Words {
     state: Option<PathBuf>,
     run: Option<PathBuf>,
     verbose: bool,
+    no_sysctl: bool,
     help: bool,
     version: bool,
     files: Vec<PathBuf>,
@@ -82,7 +94,8 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         run: absolute(words.run.take().unwrap_or(defaults.run))?,
     };
     let files = std::mem::take(&mut words.files);
-    let (verbose, module) = (words.verbose, words.module.take());
+    let (verbose, sysctl) = (words.verbose, !words.no_sysctl);
+    let module = words.module.take();
     let command = if words.help {
         Command::Help
     } else if words.version {
@@ -90,7 +103,8 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
     } else {
         command(words)?
     };
-    Ok(Invocation { directories, verbose, files, module, command, line: args.join(" ".as_ref()) })
+    let line = args.join(" ".as_ref());
+    Ok(Invocation { directories, verbose, sysctl, files, module, command, line })
 }
 
 fn read(args: &[OsString]) -> Result<Words> {
@@ -114,12 +128,14 @@ fn read(args: &[OsString]) -> Result<Words> {
             "run-dir" => words.run = Some(path()?),
             "o" => words.files.push(path()?),
             "v" | "verbose" => words.verbose = true,
+            "no-sysctl" => words.no_sysctl = true,
             "h" | "help" => words.help = true,
             "V" | "version" => words.version = true,
             "d" => words.special.push("-d"),
             "r" => words.special.push("-r"),
             "json" => words.special.push("--json"),
             "connect" => words.special.push("--connect"),
+            "dry-run" => words.special.push("--dry-run"),
             "n" => {
                 words.special.push("-n");
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
@@ -142,7 +158,8 @@ fn command(words: Words) -> Result<Command> {
         "check" => &["--connect"],
         "status" => &["--json", "-m"],
         "stop" | "reload" | "release" => &["-m"],
-        "convert" | "sync" | "demo" => &[],
+        "migrate" => &["--dry-run"],
+        "convert" | "sync" | "journal" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
@@ -152,6 +169,16 @@ fn command(words: Words) -> Result<Command> {
     let has = |option: &str| words.special.contains(&option);
     match (command.as_str(), &names[..]) {
         ("sync", _) => Ok(Command::Sync(names)),
+        ("journal", [import, _]) if import == "import" => {
+            Ok(Command::Import(PathBuf::from(&words.names[2])))
+        }
+        ("journal", _) => Err(Error::usage(
+            "`syncsup journal` takes `import FILE`: the rsync_fail_log.sh that sersync has left",
+        )),
+        ("migrate", _) => {
+            let paths = words.names[1..].iter().map(PathBuf::from).collect();
+            Ok(Command::Migrate { paths, dry: has("--dry-run") })
+        }
         ("release", [name]) => Ok(Command::Release(name.clone())),
         ("release", _) => Err(Error::usage(
             "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",

@@ -156,6 +156,8 @@ pub enum FromPusher {
     SlotDone,
     /// What it does now; sent when it changes, at most a few times a second.
     Status(Box<PusherStatus>),
+    /// Its part of the fail log is another now, or, said at its start, in order.
+    FailLog,
     /// The journal must be set aside.
     Damaged(String),
 }
@@ -319,6 +321,15 @@ pub enum Request {
     Sync(Vec<String>),
     /// Let a held remote or localpath go on.
     Release(String),
+    /// A remote may lack these paths, with everything below them; the root is everything.
+    Owe {
+        /// The localpath.
+        watch: crate::path::OsBytes,
+        /// The remote's name.
+        remote: String,
+        /// The paths.
+        paths: Vec<crate::path::RelPath>,
+    },
 }
 
 /// The supervisor's answer.

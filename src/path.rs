@@ -247,6 +247,12 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
+/// A remote's part of the fail log, in the state directory of its localpath: its pusher writes it, and the supervisor
+/// puts the parts together.
+pub fn fail_log_part(remote: &str) -> String {
+    format!("fail-{}.sh", file_name(remote))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

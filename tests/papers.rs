@@ -114,3 +114,79 @@ fn every_command_and_option_is_documented() {
         assert!(said, "syncsup(8) does not say {word}");
     }
 }
+
+/// The rows of the table below a heading, cell by cell.
+fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let after = text.lines().skip_while(|l| *l != heading).skip(1);
+    let rows = after.skip_while(|l| !l.starts_with('|')).take_while(|l| l.starts_with('|'));
+    let cells = |l: &str| l.trim_matches('|').split(" | ").map(|c| c.trim().to_owned()).collect();
+    rows.skip(2).map(cells).collect()
+}
+
+/// Every test, as `module::name`.
+fn tests() -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut open = vec![root.join("tests"), root.join("src")];
+    while let Some(dir) = open.pop() {
+        for path in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let inside = path.starts_with(root.join("src"));
+            let module = if inside { "tests".to_owned() } else { stem };
+            let mut lines = text.lines();
+            while let Some(line) = lines.next() {
+                if line.trim() == "#[test]" {
+                    let next = lines.find(|l| l.trim_start().starts_with("fn ")).unwrap_or("");
+                    let name = next.trim_start().trim_start_matches("fn ");
+                    let name: String =
+                        name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    found.insert(format!("{module}::{name}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Every element and attribute that a `confxml.xml` may have, and sersync's letters, stand in both tables; and the
+/// tests that are said to show them exist.
+#[test]
+fn every_option_and_element_of_sersync_is_in_the_table_with_a_test_that_exists() {
+    let tests = tests();
+    let schema = include_str!("../src/config/confxml_schema.rs");
+    let elements = schema.lines().filter_map(|l| l.trim().strip_prefix("(\"head"));
+    let mut wanted: Vec<String> =
+        ["-d`", "-r`", "-n N`", "-m PLUGIN`", "-h`", "-dro"].map(|l| format!("`{l}")).to_vec();
+    wanted.extend(elements.map(|l| {
+        let path = l.split('"').next().unwrap_or_default();
+        format!("<{}", path.rsplit('/').next().filter(|e| !e.is_empty()).unwrap_or("head"))
+    }));
+    let toggles = schema.split("TOGGLES: [&str; 8] = [").nth(1).unwrap_or_default();
+    let toggles = toggles.split(']').next().unwrap_or_default().split('"').skip(1).step_by(2);
+    wanted.extend(toggles.map(|t| format!("<{t}>")));
+    assert!(wanted.len() > 40, "{wanted:?}");
+    let headings = ["### Every option and element of sersync", "### sersync 的每个选项和元素"];
+    let mut shown_by = Vec::new();
+    for ((name, text), heading) in READMES.into_iter().zip(headings) {
+        let rows = table(text, heading);
+        assert!(rows.len() > 25, "{name}: {} rows", rows.len());
+        for word in &wanted {
+            assert!(rows.iter().any(|row| row[0].contains(word)), "{name} does not say {word}");
+        }
+        for row in &rows {
+            assert_eq!(row.len(), 3, "{name}: {row:?}");
+            let named: Vec<&str> = row[2].split('`').skip(1).step_by(2).collect();
+            assert!(!named.is_empty(), "{name}: no test shows {}", row[0]);
+            for test in named {
+                assert!(tests.contains(test), "{name}: there is no test {test}");
+            }
+        }
+        shown_by.push(rows.into_iter().map(|row| row[2].clone()).collect::<Vec<_>>());
+    }
+    assert_eq!(shown_by[0], shown_by[1], "the two tables name different tests");
+}

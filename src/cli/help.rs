@@ -32,6 +32,11 @@ Commands:
   reload           read the configuration again; only what changed is touched
   sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
   release NAME     let a held remote go on, or take a replaced localpath as it is now
+  migrate [PATH]...
+                   look for a sersync, and write beside its files the YAML and the systemd unit
+                   that take its place; nothing else is changed
+  journal import FILE
+                   take over the rsync_fail_log.sh that sersync has left
   demo             all of this at work, with private rsync daemons, for less than a minute
 
 Options of run:
@@ -43,6 +48,7 @@ Options of run:
 Options of other commands:
   --connect        check: try every remote too
   --json           status: for programs
+  --dry-run        migrate: only show what would be written
 Options of all commands:
   -o FILE          a configuration file, or a directory of them; may be given again
                    (default: ./confxml.xml, /etc/syncsup/conf.d, /etc/syncsup/syncsup.yaml)
@@ -50,6 +56,7 @@ Options of all commands:
                    than root $XDG_STATE_HOME/syncsup or ~/.local/state/syncsup)
   --run-dir DIR    sockets and pid files (default: /run/syncsup, for other users
                    $XDG_RUNTIME_DIR/syncsup or /tmp/syncsup-UID)
+  --no-sysctl      run: leave the kernel's inotify limits as they are (root raises them otherwise)
   -v, --verbose    log every path and every rsync
   -h, --help       this text; in Chinese under a zh locale
   -V, --version    the version
@@ -87,6 +94,10 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   reload           重新读取配置，只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
   release 名称     让被暂停的远端继续，或接受已被替换的本地目录
+  migrate [路径]...
+                   查找本机的 sersync，在其文件旁写出替代它的 YAML 配置和 systemd 单元，其他一概不动
+  journal import 文件
+                   接管 sersync 留下的 rsync_fail_log.sh
   demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
 run 的选项：
@@ -98,6 +109,7 @@ run 的选项：
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
   --json           用于 status：输出 JSON，供程序读取
+  --dry-run        用于 migrate：只显示将要写出的内容
 所有命令通用的选项：
   -o 文件          配置文件，或存放配置文件的目录；可以多次给出
                    （默认依次为 ./confxml.xml、/etc/syncsup/conf.d、/etc/syncsup/syncsup.yaml）
@@ -105,6 +117,7 @@ run 的选项：
                    非 root 用户为 $XDG_STATE_HOME/syncsup 或 ~/.local/state/syncsup）
   --run-dir 目录   套接字和 pid 文件的目录（默认 /run/syncsup；
                    非 root 用户为 $XDG_RUNTIME_DIR/syncsup 或 /tmp/syncsup-UID）
+  --no-sysctl      用于 run：不改动内核的 inotify 限制（否则 root 会将其调高）
   -v, --verbose    在日志中记录每个路径和每次 rsync
   -h, --help       显示本帮助；在 zh 语言环境下为中文
   -V, --version    显示版本

@@ -12,6 +12,8 @@ pub struct Invocation {
     pub directories: Directories,
     /// `-v`.
     pub verbose: bool,
+    /// Not `--no-sysctl`.
+    pub sysctl: bool,
     /// `-o`, in order; empty when not given.
     pub files: Vec<PathBuf>,
     /// `-m`: the plugins that are run, or whose instance is meant.
@@ -54,6 +56,15 @@ pub enum Command {
     Sync(Vec<String>),
     /// Lets a held remote or localpath go on.
     Release(String),
+    /// What takes the place of a sersync.
+    Migrate {
+        /// Its directories or configuration files; where it runs and the usual places when empty.
+        paths: Vec<PathBuf>,
+        /// `--dry-run`
+        dry: bool,
+    },
+    /// Takes over a fail log of sersync's own.
+    Import(PathBuf),
     /// The main job, shown.
     Demo,
     /// `-h`

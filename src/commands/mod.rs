@@ -5,6 +5,8 @@ mod client;
 pub mod convert;
 pub mod demo;
 pub mod invocation;
+pub mod journal;
+pub mod migrate;
 pub mod release;
 pub mod reload;
 pub mod run;

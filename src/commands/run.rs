@@ -20,14 +20,17 @@ pub fn run(
         reconcile,
         debug: invocation.verbose,
         module: invocation.module.clone(),
+        sysctl: invocation.sysctl,
     };
+    let line = |text: &str| print(&format!("{text}\n"));
     if daemon {
-        let pid = daemon::start(&options, &invocation.line)?;
+        let pid = daemon::start(&options, &invocation.line, &line)?;
         print(&format!("syncsup runs as a daemon, pid {pid}; see `syncsup status`\n"));
         return Ok(Exit::Ok);
     }
     run::run(options, false, &mut |progress| match progress {
-        Progress::Watching(watch) => print(&format!("watching {watch}\n")),
+        Progress::Greeting(lines) => lines.iter().for_each(|text| line(text)),
+        Progress::Watching(watch) => line(&format!("watching {watch}")),
         // The log says it, and that is on the terminal too.
         Progress::Warned(_) | Progress::Started(_) => {}
     })?;

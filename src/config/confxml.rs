@@ -259,7 +259,7 @@ impl<'e> Reading<'e, '_, '_> {
                 exclude.extend(self.required(pattern, "expression", raw).filter(|_| on));
             }
         }
-        Some(Crontab { every_minutes: every?, exclude })
+        Some(Crontab { schedule: Schedule::Every(every?), exclude })
     }
 
     /// A switch; missing is off.

@@ -21,6 +21,9 @@ pub fn to_yaml(config: &Config) -> Result<String> {
     if config.debug {
         insert(&mut top, "debug", true);
     }
+    if config.no_sysctl {
+        insert(&mut top, "sysctl", false);
+    }
     let mut localpaths = Vec::new();
     for (localpath, rest) in config.localpaths.iter().zip(bodies) {
         let mut map = Mapping::new();

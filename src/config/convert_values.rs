@@ -90,7 +90,10 @@ pub(super) fn fail_log(map: &mut Mapping, log: Option<&FailLog>, place: &Place) 
 pub(super) fn crontab(map: &mut Mapping, crontab: Option<&Crontab>, place: &Place) -> Result<()> {
     let Some(crontab) = crontab else { return Ok(()) };
     let mut section = Mapping::new();
-    insert(&mut section, "every", format!("{}m", crontab.every_minutes));
+    match &crontab.schedule {
+        Schedule::Every(minutes) => insert(&mut section, "every", format!("{minutes}m")),
+        Schedule::Cron(text) => insert(&mut section, "cron", text.as_str()),
+    }
     if !crontab.exclude.is_empty() {
         insert(&mut section, "exclude", strings(&crontab.exclude, place)?);
     }

@@ -6,6 +6,7 @@ mod confxml_plugin;
 mod confxml_schema;
 pub mod convert;
 mod convert_values;
+pub mod cron;
 pub mod diagnostic;
 mod lint;
 pub mod model;
@@ -15,6 +16,7 @@ mod notation;
 pub(crate) mod params;
 mod plugin_values;
 pub mod probe;
+pub mod sersync_log;
 mod values;
 mod xml;
 pub mod yaml;
@@ -54,6 +56,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
             Ok(bytes) => {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
+                loaded.config.no_sysctl |= parsed.config.no_sysctl;
                 loaded.config.localpaths.extend(parsed.config.localpaths);
                 loaded.config.sections.extend(parsed.config.sections);
                 loaded.diagnostics.extend(parsed.diagnostics);

@@ -15,6 +15,9 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// sersync's `debug`: print each event, mark and command line.
     pub debug: bool,
+    /// `sysctl: false`: the kernel's limits are left alone.
+    #[serde(default)]
+    pub no_sysctl: bool,
     /// Every directory that is replicated.
     pub localpaths: Vec<LocalPath>,
     /// Every plugin section of a `confxml.xml`, started or not: what `-m` chooses from.
@@ -205,10 +208,20 @@ pub struct FailLog {
 /// sersync's `crontab`: reconciles on a schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Crontab {
-    /// Minutes between reconciles (`schedule`).
-    pub every_minutes: u32,
+    /// When (`schedule`).
+    pub schedule: Schedule,
     /// Patterns in rsync's own language, left out of scheduled reconciles (`crontabfilter`).
     pub exclude: Vec<OsBytes>,
+}
+
+/// When scheduled reconciles run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// So many minutes after the last one.
+    Every(u32),
+    /// A cron expression of five fields, which [`super::cron::parse`] takes; in local time.
+    Cron(String),
 }
 
 /// rsync's port when none is given.

@@ -47,13 +47,16 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
 }
 
 fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
-    let mut known = vec!["localpaths", "plugins", "debug", "host"];
+    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "host"];
     known.splice(1..1, SETTINGS);
     let Some(fields) = Fields::of(root, "the configuration", &known, notes) else { return };
     let mut settings = Settings::default();
     settings.read(&fields, notes);
     if let Some(node) = fields.get("debug") {
         config.debug = notes.take(node.line, "debug", node.boolean()).unwrap_or(false);
+    }
+    if let Some(node) = fields.get("sysctl") {
+        config.no_sysctl = !notes.take(node.line, "sysctl", node.boolean()).unwrap_or(true);
     }
     let Some(node) = fields.get("localpaths") else {
         notes.error(root.line, "no localpaths: nothing says what to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`");

@@ -4,7 +4,7 @@ use super::diagnostic::{Notes, nearest};
 use super::model::*;
 use super::node::{Fields, Node, Value};
 use super::notation::{duration_ms, size};
-use super::{params, values, yaml_plugin};
+use super::{cron, params, values, yaml_plugin};
 use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
 
@@ -44,7 +44,7 @@ pub(super) struct Settings {
     filter: FilterRules,
     fail_path: Option<OsBytes>,
     retry_minutes: u32,
-    crontab_every: Option<u32>,
+    schedule: Option<Schedule>,
     crontab_exclude: Vec<OsBytes>,
     delay_ms: u64,
     large_file_bytes: u64,
@@ -71,7 +71,7 @@ impl Default for Settings {
             filter: FilterRules::default(),
             fail_path: None,
             retry_minutes: RETRY_MINUTES,
-            crontab_every: None,
+            schedule: None,
             crontab_exclude: Vec::new(),
             delay_ms: DELAY_MS,
             large_file_bytes: LARGE_FILE_BYTES,
@@ -343,17 +343,29 @@ impl Settings {
 
     fn read_crontab(&mut self, node: &Node, notes: &mut Notes) {
         if node.is_null() {
-            (self.crontab_every, self.crontab_exclude) = (None, Vec::new());
+            (self.schedule, self.crontab_exclude) = (None, Vec::new());
             return;
         }
-        let Some(fields) = Fields::of(node, "crontab", &["every", "exclude"], notes) else {
+        let Some(fields) = Fields::of(node, "crontab", &["every", "cron", "exclude"], notes) else {
             return;
         };
-        set_option(&mut self.crontab_every, fields.get("every"), "crontab every", notes, minutes);
+        let (every, cron) = (fields.get("every"), fields.get("cron"));
+        if let (Some(_), Some(cron)) = (every, cron) {
+            notes.error(cron.line, "crontab has both `every` and `cron`; write one of them");
+        }
+        set_option(&mut self.schedule, every, "crontab every", notes, |n| {
+            minutes(n).map(Schedule::Every)
+        });
+        set_option(&mut self.schedule, cron, "crontab cron", notes, |n| {
+            let text = n.text()?.trim();
+            cron::parse(text).map(|_| Schedule::Cron(text.to_owned()))
+        });
         let patterns = |n: &Node| Ok(words(n)?.iter().map(|w| OsBytes::from(w.as_str())).collect());
         set(&mut self.crontab_exclude, fields.get("exclude"), "crontab exclude", notes, patterns);
-        if self.crontab_every.is_none() && fields.get("every").is_none() {
-            notes.error(node.line, "crontab says no `every`; add it, such as `every: 600m`");
+        if self.schedule.is_none() && every.is_none() && cron.is_none() {
+            let text =
+                "crontab does not say when; add `every: 600m`, or `cron: '30 2 * * mon-fri'`";
+            notes.error(node.line, text);
         }
     }
 
@@ -373,7 +385,7 @@ impl Settings {
             inotify: self.toggles,
             remotes,
             fail_log: self.fail_path.map(|path| FailLog { path, retry_minutes: minutes }),
-            crontab: self.crontab_every.map(|every_minutes| Crontab { every_minutes, exclude }),
+            crontab: self.schedule.map(|schedule| Crontab { schedule, exclude }),
             delay_ms: self.delay_ms,
             large_file_bytes: self.large_file_bytes,
             first_copy: self.first_copy,

@@ -94,6 +94,14 @@ impl Journal {
         )
     }
 
+    /// All that `remote` is owed, what fails first, at most `limit` rows; not what is only pushed once more.
+    pub fn owing(&self, remote: &str, limit: u32) -> Result<Vec<Owed>> {
+        self.owed_rows(
+            "WHERE remote = ?1 AND event & 512 = 0 ORDER BY error IS NULL, path LIMIT ?2",
+            params![remote, limit],
+        )
+    }
+
     fn owed_rows(&self, which: &str, values: impl rusqlite::Params) -> Result<Vec<Owed>> {
         let columns = "path, scope, event, error, attempts, since, generation";
         let mut query = self.db.prepare_cached(&format!("SELECT {columns} FROM owed {which}"))?;

@@ -1,19 +1,19 @@
 //! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
 
-use super::batch::Look;
+use super::batch::{self, Limits, Look, Marked};
 use super::fail_log;
 use super::flight::{Flight, Landed};
 use super::health::Patience;
 use super::master::Master;
 use super::outcome;
-use super::prepare::file_name;
+use super::params::{self, OwnFilters};
 use super::rsync::{self, Form, Options};
 use super::voice::Voice;
 use crate::config::model::Target;
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError, RemoteRow};
-use crate::message::PusherStart;
-use crate::path::RelPath;
+use crate::journal::{Journal, JournalError, Owed, RemoteRow};
+use crate::message::{FromPusher, PusherStart};
+use crate::path::{RelPath, fail_log_part};
 use crate::seen::{Exited, Seen};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
@@ -155,13 +155,19 @@ impl Desk {
     }
 
     /// Writes this remote's part of the fail log into the state directory, from where the supervisor puts the script
-    /// together. False when nothing is failing, and there is no part.
-    pub fn write_fail_log(&self) -> Result<bool, JournalError> {
-        let (start, file) = (&self.start, format!("fail-{}.sh", file_name(&self.name)));
-        let failing = self.journal.failing(&self.name, fail_log::MOST)?;
-        let text =
-            fail_log::part(&start.localpath, &start.remote, self.form_b(), &failing, timestamp);
+    /// together. With `trouble`, why nothing at all can be pushed now, everything that waits is in it. False when there
+    /// is nothing to show, and no part.
+    pub fn write_fail_log(&self, trouble: Option<&str>) -> Result<bool, JournalError> {
+        let (start, file) = (&self.start, fail_log_part(&self.name));
+        let (rows, root) = self.shown_rows(trouble)?;
+        let own = params::own_filters(&start.remote.params);
+        let careful = own == OwnFilters::Rules || !self.filter.is_empty();
+        let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
+        let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, timestamp);
         let path = start.state_dir.join(file);
+        if fs::read(&path).unwrap_or_default() == text {
+            return Ok(!text.is_empty());
+        }
         let written = if text.is_empty() {
             fs::remove_file(&path)
                 .or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
@@ -178,7 +184,39 @@ impl Desk {
             Err(_) => {}
         }
         self.unwritten.set(unwritten);
+        self.voice.send(&FromPusher::FailLog);
         Ok(!text.is_empty())
+    }
+
+    /// What is owed and cannot be pushed, each with what a push would do now, and the inode of the root.
+    fn shown_rows(
+        &self,
+        trouble: Option<&str>,
+    ) -> Result<(Vec<fail_log::Row>, Option<u64>), JournalError> {
+        let owed = match trouble {
+            None => self.journal.failing(&self.name, fail_log::MOST)?,
+            Some(words) => {
+                let mut owed = self.journal.owing(&self.name, fail_log::MOST)?;
+                let marks = self.journal.marks_after(self.row.cursor, fail_log::MOST)?;
+                fail_log::add_marks(&mut owed, marks, words);
+                owed
+            }
+        };
+        if owed.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        // Where the root is gone or another everything would look deleted.
+        let root = self.open_root().ok();
+        let mounts = self.journal.mounts()?;
+        let look = root.as_ref().map(|root| RootLook::new(root, mounts, &self.voice));
+        let limits = Limits { large: u64::MAX, delete: self.delete() };
+        let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
+        let plan = |owed: &Owed| {
+            let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);
+            Some(batch::plan([Marked { path, scope, events }], look.as_ref()?, limits, excluded))
+        };
+        let rows = owed.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
+        Ok((rows.collect(), root.as_ref().map(|root| root.seen.ino)))
     }
 
     /// rsync's words on single paths, as far as they name one.

@@ -1,66 +1,208 @@
 //! sersync's `rsync_fail_log.sh`: what a remote is owed with an error, as a script that any POSIX shell runs. Pure.
 //!
 //! sersync's was executed and then truncated whatever came of it, with mode 777. This one shows what is owed now: for
-//! each path a comment and one line that repairs it by hand.
+//! each path a comment and one line that repairs it by hand. A line does what a push would do with the path as it was
+//! when the line was written: what was there is sent and never deleted, what was gone is deleted.
 
+use super::batch::Plan;
 use super::rsync::{self, Form, Options};
 use crate::config::model::{LocalPath, Remote};
-use crate::journal::Owed;
+use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, printable};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
 /// Paths shown for one remote; the journal has them all.
 pub const MOST: u32 = 1_000;
 
+/// What the lines of one remote have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The receiver cannot do `--delete-missing-args`, or the user's parameters hold filters.
+    pub form_b: bool,
+    /// Something may be excluded, by our filter or by rules in the user's parameters: what holds it must stay.
+    pub careful: bool,
+    /// The inode of the root, when it could be looked at. Nothing is deleted by hand in any other directory, such as an
+    /// empty mount point.
+    pub root: Option<u64>,
+}
+
+/// A row and what a push would do with it, by a look at the path now.
+pub struct Row {
+    /// The row.
+    pub owed: Owed,
+    /// The plan of a batch of it alone; `None` when the root could not be looked at.
+    pub plan: Option<Plan>,
+}
+
+/// Adds what waits since the remote cannot be pushed to; `words` are rsync's.
+pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, words: &str) {
+    let known: HashSet<RelPath> = owed.iter().map(|row| row.path.clone()).collect();
+    let new = marks.into_iter().filter(|mark| !known.contains(&mark.path));
+    owed.extend(new.map(|mark| Owed {
+        path: mark.path,
+        scope: mark.scope,
+        events: mark.events,
+        error: None,
+        attempts: 0,
+        since_ms: mark.marked_at_ms,
+        generation: 0,
+    }));
+    owed.truncate(MOST as usize);
+    for row in owed.iter_mut().filter(|row| row.error.is_none()) {
+        row.error = Some(words.to_owned());
+    }
+}
+
 /// The part of one remote: empty when nothing is owed.
 pub fn part(
     localpath: &LocalPath,
     remote: &Remote,
-    form_b: bool,
-    owed: &[Owed],
+    facts: Facts,
+    rows: &[Row],
     time: impl Fn(i64) -> String,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    let delete = localpath.inotify.delete;
-    let form = if form_b { Form::Send } else { Form::Batch { delete } };
-    let options = Options { checksum: true, dry: false, delete, force: delete, stats: false };
-    let words: Vec<Vec<u8>> =
-        rsync::argv(remote, &form, options).iter().map(|w| quoted(w.as_bytes())).collect();
-    let command = words.join(&b' ');
-    for row in owed {
-        let error = printable(row.error.as_deref().unwrap_or_default().as_bytes());
+    for Row { owed, plan } in rows {
+        let error = printable(owed.error.as_deref().unwrap_or_default().as_bytes());
         let head = format!(
             "# {} {}: {}: {error} (since {}, {} tries)\n",
             localpath.watch,
             remote.name(),
-            row.path,
-            time(row.since_ms),
-            row.attempts
+            if owed.path.is_root() { ".".to_owned() } else { owed.path.to_string() },
+            time(owed.since_ms),
+            owed.attempts
         );
         out.extend(head.bytes());
+        match repair(owed, plan.as_ref(), facts) {
+            Some(repair) => out.extend(line(localpath, remote, facts, &repair)),
+            None => out.extend(b"# it is excluded now: nothing is to be done\n"),
+        }
+    }
+    if rows.len() >= MOST as usize {
         out.extend(
-            [b"cd ", quoted(localpath.watch.as_bytes()).as_slice(), b" && printf '"].concat(),
+            format!("# {} is owed more than these {MOST} paths, maybe\n", remote.name()).bytes(),
         );
-        out.extend(octal(&row.path));
-        out.extend([b"\\000' | ", command.as_slice(), b"\n"].concat());
     }
     out
 }
 
-/// A path as a format of printf: one line whatever its bytes.
-fn octal(path: &RelPath) -> Vec<u8> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,=@:".contains(&b);
-    let mut out = b"/".to_vec();
-    for &b in path.as_bytes() {
-        if plain(b) { out.push(b) } else { out.extend(format!("\\{b:03o}").bytes()) }
+/// What a line does.
+enum Repair<'a> {
+    /// Sends this entry, if it is there.
+    Send(&'a RelPath),
+    /// Deletes this name, which is gone here, and what was in it.
+    Delete(&'a RelPath),
+    /// Deletes the second, which is gone here, and each directory from the first on that is empty then: something else
+    /// in them may be excluded.
+    DeleteOne(&'a RelPath, &'a RelPath),
+    /// Makes this directory and the names in it (or everything below) equal.
+    Below(&'a RelPath, Form),
+    /// Mode, owner and times of the root.
+    Root,
+}
+
+fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts) -> Option<Repair<'a>> {
+    let Some(plan) = plan else { return Some(Repair::Send(&owed.path)) };
+    if let Some(absent) = plan.absent.first() {
+        return Some(match facts.careful {
+            true => Repair::DeleteOne(&absent.path, &owed.path),
+            false => Repair::Delete(&absent.path),
+        });
+    }
+    let below = [(&plan.tree, Form::Tree), (&plan.children, Form::Children)];
+    for (paths, form) in below {
+        match paths.first() {
+            // What a filter of ours excludes cannot be told to rsync; so only the directory itself.
+            Some(path) if facts.careful && !path.is_root() => return Some(Repair::Send(path)),
+            Some(_) if facts.careful => return Some(Repair::Root),
+            Some(path) => return Some(Repair::Below(path, form)),
+            None => {}
+        }
+    }
+    let large = plan.large.first().map(|large| &large.path);
+    let failed = plan.failed.first().map(|(path, _)| path);
+    let entry = plan.present.first().or(plan.checksum.first()).or(large).or(failed);
+    entry.map(Repair::Send).or_else(|| plan.root.then_some(Repair::Root))
+}
+
+fn line(localpath: &LocalPath, remote: &Remote, facts: Facts, repair: &Repair) -> Vec<u8> {
+    let delete = localpath.inotify.delete;
+    let force = delete && !facts.careful;
+    let options = Options { checksum: true, dry: false, delete, force, stats: false };
+    let command = |form: &Form, options: Options| -> Vec<u8> {
+        let mut words = rsync::argv(remote, form, options);
+        // These forms only look, when a push uses them.
+        words.retain(|word| word != "-n");
+        words.iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>().join(&b' ')
+    };
+    let mut out = [b"cd ".as_slice(), &directory(localpath.watch.as_bytes()), b" && "].concat();
+    let sends = matches!(repair, Repair::Send(_) | Repair::Root);
+    if let Some(inode) = facts.root.filter(|_| !sends) {
+        out.extend(format!("ls -di . | grep -q '^ *{inode} ' && ").bytes());
+    }
+    let piped = |list: Vec<u8>, form: &Form| {
+        [b"printf '", octal(&list).as_slice(), b"' | ", &command(form, options)].concat()
+    };
+    let at_risk = |top: &RelPath, rules: Vec<u8>| {
+        let parent = top.parent().unwrap_or_else(RelPath::root);
+        let form = Form::DeleteB { rules: "/dev/fd/3".into() };
+        let inner = piped(rsync::list_directories([&parent]), &form);
+        [b"printf '", octal(&rules).as_slice(), b"' | { ", &inner, b"; } 3<&0"].concat()
+    };
+    out.extend(match repair {
+        Repair::Send(path) => piped(rsync::list([*path]), &Form::Send),
+        Repair::Delete(path) if facts.form_b => {
+            at_risk(path, rsync::risk_rules(&[(*path).clone()], &[]))
+        }
+        Repair::Delete(path) => piped(rsync::list([*path]), &Form::Batch { delete }),
+        Repair::DeleteOne(top, path) => {
+            let names: Vec<RelPath> = path.prefixes().filter(|p| p.is_within(top)).collect();
+            at_risk(top, rsync::risk_rules(&[], &names))
+        }
+        Repair::Below(path, form) => piped(rsync::list_directories([*path]), form),
+        Repair::Root => command(&Form::Root, options),
+    });
+    out.push(b'\n');
+    out
+}
+
+/// Bytes as a format of printf: one line whatever they are. A letter after three octal digits is not part of them.
+fn octal(bytes: &[u8]) -> Vec<u8> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+,=@:*".contains(&b);
+    let mut out = Vec::new();
+    for &b in bytes {
+        match b {
+            b'%' => out.extend(b"%%"),
+            b'-' if !out.is_empty() => out.push(b),
+            b if plain(b) => out.push(b),
+            b => out.extend(format!("\\{b:03o}").bytes()),
+        }
     }
     out
 }
 
-/// A word as the shell takes it back, on one line unless it holds a newline.
+/// A word as any shell takes it back, on one line, and safe to paste into one that expands `!`.
 fn quoted(word: &[u8]) -> Vec<u8> {
-    // Only a NUL cannot be quoted, and no argument holds one.
-    shlex::bytes::try_quote(word).map(|w| w.into_owned()).unwrap_or_default()
+    let safe = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+,=@:%".contains(b);
+    if !word.is_empty() && word.iter().all(safe) {
+        return word.to_vec();
+    }
+    if word.iter().any(u8::is_ascii_control) {
+        // A newline at the very end would be lost; no option or address has one.
+        return [b"\"$(printf '", octal(word).as_slice(), b"')\""].concat();
+    }
+    let mut out = b"'".to_vec();
+    for &b in word {
+        if b == b'\'' { out.extend(b"'\\''") } else { out.push(b) }
+    }
+    out.push(b'\'');
+    out
+}
+
+/// A directory's path as a word; a newline at its end is kept by what follows it.
+fn directory(path: &[u8]) -> Vec<u8> {
+    if path.ends_with(b"\n") { quoted(&[path, b"/."].concat()) } else { quoted(path) }
 }
 
 #[cfg(test)]
@@ -69,8 +211,11 @@ mod tests {
 
     #[test]
     fn hostile_names_are_one_line_of_plain_characters() {
-        let path = RelPath::new(b"a b/$(x)\n'%\xff".to_vec()).unwrap();
-        assert_eq!(octal(&path), b"/a\\040b/\\044\\050x\\051\\012\\047\\045\\377");
-        assert_eq!(quoted(b"it's"), b"\"it's\"");
+        assert_eq!(octal(b"/a b/$(x)\n'%\xff-1"), b"/a\\040b/\\044\\050x\\051\\012\\047%%\\377-1");
+        assert_eq!(octal(b"-n"), b"\\055n");
+        assert_eq!(quoted(b"it's $x!"), b"'it'\\''s $x!'");
+        assert_eq!(quoted(b"a\nb"), b"\"$(printf 'a\\012b')\"");
+        assert_eq!(directory(b"/a\n"), b"\"$(printf '/a\\012/.')\"");
+        assert_eq!(quoted(b""), b"''");
     }
 }

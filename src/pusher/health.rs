@@ -39,6 +39,14 @@ impl Health {
         }
     }
 
+    /// rsync's words, while it is in trouble.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Health::Good => None,
+            Health::Backoff { words, .. } | Health::Misconfigured { words, .. } => Some(words),
+        }
+    }
+
     /// When the remote may be tried; `None`: at any time.
     pub fn until(&self) -> Option<Duration> {
         match self {

@@ -116,8 +116,12 @@ impl Pusher {
                 "why" => first.error.clone());
         }
         let failing = end.owe.iter().any(|owe| owe.error.is_some());
-        if (failing || self.fail_log_shows) && desk.start.localpath.fail_log.is_some() {
-            self.fail_log_shows = self.desk.write_fail_log()?;
+        // What is settled by its cursor alone was not in it.
+        let touched =
+            failing || (self.fail_log_shows && !(end.done.is_empty() && end.owe.is_empty()));
+        if touched && desk.start.localpath.fail_log.is_some() {
+            let trouble = self.health.words().filter(|_| !end.success);
+            self.fail_log_shows = self.desk.write_fail_log(trouble)?;
         }
         if end.success {
             self.push_failed = false;
@@ -141,6 +145,7 @@ impl Pusher {
             info!(self.desk.log, "the remote is back"; "failures" => self.health.failures());
             self.health = Health::Good;
             self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
+            self.show_owed();
         }
         Ok(())
     }
@@ -167,6 +172,17 @@ impl Pusher {
                 "failures" => next.failures(), "again_in_s" => again_in.as_secs());
         }
         self.health = next;
+        self.show_owed();
+    }
+
+    /// Keeps the fail log right when the remote comes into trouble or out of it.
+    fn show_owed(&mut self) {
+        if self.desk.start.localpath.fail_log.is_some() {
+            // A journal that cannot be read now is met again by the next push.
+            if let Ok(shows) = self.desk.write_fail_log(self.health.words()) {
+                self.fail_log_shows = shows;
+            }
+        }
     }
 
     pub(super) fn stuck(&mut self, stuck: Stuck, now: Duration) -> Result<(), JournalError> {

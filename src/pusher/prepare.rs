@@ -5,7 +5,7 @@ use super::step::rules_prefix;
 use super::voice::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
-pub(super) use crate::path::file_name;
+use crate::path::file_name;
 use crate::sys::channel::Received;
 use crate::sys::lock::{self, Lock};
 use crate::sys::{poll, process};

@@ -93,7 +93,7 @@ fn lists() {
 
 #[test]
 fn rules_name_files_and_directories() {
-    let rules = risk_rules(&[path("d/x*\\"), path("e\\/y")]);
+    let rules = risk_rules(&[path("d/x*\\"), path("e\\/y")], &[]);
     let want: &[&str] = &[
         "+ /d/",
         "+ /e\\/",

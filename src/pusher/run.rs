@@ -156,10 +156,15 @@ impl Pusher {
             stop: None,
             killed: false,
             orphaned: false,
-            fail_log_shows: true,
+            fail_log_shows: false,
             said: Said { dirty: true, ..Said::default() },
         };
         pusher.first_wishes().map_err(|e| e.to_string())?;
+        // What a predecessor that was killed left there may be settled.
+        if pusher.desk.start.localpath.fail_log.is_some() {
+            pusher.fail_log_shows = pusher.desk.write_fail_log(None).map_err(|e| e.to_string())?;
+            pusher.voice.send(&FromPusher::FailLog);
+        }
         Ok(pusher)
     }
 

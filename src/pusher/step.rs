@@ -3,10 +3,9 @@
 use super::batch::Plan;
 use super::desk::{Desk, Stuck};
 use super::params::{self, OwnFilters};
-use super::prepare::file_name;
 use super::rsync::{self, Form, Options};
 use super::whole;
-use crate::path::RelPath;
+use crate::path::{RelPath, file_name};
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::{BTreeSet, VecDeque};
@@ -236,7 +235,7 @@ fn rules_file(desk: &Desk, names: &[RelPath]) -> Result<NamedTempFile, Stuck> {
     let write = || {
         let mut file =
             NamedTempFile::with_prefix_in(rules_prefix(&desk.name), &desk.start.state_dir)?;
-        file.write_all(&rsync::risk_rules(names))?;
+        file.write_all(&rsync::risk_rules(names, &[]))?;
         Ok(file)
     };
     write().map_err(|e: std::io::Error| {

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 enum Report {
     /// A warning about the configuration.
     Warned(String),
+    /// A line on what was understood.
+    Greeting(String),
     /// Every localpath is watched, or held for the reasons given.
     Started(Vec<String>),
     /// It ends.
@@ -26,8 +28,8 @@ enum Report {
 }
 
 /// Starts a daemon called `title` and returns its pid when every localpath is watched. A localpath that is held is an
-/// error with exit status 1, though the daemon runs on with the others.
-pub fn start(options: &Options, title: &OsStr) -> Result<u32> {
+/// error with exit status 1, though the daemon runs on with the others. `greet` hears each line of the greeting.
+pub fn start(options: &Options, title: &OsStr, greet: &dyn Fn(&str)) -> Result<u32> {
     options.directories.prepare()?;
     let path = options.directories.log_file();
     let log = OpenOptions::new()
@@ -53,6 +55,7 @@ pub fn start(options: &Options, title: &OsStr) -> Result<u32> {
                 return Err(Error::new(Exit::No, text));
             }
             Received::Message(Report::Warned(warning), _) => eprintln!("syncsup: {warning}"),
+            Received::Message(Report::Greeting(line), _) => greet(&line),
             Received::Message(Report::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));
             }
@@ -77,6 +80,14 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                 Progress::Warned(warning) => {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&Report::Warned(warning), vec![]);
+                    }
+                }
+                Progress::Greeting(lines) => {
+                    if let Some(channel) = &mut channel {
+                        // A message has a limit: line by line none is near it.
+                        for line in lines {
+                            let _ = channel.send(&Report::Greeting(line), vec![]);
+                        }
                     }
                 }
                 Progress::Started(held) => {

@@ -1,7 +1,7 @@
 //! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. No threads, and no
 //! part of the data path.
 //!
-//! [`child`], [`slots`], [`schedule`], [`topology`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
+//! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
 
 mod aside;
 pub mod child;
@@ -10,7 +10,10 @@ pub mod control;
 pub mod daemon;
 pub mod directories;
 mod fail_log;
+mod greeting;
+pub mod import;
 mod instance;
+pub mod kernel;
 pub mod names;
 pub mod notify;
 mod process;
@@ -25,6 +28,8 @@ pub mod slots;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+
+pub use fail_log::HEAD as OWN_FAIL_LOG;
 
 use directories::Directories;
 use serde::{Deserialize, Serialize};
@@ -45,4 +50,6 @@ pub struct Options {
     pub debug: bool,
     /// `-m`: only the plugins of this kind, and no remotes.
     pub module: Option<String>,
+    /// Raise the kernel's limits for inotify (not `--no-sysctl`).
+    pub sysctl: bool,
 }

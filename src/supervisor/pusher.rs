@@ -1,13 +1,14 @@
 //! A pusher as the supervisor sees it: its child, its wake pipe, what it said last, what it has yet to be told.
 
 use super::process::Process;
-use super::schedule;
+use super::schedule::{self, Clockwork};
 use super::slots::Holder;
-use crate::config::model::{Crontab, Remote};
+use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
     ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, SCHEDULE, ToPusher,
 };
-use crate::sys::wake;
+use crate::sys::{clock, wake};
+use chrono::{Local, TimeZone};
 use slog::{Logger, o};
 use std::ffi::OsString;
 use std::io;
@@ -34,6 +35,7 @@ pub struct Pusher {
     wake: (OwnedFd, OwnedFd),
     pending: Option<Pending>,
     next_scheduled: Option<Duration>,
+    clockwork: Option<Clockwork>,
 }
 
 /// A reconcile that was asked for and is not yet known to be in the journal.
@@ -65,12 +67,18 @@ impl Pusher {
             wake: wake::pipe()?,
             pending: reconcile.map(|why| Pending { why, done_before: 0 }),
             next_scheduled: None,
+            clockwork: None,
         })
     }
 
     /// A copy of the end that wakes it.
     pub fn waker(&self) -> io::Result<OwnedFd> {
         self.wake.1.try_clone()
+    }
+
+    /// Lets it look in the journal.
+    pub fn wake(&self) {
+        wake::wake(&self.wake.1);
     }
 
     /// A copy of the end that it reads.
@@ -109,11 +117,30 @@ impl Pusher {
 
     /// Asks for a scheduled reconcile when it is due; the schedule counts from `start`.
     pub fn run_schedule(&mut self, crontab: Option<&Crontab>, start: Duration, now: Duration) {
-        let minutes = crontab.map_or(0, |c| c.every_minutes);
+        let minutes = match crontab.map(|c| &c.schedule) {
+            Some(Schedule::Cron(text)) => return self.run_clockwork(text, now),
+            Some(Schedule::Every(minutes)) => *minutes,
+            None => 0,
+        };
+        self.clockwork = None;
         if self.next_scheduled.is_some_and(|due| now >= due) && minutes > 0 {
             self.ask_reconcile(SCHEDULE, now);
         }
         self.next_scheduled = schedule::next_after(start, minutes, &self.name, now);
+    }
+
+    /// The same by a cron expression, on the wall clock.
+    fn run_clockwork(&mut self, text: &str, now: Duration) {
+        let Some(wall) = Local.timestamp_millis_opt(clock::wall_ms()).single() else { return };
+        if self.clockwork.as_ref().is_none_or(|c| c.text() != text) {
+            self.clockwork = Clockwork::new(text, &self.name, &wall);
+        }
+        let Some(clockwork) = &mut self.clockwork else { return };
+        let due = clockwork.turn(&self.name, &wall);
+        self.next_scheduled = clockwork.left().map(|left| now + left);
+        if due {
+            self.ask_reconcile(SCHEDULE, now);
+        }
     }
 
     /// When its schedule is due.

@@ -45,6 +45,9 @@ impl Supervisor {
             site.stop(now);
         }
         self.sites.extend(opened);
+        // A fail log may have lost a remote, or all of them.
+        let logs = old.iter().chain(&new).filter_map(|w| w.localpath.fail_log.as_ref());
+        self.shared.fail_logs.extend(logs.map(|log| log.path.as_path().to_owned()));
         self.config = config;
         for warning in &warnings {
             warn!(self.shared.log, "{}", warning.without_severity());

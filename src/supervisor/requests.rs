@@ -28,6 +28,7 @@ impl Supervisor {
             },
             Request::Sync(names) => self.sync(&names, now),
             Request::Release(name) => self.release(&name, now),
+            Request::Owe { watch, remote, paths } => self.owe(&watch, &remote, &paths, now),
         })
     }
 

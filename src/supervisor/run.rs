@@ -6,7 +6,7 @@ use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
-use super::{Options, configuration, directories, fail_log, topology};
+use super::{Options, configuration, directories, fail_log, greeting, kernel, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
@@ -15,7 +15,7 @@ use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
-use crate::sys::{clock, log};
+use crate::sys::{clock, log, sysctl};
 use slog::{info, warn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ const TURN: Duration = Duration::from_secs(1);
 pub enum Progress {
     /// The configuration is odd: a warning, as `check` prints it.
     Warned(String),
+    /// What was understood, line by line, before anything is started.
+    Greeting(Vec<String>),
     /// A localpath is watched for the first time.
     Watching(OsBytes),
     /// Every localpath is watched, or is not for the reasons given.
@@ -70,6 +72,7 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     options.directories.prepare()?;
     session::raise_file_limit();
     let mut instance = Instance::take(&options)?;
+    let raised = raise_limits(&options, &config, &log);
     let mut supervisor = match Supervisor::new(options, config, log) {
         Ok(supervisor) => supervisor,
         Err(error) => {
@@ -77,6 +80,9 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
             return Err(error);
         }
     };
+    let (options, config, slots) =
+        (&supervisor.options, &supervisor.config, supervisor.shared.slots.limit());
+    tell(Progress::Greeting(greeting::lines(options, config, slots, raised.as_deref())));
     let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, tell);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
@@ -85,6 +91,23 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     info!(supervisor.shared.log, "stopped");
     instance.leave(LAST_ANSWER);
     ended
+}
+
+/// Raises the kernel's limits, where that is wanted and allowed; returns what was done.
+fn raise_limits(options: &Options, config: &Config, log: &slog::Logger) -> Option<String> {
+    if !options.sysctl || config.no_sysctl || session::user() != 0 {
+        return None;
+    }
+    let limits = kernel::limits(config.localpaths.len());
+    let raised = kernel::raise(&limits, sysctl::read, sysctl::write);
+    if let Some(what) = &raised.done {
+        info!(log, "raised {what}; --no-sysctl leaves them alone");
+    }
+    // As in most containers: what was set outside holds.
+    if let Some(why) = &raised.refused {
+        info!(log, "not raised: {why}");
+    }
+    raised.done
 }
 
 impl Supervisor {
@@ -242,10 +265,17 @@ impl Supervisor {
             let of = |site: &&Site| {
                 site.wanted.localpath.fail_log.as_ref().is_some_and(|l| l.path.as_path() == script)
             };
-            let dirs: Vec<_> = self.sites.iter().filter(of).map(|s| s.dir().to_owned()).collect();
+            let parts: Vec<_> =
+                self.sites.iter().filter(of).flat_map(Site::fail_log_parts).collect();
             let unwritten = self.unwritten.entry(script.clone()).or_default();
-            match fail_log::write(&script, &dirs) {
-                Ok(()) => unwritten.over(),
+            match fail_log::write(&script, &parts) {
+                Ok(aside) => {
+                    unwritten.over();
+                    if let Some(aside) = aside {
+                        warn!(self.shared.log, "the fail log was not written by syncsup and is kept; take it over with `syncsup journal import`";
+                            "file" => aside.display().to_string());
+                    }
+                }
                 Err(e) if unwritten.worth_saying(now) => {
                     warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
                     "why" => e.to_string());

@@ -1,6 +1,9 @@
 //! When scheduled reconciles (sersync's `crontab`) are due. Pure.
 
 use super::names::fnv1a;
+use crate::config::cron;
+use chrono::{DateTime, TimeZone};
+use croner::Cron;
 use std::time::Duration;
 
 /// No two remotes of a localpath start at the same moment: each is late by its own part of the period, at most this.
@@ -22,6 +25,67 @@ pub fn next_after(start: Duration, minutes: u32, remote: &str, now: Duration) ->
     Some(first + period.saturating_mul(periods))
 }
 
+/// The next time after `now` that a reconcile of `remote` is due by a cron expression. The remote's own part of the time
+/// between two of them is added, so it may still be the last one's.
+pub fn next_by_cron<Tz: TimeZone>(
+    cron: &Cron,
+    remote: &str,
+    now: &DateTime<Tz>,
+) -> Option<DateTime<Tz>> {
+    let late = |at: DateTime<Tz>| {
+        let period = cron::next(cron, &at).and_then(|next| (next - at.clone()).to_std().ok());
+        at + jitter(period.unwrap_or_default(), remote)
+    };
+    let last = cron::last(cron, now).map(late).filter(|at| at > now);
+    last.or_else(|| cron::next(cron, now).map(late))
+}
+
+/// A cron expression at work for one remote.
+pub struct Clockwork {
+    text: String,
+    cron: Cron,
+    due_ms: Option<i64>,
+    seen_ms: i64,
+}
+
+impl Clockwork {
+    /// `None` for an expression that cannot be read, which the configuration has refused before.
+    pub fn new<Tz: TimeZone>(text: &str, remote: &str, now: &DateTime<Tz>) -> Option<Self> {
+        let cron = cron::parse(text).ok()?;
+        let mut new = Self { text: text.to_owned(), cron, due_ms: None, seen_ms: 0 };
+        new.plan(remote, now);
+        Some(new)
+    }
+
+    /// The expression.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// True when a reconcile is due at the wall clock's time `now`, once for each. After the clock was set back the
+    /// next one is found anew; after it was set forward what was passed over is one.
+    pub fn turn<Tz: TimeZone>(&mut self, remote: &str, now: &DateTime<Tz>) -> bool {
+        let now_ms = now.timestamp_millis();
+        let due = self.due_ms.is_some_and(|due| now_ms >= due);
+        if due || now_ms < self.seen_ms {
+            self.plan(remote, now);
+        }
+        self.seen_ms = now_ms;
+        due
+    }
+
+    /// Time until the next one.
+    pub fn left(&self) -> Option<Duration> {
+        let ms = u64::try_from(self.due_ms?.saturating_sub(self.seen_ms)).unwrap_or(0);
+        Some(Duration::from_millis(ms))
+    }
+
+    fn plan<Tz: TimeZone>(&mut self, remote: &str, now: &DateTime<Tz>) {
+        self.due_ms = next_by_cron(&self.cron, remote, now).map(|at| at.timestamp_millis());
+        self.seen_ms = now.timestamp_millis();
+    }
+}
+
 /// A share of the first tenth of the period that is always the same for a remote.
 fn jitter(period: Duration, remote: &str) -> Duration {
     let spread = (period / 10).min(SPREAD_MAX);
@@ -32,6 +96,8 @@ fn jitter(period: Duration, remote: &str) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::{FixedOffset, Utc};
+    use std::collections::BTreeSet;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -51,5 +117,58 @@ mod tests {
         assert_ne!(at("10.0.0.1::www"), at("10.0.0.2::www"));
         assert_eq!(at("10.0.0.1::www"), at("10.0.0.1::www"));
         assert!(at("10.0.0.1::www") < S(3_600 + 300));
+    }
+
+    #[test]
+    fn by_cron_a_hundred_are_spread_over_a_part_of_the_hour() {
+        let cron = cron::parse("0 * * * *").unwrap();
+        let now: DateTime<Utc> = "2026-11-22T10:30:00Z".parse().unwrap();
+        let hour: DateTime<Utc> = "2026-11-22T11:00:00Z".parse().unwrap();
+        let name = |n: usize| format!("10.0.0.{n}::www");
+        let due: BTreeSet<_> =
+            (0..100).map(|n| next_by_cron(&cron, &name(n), &now).unwrap()).collect();
+        assert!(due.len() > 80, "{}", due.len());
+        let five_minutes = hour + SPREAD_MAX;
+        assert!(due.iter().all(|at| (hour..five_minutes).contains(at)), "{due:?}");
+        // Between the hour and its own time it is still to come; then the next hour's is.
+        let at = next_by_cron(&cron, &name(1), &now).unwrap();
+        assert!(at > hour);
+        assert_eq!(next_by_cron(&cron, &name(1), &hour), Some(at));
+        assert_eq!(next_by_cron(&cron, &name(1), &at), Some(at + Duration::from_secs(3_600)));
+    }
+
+    #[test]
+    fn a_clockwork_strikes_once_whatever_the_clock_does() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let mut works = Clockwork::new("0 3 * * *", "r", &at("2026-11-22T02:00:00Z")).unwrap();
+        let left = works.left().unwrap();
+        assert!(left >= S(3_600) && left <= S(3_600) + SPREAD_MAX, "{left:?}");
+        let due = at("2026-11-22T02:00:00Z") + left;
+        assert!(!works.turn("r", &(due - S(1))));
+        assert!(works.turn("r", &due));
+        assert!(!works.turn("r", &(due + S(1))));
+        assert_eq!(works.left(), Some(S(24 * 3_600 - 1)));
+        // Three days forward: one. Then back: it is found anew.
+        assert!(works.turn("r", &(due + S(3 * 24 * 3_600 + 60))));
+        assert!(!works.turn("r", &(due - S(60))));
+        assert_eq!(works.left(), Some(S(60)));
+        assert!(works.turn("r", &due));
+    }
+
+    #[test]
+    fn summer_time_skips_no_day() {
+        // An hour that is not there in spring: the comparison comes after it, on the same day.
+        let zone = FixedOffset::east_opt(3_600).unwrap();
+        let mut works =
+            Clockwork::new("30 2 * * *", "r", &zone.timestamp_opt(1_774_656_000, 0).unwrap())
+                .unwrap();
+        let strikes = (0..72 * 60).filter(|n| {
+            // Central Europe changes on 29 March 2026 at 01:00 UTC.
+            let utc = 1_774_656_000 + n * 60;
+            let offset = if utc < 1_774_746_000 { 3_600 } else { 7_200 };
+            let zone = FixedOffset::east_opt(offset).unwrap();
+            works.turn("r", &zone.timestamp_opt(utc, 0).unwrap())
+        });
+        assert_eq!(strikes.count(), 3);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::aside::{self, ASIDE, clean_journal};
 use super::child::Event;
+use super::fail_log;
 use super::process::Process;
 use super::pusher::Pusher;
 use super::runner::{Runner, WAKE};
@@ -308,13 +309,10 @@ impl Site {
             FromPusher::Alive => {}
             FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
             FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
-            FromPusher::Status(status) => {
-                if status.failing + pusher.status.failing > 0
-                    && let Some(log) = &self.wanted.localpath.fail_log
-                {
-                    shared.fail_logs.insert(log.path.as_path().to_owned());
-                }
-                pusher.note(*status);
+            FromPusher::Status(status) => pusher.note(*status),
+            FromPusher::FailLog => {
+                let log = self.wanted.localpath.fail_log.as_ref();
+                shared.fail_logs.extend(log.map(|log| log.path.as_path().to_owned()));
             }
             FromPusher::Damaged(why) => self.damage(why, now),
         }
@@ -323,6 +321,15 @@ impl Site {
     /// Its state directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where its pushers and its plugin runner write their parts of the fail log.
+    pub fn fail_log_parts(&self) -> Vec<PathBuf> {
+        let kept = self.pushers.iter().filter(|p| !p.removed && !self.retiring);
+        let mut parts: Vec<PathBuf> =
+            kept.map(|p| self.dir.join(crate::path::fail_log_part(&p.name))).collect();
+        parts.extend(fail_log::plugin_parts(&self.dir));
+        parts
     }
 
     fn watcher_start(&self) -> io::Result<(ToWatcher, Vec<OwnedFd>)> {
@@ -366,7 +373,8 @@ impl Site {
     }
 }
 
-fn taken(watch: &str, lock: &Path) -> Error {
+/// Another supervisor has the lock.
+pub fn taken(watch: &str, lock: &Path) -> Error {
     let text = format!(
         "localpath {watch}: another supervisor keeps it already ({} is locked); stop that one first, or choose another --state-dir",
         lock.display()

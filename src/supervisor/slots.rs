@@ -19,6 +19,11 @@ pub fn default_limit(cores: usize) -> usize {
 }
 
 impl Slots {
+    /// How many there are.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// `limit` slots, at least one.
     pub fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), held: BTreeMap::new(), waiting: VecDeque::new() }

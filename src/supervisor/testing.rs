@@ -6,7 +6,13 @@ use crate::config::model::{
 
 /// A configuration of these localpaths.
 pub fn config(localpaths: Vec<LocalPath>) -> Config {
-    Config { files: vec!["/etc/test.yaml".into()], debug: false, localpaths, sections: vec![] }
+    Config {
+        files: vec!["/etc/test.yaml".into()],
+        debug: false,
+        no_sysctl: false,
+        localpaths,
+        sections: vec![],
+    }
 }
 
 /// A localpath with a remote on each of these hosts.

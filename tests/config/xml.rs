@@ -73,7 +73,8 @@ fn everything_switched_on() {
     assert_eq!(remote.timeout_s, 100);
     assert_eq!(localpath.filter.exclude.len(), 4);
     assert_eq!(localpath.filter.exclude[2], "^info/*".into());
-    let crontab = Crontab { every_minutes: 600, exclude: vec!["*.php".into(), "info/*".into()] };
+    let crontab =
+        Crontab { schedule: Schedule::Every(600), exclude: vec!["*.php".into(), "info/*".into()] };
     assert_eq!(localpath.crontab, Some(crontab));
     assert!(localpath.inotify.attrib && localpath.inotify.modify && localpath.inotify.create_file);
     let include = vec![r"(.*)\.php".into(), r"(.*)\.sh".into()];

@@ -83,7 +83,10 @@ fn layers_override_key_by_key() {
     assert_eq!(a.remotes, [common.clone(), own]);
     assert!(!a.inotify.delete && a.inotify.attrib && !a.first_copy);
     assert_eq!((a.fail_log.clone(), a.delay_ms, a.large_file_bytes), (None, 5, 1 << 20));
-    assert_eq!(a.crontab, Some(Crontab { every_minutes: 600, exclude: words(&["*.php"]) }));
+    assert_eq!(
+        a.crontab,
+        Some(Crontab { schedule: Schedule::Every(600), exclude: words(&["*.php"]) })
+    );
     let b = &config.localpaths[1];
     let daemon = Remote {
         target: Target::Daemon { port: 9, module: "m".into() },
@@ -221,7 +224,10 @@ fn every_mistake_has_its_line_and_hint() {
             "fail_log: {path: /x, retry: 60}\n",
             "1: fail_log retry: `60` is not a duration; write a number with its unit",
         ),
-        ("crontab: {exclude: [a]}\n", "1: crontab says no `every`"),
+        ("crontab: {exclude: [a]}\n", "1: crontab does not say when"),
+        ("crontab: {cron: '* * * *'}\n", "1: crontab cron: `* * * *` is not a cron expression"),
+        ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` is a time that never"),
+        ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
         ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
         ("large_file: big\n", "1: large_file: `big` is not a size"),
         ("max_delete: some\n", "1: max_delete: `some` is not half, unlimited or a number"),
@@ -372,10 +378,19 @@ fn odd_models_convert() {
     let second = LocalPath {
         watch: "/- é".into(),
         inotify: Toggles { delete: false, ..Toggles::SERSYNC },
+        crontab: Some(Crontab {
+            schedule: Schedule::Cron("30 2 * * mon-fri".into()),
+            exclude: vec![],
+        }),
         ..base()
     };
-    let config =
-        Config { files: vec![], debug: true, localpaths: vec![first, second], sections: vec![] };
+    let config = Config {
+        files: vec![],
+        debug: true,
+        no_sysctl: true,
+        localpaths: vec![first, second],
+        sections: vec![],
+    };
     round_trip(&config);
 }
 

@@ -237,7 +237,7 @@ impl Rig {
     /// Form B's second half.
     pub fn delete_b(&self, parents: &[RelPath], names: &[RelPath], options: Options) -> Run {
         let rules = self.base().join("rules");
-        File::create(&rules).unwrap().write_all(&rsync::risk_rules(names)).unwrap();
+        File::create(&rules).unwrap().write_all(&rsync::risk_rules(names, &[])).unwrap();
         self.run(&Form::DeleteB { rules }, options, &rsync::list_directories(parents))
     }
 }

@@ -130,7 +130,7 @@ impl Instance {
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("syncsup").arg("--state-dir").arg(self.dir.join("state"));
-        command.arg("--run-dir").arg(self.dir.join("run"));
+        command.arg("--run-dir").arg(self.dir.join("run")).arg("--no-sysctl");
         command.arg(subcommand).arg("-o").arg(self.configuration());
         // A service manager that started the demo must not hear of its instance.
         command.env_remove("NOTIFY_SOCKET").current_dir(&self.dir).stdin(Stdio::null());

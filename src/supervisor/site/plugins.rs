@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{FromPlugin, RemoteHealth, ToPlugin, ToWatcher};
 use crate::supervisor::child::Event;
+use crate::supervisor::fail_log;
 use crate::supervisor::runner::{Runner, WAKE, health, wanted};
 use slog::{info, warn};
 use std::time::Duration;
@@ -59,10 +60,8 @@ impl Site {
     /// Its calls go with it.
     fn forget_runner(&mut self, shared: &mut Shared) {
         self.runner = None;
-        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(b"fail-plugin ") {
-                let _ = std::fs::remove_file(entry.path());
-            }
+        for part in fail_log::plugin_parts(&self.dir) {
+            let _ = std::fs::remove_file(part);
         }
         if let Some(log) = &self.wanted.localpath.fail_log {
             shared.fail_logs.insert(log.path.as_path().to_owned());

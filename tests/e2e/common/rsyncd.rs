@@ -153,6 +153,12 @@ impl Rsyncd {
         assert!(up.is_some(), "rsyncd does not answer on port {}: {}", self.port, self.log());
     }
 
+    /// Gives every module other lines; from the next connection on.
+    pub fn set_module_lines(&mut self, lines: &str) {
+        self.options.module_lines = lines.to_string();
+        self.write_files();
+    }
+
     /// Stops the daemon and its transfers from answering, connections open.
     pub fn hang(&self) {
         self.signal(Signal::SIGSTOP);

@@ -1,0 +1,194 @@
+//! `syncsup migrate [PATH]...`: looks for a running or installed sersync, says what would take its place, and writes
+//! that beside the old files: a YAML configuration and a systemd unit. It changes nothing else.
+
+mod find;
+mod unit;
+
+use super::print;
+use crate::config::convert::to_yaml;
+use crate::config::model::{Config, LocalPath, Place, Remote};
+use crate::config::{self, yaml};
+use crate::error::{Error, Exit, Result};
+use crate::path::printable;
+use crate::sys::procfs;
+use find::{Found, find};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A file that is to be there.
+struct Wanted {
+    path: PathBuf,
+    text: String,
+    mode: u32,
+}
+
+/// Exit status 0 when everything is written, or was there already; with `dry` when it could be. 1 when no sersync is
+/// found, or a file of that name says something else; 2 when a configuration cannot be used; 5 when one cannot be
+/// written.
+pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
+    if let Some(missing) = paths.iter().find(|p| !p.exists()) {
+        return Err(Error::usage(format!("{}: no such file or directory", missing.display())));
+    }
+    let found = find(paths, &procfs::running());
+    if found.is_empty() {
+        let places = match paths {
+            [] => format!("none runs, and there is none in {}", find::USUAL.join(" or ")),
+            paths => paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "),
+        };
+        let text = format!("no sersync found ({places}); name its directory, or its confxml.xml");
+        return Err(Error::new(Exit::No, text));
+    }
+    // Everything is read before anything is written.
+    let plans: Vec<Result<(&Found, Vec<Wanted>)>> =
+        found.iter().map(|f| Ok((f, plan(f)?))).collect();
+    let mut exit = Exit::Ok;
+    for plan in plans {
+        match plan {
+            Ok((found, wanted)) => {
+                for file in &wanted {
+                    if !write(file, dry)? {
+                        exit = worse(exit, Exit::No);
+                    }
+                }
+                print(&next_steps(found, &wanted));
+            }
+            Err(error) => {
+                error.text.lines().for_each(|line| eprintln!("syncsup: {line}"));
+                exit = worse(exit, error.exit);
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn worse(a: Exit, b: Exit) -> Exit {
+    if b as u8 > a as u8 { b } else { a }
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
+}
+
+/// Says what there is and what it means; returns the files that would take its place.
+fn plan(found: &Found) -> Result<Vec<Wanted>> {
+    let file = &found.file;
+    let loaded = config::read(std::slice::from_ref(file));
+    let state = match &found.process {
+        Some(process) => format!("runs, pid {}", process.pid),
+        None => "does not run".to_owned(),
+    };
+    print(&format!("{} ({state})\n", shown(file)));
+    let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+    if loaded.has_errors() {
+        return Err(Error::usage(lines.join("\n")));
+    }
+    lines.iter().for_each(|line| eprintln!("syncsup: {line}"));
+    for localpath in &loaded.config.localpaths {
+        let remotes: Vec<String> = localpath.remotes.iter().map(Remote::name).collect();
+        print(&format!("  {} -> {}\n", localpath.watch, remotes.join(", ")));
+        if let Some(owed) = owed(localpath) {
+            print(&format!("  {owed}\n"));
+        }
+    }
+    let yaml = to_yaml(&loaded.config)?;
+    if !says_the_same(&yaml, &loaded.config) {
+        let what = format!("{}: as YAML it would mean something else", shown(file));
+        return Err(Error::system(what, "please report it, with the file"));
+    }
+    let head = format!("# Written by `syncsup migrate` from {}.\n", shown(file));
+    let config = Wanted { path: file.with_extension("yaml"), text: head + &yaml, mode: 0o600 };
+    let unit = unit_of(found, &config.path)?;
+    Ok(vec![config, unit])
+}
+
+/// What sersync itself still owes.
+fn owed(localpath: &LocalPath) -> Option<String> {
+    let path = &localpath.fail_log.as_ref()?.path;
+    let text = fs::read(path.as_path()).ok()?;
+    let lines = text.split(|&b| b == b'\n').filter(|l| l.starts_with(b"cd ")).count();
+    (lines > 0)
+        .then(|| format!("owes what {path} says ({lines} lines): see `syncsup journal import`"))
+}
+
+fn says_the_same(text: &str, old: &Config) -> bool {
+    let new = yaml::parse(text.as_bytes(), Path::new("yaml")).config;
+    let plain = |config: &Config| {
+        let all = config.localpaths.iter().cloned();
+        all.map(|l| LocalPath { place: Place::default(), ..l }).collect::<Vec<_>>()
+    };
+    plain(&new) == plain(old) && new.debug == old.debug
+}
+
+fn unit_of(found: &Found, config: &Path) -> Result<Wanted> {
+    let program = std::env::current_exe().map_err(|e| Error::system("where am I installed", e))?;
+    let mut options = Vec::new();
+    if let Some(process) = &found.process {
+        options.extend(process.reconcile.then(|| "-r".to_owned()));
+        options.extend(process.slots.iter().flat_map(|n| ["-n".to_owned(), n.to_string()]));
+        if let Some(plugin) = &process.plugin {
+            eprintln!("syncsup: {}: -m {plugin} is left out of the unit", shown(&found.file));
+        }
+    }
+    let stem = found.file.file_stem().unwrap_or_default().to_string_lossy();
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let stem: String = stem.chars().map(|c| if safe(c) { c } else { '_' }).collect();
+    let text = unit::text(&program, &options, config, &found.file).ok_or_else(|| {
+        let path = shown(config);
+        Error::usage(format!("{path}: a unit cannot hold this name; rename the configuration"))
+    })?;
+    Ok(Wanted { path: config.with_file_name(format!("syncsup-{stem}.service")), text, mode: 0o644 })
+}
+
+/// Writes a new file; one that is there is never touched. False when it says something else.
+fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
+    let path = shown(&wanted.path);
+    match fs::read(&wanted.path) {
+        Ok(old) if old == wanted.text.as_bytes() => {
+            print(&format!("  {path} is there already\n"));
+            return Ok(true);
+        }
+        Ok(_) => {
+            eprintln!(
+                "syncsup: {path} is there already and says something else; move it away, or go on with it"
+            );
+            return Ok(false);
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::system(path, e)),
+    }
+    if dry {
+        let indented: String = wanted.text.lines().map(|l| format!("    {l}\n")).collect();
+        print(&format!("  would write {path}:\n{indented}"));
+        return Ok(true);
+    }
+    let failed = |e| Error::system(format!("cannot write {path}"), e);
+    let options = OpenOptions::new().write(true).create_new(true).mode(wanted.mode).clone();
+    let mut file = options.open(&wanted.path).map_err(failed)?;
+    if let Err(e) = file.write_all(wanted.text.as_bytes()).and_then(|()| file.sync_all()) {
+        // Half a file would be in the way of the next try.
+        let _ = fs::remove_file(&wanted.path);
+        return Err(failed(e));
+    }
+    print(&format!("  wrote {path}\n"));
+    Ok(true)
+}
+
+/// What is left to the operator.
+fn next_steps(found: &Found, wanted: &[Wanted]) -> String {
+    let path = |n: usize| wanted.get(n).map(|w| shown(&w.path)).unwrap_or_default();
+    let name = wanted.get(1).and_then(|w| w.path.file_name()).unwrap_or_default();
+    let stop = match &found.process {
+        Some(process) => format!("kill {}; ", process.pid),
+        None => String::new(),
+    };
+    format!(
+        "  to change over: {stop}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {}\n  \
+         then compare once: syncsup sync -o {}\n",
+        path(1),
+        name.to_string_lossy(),
+        path(0)
+    )
+}

@@ -1,0 +1,94 @@
+//! Cron expressions: minute, hour, day of the month, month, day of the week; names, ranges, steps and lists.
+
+use chrono::{DateTime, TimeZone, Utc};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+/// Reads an expression of five fields, as crontab(5) has them; also `@daily` and the like. Errors say what is wrong with
+/// it, and one that no day ever meets (`0 0 30 2 *`) is wrong too.
+pub fn parse(text: &str) -> Result<Cron, String> {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    let cron = parser.parse(text).map_err(|e| {
+        format!(
+            "`{text}` is not a cron expression ({e}); write minute, hour, day, month and day of the week, \
+             such as `30 2 * * mon-fri`"
+        )
+    })?;
+    match next(&cron, &DateTime::<Utc>::UNIX_EPOCH) {
+        Some(_) => Ok(cron),
+        None => Err(format!("`{text}` is a time that never comes")),
+    }
+}
+
+/// The next time after `now` that it names.
+pub fn next<Tz: TimeZone>(cron: &Cron, now: &DateTime<Tz>) -> Option<DateTime<Tz>> {
+    cron.find_next_occurrence(now, false).ok()
+}
+
+/// The last time that it named, up to and with `now`.
+pub fn last<Tz: TimeZone>(cron: &Cron, now: &DateTime<Tz>) -> Option<DateTime<Tz>> {
+    cron.find_previous_occurrence(now, true).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::FixedOffset;
+
+    fn after(text: &str, now: &str) -> String {
+        let now: DateTime<FixedOffset> = now.parse().unwrap();
+        next(&parse(text).unwrap(), &now).unwrap().to_rfc3339()
+    }
+
+    #[test]
+    fn names_ranges_steps_and_lists() {
+        // A Sunday.
+        let now = "2026-11-22T10:00:00+08:00";
+        for (text, wanted) in [
+            ("* * * * *", "2026-11-22T10:01:00+08:00"),
+            ("0 10 * * *", "2026-11-23T10:00:00+08:00"),
+            ("30 2 * * mon-fri", "2026-11-23T02:30:00+08:00"),
+            ("30 2 * * 1-5", "2026-11-23T02:30:00+08:00"),
+            ("30 2 * * 7", "2026-11-29T02:30:00+08:00"),
+            ("30 2 * * 0", "2026-11-29T02:30:00+08:00"),
+            ("*/20 * * * *", "2026-11-22T10:20:00+08:00"),
+            ("5-59/20 10,12 * * *", "2026-11-22T10:05:00+08:00"),
+            ("0 0 1 jan,jul *", "2027-01-01T00:00:00+08:00"),
+            ("0 0 29 2 *", "2028-02-29T00:00:00+08:00"),
+            // As in cron: either of the two days, when both are given.
+            ("0 0 13 * fri", "2026-11-27T00:00:00+08:00"),
+            ("@daily", "2026-11-23T00:00:00+08:00"),
+        ] {
+            assert_eq!(after(text, now), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes() {
+        for text in [
+            "",
+            "60",
+            "* * * *",
+            "* * * * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * mon-",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "a b c d e",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains("not a cron expression"), "{text}: {error}");
+        }
+        assert!(parse("0 0 30 2 *").unwrap_err().contains("never comes"));
+    }
+
+    #[test]
+    fn the_last_one_may_be_now() {
+        let now: DateTime<Utc> = "2026-11-22T10:00:00Z".parse().unwrap();
+        let cron = parse("0 * * * *").unwrap();
+        assert_eq!(last(&cron, &now), Some(now));
+    }
+}

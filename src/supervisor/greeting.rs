@@ -1,0 +1,88 @@
+//! What an instance says at its start, in sersync's own words: scripts look for them. Pure.
+//!
+//! Of sersync's start-up text the lines stay that say what was understood; what described its threads is gone, and
+//! so is the advice. Blanks and tabs are sersync's.
+
+use super::Options;
+use crate::config::model::Config;
+
+/// The lines, in sersync's order. `raised`: what was done to the kernel's limits; `slots`: how many rsyncs may push.
+pub fn lines(
+    options: &Options,
+    config: &Config,
+    slots: usize,
+    raised: Option<&str>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(raised.map(|what| format!("set the system param: {what}")));
+    if options.reconcile {
+        lines.push(
+            "option: -r \trsync all the local files to the remote servers before the sersync work"
+                .into(),
+        );
+    }
+    for file in &config.files {
+        lines.push(format!(
+            "option: -o \tconfig xml name：  {}",
+            crate::path::printable(file.as_os_str().as_encoded_bytes())
+        ));
+    }
+    lines.push(format!("daemon thread num: {slots}"));
+    let remotes = || config.localpaths.iter().flat_map(|l| &l.remotes);
+    let users = remotes().filter_map(|r| r.user.as_ref());
+    push_each(&mut lines, users.map(|user| format!("user is\t{user}")));
+    let files = remotes().filter_map(|r| r.password_file.as_ref());
+    push_each(&mut lines, files.map(|file| format!("passwordfile is \t{file}")));
+    lines.push("config xml parse success".into());
+    push_each(&mut lines, config.localpaths.iter().map(|l| format!("watch path is: {}", l.watch)));
+    lines
+}
+
+/// Each of them once.
+fn push_each(lines: &mut Vec<String>, more: impl Iterator<Item = String>) {
+    for line in more {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::directories::Directories;
+    use super::super::testing::{config, localpath};
+    use super::*;
+
+    #[test]
+    fn sersyncs_words_each_once() {
+        let mut c = config(vec![localpath("/a", &["x", "y"]), localpath("/b", &["x"])]);
+        for l in &mut c.localpaths {
+            l.remotes[0].user = Some("backup".into());
+            l.remotes[0].password_file = Some("/etc/rsync.pas".into());
+        }
+        let options = Options {
+            files: vec!["/etc/test.yaml".into()],
+            directories: Directories { state: "/s".into(), run: "/r".into() },
+            slots: None,
+            reconcile: false,
+            debug: false,
+            module: None,
+            sysctl: true,
+        };
+        let wanted = [
+            "option: -o \tconfig xml name：  /etc/test.yaml",
+            "daemon thread num: 10",
+            "user is\tbackup",
+            "passwordfile is \t/etc/rsync.pas",
+            "config xml parse success",
+            "watch path is: /a",
+            "watch path is: /b",
+        ];
+        assert_eq!(lines(&options, &c, 10, None), wanted);
+        let options = Options { reconcile: true, ..options };
+        let more = lines(&options, &c, 10, Some("x 1 -> 2"));
+        assert_eq!(more[0], "set the system param: x 1 -> 2");
+        assert!(more[1].starts_with("option: -r \trsync all the local files"), "{more:?}");
+        assert_eq!(more[2..], wanted);
+    }
+}

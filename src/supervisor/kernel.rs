@@ -1,0 +1,108 @@
+//! The kernel's limits for inotify: raised at the start as sersync did, by root only, upwards only. Pure.
+//!
+//! An inotify queue keeps the length that it was made with, so this comes before the first one is made.
+
+/// How many directories may be watched; sersync's number.
+pub const MAX_USER_WATCHES: u64 = 50_000_000;
+/// How many events may wait for one watcher; sersync's number.
+pub const MAX_QUEUED_EVENTS: u64 = 327_679;
+/// Inotify descriptors left to the other programs of the same user; the kernel's default.
+const OTHER_INSTANCES: u64 = 128;
+
+/// One limit, and what it should be at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// As sysctl(8) calls it.
+    pub name: &'static str,
+    /// At least this much.
+    pub wanted: u64,
+}
+
+/// The limits that an instance with so many localpaths wants: each of them needs one descriptor.
+pub fn limits(localpaths: usize) -> [Limit; 3] {
+    [
+        Limit { name: "fs.inotify.max_user_watches", wanted: MAX_USER_WATCHES },
+        Limit { name: "fs.inotify.max_queued_events", wanted: MAX_QUEUED_EVENTS },
+        Limit {
+            name: "fs.inotify.max_user_instances",
+            wanted: localpaths as u64 + OTHER_INSTANCES,
+        },
+    ]
+}
+
+/// What came of it: the limits that were raised, from and to, and why the others could not be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// In one line; `None` when nothing was too low.
+    pub done: Option<String>,
+    /// In one line; `None` when nothing was refused.
+    pub refused: Option<String>,
+}
+
+/// Raises what is too low. `read` and `write` are the kernel's; an error is its words.
+pub fn raise<E: std::fmt::Display>(
+    limits: &[Limit],
+    read: impl Fn(&str) -> Result<u64, E>,
+    write: impl Fn(&str, u64) -> Result<(), E>,
+) -> Raised {
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
+    for &Limit { name, wanted } in limits {
+        match read(name) {
+            Ok(now) if now >= wanted => {}
+            Ok(now) => match write(name, wanted) {
+                Ok(()) => done.push(format!("{name} {now} -> {wanted}")),
+                Err(why) => refused.push(format!("{name} stays {now}, not {wanted} ({why})")),
+            },
+            Err(why) => refused.push(format!("{name} is unknown ({why})")),
+        }
+    }
+    let line = |list: Vec<String>| (!list.is_empty()).then(|| list.join(", "));
+    Raised { done: line(done), refused: line(refused) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    fn try_with(before: [u64; 3], writable: bool) -> (Raised, Vec<u64>) {
+        let limits = limits(3);
+        let names = limits.map(|l| l.name);
+        let kernel = RefCell::new(BTreeMap::from_iter(names.into_iter().zip(before)));
+        let raised = raise(
+            &limits,
+            |name| Ok(kernel.borrow()[name]),
+            |name, value| match writable {
+                true => {
+                    kernel
+                        .borrow_mut()
+                        .insert(names.into_iter().find(|n| *n == name).unwrap(), value);
+                    Ok(())
+                }
+                false => Err("Read-only file system"),
+            },
+        );
+        (raised, names.iter().map(|n| kernel.borrow()[n]).collect())
+    }
+
+    #[test]
+    fn only_what_is_too_low_is_raised() {
+        let (raised, after) = try_with([8_192, 16_384, 128], true);
+        assert_eq!(after, [50_000_000, 327_679, 131]);
+        let line = raised.done.unwrap();
+        assert!(line.starts_with("fs.inotify.max_user_watches 8192 -> 50000000, "), "{line}");
+        assert_eq!(raised.refused, None);
+        let more = [60_000_000, 1_000_000, 8_192];
+        assert_eq!(try_with(more, true), (Raised::default(), more.to_vec()));
+    }
+
+    #[test]
+    fn a_refusal_is_said_and_the_end_of_it() {
+        let (raised, after) = try_with([8_192, 327_679, 131], false);
+        assert_eq!(after, [8_192, 327_679, 131]);
+        assert_eq!(raised.done, None);
+        let why = "fs.inotify.max_user_watches stays 8192, not 50000000 (Read-only file system)";
+        assert_eq!(raised.refused.as_deref(), Some(why));
+    }
+}

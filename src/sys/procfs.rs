@@ -1,0 +1,38 @@
+//! Other programs' processes, as /proc shows them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// A process that runs now. What may not be looked at is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its number.
+    pub pid: u32,
+    /// Its program.
+    pub exe: Option<PathBuf>,
+    /// Its working directory.
+    pub cwd: Option<PathBuf>,
+    /// Its command line, the program's name first.
+    pub args: Vec<OsString>,
+}
+
+/// Every process that has a command line.
+pub fn running() -> Vec<Running> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
+    pids.filter_map(look).collect()
+}
+
+fn look(pid: u32) -> Option<Running> {
+    let dir = Path::new("/proc").join(pid.to_string());
+    let line = fs::read(dir.join("cmdline")).ok().filter(|line| !line.is_empty())?;
+    let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|&b| b == 0);
+    Some(Running {
+        pid,
+        exe: fs::read_link(dir.join("exe")).ok(),
+        cwd: fs::read_link(dir.join("cwd")).ok(),
+        args: words.map(|w| OsString::from_vec(w.to_vec())).collect(),
+    })
+}

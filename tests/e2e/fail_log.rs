@@ -1,0 +1,259 @@
+//! sersync's `failLog`: the script shows what is owed, and each of its lines repairs it by hand.
+
+use crate::common::rsyncd::Options;
+use crate::common::wait::{DEADLINE, poll, wait_for};
+use crate::common::world::{Setup, World, write};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const HOSTILE: &[&[u8]] = &[
+    b"refused it's $(touch PWNED) `touch PWNED`",
+    b"refused\nin two lines",
+    b"refused\n",
+    b"refused \"; touch PWNED; \"",
+    b"refused\xff\xfe",
+    b"-refused",
+    b"--refused --delete",
+    b"#refused",
+    b"refused%d%s%%\\n\\",
+    b" refused  blanks ",
+    b"refused*?[x]",
+    b"refused!bang!",
+    b"refused\t\x01\x7f",
+    b"sub/refused 1",
+];
+
+fn name(bytes: &[u8]) -> PathBuf {
+    OsString::from_vec(bytes.to_vec()).into()
+}
+
+fn chattr(flag: &str, path: &Path) -> bool {
+    Command::new("chattr").arg(flag).arg(path).status().is_ok_and(|s| s.success())
+}
+
+fn script(w: &World) -> PathBuf {
+    w.outside.join("rsync_fail_log.sh")
+}
+
+fn read(w: &World) -> String {
+    fs::read_to_string(script(w)).unwrap_or_default()
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// A world whose script lies in `outside`.
+fn build(setup: Setup) -> World {
+    let w = setup.build();
+    let text = fs::read_to_string(w.instance.config()).unwrap();
+    let fail_log = format!("fail_log: {{path: {:?}, retry: 1m}}\n", script(&w));
+    fs::write(w.instance.config(), fail_log + &text).unwrap();
+    w
+}
+
+fn run(w: &World, shell: &str, args: &[&str]) -> Output {
+    let out = Command::new(shell).args(args).current_dir(&w.outside).output().unwrap();
+    assert!(!w.outside.join("PWNED").exists() && !w.at("PWNED").exists(), "a name ran: {args:?}");
+    out
+}
+
+/// Runs the whole script.
+fn run_script(w: &World, shell: &str) {
+    let out = run(w, shell, &[script(w).to_str().unwrap()]);
+    assert!(out.status.success(), "{shell}: {out:?}\n{}", read(w));
+    assert!(out.stderr.is_empty(), "{shell}: {out:?}\n{}", read(w));
+}
+
+#[test]
+fn hostile_names_are_repaired_by_hand_in_dash_and_bash() {
+    let refused = Options { module_lines: "exclude = *refused*\n".into(), ..Options::default() };
+    let mut w = build(Setup { daemon: refused, ..Setup::default() });
+    w.run(&[]);
+    w.wait_identical();
+    // Whoever reads the script while it is replaced sees all of it, and nobody else may.
+    let (path, over) = (script(&w), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut inodes = std::collections::BTreeSet::new();
+            while !over.load(Ordering::Relaxed) {
+                if let Ok(meta) = fs::metadata(&path) {
+                    assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+                    inodes.insert(meta.ino());
+                    let text = fs::read_to_string(&path).unwrap();
+                    let whole = text.starts_with("#!/bin/sh\n") && text.ends_with('\n');
+                    assert!(text.is_empty() || whole, "half a script: {text}");
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            inodes.len()
+        });
+        for bytes in HOSTILE {
+            write(&w.master.join(name(bytes)), bytes);
+        }
+        let all = poll(DEADLINE, || {
+            let text = read(&w);
+            (lines(&text).len() == HOSTILE.len() && !text.contains(", 1 tries")).then_some(text)
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(watch.join().unwrap() > 1, "replaced, not written over");
+        let text = all.unwrap_or_else(|| panic!("{}\n{}", read(&w), w.instance.report()));
+        // Remote, rsync's words and the time stand above each line.
+        let comments: Vec<&str> = text.lines().filter(|l| l.starts_with("# /")).collect();
+        assert_eq!(comments.len(), HOSTILE.len());
+        for comment in comments {
+            assert!(comment.contains(&w.remotes[0].name()), "{comment}");
+            assert!(
+                comment.contains("refused to receive") && comment.contains("(since 20"),
+                "{comment}"
+            );
+        }
+    });
+    w.instance.stop();
+    w.remotes[0].set_module_lines("");
+    // Each line alone, as by hand.
+    for line in lines(&read(&w)) {
+        let out = run(&w, "dash", &["-c", &line]);
+        assert!(out.status.success(), "{out:?}\n{line}");
+    }
+    for bytes in HOSTILE {
+        let there = w.remotes[0].path().join(name(bytes));
+        assert_eq!(fs::read(&there).unwrap(), *bytes, "{}", there.display());
+    }
+    assert_eq!(fs::read_dir(w.remotes[0].path()).unwrap().count(), HOSTILE.len());
+    for shell in ["dash", "bash", "sh"] {
+        HOSTILE.iter().for_each(|b| fs::remove_file(w.remotes[0].path().join(name(b))).unwrap());
+        run_script(&w, shell);
+        HOSTILE.iter().for_each(|b| assert!(w.remotes[0].path().join(name(b)).exists()));
+    }
+    // The next start finds nothing owed, and empties it.
+    assert!(!read(&w).is_empty());
+    w.run(&[]);
+    wait_for("an empty script", DEADLINE, || fs::read(script(&w)).is_ok_and(|t| t.is_empty()));
+    w.wait_identical();
+}
+
+/// Deletions that the slave refuses; with and without `--delete-missing-args`.
+fn deletions(params: &'static str) {
+    let mut w = build(Setup { params, ..Setup::default() });
+    let gone = "d/it's $(touch PWNED)\n";
+    let tree = "tree 1/a";
+    for path in [gone, tree, "tree 1/b", "d/stays"] {
+        w.write(path, "x");
+    }
+    w.run(&[]);
+    w.wait_identical();
+    // Only by events from here on: what is only there would else be found and deleted.
+    w.wait_in_sync();
+    write(&w.there("d/only there"), "x");
+    let (held_1, held_2) = (w.there(gone), w.there(tree));
+    if !(chattr("+i", &held_1) && chattr("+i", &held_2)) {
+        eprintln!("SKIPPED: no immutable files here");
+        return;
+    }
+    fs::remove_file(w.at(gone)).unwrap();
+    fs::remove_dir_all(w.at("tree 1")).unwrap();
+    let shown = poll(DEADLINE, || {
+        let found = lines(&read(&w));
+        let has = |word: &str| found.iter().any(|l| l.contains(word));
+        (has("PWNED") && has("tree\\0401")).then_some(found)
+    });
+    w.instance.stop();
+    let free = chattr("-i", &held_1) && chattr("-i", &held_2);
+    assert!(shown.is_some() && free, "{}\n{}", read(&w), w.instance.report());
+    // In another directory, such as an empty mount point, nothing is deleted.
+    let aside = w.outside.join("aside");
+    fs::rename(&w.master, &aside).unwrap();
+    fs::create_dir(&w.master).unwrap();
+    for line in lines(&read(&w)) {
+        assert!(!run(&w, "dash", &["-c", &line]).status.success(), "{line}");
+    }
+    assert!(held_1.exists() && held_2.exists());
+    fs::remove_dir(&w.master).unwrap();
+    fs::rename(&aside, &w.master).unwrap();
+    for line in lines(&read(&w)) {
+        let out = run(&w, "dash", &["-c", &line]);
+        assert!(out.status.success(), "{out:?}\n{line}");
+    }
+    assert!(!held_1.exists() && !w.there("tree 1").exists(), "{}", read(&w));
+    assert!(w.there("d/only there").exists() && w.there("d/stays").exists());
+    run_script(&w, "bash");
+    assert!(w.there("d/only there").exists() && w.there("d/stays").exists());
+}
+
+#[test]
+fn deletions_are_repaired_by_hand() {
+    deletions("-a");
+}
+
+#[test]
+fn deletions_are_repaired_by_hand_where_rsync_cannot_delete_missing_names() {
+    deletions("-a --exclude=zzz");
+}
+
+#[test]
+fn what_fails_is_tried_again_at_once_and_sersyncs_own_script_is_kept() {
+    let refused = Options { module_lines: "exclude = *refused*\n".into(), ..Options::default() };
+    let mut w = build(Setup { daemon: refused, ..Setup::default() });
+    let left =
+        "#errno 2560\ncd /data && rsync -artuz -R \"./x\" 10.0.0.2::www >/dev/null 2>&1 \n\n";
+    fs::write(script(&w), left).unwrap();
+    w.run(&[]);
+    w.wait_identical();
+    let began = std::time::Instant::now();
+    w.write("refused", "x");
+    let again = poll(DEADLINE, || {
+        let text = read(&w);
+        (text.contains(" tries)") && !text.contains(", 1 tries")).then_some(())
+    });
+    assert!(again.is_some(), "{}\n{}", read(&w), w.instance.report());
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    let aside = w.outside.join("rsync_fail_log.sh.sersync");
+    assert_eq!(fs::read_to_string(&aside).unwrap(), left);
+    assert!(w.instance.log_text().contains("syncsup journal import"));
+    // The path goes; so does its line.
+    fs::remove_file(w.at("refused")).unwrap();
+    wait_for("an empty script", DEADLINE, || read(&w).is_empty());
+}
+
+/// A slave that is down is owed everything that waits.
+#[test]
+fn what_waits_for_a_slave_that_is_down_is_shown_too() {
+    let mut w = build(Setup { remotes: 2, ..Setup::default() });
+    w.write("gone", "x");
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.remotes[0].stop();
+    for bytes in HOSTILE {
+        write(&w.master.join(name(bytes)), bytes);
+    }
+    fs::remove_file(w.at("gone")).unwrap();
+    // Shown with the next try at the latest.
+    let text = poll(DEADLINE, || {
+        let text = read(&w);
+        let all = lines(&text).len() > HOSTILE.len() && text.contains("printf '/gone\\000'");
+        (all || text.contains("+ /gone") || text.contains("+\\040/gone")).then_some(text)
+    });
+    let text = text.unwrap_or_else(|| panic!("{}\n{}", read(&w), w.instance.report()));
+    assert!(text.contains(&w.remotes[0].name()) && !text.contains(&w.remotes[1].name()), "{text}");
+    wait_for("all of it", DEADLINE, || lines(&read(&w)).len() > HOSTILE.len());
+    w.instance.stop();
+    w.remotes[0].start_again();
+    for line in lines(&read(&w)) {
+        let out = run(&w, "dash", &["-c", &line]);
+        assert!(out.status.success(), "{out:?}\n{line}");
+    }
+    for bytes in HOSTILE {
+        assert_eq!(fs::read(w.remotes[0].path().join(name(bytes))).unwrap(), *bytes);
+    }
+    assert!(!w.there("gone").exists());
+    w.run(&[]);
+    w.wait_identical();
+    wait_for("an empty script", DEADLINE, || read(&w).is_empty());
+}

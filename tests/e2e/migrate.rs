@@ -1,0 +1,191 @@
+//! `syncsup migrate`: from a sersync that is there to what takes its place.
+
+use crate::common::instance::Instance;
+use crate::common::rsyncd::{Options, Rsyncd, USER};
+use crate::common::tree::Tree;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::write;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// sersync unpacked in a directory, as its tutorials have it.
+struct Installed {
+    slave: Rsyncd,
+    dir: PathBuf,
+    master: PathBuf,
+    temp: TempDir,
+}
+
+impl Installed {
+    fn new() -> Installed {
+        let temp = TempDir::with_prefix("syncsup-test-").unwrap();
+        let (dir, master) = (temp.path().join("GNU-Linux-x86"), temp.path().join("data"));
+        fs::create_dir(&dir).unwrap();
+        fs::create_dir(&master).unwrap();
+        let slave = Rsyncd::start_with(&["www"], Options { auth: true, ..Options::default() });
+        let text = format!(
+            r#"<?xml version="1.0" encoding="ISO-8859-1"?>
+<head version="2.5">
+    <host hostip="localhost" port="8008"></host>
+    <debug start="false"/>
+    <fileSystem xfs="true"/>
+    <filter start="true"><exclude expression="(.*)\.svn"></exclude></filter>
+    <inotify><delete start="true"/><createFolder start="true"/></inotify>
+    <sersync>
+        <localpath watch="{}"><remote ip="127.0.0.1" name="www"/></localpath>
+        <rsync>
+            <commonParams params="-artz"/>
+            <auth start="true" users="{USER}" passwordfile="{}"/>
+            <userDefinedPort start="true" port="{}"/>
+        </rsync>
+        <failLog path="{}" timeToExecute="60"/>
+    </sersync>
+</head>
+"#,
+            master.display(),
+            slave.password_file().display(),
+            slave.port,
+            dir.join("rsync_fail_log.sh").display(),
+        );
+        fs::write(dir.join("confxml.xml"), text).unwrap();
+        fs::write(dir.join("other.xml"), "<html/>").unwrap();
+        fs::copy("/bin/sh", dir.join("sersync2")).unwrap();
+        Installed { slave, dir, master, temp }
+    }
+
+    /// A process that looks like sersync's.
+    fn run_sersync(&self) -> Sersync {
+        let mut command = Command::new(self.dir.join("sersync2"));
+        command.args(["-c", "read x", "-n", "20", "-dro"]).arg(self.dir.join("confxml.xml"));
+        command.stdin(Stdio::piped()).current_dir(self.temp.path());
+        Sersync(command.spawn().unwrap())
+    }
+
+    fn migrate(&self, args: &[&str]) -> Output {
+        Command::new(Instance::program()).arg("migrate").args(args).arg(&self.dir).output().unwrap()
+    }
+
+    /// Every file there, with its content and mode.
+    fn files(&self) -> BTreeMap<String, (Vec<u8>, u32)> {
+        let entries = fs::read_dir(&self.dir).unwrap().flatten();
+        entries
+            .map(|e| {
+                let mode = e.metadata().unwrap().permissions().mode() & 0o777;
+                (e.file_name().into_string().unwrap(), (fs::read(e.path()).unwrap(), mode))
+            })
+            .collect()
+    }
+}
+
+struct Sersync(Child);
+
+impl Drop for Sersync {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn what_takes_its_place_is_written_beside_it_and_works() {
+    let s = Installed::new();
+    let mut running = s.run_sersync();
+    let before = s.files();
+    // Shown only.
+    let out = s.migrate(&["--dry-run"]);
+    let shown = text(&out.stdout);
+    assert!(out.status.success(), "{out:?}");
+    assert!(shown.contains("would write") && shown.contains("    localpaths:"), "{shown}");
+    assert_eq!(s.files(), before, "--dry-run wrote something");
+
+    let out = s.migrate(&[]);
+    let shown = text(&out.stdout);
+    assert!(out.status.success(), "{out:?}");
+    assert!(shown.contains(&format!("runs, pid {}", running.0.id())), "{shown}");
+    assert!(shown.contains(&format!("kill {}", running.0.id())), "{shown}");
+    let mut after = s.files();
+    let (yaml, mode) = after.remove("confxml.yaml").expect("a configuration");
+    let (unit, _) = after.remove("syncsup-confxml.service").expect("a unit");
+    assert_eq!(after, before, "something else was touched");
+    assert!(running.0.try_wait().unwrap().is_none(), "sersync was ended");
+    assert_eq!(mode, 0o600);
+    let config = s.dir.join("confxml.yaml");
+    let exec =
+        format!("ExecStart={} -r -n 20 -o {}", Instance::program().display(), config.display());
+    assert!(text(&unit).lines().any(|l| l == exec), "{}", text(&unit));
+    let unit_file = s.dir.join("syncsup-confxml.service");
+    match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit_file).output() {
+        Ok(out) => assert!(out.status.success(), "{out:?}"),
+        Err(_) => eprintln!("no systemd-analyze here to verify the unit"),
+    }
+
+    // Again: it is there already. Changed: it stays as it is.
+    let out = s.migrate(&[]);
+    assert!(out.status.success() && text(&out.stdout).contains("is there already"), "{out:?}");
+    let mine = [&yaml[..], b"# mine\n"].concat();
+    fs::write(&config, &mine).unwrap();
+    let out = s.migrate(&[]);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(text(&out.stderr).contains("is there already and says something else"), "{out:?}");
+    assert_eq!(fs::read(&config).unwrap(), mine);
+
+    // What was written replicates.
+    drop(running);
+    let mut instance = Instance::new(&s.temp.path().join("instance"), "syncsup.yaml", &text(&yaml));
+    write(&s.master.join("before"), "x");
+    instance.start(&["-r"], &[&s.master]);
+    write(&s.master.join("d/later"), "x");
+    write(&s.master.join("d/x.svn"), "x");
+    write(&s.master.join("d/last"), "x");
+    let names = || Tree::read(&s.slave.path()).names();
+    wait_for("the names", DEADLINE, || names() == ["before", "d", "d/last", "d/later"]);
+    instance.stop();
+}
+
+#[test]
+fn what_cannot_be_migrated_is_said() {
+    let s = Installed::new();
+    let empty = s.temp.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let run =
+        |path: &Path| Command::new(Instance::program()).arg("migrate").arg(path).output().unwrap();
+    let out = run(&empty);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(text(&out.stderr).contains("no sersync found"), "{out:?}");
+    assert_eq!(run(&s.temp.path().join("missing")).status.code(), Some(2));
+    // One of two is wrong: the other is written.
+    fs::create_dir(s.dir.join("conf")).unwrap();
+    let good = fs::read_to_string(s.dir.join("confxml.xml")).unwrap();
+    let wrong = s.dir.join("conf/wrong.xml");
+    fs::write(&wrong, good.replace("<inotify>", "<inotfy>").replace("</inotify>", "</inotfy>"))
+        .unwrap();
+    let out = run(&s.dir);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(text(&out.stderr).contains("wrong.xml:"), "{out:?}");
+    assert!(s.dir.join("confxml.yaml").exists());
+    assert_eq!(fs::read_dir(s.dir.join("conf")).unwrap().count(), 1);
+}
+
+/// Nothing named: what runs is found, wherever it is. Only looked at, since it may be somebody else's.
+#[test]
+fn a_running_sersync_is_found_without_being_told_where() {
+    let s = Installed::new();
+    let running = s.run_sersync();
+    let before = s.files();
+    let out = Command::new(Instance::program()).args(["migrate", "--dry-run"]).output().unwrap();
+    let wanted = format!(
+        "{} (runs, pid {})",
+        s.dir.join("confxml.xml").canonicalize().unwrap().display(),
+        running.0.id()
+    );
+    assert!(text(&out.stdout).contains(&wanted), "{out:?}");
+    assert_eq!(s.files(), before);
+}
