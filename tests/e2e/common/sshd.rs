@@ -41,7 +41,10 @@ impl Sshd {
         let text = format!(
             "Port {port}\nListenAddress {address}\nHostKey {host}\nAuthorizedKeysFile {keys}\nStrictModes no\n\
              UsePAM no\nPidFile none\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nPrintMotd no\nUseDNS no\nMaxStartups 100\nLogLevel VERBOSE\n{lines}\n",
+             KbdInteractiveAuthentication no\nPrintMotd no\nUseDNS no\nMaxStartups 100\nLogLevel VERBOSE\n\
+             SetEnv HOME={home}\n{lines}\n",
+            // Not the user's: what a shell reads there may take long, and would be killed with it.
+            home = sshd.dir.path().display(),
             host = sshd.file("host").display(),
             keys = sshd.file("authorized").display(),
         );
