@@ -1,7 +1,7 @@
 //! The plugin runner's side: a cursor for each plugin, the calls that wait, what was called last.
 //!
-//! A plugin's cursor says which marks have become rows of `call`; it moves as far as the remotes have settled, so it
-//! never keeps a row of `change` longer than they do, however long a plugin is down. A call is keyed by its path: the
+//! A plugin's cursor says which marks have become rows of `call`; it never keeps a row of
+//! `change` longer than the remotes do, however long a plugin is down. A call is ready when they have settled its mark. A call is keyed by its path: the
 //! table can never be longer than the tree is large.
 
 use super::mark::{Events, Marked, Scope};
@@ -137,18 +137,18 @@ impl Journal {
         least.map_or_else(|| self.last_seq(), Ok)
     }
 
-    /// Makes calls of the marks after a plugin's cursor: those up to `horizon`, up to the first that is not `ripe`, at
+    /// Makes calls of the marks after a plugin's cursor: those up to `upto`, up to the first that is not `ripe`, at
     /// most `limit`. Returns how many marks it took.
     pub fn take_in(
         &mut self,
         plugin: &str,
-        horizon: i64,
+        upto: i64,
         limit: u32,
         ripe: impl Fn(&Marked) -> bool,
     ) -> Result<usize> {
         let cursor = self.plugin_cursor(plugin)?;
         let first = self.marks_after(cursor, 1)?;
-        if first.first().is_none_or(|m| m.seq > horizon || !ripe(m)) {
+        if first.first().is_none_or(|m| m.seq > upto || !ripe(m)) {
             return Ok(0);
         }
         // Marks must not move up between the look and the cursor's move, or one change would be two calls.
@@ -165,7 +165,7 @@ impl Journal {
                    event = excluded.event, ready = 0, attempts = 0, next_try = 0, error = NULL, given_up = 0,
                    since = CASE given_up WHEN 0 THEN since ELSE excluded.since END",
             )?;
-            let mut rows = marks.query(params![cursor, horizon, limit])?;
+            let mut rows = marks.query(params![cursor, upto, limit])?;
             while let Some(row) = rows.next()? {
                 let mark = Marked {
                     path: path_at(row, 0)?,
@@ -207,21 +207,24 @@ impl Journal {
         if !self.db.prepare_cached(any)?.exists([])? {
             return Ok(false);
         }
+        let horizon = self.horizon(trouble)?;
         let remotes: Vec<String> =
             self.remote_names()?.into_iter().filter(|n| !trouble.contains(n)).collect();
         let tx = self.write()?;
         let mut rows: Vec<(String, Vec<u8>, i64)> = Vec::new();
         {
             let mut query = tx.prepare_cached(
-                "SELECT plugin, path, scope FROM call WHERE ready = 0 AND given_up = 0 ORDER BY seq LIMIT ?1",
+                "SELECT plugin, path, scope FROM call WHERE ready = 0 AND given_up = 0 AND seq <= ?1
+                 ORDER BY seq LIMIT ?2",
             )?;
-            let mut found = query.query([limit])?;
+            let mut found = query.query(params![horizon, limit])?;
             while let Some(row) = found.next()? {
                 rows.push((row.get(0)?, row.get(1)?, row.get(2)?));
             }
         }
         let full = rows.len() as u32 == limit;
-        let mut left = false;
+        let ahead = "SELECT 1 FROM call WHERE ready = 0 AND given_up = 0 AND seq > ?1";
+        let mut left = tx.prepare_cached(ahead)?.exists([horizon])?;
         for (plugin, path, scope) in rows {
             if is_owed(&tx, &remotes, &path, scope > 0)? {
                 left = true;

@@ -221,17 +221,20 @@ impl Runner {
         let wall = clock::wall_ms();
         let mut left = false;
         let mut full = false;
+        let long = self.left_since.is_some_and(|since| now >= since + GATHER_MOST);
         for station in &self.stations {
             // One of the future, when the clock was set back, does not wait for it; nor does a path that is marked
             // again and again.
-            let long = self.left_since.is_some_and(|since| now >= since + GATHER_MOST);
             let young = wall - GATHER_MS..=wall;
             let ripe = |m: &Marked| long || !young.contains(&m.marked_at_ms);
-            let taken = self.journal.take_in(&station.name, horizon, PORTION, ripe)?;
+            // A path that is marked all the time is always ahead of what is settled: its call waits for that.
+            let upto = if long { i64::MAX } else { horizon };
+            let taken = self.journal.take_in(&station.name, upto, PORTION, ripe)?;
             full |= taken == PORTION as usize;
             left |= self.journal.marks_wait(&station.name)?;
         }
-        self.left_since = left.then_some(self.left_since.unwrap_or(now));
+        let since = self.left_since.filter(|_| !long);
+        self.left_since = left.then_some(since.unwrap_or(now));
         left |= self.journal.make_ready(&trouble, PORTION)?;
         self.said.dirty = true;
         self.poll = if full { Duration::ZERO } else { (self.poll * 2).clamp(POLL.0, POLL.1) };
