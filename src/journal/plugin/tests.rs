@@ -80,10 +80,10 @@ fn what_is_owed_untried_is_not_ready() {
 }
 
 /// Every remote has settled everything.
-fn settle(j: &mut Journal) {
-    let cursor = Some(j.last_seq().unwrap());
+fn settle_all(j: &mut Journal) {
+    let cursor = j.last_seq().unwrap();
     for remote in j.remote_names().unwrap() {
-        j.settle(&remote, &Settlement { cursor, ..Settlement::default() }, 1).unwrap();
+        settle(j, &remote, cursor);
     }
 }
 
@@ -93,7 +93,7 @@ fn marked_again_while_it_is_called() {
     let take = |j: &mut Journal| {
         j.take_in("p", i64::MAX, 100, |_| true).unwrap();
         assert!(j.make_ready(&none(), 100).unwrap(), "no remote has settled it");
-        settle(j);
+        settle_all(j);
         assert!(!j.make_ready(&none(), 100).unwrap());
     };
     mark(&mut j, &["x"], 1);
@@ -117,7 +117,7 @@ fn marked_again_while_it_is_called() {
 fn failures_wait_and_are_given_up() {
     let (_dir, mut j) = open();
     mark(&mut j, &["x"], 1);
-    settle(&mut j);
+    settle_all(&mut j);
     j.take_in("p", 9, 9, |_| true).unwrap();
     j.make_ready(&none(), 100).unwrap();
     let call = j.calls_due("p", 1, 1).unwrap().remove(0);
@@ -134,7 +134,7 @@ fn failures_wait_and_are_given_up() {
     assert_eq!(backlog.first_error.as_deref(), Some("x: exit 3"));
     // A new change begins anew.
     mark(&mut j, &["x"], 70);
-    settle(&mut j);
+    settle_all(&mut j);
     j.take_in("p", 9, 9, |_| true).unwrap();
     j.make_ready(&none(), 100).unwrap();
     let again = j.calls_due("p", 99, 1).unwrap().remove(0);
