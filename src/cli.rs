@@ -1,6 +1,7 @@
 //! The command line: sersync's letters (`-dro FILE`) and subcommands.
 
 mod help;
+mod operate;
 
 use crate::commands;
 use crate::commands::invocation::{Command, Invocation, absolute};
@@ -13,11 +14,27 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 9] =
-    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "demo"];
+const COMMANDS: [&str; 12] = [
+    "run", "check", "convert", "status", "stop", "reload", "sync", "release", "wait", "verify",
+    "journal", "demo",
+];
 /// Every long option.
-const OPTIONS: [&str; 7] =
-    ["state-dir", "run-dir", "verbose", "help", "version", "connect", "json"];
+const OPTIONS: [&str; 14] = [
+    "state-dir",
+    "run-dir",
+    "verbose",
+    "help",
+    "version",
+    "connect",
+    "json",
+    "all",
+    "quorum",
+    "remote",
+    "timeout",
+    "checksum",
+    "repair",
+    "show",
+];
 
 /// Runs the command line; prints its error, if any.
 pub fn main(args: &[OsString]) -> Exit {
@@ -41,7 +58,10 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Stop => commands::stop::run(invocation),
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
-        Command::Release(name) => commands::release::run(invocation, name),
+        Command::Release { name, show } => commands::release::run(invocation, name, *show),
+        Command::Wait(what) => commands::wait::run(invocation, what),
+        Command::Verify(what) => commands::verify::run(invocation, what),
+        Command::Journal(action) => commands::failures::run(invocation, action),
         Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
@@ -66,6 +86,7 @@ struct Words {
     version: bool,
     files: Vec<PathBuf>,
     slots: Option<usize>,
+    operate: operate::Words,
     names: Vec<OsString>,
 }
 
@@ -129,6 +150,14 @@ fn read(args: &[OsString]) -> Result<Words> {
                 );
                 return Err(Error::usage(text));
             }
+            "all" => words.special.push("--all"),
+            "checksum" => words.special.push("--checksum"),
+            "repair" => words.special.push("--repair"),
+            "show" => words.special.push("--show"),
+            "0" => words.special.push("-0"),
+            option @ ("quorum" | "remote" | "timeout") => {
+                words.special.push(words.operate.take(option, parser.value().map_err(usage)?)?);
+            }
             other => return Err(unknown_option(other)),
         }
     }
@@ -142,7 +171,11 @@ fn command(words: Words) -> Result<Command> {
         "run" => &["-d", "-r", "-n"],
         "check" => &["--connect"],
         "status" => &["--json"],
-        "convert" | "stop" | "reload" | "sync" | "release" | "demo" => &[],
+        "release" => &["--show"],
+        "wait" => &["--all", "--quorum", "--remote", "--timeout"],
+        "verify" => &["--remote", "--checksum", "--repair", "--json", "-0"],
+        "journal" => &["--remote", "--json"],
+        "convert" | "stop" | "reload" | "sync" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
@@ -152,7 +185,10 @@ fn command(words: Words) -> Result<Command> {
     let has = |option: &str| words.special.contains(&option);
     match (command.as_str(), &names[..]) {
         ("sync", _) => Ok(Command::Sync(names)),
-        ("release", [name]) => Ok(Command::Release(name.clone())),
+        ("wait", _) => operate::wait(words),
+        ("verify", _) => operate::verify(words),
+        ("journal", _) => operate::journal(words),
+        ("release", [name]) => Ok(Command::Release { name: name.clone(), show: has("--show") }),
         ("release", _) => Err(Error::usage(
             "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",
         )),

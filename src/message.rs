@@ -3,6 +3,7 @@
 //! The data path is not here: marks travel through the journal, and a wake is a byte in a pipe.
 
 use crate::config::model::{LocalPath, Remote};
+use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -47,6 +48,15 @@ pub enum ToWatcher {
     DropWake(String),
     /// `release LOCALPATH`: take the root, and the mount points, as they are now.
     AdoptRoot,
+    /// `syncsup wait`: say when everything that was changed before this came is marked.
+    Barrier {
+        /// The number of the question; one that is known already is not asked again.
+        ticket: Ticket,
+        /// Only what is at or below these; everything when empty.
+        below: Vec<RelPath>,
+    },
+    /// Nobody waits for this answer any more.
+    DropBarrier(Ticket),
     /// Mark what the queue still holds, write the checkpoint, exit with 0.
     Stop,
 }
@@ -77,6 +87,13 @@ pub enum FromWatcher {
     NeedReconcile(String),
     /// The journal must be set aside.
     Damaged(String),
+    /// Everything that was changed before this barrier came is in the journal, up to the mark `seq`.
+    Reached {
+        /// The barrier.
+        ticket: Ticket,
+        /// The number of the last mark.
+        seq: i64,
+    },
 }
 
 /// What a watcher does.
@@ -114,6 +131,17 @@ pub enum ToPusher {
     Release,
     /// The watcher holds the localpath (why), or lets go of it.
     Hold(Option<String>),
+    /// `syncsup wait`: say when everything marked up to `seq` is settled.
+    Await {
+        /// The number of the question.
+        ticket: Ticket,
+        /// The number of a mark.
+        seq: i64,
+        /// Only what is at or below these; everything when empty.
+        below: Vec<RelPath>,
+    },
+    /// Nobody waits for this answer any more.
+    DropAwait(Ticket),
     /// End: the push in hand may go on for so many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the push in hand.
@@ -151,6 +179,8 @@ pub enum FromPusher {
     Status(Box<PusherStatus>),
     /// The journal must be set aside.
     Damaged(String),
+    /// What was awaited is settled.
+    Settled(Ticket),
 }
 
 /// What a pusher does, for `status`.
@@ -238,6 +268,33 @@ pub enum Request {
     Sync(Vec<String>),
     /// Let a held remote or localpath go on.
     Release(String),
+    /// What is changed by now: is it settled? Answered with a ticket.
+    Wait(Vec<WaitFor>),
+    /// How is it with this ticket? One that is not asked about for a while is forgotten.
+    Waited(Ticket),
+}
+
+/// The number of a `syncsup wait`; never used twice, not even by the next supervisor.
+pub type Ticket = u64;
+
+/// What `syncsup wait` waits for in one localpath.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitFor {
+    /// The localpath.
+    pub watch: OsBytes,
+    /// Only what is at or below these; everything when empty.
+    pub below: Vec<RelPath>,
+}
+
+/// How far a `syncsup wait` is in one localpath.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Waited {
+    /// The watcher has marked everything that was changed before.
+    pub reached: bool,
+    /// The names of the remotes on which it is settled.
+    pub settled: Vec<String>,
+    /// How the localpath is, with all its remotes.
+    pub status: LocalPathStatus,
 }
 
 /// The supervisor's answer.
@@ -248,6 +305,10 @@ pub enum Answer {
     Status(Box<InstanceStatus>),
     /// Done; each line is for the user.
     Done(Vec<String>),
+    /// To `wait`.
+    Ticket(Ticket),
+    /// To `waited`; `None` when the ticket is not known (any more): ask anew.
+    Waited(Option<Vec<Waited>>),
     /// Refused, and why.
     Refused(String),
 }

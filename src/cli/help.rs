@@ -32,6 +32,7 @@ Commands:
   reload           read the configuration again; only what changed is touched
   sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
   release NAME     let a held remote go on, or take a replaced localpath as it is now
+  wait [PATH]...   return when everything changed so far, there or anywhere, is on the remotes
   demo             all of this at work, with private rsync daemons, for less than a minute
 
 Options of run:
@@ -41,6 +42,10 @@ Options of run:
 Options of other commands:
   --connect        check: try every remote too
   --json           status: for programs
+  --all            wait: on all remotes (the default)
+  --quorum N       wait: on N remotes of each localpath
+  --remote NAME    wait: this remote; may be given again
+  --timeout TIME   wait: for so long, such as 500ms, 30s, 5m (default: 60s)
 Options of all commands:
   -o FILE          a configuration file, or a directory of them; may be given again
                    (default: ./confxml.xml, /etc/syncsup/conf.d, /etc/syncsup/syncsup.yaml)
@@ -59,8 +64,8 @@ Files:
   RUN/NAME-HASH.pid                                 the daemon's process
 
 Exit status:
-  0  done; for status and sync: everything is in sync
-  1  the answer is no: behind, held, failed
+  0  done; for status and sync: everything is in sync; for wait: settled
+  1  the answer is no: behind, held, failed, not in time
   2  the command line or the configuration is wrong; nothing was started
   3  no supervisor runs
   4  another supervisor already keeps this localpath
@@ -85,6 +90,7 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   reload           重新读取配置，只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
   release 名称     让被暂停的远端继续，或接受已被替换的本地目录
+  wait [路径]...   等到此前的全部改动（或给定路径下的改动）都已到达远端后才返回
   demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
 run 的选项：
@@ -94,6 +100,10 @@ run 的选项：
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
   --json           用于 status：输出 JSON，供程序读取
+  --all            用于 wait：所有远端都要到达（默认）
+  --quorum N       用于 wait：每个本地目录有 N 个远端到达即可
+  --remote 名称    用于 wait：只针对这个远端；可以多次给出
+  --timeout 时间   用于 wait：最多等多久，如 500ms、30s、5m（默认 60s）
 所有命令通用的选项：
   -o 文件          配置文件，或存放配置文件的目录；可以多次给出
                    （默认依次为 ./confxml.xml、/etc/syncsup/conf.d、/etc/syncsup/syncsup.yaml）
@@ -112,8 +122,8 @@ run 的选项：
   RUN/名称-哈希.pid                                 守护进程的进程号
 
 退出状态：
-  0  成功；对 status 和 sync：全部已同步
-  1  结果为否：落后、被暂停或失败
+  0  成功；对 status 和 sync：全部已同步；对 wait：都已到达
+  1  结果为否：落后、被暂停、失败或超时
   2  命令行或配置有误，没有启动任何东西
   3  没有正在运行的 syncsup
   4  另一个 syncsup 已在负责该本地目录

@@ -115,7 +115,7 @@ impl Instance {
     pub fn status(&self) -> Result<InstanceStatus> {
         match self.ask(&Request::Status, PATIENCE)? {
             Answer::Status(status) => Ok(*status),
-            Answer::Done(_) | Answer::Refused(_) => Err(odd()),
+            _ => Err(odd()),
         }
     }
 
@@ -123,7 +123,7 @@ impl Instance {
     pub fn command(&self, request: &Request, patience: Duration) -> Result<Vec<String>> {
         match self.ask(request, patience)? {
             Answer::Done(lines) => Ok(lines),
-            Answer::Status(_) | Answer::Refused(_) => Err(odd()),
+            _ => Err(odd()),
         }
     }
 
@@ -163,6 +163,7 @@ pub fn named<T>(answer: Result<T>) -> Result<T> {
     answer.map_err(|e| if e.exit == Exit::No { Error::usage(e.text) } else { e })
 }
 
-fn odd() -> Error {
+/// An answer that does not fit the question.
+pub fn odd() -> Error {
     Error::system("the supervisor gave an odd answer", "is it of another version? restart it")
 }

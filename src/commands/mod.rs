@@ -4,7 +4,9 @@ pub mod check;
 mod client;
 pub mod convert;
 pub mod demo;
+pub mod failures;
 pub mod invocation;
+mod place;
 pub mod release;
 pub mod reload;
 pub mod run;
@@ -12,6 +14,8 @@ pub mod status;
 pub mod stop;
 pub mod sync;
 mod table;
+pub mod verify;
+pub mod wait;
 
 use std::io::Write;
 

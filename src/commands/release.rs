@@ -6,7 +6,7 @@ use crate::error::{Error, Exit, Result};
 use crate::message::{InstanceStatus, PusherState, Request};
 
 /// Releases, and prints what that means. Exit status 1 when nothing of that name is held.
-pub fn run(invocation: &Invocation, name: &str) -> Result<Exit> {
+pub fn run(invocation: &Invocation, name: &str, _show: bool) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
     // A release for nothing would let the next comparison delete what it likes.
     if let Some(state) = in_order(&instance.status()?, name) {

@@ -108,7 +108,8 @@ fn remote_row(remote: &RemoteStatus) -> Vec<String> {
     ]
 }
 
-fn one_line(text: &str) -> String {
+/// Lines as one, safe for a terminal.
+pub fn one_line(text: &str) -> String {
     crate::path::printable(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
 }
 

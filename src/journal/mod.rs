@@ -9,6 +9,7 @@ mod marks;
 mod owed;
 mod remote;
 mod schema;
+mod settled;
 
 pub use checkpoint::Checkpoint;
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};

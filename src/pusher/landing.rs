@@ -9,7 +9,6 @@ use super::push::{self, Lane, Push};
 use super::run::{Pusher, ROOT_RETRY};
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
-use crate::path::RelPath;
 use crate::sys::clock;
 use slog::{info, warn};
 use std::time::Duration;
@@ -75,13 +74,19 @@ impl Pusher {
         self.return_slot(busy.slot);
         self.look = true;
         self.said.dirty = true;
+        if lane == Lane::Small && !matches!(progress, Ok(push::Progress::Done(_))) {
+            self.awaits.read(false);
+        }
         match progress {
             Ok(push::Progress::Running) => {}
             Ok(push::Progress::Done(mut end)) => {
                 if lane == Lane::Large {
-                    end.owe.extend(parents_of(&busy.work));
+                    end.owe.extend(parent_of(&busy.work));
                 }
                 self.settled(&end)?;
+                if lane == Lane::Small {
+                    self.awaits.read(true);
+                }
             }
             Ok(push::Progress::Remote(judgement)) => {
                 self.push_failed = true;
@@ -310,20 +315,17 @@ impl Pusher {
 }
 
 /// A large file landing changes the times of the directory that holds it: the directory is pushed after it.
-fn parents_of(push: &Push) -> Vec<Owe> {
-    let now_ms = clock::wall_ms();
-    let parents = push.paths().filter_map(RelPath::parent).filter(|parent| !parent.is_root());
-    parents
-        .map(|path| Owe {
-            path,
-            scope: Scope::Entry,
-            events: Events::ATTRIB | Events::DIR,
-            error: None,
-            attempts: 0,
-            next_try_ms: now_ms,
-            since_ms: now_ms,
-        })
-        .collect()
+fn parent_of(push: &Push) -> Option<Owe> {
+    let (path, since_ms) = push.first()?;
+    Some(Owe {
+        path: path.parent().filter(|parent| !parent.is_root())?,
+        scope: Scope::Entry,
+        events: Events::ATTRIB | Events::DIR,
+        error: None,
+        attempts: 0,
+        next_try_ms: clock::wall_ms(),
+        since_ms,
+    })
 }
 
 /// A number between 0 and 1, so that many pushers do not come back together.

@@ -122,8 +122,11 @@ impl Pusher {
         let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
         let (marks, owed) = match lane {
             Lane::Small => {
+                // Before they are read: what is marked in between is above it.
+                let last = self.desk.journal.last_seq()?;
                 let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
                 let mut owed = self.desk.journal.due(&name, now_ms, BATCH)?;
+                self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
                 // A path that failed and is marked again: its row goes with the mark.
                 owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
                 (marks, owed)

@@ -8,7 +8,7 @@
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
 //! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
-//! lives, also from inside long work. `many` bounds what waits for a remote in trouble.
+//! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `many` bounds what waits for a remote in trouble.
 
 pub mod batch;
 pub mod fail_log;
@@ -21,6 +21,7 @@ pub mod params;
 pub mod rsync;
 pub mod tally;
 
+mod awaits;
 mod compare;
 mod desk;
 mod flight;

@@ -50,6 +50,8 @@ pub struct Push {
     blocked_looked: Duration,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
+    /// Its first path and since when that waits, also when everything is accounted for.
+    first: Option<(RelPath, i64)>,
     /// The remote answered: an rsync of this push has ended well.
     pub(super) answered: bool,
 }
@@ -81,8 +83,10 @@ impl Push {
         deferred: HashSet<RelPath>,
         now: Duration,
     ) -> Result<(Push, Progress), Stuck> {
+        let first = ledger.items.first().map(|item| (item.path.clone(), item.since_ms));
         let mut push = Push {
             lane,
+            first,
             ledger,
             root: desk.open_root()?,
             findings: Findings { deferred, ..Findings::default() },
@@ -103,6 +107,11 @@ impl Push {
     /// The paths in hand.
     pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
         self.ledger.items.iter().map(|item| &item.path)
+    }
+
+    /// The first of them, and since when it waits in milliseconds since 1970. Still there when the push is done.
+    pub fn first(&self) -> Option<(&RelPath, i64)> {
+        self.first.as_ref().map(|(path, since_ms)| (path, *since_ms))
     }
 
     /// The last mark of the batch.

@@ -1,5 +1,6 @@
 //! The pusher's process: reads, calls, acts. What is decided is decided in the pure parts.
 
+use super::awaits::Awaits;
 use super::desk::Desk;
 use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
@@ -93,6 +94,7 @@ pub struct Pusher {
     pub(super) orphaned: bool,
     /// This remote's part of the fail log is not empty.
     pub(super) fail_log_shows: bool,
+    pub(super) awaits: Awaits,
     pub(super) said: Said,
 }
 
@@ -155,6 +157,7 @@ impl Pusher {
             killed: false,
             orphaned: false,
             fail_log_shows: true,
+            awaits: Awaits::default(),
             said: Said { dirty: true, ..Said::default() },
         };
         pusher.first_wishes().map_err(|e| e.to_string())?;
@@ -244,6 +247,7 @@ impl Pusher {
                 self.look_at_journal(now)?;
             }
             self.start_lanes(now)?;
+            self.answer_awaits()?;
         }
         for _ in 0..self.lanes.slots_of_stalled(now) {
             self.give_slot_back();
@@ -322,6 +326,8 @@ impl Pusher {
                 self.hold = why;
                 self.root_retry = None;
             }
+            ToPusher::Await { ticket, seq, below } => self.awaits.add(ticket, seq, below),
+            ToPusher::DropAwait(ticket) => self.awaits.forget(ticket),
             ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
         }
         self.look = true;

@@ -28,6 +28,8 @@ impl Supervisor {
             },
             Request::Sync(names) => self.sync(&names, now),
             Request::Release(name) => self.release(&name, now),
+            Request::Wait(what) => self.wait(what, now),
+            Request::Waited(ticket) => Answer::Waited(self.waited(ticket, now)),
         })
     }
 

@@ -5,6 +5,7 @@ use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
+use super::waits::Question;
 use super::{Options, configuration, fail_log, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
@@ -48,6 +49,8 @@ pub(super) struct Supervisor {
     /// Who asked for the end and hears when it has come.
     pub(super) last_answers: Vec<ClientId>,
     pub(super) stopping: bool,
+    /// What `syncsup wait` asks.
+    pub(super) questions: Vec<Question>,
     started: bool,
     next_alive: Option<Duration>,
     next_reap: Duration,
@@ -111,6 +114,7 @@ impl Supervisor {
             notify,
             last_answers,
             stopping: false,
+            questions: Vec::new(),
             started: false,
             next_alive,
             next_reap: now,
@@ -151,6 +155,7 @@ impl Supervisor {
             for site in &mut self.sites {
                 site.tick(reap, &mut self.shared, now);
             }
+            self.forget_questions(now);
             self.grant(now);
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));

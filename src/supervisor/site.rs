@@ -6,6 +6,7 @@ use super::process::Process;
 use super::pusher::Pusher;
 use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
+use super::waits::Waiting;
 use crate::config::model::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::message::{
@@ -60,6 +61,7 @@ pub struct Site {
     /// Removed remotes are forgotten no sooner.
     forget_at: Duration,
     since: Duration,
+    pub(super) waiting: Vec<Waiting>,
     log: Logger,
     _lock: Lock,
 }
@@ -108,6 +110,7 @@ impl Site {
             damaged: None,
             forget_at: now,
             since: now,
+            waiting: Vec::new(),
             log,
             _lock: lock,
         };
@@ -243,6 +246,11 @@ impl Site {
         names
     }
 
+    /// Its journal is to be set aside.
+    pub(super) fn damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     fn any_runs(&self) -> bool {
         self.watcher.runs() || self.pushers.iter().any(|p| p.process.runs())
     }
@@ -267,13 +275,17 @@ impl Site {
     fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
         match message {
             FromWatcher::Alive => {}
-            FromWatcher::State(state) => self.watcher_state(state, now),
+            FromWatcher::State(state) => {
+                self.watcher_state(state, now);
+                self.ask_barriers(now);
+            }
             FromWatcher::Watches(n) => self.watches = n,
             FromWatcher::NeedReconcile(why) => {
                 warn!(self.log, "every remote is compared: {why}");
                 self.ask_reconcile(&why, |_| true, now);
             }
             FromWatcher::Damaged(why) => self.damage(why, now),
+            FromWatcher::Reached { ticket, seq } => self.barrier_reached(ticket, seq, now),
         }
     }
 
@@ -331,6 +343,7 @@ impl Site {
                 pusher.note(*status);
             }
             FromPusher::Damaged(why) => self.damage(why, now),
+            FromPusher::Settled(ticket) => self.awaited_settled(n, ticket),
         }
     }
 
@@ -370,6 +383,9 @@ impl Site {
         pusher.process.start(first, now);
         if self.judged || self.held.is_some() {
             pusher.process.send(&ToPusher::Hold(self.held.clone()), vec![], now);
+        }
+        for waiting in &self.waiting {
+            waiting.ask(pusher, now);
         }
     }
 }

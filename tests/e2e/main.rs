@@ -26,4 +26,5 @@ mod sersync;
 mod slow;
 mod starts;
 mod traps;
+mod wait;
 mod watches;

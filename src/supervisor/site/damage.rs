@@ -3,6 +3,7 @@
 use super::{ASIDE, Site};
 use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
+use crate::supervisor::waits::Waiting;
 use slog::{crit, error};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ impl Site {
     pub(super) fn damage(&mut self, why: String, now: Duration) {
         error!(self.log, "the journal is damaged: {why}; every process of this localpath is ended");
         self.damaged.get_or_insert((why, now));
+        // The next journal counts from 0.
+        self.waiting.iter_mut().for_each(Waiting::begin_anew);
         self.watcher.step(Event::KillWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::KillWanted, now);
