@@ -142,6 +142,14 @@ pub enum ToPusher {
     },
     /// Nobody waits for this answer any more.
     DropAwait(Ticket),
+    /// `syncsup verify`: compare, and answer in parts.
+    Verify(Ticket, VerifyJob),
+    /// The next part.
+    VerifyMore(Ticket),
+    /// Nobody reads the answer any more.
+    DropVerify(Ticket),
+    /// The supervisor has changed what is owed.
+    JournalChanged,
     /// End: the push in hand may go on for so many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the push in hand.
@@ -181,6 +189,86 @@ pub enum FromPusher {
     Damaged(String),
     /// What was awaited is settled.
     Settled(Ticket),
+    /// A part of a comparison; the next comes when it is asked for.
+    Verified(Ticket, VerifyPart),
+}
+
+/// A comparison for `syncsup verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyJob {
+    /// Only what is at or below it.
+    pub below: RelPath,
+    /// Compare content.
+    pub checksum: bool,
+    /// Owe what differs.
+    pub repair: bool,
+}
+
+/// Some of what differs, and at the end how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyPart {
+    /// In the order in which rsync found them.
+    pub differences: Vec<Difference>,
+    /// Nothing comes after it.
+    pub end: Option<VerifyEnd>,
+}
+
+/// One path that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The path.
+    pub path: RelPath,
+    /// It is a directory: here, or, where it is extra, there.
+    pub dir: bool,
+    /// In what; never empty.
+    pub why: Vec<Why>,
+    /// It is on its way: marked, owed, or pushed while it was compared.
+    pub pending: bool,
+}
+
+/// In what a path differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Not there, or something of another type stands in its place.
+    Missing,
+    /// There and not here.
+    Extra,
+    /// A directory stands in its place.
+    Type,
+    /// Its content, compared by checksum; or a device's number.
+    Content,
+    /// Its size.
+    Size,
+    /// Where a symbolic link leads.
+    Target,
+    /// Its modification time.
+    Time,
+    /// Its permissions.
+    Mode,
+    /// Its owner.
+    Owner,
+    /// Its group.
+    Group,
+    /// Its access control list.
+    Acl,
+    /// Its extended attributes.
+    Xattr,
+}
+
+/// How a comparison ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyEnd {
+    /// Everything was compared.
+    Done {
+        /// How many entries there are here.
+        entries: u64,
+    },
+    /// Not everything could be compared: why.
+    Incomplete(String),
+    /// Nothing could be compared: why.
+    Failed(String),
 }
 
 /// What a pusher does, for `status`.
@@ -272,6 +360,17 @@ pub enum Request {
     Wait(Vec<WaitFor>),
     /// How is it with this ticket? One that is not asked about for a while is forgotten.
     Waited(Ticket),
+    /// Compare one remote. Answered with a ticket.
+    Verify {
+        /// The localpath.
+        watch: OsBytes,
+        /// The remote.
+        remote: String,
+        /// What to do.
+        job: VerifyJob,
+    },
+    /// The next part of a comparison, empty while there is none.
+    Verified(Ticket),
 }
 
 /// The number of a `syncsup wait`; never used twice, not even by the next supervisor.
@@ -309,6 +408,8 @@ pub enum Answer {
     Ticket(Ticket),
     /// To `waited`; `None` when the ticket is not known (any more): ask anew.
     Waited(Option<Vec<Waited>>),
+    /// To `verified`; `None` when the ticket is not known (any more).
+    Verified(Option<VerifyPart>),
     /// Refused, and why.
     Refused(String),
 }

@@ -7,12 +7,14 @@ use crate::error::{Error, Exit, Result};
 use crate::message::{
     Answer, InstanceStatus, PusherState, RemoteStatus, Request, Ticket, WaitFor, Waited,
 };
-use crate::path::{OsBytes, printable};
+use crate::path::{OsBytes, RelPath, printable};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The first pause between two questions; it grows with the time waited.
 const FIRST: Duration = Duration::from_millis(10);
+/// How long what was repaired may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest.
 const LONGEST: Duration = Duration::from_millis(200);
 
@@ -28,14 +30,31 @@ struct Asked {
 
 /// Exit status 0 when it is settled on all that were asked for, 1 when it was not in time.
 pub fn run(invocation: &Invocation, wait: &Wait) -> Result<Exit> {
-    let end = Instant::now().checked_add(wait.timeout);
-    let mut asked = choose(invocation, wait)?;
+    until_settled(choose(invocation, wait)?, &wait.on, wait.timeout)
+}
+
+/// Waits until what is changed by now at or below a path is settled on one remote, and prints how it is.
+pub(super) fn one(
+    instance: &Instance,
+    watch: &OsBytes,
+    below: RelPath,
+    remote: &str,
+) -> Result<Exit> {
+    let below = if below.is_root() { vec![] } else { vec![below] };
+    let what = vec![WaitFor { watch: watch.clone(), below }];
+    let asked =
+        Asked { instance: instance.clone(), what, ticket: None, answer: Vec::new(), silent: None };
+    until_settled(vec![asked], &On::Remotes(vec![remote.to_owned()]), TIMEOUT)
+}
+
+fn until_settled(mut asked: Vec<Asked>, on: &On, timeout: Duration) -> Result<Exit> {
+    let end = Instant::now().checked_add(timeout);
     let mut pause = FIRST;
     loop {
         let mut left = false;
         for one in &mut asked {
             one.ask()?;
-            left |= !one.is_settled(&wait.on);
+            left |= !one.is_settled(on);
         }
         let now = Instant::now();
         if !left || end.is_some_and(|end| now >= end) {
@@ -44,9 +63,9 @@ pub fn run(invocation: &Invocation, wait: &Wait) -> Result<Exit> {
         std::thread::sleep(end.map_or(pause, |end| pause.min(end - now)));
         pause = (pause * 5 / 4).min(LONGEST);
     }
-    let settled = asked.iter().all(|one| one.is_settled(&wait.on));
+    let settled = asked.iter().all(|one| one.is_settled(on));
     for one in &asked {
-        one.answer.iter().for_each(|w| print(&show(w, &wait.on)));
+        one.answer.iter().for_each(|w| print(&show(w, on)));
     }
     if settled {
         return Ok(Exit::Ok);

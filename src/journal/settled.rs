@@ -55,4 +55,29 @@ impl Journal {
         }
         Ok(false)
     }
+
+    /// True when this path or a name above it is marked and not settled on `remote`, or owed to it; with `below` also
+    /// when something in it is.
+    pub fn on_its_way(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
+        let marked = "FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)";
+        let owed = "FROM owed WHERE remote = ?1 AND event & 512 = 0";
+        // `0` is the byte after `/`.
+        let first = if path.is_root() { vec![] } else { [path.as_bytes(), b"/"].concat() };
+        let after = if path.is_root() { vec![0xff] } else { [path.as_bytes(), b"0"].concat() };
+        let wide_root = if path.is_root() { "" } else { "AND (length(path) > 0 OR scope > 0)" };
+        for table in [marked, owed] {
+            let within = format!("SELECT 1 {table} AND path >= ?2 AND path < ?3");
+            if below && self.db.prepare_cached(&within)?.exists(params![remote, first, after])? {
+                return Ok(true);
+            }
+            let named = format!("SELECT 1 {table} AND path = ?2 {wide_root}");
+            let mut named = self.db.prepare_cached(&named)?;
+            for above in path.prefixes().chain([RelPath::root()]) {
+                if named.exists(params![remote, above.as_bytes()])? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
 }

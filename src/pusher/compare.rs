@@ -20,7 +20,7 @@ use std::io::{BufReader, Seek};
 use std::time::Duration;
 
 /// A comparison has rsync's own timeout; the watchdog comes after it, by so many seconds.
-const COMPARE_GRACE_S: u32 = 30;
+pub(super) const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
 /// Directories compared in one dry run.

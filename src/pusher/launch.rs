@@ -66,6 +66,7 @@ impl Pusher {
         if others && self.lanes.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
         }
+        wanted += u32::from(self.start_verify(now)?);
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
             self.voice.send(&FromPusher::WantSlot);
@@ -143,6 +144,9 @@ impl Pusher {
             return Ok(0);
         }
         let deferred = self.deferred(lane, &ledger)?;
+        if let Some(looking) = &mut self.lanes.verify {
+            looking.touch(ledger.items.iter().map(|item| &item.path));
+        }
         // Nothing from here on fails without giving it back.
         let slot = !probe && self.slots.take();
         match Push::start(&mut self.desk, lane, ledger, deferred, now) {

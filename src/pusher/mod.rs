@@ -8,9 +8,11 @@
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
 //! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
-//! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `many` bounds what waits for a remote in trouble.
+//! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
+//! looks on, in the words of [`differ`]. `many` bounds what waits for a remote in trouble.
 
 pub mod batch;
+pub mod differ;
 pub mod fail_log;
 pub mod guard;
 pub mod health;
@@ -37,6 +39,7 @@ mod report;
 mod rows;
 mod run;
 mod step;
+mod verify;
 mod voice;
 
 pub use run::run;

@@ -328,6 +328,10 @@ impl Pusher {
             }
             ToPusher::Await { ticket, seq, below } => self.awaits.add(ticket, seq, below),
             ToPusher::DropAwait(ticket) => self.awaits.forget(ticket),
+            ToPusher::Verify(ticket, job) => self.verify(ticket, job),
+            ToPusher::VerifyMore(ticket) => self.verify_more(ticket, true),
+            ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
+            ToPusher::JournalChanged => self.journal_changed()?,
             ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
         }
         self.look = true;

@@ -24,6 +24,7 @@ pub mod slots;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+mod verifies;
 mod waits;
 
 use directories::Directories;

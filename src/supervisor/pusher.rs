@@ -3,6 +3,7 @@
 use super::process::Process;
 use super::schedule;
 use super::slots::Holder;
+use super::verifies::Verifying;
 use crate::config::model::{Crontab, Remote};
 use crate::message::{
     ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, SCHEDULE, ToPusher,
@@ -31,6 +32,8 @@ pub struct Pusher {
     pub status: PusherStatus,
     /// Its remote is no longer configured: forgotten when it has ended.
     pub removed: bool,
+    /// What a `syncsup verify` reads of it.
+    pub(super) verifying: Option<Verifying>,
     wake: (OwnedFd, OwnedFd),
     pending: Option<Pending>,
     next_scheduled: Option<Duration>,
@@ -62,6 +65,7 @@ impl Pusher {
             process: Process::new(Role::Pusher, title, stop, log, now),
             status: PusherStatus::default(),
             removed: false,
+            verifying: None,
             wake: wake::pipe()?,
             pending: reconcile.map(|why| Pending { why, done_before: 0 }),
             next_scheduled: None,

@@ -29,6 +29,8 @@ impl Supervisor {
             Request::Sync(names) => self.sync(&names, now),
             Request::Release(name) => self.release(&name, now),
             Request::Wait(what) => self.wait(what, now),
+            Request::Verify { watch, remote, job } => self.verify(&watch, &remote, job, now),
+            Request::Verified(ticket) => Answer::Verified(self.verified(ticket, now)),
             Request::Waited(ticket) => Answer::Waited(self.waited(ticket, now)),
         })
     }

@@ -10,7 +10,7 @@ use super::{Options, configuration, fail_log, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
-use crate::message::PusherState;
+use crate::message::{PusherState, Ticket};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -51,6 +51,7 @@ pub(super) struct Supervisor {
     pub(super) stopping: bool,
     /// What `syncsup wait` asks.
     pub(super) questions: Vec<Question>,
+    pub(super) last_ticket: Ticket,
     started: bool,
     next_alive: Option<Duration>,
     next_reap: Duration,
@@ -115,6 +116,7 @@ impl Supervisor {
             last_answers,
             stopping: false,
             questions: Vec::new(),
+            last_ticket: 0,
             started: false,
             next_alive,
             next_reap: now,
@@ -156,6 +158,7 @@ impl Supervisor {
                 site.tick(reap, &mut self.shared, now);
             }
             self.forget_questions(now);
+            self.forget_verifies(now);
             self.grant(now);
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));

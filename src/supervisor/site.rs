@@ -261,6 +261,7 @@ impl Site {
             for message in last {
                 self.take_pusher(n, message, shared, now);
             }
+            self.pushers[n].verify_lost();
             let granted = shared.slots.gone(self.pushers[n].key);
             shared.granted.extend(granted);
         }
@@ -343,6 +344,7 @@ impl Site {
                 pusher.note(*status);
             }
             FromPusher::Damaged(why) => self.damage(why, now),
+            FromPusher::Verified(ticket, part) => pusher.verified(ticket, part),
             FromPusher::Settled(ticket) => self.awaited_settled(n, ticket),
         }
     }

@@ -91,6 +91,12 @@ impl Site {
 }
 
 impl Supervisor {
+    /// A ticket that was never given out: another supervisor may have given out any small number.
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket = (self.last_ticket + 1).max(clock::wall_ns().unsigned_abs());
+        self.last_ticket
+    }
+
     /// A ticket for what is changed by now.
     pub(super) fn wait(&mut self, what: Vec<WaitFor>, now: Duration) -> Answer {
         if self.questions.len() >= MOST {
@@ -106,9 +112,7 @@ impl Supervisor {
             };
             found.push((n, below));
         }
-        // Another supervisor may have given out any small number.
-        let last = self.questions.last().map_or(0, |q| q.ticket);
-        let ticket = last.max(clock::wall_ns().unsigned_abs()) + 1;
+        let ticket = self.next_ticket();
         let mut question = Question { ticket, asked: now, sites: vec![] };
         for (n, below) in found {
             let site = &mut self.sites[n];

@@ -26,5 +26,6 @@ mod sersync;
 mod slow;
 mod starts;
 mod traps;
+mod verify;
 mod wait;
 mod watches;
