@@ -371,6 +371,26 @@ pub enum Request {
     },
     /// The next part of a comparison, empty while there is none.
     Verified(Ticket),
+    /// Some of what could not be pushed to a remote.
+    Failing {
+        /// The localpath.
+        watch: OsBytes,
+        /// The remote.
+        remote: String,
+        /// What comes after this path, from the first on when `None`.
+        after: Option<RelPath>,
+    },
+    /// Have what could not be pushed tried again now, or forgotten.
+    Failures {
+        /// The localpath.
+        watch: OsBytes,
+        /// The remote.
+        remote: String,
+        /// Only what is at or below these; everything when empty.
+        below: Vec<RelPath>,
+        /// Forget it.
+        forget: bool,
+    },
 }
 
 /// The number of a `syncsup wait`; never used twice, not even by the next supervisor.
@@ -396,6 +416,21 @@ pub struct Waited {
     pub status: LocalPathStatus,
 }
 
+/// A path that could not be pushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The path.
+    pub path: RelPath,
+    /// rsync's words, or the system's.
+    pub error: String,
+    /// Failed pushes.
+    pub attempts: u32,
+    /// Since when it waits, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// When it is tried again, in milliseconds since 1970.
+    pub next_try_ms: i64,
+}
+
 /// The supervisor's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -408,6 +443,10 @@ pub enum Answer {
     Ticket(Ticket),
     /// To `waited`; `None` when the ticket is not known (any more): ask anew.
     Waited(Option<Vec<Waited>>),
+    /// To `failing`, in the order of their paths; none when nothing comes after.
+    Failing(Vec<Failure>),
+    /// To `failures`: how many.
+    Count(u64),
     /// To `verified`; `None` when the ticket is not known (any more).
     Verified(Option<VerifyPart>),
     /// Refused, and why.

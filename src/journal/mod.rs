@@ -4,6 +4,7 @@
 //! apart from that. Marks may come twice or be stale; a batch may be repeated after any crash.
 
 mod checkpoint;
+mod failures;
 mod mark;
 mod marks;
 mod owed;
@@ -12,6 +13,7 @@ mod schema;
 mod settled;
 
 pub use checkpoint::Checkpoint;
+pub use failures::FailedRow;
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
 pub use remote::{Backlog, RemoteRow, Settlement, Totals, Work};

@@ -10,6 +10,7 @@ pub mod control;
 pub mod daemon;
 pub mod directories;
 mod fail_log;
+pub mod failures;
 mod instance;
 pub mod names;
 pub mod notify;

@@ -392,7 +392,8 @@ impl Site {
     }
 }
 
-fn taken(watch: &str, lock: &Path) -> Error {
+/// A supervisor keeps this localpath.
+pub(super) fn taken(watch: &str, lock: &Path) -> Error {
     let text = format!(
         "localpath {watch}: another supervisor keeps it already ({} is locked); stop that one first, or choose another --state-dir",
         lock.display()

@@ -14,6 +14,7 @@ mod churn;
 mod daemon;
 mod demo;
 mod events;
+mod failures;
 mod filter;
 mod mounts;
 mod names;
