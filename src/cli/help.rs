@@ -33,6 +33,9 @@ Commands:
   sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
   release NAME     let a held remote go on, or take a replaced localpath as it is now
   wait [PATH]...   return when everything changed so far, there or anywhere, is on the remotes
+  verify [PATH]    compare a localpath, or what is at PATH in it, and show what differs
+  journal [list|retry|drop] [PATH]...
+                   show what could not be pushed, have it tried again now, or forget it
   demo             all of this at work, with private rsync daemons, for less than a minute
 
 Options of run:
@@ -41,11 +44,15 @@ Options of run:
   -n N             at most N rsyncs push at a time (default: cores x 2 + 2, at least 10)
 Options of other commands:
   --connect        check: try every remote too
-  --json           status: for programs
+  --json           status, verify, journal list: for programs
   --all            wait: on all remotes (the default)
   --quorum N       wait: on N remotes of each localpath
-  --remote NAME    wait: this remote; may be given again
+  --remote NAME    wait, verify, journal: this remote; may be given again
   --timeout TIME   wait: for so long, such as 500ms, 30s, 5m (default: 60s)
+  --checksum       verify: compare content too
+  --repair         verify: push what differs
+  -0               verify: only the names, a NUL after each
+  --show           release: only list what would be deleted
 Options of all commands:
   -o FILE          a configuration file, or a directory of them; may be given again
                    (default: ./confxml.xml, /etc/syncsup/conf.d, /etc/syncsup/syncsup.yaml)
@@ -64,8 +71,9 @@ Files:
   RUN/NAME-HASH.pid                                 the daemon's process
 
 Exit status:
-  0  done; for status and sync: everything is in sync; for wait: settled
-  1  the answer is no: behind, held, failed, not in time
+  0  done; for status and sync: everything is in sync; for wait: settled;
+     for verify: identical
+  1  the answer is no: behind, held, failed, not in time, different
   2  the command line or the configuration is wrong; nothing was started
   3  no supervisor runs
   4  another supervisor already keeps this localpath
@@ -91,6 +99,9 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
   release 名称     让被暂停的远端继续，或接受已被替换的本地目录
   wait [路径]...   等到此前的全部改动（或给定路径下的改动）都已到达远端后才返回
+  verify [路径]    比对一个本地目录（或其中的某个路径），列出不同之处
+  journal [list|retry|drop] [路径]...
+                   列出推送失败的路径，立即重试，或不再记录
   demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
 run 的选项：
@@ -99,11 +110,15 @@ run 的选项：
   -n N             最多同时运行 N 个 rsync（默认：CPU 核数 x 2 + 2，且不少于 10）
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
-  --json           用于 status：输出 JSON，供程序读取
+  --json           用于 status、verify、journal list：输出 JSON，供程序读取
   --all            用于 wait：所有远端都要到达（默认）
   --quorum N       用于 wait：每个本地目录有 N 个远端到达即可
-  --remote 名称    用于 wait：只针对这个远端；可以多次给出
+  --remote 名称    用于 wait、verify、journal：只针对这个远端；可以多次给出
   --timeout 时间   用于 wait：最多等多久，如 500ms、30s、5m（默认 60s）
+  --checksum       用于 verify：同时比较文件内容
+  --repair         用于 verify：把不同之处重新推送
+  -0               用于 verify：只输出名称，以 NUL 分隔
+  --show           用于 release：只列出将被删除的内容
 所有命令通用的选项：
   -o 文件          配置文件，或存放配置文件的目录；可以多次给出
                    （默认依次为 ./confxml.xml、/etc/syncsup/conf.d、/etc/syncsup/syncsup.yaml）
@@ -122,8 +137,8 @@ run 的选项：
   RUN/名称-哈希.pid                                 守护进程的进程号
 
 退出状态：
-  0  成功；对 status 和 sync：全部已同步；对 wait：都已到达
-  1  结果为否：落后、被暂停、失败或超时
+  0  成功；对 status 和 sync：全部已同步；对 wait：都已到达；对 verify：完全一致
+  1  结果为否：落后、被暂停、失败、超时或不一致
   2  命令行或配置有误，没有启动任何东西
   3  没有正在运行的 syncsup
   4  另一个 syncsup 已在负责该本地目录

@@ -4,7 +4,6 @@ use super::itemize::{Change, ChangeKind};
 use crate::message::Why;
 use crate::path::RelPath;
 use std::collections::{BTreeSet, HashSet};
-use std::ops::Bound;
 
 /// Directories of which it is remembered that something in them is extra.
 const EMPTIED_MOST: usize = 100_000;
@@ -70,13 +69,10 @@ pub fn may_come_from_below(why: &[Why]) -> bool {
 
 /// True when this path or a directory above it is among `paths`, with `below` also when something in it is.
 pub fn touched(path: &RelPath, below: bool, paths: &BTreeSet<RelPath>) -> bool {
-    let within = paths.range((Bound::Included(path.clone()), Bound::Unbounded)).next();
     // What is below a path comes after it, but names such as `path-x` may come between.
-    (below && within.is_some_and(|p| p.is_within(path)))
-        || (below
-            && first_below(path).is_some_and(|first| {
-                paths.range(first..).next().is_some_and(|p| p.is_within(path))
-            }))
+    let from = |first: RelPath| paths.range(first..).next().is_some_and(|p| p.is_within(path));
+    let within = || from(path.clone()) || first_below(path).is_some_and(from);
+    (below && within())
         || path.prefixes().any(|above| paths.contains(&above))
         || paths.contains(&RelPath::root())
 }

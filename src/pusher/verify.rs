@@ -159,12 +159,12 @@ impl Looking {
     }
 
     fn counts(&self, desk: &Desk, change: &Change, deletions: bool) -> bool {
+        let temporary =
+            || outcome::temporary_of(&change.path).is_some_and(|name| self.touched.contains(&name));
         let deleted = change.kind == ChangeKind::Deleted;
-        change.path.is_within(&self.job.below)
-            && !(deleted && !(deletions && desk.delete()))
-            && !(deleted
-                && outcome::temporary_of(&change.path)
-                    .is_some_and(|name| self.touched.contains(&name)))
+        let possible = !deleted || (deletions && desk.delete() && !temporary());
+        possible
+            && change.path.is_within(&self.job.below)
             && !desk.filter.excludes(&change.path, change.is_dir)
     }
 

@@ -219,15 +219,6 @@ impl Site {
         }
     }
 
-    /// Why it is not watched, when that will not pass by itself.
-    pub fn stuck(&self) -> Option<String> {
-        match (&self.held, &self.state) {
-            (Some(why), _) => Some(format!("is held: {why}")),
-            (None, Some(WatcherState::Refused(why))) => Some(format!("is not replicated: {why}")),
-            (None, _) => None,
-        }
-    }
-
     /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
     pub fn ask_reconcile(
         &mut self,
@@ -244,11 +235,6 @@ impl Site {
             }
         }
         names
-    }
-
-    /// Its journal is to be set aside.
-    pub(super) fn damaged(&self) -> bool {
-        self.damaged.is_some()
     }
 
     fn any_runs(&self) -> bool {

@@ -86,7 +86,7 @@ fn compare(
                 let why = differ.why(&change);
                 let deleted = change.kind == ChangeKind::Deleted;
                 let counts = change.path.is_within(&pair.below)
-                    && !(deleted && !localpath.inotify.delete)
+                    && (!deleted || localpath.inotify.delete)
                     && !filter.excludes(&change.path, change.is_dir);
                 if counts && !why.is_empty() {
                     each(Difference { path: change.path, dir: change.is_dir, why, pending: false });

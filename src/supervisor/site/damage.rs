@@ -11,6 +11,11 @@ use std::time::Duration;
 const ASIDE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Site {
+    /// Its journal is to be set aside.
+    pub(in crate::supervisor) fn damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     /// Sets a damaged journal aside when nobody uses it any more.
     pub(super) fn mend(&mut self, now: Duration) {
         let Some((why, at)) = &self.damaged else { return };
