@@ -3,7 +3,7 @@
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, InstanceStatus, Request};
-use crate::supervisor::control::with_short_path;
+use crate::supervisor::control::{REQUEST_MAX, with_short_path};
 use crate::supervisor::directories::instance;
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -95,7 +95,12 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
 impl Instance {
     /// Asks, and waits for the answer so long. A refusal is an error with exit status 1.
     pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
-        let answer = self.talk(request, patience).map_err(|e| match e.kind() {
+        let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;
+        line.push(b'\n');
+        if line.len() > REQUEST_MAX {
+            return Err(Error::usage("too many paths at once; name directories above them"));
+        }
+        let answer = self.talk(&line, patience).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::UnexpectedEof => {
                 Error::new(Exit::NotRunning, "the supervisor has gone")
             }
@@ -127,13 +132,11 @@ impl Instance {
         }
     }
 
-    fn talk(&self, request: &Request, patience: Duration) -> io::Result<Answer> {
+    fn talk(&self, line: &[u8], patience: Duration) -> io::Result<Answer> {
         let end = Instant::now() + patience;
         let mut stream = connect(&self.0, patience)?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
         stream.set_write_timeout(Some(patience))?;
-        stream.write_all(&line)?;
+        stream.write_all(line)?;
         let mut reader = BufReader::new(stream);
         let mut answer = Vec::new();
         while answer.last() != Some(&b'\n') {

@@ -80,6 +80,10 @@ impl Service {
         if tickets.is_empty() {
             return;
         }
+        // It may have been replaced before, and no event tells when a directory above it was moved.
+        if let Err(why) = ground::check(&self.watch, self.identity.as_ref()) {
+            return self.hold(why);
+        }
         match self.journal.last_seq() {
             Ok(seq) => {
                 for ticket in tickets {
