@@ -148,8 +148,10 @@ pub enum ToPusher {
     VerifyMore(Ticket),
     /// Nobody reads the answer any more.
     DropVerify(Ticket),
-    /// The supervisor has changed what is owed.
-    JournalChanged,
+    /// The supervisor has made what failed due.
+    FailuresDue,
+    /// The supervisor has forgotten what failed at or below these paths, everything when there are none.
+    FailuresForgotten(Vec<RelPath>),
     /// End: the push in hand may go on for so many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the push in hand.

@@ -52,14 +52,6 @@ impl Awaits {
 }
 
 impl Pusher {
-    /// The supervisor has changed what is owed, for a command.
-    pub(super) fn journal_changed(&mut self) -> Result<(), JournalError> {
-        if self.desk.start.localpath.fail_log.is_some() {
-            self.fail_log_shows = self.desk.write_fail_log()?;
-        }
-        Ok(())
-    }
-
     /// Tells who waits for what is settled by now.
     pub(super) fn answer_awaits(&mut self) -> Result<(), JournalError> {
         if self.awaits.open.is_empty() {

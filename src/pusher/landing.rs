@@ -9,6 +9,7 @@ use super::push::{self, Lane, Push};
 use super::run::{Pusher, ROOT_RETRY};
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
+use crate::path::RelPath;
 use crate::sys::clock;
 use slog::{info, warn};
 use std::time::Duration;
@@ -128,6 +129,19 @@ impl Pusher {
         if end.success {
             self.push_failed = false;
             self.answered()?;
+        }
+        Ok(())
+    }
+
+    /// An operator does not want to hear of these failures any more, nor of those of the pushes in hand.
+    pub(super) fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
+        let desk = &mut self.desk;
+        desk.journal.forget_failures(&desk.name, below)?;
+        for busy in [&mut self.lanes.small, &mut self.lanes.large].into_iter().flatten() {
+            busy.work.forget_failures(below);
+        }
+        if self.desk.start.localpath.fail_log.is_some() {
+            self.fail_log_shows = self.desk.write_fail_log()?;
         }
         Ok(())
     }

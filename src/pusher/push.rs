@@ -52,6 +52,8 @@ pub struct Push {
     absent: Vec<RelPath>,
     /// Its first path and since when that waits, also when everything is accounted for.
     first: Option<(RelPath, i64)>,
+    /// What fails at or below these is not owed.
+    forgotten: Vec<RelPath>,
     /// The remote answered: an rsync of this push has ended well.
     pub(super) answered: bool,
 }
@@ -95,6 +97,7 @@ impl Push {
             pushed: Totals::default(),
             replans: 0,
             answered: false,
+            forgotten: Vec::new(),
             regular: BTreeMap::new(),
             blocked_looked: Duration::ZERO,
             absent: Vec::new(),
@@ -112,6 +115,14 @@ impl Push {
     /// The first of them, and since when it waits in milliseconds since 1970. Still there when the push is done.
     pub fn first(&self) -> Option<(&RelPath, i64)> {
         self.first.as_ref().map(|(path, since_ms)| (path, *since_ms))
+    }
+
+    /// What fails at or below these paths, everything when there are none, is not to be owed.
+    pub fn forget_failures(&mut self, below: &[RelPath]) {
+        match below {
+            [] => self.forgotten.push(RelPath::root()),
+            below => self.forgotten.extend(below.iter().cloned()),
+        }
     }
 
     /// The last mark of the batch.
@@ -271,6 +282,8 @@ impl Push {
             retry_most_ms: minutes.map_or(RETRY_MOST_MS, |minutes| minutes * 60_000),
         };
         let mut end = std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times);
+        let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));
+        end.owe.retain(|owe| owe.error.is_none() || !forgotten(&owe.path));
         end.success = self.answered;
         end
     }

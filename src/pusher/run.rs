@@ -331,7 +331,8 @@ impl Pusher {
             ToPusher::Verify(ticket, job) => self.verify(ticket, job),
             ToPusher::VerifyMore(ticket) => self.verify_more(ticket, true),
             ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
-            ToPusher::JournalChanged => self.journal_changed()?,
+            ToPusher::FailuresDue => {}
+            ToPusher::FailuresForgotten(below) => self.forget_failures(&below)?,
             ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
         }
         self.look = true;

@@ -121,7 +121,12 @@ impl Supervisor {
         let changed = change(&dir, remote, below, forget);
         let sites = self.sites.iter_mut().filter(|s| s.wanted.localpath.watch == *watch);
         for pusher in sites.flat_map(|s| &mut s.pushers).filter(|p| p.name == remote) {
-            pusher.process.send(&ToPusher::JournalChanged, vec![], now);
+            // A push in hand may owe it once more: its pusher forgets it, too.
+            let message = match forget {
+                true => ToPusher::FailuresForgotten(below.to_vec()),
+                false => ToPusher::FailuresDue,
+            };
+            pusher.process.send(&message, vec![], now);
         }
         match changed {
             Ok(count) => Answer::Count(count),

@@ -36,20 +36,26 @@ fn lock(w: &World, paths: &[&str], mode: u32) {
     }
 }
 
-fn wait_failing(w: &World, count: u64) {
-    for n in 0..w.remotes.len() {
-        w.wait_remote(n, "paths that fail", |r| r["failing"] == count);
-    }
-}
-
 #[test]
 fn what_fails_is_listed_tried_again_and_forgotten() {
     let mut w = world();
     assert_eq!(journal(&w, &["list"], 0), "nothing fails\n");
     let all = ["a/one", "a/two\n\u{1b}[1m", "b"];
-    all.iter().for_each(|path| w.write(path, "secret"));
-    lock(&w, &all, 0o000);
-    wait_failing(&w, 3);
+    fs::create_dir(w.at("a")).unwrap();
+    assert!(w.instance.command(&["wait"]).status.success());
+    // Never readable here, so that no push is quicker.
+    for path in all {
+        let new = w.outside.join("new");
+        fs::write(&new, "secret").unwrap();
+        fs::set_permissions(&new, Permissions::from_mode(0o000)).unwrap();
+        fs::rename(&new, w.at(path)).unwrap();
+    }
+    // Tried often enough for the next try to be some time off.
+    wait_for("paths that fail again and again", DEADLINE, || {
+        let json = journal(&w, &["list", "--json"], 0);
+        let rows = json.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        rows.filter(|row| row["attempts"].as_u64() >= Some(3)).count() == 6
+    });
     let said = journal(&w, &["list"], 0);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 10, "{said}");

@@ -247,8 +247,11 @@ fn a_path_chooses_what_is_waited_for() {
     w.run(&[]);
     w.write("www/a", "x");
     settled(&w, &["wait"]);
-    w.write("bad/secret", "x");
-    fs::set_permissions(w.at("bad/secret"), Permissions::from_mode(0o000)).unwrap();
+    let secret = w.outside.join("secret");
+    write(&secret, "x");
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
+    fs::create_dir(w.at("bad")).unwrap();
+    fs::rename(&secret, w.at("bad/secret")).unwrap();
     w.write("www/b", "x");
     let text = missing(&w, &["wait", "--timeout", "2s"]);
     assert!(text.contains("1 path fails"), "{text}");
