@@ -1,6 +1,7 @@
 //! The command line: sersync's letters (`-dro FILE`) and subcommands.
 
 mod help;
+mod operate;
 
 use crate::commands;
 use crate::commands::invocation::{Command, Invocation, absolute};
@@ -15,10 +16,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 10] =
-    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate", "demo"];
+const COMMANDS: [&str; 13] = [
+    "run", "check", "convert", "status", "stop", "reload", "sync", "release", "wait", "verify",
+    "journal", "migrate", "demo",
+];
 /// Every long option.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 16] = [
     "state-dir",
     "run-dir",
     "no-sysctl",
@@ -28,6 +31,13 @@ const OPTIONS: [&str; 9] = [
     "connect",
     "json",
     "dry-run",
+    "all",
+    "quorum",
+    "remote",
+    "timeout",
+    "checksum",
+    "repair",
+    "show",
 ];
 
 /// Runs the command line; prints its error, if any.
@@ -52,7 +62,10 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Stop => commands::stop::run(invocation),
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
-        Command::Release(name) => commands::release::run(invocation, name),
+        Command::Release { name, show } => commands::release::run(invocation, name, *show),
+        Command::Wait(what) => commands::wait::run(invocation, what),
+        Command::Verify(what) => commands::verify::run(invocation, what),
+        Command::Journal(action) => commands::failures::run(invocation, action),
         Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
         Command::Import(file) => commands::journal::import(invocation, file),
         Command::Demo => commands::demo::run(),
@@ -81,6 +94,7 @@ struct Words {
     files: Vec<PathBuf>,
     slots: Option<usize>,
     module: Option<String>,
+    operate: operate::Words,
     names: Vec<OsString>,
 }
 
@@ -144,6 +158,14 @@ fn read(args: &[OsString]) -> Result<Words> {
                 words.special.push("-m");
                 words.module = Some(plugin(&parser.value().map_err(usage)?)?);
             }
+            "all" => words.special.push("--all"),
+            "checksum" => words.special.push("--checksum"),
+            "repair" => words.special.push("--repair"),
+            "show" => words.special.push("--show"),
+            "0" => words.special.push("-0"),
+            option @ ("quorum" | "remote" | "timeout") => {
+                words.special.push(words.operate.take(option, parser.value().map_err(usage)?)?);
+            }
             other => return Err(unknown_option(other)),
         }
     }
@@ -157,9 +179,13 @@ fn command(words: Words) -> Result<Command> {
         "run" => &["-d", "-r", "-n", "-m"],
         "check" => &["--connect"],
         "status" => &["--json", "-m"],
-        "stop" | "reload" | "release" => &["-m"],
+        "stop" | "reload" => &["-m"],
+        "release" => &["--show", "-m"],
+        "wait" => &["--all", "--quorum", "--remote", "--timeout"],
+        "verify" => &["--remote", "--checksum", "--repair", "--json", "-0"],
+        "journal" => &["--remote", "--json"],
         "migrate" => &["--dry-run"],
-        "convert" | "sync" | "journal" | "demo" => &[],
+        "convert" | "sync" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
@@ -169,17 +195,17 @@ fn command(words: Words) -> Result<Command> {
     let has = |option: &str| words.special.contains(&option);
     match (command.as_str(), &names[..]) {
         ("sync", _) => Ok(Command::Sync(names)),
-        ("journal", [import, _]) if import == "import" => {
+        ("wait", _) => operate::wait(words),
+        ("verify", _) => operate::verify(words),
+        ("journal", [import, _]) if import == "import" && words.special.is_empty() => {
             Ok(Command::Import(PathBuf::from(&words.names[2])))
         }
-        ("journal", _) => Err(Error::usage(
-            "`syncsup journal` takes `import FILE`: the rsync_fail_log.sh that sersync has left",
-        )),
+        ("journal", _) => operate::journal(words),
         ("migrate", _) => {
             let paths = words.names[1..].iter().map(PathBuf::from).collect();
             Ok(Command::Migrate { paths, dry: has("--dry-run") })
         }
-        ("release", [name]) => Ok(Command::Release(name.clone())),
+        ("release", [name]) => Ok(Command::Release { name: name.clone(), show: has("--show") }),
         ("release", _) => Err(Error::usage(
             "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",
         )),

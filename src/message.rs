@@ -3,6 +3,7 @@
 //! The data path is not here: marks travel through the journal, and a wake is a byte in a pipe.
 
 use crate::config::model::{LocalPath, Remote};
+use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -50,6 +51,15 @@ pub enum ToWatcher {
     DropWake(String),
     /// `release LOCALPATH`: take the root, and the mount points, as they are now.
     AdoptRoot,
+    /// `syncsup wait`: say when everything that was changed before this came is marked.
+    Barrier {
+        /// The number of the question; one that is known already is not asked again.
+        ticket: Ticket,
+        /// Only what is at or below these; everything when empty.
+        below: Vec<RelPath>,
+    },
+    /// Nobody waits for this answer any more.
+    DropBarrier(Ticket),
     /// Mark what the queue still holds, write the checkpoint, exit with 0.
     Stop,
 }
@@ -80,6 +90,13 @@ pub enum FromWatcher {
     NeedReconcile(String),
     /// The journal must be set aside.
     Damaged(String),
+    /// Everything that was changed before this barrier came is in the journal, up to the mark `seq`.
+    Reached {
+        /// The barrier.
+        ticket: Ticket,
+        /// The number of the last mark.
+        seq: i64,
+    },
 }
 
 /// What a watcher does.
@@ -117,6 +134,27 @@ pub enum ToPusher {
     Release,
     /// The watcher holds the localpath (why), or lets go of it.
     Hold(Option<String>),
+    /// `syncsup wait`: say when everything marked up to `seq` is settled.
+    Await {
+        /// The number of the question.
+        ticket: Ticket,
+        /// The number of a mark.
+        seq: i64,
+        /// Only what is at or below these; everything when empty.
+        below: Vec<RelPath>,
+    },
+    /// Nobody waits for this answer any more.
+    DropAwait(Ticket),
+    /// `syncsup verify`: compare, and answer in parts.
+    Verify(Ticket, VerifyJob),
+    /// The next part.
+    VerifyMore(Ticket),
+    /// Nobody reads the answer any more.
+    DropVerify(Ticket),
+    /// The supervisor has made what failed due.
+    FailuresDue,
+    /// The supervisor has forgotten what failed at or below these paths, everything when there are none.
+    FailuresForgotten(Vec<RelPath>),
     /// End: the push in hand may go on for so many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the push in hand.
@@ -160,6 +198,88 @@ pub enum FromPusher {
     FailLog,
     /// The journal must be set aside.
     Damaged(String),
+    /// What was awaited is settled.
+    Settled(Ticket),
+    /// A part of a comparison; the next comes when it is asked for.
+    Verified(Ticket, VerifyPart),
+}
+
+/// A comparison for `syncsup verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyJob {
+    /// Only what is at or below it.
+    pub below: RelPath,
+    /// Compare content.
+    pub checksum: bool,
+    /// Owe what differs.
+    pub repair: bool,
+}
+
+/// Some of what differs, and at the end how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyPart {
+    /// In the order in which rsync found them.
+    pub differences: Vec<Difference>,
+    /// Nothing comes after it.
+    pub end: Option<VerifyEnd>,
+}
+
+/// One path that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The path.
+    pub path: RelPath,
+    /// It is a directory: here, or, where it is extra, there.
+    pub dir: bool,
+    /// In what; never empty.
+    pub why: Vec<Why>,
+    /// It is on its way: marked, owed, or pushed while it was compared.
+    pub pending: bool,
+}
+
+/// In what a path differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Not there, or something of another type stands in its place.
+    Missing,
+    /// There and not here.
+    Extra,
+    /// A directory stands in its place.
+    Type,
+    /// Its content, compared by checksum; or a device's number.
+    Content,
+    /// Its size.
+    Size,
+    /// Where a symbolic link leads.
+    Target,
+    /// Its modification time.
+    Time,
+    /// Its permissions.
+    Mode,
+    /// Its owner.
+    Owner,
+    /// Its group.
+    Group,
+    /// Its access control list.
+    Acl,
+    /// Its extended attributes.
+    Xattr,
+}
+
+/// How a comparison ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyEnd {
+    /// Everything was compared.
+    Done {
+        /// How many entries there are here.
+        entries: u64,
+    },
+    /// Not everything could be compared: why.
+    Incomplete(String),
+    /// Nothing could be compared: why.
+    Failed(String),
 }
 
 /// Supervisor to plugin runner.
@@ -330,6 +450,79 @@ pub enum Request {
         /// The paths.
         paths: Vec<crate::path::RelPath>,
     },
+    /// What is changed by now: is it settled? Answered with a ticket.
+    Wait(Vec<WaitFor>),
+    /// How is it with this ticket? One that is not asked about for a while is forgotten.
+    Waited(Ticket),
+    /// Compare one remote. Answered with a ticket.
+    Verify {
+        /// The localpath.
+        watch: OsBytes,
+        /// The remote.
+        remote: String,
+        /// What to do.
+        job: VerifyJob,
+    },
+    /// The next part of a comparison, empty while there is none.
+    Verified(Ticket),
+    /// Some of what could not be pushed to a remote.
+    Failing {
+        /// The localpath.
+        watch: OsBytes,
+        /// The remote.
+        remote: String,
+        /// What comes after this path, from the first on when `None`.
+        after: Option<RelPath>,
+    },
+    /// Have what could not be pushed tried again now, or forgotten.
+    Failures {
+        /// The localpath.
+        watch: OsBytes,
+        /// The remote.
+        remote: String,
+        /// Only what is at or below these; everything when empty.
+        below: Vec<RelPath>,
+        /// Forget it.
+        forget: bool,
+    },
+}
+
+/// The number of a `syncsup wait`; never used twice, not even by the next supervisor.
+pub type Ticket = u64;
+
+/// What `syncsup wait` waits for in one localpath.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitFor {
+    /// The localpath.
+    pub watch: OsBytes,
+    /// Only what is at or below these; everything when empty.
+    pub below: Vec<RelPath>,
+}
+
+/// How far a `syncsup wait` is in one localpath.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Waited {
+    /// The watcher has marked everything that was changed before.
+    pub reached: bool,
+    /// The names of the remotes on which it is settled.
+    pub settled: Vec<String>,
+    /// How the localpath is, with all its remotes.
+    pub status: LocalPathStatus,
+}
+
+/// A path that could not be pushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The path.
+    pub path: RelPath,
+    /// rsync's words, or the system's.
+    pub error: String,
+    /// Failed pushes.
+    pub attempts: u32,
+    /// Since when it waits, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// When it is tried again, in milliseconds since 1970.
+    pub next_try_ms: i64,
 }
 
 /// The supervisor's answer.
@@ -340,6 +533,16 @@ pub enum Answer {
     Status(Box<InstanceStatus>),
     /// Done; each line is for the user.
     Done(Vec<String>),
+    /// To `wait`.
+    Ticket(Ticket),
+    /// To `waited`; `None` when the ticket is not known (any more): ask anew.
+    Waited(Option<Vec<Waited>>),
+    /// To `failing`, in the order of their paths; none when nothing comes after.
+    Failing(Vec<Failure>),
+    /// To `failures`: how many.
+    Count(u64),
+    /// To `verified`; `None` when the ticket is not known (any more).
+    Verified(Option<VerifyPart>),
     /// Refused, and why.
     Refused(String),
 }

@@ -32,6 +32,10 @@ Commands:
   reload           read the configuration again; only what changed is touched
   sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
   release NAME     let a held remote go on, or take a replaced localpath as it is now
+  wait [PATH]...   return when everything changed so far, there or anywhere, is on the remotes
+  verify [PATH]    compare a localpath, or what is at PATH in it, and show what differs
+  journal [list|retry|drop] [PATH]...
+                   show what could not be pushed, have it tried again now, or forget it
   migrate [PATH]...
                    look for a sersync, and write beside its files the YAML and the systemd unit
                    that take its place; nothing else is changed
@@ -47,7 +51,15 @@ Options of run:
                    with status, stop, reload and release: the instance that does so
 Options of other commands:
   --connect        check: try every remote too
-  --json           status: for programs
+  --json           status, verify, journal list: for programs
+  --all            wait: on all remotes (the default)
+  --quorum N       wait: on N remotes of each localpath
+  --remote NAME    wait, verify, journal: this remote; may be given again
+  --timeout TIME   wait: for so long, such as 500ms, 30s, 5m (default: 60s)
+  --checksum       verify: compare content too
+  --repair         verify: push what differs
+  -0               verify: only the names, a NUL after each
+  --show           release: only list what would be deleted
   --dry-run        migrate: only show what would be written
 Options of all commands:
   -o FILE          a configuration file, or a directory of them; may be given again
@@ -68,8 +80,9 @@ Files:
   RUN/NAME-HASH.pid                                 the daemon's process
 
 Exit status:
-  0  done; for status and sync: everything is in sync
-  1  the answer is no: behind, held, failed
+  0  done; for status and sync: everything is in sync; for wait: settled;
+     for verify: identical
+  1  the answer is no: behind, held, failed, not in time, different
   2  the command line or the configuration is wrong; nothing was started
   3  no supervisor runs
   4  another supervisor already keeps this localpath
@@ -94,6 +107,10 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   reload           重新读取配置，只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
   release 名称     让被暂停的远端继续，或接受已被替换的本地目录
+  wait [路径]...   等到此前的全部改动（或给定路径下的改动）都已到达远端后才返回
+  verify [路径]    比对一个本地目录（或其中的某个路径），列出不同之处
+  journal [list|retry|drop] [路径]...
+                   列出推送失败的路径，立即重试，或不再记录
   migrate [路径]...
                    查找本机的 sersync，在其文件旁写出替代它的 YAML 配置和 systemd 单元，其他一概不动
   journal import 文件
@@ -108,7 +125,15 @@ run 的选项：
                    与 status、stop、reload、release 同用时，指的是这样启动的实例
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
-  --json           用于 status：输出 JSON，供程序读取
+  --json           用于 status、verify、journal list：输出 JSON，供程序读取
+  --all            用于 wait：所有远端都要到达（默认）
+  --quorum N       用于 wait：每个本地目录有 N 个远端到达即可
+  --remote 名称    用于 wait、verify、journal：只针对这个远端；可以多次给出
+  --timeout 时间   用于 wait：最多等多久，如 500ms、30s、5m（默认 60s）
+  --checksum       用于 verify：同时比较文件内容
+  --repair         用于 verify：把不同之处重新推送
+  -0               用于 verify：只输出名称，以 NUL 分隔
+  --show           用于 release：只列出将被删除的内容
   --dry-run        用于 migrate：只显示将要写出的内容
 所有命令通用的选项：
   -o 文件          配置文件，或存放配置文件的目录；可以多次给出
@@ -129,8 +154,8 @@ run 的选项：
   RUN/名称-哈希.pid                                 守护进程的进程号
 
 退出状态：
-  0  成功；对 status 和 sync：全部已同步
-  1  结果为否：落后、被暂停或失败
+  0  成功；对 status 和 sync：全部已同步；对 wait：都已到达；对 verify：完全一致
+  1  结果为否：落后、被暂停、失败、超时或不一致
   2  命令行或配置有误，没有启动任何东西
   3  没有正在运行的 syncsup
   4  另一个 syncsup 已在负责该本地目录

@@ -54,7 +54,10 @@ fn global_options_stand_anywhere() {
 fn subcommands() {
     assert_eq!(command("syncsup check --connect"), Command::Check { connect: true });
     assert_eq!(command("syncsup sync /a b::c"), Command::Sync(vec!["/a".into(), "b::c".into()]));
-    assert_eq!(command("syncsup release b::c"), Command::Release("b::c".into()));
+    assert_eq!(
+        command("syncsup release b::c"),
+        Command::Release { name: "b::c".into(), show: false }
+    );
     assert_eq!(command("syncsup stop -h"), Command::Help);
     assert_eq!(command("syncsup -V"), Command::Version);
 }

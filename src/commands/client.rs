@@ -4,7 +4,7 @@ use super::invocation::Invocation;
 use crate::config::model::PLUGIN_KINDS;
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, InstanceStatus, Request};
-use crate::supervisor::control::with_short_path;
+use crate::supervisor::control::{REQUEST_MAX, with_short_path};
 use crate::supervisor::directories::{instance, with_module};
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -105,7 +105,12 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
 impl Instance {
     /// Asks, and waits for the answer so long. A refusal is an error with exit status 1.
     pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
-        let answer = self.talk(request, patience).map_err(|e| match e.kind() {
+        let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;
+        line.push(b'\n');
+        if line.len() > REQUEST_MAX {
+            return Err(Error::usage("too many paths at once; name directories above them"));
+        }
+        let answer = self.talk(&line, patience).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::UnexpectedEof => {
                 Error::new(Exit::NotRunning, "the supervisor has gone")
             }
@@ -125,7 +130,7 @@ impl Instance {
     pub fn status(&self) -> Result<InstanceStatus> {
         match self.ask(&Request::Status, PATIENCE)? {
             Answer::Status(status) => Ok(*status),
-            Answer::Done(_) | Answer::Refused(_) => Err(odd()),
+            _ => Err(odd()),
         }
     }
 
@@ -133,17 +138,15 @@ impl Instance {
     pub fn command(&self, request: &Request, patience: Duration) -> Result<Vec<String>> {
         match self.ask(request, patience)? {
             Answer::Done(lines) => Ok(lines),
-            Answer::Status(_) | Answer::Refused(_) => Err(odd()),
+            _ => Err(odd()),
         }
     }
 
-    fn talk(&self, request: &Request, patience: Duration) -> io::Result<Answer> {
+    fn talk(&self, line: &[u8], patience: Duration) -> io::Result<Answer> {
         let end = Instant::now() + patience;
         let mut stream = connect(&self.0, patience)?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
         stream.set_write_timeout(Some(patience))?;
-        stream.write_all(&line)?;
+        stream.write_all(line)?;
         let mut reader = BufReader::new(stream);
         let mut answer = Vec::new();
         while answer.last() != Some(&b'\n') {
@@ -173,6 +176,7 @@ pub fn named<T>(answer: Result<T>) -> Result<T> {
     answer.map_err(|e| if e.exit == Exit::No { Error::usage(e.text) } else { e })
 }
 
-fn odd() -> Error {
+/// An answer that does not fit the question.
+pub fn odd() -> Error {
     Error::system("the supervisor gave an odd answer", "is it of another version? restart it")
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::supervisor::directories::Directories;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +55,19 @@ pub enum Command {
     Reload,
     /// Compares now.
     Sync(Vec<String>),
-    /// Lets a held remote or localpath go on.
-    Release(String),
+    /// Lets a held remote or localpath go on, or only shows what that would delete.
+    Release {
+        /// The localpath or the remote.
+        name: String,
+        /// `--show`
+        show: bool,
+    },
+    /// Waits until what is changed by now is settled.
+    Wait(Wait),
+    /// Compares, and says what differs.
+    Verify(Verify),
+    /// Looks at, or changes, what could not be pushed.
+    Journal(JournalAction),
     /// What takes the place of a sersync.
     Migrate {
         /// Its directories or configuration files; where it runs and the usual places when empty.
@@ -71,6 +83,80 @@ pub enum Command {
     Help,
     /// `-V`
     Version,
+}
+
+/// What `syncsup wait` waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Only what is at or below these, everything when empty.
+    pub paths: Vec<PathBuf>,
+    /// On which remotes.
+    pub on: On,
+    /// For how long.
+    pub timeout: Duration,
+}
+
+/// The remotes on which something must be settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum On {
+    /// All of each localpath.
+    All,
+    /// So many of each localpath.
+    Quorum(usize),
+    /// Those of these names.
+    Remotes(Vec<String>),
+}
+
+/// What `syncsup verify` compares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verify {
+    /// The localpath, or something in it; all when `None`.
+    pub path: Option<PathBuf>,
+    /// The remotes, all when empty.
+    pub remotes: Vec<String>,
+    /// By content.
+    pub checksum: bool,
+    /// Marks what differs, so that it is pushed.
+    pub repair: bool,
+    /// How it is printed.
+    pub format: Format,
+}
+
+/// How lists are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people; what could harm a terminal is escaped.
+    #[default]
+    Lines,
+    /// One JSON object a line.
+    Json,
+    /// Only the names as they are, a NUL after each.
+    Null,
+}
+
+/// What `syncsup journal` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalAction {
+    /// Shows what could not be pushed.
+    List {
+        /// Which rows.
+        which: Which,
+        /// `--json`
+        json: bool,
+    },
+    /// Has it pushed now.
+    Retry(Which),
+    /// Forgets it.
+    Drop(Which),
+}
+
+/// Which rows of the failure journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Which {
+    /// Of these remotes, all when empty.
+    pub remotes: Vec<String>,
+    /// At or below these paths, all when empty.
+    pub paths: Vec<PathBuf>,
 }
 
 impl Invocation {

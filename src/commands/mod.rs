@@ -4,9 +4,11 @@ pub mod check;
 mod client;
 pub mod convert;
 pub mod demo;
+pub mod failures;
 pub mod invocation;
 pub mod journal;
 pub mod migrate;
+mod place;
 pub mod release;
 pub mod reload;
 pub mod run;
@@ -14,6 +16,8 @@ pub mod status;
 pub mod stop;
 pub mod sync;
 mod table;
+pub mod verify;
+pub mod wait;
 
 use std::io::Write;
 

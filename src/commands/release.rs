@@ -1,22 +1,88 @@
-//! `syncsup release NAME`: a held remote goes on, or a replaced localpath is taken as it is now.
+//! `syncsup release NAME`: a held remote goes on, or a replaced localpath is taken as it is now. With `--show` it is only
+//! compared, and what would be deleted is listed.
 
+use super::client::Instance;
 use super::invocation::Invocation;
-use super::{client, print};
+use super::status::one_line;
+use super::{client, print, table, verify};
 use crate::error::{Error, Exit, Result};
-use crate::message::{InstanceStatus, PusherState, Request};
+use crate::message::{InstanceStatus, PusherState, RemoteStatus, Request, VerifyEnd, Why};
+use crate::path::printable;
 
 /// Releases, and prints what that means. Exit status 1 when nothing of that name is held.
-pub fn run(invocation: &Invocation, name: &str) -> Result<Exit> {
+pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
+    if show {
+        return show_deletions(&instance, name);
+    }
+    let status = instance.status()?;
     // A release for nothing would let the next comparison delete what it likes.
-    if let Some(state) = in_order(&instance.status()?, name) {
+    if let Some(state) = in_order(&status, name) {
         let text = format!("{name} is not held ({state}); there is nothing to release");
         return Err(Error::new(Exit::No, text));
     }
     let lines =
         client::named(instance.command(&Request::Release(name.to_owned()), client::PATIENCE))?;
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
+    print(&held_back(&status, name));
     Ok(Exit::Ok)
+}
+
+/// What the guard held back, a line for each localpath.
+fn held_back(status: &InstanceStatus, name: &str) -> String {
+    let mut out = String::new();
+    for localpath in &status.localpaths {
+        let of = |r: &&RemoteStatus| r.name == name && r.status.state == PusherState::Held;
+        let reasons =
+            localpath.remotes.iter().filter(of).filter_map(|r| r.status.reason.as_deref());
+        for words in reasons.filter_map(|reason| reason.strip_prefix("would delete ")) {
+            let count = words.split(';').next().unwrap_or_default();
+            out +=
+                &format!("{}: when it was compared, {count} were to be deleted\n", localpath.watch);
+        }
+    }
+    out
+}
+
+/// Compares, and lists what would be deleted. Exit status 1 when that cannot be known.
+fn show_deletions(instance: &Instance, name: &str) -> Result<Exit> {
+    let status = instance.status()?;
+    let mut pairs = Vec::new();
+    for localpath in &status.localpaths {
+        let watch = localpath.watch.to_string();
+        let all = name == watch || (name.len() > 1 && name.trim_end_matches('/') == watch);
+        let meant = localpath.remotes.iter().filter(|r| all || r.name == name);
+        pairs.extend(meant.map(|r| (&localpath.watch, &r.name)));
+    }
+    if pairs.is_empty() {
+        let name = printable(name.as_bytes());
+        return Err(Error::usage(format!(
+            "{name} is neither a localpath nor a remote here; see `syncsup status`"
+        )));
+    }
+    let mut known = true;
+    for (watch, remote) in pairs {
+        print(&format!("{watch} {remote}\n"));
+        let mut count = 0;
+        let end = verify::ask(instance, watch, remote, |d| {
+            if d.why == [Why::Extra] {
+                count += 1;
+                let slash = if d.dir { "/" } else { "" };
+                print(&format!("  would be deleted  {}{slash}\n", d.path));
+            }
+        })?;
+        known &= matches!(end, VerifyEnd::Done { .. });
+        print(&match end {
+            VerifyEnd::Done { .. } => {
+                format!("  {}\n", table::count(count, "deletion", "deletions"))
+            }
+            VerifyEnd::Incomplete(why) => {
+                format!("  NOT ALL COMPARED, so nothing would be deleted: {}\n", one_line(&why))
+            }
+            VerifyEnd::Failed(why) => format!("  NOT COMPARED: {}\n", one_line(&why)),
+        });
+    }
+    Ok(if known { Exit::Ok } else { Exit::No })
 }
 
 /// How the remotes of that name are, if there are some and none of them can be held. (One in trouble may be held too.)
@@ -34,7 +100,7 @@ fn in_order(status: &InstanceStatus, name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{LocalPathStatus, PusherStatus, RemoteStatus};
+    use crate::message::{LocalPathStatus, PusherStatus};
 
     #[test]
     fn only_what_may_be_held_is_released() {

@@ -129,7 +129,8 @@ fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus) -> Vec<String>
     ]
 }
 
-fn one_line(text: &str) -> String {
+/// Lines as one, safe for a terminal.
+pub fn one_line(text: &str) -> String {
     crate::path::printable(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
 }
 

@@ -52,6 +52,8 @@ impl Events {
     pub const ECHO: Events = Events(512);
     /// A large file that waits for a push of its own.
     pub const LARGE: Events = Events(1024);
+    /// Its content was compared and differs, though size and time agree: they prove nothing.
+    pub const CONTENT: Events = Events(2048);
 
     /// True when all bits of `other` are set.
     pub fn has(self, other: Events) -> bool {

@@ -4,14 +4,17 @@
 //! apart from that. Marks may come twice or be stale; a batch may be repeated after any crash.
 
 mod checkpoint;
+mod failures;
 mod mark;
 mod marks;
 mod owed;
 mod plugin;
 mod remote;
 mod schema;
+mod settled;
 
 pub use checkpoint::Checkpoint;
+pub use failures::FailedRow;
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
 pub use plugin::{CallEnd, Called, Due, PluginBacklog};

@@ -351,7 +351,7 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
          ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope),
            event = CASE (event & 512) = (excluded.event & 512) WHEN 1 THEN event | excluded.event
              ELSE (event | excluded.event) & ~512 | 256 END,
-           error = excluded.error, attempts = excluded.attempts, next_try = min(next_try, excluded.next_try),
+           since = min(since, excluded.since), error = excluded.error, attempts = excluded.attempts, next_try = min(next_try, excluded.next_try),
            generation = excluded.generation",
     )?;
     for o in owe {

@@ -286,7 +286,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         // soon after, only its content tells.
         let moved = events.any(Events::MOVE | Events::SCAN);
         let fresh = if moved { TICK } else { FRESH };
-        let checksum = regular && !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
+        let set = !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
+        let checksum = regular && (set || events.has(Events::CONTENT));
         if regular && seen.size >= self.limits.large {
             *self.out.large.entry(path).or_default() |= checksum;
         } else if checksum {

@@ -20,7 +20,7 @@ use std::io::{BufReader, Seek};
 use std::time::Duration;
 
 /// A comparison has rsync's own timeout; the watchdog comes after it, by so many seconds.
-const COMPARE_GRACE_S: u32 = 30;
+pub(super) const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
 /// Directories compared in one dry run.
@@ -205,12 +205,16 @@ impl Compare {
             Job::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
             _ => Events::default(),
         };
+        let since_ms = match &self.job {
+            Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
+            Job::Everything { .. } => now_ms,
+        };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, beside) {
-                let mut owe = owe(change, now_ms);
+                let mut owe = owe(change, since_ms, now_ms);
                 owe.events |= unproven;
                 end.owe.push(owe);
             }

@@ -25,6 +25,18 @@ pub struct Change {
     pub kind: ChangeKind,
     /// It is (or, deleted, was) a directory.
     pub is_dir: bool,
+    /// In what it differs, as rsync's letters say.
+    pub differs: Differs,
+}
+
+/// rsync's letters on one path (rsync(1), --itemize-changes): its type (`f d L D S`) and nine attributes. All blank for
+/// what is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differs {
+    /// The type.
+    pub kind: u8,
+    /// Checksum, size, time, permissions, owner, group, use, ACL, extended attributes.
+    pub attributes: [u8; 9],
 }
 
 /// One line of stdout.
@@ -109,7 +121,8 @@ fn change(line: &[u8]) -> Option<Change> {
     let (what, name) = line.split_at_checked(11)?;
     let (path, slash) = path(name.strip_prefix(b" ")?)?;
     if what == b"*deleting  " {
-        return Some(Change { path, kind: ChangeKind::Deleted, is_dir: slash });
+        let differs = Differs::default();
+        return Some(Change { path, kind: ChangeKind::Deleted, is_dir: slash, differs });
     }
     let attributes = &what[2..];
     let known = |b: &u8| b.is_ascii_alphabetic() || b"+.? ".contains(b);
@@ -124,7 +137,8 @@ fn change(line: &[u8]) -> Option<Change> {
         b'.' => ChangeKind::Attributes,
         _ => return None,
     };
-    Some(Change { path, kind, is_dir: what[1] == b'd' })
+    let differs = Differs { kind: what[1], attributes: attributes.try_into().ok()? };
+    Some(Change { path, kind, is_dir: what[1] == b'd', differs })
 }
 
 /// A printed name, and whether a slash ended it.
@@ -210,7 +224,9 @@ mod tests {
 
     fn one(line: &str) -> Option<(String, ChangeKind, bool)> {
         match parse(line.as_bytes()) {
-            Line::Change(Change { path, kind, is_dir }) => Some((path.to_string(), kind, is_dir)),
+            Line::Change(Change { path, kind, is_dir, .. }) => {
+                Some((path.to_string(), kind, is_dir))
+            }
             _ => None,
         }
     }
@@ -265,7 +281,8 @@ mod tests {
             skipping non-regular file \"d/x\"\n<f+++++++++ f\nmotd\n";
         let lines: Vec<_> = Lines::new(&text[..]).map(Result::unwrap).collect();
         let path = |text: &str| RelPath::new(text).unwrap();
-        let file = Change { path: path("f"), kind: ChangeKind::Created, is_dir: false };
+        let differs = Differs { kind: b'f', attributes: *b"+++++++++" };
+        let file = Change { path: path("f"), kind: ChangeKind::Created, is_dir: false, differs };
         let want = [
             Line::DeletionsSkipped,
             Line::NotEmpty(path("d/sub")),

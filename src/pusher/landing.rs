@@ -37,6 +37,7 @@ impl Pusher {
         if let Some(busy) = self.lanes.compare.take() {
             self.advance_compare(busy, now)?;
         }
+        self.advance_verify(now)?;
         // Rows are wanted when a push has begun or ended, and then there is a look to be had.
         match self.lanes.spool.take_if(|_| self.look) {
             Some(work) => self.advance_compare(Busy { work, slot: false }, now),
@@ -75,13 +76,19 @@ impl Pusher {
         self.return_slot(busy.slot);
         self.look = true;
         self.said.dirty = true;
+        if lane == Lane::Small && !matches!(progress, Ok(push::Progress::Done(_))) {
+            self.awaits.read(false);
+        }
         match progress {
             Ok(push::Progress::Running) => {}
             Ok(push::Progress::Done(mut end)) => {
                 if lane == Lane::Large {
-                    end.owe.extend(parents_of(&busy.work));
+                    end.owe.extend(parent_of(&busy.work));
                 }
                 self.settled(&end)?;
+                if lane == Lane::Small {
+                    self.awaits.read(true);
+                }
             }
             Ok(push::Progress::Remote(judgement)) => {
                 self.push_failed = true;
@@ -127,6 +134,17 @@ impl Pusher {
             self.push_failed = false;
             self.answered()?;
         }
+        Ok(())
+    }
+
+    /// An operator does not want to hear of these failures any more, nor of those of the pushes in hand.
+    pub(super) fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
+        let desk = &mut self.desk;
+        desk.journal.forget_failures(&desk.name, below)?;
+        for busy in [&mut self.lanes.small, &mut self.lanes.large].into_iter().flatten() {
+            busy.work.forget_failures(below);
+        }
+        self.show_owed();
         Ok(())
     }
 
@@ -329,20 +347,17 @@ impl Pusher {
 }
 
 /// A large file landing changes the times of the directory that holds it: the directory is pushed after it.
-fn parents_of(push: &Push) -> Vec<Owe> {
-    let now_ms = clock::wall_ms();
-    let parents = push.paths().filter_map(RelPath::parent).filter(|parent| !parent.is_root());
-    parents
-        .map(|path| Owe {
-            path,
-            scope: Scope::Entry,
-            events: Events::ATTRIB | Events::DIR,
-            error: None,
-            attempts: 0,
-            next_try_ms: now_ms,
-            since_ms: now_ms,
-        })
-        .collect()
+fn parent_of(push: &Push) -> Option<Owe> {
+    let (path, since_ms) = push.first()?;
+    Some(Owe {
+        path: path.parent().filter(|parent| !parent.is_root())?,
+        scope: Scope::Entry,
+        events: Events::ATTRIB | Events::DIR,
+        error: None,
+        attempts: 0,
+        next_try_ms: clock::wall_ms(),
+        since_ms,
+    })
 }
 
 /// A number between 0 and 1, so that many pushers do not come back together.

@@ -2,11 +2,12 @@
 
 use super::compare::Compare;
 use super::push::Push;
+use super::verify::Looking;
 use crate::path::RelPath;
 use std::time::Duration;
 
 /// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.
-const STALLED: Duration = Duration::from_secs(5);
+pub(super) const STALLED: Duration = Duration::from_secs(5);
 
 /// A lane at work.
 pub struct Busy<T> {
@@ -28,6 +29,8 @@ pub struct Lanes {
     /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
     /// hours, and other comparisons go on beside it.
     pub spool: Option<Compare>,
+    /// A comparison that somebody reads.
+    pub(super) verify: Option<Looking>,
 }
 
 /// The slots of this pusher.
@@ -102,5 +105,6 @@ impl Lanes {
     pub fn kill(&mut self) {
         [&mut self.small, &mut self.large].into_iter().flatten().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
+        self.verify.iter_mut().for_each(Looking::kill);
     }
 }

@@ -66,6 +66,7 @@ impl Pusher {
         if others && self.lanes.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
         }
+        wanted += u32::from(self.start_verify(now)?);
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
             self.voice.send(&FromPusher::WantSlot);
@@ -131,8 +132,11 @@ impl Pusher {
         let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
         let (marks, owed) = match lane {
             Lane::Small => {
+                // Before they are read: what is marked in between is above it.
+                let last = self.desk.journal.last_seq()?;
                 let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
                 let mut owed = self.desk.journal.due(&name, now_ms, BATCH)?;
+                self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
                 // A path that failed and is marked again: its row goes with the mark.
                 owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
                 (marks, owed)
@@ -149,6 +153,9 @@ impl Pusher {
             return Ok(0);
         }
         let deferred = self.deferred(lane, &ledger)?;
+        if let Some(looking) = &mut self.lanes.verify {
+            looking.touch(ledger.items.iter().map(|item| &item.path));
+        }
         // Nothing from here on fails without giving it back.
         let slot = !probe && self.slots.take();
         match Push::start(&mut self.desk, lane, ledger, deferred, now) {

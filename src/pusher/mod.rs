@@ -8,10 +8,12 @@
 //! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
 //! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
-//! lives, also from inside long work. `many` bounds what waits for a remote in trouble. Over ssh they share one
+//! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
+//! looks on, in the words of [`differ`]. `many` bounds what waits for a remote in trouble. Over ssh they share one
 //! connection, the `master` ([`ssh`] knows its words).
 
 pub mod batch;
+pub mod differ;
 pub mod fail_log;
 pub mod guard;
 pub mod health;
@@ -24,6 +26,7 @@ pub mod ssh;
 pub mod tally;
 pub mod whole;
 
+mod awaits;
 mod compare;
 mod desk;
 mod flight;
@@ -40,6 +43,7 @@ mod report;
 mod rows;
 mod run;
 mod step;
+mod verify;
 mod voice;
 
 pub use run::run;

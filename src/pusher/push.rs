@@ -50,6 +50,10 @@ pub struct Push {
     blocked_looked: Duration,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
+    /// Its first path and since when that waits, also when everything is accounted for.
+    first: Option<(RelPath, i64)>,
+    /// What fails at or below these is not owed.
+    forgotten: Vec<RelPath>,
     /// The remote answered: an rsync of this push has ended well.
     pub(super) answered: bool,
 }
@@ -81,8 +85,10 @@ impl Push {
         deferred: HashSet<RelPath>,
         now: Duration,
     ) -> Result<(Push, Progress), Stuck> {
+        let first = ledger.items.first().map(|item| (item.path.clone(), item.since_ms));
         let mut push = Push {
             lane,
+            first,
             ledger,
             root: desk.open_root()?,
             findings: Findings { deferred, ..Findings::default() },
@@ -91,6 +97,7 @@ impl Push {
             pushed: Totals::default(),
             replans: 0,
             answered: false,
+            forgotten: Vec::new(),
             regular: BTreeMap::new(),
             blocked_looked: Duration::ZERO,
             absent: Vec::new(),
@@ -103,6 +110,19 @@ impl Push {
     /// The paths in hand.
     pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
         self.ledger.items.iter().map(|item| &item.path)
+    }
+
+    /// The first of them, and since when it waits in milliseconds since 1970. Still there when the push is done.
+    pub fn first(&self) -> Option<(&RelPath, i64)> {
+        self.first.as_ref().map(|(path, since_ms)| (path, *since_ms))
+    }
+
+    /// What fails at or below these paths, everything when there are none, is not to be owed.
+    pub fn forget_failures(&mut self, below: &[RelPath]) {
+        match below {
+            [] => self.forgotten.push(RelPath::root()),
+            below => self.forgotten.extend(below.iter().cloned()),
+        }
     }
 
     /// The last mark of the batch.
@@ -262,6 +282,8 @@ impl Push {
             retry_most_ms: minutes.map_or(RETRY_MOST_MS, |minutes| minutes * 60_000),
         };
         let mut end = std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times);
+        let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));
+        end.owe.retain(|owe| owe.error.is_none() || !forgotten(&owe.path));
         end.success = self.answered;
         end
     }

@@ -85,6 +85,8 @@ pub const ENV_REMOVE: &[&str] = &[
 
 /// Seconds that an address may leave a connection attempt unanswered.
 pub(super) const CONNECT_TIMEOUT_S: u32 = 10;
+/// Seconds that a comparison of content may be silent, at least.
+const CONTENT_TIMEOUT_S: u32 = 3_600;
 
 /// The command line, program first.
 pub fn argv(remote: &Remote, form: &Form, options: Options) -> Vec<OsString> {
@@ -137,7 +139,9 @@ fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
     // It makes a daemon send one small packet more, which waits 40 ms for our acknowledgement where the slave has no
     // TCP_NODELAY: five times the cost of a small push. The watchdog ends a push that does not move.
     if matches!(form, Form::Children | Form::Tree | Form::Everything { .. }) {
-        words.add(format!("--timeout={}", remote.timeout_s));
+        // A remote that compares content says nothing while it reads a large file.
+        let least = if options.checksum { CONTENT_TIMEOUT_S } else { 0 };
+        words.add(format!("--timeout={}", remote.timeout_s.max(least)));
     }
     words.add("--out-format=%i %n");
     if options.stats {

@@ -1,5 +1,6 @@
 //! The pusher's process: reads, calls, acts. What is decided is decided in the pure parts.
 
+use super::awaits::Awaits;
 use super::desk::Desk;
 use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
@@ -94,6 +95,7 @@ pub struct Pusher {
     pub(super) orphaned: bool,
     /// This remote's part of the fail log is not empty.
     pub(super) fail_log_shows: bool,
+    pub(super) awaits: Awaits,
     pub(super) said: Said,
 }
 
@@ -157,6 +159,7 @@ impl Pusher {
             killed: false,
             orphaned: false,
             fail_log_shows: false,
+            awaits: Awaits::default(),
             said: Said { dirty: true, ..Said::default() },
         };
         pusher.first_wishes().map_err(|e| e.to_string())?;
@@ -252,6 +255,7 @@ impl Pusher {
                 self.look_at_journal(now)?;
             }
             self.start_lanes(now)?;
+            self.answer_awaits()?;
         }
         for _ in 0..self.lanes.slots_of_stalled(now) {
             self.give_slot_back();
@@ -331,6 +335,13 @@ impl Pusher {
                 self.hold = why;
                 self.root_retry = None;
             }
+            ToPusher::Await { ticket, seq, below } => self.awaits.add(ticket, seq, below),
+            ToPusher::DropAwait(ticket) => self.awaits.forget(ticket),
+            ToPusher::Verify(ticket, job) => self.verify(ticket, job),
+            ToPusher::VerifyMore(ticket) => self.verify_more(ticket, true),
+            ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
+            ToPusher::FailuresDue => {}
+            ToPusher::FailuresForgotten(below) => self.forget_failures(&below)?,
             ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
         }
         self.look = true;

@@ -62,8 +62,10 @@ mod tests {
 
     #[test]
     fn what_a_second_look_still_finds_was_not_done() {
-        let change =
-            |path: &str, kind, is_dir| Change { path: RelPath::new(path).unwrap(), kind, is_dir };
+        let change = |path: &str, kind, is_dir| {
+            let differs = Default::default();
+            Change { path: RelPath::new(path).unwrap(), kind, is_dir, differs }
+        };
         let mut tally = Tally::default();
         for (path, kind, is_dir) in [
             ("a", ChangeKind::Created, false),

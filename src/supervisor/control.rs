@@ -10,8 +10,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A request may be this long.
-const REQUEST_MAX: usize = 64 << 10;
+/// A request may be this long, in bytes.
+pub const REQUEST_MAX: usize = 64 << 10;
 /// More clients than this wait in the kernel's queue.
 const CLIENTS_MAX: usize = 32;
 /// A client has this long to send its request, and as long to take its answer.

@@ -10,6 +10,7 @@ pub mod control;
 pub mod daemon;
 pub mod directories;
 mod fail_log;
+pub mod failures;
 mod greeting;
 pub mod import;
 mod instance;
@@ -28,6 +29,8 @@ pub mod slots;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+mod verifies;
+mod waits;
 
 pub use fail_log::HEAD as OWN_FAIL_LOG;
 

@@ -3,6 +3,7 @@
 use super::process::Process;
 use super::schedule::{self, Clockwork};
 use super::slots::Holder;
+use super::verifies::Verifying;
 use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
     ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, SCHEDULE, ToPusher,
@@ -32,6 +33,8 @@ pub struct Pusher {
     pub status: PusherStatus,
     /// Its remote is no longer configured: forgotten when it has ended.
     pub removed: bool,
+    /// What a `syncsup verify` reads of it.
+    pub(super) verifying: Option<Verifying>,
     wake: (OwnedFd, OwnedFd),
     pending: Option<Pending>,
     next_scheduled: Option<Duration>,
@@ -64,6 +67,7 @@ impl Pusher {
             process: Process::new(Role::Pusher, title, stop, log, now),
             status: PusherStatus::default(),
             removed: false,
+            verifying: None,
             wake: wake::pipe()?,
             pending: reconcile.map(|why| Pending { why, done_before: 0 }),
             next_scheduled: None,

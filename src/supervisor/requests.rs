@@ -29,6 +29,16 @@ impl Supervisor {
             Request::Sync(names) => self.sync(&names, now),
             Request::Release(name) => self.release(&name, now),
             Request::Owe { watch, remote, paths } => self.owe(&watch, &remote, &paths, now),
+            Request::Wait(what) => self.wait(what, now),
+            Request::Failing { watch, remote, after } => {
+                self.failing(&watch, &remote, after.as_ref())
+            }
+            Request::Failures { watch, remote, below, forget } => {
+                self.change_failures(&watch, &remote, &below, forget, now)
+            }
+            Request::Verify { watch, remote, job } => self.verify(&watch, &remote, job, now),
+            Request::Verified(ticket) => Answer::Verified(self.verified(ticket, now)),
+            Request::Waited(ticket) => Answer::Waited(self.waited(ticket, now)),
         })
     }
 

@@ -6,11 +6,12 @@ use super::instance::Instance;
 use super::notify::Notify;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
+use super::waits::Question;
 use super::{Options, configuration, directories, fail_log, greeting, kernel, topology};
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
-use crate::message::PusherState;
+use crate::message::{PusherState, Ticket};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -51,6 +52,9 @@ pub(super) struct Supervisor {
     /// Who asked for the end and hears when it has come.
     pub(super) last_answers: Vec<ClientId>,
     pub(super) stopping: bool,
+    /// What `syncsup wait` asks.
+    pub(super) questions: Vec<Question>,
+    pub(super) last_ticket: Ticket,
     started: bool,
     next_alive: Option<Duration>,
     next_reap: Duration,
@@ -142,6 +146,8 @@ impl Supervisor {
             notify,
             last_answers,
             stopping: false,
+            questions: Vec::new(),
+            last_ticket: 0,
             started: false,
             next_alive,
             next_reap: now,
@@ -186,6 +192,8 @@ impl Supervisor {
             for site in &mut self.sites {
                 site.tick(reap, &mut self.shared, now);
             }
+            self.forget_questions(now);
+            self.forget_verifies(now);
             self.grant(now);
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));

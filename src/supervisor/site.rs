@@ -8,6 +8,7 @@ use super::pusher::Pusher;
 use super::runner::{Runner, WAKE};
 use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
+use super::waits::Waiting;
 use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Exit, Result};
 use crate::journal::Journal;
@@ -68,6 +69,7 @@ pub struct Site {
     /// Removed remotes are forgotten no sooner.
     forget_at: Duration,
     since: Duration,
+    pub(super) waiting: Vec<Waiting>,
     log: Logger,
     _lock: Lock,
 }
@@ -123,6 +125,7 @@ impl Site {
             damaged: None,
             forget_at: now,
             since: now,
+            waiting: Vec::new(),
             log,
             _lock: lock,
         };
@@ -215,15 +218,6 @@ impl Site {
         }
     }
 
-    /// Why it is not watched, when that will not pass by itself.
-    pub fn stuck(&self) -> Option<String> {
-        match (&self.held, &self.state) {
-            (Some(why), _) => Some(format!("is held: {why}")),
-            (None, Some(WatcherState::Refused(why))) => Some(format!("is not replicated: {why}")),
-            (None, _) => None,
-        }
-    }
-
     /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
     pub fn ask_reconcile(
         &mut self,
@@ -251,13 +245,17 @@ impl Site {
     fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
         match message {
             FromWatcher::Alive => {}
-            FromWatcher::State(state) => self.watcher_state(state, now),
+            FromWatcher::State(state) => {
+                self.watcher_state(state, now);
+                self.ask_barriers(now);
+            }
             FromWatcher::Watches(n) => self.watches = n,
             FromWatcher::NeedReconcile(why) => {
                 warn!(self.log, "every remote is compared: {why}");
                 self.ask_reconcile(&why, |_| true, now);
             }
             FromWatcher::Damaged(why) => self.damage(why, now),
+            FromWatcher::Reached { ticket, seq } => self.barrier_reached(ticket, seq, now),
         }
     }
 
@@ -315,6 +313,8 @@ impl Site {
                 shared.fail_logs.extend(log.map(|log| log.path.as_path().to_owned()));
             }
             FromPusher::Damaged(why) => self.damage(why, now),
+            FromPusher::Verified(ticket, part) => pusher.verified(ticket, part),
+            FromPusher::Settled(ticket) => self.awaited_settled(n, ticket),
         }
     }
 
@@ -369,6 +369,9 @@ impl Site {
         pusher.process.start(first, now);
         if self.judged || self.held.is_some() {
             pusher.process.send(&ToPusher::Hold(self.held.clone()), vec![], now);
+        }
+        for waiting in &self.waiting {
+            waiting.ask(pusher, now);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The loop: read the queue until it is empty, write one record with its checkpoint, wake the pushers at once.
 
+mod barrier;
 mod root;
 mod turn;
 
@@ -23,6 +24,7 @@ use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
 use crate::watcher::trust::{Trust, set_back_ns, trust};
+use barrier::Barriers;
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
 use std::io;
@@ -123,6 +125,7 @@ pub struct Service {
     events_since_checkpoint: bool,
     worked: bool,
     times: Times,
+    barriers: Barriers,
     end: Option<End>,
 }
 
@@ -179,6 +182,7 @@ impl Service {
             events_since_checkpoint: false,
             worked: false,
             times: Times::default(),
+            barriers: Barriers::default(),
             end: None,
         })
     }
@@ -288,6 +292,8 @@ impl Service {
             ToWatcher::AddWakes(names) => self.wakes.extend(names.into_iter().zip(fds)),
             ToWatcher::DropWake(name) => drop(self.wakes.remove(&name)),
             ToWatcher::AdoptRoot => self.adopt_root(),
+            ToWatcher::Barrier { ticket, below } => self.add_barrier(ticket, below),
+            ToWatcher::DropBarrier(ticket) => self.barriers.forget(ticket),
             ToWatcher::Stop if self.end == Some(End::Damaged) => {}
             ToWatcher::Stop => self.end = Some(End::Stop),
         }

@@ -265,8 +265,22 @@ fn the_guard_holds_a_reconcile_that_would_delete_most_of_a_remote() {
     crate::common::world::wait_identical(&w.instance, &w.master, &[&other], DEADLINE);
     assert_eq!(w.instance.command(&["status"]).status.code(), Some(1));
 
-    let release = w.instance.command(&["release", &w.remotes[0].name()]);
+    let name = w.remotes[0].name();
+    let show = w.instance.command(&["release", "--show", &name]);
+    let said = String::from_utf8_lossy(&show.stdout);
+    assert!(show.status.success(), "{show:?}");
+    assert_eq!(said.matches("  would be deleted  ").count(), 319, "{said}");
+    assert!(
+        said.contains("  would be deleted  dir029/\n") && said.ends_with("  319 deletions\n"),
+        "{said}"
+    );
+    assert!(w.there("dir029").exists(), "only shown");
+    assert_eq!(w.instance.command(&["release", "--show", "no::such"]).status.code(), Some(2));
+
+    let release = w.instance.command(&["release", &name]);
     assert!(release.status.success(), "{release:?}");
+    let said = String::from_utf8_lossy(&release.stdout).into_owned();
+    assert!(said.contains("319 of ") && said.contains(" entries were to be deleted\n"), "{said}");
     w.wait_identical();
     w.wait_in_sync();
 }

@@ -5,6 +5,7 @@ use crate::config::model::plugin_names;
 use crate::journal::Journal;
 use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
+use crate::supervisor::waits::Waiting;
 use slog::{crit, error, warn};
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use std::time::Duration;
 const ASIDE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Site {
+    /// Its journal is to be set aside.
+    pub(in crate::supervisor) fn damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     /// Sets a damaged journal aside when nobody uses it any more.
     pub(super) fn mend(&mut self, now: Duration) {
         let Some((why, at)) = &self.damaged else { return };
@@ -53,6 +59,8 @@ impl Site {
     pub(super) fn damage(&mut self, why: String, now: Duration) {
         error!(self.log, "the journal is damaged: {why}; every process of this localpath is ended");
         self.damaged.get_or_insert((why, now));
+        // The next journal counts from 0.
+        self.waiting.iter_mut().for_each(Waiting::begin_anew);
         self.watcher.step(Event::KillWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::KillWanted, now);

@@ -55,6 +55,7 @@ impl Site {
             for message in last {
                 self.take_pusher(n, message, shared, now);
             }
+            self.pushers[n].verify_lost();
             let granted = shared.slots.gone(self.pushers[n].key);
             shared.granted.extend(granted);
         }

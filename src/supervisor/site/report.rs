@@ -4,6 +4,15 @@ use super::Site;
 use crate::message::{LocalPathStatus, WatcherState};
 
 impl Site {
+    /// Why it is not watched, when that will not pass by itself.
+    pub fn stuck(&self) -> Option<String> {
+        match (&self.held, &self.state) {
+            (Some(why), _) => Some(format!("is held: {why}")),
+            (None, Some(WatcherState::Refused(why))) => Some(format!("is not replicated: {why}")),
+            (None, _) => None,
+        }
+    }
+
     /// For `status`.
     pub fn report(&self, wall_ms: i64) -> LocalPathStatus {
         use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};

@@ -103,6 +103,14 @@ impl Map {
         }
     }
 
+    /// Marks the open files at or below these paths, all when there are none, as they are now. They stay open.
+    pub fn mark_open(&self, below: &[RelPath], batch: &mut Batch) {
+        let meant = |path: &RelPath| below.is_empty() || below.iter().any(|b| path.is_within(b));
+        for path in self.open.keys().filter(|path| meant(path)) {
+            batch.mark(path.clone(), Scope::Entry, Events::WRITE);
+        }
+    }
+
     /// True when files are to be looked at.
     pub fn has_quiet(&self) -> bool {
         !self.quiet.is_empty()

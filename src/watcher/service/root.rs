@@ -27,6 +27,7 @@ impl Service {
         // What was open is still in the journal.
         self.map.forget();
         self.walker.clear();
+        self.barriers.not_passed();
         self.say_state(WatcherState::Held(why));
     }
 
@@ -125,6 +126,7 @@ impl Service {
         self.old_wds.extend(self.map.tree.wds());
         self.were_open.extend(self.map.forget());
         self.walker.clear();
+        self.barriers.not_passed();
         self.were_open.extend(self.journal.open_paths().map_err(io::Error::other)?);
         let mut batch = Batch::default();
         for path in &self.were_open {

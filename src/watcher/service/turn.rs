@@ -27,6 +27,9 @@ impl Service {
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
         let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
+        if emptied.is_some() && !overflow {
+            self.pass_barriers(&mut batch);
+        }
         let written = self.write(batch, emptied.filter(|_| !overflow), last);
         match written {
             Written::Damaged => return Ok(false),
@@ -40,6 +43,9 @@ impl Service {
                 self.settle_state();
                 if self.walker.is_idle() {
                     self.say_watches();
+                }
+                if !overflow {
+                    self.answer_barriers();
                 }
             }
             Written::Yes => {}
@@ -139,6 +145,7 @@ impl Service {
                 && now >= self.times.unwatched + UNWATCHED_EVERY
             {
                 self.times.unwatched = now;
+                self.barriers.scan_begins();
                 let (since, start) = (self.unwatched_base_ns, clock::file_ns());
                 self.walker.start_unwatched(ground.map, since, start);
             }
@@ -205,6 +212,7 @@ impl Service {
             }
             Purpose::Unwatched(start) => {
                 self.unwatched_base_ns = start;
+                self.barriers.scan_ended();
                 self.say_again = true;
                 self.needed = self.map.tree.len() as u64 + done.dirs;
             }

@@ -1,0 +1,138 @@
+//! The words of the commands for who operates an instance: `wait`, `verify`, `journal`.
+
+use crate::commands::invocation::{Command, Format, JournalAction, On, Verify, Wait, Which};
+use crate::error::{Error, Result};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long `wait` waits when nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The values of the options that only these commands take.
+#[derive(Default)]
+pub(super) struct Words {
+    quorum: Option<usize>,
+    remotes: Vec<String>,
+    timeout: Option<Duration>,
+}
+
+impl Words {
+    /// Takes an option with its value; gives its name as it is written.
+    pub(super) fn take(&mut self, option: &str, value: OsString) -> Result<&'static str> {
+        let text = value.to_string_lossy().into_owned();
+        match option {
+            "quorum" => {
+                let count = text.parse().ok().filter(|n| *n > 0);
+                let error = || {
+                    Error::usage(format!("--quorum {text}: how many remotes, a number from 1 on"))
+                };
+                self.quorum = Some(count.ok_or_else(error)?);
+                Ok("--quorum")
+            }
+            "timeout" => {
+                self.timeout = Some(duration(&text).ok_or_else(|| {
+                    Error::usage(format!("--timeout {text}: a time such as 500ms, 30s, 5m or 1h"))
+                })?);
+                Ok("--timeout")
+            }
+            _ => {
+                self.remotes.push(text);
+                Ok("--remote")
+            }
+        }
+    }
+}
+
+/// `500ms`, `30s`, `5m`, `1h`; a bare number is seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let ms: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(ms)?))
+}
+
+fn has(words: &super::Words, option: &str) -> bool {
+    words.special.contains(&option)
+}
+
+/// An empty path is no path: `syncsup wait "$unset"` is a mistake.
+fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
+    let one = |name: &OsString| match name.is_empty() {
+        true => Err(Error::usage("an empty PATH; is a variable unset?")),
+        false => Ok(PathBuf::from(name)),
+    };
+    names.iter().map(one).collect()
+}
+
+pub(super) fn wait(words: super::Words) -> Result<Command> {
+    let all = has(&words, "--all");
+    let on = match (words.operate.quorum, &words.operate.remotes[..]) {
+        (None, []) => On::All,
+        (Some(n), []) if !all => On::Quorum(n),
+        (None, names) if !all => On::Remotes(names.to_vec()),
+        _ => return Err(Error::usage("`syncsup wait` takes one of --all, --quorum and --remote")),
+    };
+    let timeout = words.operate.timeout.unwrap_or(TIMEOUT);
+    Ok(Command::Wait(Wait { paths: paths(&words.names[1..])?, on, timeout }))
+}
+
+pub(super) fn verify(words: super::Words) -> Result<Command> {
+    let format = match (has(&words, "--json"), has(&words, "-0")) {
+        (false, false) => Format::Lines,
+        (true, false) => Format::Json,
+        (false, true) => Format::Null,
+        (true, true) => return Err(Error::usage("`syncsup verify` takes one of --json and -0")),
+    };
+    let mut paths = paths(&words.names[1..])?;
+    if paths.len() > 1 {
+        return Err(Error::usage("`syncsup verify` takes one LOCALPATH, or none for all"));
+    }
+    let (checksum, repair) = (has(&words, "--checksum"), has(&words, "--repair"));
+    let remotes = words.operate.remotes;
+    Ok(Command::Verify(Verify { path: paths.pop(), remotes, checksum, repair, format }))
+}
+
+pub(super) fn journal(words: super::Words) -> Result<Command> {
+    let action = words.names.get(1).map(OsString::as_os_str).unwrap_or(OsStr::new("list"));
+    let json = has(&words, "--json");
+    let paths = paths(words.names.get(2..).unwrap_or_default())?;
+    let which = Which { remotes: words.operate.remotes, paths };
+    match action.to_str() {
+        Some("list") => Ok(Command::Journal(JournalAction::List { which, json })),
+        Some("retry" | "drop") if json => {
+            Err(Error::usage("only `syncsup journal list` takes --json"))
+        }
+        Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
+        Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
+        _ => Err(Error::usage(format!(
+            "`syncsup journal {}`: there are list, retry and drop",
+            crate::path::printable(action.as_encoded_bytes())
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, ms) in
+            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("7", 7_000)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
+        }
+        for text in
+            ["", "s", "-1", "1.5s", "1 s", "5d", "99999999999999999999", "18446744073709551615h"]
+        {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `syncsup verify`: compares, and says what differs and in what.
+
+mod alone;
+mod show;
+
+use super::client::{self, Instance};
+use super::invocation::{Invocation, Verify};
+use super::{place, wait};
+use crate::error::{Error, Exit, Result};
+use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob};
+use crate::path::{OsBytes, RelPath, printable};
+use show::{Busy, Show};
+use std::time::Duration;
+
+/// The pause between two questions while there is nothing to read.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One remote that is compared.
+struct Pair {
+    watch: OsBytes,
+    below: RelPath,
+    remote: String,
+}
+
+/// Exit status 0 when everything is identical, or was repaired; 1 when not.
+pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
+    let running = client::running(invocation)?;
+    if running.is_empty() {
+        return match invocation.files.is_empty() || verify.repair {
+            true => Err(client::none(invocation)),
+            false => alone::run(invocation, verify),
+        };
+    }
+    let mut known = Vec::new();
+    for instance in running {
+        for localpath in instance.status()?.localpaths {
+            let remotes = localpath.remotes.into_iter().map(|r| r.name).collect();
+            known.push((localpath.watch, remotes, instance.clone()));
+        }
+    }
+    let pairs = choose(verify, known)?;
+    let mut show = Show::new(verify.format);
+    let mut fine = true;
+    // One after another: a comparison reads the whole tree here.
+    for (pair, instance) in pairs {
+        fine &= one(&instance, &pair, verify, &mut show)?;
+    }
+    Ok(if fine { Exit::Ok } else { Exit::No })
+}
+
+/// What is compared, of localpaths with the names of their remotes.
+fn choose<T: Clone>(
+    verify: &Verify,
+    known: Vec<(OsBytes, Vec<String>, T)>,
+) -> Result<Vec<(Pair, T)>> {
+    let watches: Vec<OsBytes> = known.iter().map(|(watch, _, _)| watch.clone()).collect();
+    let meant = match &verify.path {
+        Some(path) => place::within(path, &watches)?,
+        None => watches.into_iter().map(|watch| (watch, RelPath::root())).collect(),
+    };
+    let mut pairs = Vec::new();
+    for (watch, below) in meant {
+        for (_, remotes, instance) in known.iter().filter(|(w, _, _)| *w == watch) {
+            let wanted =
+                |name: &&String| verify.remotes.is_empty() || verify.remotes.contains(*name);
+            for remote in remotes.iter().filter(wanted) {
+                let pair =
+                    Pair { watch: watch.clone(), below: below.clone(), remote: remote.clone() };
+                pairs.push((pair, instance.clone()));
+            }
+        }
+    }
+    match verify.remotes.iter().find(|name| !pairs.iter().any(|(pair, _)| pair.remote == **name)) {
+        Some(name) => {
+            let all: Vec<&str> =
+                known.iter().flat_map(|(_, remotes, _)| remotes).map(String::as_str).collect();
+            Err(Error::usage(format!(
+                "--remote {}: not a remote of what is compared; there are: {}",
+                printable(name.as_bytes()),
+                all.join(", ")
+            )))
+        }
+        None => Ok(pairs),
+    }
+}
+
+/// Compares one remote; true when it is identical, or repaired.
+fn one(instance: &Instance, pair: &Pair, verify: &Verify, show: &mut Show) -> Result<bool> {
+    let job =
+        VerifyJob { below: pair.below.clone(), checksum: verify.checksum, repair: verify.repair };
+    show.begin(&pair.watch, &pair.remote);
+    let end = read(instance, pair, job, |difference| show.difference(&difference));
+    let found = show.end(&end?, verify.repair);
+    if verify.repair && found.differ > 0 && found.whole {
+        return Ok(wait::one(instance, &pair.watch, pair.below.clone(), &pair.remote)? == Exit::Ok);
+    }
+    Ok(found.whole && found.differ + found.pending == 0)
+}
+
+/// Reads one comparison to its end.
+pub(super) fn ask(
+    instance: &Instance,
+    watch: &OsBytes,
+    remote: &str,
+    each: impl FnMut(Difference),
+) -> Result<VerifyEnd> {
+    let pair = Pair { watch: watch.clone(), below: RelPath::root(), remote: remote.to_owned() };
+    let job = VerifyJob { below: RelPath::root(), checksum: false, repair: false };
+    read(instance, &pair, job, each)
+}
+
+fn read(
+    instance: &Instance,
+    pair: &Pair,
+    job: VerifyJob,
+    mut each: impl FnMut(Difference),
+) -> Result<VerifyEnd> {
+    let busy = Busy::new(&pair.remote);
+    let ticket = begin(instance, pair, job)?;
+    loop {
+        let Answer::Verified(part) = instance.ask(&Request::Verified(ticket), client::PATIENCE)?
+        else {
+            return Err(client::odd());
+        };
+        let Some(part) = part else {
+            let why = "the supervisor knows nothing of it any more; ask again";
+            return Ok(VerifyEnd::Failed(why.to_owned()));
+        };
+        let nothing = part.differences.is_empty();
+        if !nothing {
+            busy.hide();
+        }
+        part.differences.into_iter().for_each(&mut each);
+        if let Some(end) = part.end {
+            return Ok(end);
+        }
+        if nothing {
+            busy.show();
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn begin(instance: &Instance, pair: &Pair, job: VerifyJob) -> Result<Ticket> {
+    let (watch, remote) = (pair.watch.clone(), pair.remote.clone());
+    match instance.ask(&Request::Verify { watch, remote, job }, client::PATIENCE)? {
+        Answer::Ticket(ticket) => Ok(ticket),
+        _ => Err(client::odd()),
+    }
+}

@@ -1,0 +1,249 @@
+//! How what differs is printed.
+
+use crate::commands::invocation::Format;
+use crate::commands::{print, status::one_line, table};
+use crate::message::{Difference, VerifyEnd, Why};
+use crate::path::{OsBytes, RelPath};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::cell::Cell;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// The width of the reasons' column.
+const WIDTH: usize = 16;
+
+/// Prints one comparison after another.
+pub struct Show {
+    format: Format,
+    watch: OsBytes,
+    remote: String,
+    found: Found,
+}
+
+/// What was found on one remote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Paths that differ.
+    pub differ: u64,
+    /// Paths that differ and are on their way.
+    pub pending: u64,
+    /// Everything could be compared.
+    pub whole: bool,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    localpath: &'a OsBytes,
+    remote: &'a str,
+    path: &'a RelPath,
+    dir: bool,
+    why: &'a [Why],
+    pending: bool,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    localpath: &'a OsBytes,
+    remote: &'a str,
+    differ: u64,
+    pending: u64,
+    entries: Option<u64>,
+    error: Option<&'a str>,
+}
+
+impl Show {
+    /// Nothing printed yet.
+    pub fn new(format: Format) -> Self {
+        Self { format, watch: "".into(), remote: String::new(), found: Found::default() }
+    }
+
+    /// Begins with a remote.
+    pub fn begin(&mut self, watch: &OsBytes, remote: &str) {
+        (self.watch, self.remote, self.found) =
+            (watch.clone(), remote.to_owned(), Found::default());
+        if self.format == Format::Lines {
+            print(&format!("{watch} {remote}\n"));
+        }
+    }
+
+    /// One path.
+    pub fn difference(&mut self, d: &Difference) {
+        match d.pending {
+            true => self.found.pending += 1,
+            false => self.found.differ += 1,
+        }
+        match self.format {
+            Format::Lines => print(&line(d)),
+            Format::Json => json(&Row {
+                localpath: &self.watch,
+                remote: &self.remote,
+                path: &d.path,
+                dir: d.dir,
+                why: &d.why,
+                pending: d.pending,
+            }),
+            Format::Null if d.pending => {}
+            Format::Null => {
+                let mut name =
+                    d.path.below(self.watch.as_path()).into_os_string().into_encoded_bytes();
+                name.push(0);
+                // A reader that has gone away is no error.
+                let _ = std::io::stdout().lock().write_all(&name);
+            }
+        }
+    }
+
+    /// The end of a remote, and what was found there.
+    pub fn end(&mut self, end: &VerifyEnd, repair: bool) -> Found {
+        self.found.whole = matches!(end, VerifyEnd::Done { .. });
+        let Found { differ, pending, .. } = self.found;
+        if self.format == Format::Json {
+            let (entries, error) = match end {
+                VerifyEnd::Done { entries } => (Some(*entries), None),
+                VerifyEnd::Incomplete(why) | VerifyEnd::Failed(why) => (None, Some(why.as_str())),
+            };
+            let (localpath, remote) = (&self.watch, self.remote.as_str());
+            json(&End { localpath, remote, differ, pending, entries, error });
+            return self.found;
+        }
+        let text = summary(self.found, end, repair);
+        match self.format {
+            Format::Lines => print(&format!("  {text}\n")),
+            _ => eprintln!("{} {}: {text}", self.watch, self.remote),
+        }
+        self.found
+    }
+}
+
+fn json(value: &impl Serialize) {
+    print(&(serde_json::to_string(value).unwrap_or_default() + "\n"));
+}
+
+fn line(d: &Difference) -> String {
+    let why: Vec<&str> = d.why.iter().map(|w| word(*w)).collect();
+    let why = why.join(",");
+    let slash = if d.dir && !d.path.is_root() { "/" } else { "" };
+    match d.pending {
+        true => format!("  {:WIDTH$} {}{slash} ({why})\n", "pending", d.path),
+        false => format!("  {why:WIDTH$} {}{slash}\n", d.path),
+    }
+}
+
+fn summary(found: Found, end: &VerifyEnd, repair: bool) -> String {
+    let differ = match (found.differ, found.pending) {
+        (0, 0) => "identical".to_owned(),
+        (0, pending) => format!("nothing differs but what is on its way: {pending} pending"),
+        (n, pending) => {
+            let pending = if pending > 0 { format!(", {pending} pending") } else { String::new() };
+            let marked = if repair { ", marked to be pushed" } else { "" };
+            format!("{}{marked}{pending}", table::count(n, "difference", "differences"))
+        }
+    };
+    match end {
+        VerifyEnd::Done { entries } => {
+            format!("{differ} ({} here)", table::count(*entries, "entry", "entries"))
+        }
+        VerifyEnd::Incomplete(why) if found.differ + found.pending == 0 => {
+            format!("NOT ALL COMPARED: {}", one_line(why))
+        }
+        VerifyEnd::Incomplete(why) => format!("{differ}; NOT ALL COMPARED: {}", one_line(why)),
+        VerifyEnd::Failed(why) => format!("NOT COMPARED: {}", one_line(why)),
+    }
+}
+
+/// The word for a reason.
+fn word(why: Why) -> &'static str {
+    match why {
+        Why::Missing => "missing",
+        Why::Extra => "extra",
+        Why::Type => "type",
+        Why::Content => "content",
+        Why::Size => "size",
+        Why::Target => "target",
+        Why::Time => "time",
+        Why::Mode => "mode",
+        Why::Owner => "owner",
+        Why::Group => "group",
+        Why::Acl => "acl",
+        Why::Xattr => "xattr",
+    }
+}
+
+/// Shows on a terminal that a comparison goes on.
+pub struct Busy {
+    bar: Option<ProgressBar>,
+    shown: Cell<bool>,
+}
+
+impl Busy {
+    /// Nothing shown yet.
+    pub fn new(remote: &str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_message(format!("comparing {remote}"));
+            bar
+        });
+        Self { bar, shown: Cell::new(false) }
+    }
+
+    /// It goes on.
+    pub fn show(&self) {
+        if let Some(bar) = &self.bar
+            && !self.shown.replace(true)
+        {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+
+    /// Something else is printed now.
+    pub fn hide(&self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.hide();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_each_whatever_the_name() {
+        let path = |bytes: &[u8]| RelPath::new(bytes).unwrap();
+        let d =
+            |path, dir, why: &[Why], pending| Difference { path, dir, why: why.to_vec(), pending };
+        let lines = [
+            d(path(b"a\n\xff\x1b[1m"), false, &[Why::Missing], false),
+            d(path(b"d"), true, &[Why::Time, Why::Mode], false),
+            d(path(b"new"), false, &[Why::Size], true),
+            d(RelPath::root(), true, &[Why::Owner], false),
+        ];
+        let text: String = lines.iter().map(line).collect();
+        assert_eq!(
+            text,
+            "  missing          a\\x0a\\xff\\x1b[1m\n  time,mode        d/\n  pending          new (size)\n  owner            .\n"
+        );
+    }
+
+    #[test]
+    fn summaries() {
+        let found = |differ, pending| Found { differ, pending, whole: true };
+        let done = VerifyEnd::Done { entries: 12 };
+        assert_eq!(summary(found(0, 0), &done, false), "identical (12 entries here)");
+        assert_eq!(
+            summary(found(1, 0), &done, true),
+            "1 difference, marked to be pushed (12 entries here)"
+        );
+        assert_eq!(
+            summary(found(2, 1), &done, false),
+            "2 differences, 1 pending (12 entries here)"
+        );
+        let failed = VerifyEnd::Failed("a\nb".into());
+        assert_eq!(summary(found(0, 0), &failed, false), "NOT COMPARED: a; b");
+    }
+}

@@ -1,0 +1,321 @@
+//! `syncsup wait`: returns when what was changed before it is settled on the remotes.
+
+use super::client::{self, Instance};
+use super::invocation::{Invocation, On, Wait};
+use super::{place, print, status, table};
+use crate::error::{Error, Exit, Result};
+use crate::message::{
+    Answer, InstanceStatus, PusherState, RemoteStatus, Request, Ticket, WaitFor, Waited,
+};
+use crate::path::{OsBytes, RelPath, printable};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The first pause between two questions; it grows with the time waited.
+const FIRST: Duration = Duration::from_millis(10);
+/// How long what was repaired may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// One instance that is asked.
+struct Asked {
+    instance: Instance,
+    what: Vec<WaitFor>,
+    ticket: Option<Ticket>,
+    answer: Vec<Waited>,
+    /// Why it does not answer now.
+    silent: Option<Error>,
+}
+
+/// Exit status 0 when it is settled on all that were asked for, 1 when it was not in time.
+pub fn run(invocation: &Invocation, wait: &Wait) -> Result<Exit> {
+    until_settled(choose(invocation, wait)?, &wait.on, wait.timeout)
+}
+
+/// Waits until what is changed by now at or below a path is settled on one remote, and prints how it is.
+pub(super) fn one(
+    instance: &Instance,
+    watch: &OsBytes,
+    below: RelPath,
+    remote: &str,
+) -> Result<Exit> {
+    let below = if below.is_root() { vec![] } else { vec![below] };
+    let what = vec![WaitFor { watch: watch.clone(), below }];
+    let asked =
+        Asked { instance: instance.clone(), what, ticket: None, answer: Vec::new(), silent: None };
+    until_settled(vec![asked], &On::Remotes(vec![remote.to_owned()]), TIMEOUT)
+}
+
+fn until_settled(mut asked: Vec<Asked>, on: &On, timeout: Duration) -> Result<Exit> {
+    let end = Instant::now().checked_add(timeout);
+    let mut pause = FIRST;
+    loop {
+        let mut left = false;
+        for one in &mut asked {
+            one.ask()?;
+            left |= !one.is_settled(on);
+        }
+        let now = Instant::now();
+        if !left || end.is_some_and(|end| now >= end) {
+            break;
+        }
+        std::thread::sleep(end.map_or(pause, |end| pause.min(end - now)));
+        pause = (pause * 5 / 4).min(LONGEST);
+    }
+    let settled = asked.iter().all(|one| one.is_settled(on));
+    for one in &asked {
+        one.answer.iter().for_each(|w| print(&show(w, on)));
+    }
+    if settled {
+        return Ok(Exit::Ok);
+    }
+    // One that does not run any more is the first thing to know.
+    let gone = asked.into_iter().find_map(|one| one.silent);
+    gone.map_or(Ok(Exit::No), |error| {
+        Err(Error { exit: error.exit, text: format!("{error}; not settled") })
+    })
+}
+
+/// Which instances are asked for what.
+fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<Asked>> {
+    let mut running = Vec::new();
+    for instance in client::running(invocation)? {
+        let status = instance.status()?;
+        running.push((instance, status));
+    }
+    if running.is_empty() {
+        return Err(client::none(invocation));
+    }
+    let watch =
+        |i: &InstanceStatus| i.localpaths.iter().map(|l| l.watch.clone()).collect::<Vec<_>>();
+    let all: Vec<OsBytes> = running.iter().flat_map(|(_, status)| watch(status)).collect();
+    let mut meant: BTreeMap<OsBytes, Vec<_>> = BTreeMap::new();
+    for path in &wait.paths {
+        for (watch, below) in place::within(path, &all)? {
+            meant.entry(watch).or_default().push(below);
+        }
+    }
+    let chosen = |w: &OsBytes| wait.paths.is_empty() || meant.contains_key(w);
+    let localpaths = running.iter().flat_map(|(_, s)| &s.localpaths).filter(|l| chosen(&l.watch));
+    check(
+        &wait.on,
+        &localpaths.map(|l| (l.watch.to_string(), &l.remotes[..])).collect::<Vec<_>>(),
+    )?;
+    let asked = running.into_iter().map(|(instance, status)| {
+        let of = |watch: OsBytes| {
+            let below = meant.get(&watch).cloned().unwrap_or_default();
+            WaitFor { watch, below }
+        };
+        let what = watch(&status).into_iter().filter(chosen).map(of).collect();
+        Asked { instance, what, ticket: None, answer: Vec::new(), silent: None }
+    });
+    Ok(asked.filter(|a| !a.what.is_empty()).collect())
+}
+
+/// What can never be settled is a mistake.
+fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
+    match on {
+        On::All => Ok(()),
+        On::Quorum(n) => match localpaths.iter().find(|(_, remotes)| remotes.len() < *n) {
+            Some((watch, remotes)) => Err(Error::usage(format!(
+                "--quorum {n}: {watch} has only {}",
+                table::count(remotes.len() as u64, "remote", "remotes")
+            ))),
+            None => Ok(()),
+        },
+        On::Remotes(names) => {
+            let all = || localpaths.iter().flat_map(|(_, remotes)| remotes.iter());
+            match names.iter().find(|name| !all().any(|r| r.name == **name)) {
+                Some(name) => {
+                    let known: Vec<&str> = all().map(|r| r.name.as_str()).collect();
+                    Err(Error::usage(format!(
+                        "--remote {}: not a remote of what is waited for; there are: {}",
+                        printable(name.as_bytes()),
+                        known.join(", ")
+                    )))
+                }
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// Asks how far it is. A supervisor that has gone may come back: then it is asked anew.
+    fn ask(&mut self) -> Result<()> {
+        match self.try_ask() {
+            Ok(()) => self.silent = None,
+            Err(error) if error.exit == Exit::Usage => return Err(error),
+            Err(error) => {
+                self.ticket = None;
+                self.answer.clear();
+                self.silent = Some(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_ask(&mut self) -> Result<()> {
+        let ticket = match self.ticket {
+            Some(ticket) => ticket,
+            None => match self.instance.ask(&Request::Wait(self.what.clone()), client::PATIENCE)? {
+                Answer::Ticket(ticket) => ticket,
+                _ => return Err(client::odd()),
+            },
+        };
+        match self.instance.ask(&Request::Waited(ticket), client::PATIENCE)? {
+            Answer::Waited(Some(answer)) => {
+                (self.ticket, self.answer) = (Some(ticket), answer);
+                Ok(())
+            }
+            // Another supervisor, or another configuration.
+            Answer::Waited(None) => {
+                self.ticket = None;
+                self.answer.clear();
+                Ok(())
+            }
+            _ => Err(client::odd()),
+        }
+    }
+
+    fn is_settled(&self, on: &On) -> bool {
+        self.answer.len() == self.what.len() && self.answer.iter().all(|w| settled(w, on))
+    }
+}
+
+/// The remotes of a localpath that are waited for, and whether it is settled there.
+fn meant<'a>(waited: &'a Waited, on: &'a On) -> impl Iterator<Item = (&'a RemoteStatus, bool)> {
+    let named = move |r: &&RemoteStatus| match on {
+        On::Remotes(names) => names.contains(&r.name),
+        On::All | On::Quorum(_) => true,
+    };
+    let has = |r: &RemoteStatus| waited.settled.contains(&r.name);
+    waited.status.remotes.iter().filter(named).map(move |r| (r, has(r)))
+}
+
+fn settled(waited: &Waited, on: &On) -> bool {
+    let has = meant(waited, on).filter(|(_, has)| *has).count();
+    let wanted = match on {
+        On::All | On::Remotes(_) => meant(waited, on).count(),
+        On::Quorum(n) => *n,
+    };
+    waited.reached && has >= wanted
+}
+
+/// One line when it is settled, else a line on each that is missing.
+fn show(waited: &Waited, on: &On) -> String {
+    let watch = &waited.status.watch;
+    let has = meant(waited, on).filter(|(_, has)| *has).count();
+    let count = format!(
+        "settled on {has} of {}",
+        table::count(meant(waited, on).count() as u64, "remote", "remotes")
+    );
+    if settled(waited, on) {
+        return format!("{watch}: {count}\n");
+    }
+    let mut out = format!("{watch}: not settled: {count}\n");
+    if !waited.reached {
+        let why = waited.status.reason.as_deref().map(|r| format!(": {}", status::one_line(r)));
+        out += &format!(
+            "  not all changes are read yet: {}{}\n",
+            waited.status.state,
+            why.unwrap_or_default()
+        );
+        return out;
+    }
+    for (remote, _) in meant(waited, on).filter(|(_, has)| !has) {
+        out += &format!("  {}: {}\n", remote.name, why(remote));
+    }
+    out
+}
+
+fn why(remote: &RemoteStatus) -> String {
+    let s = &remote.status;
+    let word = match s.state {
+        // It is, but for what it has not said yet.
+        PusherState::InSync => "not yet",
+        state => status::word(state),
+    };
+    let left = match s.waiting + s.owed {
+        0 => String::new(),
+        n => format!(", {n} to push"),
+    };
+    let failing = match s.failing {
+        0 => String::new(),
+        n => format!(", {}", table::count(n, "path fails", "paths fail")),
+    };
+    let reason = s.reason.as_deref().map(|r| format!(": {}", status::one_line(r)));
+    format!("{word}{left}{failing}{}", reason.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{LocalPathStatus, PusherStatus};
+
+    fn remote(name: &str, status: PusherStatus) -> RemoteStatus {
+        RemoteStatus { name: name.into(), status, lag_ms: 0, pusher: Default::default() }
+    }
+
+    fn waited(reached: bool, settled: &[&str]) -> Waited {
+        let down = PusherStatus {
+            state: PusherState::Backoff,
+            reason: Some("connection refused\nrsync error".into()),
+            waiting: 3,
+            failing: 1,
+            owed: 1,
+            ..Default::default()
+        };
+        let remotes = vec![remote("a::m", PusherStatus::default()), remote("b::m", down)];
+        let status = LocalPathStatus {
+            watch: "/data".into(),
+            state: "scanning".into(),
+            remotes,
+            ..Default::default()
+        };
+        Waited { reached, settled: settled.iter().map(|s| s.to_string()).collect(), status }
+    }
+
+    #[test]
+    fn what_counts_as_settled() {
+        let half = waited(true, &["a::m"]);
+        assert!(!settled(&half, &On::All) && settled(&half, &On::Quorum(1)));
+        assert!(!settled(&half, &On::Quorum(2)));
+        assert!(settled(&half, &On::Remotes(vec!["a::m".into()])));
+        assert!(!settled(&half, &On::Remotes(vec!["b::m".into()])));
+        assert!(settled(&waited(true, &["a::m", "b::m"]), &On::All));
+        assert!(!settled(&waited(false, &["a::m", "b::m"]), &On::All));
+    }
+
+    #[test]
+    fn what_is_shown() {
+        assert_eq!(
+            show(&waited(true, &["a::m", "b::m"]), &On::All),
+            "/data: settled on 2 of 2 remotes\n"
+        );
+        assert_eq!(
+            show(&waited(true, &["a::m"]), &On::All),
+            "/data: not settled: settled on 1 of 2 remotes\n  \
+             b::m: in trouble, 4 to push, 1 path fails: connection refused; rsync error\n"
+        );
+        assert_eq!(
+            show(&waited(false, &[]), &On::All),
+            "/data: not settled: settled on 0 of 2 remotes\n  not all changes are read yet: scanning\n"
+        );
+    }
+
+    #[test]
+    fn what_can_never_be_settled_is_a_mistake() {
+        let remotes = [remote("a::m", PusherStatus::default())];
+        let all = [("/data".to_owned(), &remotes[..])];
+        assert!(
+            check(&On::Quorum(1), &all).is_ok()
+                && check(&On::Remotes(vec!["a::m".into()]), &all).is_ok()
+        );
+        for on in [On::Quorum(2), On::Remotes(vec!["x".into()])] {
+            let error = check(&on, &all).unwrap_err();
+            assert!(error.exit == Exit::Usage && error.text.lines().count() == 1, "{error}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `syncsup wait`: is everything settled that was marked by a certain time?
+//!
+//! A mark moves up when its path is marked again, so a cursor above a number says nothing about what was marked below
+//! it. What counts is a moment at which nothing at all lay above the cursor but what was read in one batch
+//! ([`Journal::nothing_after`]): from then on, what was marked before and is not settled is in `owed`, and rows that
+//! come of such a row keep its `since`.
+
+use super::{Journal, Result, Scope};
+use crate::path::RelPath;
+use rusqlite::params;
+
+impl Journal {
+    /// The number of the last mark, when every mark up to it is at or below `cursor`.
+    pub fn nothing_after(&self, cursor: i64) -> Result<Option<i64>> {
+        // In this order: what is marked in between is above the number.
+        let seq = self.last_seq()?;
+        let more =
+            self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?.exists([cursor])?;
+        Ok((!more).then_some(seq))
+    }
+
+    /// Why `remote` is to be compared, as the journal has it: a watcher may have written it there.
+    pub fn wanted_reconcile(&self, remote: &str) -> Result<Option<String>> {
+        let sql = "SELECT reconcile FROM remote WHERE name = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?)
+    }
+
+    /// A time in milliseconds since 1970: every row that `remote` is owed now is no younger, whatever the clock did.
+    pub fn owed_since(&self, remote: &str, now_ms: i64) -> Result<i64> {
+        let sql = "SELECT max(since) FROM owed WHERE remote = ?1";
+        let last: Option<i64> =
+            self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?;
+        Ok(last.map_or(now_ms, |last| last.max(now_ms)))
+    }
+
+    /// True when `remote` is owed something since `since_ms` or before that may touch these paths, anything when there
+    /// are none. What is settled and only pushed once more is not owed.
+    pub fn owes(&self, remote: &str, since_ms: i64, below: &[RelPath]) -> Result<bool> {
+        let sql =
+            "SELECT path, scope FROM owed WHERE remote = ?1 AND since <= ?2 AND event & 512 = 0";
+        let mut query = self.db.prepare_cached(sql)?;
+        let mut rows = query.query(params![remote, since_ms])?;
+        while let Some(row) = rows.next()? {
+            let path = super::remote::path_at(row, 0)?;
+            let wide = Scope::from_db(row.get(1)?) > Scope::Entry;
+            // A name above them may be what stands, or must stand, in their way.
+            let touches = |b: &RelPath| path.is_within(b) || b.is_within(&path);
+            let root_itself = path.is_root() && !wide;
+            if below.is_empty()
+                || (below.iter().any(touches) && !root_itself)
+                || below.iter().any(RelPath::is_root)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// True when this path or a name above it is marked and not settled on `remote`, or owed to it; with `below` also
+    /// when something in it is.
+    pub fn on_its_way(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
+        let marked = "FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)";
+        let owed = "FROM owed WHERE remote = ?1 AND event & 512 = 0";
+        // `0` is the byte after `/`.
+        let first = if path.is_root() { vec![] } else { [path.as_bytes(), b"/"].concat() };
+        let after = if path.is_root() { vec![0xff] } else { [path.as_bytes(), b"0"].concat() };
+        let wide_root = if path.is_root() { "" } else { "AND (length(path) > 0 OR scope > 0)" };
+        for table in [marked, owed] {
+            let within = format!("SELECT 1 {table} AND path >= ?2 AND path < ?3");
+            if below && self.db.prepare_cached(&within)?.exists(params![remote, first, after])? {
+                return Ok(true);
+            }
+            let named = format!("SELECT 1 {table} AND path = ?2 {wide_root}");
+            let mut named = self.db.prepare_cached(&named)?;
+            for above in path.prefixes().chain([RelPath::root()]) {
+                if named.exists(params![remote, above.as_bytes()])? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,128 @@
+//! What rsync's letters mean to who reads `syncsup verify`. Pure.
+
+use super::itemize::{Change, ChangeKind};
+use crate::message::Why;
+use crate::path::RelPath;
+use std::collections::{BTreeSet, HashSet};
+
+/// Directories of which it is remembered that something in them is extra.
+const EMPTIED_MOST: usize = 100_000;
+
+/// Reads one dry run, line after line.
+#[derive(Default)]
+pub struct Differ {
+    /// Where something is extra.
+    emptied: HashSet<RelPath>,
+}
+
+impl Differ {
+    /// In what a path differs; empty when in nothing that counts.
+    pub fn why(&mut self, change: &Change) -> Vec<Why> {
+        match change.kind {
+            ChangeKind::Deleted => {
+                // Something was extra below a name that is no directory here: there it is one.
+                let parent = change.path.parent().filter(|p| !p.is_root());
+                self.emptied.extend(parent.filter(|_| self.emptied.len() < EMPTIED_MOST));
+                vec![Why::Extra]
+            }
+            ChangeKind::Created if !change.is_dir && self.emptied.contains(&change.path) => {
+                vec![Why::Type]
+            }
+            ChangeKind::Created => vec![Why::Missing],
+            ChangeKind::Sent | ChangeKind::Attributes => attributes(change),
+        }
+    }
+}
+
+fn attributes(change: &Change) -> Vec<Why> {
+    let link = change.differs.kind == b'L';
+    let of = |letter: &u8| match letter.to_ascii_lowercase() {
+        b'c' if link => Some(Why::Target),
+        b'c' => Some(Why::Content),
+        b's' => Some(Why::Size),
+        // Every name that is pushed into the root changes its time there, and nobody minds.
+        b't' if change.path.is_root() => None,
+        b't' => Some(Why::Time),
+        b'p' => Some(Why::Mode),
+        b'o' => Some(Why::Owner),
+        b'g' => Some(Why::Group),
+        b'a' => Some(Why::Acl),
+        b'x' => Some(Why::Xattr),
+        _ => None,
+    };
+    change.differs.attributes.iter().filter_map(of).collect()
+}
+
+/// What is compared for a path: of what is no directory here, the directory that would hold it.
+pub fn directory_of(path: &RelPath, is_dir: impl Fn(&RelPath) -> bool) -> RelPath {
+    let mut top = path.clone();
+    while !top.is_root() && !is_dir(&top) {
+        top = top.parent().unwrap_or_default();
+    }
+    top
+}
+
+/// True when what is pushed below a directory that differs in this may be the reason.
+pub fn may_come_from_below(why: &[Why]) -> bool {
+    why.iter().any(|w| matches!(w, Why::Time | Why::Missing | Why::Extra | Why::Type))
+}
+
+/// True when this path or a directory above it is among `paths`, with `below` also when something in it is.
+pub fn touched(path: &RelPath, below: bool, paths: &BTreeSet<RelPath>) -> bool {
+    // What is below a path comes after it, but names such as `path-x` may come between.
+    let from = |first: RelPath| paths.range(first..).next().is_some_and(|p| p.is_within(path));
+    let within = || from(path.clone()) || first_below(path).is_some_and(from);
+    (below && within())
+        || path.prefixes().any(|above| paths.contains(&above))
+        || paths.contains(&RelPath::root())
+}
+
+/// The least path that can be below this one.
+fn first_below(path: &RelPath) -> Option<RelPath> {
+    RelPath::new([path.as_bytes(), b"/\x01"].concat()).filter(|_| !path.is_root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::itemize::{Line, parse};
+    use super::*;
+
+    #[test]
+    fn every_letter_has_its_word() {
+        use Why::*;
+        let mut differ = Differ::default();
+        for (line, why) in [
+            ("<f+++++++++ a/b", vec![Missing]),
+            ("<f.st...... a", vec![Size, Time]),
+            ("<fc........ a", vec![Content]),
+            ("<f..T...... a", vec![Time]),
+            (".f...pog... a", vec![Mode, Owner, Group]),
+            (".f.......ax a", vec![Acl, Xattr]),
+            ("cLc.t...... l", vec![Target, Time]),
+            ("*deleting   swapped/in", vec![Extra]),
+            ("<f+++++++++ swapped", vec![Type]),
+            (".d..t.o.... ./", vec![Owner]),
+            (".d..t...... ./", vec![]),
+            ("*deleting   d/in", vec![Extra]),
+            ("cd+++++++++ d/", vec![Missing]),
+        ] {
+            let Line::Change(change) = parse(line.as_bytes()) else { panic!("{line}") };
+            assert_eq!(differ.why(&change), why, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let paths: BTreeSet<RelPath> = ["a/b", "d", "d-x", "e/f/g"].into_iter().map(path).collect();
+        for yes in ["a/b", "a/b/c", "a", "d", "d/x/y", "e", "e/f", ""] {
+            assert!(touched(&path(yes), true, &paths), "{yes}");
+        }
+        for no in ["a/c", "b", "d-", "a/b-", "e/g"] {
+            assert!(!touched(&path(no), true, &paths), "{no}");
+        }
+        assert!(!touched(&path("a"), true, &BTreeSet::new()));
+        assert!(!touched(&path("e"), false, &paths) && touched(&path("a/b/c"), false, &paths));
+        assert!(touched(&path("a"), false, &[RelPath::root()].into()));
+    }
+}

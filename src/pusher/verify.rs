@@ -1,0 +1,357 @@
+//! `syncsup verify`: a dry run whose output goes to who asked, in parts, as fast as they are read. It marks nothing
+//! unless it is asked to repair: then each part is owed before it is told.
+
+use super::compare::COMPARE_GRACE_S;
+use super::desk::{Desk, Stuck, broken};
+use super::differ::{Differ, directory_of, may_come_from_below, touched};
+use super::flight::{Flight, Landed};
+use super::guard;
+use super::health::Health;
+use super::itemize::{Change, ChangeKind, Line, Lines};
+use super::lanes::STALLED;
+use super::outcome::{self, Verdict};
+use super::rows::owe;
+use super::rsync::{self, Form, Options};
+use super::run::Pusher;
+use crate::journal::{Events, JournalError, Settlement};
+use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart, Why};
+use crate::path::RelPath;
+use crate::seen::Kind;
+use crate::sys::clock;
+use crate::sys::files::Root;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, Seek};
+use std::time::Duration;
+
+/// Differences of one part.
+const PART: usize = 200;
+/// Paths pushed meanwhile that are remembered; with more, everything above them is called pending.
+const TOUCHED_MOST: usize = 100_000;
+/// Nothing moves here while a remote reads all its files: it is given this much time.
+const BY_CONTENT: u64 = 1 << 40;
+
+/// A comparison that somebody reads.
+pub(super) struct Looking {
+    ticket: Ticket,
+    job: VerifyJob,
+    stage: Stage,
+    /// It holds a slot.
+    slot: bool,
+    /// Pushed since it began.
+    touched: BTreeSet<RelPath>,
+    differ: Differ,
+    /// The next part is asked for.
+    asked: bool,
+}
+
+/// How it ended.
+enum Ended {
+    /// Who asked knows.
+    Told,
+    /// Who asked must be told.
+    With(VerifyEnd),
+}
+
+enum Stage {
+    Wanted,
+    Flying {
+        flight: Flight,
+        root: Root,
+    },
+    Reading {
+        lines: Lines<BufReader<File>>,
+        entries: u64,
+        incomplete: Option<String>,
+        deletions: bool,
+    },
+}
+
+impl Looking {
+    /// True while its rsync runs.
+    pub(super) fn flies(&self) -> bool {
+        matches!(self.stage, Stage::Flying { .. })
+    }
+
+    /// Ends its rsync.
+    pub(super) fn kill(&mut self) {
+        if let Stage::Flying { flight, .. } = &mut self.stage {
+            // Gone already: as wished.
+            let _ = flight.kill();
+        }
+    }
+
+    /// These paths are being pushed while it compares.
+    pub(super) fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
+        for path in paths {
+            // Too many to keep: then it is not known of anything that it is not on its way.
+            let path =
+                if self.touched.len() < TOUCHED_MOST { path.clone() } else { RelPath::root() };
+            self.touched.insert(path);
+        }
+    }
+
+    fn fly(&mut self, desk: &Desk, now: Duration) -> Result<(), Stuck> {
+        let root = desk.open_root()?;
+        let options = Options {
+            checksum: self.job.checksum,
+            dry: true,
+            delete: desk.delete(),
+            force: true,
+            stats: true,
+        };
+        let top = directory_of(&self.job.below, |path| {
+            root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir)
+        });
+        let (form, list) = match top.is_root() {
+            true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
+            false => (Form::Tree, rsync::list_directories([&top])),
+        };
+        let rsync = desk.rsync(&root, &form, options, &list)?;
+        let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
+        let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
+        if self.job.checksum {
+            flight = flight.reading(BY_CONTENT);
+        }
+        self.stage = Stage::Flying { flight, root };
+        Ok(())
+    }
+
+    /// The dry run has ended: looks at the whole of it once. `Some` is the end already.
+    fn landed(&mut self, desk: &Desk, mut landed: Landed) -> Result<Option<VerifyEnd>, Stuck> {
+        let mut complete = match landed.judgement.verdict {
+            Verdict::Settled | Verdict::Gone => true,
+            Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
+            _ => return Ok(Some(VerifyEnd::Failed(landed.judgement.words))),
+        };
+        let mut deletions = 0;
+        let report = landed
+            .read(&desk.voice, |change| {
+                deletions += u64::from(
+                    change.kind == ChangeKind::Deleted && self.counts(desk, &change, true),
+                );
+            })
+            .map_err(broken)?;
+        complete &= !report.deletions_skipped;
+        let entries = guard::remote_entries(report.totals.files, report.totals.created, deletions);
+        let known = match self.job.below.is_root() {
+            true => Some(entries),
+            false => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
+        };
+        if self.job.repair && guard::holds(desk.start.remote.max_delete, deletions, known) {
+            let words = guard::words(deletions, known, &desk.name);
+            let words = words.split(';').next().unwrap_or_default();
+            return Ok(Some(VerifyEnd::Failed(format!(
+                "nothing is repaired: it {words}; if that is right: syncsup sync, then syncsup release {}",
+                desk.name
+            ))));
+        }
+        landed.stdout.rewind().map_err(broken)?;
+        self.stage = Stage::Reading {
+            lines: Lines::new(BufReader::new(landed.stdout)),
+            entries: report.totals.files,
+            incomplete: (!complete).then_some(landed.judgement.words),
+            deletions: complete,
+        };
+        // The first part comes unasked.
+        self.asked = true;
+        Ok(None)
+    }
+
+    fn counts(&self, desk: &Desk, change: &Change, deletions: bool) -> bool {
+        let temporary =
+            || outcome::temporary_of(&change.path).is_some_and(|name| self.touched.contains(&name));
+        let deleted = change.kind == ChangeKind::Deleted;
+        let possible = !deleted || (deletions && desk.delete() && !temporary());
+        possible
+            && change.path.is_within(&self.job.below)
+            && !desk.filter.excludes(&change.path, change.is_dir)
+    }
+
+    /// The next part; what differs in it and is not on its way is owed first, when that is wanted.
+    fn part(&mut self, desk: &mut Desk) -> Result<VerifyPart, Stuck> {
+        let mut part = VerifyPart::default();
+        let mut end = Settlement::default();
+        let now_ms = clock::wall_ms();
+        while part.differences.len() < PART {
+            let Stage::Reading { lines, entries, incomplete, deletions } = &mut self.stage else {
+                break;
+            };
+            let Some(line) = lines.next() else {
+                part.end = Some(match incomplete.take() {
+                    Some(words) => VerifyEnd::Incomplete(words),
+                    None => VerifyEnd::Done { entries: *entries },
+                });
+                break;
+            };
+            let deletions = *deletions;
+            desk.voice.beat();
+            let Line::Change(change) = line.map_err(broken)? else { continue };
+            let why = self.differ.why(&change);
+            if why.is_empty() || !self.counts(desk, &change, deletions) {
+                continue;
+            }
+            let below = may_come_from_below(&why);
+            let pending = touched(&change.path, below, &self.touched)
+                || desk.journal.on_its_way(&desk.name, &change.path, below)?;
+            let (path, dir) = (change.path.clone(), change.is_dir);
+            if self.job.repair && !pending {
+                let mut row = owe(change, now_ms, now_ms);
+                if why.contains(&Why::Content) {
+                    row.events |= Events::CONTENT;
+                }
+                end.owe.push(row);
+            }
+            part.differences.push(Difference { path, dir, why, pending });
+        }
+        if !end.owe.is_empty() {
+            desk.journal.settle(&desk.name, &end, now_ms)?;
+        }
+        Ok(part)
+    }
+}
+
+impl Pusher {
+    /// Somebody wants to know. One at a time: a new question takes the place of one that nobody may read any more.
+    pub(super) fn verify(&mut self, ticket: Ticket, job: VerifyJob) {
+        if let Some(old) = self.end_verify() {
+            self.tell_end(old, VerifyEnd::Failed("another comparison was asked for".into()));
+        }
+        let touched = BTreeSet::new();
+        let (stage, differ) = (Stage::Wanted, Differ::default());
+        self.lanes.verify =
+            Some(Looking { ticket, job, stage, slot: false, touched, differ, asked: false });
+    }
+
+    /// Ends it, unread; gives its ticket.
+    pub(super) fn end_verify(&mut self) -> Option<Ticket> {
+        let mut looking = self.lanes.verify.take()?;
+        looking.kill();
+        self.return_slot(looking.slot);
+        self.look = true;
+        Some(looking.ticket)
+    }
+
+    fn tell_end(&self, ticket: Ticket, end: VerifyEnd) {
+        let part = VerifyPart { end: Some(end), ..VerifyPart::default() };
+        self.voice.send(&FromPusher::Verified(ticket, part));
+    }
+
+    /// The next part is asked for, or nobody reads any more.
+    pub(super) fn verify_more(&mut self, ticket: Ticket, more: bool) {
+        match self.lanes.verify.as_mut().filter(|l| l.ticket == ticket) {
+            Some(looking) if more => looking.asked = true,
+            Some(_) => drop(self.end_verify()),
+            None => {}
+        }
+    }
+
+    /// What keeps it from being compared at all now.
+    fn cannot_verify(&self) -> Option<String> {
+        if let Some(why) = &self.hold {
+            return Some(format!("held: {why}"));
+        }
+        match &self.health {
+            Health::Good => None,
+            Health::Backoff { words, .. } | Health::Misconfigured { words, .. } => {
+                Some(format!("in trouble: {words}"))
+            }
+        }
+    }
+
+    /// True when it waits for a slot.
+    pub(super) fn start_verify(&mut self, now: Duration) -> Result<bool, JournalError> {
+        let wanted = self.lanes.verify.as_ref().is_some_and(|l| matches!(l.stage, Stage::Wanted));
+        if !wanted || self.lanes.compare.is_some() || !self.judged {
+            return Ok(false);
+        }
+        if self.slots.free == 0 {
+            return Ok(true);
+        }
+        let Some(mut looking) = self.lanes.verify.take() else { return Ok(false) };
+        looking.slot = self.slots.take();
+        let in_flight = [&self.lanes.small, &self.lanes.large];
+        in_flight.into_iter().flatten().for_each(|busy| looking.touch(busy.work.paths()));
+        let flies = looking.fly(&self.desk, now);
+        self.went_on(looking, flies.map(|()| None))?;
+        Ok(false)
+    }
+
+    /// Looks at the dry run, and tells the next part when it is asked for.
+    pub(super) fn advance_verify(&mut self, now: Duration) -> Result<(), JournalError> {
+        if self.lanes.verify.as_ref().is_some_and(|l| !matches!(l.stage, Stage::Reading { .. }))
+            && let Some(why) = self.cannot_verify()
+        {
+            let ticket = self.end_verify();
+            ticket.into_iter().for_each(|t| self.tell_end(t, VerifyEnd::Failed(why.clone())));
+        }
+        let Some(mut looking) = self.lanes.verify.take() else { return Ok(()) };
+        let went = match std::mem::replace(&mut looking.stage, Stage::Wanted) {
+            Stage::Flying { mut flight, root } => match flight.ended(now) {
+                Ok(None) => {
+                    // A hung remote must not starve healthy ones.
+                    if flight.stalled(now) > STALLED {
+                        self.return_slot(std::mem::take(&mut looking.slot));
+                    }
+                    looking.stage = Stage::Flying { flight, root };
+                    Ok(None)
+                }
+                Ok(Some(exited)) => {
+                    self.return_slot(std::mem::take(&mut looking.slot));
+                    self.look = true;
+                    let landed = self.desk.land(flight, exited);
+                    let end = landed.and_then(|landed| looking.landed(&self.desk, landed));
+                    end.map(|end| end.map(Ended::With))
+                }
+                Err(error) => Err(broken(error)),
+            },
+            stage => {
+                looking.stage = stage;
+                match looking.asked && matches!(looking.stage, Stage::Reading { .. }) {
+                    true => self.next_part(&mut looking),
+                    false => Ok(None),
+                }
+            }
+        };
+        match went {
+            Ok(Some(Ended::Told)) => Ok(()),
+            Ok(Some(Ended::With(end))) => self.went_on(looking, Ok(Some(end))),
+            Ok(None) => self.went_on(looking, Ok(None)),
+            Err(stuck) => self.went_on(looking, Err(stuck)),
+        }
+    }
+
+    /// Tells the next part; true when it was the last.
+    fn next_part(&mut self, looking: &mut Looking) -> Result<Option<Ended>, Stuck> {
+        let part = looking.part(&mut self.desk)?;
+        looking.asked = false;
+        let ended = part.end.is_some();
+        if looking.job.repair && !part.differences.is_empty() {
+            (self.look, self.said.dirty) = (true, true);
+        }
+        self.voice.send(&FromPusher::Verified(looking.ticket, part));
+        Ok(ended.then_some(Ended::Told))
+    }
+
+    fn went_on(
+        &mut self,
+        looking: Looking,
+        went: Result<Option<VerifyEnd>, Stuck>,
+    ) -> Result<(), JournalError> {
+        let end = match went {
+            Ok(None) => {
+                self.lanes.verify = Some(looking);
+                return Ok(());
+            }
+            Ok(Some(end)) => end,
+            Err(Stuck::Journal(error)) => {
+                self.return_slot(looking.slot);
+                return Err(error);
+            }
+            Err(Stuck::Root(why) | Stuck::System(why)) => VerifyEnd::Failed(why),
+        };
+        self.return_slot(looking.slot);
+        self.tell_end(looking.ticket, end);
+        Ok(())
+    }
+}

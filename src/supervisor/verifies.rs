@@ -1,0 +1,88 @@
+//! `syncsup verify`: hands what a pusher finds to the client, a part at a time, so that nobody keeps all of it.
+
+use super::pusher::Pusher;
+use super::run::Supervisor;
+use crate::message::{Answer, Ticket, ToPusher, VerifyEnd, VerifyJob, VerifyPart};
+use crate::path::OsBytes;
+use std::time::Duration;
+
+/// A client that has not asked for so long does not read any more.
+const FORGOTTEN: Duration = Duration::from_secs(300);
+/// One that has not asked for so long makes room for another.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A comparison that a client reads.
+pub(super) struct Verifying {
+    ticket: Ticket,
+    asked: Duration,
+    part: Option<VerifyPart>,
+}
+
+impl Pusher {
+    /// A part has come.
+    pub(super) fn verified(&mut self, ticket: Ticket, part: VerifyPart) {
+        if let Some(verifying) = self.verifying.as_mut().filter(|v| v.ticket == ticket) {
+            verifying.part = Some(part);
+        }
+    }
+
+    /// Its process has ended, and with it the comparison; what it told last is still read.
+    pub(super) fn verify_lost(&mut self) {
+        if let Some(verifying) = &mut self.verifying {
+            let why = "its pusher ended in the middle of it; ask again".to_owned();
+            verifying.part.get_or_insert_default().end.get_or_insert(VerifyEnd::Failed(why));
+        }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn verify(
+        &mut self,
+        watch: &OsBytes,
+        remote: &str,
+        job: VerifyJob,
+        now: Duration,
+    ) -> Answer {
+        let ticket = self.next_ticket();
+        let sites =
+            self.sites.iter_mut().filter(|s| !s.retiring && s.wanted.localpath.watch == *watch);
+        let mut pushers = sites.flat_map(|s| &mut s.pushers).filter(|p| !p.removed);
+        let Some(pusher) = pushers.find(|p| p.name == remote) else {
+            return Answer::Refused(format!("{remote} is no remote of {watch}"));
+        };
+        let reads = |v: &Verifying| now.saturating_sub(v.asked) < IDLE;
+        if pusher.verifying.as_ref().is_some_and(reads) {
+            return Answer::Refused(format!("{remote} of {watch} is being verified already"));
+        }
+        if !pusher.process.runs() {
+            return Answer::Refused(format!("the pusher of {remote} does not run now"));
+        }
+        pusher.process.send(&ToPusher::Verify(ticket, job), vec![], now);
+        pusher.verifying = Some(Verifying { ticket, asked: now, part: None });
+        Answer::Ticket(ticket)
+    }
+
+    /// The next part, empty while there is none.
+    pub(super) fn verified(&mut self, ticket: Ticket, now: Duration) -> Option<VerifyPart> {
+        let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+        let pusher = pushers.find(|p| p.verifying.as_ref().is_some_and(|v| v.ticket == ticket))?;
+        let verifying = pusher.verifying.as_mut()?;
+        verifying.asked = now;
+        let Some(part) = verifying.part.take() else { return Some(VerifyPart::default()) };
+        match part.end {
+            Some(_) => pusher.verifying = None,
+            None => pusher.process.send(&ToPusher::VerifyMore(ticket), vec![], now),
+        }
+        Some(part)
+    }
+
+    /// Ends what nobody reads any more.
+    pub(super) fn forget_verifies(&mut self, now: Duration) {
+        for pusher in self.sites.iter_mut().flat_map(|s| &mut s.pushers) {
+            let old = |v: &mut Verifying| now.saturating_sub(v.asked) > FORGOTTEN;
+            if let Some(verifying) = pusher.verifying.take_if(old) {
+                pusher.process.send(&ToPusher::DropVerify(verifying.ticket), vec![], now);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `syncsup journal`: what could not be pushed is listed, tried again, forgotten.
+
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, World};
+use serde_json::Value;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+/// An instance that may not read everything, although root started it.
+fn world() -> World {
+    let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+    let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    w.instance.launcher = words.iter().map(Into::into).collect();
+    w.run(&[]);
+    w
+}
+
+#[track_caller]
+fn journal(w: &World, args: &[&str], code: i32) -> String {
+    let mut words = vec!["journal"];
+    words.extend(args);
+    let out = w.instance.command(&words);
+    let said =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(code), "{said}");
+    let mut said = said.replace(&w.master.display().to_string(), "MASTER");
+    for (n, remote) in w.remotes.iter().enumerate() {
+        said = said.replace(&remote.name(), &format!("REMOTE{n}"));
+    }
+    said
+}
+
+fn lock(w: &World, paths: &[&str], mode: u32) {
+    for path in paths {
+        fs::set_permissions(w.at(path), Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+#[test]
+fn what_fails_is_listed_tried_again_and_forgotten() {
+    let mut w = world();
+    assert_eq!(journal(&w, &["list"], 0), "nothing fails\n");
+    let all = ["a/one", "a/two\n\u{1b}[1m", "b"];
+    fs::create_dir(w.at("a")).unwrap();
+    assert!(w.instance.command(&["wait"]).status.success());
+    // Never readable here, so that no push is quicker.
+    for path in all {
+        let new = w.outside.join("new");
+        fs::write(&new, "secret").unwrap();
+        fs::set_permissions(&new, Permissions::from_mode(0o000)).unwrap();
+        fs::rename(&new, w.at(path)).unwrap();
+    }
+    // Tried often enough for the next try to be some time off.
+    wait_for("paths that fail again and again", DEADLINE, || {
+        let json = journal(&w, &["list", "--json"], 0);
+        let rows = json.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        rows.filter(|row| row["attempts"].as_u64() >= Some(3)).count() == 6
+    });
+    let said = journal(&w, &["list"], 0);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 10, "{said}");
+    assert_eq!(lines[0], "MASTER REMOTE0", "{said}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(lines[1])[..4], ["PATH", "TRIES", "SINCE", "NEXT"], "{said}");
+    assert_eq!(words(lines[2])[0], "a/one", "{said}");
+    assert_eq!(words(lines[3])[0], "a/two\\x0a\\x1b[1m", "{said}");
+    assert!(lines[4].contains("Permission denied"), "{said}");
+    let (name, a) = (w.remotes[1].name(), w.at("a"));
+    let json = journal(&w, &["list", "--json", "--remote", &name, a.to_str().unwrap()], 0);
+    let rows: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(
+        (rows.len(), &rows[0]["path"], &rows[0]["remote"]),
+        (2, &"a/one".into(), &"REMOTE1".into())
+    );
+    assert!(rows[0]["attempts"].as_u64().unwrap() > 0 && rows[0]["next_try_ms"].is_i64(), "{json}");
+
+    let said = journal(&w, &["drop", "--remote", &name, a.to_str().unwrap()], 0);
+    let forgotten = "forgotten; the next comparison finds them if they still differ";
+    assert_eq!(said, format!("MASTER REMOTE1: 2 paths {forgotten}\n"));
+    assert_eq!(
+        journal(&w, &["drop", "--remote", &name, a.to_str().unwrap()], 0),
+        "nothing fails there\n"
+    );
+    w.wait_remote(1, "one path that fails", |r| r["failing"] == 1);
+    w.wait_remote(0, "three paths that fail", |r| r["failing"] == 3);
+
+    // The next try is far off when a path has failed often: a retry does not wait for it.
+    lock(&w, &["b"], 0o644);
+    let said = journal(&w, &["retry", w.at("b").to_str().unwrap()], 0);
+    assert!(
+        said.lines().all(|l| l.ends_with("1 path tried again now") || l == "nothing fails there"),
+        "{said}"
+    );
+    wait_for("what was tried again", DEADLINE, || {
+        w.slaves().iter().all(|slave| slave.join("b").exists())
+    });
+
+    w.instance.stop();
+    let said = journal(&w, &["list"], 0);
+    assert!(said.starts_with("MASTER REMOTE0\n") && !said.contains("REMOTE1"), "{said}");
+    let said = journal(&w, &["retry"], 0);
+    assert_eq!(said, "MASTER REMOTE0: 2 paths tried again when an instance starts\n");
+    lock(&w, &all[..2], 0o644);
+    w.run(&[]);
+    wait_for("what was tried again", DEADLINE, || all.iter().all(|path| w.there(path).exists()));
+    for args in [
+        &["lsit"][..],
+        &["list", "--remote", "no"],
+        &["drop", "/nowhere"],
+        &["retry", "--json"],
+        &["list", ""],
+    ] {
+        let said = journal(&w, args, 2);
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
