@@ -182,8 +182,8 @@ impl Supervisor {
     ) -> Result<()> {
         let mut ended = Ok(());
         while !(self.stopping && self.sites.iter().all(Site::is_gone)) {
-            let child_ended = self.look(signals, instance)?;
-            let now = monotonic();
+            // Nobody is silent for as long as this process itself was stopped: it judges by the time at which it listened.
+            let (child_ended, now) = self.look(signals, instance)?;
             // Once a second anyway: a signal that is lost costs no more than that.
             let reap = child_ended || now >= self.next_reap;
             if reap {
@@ -211,8 +211,8 @@ impl Supervisor {
         ended
     }
 
-    /// Waits for something to happen and hears it. True when a child has ended.
-    fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<bool> {
+    /// Waits for something to happen and hears it. True when a child has ended, and when it listened.
+    fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<(bool, Duration)> {
         let timeout = self.timeout(instance);
         let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];
         let control = instance.control.interests();
@@ -245,7 +245,7 @@ impl Supervisor {
         if arrived.stop {
             self.stop(now);
         }
-        Ok(arrived.child)
+        Ok((arrived.child, now))
     }
 
     fn timeout(&self, instance: &Instance) -> Duration {
