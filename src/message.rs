@@ -2,7 +2,7 @@
 //!
 //! The data path is not here: marks travel through the journal, and a wake is a byte in a pipe.
 
-use crate::config::model::{LocalPath, Remote};
+use crate::config::model::{HttpServer, LocalPath, Remote};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -17,6 +17,8 @@ pub enum Role {
     Pusher,
     /// Calls the plugins of one localpath.
     Plugin,
+    /// Shows status and metrics over HTTP.
+    Reporter,
 }
 
 impl Role {
@@ -27,12 +29,13 @@ impl Role {
             Role::Watcher => "role:watcher",
             Role::Pusher => "role:pusher",
             Role::Plugin => "role:plugin",
+            Role::Reporter => "role:reporter",
         }
     }
 
     /// The role that `argument` starts.
     pub fn from_argument(argument: &str) -> Option<Role> {
-        [Role::Supervisor, Role::Watcher, Role::Pusher, Role::Plugin]
+        [Role::Supervisor, Role::Watcher, Role::Pusher, Role::Plugin, Role::Reporter]
             .into_iter()
             .find(|r| r.argument() == argument)
     }
@@ -215,6 +218,48 @@ pub enum FromPlugin {
     Damaged(String),
 }
 
+/// Supervisor to reporter.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToReporter {
+    /// The first message.
+    Start(Box<ReporterStart>),
+    /// How things are: once a second. None is sent while one before it is not taken.
+    Snapshot(Box<InstanceStatus>),
+    /// End at once, with 0.
+    Stop,
+}
+
+/// A reporter's part of the configuration.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReporterStart {
+    /// Where it listens, and what it asks for.
+    pub http: HttpServer,
+    /// Log each request.
+    pub debug: bool,
+}
+
+/// Reporter to supervisor. Any message shows that it lives; one comes at least every [`ALIVE_EVERY_MS`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromReporter {
+    /// It lives.
+    Alive,
+    /// It listens, or why it does not; then it tries again.
+    Listens(Option<String>),
+}
+
+/// The reporter, as `status --json` shows it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReporterStatus {
+    /// Address and port.
+    pub listen: String,
+    /// `starting`, `listening`, `refused` (the port is taken, say; tried again every second) or `down`.
+    pub state: String,
+    /// Why it does not listen.
+    pub reason: Option<String>,
+    /// Its process.
+    pub process: ChildStatus,
+}
+
 /// One plugin, as `status --json` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginStatus {
@@ -259,6 +304,9 @@ pub struct PusherStatus {
     pub pushed_bytes: u64,
     /// Names deleted so far.
     pub deleted: u64,
+    /// Batches that went through since the pusher started.
+    #[serde(default)]
+    pub pushes: u64,
     /// The last comparison could not see everything; it is done again later, and `reason` says what was in the way.
     #[serde(default)]
     pub incomplete: bool,
@@ -344,6 +392,13 @@ pub enum Answer {
     Refused(String),
 }
 
+/// What `status --json` prints, and the reporter's `/status.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AllStatus {
+    /// Every instance.
+    pub instances: Vec<InstanceStatus>,
+}
+
 /// One instance, as `status --json` shows it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InstanceStatus {
@@ -353,6 +408,9 @@ pub struct InstanceStatus {
     pub files: Vec<PathBuf>,
     /// Every localpath.
     pub localpaths: Vec<LocalPathStatus>,
+    /// What shows all this over HTTP; none without `http`.
+    #[serde(default)]
+    pub reporter: Option<ReporterStatus>,
 }
 
 /// One localpath, as `status --json` shows it.

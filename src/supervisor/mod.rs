@@ -19,6 +19,7 @@ pub mod notify;
 mod process;
 mod pusher;
 mod reload;
+mod reporter;
 mod requests;
 pub mod run;
 mod runner;
@@ -52,4 +53,6 @@ pub struct Options {
     pub module: Option<String>,
     /// Raise the kernel's limits for inotify (not `--no-sysctl`).
     pub sysctl: bool,
+    /// `--http`, `--max-lag`.
+    pub http: crate::config::http::Given,
 }

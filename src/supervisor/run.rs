@@ -4,6 +4,7 @@ use super::control::ClientId;
 use super::directories::instance;
 use super::instance::Instance;
 use super::notify::Notify;
+use super::reporter::Reporter;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
 use super::{Options, configuration, directories, fail_log, greeting, kernel, topology};
@@ -47,6 +48,7 @@ pub(super) struct Supervisor {
     pub(super) config: Config,
     pub(super) sites: Vec<Site>,
     pub(super) shared: Shared,
+    pub(super) reporter: Reporter,
     pub(super) notify: Notify,
     /// Who asked for the end and hears when it has come.
     pub(super) last_answers: Vec<ClientId>,
@@ -64,7 +66,7 @@ pub(super) struct Supervisor {
 pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> Result<()> {
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
-    let (config, warnings) = configuration::load(&options.files, options.module.as_deref())?;
+    let (config, warnings) = configuration::load(&options)?;
     for warning in warnings {
         warn!(log, "{}", warning.without_severity());
         tell(Progress::Warned(warning.to_string()));
@@ -132,6 +134,7 @@ impl Supervisor {
             .map(|w| Site::open(w, state, reconcile, &mut shared, now))
             .collect::<Result<Vec<Site>>>()?;
         let (notify, last_answers) = (Notify::from_env(), vec![]);
+        let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
         let next_alive = notify.watchdog().map(|_| now);
         info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => sites.len(), "slots" => limit);
         Ok(Self {
@@ -139,6 +142,7 @@ impl Supervisor {
             config,
             sites,
             shared,
+            reporter,
             notify,
             last_answers,
             stopping: false,
@@ -175,7 +179,7 @@ impl Supervisor {
         tell: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         let mut ended = Ok(());
-        while !(self.stopping && self.sites.iter().all(Site::is_gone)) {
+        while !(self.stopping && self.sites.iter().all(Site::is_gone) && self.reporter.is_gone()) {
             let child_ended = self.look(signals, instance)?;
             let now = monotonic();
             // Once a second anyway: a signal that is lost costs no more than that.
@@ -186,6 +190,7 @@ impl Supervisor {
             for site in &mut self.sites {
                 site.tick(reap, &mut self.shared, now);
             }
+            self.tick_reporter(reap, now);
             self.grant(now);
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
@@ -217,6 +222,8 @@ impl Supervisor {
                 fds.push(interest);
             }
         }
+        let reporter = fds.len();
+        fds.extend(self.reporter.interest());
         let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
         drop(fds);
         let now = monotonic();
@@ -224,6 +231,9 @@ impl Supervisor {
             children.into_iter().zip(&ready[1 + clients..]).filter(|(_, ready)| **ready)
         {
             self.sites[site].hear(child, &mut self.shared, now);
+        }
+        if ready.get(reporter) == Some(&true) {
+            self.reporter.hear(now);
         }
         for (client, request) in instance.control.turn(&ready[1..=clients], now) {
             if let Some(answer) = self.answer(client, request, now) {
@@ -243,7 +253,11 @@ impl Supervisor {
     fn timeout(&self, instance: &Instance) -> Duration {
         let now = monotonic();
         let sites = self.sites.iter().filter_map(Site::next_at);
-        let next = sites.chain(instance.control.next_at()).chain(self.next_alive).min();
+        let next = sites
+            .chain(instance.control.next_at())
+            .chain(self.next_alive)
+            .chain(self.reporter.next_at())
+            .min();
         next.map_or(TURN, |at| at.saturating_sub(now)).min(TURN)
     }
 
@@ -257,6 +271,7 @@ impl Supervisor {
         for site in &mut self.sites {
             site.stop(now);
         }
+        self.reporter.stop(now);
     }
 
     /// Writes the fail logs of which something changed.

@@ -83,3 +83,11 @@ pub fn raise_file_limit() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
+
+/// For a process that strangers may talk to: this many open files, and the processor after everybody else.
+pub fn be_modest(files: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    rustix::process::nice(10)?;
+    Ok(())
+}
