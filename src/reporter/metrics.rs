@@ -31,7 +31,7 @@ const REMOTE: [Family; 9] = [
         |r| r.status.owed as f64,
     ),
     ("failing_paths", "gauge", "Paths that rsync could not push.", |r| r.status.failing as f64),
-    ("pushes_total", "counter", "Batches that went through, since the pusher started.", |r| {
+    ("pushes_total", "counter", "Batches that were pushed, since the pusher started.", |r| {
         r.status.pushes as f64
     }),
     ("pushed_files_total", "counter", "Files sent.", |r| r.status.pushed_files as f64),

@@ -79,9 +79,10 @@ fn localpath(out: &mut String, view: &View, l: &LocalPathStatus) {
     let _ = write!(
         out,
         "<section><div class=\"row\"><h2>{watch}</h2><span class=\"{class}\">{}</span></div>\n\
-         <p class=\"dim\">{} directories watched{}</p>\n",
+         <p class=\"dim\">{} {} watched{}</p>\n",
         html(&l.state),
         l.watches,
+        if l.watches == 1 { "directory" } else { "directories" },
         restarts(l.watcher.restarts)
     );
     why(out, l.reason.as_deref());
@@ -112,7 +113,10 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus) 
     );
     why(out, s.reason.as_deref());
     if let Some(c) = &s.reconcile {
-        let text = format!("{}: {} of {} done", c.why, c.done, c.found);
+        let text = match c.found {
+            0 => c.why.clone(),
+            found => format!("{}: {} of {found} done", c.why, c.done),
+        };
         why(out, Some(&text));
     }
     let cells = [

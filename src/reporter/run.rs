@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Open files: connections, and what the process itself needs.
-const FILES: u64 = 128;
+const FILES: u64 = 256;
 /// Signs of life, tries to listen, looks at the token file.
 const TURN: Duration = Duration::from_secs(1);
 

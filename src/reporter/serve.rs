@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Connections at a time; others wait in the kernel's queue.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 192;
 /// A request's head must be here by then.
 const HEAD_WITHIN: Duration = Duration::from_secs(3);
 /// A connection has one request, and ends by then.

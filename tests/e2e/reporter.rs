@@ -204,7 +204,10 @@ fn others_than_this_machine_need_a_token() {
         let out = w.instance.command(args);
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(out.status.code() == Some(2) && said.contains(word), "{out:?}");
-        assert!(!w.instance.state_dir().exists(), "something was started");
+        // A daemon's log may be there, with the same words.
+        let state = fs::read_dir(w.instance.state_dir()).into_iter().flatten().flatten();
+        let more: Vec<_> = state.filter(|f| f.file_name() != "syncsup.log").collect();
+        assert!(more.is_empty(), "something was started: {more:?}");
     };
     set_http(&w, &format!("'0.0.0.0:{port}'"));
     refused(&w, &["check"], "token_file");
@@ -276,7 +279,7 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
     assert!(slow.len() > 100, "only {} connections came about", slow.len());
     let reporter = reporters(&w.instance).remove(0);
     let files = fs::read_dir(format!("/proc/{}/fd", reporter.pid)).unwrap().count();
-    assert!(files < 128, "{files} open files");
+    assert!(files < 256, "{files} open files");
     for stream in slow.iter_mut() {
         let _ = stream.write_all(b"x");
     }
