@@ -84,10 +84,12 @@ pub fn raise_file_limit() {
     }
 }
 
-/// For a process that strangers may talk to: this many open files, and the processor after everybody else.
+/// For a process that strangers may talk to: this many open files, the processor after everybody else, and no way to
+/// privileges that it does not have.
 pub fn be_modest(files: u64) -> io::Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    nix::sys::prctl::set_no_new_privs()?;
     rustix::process::nice(10)?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The HTTP reporter: what it shows and to whom, and that nothing done to it is felt by the replication.
 
+mod large;
+
 use crate::common::instance::Instance;
 use crate::common::procs::Proc;
 use crate::common::rsyncd::free_port;
@@ -89,7 +91,12 @@ fn reporter_state(status: &Value) -> &str {
 
 #[track_caller]
 fn wait_reporter(w: &World, state: &str) -> Value {
-    w.instance.wait_status(state, |s| reporter_state(s) == state)
+    wait_reporter_of(&w.instance, state)
+}
+
+#[track_caller]
+fn wait_reporter_of(instance: &Instance, state: &str) -> Value {
+    instance.wait_status(state, |s| reporter_state(s) == state)
 }
 
 #[test]
