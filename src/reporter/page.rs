@@ -236,7 +236,7 @@ pub fn html(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::super::history::History;
     use super::*;
     use crate::message::{ChildStatus, PusherStatus};

@@ -254,8 +254,7 @@ fn a_port_that_is_taken_is_said_and_tried_again() {
     drop(taken);
     wait_reporter(&w, "listening");
     assert_eq!(get(port, "/metrics").status, 200);
-    // It was said once, though tried again and again.
-    assert_eq!(w.instance.log_text().matches(&reason).count(), 1);
+    assert_eq!(w.instance.log_text().matches(&reason).count(), 1, "it is said once");
 }
 
 #[test]
