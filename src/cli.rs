@@ -21,6 +21,8 @@ const COMMANDS: [&str; 10] =
 const OPTIONS: [&str; 11] = [
     "state-dir",
     "run-dir",
+    "http",
+    "max-lag",
     "no-sysctl",
     "verbose",
     "help",
@@ -28,8 +30,6 @@ const OPTIONS: [&str; 11] = [
     "connect",
     "json",
     "dry-run",
-    "http",
-    "max-lag",
 ];
 
 /// Runs the command line; prints its error, if any.
@@ -78,12 +78,12 @@ struct Words {
     run: Option<PathBuf>,
     verbose: bool,
     no_sysctl: bool,
+    http: http::Given,
     help: bool,
     version: bool,
     files: Vec<PathBuf>,
     slots: Option<usize>,
     module: Option<String>,
-    http: http::Given,
     names: Vec<OsString>,
 }
 

@@ -190,12 +190,12 @@ impl Supervisor {
             for site in &mut self.sites {
                 site.tick(reap, &mut self.shared, now);
             }
-            self.tick_reporter(reap, now);
             self.grant(now);
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
             self.tell(tell);
             self.keep_alive(now);
+            self.tick_reporter(reap, now);
             if give_up
                 && !self.started
                 && !self.stopping
