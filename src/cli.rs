@@ -7,7 +7,7 @@ use crate::commands;
 use crate::commands::invocation::{Command, Invocation, absolute};
 use crate::config::diagnostic::nearest;
 use crate::config::model::PLUGIN_KINDS;
-use crate::config::module;
+use crate::config::{http, module};
 use crate::error::{Error, Exit, Result};
 use crate::supervisor::directories::Directories;
 use crate::sys::session;
@@ -21,9 +21,11 @@ const COMMANDS: [&str; 13] = [
     "journal", "migrate", "demo",
 ];
 /// Every long option.
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 18] = [
     "state-dir",
     "run-dir",
+    "http",
+    "max-lag",
     "no-sysctl",
     "verbose",
     "help",
@@ -89,6 +91,7 @@ struct Words {
     run: Option<PathBuf>,
     verbose: bool,
     no_sysctl: bool,
+    http: http::Given,
     help: bool,
     version: bool,
     files: Vec<PathBuf>,
@@ -109,7 +112,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
     };
     let files = std::mem::take(&mut words.files);
     let (verbose, sysctl) = (words.verbose, !words.no_sysctl);
-    let module = words.module.take();
+    let (module, http) = (words.module.take(), words.http);
     let command = if words.help {
         Command::Help
     } else if words.version {
@@ -118,7 +121,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         command(words)?
     };
     let line = args.join(" ".as_ref());
-    Ok(Invocation { directories, verbose, sysctl, files, module, command, line })
+    Ok(Invocation { directories, verbose, sysctl, http, files, module, command, line })
 }
 
 fn read(args: &[OsString]) -> Result<Words> {
@@ -150,6 +153,14 @@ fn read(args: &[OsString]) -> Result<Words> {
             "json" => words.special.push("--json"),
             "connect" => words.special.push("--connect"),
             "dry-run" => words.special.push("--dry-run"),
+            "http" => {
+                words.special.push("--http");
+                words.http.listen = Some(value_of("--http", &mut parser, http::listen)?);
+            }
+            "max-lag" => {
+                words.special.push("--max-lag");
+                words.http.max_lag_ms = Some(value_of("--max-lag", &mut parser, http::max_lag_ms)?);
+            }
             "n" => {
                 words.special.push("-n");
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
@@ -176,7 +187,7 @@ fn command(words: Words) -> Result<Command> {
     let command = names.next().unwrap_or_else(|| "run".into());
     let names: Vec<String> = names.collect();
     let takes: &[&str] = match command.as_str() {
-        "run" => &["-d", "-r", "-n", "-m"],
+        "run" => &["-d", "-r", "-n", "-m", "--http", "--max-lag"],
         "check" => &["--connect"],
         "status" => &["--json", "-m"],
         "stop" | "reload" => &["-m"],
@@ -223,6 +234,16 @@ fn command(words: Words) -> Result<Command> {
         ("reload", []) => Ok(Command::Reload),
         (_, []) => Ok(Command::Run { daemon: has("-d"), reconcile: has("-r"), slots: words.slots }),
     }
+}
+
+/// The value of a long option, read by `read`, which says what is wrong with it.
+fn value_of<T>(
+    option: &str,
+    parser: &mut lexopt::Parser,
+    read: impl Fn(&str) -> std::result::Result<T, String>,
+) -> Result<T> {
+    let word = parser.value().map_err(usage)?;
+    read(&word.to_string_lossy()).map_err(|why| Error::usage(format!("{option} {why}")))
 }
 
 fn slots(value: &OsString) -> Result<usize> {

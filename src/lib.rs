@@ -18,6 +18,7 @@
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 //! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
 //! | [`plugin`] | the process that calls the plugins of one localpath |
+//! | [`reporter`] | the process that shows status and metrics over HTTP |
 //! | [`watcher`] | the process that watches one localpath and marks what changed |
 
 pub mod cli;
@@ -30,6 +31,7 @@ pub mod message;
 pub mod path;
 pub mod plugin;
 pub mod pusher;
+pub mod reporter;
 pub mod role;
 pub mod seen;
 pub mod supervisor;

@@ -2,6 +2,10 @@
 //!
 //! The data path is not here: marks travel through the journal, and a wake is a byte in a pipe.
 
+mod reporter;
+
+pub use reporter::*;
+
 use crate::config::model::{LocalPath, Remote};
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
@@ -18,6 +22,8 @@ pub enum Role {
     Pusher,
     /// Calls the plugins of one localpath.
     Plugin,
+    /// Shows status and metrics over HTTP.
+    Reporter,
 }
 
 impl Role {
@@ -28,12 +34,13 @@ impl Role {
             Role::Watcher => "role:watcher",
             Role::Pusher => "role:pusher",
             Role::Plugin => "role:plugin",
+            Role::Reporter => "role:reporter",
         }
     }
 
     /// The role that `argument` starts.
     pub fn from_argument(argument: &str) -> Option<Role> {
-        [Role::Supervisor, Role::Watcher, Role::Pusher, Role::Plugin]
+        [Role::Supervisor, Role::Watcher, Role::Pusher, Role::Plugin, Role::Reporter]
             .into_iter()
             .find(|r| r.argument() == argument)
     }
@@ -379,6 +386,9 @@ pub struct PusherStatus {
     pub pushed_bytes: u64,
     /// Names deleted so far.
     pub deleted: u64,
+    /// Batches that went through since the pusher started.
+    #[serde(default)]
+    pub pushes: u64,
     /// The last comparison could not see everything; it is done again later, and `reason` says what was in the way.
     #[serde(default)]
     pub incomplete: bool,
@@ -556,6 +566,9 @@ pub struct InstanceStatus {
     pub files: Vec<PathBuf>,
     /// Every localpath.
     pub localpaths: Vec<LocalPathStatus>,
+    /// What shows all this over HTTP; none without `http`.
+    #[serde(default)]
+    pub reporter: Option<ReporterStatus>,
 }
 
 /// One localpath, as `status --json` shows it.

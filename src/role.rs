@@ -12,6 +12,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Watcher => "syncsup-watch",
         Role::Pusher => "syncsup-push",
         Role::Plugin => "syncsup-plugin",
+        Role::Reporter => "syncsup-report",
     };
     let channel = match daemon::take_channel(name) {
         Ok(channel) => channel,
@@ -26,6 +27,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Watcher => crate::watcher::run(channel),
         Role::Pusher => crate::pusher::run(channel),
         Role::Plugin => crate::plugin::run(channel),
+        Role::Reporter => crate::reporter::run(channel),
     };
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }

@@ -83,6 +83,7 @@ fn every_key_is_documented() {
         "plugins: [{refresh_cdn: {qqqqqqqq: 1}}]",
         "plugins: [{socket: {qqqqqqqq: 1}}]",
         "plugins: [{http: {qqqqqqqq: 1}}]",
+        "http: {qqqqqqqq: 1}",
     ] {
         for key in known_at(place) {
             let words = PAGE.lines().filter(|l| l.starts_with(".It Cm") || l.starts_with(".Cm"));

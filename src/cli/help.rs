@@ -49,6 +49,8 @@ Options of run:
   -n N             at most N rsyncs push at a time (default: cores x 2 + 2, at least 10)
   -m PLUGIN        watch and call this plugin only (command, socket, http, refreshCDN); no push;
                    with status, stop, reload and release: the instance that does so
+  --http ADDRESS   show status, metrics and health at http://ADDRESS/, such as 127.0.0.1:8008
+  --max-lag TIME   /healthz fails when a remote is further behind (default: 60s)
 Options of other commands:
   --connect        check: try every remote too
   --json           status, verify, journal list: for programs
@@ -123,6 +125,8 @@ run 的选项：
   -n N             最多同时运行 N 个 rsync（默认：CPU 核数 x 2 + 2，且不少于 10）
   -m 插件          只监视目录并调用该插件（command、socket、http、refreshCDN），不推送；
                    与 status、stop、reload、release 同用时，指的是这样启动的实例
+  --http 地址      在 http://地址/ 提供状态页、监控指标和健康检查，例如 127.0.0.1:8008
+  --max-lag 时间   任一远端落后超过该时间时 /healthz 报告失败（默认 60s）
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
   --json           用于 status、verify、journal list：输出 JSON，供程序读取

@@ -91,7 +91,16 @@ fn understood(config: &Config, place: &RunPlace<'_>) -> String {
             rows.push(vec![String::new(), format!("plugin {name}"), called(&plugin.call)]);
         }
     }
-    table::columns(&rows)
+    let mut text = table::columns(&rows);
+    if let Some(server) = &config.http {
+        let token = match &server.token_file {
+            Some(file) => format!("token in {file}"),
+            None => "no token".into(),
+        };
+        let lag = table::span(server.max_lag_ms);
+        text += &format!("http://{}/ ({token}; unhealthy from {lag} behind)\n", server.listen);
+    }
+    text
 }
 
 /// What a plugin calls, without passwords.

@@ -15,6 +15,8 @@ pub struct Invocation {
     pub verbose: bool,
     /// Not `--no-sysctl`.
     pub sysctl: bool,
+    /// `--http`, `--max-lag`.
+    pub http: crate::config::http::Given,
     /// `-o`, in order; empty when not given.
     pub files: Vec<PathBuf>,
     /// `-m`: the plugins that are run, or whose instance is meant.

@@ -131,7 +131,7 @@ mod tests {
             ),
             localpath("/b", vec![remote("both", PusherState::Held)]),
         ];
-        let status = InstanceStatus { pid: 1, files: vec![], localpaths };
+        let status = InstanceStatus { pid: 1, files: vec![], localpaths, reporter: None };
         assert_eq!(in_order(&status, "fine"), Some("in sync"));
         for name in ["both", "trouble", "/a", "unknown"] {
             assert_eq!(in_order(&status, name), None, "{name}");

@@ -21,6 +21,7 @@ pub fn run(
         debug: invocation.verbose,
         module: invocation.module.clone(),
         sysctl: invocation.sysctl,
+        http: invocation.http,
     };
     let line = |text: &str| print(&format!("{text}\n"));
     if daemon {

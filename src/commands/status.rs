@@ -3,13 +3,10 @@
 use super::invocation::Invocation;
 use super::{client, print, table};
 use crate::error::{Exit, Result};
-use crate::message::{InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus};
-use serde::Serialize;
-
-#[derive(Serialize)]
-struct All {
-    instances: Vec<InstanceStatus>,
-}
+use crate::message::{
+    AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
+    ReporterStatus,
+};
 
 /// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs.
 pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
@@ -26,7 +23,7 @@ pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
     let in_sync = instances.iter().flat_map(|i| &i.localpaths).all(is_in_sync);
     let none = instances.is_empty();
     if json {
-        let text = serde_json::to_string(&All { instances }).unwrap_or_default();
+        let text = serde_json::to_string(&AllStatus { instances }).unwrap_or_default();
         print(&(text + "\n"));
     } else {
         instances.iter().for_each(|i| print(&show(i)));
@@ -68,7 +65,17 @@ fn show(instance: &InstanceStatus) -> String {
         rows.extend(localpath.plugins.iter().map(|p| plugin_row(p, localpath)));
     }
     out.push_str(&table::columns(&rows));
+    out.extend(instance.reporter.as_ref().map(reporter_line));
     out
+}
+
+fn reporter_line(reporter: &ReporterStatus) -> String {
+    let state = match reporter.state.as_str() {
+        word @ ("refused" | "down") => word.to_uppercase(),
+        word => word.to_owned(),
+    };
+    let why = reporter.reason.as_ref().map(|why| format!(": {}", one_line(why)));
+    format!("http://{}/ {state}{}\n", reporter.listen, why.unwrap_or_default())
 }
 
 fn localpath_row(localpath: &LocalPathStatus) -> Vec<String> {
@@ -167,7 +174,12 @@ mod tests {
     #[test]
     fn one_table() {
         let localpaths = vec![sample("watching", PusherState::Backoff)];
-        let text = show(&InstanceStatus { pid: 7, files: vec!["/etc/c.xml".into()], localpaths });
+        let text = show(&InstanceStatus {
+            pid: 7,
+            files: vec!["/etc/c.xml".into()],
+            localpaths,
+            reporter: None,
+        });
         assert_eq!(
             text,
             "/etc/c.xml (pid 7)\n\

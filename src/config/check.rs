@@ -2,6 +2,7 @@
 //! comes in as values, from `probe`.
 
 use super::diagnostic::{Diagnostic, Severity};
+use super::http;
 use super::model::{Config, LocalPath, Place, Remote, Target};
 use super::probe::{PasswordFile, Probe, Watch};
 use crate::filter::Filter;
@@ -165,7 +166,8 @@ fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
 /// What one look at each localpath and password file shows: a missing watch is an error, since nothing could be
 /// replicated.
 pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> =
+        config.http.iter().filter_map(|server| http::check(server, probe)).collect();
     let mut files = BTreeSet::new();
     for localpath in &config.localpaths {
         let state = probe.watch(localpath.watch.as_path());

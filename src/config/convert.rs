@@ -2,7 +2,7 @@
 //! Read again, it is the same model.
 
 use super::convert_values::{
-    crontab, fail_log, filter, insert, max_delete, of_bytes, plugins, strings, text, toggles,
+    crontab, fail_log, filter, http, insert, max_delete, of_bytes, plugins, strings, text, toggles,
 };
 use super::model::*;
 use super::params::YAML_PARAMS;
@@ -23,6 +23,9 @@ pub fn to_yaml(config: &Config) -> Result<String> {
     }
     if config.no_sysctl {
         insert(&mut top, "sysctl", false);
+    }
+    if let Some(server) = &config.http {
+        insert(&mut top, "http", http(server)?);
     }
     let mut localpaths = Vec::new();
     for (localpath, rest) in config.localpaths.iter().zip(bodies) {

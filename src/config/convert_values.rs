@@ -24,6 +24,19 @@ pub(super) fn of_bytes(bytes: &OsBytes, place: &Place) -> Result<Value> {
     text(bytes, place).map(Value::from)
 }
 
+/// The reporter.
+pub(super) fn http(server: &HttpServer) -> Result<Value> {
+    let mut map = Mapping::new();
+    insert(&mut map, "listen", server.listen.to_string());
+    if let Some(file) = &server.token_file {
+        insert(&mut map, "token_file", of_bytes(file, &server.place)?);
+    }
+    if server.max_lag_ms != MAX_LAG_MS {
+        insert(&mut map, "max_lag", format!("{}ms", server.max_lag_ms));
+    }
+    Ok(Value::Mapping(map))
+}
+
 pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<Value> {
     let values: Result<Vec<Value>> = list.iter().map(|b| of_bytes(b, place)).collect();
     values.map(Value::Sequence)

@@ -8,6 +8,7 @@ pub mod convert;
 mod convert_values;
 pub mod cron;
 pub mod diagnostic;
+pub mod http;
 mod lint;
 pub mod model;
 pub mod module;
@@ -57,6 +58,8 @@ pub fn read(files: &[PathBuf]) -> Loaded {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
                 loaded.config.no_sysctl |= parsed.config.no_sysctl;
+                let second = http::merge(&mut loaded.config.http, parsed.config.http);
+                loaded.diagnostics.extend(second);
                 loaded.config.localpaths.extend(parsed.config.localpaths);
                 loaded.config.sections.extend(parsed.config.sections);
                 loaded.diagnostics.extend(parsed.diagnostics);

@@ -6,6 +6,7 @@ pub use plugin::*;
 
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Everything the given files say together.
@@ -18,11 +19,27 @@ pub struct Config {
     /// `sysctl: false`: the kernel's limits are left alone.
     #[serde(default)]
     pub no_sysctl: bool,
+    /// `http`: where the reporter listens; none without it.
+    #[serde(default)]
+    pub http: Option<HttpServer>,
     /// Every directory that is replicated.
     pub localpaths: Vec<LocalPath>,
     /// Every plugin section of a `confxml.xml`, started or not: what `-m` chooses from.
     #[serde(default)]
     pub sections: Vec<Plugin>,
+}
+
+/// The reporter: status page, metrics and health over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HttpServer {
+    /// Where it was declared; line 0 of no file for `--http`.
+    pub place: Place,
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Every request must show what this file holds; required where others than this machine can connect.
+    pub token_file: Option<OsBytes>,
+    /// `/healthz` fails when a remote is further behind, in milliseconds.
+    pub max_lag_ms: u64,
 }
 
 /// Where something was written. Two models are equal wherever they were written.
@@ -232,6 +249,8 @@ pub const TIMEOUT_S: u32 = 100;
 pub const RETRY_MINUTES: u32 = 60;
 /// `delay` when none is given, in milliseconds.
 pub const DELAY_MS: u64 = 3;
+/// `max_lag` when none is given: a minute.
+pub const MAX_LAG_MS: u64 = 60_000;
 /// `large_file` when none is given: 32 MiB.
 pub const LARGE_FILE_BYTES: u64 = 32 << 20;
 

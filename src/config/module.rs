@@ -12,6 +12,8 @@ pub fn kind(name: &str) -> Option<&'static str> {
 /// Leaves only the plugins of that kind, and no remotes. A section of a `confxml.xml` counts whether it is started or
 /// not, and `socket`, `http` and `refreshCDN` watch the directory that their section names, as in sersync.
 pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
+    // The address is that of the instance that replicates; `--http` gives this one its own.
+    config.http = None;
     let wanted = |p: &Plugin| p.call.kind() == kind;
     let mut chosen: Vec<LocalPath> = Vec::new();
     for localpath in &config.localpaths {

@@ -5,8 +5,8 @@ use super::diagnostic::{Notes, Parsed};
 use super::model::*;
 use super::node::{Fields, Node, read};
 use super::notation::{self, PlaceThere};
-use super::values;
 use super::yaml_settings::{Rsync, Settings};
+use super::{http, values};
 use crate::path::OsBytes;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
 }
 
 fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
-    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "host"];
+    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "http", "host"];
     known.splice(1..1, SETTINGS);
     let Some(fields) = Fields::of(root, "the configuration", &known, notes) else { return };
     let mut settings = Settings::default();
@@ -57,6 +57,9 @@ fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
     }
     if let Some(node) = fields.get("sysctl") {
         config.no_sysctl = !notes.take(node.line, "sysctl", node.boolean()).unwrap_or(true);
+    }
+    if let Some(node) = fields.get("http") {
+        config.http = http::read(node, notes);
     }
     let Some(node) = fields.get("localpaths") else {
         notes.error(root.line, "no localpaths: nothing says what to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`");

@@ -78,6 +78,7 @@ impl Pusher {
             reconcile: self.found.clone().or(waiting),
             blind: blind.map(|blind| blind.words.as_str()),
             reconciles_done: self.reconciles_done,
+            pushes: self.pushes,
         }))
     }
 

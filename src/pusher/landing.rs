@@ -114,6 +114,7 @@ impl Pusher {
         desk.row.entries = desk.row.entries.map(|entries| (entries + grown).max(0));
         if end.success {
             desk.row.last_success_ms = Some(now_ms);
+            self.pushes += 1;
         }
         let failed = end.owe.iter().filter(|owe| owe.error.is_some());
         if let Some(first) = failed.clone().min_by_key(|owe| owe.attempts)

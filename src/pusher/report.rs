@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub blind: Option<&'a str>,
     /// Reconciles that went through since the start.
     pub reconciles_done: u64,
+    /// Batches that went through since the start.
+    pub pushes: u64,
 }
 
 /// The status.
@@ -46,6 +48,7 @@ pub fn status(view: View<'_>) -> PusherStatus {
         incomplete: view.blind.is_some(),
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
+        pushes: view.pushes,
     }
 }
 
@@ -97,6 +100,7 @@ mod tests {
             reconcile: None,
             blind: None,
             reconciles_done: 0,
+            pushes: 0,
         }
     }
 

@@ -90,6 +90,8 @@ pub struct Pusher {
     pub(super) compared_ms: i64,
     pub(super) found: Option<ReconcileProgress>,
     pub(super) reconciles_done: u64,
+    /// Batches that went through.
+    pub(super) pushes: u64,
     pub(super) stop: Option<Duration>,
     pub(super) killed: bool,
     pub(super) orphaned: bool,
@@ -155,6 +157,7 @@ impl Pusher {
             compared_ms: clock::wall_ms(),
             found: None,
             reconciles_done: 0,
+            pushes: 0,
             stop: None,
             killed: false,
             orphaned: false,

@@ -1,36 +1,33 @@
 //! Reading the configuration, at the start and again at a reload.
 
+use super::Options;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
-use crate::config::{self, Loaded, check, module};
+use crate::config::{self, Loaded, check, http, module};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// Reads the configuration to start with: every localpath must be there. Returns the warnings too.
-pub fn load(files: &[PathBuf], module: Option<&str>) -> Result<(Config, Vec<Diagnostic>)> {
-    let mut loaded = read(files, module);
+pub fn load(options: &Options) -> Result<(Config, Vec<Diagnostic>)> {
+    let mut loaded = read(options);
     loaded.diagnostics.extend(check::roots(&loaded.config, &Machine));
     sort_out(loaded)
 }
 
-/// The files, and with `-m` only what that wants of them.
-fn read(files: &[PathBuf], module: Option<&str>) -> Loaded {
-    let mut loaded = config::read(files);
-    if let Some(kind) = module {
+/// The files, with `-m` only what that wants of them, and `--http` over them.
+fn read(options: &Options) -> Loaded {
+    let mut loaded = config::read(&options.files);
+    if let Some(kind) = &options.module {
         loaded.diagnostics.extend(module::only(&mut loaded.config, kind));
     }
+    loaded.diagnostics.extend(http::overlay(&mut loaded.config.http, options.http));
     loaded
 }
 
 /// Reads it again: the localpaths that are kept already may be missing, since a running instance holds them (rule 21).
-pub fn reload(
-    files: &[PathBuf],
-    module: Option<&str>,
-    kept: &Config,
-) -> Result<(Config, Vec<Diagnostic>)> {
-    let mut loaded = read(files, module);
+pub fn reload(options: &Options, kept: &Config) -> Result<(Config, Vec<Diagnostic>)> {
+    let mut loaded = read(options);
     let known: BTreeSet<_> = kept.localpaths.iter().map(|l| &l.watch).collect();
     let mut new = loaded.config.clone();
     new.localpaths.retain(|l| !known.contains(&l.watch));

@@ -68,6 +68,7 @@ mod tests {
             debug: false,
             module: None,
             sysctl: true,
+            http: Default::default(),
         };
         let wanted = [
             "option: -o \tconfig xml name：  /etc/test.yaml",

@@ -20,6 +20,7 @@ pub mod notify;
 mod process;
 mod pusher;
 mod reload;
+mod reporter;
 mod requests;
 pub mod run;
 mod runner;
@@ -55,4 +56,6 @@ pub struct Options {
     pub module: Option<String>,
     /// Raise the kernel's limits for inotify (not `--no-sysctl`).
     pub sysctl: bool,
+    /// `--http`, `--max-lag`.
+    pub http: crate::config::http::Given,
 }

@@ -131,6 +131,11 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         }
     }
 
+    /// True while what was sent before is not taken yet.
+    pub fn is_behind(&self) -> bool {
+        self.running.as_ref().is_some_and(|r| r.channel.wants_write())
+    }
+
     /// What it said, when its channel is ready.
     pub fn receive(&mut self, now: Duration) -> Vec<In> {
         let mut messages = Vec::new();

@@ -22,11 +22,7 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, now: Duration) -> Result<Vec<String>> {
-        let (config, warnings) = configuration::reload(
-            &self.options.files,
-            self.options.module.as_deref(),
-            &self.config,
-        )?;
+        let (config, warnings) = configuration::reload(&self.options, &self.config)?;
         let new = Self::wanted(&self.options, &config);
         let old: Vec<Wanted> =
             self.sites.iter().filter(|s| !s.retiring).map(|s| s.wanted.clone()).collect();
@@ -48,6 +44,7 @@ impl Supervisor {
         // A fail log may have lost a remote, or all of them.
         let logs = old.iter().chain(&new).filter_map(|w| w.localpath.fail_log.as_ref());
         self.shared.fail_logs.extend(logs.map(|log| log.path.as_path().to_owned()));
+        self.reporter.want(config.http.clone());
         self.config = config;
         for warning in &warnings {
             warn!(self.shared.log, "{}", warning.without_severity());

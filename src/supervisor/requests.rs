@@ -42,12 +42,14 @@ impl Supervisor {
         })
     }
 
-    fn report(&self) -> InstanceStatus {
+    /// For `status`, and for the reporter.
+    pub(super) fn report(&self) -> InstanceStatus {
         let wall = clock::wall_ms();
         InstanceStatus {
             pid: std::process::id(),
             files: self.config.files.clone(),
             localpaths: self.sites.iter().filter(|s| !s.retiring).map(|s| s.report(wall)).collect(),
+            reporter: self.reporter.report(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::control::ClientId;
 use super::directories::instance;
 use super::instance::Instance;
 use super::notify::Notify;
+use super::reporter::Reporter;
 use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
 use super::waits::Question;
@@ -48,6 +49,7 @@ pub(super) struct Supervisor {
     pub(super) config: Config,
     pub(super) sites: Vec<Site>,
     pub(super) shared: Shared,
+    pub(super) reporter: Reporter,
     pub(super) notify: Notify,
     /// Who asked for the end and hears when it has come.
     pub(super) last_answers: Vec<ClientId>,
@@ -68,7 +70,7 @@ pub(super) struct Supervisor {
 pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> Result<()> {
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
-    let (config, warnings) = configuration::load(&options.files, options.module.as_deref())?;
+    let (config, warnings) = configuration::load(&options)?;
     for warning in warnings {
         warn!(log, "{}", warning.without_severity());
         tell(Progress::Warned(warning.to_string()));
@@ -136,6 +138,7 @@ impl Supervisor {
             .map(|w| Site::open(w, state, reconcile, &mut shared, now))
             .collect::<Result<Vec<Site>>>()?;
         let (notify, last_answers) = (Notify::from_env(), vec![]);
+        let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
         let next_alive = notify.watchdog().map(|_| now);
         info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => sites.len(), "slots" => limit);
         Ok(Self {
@@ -143,6 +146,7 @@ impl Supervisor {
             config,
             sites,
             shared,
+            reporter,
             notify,
             last_answers,
             stopping: false,
@@ -181,7 +185,7 @@ impl Supervisor {
         tell: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         let mut ended = Ok(());
-        while !(self.stopping && self.sites.iter().all(Site::is_gone)) {
+        while !(self.stopping && self.sites.iter().all(Site::is_gone) && self.reporter.is_gone()) {
             // Nobody is silent for as long as this process itself was stopped: it judges by the time at which it listened.
             let (child_ended, now) = self.look(signals, instance)?;
             // Once a second anyway: a signal that is lost costs no more than that.
@@ -199,6 +203,7 @@ impl Supervisor {
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
             self.tell(tell);
             self.keep_alive(now);
+            self.tick_reporter(reap, now);
             if give_up
                 && !self.started
                 && !self.stopping
@@ -225,6 +230,8 @@ impl Supervisor {
                 fds.push(interest);
             }
         }
+        let reporter = fds.len();
+        fds.extend(self.reporter.interest());
         let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
         drop(fds);
         let now = monotonic();
@@ -232,6 +239,9 @@ impl Supervisor {
             children.into_iter().zip(&ready[1 + clients..]).filter(|(_, ready)| **ready)
         {
             self.sites[site].hear(child, &mut self.shared, now);
+        }
+        if ready.get(reporter) == Some(&true) {
+            self.reporter.hear(now);
         }
         for (client, request) in instance.control.turn(&ready[1..=clients], now) {
             if let Some(answer) = self.answer(client, request, now) {
@@ -251,7 +261,11 @@ impl Supervisor {
     fn timeout(&self, instance: &Instance) -> Duration {
         let now = monotonic();
         let sites = self.sites.iter().filter_map(Site::next_at);
-        let next = sites.chain(instance.control.next_at()).chain(self.next_alive).min();
+        let next = sites
+            .chain(instance.control.next_at())
+            .chain(self.next_alive)
+            .chain(self.reporter.next_at())
+            .min();
         next.map_or(TURN, |at| at.saturating_sub(now)).min(TURN)
     }
 
@@ -265,6 +279,7 @@ impl Supervisor {
         for site in &mut self.sites {
             site.stop(now);
         }
+        self.reporter.stop(now);
     }
 
     /// Writes the fail logs of which something changed.

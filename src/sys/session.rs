@@ -83,3 +83,13 @@ pub fn raise_file_limit() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
+
+/// For a process that strangers may talk to: this many open files, the processor after everybody else, and no way to
+/// privileges that it does not have.
+pub fn be_modest(files: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    rustix::process::nice(10)?;
+    Ok(())
+}

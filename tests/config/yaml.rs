@@ -388,10 +388,30 @@ fn odd_models_convert() {
         files: vec![],
         debug: true,
         no_sysctl: true,
+        http: Some(HttpServer {
+            place: Place::default(),
+            listen: ([0, 0, 0, 0], 8008).into(),
+            token_file: Some("/etc/token".into()),
+            max_lag_ms: 90_000,
+        }),
         localpaths: vec![first, second],
         sections: vec![],
     };
     round_trip(&config);
+}
+
+#[test]
+fn http() {
+    let of = |value: &str| {
+        good(&format!("http: {value}\nlocalpaths: [{{watch: /d, remotes: ['h::m']}}]\n")).http
+    };
+    let server = of("127.0.0.1:8009").unwrap();
+    assert_eq!((server.listen.to_string(), server.max_lag_ms), ("127.0.0.1:8009".into(), 60_000));
+    let server = of("{token_file: /t, max_lag: 2m}").unwrap();
+    assert_eq!((server.listen.port(), server.max_lag_ms), (8008, 120_000));
+    assert_eq!(server.token_file, Some(OsBytes::from("/t")));
+    assert_eq!(of("null"), None);
+    assert_eq!(of("'[::1]:80'").unwrap().listen.to_string(), "[::1]:80");
 }
 
 #[test]

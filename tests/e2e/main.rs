@@ -24,6 +24,7 @@ mod names;
 mod overflow;
 mod plugin;
 mod remotes;
+mod reporter;
 mod root;
 mod rules;
 mod schedule;

@@ -1,0 +1,199 @@
+//! What a request gets. Pure.
+
+use super::access::Refusal;
+use super::{View, metrics, page};
+use crate::message::{AllStatus, InstanceStatus, PusherState};
+use std::time::Duration;
+
+/// What counts of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// `GET`, say.
+    pub method: &'a str,
+    /// Without the query.
+    pub path: &'a str,
+    /// The header Host.
+    pub host: Option<&'a [u8]>,
+    /// The header Authorization.
+    pub authorization: Option<&'a [u8]>,
+}
+
+/// What it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// All headers but the length.
+    pub headers: Vec<(&'static str, String)>,
+    /// The text; a HEAD gets its length only.
+    pub body: String,
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Judges and answers; `nonce` is new for each request.
+pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answer {
+    if let Err(refusal) = view.access.check(asked.host, asked.authorization) {
+        return refused(refusal);
+    }
+    if !matches!(asked.method, "GET" | "HEAD") {
+        return with(plain(405, "only GET and HEAD\n"), "allow", "GET, HEAD");
+    }
+    match asked.path {
+        "/" => {
+            let policy = format!(
+                "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            );
+            typed(200, "text/html; charset=utf-8", &policy, page::page(view, nonce, now))
+        }
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            typed(200, kind, NOTHING, metrics::text(view, now))
+        }
+        "/status.json" => match &view.status {
+            Some((status, _)) => {
+                let all = AllStatus { instances: vec![InstanceStatus::clone(status)] };
+                // The model has no map with keys that are not text.
+                let text = serde_json::to_string(&all).unwrap_or_default() + "\n";
+                typed(200, "application/json", NOTHING, text)
+            }
+            None => plain(503, "the supervisor has said nothing yet\n"),
+        },
+        "/healthz" => match troubles(view, now) {
+            none if none.is_empty() => plain(200, "ok\n"),
+            some => plain(503, some.join("\n") + "\n"),
+        },
+        _ => plain(404, "there are /, /metrics, /status.json and /healthz\n"),
+    }
+}
+
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// Why all is not well, in a line each.
+fn troubles(view: &View, now: Duration) -> Vec<String> {
+    let Some(status) = view.fresh(now) else {
+        return vec!["the supervisor says nothing".into()];
+    };
+    let mut found = Vec::new();
+    for l in &status.localpaths {
+        if matches!(l.state.as_str(), "held" | "down") {
+            found.push(format!("{}: {}", l.watch, l.state));
+        }
+        for r in &l.remotes {
+            let place = format!("{} -> {}", l.watch, r.name);
+            match r.status.state {
+                PusherState::Held => found.push(format!("{place}: held")),
+                PusherState::Down => found.push(format!("{place}: down")),
+                _ if r.lag_ms > view.max_lag_ms => {
+                    found.push(format!("{place}: {} s behind", r.lag_ms / 1000));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::Token => {
+            let answer =
+                plain(401, "a token is needed: Authorization: Bearer TOKEN, or as password\n");
+            with(answer, "www-authenticate", "Basic realm=\"syncsup\", charset=\"UTF-8\"")
+        }
+        Refusal::Host => plain(
+            403,
+            "ask by localhost or 127.0.0.1; for other names a token_file must be configured\n",
+        ),
+        // The log says why; a stranger need not know.
+        Refusal::Broken(_) => plain(503, "the token file cannot be used; the log says why\n"),
+    }
+}
+
+fn plain(status: u16, text: impl Into<String>) -> Answer {
+    typed(status, PLAIN, NOTHING, text.into())
+}
+
+fn typed(status: u16, kind: &str, policy: &str, body: String) -> Answer {
+    let headers = [
+        ("content-type", kind),
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cache-control", "no-store"),
+    ];
+    Answer { status, headers: headers.map(|(n, v)| (n, v.to_owned())).to_vec(), body }
+}
+
+fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
+    answer.headers.push((name, value.to_owned()));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::Access;
+    use super::super::page::tests::{status, view};
+    use super::*;
+    use std::sync::Arc;
+
+    fn ask(view: &View, method: &str, path: &str) -> Answer {
+        let asked = Asked { method, path, host: Some(b"localhost"), authorization: None };
+        answer(view, asked, "n0nce", Duration::from_secs(101))
+    }
+
+    #[test]
+    fn four_places_and_two_methods() {
+        for (path, kind) in [
+            ("/", "text/html; charset=utf-8"),
+            ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
+            ("/status.json", "application/json"),
+            ("/healthz", PLAIN),
+        ] {
+            let got = ask(&view(), "GET", path);
+            assert_eq!((got.status, &got.headers[0].1[..]), (200, kind), "{path}");
+            assert_eq!(ask(&view(), "HEAD", path), got);
+            for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "X"] {
+                assert_eq!(ask(&view(), method, path).status, 405);
+            }
+        }
+        for path in ["", "/x", "//", "/metrics/", "/../etc/passwd", "*"] {
+            assert_eq!(ask(&view(), "GET", path).status, 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn health() {
+        let at = |change: &dyn Fn(&mut InstanceStatus)| {
+            let (mut view, mut status) = (view(), status());
+            change(&mut status);
+            view.status = Some((Arc::new(status), Duration::from_secs(100)));
+            let got = ask(&view, "GET", "/healthz");
+            (got.status, got.body)
+        };
+        assert_eq!(at(&|_| {}).0, 200);
+        assert_eq!(at(&|s| s.localpaths[0].remotes[0].lag_ms = 60_000).0, 200);
+        let (code, text) = at(&|s| s.localpaths[0].remotes[0].lag_ms = 61_000);
+        assert!(code == 503 && text.contains("10.0.0.2::www: 61 s behind"), "{text}");
+        assert_eq!(at(&|s| s.localpaths[0].remotes[0].status.state = PusherState::Held).0, 503);
+        assert_eq!(at(&|s| s.localpaths[0].remotes[0].status.state = PusherState::Down).0, 503);
+        assert_eq!(at(&|s| s.localpaths[0].state = "held".into()).0, 503);
+        let silent = View { status: None, ..view() };
+        assert_eq!(ask(&silent, "GET", "/healthz").status, 503);
+        assert_eq!(ask(&silent, "GET", "/status.json").status, 503);
+    }
+
+    #[test]
+    fn who_may_not_ask_learns_nothing() {
+        let closed = View { access: Access::of(b"0123456789abcdef"), ..view() };
+        for path in ["/", "/metrics", "/status.json", "/healthz", "/x"] {
+            let got = ask(&closed, "GET", path);
+            assert!(got.status == 401 && !got.body.contains("/data"));
+        }
+        let broken = View { access: Access::Broken("secret".into()), ..view() };
+        let got = ask(&broken, "GET", "/");
+        assert!(got.status == 503 && !got.body.contains("secret"));
+    }
+}

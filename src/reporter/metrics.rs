@@ -1,0 +1,184 @@
+//! The text that Prometheus reads, format 0.0.4. Pure.
+
+use super::View;
+use crate::message::{ChildStatus, LocalPathStatus, PusherState, RemoteStatus};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Every state of a remote, as `status --json` says it.
+const STATES: [(PusherState, &str); 7] = [
+    (PusherState::InSync, "in_sync"),
+    (PusherState::Behind, "behind"),
+    (PusherState::Pushing, "pushing"),
+    (PusherState::Reconciling, "reconciling"),
+    (PusherState::Backoff, "backoff"),
+    (PusherState::Held, "held"),
+    (PusherState::Down, "down"),
+];
+
+/// A family of metrics with a sample for each remote: name, type, help, value.
+type Family = (&'static str, &'static str, &'static str, fn(&RemoteStatus) -> f64);
+
+const REMOTE: [Family; 9] = [
+    ("lag_seconds", "gauge", "Age of the oldest change that the remote does not have.", |r| {
+        r.lag_ms as f64 / 1000.0
+    }),
+    ("marks_waiting", "gauge", "Changes that wait to be pushed.", |r| r.status.waiting as f64),
+    (
+        "paths_owed",
+        "gauge",
+        "Paths that are pushed again later, or were found by a comparison.",
+        |r| r.status.owed as f64,
+    ),
+    ("failing_paths", "gauge", "Paths that rsync could not push.", |r| r.status.failing as f64),
+    ("pushes_total", "counter", "Batches that were pushed, since the pusher started.", |r| {
+        r.status.pushes as f64
+    }),
+    ("pushed_files_total", "counter", "Files sent.", |r| r.status.pushed_files as f64),
+    ("pushed_bytes_total", "counter", "Bytes of the files sent.", |r| r.status.pushed_bytes as f64),
+    ("deleted_total", "counter", "Names deleted.", |r| r.status.deleted as f64),
+    (
+        "last_success_timestamp_seconds",
+        "gauge",
+        "When a push last went well; 0 when none ever did.",
+        |r| r.status.last_success_ms.unwrap_or(0) as f64 / 1000.0,
+    ),
+];
+
+/// The whole text.
+pub fn text(view: &View, now: Duration) -> String {
+    let fresh = view.fresh(now);
+    let mut out = String::new();
+    head(&mut out, "up", "gauge", "1 while the supervisor says how things are.");
+    sample(&mut out, "up", &[], if fresh.is_some() { 1.0 } else { 0.0 });
+    head(&mut out, "build_info", "gauge", "The version.");
+    sample(&mut out, "build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    if let Some(allowed) = view.watches_allowed {
+        head(&mut out, "watches_allowed", "gauge", "fs.inotify.max_user_watches.");
+        sample(&mut out, "watches_allowed", &[], allowed as f64);
+    }
+    // Old numbers would look like good ones.
+    let Some(status) = fresh else { return out };
+    localpaths(&mut out, &status.localpaths);
+    for (name, kind, help, value) in REMOTE {
+        head(&mut out, name, kind, help);
+        each_remote(&status.localpaths, |labels, remote| {
+            sample(&mut out, name, labels, value(remote));
+        });
+    }
+    head(&mut out, "remote_up", "gauge", "0 while a remote is in trouble, held or down.");
+    each_remote(&status.localpaths, |labels, remote| {
+        use PusherState::{Backoff, Down, Held};
+        let bad = matches!(remote.status.state, Backoff | Held | Down);
+        sample(&mut out, "remote_up", labels, if bad { 0.0 } else { 1.0 });
+    });
+    head(&mut out, "remote_state", "gauge", "1 for the state that a remote is in.");
+    each_remote(&status.localpaths, |labels, remote| {
+        for (state, word) in STATES {
+            let is = if remote.status.state == state { 1.0 } else { 0.0 };
+            sample(&mut out, "remote_state", &[labels[0], labels[1], ("state", word)], is);
+        }
+    });
+    out
+}
+
+fn localpaths(out: &mut String, all: &[LocalPathStatus]) {
+    head(out, "localpath_up", "gauge", "1 while every change of a localpath is seen.");
+    for l in all {
+        let up = matches!(l.state.as_str(), "watching" | "scanning");
+        let labels = [("localpath", &*l.watch.to_string())];
+        sample(out, "localpath_up", &labels, if up { 1.0 } else { 0.0 });
+    }
+    head(out, "watches", "gauge", "Directories watched.");
+    for l in all {
+        sample(out, "watches", &[("localpath", &l.watch.to_string())], l.watches as f64);
+    }
+    head(out, "restarts_total", "counter", "How often a process was started again.");
+    for l in all {
+        let watch = l.watch.to_string();
+        let mut restarts = |process: &str, remote: &str, child: &ChildStatus| {
+            let labels = [("localpath", &*watch), ("remote", remote), ("process", process)];
+            sample(out, "restarts_total", &labels, child.restarts as f64);
+        };
+        restarts("watcher", "", &l.watcher);
+        l.remotes.iter().for_each(|r| restarts("pusher", &r.name, &r.pusher));
+        l.plugin_runner.iter().for_each(|c| restarts("plugin_runner", "", c));
+    }
+}
+
+fn each_remote(all: &[LocalPathStatus], mut act: impl FnMut(&[(&str, &str); 2], &RemoteStatus)) {
+    for localpath in all {
+        let watch = localpath.watch.to_string();
+        for remote in &localpath.remotes {
+            act(&[("localpath", &watch), ("remote", &remote.name)], remote);
+        }
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "# HELP syncsup_{name} {help}\n# TYPE syncsup_{name} {kind}");
+}
+
+fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
+    let _ = write!(out, "syncsup_{name}");
+    for (n, (label, text)) in labels.iter().enumerate() {
+        let sign = if n == 0 { '{' } else { ',' };
+        let _ = write!(out, "{sign}{label}=\"{}\"", escaped(text));
+    }
+    let end = if labels.is_empty() { "" } else { "}" };
+    let _ = writeln!(out, "{end} {value}");
+}
+
+/// A label's value: backslash, quote and newline are what the format escapes.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::tests::view;
+    use super::*;
+
+    #[test]
+    fn every_number_with_its_labels() {
+        let text = text(&view(), Duration::from_secs(101));
+        for line in [
+            "syncsup_up 1",
+            "syncsup_watches_allowed 8192",
+            "# TYPE syncsup_lag_seconds gauge",
+            r#"syncsup_lag_seconds{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www"} 2.5"#,
+            r#"syncsup_pushed_bytes_total{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www"} 9007199254740991"#,
+            r#"syncsup_restarts_total{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www",process="pusher"} 4"#,
+            r#"syncsup_remote_state{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www",state="backoff"} 1"#,
+            r#"syncsup_remote_up{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www"} 0"#,
+            r#"syncsup_watches{localpath="/data/<b>\"q\"\\x0a"} 7"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        // Every sample's family is announced once, before it.
+        let mut families = Vec::new();
+        for line in text.lines() {
+            match line.strip_prefix("# TYPE ") {
+                Some(rest) => families.push(rest.split(' ').next().unwrap()),
+                None if line.starts_with('#') => {}
+                None => {
+                    let name = line.split(['{', ' ']).next().unwrap();
+                    assert_eq!(families.last(), Some(&name), "{line}");
+                }
+            }
+        }
+        assert_eq!(families.len(), std::collections::BTreeSet::from_iter(&families).len());
+    }
+
+    #[test]
+    fn a_supervisor_that_says_nothing_is_down() {
+        let text = text(&view(), Duration::from_secs(1_000));
+        assert!(text.contains("syncsup_up 0\n") && !text.contains("syncsup_lag_seconds"));
+    }
+
+    #[test]
+    fn label_values() {
+        assert_eq!(escaped("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
+    }
+}

@@ -1,0 +1,49 @@
+//! The reporter: a status page, metrics and health over HTTP. It only reads, and nothing depends on it: whoever attacks
+//! it meets limits of its own process.
+//!
+//! The pure part: [`answer`] says what a request gets, [`page`] and [`metrics`] write it, [`history`] keeps the lag of
+//! the last hour, [`access`] says who may ask.
+//!
+//! The shell: `run` is the process, which hears the supervisor; `serve` is its thread that speaks HTTP.
+
+pub mod access;
+pub mod answer;
+pub mod history;
+pub mod metrics;
+pub mod page;
+
+mod run;
+mod serve;
+
+pub use run::run;
+
+use crate::message::InstanceStatus;
+use history::History;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What there is to show.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What the supervisor said last, and when by a clock that never goes back.
+    pub status: Option<(Arc<InstanceStatus>, Duration)>,
+    /// The lag of each remote.
+    pub history: Arc<History>,
+    /// `fs.inotify.max_user_watches`.
+    pub watches_allowed: Option<u64>,
+    /// `/healthz` fails for a lag above this, in milliseconds.
+    pub max_lag_ms: u64,
+    /// Who may ask.
+    pub access: access::Access,
+}
+
+/// A supervisor that has said nothing for so long stands still.
+const STALE: Duration = Duration::from_secs(5);
+
+impl View {
+    /// What the supervisor said, unless that is old.
+    pub fn fresh(&self, now: Duration) -> Option<&InstanceStatus> {
+        let (status, at) = self.status.as_ref()?;
+        (now.saturating_sub(*at) < STALE).then_some(status)
+    }
+}

@@ -1,0 +1,308 @@
+//! The status page: one answer with everything in it. Pure. Whatever comes from outside goes through [`html`].
+
+use super::View;
+use super::history::POINTS;
+use crate::message::{InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus};
+use std::fmt::Write;
+use std::time::Duration;
+
+const TEMPLATE: &str = include_str!("page.html");
+/// Height of a graph, in its own units; its width is [`POINTS`].
+const HEIGHT: u32 = 40;
+
+/// The page; `nonce` is what its style sheet is allowed by.
+pub fn page(view: &View, nonce: &str, now: Duration) -> String {
+    let (word, body) = match view.fresh(now) {
+        Some(status) => (verdict(status).1, body(view, status)),
+        None => {
+            let text = "The supervisor says nothing.";
+            (
+                text.to_owned(),
+                format!("<header><h1>syncsup</h1><p class=\"bad\">{text}</p></header>"),
+            )
+        }
+    };
+    let title = format!("syncsup: {}", html(&word));
+    let mut out = String::with_capacity(TEMPLATE.len() + body.len() + 100);
+    let mut rest = TEMPLATE;
+    // Front to back: what was put in is not searched again.
+    for (mark, text) in [("{{title}}", &*title), ("{{nonce}}", nonce), ("{{body}}", &*body)] {
+        let (before, after) = rest.split_once(mark).unwrap_or((rest, ""));
+        out.push_str(before);
+        out.push_str(text);
+        rest = after;
+    }
+    out + rest
+}
+
+/// A class and words on everything together.
+fn verdict(status: &InstanceStatus) -> (&'static str, String) {
+    let remotes = || status.localpaths.iter().flat_map(|l| &l.remotes);
+    let bad = remotes().filter(|r| class(r.status.state) == "bad").count();
+    let bad_paths =
+        status.localpaths.iter().filter(|l| !matches!(&*l.state, "watching" | "scanning")).count();
+    let behind = remotes().filter(|r| r.status.state != PusherState::InSync).count();
+    match (bad + bad_paths, behind) {
+        (0, 0) => ("good", "everything is in sync".into()),
+        (0, n) => ("busy", format!("{n} of {} remotes behind", remotes().count())),
+        (n, _) => ("bad", format!("{n} in trouble")),
+    }
+}
+
+fn body(view: &View, status: &InstanceStatus) -> String {
+    let (class, words) = verdict(status);
+    let files: Vec<String> = status
+        .files
+        .iter()
+        .map(|f| crate::path::printable(f.as_os_str().as_encoded_bytes()))
+        .collect();
+    let mut out = format!(
+        "<header><div class=\"row\"><h1>syncsup</h1><strong class=\"{class}\">{}</strong></div>\n\
+         <p class=\"dim\">{} · pid {} · version {}</p></header>\n<main>\n",
+        html(&words),
+        html(&files.join(", ")),
+        status.pid,
+        env!("CARGO_PKG_VERSION")
+    );
+    status.localpaths.iter().for_each(|l| localpath(&mut out, view, l));
+    out + "</main>"
+}
+
+fn localpath(out: &mut String, view: &View, l: &LocalPathStatus) {
+    let class = match l.state.as_str() {
+        "watching" => "good",
+        "starting" | "scanning" => "busy",
+        _ => "bad",
+    };
+    let watch = html(&l.watch.to_string());
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "<section><div class=\"row\"><h2>{watch}</h2><span class=\"{class}\">{}</span></div>\n\
+         <p class=\"dim\">{} {} watched{}</p>\n",
+        html(&l.state),
+        l.watches,
+        if l.watches == 1 { "directory" } else { "directories" },
+        restarts(l.watcher.restarts)
+    );
+    why(out, l.reason.as_deref());
+    l.remotes.iter().for_each(|r| remote(out, view, l, r));
+    l.plugins.iter().for_each(|p| plugin(out, p));
+    out.push_str("</section>\n");
+}
+
+fn restarts(n: u64) -> String {
+    if n == 0 { String::new() } else { format!(" · started again {n} times") }
+}
+
+fn why(out: &mut String, reason: Option<&str>) {
+    if let Some(reason) = reason {
+        let _ = writeln!(out, "<p class=\"why\">{}</p>", html(reason));
+    }
+}
+
+fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus) {
+    let s = &r.status;
+    let (class, word) = (class(s.state), word(s.state));
+    let left = s.waiting + s.owed;
+    let lag = if left == 0 { "none".into() } else { span(r.lag_ms) };
+    let _ = writeln!(
+        out,
+        "<div class=\"remote\"><div class=\"row\"><h3>{}</h3><span class=\"{class}\">{word}</span></div>",
+        html(&r.name)
+    );
+    why(out, s.reason.as_deref());
+    if let Some(c) = &s.reconcile {
+        let text = match c.found {
+            0 => c.why.clone(),
+            found => format!("{}: {} of {found} done", c.why, c.done),
+        };
+        why(out, Some(&text));
+    }
+    let cells = [
+        ("lag", lag),
+        ("to push", left.to_string()),
+        ("failing", s.failing.to_string()),
+        ("files sent", s.pushed_files.to_string()),
+        ("bytes sent", bytes(s.pushed_bytes)),
+        ("restarts", r.pusher.restarts.to_string()),
+    ];
+    out.push_str("<dl>");
+    for (name, value) in cells {
+        let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+    }
+    out.push_str("</dl>\n");
+    graph(out, &view.history.of(l.watch.as_bytes(), &r.name));
+    out.push_str("</div>\n");
+}
+
+fn plugin(out: &mut String, p: &PluginStatus) {
+    let class = if matches!(&*p.state, "failing" | "held") { "bad" } else { "dim" };
+    let _ = writeln!(
+        out,
+        "<div class=\"remote\"><div class=\"row\"><h3>plugin {}</h3><span class=\"{class}\">{}</span></div>\n\
+         <p class=\"dim\">{} calls, {} waiting, {} failing, {} given up</p>",
+        html(&p.name),
+        html(&p.state),
+        p.calls,
+        p.waiting,
+        p.failing,
+        p.given_up
+    );
+    why(out, p.reason.as_deref());
+    out.push_str("</div>\n");
+}
+
+/// The lag of the last hour as a line, now at the right; at least a second high.
+fn graph(out: &mut String, points: &[Option<u32>]) {
+    let most = points.iter().flatten().copied().max().unwrap_or(0);
+    let (scale, first) = (f64::from(most.max(1_000)), POINTS - points.len().min(POINTS));
+    let mut path = String::new();
+    let mut open = false;
+    for (n, point) in points.iter().enumerate() {
+        let Some(lag) = point else {
+            open = false;
+            continue;
+        };
+        let y = f64::from(HEIGHT - 1) - f64::from(*lag) / scale * f64::from(HEIGHT - 2);
+        let sign = if open { 'L' } else { 'M' };
+        // A line to itself makes a lone point visible.
+        let dot = if open { "" } else { "h0" };
+        let _ = write!(path, "{sign}{} {y:.1}{dot}", first + n);
+        open = true;
+    }
+    let most = span(u64::from(most));
+    let _ = writeln!(
+        out,
+        "<svg viewBox=\"0 0 {POINTS} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"lag of the last \
+         hour, at most {most}\"><line x1=\"0\" y1=\"{0}\" x2=\"{POINTS}\" y2=\"{0}\"/><path d=\"{path}\"/></svg>\n\
+         <p class=\"dim\">lag of the last hour, at most {most}</p>",
+        HEIGHT - 1
+    );
+}
+
+fn class(state: PusherState) -> &'static str {
+    match state {
+        PusherState::InSync => "good",
+        PusherState::Behind | PusherState::Pushing | PusherState::Reconciling => "busy",
+        PusherState::Backoff | PusherState::Held | PusherState::Down => "bad",
+    }
+}
+
+fn word(state: PusherState) -> &'static str {
+    match state {
+        PusherState::InSync => "in sync",
+        PusherState::Behind => "behind",
+        PusherState::Pushing => "pushing",
+        PusherState::Reconciling => "comparing",
+        PusherState::Backoff => "in trouble",
+        PusherState::Held => "held",
+        PusherState::Down => "down",
+    }
+}
+
+fn span(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{:.1} s", ms as f64 / 1_000.0),
+        60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
+        _ => format!("{} h {} min", ms / 3_600_000, ms / 60_000 % 60),
+    }
+}
+
+fn bytes(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (n as f64, 0);
+    while value >= 1024.0 && unit + 1 < units.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// Text that no browser takes for anything else.
+pub fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::history::History;
+    use super::*;
+    use crate::message::{ChildStatus, PusherStatus};
+    use std::sync::Arc;
+
+    /// One localpath with a hostile name, one remote in trouble.
+    pub fn status() -> InstanceStatus {
+        let status = PusherStatus {
+            state: PusherState::Backoff,
+            reason: Some("rsync: <script>alert('x')</script> {{body}}".into()),
+            waiting: 3,
+            pushed_bytes: (1 << 53) - 1,
+            ..PusherStatus::default()
+        };
+        let pusher = ChildStatus { restarts: 4, ..ChildStatus::default() };
+        let remote = RemoteStatus { name: "10.0.0.2::www".into(), status, lag_ms: 2_500, pusher };
+        let localpath = LocalPathStatus {
+            watch: "/data/<b>\"q\"\n".into(),
+            state: "watching".into(),
+            watches: 7,
+            remotes: vec![remote],
+            plugins: vec![PluginStatus { name: "<i>".into(), ..PluginStatus::default() }],
+            ..LocalPathStatus::default()
+        };
+        InstanceStatus { pid: 1, localpaths: vec![localpath], ..InstanceStatus::default() }
+    }
+
+    /// The same as the reporter has it at 100 s.
+    pub fn view() -> View {
+        let (status, at) = (status(), Duration::from_secs(100));
+        let mut history = History::default();
+        history.note(&status, at);
+        View {
+            status: Some((Arc::new(status), at)),
+            history: Arc::new(history),
+            watches_allowed: Some(8_192),
+            max_lag_ms: 60_000,
+            ..View::default()
+        }
+    }
+
+    #[test]
+    fn no_name_becomes_markup() {
+        let text = page(&view(), "abc", Duration::from_secs(101));
+        assert!(!text.contains("<script") && !text.contains("<b>") && !text.contains("<i>"));
+        assert!(text.contains("/data/&lt;b&gt;&quot;q&quot;\\x0a"), "{text}");
+        // What a marker says in a name stays what it is.
+        assert_eq!(text.matches("{{").count(), 1);
+        assert!(text.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; {{body}}"));
+        assert!(text.contains("<style nonce=\"abc\">") && text.trim_end().ends_with("</html>"));
+        assert!(text.contains("<title>syncsup: 1 in trouble</title>"));
+        assert!(!text.contains("style=") && !text.contains("http:") && !text.contains("src="));
+    }
+
+    #[test]
+    fn the_graph_has_gaps() {
+        let mut out = String::new();
+        graph(&mut out, &[Some(0), Some(2_000), None, Some(1_000)]);
+        assert!(out.contains("d=\"M356 39.0h0L357 1.0M359 20.0h0\""), "{out}");
+        assert!(out.contains("at most 2.0 s"));
+        graph(&mut String::new(), &[]);
+    }
+
+    #[test]
+    fn silence_is_said() {
+        let text = page(&view(), "abc", Duration::from_secs(200));
+        assert!(text.contains("The supervisor says nothing") && !text.contains("/data"));
+    }
+}

@@ -1,0 +1,197 @@
+//! The reporter's process: hears the supervisor, keeps what it said, and lets a thread of its own speak HTTP, so that
+//! no request can keep it from saying that it lives.
+
+use super::View;
+use super::access::Access;
+use super::history::History;
+use super::serve::{Shown, serve};
+use crate::config::http::token_error;
+use crate::config::probe::{Machine, Probe};
+use crate::message::{FromReporter, InstanceStatus, ReporterStart, ToReporter};
+use crate::sys::channel::{Channel, Received};
+use crate::sys::log::Seldom;
+use crate::sys::poll::{self, Interest};
+use crate::sys::session::{be_modest, monotonic};
+use crate::sys::signals::Signals;
+use crate::sys::{log, sysctl};
+use slog::{Logger, error, o, warn};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Open files: connections, and what the process itself needs.
+const FILES: u64 = 256;
+/// Signs of life, tries to listen, looks at the token file.
+const TURN: Duration = Duration::from_secs(1);
+
+type Control = Channel<FromReporter, ToReporter>;
+
+/// Runs a reporter whose control channel is `channel`; returns its exit status.
+pub fn run(channel: OwnedFd) -> i32 {
+    let mut control: Control = Channel::new(channel);
+    let prepared = Signals::catch().map_err(|e| e.to_string()).and_then(|signals| {
+        be_modest(FILES).map_err(|e| format!("cannot limit itself: {e}"))?;
+        Ok((signals, first_message(&mut control)?))
+    });
+    match prepared {
+        Ok((signals, start)) => Reporter::new(control, signals, start).work(),
+        Err(why) => {
+            error!(log::logger(false), "cannot start"; "role" => "reporter", "why" => why);
+            1
+        }
+    }
+}
+
+fn first_message(control: &mut Control) -> Result<ReporterStart, String> {
+    loop {
+        match control.receive().map_err(|e| e.to_string())? {
+            Received::Message(ToReporter::Start(start), _) => return Ok(*start),
+            Received::Message(..) => return Err("the first message was not the start".into()),
+            Received::Closed => return Err("the supervisor is gone".into()),
+            Received::Nothing => {
+                poll::wait(&[(control.as_fd(), Interest::Read)], None)
+                    .map_err(|e| e.to_string())?;
+            }
+        }
+    }
+}
+
+struct Reporter {
+    control: Control,
+    signals: Signals,
+    start: ReporterStart,
+    shown: Shown,
+    server: Option<JoinHandle<std::io::Result<()>>>,
+    token_trouble: Seldom,
+    next: Duration,
+    log: Logger,
+}
+
+impl Reporter {
+    fn new(control: Control, signals: Signals, start: ReporterStart) -> Self {
+        let log = log::logger(start.debug).new(o!("role" => "reporter"));
+        let view = View { max_lag_ms: start.http.max_lag_ms, ..View::default() };
+        Self {
+            control,
+            signals,
+            start,
+            shown: Arc::new(Mutex::new(view)),
+            server: None,
+            token_trouble: Seldom::default(),
+            next: Duration::ZERO,
+            log,
+        }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&mut self) -> i32 {
+        loop {
+            if let Some(exit) = self.listen() {
+                return exit;
+            }
+            let now = monotonic();
+            if now >= self.next {
+                self.next = now + TURN;
+                if let Err(why) = self.turn(now) {
+                    error!(self.log, "cannot go on"; "why" => why);
+                    return 1;
+                }
+            }
+            let interest =
+                if self.control.wants_write() { Interest::ReadWrite } else { Interest::Read };
+            let fds = [(self.control.as_fd(), interest), (self.signals.as_fd(), Interest::Read)];
+            let left = self.next.saturating_sub(monotonic());
+            if let Err(e) = poll::wait(&fds, Some(left)) {
+                error!(self.log, "poll"; "why" => e.to_string());
+                return 1;
+            }
+        }
+    }
+
+    /// Reads signals and messages. `Some` ends the process.
+    fn listen(&mut self) -> Option<i32> {
+        if self.signals.take().stop {
+            return Some(0);
+        }
+        loop {
+            match self.control.receive() {
+                Ok(Received::Message(ToReporter::Snapshot(status), _)) => self.take(*status),
+                Ok(Received::Message(ToReporter::Start(_), _)) => {}
+                Ok(Received::Nothing) => return None,
+                Ok(Received::Message(ToReporter::Stop, _) | Received::Closed) => return Some(0),
+                Err(_) => return Some(1),
+            }
+        }
+    }
+
+    fn take(&mut self, status: InstanceStatus) {
+        let now = monotonic();
+        let mut view = self.view();
+        // Copied only while an answer is being written from it.
+        Arc::<History>::make_mut(&mut view.history).note(&status, now);
+        view.status = Some((Arc::new(status), now));
+    }
+
+    /// What is due once a second; an error ends the process, which is started again.
+    fn turn(&mut self, now: Duration) -> Result<(), String> {
+        let access = self.access(now);
+        let watches = sysctl::read("fs.inotify.max_user_watches").ok();
+        {
+            let mut view = self.view();
+            (view.access, view.watches_allowed) = (access, watches);
+        }
+        match &self.server {
+            Some(server) if server.is_finished() => Err("its HTTP thread has ended".into()),
+            Some(_) => self.say(&FromReporter::Alive),
+            None => match TcpListener::bind(self.start.http.listen) {
+                Ok(listener) => {
+                    let (shown, log) = (self.shown.clone(), self.log.clone());
+                    let thread = std::thread::Builder::new().name("http".into());
+                    let serving = thread.spawn(move || serve(listener, shown, log));
+                    self.server = Some(serving.map_err(|e| format!("cannot start a thread: {e}"))?);
+                    self.say(&FromReporter::Listens(None))
+                }
+                Err(e) => {
+                    let at = self.start.http.listen;
+                    let why = format!("cannot listen on {at}: {e}; it is tried again every second");
+                    self.say(&FromReporter::Listens(Some(why)))
+                }
+            },
+        }
+    }
+
+    fn say(&mut self, message: &FromReporter) -> Result<(), String> {
+        // A supervisor that does not listen is not told more and more.
+        if self.control.wants_write() {
+            return self.control.flush().map_err(|e| e.to_string());
+        }
+        self.control.send(message, vec![]).map_err(|e| e.to_string())
+    }
+
+    /// Reads the token again, so that another one holds at once.
+    fn access(&mut self, now: Duration) -> Access {
+        let Some(file) = &self.start.http.token_file else { return Access::Local };
+        let trouble = token_error(&file.to_string(), &Machine.password_file(file.as_path()));
+        let access = match trouble {
+            Some(why) => Access::Broken(why),
+            None => match std::fs::read(file.as_path()) {
+                Ok(text) => Access::of(&text),
+                Err(e) => Access::Broken(e.to_string()),
+            },
+        };
+        match &access {
+            Access::Broken(why) if self.token_trouble.worth_saying(now) => {
+                warn!(self.log, "nobody is answered: the token file cannot be used";
+                    "file" => file.to_string(), "why" => why);
+            }
+            Access::Broken(_) => {}
+            Access::Local | Access::Token(_) => self.token_trouble.over(),
+        }
+        access
+    }
+}

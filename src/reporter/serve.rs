@@ -1,0 +1,118 @@
+//! The thread that speaks HTTP. Every connection is bounded in time and size, and there are only so many.
+
+use super::View;
+use super::answer::{Answer, Asked, answer};
+use crate::sys::session::monotonic;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use slog::{Logger, debug};
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Connections at a time; others wait in the kernel's queue.
+const CONNECTIONS: usize = 192;
+/// A request's head must be here by then.
+const HEAD_WITHIN: Duration = Duration::from_secs(3);
+/// A connection has one request, and ends by then.
+const ALL_WITHIN: Duration = Duration::from_secs(10);
+/// A request's head may be this long.
+const HEAD_MOST: usize = 16 << 10;
+/// It may have so many headers.
+const HEADERS_MOST: usize = 64;
+/// After a connection that could not be accepted.
+const REST: Duration = Duration::from_millis(200);
+
+/// What the main thread writes and this one reads.
+pub type Shown = Arc<Mutex<View>>;
+
+/// A copy of what there is to show: its large parts are shared.
+pub fn look(shown: &Shown) -> View {
+    shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Serves for ever; an error is one of the start.
+pub fn serve(listener: TcpListener, shown: Shown, log: Logger) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(accept(listener, shown, log))
+}
+
+async fn accept(listener: TcpListener, shown: Shown, log: Logger) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // Closed by nobody.
+        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        let (shown, log) = (shown.clone(), log.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let answered = respond(&shown, &request);
+                debug!(log, "{} {}", request.method(), request.uri().path();
+                    "from" => peer.to_string(), "status" => answered.status().as_u16());
+                async move { Ok::<_, Infallible>(answered) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_WITHIN)
+                .max_buf_size(HEAD_MOST)
+                .max_headers(HEADERS_MOST)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            // Who breaks off, is too slow or speaks nonsense is of no interest.
+            let _ = tokio::time::timeout(ALL_WITHIN, connection).await;
+            drop(place);
+        });
+    }
+}
+
+fn respond(shown: &Shown, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let asked = Asked {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        host: header(HOST),
+        authorization: header(AUTHORIZATION),
+    };
+    // Without a nonce the page has no style, and is not unsafe.
+    let nonce = nonce().unwrap_or_default();
+    response(answer(&look(shown), asked, &nonce, monotonic()))
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let length = answer.body.len();
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    // Said to a HEAD too.
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// A word that nobody can guess.
+fn nonce() -> io::Result<String> {
+    use std::io::Read;
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}

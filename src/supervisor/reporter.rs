@@ -1,0 +1,164 @@
+//! The reporter as the supervisor sees it: its child, what it is told, what it said last. It never holds anything up:
+//! a snapshot that it does not take in time is followed by none.
+
+use super::child::Event;
+use super::process::Process;
+use super::run::Supervisor;
+use crate::config::model::HttpServer;
+use crate::message::{
+    FromReporter, InstanceStatus, ReporterStart, ReporterStatus, Role, ToReporter,
+};
+use crate::sys::poll::Interest;
+use slog::{Logger, info, o, warn};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// A snapshot this often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The reporter of an instance, wanted or not.
+pub struct Reporter {
+    wanted: Option<HttpServer>,
+    serving: Option<Serving>,
+    stopping: bool,
+    debug: bool,
+    log: Logger,
+}
+
+/// One that runs, or is to run, with one configuration.
+struct Serving {
+    http: HttpServer,
+    process: Process<ToReporter, FromReporter>,
+    /// It listens, or why it does not.
+    said: Option<Option<String>>,
+    next: Duration,
+}
+
+impl Serving {
+    fn new(http: HttpServer, log: &Logger, now: Duration) -> Self {
+        let title = format!("syncsup: reporter {}", http.listen);
+        let log = log.new(o!("reporter" => http.listen.to_string()));
+        let process =
+            Process::new(Role::Reporter, title.into(), || ToReporter::Stop, log.clone(), now);
+        Self { http, process, said: None, next: now }
+    }
+}
+
+impl Reporter {
+    /// Started with the first [`Reporter::tick`].
+    pub fn new(wanted: Option<HttpServer>, debug: bool, log: &Logger) -> Self {
+        Self { wanted, serving: None, stopping: false, debug, log: log.clone() }
+    }
+
+    /// After a new configuration.
+    pub fn want(&mut self, wanted: Option<HttpServer>) {
+        self.wanted = wanted;
+    }
+
+    /// What to wait for while it runs.
+    pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
+        self.serving.as_ref()?.process.interest()
+    }
+
+    /// When [`Reporter::tick`] has something to do.
+    pub fn next_at(&self) -> Option<Duration> {
+        let serving = self.serving.as_ref()?;
+        serving.process.next_at().into_iter().chain([serving.next]).min()
+    }
+
+    /// True when it has ended, and is not to be started.
+    pub fn is_gone(&self) -> bool {
+        self.serving.as_ref().is_none_or(|s| s.process.is_gone())
+    }
+
+    /// Asks it to stop, for good.
+    pub fn stop(&mut self, now: Duration) {
+        self.stopping = true;
+        if let Some(serving) = &mut self.serving {
+            serving.process.step(Event::StopWanted, now);
+        }
+    }
+
+    /// Hears what it said.
+    pub fn hear(&mut self, now: Duration) {
+        let Some(serving) = &mut self.serving else { return };
+        for message in serving.process.receive(now) {
+            serving.take(message, &self.log);
+        }
+    }
+
+    /// For `status`.
+    pub fn report(&self) -> Option<ReporterStatus> {
+        let serving = self.serving.as_ref()?;
+        let process = serving.process.report();
+        let (state, reason) = match (&serving.said, process.pid) {
+            (_, None) => ("down", process.last_exit.as_ref().map(|e| format!("it ended: {e}"))),
+            (None, _) => ("starting", None),
+            (Some(None), _) => ("listening", None),
+            (Some(Some(why)), _) => ("refused", Some(why.clone())),
+        };
+        let listen = serving.http.listen.to_string();
+        Some(ReporterStatus { listen, state: state.into(), reason, process })
+    }
+
+    /// Starts who is due, kills who is silent, ends who is no longer wanted. True when a snapshot is due.
+    fn tick(&mut self, reap: bool, now: Duration) -> bool {
+        if let Some(serving) = &mut self.serving {
+            if reap && let Some(last) = serving.process.reap(now) {
+                last.into_iter().for_each(|message| serving.take(message, &self.log));
+                serving.said = None;
+            }
+            if Some(&serving.http) != self.wanted.as_ref() {
+                serving.process.step(Event::StopWanted, now);
+            }
+            if serving.process.is_gone() {
+                self.serving = None;
+            }
+        }
+        if self.serving.is_none() && !self.stopping {
+            self.serving = self.wanted.clone().map(|http| Serving::new(http, &self.log, now));
+        }
+        let Some(serving) = &mut self.serving else { return false };
+        if serving.process.step(Event::Tick, now) {
+            let start = ReporterStart { http: serving.http.clone(), debug: self.debug };
+            serving.process.start(Ok((ToReporter::Start(Box::new(start)), vec![])), now);
+            serving.next = now;
+        }
+        let due = now >= serving.next;
+        if due {
+            serving.next = now + EVERY;
+        }
+        due && serving.process.runs() && !serving.process.is_behind()
+    }
+
+    fn show(&mut self, status: InstanceStatus, now: Duration) {
+        if let Some(serving) = &mut self.serving {
+            serving.process.send(&ToReporter::Snapshot(Box::new(status)), vec![], now);
+        }
+    }
+}
+
+impl Serving {
+    fn take(&mut self, message: FromReporter, log: &Logger) {
+        let FromReporter::Listens(trouble) = message else { return };
+        let at = self.http.listen;
+        match &trouble {
+            None => info!(log, "status and metrics: http://{at}/"),
+            Some(why) if self.said != Some(trouble.clone()) => {
+                warn!(log, "no status and metrics over HTTP: {why}; replication goes on");
+            }
+            Some(_) => {}
+        }
+        self.said = Some(trouble);
+    }
+}
+
+impl Supervisor {
+    /// The reporter's part of a turn.
+    pub(super) fn tick_reporter(&mut self, reap: bool, now: Duration) {
+        if self.reporter.tick(reap, now) {
+            let status = self.report();
+            self.reporter.show(status, now);
+        }
+    }
+}
