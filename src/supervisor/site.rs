@@ -15,8 +15,9 @@ use crate::message::{
     ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
     WatcherStart, WatcherState,
 };
-use crate::sys::lock;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
+use damage::Damage;
+use kept::Kept;
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -64,12 +65,13 @@ pub struct Site {
     judged: bool,
     watches: u64,
     held: Option<String>,
-    damaged: Option<(String, Duration)>,
+    damaged: Option<Damage>,
+    kept: Kept,
     /// Removed remotes are forgotten no sooner.
     forget_at: Duration,
     since: Duration,
     log: Logger,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Site {
@@ -85,7 +87,7 @@ impl Site {
         let watch = wanted.localpath.watch.clone();
         let dir = state_dir.join(&wanted.id);
         super::directories::make(&dir)?;
-        let lock_path = dir.join("lock");
+        let lock_path = dir.join(kept::LOCK_NAME);
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
@@ -121,11 +123,13 @@ impl Site {
             watches: 0,
             held: None,
             damaged: None,
+            kept: Kept::default(),
             forget_at: now,
             since: now,
             log,
-            _lock: lock,
+            lock,
         };
+        site.note_kept(now);
         for remote in remotes {
             site.add_pusher(remote, reconcile, shared, now)?;
         }
@@ -155,6 +159,7 @@ impl Site {
             self.reap(shared, now);
         }
         self.forget_removed(shared, now);
+        self.look_after(now);
         self.mend(now);
         let crontab = self.wanted.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
@@ -178,7 +183,7 @@ impl Site {
     pub fn next_at(&self) -> Option<Duration> {
         let open = self.damaged.is_none();
         let due = |runs: bool, at: Option<Duration>| at.filter(|_| open || runs);
-        let again = self.damaged.as_ref().map(|(_, at)| *at).filter(|_| !self.any_runs());
+        let again = self.damaged.as_ref().map(|d| d.at).filter(|_| !self.any_runs());
         self.pushers
             .iter()
             .flat_map(|p| [due(p.process.runs(), p.process.next_at()), p.next_scheduled()])
@@ -190,6 +195,9 @@ impl Site {
 
     /// Asks every child to stop, for good.
     pub fn stop(&mut self, now: Duration) {
+        // The next start could not tell any more.
+        self.kept.look_now();
+        self.look_after(now);
         self.watcher.step(Event::StopWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::StopWanted, now);
@@ -197,6 +205,7 @@ impl Site {
         if let Some(runner) = &mut self.runner {
             runner.process.step(Event::StopWanted, now);
         }
+        self.mend(now);
     }
 
     /// True when every child has ended for good.
@@ -385,6 +394,7 @@ pub fn taken(watch: &str, lock: &Path) -> Error {
 mod damage;
 mod forget;
 mod hear;
+mod kept;
 mod plugins;
 mod reload;
 mod report;

@@ -7,6 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Device and inode of a file.
+pub type FileId = (u64, u64);
+
 /// A held lock; free when the last descriptor of it is closed.
 pub struct Lock(Flock<File>);
 
@@ -14,6 +17,13 @@ impl Lock {
     /// One more descriptor of it, for a child: the lock stays taken while either is open and this one is not dropped.
     pub fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
+    }
+
+    /// Which file it is on: device and inode. Another file may stand at its path by now.
+    pub fn id(&self) -> io::Result<FileId> {
+        let stat = rustix::fs::fstat(self.0.as_fd())?;
+        #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+        Ok((stat.st_dev as u64, stat.st_ino as u64))
     }
 
     /// Does `what` (start a process) while no child inherits this lock, which otherwise they do.
