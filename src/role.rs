@@ -2,6 +2,7 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
+use crate::sys::session;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Pusher => "syncsup-push",
         Role::Plugin => "syncsup-plugin",
     };
+    session::close_inherited();
     let channel = match daemon::take_channel(name) {
         Ok(channel) => channel,
         Err(error) => {
