@@ -135,7 +135,8 @@ fn state_on_a_network_file_system_is_refused() {
 /// Without a journal a start that scans nothing would find everything in order.
 #[test]
 fn a_journal_that_somebody_removed_loses_nothing() {
-    let mut w = Setup { remotes: 2, ..Setup::default() }.build();
+    let settings = "first_copy: false\n";
+    let mut w = Setup { remotes: 2, settings, ..Setup::default() }.build();
     populate(&w.master, 3, 4);
     w.run(&["-r"]);
     w.wait_in_sync();
