@@ -9,7 +9,7 @@ use super::runner::{Runner, WAKE};
 use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
 use crate::config::model::{Remote, plugin_names};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{
     ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
@@ -18,6 +18,7 @@ use crate::message::{
 use crate::sys::lock::{self, Lock};
 use damage::Damage;
 use kept::Kept;
+pub use kept::taken;
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -91,6 +92,8 @@ impl Site {
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
+        // A full disk is no reason not to start here: the journal says more about that.
+        let _ = lock.sign();
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
         let set_aside = clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log)?;
@@ -108,7 +111,7 @@ impl Site {
             Error::system(what, format!("{e}; raise fs.inotify.max_user_instances"))
         })?;
         let remotes = wanted.remotes.clone();
-        let child_log = log.new(o!("watcher" => ""));
+        let child_log = log.new(o!("child" => "watcher"));
         let mut site = Self {
             wanted,
             watcher: Process::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
@@ -380,15 +383,6 @@ impl Site {
             pusher.process.send(&ToPusher::Hold(self.held.clone()), vec![], now);
         }
     }
-}
-
-/// Another supervisor has the lock.
-pub fn taken(watch: &str, lock: &Path) -> Error {
-    let text = format!(
-        "localpath {watch}: another supervisor keeps it already ({} is locked); stop that one first, or choose another --state-dir",
-        lock.display()
-    );
-    Error::new(Exit::AlreadyRunning, text)
 }
 
 mod damage;

@@ -2,7 +2,7 @@
 
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -26,6 +26,14 @@ impl Lock {
         Ok((stat.st_dev as u64, stat.st_ino as u64))
     }
 
+    /// Writes this process into the file, for [`holder`].
+    pub fn sign(&self) -> io::Result<()> {
+        let mut file: &File = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())
+    }
+
     /// Does `what` (start a process) while no child inherits this lock, which otherwise they do.
     pub fn hidden<T>(&self, what: impl FnOnce() -> T) -> io::Result<T> {
         fcntl(&*self.0, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
@@ -39,6 +47,11 @@ impl Lock {
         let fd = self.0.as_fd();
         rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
     }
+}
+
+/// Who signed the lock at `path` last.
+pub fn holder(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Takes the lock at `path` together with all others who take it so, or `None` when one has it alone.
@@ -80,6 +93,18 @@ fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Lock>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        std::fs::write(&path, "12345678901\n").unwrap();
+        assert_eq!(holder(&path), None);
+        let lock = take(&path, false).unwrap().unwrap();
+        lock.sign().unwrap();
+        lock.sign().unwrap();
+        assert_eq!(holder(&path), Some(std::process::id()));
+    }
 
     #[test]
     fn of_those_that_share_a_lock_the_last_one_knows() {

@@ -93,6 +93,21 @@ fn nothing_is_started_twice() {
     assert_eq!(code(&world.run(&["status", "-o", "d.yaml"])), 3);
 }
 
+/// Without its socket nobody can ask it; the lock tells which process to end.
+#[test]
+fn a_supervisor_whose_run_directory_is_gone_is_named() {
+    let mut world = World::new(&[("a", &[ONE])]);
+    world.start(&[]);
+    fs::remove_dir_all(world.path("run")).unwrap();
+    assert_eq!(code(&world.run(&["status"])), 3);
+    let again = world.run(&["-do", "c.yaml"]);
+    assert_eq!(code(&again), 4, "{}", text(&again));
+    let pid = format!("by pid {})", world.supervisor());
+    assert!(text(&again).contains(&pid), "{}", text(&again));
+    signal(world.supervisor() as i32, Signal::SIGTERM);
+    assert_eq!(world.wait_end(), 0);
+}
+
 #[test]
 fn a_daemon_returns_when_everything_is_watched() {
     let world = World::new(&[("a", &[ONE])]);

@@ -1,8 +1,8 @@
 //! What a localpath keeps in its state directory is looked after: files that somebody removed or replaced are noticed by
 //! device and inode, and begun anew. The database itself is never opened for that (rule 14).
 
-use super::{Site, taken};
-use crate::error::{Error, Result};
+use super::Site;
+use crate::error::{Error, Exit, Result};
 use crate::journal::FILE_NAME;
 use crate::supervisor::directories;
 use crate::sys::files;
@@ -119,8 +119,19 @@ impl Site {
         let watch = self.wanted.localpath.watch.to_string();
         let lock = lock::take(&path, false).map_err(refused)?;
         self.lock = lock.ok_or_else(|| taken(&watch, &path))?;
+        let _ = self.lock.sign();
         Ok(())
     }
+}
+
+/// Another supervisor has the lock.
+pub fn taken(watch: &str, file: &Path) -> Error {
+    let pid = lock::holder(file).map_or(String::new(), |pid| format!(" by pid {pid}"));
+    let text = format!(
+        "localpath {watch}: another supervisor keeps it already ({} is locked{pid}); stop that one first, or choose another --state-dir",
+        file.display()
+    );
+    Error::new(Exit::AlreadyRunning, text)
 }
 
 #[cfg(test)]
