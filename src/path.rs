@@ -247,6 +247,17 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
+/// What a watcher knows of its root, in the state directory of its localpath. It is only written beside a journal.
+pub const ROOT_FILE: &str = "root.json";
+
+/// The lock of a remote's pusher, in the state directory of its localpath. It is only made beside a journal.
+pub fn pusher_lock(remote: &str) -> String {
+    format!("{PUSHER_LOCK}{}.lock", file_name(remote))
+}
+
+/// What the names of [`pusher_lock`] begin with.
+pub const PUSHER_LOCK: &str = "pusher-";
+
 /// A remote's part of the fail log, in the state directory of its localpath: its pusher writes it, and the supervisor
 /// puts the parts together.
 pub fn fail_log_part(remote: &str) -> String {

@@ -2,6 +2,7 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
+use crate::sys::session;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Plugin => "syncsup-plugin",
         Role::Reporter => "syncsup-report",
     };
+    session::close_inherited();
     let channel = match daemon::take_channel(name) {
         Ok(channel) => channel,
         Err(error) => {

@@ -1,13 +1,13 @@
 //! Talking to running supervisors: finds them, asks one question, never waits for ever.
 
 use super::invocation::Invocation;
-use crate::config::model::PLUGIN_KINDS;
 use crate::error::{Error, Exit, Result};
-use crate::message::{Answer, InstanceStatus, Request};
+use crate::message::{Answer, InstanceStatus, LocalPathStatus, Request};
 use crate::supervisor::control::{REQUEST_MAX, with_short_path};
 use crate::supervisor::directories::{instance, with_module};
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,20 +19,20 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance(PathBuf);
 
-/// The instances that run: the one of `-o` (and those of `-m` with the same files), or all in the run directory.
+/// The instances that run: with `-o` the one of those files that replicates, or with `-m` the one that only calls these
+/// plugins; without `-o` all in the run directory (with `-m` those that call these plugins).
 pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
     let dir = &invocation.directories.run;
     let module = invocation.module.as_deref();
     let sockets = if invocation.files.is_empty() {
-        sockets(dir)?
+        let end = module.map_or(String::new(), |kind| with_module("", kind));
+        let mut all = sockets(dir)?;
+        all.retain(|p| p.with_extension("").as_os_str().as_bytes().ends_with(end.as_bytes()));
+        all
     } else {
         let id = instance(&invocation.files_or_default()?);
-        let file = |id: &str| invocation.directories.run_file(id, "sock");
-        let modules = PLUGIN_KINDS.iter().map(|kind| file(&with_module(&id, kind)));
-        match module {
-            Some(kind) => vec![file(&with_module(&id, kind))],
-            None => std::iter::once(file(&id)).chain(modules).collect(),
-        }
+        let id = module.map_or(id.clone(), |kind| with_module(&id, kind));
+        vec![invocation.directories.run_file(&id, "sock")]
     };
     let mut running = Vec::new();
     for socket in sockets {
@@ -52,17 +52,35 @@ pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
 
 /// The one instance that is meant. Exit status 3 when none runs.
 pub fn the_one(invocation: &Invocation) -> Result<Instance> {
-    let mut running = running(invocation)?;
+    one_of(running(invocation)?, invocation)
+}
+
+/// The one instance with remotes that is meant, as [`the_one`]; those of `-m` count only when `-m` names one.
+pub fn the_one_with_remotes(invocation: &Invocation) -> Result<Instance> {
+    let mut all = running(invocation)?;
+    if all.len() > 1 && invocation.module.is_none() {
+        // One that does not answer may have some: what is asked of it will tell.
+        all.retain(|i| i.status().map_or(true, |s| s.localpaths.iter().any(has_remotes)));
+    }
+    one_of(all, invocation)
+}
+
+/// Replicated to somebody.
+pub fn has_remotes(localpath: &LocalPathStatus) -> bool {
+    !localpath.remotes.is_empty()
+}
+
+fn one_of(mut running: Vec<Instance>, invocation: &Invocation) -> Result<Instance> {
     match running.len() {
         0 => Err(none(invocation)),
         1 => Ok(running.remove(0)),
-        // The first is the one that replicates, if it runs; those of -m are named with -m.
-        _ if !invocation.files.is_empty() => Ok(running.remove(0)),
         _ => {
             let names: Vec<String> =
                 running.iter().map(|i| i.0.with_extension("").display().to_string()).collect();
-            let text =
-                format!("several instances run ({}); say which with -o FILE", names.join(", "));
+            let text = format!(
+                "several instances run ({}); say which with -o FILE, and one of -m with -m PLUGIN too",
+                names.join(", ")
+            );
             Err(Error::usage(text))
         }
     }
@@ -77,6 +95,10 @@ pub fn none(invocation: &Invocation) -> Error {
             " with {}",
             files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
         ),
+    };
+    let of = match &invocation.module {
+        Some(kind) => format!("{of} -m {kind}"),
+        None => of,
     };
     let text = format!("no supervisor runs{of} (looked in {dir}); start one with `syncsup -d`");
     Error::new(Exit::NotRunning, text)

@@ -71,8 +71,12 @@ fn configuration(invocation: &Invocation) -> Result<(Config, Vec<(OsBytes, Insta
     for instance in client::running(invocation)? {
         let status = instance.status()?;
         files.extend(status.files);
-        kept.extend(status.localpaths.into_iter().map(|l| (l.watch, instance.clone())));
+        // One of -m may run beside the one that replicates.
+        let replicated = status.localpaths.into_iter().filter(client::has_remotes);
+        kept.extend(replicated.map(|l| (l.watch, instance.clone())));
     }
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(file.clone()));
     // What runs knows its files; a supervisor that does not run is told.
     if files.is_empty() || !invocation.files.is_empty() {
         files = invocation.files_or_default()?;

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(200);
 
 /// Exit status 0 when every remote asked is in sync, 1 when one failed or is held.
 pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
-    let instance = client::the_one(invocation)?;
+    let instance = client::the_one_with_remotes(invocation)?;
     // Before it is asked: what a remote has finished by now does not count.
     let before = instance.status()?;
     let asked = client::named(instance.command(&Request::Sync(names.to_vec()), client::PATIENCE))?;

@@ -5,7 +5,7 @@ use super::step::rules_prefix;
 use super::voice::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart, ToPusher};
-use crate::path::file_name;
+use crate::path::pusher_lock;
 use crate::sys::channel::Received;
 use crate::sys::lock::{self, Lock};
 use crate::sys::{poll, process};
@@ -34,7 +34,7 @@ pub(super) fn take_lock(
     start: &PusherStart,
     control: &mut Control,
 ) -> Result<&'static Lock, String> {
-    let file = start.state_dir.join(format!("pusher-{}.lock", file_name(&start.remote.name())));
+    let file = start.state_dir.join(pusher_lock(&start.remote.name()));
     let mut tries = 0u32;
     loop {
         match lock::take(&file, true) {

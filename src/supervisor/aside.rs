@@ -3,6 +3,7 @@
 use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
 use crate::journal::{FILE_NAME, Journal, JournalError};
+use crate::path::{PUSHER_LOCK, ROOT_FILE};
 use crate::sys::{clock, log};
 use slog::{Logger, crit, info, warn};
 use std::collections::BTreeSet;
@@ -17,8 +18,25 @@ pub const ASIDE: &str = "the journal was set aside";
 /// remote; it holds the time in the damaged one's name.
 const MARKER: &str = "journal.aside";
 
-/// Sets the journal aside so that whoever dies in between has a successor that goes on with it: [`begin_anew`] comes
-/// next. Returns the database's new name.
+/// True when there is no journal where there was one: what only children write beside it is still there.
+fn is_lost(dir: &Path) -> io::Result<bool> {
+    if dir.join(FILE_NAME).try_exists()? {
+        return Ok(false);
+    }
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.as_encoded_bytes();
+        if name == ROOT_FILE.as_bytes()
+            || (name.starts_with(PUSHER_LOCK.as_bytes()) && name.ends_with(b".lock"))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Sets the journal aside, or what is left of it, so that whoever dies in between has a successor that goes on with it:
+/// [`begin_anew`] comes next. Returns the database's new name.
 pub fn set_aside(dir: &Path, time: &str) -> io::Result<PathBuf> {
     let mut marker = File::create(dir.join(MARKER))?;
     marker.write_all(time.as_bytes())?;
@@ -96,7 +114,8 @@ pub fn first_copy(localpath: &LocalPath) -> Option<&'static str> {
 }
 
 /// Forgets remotes that are no longer configured, and makes rows for new ones; `first` is the reason for a comparison
-/// of those. True when the journal was unreadable and is set aside, now or by a supervisor that died of it.
+/// of those. True when every remote is compared: the journal was unreadable and is set aside, now or by a supervisor
+/// that died of it, or it was lost.
 pub fn clean_journal(
     dir: &Path,
     names: &BTreeSet<String>,
@@ -115,6 +134,13 @@ pub fn clean_journal(
         Error::system(format!("cannot open the journal in {}", dir.display()), e)
     };
     let resumed = resume(dir).map_err(|e| refused(&e))?;
+    if !resumed && is_lost(dir).map_err(|e| refused(&e))? {
+        // What a lost database has left would be replayed into a new one.
+        set_aside(dir, &stamp()).map_err(|e| refused(&e))?;
+        begin_anew(dir, names).map_err(|e| refused(&e))?;
+        crit!(log, "the journal in {} was lost; every remote is compared", dir.display());
+        return Ok(true);
+    }
     match clean() {
         Ok(()) if resumed => {
             begin_anew(dir, names).map_err(|e| refused(&e))?;
@@ -162,6 +188,24 @@ mod tests {
             ["journal.db.damaged-20260102T030405", "journal.db.damaged-20260102T030405-wal"]
         );
         rename(dir.path(), "again").unwrap();
+    }
+
+    #[test]
+    fn a_lost_journal_is_no_first_start() {
+        let log = Logger::root(slog::Discard, slog::o!());
+        let names = BTreeSet::from(["r".to_owned()]);
+        for (trace, lost) in [("root.json", true), ("pusher-r.lock", true), ("lock", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let dir = dir.path();
+            std::fs::write(dir.join(trace), "").unwrap();
+            std::fs::write(dir.join("journal.db-wal"), "of another").unwrap();
+            assert_eq!(clean_journal(dir, &names, None, &log).unwrap(), lost, "{trace}");
+            let mut journal = Journal::open(dir).unwrap();
+            let row = journal.remote("r", None).unwrap();
+            assert_eq!(row.reconcile.is_some(), lost, "{trace}");
+            drop(journal);
+            assert!(!clean_journal(dir, &names, None, &log).unwrap(), "{trace}: once");
+        }
     }
 
     /// Every moment at which a supervisor may die between the damage and the wish.

@@ -77,7 +77,7 @@ pub enum Event {
     StopWanted,
     /// It shall stop and start anew (its configuration changed).
     RestartWanted,
-    /// It shall end at once and start anew (its journal is damaged).
+    /// It shall end at once and start anew (its journal is damaged or lost).
     KillWanted,
 }
 

@@ -60,9 +60,10 @@ pub fn owe_alone(
     let dir = directories.state.join(&wanted.id);
     make(&dir)?;
     let path = dir.join("lock");
-    let _lock = lock::take(&path, false)
+    let lock = lock::take(&path, false)
         .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
         .ok_or_else(|| taken(&watch.to_string(), &path))?;
+    let _ = lock.sign();
     let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
     // As a start does it, so that the next one finds everything in order.
     clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log::logger(false))?;

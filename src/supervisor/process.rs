@@ -88,7 +88,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
                     Event::Tick if silent => "it was silent for too long",
                     Event::Tick => "it does not stop",
                     Event::Lost => "its channel is closed",
-                    _ => "its journal is damaged",
+                    _ => "its journal is damaged or lost",
                 };
                 warn!(self.log, "killed: {why}"; "pid" => self.running.as_ref().map(|r| r.child.pid()));
                 if let Some(running) = &self.running {

@@ -48,7 +48,7 @@ impl Runner {
         let mut title = OsString::from("syncsup: plugin runner ");
         title.push(localpath.watch.as_os_str());
         let stop = || ToPlugin::Stop { grace_ms: GRACE_MS };
-        let log = log.new(o!("plugins" => ""));
+        let log = log.new(o!("child" => "plugin runner"));
         Ok(Self {
             process: Process::new(Role::Plugin, title, stop, log, now),
             status: Vec::new(),

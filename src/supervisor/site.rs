@@ -10,14 +10,16 @@ use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
 use super::waits::Waiting;
 use crate::config::model::{Remote, plugin_names};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{
     ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
     WatcherStart, WatcherState,
 };
-use crate::sys::lock;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
+use damage::Damage;
+use kept::Kept;
+pub use kept::taken;
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -65,13 +67,14 @@ pub struct Site {
     judged: bool,
     watches: u64,
     held: Option<String>,
-    damaged: Option<(String, Duration)>,
+    damaged: Option<Damage>,
+    kept: Kept,
     /// Removed remotes are forgotten no sooner.
     forget_at: Duration,
     since: Duration,
     pub(super) waiting: Vec<Waiting>,
     log: Logger,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Site {
@@ -87,10 +90,12 @@ impl Site {
         let watch = wanted.localpath.watch.clone();
         let dir = state_dir.join(&wanted.id);
         super::directories::make(&dir)?;
-        let lock_path = dir.join("lock");
+        let lock_path = dir.join(kept::LOCK_NAME);
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
+        // A full disk is no reason not to start here: the journal says more about that.
+        let _ = lock.sign();
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
         let set_aside = clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log)?;
@@ -108,7 +113,7 @@ impl Site {
             Error::system(what, format!("{e}; raise fs.inotify.max_user_instances"))
         })?;
         let remotes = wanted.remotes.clone();
-        let child_log = log.new(o!("watcher" => ""));
+        let child_log = log.new(o!("child" => "watcher"));
         let mut site = Self {
             wanted,
             watcher: Process::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
@@ -123,12 +128,14 @@ impl Site {
             watches: 0,
             held: None,
             damaged: None,
+            kept: Kept::default(),
             forget_at: now,
             since: now,
             waiting: Vec::new(),
             log,
-            _lock: lock,
+            lock,
         };
+        site.note_kept(now);
         for remote in remotes {
             site.add_pusher(remote, reconcile, shared, now)?;
         }
@@ -158,6 +165,7 @@ impl Site {
             self.reap(shared, now);
         }
         self.forget_removed(shared, now);
+        self.look_after(now);
         self.mend(now);
         let crontab = self.wanted.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
@@ -181,7 +189,7 @@ impl Site {
     pub fn next_at(&self) -> Option<Duration> {
         let open = self.damaged.is_none();
         let due = |runs: bool, at: Option<Duration>| at.filter(|_| open || runs);
-        let again = self.damaged.as_ref().map(|(_, at)| *at).filter(|_| !self.any_runs());
+        let again = self.damaged.as_ref().map(|d| d.at).filter(|_| !self.any_runs());
         self.pushers
             .iter()
             .flat_map(|p| [due(p.process.runs(), p.process.next_at()), p.next_scheduled()])
@@ -193,6 +201,9 @@ impl Site {
 
     /// Asks every child to stop, for good.
     pub fn stop(&mut self, now: Duration) {
+        // The next start could not tell any more.
+        self.kept.look_now();
+        self.look_after(now);
         self.watcher.step(Event::StopWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::StopWanted, now);
@@ -200,6 +211,7 @@ impl Site {
         if let Some(runner) = &mut self.runner {
             runner.process.step(Event::StopWanted, now);
         }
+        self.mend(now);
     }
 
     /// True when every child has ended for good.
@@ -376,18 +388,10 @@ impl Site {
     }
 }
 
-/// Another supervisor has the lock.
-pub fn taken(watch: &str, lock: &Path) -> Error {
-    let text = format!(
-        "localpath {watch}: another supervisor keeps it already ({} is locked); stop that one first, or choose another --state-dir",
-        lock.display()
-    );
-    Error::new(Exit::AlreadyRunning, text)
-}
-
 mod damage;
 mod forget;
 mod hear;
+mod kept;
 mod plugins;
 mod reload;
 mod report;

@@ -2,10 +2,13 @@
 
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// Device and inode of a file.
+pub type FileId = (u64, u64);
 
 /// A held lock; free when the last descriptor of it is closed.
 pub struct Lock(Flock<File>);
@@ -14,6 +17,21 @@ impl Lock {
     /// One more descriptor of it, for a child: the lock stays taken while either is open and this one is not dropped.
     pub fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
+    }
+
+    /// Which file it is on: device and inode. Another file may stand at its path by now.
+    pub fn id(&self) -> io::Result<FileId> {
+        let stat = rustix::fs::fstat(self.0.as_fd())?;
+        #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+        Ok((stat.st_dev as u64, stat.st_ino as u64))
+    }
+
+    /// Writes this process into the file, for [`holder`].
+    pub fn sign(&self) -> io::Result<()> {
+        let mut file: &File = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())
     }
 
     /// Does `what` (start a process) while no child inherits this lock, which otherwise they do.
@@ -29,6 +47,11 @@ impl Lock {
         let fd = self.0.as_fd();
         rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
     }
+}
+
+/// Who signed the lock at `path` last.
+pub fn holder(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Takes the lock at `path` together with all others who take it so, or `None` when one has it alone.
@@ -70,6 +93,18 @@ fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Lock>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        std::fs::write(&path, "12345678901\n").unwrap();
+        assert_eq!(holder(&path), None);
+        let lock = take(&path, false).unwrap().unwrap();
+        lock.sign().unwrap();
+        lock.sign().unwrap();
+        assert_eq!(holder(&path), Some(std::process::id()));
+    }
 
     #[test]
     fn of_those_that_share_a_lock_the_last_one_knows() {

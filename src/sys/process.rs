@@ -104,7 +104,12 @@ impl Rsync {
         input.write_all(list)?;
         input.rewind()?;
         let watched = (!list.is_empty()).then(|| input.try_clone()).transpose()?;
-        let (stdout, stderr) = (tempfile::tempfile_in(scratch)?, memory_file("stderr")?);
+        let stdout = tempfile::tempfile_in(scratch).map_err(|e| {
+            // "no such file" alone would be taken for the program.
+            let what = format!("cannot make a scratch file in {}", scratch.display());
+            io::Error::new(e.kind(), format!("{what}: {e}"))
+        })?;
+        let stderr = memory_file("stderr")?;
         let mut command = Command::new(program);
         command.args(words).current_dir(directory).envs(envs.iter().copied());
         for name in unset {
@@ -178,6 +183,15 @@ fn holds(pid: u32, file: &Path) -> bool {
 mod tests {
     use super::*;
     use std::io::Read;
+
+    #[test]
+    fn what_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (argv, gone) = ([OsString::from("/bin/true")], dir.path().join("gone"));
+        let refused = Rsync::start(&argv, &[], &[], dir.path(), b"", &gone);
+        let text = refused.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(text.contains(&format!("scratch file in {}", gone.display())), "{text}");
+    }
 
     #[test]
     fn output_list_and_end() {

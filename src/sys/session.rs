@@ -31,6 +31,18 @@ pub fn start_supervisor(title: &OsStr, channel: OwnedFd, log: File) -> io::Resul
     Ok(child.id())
 }
 
+/// In a role just started, before it has opened anything: closes what whoever called the command had open (a lock of a
+/// shell script, say), which would stay open as long as this process, its children and rsyncs live.
+pub fn close_inherited() {
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> =
+        listed.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // The one of the listing is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
 /// Leaves the terminal: a session and a process group of its own.
 pub fn new_session() -> io::Result<()> {
     nix::unistd::setsid()?;

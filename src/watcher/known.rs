@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// The name of the file.
-pub const FILE_NAME: &str = "root.json";
+pub use crate::path::ROOT_FILE as FILE_NAME;
 
 /// The root as a watcher took it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -132,6 +132,43 @@ fn state_on_a_network_file_system_is_refused() {
     });
 }
 
+/// Without a journal a start that scans nothing would find everything in order.
+#[test]
+fn a_journal_that_somebody_removed_loses_nothing() {
+    let settings = "first_copy: false\n";
+    let mut w = Setup { remotes: 2, settings, ..Setup::default() }.build();
+    populate(&w.master, 3, 4);
+    w.run(&["-r"]);
+    w.wait_in_sync();
+    let dir = w.journal().parent().unwrap().to_owned();
+    let remove = || {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(dir.join(format!("journal.db{suffix}")));
+        }
+    };
+    for round in ["running", "stopping", "directory"] {
+        match round {
+            "running" => {
+                remove();
+                w.instance.stop();
+            }
+            "stopping" => {
+                w.instance.stop();
+                remove();
+            }
+            _ => {
+                fs::remove_dir_all(&dir).unwrap();
+                w.instance.stop();
+            }
+        }
+        change_both_sides(&w, round);
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+    }
+    assert!(w.instance.log_text().contains("was lost"), "{}", w.instance.report());
+}
+
 /// An operator reads the journal for minutes: its log grows, marks go on, and afterwards it is short again.
 #[test]
 fn a_long_look_into_the_journal_holds_nothing_up() {

@@ -4,10 +4,12 @@
 mod reload;
 mod world;
 
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -91,6 +93,21 @@ fn nothing_is_started_twice() {
     assert_eq!(code(&world.run(&["status", "-o", "d.yaml"])), 3);
 }
 
+/// Without its socket nobody can ask it; the lock tells which process to end.
+#[test]
+fn a_supervisor_whose_run_directory_is_gone_is_named() {
+    let mut world = World::new(&[("a", &[ONE])]);
+    world.start(&[]);
+    fs::remove_dir_all(world.path("run")).unwrap();
+    assert_eq!(code(&world.run(&["status"])), 3);
+    let again = world.run(&["-do", "c.yaml"]);
+    assert_eq!(code(&again), 4, "{}", text(&again));
+    let pid = format!("by pid {})", world.supervisor());
+    assert!(text(&again).contains(&pid), "{}", text(&again));
+    signal(world.supervisor() as i32, Signal::SIGTERM);
+    assert_eq!(world.wait_end(), 0);
+}
+
 #[test]
 fn a_daemon_returns_when_everything_is_watched() {
     let world = World::new(&[("a", &[ONE])]);
@@ -109,6 +126,34 @@ fn a_daemon_returns_when_everything_is_watched() {
     assert_eq!(code(&stop), 0, "{}", text(&stop));
     assert!(!runs(daemon));
     assert_eq!(code(&world.run(&["stop"])), 3);
+}
+
+/// A shell script that starts it under a lock gets the lock back.
+#[test]
+fn what_the_caller_has_open_stays_the_callers() {
+    let world = World::new(&[("a", &[ONE])]);
+    let path = world.path("callers");
+    let file = fs::File::create(&path).unwrap();
+    let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e).unwrap();
+    fcntl(&*held, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    for args in [&["-do", "c.yaml"][..], &["-o", "c.yaml"]] {
+        let mut child = world.prepare(args).spawn().unwrap();
+        let status = world.wait_state("a pusher", |s| {
+            let all = localpaths(s);
+            all.len() == 1 && pids(&all[0]).iter().all(|p| *p > 0) && all[0]["state"] == "watching"
+        });
+        let mut processes = pids(&localpaths(&status)[0]);
+        if args[0] == "-do" {
+            processes.push(pid(&status));
+        }
+        for process in processes {
+            let mut open = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+            let held = open.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path));
+            assert!(!held, "{process} has the lock");
+        }
+        assert_eq!(code(&world.run(&["stop"])), 0);
+        wait_for("its end", || child.try_wait().unwrap());
+    }
 }
 
 #[test]
@@ -211,6 +256,72 @@ fn a_damaged_journal_is_set_aside() {
     });
     assert!(world.log().contains("set aside"), "{}", world.log());
     wait_for("a new journal", || journal.exists().then_some(()));
+}
+
+/// What somebody removed under a running supervisor: the files, or the whole directory.
+#[test]
+fn lost_state_is_noticed_and_begun_anew() {
+    let mut world = World::new(&[("a", &[ONE])]);
+    world.start(&[]);
+    world.configure("d.yaml", &[("a", &[TWO])], "");
+    let dir = world.state_of("a");
+    let (journal, lock) = (dir.join("journal.db"), dir.join("lock"));
+    let ino = |path: &Path| fs::metadata(path).map(|m| m.ino()).ok();
+    for round in 0..4 {
+        let before = pids(&world.local("a"));
+        let (old_lock, times) = (ino(&lock), world.log().matches("every process").count());
+        match round {
+            0 => ["", "-wal", "-shm"].iter().for_each(|suffix| {
+                let _ = fs::remove_file(dir.join(format!("journal.db{suffix}")));
+            }),
+            1 => fs::remove_dir_all(&dir).unwrap(),
+            2 => fs::remove_file(&lock).unwrap(),
+            _ => {
+                fs::copy(&journal, dir.join("copy")).unwrap();
+                fs::rename(dir.join("copy"), &journal).unwrap();
+            }
+        }
+        wait_for("the loss in the log", || {
+            (world.log().matches("every process").count() > times).then_some(())
+        });
+        wait_for("other children", || {
+            let now = pids(&world.local("a"));
+            let fresh = now.iter().all(|p| *p != 0 && !before.contains(p));
+            (fresh && world.local("a")["state"] == "watching").then_some(())
+        });
+        assert!(journal.exists() && lock.exists(), "{}", world.log());
+        assert_eq!(ino(&lock) != old_lock, round == 1 || round == 2, "round {round}");
+        let wish = world.local("a")["remotes"][0]["state"].clone();
+        assert_ne!(wish, "in_sync", "round {round}");
+        let other = world.run(&["-do", "d.yaml"]);
+        assert_eq!(code(&other), 4, "{}", text(&other));
+    }
+    let log = world.log();
+    for words in ["journal.db was removed", "lock was removed", "journal.db was replaced"] {
+        assert!(log.contains(words), "no {words:?} in {log}");
+    }
+    assert_eq!(log.matches("every remote is compared").count(), 4, "{log}");
+}
+
+/// Somebody else has taken what was lost: the first supervisor lets it alone.
+#[test]
+fn state_that_another_supervisor_has_taken_is_left_to_it() {
+    let mut world = World::new(&[("a", &[ONE])]);
+    world.start(&[]);
+    let dir = world.state_of("a");
+    fs::remove_file(dir.join("lock")).unwrap();
+    let file = fs::File::create(dir.join("lock")).unwrap();
+    let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e).unwrap();
+    let down = wait_for("the localpath given up", || {
+        Some(world.local("a")).filter(|l| l["state"] == "down")
+    });
+    assert_eq!(pids(&down), [0, 0]);
+    wait_for("the reason", || {
+        let why = world.local("a")["reason"].as_str().unwrap_or_default().to_owned();
+        why.contains("another supervisor keeps it").then_some(())
+    });
+    drop(held);
+    world.wait_state("watching again", |s| localpaths(s)[0]["state"] == "watching");
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! A damaged journal: everybody who uses it is ended, then it is set aside.
+//! A damaged or lost journal: everybody who uses it is ended, then it is set aside and begun anew.
 
 use super::{ASIDE, Site};
 use crate::config::model::plugin_names;
+use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
@@ -12,6 +13,16 @@ use std::time::Duration;
 /// How long to wait after a journal could not be set aside.
 const ASIDE_AGAIN: Duration = Duration::from_secs(5);
 
+/// What is wrong until it is mended.
+pub struct Damage {
+    /// For the operator.
+    pub why: String,
+    /// Mended no sooner.
+    pub at: Duration,
+    /// The database at its place is not to be used; else only the lock was lost.
+    journal: bool,
+}
+
 impl Site {
     /// Its journal is to be set aside.
     pub(in crate::supervisor) fn damaged(&self) -> bool {
@@ -20,18 +31,14 @@ impl Site {
 
     /// Sets a damaged journal aside when nobody uses it any more.
     pub(super) fn mend(&mut self, now: Duration) {
-        let Some((why, at)) = &self.damaged else { return };
-        if self.any_runs() || now < *at {
+        let Some(damage) = self.damaged.take_if(|d| now >= d.at) else { return };
+        if self.any_runs() {
+            self.damaged = Some(damage);
             return;
         }
-        match set_aside(&self.dir, &stamp()) {
-            Ok(to) => {
-                crit!(
-                    self.log,
-                    "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
-                    to.display()
-                );
-                self.damaged = None;
+        match self.put_aside(&damage) {
+            Ok(done) => {
+                crit!(self.log, "{done}; every remote is compared");
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
                 if let Err(e) = begin_anew(&self.dir, &names) {
@@ -43,22 +50,47 @@ impl Site {
                     // The runner does it when it starts.
                     warn!(self.log, "cannot note the plugins now: {e}");
                 }
+                self.note_kept(now);
                 self.ask_reconcile(ASIDE, |_| true, now);
             }
             Err(e) => {
-                crit!(
-                    self.log,
-                    "the damaged journal in {} cannot be set aside: {e}; tried again",
-                    self.dir.display()
-                );
-                self.damaged = Some((why.clone(), now + ASIDE_AGAIN));
+                crit!(self.log, "{}; tried again", e.text);
+                let again = now + ASIDE_AGAIN;
+                self.damaged = Some(Damage { why: e.text, at: again, journal: damage.journal });
             }
         }
     }
 
+    /// Makes room for a new journal; says what was done.
+    fn put_aside(&mut self, damage: &Damage) -> Result<String> {
+        self.lock_again()?;
+        let why = &damage.why;
+        if !damage.journal {
+            return Ok(format!("{why}; it is locked again"));
+        }
+        let to = set_aside(&self.dir, &stamp()).map_err(|e| {
+            let dir = self.dir.display();
+            Error::system(format!("the journal in {dir} ({why}) cannot be set aside"), e)
+        })?;
+        Ok(match to.exists() {
+            true => format!("the journal was damaged ({why}) and is set aside as {}", to.display()),
+            false => format!("the journal was lost ({why}) and is begun anew"),
+        })
+    }
+
     pub(super) fn damage(&mut self, why: String, now: Duration) {
         error!(self.log, "the journal is damaged: {why}; every process of this localpath is ended");
-        self.damaged.get_or_insert((why, now));
+        self.end_all(why, true, now);
+    }
+
+    /// Files that make it this supervisor's were removed or replaced; `journal`: the database too.
+    pub(super) fn lost(&mut self, why: String, journal: bool, now: Duration) {
+        crit!(self.log, "{why} while it was in use; every process of this localpath is ended");
+        self.end_all(why, journal, now);
+    }
+
+    fn end_all(&mut self, why: String, journal: bool, now: Duration) {
+        self.damaged.get_or_insert(Damage { why, at: now, journal: false }).journal |= journal;
         // The next journal counts from 0.
         self.waiting.iter_mut().for_each(Waiting::begin_anew);
         self.watcher.step(Event::KillWanted, now);

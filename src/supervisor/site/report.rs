@@ -19,7 +19,7 @@ impl Site {
         let watcher = self.watcher.report();
         let ended = || watcher.last_exit.as_ref().map(|e| format!("its watcher ended: {e}"));
         let (state, reason) = match (&self.state, watcher.pid) {
-            (_, None) => ("down", self.damaged.as_ref().map(|(why, _)| why.clone()).or_else(ended)),
+            (_, None) => ("down", self.damaged.as_ref().map(|d| d.why.clone()).or_else(ended)),
             (None | Some(Starting), _) => ("starting", None),
             (Some(Scanning), _) => ("scanning", None),
             (Some(Watching), _) => ("watching", None),

@@ -4,7 +4,7 @@ use super::servers::Server;
 use super::{recorded, recorder};
 use crate::common::instance::Instance;
 use crate::common::wait::{DEADLINE, wait_for};
-use crate::common::world::{Setup, write};
+use crate::common::world::{Setup, World, write};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
@@ -58,7 +58,8 @@ fn sersyncs_modules_as_daemons_side_by_side() {
     assert_eq!(recorded(&record), [[one.join("a.php").as_os_str().as_bytes().to_vec()]]);
     assert_eq!(server.heard(), [two.join("c").as_os_str().as_bytes()]);
     assert!(instance.pushers().is_empty() && instance.rsyncs().is_empty(), "something pushes");
-    let status = instance.command(&["status", "--json"]);
+    let mut status = instance.prepare(&Instance::program(), &["status", "--json"]);
+    let status = status.output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     let instances = status["instances"].as_array().unwrap();
     assert_eq!(instances.len(), 2, "{status}");
@@ -90,6 +91,54 @@ fn beside_an_instance_that_replicates() {
     w.write("one", "x");
     server.wait(4, || w.instance.report());
     w.wait_identical();
+}
+
+/// The exit status and the words of a command; nothing is added to it.
+fn said(w: &World, args: &[&str]) -> (i32, String) {
+    let out = w.instance.prepare(&Instance::program(), args).output().unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Commands mean the instance that replicates, and one of `-m` only where `-m` says so.
+#[test]
+fn commands_beside_an_instance_of_m() {
+    let server = Server::http();
+    let plugins = format!("plugins: [{{http: {{host: 127.0.0.1, port: {}}}}}]\n", server.port);
+    let mut w = Setup { settings: plugins.leak(), ..Setup::default() }.build();
+    let file = w.instance.config().to_str().unwrap().to_owned();
+    assert_eq!(said(&w, &["-d", "-m", "http", "-o", &file]).0, 0);
+    for command in ["stop", "sync", "status", "reload"] {
+        let (code, text) = said(&w, &[command, "-o", &file]);
+        assert_eq!(code, 3, "{command}: {text}");
+    }
+    assert_eq!(said(&w, &["status", "-m", "http", "-o", &file]).0, 0);
+    assert_eq!(said(&w, &["status", "-m", "socket"]).0, 3);
+    w.run(&[]);
+    w.write("a", "x");
+    w.wait_identical();
+    for args in [&["sync"][..], &["sync", "-o", &file]] {
+        let (code, text) = said(&w, args);
+        assert!(code == 0 && !text.contains("no remote"), "{text}");
+    }
+    let log = w.outside.join("rsync_fail_log.sh");
+    let remote = &w.remotes[0];
+    let line = format!(
+        "cd {} && rsync -artuz -R --delete ./ --port={} 127.0.0.1::www\n",
+        w.master.display(),
+        remote.port
+    );
+    fs::write(&log, line).unwrap();
+    for args in [&[][..], &["-o", &file]] {
+        let (_, text) = said(&w, &[&["journal", "import", log.to_str().unwrap()], args].concat());
+        assert!(text.contains("taken over") && !text.contains("not kept here"), "{text}");
+    }
+    let (_, text) = said(&w, &["status", "--json", "-o", &file]);
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status["instances"].as_array().unwrap().len(), 1, "{text}");
+    let (code, text) = said(&w, &["stop"]);
+    assert!(code == 2 && text.contains("with -m"), "{text}");
+    assert_eq!(said(&w, &["stop", "-m", "http"]).0, 0);
 }
 
 /// What a start says; it must start nothing.
