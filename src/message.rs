@@ -312,7 +312,7 @@ pub struct PluginStart {
     pub localpath: LocalPath,
     /// The state directory of the localpath: journal and locks.
     pub state_dir: PathBuf,
-    /// The names of the plugins, in the order of the localpath's.
+    /// The names of the plugins in the journal, in the order of the localpath's.
     pub names: Vec<String>,
     /// How the remotes are.
     pub remotes: Vec<RemoteHealth>,

@@ -3,7 +3,7 @@
 use super::invocation::Invocation;
 use super::{print, table};
 use crate::config::diagnostic::Severity;
-use crate::config::model::{Call, Config, LocalPath, Remote, plugin_names};
+use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
 use crate::config::probe::Machine;
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
@@ -87,7 +87,7 @@ fn understood(config: &Config, place: &RunPlace<'_>) -> String {
             let line = shell_words(&argv(remote, localpath.inotify.delete, false));
             rows.push(vec![watch, remote.name(), line]);
         }
-        for (name, plugin) in plugin_names(&localpath.plugins).iter().zip(&localpath.plugins) {
+        for (name, plugin) in plugin_titles(&localpath.plugins).iter().zip(&localpath.plugins) {
             rows.push(vec![String::new(), format!("plugin {name}"), called(&plugin.call)]);
         }
     }
@@ -110,12 +110,18 @@ fn called(call: &Call) -> String {
             format!("{prefix} PATH {suffix}").trim_end().to_owned()
         }
         Call::Socket { host, port, .. } => format!("{host}:{port}"),
-        Call::Http { url, .. } => match (url.split_once("://"), url.split_once('@')) {
-            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://...@{rest}"),
-            _ => url.clone(),
-        },
+        Call::Http { url, .. } => without_secrets(url),
         Call::RefreshCdn { host, port, base_url, .. } => format!("{host}:{port} {base_url}"),
     }
+}
+
+/// A URL without what may be secret in it: its user and password, its query.
+pub(super) fn without_secrets(url: &str) -> String {
+    let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?..."));
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("...@{host}"));
+    format!("{scheme}://{host}{path}{query}")
 }
 
 /// As it would be typed into a shell, on one line.
@@ -196,6 +202,8 @@ mod tests {
         let shown = |url: &str| called(&Call::Http { url: url.into(), ca_file: None });
         assert_eq!(shown("http://u:geheim@h/x"), "http://...@h/x");
         assert_eq!(shown("http://h/x"), "http://h/x");
+        assert_eq!(shown("https://h:1/x?token=geheim"), "https://h:1/x?...");
+        assert_eq!(shown("https://h?u@token"), "https://h?...");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::invocation::Invocation;
 use super::print;
-use crate::config::{self, convert::to_yaml};
+use crate::config::{self, convert::to_yaml, model::Config};
 use crate::error::{Error, Exit, Result};
 
 /// Prints the YAML; warnings go to stderr.
@@ -13,6 +13,26 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
         return Err(Error::usage(lines.join("\n")));
     }
     lines.iter().for_each(|line| eprintln!("syncsup: {line}"));
+    if let Some(text) = left_out(&loaded.config) {
+        eprintln!("syncsup: {text}");
+    }
     print(&to_yaml(&loaded.config)?);
     Ok(Exit::Ok)
+}
+
+/// The plugin sections that are not started: in YAML what is written is called, so they cannot be in it.
+pub(super) fn left_out(config: &Config) -> Option<String> {
+    let started = |kind: &str| {
+        config.localpaths.iter().flat_map(|l| &l.plugins).any(|p| p.call.kind() == kind)
+    };
+    let kinds = config.sections.iter().map(|s| s.call.kind()).filter(|kind| !started(kind));
+    let mut kinds: Vec<&str> = kinds.collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    (!kinds.is_empty()).then(|| {
+        format!(
+            "plugins that are not started are not in the YAML: {}; for -m go on with the XML",
+            kinds.join(", ")
+        )
+    })
 }

@@ -5,9 +5,10 @@ mod find;
 mod unit;
 
 use super::print;
+use super::{check, convert::left_out};
 use crate::config::convert::to_yaml;
-use crate::config::model::{Config, LocalPath, Place, Remote};
-use crate::config::{self, yaml};
+use crate::config::model::{Call, Config, LocalPath, Place, Remote};
+use crate::config::{self, module, yaml};
 use crate::error::{Error, Exit, Result};
 use crate::path::printable;
 use crate::sys::procfs;
@@ -23,6 +24,8 @@ struct Wanted {
     path: PathBuf,
     text: String,
     mode: u32,
+    /// The text without passwords, when it has some.
+    shown: Option<String>,
 }
 
 /// Exit status 0 when everything is written, or was there already; with `dry` when it could be. 1 when no sersync is
@@ -72,12 +75,18 @@ fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
+/// A path as a word that a shell takes back.
+fn word(path: &Path) -> String {
+    // Only a NUL cannot be quoted, and no path holds one.
+    printable(&shlex::bytes::try_quote(path.as_os_str().as_bytes()).unwrap_or_default())
+}
+
 /// Says what there is and what it means; returns the files that would take its place.
 fn plan(found: &Found) -> Result<Vec<Wanted>> {
     let file = &found.file;
     let loaded = config::read(std::slice::from_ref(file));
     let state = match &found.process {
-        Some(process) => format!("runs, pid {}", process.pid),
+        Some(process) => format!("runs, pid {}", process.pids()),
         None => "does not run".to_owned(),
     };
     print(&format!("{} ({state})\n", shown(file)));
@@ -86,6 +95,9 @@ fn plan(found: &Found) -> Result<Vec<Wanted>> {
         return Err(Error::usage(lines.join("\n")));
     }
     lines.iter().for_each(|line| eprintln!("syncsup: {line}"));
+    if let Some(name) = found.process.as_ref().and_then(|p| p.plugin.as_deref()) {
+        return Ok(vec![plan_alone(found, name, loaded.config)?]);
+    }
     for localpath in &loaded.config.localpaths {
         let remotes: Vec<String> = localpath.remotes.iter().map(Remote::name).collect();
         print(&format!("  {} -> {}\n", localpath.watch, remotes.join(", ")));
@@ -98,10 +110,47 @@ fn plan(found: &Found) -> Result<Vec<Wanted>> {
         let what = format!("{}: as YAML it would mean something else", shown(file));
         return Err(Error::system(what, "please report it, with the file"));
     }
+    if let Some(text) = left_out(&loaded.config) {
+        eprintln!("syncsup: {}: {text}", shown(file));
+    }
     let head = format!("# Written by `syncsup migrate` from {}.\n", shown(file));
-    let config = Wanted { path: file.with_extension("yaml"), text: head + &yaml, mode: 0o600 };
-    let unit = unit_of(found, &config.path)?;
+    let bare = to_yaml(&without_secrets(&loaded.config))?;
+    let config = Wanted {
+        path: file.with_extension("yaml"),
+        shown: (bare != yaml).then(|| head.clone() + &bare),
+        text: head + &yaml,
+        mode: 0o600,
+    };
+    let unit = unit_of(found, &config.path, None)?;
     Ok(vec![config, unit])
+}
+
+/// What takes the place of a process that runs a plugin alone: the same with the old file. The YAML would not do: it has
+/// no plugin that is not started, and without `-m` it would push.
+fn plan_alone(found: &Found, name: &str, mut config: Config) -> Result<Wanted> {
+    let file = shown(&found.file);
+    let kind = module::kind(name)
+        .ok_or_else(|| Error::usage(format!("{file}: -m {name} is not a plugin of sersync's")))?;
+    if let Some(nothing) = module::only(&mut config, kind) {
+        return Err(Error::usage(nothing.to_string()));
+    }
+    for localpath in &config.localpaths {
+        print(&format!("  {} -> plugin {kind} (pushes nothing)\n", localpath.watch));
+    }
+    unit_of(found, &found.file, Some(kind))
+}
+
+/// The configuration as it may be shown.
+fn without_secrets(config: &Config) -> Config {
+    let mut config = config.clone();
+    for plugin in config.localpaths.iter_mut().flat_map(|l| &mut l.plugins) {
+        match &mut plugin.call {
+            Call::RefreshCdn { password, .. } => password.0 = "...".into(),
+            Call::Http { url, .. } => *url = check::without_secrets(url),
+            Call::Command { .. } | Call::Socket { .. } => {}
+        }
+    }
+    config
 }
 
 /// What sersync itself still owes.
@@ -122,16 +171,15 @@ fn says_the_same(text: &str, old: &Config) -> bool {
     plain(&new) == plain(old) && new.debug == old.debug
 }
 
-fn unit_of(found: &Found, config: &Path) -> Result<Wanted> {
+/// With `alone` the one that runs only the plugins of that kind.
+fn unit_of(found: &Found, config: &Path, alone: Option<&str>) -> Result<Wanted> {
     let program = std::env::current_exe().map_err(|e| Error::system("where am I installed", e))?;
     let mut options = Vec::new();
     if let Some(process) = &found.process {
-        options.extend(process.reconcile.then(|| "-r".to_owned()));
+        options.extend((process.reconcile && alone.is_none()).then(|| "-r".to_owned()));
         options.extend(process.slots.iter().flat_map(|n| ["-n".to_owned(), n.to_string()]));
-        if let Some(plugin) = &process.plugin {
-            eprintln!("syncsup: {}: -m {plugin} is left out of the unit", shown(&found.file));
-        }
     }
+    options.extend(alone.iter().flat_map(|kind| ["-m".to_owned(), (*kind).to_owned()]));
     let stem = found.file.file_stem().unwrap_or_default().to_string_lossy();
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let stem: String = stem.chars().map(|c| if safe(c) { c } else { '_' }).collect();
@@ -139,7 +187,11 @@ fn unit_of(found: &Found, config: &Path) -> Result<Wanted> {
         let path = shown(config);
         Error::usage(format!("{path}: a unit cannot hold this name; rename the configuration"))
     })?;
-    Ok(Wanted { path: config.with_file_name(format!("syncsup-{stem}.service")), text, mode: 0o644 })
+    let name = match alone {
+        Some(kind) => format!("syncsup-{stem}-m-{kind}.service"),
+        None => format!("syncsup-{stem}.service"),
+    };
+    Ok(Wanted { path: config.with_file_name(name), text, mode: 0o644, shown: None })
 }
 
 /// Writes a new file; one that is there is never touched. False when it says something else.
@@ -160,7 +212,8 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
         Err(e) => return Err(Error::system(path, e)),
     }
     if dry {
-        let indented: String = wanted.text.lines().map(|l| format!("    {l}\n")).collect();
+        let text = wanted.shown.as_ref().unwrap_or(&wanted.text);
+        let indented: String = text.lines().map(|l| format!("    {l}\n")).collect();
         print(&format!("  would write {path}:\n{indented}"));
         return Ok(true);
     }
@@ -176,19 +229,20 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// What is left to the operator.
+/// What is left to the operator: the unit is the last file.
 fn next_steps(found: &Found, wanted: &[Wanted]) -> String {
-    let path = |n: usize| wanted.get(n).map(|w| shown(&w.path)).unwrap_or_default();
-    let name = wanted.get(1).and_then(|w| w.path.file_name()).unwrap_or_default();
+    let Some(unit) = wanted.last() else { return String::new() };
+    let name = unit.path.file_name().unwrap_or_default().to_string_lossy();
     let stop = match &found.process {
-        Some(process) => format!("kill {}; ", process.pid),
+        Some(process) => format!("kill {}; ", process.pids()),
         None => String::new(),
     };
-    format!(
-        "  to change over: {stop}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {}\n  \
-         then compare once: syncsup sync -o {}\n",
-        path(1),
-        name.to_string_lossy(),
-        path(0)
-    )
+    let mut text = format!(
+        "  to change over: {stop}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {name}\n",
+        word(&unit.path),
+    );
+    if let [config, _] = wanted {
+        text += &format!("  then compare once: syncsup sync -o {}\n", word(&config.path));
+    }
+    text
 }

@@ -2,7 +2,9 @@
 
 use super::confxml::{boolean, optional, required};
 use super::diagnostic::{Notes, did_you_mean};
-use super::model::{Call, Framing, Manner, PLUGIN_KINDS as NAMES, Plugin, Secret};
+use super::model::{
+    Call, Framing, Manner, PLUGIN_KINDS as NAMES, Plugin, Secret, XML_COMMAND_TIMEOUT_MS,
+};
 use super::plugin_values::{base_url, shell_only, url, words};
 use super::values;
 use super::xml::Element;
@@ -30,7 +32,11 @@ pub(super) fn sections(head: &Element, notes: &mut Notes) -> Vec<Section> {
         // sersync's `command` watches the localpath of the sersync section.
         let watch = element.child("localpath").and_then(|e| e.attribute("watch"));
         let watch = watch.and_then(|(path, _)| values::absolute(path.trim_ascii()).ok());
-        let plugin = call.map(|call| Plugin { place, call, watch, manner: Manner::default() });
+        let mut manner = Manner::default();
+        if matches!(call, Some(Call::Command { .. })) {
+            manner.timeout_ms = XML_COMMAND_TIMEOUT_MS;
+        }
+        let plugin = call.map(|call| Plugin { place, call, watch, manner });
         sections.push((name, plugin));
     }
     sections

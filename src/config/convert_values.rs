@@ -123,6 +123,15 @@ pub(super) fn plugins(map: &mut Mapping, plugins: &[Plugin], place: &Place) -> R
     Ok(())
 }
 
+/// Milliseconds in the largest unit that takes them whole, of those that are read.
+fn duration(ms: u64) -> String {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    match units.into_iter().find(|(_, long)| ms % long == 0) {
+        Some((unit, long)) => format!("{}{unit}", ms / long),
+        None => format!("{ms}ms"),
+    }
+}
+
 fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
     let mut body = Mapping::new();
     let name = match &plugin.call {
@@ -157,6 +166,9 @@ fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
             "refresh_cdn"
         }
     };
+    if plugin.manner.timeout_ms != Manner::default().timeout_ms {
+        insert(&mut body, "timeout", duration(plugin.manner.timeout_ms));
+    }
     let mut item = Mapping::new();
     insert(&mut item, name, Value::Mapping(body));
     Ok(Value::Mapping(item))

@@ -8,7 +8,7 @@ use super::mark::{Events, Marked, Scope};
 use super::remote::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::collections::BTreeSet;
 
 /// Calls that were given up and are still shown, for each plugin.
@@ -95,7 +95,8 @@ pub enum CallEnd {
 }
 
 impl Journal {
-    /// These plugins are configured: new ones begin at the counter, others are forgotten with their calls.
+    /// These plugins are configured: others are forgotten with their calls. New ones begin where those that were there
+    /// have stopped, so that what is marked during a reload reaches them; at the counter when there were none.
     pub fn set_plugins(&mut self, names: &[String]) -> Result<()> {
         let known: Vec<String> = {
             let mut query = self.db.prepare("SELECT name FROM plugin")?;
@@ -107,6 +108,11 @@ impl Journal {
             return Ok(());
         }
         let tx = self.write()?;
+        let begin: i64 = tx.query_row(
+            "SELECT coalesce((SELECT max(cursor) FROM plugin), (SELECT seq FROM counter))",
+            [],
+            |row| row.get(0),
+        )?;
         for gone in known.iter().filter(|k| !names.contains(k)) {
             for table in ["call", "called"] {
                 tx.execute(&format!("DELETE FROM {table} WHERE plugin = ?1"), [gone])?;
@@ -115,8 +121,8 @@ impl Journal {
         }
         for name in names {
             tx.execute(
-                "INSERT OR IGNORE INTO plugin (name, cursor) SELECT ?1, seq FROM counter",
-                [name],
+                "INSERT OR IGNORE INTO plugin (name, cursor) VALUES (?1, ?2)",
+                params![name, begin],
             )?;
         }
         tx.commit()?;
@@ -165,6 +171,9 @@ impl Journal {
                    event = excluded.event, ready = 0, attempts = 0, next_try = 0, error = NULL, given_up = 0,
                    since = CASE given_up WHEN 0 THEN since ELSE excluded.since END",
             )?;
+            let mut old = tx.prepare_cached(
+                "SELECT scope, event FROM call WHERE plugin = ?1 AND path = ?2 AND given_up = 0",
+            )?;
             let mut rows = marks.query(params![cursor, upto, limit])?;
             while let Some(row) = rows.next()? {
                 let mark = Marked {
@@ -179,9 +188,15 @@ impl Journal {
                 }
                 last = mark.seq;
                 taken += 1;
-                let (path, scope) = (mark.path.as_bytes(), mark.scope as i64);
-                let (event, since) = (mark.events.0, mark.marked_at_ms);
-                call.execute(params![plugin, path, mark.seq, scope, event, since])?;
+                let (path, since) = (mark.path.as_bytes(), mark.marked_at_ms);
+                let waiting = old
+                    .query_row(params![plugin, path], |row| {
+                        Ok((Scope::from_db(row.get(0)?), Events(row.get(1)?)))
+                    })
+                    .optional()?;
+                let new = (mark.scope, mark.events);
+                let (scope, events) = waiting.map_or(new, |old| together(old, new));
+                call.execute(params![plugin, path, mark.seq, scope as i64, events.0, since])?;
             }
         }
         tx.execute("UPDATE plugin SET cursor = ?2 WHERE name = ?1", params![plugin, last])?;
@@ -239,10 +254,19 @@ impl Journal {
 
     /// The calls of a plugin that are due at `now_ms`, in the order of their marks, at most `limit`.
     pub fn calls_due(&self, plugin: &str, now_ms: i64, limit: u32) -> Result<Vec<Due>> {
-        let mut query = self.db.prepare_cached(
+        self.due_by("seq", plugin, now_ms, limit)
+    }
+
+    /// The same, those first that failed least.
+    pub fn calls_least_tried(&self, plugin: &str, now_ms: i64, limit: u32) -> Result<Vec<Due>> {
+        self.due_by("attempts, seq", plugin, now_ms, limit)
+    }
+
+    fn due_by(&self, order: &str, plugin: &str, now_ms: i64, limit: u32) -> Result<Vec<Due>> {
+        let mut query = self.db.prepare_cached(&format!(
             "SELECT path, seq, scope, event, attempts, since FROM call
-             WHERE plugin = ?1 AND given_up = 0 AND ready = 1 AND next_try <= ?2 ORDER BY seq LIMIT ?3",
-        )?;
+             WHERE plugin = ?1 AND given_up = 0 AND ready = 1 AND next_try <= ?2 ORDER BY {order} LIMIT ?3"
+        ))?;
         let mut rows = query.query(params![plugin, now_ms, limit])?;
         let mut due = Vec::new();
         while let Some(row) = rows.next()? {
@@ -346,6 +370,29 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// What a call is for that waits, or is in hand and may fail, when its path is marked again: nothing of it may be
+/// lost to a mark that this plugin would not be called for.
+fn together(old: (Scope, Events), new: (Scope, Events)) -> (Scope, Events) {
+    let mut scope = old.0.max(new.0);
+    let mut events = old.1 | new.1;
+    match (old.1.has(Events::SCAN), new.1.has(Events::SCAN)) {
+        // An event is called for whatever was called before; what a scan found is a change, but for the names in a
+        // directory.
+        (true, false) => {
+            events = events.without(Events::SCAN);
+            if old.0 != Scope::Children {
+                events |= Events::WRITE;
+            }
+        }
+        // What a directory was does not show that it changed.
+        (false, true) if events.has(Events::DIR) => events = events.without(Events::SCAN),
+        // One of them is for more than the names in it.
+        (true, true) if old.0 != new.0 => scope = Scope::Tree,
+        _ => {}
+    }
+    (scope, events)
 }
 
 fn keep_newest(tx: &Transaction<'_>, plugin: &str) -> Result<()> {

@@ -20,7 +20,10 @@ const LOOK: u32 = 256;
 
 /// One plugin at run time.
 pub struct Station {
+    /// For people.
     pub name: String,
+    /// In the journal.
+    pub key: String,
     pub plugin: Plugin,
     pub lane: Lane,
     /// The command line, when it is a command.
@@ -29,6 +32,8 @@ pub struct Station {
     pub idle: Vec<Caller>,
     /// What was said of its last failure, so that it is said once.
     pub said: Option<String>,
+    /// Its last failure, with the path.
+    pub last: Option<String>,
 }
 
 /// A call in hand.
@@ -47,14 +52,23 @@ enum How {
 
 impl Station {
     /// Errors are for people.
-    pub fn new(name: String, plugin: Plugin) -> Result<Self, String> {
+    pub fn new(name: String, key: String, plugin: Plugin) -> Result<Self, String> {
         let line = match &plugin.call {
             Call::Command { prefix, suffix, include, ignore_error } => {
                 Some(Line::new(prefix, suffix, include, *ignore_error)?)
             }
             _ => None,
         };
-        Ok(Self { name, plugin, lane: Lane::default(), line, idle: vec![], said: None })
+        Ok(Self {
+            name,
+            key,
+            plugin,
+            lane: Lane::default(),
+            line,
+            idle: vec![],
+            said: None,
+            last: None,
+        })
     }
 
     /// One connection for all paths is one after the other.
@@ -108,8 +122,13 @@ impl Runner {
             return Ok(false);
         }
         let wall = clock::wall_ms();
-        let due = self.journal.calls_due(&self.stations[n].name, wall, LOOK)?;
-        let free: Vec<Due> = self.stations[n].lane.free(&due).cloned().collect();
+        let probing = self.stations[n].lane.failures() > 0;
+        let name = &self.stations[n].key;
+        let due = match probing {
+            true => self.journal.calls_least_tried(name, wall, LOOK)?,
+            false => self.journal.calls_due(name, wall, LOOK)?,
+        };
+        let free: Vec<Due> = self.stations[n].lane.free(&due).into_iter().cloned().collect();
         if free.is_empty() {
             return Ok(false);
         }
@@ -154,21 +173,21 @@ impl Runner {
             }
         };
         let station = &mut self.stations[n];
-        let before = self.journal.called(&station.name, &due.path)?;
+        let before = self.journal.called(&station.key, &due.path)?;
         let events = station.plugin.manner.events;
         let decision = decide(&due, watch.as_path(), seen.as_ref(), file_ns, before, events);
         let (subject, called) = match decision {
             Decision::Call(subject, called) => (subject, called),
             Decision::Skip(called) => {
                 let end = CallEnd::Done { counts: false, called };
-                self.journal.end_call(&station.name, &due, &end, clock::wall_ms())?;
+                self.journal.end_call(&station.key, &due, &end, clock::wall_ms())?;
                 self.said.dirty = true;
                 return Ok(false);
             }
         };
         if station.line.as_ref().is_some_and(|line| !line.wants(&subject.path)) {
             let end = CallEnd::Done { counts: false, called: None };
-            self.journal.end_call(&station.name, &due, &end, clock::wall_ms())?;
+            self.journal.end_call(&station.key, &due, &end, clock::wall_ms())?;
             return Ok(false);
         }
         debug!(self.log, "calls"; "plugin" => &station.name, "path" => due.path.to_string(),
@@ -265,6 +284,9 @@ impl Runner {
         let end = queue::end(due, &outcome, called, manner, wall);
         station.lane.ends(&due.path, &outcome, manner, now);
         self.said.dirty = true;
+        if let Outcome::Failed { error, .. } = &outcome {
+            station.last = Some(format!("{}: {error}", due.path));
+        }
         match (&outcome, &end) {
             (Outcome::Done, _) => {
                 if station.said.take().is_some() {
@@ -286,7 +308,7 @@ impl Runner {
                 self.said.failed = true;
             }
         }
-        self.journal.end_call(&station.name, due, &end, wall)
+        self.journal.end_call(&station.key, due, &end, wall)
     }
 }
 

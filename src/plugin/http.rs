@@ -75,19 +75,25 @@ impl Client {
             .send(form.as_bytes());
         match request {
             Ok(answer) => judged(answer.status().as_u16()),
-            Err(e) => {
-                let fault = match &e {
-                    ureq::Error::Io(io) if is_refusal(io) => Fault::Plugin,
-                    ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Fault::Plugin,
-                    ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                        Fault::Plugin
-                    }
-                    _ => Fault::Either,
-                };
-                Outcome::Failed { error: e.to_string(), fault }
-            }
+            Err(e) => Outcome::Failed { fault: fault(&e), error: e.to_string() },
         }
     }
+}
+
+fn fault(error: &ureq::Error) -> Fault {
+    use ureq::{Error, Timeout};
+    match error {
+        Error::Io(io) if is_refusal(io) || is_lookup(io) => Fault::Plugin,
+        Error::HostNotFound | Error::ConnectionFailed => Fault::Plugin,
+        Error::Timeout(Timeout::Connect | Timeout::Resolve) => Fault::Plugin,
+        _ => Fault::Either,
+    }
+}
+
+/// True when the name of the host could not be looked up. The standard library has no kind for that, only these words
+/// (its `cvt_gai`).
+fn is_lookup(error: &std::io::Error) -> bool {
+    error.raw_os_error().is_none() && error.to_string().contains("failed to lookup address")
 }
 
 /// True when nothing was said to anybody.
@@ -126,6 +132,14 @@ mod tests {
         };
         let form = form(b"/d", &subject);
         assert_eq!(form, "watchroot=/d&isdir=1&inotifyPath=/d/x%26mask%3D1&mask=512");
+    }
+
+    #[test]
+    fn a_host_that_is_not_found_says_nothing_of_the_path() {
+        // Never exists (RFC 6761); the resolver answers, or does not in time.
+        let client = Client::new("http://nosuch.invalid/", None, Duration::from_secs(5)).unwrap();
+        let outcome = client.post("a=b");
+        assert!(matches!(outcome, Outcome::Failed { fault: Fault::Plugin, .. }), "{outcome:?}");
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Runner {
     fn status(&mut self) -> Result<Vec<PluginStatus>, JournalError> {
         let mut all = Vec::new();
         for (n, station) in self.stations.iter().enumerate() {
-            let backlog = self.journal.plugin_backlog(&station.name)?;
+            let backlog = self.journal.plugin_backlog(&station.key)?;
             let before = self.said.status.get(n).map_or(0, |s| s.failing + s.given_up);
             self.said.failed |= before != backlog.failing + backlog.given_up;
             let held = self.hold.clone().or_else(|| self.retry_why.clone());
@@ -126,10 +126,12 @@ impl Runner {
                 () if backlog.waiting > 0 => "waiting",
                 () => "idle",
             };
+            // What is the matter now, which the call that waits longest may not know.
+            let now = station.last.clone().filter(|_| station.lane.failures() > 0);
             all.push(PluginStatus {
                 name: station.name.clone(),
                 state: state.into(),
-                reason: held.or(backlog.first_error),
+                reason: held.or(now).or(backlog.first_error),
                 waiting: backlog.waiting,
                 failing: backlog.failing,
                 given_up: backlog.given_up,
@@ -143,10 +145,10 @@ impl Runner {
     /// Writes each plugin's part of the fail log, from which the supervisor puts the script together.
     fn write_fail_log(&mut self) -> Result<(), JournalError> {
         for station in &self.stations {
-            let failed = self.journal.failed_calls(&station.name, fail_log::MOST)?;
+            let failed = self.journal.failed_calls(&station.key, fail_log::MOST)?;
             let watch = self.start.localpath.watch.as_path();
             let text = fail_log::part(watch, &station.name, &station.plugin, &failed, timestamp);
-            let path = self.start.state_dir.join(fail_log::file_name(&station.name));
+            let path = self.start.state_dir.join(fail_log::file_name(&station.key));
             let written = if text.is_empty() {
                 fs::remove_file(&path)
                     .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })

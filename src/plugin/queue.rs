@@ -63,9 +63,14 @@ impl Lane {
         most.saturating_sub(self.flying.len())
     }
 
-    /// Those of `due`, in their order, that nobody calls for already.
-    pub fn free<'d>(&self, due: &'d [Due]) -> impl Iterator<Item = &'d Due> {
-        due.iter().filter(|d| !self.flying.contains(&d.path))
+    /// Those of `due` that nobody calls for already: in their order, but while the plugin may be in trouble those
+    /// first that failed least, since one bad path would else be every probe.
+    pub fn free<'d>(&self, due: &'d [Due]) -> Vec<&'d Due> {
+        let mut free: Vec<_> = due.iter().filter(|d| !self.flying.contains(&d.path)).collect();
+        if self.failures > 0 {
+            free.sort_by_key(|d| d.attempts);
+        }
+        free
     }
 
     /// A call starts.
@@ -163,7 +168,7 @@ mod tests {
         let all = [due("a"), due("b"), due("c")];
         assert_eq!(lane.room(&manner, SECOND), 2);
         lane.starts(&all[0].path);
-        let free: Vec<_> = lane.free(&all).map(|d| d.path.to_string()).collect();
+        let free: Vec<_> = lane.free(&all).into_iter().map(|d| d.path.to_string()).collect();
         assert_eq!((lane.room(&manner, SECOND), free), (1, vec!["b".into(), "c".to_owned()]));
         lane.starts(&all[1].path);
         assert_eq!(lane.room(&manner, SECOND), 0);
@@ -187,6 +192,22 @@ mod tests {
         assert_eq!(lane.room(&manner, SECOND), 4, "it answers");
         lane.ends(&path, &failed(Fault::Either), &manner, SECOND);
         assert_eq!(lane.room(&manner, SECOND), 0);
+    }
+
+    #[test]
+    fn a_bad_path_is_not_every_probe() {
+        let manner = Manner::default();
+        let mut lane = Lane::default();
+        let bad = Due { attempts: 3, ..due("bad") };
+        let all = [bad.clone(), Due { attempts: 1, ..due("b") }, due("c"), due("d")];
+        let first = |lane: &Lane| lane.free(&all)[0].path.to_string();
+        assert_eq!(first(&lane), "bad", "all are called for at once");
+        lane.starts(&bad.path);
+        lane.ends(&bad.path, &failed(Fault::Either), &manner, SECOND);
+        assert_eq!(first(&lane), "c");
+        lane.starts(&all[2].path);
+        lane.ends(&all[2].path, &Outcome::Done, &manner, SECOND);
+        assert_eq!((lane.room(&manner, SECOND), first(&lane).as_str()), (4, "bad"));
     }
 
     #[test]

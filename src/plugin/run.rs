@@ -4,6 +4,7 @@ use super::alarm::Alarms;
 use super::caller::Pool;
 use super::flight::{Flight, Station};
 use super::prepare::{first_message, open_journal, take_lock};
+use crate::config::model::plugin_titles;
 use crate::journal::{Journal, JournalError, Marked};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::channel::{Channel, Received};
@@ -121,8 +122,11 @@ impl Runner {
         let lock = take_lock(&start.state_dir, &mut control)?;
         let journal = open_journal(&start, &mut control, &log)?;
         let mut stations = Vec::new();
-        for (name, plugin) in start.names.iter().zip(&start.localpath.plugins) {
-            stations.push(Station::new(name.clone(), plugin.clone())?);
+        let plugins = &start.localpath.plugins;
+        for ((name, key), plugin) in
+            plugin_titles(plugins).into_iter().zip(&start.names).zip(plugins)
+        {
+            stations.push(Station::new(name, key.clone(), plugin.clone())?);
         }
         let told = journal.alarms().map_err(|e| e.to_string())?;
         let pool = Pool::new().map_err(|e| format!("cannot make a pipe: {e}"))?;
@@ -229,9 +233,9 @@ impl Runner {
             let ripe = |m: &Marked| long || !young.contains(&m.marked_at_ms);
             // A path that is marked all the time is always ahead of what is settled: its call waits for that.
             let upto = if long { i64::MAX } else { horizon };
-            let taken = self.journal.take_in(&station.name, upto, PORTION, ripe)?;
+            let taken = self.journal.take_in(&station.key, upto, PORTION, ripe)?;
             full |= taken == PORTION as usize;
-            left |= self.journal.marks_wait(&station.name)?;
+            left |= self.journal.marks_wait(&station.key)?;
         }
         let since = self.left_since.filter(|_| !long);
         self.left_since = left.then_some(since.unwrap_or(now));
@@ -252,7 +256,7 @@ impl Runner {
         }
         for station in self.stations.iter().filter(|s| s.lane.failures() > 0) {
             let before = wall - station.plugin.manner.keep_ms as i64;
-            let gone = self.journal.give_up_old(&station.name, before, wall)?;
+            let gone = self.journal.give_up_old(&station.key, before, wall)?;
             if gone > 0 {
                 warn!(self.log, "given up: they could not be called for so long"; "plugin" => &station.name,
                     "paths" => gone);

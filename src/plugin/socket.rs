@@ -10,7 +10,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// Connects to the first address of `host` that answers, all of them together within `timeout`.
+/// Connects to the first address of `host` that answers, all of them together within `timeout`. Looking its name up comes
+/// before, and takes as long as the resolver's own limits say (resolv.conf(5)); only this plugin's calls wait for it.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     let end = Instant::now() + timeout;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);

@@ -82,6 +82,8 @@ fn everything_switched_on() {
         Call::Command { prefix: "/bin/sh".into(), suffix: "".into(), ignore_error: true, include };
     assert_eq!(localpath.plugins.len(), 1);
     assert_eq!(localpath.plugins[0].call, command);
+    // sersync had no limit.
+    assert_eq!(localpath.plugins[0].manner.timeout_ms, 86_400_000);
 }
 
 #[test]

@@ -22,8 +22,12 @@ struct Installed {
 
 impl Installed {
     fn new() -> Installed {
+        Installed::named("GNU-Linux-x86")
+    }
+
+    fn named(name: &str) -> Installed {
         let temp = TempDir::with_prefix("syncsup-test-").unwrap();
-        let (dir, master) = (temp.path().join("GNU-Linux-x86"), temp.path().join("data"));
+        let (dir, master) = (temp.path().join(name), temp.path().join("data"));
         fs::create_dir(&dir).unwrap();
         fs::create_dir(&master).unwrap();
         let slave = Rsyncd::start_with(&["www"], Options { auth: true, ..Options::default() });
@@ -59,8 +63,13 @@ impl Installed {
 
     /// A process that looks like sersync's.
     fn run_sersync(&self) -> Sersync {
+        self.run_with(&["-n", "20", "-dro"])
+    }
+
+    /// The same with these words before the file.
+    fn run_with(&self, args: &[&str]) -> Sersync {
         let mut command = Command::new(self.dir.join("sersync2"));
-        command.args(["-c", "read x", "-n", "20", "-dro"]).arg(self.dir.join("confxml.xml"));
+        command.args(["-c", "read x"]).args(args).arg(self.dir.join("confxml.xml"));
         command.stdin(Stdio::piped()).current_dir(self.temp.path());
         Sersync(command.spawn().unwrap())
     }
@@ -148,6 +157,72 @@ fn what_takes_its_place_is_written_beside_it_and_works() {
     let names = || Tree::read(&s.slave.path()).names();
     wait_for("the names", DEADLINE, || names() == ["before", "d", "d/last", "d/later"]);
     instance.stop();
+}
+
+/// Adds plugin sections; the one that `started` names is started.
+fn add_plugins(s: &Installed, started: &str) {
+    let file = s.dir.join("confxml.xml");
+    let sections = format!(
+        r#"<plugin name="command"><param prefix="/bin/true"/></plugin>
+<plugin name="refreshCDN"><localpath watch="{}">
+<cdninfo domainname="127.0.0.1" port="9" username="u" passwd="geheim"/><sendurl base="http://x"/>
+</localpath></plugin>"#,
+        s.master.display()
+    );
+    let start = format!("<plugin start=\"true\" name=\"{started}\"/></sersync>{sections}");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("</sersync>", &start)).unwrap();
+}
+
+#[test]
+fn a_sersync_that_runs_a_plugin_alone_is_not_made_to_push() {
+    let s = Installed::named("GNU Linux");
+    add_plugins(&s, "command");
+    let config = s.dir.join("confxml.xml");
+    let alone = s.run_with(&["-d", "-m", "refreshCDN", "-o"]);
+    let out = s.migrate(&[]);
+    assert!(out.status.success(), "{out:?}");
+    let mut files = s.files();
+    let unit = text(&files.remove("syncsup-confxml-m-refreshCDN.service").expect("a unit").0);
+    let program = Instance::program();
+    let exec = format!("ExecStart={} -m refreshCDN -o \"{}\"", program.display(), config.display());
+    assert!(unit.lines().any(|l| l == exec), "{unit}");
+    assert!(!files.contains_key("confxml.yaml"), "the YAML would push");
+    let shown = text(&out.stdout);
+    let unit_file = s.dir.join("syncsup-confxml-m-refreshCDN.service");
+    let steps = format!(
+        "kill {}; cp '{}' /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now syncsup-confxml-m-refreshCDN.service",
+        alone.0.id(),
+        unit_file.display()
+    );
+    assert!(shown.contains(&steps), "{shown}");
+    assert!(!shown.contains("compare once"), "{shown}");
+
+    // One that replicates beside it: each has its own unit, and the plugin that is not started is said.
+    let whole = s.run_with(&["-d", "-o"]);
+    let out = s.migrate(&[]);
+    assert!(out.status.success(), "{out:?}");
+    let shown = text(&out.stdout);
+    assert!(shown.contains(&format!("kill {};", whole.0.id())), "{shown}");
+    assert!(shown.contains(&format!("sync -o '{}'", s.dir.join("confxml.yaml").display())));
+    let said = text(&out.stderr);
+    assert!(said.contains("not started are not in the YAML: refreshCDN; for -m"), "{said}");
+    let files = s.files();
+    let unit = text(&files["syncsup-confxml.service"].0);
+    assert!(unit.contains("confxml.yaml") && !unit.contains("-m"), "{unit}");
+    assert!(files.contains_key("syncsup-confxml-m-refreshCDN.service"));
+}
+
+#[test]
+fn a_password_is_written_but_not_shown() {
+    let s = Installed::new();
+    add_plugins(&s, "refreshCDN");
+    let out = s.migrate(&["--dry-run"]);
+    assert!(out.status.success(), "{out:?}");
+    let shown = text(&out.stdout) + &text(&out.stderr);
+    assert!(shown.contains("password: '...'") || shown.contains("password: ..."), "{shown}");
+    assert!(!shown.contains("geheim"), "{shown}");
+    assert!(s.migrate(&[]).status.success());
+    assert!(text(&s.files()["confxml.yaml"].0).contains("geheim"));
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Found {
 pub struct Process {
     /// Its number.
     pub pid: u32,
+    /// Those of others that do the same with the same file.
+    pub others: Vec<u32>,
     /// It was started with `-r`.
     pub reconcile: bool,
     /// `-n`.
@@ -33,6 +35,14 @@ pub struct Process {
     file: Option<PathBuf>,
 }
 
+impl Process {
+    /// The numbers of all that are this one, for people and for `kill`.
+    pub fn pids(&self) -> String {
+        let all = std::iter::once(&self.pid).chain(&self.others);
+        all.map(u32::to_string).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Every sersync below `paths` (configuration files, or directories that hold them or a `conf` with them), or with none
 /// given everything that runs and what is in the usual places.
 pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<Found> {
@@ -41,8 +51,20 @@ pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<Found> {
         let process = Process { pid: running.pid, ..letters(&running.args[1..]) };
         let Some(file) = file_of(running, &process) else { continue };
         let given = paths.iter().any(|p| p.canonicalize().is_ok_and(|p| file.starts_with(p)));
-        if paths.is_empty() || given {
-            found.push(Found { file, process: Some(process) });
+        if !paths.is_empty() && !given {
+            continue;
+        }
+        let twin = found
+            .iter_mut()
+            .filter(|f| f.file == file)
+            .find_map(|f| f.process.as_mut().filter(|twin| twin.plugin == process.plugin));
+        match twin {
+            Some(twin) => {
+                twin.others.push(process.pid);
+                twin.reconcile |= process.reconcile;
+                twin.slots = twin.slots.max(process.slots);
+            }
+            None => found.push(Found { file, process: Some(process) }),
         }
     }
     let usual = USUAL.map(PathBuf::from);
@@ -53,7 +75,8 @@ pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<Found> {
             }
         }
     }
-    found.sort_by(|a, b| a.file.cmp(&b.file));
+    let plugin = |f: &Found| f.process.as_ref().and_then(|p| p.plugin.clone());
+    found.sort_by_key(|f| (f.file.clone(), plugin(f)));
     found
 }
 
@@ -177,5 +200,26 @@ mod tests {
         assert_eq!(files, [Path::new("conf/b.xml"), Path::new("confxml.xml")]);
         assert_eq!(found[0].process, None);
         assert!(found[1].process.as_ref().is_some_and(|p| p.pid == 7 && p.reconcile));
+    }
+
+    #[test]
+    fn processes_on_one_file_are_told_apart_by_what_they_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::write(root.join("confxml.xml"), "<head><sersync/></head>").unwrap();
+        let exe = root.join("sersync2");
+        let of = |pid: u32, more: &[&str]| {
+            let line = [&["./sersync2", "-o", "confxml.xml"], more].concat();
+            Running { pid, ..running(exe.to_str().unwrap(), &line) }
+        };
+        let all = [of(1, &["-m", "http"]), of(2, &["-r"]), of(3, &[]), of(4, &["-mcommand"])];
+        let found = find(&[], &all);
+        let ours = found.iter().filter(|f| f.file.starts_with(&root));
+        let told: Vec<_> = ours
+            .filter_map(|f| f.process.as_ref())
+            .map(|p| (p.pids(), p.plugin.clone().unwrap_or_default(), p.reconcile))
+            .collect();
+        let wanted = [("2 3", "", true), ("4", "command", false), ("1", "http", false)];
+        assert_eq!(told, wanted.map(|(pids, kind, r)| (pids.to_owned(), kind.to_owned(), r)));
     }
 }

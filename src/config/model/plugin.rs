@@ -34,6 +34,10 @@ pub struct Manner {
     pub events: CallEvents,
 }
 
+/// How long a `command` of a `confxml.xml` may take, in milliseconds: a day, since sersync had no limit and its XML
+/// cannot set one.
+pub const XML_COMMAND_TIMEOUT_MS: u64 = 86_400_000;
+
 impl Default for Manner {
     fn default() -> Self {
         Self {
@@ -151,17 +155,44 @@ impl Call {
     }
 }
 
-/// The names of plugins within their localpath: their kinds, with a number where a kind comes again.
-pub fn plugin_names(plugins: &[Plugin]) -> Vec<String> {
-    let mut names = Vec::new();
-    for (n, plugin) in plugins.iter().enumerate() {
-        let kind = plugin.call.kind();
-        match plugins[..n].iter().filter(|p| p.call.kind() == kind).count() {
-            0 => names.push(kind.to_owned()),
-            before => names.push(format!("{kind}-{}", before + 1)),
+impl Call {
+    /// What makes it this call and no other: its kind and what it calls. How it is called may change.
+    fn target(&self) -> String {
+        match self {
+            Call::Command { prefix, suffix, .. } => format!("{prefix}\0{suffix}"),
+            Call::Socket { host, port, .. } => format!("{host}\0{port}"),
+            Call::Http { url, .. } => url.clone(),
+            Call::RefreshCdn { host, port, base_url, .. } => format!("{host}\0{port}\0{base_url}"),
         }
     }
-    names
+}
+
+/// What plugins are called within their localpath, for people: their kinds, with a number where a kind comes again.
+pub fn plugin_titles(plugins: &[Plugin]) -> Vec<String> {
+    numbered(plugins.iter().map(|p| p.call.kind().to_owned()))
+}
+
+/// The names of plugins in the journal. They follow the call and not the place in the list: the calls that wait for one
+/// plugin must never be made by another that took its place.
+pub fn plugin_names(plugins: &[Plugin]) -> Vec<String> {
+    let name = |p: &Plugin| format!("{}-{:016x}", p.call.kind(), fnv(p.call.target().as_bytes()));
+    numbered(plugins.iter().map(name))
+}
+
+fn numbered(names: impl Iterator<Item = String>) -> Vec<String> {
+    let all: Vec<String> = names.collect();
+    let before = |n: usize| all[..n].iter().filter(|other| **other == all[n]).count();
+    let number = |n: usize| match before(n) {
+        0 => all[n].clone(),
+        before => format!("{}-{}", all[n], before + 1),
+    };
+    (0..all.len()).map(number).collect()
+}
+
+/// FNV-1a of 64 bits: short, and the same in every release.
+fn fnv(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Commands that hear of a remote's trouble.
@@ -190,3 +221,31 @@ impl Alarms {
 
 /// `on_failure` waits so long when nothing is given, in milliseconds.
 pub const ALARM_AFTER_MS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(prefix: &str) -> Plugin {
+        let call = Call::Command {
+            prefix: prefix.into(),
+            suffix: String::new(),
+            ignore_error: false,
+            include: vec![],
+        };
+        Plugin { place: Place::default(), call, watch: None, manner: Manner::default() }
+    }
+
+    #[test]
+    fn names_follow_the_call() {
+        let (a, b) = (command("a"), command("b"));
+        let both = plugin_names(&[a.clone(), b.clone(), b.clone()]);
+        assert_eq!(plugin_names(&[b.clone(), b.clone()]), both[1..]);
+        assert_eq!(both[2], format!("{}-2", both[1]));
+        let patient = Manner { timeout_ms: 1, ..Manner::default() };
+        assert_eq!(plugin_names(&[Plugin { manner: patient, ..a.clone() }]), both[..1]);
+        assert_eq!(plugin_titles(&[a, b]), ["command", "command-2"]);
+        // Written in journals: it must not change with a release.
+        assert_eq!(fnv(b"a"), 0xaf63_dc4c_8601_ec8c);
+    }
+}

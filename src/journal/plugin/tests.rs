@@ -186,3 +186,42 @@ fn old_signatures_go_but_those_of_directories() {
     j.set_alarm("a", None).unwrap();
     assert!(j.alarms().unwrap().is_empty());
 }
+
+#[test]
+fn a_later_mark_takes_nothing_from_a_call_that_waits() {
+    use Events as E;
+    use Scope::{Children, Entry, Tree};
+    for (old, new, both) in [
+        ((Entry, E::WRITE), (Entry, E::ATTRIB), (Entry, E::WRITE | E::ATTRIB)),
+        ((Tree, E::MOVE), (Entry, E::ATTRIB), (Tree, E::MOVE | E::ATTRIB)),
+        ((Entry, E::SCAN), (Entry, E::ATTRIB), (Entry, E::WRITE | E::ATTRIB)),
+        ((Children, E::SCAN | E::DIR), (Entry, E::ATTRIB | E::DIR), (Children, E::ATTRIB | E::DIR)),
+        ((Entry, E::ATTRIB | E::DIR), (Children, E::SCAN | E::DIR), (Children, E::ATTRIB | E::DIR)),
+        ((Entry, E::SCAN), (Children, E::SCAN), (Tree, E::SCAN)),
+        ((Entry, E::WRITE), (Entry, E::WRITE | E::SCAN), (Entry, E::WRITE | E::SCAN)),
+    ] {
+        assert_eq!(together(old, new), both, "{old:?} {new:?}");
+    }
+    let (_dir, mut j) = open();
+    let step = |j: &mut Journal, events: Events| {
+        let marks = vec![Mark::entry(path("x"), events)];
+        j.record(&Record { marks, ..Record::default() }, 1).unwrap();
+        settle_all(j);
+        j.take_in("p", i64::MAX, 9, |_| true).unwrap();
+        j.make_ready(&none(), 9).unwrap();
+        j.calls_due("p", i64::MAX, 1).unwrap().remove(0)
+    };
+    let first = step(&mut j, E::WRITE);
+    j.clean(100).unwrap();
+    assert_eq!(step(&mut j, E::ATTRIB).events, E::WRITE | E::ATTRIB);
+    // It was in hand, and fails.
+    let error = || "why".to_owned();
+    let again = CallEnd::Again { error: error(), attempts: 1, next_try_ms: 9 };
+    j.end_call("p", &first, &again, 1).unwrap();
+    let second = j.calls_due("p", 1, 1).unwrap().remove(0);
+    assert_eq!(second.events, E::WRITE | E::ATTRIB);
+    // What was given up is not made up for by another change.
+    j.end_call("p", &second, &CallEnd::GivenUp { error: error(), attempts: 1 }, 1).unwrap();
+    j.clean(100).unwrap();
+    assert_eq!(step(&mut j, E::ATTRIB).events, E::ATTRIB);
+}
