@@ -35,10 +35,17 @@ pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
     }
 }
 
-/// In sync is what is watched and has nothing left to push anywhere.
+/// In sync is what is watched and has nothing left to push anywhere. Where nothing is pushed, as with `-m`, the plugins
+/// are all there is: none of their calls fails or was given up.
 fn is_in_sync(localpath: &LocalPathStatus) -> bool {
+    let called = || {
+        let runs = localpath.plugin_runner.as_ref().is_none_or(|r| r.pid.is_some());
+        let fine = |p: &PluginStatus| p.state != "failing" && p.failing + p.given_up == 0;
+        runs && localpath.plugins.iter().all(fine)
+    };
     localpath.state == "watching"
         && localpath.remotes.iter().all(|r| r.status.state == PusherState::InSync)
+        && (!localpath.remotes.is_empty() || called())
 }
 
 /// The word that `status` shows for a state.
@@ -213,5 +220,30 @@ mod tests {
         assert!(is_in_sync(&sample("watching", PusherState::InSync)));
         assert!(!is_in_sync(&sample("held", PusherState::InSync)));
         assert!(!is_in_sync(&sample("watching", PusherState::Behind)));
+    }
+
+    #[test]
+    fn plugins_count_where_nothing_is_pushed() {
+        let mut localpath = sample("watching", PusherState::InSync);
+        localpath.plugin_runner = Some(ChildStatus { pid: Some(3), ..ChildStatus::default() });
+        for (state, failing, given_up, fine) in [
+            ("idle", 0, 0, true),
+            ("failing", 0, 0, false),
+            ("waiting", 1, 0, false),
+            ("idle", 0, 1, false),
+        ] {
+            let state = state.to_owned();
+            localpath.plugins =
+                vec![PluginStatus { state, failing, given_up, ..Default::default() }];
+            assert!(is_in_sync(&localpath));
+            let alone = LocalPathStatus { remotes: vec![], ..localpath.clone() };
+            assert_eq!(is_in_sync(&alone), fine, "{:?}", alone.plugins);
+        }
+        let down = Some(ChildStatus::default());
+        assert!(!is_in_sync(&LocalPathStatus {
+            remotes: vec![],
+            plugin_runner: down,
+            ..localpath
+        }));
     }
 }

@@ -141,6 +141,20 @@ fn commands_beside_an_instance_of_m() {
     assert_eq!(said(&w, &["stop", "-m", "http"]).0, 0);
 }
 
+#[test]
+fn a_plugin_that_fails_alone_is_not_in_sync() {
+    let plugins = "plugins: [{http: {host: 127.0.0.1, port: 1}}]\n";
+    let w = Setup { settings: plugins, ..Setup::default() }.build();
+    assert!(w.instance.command(&["-d", "-m", "http"]).status.success());
+    let status = || w.instance.command(&["status", "-m", "http"]).status.code();
+    wait_for("nothing to do", DEADLINE, || status() == Some(0));
+    w.write("a", "x");
+    wait_for("a failure in the exit status", DEADLINE, || status() == Some(1));
+    let (_, shown) = said(&w, &["status"]);
+    assert!(shown.contains("failing") && shown.contains("plugin http"), "{shown}");
+    assert!(w.instance.command(&["stop", "-m", "http"]).status.success());
+}
+
 /// What a start says; it must start nothing.
 #[track_caller]
 fn refused(text: &str, args: &[&str]) -> String {
