@@ -113,7 +113,7 @@ pub(super) fn plugins(map: &mut Mapping, plugins: &[Plugin], place: &Place) -> R
 /// Milliseconds in the largest unit that takes them whole, of those that are read.
 fn duration(ms: u64) -> String {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, long)| ms % long == 0) {
+    match units.into_iter().find(|(_, long)| ms.is_multiple_of(*long)) {
         Some((unit, long)) => format!("{}{unit}", ms / long),
         None => format!("{ms}ms"),
     }
