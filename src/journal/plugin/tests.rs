@@ -1,5 +1,6 @@
+use super::intake::together;
 use super::*;
-use crate::journal::{Mark, Owe, Record, Settlement};
+use crate::journal::{Mark, Marked, Owe, Record, Settlement};
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod alone;
+mod apart;
 mod calls;
 mod servers;
 mod trouble;
