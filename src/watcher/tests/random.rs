@@ -90,9 +90,11 @@ fn assert_covered(
     let after = snapshot(&run.root);
     let marks = run.since(seq);
     let paths = before.keys().chain(after.keys());
+    // What is gone goes with all that was below it.
+    let gone = |p: &RelPath| !after.contains_key(p) && covered(&marks, p);
     for path in paths.filter(|p| before.get(*p) != after.get(*p)) {
         assert!(
-            covered(&marks, path),
+            covered(&marks, path) || path.prefixes().any(|p| gone(&p)),
             "seed {seed}: {path} {:?} {:?}",
             before.get(path),
             after.get(path)
