@@ -14,6 +14,7 @@ use crate::path::RelPath;
 use crate::sys::{channel, inotify, wake};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -169,6 +170,18 @@ impl Running {
         std::thread::sleep(Duration::from_millis(30));
         changes();
         other.execute_batch("COMMIT").unwrap();
+    }
+
+    /// More events than the queue of this machine holds, whatever somebody raised it to: equal neighbours would be merged,
+    /// so two files take turns.
+    fn overflow(&self) {
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let turns = ["turn-a", "turn-b"].map(|name| self.root.join(name));
+        turns.iter().for_each(|file| fs::write(file, "").unwrap());
+        for n in 0..limit.trim().parse::<u32>().unwrap() + 1_000 {
+            let mode = fs::Permissions::from_mode(if n % 4 < 2 { 0o600 } else { 0o644 });
+            fs::set_permissions(&turns[n as usize % 2], mode).unwrap();
+        }
     }
 
     fn end(&mut self) -> bool {

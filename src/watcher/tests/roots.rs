@@ -132,11 +132,7 @@ fn a_clock_set_back_before_an_overflow_is_a_comparison() {
     db.execute_batch(ahead).unwrap();
     run.settle();
     assert_eq!(wish(&run), None);
-    run.behind(|| {
-        for n in 0..9_000 {
-            fs::write(run.root.join(format!("f{n}")), "").unwrap();
-        }
-    });
+    run.behind(|| run.overflow());
     let why = until("the wish", || wish(&run));
     assert!(why.contains("clock was set back"), "{why}");
     run.settle();

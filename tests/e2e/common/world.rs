@@ -85,6 +85,16 @@ impl World {
         write(&self.at(path), content);
     }
 
+    /// More events than the kernel's queue holds, whatever this machine's limit is: equal neighbours would be merged, so two
+    /// files take turns.
+    pub fn overflow(&self, files: [&str; 2]) {
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a limit");
+        for i in 0..limit.trim().parse::<usize>().expect("a number") + 1_000 {
+            let mode = fs::Permissions::from_mode(if i % 4 < 2 { 0o600 } else { 0o644 });
+            fs::set_permissions(self.at(files[i % 2]), mode).expect("a file of the master");
+        }
+    }
+
     /// Waits until all slaves equal the master.
     #[track_caller]
     pub fn wait_identical(&self) {
