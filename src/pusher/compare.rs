@@ -205,16 +205,17 @@ impl Compare {
             Job::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
             _ => Events::default(),
         };
-        let since_ms = match &self.job {
-            Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
-            Job::Everything { .. } => now_ms,
+        // What directories that were marked differ in comes before what a comparison of everything found.
+        let (since_ms, due_ms) = match &self.job {
+            Job::Wide(rows) => (rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms), 0),
+            Job::Everything { .. } => (now_ms, now_ms),
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, beside) {
-                let mut owe = owe(change, since_ms, now_ms);
+                let mut owe = owe(change, since_ms, due_ms);
                 owe.events |= unproven;
                 end.owe.push(owe);
             }

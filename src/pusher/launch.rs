@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Names in one batch.
 pub(super) const BATCH: u32 = 10_000;
+/// Names that are owed and go along with marks.
+const ALONG: u32 = 1_000;
 /// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
 /// was watched may be gone again.
 const COMPARED_LATELY_MS: i64 = 60_000;
@@ -103,13 +105,18 @@ impl Pusher {
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
-        // What the guard holds waits for the operator; live events never do.
-        let wide = if self.held() { self.work.wide_live } else { self.work.wide };
-        self.compare_not_before.is_none_or(|at| now >= at)
-            // What is owed by name is pushed first: a comparison would find it once more, and the guard count it again.
-            // That may take hours while everything is being compared.
-            && ((wide && (!self.work.due || self.lanes.spool.is_some()))
-                || self.wants_everything(now))
+        let wide = match self.only_live() {
+            true => self.work.wide_live && (!self.work.due || self.found.is_some()),
+            false => self.work.wide,
+        };
+        self.compare_not_before.is_none_or(|at| now >= at) && (wide || self.wants_everything(now))
+    }
+
+    /// What the guard has a say in waits for the operator while it holds the remote. It also waits for what is owed by
+    /// name: a comparison would find that once more, and the guard count it again. For what live events marked only the
+    /// work would be double; but what a comparison of everything found may take hours to push.
+    fn only_live(&self) -> bool {
+        self.held() || self.work.due
     }
 
     fn wants_everything(&self, now: Duration) -> bool {
@@ -135,7 +142,9 @@ impl Pusher {
                 // Before they are read: what is marked in between is above it.
                 let last = self.desk.journal.last_seq()?;
                 let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
-                let mut owed = self.desk.journal.due(&name, now_ms, BATCH)?;
+                // A change does not wait for a large part of a first copy.
+                let along = if marks.is_empty() { BATCH } else { ALONG };
+                let mut owed = self.desk.journal.due(&name, now_ms, along)?;
                 self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
                 // A path that failed and is marked again: its row goes with the mark.
                 owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
@@ -220,7 +229,7 @@ impl Pusher {
             None => {
                 let rows = self.desk.journal.due_wide(
                     &self.desk.name,
-                    self.held(),
+                    self.only_live(),
                     clock::wall_ms(),
                     compare::WIDE_AT_ONCE,
                 )?;

@@ -1,0 +1,294 @@
+//! Remotes, paths and roots in trouble.
+
+use crate::bench::{Bench, DEADLINE, WRITTEN, below, localpath};
+use crate::rig::{Rig, make, p};
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use syncsup::journal::{Events, Journal, Mark, Record, Scope};
+use syncsup::message::{FromPusher, PusherState, PusherStatus, ToPusher};
+use syncsup::sys::channel::Received;
+use syncsup::sys::{clock, poll, wake};
+
+#[test]
+fn a_remote_that_is_down_is_caught_up_with_and_nothing_is_lost() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    rig.daemon.stop();
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    assert!(bench.status.reason.is_some());
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["stays", "goes"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    rig.daemon.stop();
+    fs::remove_file(rig.src().join("goes")).unwrap();
+    make(&rig.src(), ["comes"], "two");
+    bench.mark(&[("goes", Scope::Entry, Events::DELETE), ("comes", Scope::Entry, WRITTEN)]);
+    // Names of temporary files that are gone again.
+    let marks = (0..200_001).map(|n| Mark::entry(p(format!("tmp{n}")), Events::DELETE)).collect();
+    bench.journal.record(&Record { marks, ..Record::default() }, clock::wall_ms()).unwrap();
+    wake::wake(&bench.wake);
+    let name = rig.remote.name();
+    let counter = bench.journal.last_seq().unwrap();
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    bench.until("fewer names", |s| s.waiting == 0 && s.state == PusherState::Backoff);
+    assert_eq!(journal.backlog(&name).unwrap().waiting, 0);
+    assert!(journal.marks_after(counter, 1).unwrap().is_empty());
+    let row = bench.journal.remote(&name, None).unwrap();
+    assert_eq!(row.cursor, counter);
+    assert!(row.reconcile.unwrap().contains("more than 200000 names"));
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
+    assert_eq!(bench.journal.remote(&name, None).unwrap().reconcile, None);
+    bench.stop();
+}
+
+#[test]
+fn a_root_that_was_replaced_deletes_nothing() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "d/b"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let aside = rig.base().join("aside");
+    fs::rename(rig.src(), &aside).unwrap();
+    fs::create_dir(rig.src()).unwrap();
+    bench.mark(&[
+        ("a", Scope::Entry, Events::DELETE),
+        ("d", Scope::Tree, Events::DELETE | Events::DIR),
+    ]);
+    bench.until("held", |s| s.state == PusherState::Held);
+    assert!(rig.dst().join("d/b").exists());
+    fs::remove_dir(rig.src()).unwrap();
+    fs::rename(&aside, rig.src()).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_path_that_fails_is_owed_with_its_words_and_the_others_go_through() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    // A name too long for the receiver's temporary: 255 bytes.
+    let long = "n".repeat(255);
+    make(&rig.src(), [long.as_str(), "b"], "two");
+    bench.mark(&[(&long, Scope::Entry, WRITTEN), ("b", Scope::Entry, WRITTEN)]);
+    bench.identical(&rig);
+    // lstat fails with something else than ENOENT: never a deletion, and the others of its batch pass.
+    let deep = "n".repeat(300);
+    make(&rig.src(), ["c"], "three");
+    bench.mark(&[(&deep, Scope::Entry, WRITTEN), ("c", Scope::Entry, WRITTEN)]);
+    bench.until("one path fails", |s| s.failing == 1 && s.waiting == 0);
+    assert!(bench.status.reason.as_ref().unwrap().contains("too long"), "{:?}", bench.status);
+    assert!(rig.dst().join("c").exists());
+    bench.stop();
+}
+
+#[test]
+fn a_journal_emptied_and_marked_again_goes_on() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    for round in 0..3 {
+        make(&rig.src(), ["a"], &format!("round {round}"));
+        bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+        let mut journal = Journal::open(&bench.state).unwrap();
+        bench.until("every mark to go", |_| {
+            journal.clean(1000).unwrap();
+            journal.marks_after(0, 10).unwrap().is_empty()
+        });
+        bench.identical(&rig);
+    }
+    let state = bench.state.clone();
+    bench.stop();
+    let name = rig.remote.name();
+    assert!(Journal::open(&state).unwrap().remote(&name, None).unwrap().clean);
+}
+
+#[test]
+fn nothing_is_pushed_before_the_root_was_judged_and_no_slot_is_kept() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    bench.control.send(&ToPusher::Hold(Some("not there".into())), vec![]).unwrap();
+    make(&rig.src(), ["b"], "two");
+    bench.mark(&[("b", Scope::Entry, WRITTEN)]);
+    bench.control.send(&ToPusher::Slot, vec![]).unwrap();
+    let mut back = false;
+    let end = Instant::now() + DEADLINE;
+    while !back {
+        assert!(Instant::now() < end, "a slot that cannot be used comes back");
+        back =
+            matches!(bench.control.receive().unwrap(), Received::Message(FromPusher::SlotDone, _));
+        let fds = [(bench.control.as_fd(), poll::Interest::Read)];
+        poll::wait(&fds, Some(Duration::from_millis(5))).unwrap();
+    }
+    assert!(!rig.dst().join("b").exists());
+    bench.control.send(&ToPusher::Hold(None), vec![]).unwrap();
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a", "d/b"], "one");
+    rig.module(b"m/no/such");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    // A dry run passes where no push does.
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    let log = rig.base().join("etc/log");
+    let failures = || fs::read_to_string(&log).unwrap().matches("mkdir").count();
+    let first = Instant::now();
+    bench.until("four pushes that failed", |s| {
+        assert_eq!(s.state, PusherState::Backoff, "it is not back before a push goes well");
+        assert_eq!(s.reconciles_done, 1, "a comparison tells nothing while a push fails");
+        failures() >= 4
+    });
+    assert!(first.elapsed() > Duration::from_secs(3), "1 s, 1 to 2 s, 2 to 4 s");
+    fs::create_dir(rig.dst().join("no")).unwrap();
+    let (src, dst) = (rig.src(), rig.dst().join("no/such"));
+    bench.until("identical", |s| s.state == PusherState::InSync && below(&src) == below(&dst));
+    bench.stop();
+}
+
+#[test]
+fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
+    let mut rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    rig.remote.timeout_s = 100;
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    rig.daemon.stop();
+    let silent = std::net::TcpListener::bind(("127.0.0.1", rig.daemon.port)).unwrap();
+    make(&rig.src(), ["a"], "two");
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    bench.until("trouble", |s| s.state == PusherState::Backoff);
+    assert!(bench.status.reason.as_ref().unwrap().contains("says nothing"), "{:?}", bench.status);
+    drop(silent);
+    let etc = rig.base().join("etc");
+    rig.daemon.start_again(Path::new("rsync"), &etc);
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
+    if !crate::rig::is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not read");
+        return;
+    }
+    let nobody = Some(65_534);
+    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
+    rig.params(&["-rlt"]);
+    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    make(&rig.src(), ["a", "d/b"], "one");
+    let hidden = rig.dst().join("hidden");
+    for dir in [rig.src().join("hidden"), hidden.clone()] {
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
+        crate::rig::set_mtime(&dir, 1_000_000);
+    }
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("what could be compared", |s| rig.dst().join("d/b").exists() && s.incomplete);
+    bench.until("it waits", |s| s.state == PusherState::Behind);
+    let reason = bench.status.reason.clone().unwrap();
+    assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
+    std::os::unix::fs::chown(&hidden, nobody, nobody).unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
+    bench.stop();
+}
+
+#[test]
+fn what_a_push_that_failed_in_part_has_done_is_counted() {
+    if !crate::rig::is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not write");
+        return;
+    }
+    let nobody = Some(65_534);
+    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
+    rig.params(&["-rlt"]);
+    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    make(&rig.src(), ["gone", "f"], "one");
+    for dir in [rig.src().join("locked"), rig.dst().join("locked")] {
+        fs::create_dir(&dir).unwrap();
+        crate::rig::set_mtime(&dir, 1_000_000);
+    }
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    let before = bench.status.clone();
+    fs::remove_file(rig.src().join("gone")).unwrap();
+    make(&rig.src(), ["f"], "three");
+    make(&rig.src(), ["locked/x"], "not to be had");
+    crate::rig::set_mtime(&rig.src().join("locked"), 1_000_000);
+    bench.mark(&[
+        ("gone", Scope::Entry, Events::DELETE),
+        ("f", Scope::Entry, WRITTEN),
+        ("locked/x", Scope::Entry, WRITTEN),
+    ]);
+    let counted = |s: &PusherStatus| {
+        (
+            s.pushed_files - before.pushed_files,
+            s.pushed_bytes - before.pushed_bytes,
+            s.deleted - before.deleted,
+        )
+    };
+    let mut journal = Journal::open(&bench.state).unwrap();
+    let remote = rig.remote.name();
+    bench.until("three tries", |s| {
+        journal.clean(1_000).unwrap();
+        s.failing == 1 && journal.failing(&remote, 1).unwrap().iter().any(|row| row.attempts >= 3)
+    });
+    bench.until("the count", |s| counted(s) == (1, 5, 1));
+    bench.stop();
+}
+
+/// A predecessor, or its rsync, that has not ended yet holds the lock. (Rule 2.)
+#[test]
+fn nothing_is_pushed_before_the_predecessor_has_ended() {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), ["a"], "one");
+    let state = rig.base().join("state");
+    fs::create_dir_all(&state).unwrap();
+    let name = rig.remote.name().replace(':', "%3A");
+    let lock = state.join(format!("pusher-{name}.lock"));
+    // Not inherited: whoever has it is ended, and the daemons of other tests are children of this process, too.
+    let held = syncsup::sys::lock::take(&lock, false).unwrap().expect("nobody has it yet");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.mark(&[("a", Scope::Entry, WRITTEN)]);
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut alive = false;
+    while Instant::now() < end {
+        match bench.control.receive().unwrap() {
+            Received::Message(FromPusher::Alive, _) => alive = true,
+            Received::Message(message, _) => panic!("at work beside its predecessor: {message:?}"),
+            Received::Closed => panic!("it gave up"),
+            Received::Nothing => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    assert!(alive, "it would be taken for dead");
+    assert!(!rig.dst().join("a").exists());
+    drop(held);
+    bench.identical(&rig);
+    bench.stop();
+}
