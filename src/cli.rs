@@ -4,6 +4,7 @@ mod help;
 
 use crate::commands;
 use crate::commands::invocation::{Command, Invocation, absolute};
+use crate::commands::undelete::{At, Wish};
 use crate::config::diagnostic::nearest;
 use crate::config::model::PLUGIN_KINDS;
 use crate::config::module;
@@ -15,10 +16,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 10] =
-    ["run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate", "demo"];
+const COMMANDS: [&str; 11] = [
+    "run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate", "undelete", "demo",
+];
 /// Every long option.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 13] = [
     "state-dir",
     "run-dir",
     "no-sysctl",
@@ -28,6 +30,10 @@ const OPTIONS: [&str; 9] = [
     "connect",
     "json",
     "dry-run",
+    "remote",
+    "at",
+    "last",
+    "force",
 ];
 
 /// Runs the command line; prints its error, if any.
@@ -55,6 +61,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Release(name) => commands::release::run(invocation, name),
         Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
         Command::Import(file) => commands::journal::import(invocation, file),
+        Command::Undelete(wish) => commands::undelete::run(invocation, wish),
         Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
@@ -81,6 +88,8 @@ struct Words {
     files: Vec<PathBuf>,
     slots: Option<usize>,
     module: Option<String>,
+    remote: Option<String>,
+    at: Option<String>,
     names: Vec<OsString>,
 }
 
@@ -136,6 +145,16 @@ fn read(args: &[OsString]) -> Result<Words> {
             "json" => words.special.push("--json"),
             "connect" => words.special.push("--connect"),
             "dry-run" => words.special.push("--dry-run"),
+            "last" => words.special.push("--last"),
+            "force" => words.special.push("--force"),
+            "remote" => {
+                words.special.push("--remote");
+                words.remote = Some(text(&parser.value().map_err(usage)?));
+            }
+            "at" => {
+                words.special.push("--at");
+                words.at = Some(text(&parser.value().map_err(usage)?));
+            }
             "n" => {
                 words.special.push("-n");
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
@@ -159,6 +178,7 @@ fn command(words: Words) -> Result<Command> {
         "status" => &["--json", "-m"],
         "stop" | "reload" | "release" => &["-m"],
         "migrate" => &["--dry-run"],
+        "undelete" => &["--remote", "--at", "--last", "--force"],
         "convert" | "sync" | "journal" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
@@ -179,6 +199,7 @@ fn command(words: Words) -> Result<Command> {
             let paths = words.names[1..].iter().map(PathBuf::from).collect();
             Ok(Command::Migrate { paths, dry: has("--dry-run") })
         }
+        ("undelete", _) => undelete(words, &names),
         ("release", [name]) => Ok(Command::Release(name.clone())),
         ("release", _) => Err(Error::usage(
             "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",
@@ -197,6 +218,35 @@ fn command(words: Words) -> Result<Command> {
         ("reload", []) => Ok(Command::Reload),
         (_, []) => Ok(Command::Run { daemon: has("-d"), reconcile: has("-r"), slots: words.slots }),
     }
+}
+
+fn undelete(words: Words, names: &[String]) -> Result<Command> {
+    let has = |option: &str| words.special.contains(&option);
+    let (force, last) = (has("--force"), has("--last"));
+    let at = match (words.at, last) {
+        (Some(_), true) => return Err(Error::usage("--at and --last: write one of them")),
+        (Some(time), false) if time.is_empty() => {
+            return Err(Error::usage("--at needs a time that `syncsup undelete PATH` shows, or its beginning"));
+        }
+        (Some(time), false) => Some(At::Time(time)),
+        (None, true) => Some(At::Last),
+        (None, false) => None,
+    };
+    if force && at.is_none() {
+        return Err(Error::usage("--force restores nothing by itself; add --last or --at TIME"));
+    }
+    match (names, words.names.into_iter().nth(1)) {
+        ([_], Some(path)) if !path.is_empty() => {
+            Ok(Command::Undelete(Wish { path, remote: words.remote, at, force }))
+        }
+        _ => Err(Error::usage(
+            "`syncsup undelete` takes one PATH: absolute, or from the root of the localpath",
+        )),
+    }
+}
+
+fn text(value: &OsString) -> String {
+    value.to_string_lossy().into_owned()
 }
 
 fn slots(value: &OsString) -> Result<usize> {

@@ -14,6 +14,7 @@ pub mod status;
 pub mod stop;
 pub mod sync;
 mod table;
+pub mod undelete;
 
 use std::io::Write;
 

@@ -83,7 +83,7 @@ impl Pusher {
 
     /// Waits for whatever comes next.
     pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
-        let busy = !self.lanes.idle();
+        let busy = !self.lanes.idle() || self.lanes.expiry.is_some();
         let due = self
             .work
             .next_ms

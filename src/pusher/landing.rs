@@ -37,6 +37,7 @@ impl Pusher {
         if let Some(busy) = self.lanes.compare.take() {
             self.advance_compare(busy, now)?;
         }
+        self.advance_expiry(now);
         // Rows are wanted when a push has begun or ended, and then there is a look to be had.
         match self.lanes.spool.take_if(|_| self.look) {
             Some(work) => self.advance_compare(Busy { work, slot: false }, now),

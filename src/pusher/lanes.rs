@@ -1,6 +1,7 @@
 //! The lanes of a pusher, and the slots they hold.
 
 use super::compare::Compare;
+use super::expiry::Expiry;
 use super::push::Push;
 use crate::path::RelPath;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Lanes {
     /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
     /// hours, and other comparisons go on beside it.
     pub spool: Option<Compare>,
+    /// What the trash has kept for long enough is being deleted. Nothing waits for it, and it may be ended at any time.
+    pub expiry: Option<Busy<Expiry>>,
 }
 
 /// The slots of this pusher.
@@ -49,7 +52,7 @@ impl Slots {
 }
 
 impl Lanes {
-    /// True when no lane has work.
+    /// True when no lane has work that is to be finished.
     pub fn idle(&self) -> bool {
         self.small.is_none()
             && self.large.is_none()
@@ -95,6 +98,13 @@ impl Lanes {
             compare.slot = false;
             freed += 1;
         }
+        if let Some(expiry) = &mut self.expiry
+            && expiry.slot
+            && expiry.work.stalled(now) > STALLED
+        {
+            expiry.slot = false;
+            freed += 1;
+        }
         freed
     }
 
@@ -102,5 +112,6 @@ impl Lanes {
     pub fn kill(&mut self) {
         [&mut self.small, &mut self.large].into_iter().flatten().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
+        self.expiry.iter_mut().for_each(|busy| busy.work.kill());
     }
 }

@@ -66,6 +66,9 @@ impl Pusher {
         if others && self.lanes.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
         }
+        if !probe && wanted == 0 {
+            wanted += self.start_expiry(now);
+        }
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
             self.voice.send(&FromPusher::WantSlot);

@@ -9,6 +9,7 @@ use super::flight::{Flight, Landed};
 use super::ledger::{Findings, Ledger, Times};
 use super::outcome::Judgement;
 use super::step::{self, Step};
+use super::trash;
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::seen::Kind;
@@ -191,8 +192,11 @@ impl Push {
             events: if item.attempts > 0 { item.events | Events::DIR } else { item.events },
         });
         let limits = Limits { large, delete: desk.delete() };
-        let plan =
+        let mut plan =
             batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
+        if desk.start.remote.trash_keep_ms.is_some() {
+            trash::leave_out_long(&mut plan);
+        }
         self.steps = step::steps(desk, &plan)?;
         self.find(plan);
         Ok(())

@@ -34,4 +34,5 @@ mod starts;
 mod sysctl;
 mod toggles;
 mod traps;
+mod trash;
 mod watches;
