@@ -17,7 +17,8 @@ use std::path::PathBuf;
 
 /// Every subcommand.
 const COMMANDS: [&str; 11] = [
-    "run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate", "undelete", "demo",
+    "run", "check", "convert", "status", "stop", "reload", "sync", "release", "migrate",
+    "undelete", "demo",
 ];
 /// Every long option.
 const OPTIONS: [&str; 13] = [
@@ -226,7 +227,9 @@ fn undelete(words: Words, names: &[String]) -> Result<Command> {
     let at = match (words.at, last) {
         (Some(_), true) => return Err(Error::usage("--at and --last: write one of them")),
         (Some(time), false) if time.is_empty() => {
-            return Err(Error::usage("--at needs a time that `syncsup undelete PATH` shows, or its beginning"));
+            return Err(Error::usage(
+                "--at needs a time that `syncsup undelete PATH` shows, or its beginning",
+            ));
         }
         (Some(time), false) => Some(At::Time(time)),
         (None, true) => Some(At::Last),

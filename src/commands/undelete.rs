@@ -10,8 +10,8 @@ use crate::config::model::{Config, LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::path::{OsBytes, RelPath};
 use crate::pusher::outcome::{self, Verdict};
-use crate::pusher::trash::{self, Version};
 use crate::pusher::rsync;
+use crate::pusher::trash::{self, Version};
 use crate::seen::Exited;
 use crate::sys::process::Rsync;
 use std::ffi::{OsStr, OsString};
@@ -70,18 +70,16 @@ pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
 }
 
 /// The localpath, the remote and the path that are meant.
-fn place<'c>(
-    config: &'c Config,
-    wish: &Wish,
-) -> Result<(&'c LocalPath, &'c Remote, RelPath)> {
+fn place<'c>(config: &'c Config, wish: &Wish) -> Result<(&'c LocalPath, &'c Remote, RelPath)> {
     let shown = crate::path::printable(wish.path.as_bytes());
     let mut found = Vec::new();
     for localpath in &config.localpaths {
         let Some(path) = below(&localpath.watch, &wish.path) else { continue };
         for remote in &localpath.remotes {
-            let asked = wish.remote.as_ref().map_or(remote.trash_keep_ms.is_some(), |name| {
-                remote.name() == *name
-            });
+            let asked = wish
+                .remote
+                .as_ref()
+                .map_or(remote.trash_keep_ms.is_some(), |name| remote.name() == *name);
             if asked {
                 found.push((localpath, remote, path.clone()));
             }

@@ -72,11 +72,8 @@ pub fn is_needed(form: &Form, options: Options) -> bool {
 /// `--backup-dir` or `--suffix` of his does not count.
 pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
     let end = argv.iter().rposition(|word| word == "--").unwrap_or(argv.len());
-    let words = [
-        "--backup".to_owned(),
-        format!("--backup-dir={TRASH}/{stamp}"),
-        "--suffix=".to_owned(),
-    ];
+    let words =
+        ["--backup".to_owned(), format!("--backup-dir={TRASH}/{stamp}"), "--suffix=".to_owned()];
     argv.splice(end..end, words.map(OsString::from));
 }
 
@@ -221,7 +218,9 @@ pub fn is_missing(stderr: &[u8]) -> bool {
     let mut lines = stderr.split(|&b| b == b'\n');
     lines.any(|line| {
         let line = String::from_utf8_lossy(line);
-        line.contains("change_dir") && line.contains(TRASH) && line.contains("No such file or directory (2)")
+        line.contains("change_dir")
+            && line.contains(TRASH)
+            && line.contains("No such file or directory (2)")
     })
 }
 

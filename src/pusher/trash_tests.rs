@@ -10,8 +10,13 @@ fn names_are_times_that_sort() {
     assert_eq!(name, "2026-11-22T10:15:00.123456Z");
     assert!(is_stamp(name.as_bytes()));
     for other in [
-        "2026-11-22T10:15:00.123456", "2026-11-22", "2026-11-22T10:15:00.12345xZ", "mine",
-        "2026-11-22 10:15:00.123456Z", "2026-11-22T10:15:00.123456Z2", "",
+        "2026-11-22T10:15:00.123456",
+        "2026-11-22",
+        "2026-11-22T10:15:00.12345xZ",
+        "mine",
+        "2026-11-22 10:15:00.123456Z",
+        "2026-11-22T10:15:00.123456Z2",
+        "",
     ] {
         assert!(!is_stamp(other.as_bytes()), "{other}");
     }
@@ -45,7 +50,8 @@ fn only_names_of_the_shape_before_the_limit_are_at_risk() {
             .collect();
         assert_eq!(is_older(&name, limit), name.as_str() < limit, "{name}");
     }
-    for other in ["2020", "mine", "2020-11-22T10:15:00.123456Z.old", "x2020-11-22T10:15:00.123456Z"] {
+    for other in ["2020", "mine", "2020-11-22T10:15:00.123456Z.old", "x2020-11-22T10:15:00.123456Z"]
+    {
         assert!(!is_older(other, limit), "{other}");
     }
     assert_eq!(older_than("nonsense"), b"- *\0");
@@ -67,7 +73,8 @@ fn only_what_takes_away_needs_the_trash() {
     assert!(!is_needed(&Form::Send, Options { dry: true, ..on }));
     assert!(!is_needed(&Form::Tree, on) && !is_needed(&Form::Everything { exclude: vec![] }, on));
     assert!(!is_needed(&Form::Root, on));
-    let mut words: Vec<OsString> = ["rsync", "--backup-dir=x", "--", "./", "h::m/"].map(Into::into).into();
+    let mut words: Vec<OsString> =
+        ["rsync", "--backup-dir=x", "--", "./", "h::m/"].map(Into::into).into();
     keep(&mut words, "T");
     let text: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
     assert_eq!(
@@ -102,7 +109,12 @@ fn the_last_of_each_path_is_taken() {
         size: 1,
         modified: String::new(),
     };
-    let all = [version("2026-1", "a"), version("2026-2", "a"), version("2026-1", "b"), version("2027", "a")];
+    let all = [
+        version("2026-1", "a"),
+        version("2026-2", "a"),
+        version("2026-1", "b"),
+        version("2027", "a"),
+    ];
     let found = last(&all, "2026");
     assert_eq!(found["2026-2"], [path("a")]);
     assert_eq!(found["2026-1"], [path("b")]);

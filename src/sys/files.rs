@@ -3,8 +3,8 @@
 use crate::path::RelPath;
 use crate::seen::{DEVICE_ID, Kind, Seen};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, fstat, fstatfs, openat, renameat_with,
-    statat, statfs,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, fstat, fstatfs, openat,
+    renameat_with, statat, statfs,
 };
 use std::ffi::{OsStr, OsString};
 use std::io;

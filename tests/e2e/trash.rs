@@ -1,8 +1,8 @@
 //! What is deleted or overwritten on a remote with a trash is kept there, comes back, and goes when its time is over.
 
 use crate::common::churn::HOSTILE;
-use crate::common::rsyncd::{Options, old_rsync};
 use crate::common::instance::Instance;
+use crate::common::rsyncd::{Options, old_rsync};
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use std::ffi::{OsStr, OsString};

@@ -77,7 +77,12 @@ fn aside(root: &Root) -> io::Result<Root> {
 }
 
 /// Moves one fetched name to its place.
-fn put(fetched: &Root, root: &Root, path: &RelPath, force: bool) -> std::result::Result<(), String> {
+fn put(
+    fetched: &Root,
+    root: &Root,
+    path: &RelPath,
+    force: bool,
+) -> std::result::Result<(), String> {
     let words = |e: io::Error| match e.raw_os_error() {
         Some(EXDEV) => "its directory is on another file system than the localpath".to_owned(),
         _ => e.to_string(),
@@ -121,7 +126,8 @@ fn made(fetched: &Root, root: &Root, path: &RelPath) -> io::Result<Root> {
                 at = at.subdir(&name)?;
                 let meta = fs::metadata(like.proc_path())?;
                 // Only root can give it to its owner.
-                let _ = std::os::unix::fs::chown(at.proc_path(), Some(meta.uid()), Some(meta.gid()));
+                let _ =
+                    std::os::unix::fs::chown(at.proc_path(), Some(meta.uid()), Some(meta.gid()));
                 fs::set_permissions(at.proc_path(), meta.permissions())?;
             }
             Err(e) => return Err(e),
