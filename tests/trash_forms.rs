@@ -88,12 +88,17 @@ fn where_there_is_no_place_for_it_nothing_is_taken_away() {
         make(&rig.dst(), ["a", "b"], "old");
         // A file stands at its name.
         make(&rig.dst(), [TRASH], "x");
-        let out = push(&rig, &Form::Batch { delete: true }, "T", &list(&ps(&["a", "b"])));
-        let judged = syncsup::pusher::outcome::verdict(
-            syncsup::seen::Exited::Code(out.status.code().unwrap()),
-            &out.stderr,
-        );
-        assert_eq!(judged.verdict, Verdict::Remote(Trouble::Storage), "{out:?}");
+        let rules = rig.base().join("rules");
+        fs::write(&rules, rsync::risk_rules(&ps(&["b"]), &[])).unwrap();
+        let root = rsync::list_directories([&p("")]);
+        for (form, stdin) in
+            [(Form::Send, &list(&ps(&["a"]))), (Form::DeleteB { rules: rules.clone() }, &root)]
+        {
+            let out = push(&rig, &form, "T", stdin);
+            let exit = syncsup::seen::Exited::Code(out.status.code().unwrap());
+            let judged = syncsup::pusher::outcome::verdict(exit, &out.stderr);
+            assert_eq!(judged.verdict, Verdict::Remote(Trouble::Storage), "{out:?}");
+        }
         for name in ["a", "b"] {
             assert_eq!(fs::read_to_string(rig.dst().join(name)).unwrap(), "old");
         }
@@ -110,7 +115,8 @@ fn every_way_of_taking_away_is_kept() {
             rig.params(params);
             make(&rig.src(), ["a", "way", "dir/x"], "newer");
             make(&rig.dst(), ["a", "way/in/it", "dir", "gone/e/f", "gone/empty/"], "old");
-            push(&rig, &Form::Send, "T", &list(&ps(&["a", "way", "dir", "dir/x"])));
+            let out = push(&rig, &Form::Send, "T", &list(&ps(&["a", "way", "dir", "dir/x"])));
+            assert!(out.status.success() && out.stderr.is_empty(), "{params:?} {out:?}");
             let rules = rig.base().join("rules");
             fs::write(&rules, rsync::risk_rules(&ps(&["gone"]), &[])).unwrap();
             let root = rsync::list_directories([&p("")]);
@@ -207,7 +213,8 @@ fn versions_are_listed_and_fetched_by_their_whole_names() {
         assert_eq!(found("d/a?"), []);
         let stage = rig.base().join("stage");
         fs::create_dir(&stage).unwrap();
-        let out = run(&trash::fetch(&rig.remote, stamp), &stage, &list(&ps(&all[..4])));
+        fs::write(&rules, trash::only(&ps(&all[..4]))).unwrap();
+        let out = run(&trash::fetch(&rig.remote, stamp, &rules), &stage, b"");
         assert!(out.status.success(), "{out:?}");
         assert_eq!(names(&stage).len(), 6, "{:?}", names(&stage));
         fs::remove_dir_all(rig.dst().join("sub").join(TRASH)).unwrap();

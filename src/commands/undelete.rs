@@ -130,7 +130,7 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     rules.write_all(&text).map_err(system)?;
     let empty = scratch.join("empty");
     std::fs::create_dir(&empty).map_err(system)?;
-    let run = match finish(&trash::versions(remote, rules.path()), &empty, b"", scratch)? {
+    let run = match finish(&trash::versions(remote, rules.path()), &empty, scratch)? {
         Ended::Well(run) => run,
         // There is no trash yet.
         Ended::Badly { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
@@ -161,9 +161,9 @@ enum Ended {
 }
 
 /// Runs it to its end. Its own timeout ends one that hangs.
-fn finish(argv: &[OsString], directory: &Path, list: &[u8], scratch: &Path) -> Result<Ended> {
+fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> {
     let system = |e| Error::system("rsync", e);
-    let mut run = Rsync::start(argv, trash::ENV, rsync::ENV_REMOVE, directory, list, scratch)
+    let mut run = Rsync::start(argv, trash::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
         .map_err(system)?;
     let exited: Exited = loop {
         if let Some(exited) = run.ended().map_err(system)? {

@@ -7,7 +7,6 @@ use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::filter::TRASH;
 use crate::path::RelPath;
-use crate::pusher::rsync;
 use crate::pusher::trash;
 use crate::seen::Kind;
 use crate::sys::files::{self, Root};
@@ -42,10 +41,14 @@ pub(super) fn run(
     for (stamp, paths) in chosen {
         let here = stage.path().join(stamp);
         fs::create_dir(&here).map_err(system)?;
-        match finish(&trash::fetch(remote, stamp), &here, &rsync::list(paths), scratch)? {
-            Ended::Well(_) => {}
-            // What came is restored all the same; what did not shows as missing.
-            Ended::Badly { words, .. } => eprintln!("syncsup: {}: {words}", remote.name()),
+        for some in paths.chunks(trash::FETCHED_AT_ONCE) {
+            let rules = scratch.join("only");
+            fs::write(&rules, trash::only(some)).map_err(system)?;
+            match finish(&trash::fetch(remote, stamp, &rules), &here, scratch)? {
+                Ended::Well(_) => {}
+                // What came is restored all the same; what did not shows as missing.
+                Ended::Badly { words, .. } => eprintln!("syncsup: {}: {words}", remote.name()),
+            }
         }
         let fetched = Root::open(&here).map_err(system)?;
         for path in paths {
