@@ -160,6 +160,11 @@ impl Push {
         self.regular.keys().any(other)
     }
 
+    /// False when the batch was planned anew too often.
+    pub(super) fn may_plan_again(&self) -> bool {
+        self.replans < REPLANS
+    }
+
     /// The step was upset by changes: the batch is planned anew, or, after some times, what the step was to do comes
     /// again soon.
     pub(super) fn unsteady(
@@ -168,7 +173,7 @@ impl Push {
         step: &Step,
         now: Duration,
     ) -> Result<Progress, Stuck> {
-        if self.replans < REPLANS {
+        if self.may_plan_again() {
             self.replans += 1;
             self.plan(desk)?;
         } else {

@@ -225,6 +225,16 @@ pub fn version(line: &[u8]) -> Option<Version> {
     Some(Version { stamp: text(stamp), path, size, modified: text(modified) })
 }
 
+/// True when the two processes of a receiver were in each other's way while they made directories in the trash: nothing
+/// is lost, and the same once more goes well. A receiver of 3.2.7 ends with status 11 then and says nothing else.
+pub fn raced(stderr: &[u8]) -> bool {
+    let says = |line: &str| {
+        (line.contains("make_backup(") || line.contains(TRASH)) && line.contains("File exists (17)")
+            || line.contains("(code 11) at rsync.c(") && line.contains("[receiver=")
+    };
+    stderr.split(|&b| b == b'\n').any(|line| says(&String::from_utf8_lossy(line)))
+}
+
 /// True for the complaint of an rsync that finds no trash.
 pub fn is_missing(stderr: &[u8]) -> bool {
     let mut lines = stderr.split(|&b| b == b'\n');
