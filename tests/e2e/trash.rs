@@ -5,6 +5,7 @@ use crate::common::instance::Instance;
 use crate::common::rsyncd::{Options, old_rsync};
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, populate, write};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -296,4 +297,79 @@ fn turning_it_on_and_off_compares_nothing() {
     fine(&w.instance.command(&["sync"]));
     w.wait_in_sync();
     assert_eq!(kept(&w).len(), 1);
+}
+
+/// Every content of a file in the first slave, outside of the trash.
+fn there(w: &World) -> BTreeSet<(PathBuf, Vec<u8>)> {
+    let mut found = BTreeSet::new();
+    let mut todo = vec![w.remotes[0].path()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            if entry.file_name() == TRASH {
+                continue;
+            }
+            match entry.file_type().unwrap().is_dir() {
+                true => todo.push(entry.path()),
+                false => {
+                    let name = entry.path().strip_prefix(w.remotes[0].path()).unwrap().to_owned();
+                    found.insert((name, fs::read(entry.path()).unwrap()));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_was_once_there_is_there_or_in_the_trash() {
+    for daemon in receivers() {
+        let w = Setup { daemon, ..setup() }.start();
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut once = BTreeSet::new();
+        for round in 0..40 {
+            for n in 0..random.usize(1..8) {
+                let (dir, file) = (random.usize(..3), random.usize(..3));
+                let (dir, path) = (w.at(&format!("d{dir}")), w.at(&format!("d{dir}/f{file}")));
+                let content = format!("{round}.{n}");
+                match random.usize(..8) {
+                    // A file where there was a directory, and the other way round.
+                    0 if dir.is_dir() => {
+                        fs::remove_dir_all(&dir).unwrap();
+                        fs::write(&dir, &content).unwrap();
+                    }
+                    1 if path.is_file() => {
+                        fs::remove_file(&path).unwrap();
+                        write(&path.join("x"), &content);
+                    }
+                    2 if path.is_file() => fs::remove_file(&path).unwrap(),
+                    3 if dir.is_dir() => fs::remove_dir_all(&dir).unwrap(),
+                    _ => {
+                        if dir.is_file() {
+                            fs::remove_file(&dir).unwrap();
+                        }
+                        if path.is_dir() {
+                            fs::remove_dir_all(&path).unwrap();
+                        }
+                        write(&path, &content);
+                    }
+                }
+            }
+            w.wait_identical();
+            // What was taken away is in place before a push ends, and this is where the slave stands now.
+            once.extend(there(&w));
+        }
+        w.wait_in_sync();
+        let mut all: BTreeSet<_> = kept(&w)
+            .into_iter()
+            .map(|(path, content)| {
+                let name = path.strip_prefix(w.there(TRASH)).unwrap();
+                (name.components().skip(1).collect(), content)
+            })
+            .collect();
+        all.extend(there(&w));
+        let lost: Vec<_> = once.difference(&all).collect();
+        assert!(lost.is_empty() && once.len() > 60, "{} of {}: {lost:?}", lost.len(), once.len());
+        let log = w.instance.log_text();
+        assert!(!log.contains("cannot be pushed to") && !log.contains("make_backup"), "{log}");
+    }
 }
