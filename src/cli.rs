@@ -16,12 +16,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "run", "check", "convert", "status", "stop", "reload", "sync", "release", "wait", "verify",
-    "journal", "migrate", "demo",
+    "journal", "undelete", "migrate", "demo",
 ];
 /// Every long option.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 21] = [
     "state-dir",
     "run-dir",
     "http",
@@ -40,6 +40,9 @@ const OPTIONS: [&str; 18] = [
     "checksum",
     "repair",
     "show",
+    "at",
+    "last",
+    "force",
 ];
 
 /// Runs the command line; prints its error, if any.
@@ -70,6 +73,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Journal(action) => commands::failures::run(invocation, action),
         Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
         Command::Import(file) => commands::journal::import(invocation, file),
+        Command::Undelete(wish) => commands::undelete::run(invocation, wish),
         Command::Demo => commands::demo::run(),
         Command::Help => {
             commands::print(help::text(|name| std::env::var(name).ok()));
@@ -161,6 +165,8 @@ fn read(args: &[OsString]) -> Result<Words> {
                 words.special.push("--max-lag");
                 words.http.max_lag_ms = Some(value_of("--max-lag", &mut parser, http::max_lag_ms)?);
             }
+            "last" => words.special.push("--last"),
+            "force" => words.special.push("--force"),
             "n" => {
                 words.special.push("-n");
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
@@ -174,7 +180,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             "repair" => words.special.push("--repair"),
             "show" => words.special.push("--show"),
             "0" => words.special.push("-0"),
-            option @ ("quorum" | "remote" | "timeout") => {
+            option @ ("quorum" | "remote" | "timeout" | "at") => {
                 words.special.push(words.operate.take(option, parser.value().map_err(usage)?)?);
             }
             other => return Err(unknown_option(other)),
@@ -196,6 +202,7 @@ fn command(words: Words) -> Result<Command> {
         "verify" => &["--remote", "--checksum", "--repair", "--json", "-0"],
         "journal" => &["--remote", "--json"],
         "migrate" => &["--dry-run"],
+        "undelete" => &["--remote", "--at", "--last", "--force"],
         "convert" | "sync" | "demo" => &[],
         other => return Err(unknown_command(other)),
     };
@@ -216,6 +223,7 @@ fn command(words: Words) -> Result<Command> {
             let paths = words.names[1..].iter().map(PathBuf::from).collect();
             Ok(Command::Migrate { paths, dry: has("--dry-run") })
         }
+        ("undelete", _) => operate::undelete(words),
         ("release", [name]) => Ok(Command::Release { name: name.clone(), show: has("--show") }),
         ("release", _) => Err(Error::usage(
             "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",

@@ -9,6 +9,10 @@ use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// The directory in the root of a remote that keeps what pushes delete and overwrite there. The name is reserved: in the
+/// root of a localpath it is never replicated, and on no remote ever deleted, whether the remote has a trash or not.
+pub const TRASH: &str = ".syncsup-trash";
+
 /// Compiled rules. It answers for a path whether it, or a directory above it, is left out of replication.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -57,6 +61,11 @@ impl Filter {
     /// True when the path or any directory above it is excluded. `is_dir` speaks of the path itself; of a path that is
     /// gone say what it was. The root is never excluded.
     pub fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
+        // Of no rule, so that it makes no push more careful: nothing but the root can hold it.
+        let first = path.as_bytes().split(|&b| b == b'/').next();
+        if first == Some(TRASH.as_bytes()) {
+            return true;
+        }
         if self.is_empty() || path.is_root() {
             return false;
         }
@@ -92,7 +101,7 @@ impl Filter {
         name.starts_with(b".") || name.ends_with(b"~") || name == b"4913"
     }
 
-    /// True when it excludes nothing at all.
+    /// True when it excludes nothing at all, but for the reserved name [`TRASH`].
     pub fn is_empty(&self) -> bool {
         self.has_no_rules() && self.inside.is_empty() && self.names != NameRules::Editors
     }

@@ -41,6 +41,8 @@ Commands:
                    that take its place; nothing else is changed
   journal import FILE
                    take over the rsync_fail_log.sh that sersync has left
+  undelete PATH    show what a remote's trash holds of PATH (absolute, or from the root of the
+                   localpath); with --last or --at TIME, restore it here
   demo             all of this at work, with private rsync daemons, for less than a minute
 
 Options of run:
@@ -63,6 +65,10 @@ Options of other commands:
   -0               verify: only the names, a NUL after each
   --show           release: only list what would be deleted
   --dry-run        migrate: only show what would be written
+  --remote NAME    undelete: whose trash (default: the only remote that has one)
+  --at TIME        undelete: restore the version of this time, or of the last that begins so
+  --last           undelete: restore the last version of each file
+  --force          undelete: overwrite what is there
 Options of all commands:
   -o FILE          a configuration file, or a directory of them; may be given again
                    (default: ./confxml.xml, /etc/syncsup/conf.d, /etc/syncsup/syncsup.yaml)
@@ -117,6 +123,8 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
                    查找本机的 sersync，在其文件旁写出替代它的 YAML 配置和 systemd 单元，其他一概不动
   journal import 文件
                    接管 sersync 留下的 rsync_fail_log.sh
+  undelete 路径    列出远端回收目录中该路径的各个版本（绝对路径，或相对于本地目录的根）；
+                   加上 --last 或 --at 时间 则恢复到本机
   demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
 run 的选项：
@@ -139,6 +147,10 @@ run 的选项：
   -0               用于 verify：只输出名称，以 NUL 分隔
   --show           用于 release：只列出将被删除的内容
   --dry-run        用于 migrate：只显示将要写出的内容
+  --remote 名称    用于 undelete：使用哪个远端的回收目录（默认：唯一设有回收目录的远端）
+  --at 时间        用于 undelete：恢复该时间的版本，或以此开头的时间中最后的版本
+  --last           用于 undelete：恢复每个文件的最后一个版本
+  --force          用于 undelete：覆盖现有的文件
 所有命令通用的选项：
   -o 文件          配置文件，或存放配置文件的目录；可以多次给出
                    （默认依次为 ./confxml.xml、/etc/syncsup/conf.d、/etc/syncsup/syncsup.yaml）

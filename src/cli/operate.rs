@@ -1,6 +1,7 @@
-//! The words of the commands for who operates an instance: `wait`, `verify`, `journal`.
+//! The words of the commands for who operates an instance: `wait`, `verify`, `journal`, `undelete`.
 
 use crate::commands::invocation::{Command, Format, JournalAction, On, Verify, Wait, Which};
+use crate::commands::undelete::{At, Wish};
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(super) struct Words {
     quorum: Option<usize>,
     remotes: Vec<String>,
     timeout: Option<Duration>,
+    at: Option<String>,
 }
 
 impl Words {
@@ -35,6 +37,10 @@ impl Words {
                     Error::usage(format!("--timeout {text}: a time such as 500ms, 30s, 5m or 1h"))
                 })?);
                 Ok("--timeout")
+            }
+            "at" => {
+                self.at = Some(text);
+                Ok("--at")
             }
             _ => {
                 self.remotes.push(text);
@@ -115,6 +121,36 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
             "`syncsup journal {}`: there are list, retry and drop",
             crate::path::printable(action.as_encoded_bytes())
         ))),
+    }
+}
+
+pub(super) fn undelete(words: super::Words) -> Result<Command> {
+    let force = has(&words, "--force");
+    let at = match (words.operate.at.clone(), has(&words, "--last")) {
+        (Some(_), true) => return Err(Error::usage("--at and --last: write one of them")),
+        (Some(time), false) if time.is_empty() => {
+            return Err(Error::usage(
+                "--at needs a time that `syncsup undelete PATH` shows, or its beginning",
+            ));
+        }
+        (Some(time), false) => Some(At::Time(time)),
+        (None, true) => Some(At::Last),
+        (None, false) => None,
+    };
+    if force && at.is_none() {
+        return Err(Error::usage("--force restores nothing by itself; add --last or --at TIME"));
+    }
+    let mut remotes = words.operate.remotes;
+    if remotes.len() > 1 {
+        return Err(Error::usage("`syncsup undelete` takes one --remote"));
+    }
+    match &words.names[1..] {
+        [path] if !path.is_empty() => {
+            Ok(Command::Undelete(Wish { path: path.clone(), remote: remotes.pop(), at, force }))
+        }
+        _ => Err(Error::usage(
+            "`syncsup undelete` takes one PATH: absolute, or from the root of the localpath",
+        )),
     }
 }
 

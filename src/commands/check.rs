@@ -9,7 +9,7 @@ use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
 use crate::pusher::outcome::verdict;
 use crate::pusher::rsync::{self, Form, Options};
-use crate::pusher::ssh;
+use crate::pusher::{ssh, trash};
 use crate::seen::Exited;
 use crate::supervisor::directories::instance;
 use crate::sys::process::Rsync;
@@ -168,7 +168,12 @@ fn start(localpath: &LocalPath, remote: &Remote, scratch: &Path) -> std::io::Res
 /// The command line of a push, as it would run.
 fn argv(remote: &Remote, delete: bool, dry: bool) -> Vec<OsString> {
     let options = Options { checksum: false, dry, delete, force: delete, stats: false };
-    rsync::argv(remote, &Form::Batch { delete }, options)
+    let mut words = rsync::argv(remote, &Form::Batch { delete }, options);
+    if remote.trash_keep_ms.is_some() {
+        // A remote that refuses it says so.
+        trash::keep(&mut words, "TIME");
+    }
+    words
 }
 
 /// Waits for its end, or ends it; an error is rsync's own words.

@@ -1,5 +1,6 @@
 //! What a command line asks for, parsed.
 
+use super::undelete::Wish;
 use crate::error::{Error, Result};
 use crate::supervisor::directories::Directories;
 use std::ffi::OsString;
@@ -79,6 +80,8 @@ pub enum Command {
     },
     /// Takes over a fail log of sersync's own.
     Import(PathBuf),
+    /// Lists what the trash of a remote holds, or restores it.
+    Undelete(Wish),
     /// The main job, shown.
     Demo,
     /// `-h`

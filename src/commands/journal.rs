@@ -65,7 +65,7 @@ fn counted(paths: &[RelPath]) -> String {
 }
 
 /// What is configured, and which localpaths a running instance keeps.
-fn configuration(invocation: &Invocation) -> Result<(Config, Vec<(OsBytes, Instance)>)> {
+pub(super) fn configuration(invocation: &Invocation) -> Result<(Config, Vec<(OsBytes, Instance)>)> {
     let mut kept = Vec::new();
     let mut files = Vec::new();
     for instance in client::running(invocation)? {

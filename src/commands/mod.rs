@@ -16,6 +16,7 @@ pub mod status;
 pub mod stop;
 pub mod sync;
 mod table;
+pub mod undelete;
 pub mod verify;
 pub mod wait;
 

@@ -143,6 +143,7 @@ impl<'e> Reading<'e, '_, '_> {
             params: rsync.params.clone(),
             timeout_s: rsync.timeout_s,
             max_delete: MaxDelete::default(),
+            trash_keep_ms: None,
             rsync_program: OsBytes::from("rsync"),
         })
     }

@@ -172,6 +172,9 @@ pub struct Remote {
     pub timeout_s: u32,
     /// When a reconcile is held for the operator.
     pub max_delete: MaxDelete,
+    /// How long what is deleted and overwritten there is kept in its trash, in milliseconds; `None` without a trash.
+    #[serde(default)]
+    pub trash_keep_ms: Option<u64>,
     /// The rsync program here.
     pub rsync_program: OsBytes,
 }
@@ -251,6 +254,8 @@ pub const RETRY_MINUTES: u32 = 60;
 pub const DELAY_MS: u64 = 3;
 /// `max_lag` when none is given: a minute.
 pub const MAX_LAG_MS: u64 = 60_000;
+/// `trash: {keep}` when none is given, in milliseconds: 7 days.
+pub const TRASH_KEEP_MS: u64 = 7 * 86_400_000;
 /// `large_file` when none is given: 32 MiB.
 pub const LARGE_FILE_BYTES: u64 = 32 << 20;
 

@@ -11,7 +11,7 @@ use crate::path::OsBytes;
 use std::path::Path;
 
 /// Keys that may stand at the top and in a localpath.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "rsync",
     "inotify",
     "filter",
@@ -20,6 +20,7 @@ const SETTINGS: [&str; 12] = [
     "delay",
     "large_file",
     "max_delete",
+    "trash",
     "first_copy",
     "on_failure",
     "on_recovery",
@@ -154,6 +155,7 @@ fn build(
         params: settings.params.clone(),
         timeout_s: settings.timeout_s,
         max_delete: settings.max_delete,
+        trash_keep_ms: settings.trash_keep_ms,
         rsync_program: settings.program.clone(),
     }
 }
@@ -170,6 +172,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
         "timeout",
         "ssh",
         "max_delete",
+        "trash",
         "program",
     ];
     let fields = Fields::of(node, "a remote", KNOWN, notes)?;

@@ -34,6 +34,7 @@ pub(super) struct Rsync {
     pub(super) ssh: Ssh,
     pub(super) program: OsBytes,
     pub(super) max_delete: MaxDelete,
+    pub(super) trash_keep_ms: Option<u64>,
 }
 
 /// What a localpath may override.
@@ -64,6 +65,7 @@ impl Default for Settings {
             ssh: Ssh::default(),
             program: OsBytes::from("rsync"),
             max_delete: MaxDelete::default(),
+            trash_keep_ms: None,
         };
         Self {
             rsync,
@@ -188,6 +190,7 @@ impl Rsync {
             text => values::absolute(text.as_bytes()),
         });
         set(&mut self.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
+        self.read_trash(fields.get("trash"), notes);
         set_option(
             &mut self.password_file,
             fields.get("password_file"),
@@ -197,6 +200,20 @@ impl Rsync {
         );
         if let Some(node) = fields.get("ssh") {
             self.read_ssh(node, notes);
+        }
+    }
+
+    /// `null` takes an inherited trash away.
+    fn read_trash(&mut self, node: Option<&Node>, notes: &mut Notes) {
+        let Some(node) = node else { return };
+        if node.is_null() {
+            self.trash_keep_ms = None;
+        } else if let Some(fields) = Fields::of(node, "trash", &["keep"], notes) {
+            let mut keep = TRASH_KEEP_MS;
+            set(&mut keep, fields.get("keep"), "trash keep", notes, |n| {
+                minutes(n).map(|minutes| u64::from(minutes) * 60_000)
+            });
+            self.trash_keep_ms = Some(keep);
         }
     }
 
@@ -267,6 +284,7 @@ impl Settings {
             size(n.text()?)
         });
         set(&mut self.rsync.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
+        self.rsync.read_trash(fields.get("trash"), notes);
         set(&mut self.first_copy, fields.get("first_copy"), "first_copy", notes, Node::boolean);
         if let Some(node) = fields.get("plugins") {
             self.plugins = yaml_plugin::plugins(node, notes);

@@ -8,6 +8,7 @@ use super::master::Master;
 use super::outcome;
 use super::params::{self, OwnFilters};
 use super::rsync::{self, Form, Options};
+use super::trash;
 use super::voice::Voice;
 use crate::config::model::Target;
 use crate::filter::Filter;
@@ -72,6 +73,8 @@ pub struct Desk {
     unwritten: Cell<Seldom>,
     /// The localpath without symbolic links in it, as rsync names it.
     real_root: PathBuf,
+    /// The time in the name of the last directory of the trash, in microseconds.
+    stamped_us: Cell<i64>,
 }
 
 impl Desk {
@@ -105,6 +108,7 @@ impl Desk {
             boot_id,
             unwritten: Cell::default(),
             real_root,
+            stamped_us: Cell::new(0),
         }
     }
 
@@ -240,6 +244,14 @@ impl Desk {
         Ok(landed)
     }
 
+    /// The name of a directory of the trash that no other rsync of this process has had: two versions of a file must
+    /// never meet in one.
+    fn stamp(&self) -> String {
+        let us = (clock::wall_ns() / 1_000).max(self.stamped_us.get() + 1);
+        self.stamped_us.set(us);
+        trash::stamp(&timestamp(us.div_euclid(1_000)), us)
+    }
+
     /// Starts one rsync in the open root.
     pub fn rsync(
         &self,
@@ -249,7 +261,10 @@ impl Desk {
         list: &[u8],
     ) -> Result<Rsync, Stuck> {
         let remote = self.master.remote().unwrap_or(&self.start.remote);
-        let argv = rsync::argv(remote, form, options);
+        let mut argv = rsync::argv(remote, form, options);
+        if remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
+            trash::keep(&mut argv, &self.stamp());
+        }
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         let scratch: &Path = &self.start.state_dir;
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)

@@ -6,6 +6,7 @@
 
 use super::batch::Plan;
 use super::rsync::{self, Form, Options};
+use super::trash;
 use crate::config::model::{LocalPath, Remote};
 use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, printable};
@@ -75,7 +76,10 @@ pub fn part(
         );
         out.extend(head.bytes());
         match repair(owed, plan.as_ref(), facts) {
-            Some(repair) => out.extend(line(localpath, remote, facts, &repair)),
+            Some(repair) => {
+                let stamp = trash::stamp(&time(owed.since_ms), 0);
+                out.extend(line(localpath, remote, facts, &repair, &stamp));
+            }
             None => out.extend(b"# it is excluded now: nothing is to be done\n"),
         }
     }
@@ -126,7 +130,13 @@ fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts) -> Option<Re
     entry.map(Repair::Send).or_else(|| plan.root.then_some(Repair::Root))
 }
 
-fn line(localpath: &LocalPath, remote: &Remote, facts: Facts, repair: &Repair) -> Vec<u8> {
+fn line(
+    localpath: &LocalPath,
+    remote: &Remote,
+    facts: Facts,
+    repair: &Repair,
+    stamp: &str,
+) -> Vec<u8> {
     let delete = localpath.inotify.delete;
     let force = delete && !facts.careful;
     let options = Options { checksum: true, dry: false, delete, force, stats: false };
@@ -134,6 +144,9 @@ fn line(localpath: &LocalPath, remote: &Remote, facts: Facts, repair: &Repair) -
         let mut words = rsync::argv(remote, form, options);
         // These forms only look, when a push uses them.
         words.retain(|word| word != "-n");
+        if remote.trash_keep_ms.is_some() {
+            trash::keep(&mut words, stamp);
+        }
         words.iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>().join(&b' ')
     };
     let mut out = [b"cd ".as_slice(), &directory(localpath.watch.as_bytes()), b" && "].concat();

@@ -84,7 +84,9 @@ impl Pusher {
 
     /// Waits for whatever comes next.
     pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
-        let busy = !self.lanes.idle() || self.lanes.verify.as_ref().is_some_and(|l| l.flies());
+        let busy = !self.lanes.idle()
+            || self.lanes.expiry.is_some()
+            || self.lanes.verify.as_ref().is_some_and(|l| l.flies());
         let due = self
             .work
             .next_ms

@@ -8,6 +8,7 @@ use super::push::{Aim, Progress, Push};
 use super::rsync;
 use super::step::{self, Step};
 use super::tally::Tally;
+use super::trash;
 use crate::journal::Totals;
 use crate::path::RelPath;
 use crate::seen::Kind;
@@ -23,6 +24,15 @@ impl Push {
         mut landed: Landed,
         now: Duration,
     ) -> Result<Progress, Stuck> {
+        if landed.judgement.verdict != Verdict::Settled
+            && desk.start.remote.trash_keep_ms.is_some()
+            && !step.looks()
+            && self.may_plan_again()
+            && trash::raced(&landed.stderr)
+        {
+            self.pushed += self.tally(desk, &mut landed)?.totals();
+            return self.unsteady(desk, &step, now);
+        }
         match landed.judgement.verdict {
             Verdict::Settled => self.stepped(desk, step, landed, now),
             Verdict::Partial if step.looks() => {

@@ -1,6 +1,7 @@
 //! The lanes of a pusher, and the slots they hold.
 
 use super::compare::Compare;
+use super::expiry::Expiry;
 use super::push::Push;
 use super::verify::Looking;
 use crate::path::RelPath;
@@ -31,6 +32,8 @@ pub struct Lanes {
     pub spool: Option<Compare>,
     /// A comparison that somebody reads.
     pub(super) verify: Option<Looking>,
+    /// What the trash has kept for long enough is being deleted. Nothing waits for it, and it may be ended at any time.
+    pub expiry: Option<Busy<Expiry>>,
 }
 
 /// The slots of this pusher.
@@ -52,7 +55,7 @@ impl Slots {
 }
 
 impl Lanes {
-    /// True when no lane has work.
+    /// True when no lane has work that is to be finished.
     pub fn idle(&self) -> bool {
         self.small.is_none()
             && self.large.is_none()
@@ -98,6 +101,13 @@ impl Lanes {
             compare.slot = false;
             freed += 1;
         }
+        if let Some(expiry) = &mut self.expiry
+            && expiry.slot
+            && expiry.work.stalled(now) > STALLED
+        {
+            expiry.slot = false;
+            freed += 1;
+        }
         freed
     }
 
@@ -106,5 +116,6 @@ impl Lanes {
         [&mut self.small, &mut self.large].into_iter().flatten().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
         self.verify.iter_mut().for_each(Looking::kill);
+        self.expiry.iter_mut().for_each(|busy| busy.work.kill());
     }
 }

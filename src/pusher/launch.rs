@@ -69,6 +69,9 @@ impl Pusher {
             wanted += self.start_compare(probe, now)?;
         }
         wanted += u32::from(self.start_verify(now)?);
+        if !probe && wanted == 0 {
+            wanted += self.start_expiry(now);
+        }
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
             self.voice.send(&FromPusher::WantSlot);

@@ -1,7 +1,8 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`params`] fits the
-//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch, [`tally`] counts what a failed push did,
+//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch, [`tally`] counts what a failed push did, [`trash`] keeps what
+//! a push takes away,
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
@@ -24,11 +25,13 @@ pub mod params;
 pub mod rsync;
 pub mod ssh;
 pub mod tally;
+pub mod trash;
 pub mod whole;
 
 mod awaits;
 mod compare;
 mod desk;
+mod expiry;
 mod flight;
 mod idle;
 mod judge;

@@ -188,6 +188,55 @@ pub fn clean(params: &[OsBytes], filters: bool) -> Vec<OsBytes> {
     out
 }
 
+/// Short options that say how the other end is reached, or what more of a file is kept.
+const SHORT_TRANSPORT: &[u8] = b"zeMAXHS46s";
+/// Long ones.
+const LONG_TRANSPORT: &[&str] = &[
+    "compress",
+    "compress-choice",
+    "zc",
+    "compress-level",
+    "zl",
+    "rsh",
+    "remote-option",
+    "rsync-path",
+    "numeric-ids",
+    "acls",
+    "xattrs",
+    "hard-links",
+    "sparse",
+    "bwlimit",
+    "sockopts",
+    "ipv4",
+    "ipv6",
+    "address",
+    "protocol",
+    "blocking-io",
+    "secluded-args",
+    "protect-args",
+];
+
+/// Of the user's parameters those that a transfer of another kind needs as well, or the other way round: how the other
+/// end is reached, and what more of a file is kept.
+pub(super) fn of_transport(params: &[OsBytes]) -> Vec<OsBytes> {
+    let mut out = Vec::new();
+    for item in parse(params) {
+        match item.name {
+            Name::Short(letter) if SHORT_TRANSPORT.contains(&letter) => {
+                out.push(OsBytes::from(vec![b'-', letter]));
+                out.extend(item.value.map(OsBytes::from));
+            }
+            Name::Long(name) if LONG_TRANSPORT.contains(&&*name) => {
+                let value = item.value.map(|value| [b"=", value.as_slice()].concat());
+                let word = [b"--", name.as_bytes(), &value.unwrap_or_default()].concat();
+                out.push(OsBytes::from(word));
+            }
+            Name::Short(_) | Name::Long(_) | Name::Word(_) => {}
+        }
+    }
+    out
+}
+
 /// What filter rules the parameters hold: a form B must be used with any, because `--delete-missing-args` deletes
 /// what they exclude; see [`super::rsync::Form::DeleteB`] for the difference between the two kinds.
 pub fn own_filters(params: &[OsBytes]) -> OwnFilters {

@@ -9,6 +9,7 @@ use super::flight::{Flight, Landed};
 use super::ledger::{Findings, Ledger, Times};
 use super::outcome::Judgement;
 use super::step::{self, Step};
+use super::trash;
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::seen::Kind;
@@ -179,6 +180,11 @@ impl Push {
         self.regular.keys().any(other)
     }
 
+    /// False when the batch was planned anew too often.
+    pub(super) fn may_plan_again(&self) -> bool {
+        self.replans < REPLANS
+    }
+
     /// The step was upset by changes: the batch is planned anew, or, after some times, what the step was to do comes
     /// again soon.
     pub(super) fn unsteady(
@@ -187,7 +193,7 @@ impl Push {
         step: &Step,
         now: Duration,
     ) -> Result<Progress, Stuck> {
-        if self.replans < REPLANS {
+        if self.may_plan_again() {
             self.replans += 1;
             self.plan(desk)?;
         } else {
@@ -211,8 +217,11 @@ impl Push {
             events: if item.attempts > 0 { item.events | Events::DIR } else { item.events },
         });
         let limits = Limits { large, delete: desk.delete() };
-        let plan =
+        let mut plan =
             batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
+        if desk.start.remote.trash_keep_ms.is_some() {
+            trash::leave_out_long(&mut plan);
+        }
         self.steps = step::steps(desk, &plan)?;
         self.find(plan);
         Ok(())

@@ -7,6 +7,7 @@
 use super::params::{self, OwnFilters};
 use super::ssh;
 use crate::config::model::{Remote, Target};
+use crate::filter::TRASH;
 use crate::path::{OsBytes, RelPath};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -148,6 +149,17 @@ fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
         words.add("--stats");
         words.add("--no-human-readable");
     }
+    connect(words, remote);
+}
+
+/// How the remote is reached, and its password file.
+pub(super) fn connection(remote: &Remote) -> Vec<OsString> {
+    let mut words = Words(Vec::new());
+    connect(&mut words, remote);
+    words.0.into_iter().map(OsString::from_vec).collect()
+}
+
+fn connect(words: &mut Words, remote: &Remote) {
     let shell = params::remote_shell(&remote.params);
     match &remote.target {
         // With a shell of the user's even a daemon is not spoken to directly, and rsync refuses these.
@@ -202,20 +214,29 @@ fn form_words(words: &mut Words, form: &Form, options: Options) {
         Form::Children => {
             words.add("--no-recursive");
             words.add("--ignore-missing-args");
-            words.add_if(options.delete, "--delete");
+            keep_trash(words, options);
         }
         Form::Tree => {
             words.add("--recursive");
             words.add("--ignore-missing-args");
-            words.add_if(options.delete, "--delete");
+            keep_trash(words, options);
         }
         Form::Everything { exclude } => {
             words.add("--recursive");
             words.add_if(options.delete, "--delete");
+            words.add(format!("--exclude=/{TRASH}"));
             exclude.iter().for_each(|pattern| words.add_bytes("--exclude=", pattern.as_bytes()));
         }
     }
     words.add_if(!matches!(form, Form::Root | Form::Everything { .. }), "--files-from=-");
+}
+
+/// Deletes, but not the trash. It is no exclude, which would match a listed directory of that name anywhere.
+fn keep_trash(words: &mut Words, options: Options) {
+    if options.delete {
+        words.add("--delete");
+        words.add(format!("--filter=P /{TRASH}"));
+    }
 }
 
 /// `ssh` and its options in the one word rsync takes apart again: spaces separate, quotes group, a quote inside
@@ -238,7 +259,7 @@ fn ssh_command(user: Option<Vec<u8>>, port: Option<u16>, options: &[String]) -> 
 }
 
 /// `rsync://user@host:port/module/path/` or `user@host:/path/`.
-fn destination(remote: &Remote) -> Vec<u8> {
+pub(super) fn destination(remote: &Remote) -> Vec<u8> {
     let host = if remote.host.contains(':') && !remote.host.starts_with('[') {
         format!("[{}]", remote.host)
     } else {
@@ -268,7 +289,7 @@ fn destination(remote: &Remote) -> Vec<u8> {
 }
 
 /// A name for rsync's matcher: once a pattern holds a wildcard, a backslash escapes; without one it is itself.
-fn escaped(name: &[u8], wild: bool) -> Vec<u8> {
+pub(super) fn escaped(name: &[u8], wild: bool) -> Vec<u8> {
     if !wild && !name.iter().any(|b| b"*?[".contains(b)) {
         return name.to_vec();
     }

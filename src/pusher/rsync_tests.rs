@@ -11,6 +11,7 @@ fn remote(target: Target, params: &[&str]) -> Remote {
         params: params.iter().map(|&p| OsBytes::from(p)).collect(),
         timeout_s: 100,
         max_delete: MaxDelete::Half,
+        trash_keep_ms: None,
         rsync_program: "rsync".into(),
     }
 }

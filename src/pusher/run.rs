@@ -77,6 +77,8 @@ pub struct Pusher {
     /// No comparison at all comes sooner.
     pub(super) compare_not_before: Option<Duration>,
     pub(super) journal_retry: Option<Duration>,
+    /// The trash is looked after no sooner.
+    pub(super) expiry_due: Option<Duration>,
     pub(super) work: Work,
     pub(super) look: bool,
     pub(super) looked: Duration,
@@ -146,6 +148,7 @@ impl Pusher {
             blind: None,
             compare_not_before: None,
             journal_retry: None,
+            expiry_due: None,
             work: Work::default(),
             look: true,
             looked: Duration::ZERO,
@@ -355,6 +358,7 @@ impl Pusher {
     fn abandon(&mut self) -> Result<(), JournalError> {
         self.killed |= !self.lanes.idle();
         self.lanes.kill();
+        self.end_expiry();
         let pushes = [self.lanes.small.take(), self.lanes.large.take()];
         let compare = self.lanes.compare.take();
         self.lanes.spool = None;

@@ -17,6 +17,7 @@ fn remote(options: &[&str]) -> Remote {
         params: vec!["-a".into()],
         timeout_s: 100,
         max_delete: MaxDelete::Half,
+        trash_keep_ms: None,
         rsync_program: "rsync".into(),
     }
 }

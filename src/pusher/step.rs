@@ -165,9 +165,14 @@ fn entries(
     force: bool,
 ) -> Result<Vec<Step>, Stuck> {
     if !desk.form_b() && !absent.is_empty() {
-        let paths = absent.into_iter().chain(present).collect();
         let form = Form::Batch { delete: true };
-        return Ok(vec![Step::Entries { paths, form, checksum: false, force }]);
+        let batch = |paths| Step::Entries { paths, form, checksum: false, force };
+        // The two processes of a receiver make directories in the trash without knowing of each other: one deletes, the
+        // other overwrites, and whoever comes second fails.
+        if desk.start.remote.trash_keep_ms.is_some() {
+            return Ok([batch(absent)].into_iter().chain(send(present, false, force)).collect());
+        }
+        return Ok(vec![batch(absent.into_iter().chain(present).collect())]);
     }
     let mut steps = Vec::new();
     if !absent.is_empty() {

@@ -45,6 +45,7 @@ pub fn remote(host: &str) -> Remote {
         params: vec!["-az".into()],
         timeout_s: 100,
         max_delete: MaxDelete::Half,
+        trash_keep_ms: None,
         rsync_program: "rsync".into(),
     }
 }

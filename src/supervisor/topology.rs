@@ -235,6 +235,7 @@ mod tests {
         let before = settings(&l, &r);
         let mut other = r.clone();
         other.timeout_s += 1;
+        other.trash_keep_ms = Some(60_000);
         assert_eq!(settings(&l, &other), before);
         other.params.push("-z".into());
         assert_ne!(settings(&l, &other), before);

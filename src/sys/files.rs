@@ -3,9 +3,10 @@
 use crate::path::RelPath;
 use crate::seen::{DEVICE_ID, Kind, Seen};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, StatFs, fstat, fstatfs, openat, statat, statfs,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, fstat, fstatfs, openat,
+    renameat_with, statat, statfs,
 };
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -100,6 +101,12 @@ impl Root {
     pub fn file_system(&self) -> io::Result<FileSystem> {
         Ok(described(&fstatfs(&self.fd)?))
     }
+}
+
+/// Moves `name` from one open directory to another. What is there already is replaced only when `replace`.
+pub fn rename_between(from: &Root, to: &Root, name: &OsStr, replace: bool) -> io::Result<()> {
+    let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+    Ok(renameat_with(&from.fd, name, &to.fd, name, flags)?)
 }
 
 /// The file system under a path.

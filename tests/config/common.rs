@@ -46,6 +46,7 @@ pub fn remote(host: &str, module: &str, params: &str) -> Remote {
         params: vec![params.into()],
         timeout_s: 100,
         max_delete: MaxDelete::Half,
+        trash_keep_ms: None,
         rsync_program: "rsync".into(),
     }
 }

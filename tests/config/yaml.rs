@@ -55,12 +55,13 @@ fn layers_override_key_by_key() {
         "rsync: {params: -az --bwlimit=9, port: 874, auth: {user: u, password_file: /p}, timeout: 2m}\n\
          inotify: {delete: false}\nfilter: {exclude: ['a'], names: none}\nfail_log: {retry: 5m}\n\
          crontab: {every: 600m, exclude: ['*.php']}\ndelay: 5ms\nlarge_file: 1MiB\nmax_delete: 7\nfirst_copy: false\n\
+         trash: {keep: 12h}\n\
          debug: true\nhost: whatever\n\
          localpaths:\n\
-         - {watch: /a, remotes: ['h::m', {host: h, module: n, port: 1, user: v, params: [-a, '--exclude=x y'], timeout: 3}]}\n\
+         - {watch: /a, remotes: ['h::m', {host: h, module: n, port: 1, user: v, params: [-a, '--exclude=x y'], timeout: 3, trash: ~}]}\n\
          - watch: /b\n  rsync: {auth: {user: w}, program: /opt/rsync}\n  inotify: {delete: true, modify: true}\n\
          \x20 filter: {exclude: [b], exclude_glob: '*.tmp'}\n  fail_log: {path: /log}\n  crontab: ~\n  delay: 0\n\
-         \x20 max_delete: unlimited\n  first_copy: true\n  remotes: ['x@h:9::m', 'l@h:/p']\n",
+         \x20 max_delete: unlimited\n  first_copy: true\n  trash: {}\n  remotes: ['x@h:9::m', 'l@h:/p']\n",
     );
     assert!(config.debug);
     let common = Remote {
@@ -69,6 +70,7 @@ fn layers_override_key_by_key() {
         password_file: Some("/p".into()),
         timeout_s: 120,
         max_delete: MaxDelete::Entries(7),
+        trash_keep_ms: Some(12 * 3_600_000),
         target: Target::Daemon { port: 874, module: "m".into() },
         ..remote("h", "m")
     };
@@ -77,6 +79,7 @@ fn layers_override_key_by_key() {
         user: Some("v".into()),
         params: words(&["-a", "--exclude=x y"]),
         timeout_s: 3,
+        trash_keep_ms: None,
         ..common.clone()
     };
     let a = &config.localpaths[0];
@@ -92,6 +95,7 @@ fn layers_override_key_by_key() {
         target: Target::Daemon { port: 9, module: "m".into() },
         user: Some("x".into()),
         max_delete: MaxDelete::Unlimited,
+        trash_keep_ms: Some(7 * 86_400_000),
         rsync_program: "/opt/rsync".into(),
         ..common
     };
@@ -230,6 +234,8 @@ fn every_mistake_has_its_line_and_hint() {
         ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
         ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
         ("large_file: big\n", "1: large_file: `big` is not a size"),
+        ("trash: {keep: 7}\n", "1: trash keep: `7` is not a duration"),
+        ("trash: {keep: 0}\n", "1: trash keep: `0` is not a whole number of minutes"),
         ("max_delete: some\n", "1: max_delete: `some` is not half, unlimited or a number"),
         ("plugins: [{comand: {}}]\n", "1: `comand` is not a plugin; did you mean `command`?"),
         ("plugins:\n- socket: {host: h}\n", "2: plugin has no port; add it"),

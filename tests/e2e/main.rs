@@ -36,6 +36,7 @@ mod starts;
 mod sysctl;
 mod toggles;
 mod traps;
+mod trash;
 mod verify;
 mod wait;
 mod watches;

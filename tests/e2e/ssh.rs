@@ -143,3 +143,25 @@ fn no_rsync_there() {
     let held = w.wait_remote(0, "the missing program", |r| r["state"] == "held");
     assert!(held["reason"].as_str().unwrap().contains("/nowhere/rsync"), "{held}");
 }
+
+#[test]
+fn a_trash_over_ssh() {
+    let sshd = Sshd::start();
+    let place = sshd.path().join(PLACE);
+    fs::create_dir_all(&place).unwrap();
+    let old = place.join(".syncsup-trash/2020-01-01T00:00:00.000000Z/a");
+    write(&old, "old");
+    let setup = Setup { settings: "trash: {}\n", places: vec![place.clone()], ..Setup::of(&sshd) };
+    let w = setup.start(sshd);
+    wait_for("the expiry", DEADLINE, || !old.parent().unwrap().exists());
+    w.write("d/a*", "one");
+    w.wait_identical();
+    w.write("d/a*", "another");
+    w.wait_identical();
+    fs::remove_dir_all(w.at("d")).unwrap();
+    w.wait_identical();
+    let out = w.instance.command(&["undelete", "d", "--last"]);
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(fs::read_to_string(w.at("d/a*")).unwrap(), "another");
+    w.wait_identical();
+}

@@ -179,6 +179,7 @@ impl Rig {
             params: vec!["-artuz".into()],
             timeout_s: 30,
             max_delete: MaxDelete::Half,
+            trash_keep_ms: None,
             rsync_program: "rsync".into(),
         };
         Self { dir, daemon, remote }

@@ -63,6 +63,10 @@ impl Tree {
                 continue;
             };
             for name in names.flatten() {
+                // What a slave keeps of its own.
+                if dir.is_empty() && name.file_name() == ".syncsup-trash" {
+                    continue;
+                }
                 let mut path = dir.clone();
                 if !path.is_empty() {
                     path.push(b'/');

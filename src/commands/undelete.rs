@@ -1,0 +1,201 @@
+//! `syncsup undelete`: what the trash of a remote holds of a path, and how it comes back: to the master, from where it
+//! is replicated like any other change.
+
+mod restore;
+
+use super::invocation::Invocation;
+use super::journal::configuration;
+use super::{print, table};
+use crate::config::model::{Config, LocalPath, Remote};
+use crate::error::{Error, Exit, Result};
+use crate::path::{OsBytes, RelPath};
+use crate::pusher::outcome::{self, Verdict};
+use crate::pusher::rsync;
+use crate::pusher::trash::{self, Version};
+use crate::seen::Exited;
+use crate::sys::process::Rsync;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Absolute, or from the root of the localpath.
+    pub path: OsString,
+    /// `--remote`.
+    pub remote: Option<String>,
+    /// What is restored; `None` only lists.
+    pub at: Option<At>,
+    /// `--force`: what is there now is overwritten.
+    pub force: bool,
+}
+
+/// Which version is restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// `--at`: the last one of those whose time begins so.
+    Time(String),
+    /// `--last`.
+    Last,
+}
+
+/// Exit status 1 when there is nothing to list, or when something could not be restored.
+pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
+    let (config, _) = configuration(invocation)?;
+    let (localpath, remote, path) = place(&config, wish)?;
+    let scratch = tempfile::tempdir().map_err(|e| Error::system("cannot make a directory", e))?;
+    let versions = versions(remote, &path, scratch.path())?;
+    if versions.is_empty() {
+        print(&format!("{}: the trash holds nothing of {path}\n", remote.name()));
+        return Ok(Exit::No);
+    }
+    let at = match &wish.at {
+        None => {
+            print(&shown(&versions, &path));
+            return Ok(Exit::Ok);
+        }
+        Some(At::Time(time)) => time.as_str(),
+        Some(At::Last) => "",
+    };
+    let chosen = trash::last(&versions, at);
+    if chosen.is_empty() {
+        print(&shown(&versions, &path));
+        let text = format!("nothing of {path} is from {at}; the times above are there");
+        return Err(Error::new(Exit::No, text));
+    }
+    restore::run(localpath, remote, &chosen, wish.force, scratch.path())
+}
+
+/// The localpath, the remote and the path that are meant.
+fn place<'c>(config: &'c Config, wish: &Wish) -> Result<(&'c LocalPath, &'c Remote, RelPath)> {
+    let shown = crate::path::printable(wish.path.as_bytes());
+    let mut found = Vec::new();
+    for localpath in &config.localpaths {
+        let Some(path) = below(&localpath.watch, &wish.path) else { continue };
+        for remote in &localpath.remotes {
+            let asked = wish
+                .remote
+                .as_ref()
+                .map_or(remote.trash_keep_ms.is_some(), |name| remote.name() == *name);
+            if asked {
+                found.push((localpath, remote, path.clone()));
+            }
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => {
+            let of = wish.remote.as_ref().map_or("with a trash".to_owned(), |r| format!("`{r}`"));
+            let text = format!(
+                "{shown}: no remote {of} is configured for it; PATH is absolute, or from the root of the localpath"
+            );
+            Err(Error::usage(text))
+        }
+        _ => {
+            let names: Vec<String> =
+                found.iter().map(|(l, r, _)| format!("{} {}", l.watch, r.name())).collect();
+            let how = match wish.remote {
+                Some(_) => "write PATH as an absolute path",
+                None => "say which with --remote NAME",
+            };
+            Err(Error::usage(format!("{shown}: {how}: {}", names.join(", "))))
+        }
+    }
+}
+
+fn below(watch: &OsBytes, path: &OsStr) -> Option<RelPath> {
+    let trimmed = |bytes: &[u8]| {
+        let end = bytes.iter().rposition(|&b| b != b'/').map_or(0, |i| i + 1);
+        bytes[..end].to_vec()
+    };
+    if path.as_bytes().starts_with(b"/") {
+        let path = OsString::from(OsStr::from_bytes(&trimmed(path.as_bytes())));
+        return RelPath::strip(Path::new(&path), watch.as_path());
+    }
+    let bytes = trimmed(path.as_bytes());
+    let bytes = bytes.strip_prefix(b"./").unwrap_or(&bytes);
+    if bytes == b"." { Some(RelPath::root()) } else { RelPath::new(bytes) }
+}
+
+/// What the trash holds of a path, oldest first.
+fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Version>> {
+    let system = |e| Error::system("rsync", e);
+    let Some(text) = trash::below(path) else {
+        return Err(Error::usage(format!("{path}: too long for a filter rule of rsync")));
+    };
+    let mut rules = tempfile::NamedTempFile::new_in(scratch).map_err(system)?;
+    rules.write_all(&text).map_err(system)?;
+    let empty = scratch.join("empty");
+    std::fs::create_dir(&empty).map_err(system)?;
+    let run = match finish(&trash::versions(remote, rules.path()), &empty, scratch)? {
+        Ended::Well(run) => run,
+        // There is no trash yet.
+        Ended::Badly { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
+        Ended::Badly { words, .. } => {
+            return Err(Error::new(Exit::No, format!("{}: {words}", remote.name())));
+        }
+    };
+    let mut found = Vec::new();
+    for line in BufReader::new(run).split(b'\n') {
+        found.extend(trash::version(&line.map_err(system)?));
+    }
+    found.retain(|version| version.path.is_within(path));
+    found.sort_by(|a, b| (&a.stamp, &a.path).cmp(&(&b.stamp, &b.path)));
+    Ok(found)
+}
+
+/// How an rsync ended.
+enum Ended {
+    /// With what it printed.
+    Well(std::fs::File),
+    /// With its words.
+    Badly {
+        /// The most telling.
+        words: String,
+        /// All.
+        stderr: Vec<u8>,
+    },
+}
+
+/// Runs it to its end. Its own timeout ends one that hangs.
+fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> {
+    let system = |e| Error::system("rsync", e);
+    let mut run = Rsync::start(argv, trash::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
+        .map_err(system)?;
+    let exited: Exited = loop {
+        if let Some(exited) = run.ended().map_err(system)? {
+            break exited;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let mut stderr = Vec::new();
+    run.stderr.rewind().and_then(|()| run.stderr.read_to_end(&mut stderr)).map_err(system)?;
+    let judgement = outcome::verdict(exited, &stderr);
+    if judgement.verdict != Verdict::Settled {
+        return Ok(Ended::Badly { words: judgement.words, stderr });
+    }
+    run.stdout.rewind().map_err(system)?;
+    Ok(Ended::Well(run.stdout))
+}
+
+/// Of a file its versions; of a directory how much each time took away.
+fn shown(versions: &[Version], path: &RelPath) -> String {
+    if versions.iter().all(|version| version.path == *path) {
+        let mut rows = vec![["TIME", "BYTES", "WRITTEN (UTC)"].map(str::to_owned).to_vec()];
+        for version in versions {
+            // rsync's 2026/11/22-10:15:00.
+            let written = version.modified.replace('-', " ").replace('/', "-");
+            rows.push(vec![version.stamp.clone(), version.size.to_string(), written]);
+        }
+        return table::columns(&rows);
+    }
+    let mut rows = vec![["TIME", "FILES", "BYTES"].map(str::to_owned).to_vec()];
+    for some in versions.chunk_by(|a, b| a.stamp == b.stamp) {
+        let bytes: u64 = some.iter().map(|version| version.size).sum();
+        rows.push(vec![some[0].stamp.clone(), some.len().to_string(), bytes.to_string()]);
+    }
+    table::columns(&rows)
+}

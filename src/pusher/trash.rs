@@ -1,0 +1,270 @@
+//! The trash of a remote, pure: rsync keeps there what a push deletes or overwrites, in a directory for each rsync that
+//! took something away, named by the time.
+//!
+//! Found by trial (senders and receivers 3.5.0 and 3.2.7): the directory is made when the first file is moved into it,
+//! and not otherwise; deleted directories come into it without those of their directories that are empty; with
+//! `--force` and `--delete-missing-args` alike; where it cannot be made nothing is deleted or overwritten, and the exit
+//! status is 11. rsync itself does not protect it: [`crate::filter`] excludes it, and every form that deletes what is
+//! not listed names it.
+
+use super::batch::Plan;
+use super::itemize::unescaped;
+use super::params;
+use super::rsync::{self, Form, Options, escaped};
+use crate::config::model::Remote;
+use crate::filter::TRASH;
+use crate::path::{OsBytes, RelPath};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+/// The shape of a directory's name; `0` stands for a digit. In UTC, so that names sort as their times do.
+const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000Z";
+
+/// More for the environment of an rsync whose times are read.
+pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C"), ("TZ", "UTC0")];
+
+/// The name for a time: `timestamp` as the log writes it, to the millisecond, and `micros` (0 to 999) after that.
+pub fn stamp(timestamp: &str, micros: i64) -> String {
+    format!("{}{:03}Z", timestamp.trim_end_matches('Z'), micros.rem_euclid(1_000))
+}
+
+/// True for a name that [`stamp`] makes. Whatever else is in the trash was put there by somebody.
+pub fn is_stamp(name: &[u8]) -> bool {
+    name.len() == SHAPE.len()
+        && name.iter().zip(SHAPE).all(|(is, shape)| match shape {
+            b'0' => is.is_ascii_digit(),
+            other => is == other,
+        })
+}
+
+/// The longest path that can be kept: with a longer one a receiver ends in the middle of a push, with status 13.
+const LONGEST: usize = 4095 - TRASH.len() - 1 - SHAPE.len() - 1;
+const ENAMETOOLONG: i32 = 36;
+
+/// Takes the paths out of a plan that are too long for the trash: they fail, and nothing else with them.
+pub fn leave_out_long(plan: &mut Plan) {
+    let mut failed = Vec::new();
+    let mut fits = |path: &RelPath| {
+        let fits = path.as_bytes().len() <= LONGEST;
+        if !fits {
+            failed.push((path.clone(), ENAMETOOLONG));
+        }
+        fits
+    };
+    plan.present.retain(&mut fits);
+    plan.checksum.retain(&mut fits);
+    plan.large.retain(|large| fits(&large.path));
+    plan.absent.retain(|absent| fits(&absent.path));
+    plan.failed.extend(failed);
+}
+
+/// True when this rsync may take something away from the remote.
+pub fn is_needed(form: &Form, options: Options) -> bool {
+    let acts = matches!(
+        form,
+        Form::Batch { .. } | Form::Send | Form::SendWhole { .. } | Form::DeleteB { .. }
+    );
+    acts && !options.dry
+}
+
+/// Makes the rsync with this command line keep what it takes away. After the user's own words, so that a
+/// `--backup-dir` or `--suffix` of his does not count.
+pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
+    let end = argv.iter().rposition(|word| word == "--").unwrap_or(argv.len());
+    let words =
+        ["--backup".to_owned(), format!("--backup-dir={TRASH}/{stamp}"), "--suffix=".to_owned()];
+    argv.splice(end..end, words.map(OsString::from));
+}
+
+/// Deletes all directories in the trash that are older than `limit`, a [`stamp`]: run in an empty directory. It needs
+/// no list of them, so that it works with a module that cannot be read. The trash itself is the destination: no rule,
+/// however wrong, could reach anything outside. Makes the trash when there is none, for nobody but its owner.
+pub fn expire(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
+    let mut words = start(remote);
+    words.extend(["--recursive", "--perms", "--delete", "--out-format=%i %n"].map(OsString::from));
+    words.push(OsString::from_vec(
+        [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
+    ));
+    words.extend(["--", "./"].map(OsString::from));
+    words.push(OsString::from_vec(place(remote, "")));
+    words
+}
+
+/// The rules of [`expire`], NUL-separated: whole names of the shape of a stamp that sort before `limit`, and nothing
+/// else.
+pub fn older_than(limit: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    if !is_stamp(limit.as_bytes()) {
+        return b"- *\0".to_vec();
+    }
+    for (at, digit) in limit.bytes().enumerate().filter(|(_, b)| b.is_ascii_digit() && *b > b'0') {
+        let mut pattern = limit[..at].to_owned();
+        pattern += &format!("[0-{}]", char::from(digit - 1));
+        for shape in &SHAPE[at + 1..] {
+            match shape {
+                b'0' => pattern += "[0-9]",
+                other => pattern.push(char::from(*other)),
+            }
+        }
+        out.extend(format!("+ /{pattern}/***\0").bytes());
+    }
+    out.extend(b"- *\0");
+    out
+}
+
+/// Lists what the trash holds of a path: run in an empty directory, with [`below`] in the file `rules`.
+pub fn versions(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
+    let mut words = start(remote);
+    words.extend(
+        ["-n", "--recursive", "--links", "--devices", "--specials", "--out-format=%l %M %n"]
+            .map(OsString::from),
+    );
+    words.push(OsString::from_vec(
+        [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
+    ));
+    words.push("--".into());
+    words.push(OsString::from_vec(place(remote, "")));
+    words.push("./".into());
+    words
+}
+
+/// The rules of [`versions`]: this path and everything below it. `None` when no rule can name it.
+pub fn below(path: &RelPath) -> Option<Vec<u8>> {
+    if rsync::too_long_for_a_rule(path) {
+        return None;
+    }
+    let mut out = b"+ /*/\0".to_vec();
+    let mut rule = |name: &RelPath, tail: &[u8]| {
+        // Every pattern begins with a wildcard, so that a backslash always escapes.
+        out.extend([b"+ /*/", escaped(name.as_bytes(), true).as_slice(), tail, b"\0"].concat());
+    };
+    match path.is_root() {
+        true => out.extend(b"+ /*/**\0"),
+        false => {
+            path.prefixes().filter(|above| above != path).for_each(|above| rule(&above, b"/"));
+            rule(path, b"");
+            rule(path, b"/***");
+        }
+    }
+    out.extend(b"- *\0");
+    Some(out)
+}
+
+/// Names in one [`fetch`]: rsync compares each name with each rule.
+pub const FETCHED_AT_ONCE: usize = 1_000;
+
+/// Fetches names of one directory of the trash into the working directory; [`only`] is in the file `rules`. Not by a
+/// list: a daemon without chroot that is given one for a directory below its module says that all have vanished.
+pub fn fetch(remote: &Remote, stamp: &str, rules: &std::path::Path) -> Vec<OsString> {
+    let mut words = start(remote);
+    words.push("--archive".into());
+    words.push(OsString::from_vec(
+        [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
+    ));
+    words.push("--".into());
+    words.push(OsString::from_vec(place(remote, stamp)));
+    words.push("./".into());
+    words
+}
+
+/// The rules of [`fetch`]: these names and the directories above them.
+pub fn only(names: &[RelPath]) -> Vec<u8> {
+    rsync::risk_rules(&[], names)
+}
+
+/// The program and how the remote is reached: of the user's parameters only what that needs, and what more is to be
+/// kept of a file.
+fn start(remote: &Remote) -> Vec<OsString> {
+    let mut words = vec![remote.rsync_program.as_os_str().to_owned()];
+    let bare = |word: OsBytes| word.as_os_str().to_owned();
+    words.extend(params::of_transport(&remote.params).into_iter().map(bare));
+    words.push("--from0".into());
+    words.push(format!("--timeout={}", remote.timeout_s).into());
+    words.extend(rsync::connection(remote));
+    words
+}
+
+fn place(remote: &Remote, stamp: &str) -> Vec<u8> {
+    let mut place = rsync::destination(remote);
+    place.extend(format!("{TRASH}/").bytes());
+    if !stamp.is_empty() {
+        place.extend(format!("{stamp}/").bytes());
+    }
+    place
+}
+
+/// What the trash holds of one path from one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The directory's name.
+    pub stamp: String,
+    /// The path, from the root of the localpath.
+    pub path: RelPath,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written: `2026/11/22-10:15:00` in UTC, as rsync says it.
+    pub modified: String,
+}
+
+/// One line of [`versions`]; `None` for directories and for what is no version.
+pub fn version(line: &[u8]) -> Option<Version> {
+    let (size, rest) = split(line)?;
+    let (modified, name) = split(rest)?;
+    let size = std::str::from_utf8(size).ok()?.parse().ok()?;
+    if modified.len() != 19 || name.ends_with(b"/") {
+        return None;
+    }
+    let name = unescaped(name);
+    let slash = name.iter().position(|&b| b == b'/')?;
+    let (stamp, path) = (&name[..slash], RelPath::new(&name[slash + 1..])?);
+    if !is_stamp(stamp) || path.is_root() {
+        return None;
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(Version { stamp: text(stamp), path, size, modified: text(modified) })
+}
+
+/// True when the two processes of a receiver were in each other's way while they made directories in the trash: nothing
+/// is lost, and the same once more goes well. A receiver of 3.2.7 ends with status 11 then and says nothing else.
+pub fn raced(stderr: &[u8]) -> bool {
+    let says = |line: &str| {
+        (line.contains("make_backup(") || line.contains(TRASH)) && line.contains("File exists (17)")
+            || line.contains("(code 11) at rsync.c(") && line.contains("[receiver=")
+    };
+    stderr.split(|&b| b == b'\n').any(|line| says(&String::from_utf8_lossy(line)))
+}
+
+/// True for the complaint of an rsync that finds no trash.
+pub fn is_missing(stderr: &[u8]) -> bool {
+    let mut lines = stderr.split(|&b| b == b'\n');
+    lines.any(|line| {
+        let line = String::from_utf8_lossy(line);
+        line.contains("change_dir")
+            && line.contains(TRASH)
+            && line.contains("No such file or directory (2)")
+    })
+}
+
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = line.iter().position(|&b| b == b' ')?;
+    Some((&line[..at], &line[at + 1..]))
+}
+
+/// Of each path its last version among those whose time begins with `at`, by time; all when `at` is empty.
+pub fn last(versions: &[Version], at: &str) -> BTreeMap<String, Vec<RelPath>> {
+    let mut newest: BTreeMap<&RelPath, &str> = BTreeMap::new();
+    for version in versions.iter().filter(|version| version.stamp.starts_with(at)) {
+        let stamp = newest.entry(&version.path).or_insert(&version.stamp);
+        *stamp = (*stamp).max(&version.stamp);
+    }
+    let mut out: BTreeMap<String, Vec<RelPath>> = BTreeMap::new();
+    for (path, stamp) in newest {
+        out.entry(stamp.to_owned()).or_default().push(path.clone());
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "trash_tests.rs"]
+mod tests;

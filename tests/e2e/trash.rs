@@ -1,0 +1,375 @@
+//! What is deleted or overwritten on a remote with a trash is kept there, comes back, and goes when its time is over.
+
+use crate::common::churn::HOSTILE;
+use crate::common::instance::Instance;
+use crate::common::rsyncd::{Options, old_rsync};
+use crate::common::wait::{DEADLINE, holds_for, wait_for};
+use crate::common::world::{Setup, World, populate, write};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+const TRASH: &str = ".syncsup-trash";
+
+fn setup() -> Setup {
+    Setup { settings: "trash: {keep: 7d}\nfilter: {names: none}\n", ..Setup::default() }
+}
+
+/// With every receiver there is: one cannot delete by `--delete-missing-args`.
+fn receivers() -> Vec<Options> {
+    let old = old_rsync();
+    if old.is_none() {
+        eprintln!("SKIPPED: no old rsync (SYNCSUP_TEST_OLD_RSYNC)");
+    }
+    let of = |program: PathBuf| Options { program, ..Options::default() };
+    [Options::default()].into_iter().chain(old.map(of)).collect()
+}
+
+fn undelete(w: &World, args: &[&OsStr]) -> Output {
+    let mut command = w.instance.prepare(&Instance::program(), &["undelete"]);
+    command.args(args).arg("-o").arg(w.instance.config()).output().unwrap()
+}
+
+fn words<'a>(args: &[&'a str]) -> Vec<&'a OsStr> {
+    args.iter().map(|word| OsStr::new(*word)).collect()
+}
+
+#[track_caller]
+fn fine(out: &Output) -> String {
+    assert!(out.status.success(), "{out:?}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// The times in a list.
+fn times(list: &str) -> Vec<String> {
+    list.lines().skip(1).map(|l| l.split(' ').next().unwrap().to_owned()).collect()
+}
+
+/// Everything in the first slave's trash, with the content of files.
+fn kept(w: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut todo = vec![w.there(TRASH)];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => todo.push(entry.path()),
+                false => found.push((entry.path(), fs::read(entry.path()).unwrap_or_default())),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_version_of_a_file_is_found_again() {
+    for daemon in receivers() {
+        let w = Setup { daemon, ..setup() }.start();
+        for content in ["first", "second", "the third"] {
+            w.write("d/a", content);
+            w.wait_identical();
+        }
+        fs::remove_file(w.at("d/a")).unwrap();
+        w.wait_identical();
+        w.wait_in_sync();
+        let list = fine(&undelete(&w, &words(&["d/a"])));
+        let times = times(&list);
+        assert_eq!(times.len(), 3, "{list}");
+        // Versions are told apart even where they fell in one second.
+        for (time, content) in times.iter().zip(["first", "second", "the third"]) {
+            fine(&undelete(&w, &words(&["d/a", "--at", time])));
+            assert_eq!(fs::read_to_string(w.at("d/a")).unwrap(), content);
+            w.wait_identical();
+            fs::remove_file(w.at("d/a")).unwrap();
+            w.wait_identical();
+        }
+        // By an absolute path, the remote named, the last of all.
+        let path = w.at("d/a");
+        let remote = OsString::from(w.remotes[0].name());
+        fine(&undelete(&w, &[path.as_os_str(), "--remote".as_ref(), &remote, "--last".as_ref()]));
+        assert_eq!(fs::read_to_string(w.at("d/a")).unwrap(), "the third");
+        w.wait_identical();
+    }
+}
+
+#[test]
+fn nothing_is_overwritten_without_force() {
+    let w = setup().start();
+    w.write("a", "old");
+    w.wait_identical();
+    w.write("a", "new one");
+    w.wait_identical();
+    let out = undelete(&w, &words(&["a", "--last"]));
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("--force"), "{out:?}");
+    assert_eq!(fs::read_to_string(w.at("a")).unwrap(), "new one");
+    fine(&undelete(&w, &words(&["a", "--last", "--force"])));
+    assert_eq!(fs::read_to_string(w.at("a")).unwrap(), "old");
+    w.wait_identical();
+    for (args, code) in [
+        (&["no such"][..], 1),
+        (&["a", "--at", "1999"], 1),
+        (&["a", "--force"], 2),
+        (&["../a"], 2),
+        (&["/elsewhere/a"], 2),
+        (&["a", "--remote", "h::other"], 2),
+    ] {
+        assert_eq!(undelete(&w, &words(args)).status.code(), Some(code), "{args:?}");
+    }
+    assert!(!w.at(TRASH).exists(), "nothing stays on the master");
+}
+
+#[test]
+fn no_link_on_the_way_leads_elsewhere() {
+    let w = setup().start();
+    w.write("d/e/a", "kept");
+    w.wait_identical();
+    fs::remove_dir_all(w.at("d")).unwrap();
+    w.wait_identical();
+    symlink(&w.outside, w.at("d")).unwrap();
+    let out = undelete(&w, &words(&["d/e/a", "--last", "--force"]));
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert_eq!(fs::read_dir(&w.outside).unwrap().count(), 0);
+    assert!(w.at("d").is_symlink());
+    fs::remove_file(w.at("d")).unwrap();
+    fine(&undelete(&w, &words(&["d/e/a", "--last"])));
+    w.wait_identical();
+}
+
+#[test]
+fn a_directory_comes_back_whatever_its_names() {
+    for daemon in receivers() {
+        let w = Setup { daemon, ..setup() }.start();
+        let names: Vec<&OsStr> = HOSTILE.iter().copied().map(OsStr::from_bytes).collect();
+        let dir = w.at("tree *[x]");
+        for name in &names {
+            write(&dir.join(name).join(name), name.as_bytes());
+        }
+        fs::create_dir_all(dir.join("private")).unwrap();
+        fs::write(dir.join("private/key"), "k").unwrap();
+        fs::set_permissions(dir.join("private"), fs::Permissions::from_mode(0o700)).unwrap();
+        symlink("nowhere", dir.join("private/link")).unwrap();
+        w.wait_identical();
+        fs::remove_dir_all(&dir).unwrap();
+        w.wait_identical();
+        w.wait_in_sync();
+        assert_eq!(kept(&w).len(), names.len() + 2);
+        fine(&undelete(&w, &words(&["tree *[x]"])));
+        fine(&undelete(&w, &words(&["tree *[x]", "--last"])));
+        for name in &names {
+            assert_eq!(fs::read(dir.join(name).join(name)).unwrap(), name.as_bytes());
+        }
+        let mode = fs::metadata(dir.join("private")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        assert_eq!(fs::read_link(dir.join("private/link")).unwrap().to_str(), Some("nowhere"));
+        w.wait_identical();
+        // One of them alone.
+        for name in &names {
+            fs::remove_file(dir.join(name).join(name)).unwrap();
+        }
+        w.wait_identical();
+        for name in names.iter().take(8) {
+            let path = dir.join(name).join(name);
+            fine(&undelete(&w, &[path.as_os_str(), "--last".as_ref()]));
+            assert_eq!(fs::read(&path).unwrap(), name.as_bytes());
+        }
+        w.wait_identical();
+    }
+}
+
+#[test]
+fn nothing_that_compares_or_deletes_touches_the_trash() {
+    let careful = "trash: {keep: 7d}\nfilter: {exclude_glob: ['*.keep'], names: none}\n";
+    let rules = ", params: [-a, '--exclude=*.rule']";
+    let includes = ", params: [-a, '--include=*/', '--exclude=*.rule']";
+    let setups = [
+        setup(),
+        Setup { settings: careful, ..setup() },
+        Setup { remote: rules, ..setup() },
+        Setup { remote: includes, ..setup() },
+    ];
+    for setup in setups {
+        let mut w = setup.start();
+        populate(&w.master, 3, 20);
+        w.write("a", "one");
+        w.wait_identical();
+        w.write("a", "another");
+        fs::remove_dir_all(w.at("dir001")).unwrap();
+        w.wait_identical();
+        // A directory becomes a file, a file a directory.
+        fs::remove_dir_all(w.at("dir000")).unwrap();
+        w.write("dir000", "a file");
+        fs::remove_file(w.at("a")).unwrap();
+        w.write("a/b", "a directory");
+        w.wait_identical();
+        w.wait_in_sync();
+        let before = kept(&w);
+        assert!(before.len() >= 42, "{before:?}");
+        // Of what others have put there: neither.
+        write(&w.there(TRASH).join("mine"), "mine");
+        // The same name here is not replicated.
+        w.write(&format!("{TRASH}/local"), "local");
+        write(&w.there("only there"), "goes");
+        fine(&w.instance.command(&["sync"]));
+        w.wait_in_sync();
+        assert!(!w.there("only there").exists());
+        w.instance.stop();
+        write(&w.there("only there"), "goes");
+        fs::remove_dir_all(w.at(TRASH)).unwrap();
+        w.run(&["-r"]);
+        w.wait_in_sync();
+        wait_for("the reconcile", DEADLINE, || !w.there("only there").exists());
+        w.wait_identical();
+        let after = kept(&w);
+        for one in &before {
+            assert!(after.contains(one), "{} is gone", one.0.display());
+        }
+        assert!(w.there(TRASH).join("mine").exists() && !w.there(TRASH).join("local").exists());
+        let gone = after.iter().filter(|(path, _)| path.ends_with("only there")).count();
+        assert_eq!(gone, 2, "what a comparison deletes is kept too");
+    }
+}
+
+#[test]
+fn only_old_times_of_the_trash_expire() {
+    for daemon in receivers() {
+        let mut w = Setup { daemon, ..setup() }.build();
+        let old = "2020-02-29T23:59:59.999999Z";
+        let stays = [
+            format!("{TRASH}/2999-01-01T00:00:00.000000Z/a"),
+            format!("{TRASH}/mine/a"),
+            format!("{TRASH}/2020-02-29/a"),
+            format!("{TRASH}/{old}.mine/a"),
+            format!("{TRASH}/mine/{old}/a"),
+            format!("{TRASH}/2020-02-28T00:00:00.000000Z"),
+        ];
+        for path in &stays {
+            write(&w.there(path), path);
+        }
+        write(&w.there(&format!("{TRASH}/{old}/d/a")), "old");
+        write(&w.there(&format!("{TRASH}/{old}/ *[x]\n")), "old");
+        // Outside of the trash the same name is a name like others.
+        w.write(&format!("{old}/a"), "a");
+        w.run(&[]);
+        wait_for("the expiry", DEADLINE, || !w.there(&format!("{TRASH}/{old}")).exists());
+        w.wait_identical();
+        holds_for("nothing else goes", Duration::from_millis(300), || {
+            stays.iter().all(|path| w.there(path).exists()) && w.there(old).exists()
+        });
+        assert!(w.instance.log_text().contains("old trash deleted"));
+        let mode = fs::metadata(w.there(TRASH)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "nobody else reads what was deleted");
+    }
+}
+
+#[test]
+fn turning_it_on_and_off_compares_nothing() {
+    let mut w = Setup { log_rsyncs: true, ..setup() }.build();
+    let with = fs::read_to_string(w.instance.config()).unwrap();
+    let without = with.replace("trash: {keep: 7d}", "");
+    assert_ne!(with, without);
+    fs::write(w.instance.config(), &without).unwrap();
+    populate(&w.master, 2, 2);
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    let before = w.full_comparisons().len();
+    w.write("a", "one");
+    w.wait_identical();
+    fs::write(w.instance.config(), &with).unwrap();
+    fine(&w.instance.command(&["reload"]));
+    w.write("a", "two");
+    w.wait_identical();
+    w.wait_in_sync();
+    wait_for("the trash", DEADLINE, || kept(&w).iter().any(|(_, content)| content == b"one"));
+    fs::write(w.instance.config(), &without).unwrap();
+    fine(&w.instance.command(&["reload"]));
+    w.write("a", "three");
+    w.wait_identical();
+    w.wait_in_sync();
+    assert_eq!(w.full_comparisons().len(), before);
+    // Without a trash what it holds is left alone.
+    fine(&w.instance.command(&["sync"]));
+    w.wait_in_sync();
+    assert_eq!(kept(&w).len(), 1);
+}
+
+/// Every content of a file in the first slave, outside of the trash.
+fn there(w: &World) -> BTreeSet<(PathBuf, Vec<u8>)> {
+    let mut found = BTreeSet::new();
+    let mut todo = vec![w.remotes[0].path()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            if entry.file_name() == TRASH {
+                continue;
+            }
+            match entry.file_type().unwrap().is_dir() {
+                true => todo.push(entry.path()),
+                false => {
+                    let name = entry.path().strip_prefix(w.remotes[0].path()).unwrap().to_owned();
+                    found.insert((name, fs::read(entry.path()).unwrap()));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_was_once_there_is_there_or_in_the_trash() {
+    for daemon in receivers() {
+        let w = Setup { daemon, ..setup() }.start();
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut once = BTreeSet::new();
+        for round in 0..40 {
+            for n in 0..random.usize(1..8) {
+                let (dir, file) = (random.usize(..3), random.usize(..3));
+                let (dir, path) = (w.at(&format!("d{dir}")), w.at(&format!("d{dir}/f{file}")));
+                let content = format!("{round}.{n}");
+                match random.usize(..8) {
+                    // A file where there was a directory, and the other way round.
+                    0 if dir.is_dir() => {
+                        fs::remove_dir_all(&dir).unwrap();
+                        fs::write(&dir, &content).unwrap();
+                    }
+                    1 if path.is_file() => {
+                        fs::remove_file(&path).unwrap();
+                        write(&path.join("x"), &content);
+                    }
+                    2 if path.is_file() => fs::remove_file(&path).unwrap(),
+                    3 if dir.is_dir() => fs::remove_dir_all(&dir).unwrap(),
+                    _ => {
+                        if dir.is_file() {
+                            fs::remove_file(&dir).unwrap();
+                        }
+                        if path.is_dir() {
+                            fs::remove_dir_all(&path).unwrap();
+                        }
+                        write(&path, &content);
+                    }
+                }
+            }
+            w.wait_identical();
+            // What was taken away is in place before a push ends, and this is where the slave stands now.
+            once.extend(there(&w));
+        }
+        w.wait_in_sync();
+        let mut all: BTreeSet<_> = kept(&w)
+            .into_iter()
+            .map(|(path, content)| {
+                let name = path.strip_prefix(w.there(TRASH)).unwrap();
+                (name.components().skip(1).collect(), content)
+            })
+            .collect();
+        all.extend(there(&w));
+        let lost: Vec<_> = once.difference(&all).collect();
+        assert!(lost.is_empty() && once.len() > 60, "{} of {}: {lost:?}", lost.len(), once.len());
+        let log = w.instance.log_text();
+        assert!(!log.contains("cannot be pushed to") && !log.contains("make_backup"), "{log}");
+    }
+}
