@@ -26,6 +26,11 @@ impl Journal {
         self.due_rows("lane = 2 ORDER BY since, path", remote, now_ms, limit)
     }
 
+    /// The names that comparisons found, due at `now_ms`, at most `limit` rows.
+    pub fn due_bulk(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+        self.due_rows("lane = 3 ORDER BY next_try, path", remote, now_ms, limit)
+    }
+
     fn due_rows(&self, which: &str, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         let sql = format!("WHERE remote = ?1 AND next_try BETWEEN ?2 AND ?3 AND {which} LIMIT ?4");
         let mut rows = Vec::new();

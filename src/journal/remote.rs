@@ -95,6 +95,8 @@ pub struct Work {
     pub wide_live: bool,
     /// Large files are owed and due.
     pub large: bool,
+    /// Names that comparisons found are due.
+    pub bulk: bool,
     /// When the next owed row after that is due, in milliseconds since 1970.
     pub next_ms: Option<i64>,
 }
@@ -328,7 +330,8 @@ impl Journal {
             wide: due("lane = 1")?,
             wide_live: due("lane = 1 AND event & 64 = 0")?,
             large: due("lane = 2")?,
-            next_ms: [next(0)?, next(1)?, next(2)?].into_iter().flatten().min(),
+            bulk: due("lane = 3")?,
+            next_ms: [next(0)?, next(1)?, next(2)?, next(3)?].into_iter().flatten().min(),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long what may as well be done later waits.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 -- the last seq given out: persisted, so that an emptied `change` never starts again below a cursor
@@ -26,11 +26,12 @@ CREATE TABLE remote (
   files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0,
   last_success INTEGER, reconciled_at INTEGER, entries INTEGER) WITHOUT ROWID;
 -- what one remote lacks apart from its cursor; error is null when no push has failed on it; lane: 0 a name among
--- others, 1 a name with what is below it, to be compared first, 2 a large file
+-- others, 1 a name with what is below it, to be compared first, 2 a large file, 3 one of many that a comparison found
 CREATE TABLE owed (
   remote TEXT NOT NULL, path BLOB NOT NULL, scope INTEGER NOT NULL, event INTEGER NOT NULL, error TEXT,
   attempts INTEGER NOT NULL, next_try INTEGER NOT NULL, since INTEGER NOT NULL, generation INTEGER NOT NULL,
-  lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2 ELSE 0 END),
+  lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2
+    WHEN event & 4096 != 0 AND error IS NULL THEN 3 ELSE 0 END),
   PRIMARY KEY (remote, path)) WITHOUT ROWID;
 CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 -- written and not yet closed
@@ -39,6 +40,15 @@ CREATE TABLE open (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL);
 -- mount points inside the localpath, held like its root while they are not mounted
 CREATE TABLE mount (path BLOB PRIMARY KEY) WITHOUT ROWID;
+";
+
+/// From version 1, which had no lane 3.
+const FROM_1: &str = "
+DROP INDEX owed_due;
+ALTER TABLE owed DROP COLUMN lane;
+ALTER TABLE owed ADD COLUMN lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2
+  WHEN event & 4096 != 0 AND error IS NULL THEN 3 ELSE 0 END);
+CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 ";
 
 /// Sets the connection up and makes the tables when there are none.
@@ -62,6 +72,11 @@ fn make(db: &Connection) -> Result<()> {
         }
         // Tables that came later, with nothing else changed.
         VERSION => super::plugin::prepare(db),
+        1 => {
+            db.execute_batch(FROM_1)?;
+            db.pragma_update(None, "user_version", VERSION)?;
+            super::plugin::prepare(db)
+        }
         other => Err(JournalError::Damaged(format!("unknown journal version {other}"))),
     }
 }

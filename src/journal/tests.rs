@@ -238,3 +238,25 @@ fn two_writers_wait_for_each_other() {
     assert_eq!(j.marks_after(0, 1000).unwrap().len(), 400);
     assert_eq!(j.last_seq().unwrap(), 400);
 }
+
+#[test]
+fn a_journal_of_the_first_version_goes_on() {
+    let (dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let found = Owe { events: Events::RECONCILE | Events::BULK, ..owe("found") };
+    let failed = Owe { error: Some("no".into()), ..Owe { path: path("failed"), ..found.clone() } };
+    j.settle("r", &Settlement { owe: vec![found, failed, owe("a")], ..Settlement::default() }, 1)
+        .unwrap();
+    j.db.execute_batch(
+        "DROP INDEX owed_due; ALTER TABLE owed DROP COLUMN lane;
+         ALTER TABLE owed ADD COLUMN lane INTEGER AS
+           (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2 ELSE 0 END);
+         CREATE INDEX owed_due ON owed (remote, lane, next_try, path); PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(j);
+    let j = Journal::open(dir.path()).unwrap();
+    let paths = |rows: Vec<Owed>| rows.into_iter().map(|row| row.path).collect::<Vec<_>>();
+    assert_eq!(paths(j.due_bulk("r", 1, 9).unwrap()), [path("found")]);
+    assert_eq!(paths(j.due("r", 1, 9).unwrap()), [path("a"), path("failed")]);
+}

@@ -23,6 +23,9 @@ use std::time::Duration;
 pub(super) const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
+/// While more of them than this wait or are being pushed, no more are written: two lanes have one each, the third is for
+/// the one that ends first.
+const AHEAD: u64 = 2 * PORTION as u64;
 /// Directories compared in one dry run.
 pub const WIDE_AT_ONCE: u32 = 1_000;
 
@@ -70,7 +73,7 @@ pub struct Found {
 pub struct Beside<'a> {
     /// True for a name that one of them has in hand.
     pub in_hand: &'a dyn Fn(&RelPath) -> bool,
-    /// A batch is being pushed.
+    /// What a comparison found is being pushed.
     pub pushing: bool,
 }
 
@@ -194,7 +197,7 @@ impl Compare {
         };
         if self.found.written > 0 {
             let left = desk.journal.owed_by_reconcile(&desk.name)?;
-            if left > if beside.pushing { PORTION as u64 } else { 0 } {
+            if left > if beside.pushing { AHEAD } else { 0 } {
                 return Ok(Progress::Running);
             }
         }

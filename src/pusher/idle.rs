@@ -1,5 +1,6 @@
 //! The end of each turn: what the supervisor is told, and how long to sleep.
 
+use super::lanes::Lane;
 use super::report::{self, View};
 use super::run::{LOOK_EVERY, Pusher};
 use crate::journal::{JournalError, Owed};
@@ -20,7 +21,8 @@ const STATUS_RAREST: u64 = 20;
 impl Pusher {
     /// Says what is new, and that this process lives.
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
-        let idle = self.lanes.idle() && !self.work.marks && !self.work.due && !self.work.wide;
+        let work = self.work;
+        let idle = self.lanes.idle() && !(work.marks || work.due || work.wide || work.bulk);
         let wait = if idle { Duration::ZERO } else { self.status_every() };
         if self.said.dirty && now.saturating_sub(self.said.status_at) >= wait {
             let status = self.status()?;
@@ -93,7 +95,8 @@ impl Pusher {
             .map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
         let able = self.may_start(now);
         let due = due.filter(|_| self.stop.is_none() && self.journal_retry.is_none());
-        let gather = self.gather_until.filter(|at| able && self.lanes.small.is_none() && *at > now);
+        let gather =
+            self.gather_until.filter(|at| able && !self.lanes.busy(Lane::Small) && *at > now);
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
             Some(self.voice.next_beat()),

@@ -3,9 +3,9 @@
 use super::compare::{self, Beside, Compare};
 use super::desk::Stuck;
 use super::health::{Blind, Health, path_worth_saying};
-use super::lanes::Busy;
+use super::lanes::{Busy, Lane};
 use super::outcome::{self, Judgement, Trouble, Verdict};
-use super::push::{self, Lane, Push};
+use super::push::{self, Push};
 use super::run::{Pusher, ROOT_RETRY};
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
@@ -17,6 +17,9 @@ use std::time::Duration;
 /// A comparison that was upset by changes is tried again after this.
 const UPSET_WAIT: Duration = Duration::from_millis(100);
 
+/// A remote that was short of connections gets one at a time for so long.
+const CROWDED: Duration = Duration::from_secs(600);
+
 /// Which comparison came to its end.
 struct What {
     /// Why, when it was one of everything.
@@ -27,9 +30,8 @@ struct What {
 
 impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
-        for lane in [Lane::Small, Lane::Large] {
-            let place = self.place(lane);
-            if let Some(mut busy) = place.take() {
+        for lane in Lane::ALL {
+            if let Some(mut busy) = self.lanes.place(lane).take() {
                 let progress = busy.work.advance(&mut self.desk, now);
                 self.pushed(lane, busy, progress, now)?;
             }
@@ -48,17 +50,10 @@ impl Pusher {
 
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
         let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
-        let pushing = self.lanes.small.is_some();
+        let pushing = self.lanes.bulk().next().is_some();
         let beside = Beside { in_hand: &|path| self.lanes.in_hand(path), pushing };
         let progress = busy.work.advance(&mut self.desk, &beside, self.approved, now);
         self.compared(what, busy.slot, progress, now)
-    }
-
-    fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
-        match lane {
-            Lane::Small => &mut self.lanes.small,
-            Lane::Large => &mut self.lanes.large,
-        }
     }
 
     /// What a push came to.
@@ -70,13 +65,17 @@ impl Pusher {
         now: Duration,
     ) -> Result<(), JournalError> {
         if matches!(progress, Ok(push::Progress::Running)) {
-            *self.place(lane) = Some(busy);
+            *self.lanes.place(lane) = Some(busy);
             return Ok(());
         }
         // Before anything that may fail: a slot that is not given back is lost to everybody.
         self.return_slot(busy.slot);
         self.look = true;
         self.said.dirty = true;
+        if Lane::BULK.contains(&lane) {
+            self.yielding.small = false;
+            self.yielding.bulk2 = false;
+        }
         if lane == Lane::Small && !matches!(progress, Ok(push::Progress::Done(_))) {
             self.awaits.read(false);
         }
@@ -91,6 +90,7 @@ impl Pusher {
                     self.awaits.read(true);
                 }
             }
+            Ok(push::Progress::Remote(judgement)) if self.crowds(&judgement, now) => {}
             Ok(push::Progress::Remote(judgement)) => {
                 self.push_failed = true;
                 self.in_trouble(&judgement, now);
@@ -143,7 +143,7 @@ impl Pusher {
     pub(super) fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
         let desk = &mut self.desk;
         desk.journal.forget_failures(&desk.name, below)?;
-        for busy in [&mut self.lanes.small, &mut self.lanes.large].into_iter().flatten() {
+        for busy in self.lanes.pushes_mut() {
             busy.work.forget_failures(below);
         }
         self.show_owed();
@@ -153,7 +153,7 @@ impl Pusher {
     /// A comparison went well. Where the disk is full or the directory's parent is missing it does, and no push will.
     fn compared_well(&mut self) -> Result<(), JournalError> {
         let work = self.work;
-        if self.push_failed && (work.marks || work.due || work.large) {
+        if self.push_failed && (work.marks || work.due || work.large || work.bulk) {
             return Ok(());
         }
         self.answered()
@@ -168,6 +168,17 @@ impl Pusher {
             self.show_owed();
         }
         Ok(())
+    }
+
+    /// True when the remote has no room for another connection beside ours, which is no trouble: for a while they come
+    /// one after the other.
+    fn crowds(&mut self, judgement: &Judgement, now: Duration) -> bool {
+        let crowds = judgement.crowded() && self.lanes.flying();
+        if crowds {
+            info!(self.desk.log, "one connection at a time"; "why" => &judgement.words);
+            self.crowded = Some(now + CROWDED);
+        }
+        crowds
     }
 
     fn in_trouble(&mut self, judgement: &Judgement, now: Duration) {
@@ -264,6 +275,7 @@ impl Pusher {
             // Here at least once after its dry run, before its last row is written.
             if matches!(progress, compare::Progress::Rows) {
                 self.look = true;
+                self.yielding.bulk2 = false;
                 if work.found.paths > 0 {
                     self.compared_ms = clock::wall_ms();
                 }
@@ -293,6 +305,7 @@ impl Pusher {
                 self.desk.row.held = Some(words);
                 self.compared_well()?;
             }
+            compare::Progress::Remote(judgement) if self.crowds(&judgement, now) => {}
             compare::Progress::Remote(judgement) => {
                 self.in_trouble(&judgement, now);
                 self.bound_backlog()?;

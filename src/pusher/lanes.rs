@@ -18,13 +18,31 @@ pub struct Busy<T> {
     pub slot: bool,
 }
 
+/// Which paths a push takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// What is marked, and single names that are owed.
+    Small,
+    /// One large file.
+    Large,
+    /// A portion of what a comparison found. There are two such lanes: one portion is prepared, and its rsync started,
+    /// while the other goes.
+    Bulk,
+    /// The other one.
+    Bulk2,
+}
+
+impl Lane {
+    /// In the order in which they start.
+    pub const ALL: [Lane; 4] = [Lane::Small, Lane::Large, Lane::Bulk, Lane::Bulk2];
+    /// Those of portions.
+    pub const BULK: [Lane; 2] = [Lane::Bulk, Lane::Bulk2];
+}
+
 /// At most one rsync in each.
 #[derive(Default)]
 pub struct Lanes {
-    /// Everything but large files.
-    pub small: Option<Busy<Push>>,
-    /// One large file.
-    pub large: Option<Busy<Push>>,
+    pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
     /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
@@ -57,15 +75,52 @@ impl Slots {
 impl Lanes {
     /// True when no lane has work that is to be finished.
     pub fn idle(&self) -> bool {
-        self.small.is_none()
-            && self.large.is_none()
-            && self.compare.is_none()
-            && self.spool.is_none()
+        !self.pushing() && self.compare.is_none() && self.spool.is_none()
     }
 
     /// True while an rsync pushes.
     pub fn pushing(&self) -> bool {
-        self.small.is_some() || self.large.is_some()
+        self.pushes.iter().any(Option::is_some)
+    }
+
+    /// True while an rsync pushes or compares.
+    pub fn flying(&self) -> bool {
+        self.pushing() || self.compare.as_ref().is_some_and(|busy| busy.work.flies())
+    }
+
+    /// True while `lane` pushes.
+    pub fn busy(&self, lane: Lane) -> bool {
+        self.push(lane).is_some()
+    }
+
+    /// The push of `lane`.
+    pub fn push(&self, lane: Lane) -> Option<&Push> {
+        self.pushes[lane as usize].as_ref().map(|busy| &busy.work)
+    }
+
+    /// The place of the push of `lane`.
+    pub fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
+        &mut self.pushes[lane as usize]
+    }
+
+    /// The pushes in flight.
+    pub fn pushes(&self) -> impl Iterator<Item = &Push> {
+        self.pushes.iter().flatten().map(|busy| &busy.work)
+    }
+
+    /// The same, to be changed.
+    pub fn pushes_mut(&mut self) -> impl Iterator<Item = &mut Busy<Push>> {
+        self.pushes.iter_mut().flatten()
+    }
+
+    /// Takes every push out of its lane.
+    pub fn take_pushes(&mut self) -> Vec<Busy<Push>> {
+        std::mem::take(&mut self.pushes).into_iter().flatten().collect()
+    }
+
+    /// The portions in flight of what a comparison found.
+    pub fn bulk(&self) -> impl Iterator<Item = &Push> {
+        Lane::BULK.into_iter().filter_map(|lane| self.push(lane))
     }
 
     /// The comparison of everything under way, if one is.
@@ -81,14 +136,13 @@ impl Lanes {
 
     /// True for a name that a push has in hand.
     pub fn in_hand(&self, path: &RelPath) -> bool {
-        let pushes = [&self.small, &self.large];
-        pushes.into_iter().flatten().any(|busy| busy.work.paths().any(|p| p == path))
+        self.pushes().any(|push| push.has(path))
     }
 
     /// Takes the slots of lanes whose rsync does not move; returns how many.
     pub fn slots_of_stalled(&mut self, now: Duration) -> u32 {
         let mut freed = 0;
-        for push in [&mut self.small, &mut self.large].into_iter().flatten() {
+        for push in self.pushes_mut() {
             if push.slot && push.work.stalled(now) > STALLED {
                 push.slot = false;
                 freed += 1;
@@ -113,7 +167,7 @@ impl Lanes {
 
     /// Ends every rsync.
     pub fn kill(&mut self) {
-        [&mut self.small, &mut self.large].into_iter().flatten().for_each(|busy| busy.work.kill());
+        self.pushes_mut().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
         self.verify.iter_mut().for_each(Looking::kill);
         self.expiry.iter_mut().for_each(|busy| busy.work.kill());

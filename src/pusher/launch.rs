@@ -2,25 +2,28 @@
 
 use super::compare::{self, Compare, Job};
 use super::health::Health;
-use super::lanes::Busy;
+use super::lanes::{Busy, Lane};
 use super::ledger::Ledger;
-use super::push::{Lane, Push};
+use super::push::Push;
 use super::run::Pusher;
-use crate::journal::{Events, JournalError, Owed, Scope};
+use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::message::{FromPusher, SCHEDULE};
 use crate::path::{OsBytes, RelPath};
 use crate::seen::Kind;
 use crate::sys::{clock, files};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Names in one batch.
 pub(super) const BATCH: u32 = 10_000;
-/// Names that are owed and go along with marks.
-const ALONG: u32 = 1_000;
+/// What was put off because a large file in flight is it is tried again after so many milliseconds.
+const LARGE_WAIT_MS: i64 = 500;
 /// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
 /// was watched may be gone again.
 const COMPARED_LATELY_MS: i64 = 60_000;
+
+/// Paths that are not pushed now -> milliseconds until they are due.
+type Deferred = HashMap<RelPath, i64>;
 
 impl Pusher {
     pub(super) fn look_at_journal(&mut self, now: Duration) -> Result<(), JournalError> {
@@ -29,7 +32,7 @@ impl Pusher {
             self.desk.journal.work(&self.desk.name, self.desk.row.cursor, clock::wall_ms())?;
         self.look = false;
         self.looked = now;
-        let idle = !before.marks && !before.due && self.lanes.small.is_none();
+        let idle = !before.marks && !before.due && !self.lanes.busy(Lane::Small);
         if self.work.marks && idle && self.gather_until.is_none() {
             self.gather_until =
                 Some(now + Duration::from_millis(self.desk.start.localpath.delay_ms));
@@ -56,14 +59,20 @@ impl Pusher {
         }
         let mut wanted = 0;
         let probe = self.health != Health::Good;
-        let small = self.lanes.small.is_none() && (self.work.marks || self.work.due);
+        let due = self.work.due && !self.yielding.small;
+        let small = !self.lanes.busy(Lane::Small) && (self.work.marks || due);
         if small && self.gather_until.is_none_or(|at| now >= at) {
             wanted += self.start_push(Lane::Small, probe, now)?;
         }
         // A remote in trouble is tried by a push as long as there is one.
-        let others = !probe || !(small || self.lanes.small.is_some());
-        if others && self.lanes.large.is_none() && self.work.large {
+        let others = !probe || !(small || self.lanes.busy(Lane::Small));
+        if others && !self.lanes.busy(Lane::Large) && self.work.large {
             wanted += self.start_push(Lane::Large, probe, now)?;
+        }
+        for lane in Lane::BULK {
+            if others && self.wants_bulk(lane, probe) {
+                wanted += self.start_push(lane, probe, now)?;
+            }
         }
         if others && self.lanes.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
@@ -107,9 +116,23 @@ impl Pusher {
         }
     }
 
+    /// The remote takes one connection at a time, and has it.
+    fn no_room(&self, now: Duration) -> bool {
+        self.crowded.is_some_and(|until| now < until) && self.lanes.flying()
+    }
+
+    fn wants_bulk(&self, lane: Lane, probe: bool) -> bool {
+        let small = self.work.marks || self.work.due || self.lanes.busy(Lane::Small);
+        let second = self.lanes.bulk().next().is_some();
+        self.work.bulk
+            && !self.lanes.busy(lane)
+            && !(self.yielding.bulk && small)
+            && !(second && (probe || self.yielding.bulk2))
+    }
+
     fn wants_compare(&self, now: Duration) -> bool {
         let wide = match self.only_live() {
-            true => self.work.wide_live && (!self.work.due || self.found.is_some()),
+            true => self.work.wide_live && (!self.owed_by_name() || self.found.is_some()),
             false => self.work.wide,
         };
         self.compare_not_before.is_none_or(|at| now >= at) && (wide || self.wants_everything(now))
@@ -119,7 +142,11 @@ impl Pusher {
     /// name: a comparison would find that once more, and the guard count it again. For what live events marked only the
     /// work would be double; but what a comparison of everything found may take hours to push.
     fn only_live(&self) -> bool {
-        self.held() || self.work.due
+        self.held() || self.owed_by_name()
+    }
+
+    fn owed_by_name(&self) -> bool {
+        self.work.due || self.work.bulk
     }
 
     fn wants_everything(&self, now: Duration) -> bool {
@@ -136,26 +163,13 @@ impl Pusher {
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
     fn start_push(&mut self, lane: Lane, probe: bool, now: Duration) -> Result<u32, JournalError> {
+        if self.no_room(now) {
+            return Ok(0);
+        }
         if !probe && self.slots.free == 0 {
             return Ok(1);
         }
-        let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
-        let (marks, owed) = match lane {
-            Lane::Small => {
-                // Before they are read: what is marked in between is above it.
-                let last = self.desk.journal.last_seq()?;
-                let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
-                // A change does not wait for a large part of a first copy.
-                let along = if marks.is_empty() { BATCH } else { ALONG };
-                let mut owed = self.desk.journal.due(&name, now_ms, along)?;
-                self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
-                // A path that failed and is marked again: its row goes with the mark.
-                owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
-                (marks, owed)
-            }
-            Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
-        };
-        let mut ledger = Ledger::new(marks, owed, self.desk.again_upto);
+        let Some((mut ledger, deferred)) = self.read(lane)? else { return Ok(0) };
         self.narrow(&mut ledger);
         if lane == Lane::Small {
             self.gather_until = None;
@@ -164,7 +178,6 @@ impl Pusher {
         if ledger.items.is_empty() && ledger.cursor.is_none() {
             return Ok(0);
         }
-        let deferred = self.deferred(lane, &ledger)?;
         if let Some(looking) = &mut self.lanes.verify {
             looking.touch(ledger.items.iter().map(|item| &item.path));
         }
@@ -178,6 +191,76 @@ impl Pusher {
             }
         }
         Ok(0)
+    }
+
+    /// What `lane` is to push now, and what of it is put off. `None` when all of it must wait for a push in flight.
+    fn read(&mut self, lane: Lane) -> Result<Option<(Ledger, Deferred)>, JournalError> {
+        let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
+        let mut deferred = Deferred::new();
+        let (marks, owed) = match lane {
+            Lane::Small => {
+                // Before they are read: what is marked in between is above it.
+                let last = self.desk.journal.last_seq()?;
+                let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
+                let mut owed = self.desk.journal.due(&name, now_ms, BATCH)?;
+                self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
+                // A path that failed and is marked again: its row goes with the mark.
+                owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
+                if self.after_bulk(&marks, &mut owed, &mut deferred) && owed.is_empty() {
+                    self.yielding.small = true;
+                    if marks.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                (marks, owed)
+            }
+            Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
+            Lane::Bulk | Lane::Bulk2 => {
+                let owed = self.next_portion(now_ms)?;
+                if owed.is_empty() && self.lanes.bulk().next().is_some() {
+                    self.yielding.bulk2 = true;
+                    return Ok(None);
+                }
+                (Vec::new(), owed)
+            }
+        };
+        let ledger = Ledger::new(marks, owed, self.desk.again_upto);
+        if lane == Lane::Small {
+            self.beside_large(&ledger, &mut deferred)?;
+        }
+        Ok(Some((ledger, deferred)))
+    }
+
+    /// What touches a portion in flight comes after it: rows stay where they are, marks are put off. True when there was
+    /// any.
+    ///
+    /// The other way round there is nothing to wait for: what changes after a push of marks has looked at it is marked
+    /// again, and pushed after that portion.
+    fn after_bulk(
+        &mut self,
+        marks: &[Marked],
+        owed: &mut Vec<Owed>,
+        deferred: &mut Deferred,
+    ) -> bool {
+        let touched = |path: &RelPath| self.lanes.bulk().any(|push| push.touches(path));
+        let before = owed.len();
+        owed.retain(|row| !touched(&row.path));
+        let marks = marks.iter().filter(|mark| touched(&mark.path));
+        deferred.extend(marks.map(|mark| (mark.path.clone(), 0)));
+        let any = owed.len() < before || !deferred.is_empty();
+        // The next portion waits for these: they are not put off again and again.
+        self.yielding.bulk = any;
+        any
+    }
+
+    /// Of what comparisons found the next names, but for those that touch the portion in flight.
+    fn next_portion(&self, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
+        let in_flight: usize = self.lanes.bulk().map(|push| push.paths().count()).sum();
+        let limit = BATCH + in_flight as u32;
+        let mut owed = self.desk.journal.due_bulk(&self.desk.name, now_ms, limit)?;
+        owed.retain(|row| !self.lanes.bulk().any(|push| push.touches(&row.path)));
+        owed.truncate(BATCH as usize);
+        Ok(owed)
     }
 
     /// A directory made while nothing was being compared has no more in it than its own events say: no comparison is
@@ -194,35 +277,33 @@ impl Pusher {
         }
     }
 
-    /// What this batch must leave alone because the large file in flight is it. A large file in flight whose name has
-    /// gone is given up instead.
-    fn deferred(&mut self, lane: Lane, ledger: &Ledger) -> Result<HashSet<RelPath>, JournalError> {
-        let mut deferred = HashSet::new();
-        if lane == Lane::Large {
-            return Ok(deferred);
-        }
-        let Some(large) =
-            self.lanes.large.as_ref().and_then(|busy| busy.work.paths().next().cloned())
-        else {
-            return Ok(deferred);
+    /// A batch leaves the large file in flight alone. When its name has gone, it is given up instead.
+    fn beside_large(
+        &mut self,
+        ledger: &Ledger,
+        deferred: &mut Deferred,
+    ) -> Result<(), JournalError> {
+        let Some(large) = self.lanes.push(Lane::Large).and_then(|push| push.paths().next()) else {
+            return Ok(());
         };
-        let touched =
-            ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(&large));
-        if !touched {
-            return Ok(deferred);
+        if !ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(large)) {
+            return Ok(());
         }
         let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
         if there.is_ok_and(|seen| seen.kind == Kind::File) {
-            deferred.insert(large);
-        } else if let Some(mut busy) = self.lanes.large.take() {
+            deferred.insert(large.clone(), LARGE_WAIT_MS);
+        } else if let Some(mut busy) = self.lanes.place(Lane::Large).take() {
             busy.work.kill();
             self.return_slot(busy.slot);
             self.unseen(&busy.work)?;
         }
-        Ok(deferred)
+        Ok(())
     }
 
     fn start_compare(&mut self, probe: bool, now: Duration) -> Result<u32, JournalError> {
+        if self.no_room(now) {
+            return Ok(0);
+        }
         if !probe && self.slots.free == 0 {
             return Ok(1);
         }

@@ -54,8 +54,8 @@ pub struct Findings {
     pub unproven: HashSet<RelPath>,
     /// Names that were absent and are directories now: the remote's may not have been deleted, but taken for them.
     pub reborn: HashSet<RelPath>,
-    /// Not pushed in this batch, because a push in flight touches them.
-    pub deferred: HashSet<RelPath>,
+    /// Not pushed in this batch, because a push in flight touches them -> milliseconds until they are due.
+    pub deferred: HashMap<RelPath, i64>,
 }
 
 /// The times a settlement is made with, in milliseconds since 1970.
@@ -97,6 +97,35 @@ impl Ledger {
             }
         }
         Self { items, cursor }
+    }
+
+    /// Puts the items in order, for [`Ledger::has`] and [`Ledger::touches`].
+    pub fn sort(&mut self) {
+        self.items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
+
+    /// True when a path is in this batch, which is sorted.
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.has_bytes(path.as_bytes())
+    }
+
+    fn has_bytes(&self, path: &[u8]) -> bool {
+        self.items.binary_search_by(|item| item.path.as_bytes().cmp(path)).is_ok()
+    }
+
+    /// True when a path, one above it or one below it is in this batch, which is sorted.
+    pub fn touches(&self, path: &RelPath) -> bool {
+        let bytes = path.as_bytes();
+        if bytes.is_empty() {
+            return !self.items.is_empty();
+        }
+        let slashes = bytes.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
+        let mut ends = [bytes.len(), 0].into_iter().chain(slashes);
+        ends.any(|end| self.has_bytes(&bytes[..end])) || {
+            let below = [bytes, b"/"].concat();
+            let next = self.items.partition_point(|item| item.path.as_bytes() < &below[..]);
+            self.items.get(next).is_some_and(|item| item.path.is_within(path))
+        }
     }
 
     /// What is to be written when the push has ended: each row is settled, or owed from now on.
@@ -175,12 +204,10 @@ fn owe(item: &Item, next_try_ms: i64) -> Owe {
 
 fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
     let listed = findings.replaced.get(&item.path).unwrap_or(&item.path);
-    let fresh = item.events.without(Events::ECHO | Events::LARGE);
-    if findings.deferred.contains(&item.path) {
-        return Some(Owe {
-            events: item.events.without(Events::ECHO),
-            ..owe(&item, times.now_ms + 500)
-        });
+    let fresh = item.events.without(Events::ECHO | Events::LARGE | Events::BULK);
+    if let Some(&wait_ms) = findings.deferred.get(&item.path) {
+        let events = item.events.without(Events::ECHO);
+        return Some(Owe { events, ..owe(&item, times.now_ms + wait_ms) });
     }
     if findings.large.contains(listed) {
         return Some(Owe {
@@ -260,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn what_touches_a_batch() {
+        let names = ["d/e", "d-e/f", "a/b/c", "z"];
+        let marks = names.into_iter().zip(5..).map(|(name, seq)| marked(name, seq));
+        let mut ledger = Ledger::new(marks.collect(), vec![], 0);
+        ledger.sort();
+        for text in ["d/e", "d", "d/e/x", "a", "a/b", "a/b/c", "a/b/c/d/e", "d-e", "z", ""] {
+            assert!(ledger.touches(&path(text)), "{text}");
+        }
+        for text in ["d/f", "d/e-", "d-", "a/b/cd", "a/b/x", "y", "zz"] {
+            assert!(!ledger.touches(&path(text)), "{text}");
+        }
+        assert!(!Ledger::default().touches(&path("")));
+        let all = Ledger::new(vec![marked("", 5)], vec![], 0);
+        assert!(all.touches(&path("x/y")), "what is in hand is the root");
+    }
+
+    #[test]
     fn what_settled_leaves_nothing() {
         let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
         let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
@@ -288,7 +332,7 @@ mod tests {
         let findings = Findings {
             large: [path("big")].into(),
             wide: [(path("dir"), Scope::Tree)].into(),
-            deferred: [path("later")].into(),
+            deferred: [(path("later"), 500)].into(),
             ..Findings::default()
         };
         let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);

@@ -6,8 +6,9 @@
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
-//! takes what comes of it, `idle` reports and sleeps. It has three `lanes`, each with at most one rsync in flight:
-//! small pushes and large files (`push`, in `step`s that `judge` ends) and comparisons (`compare`, which leaves `rows`).
+//! takes what comes of it, `idle` reports and sleeps. It has `lanes`, each with at most one rsync in flight:
+//! one of small pushes, one of large files, two of what comparisons found (`push`, in `step`s that `judge` ends) and one
+//! of comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
 //! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
 //! looks on, in the words of [`differ`]. `many` bounds what waits for a remote in trouble. Over ssh they share one

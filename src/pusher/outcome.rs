@@ -62,6 +62,16 @@ pub struct Judgement {
     pub deletions_skipped: bool,
 }
 
+impl Judgement {
+    /// True when the daemon serves as many as it may: others may be ours.
+    pub fn crowded(&self) -> bool {
+        self.words.contains(CROWDED)
+    }
+}
+
+/// A daemon's words when its `max connections` are in use.
+const CROWDED: &str = "max connections";
+
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     let says = |text: &str| contains(stderr, text);
@@ -103,7 +113,7 @@ fn table(exit: Exited, says: &dyn Fn(&str) -> bool, of_ssh: bool) -> Verdict {
             Verdict::Configuration
         }
         3 => Verdict::Source,
-        5 if says("max connections") => Verdict::Remote(Trouble::Unreachable),
+        5 if says(CROWDED) => Verdict::Remote(Trouble::Unreachable),
         // What forwards to the slave (a TLS or TCP proxy, a container's port) is up, and the slave is not.
         5 if says("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
         // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync there.

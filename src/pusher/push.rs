@@ -6,6 +6,7 @@
 use super::batch::{self, Limits, Plan};
 use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
+use super::lanes::Lane;
 use super::ledger::{Findings, Ledger, Times};
 use super::outcome::Judgement;
 use super::step::{self, Step};
@@ -16,7 +17,7 @@ use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use slog::debug;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -26,15 +27,6 @@ const REPLANS: u32 = 3;
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 /// The longest wait before a failed path is pushed again, when no `failLog` says otherwise.
 const RETRY_MOST_MS: i64 = 300_000;
-
-/// Which paths a push takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// All but large files.
-    Small,
-    /// One large file.
-    Large,
-}
 
 /// A batch being pushed.
 pub struct Push {
@@ -78,15 +70,17 @@ pub enum Progress {
 }
 
 impl Push {
-    /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight.
+    /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight; they are due
+    /// again after so many milliseconds.
     pub fn start(
         desk: &mut Desk,
         lane: Lane,
-        ledger: Ledger,
-        deferred: HashSet<RelPath>,
+        mut ledger: Ledger,
+        deferred: HashMap<RelPath, i64>,
         now: Duration,
     ) -> Result<(Push, Progress), Stuck> {
         let first = ledger.items.first().map(|item| (item.path.clone(), item.since_ms));
+        ledger.sort();
         let mut push = Push {
             lane,
             first,
@@ -111,6 +105,16 @@ impl Push {
     /// The paths in hand.
     pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
         self.ledger.items.iter().map(|item| &item.path)
+    }
+
+    /// True for a path in hand.
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.ledger.has(path)
+    }
+
+    /// True for a path in hand, and for one above or below one.
+    pub fn touches(&self, path: &RelPath) -> bool {
+        self.ledger.touches(path)
     }
 
     /// The first of them, and since when it waits in milliseconds since 1970. Still there when the push is done.
@@ -205,11 +209,11 @@ impl Push {
     pub(super) fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
         let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
         let large = match self.lane {
-            Lane::Small => desk.start.localpath.large_file_bytes,
             Lane::Large => u64::MAX,
+            Lane::Small | Lane::Bulk | Lane::Bulk2 => desk.start.localpath.large_file_bytes,
         };
         let deferred = &self.findings.deferred;
-        let rows = self.ledger.items.iter().filter(|item| !deferred.contains(&item.path));
+        let rows = self.ledger.items.iter().filter(|item| !deferred.contains_key(&item.path));
         let rows = rows.map(|item| batch::Marked {
             path: item.path.clone(),
             scope: item.scope,

@@ -38,7 +38,7 @@ pub fn owe(change: Change, since_ms: i64, due_ms: i64) -> Owe {
     Owe {
         path: change.path,
         scope: Scope::Entry,
-        events: Events::RECONCILE | kind,
+        events: Events::RECONCILE | Events::BULK | kind,
         error: None,
         attempts: 0,
         next_try_ms: due_ms,

@@ -83,6 +83,9 @@ pub struct Pusher {
     pub(super) look: bool,
     pub(super) looked: Duration,
     pub(super) gather_until: Option<Duration>,
+    pub(super) yielding: Yielding,
+    /// The remote takes few connections: until then there is one at a time.
+    pub(super) crowded: Option<Duration>,
     /// So many deletions the operator has approved for the next comparison.
     pub(super) approved: Option<u64>,
     /// So many the guard holds.
@@ -101,6 +104,17 @@ pub struct Pusher {
     pub(super) fail_log_shows: bool,
     pub(super) awaits: Awaits,
     pub(super) said: Said,
+}
+
+/// Pushes that would touch the same paths let each other go first.
+#[derive(Default)]
+pub(super) struct Yielding {
+    /// All that is owed by name touches a portion in flight: there is nothing to start before one ends.
+    pub(super) small: bool,
+    /// Something that is owed by name touched a portion: no other portion starts before it has been pushed.
+    pub(super) bulk: bool,
+    /// All other portions touch the one in flight.
+    pub(super) bulk2: bool,
 }
 
 /// What was last told to the supervisor.
@@ -153,6 +167,8 @@ impl Pusher {
             look: true,
             looked: Duration::ZERO,
             gather_until: None,
+            yielding: Yielding::default(),
+            crowded: None,
             approved: None,
             held_deletions: None,
             wished_again: false,
@@ -204,6 +220,7 @@ impl Pusher {
             let marks = desk.journal.marks_after(desk.row.cursor, BATCH)?;
             let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
             owed.extend(desk.journal.due_large(&desk.name, now_ms, 1)?);
+            owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
             let owe = Ledger::new(marks, owed, 0).parents();
             let end = Settlement { owe, ..Settlement::default() };
             desk.journal.settle(&desk.name, &end, now_ms)?;
@@ -359,12 +376,12 @@ impl Pusher {
         self.killed |= !self.lanes.idle();
         self.lanes.kill();
         self.end_expiry();
-        let pushes = [self.lanes.small.take(), self.lanes.large.take()];
+        let pushes = self.lanes.take_pushes();
         let compare = self.lanes.compare.take();
         self.lanes.spool = None;
         compare.iter().for_each(|busy| self.return_slot(busy.slot));
-        pushes.iter().flatten().for_each(|busy| self.return_slot(busy.slot));
-        pushes.iter().flatten().try_for_each(|busy| self.unseen(&busy.work))
+        pushes.iter().for_each(|busy| self.return_slot(busy.slot));
+        pushes.iter().try_for_each(|busy| self.unseen(&busy.work))
     }
 
     /// The end of this push was not seen: an old receiver may still be at work on its names (rule 2).

@@ -270,8 +270,7 @@ impl Pusher {
         }
         let Some(mut looking) = self.lanes.verify.take() else { return Ok(false) };
         looking.slot = self.slots.take();
-        let in_flight = [&self.lanes.small, &self.lanes.large];
-        in_flight.into_iter().flatten().for_each(|busy| looking.touch(busy.work.paths()));
+        self.lanes.pushes().for_each(|push| looking.touch(push.paths()));
         let flies = looking.fly(&self.desk, now);
         self.went_on(looking, flies.map(|()| None))?;
         Ok(false)

@@ -5,6 +5,7 @@ use crate::rig::{Rig, make, receivers};
 use std::fs;
 use std::path::Path;
 use syncsup::journal::{Events, Scope};
+use syncsup::message::PusherState;
 
 #[test]
 fn a_new_remote_is_filled_and_then_follows_marks() {
@@ -66,20 +67,65 @@ fn the_same_size_and_time_with_other_content_is_sent() {
     bench.stop();
 }
 
-/// A first copy may take hours: a directory swapped meanwhile is compared beside it.
+/// 25,000 names on their way, slowly: more than 60 bytes each.
+fn slow_first_copy(rig: &Rig) -> Bench {
+    let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
+    make(&rig.src(), &many, "one");
+    let mut remote = rig.remote.clone();
+    remote.params = vec!["-a".into(), "--bwlimit=400".into()];
+    let mut bench = Bench::with(rig, localpath(rig), remote, None);
+    bench.until("a copy under way", |_| copied(rig) > 0);
+    bench
+}
+
+fn copied(rig: &Rig) -> usize {
+    (0..25).filter(|n| rig.dst().join(format!("z{n}")).exists()).count()
+}
+
+/// A first copy may take hours: what is marked meanwhile does not wait for it, but for the portions that have it in hand.
+#[test]
+fn marks_go_beside_a_first_copy() {
+    let rig = Rig::new(Path::new("rsync"));
+    let mut bench = slow_first_copy(&rig);
+    make(&rig.src(), ["new/a"], "new");
+    bench.mark(&[
+        ("new", Scope::Children, Events::CREATE | Events::DIR),
+        ("new/a", Scope::Entry, WRITTEN),
+    ]);
+    bench.until("the new one", |_| rig.dst().join("new/a").exists());
+    assert!(copied(&rig) < 25, "only after the first copy");
+    let changed: Vec<String> = (0..250).map(|n| format!("z{}/f{}", n / 10, n * 100)).collect();
+    make(&rig.src(), &changed, "second");
+    let gone: Vec<String> = (0..25).map(|n| format!("z{n}/f{}", n * 1_000 + 5)).collect();
+    gone.iter().for_each(|name| fs::remove_file(rig.src().join(name)).unwrap());
+    let changed = changed.iter().map(|name| (name.as_str(), Scope::Entry, WRITTEN));
+    let gone = gone.iter().map(|name| (name.as_str(), Scope::Entry, Events::DELETE));
+    bench.mark(&changed.chain(gone).collect::<Vec<_>>());
+    bench.identical(&rig);
+    bench.stop();
+}
+
+#[test]
+fn a_first_copy_to_a_slave_that_takes_one_connection() {
+    let rig = Rig::with(Path::new("rsync"), "max connections = 1\n");
+    let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
+    make(&rig.src(), &many, "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.until("a copy without trouble", |status| {
+        assert!(status.state != PusherState::Backoff, "{status:?}");
+        copied(&rig) == 25 && status.state == PusherState::InSync
+    });
+    bench.identical(&rig);
+    bench.stop();
+}
+
+/// A directory swapped meanwhile is compared beside it.
 #[test]
 fn live_directories_are_compared_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
-    let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
-    make(&rig.src(), &many, "one");
     make(&rig.dst(), ["d/old"], "old");
     make(&rig.src(), ["d/new"], "new");
-    let mut remote = rig.remote.clone();
-    // 10,000 names at a time, of which each is more than 60 bytes on the way.
-    remote.params = vec!["-a".into(), "--bwlimit=800".into()];
-    let mut bench = Bench::with(&rig, localpath(&rig), remote, None);
-    let copied = || (0..25).filter(|n| rig.dst().join(format!("z{n}")).exists()).count();
-    bench.until("a copy under way", |_| copied() > 0);
+    let mut bench = slow_first_copy(&rig);
     make(&rig.src(), ["e/new"], "new");
     fs::rename(rig.src().join("d"), rig.src().join("f")).unwrap();
     fs::rename(rig.src().join("e"), rig.src().join("d")).unwrap();
@@ -89,7 +135,6 @@ fn live_directories_are_compared_beside_a_first_copy() {
     bench.until("both compared", |_| {
         d.join("new").exists() && f.join("new").exists() && !d.join("old").exists()
     });
-    assert!(copied() < 25, "only after the first copy");
-    bench.identical(&rig);
+    assert!(copied(&rig) < 25, "only after the first copy");
     bench.stop();
 }
