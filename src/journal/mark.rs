@@ -54,7 +54,7 @@ impl Events {
     pub const LARGE: Events = Events(1024);
     /// Its content was compared and differs, though size and time agree: they prove nothing.
     pub const CONTENT: Events = Events(2048);
-    /// A comparison found it and no push has failed on it: one of perhaps many, which go in lanes of their own.
+    /// A comparison of everything found it: one of perhaps very many, which go in lanes of their own.
     pub const BULK: Events = Events(4096);
 
     /// True when all bits of `other` are set.

@@ -26,7 +26,7 @@ impl Journal {
         self.due_rows("lane = 2 ORDER BY since, path", remote, now_ms, limit)
     }
 
-    /// The names that comparisons found, due at `now_ms`, at most `limit` rows.
+    /// The names that a comparison of everything found, due at `now_ms`, at most `limit` rows.
     pub fn due_bulk(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.due_rows("lane = 3 ORDER BY next_try, path", remote, now_ms, limit)
     }

@@ -95,7 +95,7 @@ pub struct Work {
     pub wide_live: bool,
     /// Large files are owed and due.
     pub large: bool,
-    /// Names that comparisons found are due.
+    /// Names that a comparison of everything found are due.
     pub bulk: bool,
     /// When the next owed row after that is due, in milliseconds since 1970.
     pub next_ms: Option<i64>,

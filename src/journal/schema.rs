@@ -26,7 +26,8 @@ CREATE TABLE remote (
   files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0,
   last_success INTEGER, reconciled_at INTEGER, entries INTEGER) WITHOUT ROWID;
 -- what one remote lacks apart from its cursor; error is null when no push has failed on it; lane: 0 a name among
--- others, 1 a name with what is below it, to be compared first, 2 a large file, 3 one of many that a comparison found
+-- others, 1 a name with what is below it, to be compared first, 2 a large file, 3 what a comparison of
+-- everything found
 CREATE TABLE owed (
   remote TEXT NOT NULL, path BLOB NOT NULL, scope INTEGER NOT NULL, event INTEGER NOT NULL, error TEXT,
   attempts INTEGER NOT NULL, next_try INTEGER NOT NULL, since INTEGER NOT NULL, generation INTEGER NOT NULL,

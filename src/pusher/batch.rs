@@ -33,6 +33,8 @@ pub trait Look {
 pub struct Limits {
     /// Regular files of at least this many bytes are [`Plan::large`].
     pub large: u64,
+    /// Names of one file stay together, however large it is.
+    pub hard_links: bool,
     /// Deletions are allowed at all.
     pub delete: bool,
 }
@@ -288,7 +290,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         let fresh = if moved { TICK } else { FRESH };
         let set = !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
         let checksum = regular && (set || events.has(Events::CONTENT));
-        if regular && seen.size >= self.limits.large {
+        let together = self.limits.hard_links && seen.nlink > 1;
+        if regular && seen.size >= self.limits.large && !together {
             *self.out.large.entry(path).or_default() |= checksum;
         } else if checksum {
             self.out.checksum.insert(path);

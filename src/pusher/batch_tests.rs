@@ -33,7 +33,7 @@ fn mark(path: &str, events: Events) -> Marked {
 fn scoped(path: &str, scope: Scope) -> Marked {
     Marked { path: p(path), scope, events: Events::SCAN }
 }
-const LIMITS: Limits = Limits { large: 1000, delete: true };
+const LIMITS: Limits = Limits { large: 1000, hard_links: false, delete: true };
 fn go(rows: Vec<Marked>, disk: &Disk) -> Plan {
     plan(rows, disk, LIMITS, |_, _| false)
 }

@@ -73,7 +73,7 @@ pub struct Found {
 pub struct Beside<'a> {
     /// True for a name that one of them has in hand.
     pub in_hand: &'a dyn Fn(&RelPath) -> bool,
-    /// What a comparison found is being pushed.
+    /// A push is in flight.
     pub pushing: bool,
 }
 
@@ -197,29 +197,33 @@ impl Compare {
         };
         if self.found.written > 0 {
             let left = desk.journal.owed_by_reconcile(&desk.name)?;
-            if left > if beside.pushing { AHEAD } else { 0 } {
+            let ahead = match &self.job {
+                Job::Wide(_) => PORTION as u64,
+                Job::Everything { .. } => AHEAD,
+            };
+            if left > if beside.pushing { ahead } else { 0 } {
                 return Ok(Progress::Running);
             }
         }
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
-        // Size and time may agree where the content does not.
-        let unproven = match &self.job {
+        let also = match &self.job {
+            // Size and time may agree where the content does not.
             Job::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
+            Job::Everything { .. } if !desk.hard_links() => Events::BULK,
             _ => Events::default(),
         };
-        // What directories that were marked differ in comes before what a comparison of everything found.
-        let (since_ms, due_ms) = match &self.job {
-            Job::Wide(rows) => (rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms), 0),
-            Job::Everything { .. } => (now_ms, now_ms),
+        let since_ms = match &self.job {
+            Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
+            Job::Everything { .. } => now_ms,
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions, beside) {
-                let mut owe = owe(change, since_ms, due_ms);
-                owe.events |= unproven;
+                let mut owe = owe(change, since_ms, now_ms);
+                owe.events |= also;
                 end.owe.push(owe);
             }
         }

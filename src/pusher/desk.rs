@@ -117,6 +117,11 @@ impl Desk {
         self.start.localpath.inotify.delete
     }
 
+    /// Names of one file are to be names of one file there, too: they are pushed together.
+    pub fn hard_links(&self) -> bool {
+        params::hard_links(&self.start.remote.params)
+    }
+
     /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
     /// only form B protects.
     pub fn form_b(&self) -> bool {
@@ -213,7 +218,7 @@ impl Desk {
         let root = self.open_root().ok();
         let mounts = self.journal.mounts()?;
         let look = root.as_ref().map(|root| RootLook::new(root, mounts, &self.voice));
-        let limits = Limits { large: u64::MAX, delete: self.delete() };
+        let limits = Limits { large: u64::MAX, hard_links: false, delete: self.delete() };
         let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
         let plan = |owed: &Owed| {
             let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);

@@ -84,28 +84,20 @@ impl Pusher {
         }))
     }
 
-    /// Waits for whatever comes next.
-    pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
+    /// When there is something to be done again, whatever comes; `due` is when something owed is.
+    fn next_time(&self, due: Option<Duration>, now: Duration) -> Duration {
         let busy = !self.lanes.idle()
             || self.lanes.expiry.is_some()
             || self.lanes.verify.as_ref().is_some_and(|l| l.flies());
-        let due = self
-            .work
-            .next_ms
-            .map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
-        let able = self.may_start(now);
-        let due = due.filter(|_| self.stop.is_none() && self.journal_retry.is_none());
-        let gather =
-            self.gather_until.filter(|at| able && !self.lanes.busy(Lane::Small) && *at > now);
+        let able = self.may_start(now) && !self.lanes.busy(Lane::Small);
+        let gather = self.gather_until.filter(|at| able && *at > now);
+        let rows = self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies());
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
             Some(self.voice.next_beat()),
             Some(self.looked + LOOK_EVERY),
             soon(busy, Duration::from_secs(1)),
-            soon(
-                self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies()),
-                Duration::from_millis(50),
-            ),
+            soon(rows, Duration::from_millis(50)),
             soon(self.said.dirty, self.status_every()),
             // Something is to be done at once.
             soon(self.look && self.stop.is_none() && self.journal_retry.is_none(), Duration::ZERO),
@@ -119,10 +111,20 @@ impl Pusher {
             self.stop,
             self.desk.master.next_at(self.wants_master(now), now),
         ];
+        times.into_iter().flatten().min().unwrap_or(now)
+    }
+
+    /// Waits for whatever comes next.
+    pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
+        let due = self
+            .work
+            .next_ms
+            .map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64))
+            .filter(|_| self.stop.is_none() && self.journal_retry.is_none());
+        let next = self.next_time(due, now);
         if due.is_some_and(|at| at <= now) {
             self.look = true;
         }
-        let next = times.into_iter().flatten().min().unwrap_or(now);
         let channel = self.voice.channel();
         let interest =
             if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };

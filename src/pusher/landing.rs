@@ -50,7 +50,7 @@ impl Pusher {
 
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
         let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
-        let pushing = self.lanes.bulk().next().is_some();
+        let pushing = self.lanes.pushing();
         let beside = Beside { in_hand: &|path| self.lanes.in_hand(path), pushing };
         let progress = busy.work.advance(&mut self.desk, &beside, self.approved, now);
         self.compared(what, busy.slot, progress, now)
@@ -72,9 +72,9 @@ impl Pusher {
         self.return_slot(busy.slot);
         self.look = true;
         self.said.dirty = true;
+        self.yielding.portions = false;
         if Lane::BULK.contains(&lane) {
             self.yielding.small = false;
-            self.yielding.bulk2 = false;
         }
         if lane == Lane::Small && !matches!(progress, Ok(push::Progress::Done(_))) {
             self.awaits.read(false);
@@ -254,39 +254,9 @@ impl Pusher {
             Ok(answer) => answer,
             Err(stuck) => return self.stuck(stuck, now),
         };
-        if let Some(compare) = &lane
-            && compare.why().is_some()
-        {
-            if !compare.flies() && compare.found.written == 0 {
-                // Counted just now; what it found is not pushed yet.
-                let entries = compare.found.entries as i64;
-                self.desk.journal.set_entries(&self.desk.name, entries)?;
-                self.desk.row.entries = Some(entries);
-            }
-            let (found, why) = (compare.found, what.why.clone().unwrap_or_default());
-            self.found = Some(ReconcileProgress {
-                why,
-                found: found.paths,
-                done: 0,
-                deletions: found.deletions,
-            });
-        }
         if let Some(work) = lane {
-            // Here at least once after its dry run, before its last row is written.
-            if matches!(progress, compare::Progress::Rows) {
-                self.look = true;
-                self.yielding.bulk2 = false;
-                if work.found.paths > 0 {
-                    self.compared_ms = clock::wall_ms();
-                }
-            }
-            if work.why().is_some() && !work.flies() {
-                self.return_slot(slot);
-                self.lanes.spool = Some(work);
-            } else {
-                self.lanes.compare = Some(Busy { work, slot });
-            }
-            return Ok(());
+            let rows = matches!(progress, compare::Progress::Rows);
+            return self.still_comparing(Busy { work, slot }, rows);
         }
         self.look = true;
         self.said.dirty = true;
@@ -311,6 +281,38 @@ impl Pusher {
                 self.bound_backlog()?;
             }
         }
+        Ok(())
+    }
+
+    /// A comparison goes on; with `rows` there are some to be written, or some were.
+    fn still_comparing(&mut self, busy: Busy<Compare>, rows: bool) -> Result<(), JournalError> {
+        let compare = &busy.work;
+        let found = compare.found;
+        // Here at least once after its dry run, before its last row is written.
+        if rows {
+            self.look = true;
+            self.yielding.portions = false;
+            if found.paths > 0 {
+                self.compared_ms = clock::wall_ms();
+            }
+        }
+        if let Some(why) = compare.why() {
+            let (paths, deletions) = (found.paths, found.deletions);
+            self.found =
+                Some(ReconcileProgress { why: why.to_owned(), found: paths, done: 0, deletions });
+        }
+        if compare.flies() || compare.why().is_none() {
+            self.lanes.compare = Some(busy);
+            return Ok(());
+        }
+        self.return_slot(busy.slot);
+        if found.written == 0 {
+            // Counted just now; what it found is not pushed yet.
+            let entries = found.entries as i64;
+            self.desk.journal.set_entries(&self.desk.name, entries)?;
+            self.desk.row.entries = Some(entries);
+        }
+        self.lanes.spool = Some(busy.work);
         Ok(())
     }
 

@@ -25,7 +25,7 @@ pub enum Lane {
     Small,
     /// One large file.
     Large,
-    /// A portion of what a comparison found. There are two such lanes: one portion is prepared, and its rsync started,
+    /// A portion of what a comparison of everything found. There are two such lanes: one portion is prepared, and its rsync started,
     /// while the other goes.
     Bulk,
     /// The other one.

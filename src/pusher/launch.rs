@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Names in one batch.
 pub(super) const BATCH: u32 = 10_000;
+/// Names that are owed and go along with marks.
+const ALONG: u32 = 1_000;
 /// What was put off because a large file in flight is it is tried again after so many milliseconds.
 const LARGE_WAIT_MS: i64 = 500;
 /// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
@@ -124,10 +126,10 @@ impl Pusher {
     fn wants_bulk(&self, lane: Lane, probe: bool) -> bool {
         let small = self.work.marks || self.work.due || self.lanes.busy(Lane::Small);
         let second = self.lanes.bulk().next().is_some();
-        self.work.bulk
-            && !self.lanes.busy(lane)
-            && !(self.yielding.bulk && small)
-            && !(second && (probe || self.yielding.bulk2))
+        let waits = (self.yielding.bulk && small)
+            || (self.yielding.portions && self.lanes.pushing())
+            || (probe && second);
+        self.work.bulk && !self.lanes.busy(lane) && !waits
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
@@ -202,7 +204,9 @@ impl Pusher {
                 // Before they are read: what is marked in between is above it.
                 let last = self.desk.journal.last_seq()?;
                 let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
-                let mut owed = self.desk.journal.due(&name, now_ms, BATCH)?;
+                // A change does not wait for what a large directory differs in.
+                let along = if marks.is_empty() { BATCH } else { ALONG };
+                let mut owed = self.desk.journal.due(&name, now_ms, along)?;
                 self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
                 // A path that failed and is marked again: its row goes with the mark.
                 owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
@@ -217,8 +221,8 @@ impl Pusher {
             Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
             Lane::Bulk | Lane::Bulk2 => {
                 let owed = self.next_portion(now_ms)?;
-                if owed.is_empty() && self.lanes.bulk().next().is_some() {
-                    self.yielding.bulk2 = true;
+                if owed.is_empty() && self.lanes.pushing() {
+                    self.yielding.portions = true;
                     return Ok(None);
                 }
                 (Vec::new(), owed)
@@ -253,12 +257,17 @@ impl Pusher {
         any
     }
 
-    /// Of what comparisons found the next names, but for those that touch the portion in flight.
+    /// Of what a comparison of everything found the next names, but for those that touch the portion in flight, and those
+    /// that are being pushed as marked: nothing goes twice.
     fn next_portion(&self, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
         let in_flight: usize = self.lanes.bulk().map(|push| push.paths().count()).sum();
         let limit = BATCH + in_flight as u32;
         let mut owed = self.desk.journal.due_bulk(&self.desk.name, now_ms, limit)?;
-        owed.retain(|row| !self.lanes.bulk().any(|push| push.touches(&row.path)));
+        let marked = self.lanes.push(Lane::Small);
+        owed.retain(|row| {
+            !self.lanes.bulk().any(|push| push.touches(&row.path))
+                && !marked.is_some_and(|push| push.has(&row.path))
+        });
         owed.truncate(BATCH as usize);
         Ok(owed)
     }

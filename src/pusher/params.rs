@@ -265,6 +265,14 @@ pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
     parse(params).into_iter().rfind(is_rsh).and_then(|item| item.value)
 }
 
+/// True when names of one file are to be names of one file there, too: `-H`.
+pub fn hard_links(params: &[OsBytes]) -> bool {
+    let links = |item: &Item| {
+        matches!(&item.name, Name::Short(b'H')) || item.name == Name::Long("hard-links".into())
+    };
+    parse(params).iter().any(links)
+}
+
 /// True when the parameters give the long option `name` (without dashes).
 pub fn has(params: &[OsBytes], name: &str) -> bool {
     parse(params).iter().any(|item| matches!(&item.name, Name::Long(n) if n == name))
@@ -280,6 +288,15 @@ mod tests {
     fn cleaned(text: &str) -> String {
         let out = clean(&words(text), true);
         out.iter().map(|w| w.to_string()).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn names_of_one_file() {
+        for (text, links) in
+            [("-aH", true), ("-a|--hard-links", true), ("-az|--HH", false), ("", false)]
+        {
+            assert_eq!(hard_links(&words(text)), links, "{text}");
+        }
     }
 
     #[test]

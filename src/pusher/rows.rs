@@ -27,9 +27,8 @@ pub fn is_temporary(path: &RelPath, in_hand: &dyn Fn(&RelPath) -> bool) -> bool 
     outcome::temporary_of(path).is_some_and(|name| in_hand(&name))
 }
 
-/// The row of a difference, pushed in the order of `due_ms`; `since_ms` is of the oldest row that the comparison stands
-/// for.
-pub fn owe(change: Change, since_ms: i64, due_ms: i64) -> Owe {
+/// The row of a difference; `since_ms` is of the oldest row that the comparison stands for.
+pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
     let kind = match (change.kind, change.is_dir) {
         (ChangeKind::Deleted, true) => Events::DIR,
         // Size and time agree: only a look at the attributes is needed.
@@ -38,10 +37,10 @@ pub fn owe(change: Change, since_ms: i64, due_ms: i64) -> Owe {
     Owe {
         path: change.path,
         scope: Scope::Entry,
-        events: Events::RECONCILE | Events::BULK | kind,
+        events: Events::RECONCILE | kind,
         error: None,
         attempts: 0,
-        next_try_ms: due_ms,
+        next_try_ms: now_ms,
         since_ms,
     }
 }

@@ -113,8 +113,8 @@ pub(super) struct Yielding {
     pub(super) small: bool,
     /// Something that is owed by name touched a portion: no other portion starts before it has been pushed.
     pub(super) bulk: bool,
-    /// All other portions touch the one in flight.
-    pub(super) bulk2: bool,
+    /// All that portions could have touches what is in flight.
+    pub(super) portions: bool,
 }
 
 /// What was last told to the supervisor.

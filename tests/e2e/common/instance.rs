@@ -219,10 +219,12 @@ impl Instance {
     }
 
     fn role(&self, argv0: &str) -> Vec<Proc> {
-        self.family()
-            .into_iter()
-            .filter(|p| p.state != 'Z' && p.command.starts_with(argv0))
-            .collect()
+        let mut found = self.family();
+        found.retain(|p| p.state != 'Z' && p.command.starts_with(argv0));
+        // One that is about to become an rsync has its parent's words for a moment.
+        let pids: Vec<i32> = found.iter().map(|p| p.pid).collect();
+        found.retain(|p| !pids.contains(&p.parent));
+        found
     }
 
     /// The only watcher, waited for.
