@@ -5,7 +5,8 @@
 //! a push takes away,
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
 //!
-//! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, `landing`
+//! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, which `select` has
+//! chosen, `landing`
 //! takes what comes of it, `idle` reports and sleeps. It has `lanes`, each with at most one rsync in flight:
 //! one of small pushes, one of large files, two of what comparisons found (`push`, in `step`s that `judge` ends) and one
 //! of comparisons (`compare`, which leaves `rows`).
@@ -46,6 +47,7 @@ mod push;
 mod report;
 mod rows;
 mod run;
+mod select;
 mod step;
 mod verify;
 mod voice;

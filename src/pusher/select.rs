@@ -1,0 +1,153 @@
+//! What a lane is to push now: of what is marked and owed, all that touches nothing another lane has in hand.
+
+use super::lanes::Lane;
+use super::ledger::Ledger;
+use super::run::Pusher;
+use crate::journal::{Events, JournalError, Marked, Owed, Scope};
+use crate::path::RelPath;
+use crate::seen::Kind;
+use crate::sys::{clock, files};
+use std::collections::HashMap;
+
+/// Names in one batch.
+pub(super) const BATCH: u32 = 10_000;
+/// Bytes of the files of one portion: what is changed in it while it goes waits for its end.
+const PORTION_BYTES: u64 = 64 << 20;
+/// Names that are owed and go along with marks.
+const ALONG: u32 = 1_000;
+/// What was put off because a large file in flight is it is tried again after so many milliseconds.
+const LARGE_WAIT_MS: i64 = 500;
+/// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
+/// was watched may be gone again.
+const COMPARED_LATELY_MS: i64 = 60_000;
+
+/// Paths that are not pushed now -> milliseconds until they are due.
+type Deferred = HashMap<RelPath, i64>;
+
+impl Pusher {
+    /// What `lane` is to push now, and what of it is put off. `None` when all of it must wait for a push in flight.
+    pub(super) fn read(&mut self, lane: Lane) -> Result<Option<(Ledger, Deferred)>, JournalError> {
+        let (name, now_ms) = (self.desk.name.clone(), clock::wall_ms());
+        let mut deferred = Deferred::new();
+        let (marks, owed) = match lane {
+            Lane::Small => {
+                // Before they are read: what is marked in between is above it.
+                let last = self.desk.journal.last_seq()?;
+                let marks = self.desk.journal.marks_after(self.desk.row.cursor, BATCH)?;
+                // A change does not wait for what a large directory differs in.
+                let along = if marks.is_empty() { BATCH } else { ALONG };
+                let mut owed = self.desk.journal.due(&name, now_ms, along)?;
+                self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
+                // A path that failed and is marked again: its row goes with the mark.
+                owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
+                if self.after_bulk(&marks, &mut owed, &mut deferred) && owed.is_empty() {
+                    self.yielding.small = true;
+                    if marks.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                (marks, owed)
+            }
+            Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
+            Lane::Bulk | Lane::Bulk2 => {
+                let owed = self.next_portion(now_ms)?;
+                if owed.is_empty() && self.lanes.pushing() {
+                    self.yielding.portions = true;
+                    return Ok(None);
+                }
+                (Vec::new(), owed)
+            }
+        };
+        let ledger = Ledger::new(marks, owed, self.desk.again_upto);
+        if lane == Lane::Small {
+            self.beside_large(&ledger, &mut deferred)?;
+        }
+        Ok(Some((ledger, deferred)))
+    }
+
+    /// What touches a portion in flight comes after it: rows stay where they are, marks are put off. True when there was
+    /// any.
+    ///
+    /// The other way round there is nothing to wait for: what changes after a push of marks has looked at it is marked
+    /// again, and pushed after that portion.
+    fn after_bulk(
+        &mut self,
+        marks: &[Marked],
+        owed: &mut Vec<Owed>,
+        deferred: &mut Deferred,
+    ) -> bool {
+        let touched = |path: &RelPath| self.lanes.bulk().any(|push| push.touches(path));
+        let before = owed.len();
+        owed.retain(|row| !touched(&row.path));
+        let marks = marks.iter().filter(|mark| touched(&mark.path));
+        deferred.extend(marks.map(|mark| (mark.path.clone(), 0)));
+        let any = owed.len() < before || !deferred.is_empty();
+        // The next portion waits for these: they are not put off again and again.
+        self.yielding.bulk = any;
+        any
+    }
+
+    /// Of what a comparison of everything found the next names, but for those that touch the portion in flight, and those
+    /// that are being pushed as marked: nothing goes twice.
+    fn next_portion(&self, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
+        let in_flight: usize = self.lanes.bulk().map(|push| push.paths().count()).sum();
+        let limit = BATCH + in_flight as u32;
+        let mut owed = self.desk.journal.due_bulk(&self.desk.name, now_ms, limit)?;
+        let marked = self.lanes.push(Lane::Small);
+        owed.retain(|row| {
+            !self.lanes.bulk().any(|push| push.touches(&row.path))
+                && !marked.is_some_and(|push| push.has(&row.path))
+        });
+        owed.truncate(BATCH as usize);
+        let localpath = &self.desk.start.localpath;
+        let mut bytes = 0;
+        let small = owed.iter().take_while(|row| {
+            let first = bytes == 0;
+            let seen = files::lstat(&row.path.below(localpath.watch.as_path()));
+            // What is larger goes apart.
+            let size = seen.map_or(0, |seen| seen.size);
+            bytes += if size < localpath.large_file_bytes { size } else { 0 };
+            first || bytes <= PORTION_BYTES
+        });
+        let names = small.count();
+        owed.truncate(names);
+        Ok(owed)
+    }
+
+    /// A directory made while nothing was being compared has no more in it than its own events say: no comparison is
+    /// needed for it.
+    pub(super) fn narrow(&self, ledger: &mut Ledger) {
+        let busy = self.lanes.comparing() || self.desk.row.reconcile.is_some();
+        let made = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
+        for item in &mut ledger.items {
+            let only_made =
+                item.scope == Scope::Children && !item.events.without(made).any(Events(!0));
+            if only_made && !busy && item.since_ms - self.compared_ms > COMPARED_LATELY_MS {
+                item.scope = Scope::Entry;
+            }
+        }
+    }
+
+    /// A batch leaves the large file in flight alone. When its name has gone, it is given up instead.
+    fn beside_large(
+        &mut self,
+        ledger: &Ledger,
+        deferred: &mut Deferred,
+    ) -> Result<(), JournalError> {
+        let Some(large) = self.lanes.push(Lane::Large).and_then(|push| push.paths().next()) else {
+            return Ok(());
+        };
+        if !ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(large)) {
+            return Ok(());
+        }
+        let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
+        if there.is_ok_and(|seen| seen.kind == Kind::File) {
+            deferred.insert(large.clone(), LARGE_WAIT_MS);
+        } else if let Some(mut busy) = self.lanes.place(Lane::Large).take() {
+            busy.work.kill();
+            self.return_slot(busy.slot);
+            self.unseen(&busy.work)?;
+        }
+        Ok(())
+    }
+}
