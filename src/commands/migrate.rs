@@ -11,6 +11,7 @@ use crate::config::model::{Call, Config, LocalPath, Place, Remote};
 use crate::config::{self, module, yaml};
 use crate::error::{Error, Exit, Result};
 use crate::path::printable;
+use crate::shell::quoted_text;
 use crate::sys::procfs;
 use find::{Found, find};
 use std::fs::{self, OpenOptions};
@@ -77,8 +78,7 @@ fn shown(path: &Path) -> String {
 
 /// A path as a word that a shell takes back.
 fn word(path: &Path) -> String {
-    // Only a NUL cannot be quoted, and no path holds one.
-    printable(&shlex::bytes::try_quote(path.as_os_str().as_bytes()).unwrap_or_default())
+    quoted_text(path.as_os_str().as_bytes())
 }
 
 /// Says what there is and what it means; returns the files that would take its place.

@@ -1,7 +1,7 @@
 //! The user's own rsync parameters (`commonParams`, `params`): split as a shell would, without a shell, and checked.
 
 use super::diagnostic::Notes;
-use crate::path::{OsBytes, printable};
+use crate::path::{OsBytes, as_written};
 
 /// sersync's shipped parameters, which it also had when none were given.
 pub(crate) const SERSYNC_PARAMS: &str = "-artuz";
@@ -97,7 +97,7 @@ const REFUSED: &[(&str, &str)] = &[
 pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
     match shlex::bytes::split(bytes) {
         Some(words) => Ok(words.into_iter().map(OsBytes::from).collect()),
-        None => Err(format!("`{}` has a quote that is not closed; close it", printable(bytes))),
+        None => Err(format!("`{}` has a quote that is not closed; close it", as_written(bytes))),
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
     let mut seen = Seen::default();
     let mut value_next = false;
     for word in words {
-        let text = printable(word.as_bytes());
+        let text = as_written(word.as_bytes());
         if std::mem::take(&mut value_next) {
             continue;
         }

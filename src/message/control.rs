@@ -42,21 +42,21 @@ pub enum Request {
     },
     /// The next part of a comparison, empty while there is none.
     Verified(Ticket),
-    /// Some of what could not be pushed to a remote.
+    /// Some of what could not be pushed to a remote, or called for.
     Failing {
         /// The localpath.
         watch: OsBytes,
-        /// The remote.
-        remote: String,
+        /// What fails.
+        whose: Whose,
         /// What comes after this path, from the first on when `None`.
         after: Option<RelPath>,
     },
-    /// Have what could not be pushed tried again now, or forgotten.
+    /// Have what could not be pushed, or called for, tried again now, or forgotten.
     Failures {
         /// The localpath.
         watch: OsBytes,
-        /// The remote.
-        remote: String,
+        /// What fails.
+        whose: Whose,
         /// Only what is at or below these; everything when empty.
         below: Vec<RelPath>,
         /// Forget it.
@@ -87,19 +87,29 @@ pub struct Waited {
     pub status: LocalPathStatus,
 }
 
-/// A path that could not be pushed.
+/// Whose failures are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Of the remote of this name.
+    Remote(String),
+    /// Of the plugin of this name: its kind, with a number when there are several of that kind.
+    Plugin(String),
+}
+
+/// A path that could not be pushed, or that a plugin could not be called for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The path.
     pub path: RelPath,
-    /// rsync's words, or the system's.
+    /// rsync's words, the plugin's, or the system's.
     pub error: String,
-    /// Failed pushes.
+    /// Failed pushes or calls.
     pub attempts: u32,
     /// Since when it waits, in milliseconds since 1970.
     pub since_ms: i64,
-    /// When it is tried again, in milliseconds since 1970.
-    pub next_try_ms: i64,
+    /// When it is tried again, in milliseconds since 1970; `None` for a call that was given up.
+    pub next_try_ms: Option<i64>,
 }
 
 /// The supervisor's answer.

@@ -14,6 +14,8 @@ pub enum ToPlugin {
     Remotes(Vec<RemoteHealth>),
     /// The watcher holds the localpath (why), or lets go of it.
     Hold(Option<String>),
+    /// The supervisor has made failed calls due, or has forgotten them.
+    FailuresChanged,
     /// End: the calls in hand may go on for so many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the calls in hand.

@@ -4,6 +4,7 @@
 use crate::config::model::{Call, Framing, Plugin};
 use crate::path::{RelPath, printable};
 use crate::plugin::command::Line;
+use crate::shell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -44,38 +45,20 @@ pub fn part(
     out
 }
 
-/// A line that makes the call; `None` where it would show a password or not be one line.
+/// A line that makes the call; `None` where it would show a password, or where there is no common program for it.
 fn by_hand(call: &Call, path: &[u8]) -> Option<Vec<u8>> {
     match call {
         Call::Command { prefix, suffix, .. } => {
             let line = Line::new(prefix, suffix, &[], false).ok()?;
-            // A word with a newline would break the line.
-            let plain = path.iter().all(|b| !b.is_ascii_control());
-            let words = || line.argv(path).iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>();
-            plain.then(|| words().join(&b' '))
+            let words = line.argv(path);
+            Some(shell::command(&words.iter().map(|w| w.as_bytes()).collect::<Vec<_>>()))
         }
         Call::Socket { host, port, framing: Framing::Connection } => {
             let to = format!("' | nc {host} {port}");
-            Some([b"printf '", octal(path).as_slice(), to.as_bytes()].concat())
+            Some([b"printf '", shell::octal(path).as_slice(), to.as_bytes()].concat())
         }
         Call::Socket { .. } | Call::Http { .. } | Call::RefreshCdn { .. } => None,
     }
-}
-
-/// A path as a format of printf: one line whatever its bytes.
-fn octal(path: &[u8]) -> Vec<u8> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,=@:".contains(&b);
-    let mut out = Vec::new();
-    for &b in path {
-        if plain(b) { out.push(b) } else { out.extend(format!("\\{b:03o}").bytes()) }
-    }
-    out
-}
-
-/// A word as the shell takes it back.
-fn quoted(word: &[u8]) -> Vec<u8> {
-    // Only a NUL cannot be quoted, and no argument holds one.
-    shlex::bytes::try_quote(word).map(|w| w.into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -103,7 +86,8 @@ mod tests {
             |path: &str| format!("# /d plugin p: {path}: exit 1\\x0a$(x) (since t5, 2 tries)\n");
         let line = "/bin/sh 'a b' '/d/$(y)' -x\n";
         assert_eq!(text(command.clone(), b"$(y)"), head("$(y)") + line);
-        assert_eq!(text(command, b"a\nb"), head("a\\x0ab"));
+        let line = "/bin/sh 'a b' \"$(printf '/d/a\\012b')\" -x\n";
+        assert_eq!(text(command, b"a\nb"), head("a\\x0ab") + line);
         let socket = Call::Socket { host: "h".into(), port: 1, framing: Framing::Connection };
         assert_eq!(text(socket, b"a\nb"), head("a\\x0ab") + "printf '/d/a\\012b' | nc h 1\n");
         let cdn = Call::RefreshCdn {

@@ -1,35 +1,17 @@
-//! Before the plugin runner works: its first message, its lock, its journal.
+//! Before the plugin runner works: its lock, its journal.
 
 use super::fail_log;
 use super::run::Control;
 use crate::journal::{Journal, JournalError};
-use crate::message::{FromPlugin, PluginStart, ToPlugin};
-use crate::sys::channel::Received;
+use crate::message::{FromPlugin, PluginStart};
 use crate::sys::lock::{self, Lock};
-use crate::sys::{poll, program};
+use crate::sys::program;
 use slog::{Logger, warn};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 /// How the traces of running commands are called in the state directory.
 pub const TRACE: &str = "plugin-call-";
-
-pub fn first_message(control: &mut Control) -> Result<(PluginStart, OwnedFd), String> {
-    loop {
-        match control.receive().map_err(|e| e.to_string())? {
-            Received::Message(ToPlugin::Start(start), mut fds) => {
-                return Ok((*start, fds.pop().ok_or("no wake pipe came with the start")?));
-            }
-            Received::Message(..) => return Err("the first message was not the start".into()),
-            Received::Closed => return Err("the supervisor is gone".into()),
-            Received::Nothing => {
-                poll::wait(&[(control.as_fd(), poll::Interest::Read)], None)
-                    .map_err(|e| e.to_string())?;
-            }
-        }
-    }
-}
 
 /// One plugin runner at a time; then the commands that a killed predecessor left running are ended, since their calls
 /// are made again.
