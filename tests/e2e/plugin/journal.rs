@@ -127,7 +127,12 @@ fn what_was_given_up_is_listed_called_again_and_forgotten() {
         format!("MASTER plugin command: {} paths tried again when an instance starts\n", all - 1)
     );
     w.run(&[]);
-    wait_for("the calls", DEADLINE, || recorded(&record).len() == all);
+    wait_given_up(&w, [0, 0]);
+    let calls: Vec<String> = recorded(&record)
+        .iter()
+        .map(|c| String::from_utf8_lossy(&c.concat()).into_owned())
+        .collect();
+    assert_eq!(calls.len(), all, "{calls:#?}");
     wait_given_up(&w, [0, 0]);
     let said = journal(&w, &words(&["list", "--plugin", "http"]), 2);
     assert!(said.contains("--plugin http: not known; there are: command, command-2"), "{said}");
