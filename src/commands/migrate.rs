@@ -2,11 +2,12 @@
 //! that beside the old files: a YAML configuration and a systemd unit. It changes nothing else.
 
 mod find;
+mod starters;
 mod unit;
 
 use super::print;
 use super::{check, convert::left_out};
-use crate::config::convert::to_yaml;
+use crate::config::convert::{as_written_in_yaml, to_yaml};
 use crate::config::model::{Call, Config, LocalPath, Place, Remote};
 use crate::config::{self, module, yaml};
 use crate::error::{Error, Exit, Result};
@@ -64,6 +65,11 @@ pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
                 exit = worse(exit, error.exit);
             }
         }
+    }
+    let starters = starters::find(Path::new("/"));
+    if !starters.is_empty() {
+        print("sersync would be started again by these; take them out before you change over:\n");
+        starters.iter().for_each(|s| print(&format!("  {}\n", s.shown())));
     }
     Ok(exit)
 }
@@ -168,7 +174,7 @@ fn says_the_same(text: &str, old: &Config) -> bool {
         let all = config.localpaths.iter().cloned();
         all.map(|l| LocalPath { place: Place::default(), ..l }).collect::<Vec<_>>()
     };
-    plain(&new) == plain(old) && new.debug == old.debug
+    plain(&new) == plain(&as_written_in_yaml(old)) && new.debug == old.debug
 }
 
 /// With `alone` the one that runs only the plugins of that kind.

@@ -127,6 +127,36 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
     seen.conclude(line, notes);
 }
 
+/// The words without what [`check`] says is dropped.
+pub(crate) fn without_dropped(words: &[OsBytes]) -> Vec<OsBytes> {
+    let mut kept = Vec::new();
+    let mut value_next = false;
+    for word in words {
+        let bytes = word.as_bytes();
+        if std::mem::take(&mut value_next) || !bytes.starts_with(b"-") {
+            kept.push(word.clone());
+        } else if let Some(long) = bytes.strip_prefix(b"--") {
+            let name = long.split(|&b| b == b'=').next().unwrap_or_default();
+            value_next = name == long && LONG_WITH_VALUE.iter().any(|l| l.as_bytes() == name);
+            if name != b"update" && name != b"del" && !name.starts_with(b"delete") {
+                kept.push(word.clone());
+            }
+        } else {
+            let value = bytes.iter().position(|b| SHORT_WITH_VALUE.contains(b));
+            value_next = value.is_some_and(|at| at + 1 == bytes.len());
+            let (letters, value) = bytes.split_at(value.unwrap_or(bytes.len()));
+            let mut letters: Vec<u8> = letters.iter().copied().filter(|b| *b != b'u').collect();
+            letters.extend_from_slice(value);
+            // `-u` alone leaves nothing.
+            if letters.len() > 1 || bytes.len() == 1 {
+                kept.push(letters.into());
+            }
+        }
+    }
+    // None at all would mean `-a`.
+    if kept.is_empty() { words.to_vec() } else { kept }
+}
+
 #[derive(Default)]
 struct Seen {
     update: bool,
@@ -220,6 +250,20 @@ mod tests {
         let mut notes = Notes::new(Path::new("f"));
         check(&split(params.as_bytes()).unwrap(), 3, &mut notes);
         notes.list.iter().map(|d| d.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_dropped_with_a_warning_can_be_left_out() {
+        let kept = |words: &str| {
+            let kept = without_dropped(&split(words.as_bytes()).unwrap());
+            kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(kept("-artuz -u --update --delete --delete-after"), "-artz");
+        assert_eq!(
+            kept("-au -e 'ssh -u' --exclude -u -M--update"),
+            "-a -e ssh -u --exclude -u -M--update"
+        );
+        assert_eq!(kept("-a --bwlimit=1"), "-a --bwlimit=1");
     }
 
     #[test]

@@ -128,12 +128,10 @@ fn what_was_given_up_is_listed_called_again_and_forgotten() {
     );
     w.run(&[]);
     wait_given_up(&w, [0, 0]);
-    let calls: Vec<String> = recorded(&record)
-        .iter()
-        .map(|c| String::from_utf8_lossy(&c.concat()).into_owned())
-        .collect();
+    // What was forgotten of the other may be called for, too: the scan of the start finds what changed just now.
+    let calls = recorded(&record).into_iter().filter(|call| call[1] == b"one");
+    let calls: Vec<String> = calls.map(|c| String::from_utf8_lossy(&c[0]).into_owned()).collect();
     assert_eq!(calls.len(), all, "{calls:#?}");
-    wait_given_up(&w, [0, 0]);
     let said = journal(&w, &words(&["list", "--plugin", "http"]), 2);
     assert!(said.contains("--plugin http: not known; there are: command, command-2"), "{said}");
 }
