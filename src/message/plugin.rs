@@ -30,6 +30,8 @@ pub struct PluginStart {
     pub localpath: LocalPath,
     /// The state directory of the localpath: journal and locks.
     pub state_dir: PathBuf,
+    /// The run directory of the instance, for who asks it.
+    pub run_dir: PathBuf,
     /// The names of the plugins in the journal, in the order of the localpath's.
     pub names: Vec<String>,
     /// How the remotes are.

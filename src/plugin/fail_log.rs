@@ -1,7 +1,7 @@
-//! The failure journal's calls, as a part of the fail log: for each a comment and, where that is possible, a line that
-//! makes it by hand. Pure.
+//! The failure journal's calls, as a part of the fail log: for each a comment, and a line that makes it by
+//! hand, or has it made. Pure.
 
-use crate::config::model::{Call, Framing, Plugin};
+use crate::config::model::{Call, Framing};
 use crate::path::{RelPath, printable};
 use crate::plugin::command::Line;
 use crate::shell;
@@ -19,28 +19,34 @@ pub fn file_name(name: &str) -> String {
 /// A call that fails or was given up: path, words, since when (milliseconds since 1970), tries.
 pub type Failed = (RelPath, String, i64, u32);
 
+/// The plugin that a part is about.
+#[derive(Clone, Copy)]
+pub struct Of<'a> {
+    /// The localpath.
+    pub watch: &'a Path,
+    /// Where the instance is asked.
+    pub run_dir: &'a Path,
+    /// What the plugin is called for people.
+    pub name: &'a str,
+    /// What it calls.
+    pub call: &'a Call,
+}
+
 /// The part of one plugin: empty when nothing fails.
-pub fn part(
-    watch: &Path,
-    name: &str,
-    plugin: &Plugin,
-    failed: &[Failed],
-    time: impl Fn(i64) -> String,
-) -> Vec<u8> {
+pub fn part(of: Of<'_>, failed: &[Failed], time: impl Fn(i64) -> String) -> Vec<u8> {
     let mut out = Vec::new();
     for (path, error, since, attempts) in failed {
         let head = format!(
-            "# {} plugin {name}: {path}: {} (since {}, {attempts} tries)\n",
-            printable(watch.as_os_str().as_bytes()),
+            "# {} plugin {}: {path}: {} (since {}, {attempts} tries)\n",
+            printable(of.watch.as_os_str().as_bytes()),
+            of.name,
             printable(error.as_bytes()),
             time(*since)
         );
         out.extend(head.bytes());
-        let path = path.below(watch).into_os_string().into_encoded_bytes();
-        if let Some(line) = by_hand(&plugin.call, &path) {
-            out.extend(line);
-            out.push(b'\n');
-        }
+        let path = path.below(of.watch).into_os_string().into_encoded_bytes();
+        out.extend(by_hand(of.call, &path).unwrap_or_else(|| again(of, &path)));
+        out.push(b'\n');
     }
     out
 }
@@ -61,16 +67,32 @@ fn by_hand(call: &Call, path: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// A line that has the plugin runner make the call.
+fn again(of: Of<'_>, path: &[u8]) -> Vec<u8> {
+    let run_dir = of.run_dir.as_os_str().as_bytes();
+    let name = of.name.as_bytes();
+    shell::command(&[
+        b"syncsup",
+        b"--run-dir",
+        run_dir,
+        b"journal",
+        b"retry",
+        b"--plugin",
+        name,
+        path,
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Manner, Place, Secret};
+    use crate::config::model::Secret;
 
     fn text(call: Call, path: &[u8]) -> String {
-        let plugin =
-            Plugin { place: Place::default(), call, watch: None, manner: Manner::default() };
         let failed = [(RelPath::new(path).unwrap(), "exit 1\n$(x)".to_owned(), 5, 2)];
-        let part = part(Path::new("/d"), "p", &plugin, &failed, |ms| format!("t{ms}"));
+        let (watch, run_dir) = (Path::new("/d"), Path::new("/run/s"));
+        let of = Of { watch, run_dir, name: "p", call: &call };
+        let part = part(of, &failed, |ms| format!("t{ms}"));
         String::from_utf8(part).unwrap()
     }
 
@@ -98,6 +120,7 @@ mod tests {
             base_url: "http://x".into(),
             url_match: None,
         };
-        assert_eq!(text(cdn, b"a"), head("a"));
+        let line = "syncsup --run-dir /run/s journal retry --plugin p '/d/a b'\n";
+        assert_eq!(text(cdn, b"a b"), head("a b") + line);
     }
 }

@@ -146,8 +146,13 @@ impl Runner {
     fn write_fail_log(&mut self) -> Result<(), JournalError> {
         for station in &self.stations {
             let failed = self.journal.failed_calls(&station.key, fail_log::MOST)?;
-            let watch = self.start.localpath.watch.as_path();
-            let text = fail_log::part(watch, &station.name, &station.plugin, &failed, timestamp);
+            let of = fail_log::Of {
+                watch: self.start.localpath.watch.as_path(),
+                run_dir: &self.start.run_dir,
+                name: &station.name,
+                call: &station.plugin.call,
+            };
+            let text = fail_log::part(of, &failed, timestamp);
             let path = self.start.state_dir.join(fail_log::file_name(&station.key));
             let written = if text.is_empty() {
                 fs::remove_file(&path)

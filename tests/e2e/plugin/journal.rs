@@ -1,6 +1,8 @@
 //! `syncsup journal` for calls: what a plugin could not be called for is listed, called for again, forgotten.
 
+use super::servers::Server;
 use super::{HOSTILE, at, recorded, recorder, world_with};
+use crate::common::instance::Instance;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::World;
 use serde_json::Value;
@@ -9,11 +11,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 
 #[track_caller]
 fn journal(w: &World, args: &[&OsStr], code: i32) -> String {
-    let mut command =
-        w.instance.prepare(&crate::common::instance::Instance::program(), &["journal"]);
+    let mut command = w.instance.prepare(&Instance::program(), &["journal"]);
     let out = command.args(args).arg("-o").arg(w.instance.config()).output().unwrap();
     let said =
         String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
@@ -173,4 +175,37 @@ fn each_line_of_the_fail_log_makes_a_call_by_hand() {
         assert_eq!(got, wanted, "{shell}");
         assert!(!dir.path().join("pwned").exists());
     }
+}
+
+#[test]
+fn what_has_no_program_of_its_own_is_called_through_the_journal() {
+    let server = Server::http();
+    server.shared.status.store(404, Ordering::SeqCst);
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let plugin = format!("http: {{url: '{url}', retry: 20ms, attempts: 1}}");
+    let mut w = world_with(1, &[plugin], "fail_log: {path: /FAIL}\n");
+    let config = w.instance.config().to_owned();
+    let text = fs::read_to_string(&config).unwrap();
+    let log = w.outside.join("fail.sh");
+    fs::write(&config, text.replace("/FAIL", log.to_str().unwrap())).unwrap();
+    w.run(&[]);
+    for name in names() {
+        fs::write(at(&w, name), "x").unwrap();
+    }
+    let all = names().count();
+    wait_for("all lines", DEADLINE, || {
+        fs::read_to_string(&log).is_ok_and(|t| {
+            t.lines().filter(|l| l.starts_with("syncsup ") || l.starts_with('w')).count() == all
+        })
+    });
+    server.shared.status.store(0, Ordering::SeqCst);
+    let bin = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(Instance::program(), bin.path().join("syncsup")).unwrap();
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let out = Command::new("sh").arg(&log).env("PATH", path).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(String::from_utf8_lossy(&out.stdout).matches("1 path tried again now").count(), all);
+    server.wait(all, || w.instance.report());
+    w.wait_local("nothing given up", |l| l["plugins"][0]["given_up"] == 0);
+    wait_for("an empty fail log", DEADLINE, || fs::read(&log).is_ok_and(|t| t.is_empty()));
 }
