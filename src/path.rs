@@ -275,6 +275,14 @@ pub fn fail_log_part(remote: &str) -> String {
     format!("fail-{}.sh", file_name(remote))
 }
 
+/// How the parts of plugins begin; no remote's part holds a blank.
+pub const PLUGIN_PART: &str = "fail-plugin ";
+
+/// A plugin's part of the fail log, by its name in the journal: its runner writes it.
+pub fn plugin_fail_log_part(name: &str) -> String {
+    format!("{PLUGIN_PART}{name}.sh")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,11 +11,6 @@ use std::path::Path;
 /// Calls shown for one plugin; the journal has them all.
 pub const MOST: u32 = 1_000;
 
-/// How a plugin's part is called in the state directory. A remote's never holds a blank.
-pub fn file_name(name: &str) -> String {
-    format!("fail-plugin {name}.sh")
-}
-
 /// A call that fails or was given up: path, words, since when (milliseconds since 1970), tries.
 pub type Failed = (RelPath, String, i64, u32);
 

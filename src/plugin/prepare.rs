@@ -1,9 +1,9 @@
 //! Before the plugin runner works: its lock, its journal.
 
-use super::fail_log;
 use super::run::Control;
 use crate::journal::{Journal, JournalError};
 use crate::message::{FromPlugin, PluginStart};
+use crate::path::{PLUGIN_PART, plugin_fail_log_part};
 use crate::sys::lock::{self, Lock};
 use crate::sys::program;
 use slog::{Logger, warn};
@@ -41,10 +41,10 @@ pub fn open_journal(
     log: &Logger,
 ) -> Result<Journal, String> {
     // What plugins that are gone have left of the fail log.
-    let ours: Vec<String> = start.names.iter().map(|n| fail_log::file_name(n)).collect();
+    let ours: Vec<String> = start.names.iter().map(|n| plugin_fail_log_part(n)).collect();
     for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("fail-plugin ") && !ours.contains(&name) {
+        if name.starts_with(PLUGIN_PART) && !ours.contains(&name) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
