@@ -21,7 +21,7 @@ const COMMANDS: [&str; 14] = [
     "journal", "undelete", "migrate", "demo",
 ];
 /// Every long option.
-const OPTIONS: [&str; 21] = [
+const OPTIONS: [&str; 22] = [
     "state-dir",
     "run-dir",
     "http",
@@ -36,6 +36,7 @@ const OPTIONS: [&str; 21] = [
     "all",
     "quorum",
     "remote",
+    "plugin",
     "timeout",
     "checksum",
     "repair",
@@ -180,7 +181,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             "repair" => words.special.push("--repair"),
             "show" => words.special.push("--show"),
             "0" => words.special.push("-0"),
-            option @ ("quorum" | "remote" | "timeout" | "at") => {
+            option @ ("quorum" | "remote" | "plugin" | "timeout" | "at") => {
                 words.special.push(words.operate.take(option, parser.value().map_err(usage)?)?);
             }
             other => return Err(unknown_option(other)),
@@ -200,7 +201,7 @@ fn command(words: Words) -> Result<Command> {
         "release" => &["--show", "-m"],
         "wait" => &["--all", "--quorum", "--remote", "--timeout"],
         "verify" => &["--remote", "--checksum", "--repair", "--json", "-0"],
-        "journal" => &["--remote", "--json"],
+        "journal" => &["--remote", "--plugin", "--json"],
         "migrate" => &["--dry-run"],
         "undelete" => &["--remote", "--at", "--last", "--force"],
         "convert" | "sync" | "demo" => &[],

@@ -215,7 +215,7 @@ fn checked_regex(pattern: &[u8]) -> Result<(&'static str, String), String> {
     }
     let why = failure.map(|e| e.to_string()).unwrap_or_default();
     let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let shown = crate::path::printable(pattern);
+    let shown = crate::path::as_written(pattern);
     let hint = if let Some(tail) = shown.strip_prefix('*') {
         format!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(tail))
     } else if why.contains("look-") {

@@ -7,7 +7,7 @@
 //!
 //! | room | what happens there |
 //! |---|---|
-//! | [`error`], [`path`] | exit statuses; paths as bytes |
+//! | [`error`], [`path`], [`shell`] | exit statuses; paths as bytes; words for a shell |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
@@ -34,6 +34,7 @@ pub mod pusher;
 pub mod reporter;
 pub mod role;
 pub mod seen;
+pub mod shell;
 pub mod supervisor;
 pub mod sys;
 pub mod watcher;

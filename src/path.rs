@@ -108,12 +108,23 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Bytes for people, on one line: UTF-8 as it is, control characters, backslashes and stray bytes as `\xNN`.
+/// Bytes for people, on one line: UTF-8 as it is, control characters, backslashes and stray bytes as `\xNN`, so that
+/// each name looks different.
 pub fn printable(bytes: &[u8]) -> String {
+    escaped(bytes, |c| c.is_control() || c == '\\')
+}
+
+/// Text that somebody wrote, a regular expression say, on one line: as [`printable`], but a backslash is shown as it
+/// was written.
+pub fn as_written(text: &[u8]) -> String {
+    escaped(text, char::is_control)
+}
+
+fn escaped(bytes: &[u8], hidden: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() || c == '\\' {
+            if hidden(c) {
                 let mut buf = [0; 4];
                 c.encode_utf8(&mut buf).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
             } else {
@@ -262,6 +273,14 @@ pub const PUSHER_LOCK: &str = "pusher-";
 /// puts the parts together.
 pub fn fail_log_part(remote: &str) -> String {
     format!("fail-{}.sh", file_name(remote))
+}
+
+/// How the parts of plugins begin; no remote's part holds a blank.
+pub const PLUGIN_PART: &str = "fail-plugin ";
+
+/// A plugin's part of the fail log, by its name in the journal: its runner writes it.
+pub fn plugin_fail_log_part(name: &str) -> String {
+    format!("{PLUGIN_PART}{name}.sh")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use its own level and those below; the rooms of [`ROLES`] not their own.
 const LEVELS: &[&[&str]] = &[
-    &["error", "path"],
+    &["error", "path", "shell"],
     &["filter", "config", "message", "journal", "seen"],
     &["sys"],
     ROLES,
@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "path.rs",
     "filter.rs",
     "seen.rs",
+    "shell.rs",
     "supervisor/child.rs",
     "supervisor/topology.rs",
     "watcher/tree.rs",

@@ -35,7 +35,8 @@ Commands:
   wait [PATH]...   return when everything changed so far, there or anywhere, is on the remotes
   verify [PATH]    compare a localpath, or what is at PATH in it, and show what differs
   journal [list|retry|drop] [PATH]...
-                   show what could not be pushed, have it tried again now, or forget it
+                   show what could not be pushed, or plugins not called for; have it tried again now,
+                   or forget it
   migrate [PATH]...
                    look for a sersync, and write beside its files the YAML and the systemd unit
                    that take its place; nothing else is changed
@@ -59,6 +60,7 @@ Options of other commands:
   --all            wait: on all remotes (the default)
   --quorum N       wait: on N remotes of each localpath
   --remote NAME    wait, verify, journal: this remote; may be given again
+  --plugin NAME    journal: this plugin, as status calls it (http, command-2); may be given again
   --timeout TIME   wait: for so long, such as 500ms, 30s, 5m (default: 60s)
   --checksum       verify: compare content too
   --repair         verify: push what differs
@@ -118,7 +120,7 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   wait [路径]...   等到此前的全部改动（或给定路径下的改动）都已到达远端后才返回
   verify [路径]    比对一个本地目录（或其中的某个路径），列出不同之处
   journal [list|retry|drop] [路径]...
-                   列出推送失败的路径，立即重试，或不再记录
+                   列出推送失败的路径和失败的插件调用，立即重试，或不再记录
   migrate [路径]...
                    查找本机的 sersync，在其文件旁写出替代它的 YAML 配置和 systemd 单元，其他一概不动
   journal import 文件
@@ -141,6 +143,7 @@ run 的选项：
   --all            用于 wait：所有远端都要到达（默认）
   --quorum N       用于 wait：每个本地目录有 N 个远端到达即可
   --remote 名称    用于 wait、verify、journal：只针对这个远端；可以多次给出
+  --plugin 名称    用于 journal：只针对这个插件（名称同 status 所示，如 http、command-2）；可以多次给出
   --timeout 时间   用于 wait：最多等多久，如 500ms、30s、5m（默认 60s）
   --checksum       用于 verify：同时比较文件内容
   --repair         用于 verify：把不同之处重新推送

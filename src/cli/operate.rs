@@ -15,6 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Words {
     quorum: Option<usize>,
     remotes: Vec<String>,
+    plugins: Vec<String>,
     timeout: Option<Duration>,
     at: Option<String>,
 }
@@ -41,6 +42,10 @@ impl Words {
             "at" => {
                 self.at = Some(text);
                 Ok("--at")
+            }
+            "plugin" => {
+                self.plugins.push(text);
+                Ok("--plugin")
             }
             _ => {
                 self.remotes.push(text);
@@ -109,7 +114,7 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
     let action = words.names.get(1).map(OsString::as_os_str).unwrap_or(OsStr::new("list"));
     let json = has(&words, "--json");
     let paths = paths(words.names.get(2..).unwrap_or_default())?;
-    let which = Which { remotes: words.operate.remotes, paths };
+    let which = Which { remotes: words.operate.remotes, plugins: words.operate.plugins, paths };
     match action.to_str() {
         Some("list") => Ok(Command::Journal(JournalAction::List { which, json })),
         Some("retry" | "drop") if json => {

@@ -11,6 +11,7 @@ use crate::pusher::outcome::verdict;
 use crate::pusher::rsync::{self, Form, Options};
 use crate::pusher::{ssh, trash};
 use crate::seen::Exited;
+use crate::shell::quoted_text;
 use crate::supervisor::directories::instance;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
@@ -126,11 +127,7 @@ pub(super) fn without_secrets(url: &str) -> String {
 
 /// As it would be typed into a shell, on one line.
 fn shell_words(words: &[OsString]) -> String {
-    let quoted = words.iter().map(|word| {
-        // Only a NUL cannot be quoted, and no argument holds one.
-        let quoted = shlex::bytes::try_quote(word.as_bytes()).unwrap_or_default();
-        crate::path::printable(&quoted)
-    });
+    let quoted = words.iter().map(|word| quoted_text(word.as_bytes()));
     quoted.collect::<Vec<_>>().join(" ")
 }
 
@@ -213,7 +210,10 @@ mod tests {
 
     #[test]
     fn words_are_quoted_and_on_one_line() {
-        let words = ["rsync", "-e", "ssh -p 1", "a\nb"].map(OsString::from);
-        assert_eq!(shell_words(&words), r"rsync -e 'ssh -p 1' 'a\x0ab'");
+        let words = ["rsync", "-e", "ssh -p 1", "--exclude=*\\.o", "a\nb"].map(OsString::from);
+        assert_eq!(
+            shell_words(&words),
+            r#"rsync -e 'ssh -p 1' '--exclude=*\.o' "$(printf 'a\012b')""#
+        );
     }
 }

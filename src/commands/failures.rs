@@ -1,12 +1,13 @@
-//! `syncsup journal list`, `retry`, `drop`: what could not be pushed, path by path.
+//! `syncsup journal list`, `retry`, `drop`: what could not be pushed, and what plugins could not be called
+//! for, path by path.
 
 use super::client::{self, Instance};
 use super::invocation::{Invocation, JournalAction, Which};
 use super::{place, print, status, table};
 use crate::config;
-use crate::config::model::Remote;
+use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
-use crate::message::{Answer, Failure, Request};
+use crate::message::{Answer, Failure, Request, Whose};
 use crate::path::{OsBytes, RelPath, printable};
 use crate::supervisor::failures::Alone;
 use crate::supervisor::topology;
@@ -19,10 +20,10 @@ enum Keeper {
     Nobody(Alone),
 }
 
-/// One localpath with the names of its remotes.
+/// One localpath with its remotes and plugins.
 struct Place {
     watch: OsBytes,
-    remotes: Vec<String>,
+    parties: Vec<Whose>,
     keeper: Keeper,
     /// Only what is at or below these; everything when empty.
     below: Vec<RelPath>,
@@ -31,7 +32,9 @@ struct Place {
 #[derive(Serialize)]
 struct Row<'a> {
     localpath: &'a OsBytes,
-    remote: &'a str,
+    /// `remote` or `plugin`, and its name.
+    #[serde(flatten)]
+    whose: &'a Whose,
     #[serde(flatten)]
     failure: &'a Failure,
 }
@@ -50,9 +53,11 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
     let mut all = Vec::new();
     for instance in client::running(invocation)? {
         for localpath in instance.status()?.localpaths {
-            let remotes = localpath.remotes.into_iter().map(|r| r.name).collect();
-            let keeper = Keeper::Instance(instance.clone());
-            all.push(Place { watch: localpath.watch, remotes, keeper, below: Vec::new() });
+            let remotes = localpath.remotes.into_iter().map(|r| Whose::Remote(r.name));
+            let plugins = localpath.plugins.into_iter().map(|p| Whose::Plugin(p.name));
+            let (parties, keeper) =
+                (remotes.chain(plugins).collect(), Keeper::Instance(instance.clone()));
+            all.push(Place { watch: localpath.watch, parties, keeper, below: Vec::new() });
         }
     }
     if all.is_empty() {
@@ -61,15 +66,7 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
         }
         all = kept_by_nobody(invocation)?;
     }
-    let known = || all.iter().flat_map(|p| &p.remotes);
-    if let Some(name) = which.remotes.iter().find(|name| !known().any(|k| k == *name)) {
-        let known: Vec<&str> = known().map(String::as_str).collect();
-        return Err(Error::usage(format!(
-            "--remote {}: not known; there are: {}",
-            printable(name.as_bytes()),
-            known.join(", ")
-        )));
-    }
+    known(&all, which)?;
     let watches: Vec<OsBytes> = all.iter().map(|p| p.watch.clone()).collect();
     for path in &which.paths {
         for (watch, below) in place::within(path, &watches)? {
@@ -80,7 +77,7 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
         all.retain(|p| !p.below.is_empty());
     }
     for place in &mut all {
-        place.remotes.retain(|name| which.remotes.is_empty() || which.remotes.contains(name));
+        place.parties.retain(|whose| meant(which, whose));
         // Each path once, so that what is counted is.
         place.below.sort();
         place.below.dedup();
@@ -88,6 +85,42 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
         place.below.retain(|path| !above.iter().any(|a| a != path && path.is_within(a)));
     }
     Ok(all)
+}
+
+/// With names of remotes alone no plugin is meant, and the other way round.
+fn meant(which: &Which, whose: &Whose) -> bool {
+    match whose {
+        _ if which.remotes.is_empty() && which.plugins.is_empty() => true,
+        Whose::Remote(name) => which.remotes.contains(name),
+        Whose::Plugin(name) => which.plugins.contains(name),
+    }
+}
+
+/// Every name is one that is there.
+fn known(all: &[Place], which: &Which) -> Result<()> {
+    let parties = || all.iter().flat_map(|p| &p.parties);
+    let remotes = parties().filter_map(|w| match w {
+        Whose::Remote(name) => Some(name.as_str()),
+        Whose::Plugin(_) => None,
+    });
+    let plugins = parties().filter_map(|w| match w {
+        Whose::Plugin(name) => Some(name.as_str()),
+        Whose::Remote(_) => None,
+    });
+    let (remotes, plugins): (Vec<_>, Vec<_>) = (remotes.collect(), plugins.collect());
+    for (option, names, there) in
+        [("--remote", &which.remotes, remotes), ("--plugin", &which.plugins, plugins)]
+    {
+        if let Some(name) = names.iter().find(|name| !there.contains(&name.as_str())) {
+            let name = printable(name.as_bytes());
+            let there = match there[..] {
+                [] => "there is none".to_owned(),
+                _ => format!("there are: {}", there.join(", ")),
+            };
+            return Err(Error::usage(format!("{option} {name}: not known; {there}")));
+        }
+    }
+    Ok(())
 }
 
 fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
@@ -98,20 +131,22 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
     }
     let place = |wanted: topology::Wanted| {
         let alone = Alone::take(&wanted, &invocation.directories.state)?;
-        let remotes = wanted.remotes.iter().map(Remote::name).collect();
+        let remotes = wanted.remotes.iter().map(Remote::name).map(Whose::Remote);
+        let plugins = plugin_titles(&wanted.localpath.plugins).into_iter().map(Whose::Plugin);
+        let parties = remotes.chain(plugins).collect();
         let (watch, keeper) = (wanted.localpath.watch, Keeper::Nobody(alone));
-        Ok(Place { watch, remotes, keeper, below: Vec::new() })
+        Ok(Place { watch, parties, keeper, below: Vec::new() })
     };
     topology::wanted(&loaded.config).into_iter().map(place).collect()
 }
 
 impl Place {
-    fn some(&self, remote: &str, after: Option<RelPath>) -> Result<Vec<Failure>> {
+    fn some(&self, whose: &Whose, after: Option<RelPath>) -> Result<Vec<Failure>> {
         match &self.keeper {
-            Keeper::Nobody(alone) => alone.some(remote, after.as_ref()),
+            Keeper::Nobody(alone) => alone.some(whose, after.as_ref()),
             Keeper::Instance(instance) => {
-                let (watch, remote) = (self.watch.clone(), remote.to_owned());
-                match instance.ask(&Request::Failing { watch, remote, after }, client::PATIENCE)? {
+                let (watch, whose) = (self.watch.clone(), whose.clone());
+                match instance.ask(&Request::Failing { watch, whose, after }, client::PATIENCE)? {
                     Answer::Failing(rows) => Ok(rows),
                     _ => Err(client::odd()),
                 }
@@ -119,11 +154,11 @@ impl Place {
         }
     }
 
-    /// Everything that failed on a remote, as far as it is meant, in portions.
-    fn each(&self, remote: &str, mut take: impl FnMut(Vec<Failure>)) -> Result<()> {
+    /// Everything that failed, as far as it is meant, in portions.
+    fn each(&self, whose: &Whose, mut take: impl FnMut(Vec<Failure>)) -> Result<()> {
         let mut after = None;
         loop {
-            let mut rows = self.some(remote, after)?;
+            let mut rows = self.some(whose, after)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.path.clone());
             let meant = |f: &Failure| self.below.iter().any(|b| f.path.is_within(b));
@@ -132,13 +167,12 @@ impl Place {
         }
     }
 
-    fn change(&self, remote: &str, forget: bool) -> Result<u64> {
+    fn change(&self, whose: &Whose, forget: bool) -> Result<u64> {
         match &self.keeper {
-            Keeper::Nobody(alone) => alone.change(remote, &self.below, forget),
+            Keeper::Nobody(alone) => alone.change(whose, &self.below, forget),
             Keeper::Instance(instance) => {
-                let (watch, remote) = (self.watch.clone(), remote.to_owned());
-                let request =
-                    Request::Failures { watch, remote, below: self.below.clone(), forget };
+                let (watch, whose) = (self.watch.clone(), whose.clone());
+                let request = Request::Failures { watch, whose, below: self.below.clone(), forget };
                 match instance.ask(&request, client::PATIENCE)? {
                     Answer::Count(count) => Ok(count),
                     _ => Err(client::odd()),
@@ -151,26 +185,44 @@ impl Place {
 fn list(places: &[Place], which: &Which, json: bool) -> Result<Exit> {
     let mut any = false;
     for place in places {
-        for remote in &place.remotes {
+        for whose in &place.parties {
             let mut all = Vec::new();
-            place.each(remote, |rows| match json {
+            place.each(whose, |rows| match json {
                 true => rows.iter().for_each(|failure| {
-                    let row = Row { localpath: &place.watch, remote, failure };
+                    let row = Row { localpath: &place.watch, whose, failure };
                     print(&(serde_json::to_string(&row).unwrap_or_default() + "\n"));
                 }),
                 false => all.extend(rows),
             })?;
             if !all.is_empty() {
                 any = true;
-                print(&format!("{} {remote}\n{}", place.watch, rows(&all, clock::wall_ms())));
+                print(&format!(
+                    "{} {}\n{}",
+                    place.watch,
+                    shown(whose),
+                    rows(&all, clock::wall_ms())
+                ));
             }
         }
     }
     if !any && !json {
-        let here = if which.paths.is_empty() && which.remotes.is_empty() { "" } else { " there" };
-        print(&format!("nothing fails{here}\n"));
+        print(nothing(which));
     }
     Ok(Exit::Ok)
+}
+
+fn nothing(which: &Which) -> &'static str {
+    match which.paths.is_empty() && which.remotes.is_empty() && which.plugins.is_empty() {
+        true => "nothing fails\n",
+        false => "nothing fails there\n",
+    }
+}
+
+fn shown(whose: &Whose) -> String {
+    match whose {
+        Whose::Remote(name) => name.clone(),
+        Whose::Plugin(name) => format!("plugin {name}"),
+    }
 }
 
 /// A line for each path.
@@ -179,9 +231,10 @@ fn rows(failures: &[Failure], now_ms: i64) -> String {
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     lines.extend(failures.iter().map(|f| {
         let since = now_ms.saturating_sub(f.since_ms).max(0) as u64;
-        let next = match f.next_try_ms.saturating_sub(now_ms) {
-            ms @ 1.. => format!("in {}", table::span(ms as u64)),
-            _ => "now".to_owned(),
+        let next = match f.next_try_ms.map(|at| at.saturating_sub(now_ms)) {
+            None => "given up".to_owned(),
+            Some(ms @ 1..) => format!("in {}", table::span(ms as u64)),
+            Some(_) => "now".to_owned(),
         };
         let since = format!("{} ago", table::span(since));
         vec![
@@ -198,23 +251,25 @@ fn rows(failures: &[Failure], now_ms: i64) -> String {
 fn change(places: &[Place], which: &Which, forget: bool) -> Result<Exit> {
     let mut total = 0;
     for place in places {
-        for remote in &place.remotes {
-            let count = place.change(remote, forget)?;
+        for whose in &place.parties {
+            let count = place.change(whose, forget)?;
             total += count;
             if count > 0 {
                 let paths = table::count(count, "path", "paths");
-                let done = match (forget, &place.keeper) {
-                    (true, _) => "forgotten; the next comparison finds them if they still differ",
-                    (false, Keeper::Instance(_)) => "tried again now",
-                    (false, Keeper::Nobody(_)) => "tried again when an instance starts",
+                let done = match (forget, whose, &place.keeper) {
+                    (true, Whose::Remote(_), _) => {
+                        "forgotten; the next comparison finds them if they still differ"
+                    }
+                    (true, Whose::Plugin(_), _) => "forgotten; their next change is called for",
+                    (false, _, Keeper::Instance(_)) => "tried again now",
+                    (false, _, Keeper::Nobody(_)) => "tried again when an instance starts",
                 };
-                print(&format!("{} {remote}: {paths} {done}\n", place.watch));
+                print(&format!("{} {}: {paths} {done}\n", place.watch, shown(whose)));
             }
         }
     }
     if total == 0 {
-        let here = if which.paths.is_empty() && which.remotes.is_empty() { "" } else { " there" };
-        print(&format!("nothing fails{here}\n"));
+        print(nothing(which));
     }
     Ok(Exit::Ok)
 }
@@ -230,14 +285,16 @@ mod tests {
             error: "rsync: Permission denied\n(13)".into(),
             attempts: 3,
             since_ms: 1_000,
-            next_try_ms,
+            next_try_ms: Some(next_try_ms),
         };
-        let text = rows(&[failure("a\nb", 130_000), failure("c", 5)], 121_000);
+        let given_up = Failure { next_try_ms: None, ..failure("d", 0) };
+        let text = rows(&[failure("a\nb", 130_000), failure("c", 5), given_up], 121_000);
         assert_eq!(
             text,
             "  PATH    TRIES  SINCE      NEXT TRY  WHY\n  \
              a\\x0ab  3      2 min ago  in 9.0 s  rsync: Permission denied; (13)\n  \
-             c       3      2 min ago  now       rsync: Permission denied; (13)\n"
+             c       3      2 min ago  now       rsync: Permission denied; (13)\n  \
+             d       3      2 min ago  given up  rsync: Permission denied; (13)\n"
         );
     }
 }

@@ -158,8 +158,10 @@ pub enum JournalAction {
 /// Which rows of the failure journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Which {
-    /// Of these remotes, all when empty.
+    /// Of these remotes; all, when no plugin is named either.
     pub remotes: Vec<String>,
+    /// Of these plugins; all, when no remote is named either.
+    pub plugins: Vec<String>,
     /// At or below these paths, all when empty.
     pub paths: Vec<PathBuf>,
 }

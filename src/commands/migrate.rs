@@ -2,15 +2,17 @@
 //! that beside the old files: a YAML configuration and a systemd unit. It changes nothing else.
 
 mod find;
+mod starters;
 mod unit;
 
 use super::print;
 use super::{check, convert::left_out};
-use crate::config::convert::to_yaml;
+use crate::config::convert::{as_written_in_yaml, to_yaml};
 use crate::config::model::{Call, Config, LocalPath, Place, Remote};
 use crate::config::{self, module, yaml};
 use crate::error::{Error, Exit, Result};
 use crate::path::printable;
+use crate::shell::quoted_text;
 use crate::sys::procfs;
 use find::{Found, find};
 use std::fs::{self, OpenOptions};
@@ -64,6 +66,11 @@ pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
             }
         }
     }
+    let starters = starters::find(Path::new("/"));
+    if !starters.is_empty() {
+        print("sersync would be started again by these; take them out before you change over:\n");
+        starters.iter().for_each(|s| print(&format!("  {}\n", s.shown())));
+    }
     Ok(exit)
 }
 
@@ -77,8 +84,7 @@ fn shown(path: &Path) -> String {
 
 /// A path as a word that a shell takes back.
 fn word(path: &Path) -> String {
-    // Only a NUL cannot be quoted, and no path holds one.
-    printable(&shlex::bytes::try_quote(path.as_os_str().as_bytes()).unwrap_or_default())
+    quoted_text(path.as_os_str().as_bytes())
 }
 
 /// Says what there is and what it means; returns the files that would take its place.
@@ -168,7 +174,7 @@ fn says_the_same(text: &str, old: &Config) -> bool {
         let all = config.localpaths.iter().cloned();
         all.map(|l| LocalPath { place: Place::default(), ..l }).collect::<Vec<_>>()
     };
-    plain(&new) == plain(old) && new.debug == old.debug
+    plain(&new) == plain(&as_written_in_yaml(old)) && new.debug == old.debug
 }
 
 /// With `alone` the one that runs only the plugins of that kind.

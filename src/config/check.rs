@@ -6,6 +6,7 @@ use super::http;
 use super::model::{Config, LocalPath, Place, Remote, Target};
 use super::probe::{PasswordFile, Probe, Watch};
 use crate::filter::Filter;
+use crate::path::as_written;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -171,7 +172,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut files = BTreeSet::new();
     for localpath in &config.localpaths {
         let state = probe.watch(localpath.watch.as_path());
-        if let Some(text) = watch_error(&localpath.watch.to_string(), &state) {
+        if let Some(text) = watch_error(&as_written(localpath.watch.as_bytes()), &state) {
             found.push(finding(Severity::Error, &localpath.place, text));
         }
         if let Some(log) = &localpath.fail_log
@@ -184,7 +185,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
             let Some(file) = &remote.password_file else { continue };
             if files.insert(file.clone()) {
                 let state = probe.password_file(file.as_path());
-                let text = password_warning(&file.to_string(), &state, probe.user());
+                let text = password_warning(&as_written(file.as_bytes()), &state, probe.user());
                 found.extend(text.map(|t| finding(Severity::Warning, &remote.place, t)));
             }
         }

@@ -8,7 +8,7 @@ use super::model::*;
 use super::xml::{Element, read};
 use super::{lint, params, values};
 use crate::filter::{Filter, whole_regex};
-use crate::path::{OsBytes, printable};
+use crate::path::{OsBytes, as_written};
 use std::path::Path;
 
 /// Reads the bytes of a `confxml.xml`; `file` is only for messages.
@@ -327,7 +327,7 @@ pub(super) fn required<T>(
         return None;
     };
     let what = match name {
-        "watch" => format!("localpath watch=\"{}\"", printable(value)),
+        "watch" => format!("localpath watch=\"{}\"", as_written(value)),
         _ => format!("{} {name}", element.name),
     };
     notes.take(line, &what, read(value.trim_ascii()))
@@ -341,5 +341,5 @@ pub(super) fn optional<T>(
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
     let (value, line) = element.attribute(name)?;
-    notes.take(line, &format!("{} {name}", element.name), read(&printable(value.trim_ascii())))
+    notes.take(line, &format!("{} {name}", element.name), read(&as_written(value.trim_ascii())))
 }

@@ -9,7 +9,7 @@ use super::plugin_values::{base_url, shell_only, url, words};
 use super::values;
 use super::xml::Element;
 use crate::filter::{search_regex, whole_regex};
-use crate::path::{OsBytes, printable};
+use crate::path::{OsBytes, as_written};
 
 /// A section: its name, and the plugin when it is whole.
 type Section = (String, Option<Plugin>);
@@ -59,7 +59,7 @@ pub(super) fn started(sersync: &Element, sections: &[Section], notes: &mut Notes
 
 fn name_of(element: &Element, notes: &mut Notes) -> Option<String> {
     required(element, "name", notes, |value| {
-        let name = printable(value);
+        let name = as_written(value);
         match NAMES.contains(&name.as_str()) {
             true => Ok(name),
             false => Err(format!("`{name}` is not a plugin{}", did_you_mean(&name, &NAMES))),
@@ -119,7 +119,7 @@ fn address(element: &Element, socket: bool, notes: &mut Notes) -> Option<Call> {
         return Some(Call::Http { url: url?, ca_file: None });
     }
     let address = required(at, "ip", notes, host);
-    let port = required(at, "port", notes, |v| values::port(&printable(v)));
+    let port = required(at, "port", notes, |v| values::port(&as_written(v)));
     let (host, port) = (address?, port?);
     Some(if socket {
         Call::Socket { host, port, framing: Framing::Connection }
@@ -132,7 +132,7 @@ fn refresh_cdn(element: &Element, notes: &mut Notes) -> Option<Call> {
     let localpath = child(element, "localpath", notes)?;
     let info = child(localpath, "cdninfo", notes)?;
     let address = required(info, "domainname", notes, host);
-    let port = required(info, "port", notes, |v| values::port(&printable(v)));
+    let port = required(info, "port", notes, |v| values::port(&as_written(v)));
     let user = required(info, "username", notes, values::text);
     let password = required(info, "passwd", notes, values::text);
     let url = child(localpath, "sendurl", notes)?;

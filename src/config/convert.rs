@@ -5,14 +5,24 @@ use super::convert_values::{
     crontab, fail_log, filter, http, insert, max_delete, of_bytes, plugins, strings, text, toggles,
 };
 use super::model::*;
-use super::params::YAML_PARAMS;
+use super::params::{YAML_PARAMS, without_dropped};
 use crate::error::{Error, Result};
 use crate::path::OsBytes;
 use serde_yaml::{Mapping, Value};
 
+/// The configuration without what would only be dropped with a warning, such as the `-u` of sersync's `-artuz`.
+pub fn as_written_in_yaml(config: &Config) -> Config {
+    let mut config = config.clone();
+    for remote in config.localpaths.iter_mut().flat_map(|l| &mut l.remotes) {
+        remote.params = without_dropped(&remote.params);
+    }
+    config
+}
+
 /// The YAML text of a configuration. Fails with a usage error when it holds a path that is not UTF-8, which YAML cannot
 /// say.
 pub fn to_yaml(config: &Config) -> Result<String> {
+    let config = &as_written_in_yaml(config);
     let mut bodies = Vec::new();
     for localpath in &config.localpaths {
         bodies.push(body(localpath)?);

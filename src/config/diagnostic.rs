@@ -1,6 +1,7 @@
 //! What is wrong or odd in a configuration, and where: all of it, not only the first.
 
 use super::model::{Config, Place};
+use crate::path::as_written;
 use std::fmt;
 use std::path::Path;
 
@@ -50,12 +51,12 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 impl Diagnostic {
     /// For a log, whose lines have a level of their own.
     pub fn without_severity(&self) -> String {
-        format!("{}{}", self.where_from(), self.text)
+        format!("{}{}", self.where_from(), as_written(self.text.as_bytes()))
     }
 
     /// `FILE:LINE: `, as far as there is one.
     fn where_from(&self) -> String {
-        let file = self.place.file.display();
+        let file = as_written(self.place.file.as_os_str().as_encoded_bytes());
         match (self.place.file.as_os_str().is_empty(), self.place.line, self.column) {
             (true, _, _) => String::new(),
             (_, 0, _) => format!("{file}: "),
@@ -71,7 +72,7 @@ impl fmt::Display for Diagnostic {
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
-        f.write_str(&self.text)
+        f.write_str(&as_written(self.text.as_bytes()))
     }
 }
 

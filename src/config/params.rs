@@ -1,7 +1,7 @@
 //! The user's own rsync parameters (`commonParams`, `params`): split as a shell would, without a shell, and checked.
 
 use super::diagnostic::Notes;
-use crate::path::{OsBytes, printable};
+use crate::path::{OsBytes, as_written};
 
 /// sersync's shipped parameters, which it also had when none were given.
 pub(crate) const SERSYNC_PARAMS: &str = "-artuz";
@@ -97,7 +97,7 @@ const REFUSED: &[(&str, &str)] = &[
 pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
     match shlex::bytes::split(bytes) {
         Some(words) => Ok(words.into_iter().map(OsBytes::from).collect()),
-        None => Err(format!("`{}` has a quote that is not closed; close it", printable(bytes))),
+        None => Err(format!("`{}` has a quote that is not closed; close it", as_written(bytes))),
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
     let mut seen = Seen::default();
     let mut value_next = false;
     for word in words {
-        let text = printable(word.as_bytes());
+        let text = as_written(word.as_bytes());
         if std::mem::take(&mut value_next) {
             continue;
         }
@@ -125,6 +125,36 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
         }
     }
     seen.conclude(line, notes);
+}
+
+/// The words without what [`check`] says is dropped.
+pub(crate) fn without_dropped(words: &[OsBytes]) -> Vec<OsBytes> {
+    let mut kept = Vec::new();
+    let mut value_next = false;
+    for word in words {
+        let bytes = word.as_bytes();
+        if std::mem::take(&mut value_next) || !bytes.starts_with(b"-") {
+            kept.push(word.clone());
+        } else if let Some(long) = bytes.strip_prefix(b"--") {
+            let name = long.split(|&b| b == b'=').next().unwrap_or_default();
+            value_next = name == long && LONG_WITH_VALUE.iter().any(|l| l.as_bytes() == name);
+            if name != b"update" && name != b"del" && !name.starts_with(b"delete") {
+                kept.push(word.clone());
+            }
+        } else {
+            let value = bytes.iter().position(|b| SHORT_WITH_VALUE.contains(b));
+            value_next = value.is_some_and(|at| at + 1 == bytes.len());
+            let (letters, value) = bytes.split_at(value.unwrap_or(bytes.len()));
+            let mut letters: Vec<u8> = letters.iter().copied().filter(|b| *b != b'u').collect();
+            letters.extend_from_slice(value);
+            // `-u` alone leaves nothing.
+            if letters.len() > 1 || bytes.len() == 1 {
+                kept.push(letters.into());
+            }
+        }
+    }
+    // None at all would mean `-a`.
+    if kept.is_empty() { words.to_vec() } else { kept }
 }
 
 #[derive(Default)]
@@ -220,6 +250,20 @@ mod tests {
         let mut notes = Notes::new(Path::new("f"));
         check(&split(params.as_bytes()).unwrap(), 3, &mut notes);
         notes.list.iter().map(|d| d.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_dropped_with_a_warning_can_be_left_out() {
+        let kept = |words: &str| {
+            let kept = without_dropped(&split(words.as_bytes()).unwrap());
+            kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(kept("-artuz -u --update --delete --delete-after"), "-artz");
+        assert_eq!(
+            kept("-au -e 'ssh -u' --exclude -u -M--update"),
+            "-a -e ssh -u --exclude -u -M--update"
+        );
+        assert_eq!(kept("-a --bwlimit=1"), "-a --bwlimit=1");
     }
 
     #[test]

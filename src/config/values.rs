@@ -1,7 +1,7 @@
 //! Single values that both formats share: directories, hosts, modules, booleans, ports. Errors say what to write.
 
 use super::diagnostic::nearest;
-use crate::path::{OsBytes, printable};
+use crate::path::{OsBytes, as_written};
 use std::str::FromStr;
 
 /// `true` or `false`, and nothing near it.
@@ -34,7 +34,7 @@ pub(crate) fn positive(text: &str, unit: &str) -> Result<u32, String> {
 
 /// An absolute path of this machine, slashes made single and none at its end.
 pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
-    let shown = printable(bytes);
+    let shown = as_written(bytes);
     if bytes.is_empty() {
         return Err("is empty; write an absolute path".into());
     }
@@ -74,7 +74,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 
 /// A daemon's module and a path in it, slashes made single and none at its end.
 pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
-    let shown = printable(bytes);
+    let shown = as_written(bytes);
     if bytes.is_empty() {
         return Err(
             "is empty; write the name of a module, a [section] of the slave's rsyncd.conf".into()
@@ -88,7 +88,7 @@ pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
     }
     if let Some(at) = bytes.windows(3).position(|w| w[0].is_ascii_whitespace() && &w[1..] == b"--")
     {
-        let module = printable(bytes[..at].trim_ascii_end());
+        let module = as_written(bytes[..at].trim_ascii_end());
         return Err(format!(
             "`{shown}` holds rsync options after the module `{module}`; write them in the parameters"
         ));
@@ -109,7 +109,7 @@ pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
 pub(crate) fn text(bytes: &[u8]) -> Result<String, String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(format!("`{}` is not UTF-8; save the file as UTF-8", printable(bytes))),
+        Err(_) => Err(format!("`{}` is not UTF-8; save the file as UTF-8", as_written(bytes))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! XML as a tree of elements with lines, over bytes: no encoding is believed, so every value has the bytes of the file.
 
 use super::diagnostic::Notes;
-use crate::path::printable;
+use crate::path::as_written;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -89,7 +89,7 @@ pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
                 place(element, &mut open, &mut root, notes);
             }
             Event::End(tag) => {
-                let name = printable(&narrow(tag.name().as_ref()));
+                let name = as_written(&narrow(tag.name().as_ref()));
                 let element = close(&name, lines.of(offset), &mut open, notes)?;
                 place(element, &mut open, &mut root, notes);
             }
@@ -147,14 +147,17 @@ fn stray_text(text: &[u8], offset: usize, lines: &Lines, notes: &mut Notes) {
     let line = lines.of(offset) + text[..start].iter().filter(|&&b| b == b'\n').count();
     notes.warn(
         line,
-        format!("text between elements has no meaning: `{}`; write <!-- ... -->", printable(first)),
+        format!(
+            "text between elements has no meaning: `{}`; write <!-- ... -->",
+            as_written(first)
+        ),
     );
 }
 
 fn element(tag: &BytesStart, offset: usize, lines: &Lines, notes: &mut Notes) -> Element {
     let content: &str = tag;
     let line_of = |part: usize| lines.of(offset + 1 + part);
-    let name = printable(&narrow(tag.name().as_ref()));
+    let name = as_written(&narrow(tag.name().as_ref()));
     let line = lines.of(offset + 1);
     let mut attributes: Vec<Attribute> = Vec::new();
     for attribute in tag.attributes().with_checks(false) {
@@ -163,7 +166,7 @@ fn element(tag: &BytesStart, offset: usize, lines: &Lines, notes: &mut Notes) ->
                 let key: &str = attribute.key.as_ref();
                 let line =
                     line_of((key.as_ptr() as usize).saturating_sub(content.as_ptr() as usize));
-                let name = printable(&narrow(key));
+                let name = as_written(&narrow(key));
                 if attributes.iter().any(|a| a.name == name) {
                     notes.error(line, format!("attribute {name} is given twice; keep one"));
                     continue;
@@ -208,7 +211,7 @@ fn unescape(bytes: &[u8]) -> Result<Vec<u8>, String> {
     while let Some(at) = rest.iter().position(|&b| b == b'&') {
         out.extend_from_slice(&rest[..at]);
         let end = rest[at..].iter().position(|&b| b == b';').map(|e| at + e);
-        let Some(end) = end else { return Err(printable(&rest[at..rest.len().min(at + 8)])) };
+        let Some(end) = end else { return Err(as_written(&rest[at..rest.len().min(at + 8)])) };
         let name = &rest[at + 1..end];
         match name {
             b"amp" => out.push(b'&'),
@@ -220,7 +223,7 @@ fn unescape(bytes: &[u8]) -> Result<Vec<u8>, String> {
                 let c = std::str::from_utf8(name)
                     .ok()
                     .and_then(numbered)
-                    .ok_or_else(|| printable(&rest[at..=end]))?;
+                    .ok_or_else(|| as_written(&rest[at..=end]))?;
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }

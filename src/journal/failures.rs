@@ -1,37 +1,70 @@
-//! The failure journal: what a remote is owed with an error, for who looks at it and changes it.
+//! The failure journal: what a remote is owed with an error, and the calls of plugins that failed, for who looks at it and
+//! changes it.
 
 use super::remote::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::params;
 
-/// A path that could not be pushed, as the journal has it.
+/// What has failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party<'a> {
+    /// A remote, by its name.
+    Remote(&'a str),
+    /// A plugin, by its name in the journal.
+    Plugin(&'a str),
+}
+
+impl Party<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Party::Remote(name) | Party::Plugin(name) => name,
+        }
+    }
+
+    /// Its rows: a table and the condition.
+    fn rows(&self) -> &'static str {
+        match self {
+            Party::Remote(_) => "owed WHERE remote = ?1 AND error IS NOT NULL",
+            Party::Plugin(_) => "call WHERE plugin = ?1 AND error IS NOT NULL",
+        }
+    }
+}
+
+/// A path that could not be pushed, or called for, as the journal has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedRow {
     /// The path.
     pub path: RelPath,
-    /// rsync's words.
+    /// rsync's words, or the plugin's.
     pub error: String,
-    /// Failed pushes.
+    /// Failed pushes or calls.
     pub attempts: u32,
     /// Since when it waits, in milliseconds since 1970.
     pub since_ms: i64,
-    /// When it is tried again, in milliseconds since 1970.
-    pub next_try_ms: i64,
+    /// When it is tried again, in milliseconds since 1970; `None` for a call that was given up.
+    pub next_try_ms: Option<i64>,
 }
 
 impl Journal {
-    /// What could not be pushed to `remote`, in the order of the paths, those after `after`, at most `limit`.
+    /// What failed, in the order of the paths, those after `after`, at most `limit`.
     pub fn failures(
         &self,
-        remote: &str,
+        of: Party<'_>,
         after: Option<&RelPath>,
         limit: u32,
     ) -> Result<Vec<FailedRow>> {
-        let sql = "SELECT path, error, attempts, since, next_try FROM owed
-             WHERE remote = ?1 AND error IS NOT NULL AND (?2 IS NULL OR path > ?2) ORDER BY path LIMIT ?3";
-        let mut query = self.db.prepare_cached(sql)?;
-        let mut rows = query.query(params![remote, after.map(RelPath::as_bytes), limit])?;
+        let next = match of {
+            Party::Remote(_) => "next_try",
+            Party::Plugin(_) => "CASE given_up WHEN 0 THEN next_try END",
+        };
+        let sql = format!(
+            "SELECT path, error, attempts, since, {next} FROM {} AND (?2 IS NULL OR path > ?2)
+             ORDER BY path LIMIT ?3",
+            of.rows()
+        );
+        let mut query = self.db.prepare_cached(&sql)?;
+        let mut rows = query.query(params![of.name(), after.map(RelPath::as_bytes), limit])?;
         let mut failures = Vec::new();
         while let Some(row) = rows.next()? {
             failures.push(FailedRow {
@@ -45,28 +78,37 @@ impl Journal {
         Ok(failures)
     }
 
-    /// Has what failed at or below these paths, everything when there are none, tried again now. Returns how many.
-    pub fn retry_failures(&mut self, remote: &str, below: &[RelPath], now_ms: i64) -> Result<u64> {
-        self.each_failure("UPDATE owed SET next_try = ?5", remote, below, now_ms)
+    /// Has what failed at or below these paths, everything when there are none, tried again now; a call that was given up
+    /// gets all its tries again. Returns how many.
+    pub fn retry_failures(&mut self, of: Party<'_>, below: &[RelPath], now_ms: i64) -> Result<u64> {
+        let set = match of {
+            Party::Remote(_) => "UPDATE owed SET next_try = ?5",
+            Party::Plugin(_) => {
+                "UPDATE call SET next_try = ?5, given_up = 0, attempts = iif(given_up, 0, attempts),
+                 since = iif(given_up, ?5, since)"
+            }
+        };
+        let rows = of.rows();
+        let condition = rows.split_once(' ').map_or(rows, |(_, condition)| condition);
+        self.each_failure(&format!("{set} {condition}"), of, below, now_ms)
     }
 
     /// Forgets what failed at or below these paths, everything when there are none. Returns how many.
-    pub fn forget_failures(&mut self, remote: &str, below: &[RelPath]) -> Result<u64> {
-        self.each_failure("DELETE FROM owed", remote, below, 0)
+    pub fn forget_failures(&mut self, of: Party<'_>, below: &[RelPath]) -> Result<u64> {
+        self.each_failure(&format!("DELETE FROM {}", of.rows()), of, below, 0)
     }
 
     fn each_failure(
         &mut self,
         what: &str,
-        remote: &str,
+        of: Party<'_>,
         below: &[RelPath],
         time: i64,
     ) -> Result<u64> {
         let root = [RelPath::root()];
         let below = if below.is_empty() { &root } else { below };
         let sql = format!(
-            "{what} WHERE remote = ?1 AND error IS NOT NULL AND ?5 IS NOT NULL
-               AND (length(?2) = 0 OR path = ?2 OR (path > ?3 AND path < ?4))"
+            "{what} AND ?5 IS NOT NULL AND (length(?2) = 0 OR path = ?2 OR (path > ?3 AND path < ?4))"
         );
         let mut count = 0;
         let tx = self.write()?;
@@ -74,7 +116,7 @@ impl Journal {
             // As blobs: in SQL a concatenation would be text, and every blob is greater than any text.
             let (first, after) =
                 ([path.as_bytes(), b"/"].concat(), [path.as_bytes(), b"0"].concat());
-            count += tx.execute(&sql, params![remote, path.as_bytes(), first, after, time])?;
+            count += tx.execute(&sql, params![of.name(), path.as_bytes(), first, after, time])?;
         }
         tx.commit()?;
         Ok(count as u64)

@@ -14,7 +14,7 @@ mod schema;
 mod settled;
 
 pub use checkpoint::Checkpoint;
-pub use failures::FailedRow;
+pub use failures::{FailedRow, Party};
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
 pub use plugin::{CallEnd, Called, Due, PluginBacklog};

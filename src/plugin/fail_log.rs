@@ -1,93 +1,93 @@
-//! The failure journal's calls, as a part of the fail log: for each a comment and, where that is possible, a line that
-//! makes it by hand. Pure.
+//! The failure journal's calls, as a part of the fail log: for each a comment, and a line that makes it by
+//! hand, or has it made. Pure.
 
-use crate::config::model::{Call, Framing, Plugin};
+use crate::config::model::{Call, Framing};
 use crate::path::{RelPath, printable};
 use crate::plugin::command::Line;
+use crate::shell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Calls shown for one plugin; the journal has them all.
 pub const MOST: u32 = 1_000;
 
-/// How a plugin's part is called in the state directory. A remote's never holds a blank.
-pub fn file_name(name: &str) -> String {
-    format!("fail-plugin {name}.sh")
-}
-
 /// A call that fails or was given up: path, words, since when (milliseconds since 1970), tries.
 pub type Failed = (RelPath, String, i64, u32);
 
+/// The plugin that a part is about.
+#[derive(Clone, Copy)]
+pub struct Of<'a> {
+    /// The localpath.
+    pub watch: &'a Path,
+    /// Where the instance is asked.
+    pub run_dir: &'a Path,
+    /// What the plugin is called for people.
+    pub name: &'a str,
+    /// What it calls.
+    pub call: &'a Call,
+}
+
 /// The part of one plugin: empty when nothing fails.
-pub fn part(
-    watch: &Path,
-    name: &str,
-    plugin: &Plugin,
-    failed: &[Failed],
-    time: impl Fn(i64) -> String,
-) -> Vec<u8> {
+pub fn part(of: Of<'_>, failed: &[Failed], time: impl Fn(i64) -> String) -> Vec<u8> {
     let mut out = Vec::new();
     for (path, error, since, attempts) in failed {
         let head = format!(
-            "# {} plugin {name}: {path}: {} (since {}, {attempts} tries)\n",
-            printable(watch.as_os_str().as_bytes()),
+            "# {} plugin {}: {path}: {} (since {}, {attempts} tries)\n",
+            printable(of.watch.as_os_str().as_bytes()),
+            of.name,
             printable(error.as_bytes()),
             time(*since)
         );
         out.extend(head.bytes());
-        let path = path.below(watch).into_os_string().into_encoded_bytes();
-        if let Some(line) = by_hand(&plugin.call, &path) {
-            out.extend(line);
-            out.push(b'\n');
-        }
+        let path = path.below(of.watch).into_os_string().into_encoded_bytes();
+        out.extend(by_hand(of.call, &path).unwrap_or_else(|| again(of, &path)));
+        out.push(b'\n');
     }
     out
 }
 
-/// A line that makes the call; `None` where it would show a password or not be one line.
+/// A line that makes the call; `None` where it would show a password, or where there is no common program for it.
 fn by_hand(call: &Call, path: &[u8]) -> Option<Vec<u8>> {
     match call {
         Call::Command { prefix, suffix, .. } => {
             let line = Line::new(prefix, suffix, &[], false).ok()?;
-            // A word with a newline would break the line.
-            let plain = path.iter().all(|b| !b.is_ascii_control());
-            let words = || line.argv(path).iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>();
-            plain.then(|| words().join(&b' '))
+            let words = line.argv(path);
+            Some(shell::command(&words.iter().map(|w| w.as_bytes()).collect::<Vec<_>>()))
         }
         Call::Socket { host, port, framing: Framing::Connection } => {
             let to = format!("' | nc {host} {port}");
-            Some([b"printf '", octal(path).as_slice(), to.as_bytes()].concat())
+            Some([b"printf '", shell::octal(path).as_slice(), to.as_bytes()].concat())
         }
         Call::Socket { .. } | Call::Http { .. } | Call::RefreshCdn { .. } => None,
     }
 }
 
-/// A path as a format of printf: one line whatever its bytes.
-fn octal(path: &[u8]) -> Vec<u8> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,=@:".contains(&b);
-    let mut out = Vec::new();
-    for &b in path {
-        if plain(b) { out.push(b) } else { out.extend(format!("\\{b:03o}").bytes()) }
-    }
-    out
-}
-
-/// A word as the shell takes it back.
-fn quoted(word: &[u8]) -> Vec<u8> {
-    // Only a NUL cannot be quoted, and no argument holds one.
-    shlex::bytes::try_quote(word).map(|w| w.into_owned()).unwrap_or_default()
+/// A line that has the plugin runner make the call.
+fn again(of: Of<'_>, path: &[u8]) -> Vec<u8> {
+    let run_dir = of.run_dir.as_os_str().as_bytes();
+    let name = of.name.as_bytes();
+    shell::command(&[
+        b"syncsup",
+        b"--run-dir",
+        run_dir,
+        b"journal",
+        b"retry",
+        b"--plugin",
+        name,
+        path,
+    ])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Manner, Place, Secret};
+    use crate::config::model::Secret;
 
     fn text(call: Call, path: &[u8]) -> String {
-        let plugin =
-            Plugin { place: Place::default(), call, watch: None, manner: Manner::default() };
         let failed = [(RelPath::new(path).unwrap(), "exit 1\n$(x)".to_owned(), 5, 2)];
-        let part = part(Path::new("/d"), "p", &plugin, &failed, |ms| format!("t{ms}"));
+        let (watch, run_dir) = (Path::new("/d"), Path::new("/run/s"));
+        let of = Of { watch, run_dir, name: "p", call: &call };
+        let part = part(of, &failed, |ms| format!("t{ms}"));
         String::from_utf8(part).unwrap()
     }
 
@@ -103,7 +103,8 @@ mod tests {
             |path: &str| format!("# /d plugin p: {path}: exit 1\\x0a$(x) (since t5, 2 tries)\n");
         let line = "/bin/sh 'a b' '/d/$(y)' -x\n";
         assert_eq!(text(command.clone(), b"$(y)"), head("$(y)") + line);
-        assert_eq!(text(command, b"a\nb"), head("a\\x0ab"));
+        let line = "/bin/sh 'a b' \"$(printf '/d/a\\012b')\" -x\n";
+        assert_eq!(text(command, b"a\nb"), head("a\\x0ab") + line);
         let socket = Call::Socket { host: "h".into(), port: 1, framing: Framing::Connection };
         assert_eq!(text(socket, b"a\nb"), head("a\\x0ab") + "printf '/d/a\\012b' | nc h 1\n");
         let cdn = Call::RefreshCdn {
@@ -114,6 +115,7 @@ mod tests {
             base_url: "http://x".into(),
             url_match: None,
         };
-        assert_eq!(text(cdn, b"a"), head("a"));
+        let line = "syncsup --run-dir /run/s journal retry --plugin p '/d/a b'\n";
+        assert_eq!(text(cdn, b"a b"), head("a b") + line);
     }
 }

@@ -45,6 +45,15 @@ pub struct Flight {
     how: How,
 }
 
+/// A call that has ended and is not written down yet.
+#[derive(Clone)]
+pub struct Landed {
+    station: usize,
+    due: Due,
+    outcome: Outcome,
+    called: Option<Called>,
+}
+
 enum How {
     Program { program: Program, until: Duration, late: bool },
     Thread(Caller),
@@ -80,6 +89,12 @@ impl Station {
             manner.parallel = 1;
         }
         self.lane.room(&manner, now)
+    }
+}
+
+impl Landed {
+    fn new(station: usize, due: Due, outcome: Outcome, called: Option<Called>) -> Self {
+        Self { station, due, outcome, called }
     }
 }
 
@@ -168,7 +183,8 @@ impl Runner {
                 // Neither there nor gone: nothing can be said of it now.
                 let outcome = Outcome::Failed { error: e.to_string(), fault: Fault::Path };
                 self.stations[n].lane.starts(&due.path);
-                self.settle(n, &due, outcome, None, now)?;
+                self.landed.push_back(Landed::new(n, due, outcome, None));
+                self.write_landed(now)?;
                 return Ok(true);
             }
         };
@@ -202,7 +218,8 @@ impl Runner {
             }
             Err(error) => {
                 let outcome = Outcome::Failed { error, fault: Fault::Plugin };
-                self.settle(n, &due, outcome, None, now)?;
+                self.landed.push_back(Landed::new(n, due, outcome, None));
+                self.write_landed(now)?;
             }
         }
         Ok(true)
@@ -228,7 +245,8 @@ impl Runner {
         }
     }
 
-    /// Takes what has ended.
+    /// Takes what has ended, and writes it down before anything else is called. An end that the journal does not take
+    /// waits for it: its call was made, and is not made again.
     pub fn land(&mut self, now: Duration) -> Result<(), JournalError> {
         for (number, outcome) in self.pool.ended() {
             if let Some(at) = self.flights.iter().position(|f| f.number == number) {
@@ -236,7 +254,12 @@ impl Runner {
                 if let How::Thread(caller) = flight.how {
                     self.stations[flight.station].idle.push(caller);
                 }
-                self.settle(flight.station, &flight.due, outcome, flight.called, now)?;
+                self.landed.push_back(Landed::new(
+                    flight.station,
+                    flight.due,
+                    outcome,
+                    flight.called,
+                ));
             }
         }
         let mut at = 0;
@@ -244,10 +267,26 @@ impl Runner {
             match self.program_ended(at, now) {
                 Some(outcome) => {
                     let flight = self.flights.swap_remove(at);
-                    self.settle(flight.station, &flight.due, outcome, flight.called, now)?;
+                    self.landed.push_back(Landed::new(
+                        flight.station,
+                        flight.due,
+                        outcome,
+                        flight.called,
+                    ));
                 }
                 None => at += 1,
             }
+        }
+        self.write_landed(now)
+    }
+
+    fn write_landed(&mut self, now: Duration) -> Result<(), JournalError> {
+        if self.refused.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        while let Some(landed) = self.landed.front() {
+            self.settle(&landed.clone(), now)?;
+            self.landed.pop_front();
         }
         Ok(())
     }
@@ -269,46 +308,34 @@ impl Runner {
         }
     }
 
-    /// Writes down how a call ended.
-    fn settle(
-        &mut self,
-        n: usize,
-        due: &Due,
-        outcome: Outcome,
-        called: Option<Called>,
-        now: Duration,
-    ) -> Result<(), JournalError> {
+    /// Writes down how a call ended, then says it.
+    fn settle(&mut self, landed: &Landed, now: Duration) -> Result<(), JournalError> {
+        let Landed { station: n, due, outcome, called } = landed;
         let wall = clock::wall_ms();
-        let station = &mut self.stations[n];
+        let station = &mut self.stations[*n];
         let manner = &station.plugin.manner;
-        let end = queue::end(due, &outcome, called, manner, wall);
-        station.lane.ends(&due.path, &outcome, manner, now);
+        let end = queue::end(due, outcome, *called, manner, wall);
+        self.journal.end_call(&station.key, due, &end, wall)?;
+        station.lane.ends(&due.path, outcome, manner, now);
         self.said.dirty = true;
-        if let Outcome::Failed { error, .. } = &outcome {
-            station.last = Some(format!("{}: {error}", due.path));
+        let Outcome::Failed { error, .. } = outcome else {
+            if station.said.take().is_some() {
+                info!(self.log, "goes well again"; "plugin" => &station.name);
+            }
+            return Ok(());
+        };
+        station.last = Some(format!("{}: {error}", due.path));
+        self.said.failed = true;
+        if let CallEnd::GivenUp { attempts, .. } = end {
+            warn!(self.log, "given up"; "plugin" => &station.name, "path" => due.path.to_string(),
+                "tries" => attempts, "why" => error);
+        } else if station.said.as_ref() != Some(error) {
+            // Once for each kind of trouble: a plugin that is down must not fill the log.
+            warn!(self.log, "a call failed and is made again"; "plugin" => &station.name,
+                "path" => due.path.to_string(), "why" => error);
+            station.said = Some(error.clone());
         }
-        match (&outcome, &end) {
-            (Outcome::Done, _) => {
-                if station.said.take().is_some() {
-                    info!(self.log, "goes well again"; "plugin" => &station.name);
-                }
-            }
-            (Outcome::Failed { error, .. }, CallEnd::GivenUp { attempts, .. }) => {
-                warn!(self.log, "given up"; "plugin" => &station.name, "path" => due.path.to_string(),
-                    "tries" => attempts, "why" => error);
-                self.said.failed = true;
-            }
-            (Outcome::Failed { error, .. }, _) => {
-                // Once for each kind of trouble: a plugin that is down must not fill the log.
-                if station.said.as_ref() != Some(error) {
-                    warn!(self.log, "a call failed and is made again"; "plugin" => &station.name,
-                        "path" => due.path.to_string(), "why" => error);
-                    station.said = Some(error.clone());
-                }
-                self.said.failed = true;
-            }
-        }
-        self.journal.end_call(&station.key, due, &end, wall)
+        Ok(())
     }
 }
 

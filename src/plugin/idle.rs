@@ -6,6 +6,7 @@ use super::prepare::TRACE;
 use super::run::Runner;
 use crate::journal::JournalError;
 use crate::message::{ALIVE_EVERY_MS, FromPlugin, PluginStatus};
+use crate::path::plugin_fail_log_part;
 use crate::sys::log::timestamp;
 use crate::sys::poll::{self, Interest};
 use crate::sys::program::Program;
@@ -146,9 +147,14 @@ impl Runner {
     fn write_fail_log(&mut self) -> Result<(), JournalError> {
         for station in &self.stations {
             let failed = self.journal.failed_calls(&station.key, fail_log::MOST)?;
-            let watch = self.start.localpath.watch.as_path();
-            let text = fail_log::part(watch, &station.name, &station.plugin, &failed, timestamp);
-            let path = self.start.state_dir.join(fail_log::file_name(&station.key));
+            let of = fail_log::Of {
+                watch: self.start.localpath.watch.as_path(),
+                run_dir: &self.start.run_dir,
+                name: &station.name,
+                call: &station.plugin.call,
+            };
+            let text = fail_log::part(of, &failed, timestamp);
+            let path = self.start.state_dir.join(plugin_fail_log_part(&station.key));
             let written = if text.is_empty() {
                 fs::remove_file(&path)
                     .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })

@@ -1,35 +1,17 @@
-//! Before the plugin runner works: its first message, its lock, its journal.
+//! Before the plugin runner works: its lock, its journal.
 
-use super::fail_log;
 use super::run::Control;
 use crate::journal::{Journal, JournalError};
-use crate::message::{FromPlugin, PluginStart, ToPlugin};
-use crate::sys::channel::Received;
+use crate::message::{FromPlugin, PluginStart};
+use crate::path::{PLUGIN_PART, plugin_fail_log_part};
 use crate::sys::lock::{self, Lock};
-use crate::sys::{poll, program};
+use crate::sys::program;
 use slog::{Logger, warn};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 /// How the traces of running commands are called in the state directory.
 pub const TRACE: &str = "plugin-call-";
-
-pub fn first_message(control: &mut Control) -> Result<(PluginStart, OwnedFd), String> {
-    loop {
-        match control.receive().map_err(|e| e.to_string())? {
-            Received::Message(ToPlugin::Start(start), mut fds) => {
-                return Ok((*start, fds.pop().ok_or("no wake pipe came with the start")?));
-            }
-            Received::Message(..) => return Err("the first message was not the start".into()),
-            Received::Closed => return Err("the supervisor is gone".into()),
-            Received::Nothing => {
-                poll::wait(&[(control.as_fd(), poll::Interest::Read)], None)
-                    .map_err(|e| e.to_string())?;
-            }
-        }
-    }
-}
 
 /// One plugin runner at a time; then the commands that a killed predecessor left running are ended, since their calls
 /// are made again.
@@ -59,10 +41,10 @@ pub fn open_journal(
     log: &Logger,
 ) -> Result<Journal, String> {
     // What plugins that are gone have left of the fail log.
-    let ours: Vec<String> = start.names.iter().map(|n| fail_log::file_name(n)).collect();
+    let ours: Vec<String> = start.names.iter().map(|n| plugin_fail_log_part(n)).collect();
     for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("fail-plugin ") && !ours.contains(&name) {
+        if name.starts_with(PLUGIN_PART) && !ours.contains(&name) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -95,6 +95,11 @@ impl Lane {
         }
     }
 
+    /// Nothing is known of the plugin any more: calls may start at once.
+    pub fn begin_anew(&mut self) {
+        (self.failures, self.gate) = (0, None);
+    }
+
     /// When calls may start again, if they may not now.
     pub fn gate(&self, now: Duration) -> Option<Duration> {
         self.gate.filter(|at| *at > now)

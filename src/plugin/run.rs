@@ -2,11 +2,12 @@
 
 use super::alarm::Alarms;
 use super::caller::Pool;
-use super::flight::{Flight, Station};
-use super::prepare::{first_message, open_journal, take_lock};
+use super::flight::{Flight, Landed, Station};
+use super::prepare::{open_journal, take_lock};
 use crate::config::model::plugin_titles;
 use crate::journal::{Journal, JournalError, Marked};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
+use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::files::{Root, boot_id};
 use crate::sys::lock::Lock;
@@ -14,7 +15,7 @@ use crate::sys::program::Program;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
 use slog::{Logger, info, o, warn};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -40,17 +41,14 @@ pub type Control = Channel<FromPlugin, ToPlugin>;
 
 /// Runs a plugin runner whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
-    let mut control: Control = Channel::new(channel);
-    let prepared = Signals::catch().map_err(|e| e.to_string()).and_then(|signals| {
-        let (start, wake) = first_message(&mut control)?;
-        Ok((signals, start, wake))
+    let begun = begin("plugin", channel, |message| match message {
+        ToPlugin::Start(start) => Some(*start),
+        _ => None,
     });
-    let (signals, start, wake) = match prepared {
-        Ok(prepared) => prepared,
-        Err(why) => {
-            slog::error!(log::logger(false), "cannot start"; "role" => "plugin", "why" => why);
-            return 1;
-        }
+    let Some(Begun { control, signals, start, mut fds }) = begun else { return 1 };
+    let Some(wake) = fds.pop() else {
+        cannot_start("plugin", "no wake pipe came with the start");
+        return 1;
     };
     let logger = log::logger(start.debug)
         .new(o!("role" => "plugin", "localpath" => start.localpath.watch.to_string()));
@@ -73,6 +71,8 @@ pub struct Runner {
     pub stations: Vec<Station>,
     pub pool: Pool,
     pub flights: Vec<Flight>,
+    /// Calls that have ended, in that order, until that is written down.
+    pub landed: VecDeque<Landed>,
     /// The number of the last call.
     pub number: u64,
     pub remotes: Vec<RemoteHealth>,
@@ -84,6 +84,8 @@ pub struct Runner {
     pub judged: bool,
     /// No calls before.
     pub retry: Option<Duration>,
+    /// The journal has refused: nothing is written before.
+    pub refused: Option<Duration>,
     /// Why not.
     pub retry_why: Option<String>,
     pub next_look: Duration,
@@ -138,6 +140,7 @@ impl Runner {
             stations,
             pool,
             flights: vec![],
+            landed: VecDeque::new(),
             number: 0,
             remotes: vec![],
             alarms: Alarms::new(told),
@@ -145,6 +148,7 @@ impl Runner {
             hold: None,
             judged: false,
             retry: None,
+            refused: None,
             retry_why: None,
             next_look: Duration::ZERO,
             poll: POLL.0,
@@ -179,6 +183,7 @@ impl Runner {
                 Err(JournalError::Refused(why)) => {
                     warn!(self.log, "the journal cannot be used now"; "why" => &why);
                     self.retry = Some(clock::boot() + RETRY);
+                    self.refused = self.retry;
                     self.retry_why = Some(why);
                     let _ = self.control.send(&FromPlugin::Alive, vec![]);
                     // Sleeps there: a turn that fails has not.
@@ -192,16 +197,19 @@ impl Runner {
     fn turn(&mut self) -> Result<Option<i32>, JournalError> {
         self.listen();
         let now = clock::boot();
-        self.land(now)?;
+        let landed = self.land(now);
         self.land_alarms(now);
         if let Some(until) = self.stop {
-            let idle = self.flights.is_empty() && self.alarm_runs.is_empty();
+            let idle =
+                self.flights.is_empty() && self.landed.is_empty() && self.alarm_runs.is_empty();
             if idle || now >= until {
                 self.flights.iter().for_each(Flight::kill);
                 self.alarm_runs.iter().for_each(|(_, program, _)| program.kill());
                 return Ok(Some(0));
             }
-        } else if self.retry.is_none_or(|at| now >= at) {
+        }
+        landed?;
+        if self.stop.is_none() && self.retry.is_none_or(|at| now >= at) {
             (self.retry, self.retry_why) = (None, None);
             self.sound_alarms(now)?;
             if self.judged && self.hold.is_none() {
@@ -311,6 +319,10 @@ impl Runner {
                 self.judged |= why.is_none();
                 self.hold = why;
                 self.retry = None;
+            }
+            ToPlugin::FailuresChanged => {
+                self.stations.iter_mut().for_each(|s| s.lane.begin_anew());
+                self.said.failed = true;
             }
             ToPlugin::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
         }

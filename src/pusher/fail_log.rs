@@ -10,6 +10,7 @@ use super::trash;
 use crate::config::model::{LocalPath, Remote};
 use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, printable};
+use crate::shell::{octal, quoted};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
@@ -180,39 +181,6 @@ fn line(
     out
 }
 
-/// Bytes as a format of printf: one line whatever they are. A letter after three octal digits is not part of them.
-fn octal(bytes: &[u8]) -> Vec<u8> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+,=@:*".contains(&b);
-    let mut out = Vec::new();
-    for &b in bytes {
-        match b {
-            b'%' => out.extend(b"%%"),
-            b'-' if !out.is_empty() => out.push(b),
-            b if plain(b) => out.push(b),
-            b => out.extend(format!("\\{b:03o}").bytes()),
-        }
-    }
-    out
-}
-
-/// A word as any shell takes it back, on one line, and safe to paste into one that expands `!`.
-fn quoted(word: &[u8]) -> Vec<u8> {
-    let safe = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+,=@:%".contains(b);
-    if !word.is_empty() && word.iter().all(safe) {
-        return word.to_vec();
-    }
-    if word.iter().any(u8::is_ascii_control) {
-        // A newline at the very end would be lost; no option or address has one.
-        return [b"\"$(printf '", octal(word).as_slice(), b"')\""].concat();
-    }
-    let mut out = b"'".to_vec();
-    for &b in word {
-        if b == b'\'' { out.extend(b"'\\''") } else { out.push(b) }
-    }
-    out.push(b'\'');
-    out
-}
-
 /// A directory's path as a word; a newline at its end is kept by what follows it.
 fn directory(path: &[u8]) -> Vec<u8> {
     if path.ends_with(b"\n") { quoted(&[path, b"/."].concat()) } else { quoted(path) }
@@ -223,12 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_names_are_one_line_of_plain_characters() {
-        assert_eq!(octal(b"/a b/$(x)\n'%\xff-1"), b"/a\\040b/\\044\\050x\\051\\012\\047%%\\377-1");
-        assert_eq!(octal(b"-n"), b"\\055n");
-        assert_eq!(quoted(b"it's $x!"), b"'it'\\''s $x!'");
-        assert_eq!(quoted(b"a\nb"), b"\"$(printf 'a\\012b')\"");
+    fn a_newline_at_the_end_of_the_localpath_is_kept() {
         assert_eq!(directory(b"/a\n"), b"\"$(printf '/a\\012/.')\"");
-        assert_eq!(quoted(b""), b"''");
     }
 }

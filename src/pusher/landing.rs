@@ -7,7 +7,7 @@ use super::lanes::{Busy, Lane};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Push};
 use super::run::{Pusher, ROOT_RETRY};
-use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
+use crate::journal::{Events, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
 use crate::sys::clock;
@@ -142,7 +142,7 @@ impl Pusher {
     /// An operator does not want to hear of these failures any more, nor of those of the pushes in hand.
     pub(super) fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
         let desk = &mut self.desk;
-        desk.journal.forget_failures(&desk.name, below)?;
+        desk.journal.forget_failures(Party::Remote(&desk.name), below)?;
         for busy in self.lanes.pushes_mut() {
             busy.work.forget_failures(below);
         }

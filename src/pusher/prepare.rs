@@ -1,33 +1,15 @@
-//! Before a pusher works: its first message, its lock, its journal.
+//! Before a pusher works: its lock, its journal.
 
 use super::run::ROOT_RETRY;
 use super::step::rules_prefix;
 use super::voice::Control;
 use crate::journal::{Journal, JournalError};
-use crate::message::{FromPusher, PusherStart, ToPusher};
+use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
-use crate::sys::channel::Received;
 use crate::sys::lock::{self, Lock};
-use crate::sys::{poll, process};
+use crate::sys::process;
 use slog::{Logger, warn};
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
-
-pub(super) fn first_message(control: &mut Control) -> Result<(PusherStart, OwnedFd), String> {
-    loop {
-        match control.receive().map_err(|e| e.to_string())? {
-            Received::Message(ToPusher::Start(start), mut fds) => {
-                return Ok((*start, fds.pop().ok_or("no wake pipe came with the start")?));
-            }
-            Received::Message(..) => return Err("the first message was not the start".into()),
-            Received::Closed => return Err("the supervisor is gone".into()),
-            Received::Nothing => {
-                poll::wait(&[(control.as_fd(), poll::Interest::Read)], None)
-                    .map_err(|e| e.to_string())?;
-            }
-        }
-    }
-}
 
 /// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
 pub(super) fn take_lock(

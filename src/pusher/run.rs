@@ -6,7 +6,7 @@ use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
 use super::ledger::Ledger;
 use super::master::Master;
-use super::prepare::{first_message, open_journal, take_lock};
+use super::prepare::{open_journal, take_lock};
 use super::push::Push;
 use super::select::BATCH;
 use super::voice::{Control, Voice};
@@ -15,7 +15,8 @@ use crate::journal::{JournalError, Settlement, Work};
 use crate::message::{
     FromPusher, PusherStart, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher,
 };
-use crate::sys::channel::{Channel, Received};
+use crate::sys::begin::{Begun, begin, cannot_start};
+use crate::sys::channel::Received;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
 use slog::{Logger, info, o, warn};
@@ -31,17 +32,14 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a pusher whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
-    let mut control: Control = Channel::new(channel);
-    let prepared = Signals::catch().map_err(|e| e.to_string()).and_then(|signals| {
-        let (start, wake) = first_message(&mut control)?;
-        Ok((signals, start, wake))
+    let begun = begin("pusher", channel, |message| match message {
+        ToPusher::Start(start) => Some(*start),
+        _ => None,
     });
-    let (signals, start, wake) = match prepared {
-        Ok(prepared) => prepared,
-        Err(why) => {
-            slog::error!(log::logger(false), "cannot start"; "role" => "pusher", "why" => why);
-            return 1;
-        }
+    let Some(Begun { control, signals, start, mut fds }) = begun else { return 1 };
+    let Some(wake) = fds.pop() else {
+        cannot_start("pusher", "no wake pipe came with the start");
+        return 1;
     };
     let name = start.remote.name();
     let logger = log::logger(start.debug)

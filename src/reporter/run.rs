@@ -8,6 +8,7 @@ use super::serve::{Shown, serve};
 use crate::config::http::token_error;
 use crate::config::probe::{Machine, Probe};
 use crate::message::{FromReporter, InstanceStatus, ReporterStart, ToReporter};
+use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::log::Seldom;
 use crate::sys::poll::{self, Interest};
@@ -30,31 +31,19 @@ type Control = Channel<FromReporter, ToReporter>;
 
 /// Runs a reporter whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
-    let mut control: Control = Channel::new(channel);
-    let prepared = Signals::catch().map_err(|e| e.to_string()).and_then(|signals| {
-        be_modest(FILES).map_err(|e| format!("cannot limit itself: {e}"))?;
-        Ok((signals, first_message(&mut control)?))
-    });
-    match prepared {
-        Ok((signals, start)) => Reporter::new(control, signals, start).work(),
-        Err(why) => {
-            error!(log::logger(false), "cannot start"; "role" => "reporter", "why" => why);
-            1
-        }
+    if let Err(why) = be_modest(FILES) {
+        cannot_start("reporter", &format!("cannot limit itself: {why}"));
+        return 1;
     }
-}
-
-fn first_message(control: &mut Control) -> Result<ReporterStart, String> {
-    loop {
-        match control.receive().map_err(|e| e.to_string())? {
-            Received::Message(ToReporter::Start(start), _) => return Ok(*start),
-            Received::Message(..) => return Err("the first message was not the start".into()),
-            Received::Closed => return Err("the supervisor is gone".into()),
-            Received::Nothing => {
-                poll::wait(&[(control.as_fd(), Interest::Read)], None)
-                    .map_err(|e| e.to_string())?;
-            }
+    let begun = begin("reporter", channel, |message| match message {
+        ToReporter::Start(start) => Some(*start),
+        _ => None,
+    });
+    match begun {
+        Some(Begun { control, signals, start, .. }) => {
+            Reporter::new(control, signals, start).work()
         }
+        None => 1,
     }
 }
 

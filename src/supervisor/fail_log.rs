@@ -1,6 +1,6 @@
 //! sersync's `failLog`: one script for all localpaths that name it, put together from what their pushers wrote.
 
-use crate::path::fail_log_part;
+use crate::path::{PLUGIN_PART, fail_log_part};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -49,9 +49,6 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     Ok(aside)
 }
 
-/// What plugin runners write begins so; no remote's part does.
-pub const PLUGIN_PREFIX: &str = "fail-plugin ";
-
 /// The parts in `state_dir` that its plugin runner wrote.
 pub fn plugin_parts(state_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(state_dir).into_iter().flatten().flatten();
@@ -79,7 +76,7 @@ fn is_part(path: &Path) -> bool {
 
 fn is_plugins(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    name.starts_with(PLUGIN_PREFIX.as_bytes())
+    name.starts_with(PLUGIN_PART.as_bytes())
 }
 
 /// Renames it to the first free `NAME.sersync`, `NAME.sersync.2`…

@@ -4,9 +4,10 @@
 use super::run::Supervisor;
 use super::site::taken;
 use super::topology::Wanted;
+use crate::config::model::{Plugin, plugin_names, plugin_titles};
 use crate::error::{Error, Result};
-use crate::journal::{FILE_NAME, FailedRow, Journal, JournalError};
-use crate::message::{Answer, Failure, ToPusher};
+use crate::journal::{FILE_NAME, FailedRow, Journal, JournalError, Party};
+use crate::message::{Answer, Failure, ToPlugin, ToPusher, Whose};
 use crate::path::{OsBytes, RelPath};
 use crate::sys::{clock, lock};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ const AT_ONCE: u32 = 200;
 
 type Refused<T> = std::result::Result<T, JournalError>;
 
-fn some(dir: &Path, remote: &str, after: Option<&RelPath>) -> Refused<Vec<Failure>> {
-    let rows = Journal::open_read_only(dir)?.failures(remote, after, AT_ONCE)?;
+fn some(dir: &Path, of: Party<'_>, after: Option<&RelPath>) -> Refused<Vec<Failure>> {
+    let rows = Journal::open_read_only(dir)?.failures(of, after, AT_ONCE)?;
     let failure = |row: FailedRow| Failure {
         path: row.path,
         error: row.error,
@@ -29,11 +30,32 @@ fn some(dir: &Path, remote: &str, after: Option<&RelPath>) -> Refused<Vec<Failur
     Ok(rows.into_iter().map(failure).collect())
 }
 
-fn change(dir: &Path, remote: &str, below: &[RelPath], forget: bool) -> Refused<u64> {
+fn change(dir: &Path, of: Party<'_>, below: &[RelPath], forget: bool) -> Refused<u64> {
     let mut journal = Journal::open(dir)?;
     match forget {
-        true => journal.forget_failures(remote, below),
-        false => journal.retry_failures(remote, below, clock::wall_ms()),
+        true => journal.forget_failures(of, below),
+        false => journal.retry_failures(of, below, clock::wall_ms()),
+    }
+}
+
+/// A plugin's name in the journal; `None` when there is no such plugin.
+fn plugin_key(plugins: &[Plugin], title: &str) -> Option<String> {
+    let mut all = plugin_titles(plugins).into_iter().zip(plugin_names(plugins));
+    all.find(|(name, _)| name == title).map(|(_, key)| key)
+}
+
+/// Whose failures are meant, by its name in the journal; `None` when there is no such plugin.
+fn in_journal(whose: &Whose, plugins: &[Plugin]) -> Option<Whose> {
+    match whose {
+        Whose::Remote(_) => Some(whose.clone()),
+        Whose::Plugin(title) => plugin_key(plugins, title).map(Whose::Plugin),
+    }
+}
+
+fn party(whose: &Whose) -> Party<'_> {
+    match whose {
+        Whose::Remote(name) => Party::Remote(name),
+        Whose::Plugin(key) => Party::Plugin(key),
     }
 }
 
@@ -41,6 +63,7 @@ fn change(dir: &Path, remote: &str, below: &[RelPath], forget: bool) -> Refused<
 pub struct Alone {
     dir: PathBuf,
     watch: OsBytes,
+    plugins: Vec<Plugin>,
     /// `None` where there is no journal yet.
     lock: Option<lock::Lock>,
 }
@@ -49,29 +72,34 @@ impl Alone {
     /// Takes it. Exit status 4 when a supervisor keeps it.
     pub fn take(wanted: &Wanted, state: &Path) -> Result<Self> {
         let (dir, watch) = (state.join(&wanted.id), wanted.localpath.watch.clone());
+        let plugins = wanted.localpath.plugins.clone();
         if !dir.join(FILE_NAME).exists() {
-            return Ok(Self { dir, watch, lock: None });
+            return Ok(Self { dir, watch, plugins, lock: None });
         }
         let path = dir.join("lock");
         let lock = lock::take(&path, false)
             .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &path))?;
-        Ok(Self { dir, watch, lock: Some(lock) })
+        Ok(Self { dir, watch, plugins, lock: Some(lock) })
     }
 
-    /// Some of what could not be pushed.
-    pub fn some(&self, remote: &str, after: Option<&RelPath>) -> Result<Vec<Failure>> {
-        match &self.lock {
-            Some(_) => some(&self.dir, remote, after).map_err(|e| self.refused(e)),
-            None => Ok(Vec::new()),
+    /// Some of what failed.
+    pub fn some(&self, whose: &Whose, after: Option<&RelPath>) -> Result<Vec<Failure>> {
+        match (&self.lock, in_journal(whose, &self.plugins)) {
+            (Some(_), Some(whose)) => {
+                some(&self.dir, party(&whose), after).map_err(|e| self.refused(e))
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
     /// Has it tried at the next start, or forgets it; how many.
-    pub fn change(&self, remote: &str, below: &[RelPath], forget: bool) -> Result<u64> {
-        match &self.lock {
-            Some(_) => change(&self.dir, remote, below, forget).map_err(|e| self.refused(e)),
-            None => Ok(0),
+    pub fn change(&self, whose: &Whose, below: &[RelPath], forget: bool) -> Result<u64> {
+        match (&self.lock, in_journal(whose, &self.plugins)) {
+            (Some(_), Some(whose)) => {
+                change(&self.dir, party(&whose), below, forget).map_err(|e| self.refused(e))
+            }
+            _ => Ok(0),
         }
     }
 
@@ -81,25 +109,44 @@ impl Alone {
 }
 
 impl Supervisor {
-    /// The state directory of a localpath with this remote, unless its journal is to be set aside.
-    fn journal_of(&self, watch: &OsBytes, remote: &str) -> std::result::Result<PathBuf, Answer> {
-        let site = self.sites.iter().filter(|s| !s.retiring).find(|s| {
-            s.wanted.localpath.watch == *watch
-                && s.pushers.iter().any(|p| p.name == remote && !p.removed)
+    /// The state directory of a localpath with this remote or plugin, unless its journal is to be set aside, and its name
+    /// there.
+    fn journal_of(
+        &self,
+        watch: &OsBytes,
+        whose: &Whose,
+    ) -> std::result::Result<(PathBuf, Whose), Answer> {
+        let mut sites =
+            self.sites.iter().filter(|s| !s.retiring && s.wanted.localpath.watch == *watch);
+        let found = sites.find_map(|site| {
+            let known = match whose {
+                Whose::Remote(name) => site.pushers.iter().any(|p| p.name == *name && !p.removed),
+                Whose::Plugin(_) => true,
+            };
+            let whose = in_journal(whose, &site.wanted.localpath.plugins).filter(|_| known)?;
+            Some((site, whose))
         });
-        match site {
-            None => Err(Answer::Refused(format!("{remote} is no remote of {watch}"))),
-            Some(site) if site.damaged() => Err(Answer::Refused(format!(
+        match found {
+            None => Err(Answer::Refused(match whose {
+                Whose::Remote(name) => format!("{name} is no remote of {watch}"),
+                Whose::Plugin(name) => format!("{name} is no plugin of {watch}"),
+            })),
+            Some((site, _)) if site.damaged() => Err(Answer::Refused(format!(
                 "the journal of {watch} is damaged and is being set aside"
             ))),
-            Some(site) => Ok(site.dir().to_owned()),
+            Some((site, whose)) => Ok((site.dir().to_owned(), whose)),
         }
     }
 
-    pub(super) fn failing(&self, watch: &OsBytes, remote: &str, after: Option<&RelPath>) -> Answer {
-        match self.journal_of(watch, remote) {
+    pub(super) fn failing(
+        &self,
+        watch: &OsBytes,
+        whose: &Whose,
+        after: Option<&RelPath>,
+    ) -> Answer {
+        match self.journal_of(watch, whose) {
             Err(refused) => refused,
-            Ok(dir) => some(&dir, remote, after).map_or_else(
+            Ok((dir, whose)) => some(&dir, party(&whose), after).map_or_else(
                 |e| Answer::Refused(format!("the journal of {watch}: {e}")),
                 Answer::Failing,
             ),
@@ -109,24 +156,34 @@ impl Supervisor {
     pub(super) fn change_failures(
         &mut self,
         watch: &OsBytes,
-        remote: &str,
+        whose: &Whose,
         below: &[RelPath],
         forget: bool,
         now: Duration,
     ) -> Answer {
-        let dir = match self.journal_of(watch, remote) {
-            Ok(dir) => dir,
+        let (dir, of) = match self.journal_of(watch, whose) {
+            Ok(found) => found,
             Err(refused) => return refused,
         };
-        let changed = change(&dir, remote, below, forget);
-        let sites = self.sites.iter_mut().filter(|s| s.wanted.localpath.watch == *watch);
-        for pusher in sites.flat_map(|s| &mut s.pushers).filter(|p| p.name == remote) {
-            // A push in hand may owe it once more: its pusher forgets it, too.
-            let message = match forget {
-                true => ToPusher::FailuresForgotten(below.to_vec()),
-                false => ToPusher::FailuresDue,
-            };
-            pusher.process.send(&message, vec![], now);
+        let changed = change(&dir, party(&of), below, forget);
+        for site in self.sites.iter_mut().filter(|s| s.wanted.localpath.watch == *watch) {
+            match whose {
+                Whose::Remote(name) => {
+                    for pusher in site.pushers.iter_mut().filter(|p| p.name == *name) {
+                        // A push in hand may owe it once more: its pusher forgets it, too.
+                        let message = match forget {
+                            true => ToPusher::FailuresForgotten(below.to_vec()),
+                            false => ToPusher::FailuresDue,
+                        };
+                        pusher.process.send(&message, vec![], now);
+                    }
+                }
+                Whose::Plugin(_) => {
+                    if let Some(runner) = &mut site.runner {
+                        runner.process.send(&ToPlugin::FailuresChanged, vec![], now);
+                    }
+                }
+            }
         }
         match changed {
             Ok(count) => Answer::Count(count),

@@ -30,11 +30,11 @@ impl Supervisor {
             Request::Release(name) => self.release(&name, now),
             Request::Owe { watch, remote, paths } => self.owe(&watch, &remote, &paths, now),
             Request::Wait(what) => self.wait(what, now),
-            Request::Failing { watch, remote, after } => {
-                self.failing(&watch, &remote, after.as_ref())
+            Request::Failing { watch, whose, after } => {
+                self.failing(&watch, &whose, after.as_ref())
             }
-            Request::Failures { watch, remote, below, forget } => {
-                self.change_failures(&watch, &remote, &below, forget, now)
+            Request::Failures { watch, whose, below, forget } => {
+                self.change_failures(&watch, &whose, &below, forget, now)
             }
             Request::Verify { watch, remote, job } => self.verify(&watch, &remote, job, now),
             Request::Verified(ticket) => Answer::Verified(self.verified(ticket, now)),

@@ -64,12 +64,19 @@ impl Runner {
         self.wake.1.try_clone()
     }
 
-    /// Starts its process.
-    pub fn start(&mut self, of: &Wanted, dir: &Path, remotes: Vec<RemoteHealth>, now: Duration) {
+    /// Starts its process, with the state directory of its localpath and the run directory.
+    pub fn start(
+        &mut self,
+        of: &Wanted,
+        (dir, run_dir): (&Path, &Path),
+        remotes: Vec<RemoteHealth>,
+        now: Duration,
+    ) {
         self.told.clone_from(&remotes);
         let start = PluginStart {
             localpath: of.localpath.clone(),
             state_dir: dir.to_owned(),
+            run_dir: run_dir.to_owned(),
             names: plugin_names(&of.localpath.plugins),
             remotes,
             debug: of.debug,

@@ -1,5 +1,6 @@
 //! The system: the only room that touches nix, rustix, signal-hook and inotify.
 
+pub mod begin;
 pub mod channel;
 pub mod clock;
 pub mod descriptors;

@@ -21,6 +21,7 @@ pub mod trust;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError};
 use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
+use crate::sys::begin::{Begun, begin};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::lock::Lock;
 use crate::sys::poll::{Interest, wait};
@@ -39,21 +40,26 @@ pub const LOCK_NAME: &str = "watcher.lock";
 
 /// The process: serves until the supervisor says stop or is gone. Exit status 0 after an orderly stop, 1 else.
 pub fn run(channel: OwnedFd) -> i32 {
-    match Signals::catch() {
-        Ok(signals) => serve(channel, Some(signals)),
-        Err(error) => {
-            crit!(log::logger(false), "cannot catch signals"; "role" => "watcher", "error" => %error);
-            1
-        }
+    match begin("watcher", channel, start_of) {
+        Some(Begun { control, signals, start, fds }) => serve(control, Some(signals), start, fds),
+        None => 1,
     }
 }
 
-/// The same without signals of its own.
-fn serve(channel: OwnedFd, signals: Option<Signals>) -> i32 {
-    let mut channel = Control::new(channel);
-    let Some((start, fds)) = receive_start(&mut channel) else {
-        return 1;
-    };
+fn start_of(message: ToWatcher) -> Option<Box<WatcherStart>> {
+    match message {
+        ToWatcher::Start(start) => Some(start),
+        _ => None,
+    }
+}
+
+/// The same without signals of its own, maybe.
+fn serve(
+    mut channel: Control,
+    signals: Option<Signals>,
+    start: Box<WatcherStart>,
+    fds: Vec<OwnedFd>,
+) -> i32 {
     let log = log::logger(start.debug).new(o!(
         "role" => "watcher", "localpath" => start.localpath.watch.to_string()));
     let filter = match Filter::new(&start.localpath.filter) {
@@ -77,19 +83,6 @@ fn serve(channel: OwnedFd, signals: Option<Signals>) -> i32 {
         Err(error) => {
             crit!(log, "the watcher ends"; "error" => %error);
             1
-        }
-    }
-}
-
-/// Waits for the first message; `None` when the supervisor is gone or says something else.
-fn receive_start(channel: &mut Control) -> Option<(Box<WatcherStart>, Vec<OwnedFd>)> {
-    loop {
-        match channel.receive() {
-            Ok(Received::Message(ToWatcher::Start(start), fds)) => return Some((start, fds)),
-            Ok(Received::Nothing) => {
-                wait(&[(channel.as_fd(), Interest::Read)], None).ok()?;
-            }
-            _ => return None,
         }
     }
 }

@@ -93,7 +93,11 @@ impl World {
         };
         let fds = vec![self.queue.try_clone().unwrap(), writer];
         side.send(&ToWatcher::Start(Box::new(start)), fds).unwrap();
-        let thread = std::thread::spawn(move || serve(theirs, None));
+        let thread = std::thread::spawn(move || {
+            let mut control = Control::new(theirs);
+            let (start, fds) = crate::sys::begin::first_message(&mut control, start_of).unwrap();
+            serve(control, None, start, fds)
+        });
         Running {
             side,
             thread: Some(thread),

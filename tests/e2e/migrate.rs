@@ -42,7 +42,7 @@ impl Installed {
     <sersync>
         <localpath watch="{}"><remote ip="127.0.0.1" name="www"/></localpath>
         <rsync>
-            <commonParams params="-artz"/>
+            <commonParams params="-artuz"/>
             <auth start="true" users="{USER}" passwordfile="{}"/>
             <userDefinedPort start="true" port="{}"/>
         </rsync>
@@ -135,6 +135,11 @@ fn what_takes_its_place_is_written_beside_it_and_works() {
         Ok(out) => assert!(out.status.success(), "{out:?}"),
         Err(_) => eprintln!("no systemd-analyze here to verify the unit"),
     }
+
+    // What sersync's own example would be warned of is not in it.
+    let check = Command::new(Instance::program()).args(["check", "-o"]).arg(&config).output();
+    let check = check.unwrap();
+    assert!(check.status.success() && check.stderr.is_empty(), "{check:?}\n{}", text(&yaml));
 
     // Again: it is there already. Changed: it stays as it is.
     let out = s.migrate(&[]);

@@ -14,12 +14,12 @@ use std::time::Duration;
 const QUIET: Duration = Duration::from_secs(2);
 
 /// Fills a file system to its last byte.
-fn fill(dir: &Path) {
+pub fn fill(dir: &Path) {
     let mut file = File::create(dir.join("ballast")).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
 }
 
-fn empty_again(dir: &Path) {
+pub fn empty_again(dir: &Path) {
     fs::remove_file(dir.join("ballast")).unwrap();
 }
 

@@ -1,15 +1,18 @@
 //! Over ssh, with a real server: the same promises as towards a daemon.
 
 use crate::common::churn::{HOSTILE, LONG};
-use crate::common::sshd::Sshd;
+use crate::common::namespace::{Mounted, with_private_mounts};
+use crate::common::sshd::{Sshd, own};
 use crate::common::sshworld::{Setup, World};
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{populate, write};
+use nix::unistd::{setfsgid, setfsuid};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 /// A directory on the slave whose name is not for a shell or a matcher.
 const PLACE: &str = "w $(touch PWNED) [1]*'\"`x`\\ ü";
@@ -93,6 +96,49 @@ fn what_was_changed_while_stopped() {
     w.wait_identical();
     assert!(w.instance.command(&["sync"]).status.success());
     w.instance.stop();
+}
+
+#[test]
+fn without_root_on_either_side() {
+    const USER: u32 = 61_234;
+    with_private_mounts(|| {
+        // A user with a shell, as far as this thread and what it starts can see.
+        let dir = tempfile::tempdir().unwrap();
+        for (name, line) in [
+            ("passwd", format!("tester:x:{USER}:{USER}::/nonexistent:/bin/sh\n")),
+            ("group", format!("tester:x:{USER}:\n")),
+        ] {
+            let (at, file) = (Path::new("/etc").join(name), dir.path().join(name));
+            fs::write(&file, fs::read_to_string(&at).unwrap() + &line).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+            std::mem::forget(Mounted::bind(&file, &at));
+        }
+        let user = USER.to_string();
+        let launcher = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--"];
+        let launcher = launcher.map(str::to_owned);
+        let sshd = Sshd::start_as(USER, &launcher);
+        let mut w = Setup::of(&sshd).build(sshd);
+        w.instance.launcher = launcher.iter().map(Into::into).collect();
+        own(w.dir.path(), USER);
+        // What this thread makes from here on is that user's: nobody else could have it replicated.
+        setfsuid(USER.into());
+        setfsgid(USER.into());
+        w.run();
+        all_changes(&w);
+        w.joined();
+        w.instance.kill9();
+        w.write("while it was dead", "x");
+        w.run();
+        w.wait_identical();
+        assert!(w.instance.command(&["check", "--connect"]).status.success());
+        assert!(w.instance.family().iter().all(|p| uid_of(p.pid) == Some(USER)));
+        w.instance.stop();
+    });
+}
+
+fn uid_of(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Plugins, and the commands that hear of a remote's trouble.
 
 use super::Place;
-use crate::path::OsBytes;
+use crate::path::{OsBytes, fnv1a};
 use serde::{Deserialize, Serialize};
 
 /// Something that hears of every change, from the plugin runner.
@@ -175,7 +175,7 @@ pub fn plugin_titles(plugins: &[Plugin]) -> Vec<String> {
 /// The names of plugins in the journal. They follow the call and not the place in the list: the calls that wait for one
 /// plugin must never be made by another that took its place.
 pub fn plugin_names(plugins: &[Plugin]) -> Vec<String> {
-    let name = |p: &Plugin| format!("{}-{:016x}", p.call.kind(), fnv(p.call.target().as_bytes()));
+    let name = |p: &Plugin| format!("{}-{:016x}", p.call.kind(), fnv1a(p.call.target().as_bytes()));
     numbered(plugins.iter().map(name))
 }
 
@@ -187,12 +187,6 @@ fn numbered(names: impl Iterator<Item = String>) -> Vec<String> {
         before => format!("{}-{}", all[n], before + 1),
     };
     (0..all.len()).map(number).collect()
-}
-
-/// FNV-1a of 64 bits: short, and the same in every release.
-fn fnv(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Commands that hear of a remote's trouble.
@@ -246,6 +240,6 @@ mod tests {
         assert_eq!(plugin_names(&[Plugin { manner: patient, ..a.clone() }]), both[..1]);
         assert_eq!(plugin_titles(&[a, b]), ["command", "command-2"]);
         // Written in journals: it must not change with a release.
-        assert_eq!(fnv(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(plugin_names(&[command("a")]), ["command-089be207b544f1e4"]);
     }
 }

@@ -44,7 +44,7 @@ impl Site {
         let start_allowed = self.damaged.is_none();
         let Some(runner) = &mut self.runner else { return };
         if (start_allowed || runner.process.runs()) && runner.process.step(Event::Tick, now) {
-            runner.start(&self.wanted, &self.dir, remotes, now);
+            runner.start(&self.wanted, (&self.dir, &shared.run_dir), remotes, now);
             if self.judged || self.held.is_some() {
                 runner.process.send(&ToPlugin::Hold(self.held.clone()), vec![], now);
             }

@@ -19,6 +19,8 @@ pub struct Sshd {
     pub port: u16,
     address: IpAddr,
     dir: TempDir,
+    /// A program that starts it, such as `setpriv …`.
+    launcher: Vec<String>,
     child: Option<Child>,
     _reservation: UnixListener,
 }
@@ -31,9 +33,25 @@ impl Sshd {
 
     /// A server on an address of the loopback, with more lines for its configuration.
     pub fn start_with(address: IpAddr, lines: &str) -> Sshd {
+        let mut sshd = Sshd::prepare(address, lines);
+        sshd.start_again();
+        sshd
+    }
+
+    /// A server that this user runs, started by `launcher`: it lets in nobody else.
+    pub fn start_as(user: u32, launcher: &[String]) -> Sshd {
+        let mut sshd = Sshd::prepare(Ipv4Addr::LOCALHOST.into(), "");
+        sshd.launcher = launcher.to_vec();
+        own(sshd.dir.path(), user);
+        sshd.start_again();
+        sshd
+    }
+
+    fn prepare(address: IpAddr, lines: &str) -> Sshd {
         let dir = TempDir::with_prefix("syncsup-sshd-").expect("temporary directory");
         let (port, reservation) = free_port();
-        let mut sshd = Sshd { port, address, dir, child: None, _reservation: reservation };
+        let sshd =
+            Sshd { port, address, dir, launcher: vec![], child: None, _reservation: reservation };
         for key in ["host", "user", "stranger"] {
             sshd.make_key(key);
         }
@@ -56,7 +74,6 @@ impl Sshd {
         let key = fs::read_to_string(sshd.file("host.pub")).expect("host key");
         fs::write(sshd.file("known"), format!("{name} {key}")).expect("known hosts");
         fs::create_dir(sshd.path()).expect("the slave's directory");
-        sshd.start_again();
         sshd
     }
 
@@ -113,7 +130,10 @@ impl Sshd {
         assert!(self.child.is_none(), "the server already runs");
         // The root's sshd asks for it; made by the service elsewhere.
         let _ = fs::create_dir_all("/run/sshd");
-        let child = Command::new(program())
+        let mut words = self.launcher.clone();
+        words.push(program().display().to_string());
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .arg("-D")
             .arg("-f")
             .arg(self.file("conf"))
@@ -155,6 +175,13 @@ impl Drop for Sshd {
             let _ = child.wait();
         }
     }
+}
+
+/// Gives everything at and below `path` to this user and the group of that number.
+pub fn own(path: &Path, user: u32) {
+    let owner = format!("{user}:{user}");
+    let done = Command::new("chown").args(["-R", &owner]).arg(path).status().expect("chown");
+    assert!(done.success(), "chown {owner} {}", path.display());
 }
 
 /// sshd must be called by its whole path: it starts itself again for each connection.

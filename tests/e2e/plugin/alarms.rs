@@ -1,8 +1,13 @@
 //! `on_failure` and `on_recovery`.
 
+use super::HOSTILE;
+use crate::common::instance::Instance;
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::Setup;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -44,4 +49,60 @@ fn a_remote_that_goes_down_and_comes_back_is_told_once_each() {
     let second = told().remove(1);
     assert!(second.starts_with(&format!("back recovery {master} {name} ok 20")), "{second}");
     holds_for("told once", Duration::from_secs(2), || told().len() == 2);
+}
+
+#[test]
+fn hostile_names_reach_the_commands_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let master = at("-m $(touch pwned) `x`\n\"q' \u{1b}[1m");
+    fs::create_dir(&master).unwrap();
+    let (tell, told) = (at("tell.sh"), at("told"));
+    let (call, called) = (at("call.sh"), at("called"));
+    for (script, words, record) in [
+        (&tell, "\"$SYNCSUP_EVENT\" \"$SYNCSUP_LOCALPATH\" \"$SYNCSUP_REMOTE\"", &told),
+        (&call, "\"$1\"", &called),
+    ] {
+        let text = format!("#!/bin/sh\nprintf '%s\\0' {words} >> '{}'\n", record.display());
+        fs::write(script, text).unwrap();
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // Nobody listens there; plugins do not wait for who is down.
+    let remote = "127.0.0.1:1::www $(touch pwned) 'x\"";
+    let text = format!(
+        "fail_log: {{path: {log:?}}}\non_failure: {tell:?}\nalarm_after: 100ms\nlocalpaths:\n  \
+         - watch: {master:?}\n    remotes: [{remote:?}]\n    plugins: [{{command: {{prefix: {call:?}}}}}]\n",
+        log = at("fail.sh"),
+    );
+    let text = text.replace("\\u{1b}", "\\e");
+    let mut instance = Instance::new(&at("instance"), "syncsup.yaml", &text);
+    instance.launch(&["-r"]);
+    wait_for("the failure", DEADLINE, || told.exists());
+    let wanted = ["failure".as_bytes(), master.as_os_str().as_bytes(), remote.as_bytes()];
+    wait_for("its words", DEADLINE, || fs::read(&told).is_ok_and(|t| t.ends_with(b"\"\0")));
+    let said = fs::read(&told).unwrap();
+    assert_eq!(said.split(|&b| b == 0).take(3).collect::<Vec<_>>(), wanted);
+    for name in HOSTILE {
+        fs::write(master.join(OsStr::from_bytes(name)), "x").unwrap();
+    }
+    let calls = || -> BTreeSet<Vec<u8>> {
+        let text = fs::read(&called).unwrap_or_default();
+        text.split(|&b| b == 0).filter(|w| !w.is_empty()).map(<[u8]>::to_vec).collect()
+    };
+    wait_for("the calls", DEADLINE, || calls().len() >= HOSTILE.len());
+    let wanted = HOSTILE.map(|n| master.join(OsStr::from_bytes(n)).as_os_str().as_bytes().to_vec());
+    assert_eq!(calls(), BTreeSet::from(wanted));
+    // Each line of the fail log is a comment or a command, whatever the names are.
+    wait_for("the fail log", DEADLINE, || {
+        fs::read_to_string(at("fail.sh")).is_ok_and(|t| t.matches("\ncd ").count() >= HOSTILE.len())
+    });
+    let log = fs::read_to_string(at("fail.sh")).unwrap();
+    assert!(log.lines().all(|l| l.starts_with('#') || l.starts_with("cd ")), "{log}");
+    assert!(!log.contains('\u{1b}') && !instance.log_text().contains('\u{1b}'));
+    let syntax = std::process::Command::new("sh").arg("-n").arg(at("fail.sh")).status().unwrap();
+    assert!(syntax.success(), "{log}");
+    instance.stop();
+    for place in [&master, &at("instance"), &dir.path().to_owned()] {
+        assert!(!place.join("pwned").exists());
+    }
 }

@@ -4,6 +4,8 @@ mod alarms;
 mod alone;
 mod apart;
 mod calls;
+mod journal;
+mod kills;
 mod servers;
 mod trouble;
 

@@ -1,0 +1,119 @@
+//! What else starts sersync: lines for the boot and for cron. Left in, they would start it again beside its successor,
+//! as the check scripts do that look for a process called `sersync2`.
+
+use crate::path::printable;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Files, and directories of files, of the boot and of cron.
+const PLACES: [&str; 12] = [
+    "etc/rc.local",
+    "etc/rc.d/rc.local",
+    "etc/inittab",
+    "etc/init.d",
+    "etc/rc.d/init.d",
+    "etc/crontab",
+    "etc/cron.d",
+    "var/spool/cron",
+    "var/spool/cron/crontabs",
+    "etc/systemd/system",
+    "etc/supervisord.conf",
+    "etc/supervisor/conf.d",
+];
+
+/// A line that starts it, maybe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Starter {
+    file: PathBuf,
+    line: usize,
+    text: String,
+    /// More such lines in that file.
+    more: usize,
+}
+
+impl Starter {
+    /// `FILE:LINE: TEXT`.
+    pub fn shown(&self) -> String {
+        let more = match self.more {
+            0 => String::new(),
+            1 => " (and 1 line more)".to_owned(),
+            more => format!(" (and {more} lines more)"),
+        };
+        let file = printable(self.file.as_os_str().as_bytes());
+        format!("{file}:{}: {}{more}", self.line, self.text)
+    }
+}
+
+/// Everything of that kind below `root`, which is `/`. What may not be read is left out.
+pub fn find(root: &Path) -> Vec<Starter> {
+    let mut files = Vec::new();
+    for place in PLACES {
+        let path = root.join(place);
+        match path.is_dir() {
+            true => {
+                let entries = fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path());
+                files.extend(entries.filter(|p| p.is_file()));
+            }
+            false => files.push(path),
+        }
+    }
+    // /etc/rc.local and /etc/init.d are often links.
+    let mut files: Vec<PathBuf> = files.into_iter().filter_map(|f| f.canonicalize().ok()).collect();
+    files.sort();
+    files.dedup();
+    files.into_iter().filter_map(|file| starter(&fs::read(&file).ok()?, file)).collect()
+}
+
+fn starter(text: &[u8], file: PathBuf) -> Option<Starter> {
+    let has = |line: &[u8], word: &[u8]| line.windows(word.len()).any(|w| w == word);
+    let starts = |line: &&[u8]| {
+        let line = line.trim_ascii();
+        // A comment; or our own unit, which may name sersync's directory.
+        !line.starts_with(b"#") && has(line, b"sersync") && !has(line, b"syncsup")
+    };
+    let mut lines = text.split(|&b| b == b'\n').enumerate().filter(|(_, line)| starts(line));
+    let (at, line) = lines.next()?;
+    let text = printable(line.trim_ascii()).chars().take(120).collect();
+    Some(Starter { file, line: at + 1, text, more: lines.count() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_boot_and_of_cron_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let put = |place: &str, text: &str| {
+            let file = root.join(place);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        let line = "/usr/local/sersync/sersync2 -d -r -o /usr/local/sersync/confxml.xml";
+        put("etc/rc.d/rc.local", &format!("#!/bin/sh\n# sersync\ntouch x\n{line}\n"));
+        std::os::unix::fs::symlink("rc.d/rc.local", root.join("etc/rc.local")).unwrap();
+        put(
+            "var/spool/cron/root",
+            "* * * * * /server/scripts/check_sersync.sh\nsersync\nsersync\n",
+        );
+        put("etc/cron.d/other", "* * * * * root true\n");
+        put(
+            "etc/systemd/system/syncsup-confxml.service",
+            "ExecStart=syncsup -o /usr/local/sersync/x\n",
+        );
+        let found: Vec<String> = find(&root).iter().map(Starter::shown).collect();
+        let at = |place: &str| root.join(place).display().to_string();
+        assert_eq!(
+            found,
+            [
+                format!("{}:4: {line}", at("etc/rc.d/rc.local")),
+                format!(
+                    "{}:1: * * * * * /server/scripts/check_sersync.sh (and 2 lines more)",
+                    at("var/spool/cron/root")
+                ),
+            ]
+        );
+    }
+}

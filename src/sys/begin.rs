@@ -1,0 +1,93 @@
+//! How every child begins: it catches signals and hears its first message.
+
+use super::channel::{Channel, Received};
+use super::signals::Signals;
+use super::{log, poll};
+use serde::{Serialize, de::DeserializeOwned};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What a child has when it begins.
+pub struct Begun<Out, In, Start> {
+    /// Its end of the control channel.
+    pub control: Channel<Out, In>,
+    /// Its signals.
+    pub signals: Signals,
+    /// Its part of the configuration.
+    pub start: Start,
+    /// What came with that.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Begins a child of this role whose control channel is `channel`: `pick` takes the start out of its first message,
+/// `None` when that is another. `None` when the child must end, which was said.
+pub fn begin<Out: Serialize, In: DeserializeOwned, Start>(
+    role: &'static str,
+    channel: OwnedFd,
+    pick: impl FnOnce(In) -> Option<Start>,
+) -> Option<Begun<Out, In, Start>> {
+    let mut control = Channel::new(channel);
+    let begun =
+        Signals::catch().map_err(|e| format!("cannot catch signals: {e}")).and_then(|signals| {
+            let (start, fds) = first_message(&mut control, pick)?;
+            Ok((signals, start, fds))
+        });
+    match begun {
+        Ok((signals, start, fds)) => Some(Begun { control, signals, start, fds }),
+        Err(why) => {
+            cannot_start(role, &why);
+            None
+        }
+    }
+}
+
+/// Says why a child of this role ends before it has begun.
+pub fn cannot_start(role: &'static str, why: &str) {
+    slog::error!(log::logger(false), "cannot start"; "role" => role, "why" => why);
+}
+
+/// Waits for the first message: the start, and the descriptors that come with it. Errors are for people.
+pub fn first_message<Out: Serialize, In: DeserializeOwned, Start>(
+    control: &mut Channel<Out, In>,
+    pick: impl FnOnce(In) -> Option<Start>,
+) -> Result<(Start, Vec<OwnedFd>), String> {
+    loop {
+        match control.receive().map_err(|e| e.to_string())? {
+            Received::Message(message, fds) => {
+                let start = pick(message).ok_or("the first message was not the start")?;
+                return Ok((start, fds));
+            }
+            Received::Closed => return Err("the supervisor is gone".into()),
+            Received::Nothing => {
+                poll::wait(&[(control.as_fd(), poll::Interest::Read)], None)
+                    .map_err(|e| e.to_string())?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::pair;
+    use super::*;
+
+    fn picked(send: impl FnOnce(Channel<Option<u8>, ()>)) -> Result<(u8, usize), String> {
+        let (ours, theirs) = pair().unwrap();
+        send(Channel::new(theirs));
+        let mut control: Channel<(), Option<u8>> = Channel::new(ours);
+        first_message(&mut control, |message| message).map(|(start, fds)| (start, fds.len()))
+    }
+
+    #[test]
+    fn the_start_and_what_comes_with_it() {
+        let pipe = rustix::pipe::pipe().unwrap();
+        let got = picked(|mut c| c.send(&Some(7), vec![pipe.0, pipe.1]).unwrap());
+        assert_eq!(got, Ok((7, 2)));
+    }
+
+    #[test]
+    fn anything_else_ends_it() {
+        assert_eq!(picked(drop), Err("the supervisor is gone".into()));
+        let other = picked(|mut c| c.send(&None, vec![]).unwrap());
+        assert_eq!(other, Err("the first message was not the start".into()));
+    }
+}

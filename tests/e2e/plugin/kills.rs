@@ -1,0 +1,145 @@
+//! What a kill, or a journal that cannot be written, does to calls: those in hand may be made once more, no other.
+
+use super::servers::{Server, read_request, wait_while_hung};
+use super::{at, runner, wait_idle, world};
+use crate::common::namespace::{Mounted, with_private_mounts};
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::World;
+use crate::mounts::{empty_again, fill};
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// An HTTP server that writes a request down before it answers, after a moment, so that calls are always in hand.
+struct Slow {
+    server: Server,
+    received: Arc<Mutex<Vec<String>>>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Slow {
+    fn start() -> Slow {
+        let (received, answered) = (Arc::<Mutex<Vec<String>>>::default(), Arc::default());
+        let (list, count) = (received.clone(), Arc::<AtomicUsize>::clone(&answered));
+        let server = Server::start(move |mut stream, shared| {
+            // A runner that is killed in the middle of its request has not called.
+            let Some(request) = read_request(&mut stream) else { return vec![] };
+            list.lock().unwrap().push(String::from_utf8(request).unwrap());
+            wait_while_hung(shared);
+            std::thread::sleep(Duration::from_millis(fastrand::u64(1..12)));
+            let answer = b"HTTP/1.1 200 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            if stream.write_all(answer).is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            vec![]
+        });
+        Slow { server, received, answered }
+    }
+
+    fn plugin(&self, more: &str) -> String {
+        format!("http: {{url: 'http://127.0.0.1:{}/', retry: 50ms{more}}}", self.server.port)
+    }
+
+    fn received(&self) -> Vec<String> {
+        self.received.lock().unwrap().clone()
+    }
+}
+
+/// A file that comes with one event, whole.
+fn put(w: &World, name: &str) {
+    let new = w.outside.join("new");
+    fs::write(&new, "x").unwrap();
+    fs::rename(&new, at(w, name.as_bytes())).unwrap();
+}
+
+/// Kills the runner again and again while calls are in hand all the time. Returns what the server received.
+fn killed_under_load(parallel: usize, kills: usize) -> Vec<String> {
+    let slow = Slow::start();
+    let mut w = world(1, &[slow.plugin(&format!(", parallel: {parallel}"))]);
+    w.run(&[]);
+    let mut files = 0;
+    for _ in 0..kills {
+        let enough = slow.received().len() + fastrand::usize(5..40);
+        wait_for("calls in hand", DEADLINE, || {
+            // Always some more than are called.
+            while files < slow.received().len() + 60 {
+                put(&w, &format!("f{files:05}"));
+                files += 1;
+            }
+            slow.received().len() >= enough
+        });
+        let killed = runner(&w);
+        killed.signal(Signal::SIGKILL);
+        wait_for("another runner", DEADLINE, || runner(&w).pid != killed.pid);
+    }
+    wait_idle(&w);
+    let received = slow.received();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    received.iter().for_each(|r| *counts.entry(r).or_default() += 1);
+    assert_eq!(counts.len(), files, "lost or made up\n{}", w.instance.report());
+    let twice = received.len() - files;
+    println!("{twice} of {files} calls were made twice in {kills} kills with parallel: {parallel}");
+    assert!(twice <= kills * parallel, "{twice} calls were made twice\n{}", w.instance.report());
+    received
+}
+
+#[test]
+fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
+    let received = killed_under_load(1, 8);
+    for (n, call) in received.iter().enumerate() {
+        let again = received[n + 1..].iter().position(|other| other == call);
+        assert!(
+            again.is_none_or(|after| after == 0),
+            "answered and written down, and made again: {call}"
+        );
+    }
+}
+
+#[test]
+fn several_at_a_time_a_kill_repeats_those_in_hand_at_most() {
+    killed_under_load(4, 8);
+}
+
+#[test]
+fn calls_that_end_while_the_journal_is_full_are_not_made_again() {
+    with_private_mounts(|| {
+        let slow = Slow::start();
+        let mut w = world(1, &[slow.plugin(", parallel: 4, timeout: 60s")]);
+        fs::create_dir_all(w.instance.state_dir()).unwrap();
+        let _mounted = Mounted::tmpfs_with(&w.instance.state_dir(), "size=12m");
+        w.run(&[]);
+        slow.server.hang(true);
+        (0..20).for_each(|n| put(&w, &format!("f{n}")));
+        wait_for("calls in hand", DEADLINE, || slow.received().len() == 4);
+        w.wait_identical();
+        w.wait_in_sync();
+        fill(&w.instance.state_dir());
+        // Not called for: what is excluded still needs no room, so these are of another name.
+        (0..3_000).for_each(|n| w.write(&format!("many/{n:0100}"), "x"));
+        wait_for("the journal to refuse", DEADLINE, || {
+            w.instance.log_text().contains("refuses marks")
+        });
+        slow.server.hang(false);
+        wait_for("answers", DEADLINE, || slow.answered.load(Ordering::SeqCst) == 4);
+        wait_for("the runner to be refused", DEADLINE, || {
+            let log = w.instance.log_text();
+            log.lines().any(|l| l.contains("cannot be used now") && l.contains("plugin"))
+        });
+        empty_again(&w.instance.state_dir());
+        w.wait_identical_within(DEADLINE * 2);
+        w.wait_local("no calls left", |l| {
+            l["plugins"][0]["waiting"] == 0 && l["plugins"][0]["state"] == "idle"
+        });
+        let received = slow.received();
+        for n in 0..20 {
+            let path = at(&w, format!("f{n}").as_bytes()).display().to_string();
+            let calls = received.iter().filter(|r| r.contains(&format!("{path}&")));
+            assert_eq!(calls.count(), 1, "{path}\n{}", w.instance.report());
+        }
+        w.instance.stop();
+    });
+}
