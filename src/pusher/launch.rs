@@ -235,6 +235,8 @@ fn of_one_kind(mut rows: Vec<Owed>) -> Vec<Owed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::{Events, Scope};
+    use crate::path::RelPath;
 
     #[test]
     fn the_kind_that_waits_longest_is_compared_first() {
