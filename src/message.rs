@@ -3,8 +3,10 @@
 //! The data path is not here: marks travel through the journal, and a wake is a byte in a pipe.
 
 mod reporter;
+mod status;
 
 pub use reporter::*;
+pub use status::*;
 
 use crate::config::model::{LocalPath, Remote};
 use crate::path::{OsBytes, RelPath};
@@ -376,6 +378,12 @@ pub struct PusherStatus {
     pub owed: u64,
     /// Those of them with an error.
     pub failing: u64,
+    /// The first of those, and its error.
+    #[serde(default)]
+    pub first_failure: Option<String>,
+    /// When a remote in trouble is tried again, in milliseconds since 1970; in the past while it is tried.
+    #[serde(default)]
+    pub retry_ms: Option<i64>,
     /// When the oldest mark not yet settled was made, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
     /// When a push last went well, in milliseconds since 1970.
@@ -555,66 +563,6 @@ pub enum Answer {
     Verified(Option<VerifyPart>),
     /// Refused, and why.
     Refused(String),
-}
-
-/// One instance, as `status --json` shows it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct InstanceStatus {
-    /// The supervisor's process.
-    pub pid: u32,
-    /// The configuration files.
-    pub files: Vec<PathBuf>,
-    /// Every localpath.
-    pub localpaths: Vec<LocalPathStatus>,
-    /// What shows all this over HTTP; none without `http`.
-    #[serde(default)]
-    pub reporter: Option<ReporterStatus>,
-}
-
-/// One localpath, as `status --json` shows it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LocalPathStatus {
-    /// The directory.
-    pub watch: crate::path::OsBytes,
-    /// `starting`, `scanning`, `watching`, `degraded`, `held` or `down`.
-    pub state: String,
-    /// Why, when it is not `watching`.
-    pub reason: Option<String>,
-    /// Directories watched.
-    pub watches: u64,
-    /// Its watcher.
-    pub watcher: ChildStatus,
-    /// Every remote.
-    pub remotes: Vec<RemoteStatus>,
-    /// Every plugin.
-    pub plugins: Vec<PluginStatus>,
-    /// What calls them, and the commands of `on_failure` and `on_recovery`; none when there are none.
-    pub plugin_runner: Option<ChildStatus>,
-}
-
-/// One remote of a localpath, as `status --json` shows it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct RemoteStatus {
-    /// In rsync's notation.
-    pub name: String,
-    /// What its pusher says.
-    #[serde(flatten)]
-    pub status: PusherStatus,
-    /// Age of the oldest mark that is not settled, in milliseconds.
-    pub lag_ms: u64,
-    /// Its pusher.
-    pub pusher: ChildStatus,
-}
-
-/// One child, as `status --json` shows it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ChildStatus {
-    /// Its process, when it runs.
-    pub pid: Option<u32>,
-    /// How often it was started again.
-    pub restarts: u64,
-    /// How it last ended.
-    pub last_exit: Option<String>,
 }
 
 /// The reason of scheduled reconciles: `crontabfilter` applies to them.

@@ -107,8 +107,7 @@ mod tests {
         let remote = |name: &str, state| RemoteStatus {
             name: name.into(),
             status: PusherStatus { state, ..PusherStatus::default() },
-            lag_ms: 0,
-            pusher: Default::default(),
+            ..RemoteStatus::default()
         };
         let localpath = |watch: &str, remotes| LocalPathStatus {
             watch: watch.into(),
@@ -131,7 +130,7 @@ mod tests {
             ),
             localpath("/b", vec![remote("both", PusherState::Held)]),
         ];
-        let status = InstanceStatus { pid: 1, files: vec![], localpaths, reporter: None };
+        let status = InstanceStatus { localpaths, ..InstanceStatus::default() };
         assert_eq!(in_order(&status, "fine"), Some("in sync"));
         for name in ["both", "trouble", "/a", "unknown"] {
             assert_eq!(in_order(&status, name), None, "{name}");

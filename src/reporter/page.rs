@@ -252,7 +252,13 @@ pub(super) mod tests {
             ..PusherStatus::default()
         };
         let pusher = ChildStatus { restarts: 4, ..ChildStatus::default() };
-        let remote = RemoteStatus { name: "10.0.0.2::www".into(), status, lag_ms: 2_500, pusher };
+        let remote = RemoteStatus {
+            name: "10.0.0.2::www".into(),
+            status,
+            lag_ms: 2_500,
+            pusher,
+            ..RemoteStatus::default()
+        };
         let localpath = LocalPathStatus {
             watch: "/data/<b>\"q\"\n".into(),
             state: "watching".into(),

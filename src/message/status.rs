@@ -1,0 +1,81 @@
+//! What `status --json` shows. Its keys are documented in syncsup(8): they stay; new ones may come.
+
+use super::{PluginStatus, PusherStatus, ReporterStatus};
+use crate::path::OsBytes;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One instance.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// The supervisor's version.
+    #[serde(default)]
+    pub version: String,
+    /// The supervisor's process.
+    pub pid: u32,
+    /// When it was started, in milliseconds since 1970.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
+    /// The configuration files.
+    pub files: Vec<PathBuf>,
+    /// Every localpath.
+    pub localpaths: Vec<LocalPathStatus>,
+    /// What shows all this over HTTP; none without `http`.
+    #[serde(default)]
+    pub reporter: Option<ReporterStatus>,
+}
+
+/// One localpath.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LocalPathStatus {
+    /// The directory.
+    pub watch: OsBytes,
+    /// `starting`, `scanning`, `watching`, `degraded`, `held` or `down`.
+    pub state: String,
+    /// Why, when it is not `watching`.
+    pub reason: Option<String>,
+    /// Directories watched.
+    pub watches: u64,
+    /// Its watcher.
+    pub watcher: ChildStatus,
+    /// Every remote.
+    pub remotes: Vec<RemoteStatus>,
+    /// Every plugin.
+    pub plugins: Vec<PluginStatus>,
+    /// What calls them, and the commands of `on_failure` and `on_recovery`; none when there are none.
+    pub plugin_runner: Option<ChildStatus>,
+}
+
+/// One remote of a localpath.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RemoteStatus {
+    /// In rsync's notation.
+    pub name: String,
+    /// What its pusher says.
+    #[serde(flatten)]
+    pub status: PusherStatus,
+    /// Age of the oldest mark that is not settled, in milliseconds.
+    pub lag_ms: u64,
+    /// Since when it is in trouble, held or down, as far as this supervisor knows, in milliseconds since 1970.
+    #[serde(default)]
+    pub trouble_since_ms: Option<i64>,
+    /// When the schedule compares everything next, in milliseconds since 1970, to the second.
+    #[serde(default)]
+    pub next_reconcile_ms: Option<i64>,
+    /// Its pusher.
+    pub pusher: ChildStatus,
+}
+
+/// One child.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ChildStatus {
+    /// Its process, when it runs.
+    pub pid: Option<u32>,
+    /// Since when it runs, or does not, in milliseconds since 1970.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How it last ended.
+    pub last_exit: Option<String>,
+}
