@@ -128,7 +128,7 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
         Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
         Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
         _ => Err(Error::usage(format!(
-            "`syncsup journal {}`: there are list, retry and drop",
+            "`syncsup journal {}`: there are list, retry, drop and import FILE",
             crate::path::printable(action.as_encoded_bytes())
         ))),
     }

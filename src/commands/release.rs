@@ -21,8 +21,9 @@ pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
         let text = format!("{name} is not held ({state}); there is nothing to release");
         return Err(Error::new(Exit::No, text));
     }
-    let lines =
-        client::named(instance.command(&Request::Release(name.to_owned()), client::PATIENCE))?;
+    let answer = instance.command(&Request::Release(name.to_owned()), client::PATIENCE);
+    // What is refused to a name that there is, is no mistake in the command line.
+    let lines = if known(&status, name) { answer? } else { client::named(answer)? };
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
     print(&held_back(&status, name));
     Ok(Exit::Ok)
@@ -83,6 +84,14 @@ fn show_deletions(instance: &Instance, name: &str) -> Result<Exit> {
         });
     }
     Ok(if known { Exit::Ok } else { Exit::No })
+}
+
+fn known(status: &InstanceStatus, name: &str) -> bool {
+    let localpath = |watch: String| watch == name || watch == name.trim_end_matches('/');
+    status
+        .localpaths
+        .iter()
+        .any(|l| localpath(l.watch.to_string()) || l.remotes.iter().any(|r| r.name == name))
 }
 
 /// How the remotes of that name are, if there are some and none of them can be held. (One in trouble may be held too.)

@@ -16,6 +16,9 @@ pub struct InstanceStatus {
     /// When it was started, in milliseconds since 1970.
     #[serde(default)]
     pub since_ms: Option<i64>,
+    /// When all this was so, in milliseconds since 1970.
+    #[serde(default)]
+    pub now_ms: i64,
     /// The configuration files.
     pub files: Vec<PathBuf>,
     /// Every localpath.

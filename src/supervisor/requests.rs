@@ -49,6 +49,7 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             since_ms: Some(self.since_ms),
+            now_ms: wall,
             files: self.config.files.clone(),
             localpaths: self.sites.iter().filter(|s| !s.retiring).map(|s| s.report(wall)).collect(),
             reporter: self.reporter.report(),

@@ -69,7 +69,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
 fn frame(invocation: &Invocation) -> Result<(Result<Exit>, String)> {
     let found = look(invocation, PATIENCE)?;
     let mut text = format!("{}\n\n{}", time(), found.text());
-    let nothing = found.instances.is_empty() && found.silent.is_none();
+    let nothing = found.instances.is_empty();
     let verdict = found.verdict(invocation);
     match &verdict {
         Err(error) if nothing => return Err(error.clone()),
