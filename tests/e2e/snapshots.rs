@@ -2,14 +2,16 @@
 //! directories are replaced by words. `SYNCSUP_SNAPSHOTS=write` writes the files anew.
 
 use crate::common::instance::Instance;
+use crate::common::procs::Proc;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
 use regex::Regex;
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// What was said in one scene.
@@ -438,4 +440,28 @@ fn a_supervisor_that_hangs_hangs_no_command() {
     w.wait_identical();
     w.instance.stop();
     scene.done();
+}
+
+#[test]
+fn watching_without_a_terminal_is_one_table_after_another() {
+    let mut w = World::start(1);
+    w.wait_in_sync();
+    let mut command = w.instance.prepare(&Instance::program(), &["status", "--watch"]);
+    // It outlives the instance, and is none of its processes.
+    command.env_remove("SYNCSUP_TEST_ID");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut seen = String::new();
+    while seen.matches("PROCESS").count() < 2 {
+        seen += &(lines.next().unwrap() + "\n");
+    }
+    assert!(!seen.contains('\x1b') && seen.contains("in sync"), "{seen}");
+    // A supervisor that goes is waited for, and said.
+    w.instance.stop();
+    assert!(lines.any(|line| line.starts_with("syncsup: no supervisor runs")));
+    w.run(&[]);
+    assert!(lines.any(|line| line.contains("in sync")));
+    Proc::read(child.id() as i32).unwrap().signal(Signal::SIGINT);
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(0), "that of what was shown last");
 }
