@@ -21,7 +21,7 @@ const COMMANDS: [&str; 14] = [
     "journal", "undelete", "migrate", "demo",
 ];
 /// Every long option.
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 23] = [
     "state-dir",
     "run-dir",
     "http",
@@ -32,6 +32,7 @@ const OPTIONS: [&str; 22] = [
     "version",
     "connect",
     "json",
+    "watch",
     "dry-run",
     "all",
     "quorum",
@@ -64,7 +65,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         }
         Command::Check { connect } => commands::check::run(invocation, *connect),
         Command::Convert => commands::convert::run(invocation),
-        Command::Status { json } => commands::status::run(invocation, *json),
+        Command::Status(how) => commands::status::run(invocation, *how),
         Command::Stop => commands::stop::run(invocation),
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
@@ -156,6 +157,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             "d" => words.special.push("-d"),
             "r" => words.special.push("-r"),
             "json" => words.special.push("--json"),
+            "watch" => words.special.push("--watch"),
             "connect" => words.special.push("--connect"),
             "dry-run" => words.special.push("--dry-run"),
             "http" => {
@@ -196,7 +198,7 @@ fn command(words: Words) -> Result<Command> {
     let takes: &[&str] = match command.as_str() {
         "run" => &["-d", "-r", "-n", "-m", "--http", "--max-lag"],
         "check" => &["--connect"],
-        "status" => &["--json", "-m"],
+        "status" => &["--json", "--watch", "-m"],
         "stop" | "reload" => &["-m"],
         "release" => &["--show", "-m"],
         "wait" => &["--all", "--quorum", "--remote", "--timeout"],
@@ -236,7 +238,7 @@ fn command(words: Words) -> Result<Command> {
             Err(Error::usage(text))
         }
         ("check", []) => Ok(Command::Check { connect: has("--connect") }),
-        ("status", []) => Ok(Command::Status { json: has("--json") }),
+        ("status", []) => operate::status(&words),
         ("convert", []) => Ok(Command::Convert),
         ("stop", []) => Ok(Command::Stop),
         ("demo", []) => Ok(Command::Demo),

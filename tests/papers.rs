@@ -116,6 +116,45 @@ fn every_command_and_option_is_documented() {
     }
 }
 
+#[test]
+fn every_key_of_the_status_is_documented() {
+    use syncsup::message::{
+        AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherStatus, ReconcileProgress,
+        RemoteStatus, ReporterStatus,
+    };
+    let status =
+        PusherStatus { reconcile: Some(ReconcileProgress::default()), ..Default::default() };
+    let localpath = LocalPathStatus {
+        remotes: vec![RemoteStatus { status, ..Default::default() }],
+        plugins: vec![PluginStatus::default()],
+        ..Default::default()
+    };
+    let instance = InstanceStatus {
+        localpaths: vec![localpath],
+        reporter: Some(ReporterStatus::default()),
+        ..Default::default()
+    };
+    let all = serde_json::to_value(AllStatus { instances: vec![instance] }).unwrap();
+    let mut keys = Vec::new();
+    let mut todo = vec![&all];
+    while let Some(value) = todo.pop() {
+        match value {
+            serde_json::Value::Object(map) => {
+                keys.extend(map.keys());
+                todo.extend(map.values());
+            }
+            serde_json::Value::Array(items) => todo.extend(items),
+            _ => {}
+        }
+    }
+    assert!(keys.len() > 40, "{keys:?}");
+    let section = MANUAL.split(".Sh JSON").nth(1).unwrap().split(".Sh ").next().unwrap();
+    for key in keys {
+        let mut words = section.split([' ', ',', '\n']);
+        assert!(words.any(|word| word == key), "syncsup(8) does not say {key}");
+    }
+}
+
 /// The rows of the table below a heading, cell by cell.
 fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
     let after = text.lines().skip_while(|l| *l != heading).skip(1);

@@ -57,6 +57,7 @@ Options of run:
 Options of other commands:
   --connect        check: try every remote too
   --json           status, verify, journal list: for programs
+  --watch          status: again every second, until q or Ctrl-C
   --all            wait: on all remotes (the default)
   --quorum N       wait: on N remotes of each localpath
   --remote NAME    wait, verify, journal: this remote; may be given again
@@ -140,6 +141,7 @@ run 的选项：
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
   --json           用于 status、verify、journal list：输出 JSON，供程序读取
+  --watch          用于 status：每秒刷新一次，按 q 或 Ctrl-C 结束
   --all            用于 wait：所有远端都要到达（默认）
   --quorum N       用于 wait：每个本地目录有 N 个远端到达即可
   --remote 名称    用于 wait、verify、journal：只针对这个远端；可以多次给出

@@ -1,6 +1,7 @@
-//! The words of the commands for who operates an instance: `wait`, `verify`, `journal`, `undelete`.
+//! The words of the commands for who operates an instance: `status`, `wait`, `verify`, `journal`, `undelete`.
 
 use crate::commands::invocation::{Command, Format, JournalAction, On, Verify, Wait, Which};
+use crate::commands::status::How;
 use crate::commands::undelete::{At, Wish};
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
@@ -82,6 +83,15 @@ fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
     names.iter().map(one).collect()
 }
 
+pub(super) fn status(words: &super::Words) -> Result<Command> {
+    match (has(words, "--json"), has(words, "--watch")) {
+        (false, false) => Ok(Command::Status(How::Table)),
+        (true, false) => Ok(Command::Status(How::Json)),
+        (false, true) => Ok(Command::Status(How::Watch)),
+        (true, true) => Err(Error::usage("`syncsup status` takes one of --json and --watch")),
+    }
+}
+
 pub(super) fn wait(words: super::Words) -> Result<Command> {
     let all = has(&words, "--all");
     let on = match (words.operate.quorum, &words.operate.remotes[..]) {
@@ -123,7 +133,7 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
         Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
         Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
         _ => Err(Error::usage(format!(
-            "`syncsup journal {}`: there are list, retry and drop",
+            "`syncsup journal {}`: there are list, retry, drop and import FILE",
             crate::path::printable(action.as_encoded_bytes())
         ))),
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::commands::status::How;
 use std::path::Path;
 
 fn parse_line(line: &str) -> Result<Invocation> {
@@ -44,7 +45,7 @@ fn global_options_stand_anywhere() {
         "syncsup status --json --run-dir /r -v --state-dir /s",
     ] {
         let all = parse_line(line).unwrap();
-        assert_eq!(all.command, Command::Status { json: true });
+        assert_eq!(all.command, Command::Status(How::Json));
         assert_eq!(all.directories, Directories { state: "/s".into(), run: "/r".into() });
         assert!(all.verbose);
     }

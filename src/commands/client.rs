@@ -150,7 +150,12 @@ impl Instance {
 
     /// How it is.
     pub fn status(&self) -> Result<InstanceStatus> {
-        match self.ask(&Request::Status, PATIENCE)? {
+        self.status_within(PATIENCE)
+    }
+
+    /// The same with a patience of one's own.
+    pub fn status_within(&self, patience: Duration) -> Result<InstanceStatus> {
+        match self.ask(&Request::Status, patience)? {
             Answer::Status(status) => Ok(*status),
             _ => Err(odd()),
         }

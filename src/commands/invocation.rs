@@ -1,5 +1,6 @@
 //! What a command line asks for, parsed.
 
+use super::status::How;
 use super::undelete::Wish;
 use crate::error::{Error, Result};
 use crate::supervisor::directories::Directories;
@@ -48,10 +49,7 @@ pub enum Command {
     /// A `confxml.xml` as YAML.
     Convert,
     /// How things are.
-    Status {
-        /// `--json`
-        json: bool,
-    },
+    Status(How),
     /// Ends an instance.
     Stop,
     /// Reads the configuration again.

@@ -21,8 +21,9 @@ pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
         let text = format!("{name} is not held ({state}); there is nothing to release");
         return Err(Error::new(Exit::No, text));
     }
-    let lines =
-        client::named(instance.command(&Request::Release(name.to_owned()), client::PATIENCE))?;
+    let answer = instance.command(&Request::Release(name.to_owned()), client::PATIENCE);
+    // What is refused to a name that there is, is no mistake in the command line.
+    let lines = if known(&status, name) { answer? } else { client::named(answer)? };
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
     print(&held_back(&status, name));
     Ok(Exit::Ok)
@@ -85,6 +86,14 @@ fn show_deletions(instance: &Instance, name: &str) -> Result<Exit> {
     Ok(if known { Exit::Ok } else { Exit::No })
 }
 
+fn known(status: &InstanceStatus, name: &str) -> bool {
+    let localpath = |watch: String| watch == name || watch == name.trim_end_matches('/');
+    status
+        .localpaths
+        .iter()
+        .any(|l| localpath(l.watch.to_string()) || l.remotes.iter().any(|r| r.name == name))
+}
+
 /// How the remotes of that name are, if there are some and none of them can be held. (One in trouble may be held too.)
 fn in_order(status: &InstanceStatus, name: &str) -> Option<&'static str> {
     let remotes = status.localpaths.iter().flat_map(|l| &l.remotes);
@@ -107,8 +116,7 @@ mod tests {
         let remote = |name: &str, state| RemoteStatus {
             name: name.into(),
             status: PusherStatus { state, ..PusherStatus::default() },
-            lag_ms: 0,
-            pusher: Default::default(),
+            ..RemoteStatus::default()
         };
         let localpath = |watch: &str, remotes| LocalPathStatus {
             watch: watch.into(),
@@ -131,7 +139,7 @@ mod tests {
             ),
             localpath("/b", vec![remote("both", PusherState::Held)]),
         ];
-        let status = InstanceStatus { pid: 1, files: vec![], localpaths, reporter: None };
+        let status = InstanceStatus { localpaths, ..InstanceStatus::default() };
         assert_eq!(in_order(&status, "fine"), Some("in sync"));
         for name in ["both", "trouble", "/a", "unknown"] {
             assert_eq!(in_order(&status, name), None, "{name}");

@@ -1,37 +1,77 @@
 //! `syncsup status`: every localpath and remote at a glance, or as JSON.
 
-use super::invocation::Invocation;
-use super::{client, print, table};
-use crate::error::{Exit, Result};
-use crate::message::{
-    AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
-    ReporterStatus,
-};
+mod show;
+mod watch;
 
-/// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs.
-pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
-    let running = client::running(invocation)?;
-    let mut instances = Vec::new();
-    for instance in &running {
-        match instance.status() {
-            Ok(status) => instances.push(status),
+use super::invocation::Invocation;
+use super::{client, print};
+use crate::error::{Error, Exit, Result};
+use crate::message::{AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState};
+use crate::sys::clock;
+use std::time::Duration;
+
+/// How `status` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Once.
+    Table,
+    /// Once, as one JSON object.
+    Json,
+    /// Again every second.
+    Watch,
+}
+
+/// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs, 5 when one does not answer.
+pub fn run(invocation: &Invocation, how: How) -> Result<Exit> {
+    if how == How::Watch {
+        return watch::run(invocation);
+    }
+    let found = look(invocation, client::PATIENCE)?;
+    match how {
+        How::Json => {
+            let all = AllStatus { instances: found.instances.clone() };
+            print(&(serde_json::to_string(&all).unwrap_or_default() + "\n"));
+        }
+        How::Table | How::Watch => print(&found.text()),
+    }
+    found.verdict(invocation)
+}
+
+/// What there is to show.
+struct Found {
+    instances: Vec<InstanceStatus>,
+    /// One that does not answer. The others are shown all the same.
+    silent: Option<Error>,
+}
+
+fn look(invocation: &Invocation, patience: Duration) -> Result<Found> {
+    let mut found = Found { instances: Vec::new(), silent: None };
+    for instance in client::running(invocation)? {
+        match instance.status_within(patience) {
+            Ok(status) => found.instances.push(status),
             // It ended just now.
             Err(e) if e.exit == Exit::NotRunning => {}
-            Err(e) => return Err(e),
+            Err(e) => found.silent = Some(e),
         }
     }
-    let in_sync = instances.iter().flat_map(|i| &i.localpaths).all(is_in_sync);
-    let none = instances.is_empty();
-    if json {
-        let text = serde_json::to_string(&AllStatus { instances }).unwrap_or_default();
-        print(&(text + "\n"));
-    } else {
-        instances.iter().for_each(|i| print(&show(i)));
+    Ok(found)
+}
+
+impl Found {
+    fn text(&self) -> String {
+        let now_ms = clock::wall_ms();
+        let all: Vec<String> = self.instances.iter().map(|i| show::instance(i, now_ms)).collect();
+        all.join("\n")
     }
-    match (none, in_sync) {
-        (true, _) => Err(client::none(invocation)),
-        (false, true) => Ok(Exit::Ok),
-        (false, false) => Ok(Exit::No),
+
+    fn verdict(self, invocation: &Invocation) -> Result<Exit> {
+        let in_sync = self.instances.iter().flat_map(|i| &i.localpaths).all(is_in_sync);
+        match (self.silent, self.instances.is_empty(), in_sync) {
+            (Some(error), _, _) => Err(error),
+            (None, true, _) => Err(client::none(invocation)),
+            (None, false, true) => Ok(Exit::Ok),
+            (None, false, false) => Ok(Exit::No),
+        }
     }
 }
 
@@ -61,88 +101,6 @@ pub fn word(state: PusherState) -> &'static str {
     }
 }
 
-fn show(instance: &InstanceStatus) -> String {
-    let files: Vec<String> = instance.files.iter().map(|f| f.display().to_string()).collect();
-    let mut out = format!("{} (pid {})\n", files.join(", "), instance.pid);
-    let head = ["LOCALPATH / REMOTE", "STATE", "TO PUSH", "FAILING", "LAG", "PUSHED", "WHY"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for localpath in &instance.localpaths {
-        rows.push(localpath_row(localpath));
-        rows.extend(localpath.remotes.iter().map(remote_row));
-        rows.extend(localpath.plugins.iter().map(|p| plugin_row(p, localpath)));
-    }
-    out.push_str(&table::columns(&rows));
-    out.extend(instance.reporter.as_ref().map(reporter_line));
-    out
-}
-
-fn reporter_line(reporter: &ReporterStatus) -> String {
-    let state = match reporter.state.as_str() {
-        word @ ("refused" | "down") => word.to_uppercase(),
-        word => word.to_owned(),
-    };
-    let why = reporter.reason.as_ref().map(|why| format!(": {}", one_line(why)));
-    format!("http://{}/ {state}{}\n", reporter.listen, why.unwrap_or_default())
-}
-
-fn localpath_row(localpath: &LocalPathStatus) -> Vec<String> {
-    let state = match localpath.state.as_str() {
-        word @ ("held" | "down" | "degraded") => word.to_uppercase(),
-        word => word.to_owned(),
-    };
-    let reason = match &localpath.reason {
-        Some(reason) => one_line(reason),
-        None => table::count(localpath.watches, "directory", "directories"),
-    };
-    let blank = String::new;
-    vec![localpath.watch.to_string(), state, blank(), blank(), blank(), blank(), reason]
-}
-
-fn remote_row(remote: &RemoteStatus) -> Vec<String> {
-    let s = &remote.status;
-    let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
-    let left = s.waiting + s.owed;
-    let lag = if left == 0 { "-".into() } else { table::span(remote.lag_ms) };
-    let why = match (&s.reason, &s.reconcile) {
-        (Some(reason), _) => one_line(reason),
-        (None, Some(r)) => format!("{}: {} of {} done", r.why, r.done, r.found),
-        (None, None) => String::new(),
-    };
-    vec![
-        format!("  {}", remote.name),
-        word(s.state).to_owned(),
-        number(left),
-        number(s.failing),
-        lag,
-        format!(
-            "{}, {}",
-            table::count(s.pushed_files, "file", "files"),
-            table::bytes(s.pushed_bytes)
-        ),
-        why,
-    ]
-}
-
-fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus) -> Vec<String> {
-    let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
-    let runner = localpath.plugin_runner.clone().unwrap_or_default();
-    let (state, reason) = match runner.pid {
-        Some(_) => (plugin.state.clone(), plugin.reason.clone()),
-        None => ("DOWN".into(), runner.last_exit.map(|e| format!("its runner ended: {e}"))),
-    };
-    let given_up = (plugin.given_up > 0).then(|| format!("{} given up", plugin.given_up));
-    let why = given_up.into_iter().chain(reason.map(|r| one_line(&r)));
-    vec![
-        format!("  plugin {}", plugin.name),
-        state,
-        number(plugin.waiting),
-        number(plugin.failing),
-        "-".into(),
-        table::count(plugin.calls, "call", "calls"),
-        why.collect::<Vec<_>>().join("; "),
-    ]
-}
-
 /// Lines as one, safe for a terminal.
 pub fn one_line(text: &str) -> String {
     crate::path::printable(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
@@ -151,80 +109,18 @@ pub fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{ChildStatus, PusherStatus};
-
-    fn sample(state: &str, remote: PusherState) -> LocalPathStatus {
-        let status = PusherStatus {
-            state: remote,
-            reason: Some("first\nsecond".into()),
-            waiting: 3,
-            owed: 2,
-            failing: 1,
-            pushed_bytes: 12,
-            ..Default::default()
-        };
-        let name = "10.0.0.2::www".to_owned();
-        let child = ChildStatus::default();
-        let remotes = vec![RemoteStatus { name, status, lag_ms: 2_500, pusher: child.clone() }];
-        LocalPathStatus {
-            watch: "/data".into(),
-            state: state.into(),
-            reason: None,
-            watches: 4,
-            watcher: child,
-            remotes,
-            plugins: vec![],
-            plugin_runner: None,
-        }
-    }
-
-    #[test]
-    fn one_table() {
-        let localpaths = vec![sample("watching", PusherState::Backoff)];
-        let text = show(&InstanceStatus {
-            pid: 7,
-            files: vec!["/etc/c.xml".into()],
-            localpaths,
-            reporter: None,
-        });
-        assert_eq!(
-            text,
-            "/etc/c.xml (pid 7)\n\
-             LOCALPATH / REMOTE  STATE       TO PUSH  FAILING  LAG    PUSHED         WHY\n\
-             /data               watching                                            4 directories\n  \
-             10.0.0.2::www     in trouble  5        1        2.5 s  0 files, 12 B  first; second\n"
-        );
-    }
-
-    #[test]
-    fn plugins_have_a_row() {
-        let mut localpath = sample("watching", PusherState::InSync);
-        let plugin = PluginStatus {
-            name: "socket".into(),
-            state: "failing".into(),
-            reason: Some("a: refused".into()),
-            waiting: 2,
-            given_up: 1,
-            calls: 7,
-            ..Default::default()
-        };
-        localpath.plugin_runner = Some(ChildStatus { pid: Some(3), ..ChildStatus::default() });
-        let row = plugin_row(&plugin, &localpath).join("|");
-        assert_eq!(row, "  plugin socket|failing|2|-|-|7 calls|1 given up; a: refused");
-        localpath.plugin_runner = None;
-        assert_eq!(plugin_row(&plugin, &localpath)[1], "DOWN");
-    }
+    use crate::message::ChildStatus;
 
     #[test]
     fn in_sync_is_watched_and_nothing_left() {
-        assert!(is_in_sync(&sample("watching", PusherState::InSync)));
-        assert!(!is_in_sync(&sample("held", PusherState::InSync)));
-        assert!(!is_in_sync(&sample("watching", PusherState::Behind)));
+        assert!(is_in_sync(&show::tests::sample("watching", PusherState::InSync)));
+        assert!(!is_in_sync(&show::tests::sample("held", PusherState::InSync)));
+        assert!(!is_in_sync(&show::tests::sample("watching", PusherState::Behind)));
     }
 
     #[test]
     fn plugins_count_where_nothing_is_pushed() {
-        let mut localpath = sample("watching", PusherState::InSync);
+        let mut localpath = show::tests::sample("watching", PusherState::InSync);
         localpath.plugin_runner = Some(ChildStatus { pid: Some(3), ..ChildStatus::default() });
         for (state, failing, given_up, fine) in [
             ("idle", 0, 0, true),

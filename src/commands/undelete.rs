@@ -5,7 +5,8 @@ mod restore;
 
 use super::invocation::Invocation;
 use super::journal::configuration;
-use super::{print, table};
+use super::status::one_line;
+use super::{client, print, table};
 use crate::config::model::{Config, LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::path::{OsBytes, RelPath};
@@ -66,7 +67,25 @@ pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
         let text = format!("nothing of {path} is from {at}; the times above are there");
         return Err(Error::new(Exit::No, text));
     }
+    refuse_held(invocation, localpath)?;
     restore::run(localpath, remote, &chosen, wish.force, scratch.path())
+}
+
+/// What stands at a localpath that is held is not what is replicated: an empty mount point, say.
+fn refuse_held(invocation: &Invocation, localpath: &LocalPath) -> Result<()> {
+    // Whether it is held is known to a running instance alone; none is needed.
+    let running = client::running(invocation).unwrap_or_default();
+    let known = running.iter().filter_map(|instance| instance.status().ok());
+    let mut all = known.flat_map(|status| status.localpaths);
+    match all.find(|l| l.watch == localpath.watch && l.state == "held") {
+        None => Ok(()),
+        Some(held) => {
+            let why = held.reason.map(|why| format!(": {}", one_line(&why)));
+            let text =
+                format!("{} is held{}; nothing is restored", held.watch, why.unwrap_or_default());
+            Err(Error::new(Exit::No, text))
+        }
+    }
 }
 
 /// The localpath, the remote and the path that are meant.

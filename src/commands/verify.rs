@@ -7,7 +7,7 @@ use super::client::{self, Instance};
 use super::invocation::{Invocation, Verify};
 use super::{place, wait};
 use crate::error::{Error, Exit, Result};
-use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob};
+use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
 use crate::path::{OsBytes, RelPath, printable};
 use show::{Busy, Show};
 use std::time::Duration;
@@ -89,12 +89,43 @@ fn one(instance: &Instance, pair: &Pair, verify: &Verify, show: &mut Show) -> Re
     let job =
         VerifyJob { below: pair.below.clone(), checksum: verify.checksum, repair: verify.repair };
     show.begin(&pair.watch, &pair.remote);
-    let end = read(instance, pair, job, |difference| show.difference(&difference));
-    let found = show.end(&end?, verify.repair);
+    let end = read(instance, pair, job, |difference| show.difference(&difference))?;
+    // A dry run does not see what a slave refuses to take: the journal knows.
+    let failing = failing(instance, pair)?;
+    let found = show.end(&end, &failing, verify.repair);
     if verify.repair && found.differ > 0 && found.whole {
         return Ok(wait::one(instance, &pair.watch, pair.below.clone(), &pair.remote)? == Exit::Ok);
     }
-    Ok(found.whole && found.differ + found.pending == 0)
+    Ok(found.whole && found.differ + found.pending == 0 && failing.count == 0)
+}
+
+/// What could not be pushed of what is compared.
+#[derive(Debug, Default)]
+pub(super) struct Failing {
+    /// How many paths.
+    count: u64,
+    /// The first, with its error.
+    first: Option<String>,
+}
+
+fn failing(instance: &Instance, pair: &Pair) -> Result<Failing> {
+    let mut found = Failing::default();
+    let mut after = None;
+    loop {
+        let (watch, whose) = (pair.watch.clone(), Whose::Remote(pair.remote.clone()));
+        let rows =
+            match instance.ask(&Request::Failing { watch, whose, after }, client::PATIENCE)? {
+                Answer::Failing(rows) => rows,
+                _ => return Err(client::odd()),
+            };
+        let Some(last) = rows.last() else { return Ok(found) };
+        after = Some(last.path.clone());
+        let below = rows.iter().filter(|row| row.path.is_within(&pair.below));
+        for row in below {
+            found.count += 1;
+            found.first.get_or_insert_with(|| format!("{}: {}", row.path, row.error));
+        }
+    }
 }
 
 /// Reads one comparison to its end.

@@ -255,7 +255,7 @@ mod tests {
     use crate::message::{LocalPathStatus, PusherStatus};
 
     fn remote(name: &str, status: PusherStatus) -> RemoteStatus {
-        RemoteStatus { name: name.into(), status, lag_ms: 0, pusher: Default::default() }
+        RemoteStatus { name: name.into(), status, ..RemoteStatus::default() }
     }
 
     fn waited(reached: bool, settled: &[&str]) -> Waited {

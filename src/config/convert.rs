@@ -2,7 +2,8 @@
 //! Read again, it is the same model.
 
 use super::convert_values::{
-    crontab, fail_log, filter, http, insert, max_delete, of_bytes, plugins, strings, text, toggles,
+    alarms, crontab, fail_log, filter, http, insert, max_delete, of_bytes, plugins, strings, text,
+    toggles, trash,
 };
 use super::model::*;
 use super::params::{YAML_PARAMS, without_dropped};
@@ -77,6 +78,9 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
     if shared.max_delete != MaxDelete::default() {
         insert(&mut map, "max_delete", max_delete(shared.max_delete));
     }
+    if let Some(keep) = shared.trash_keep_ms {
+        insert(&mut map, "trash", trash(keep));
+    }
     toggles(&mut map, &localpath.inotify);
     filter(&mut map, &localpath.filter, place)?;
     fail_log(&mut map, localpath.fail_log.as_ref(), place)?;
@@ -97,6 +101,7 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
         insert(&mut map, "first_copy", false);
     }
     plugins(&mut map, &localpath.plugins, place)?;
+    alarms(&mut map, &localpath.alarms);
     let remotes: Result<Vec<Value>> =
         localpath.remotes.iter().map(|r| remote(r, &shared)).collect();
     insert(&mut map, "remotes", Value::Sequence(remotes?));
@@ -111,6 +116,7 @@ struct Shared {
     timeout_s: u32,
     program: OsBytes,
     max_delete: MaxDelete,
+    trash_keep_ms: Option<u64>,
     place: Place,
 }
 
@@ -144,6 +150,7 @@ impl Shared {
             timeout_s: same(remotes.iter().map(|r| r.timeout_s), TIMEOUT_S),
             program: same(remotes.iter().map(|r| r.rsync_program.clone()), OsBytes::from("rsync")),
             max_delete: same(remotes.iter().map(|r| r.max_delete), MaxDelete::default()),
+            trash_keep_ms: same(remotes.iter().map(|r| r.trash_keep_ms), None),
             place: remotes.first().map(|r| r.place.clone()).unwrap_or_default(),
         }
     }
@@ -257,6 +264,9 @@ fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping
     }
     if remote.max_delete != shared.max_delete {
         insert(&mut extra, "max_delete", max_delete(remote.max_delete));
+    }
+    if remote.trash_keep_ms != shared.trash_keep_ms {
+        insert(&mut extra, "trash", remote.trash_keep_ms.map_or(Value::Null, trash));
     }
     if remote.rsync_program != shared.program {
         insert(&mut extra, "program", of_bytes(&remote.rsync_program, place)?);

@@ -123,6 +123,24 @@ pub(super) fn plugins(map: &mut Mapping, plugins: &[Plugin], place: &Place) -> R
     Ok(())
 }
 
+pub(super) fn trash(keep_ms: u64) -> Value {
+    let mut section = Mapping::new();
+    insert(&mut section, "keep", duration(keep_ms));
+    Value::Mapping(section)
+}
+
+pub(super) fn alarms(map: &mut Mapping, alarms: &Alarms) {
+    for (name, words) in [("on_failure", &alarms.on_failure), ("on_recovery", &alarms.on_recovery)]
+    {
+        if !words.is_empty() {
+            insert(map, name, Value::from(words.clone()));
+        }
+    }
+    if alarms.after_ms != ALARM_AFTER_MS {
+        insert(map, "alarm_after", duration(alarms.after_ms));
+    }
+}
+
 /// Milliseconds in the largest unit that takes them whole, of those that are read.
 fn duration(ms: u64) -> String {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
@@ -144,14 +162,19 @@ fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
             }
             "command"
         }
-        // The XML, which this converts from, knows no framing and no certificates.
-        Call::Socket { host, port, framing: _ } => {
+        Call::Socket { host, port, framing } => {
             insert(&mut body, "host", host.as_str());
             insert(&mut body, "port", *port);
+            if let Some(word) = separator(*framing) {
+                insert(&mut body, "separator", word);
+            }
             "socket"
         }
-        Call::Http { url, ca_file: _ } => {
+        Call::Http { url, ca_file } => {
             insert(&mut body, "url", url.as_str());
+            if let Some(file) = ca_file {
+                insert(&mut body, "ca_file", of_bytes(file, place)?);
+            }
             "http"
         }
         Call::RefreshCdn { host, port, user, password, base_url, url_match } => {
@@ -166,10 +189,43 @@ fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
             "refresh_cdn"
         }
     };
-    if plugin.manner.timeout_ms != Manner::default().timeout_ms {
-        insert(&mut body, "timeout", duration(plugin.manner.timeout_ms));
-    }
+    manner(&mut body, &plugin.manner);
     let mut item = Mapping::new();
     insert(&mut item, name, Value::Mapping(body));
     Ok(Value::Mapping(item))
+}
+
+/// The word for how paths are told apart; none for the default.
+fn separator(framing: Framing) -> Option<&'static str> {
+    match framing {
+        Framing::Connection => None,
+        Framing::Newline => Some("newline"),
+        Framing::Nul => Some("nul"),
+    }
+}
+
+fn manner(body: &mut Mapping, manner: &Manner) {
+    let default = Manner::default();
+    let times = [
+        ("timeout", manner.timeout_ms, default.timeout_ms),
+        ("retry", manner.retry_ms, default.retry_ms),
+        ("keep", manner.keep_ms, default.keep_ms),
+    ];
+    for (name, ms, _) in times.into_iter().filter(|(_, ms, default)| ms != default) {
+        insert(body, name, duration(ms));
+    }
+    let counts = [
+        ("parallel", manner.parallel, default.parallel),
+        ("attempts", manner.attempts, default.attempts),
+    ];
+    for (name, count, _) in counts.into_iter().filter(|(_, n, default)| n != default) {
+        insert(body, name, count);
+    }
+    if manner.events != default.events {
+        let CallEvents { change, attrib, delete } = manner.events;
+        let all = [("change", change), ("attrib", attrib), ("delete", delete)];
+        let words: Vec<&str> =
+            all.into_iter().filter(|(_, on)| *on).map(|(word, _)| word).collect();
+        insert(body, "events", Value::from(words));
+    }
 }

@@ -102,6 +102,12 @@ pub struct PusherStatus {
     pub owed: u64,
     /// Those of them with an error.
     pub failing: u64,
+    /// The first of those, and its error.
+    #[serde(default)]
+    pub first_failure: Option<String>,
+    /// When a remote in trouble is tried again, in milliseconds since 1970; in the past while it is tried.
+    #[serde(default)]
+    pub retry_ms: Option<i64>,
     /// When the oldest mark not yet settled was made, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
     /// When a push last went well, in milliseconds since 1970.

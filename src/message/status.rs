@@ -1,15 +1,24 @@
-//! An instance, as `status --json` shows it.
+//! What `status --json` shows. Its keys are documented in syncsup(8): they stay; new ones may come.
 
 use super::{PluginStatus, PusherStatus, ReporterStatus};
 use crate::path::OsBytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One instance, as `status --json` shows it.
+/// One instance.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InstanceStatus {
+    /// The supervisor's version.
+    #[serde(default)]
+    pub version: String,
     /// The supervisor's process.
     pub pid: u32,
+    /// When it was started, in milliseconds since 1970.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
+    /// When all this was so, in milliseconds since 1970.
+    #[serde(default)]
+    pub now_ms: i64,
     /// The configuration files.
     pub files: Vec<PathBuf>,
     /// Every localpath.
@@ -19,7 +28,7 @@ pub struct InstanceStatus {
     pub reporter: Option<ReporterStatus>,
 }
 
-/// One localpath, as `status --json` shows it.
+/// One localpath.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LocalPathStatus {
     /// The directory.
@@ -40,7 +49,7 @@ pub struct LocalPathStatus {
     pub plugin_runner: Option<ChildStatus>,
 }
 
-/// One remote of a localpath, as `status --json` shows it.
+/// One remote of a localpath.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RemoteStatus {
     /// In rsync's notation.
@@ -50,15 +59,24 @@ pub struct RemoteStatus {
     pub status: PusherStatus,
     /// Age of the oldest mark that is not settled, in milliseconds.
     pub lag_ms: u64,
+    /// Since when it is in trouble, held or down, as far as this supervisor knows, in milliseconds since 1970.
+    #[serde(default)]
+    pub trouble_since_ms: Option<i64>,
+    /// When the schedule compares everything next, in milliseconds since 1970, to the second.
+    #[serde(default)]
+    pub next_reconcile_ms: Option<i64>,
     /// Its pusher.
     pub pusher: ChildStatus,
 }
 
-/// One child, as `status --json` shows it.
+/// One child.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ChildStatus {
     /// Its process, when it runs.
     pub pid: Option<u32>,
+    /// Since when it runs, or does not, in milliseconds since 1970.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
     /// How often it was started again.
     pub restarts: u64,
     /// How it last ended.

@@ -45,6 +45,7 @@ impl Pusher {
     }
 
     fn status(&mut self) -> Result<PusherStatus, JournalError> {
+        self.note_retry();
         let backlog = self.desk.journal.backlog(&self.desk.name)?;
         let first: Option<Owed> = match backlog.failing {
             0 => None,
@@ -72,6 +73,7 @@ impl Pusher {
             hold: self.hold.as_deref(),
             judged: self.judged,
             health: &self.health,
+            retry_ms: self.said.retry.map(|(_, ms)| ms),
             row: &self.desk.row,
             backlog,
             first_failure: first
@@ -82,6 +84,18 @@ impl Pusher {
             reconciles_done: self.reconciles_done,
             pushes: self.pushes,
         }))
+    }
+
+    /// The wall clock's time of the next try: found once for each, so that a status does not change by itself.
+    fn note_retry(&mut self) {
+        let wall = |until: Duration| {
+            let left = until.saturating_sub(clock::boot());
+            clock::wall_ms() + i64::try_from(left.as_millis()).unwrap_or(0)
+        };
+        self.said.retry = self.health.until().map(|until| match self.said.retry {
+            Some((of, ms)) if of == until => (of, ms),
+            _ => (until, wall(until)),
+        });
     }
 
     /// When there is something to be done again, whatever comes; `due` is when something owed is.

@@ -17,6 +17,8 @@ pub struct View<'a> {
     pub row: &'a RemoteRow,
     /// What it has before it.
     pub backlog: Backlog,
+    /// When the remote may be tried again, on the wall clock, while it is in trouble.
+    pub retry_ms: Option<i64>,
     /// The words of a path that fails.
     pub first_failure: Option<String>,
     /// A push is in flight.
@@ -34,9 +36,13 @@ pub struct View<'a> {
 /// The status.
 pub fn status(view: View<'_>) -> PusherStatus {
     let (state, reason) = state(&view);
+    // Nobody is tried while the localpath is held.
+    let retry_ms = view.retry_ms.filter(|_| view.hold.is_none());
     PusherStatus {
         state,
         reason,
+        first_failure: view.first_failure,
+        retry_ms,
         waiting: view.backlog.waiting,
         owed: view.backlog.owed,
         failing: view.backlog.failing,
@@ -92,6 +98,7 @@ mod tests {
         View {
             hold: None,
             judged: true,
+            retry_ms: None,
             health,
             row,
             backlog,

@@ -121,6 +121,8 @@ pub(super) struct Said {
     pub(super) status: Option<PusherStatus>,
     pub(super) status_at: Duration,
     pub(super) dirty: bool,
+    /// The time of the next try of a remote in trouble, and the same on the wall clock.
+    pub(super) retry: Option<(Duration, i64)>,
 }
 
 impl Pusher {

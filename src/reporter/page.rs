@@ -64,11 +64,11 @@ fn body(view: &View, status: &InstanceStatus) -> String {
         status.pid,
         env!("CARGO_PKG_VERSION")
     );
-    status.localpaths.iter().for_each(|l| localpath(&mut out, view, l));
+    status.localpaths.iter().for_each(|l| localpath(&mut out, view, l, status.now_ms));
     out + "</main>"
 }
 
-fn localpath(out: &mut String, view: &View, l: &LocalPathStatus) {
+fn localpath(out: &mut String, view: &View, l: &LocalPathStatus, now_ms: i64) {
     let class = match l.state.as_str() {
         "watching" => "good",
         "starting" | "scanning" => "busy",
@@ -86,7 +86,7 @@ fn localpath(out: &mut String, view: &View, l: &LocalPathStatus) {
         restarts(l.watcher.restarts)
     );
     why(out, l.reason.as_deref());
-    l.remotes.iter().for_each(|r| remote(out, view, l, r));
+    l.remotes.iter().for_each(|r| remote(out, view, l, r, now_ms));
     l.plugins.iter().for_each(|p| plugin(out, p));
     out.push_str("</section>\n");
 }
@@ -101,7 +101,7 @@ fn why(out: &mut String, reason: Option<&str>) {
     }
 }
 
-fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus) {
+fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, now_ms: i64) {
     let s = &r.status;
     let (class, word) = (class(s.state), word(s.state));
     let left = s.waiting + s.owed;
@@ -111,29 +111,60 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus) 
         "<div class=\"remote\"><div class=\"row\"><h3>{}</h3><span class=\"{class}\">{word}</span></div>",
         html(&r.name)
     );
-    why(out, s.reason.as_deref());
+    let reconcile = s.reconcile.as_ref().map(|c| &c.why);
+    why(out, s.reason.as_deref().filter(|_| s.reason.as_ref() != reconcile));
     if let Some(c) = &s.reconcile {
         let text = match c.found {
-            0 => c.why.clone(),
-            found => format!("{}: {} of {found} done", c.why, c.done),
+            0 => format!("everything is compared: {}", c.why),
+            found => format!("compared ({}): {} of {found} differences done", c.why, c.done),
         };
         why(out, Some(&text));
+    }
+    if s.failing > 0 && s.first_failure != s.reason {
+        why(out, s.first_failure.as_deref());
+    }
+    let times = times(r, now_ms);
+    if !times.is_empty() {
+        let _ = writeln!(out, "<p class=\"dim\">{times}</p>");
     }
     let cells = [
         ("lag", lag),
         ("to push", left.to_string()),
         ("failing", s.failing.to_string()),
+        ("last push", s.last_success_ms.map_or("never".into(), |ms| ago(ms, now_ms))),
         ("files sent", s.pushed_files.to_string()),
         ("bytes sent", bytes(s.pushed_bytes)),
         ("restarts", r.pusher.restarts.to_string()),
     ];
     out.push_str("<dl>");
     for (name, value) in cells {
-        let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+        let bad = if name == "failing" && s.failing > 0 { " class=\"bad\"" } else { "" };
+        let _ = write!(out, "<div><dt>{name}</dt><dd{bad}>{value}</dd></div>");
     }
     out.push_str("</dl>\n");
     graph(out, &view.history.of(l.watch.as_bytes(), &r.name));
     out.push_str("</div>\n");
+}
+
+/// Since when it is in trouble, when it is tried, when it is compared next.
+fn times(r: &RemoteStatus, now_ms: i64) -> String {
+    let since =
+        r.trouble_since_ms.map(|ms| format!("{} for {}", word(r.status.state), age(ms, now_ms)));
+    let again = r.status.retry_ms.map(|ms| match ms > now_ms {
+        true => format!("tried again in {}", age(now_ms, ms)),
+        false => "being tried now".to_owned(),
+    });
+    let compared = r.next_reconcile_ms.map(|ms| format!("compared in {}", age(now_ms, ms)));
+    let all: Vec<String> = since.into_iter().chain(again).chain(compared).collect();
+    all.join(" · ")
+}
+
+fn age(from_ms: i64, to_ms: i64) -> String {
+    span(to_ms.saturating_sub(from_ms).max(0) as u64)
+}
+
+fn ago(ms: i64, now_ms: i64) -> String {
+    format!("{} ago", age(ms, now_ms))
 }
 
 fn plugin(out: &mut String, p: &PluginStatus) {
@@ -252,7 +283,13 @@ pub(super) mod tests {
             ..PusherStatus::default()
         };
         let pusher = ChildStatus { restarts: 4, ..ChildStatus::default() };
-        let remote = RemoteStatus { name: "10.0.0.2::www".into(), status, lag_ms: 2_500, pusher };
+        let remote = RemoteStatus {
+            name: "10.0.0.2::www".into(),
+            status,
+            lag_ms: 2_500,
+            pusher,
+            ..RemoteStatus::default()
+        };
         let localpath = LocalPathStatus {
             watch: "/data/<b>\"q\"\n".into(),
             state: "watching".into(),
@@ -289,6 +326,17 @@ pub(super) mod tests {
         assert!(text.contains("<style nonce=\"abc\">") && text.trim_end().ends_with("</html>"));
         assert!(text.contains("<title>syncsup: 1 in trouble</title>"));
         assert!(!text.contains("style=") && !text.contains("http:") && !text.contains("src="));
+    }
+
+    #[test]
+    fn times_are_told_from_the_time_of_the_status() {
+        let mut r = status().localpaths.remove(0).remotes.remove(0);
+        assert_eq!(times(&r, 1_000_000), "");
+        r.trouble_since_ms = Some(910_000);
+        r.status.retry_ms = Some(1_005_000);
+        r.next_reconcile_ms = Some(8_200_000);
+        let all = "in trouble for 1 min 30 s · tried again in 5.0 s · compared in 2 h 0 min";
+        assert_eq!(times(&r, 1_000_000), all);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::child::{Action, Child, Event, State};
 use crate::message::Role;
 use crate::seen::Exited;
 use crate::sys::channel::{Channel, Received, pair};
+use crate::sys::clock;
 use crate::sys::poll::Interest;
 use crate::sys::process::{GroupChild, start_role};
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,6 +28,8 @@ pub struct Process<Out, In> {
     stop: fn() -> Out,
     log: Logger,
     starts: u64,
+    /// When it was started, or ended, by the wall clock.
+    since_ms: i64,
     last_exit: Option<String>,
 }
 
@@ -39,7 +42,18 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
     /// A child that is due now; `stop` is what asks it to stop.
     pub fn new(role: Role, title: OsString, stop: fn() -> Out, log: Logger, now: Duration) -> Self {
         let machine = Child::new(now);
-        Self { role, title, machine, running: None, stop, log, starts: 0, last_exit: None }
+        let since_ms = clock::wall_ms();
+        Self {
+            role,
+            title,
+            machine,
+            running: None,
+            stop,
+            log,
+            starts: 0,
+            since_ms,
+            last_exit: None,
+        }
     }
 
     /// What to wait for while it runs.
@@ -68,6 +82,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
     pub fn report(&self) -> crate::message::ChildStatus {
         crate::message::ChildStatus {
             pid: self.running.as_ref().map(|r| r.child.pid()),
+            since_ms: Some(self.since_ms),
             restarts: self.starts.saturating_sub(1),
             last_exit: self.last_exit.clone(),
         }
@@ -110,6 +125,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         match started {
             Ok((child, channel, message, fds)) => {
                 self.starts += 1;
+                self.since_ms = clock::wall_ms();
                 debug!(self.log, "started"; "pid" => child.pid());
                 self.running = Some(Running { child, channel });
                 self.step(Event::Started, now);
@@ -178,6 +194,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
             Err(e) => format!("not known: {e}"),
         };
         self.last_exit = Some(how.clone());
+        self.since_ms = clock::wall_ms();
         let before = self.machine.state();
         let slain = matches!(ended, Ok(Exited::Signal(SIGKILL)));
         self.machine.step(if slain { Event::Slain } else { Event::Ended }, now);

@@ -8,6 +8,7 @@ use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
     ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, SCHEDULE, ToPusher,
 };
+use crate::sys::session::monotonic;
 use crate::sys::{clock, wake};
 use chrono::{Local, TimeZone};
 use slog::{Logger, o};
@@ -37,6 +38,8 @@ pub struct Pusher {
     pub(super) verifying: Option<Verifying>,
     wake: (OwnedFd, OwnedFd),
     pending: Option<Pending>,
+    /// Since when it is in trouble or held, by the wall clock.
+    trouble_since_ms: Option<i64>,
     next_scheduled: Option<Duration>,
     clockwork: Option<Clockwork>,
 }
@@ -70,6 +73,7 @@ impl Pusher {
             verifying: None,
             wake: wake::pipe()?,
             pending: reconcile.map(|why| Pending { why, done_before: 0 }),
+            trouble_since_ms: None,
             next_scheduled: None,
             clockwork: None,
         })
@@ -116,6 +120,12 @@ impl Pusher {
         if self.pending.as_ref().is_some_and(taken) {
             self.pending = None;
         }
+        self.trouble_since_ms = match status.state {
+            PusherState::Backoff | PusherState::Held => {
+                self.trouble_since_ms.or_else(|| Some(clock::wall_ms()))
+            }
+            _ => None,
+        };
         self.status = status;
     }
 
@@ -156,12 +166,29 @@ impl Pusher {
     pub fn report(&self, wall_ms: i64) -> RemoteStatus {
         let child: ChildStatus = self.process.report();
         let mut status = self.status.clone();
+        let mut trouble_since_ms = self.trouble_since_ms;
         if child.pid.is_none() {
+            trouble_since_ms = child.since_ms;
+            status.retry_ms = None;
             status.state = PusherState::Down;
             status.reason = child.last_exit.as_ref().map(|e| format!("its pusher ended: {e}"));
         }
         let lag_ms = status.oldest_ms.map_or(0, |oldest| wall_ms.saturating_sub(oldest).max(0));
-        RemoteStatus { name: self.name.clone(), status, lag_ms: lag_ms as u64, pusher: child }
+        RemoteStatus {
+            name: self.name.clone(),
+            status,
+            lag_ms: lag_ms as u64,
+            trouble_since_ms,
+            next_reconcile_ms: self.next_reconcile_ms(wall_ms),
+            pusher: child,
+        }
+    }
+
+    /// To the second: it comes from two clocks.
+    fn next_reconcile_ms(&self, wall_ms: i64) -> Option<i64> {
+        let left = self.next_scheduled?.saturating_sub(monotonic());
+        let at = wall_ms.saturating_add(i64::try_from(left.as_millis()).ok()?);
+        Some((at + 500).div_euclid(1_000) * 1_000)
     }
 }
 

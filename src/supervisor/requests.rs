@@ -46,7 +46,10 @@ impl Supervisor {
     pub(super) fn report(&self) -> InstanceStatus {
         let wall = clock::wall_ms();
         InstanceStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            since_ms: Some(self.since_ms),
+            now_ms: wall,
             files: self.config.files.clone(),
             localpaths: self.sites.iter().filter(|s| !s.retiring).map(|s| s.report(wall)).collect(),
             reporter: self.reporter.report(),

@@ -57,6 +57,8 @@ pub(super) struct Supervisor {
     /// What `syncsup wait` asks.
     pub(super) questions: Vec<Question>,
     pub(super) last_ticket: Ticket,
+    /// When it was started, by the wall clock, in milliseconds.
+    pub(super) since_ms: i64,
     started: bool,
     next_alive: Option<Duration>,
     next_reap: Duration,
@@ -152,6 +154,7 @@ impl Supervisor {
             stopping: false,
             questions: Vec::new(),
             last_ticket: 0,
+            since_ms: clock::wall_ms(),
             started: false,
             next_alive,
             next_reap: now,

@@ -17,4 +17,5 @@ pub mod session;
 pub mod signals;
 pub mod ssh;
 pub mod sysctl;
+pub mod terminal;
 pub mod wake;

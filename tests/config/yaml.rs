@@ -352,6 +352,36 @@ fn converted_configurations_are_the_same() {
 }
 
 #[test]
+fn nothing_is_forgotten_by_a_conversion() {
+    let text = "
+trash: {keep: 36h}
+on_failure: [/bin/mail, 'it is down']
+on_recovery: /bin/up
+alarm_after: 2m
+plugins:
+- command: {prefix: /bin/p, timeout: 5s, parallel: 1, retry: 3s, attempts: 2, keep: 2h, events: [delete]}
+- socket: {host: h, port: 1, separator: nul}
+- socket: {host: h, port: 2, separator: newline}
+- http: {url: 'https://h/x', ca_file: /etc/ca.pem}
+localpaths:
+- watch: /a
+  remotes: ['h::m', {host: h, module: o, trash: null}, {host: h, module: p, trash: {keep: 1h}}]
+- {watch: /b, remotes: ['h::n']}
+";
+    let config = good(text);
+    let yaml = round_trip(&config);
+    let kept = |n: usize| config.localpaths[0].remotes[n].trash_keep_ms;
+    assert_eq!([kept(0), kept(1), kept(2)], [Some(129_600_000), None, Some(3_600_000)]);
+    assert!(yaml.contains("keep: 36h") && yaml.contains("separator: nul"), "{yaml}");
+    let same =
+        round_trip(&good("trash: {}\nlocalpaths: [{watch: /a, remotes: ['h::m', 'h::n']}]\n"));
+    assert!(
+        same.starts_with("trash:\n  keep: 7d\n") && same.matches("trash").count() == 1,
+        "{same}"
+    );
+}
+
+#[test]
 fn odd_models_convert() {
     let mut first = base();
     first.remotes = vec![

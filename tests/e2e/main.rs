@@ -3,6 +3,7 @@
 //!
 //! Environment: `SYNCSUP_SEED` repeats a churn; `SYNCSUP_CHURN_S` is its length in seconds (20); `SYNCSUP_TEST_BIN`
 //! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old;
+//! `SYNCSUP_SNAPSHOTS=write` writes what the commands say into `snapshots/`;
 //! `SYNCSUP_TEST_VERBOSE` makes a churn's instance log every event and rsync; `SYNCSUP_TEST_KEEP` is a directory to
 //! which the files of an instance are copied when its test fails.
 
@@ -30,6 +31,7 @@ mod rules;
 mod schedule;
 mod sersync;
 mod slow;
+mod snapshots;
 mod ssh;
 mod ssh_master;
 mod starts;

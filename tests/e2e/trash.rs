@@ -3,7 +3,7 @@
 use crate::common::churn::HOSTILE;
 use crate::common::instance::Instance;
 use crate::common::rsyncd::{Options, old_rsync};
-use crate::common::wait::{DEADLINE, holds_for, wait_for};
+use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const TRASH: &str = ".syncsup-trash";
@@ -372,4 +373,55 @@ fn whatever_was_once_there_is_there_or_in_the_trash() {
         let log = w.instance.log_text();
         assert!(!log.contains("cannot be pushed to") && !log.contains("make_backup"), "{log}");
     }
+}
+
+#[test]
+fn it_expires_though_there_is_always_something_to_push() {
+    let settings = "trash: {keep: 1m}\nfilter: {names: none}\n";
+    let mut w = Setup { settings, ..Setup::default() }.build();
+    let old = w.there(&format!("{TRASH}/2020-02-29T23:59:59.999999Z"));
+    write(&old.join("a"), "old");
+    let stop = AtomicBool::new(false);
+    let w = &mut w;
+    let (master, slave) = (w.master.clone(), w.remotes[0].path());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                fs::write(master.join(format!("f{}", n % 5)), n.to_string()).unwrap();
+                n += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        w.run(&[]);
+        let gone = poll(DEADLINE, || (!old.exists()).then_some(()));
+        stop.store(true, Ordering::Relaxed);
+        assert!(gone.is_some(), "never looked after\n{}", w.instance.report());
+    });
+    assert!(slave.join("f0").exists());
+    w.wait_identical();
+}
+
+#[test]
+fn nothing_is_restored_into_a_localpath_that_is_held() {
+    let w = setup().start();
+    w.write("a", "kept");
+    w.wait_identical();
+    fs::remove_file(w.at("a")).unwrap();
+    w.wait_identical();
+    w.wait_in_sync();
+    // As when it is unmounted: an empty directory stands there.
+    let away = w.outside.join("away");
+    fs::rename(&w.master, &away).unwrap();
+    fs::create_dir(&w.master).unwrap();
+    w.wait_local("held", |l| l["state"] == "held");
+    let out = undelete(&w, &words(&["a", "--last"]));
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("is held"), "{out:?}");
+    assert_eq!(fs::read_dir(&w.master).unwrap().count(), 0);
+    fs::remove_dir(&w.master).unwrap();
+    fs::rename(&away, &w.master).unwrap();
+    w.wait_local("watching", |l| l["state"] == "watching");
+    fine(&undelete(&w, &words(&["a", "--last"])));
+    w.wait_identical();
 }

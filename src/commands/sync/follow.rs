@@ -105,7 +105,7 @@ mod tests {
     fn remote(state: PusherState, done: u64, pid: u32) -> RemoteStatus {
         let status = PusherStatus { state, reconciles_done: done, ..Default::default() };
         let pusher = ChildStatus { pid: Some(pid), ..Default::default() };
-        RemoteStatus { name: "r".into(), status, lag_ms: 0, pusher }
+        RemoteStatus { name: "r".into(), status, pusher, ..RemoteStatus::default() }
     }
 
     const S: fn(u64) -> Duration = Duration::from_secs;

@@ -1,6 +1,7 @@
 //! `syncsup verify -o FILE` while nothing runs: the same dry run, started from here. It needs no journal, and so nothing
 //! is called pending: what was changed since the instance ended is simply different.
 
+use super::Failing;
 use super::show::{Busy, Show};
 use super::{PAUSE, Pair, choose};
 use crate::commands::invocation::{Invocation, Verify};
@@ -42,7 +43,7 @@ pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
         let Some(remote) = remote else { continue };
         show.begin(&pair.watch, &pair.remote);
         let end = compare(&pair, &localpath, remote, verify.checksum, |d| show.difference(&d))?;
-        let found = show.end(&end, false);
+        let found = show.end(&end, &Failing::default(), false);
         fine &= found.whole && found.differ == 0;
     }
     Ok(if fine { Exit::Ok } else { Exit::No })

@@ -1,5 +1,6 @@
 //! How what differs is printed.
 
+use super::Failing;
 use crate::commands::invocation::Format;
 use crate::commands::{print, status::one_line, table};
 use crate::message::{Difference, VerifyEnd, Why};
@@ -48,6 +49,8 @@ struct End<'a> {
     remote: &'a str,
     differ: u64,
     pending: u64,
+    failing: u64,
+    first_failure: Option<&'a str>,
     entries: Option<u64>,
     error: Option<&'a str>,
 }
@@ -95,7 +98,7 @@ impl Show {
     }
 
     /// The end of a remote, and what was found there.
-    pub fn end(&mut self, end: &VerifyEnd, repair: bool) -> Found {
+    pub fn end(&mut self, end: &VerifyEnd, failing: &Failing, repair: bool) -> Found {
         self.found.whole = matches!(end, VerifyEnd::Done { .. });
         let Found { differ, pending, .. } = self.found;
         if self.format == Format::Json {
@@ -104,10 +107,20 @@ impl Show {
                 VerifyEnd::Incomplete(why) | VerifyEnd::Failed(why) => (None, Some(why.as_str())),
             };
             let (localpath, remote) = (&self.watch, self.remote.as_str());
-            json(&End { localpath, remote, differ, pending, entries, error });
+            let (failing, first_failure) = (failing.count, failing.first.as_deref());
+            json(&End {
+                localpath,
+                remote,
+                differ,
+                pending,
+                failing,
+                first_failure,
+                entries,
+                error,
+            });
             return self.found;
         }
-        let text = summary(self.found, end, repair);
+        let text = summary(self.found, end, failing, repair);
         match self.format {
             Format::Lines => print(&format!("  {text}\n")),
             _ => eprintln!("{} {}: {text}", self.watch, self.remote),
@@ -130,9 +143,18 @@ fn line(d: &Difference) -> String {
     }
 }
 
-fn summary(found: Found, end: &VerifyEnd, repair: bool) -> String {
+fn summary(found: Found, end: &VerifyEnd, failing: &Failing, repair: bool) -> String {
+    let fails = failing.first.as_ref().map_or(String::new(), |first| {
+        let paths = table::count(failing.count, "path fails", "paths fail");
+        format!("; {paths}: {}", one_line(first))
+    });
+    compared(found, end, fails.is_empty(), repair) + &fails
+}
+
+fn compared(found: Found, end: &VerifyEnd, fine: bool, repair: bool) -> String {
     let differ = match (found.differ, found.pending) {
-        (0, 0) => "identical".to_owned(),
+        (0, 0) if fine => "identical".to_owned(),
+        (0, 0) => "nothing differs but what fails".to_owned(),
         (0, pending) => format!("nothing differs but what is on its way: {pending} pending"),
         (n, pending) => {
             let pending = if pending > 0 { format!(", {pending} pending") } else { String::new() };
@@ -234,6 +256,9 @@ mod tests {
     fn summaries() {
         let found = |differ, pending| Found { differ, pending, whole: true };
         let done = VerifyEnd::Done { entries: 12 };
+        let summary = |found, end: &VerifyEnd, repair| {
+            super::summary(found, end, &Failing::default(), repair)
+        };
         assert_eq!(summary(found(0, 0), &done, false), "identical (12 entries here)");
         assert_eq!(
             summary(found(1, 0), &done, true),
@@ -245,5 +270,10 @@ mod tests {
         );
         let failed = VerifyEnd::Failed("a\nb".into());
         assert_eq!(summary(found(0, 0), &failed, false), "NOT COMPARED: a; b");
+        let failing = Failing { count: 2, first: Some("x: refused".into()) };
+        assert_eq!(
+            super::summary(found(0, 0), &done, &failing, false),
+            "nothing differs but what fails (12 entries here); 2 paths fail: x: refused"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP reporter: what it shows and to whom, and that nothing done to it is felt by the replication.
 
 mod large;
+mod picture;
 
 use crate::common::instance::Instance;
 use crate::common::procs::Proc;

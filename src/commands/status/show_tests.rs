@@ -1,0 +1,112 @@
+use super::*;
+use crate::message::PusherStatus;
+
+const NOW: i64 = 1_795_309_323_456;
+
+/// One localpath with one remote.
+pub fn sample(state: &str, remote: PusherState) -> LocalPathStatus {
+    let status = PusherStatus {
+        state: remote,
+        reason: Some("first\nsecond".into()),
+        waiting: 3,
+        owed: 2,
+        failing: 1,
+        first_failure: Some("a/b: no space".into()),
+        last_success_ms: Some(NOW - 720_000),
+        retry_ms: Some(NOW + 34_000),
+        pushed_bytes: 12,
+        ..Default::default()
+    };
+    let name = "10.0.0.2::www".to_owned();
+    let child = ChildStatus { pid: Some(9), since_ms: Some(NOW - 5_000), ..Default::default() };
+    let remotes = vec![RemoteStatus {
+        name,
+        status,
+        lag_ms: 312_500,
+        trouble_since_ms: Some(NOW - 720_000),
+        next_reconcile_ms: Some(NOW + 3_600_000),
+        pusher: ChildStatus { restarts: 2, last_exit: Some("signal 9".into()), ..child.clone() },
+    }];
+    LocalPathStatus {
+        watch: "/data".into(),
+        state: state.into(),
+        watches: 4,
+        watcher: child,
+        remotes,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn one_table() {
+    let text = instance(
+        &InstanceStatus {
+            version: "1.2.3".into(),
+            pid: 7,
+            files: vec!["/etc/c.xml".into()],
+            localpaths: vec![sample("watching", PusherState::Backoff)],
+            ..Default::default()
+        },
+        NOW,
+    );
+    let since = at(NOW - 720_000);
+    assert_eq!(
+        text,
+        format!(
+            "/etc/c.xml (syncsup 1.2.3)
+  REMOTE         STATE       LAG      TO PUSH  FAILING  LAST PUSH   SENT           NEXT COMPARISON
+/data: watching, 4 directories
+  10.0.0.2::www  in trouble  312.5 s  5        1        12 min ago  0 files, 12 B  in 1 h
+    since {since} (12 min), tried again in 34.0 s: first; second
+    1 path fails: a/b: no space
+
+PROCESS                   PID  RUNS FOR  RESTARTS  LAST EXIT
+supervisor                7    -         -         -
+  watcher /data           9    5.0 s     -         -
+    pusher 10.0.0.2::www  9    5.0 s     2         signal 9
+"
+        )
+    );
+}
+
+#[test]
+fn what_is_said_below() {
+    let below = |change: &dyn Fn(&mut RemoteStatus)| {
+        let mut localpath = sample("watching", PusherState::Behind);
+        change(&mut localpath.remotes[0]);
+        remote_row(&localpath.remotes[0], NOW).1
+    };
+    assert_eq!(below(&|_| {}), ["    first; second", "    1 path fails: a/b: no space"]);
+    let same = below(&|r| r.status.reason = r.status.first_failure.clone());
+    assert_eq!(same, ["    1 path fails: a/b: no space"], "nothing is said twice");
+    let down = below(&|r| {
+        r.status = PusherStatus { state: PusherState::Down, ..Default::default() };
+        r.trouble_since_ms = Some(NOW);
+    });
+    assert_eq!(down, [format!("    since {} (0 ms)", at(NOW))]);
+    let tried = below(&|r| {
+        r.status.state = PusherState::Backoff;
+        r.status.retry_ms = Some(NOW - 1);
+    });
+    assert!(tried[0].contains("), being tried now: first"), "{tried:?}");
+}
+
+#[test]
+fn plugins_have_a_row() {
+    let mut localpath = sample("watching", PusherState::InSync);
+    let plugin = PluginStatus {
+        name: "socket".into(),
+        state: "failing".into(),
+        reason: Some("a: refused".into()),
+        waiting: 2,
+        given_up: 1,
+        calls: 7,
+        ..Default::default()
+    };
+    localpath.plugin_runner = Some(ChildStatus { pid: Some(3), ..ChildStatus::default() });
+    let (cells, below) = plugin_row(&plugin, &localpath, NOW);
+    assert_eq!(cells.join("|"), "  plugin socket|failing|-|2|-|never|7 calls|-");
+    assert_eq!(below, ["    1 given up; a: refused"]);
+    localpath.plugin_runner = None;
+    assert_eq!(plugin_row(&plugin, &localpath, NOW).0[1], "DOWN");
+}

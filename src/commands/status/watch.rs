@@ -1,0 +1,122 @@
+//! `syncsup status --watch`: the table again every second, until `q` or Ctrl-C.
+
+use super::{look, show};
+use crate::commands::invocation::Invocation;
+use crate::error::{Error, Exit, Result};
+use crate::sys::poll::{self, Interest};
+use crate::sys::session::monotonic;
+use crate::sys::signals::Signals;
+use crate::sys::{clock, terminal};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// Shorter than elsewhere: keys are not heard meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The exit status is that of what was shown last. A supervisor that goes is waited for; none at the start is an error.
+pub fn run(invocation: &Invocation) -> Result<Exit> {
+    let failed = |e: io::Error| Error::system("cannot watch", e);
+    let (mut last, mut text) = frame(invocation)?;
+    let mut signals = Signals::catch().map_err(failed)?;
+    let screen = terminal::size();
+    // Keys of a terminal that shows something else are not ours.
+    let mut keys = screen.and_then(|_| terminal::Keys::take());
+    loop {
+        // Its size may change at any time.
+        let out = match terminal::size().filter(|_| screen.is_some()) {
+            Some(size) => drawn(&text, size.rows),
+            None => format!("{text}\n"),
+        };
+        let mut stdout = io::stdout().lock();
+        if stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+            // Nobody looks any more.
+            return last;
+        }
+        let next = monotonic() + EVERY;
+        loop {
+            let left = next.saturating_sub(monotonic());
+            if left.is_zero() {
+                break;
+            }
+            let mut fds = vec![(signals.as_fd(), Interest::Read)];
+            fds.extend(keys.as_ref().map(|k| (k.as_fd(), Interest::Read)));
+            let ready = poll::wait(&fds, Some(left)).map_err(failed)?;
+            drop(fds);
+            if signals.take().stop {
+                return last;
+            }
+            if ready.get(1) == Some(&true) {
+                match keys.as_mut().map(terminal::Keys::read) {
+                    Some(Ok(pressed)) if pressed.iter().any(|k| matches!(k, b'q' | b'Q')) => {
+                        return last;
+                    }
+                    Some(Ok(pressed)) if !pressed.is_empty() => {}
+                    // No more keys.
+                    _ => keys = None,
+                }
+            }
+        }
+        (last, text) = match frame(invocation) {
+            Ok(frame) => frame,
+            Err(error) => (Err(error.clone()), format!("{}\n\nsyncsup: {error}\n", time())),
+        };
+    }
+}
+
+/// What is to be seen now, and the exit status it stands for.
+fn frame(invocation: &Invocation) -> Result<(Result<Exit>, String)> {
+    let found = look(invocation, PATIENCE)?;
+    let mut text = format!("{}\n\n{}", time(), found.text());
+    let nothing = found.instances.is_empty();
+    let verdict = found.verdict(invocation);
+    match &verdict {
+        Err(error) if nothing => return Err(error.clone()),
+        Err(error) => text += &format!("syncsup: {error}\n"),
+        Ok(_) => {}
+    }
+    Ok((verdict, text))
+}
+
+fn time() -> String {
+    show::at(clock::wall_ms())
+}
+
+/// Over what was there before, without flicker; no more lines than there are, none longer than it is wide.
+fn drawn(text: &str, rows: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    let (shown, more) = match all.len() < rows {
+        true => (&all[..], 0),
+        false => {
+            let most = rows.saturating_sub(2).min(all.len());
+            (&all[..most], all.len() - most)
+        }
+    };
+    // Home; long lines are cut, not wrapped; each line and all below is cleared.
+    let mut out = String::from("\x1b[H\x1b[?7l");
+    for line in shown {
+        out += &format!("{line}\x1b[K\n");
+    }
+    if more > 0 {
+        out += &format!("... {more} more lines\x1b[K\n");
+    }
+    out + "\x1b[J\x1b[?7h"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_lines_than_the_screen_has() {
+        let text = "a\nb\nc\n";
+        let lines = |rows| drawn(text, rows).matches('\n').count();
+        assert_eq!(
+            [lines(9), lines(4), lines(3), lines(2), lines(1), lines(0)],
+            [3, 3, 2, 1, 1, 1]
+        );
+        assert!(drawn(text, 3).contains("a\x1b[K\n... 2 more lines"));
+        assert!(!drawn(text, 4).contains("more"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The status page as a browser shows it.
+
+use super::{get, world};
+use crate::common::wait::{DEADLINE, wait_for};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The browser of this machine, if it has one.
+fn browser() -> Option<&'static str> {
+    let runs = |name: &&str| {
+        let mut command = Command::new(name);
+        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|s| s.success())
+    };
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find(runs)
+}
+
+/// Light, dark and as wide as a phone: a picture of each, in `SYNCSUP_TEST_KEEP` when that is set.
+#[test]
+fn the_page_is_drawn_in_light_dark_and_on_a_phone() {
+    let Some(browser) = browser() else {
+        eprintln!("SKIPPED: no chromium: nobody looks at the status page");
+        return;
+    };
+    let (mut w, port, _reserved) = world("");
+    w.write("a", "a");
+    w.run(&[]);
+    w.wait_identical();
+    wait_for("a page that knows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
+    let mut sizes = BTreeSet::new();
+    for (name, words) in [
+        ("light", &["--window-size=1200,600"][..]),
+        ("dark", &["--window-size=1200,600", "--blink-settings=preferredColorScheme=0"]),
+        ("phone", &["--window-size=500,900"]),
+    ] {
+        let picture = w.outside.join(format!("{name}.png"));
+        let mut child = Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
+            .arg(format!("--user-data-dir={}", w.outside.join("profile").display()))
+            .arg(format!("--screenshot={}", picture.display()))
+            .args(words)
+            .arg(format!("http://127.0.0.1:{port}/"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > end {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{browser} does not end");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let bytes = fs::read(&picture).unwrap_or_default();
+        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 8_000, "{name}: {}", bytes.len());
+        sizes.insert(bytes.clone());
+        if let Some(keep) = std::env::var_os("SYNCSUP_TEST_KEEP") {
+            fs::write(std::path::Path::new(&keep).join(format!("{name}.png")), bytes).unwrap();
+        }
+    }
+    assert_eq!(sizes.len(), 3, "each looks different");
+}

@@ -1,0 +1,467 @@
+//! What each command says to whoever operates an instance, word by word: `snapshots/*.txt`. Ports, pids, times and
+//! directories are replaced by words. `SYNCSUP_SNAPSHOTS=write` writes the files anew.
+
+use crate::common::instance::Instance;
+use crate::common::procs::Proc;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, World, write};
+use nix::sys::signal::Signal;
+use regex::Regex;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// What was said in one scene.
+struct Scene {
+    name: &'static str,
+    places: Vec<(String, &'static str)>,
+    text: String,
+}
+
+impl Scene {
+    fn new(name: &'static str, w: &World) -> Scene {
+        let mut places: Vec<(String, &'static str)> = vec![
+            (w.instance.config().display().to_string(), "/etc/syncsup.yaml"),
+            (w.master.display().to_string(), "/data"),
+            (w.instance.state_dir().display().to_string(), "/state"),
+            (w.instance.run_dir().display().to_string(), "/run"),
+            (Instance::program().display().to_string(), "syncsup"),
+        ];
+        let ports = ["PORT1", "PORT2", "PORT3"];
+        places.extend(w.remotes.iter().zip(ports).map(|(r, word)| (r.port.to_string(), word)));
+        Scene { name, places, text: String::new() }
+    }
+
+    /// A command with `-o CONFIG`, and what it says.
+    fn run(&mut self, w: &World, args: &[&str]) -> Output {
+        let out = w.instance.command(args);
+        self.note(args, &out);
+        out
+    }
+
+    fn note(&mut self, args: &[&str], out: &Output) {
+        let stdout = self.plain(&String::from_utf8_lossy(&out.stdout));
+        let stderr = self.plain(&String::from_utf8_lossy(&out.stderr));
+        self.text += &format!("$ syncsup {}\n{stdout}", self.plain(&args.join(" ")));
+        stderr.lines().for_each(|line| self.text += &format!("2> {line}\n"));
+        self.text += &format!("exit status {}\n\n", out.status.code().unwrap_or(-1));
+    }
+
+    /// Without what is another each time.
+    fn plain(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (from, to) in &self.places {
+            text = text.replace(from, to);
+        }
+        for (pattern, to) in [
+            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "STAMP"),
+            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE"),
+            (r"\b\d+(\.\d)? (ms|s|min|h|d)\b", "TIME"),
+            (r"(_ms\x22: )\d+", "${1}MS"),
+            (r"(pid\x22: )\d+", "${1}PID"),
+            // One push or several: a burst may be cut anywhere.
+            (r"(pushes\x22: )\d+", "${1}N"),
+            (r"\(pid \d+\)", "(pid PID)"),
+            // The table of processes.
+            (
+                r"(?m)^((supervisor|  watcher|    pusher|    plugin runner|  reporter).*?  )\d+  ",
+                "${1}PID  ",
+            ),
+            // rsync's temporary files.
+            (r"\.(\S+)\.[A-Za-z0-9]{6}\b", ".$1.XXXXXX"),
+            (r"syncsup-[0-9a-f]{16}", "syncsup-HASH"),
+            (r"/tmp/\.tmp\w+", "/tmp/TEMPORARY"),
+        ] {
+            text = Regex::new(pattern).unwrap().replace_all(&text, to).into_owned();
+        }
+        text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        // Columns are as wide as what was replaced.
+        Regex::new(r"(\S)  +").unwrap().replace_all(&text, "$1  ").into_owned()
+    }
+
+    /// Compares with the file, or writes it.
+    #[track_caller]
+    fn done(self) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/snapshots");
+        let file = dir.join(self.name).with_extension("txt");
+        if std::env::var_os("SYNCSUP_SNAPSHOTS").is_some_and(|v| v == "write") {
+            return fs::write(file, &self.text).unwrap();
+        }
+        let wanted = fs::read_to_string(&file).unwrap_or_default();
+        if wanted != self.text {
+            let lines = wanted.lines().zip(self.text.lines());
+            let first = lines.enumerate().find(|(_, (a, b))| a != b);
+            panic!(
+                "{} is another (SYNCSUP_SNAPSHOTS=write accepts it); first at {first:?}\n{}",
+                file.display(),
+                self.text
+            );
+        }
+    }
+}
+
+/// Pretty, so that a snapshot has a line for each key.
+fn pretty(out: &Output) -> Output {
+    let value: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
+    Output { stdout: text.into_bytes(), ..out.clone() }
+}
+
+/// Without a terminal a line is printed for each state: only the last of each remote is always the same.
+fn last_of_each(w: &World, out: &Output) -> Output {
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let mut last: Vec<(Option<usize>, &str)> = Vec::new();
+    for line in text.lines() {
+        let of = w.remotes.iter().position(|r| line.contains(&r.name()));
+        last.retain(|(n, _)| *n != of);
+        last.push((of, line));
+    }
+    last.sort();
+    let text: String = last.iter().map(|(_, line)| format!("{line}\n")).collect();
+    Output { stdout: text.into_bytes(), ..out.clone() }
+}
+
+#[test]
+fn all_is_well() {
+    let settings = "crontab: {cron: '0 3 * * *'}\ntrash: {keep: 7d}\n";
+    let w = Setup { remotes: 2, settings, ..Setup::default() }.build();
+    let mut scene = Scene::new("all-is-well", &w);
+    let mut w = w;
+    w.write("css/site.css", "body {}");
+    w.write("index.html", "<p>");
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+    scene.run(&w, &["status"]);
+    let out = w.instance.command(&["status", "--json"]);
+    scene.note(&["status", "--json"], &pretty(&out));
+    scene.run(&w, &["wait"]);
+    let css = w.at("css");
+    scene.run(&w, &["wait", "--quorum", "1", css.to_str().unwrap()]);
+    scene.run(&w, &["verify"]);
+    scene.run(&w, &["verify", "--json"]);
+    scene.run(&w, &["verify", "-0"]);
+    scene.run(&w, &["journal", "list"]);
+    scene.run(&w, &["journal", "retry"]);
+    scene.run(&w, &["journal", "drop"]);
+    let (watch, first) = (w.master.display().to_string(), w.remotes[0].name());
+    let out = w.instance.command(&["sync", &first]);
+    scene.note(&["sync", &first], &last_of_each(&w, &out));
+    let out = w.instance.command(&["sync"]);
+    scene.note(&["sync"], &last_of_each(&w, &out));
+    scene.run(&w, &["release", &first]);
+    scene.run(&w, &["release", "--show", &watch]);
+    scene.run(&w, &["undelete", ".", "--remote", &first]);
+    scene.run(&w, &["reload"]);
+    scene.run(&w, &["check"]);
+    scene.run(&w, &["check", "--connect"]);
+    scene.run(&w, &["convert"]);
+    // Whoever was killed runs again, and that is said.
+    w.instance.pusher(&first).signal(Signal::SIGKILL);
+    w.wait_remote(0, "started again", |r| r["pusher"]["restarts"] == 1 && r["state"] == "in_sync");
+    scene.run(&w, &["status"]);
+    scene.run(&w, &["stop"]);
+    scene.done();
+}
+
+#[test]
+fn trouble() {
+    let mut setup = Setup { remotes: 2, ..Setup::default() };
+    setup.daemon.module_lines = "exclude = refused\n".into();
+    let mut w = setup.start();
+    let mut scene = Scene::new("trouble", &w);
+    w.write("fine", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    w.remotes[1].stop();
+    w.write("refused", "x");
+    w.write("later", "x");
+    w.wait_remote(0, "a path that fails", |r| {
+        r["failing"] == 1 && r["owed"] == 1 && r["state"] == "behind"
+    });
+    w.wait_remote(1, "trouble", |r| r["state"] == "backoff" && r["waiting"] == 2);
+    let later = w.at("later");
+    wait_for("the file", DEADLINE, || w.there("later").exists());
+    let told = |out: &Output| {
+        // While it is tried, nothing is said of the next time.
+        let text =
+            String::from_utf8_lossy(&out.stdout).replace("being tried now", "tried again in 1 s");
+        Output { stdout: text.into_bytes(), ..out.clone() }
+    };
+    scene.note(&["status"], &told(&w.instance.command(&["status"])));
+    scene.run(&w, &["wait", "--timeout", "200ms"]);
+    scene.run(&w, &["wait", "--quorum", "1", later.to_str().unwrap()]);
+    scene.run(&w, &["verify"]);
+    scene.run(&w, &["verify", "--json"]);
+    let out = w.instance.command(&["journal", "list"]);
+    let text = Regex::new("  [0-9]+  TIME ago  (in TIME|now)").unwrap();
+    let said = text
+        .replace(&scene.plain(&String::from_utf8_lossy(&out.stdout)), "  N  TIME ago  in TIME")
+        .into_owned();
+    scene.note(&["journal", "list"], &Output { stdout: said.into_bytes(), ..out });
+    scene.run(&w, &["check", "--connect"]);
+    let first = w.remotes[0].name();
+    scene.run(&w, &["journal", "retry", "--remote", &first]);
+    w.wait_remote(0, "it fails again", |r| r["failing"] == 1 && r["state"] == "behind");
+    let out = w.instance.command(&["sync"]);
+    scene.note(&["sync"], &last_of_each(&w, &out));
+    scene.run(&w, &["journal", "drop", "--remote", &first]);
+    w.wait_remote(0, "forgotten", |r| r["failing"] == 0);
+    scene.done();
+}
+
+#[test]
+fn held() {
+    let mut w = Setup { remote: ", max_delete: 5", ..Setup::default() }.build();
+    let mut scene = Scene::new("held", &w);
+    for n in 0..10 {
+        write(&w.there(&format!("old/{n}")), "old");
+    }
+    w.write("new", "new");
+    w.run(&[]);
+    w.wait_remote(0, "held", |r| r["state"] == "held" && r["waiting"] == 0);
+    let name = w.remotes[0].name();
+    scene.run(&w, &["status"]);
+    scene.run(&w, &["release", "--show", &name]);
+    let out = w.instance.command(&["sync"]);
+    scene.note(&["sync"], &last_of_each(&w, &out));
+    scene.run(&w, &["release", &name]);
+    w.wait_identical();
+    w.wait_in_sync();
+    fs::rename(&w.master, w.outside.join("away")).unwrap();
+    w.wait_local("held", |l| l["state"] == "held" && l["remotes"][0]["state"] == "held");
+    scene.run(&w, &["status"]);
+    let watch = w.master.display().to_string();
+    scene.run(&w, &["release", &watch]);
+    scene.run(&w, &["wait", "--timeout", "200ms"]);
+    scene.done();
+}
+
+#[test]
+fn undelete() {
+    let w = Setup { settings: "trash: {keep: 7d}\n", ..Setup::default() }.start();
+    let mut scene = Scene::new("undelete", &w);
+    for content in ["one", "two", "three", "four"] {
+        w.write("d/a", content);
+        w.wait_identical();
+    }
+    w.write("d/b", "b");
+    w.wait_identical();
+    fs::remove_file(w.at("d/b")).unwrap();
+    w.wait_identical();
+    w.wait_in_sync();
+    scene.run(&w, &["undelete", "d/a"]);
+    scene.run(&w, &["undelete", "d"]);
+    scene.run(&w, &["undelete", "d/c"]);
+    scene.run(&w, &["undelete", "d/a", "--last"]);
+    scene.run(&w, &["undelete", "d/a", "--last", "--force"]);
+    scene.run(&w, &["undelete", "d", "--last"]);
+    scene.run(&w, &["undelete", "d/a", "--at", "1999"]);
+    w.wait_identical();
+    scene.done();
+}
+
+/// What is typed wrong, or cannot be: one line on standard error, nothing else, and the documented exit status.
+#[test]
+fn what_cannot_be_is_said_in_one_line() {
+    let w = World::start(1);
+    let mut scene = Scene::new("errors", &w);
+    w.write("a", "a");
+    w.wait_identical();
+    w.wait_in_sync();
+    let cases: &[(i32, &[&str])] = &[
+        (2, &["stats"]),
+        (2, &["status", "x"]),
+        (2, &["status", "--jsn"]),
+        (2, &["status", "--json", "--watch"]),
+        (2, &["status", "--remote", "h::m"]),
+        (2, &["wait", "--timeout", "soon"]),
+        (2, &["wait", "--timeout"]),
+        (2, &["wait", "--quorum", "0"]),
+        (2, &["wait", "--quorum", "2"]),
+        (2, &["wait", "--quorum", "1", "--all"]),
+        (2, &["wait", "--remote", "h::m"]),
+        (2, &["wait", "/nowhere"]),
+        (2, &["wait", ""]),
+        (2, &["verify", "/nowhere"]),
+        (2, &["verify", "/a", "/b"]),
+        (2, &["verify", "--json", "-0"]),
+        (2, &["verify", "--remote", "h::m"]),
+        (2, &["journal", "forget"]),
+        (2, &["journal", "retry", "--json"]),
+        (2, &["journal", "list", "/nowhere"]),
+        (2, &["journal", "drop", "--remote", "h::m"]),
+        (2, &["journal", "import"]),
+        (2, &["journal", "import", "/nowhere"]),
+        (2, &["release"]),
+        (2, &["release", "h::m"]),
+        (2, &["release", "--show", "h::m"]),
+        (2, &["release", "a", "b"]),
+        (2, &["sync", "h::m"]),
+        (2, &["sync", "--json"]),
+        (2, &["undelete"]),
+        (2, &["undelete", "a"]),
+        (2, &["undelete", "a", "--remote", "h::m"]),
+        (2, &["undelete", "a", "--force"]),
+        (2, &["undelete", "a", "--at", ""]),
+        (2, &["undelete", "a", "--at", "x", "--last"]),
+        (2, &["stop", "now"]),
+        (2, &["reload", "--json"]),
+        (2, &["check", "x"]),
+        (2, &["convert", "--connect"]),
+        (2, &["run", "-n", "0"]),
+        (2, &["run", "-m", "socet"]),
+        (2, &["--http", "0.0.0.0:1"]),
+        (2, &["--max-lag", "1x"]),
+        (2, &["demo", "x"]),
+    ];
+    for (code, args) in cases {
+        let out = scene.run(&w, args);
+        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(*code), "{args:?}: {out:?}");
+        assert!(out.stdout.is_empty() && error.lines().count() == 1, "{args:?}: {out:?}");
+    }
+    // A file that is not there, in each command that reads one.
+    for args in [
+        &["check"][..],
+        &["convert"],
+        &["run"],
+        &["run", "-d"],
+        &["undelete", "a"],
+        &["status"],
+        &["wait"],
+        &["verify"],
+        &["journal", "list"],
+        &["sync"],
+        &["release", "x"],
+        &["reload"],
+        &["stop"],
+    ] {
+        let mut command = w.instance.prepare(&Instance::program(), args);
+        let out = command.args(["-o", "/nowhere.yaml"]).output().unwrap();
+        let words: Vec<&str> = args.iter().copied().chain(["-o", "/nowhere.yaml"]).collect();
+        scene.note(&words, &out);
+        assert!(matches!(out.status.code(), Some(2 | 3)), "{args:?}: {out:?}");
+        // A line for each error of the configuration, and then how many.
+        let lines = String::from_utf8_lossy(&out.stderr).lines().count();
+        assert!(lines == 1 || (lines == 2 && args == ["check"]), "{args:?}: {out:?}");
+    }
+    scene.done();
+}
+
+/// Every command that asks an instance.
+const ASKING: [&[&str]; 13] = [
+    &["status"],
+    &["status", "--json"],
+    &["status", "--watch"],
+    &["wait"],
+    &["verify", "--repair"],
+    &["journal", "list"],
+    &["journal", "retry"],
+    &["sync"],
+    &["release", "h::m"],
+    &["release", "--show", "h::m"],
+    &["journal", "import", "/dev/null"],
+    &["reload"],
+    &["stop"],
+];
+
+/// All at once, each to its end.
+fn all_asking(w: &World, config: bool) -> Vec<(&'static [&'static str], Output)> {
+    let run = |args: &'static [&'static str]| {
+        let mut command = w.instance.prepare(&Instance::program(), args);
+        if config {
+            command.arg("-o").arg(w.instance.config());
+        }
+        move || (args, command.output().unwrap())
+    };
+    let threads: Vec<_> = ASKING.iter().map(|args| std::thread::spawn(run(args))).collect();
+    threads.into_iter().map(|t| t.join().unwrap()).collect()
+}
+
+#[test]
+fn nobody_there_is_said_at_once() {
+    let mut w = Setup::default().build();
+    let mut scene = Scene::new("nobody", &w);
+    // Never, gone in order, and killed: then its socket is still there.
+    for (round, how) in ["never", "stopped", "killed"].into_iter().enumerate() {
+        if how != "never" {
+            w.run(&[]);
+            w.wait_in_sync();
+        }
+        match how {
+            "stopped" => drop(w.instance.stop()),
+            "killed" => w.instance.kill9(),
+            _ => {}
+        }
+        let began = Instant::now();
+        for (args, out) in all_asking(&w, false) {
+            // It writes into the journals by itself when no supervisor runs.
+            if args.contains(&"import") {
+                continue;
+            }
+            let error = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert_eq!(out.status.code(), Some(3), "{how}: {args:?}: {out:?}");
+            assert_eq!(error.lines().count(), 1, "{how}: {args:?}: {out:?}");
+            if round == 0 {
+                scene.note(args, &out);
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{how}: {:?}", began.elapsed());
+    }
+    scene.done();
+}
+
+#[test]
+fn a_supervisor_that_hangs_hangs_no_command() {
+    let mut w = World::start(1);
+    let mut scene = Scene::new("hangs", &w);
+    w.wait_in_sync();
+    w.instance.supervisor().signal(Signal::SIGSTOP);
+    let began = Instant::now();
+    let all = all_asking(&w, true);
+    let took = began.elapsed();
+    w.instance.supervisor().signal(Signal::SIGCONT);
+    for (args, out) in &all {
+        scene.note(args, out);
+    }
+    for (args, out) in all {
+        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(5), "{args:?}: {out:?}");
+        assert_eq!(error.lines().count(), 1, "{args:?}: {out:?}");
+        assert!(error.contains("no answer") && error.contains("stopped"), "{args:?}: {error}");
+    }
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    // It did none of it, and goes on.
+    w.write("after", "x");
+    w.wait_identical();
+    w.instance.stop();
+    scene.done();
+}
+
+#[test]
+fn watching_without_a_terminal_is_one_table_after_another() {
+    let mut w = World::start(1);
+    w.wait_in_sync();
+    let mut command = w.instance.prepare(&Instance::program(), &["status", "--watch"]);
+    // It outlives the instance, and is none of its processes.
+    command.env_remove("SYNCSUP_TEST_ID");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut seen = String::new();
+    while seen.matches("PROCESS").count() < 2 {
+        seen += &(lines.next().unwrap() + "\n");
+    }
+    assert!(!seen.contains('\x1b') && seen.contains("in sync"), "{seen}");
+    // A supervisor that goes is waited for, and said.
+    w.instance.stop();
+    assert!(lines.any(|line| line.starts_with("syncsup: no supervisor runs")));
+    w.run(&[]);
+    assert!(lines.any(|line| line.contains("in sync")));
+    Proc::read(child.id() as i32).unwrap().signal(Signal::SIGINT);
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(0), "that of what was shown last");
+}
