@@ -135,6 +135,10 @@ pub enum ToPusher {
     Start(Box<PusherStart>),
     /// One rsync may push now. Given back by `SlotDone`.
     Slot,
+    /// What it asked for as `WantSpare`. Given back by `SpareDone`.
+    Spare,
+    /// A push wants the spare slot: give it back now.
+    Yield,
     /// Compare everything, for this reason.
     Reconcile(String),
     /// Let a held reconcile go on.
@@ -199,6 +203,10 @@ pub enum FromPusher {
     WantSlot,
     /// It no longer needs the slot it has, or the one it asked for.
     SlotDone,
+    /// It would compare a part, if nobody pushes for want of the slot. Granted now or not at all.
+    WantSpare,
+    /// It no longer needs the spare slot.
+    SpareDone,
     /// What it does now; sent when it changes, at most a few times a second.
     Status(Box<PusherStatus>),
     /// Its part of the fail log is another now, or, said at its start, in order.
@@ -396,6 +404,41 @@ pub struct PusherStatus {
     pub reconcile: Option<ReconcileProgress>,
     /// Reconciles that went through since the pusher started.
     pub reconciles_done: u64,
+    /// The rolling comparison, where there is a `verify_schedule`.
+    #[serde(default)]
+    pub verify: Option<VerifyProgress>,
+}
+
+/// How far the rolling comparison is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VerifyProgress {
+    /// When the next run begins, in milliseconds since 1970; none while one is under way.
+    pub next_ms: Option<i64>,
+    /// The run under way.
+    pub run: Option<VerifyRun>,
+    /// The last one that came to its end.
+    pub last: Option<VerifyRun>,
+}
+
+/// One run of the rolling comparison through the tree.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VerifyRun {
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: i64,
+    /// When it ended, in milliseconds since 1970; none while it is under way.
+    pub ended_ms: Option<i64>,
+    /// The path that was compared last; none at the beginning and at the end.
+    pub at: Option<RelPath>,
+    /// Parts compared.
+    pub parts: u64,
+    /// Entries here that were compared.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Paths that differed and were not on their way: pushed again.
+    pub repaired: u64,
+    /// Parts that could not be compared, or not all of them.
+    pub incomplete: u64,
 }
 
 /// How far a reconcile is, for the progress bar.

@@ -5,8 +5,9 @@ use super::{client, print, table};
 use crate::error::{Exit, Result};
 use crate::message::{
     AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
-    ReporterStatus,
+    ReporterStatus, VerifyProgress,
 };
+use crate::sys::clock;
 
 /// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs.
 pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
@@ -26,7 +27,8 @@ pub fn run(invocation: &Invocation, json: bool) -> Result<Exit> {
         let text = serde_json::to_string(&AllStatus { instances }).unwrap_or_default();
         print(&(text + "\n"));
     } else {
-        instances.iter().for_each(|i| print(&show(i)));
+        let now_ms = clock::wall_ms();
+        instances.iter().for_each(|i| print(&show(i, now_ms)));
     }
     match (none, in_sync) {
         (true, _) => Err(client::none(invocation)),
@@ -61,14 +63,14 @@ pub fn word(state: PusherState) -> &'static str {
     }
 }
 
-fn show(instance: &InstanceStatus) -> String {
+fn show(instance: &InstanceStatus, now_ms: i64) -> String {
     let files: Vec<String> = instance.files.iter().map(|f| f.display().to_string()).collect();
     let mut out = format!("{} (pid {})\n", files.join(", "), instance.pid);
     let head = ["LOCALPATH / REMOTE", "STATE", "TO PUSH", "FAILING", "LAG", "PUSHED", "WHY"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for localpath in &instance.localpaths {
         rows.push(localpath_row(localpath));
-        rows.extend(localpath.remotes.iter().map(remote_row));
+        rows.extend(localpath.remotes.iter().map(|r| remote_row(r, now_ms)));
         rows.extend(localpath.plugins.iter().map(|p| plugin_row(p, localpath)));
     }
     out.push_str(&table::columns(&rows));
@@ -98,7 +100,7 @@ fn localpath_row(localpath: &LocalPathStatus) -> Vec<String> {
     vec![localpath.watch.to_string(), state, blank(), blank(), blank(), blank(), reason]
 }
 
-fn remote_row(remote: &RemoteStatus) -> Vec<String> {
+fn remote_row(remote: &RemoteStatus, now_ms: i64) -> Vec<String> {
     let s = &remote.status;
     let number = |n: u64| if n == 0 { "-".to_owned() } else { n.to_string() };
     let left = s.waiting + s.owed;
@@ -106,7 +108,7 @@ fn remote_row(remote: &RemoteStatus) -> Vec<String> {
     let why = match (&s.reason, &s.reconcile) {
         (Some(reason), _) => one_line(reason),
         (None, Some(r)) => format!("{}: {} of {} done", r.why, r.done, r.found),
-        (None, None) => String::new(),
+        (None, None) => s.verify.as_ref().map(|v| verification(v, now_ms)).unwrap_or_default(),
     };
     vec![
         format!("  {}", remote.name),
@@ -121,6 +123,23 @@ fn remote_row(remote: &RemoteStatus) -> Vec<String> {
         ),
         why,
     ]
+}
+
+/// How far the rolling comparison is.
+fn verification(verify: &VerifyProgress, now_ms: i64) -> String {
+    match (&verify.run, verify.next_ms) {
+        (Some(run), _) => {
+            let at = match &run.at {
+                Some(path) if !path.is_root() => format!(" after {path}"),
+                _ => String::new(),
+            };
+            format!("verifies{at}, {} repaired", run.repaired)
+        }
+        (None, Some(next)) => {
+            format!("verified again in {}", table::span((next - now_ms).max(0).unsigned_abs()))
+        }
+        (None, None) => String::new(),
+    }
 }
 
 fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus) -> Vec<String> {
@@ -181,12 +200,15 @@ mod tests {
     #[test]
     fn one_table() {
         let localpaths = vec![sample("watching", PusherState::Backoff)];
-        let text = show(&InstanceStatus {
-            pid: 7,
-            files: vec!["/etc/c.xml".into()],
-            localpaths,
-            reporter: None,
-        });
+        let text = show(
+            &InstanceStatus {
+                pid: 7,
+                files: vec!["/etc/c.xml".into()],
+                localpaths,
+                reporter: None,
+            },
+            0,
+        );
         assert_eq!(
             text,
             "/etc/c.xml (pid 7)\n\
@@ -194,6 +216,21 @@ mod tests {
              /data               watching                                            4 directories\n  \
              10.0.0.2::www     in trouble  5        1        2.5 s  0 files, 12 B  first; second\n"
         );
+    }
+
+    #[test]
+    fn the_rolling_comparison_is_where_nothing_else_is_to_be_said() {
+        let mut remote = sample("watching", PusherState::InSync).remotes.remove(0);
+        remote.status.verify =
+            Some(VerifyProgress { next_ms: Some(7_300_000), ..Default::default() });
+        let why = |remote: &RemoteStatus| remote_row(remote, 100_000).pop().unwrap();
+        assert_eq!(why(&remote), "first; second");
+        remote.status.reason = None;
+        assert_eq!(why(&remote), "verified again in 2 h");
+        let at = crate::path::RelPath::new(&b"d\xff"[..]);
+        let run = crate::message::VerifyRun { at, repaired: 3, ..Default::default() };
+        remote.status.verify = Some(VerifyProgress { run: Some(run), ..Default::default() });
+        assert_eq!(why(&remote), "verifies after d\\xff, 3 repaired");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The end of each turn: what the supervisor is told, and how long to sleep.
 
 use super::report::{self, View};
+use super::rolling::Rolling;
 use super::run::{LOOK_EVERY, Pusher};
 use crate::journal::{JournalError, Owed};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
@@ -79,6 +80,7 @@ impl Pusher {
             blind: blind.map(|blind| blind.words.as_str()),
             reconciles_done: self.reconciles_done,
             pushes: self.pushes,
+            verify: self.lanes.rolling.as_ref().map(Rolling::progress),
         }))
     }
 
@@ -86,7 +88,8 @@ impl Pusher {
     pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
         let busy = !self.lanes.idle()
             || self.lanes.expiry.is_some()
-            || self.lanes.verify.as_ref().is_some_and(|l| l.flies());
+            || self.lanes.verify.as_ref().is_some_and(|l| l.flies())
+            || self.lanes.rolling.as_ref().is_some_and(Rolling::flies);
         let due = self
             .work
             .next_ms
@@ -115,6 +118,7 @@ impl Pusher {
             self.health.until().filter(|at| *at > now),
             self.stop,
             self.desk.master.next_at(self.wants_master(now), now),
+            self.lanes.rolling.as_ref().and_then(Rolling::wake),
         ];
         if due.is_some_and(|at| at <= now) {
             self.look = true;

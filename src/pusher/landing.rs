@@ -38,6 +38,7 @@ impl Pusher {
             self.advance_compare(busy, now)?;
         }
         self.advance_verify(now)?;
+        self.advance_rolling(now)?;
         self.advance_expiry(now);
         // Rows are wanted when a push has begun or ended, and then there is a look to be had.
         match self.lanes.spool.take_if(|_| self.look) {

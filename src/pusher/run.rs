@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::master::Master;
 use super::prepare::{first_message, open_journal, take_lock};
 use super::push::Push;
+use super::rolling::Rolling;
 use super::voice::{Control, Voice};
 use crate::filter::Filter;
 use crate::journal::{JournalError, Settlement, Work};
@@ -131,13 +132,14 @@ impl Pusher {
         })?;
         let voice = Voice::new(control);
         let master = Master::new(&start, lock, logger.clone());
-        let desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
+        let mut desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
+        let rolling = Rolling::new(&mut desk, clock::boot()).map_err(|e| e.to_string())?;
         let mut pusher = Pusher {
             voice,
             signals,
             wake,
             desk,
-            lanes: Lanes::default(),
+            lanes: Lanes { rolling, ..Lanes::default() },
             slots: Slots::default(),
             health: Health::Good,
             push_failed: false,
@@ -320,6 +322,8 @@ impl Pusher {
                 self.slots.asked = self.slots.asked.saturating_sub(1);
                 self.slots.free += 1;
             }
+            ToPusher::Spare => self.spare_granted(),
+            ToPusher::Yield => self.yield_spare(clock::boot()),
             ToPusher::Reconcile(why) => self.want_reconcile(&why)?,
             ToPusher::Release => {
                 // Nothing is approved in advance.

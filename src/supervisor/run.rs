@@ -12,7 +12,7 @@ use super::{Options, configuration, directories, fail_log, greeting, kernel, top
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
-use crate::message::{PusherState, Ticket};
+use crate::message::{PusherState, Ticket, ToPusher};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -314,12 +314,18 @@ impl Supervisor {
             let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
             match pushers.find(|p| p.key == key && p.process.runs()) {
                 Some(pusher) => {
-                    pusher.process.send(&crate::message::ToPusher::Slot, vec![], now);
+                    pusher.process.send(&ToPusher::Slot, vec![], now);
                 }
                 None => {
                     let granted = self.shared.slots.done(key);
                     self.shared.granted.extend(granted);
                 }
+            }
+        }
+        for key in self.shared.slots.yields() {
+            let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+            if let Some(pusher) = pushers.find(|p| p.key == key) {
+                pusher.process.send(&ToPusher::Yield, vec![], now);
             }
         }
     }

@@ -38,5 +38,6 @@ mod toggles;
 mod traps;
 mod trash;
 mod verify;
+mod verify_schedule;
 mod wait;
 mod watches;
