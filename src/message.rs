@@ -452,6 +452,12 @@ pub struct ReconcileProgress {
     pub done: u64,
     /// Of those found, the ones to be deleted.
     pub deletions: u64,
+    /// The size of the files found that are to be sent.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes of files sent since.
+    #[serde(default)]
+    pub bytes_done: u64,
 }
 
 /// A remote's state in one word.
@@ -647,6 +653,14 @@ pub struct RemoteStatus {
     pub lag_ms: u64,
     /// Its pusher.
     pub pusher: ChildStatus,
+}
+
+impl RemoteStatus {
+    /// True when it was compared since its pusher started, and everything found is pushed.
+    pub fn is_compared(&self) -> bool {
+        let s = &self.status;
+        s.reconciles_done > 0 && s.reconcile.is_none() && s.state == PusherState::InSync
+    }
 }
 
 /// One child, as `status --json` shows it.

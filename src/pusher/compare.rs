@@ -60,6 +60,8 @@ pub struct Found {
     pub paths: u64,
     /// Those of them that are to be deleted.
     pub deletions: u64,
+    /// The size of those that are to be sent.
+    pub bytes: u64,
     /// Rows written so far.
     pub written: u64,
     /// Entries the remote has.
@@ -268,6 +270,7 @@ fn landed_to_spool(
         found.paths -= found.deletions;
         found.deletions = 0;
     }
+    found.bytes = report.totals.transferred_bytes;
     found.entries =
         guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
     let entries = match &job {

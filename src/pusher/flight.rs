@@ -79,6 +79,11 @@ impl Flight {
         self
     }
 
+    /// Bytes its rsync has read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.rsync.bytes_read().unwrap_or(0)
+    }
+
     /// How long nothing has moved.
     pub fn stalled(&self, now: Duration) -> Duration {
         now.saturating_sub(self.moved.1)

@@ -21,6 +21,8 @@ const STATUS_RAREST: u64 = 20;
 impl Pusher {
     /// Says what is new, and that this process lives.
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
+        // A progress bar moves.
+        self.said.dirty |= self.found.is_some() && self.lanes.pushing();
         let idle = self.lanes.idle() && !self.work.marks && !self.work.due && !self.work.wide;
         let wait = if idle { Duration::ZERO } else { self.status_every() };
         if self.said.dirty && now.saturating_sub(self.said.status_at) >= wait {
@@ -58,6 +60,11 @@ impl Pusher {
             let unwritten =
                 comparing.map_or(0, |work| found.found.saturating_sub(work.found.written));
             found.done = found.found.saturating_sub(outstanding + unwritten);
+            // What is being sent counts, too.
+            let pushes = [&self.lanes.small, &self.lanes.large].into_iter().flatten();
+            let flying: u64 = pushes.map(|busy| busy.work.bytes_read()).sum();
+            let pushed = self.desk.row.totals.bytes.saturating_sub(self.bytes_before);
+            found.bytes_done = (pushed + flying).min(found.bytes);
         }
         if outstanding == 0 && comparing.is_none() {
             self.found = None;

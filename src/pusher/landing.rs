@@ -252,6 +252,7 @@ impl Pusher {
                 let entries = compare.found.entries as i64;
                 self.desk.journal.set_entries(&self.desk.name, entries)?;
                 self.desk.row.entries = Some(entries);
+                self.bytes_before = self.desk.row.totals.bytes;
             }
             let (found, why) = (compare.found, what.why.clone().unwrap_or_default());
             self.found = Some(ReconcileProgress {
@@ -259,6 +260,8 @@ impl Pusher {
                 found: found.paths,
                 done: 0,
                 deletions: found.deletions,
+                bytes: found.bytes,
+                bytes_done: 0,
             });
         }
         if let Some(work) = lane {

@@ -92,6 +92,8 @@ pub struct Pusher {
     pub(super) wished_again: bool,
     pub(super) compared_ms: i64,
     pub(super) found: Option<ReconcileProgress>,
+    /// Bytes pushed before that was found.
+    pub(super) bytes_before: u64,
     pub(super) reconciles_done: u64,
     /// Batches that went through.
     pub(super) pushes: u64,
@@ -161,6 +163,7 @@ impl Pusher {
             // A predecessor may have compared.
             compared_ms: clock::wall_ms(),
             found: None,
+            bytes_before: 0,
             reconciles_done: 0,
             pushes: 0,
             stop: None,

@@ -12,7 +12,7 @@ use super::{Options, configuration, directories, fail_log, greeting, kernel, top
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
-use crate::message::{PusherState, Ticket, ToPusher};
+use crate::message::{LocalPathStatus, PusherState, Ticket, ToPusher};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -31,7 +31,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 const TURN: Duration = Duration::from_secs(1);
 
 /// What whoever started the supervisor hears.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Progress {
     /// The configuration is odd: a warning, as `check` prints it.
     Warned(String),
@@ -41,6 +41,8 @@ pub enum Progress {
     Watching(OsBytes),
     /// Every localpath is watched, or is not for the reasons given.
     Started(Vec<String>),
+    /// How far the comparison of `-r` is, in the foreground.
+    Comparing(Vec<LocalPathStatus>),
 }
 
 /// The running supervisor.
@@ -58,6 +60,8 @@ pub(super) struct Supervisor {
     pub(super) questions: Vec<Question>,
     pub(super) last_ticket: Ticket,
     started: bool,
+    /// When the progress of `-r` is told.
+    pub(super) follow_at: Option<Duration>,
     next_alive: Option<Duration>,
     next_reap: Duration,
     next_summary: Duration,
@@ -153,6 +157,7 @@ impl Supervisor {
             questions: Vec::new(),
             last_ticket: 0,
             started: false,
+            follow_at: None,
             next_alive,
             next_reap: now,
             next_summary: now,
@@ -185,6 +190,7 @@ impl Supervisor {
         tell: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         let mut ended = Ok(());
+        self.follow_at = (self.options.reconcile && !give_up).then(monotonic);
         while !(self.stopping && self.sites.iter().all(Site::is_gone) && self.reporter.is_gone()) {
             // Nobody is silent for as long as this process itself was stopped: it judges by the time at which it listened.
             let (child_ended, now) = self.look(signals, instance)?;
@@ -202,6 +208,7 @@ impl Supervisor {
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
             self.tell(tell);
+            self.tell_progress(tell, now);
             self.keep_alive(now);
             self.tick_reporter(reap, now);
             if give_up

@@ -143,6 +143,12 @@ impl Rsync {
         Ok(exited(self.child.wait()?))
     }
 
+    /// Bytes it has read so far, mostly content of files; `None` where the system does not tell.
+    pub fn bytes_read(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        text.lines().find_map(|l| l.strip_prefix("rchar: "))?.trim().parse().ok()
+    }
+
     /// How far it has come: what the watchdog looks at.
     pub fn progress(&self) -> Progress {
         let proc =

@@ -23,6 +23,7 @@ mod mounts;
 mod names;
 mod overflow;
 mod plugin;
+mod progress;
 mod remotes;
 mod reporter;
 mod root;
