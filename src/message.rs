@@ -228,6 +228,9 @@ pub struct VerifyJob {
     pub checksum: bool,
     /// Owe what differs.
     pub repair: bool,
+    /// Say how far it is while it compares.
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// Some of what differs, and at the end how it ended.
@@ -237,6 +240,18 @@ pub struct VerifyPart {
     pub differences: Vec<Difference>,
     /// Nothing comes after it.
     pub end: Option<VerifyEnd>,
+    /// How far the comparison is; such a part holds nothing else.
+    #[serde(default)]
+    pub progress: Option<VerifyAt>,
+}
+
+/// How far a comparison is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyAt {
+    /// Entries compared.
+    pub entries: u64,
+    /// Bytes read here.
+    pub bytes: u64,
 }
 
 /// One path that differs.

@@ -106,8 +106,14 @@ impl Compare {
     /// Starts the dry run. `None` when nothing is left to compare.
     pub fn start(desk: &mut Desk, job: Job, now: Duration) -> Result<Option<Compare>, Stuck> {
         let root = desk.open_root()?;
-        let mut options =
-            Options { checksum: false, dry: true, delete: desk.delete(), force: true, stats: true };
+        let mut options = Options {
+            checksum: false,
+            dry: true,
+            delete: desk.delete(),
+            force: true,
+            stats: true,
+            unchanged: false,
+        };
         let (job, rsync) = match job {
             Job::Everything { why, exclude } => {
                 let form = Form::Everything { exclude: exclude.clone() };

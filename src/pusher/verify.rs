@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// Differences of one part.
 const PART: usize = 200;
+/// How often it says how far it is, to who wants to know.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// Nothing moves here while a remote reads all its files: it is given this much time.
 pub(super) const BY_CONTENT: u64 = 1 << 40;
 
@@ -40,6 +42,8 @@ pub(super) struct Looking {
     differ: Differ,
     /// The next part is asked for.
     asked: bool,
+    /// When it last said how far it is.
+    shown: Duration,
 }
 
 /// How it ended.
@@ -91,6 +95,7 @@ impl Looking {
             delete: desk.delete(),
             force: true,
             stats: true,
+            unchanged: self.job.progress,
         };
         let top = directory_of(&self.job.below, |path| {
             root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir)
@@ -208,8 +213,16 @@ impl Pusher {
         }
         let touched = Touched::default();
         let (stage, differ) = (Stage::Wanted, Differ::default());
-        self.lanes.verify =
-            Some(Looking { ticket, job, stage, slot: false, touched, differ, asked: false });
+        self.lanes.verify = Some(Looking {
+            ticket,
+            job,
+            stage,
+            slot: false,
+            touched,
+            differ,
+            asked: false,
+            shown: Duration::ZERO,
+        });
     }
 
     /// Ends it, unread; gives its ticket.
@@ -283,6 +296,12 @@ impl Pusher {
                     // A hung remote must not starve healthy ones.
                     if flight.stalled(now) > STALLED {
                         self.return_slot(std::mem::take(&mut looking.slot));
+                    }
+                    if looking.job.progress && now >= looking.shown + SHOW_EVERY {
+                        looking.shown = now;
+                        let progress = Some(flight.compared());
+                        let part = VerifyPart { progress, ..VerifyPart::default() };
+                        self.voice.send(&FromPusher::Verified(looking.ticket, part));
                     }
                     looking.stage = Stage::Flying { flight, root };
                     Ok(None)

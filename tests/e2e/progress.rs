@@ -76,3 +76,33 @@ fn r_in_the_foreground_prints_lines_elsewhere() {
     assert!(w.instance.command(&["stop"]).status.success());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn verify_shows_a_bar_on_a_terminal() {
+    let mut w = slow(1);
+    (0..2_000).for_each(|n| w.write(&format!("many/{n}"), "x"));
+    w.run(&["-r"]);
+    w.wait_identical();
+    w.wait_in_sync();
+    fs::remove_file(w.there("many/7")).unwrap();
+    // With its supervisor, and without.
+    for running in [true, false] {
+        if !running {
+            w.instance.stop();
+        }
+        w.remotes[0].proxy().rate(10_000);
+        let mut command = w.instance.prepare(&Instance::program(), &["verify", "--checksum", "-o"]);
+        command.arg(w.instance.config());
+        let mut terminal = Terminal::start(&mut command);
+        let bar = poll(DEADLINE, || {
+            let text = terminal.text();
+            (text.contains(" of 2008 entries, ") && text.contains(" of 2.0 MB")).then_some(())
+        });
+        assert!(bar.is_some(), "{:?}", terminal.text());
+        w.remotes[0].proxy().rate(FAST);
+        assert_eq!(terminal.child.wait().unwrap().code(), Some(1));
+        let text = terminal.text();
+        assert!(text.contains("  missing          many/7\r\n"), "{text:?}");
+        assert!(text.contains(" (2008 entries here)\r\n"), "{text:?}");
+    }
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Without a terminal, mere progress is said this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// The width of a bar.
+/// The width of a bar on a wide terminal.
 const WIDTH: usize = 24;
 
 /// What is shown.
@@ -136,10 +136,11 @@ fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
 /// The block: a line for each remote, as many as there is room for.
 fn lines(rows: &BTreeMap<String, Row>, width: usize, height: usize) -> Vec<String> {
     let wide = rows.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    let bar = (width.saturating_sub(wide) / 4).clamp(8, WIDTH);
     let room = height.saturating_sub(3).max(1);
     let line = |(name, row): (&String, &Row)| {
-        let bar = progress::bar(row.share.unwrap_or(0.0), WIDTH);
-        progress::cut(&format!("{name:wide$} {bar} {}", row.text), width.saturating_sub(1))
+        let shown = progress::bar(row.share.unwrap_or(0.0), bar);
+        progress::cut(&format!("{name:wide$} {shown} {}", row.text), width.saturating_sub(1))
     };
     let mut lines: Vec<String> = rows.iter().take(room).map(line).collect();
     if rows.len() > room {
@@ -187,7 +188,7 @@ mod tests {
             (0..9).map(|n| (format!("/d r{n}"), row((n == 0).then_some(0.5)))).collect();
         let block = lines(&rows, 30, 6);
         assert_eq!(block.len(), 4);
-        assert_eq!(block[0], "/d r0 [============>          ");
+        assert_eq!(block[0], "/d r0 [====>   ] comparing");
         assert_eq!(block[3], "and 6 more");
         assert!(lines(&rows, 200, 50)[1].ends_with("] comparing"));
     }

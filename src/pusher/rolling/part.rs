@@ -132,8 +132,14 @@ impl Comparing {
             Part::Names(_) => Form::Children,
             Part::Whole(_) => Form::Tree,
         };
-        let options =
-            Options { checksum, dry: true, delete: desk.delete(), force: true, stats: true };
+        let options = Options {
+            checksum,
+            dry: true,
+            delete: desk.delete(),
+            force: true,
+            stats: true,
+            unchanged: false,
+        };
         let rsync = desk.rsync(&root, &form, options, &rsync::list_directories(directories))?;
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);

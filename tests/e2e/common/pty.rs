@@ -14,9 +14,9 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts it on a terminal of 120 columns and 30 rows.
+    /// Starts it on a terminal of 160 columns and 30 rows.
     pub fn start(command: &mut Command) -> Terminal {
-        let size = Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: 30, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).expect("a terminal");
         let end = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
         command.env("TERM", "xterm").stdout(end(&pty.slave)).stderr(end(&pty.slave));
