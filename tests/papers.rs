@@ -78,6 +78,7 @@ fn every_key_is_documented() {
         "filter: {qqqqqqqq: 1}",
         "fail_log: {qqqqqqqq: 1}",
         "crontab: {qqqqqqqq: 1}",
+        "verify_schedule: {qqqqqqqq: 1}",
         "plugins: [{qqqqqqqq: 1}]",
         "plugins: [{command: {qqqqqqqq: 1}}]",
         "plugins: [{refresh_cdn: {qqqqqqqq: 1}}]",

@@ -164,7 +164,8 @@ fn start(localpath: &LocalPath, remote: &Remote, scratch: &Path) -> std::io::Res
 
 /// The command line of a push, as it would run.
 fn argv(remote: &Remote, delete: bool, dry: bool) -> Vec<OsString> {
-    let options = Options { checksum: false, dry, delete, force: delete, stats: false };
+    let options =
+        Options { checksum: false, dry, delete, force: delete, stats: false, unchanged: false };
     let mut words = rsync::argv(remote, &Form::Batch { delete }, options);
     if remote.trash_keep_ms.is_some() {
         // A remote that refuses it says so.

@@ -9,6 +9,7 @@ pub mod invocation;
 pub mod journal;
 pub mod migrate;
 mod place;
+pub mod progress;
 pub mod release;
 pub mod reload;
 pub mod run;

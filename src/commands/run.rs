@@ -1,10 +1,14 @@
 //! `syncsup run`, also without any subcommand: replicates, in the foreground or as a daemon.
 
+mod bars;
+
 use super::invocation::Invocation;
 use super::print;
 use crate::error::{Exit, Result};
 use crate::supervisor::run::Progress;
 use crate::supervisor::{Options, daemon, run};
+use crate::sys::session::monotonic;
+use bars::Bars;
 
 /// Runs until it is stopped, or with `daemon` until every localpath is watched.
 pub fn run(
@@ -29,7 +33,9 @@ pub fn run(
         print(&format!("syncsup runs as a daemon, pid {pid}; see `syncsup status`\n"));
         return Ok(Exit::Ok);
     }
+    let mut bars = Bars::new();
     run::run(options, false, &mut |progress| match progress {
+        Progress::Comparing(localpaths) => bars.update(&localpaths, monotonic()),
         Progress::Greeting(lines) => lines.iter().for_each(|text| line(text)),
         Progress::Watching(watch) => line(&format!("watching {watch}")),
         // The log says it, and that is on the terminal too.

@@ -1,6 +1,7 @@
 //! `syncsup verify`: compares, and says what differs and in what.
 
 mod alone;
+mod busy;
 mod show;
 
 use super::client::{self, Instance};
@@ -9,7 +10,8 @@ use super::{place, wait};
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
 use crate::path::{OsBytes, RelPath, printable};
-use show::{Busy, Show};
+use busy::Busy;
+use show::Show;
 use std::time::Duration;
 
 /// The pause between two questions while there is nothing to read.
@@ -86,8 +88,12 @@ fn choose<T: Clone>(
 
 /// Compares one remote; true when it is identical, or repaired.
 fn one(instance: &Instance, pair: &Pair, verify: &Verify, show: &mut Show) -> Result<bool> {
-    let job =
-        VerifyJob { below: pair.below.clone(), checksum: verify.checksum, repair: verify.repair };
+    let job = VerifyJob {
+        below: pair.below.clone(),
+        checksum: verify.checksum,
+        repair: verify.repair,
+        progress: Busy::shows(),
+    };
     show.begin(&pair.watch, &pair.remote);
     let end = read(instance, pair, job, |difference| show.difference(&difference))?;
     // A dry run does not see what a slave refuses to take: the journal knows.
@@ -136,7 +142,12 @@ pub(super) fn ask(
     each: impl FnMut(Difference),
 ) -> Result<VerifyEnd> {
     let pair = Pair { watch: watch.clone(), below: RelPath::root(), remote: remote.to_owned() };
-    let job = VerifyJob { below: RelPath::root(), checksum: false, repair: false };
+    let job = VerifyJob {
+        below: RelPath::root(),
+        checksum: false,
+        repair: false,
+        progress: Busy::shows(),
+    };
     read(instance, &pair, job, each)
 }
 
@@ -146,7 +157,7 @@ fn read(
     job: VerifyJob,
     mut each: impl FnMut(Difference),
 ) -> Result<VerifyEnd> {
-    let busy = Busy::new(&pair.remote);
+    let busy = Busy::new(pair, job.checksum);
     let ticket = begin(instance, pair, job)?;
     loop {
         let Answer::Verified(part) = instance.ask(&Request::Verified(ticket), client::PATIENCE)?
@@ -158,6 +169,9 @@ fn read(
             return Ok(VerifyEnd::Failed(why.to_owned()));
         };
         let nothing = part.differences.is_empty();
+        if let Some(at) = part.progress {
+            busy.at(at);
+        }
         if !nothing {
             busy.hide();
         }

@@ -78,6 +78,7 @@ impl<'e> Reading<'e, '_, '_> {
                 remotes: Vec::new(),
                 fail_log: self.fail_log(sersync),
                 crontab: self.crontab(sersync),
+                verify_schedule: None,
                 delay_ms: DELAY_MS,
                 large_file_bytes: LARGE_FILE_BYTES,
                 first_copy: false,

@@ -3,7 +3,7 @@
 
 use super::convert_values::{
     alarms, crontab, fail_log, filter, http, insert, max_delete, of_bytes, plugins, strings, text,
-    toggles, trash,
+    toggles, trash, verify_schedule,
 };
 use super::model::*;
 use super::params::{YAML_PARAMS, without_dropped};
@@ -85,6 +85,7 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
     filter(&mut map, &localpath.filter, place)?;
     fail_log(&mut map, localpath.fail_log.as_ref(), place)?;
     crontab(&mut map, localpath.crontab.as_ref(), place)?;
+    verify_schedule(&mut map, localpath.verify_schedule.as_ref());
     if localpath.delay_ms != DELAY_MS {
         insert(&mut map, "delay", format!("{}ms", localpath.delay_ms));
     }

@@ -100,6 +100,24 @@ pub(super) fn fail_log(map: &mut Mapping, log: Option<&FailLog>, place: &Place) 
     Ok(())
 }
 
+pub(super) fn verify_schedule(map: &mut Mapping, schedule: Option<&VerifySchedule>) {
+    let Some(schedule) = schedule else { return };
+    let mut section = Mapping::new();
+    match &schedule.when {
+        VerifyWhen::Every(seconds) => insert(&mut section, "every", format!("{seconds}s")),
+        VerifyWhen::Cron(text) => insert(&mut section, "cron", text.as_str()),
+    }
+    match schedule.rate {
+        Some(VERIFY_RATE) => {}
+        Some(bytes) => insert(&mut section, "rate", format!("{bytes}/s")),
+        None => insert(&mut section, "rate", "unlimited"),
+    }
+    if !schedule.checksum {
+        insert(&mut section, "checksum", false);
+    }
+    insert(map, "verify_schedule", Value::Mapping(section));
+}
+
 pub(super) fn crontab(map: &mut Mapping, crontab: Option<&Crontab>, place: &Place) -> Result<()> {
     let Some(crontab) = crontab else { return Ok(()) };
     let mut section = Mapping::new();

@@ -1,8 +1,13 @@
 //! Cron expressions: minute, hour, day of the month, month, day of the week; names, ranges, steps and lists.
 
+use crate::path::fnv1a;
 use chrono::{DateTime, TimeZone, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use std::time::Duration;
+
+/// No two remotes of a localpath start at the same moment: each is late by its own part of the period, at most this.
+pub const SPREAD_MAX: Duration = Duration::from_secs(300);
 
 /// Reads an expression of five fields, as crontab(5) has them; also `@daily` and the like. Errors say what is wrong with
 /// it, and one that no day ever meets (`0 0 30 2 *`) is wrong too.
@@ -28,6 +33,28 @@ pub fn next<Tz: TimeZone>(cron: &Cron, now: &DateTime<Tz>) -> Option<DateTime<Tz
 /// The last time that it named, up to and with `now`.
 pub fn last<Tz: TimeZone>(cron: &Cron, now: &DateTime<Tz>) -> Option<DateTime<Tz>> {
     cron.find_previous_occurrence(now, true).ok()
+}
+
+/// The next time after `now` that a comparison of `remote` is due by a cron expression. The remote's own part of the time
+/// between two of them is added, so it may still be the last one's.
+pub fn next_by_cron<Tz: TimeZone>(
+    cron: &Cron,
+    remote: &str,
+    now: &DateTime<Tz>,
+) -> Option<DateTime<Tz>> {
+    let late = |at: DateTime<Tz>| {
+        let period = next(cron, &at).and_then(|next| (next - at.clone()).to_std().ok());
+        at + jitter(period.unwrap_or_default(), remote)
+    };
+    let last = last(cron, now).map(late).filter(|at| at > now);
+    last.or_else(|| next(cron, now).map(late))
+}
+
+/// A share of the first tenth of the period that is always the same for a remote.
+pub fn jitter(period: Duration, remote: &str) -> Duration {
+    let spread = (period / 10).min(SPREAD_MAX);
+    let share = fnv1a(remote.as_bytes()) % 1000;
+    spread * u32::try_from(share).unwrap_or(0) / 1000
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod xml;
 pub mod yaml;
 mod yaml_plugin;
 mod yaml_settings;
+mod yaml_verify;
 
 use diagnostic::{Diagnostic, Notes, Parsed};
 use probe::Probe;

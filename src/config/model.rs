@@ -74,6 +74,9 @@ pub struct LocalPath {
     pub fail_log: Option<FailLog>,
     /// Scheduled reconciles.
     pub crontab: Option<Crontab>,
+    /// The rolling comparison.
+    #[serde(default)]
+    pub verify_schedule: Option<VerifySchedule>,
     /// How long an idle pusher lets a burst gather before its first push, in milliseconds.
     pub delay_ms: u64,
     /// Files of at least this many bytes go in a push of their own.
@@ -244,6 +247,29 @@ pub enum Schedule {
     Cron(String),
 }
 
+/// `verify_schedule`: every remote is compared one part of the tree after another, and what differs is pushed again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifySchedule {
+    /// When a run through the whole tree begins.
+    pub when: VerifyWhen,
+    /// Bytes compared in a second, on average over a part; `None`: as fast as it goes, half of the time.
+    pub rate: Option<u64>,
+    /// Content is compared, too.
+    pub checksum: bool,
+}
+
+/// When a run of the rolling comparison begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyWhen {
+    /// So many seconds after the last one began.
+    Every(u64),
+    /// A cron expression of five fields, which [`super::cron::parse`] takes; in local time.
+    Cron(String),
+}
+
+/// `verify_schedule: {rate}` when none is given: 20 MiB in a second.
+pub const VERIFY_RATE: u64 = 20 << 20;
 /// rsync's port when none is given.
 pub const RSYNC_PORT: u16 = 873;
 /// rsync's `--timeout` when none is given, in seconds (sersync's example value).

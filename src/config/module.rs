@@ -22,6 +22,7 @@ pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
         let mut localpath = LocalPath {
             remotes: Vec::new(),
             crontab: None,
+            verify_schedule: None,
             alarms: Alarms::default(),
             ..localpath.clone()
         };

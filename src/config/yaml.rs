@@ -11,12 +11,13 @@ use crate::path::OsBytes;
 use std::path::Path;
 
 /// Keys that may stand at the top and in a localpath.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "rsync",
     "inotify",
     "filter",
     "fail_log",
     "crontab",
+    "verify_schedule",
     "delay",
     "large_file",
     "max_delete",

@@ -4,7 +4,7 @@ use super::diagnostic::{Notes, nearest};
 use super::model::*;
 use super::node::{Fields, Node, Value};
 use super::notation::{duration_ms, size};
-use super::{cron, params, values, yaml_plugin};
+use super::{cron, params, values, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
 
@@ -47,6 +47,7 @@ pub(super) struct Settings {
     retry_minutes: u32,
     schedule: Option<Schedule>,
     crontab_exclude: Vec<OsBytes>,
+    verify_schedule: Option<VerifySchedule>,
     delay_ms: u64,
     large_file_bytes: u64,
     first_copy: bool,
@@ -75,6 +76,7 @@ impl Default for Settings {
             retry_minutes: RETRY_MINUTES,
             schedule: None,
             crontab_exclude: Vec::new(),
+            verify_schedule: None,
             delay_ms: DELAY_MS,
             large_file_bytes: LARGE_FILE_BYTES,
             first_copy: true,
@@ -85,7 +87,7 @@ impl Default for Settings {
 }
 
 /// Puts the value of a key into its place when it is there and good.
-fn set<T>(
+pub(super) fn set<T>(
     place: &mut T,
     node: Option<&Node>,
     what: &str,
@@ -277,6 +279,9 @@ impl Settings {
         if let Some(node) = fields.get("crontab") {
             self.read_crontab(node, notes);
         }
+        if let Some(node) = fields.get("verify_schedule") {
+            yaml_verify::read(&mut self.verify_schedule, node, notes);
+        }
         set(&mut self.delay_ms, fields.get("delay"), "delay", notes, |n| {
             duration_ms(n.text()?, None)
         });
@@ -404,6 +409,7 @@ impl Settings {
             remotes,
             fail_log: self.fail_path.map(|path| FailLog { path, retry_minutes: minutes }),
             crontab: self.schedule.map(|schedule| Crontab { schedule, exclude }),
+            verify_schedule: self.verify_schedule,
             delay_ms: self.delay_ms,
             large_file_bytes: self.large_file_bytes,
             first_copy: self.first_copy,

@@ -12,6 +12,7 @@ mod plugin;
 mod remote;
 mod schema;
 mod settled;
+mod verify;
 
 pub use checkpoint::Checkpoint;
 pub use failures::{FailedRow, Party};
@@ -19,6 +20,7 @@ pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
 pub use plugin::{CallEnd, Called, Due, PluginBacklog};
 pub use remote::{Backlog, RemoteRow, Settlement, Totals, Work};
+pub use verify::{Compared, VerifyRun, VerifyState};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use std::fmt;

@@ -131,6 +131,7 @@ impl Journal {
     pub fn forget_remote(&mut self, name: &str) -> Result<()> {
         let tx = self.write()?;
         tx.execute("DELETE FROM owed WHERE remote = ?1", [name])?;
+        tx.execute("DELETE FROM verify WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM remote WHERE name = ?1", [name])?;
         tx.commit()?;
         Ok(())

@@ -69,15 +69,20 @@ fn make(db: &Connection) -> Result<()> {
         0 => {
             db.execute_batch(TABLES)?;
             db.pragma_update(None, "user_version", VERSION)?;
-            super::plugin::prepare(db)
+            later_tables(db)
         }
-        // Tables that came later, with nothing else changed.
-        VERSION => super::plugin::prepare(db),
+        VERSION => later_tables(db),
         1 => {
             db.execute_batch(FROM_1)?;
             db.pragma_update(None, "user_version", VERSION)?;
-            super::plugin::prepare(db)
+            later_tables(db)
         }
         other => Err(JournalError::Damaged(format!("unknown journal version {other}"))),
     }
+}
+
+/// Tables that came later, with nothing else changed: an older program does not look at them.
+fn later_tables(db: &Connection) -> Result<()> {
+    super::plugin::prepare(db)?;
+    super::verify::prepare(db)
 }

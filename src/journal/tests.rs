@@ -260,3 +260,36 @@ fn a_journal_of_the_first_version_goes_on() {
     assert_eq!(paths(j.due_bulk("r", 1, 9).unwrap()), [path("found")]);
     assert_eq!(paths(j.due("r", 1, 9).unwrap()), [path("a"), path("failed")]);
 }
+
+#[test]
+fn the_rolling_comparison_stays_where_it_is_and_goes_with_its_remote() {
+    let (dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    assert_eq!(j.verify_state("r").unwrap(), None);
+    let hostile = RelPath::new(&b"d\xff\n/e"[..]).unwrap();
+    let run = VerifyRun {
+        began_ms: 7,
+        after: Some(Compared::Names(hostile)),
+        repaired: 3,
+        ..VerifyRun::default()
+    };
+    let state = VerifyState { since_ms: 5, run: Some(run), last: None };
+    j.set_verify_state("r", Some(&state)).unwrap();
+    drop(j);
+    let mut j = Journal::open(dir.path()).unwrap();
+    assert_eq!(j.verify_state("r").unwrap(), Some(state));
+    j.forget_remote("r").unwrap();
+    assert_eq!(j.verify_state("r").unwrap(), None);
+}
+
+#[test]
+fn a_journal_from_before_the_table_of_rolling_comparisons_gets_it() {
+    let (dir, j) = journal();
+    j.db.execute_batch("DROP TABLE verify").unwrap();
+    drop(j);
+    let mut j = Journal::open(dir.path()).unwrap();
+    j.set_verify_state("r", Some(&VerifyState::default())).unwrap();
+    assert_eq!(j.verify_state("r").unwrap(), Some(VerifyState::default()));
+    j.set_verify_state("r", None).unwrap();
+    assert_eq!(j.verify_state("r").unwrap(), None);
+}

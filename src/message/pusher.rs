@@ -1,6 +1,6 @@
 //! A pusher's control channel.
 
-use super::{Ticket, VerifyJob, VerifyPart};
+use super::{Ticket, VerifyJob, VerifyPart, VerifyProgress};
 use crate::config::model::{LocalPath, Remote};
 use crate::path::RelPath;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,10 @@ pub enum ToPusher {
     Start(Box<PusherStart>),
     /// One rsync may push now. Given back by `SlotDone`.
     Slot,
+    /// What it asked for as `WantSpare`. Given back by `SpareDone`.
+    Spare,
+    /// A push wants the spare slot: give it back now.
+    Yield,
     /// Compare everything, for this reason.
     Reconcile(String),
     /// Let a held reconcile go on.
@@ -77,6 +81,10 @@ pub enum FromPusher {
     WantSlot,
     /// It no longer needs the slot it has, or the one it asked for.
     SlotDone,
+    /// It would compare a part, if nobody pushes for want of the slot. Granted now or not at all.
+    WantSpare,
+    /// It no longer needs the spare slot.
+    SpareDone,
     /// What it does now; sent when it changes, at most a few times a second.
     Status(Box<PusherStatus>),
     /// Its part of the fail log is another now, or, said at its start, in order.
@@ -128,6 +136,9 @@ pub struct PusherStatus {
     pub reconcile: Option<ReconcileProgress>,
     /// Reconciles that went through since the pusher started.
     pub reconciles_done: u64,
+    /// The rolling comparison, where there is a `verify_schedule`.
+    #[serde(default)]
+    pub verify: Option<VerifyProgress>,
 }
 
 /// How far a reconcile is, for the progress bar.
@@ -141,6 +152,12 @@ pub struct ReconcileProgress {
     pub done: u64,
     /// Of those found, the ones to be deleted.
     pub deletions: u64,
+    /// The size of the files found that are to be sent.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes of files sent since.
+    #[serde(default)]
+    pub bytes_done: u64,
 }
 
 /// A remote's state in one word.

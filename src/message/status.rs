@@ -1,6 +1,6 @@
 //! What `status --json` shows. Its keys are documented in syncsup(8): they stay; new ones may come.
 
-use super::{PluginStatus, PusherStatus, ReporterStatus};
+use super::{PluginStatus, PusherState, PusherStatus, ReporterStatus};
 use crate::path::OsBytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -67,6 +67,14 @@ pub struct RemoteStatus {
     pub next_reconcile_ms: Option<i64>,
     /// Its pusher.
     pub pusher: ChildStatus,
+}
+
+impl RemoteStatus {
+    /// True when it was compared since its pusher started, and everything found is pushed.
+    pub fn is_compared(&self) -> bool {
+        let s = &self.status;
+        s.reconciles_done > 0 && s.reconcile.is_none() && s.state == PusherState::InSync
+    }
 }
 
 /// One child.

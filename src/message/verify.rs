@@ -12,6 +12,9 @@ pub struct VerifyJob {
     pub checksum: bool,
     /// Owe what differs.
     pub repair: bool,
+    /// Say how far it is while it compares.
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// Some of what differs, and at the end how it ended.
@@ -21,6 +24,18 @@ pub struct VerifyPart {
     pub differences: Vec<Difference>,
     /// Nothing comes after it.
     pub end: Option<VerifyEnd>,
+    /// How far the comparison is; such a part holds nothing else.
+    #[serde(default)]
+    pub progress: Option<VerifyAt>,
+}
+
+/// How far a comparison is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyAt {
+    /// Entries compared.
+    pub entries: u64,
+    /// Bytes read here.
+    pub bytes: u64,
 }
 
 /// One path that differs.
@@ -79,4 +94,36 @@ pub enum VerifyEnd {
     Incomplete(String),
     /// Nothing could be compared: why.
     Failed(String),
+}
+
+/// How far the rolling comparison is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VerifyProgress {
+    /// When the next run begins, in milliseconds since 1970; none while one is under way.
+    pub next_ms: Option<i64>,
+    /// The run under way.
+    pub run: Option<VerifyRun>,
+    /// The last one that came to its end.
+    pub last: Option<VerifyRun>,
+}
+
+/// One run of the rolling comparison through the tree.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VerifyRun {
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: i64,
+    /// When it ended, in milliseconds since 1970; none while it is under way.
+    pub ended_ms: Option<i64>,
+    /// The path that was compared last; none at the beginning and at the end.
+    pub at: Option<RelPath>,
+    /// Parts compared.
+    pub parts: u64,
+    /// Entries here that were compared.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Paths that differed and were not on their way: pushed again.
+    pub repaired: u64,
+    /// Parts that could not be compared, or not all of them.
+    pub incomplete: u64,
 }

@@ -63,6 +63,8 @@ pub struct Found {
     pub paths: u64,
     /// Those of them that are to be deleted.
     pub deletions: u64,
+    /// The size of those that are to be sent.
+    pub bytes: u64,
     /// Rows written so far.
     pub written: u64,
     /// Entries the remote has.
@@ -107,8 +109,14 @@ impl Compare {
     /// Starts the dry run. `None` when nothing is left to compare.
     pub fn start(desk: &mut Desk, job: Job, now: Duration) -> Result<Option<Compare>, Stuck> {
         let root = desk.open_root()?;
-        let mut options =
-            Options { checksum: false, dry: true, delete: desk.delete(), force: true, stats: true };
+        let mut options = Options {
+            checksum: false,
+            dry: true,
+            delete: desk.delete(),
+            force: true,
+            stats: true,
+            unchanged: false,
+        };
         let (job, rsync) = match job {
             Job::Everything { why, exclude } => {
                 let form = Form::Everything { exclude: exclude.clone() };
@@ -275,6 +283,7 @@ fn landed_to_spool(
         found.paths -= found.deletions;
         found.deletions = 0;
     }
+    found.bytes = report.totals.transferred_bytes;
     found.entries =
         guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
     let entries = match &job {

@@ -1,6 +1,7 @@
 //! What rsync's letters mean to who reads `syncsup verify`. Pure.
 
 use super::itemize::{Change, ChangeKind};
+use super::outcome;
 use crate::message::Why;
 use crate::path::RelPath;
 use std::collections::{BTreeSet, HashSet};
@@ -51,6 +52,34 @@ fn attributes(change: &Change) -> Vec<Why> {
         _ => None,
     };
     change.differs.attributes.iter().filter_map(of).collect()
+}
+
+/// Paths pushed meanwhile that are remembered; with more, everything above them is called pending.
+const TOUCHED_MOST: usize = 100_000;
+
+/// What was pushed since a comparison began.
+#[derive(Debug, Default)]
+pub struct Touched(BTreeSet<RelPath>);
+
+impl Touched {
+    /// These paths are being pushed.
+    pub fn add<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
+        for path in paths {
+            // Too many to keep: then it is not known of anything that it is not on its way.
+            let path = if self.0.len() < TOUCHED_MOST { path.clone() } else { RelPath::root() };
+            self.0.insert(path);
+        }
+    }
+
+    /// True when this path or a directory above it was pushed, with `below` also when something in it was.
+    pub fn holds(&self, path: &RelPath, below: bool) -> bool {
+        touched(path, below, &self.0)
+    }
+
+    /// True for rsync's temporary of a name that was pushed.
+    pub fn has_temporary(&self, path: &RelPath) -> bool {
+        outcome::temporary_of(path).is_some_and(|name| self.0.contains(&name))
+    }
 }
 
 /// What is compared for a path: of what is no directory here, the directory that would hold it.

@@ -140,7 +140,8 @@ fn line(
 ) -> Vec<u8> {
     let delete = localpath.inotify.delete;
     let force = delete && !facts.careful;
-    let options = Options { checksum: true, dry: false, delete, force, stats: false };
+    let options =
+        Options { checksum: true, dry: false, delete, force, stats: false, unchanged: false };
     let command = |form: &Form, options: Options| -> Vec<u8> {
         let mut words = rsync::argv(remote, form, options);
         // These forms only look, when a push uses them.

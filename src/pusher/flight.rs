@@ -4,6 +4,7 @@ use super::health::{Patience, Waited};
 use super::itemize::{Change, Line, Lines, Totals};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::voice::Voice;
+use crate::message::VerifyAt;
 use crate::path::RelPath;
 use crate::seen::{Exited, Progress};
 use crate::sys::process::Rsync;
@@ -29,6 +30,8 @@ pub struct Flight {
     moved: (Progress, Duration),
     looked: Duration,
     given_up: bool,
+    /// Lines it has printed, and their bytes.
+    printed: (u64, u64),
 }
 
 /// An rsync that has ended.
@@ -70,6 +73,7 @@ impl Flight {
             moved: (Progress::Output(0), now),
             looked: now,
             given_up: false,
+            printed: (0, 0),
         }
     }
 
@@ -77,6 +81,18 @@ impl Flight {
     pub fn reading(mut self, bytes: u64) -> Self {
         self.limit += Duration::from_secs(bytes / SLOWEST_READ);
         self
+    }
+
+    /// How far a comparison is that prints a line for every entry.
+    pub fn compared(&mut self) -> VerifyAt {
+        let (lines, at) = self.rsync.lines_after(self.printed.1);
+        self.printed = (self.printed.0 + lines, at);
+        VerifyAt { entries: self.printed.0, bytes: self.bytes_read() }
+    }
+
+    /// Bytes its rsync has read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.rsync.bytes_read().unwrap_or(0)
     }
 
     /// How long nothing has moved.

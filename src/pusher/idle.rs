@@ -1,7 +1,9 @@
 //! The end of each turn: what the supervisor is told, and how long to sleep.
 
 use super::lanes::Lane;
+use super::push::Push;
 use super::report::{self, View};
+use super::rolling::Rolling;
 use super::run::{LOOK_EVERY, Pusher};
 use crate::journal::{JournalError, Owed};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
@@ -21,6 +23,8 @@ const STATUS_RAREST: u64 = 20;
 impl Pusher {
     /// Says what is new, and that this process lives.
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
+        // A progress bar moves.
+        self.said.dirty |= self.found.is_some() && self.lanes.pushing();
         let work = self.work;
         let idle = self.lanes.idle() && !(work.marks || work.due || work.wide || work.bulk);
         let wait = if idle { Duration::ZERO } else { self.status_every() };
@@ -60,6 +64,10 @@ impl Pusher {
             let unwritten =
                 comparing.map_or(0, |work| found.found.saturating_sub(work.found.written));
             found.done = found.found.saturating_sub(outstanding + unwritten);
+            // What is being sent counts, too.
+            let flying: u64 = self.lanes.pushes().map(Push::bytes_read).sum();
+            let pushed = self.desk.row.totals.bytes.saturating_sub(self.bytes_before);
+            found.bytes_done = (pushed + flying).min(found.bytes);
         }
         if outstanding == 0 && comparing.is_none() {
             self.found = None;
@@ -83,6 +91,7 @@ impl Pusher {
             blind: blind.map(|blind| blind.words.as_str()),
             reconciles_done: self.reconciles_done,
             pushes: self.pushes,
+            verify: self.lanes.rolling.as_ref().map(Rolling::progress),
         }))
     }
 
@@ -102,7 +111,8 @@ impl Pusher {
     fn next_time(&self, due: Option<Duration>, now: Duration) -> Duration {
         let busy = !self.lanes.idle()
             || self.lanes.expiry.is_some()
-            || self.lanes.verify.as_ref().is_some_and(|l| l.flies());
+            || self.lanes.verify.as_ref().is_some_and(|l| l.flies())
+            || self.lanes.rolling.as_ref().is_some_and(Rolling::flies);
         let able = self.may_start(now) && !self.lanes.busy(Lane::Small);
         let gather = self.gather_until.filter(|at| able && *at > now);
         let rows = self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies());
@@ -124,6 +134,7 @@ impl Pusher {
             self.health.until().filter(|at| *at > now),
             self.stop,
             self.desk.master.next_at(self.wants_master(now), now),
+            self.lanes.rolling.as_ref().and_then(Rolling::wake),
         ];
         times.into_iter().flatten().min().unwrap_or(now)
     }

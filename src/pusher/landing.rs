@@ -40,6 +40,7 @@ impl Pusher {
             self.advance_compare(busy, now)?;
         }
         self.advance_verify(now)?;
+        self.advance_rolling(now)?;
         self.advance_expiry(now);
         // Rows are wanted when a push has begun or ended, and then there is a look to be had.
         match self.lanes.spool.take_if(|_| self.look) {
@@ -297,9 +298,14 @@ impl Pusher {
             }
         }
         if let Some(why) = compare.why() {
-            let (paths, deletions) = (found.paths, found.deletions);
-            self.found =
-                Some(ReconcileProgress { why: why.to_owned(), found: paths, done: 0, deletions });
+            self.found = Some(ReconcileProgress {
+                why: why.to_owned(),
+                found: found.paths,
+                done: 0,
+                deletions: found.deletions,
+                bytes: found.bytes,
+                bytes_done: 0,
+            });
         }
         if compare.flies() || compare.why().is_none() {
             self.lanes.compare = Some(busy);
@@ -311,6 +317,7 @@ impl Pusher {
             let entries = found.entries as i64;
             self.desk.journal.set_entries(&self.desk.name, entries)?;
             self.desk.row.entries = Some(entries);
+            self.bytes_before = self.desk.row.totals.bytes;
         }
         self.lanes.spool = Some(busy.work);
         Ok(())

@@ -3,6 +3,7 @@
 use super::compare::Compare;
 use super::expiry::Expiry;
 use super::push::Push;
+use super::rolling::Rolling;
 use super::verify::Looking;
 use crate::path::RelPath;
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Lane {
 /// At most one rsync in each.
 #[derive(Default)]
 pub struct Lanes {
-    pushes: [Option<Busy<Push>>; Lane::ALL.len()],
+    pub(super) pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
     /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
@@ -50,6 +51,8 @@ pub struct Lanes {
     pub spool: Option<Compare>,
     /// A comparison that somebody reads.
     pub(super) verify: Option<Looking>,
+    /// The comparison that goes on all the time, where there is one. It may be ended at any time.
+    pub(super) rolling: Option<Rolling>,
     /// What the trash has kept for long enough is being deleted. Nothing waits for it, and it may be ended at any time.
     pub expiry: Option<Busy<Expiry>>,
 }
@@ -170,6 +173,7 @@ impl Lanes {
         self.pushes_mut().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
         self.verify.iter_mut().for_each(Looking::kill);
+        self.rolling.iter_mut().for_each(Rolling::kill);
         self.expiry.iter_mut().for_each(|busy| busy.work.kill());
     }
 }

@@ -74,7 +74,9 @@ impl Pusher {
         if wanted == 0 {
             self.give_free_slots_back();
         }
-        Ok(())
+        let quiet =
+            wanted == 0 && !self.lanes.pushing() && !self.work.marks && !self.work.due && !probe;
+        self.start_rolling(quiet, now)
     }
 
     /// True when nothing stands against starting an rsync at `now`.
@@ -166,6 +168,9 @@ impl Pusher {
         }
         if let Some(looking) = &mut self.lanes.verify {
             looking.touch(ledger.items.iter().map(|item| &item.path));
+        }
+        if let Some(rolling) = &mut self.lanes.rolling {
+            rolling.touch(ledger.items.iter().map(|item| &item.path));
         }
         // Nothing from here on fails without giving it back.
         let slot = !probe && self.slots.take();

@@ -12,7 +12,7 @@
 //! of comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
 //! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
-//! looks on, in the words of [`differ`]. `many` bounds what waits for a remote in trouble. Over ssh they share one
+//! looks on, in the words of [`differ`]; `rolling` does so all the time, a part of the tree after another, as [`roll`] says. `many` bounds what waits for a remote in trouble. Over ssh they share one
 //! connection, the `master` ([`ssh`] knows its words).
 
 pub mod batch;
@@ -24,6 +24,7 @@ pub mod itemize;
 pub mod ledger;
 pub mod outcome;
 pub mod params;
+pub mod roll;
 pub mod rsync;
 pub mod ssh;
 pub mod tally;
@@ -45,6 +46,7 @@ mod master;
 mod prepare;
 mod push;
 mod report;
+mod rolling;
 mod rows;
 mod run;
 mod select;

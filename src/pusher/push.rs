@@ -145,6 +145,11 @@ impl Push {
         self.flight.as_ref().map_or(Duration::ZERO, |(_, _, flight)| flight.stalled(now))
     }
 
+    /// Bytes that the rsync in flight has read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.flight.as_ref().map_or(0, |(_, _, flight)| flight.bytes_read())
+    }
+
     /// Ends the rsync in flight.
     pub fn kill(&mut self) {
         if let Some((_, _, flight)) = &mut self.flight {

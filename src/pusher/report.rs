@@ -2,7 +2,7 @@
 
 use super::health::Health;
 use crate::journal::{Backlog, RemoteRow};
-use crate::message::{PusherState, PusherStatus, ReconcileProgress};
+use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
 
 /// Everything a status is made of.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct View<'a> {
     pub reconciles_done: u64,
     /// Batches that went through since the start.
     pub pushes: u64,
+    /// How far the rolling comparison is.
+    pub verify: Option<VerifyProgress>,
 }
 
 /// The status.
@@ -55,6 +57,7 @@ pub fn status(view: View<'_>) -> PusherStatus {
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
         pushes: view.pushes,
+        verify: view.verify,
     }
 }
 
@@ -108,6 +111,7 @@ mod tests {
             blind: None,
             reconciles_done: 0,
             pushes: 0,
+            verify: None,
         }
     }
 

@@ -6,6 +6,7 @@ use super::health::path_retry_ms;
 use super::itemize::{Change, ChangeKind};
 use super::outcome::{self, Judgement};
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
+use crate::message::Why;
 use crate::path::RelPath;
 use crate::seen::Kind;
 use crate::sys::clock;
@@ -43,6 +44,15 @@ pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
         next_try_ms: now_ms,
         since_ms,
     }
+}
+
+/// The row of what somebody changed there by hand.
+pub fn repair(change: Change, why: &[Why], now_ms: i64) -> Owe {
+    let mut row = owe(change, now_ms, now_ms);
+    if why.contains(&Why::Content) {
+        row.events |= Events::CONTENT;
+    }
+    row
 }
 
 impl Unseen {

@@ -67,6 +67,8 @@ pub struct Options {
     pub force: bool,
     /// End with the totals of [`super::itemize::Totals`].
     pub stats: bool,
+    /// Print a line for what is the same, too: how far a comparison is.
+    pub unchanged: bool,
 }
 
 /// The environment an rsync is run with, besides what is inherited.
@@ -145,6 +147,7 @@ fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
         words.add(format!("--timeout={}", remote.timeout_s.max(least)));
     }
     words.add("--out-format=%i %n");
+    words.add_if(options.unchanged, "-ii");
     if options.stats {
         words.add("--stats");
         words.add("--no-human-readable");

@@ -24,8 +24,14 @@ fn joined(words: Vec<OsString>) -> String {
 fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
-const ON: Options =
-    Options { checksum: false, dry: false, delete: true, force: true, stats: false };
+const ON: Options = Options {
+    checksum: false,
+    dry: false,
+    delete: true,
+    force: true,
+    stats: false,
+    unchanged: false,
+};
 
 #[test]
 fn a_batch_to_a_daemon() {

@@ -8,6 +8,7 @@ use super::ledger::Ledger;
 use super::master::Master;
 use super::prepare::{open_journal, take_lock};
 use super::push::Push;
+use super::rolling::Rolling;
 use super::select::BATCH;
 use super::voice::{Control, Voice};
 use crate::filter::Filter;
@@ -92,6 +93,8 @@ pub struct Pusher {
     pub(super) wished_again: bool,
     pub(super) compared_ms: i64,
     pub(super) found: Option<ReconcileProgress>,
+    /// Bytes pushed before that was found.
+    pub(super) bytes_before: u64,
     pub(super) reconciles_done: u64,
     /// Batches that went through.
     pub(super) pushes: u64,
@@ -145,13 +148,14 @@ impl Pusher {
         })?;
         let voice = Voice::new(control);
         let master = Master::new(&start, lock, logger.clone());
-        let desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
+        let mut desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
+        let rolling = Rolling::new(&mut desk, clock::boot()).map_err(|e| e.to_string())?;
         let mut pusher = Pusher {
             voice,
             signals,
             wake,
             desk,
-            lanes: Lanes::default(),
+            lanes: Lanes { rolling, ..Lanes::default() },
             slots: Slots::default(),
             health: Health::Good,
             push_failed: false,
@@ -175,6 +179,7 @@ impl Pusher {
             // A predecessor may have compared.
             compared_ms: clock::wall_ms(),
             found: None,
+            bytes_before: 0,
             reconciles_done: 0,
             pushes: 0,
             stop: None,
@@ -337,6 +342,8 @@ impl Pusher {
                 self.slots.asked = self.slots.asked.saturating_sub(1);
                 self.slots.free += 1;
             }
+            ToPusher::Spare => self.spare_granted(),
+            ToPusher::Yield => self.yield_spare(clock::boot()),
             ToPusher::Reconcile(why) => self.want_reconcile(&why)?,
             ToPusher::Release => {
                 // Nothing is approved in advance.

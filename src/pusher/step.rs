@@ -90,6 +90,7 @@ impl Step {
             delete: desk.delete(),
             force: true,
             stats: true,
+            unchanged: false,
         };
         match self {
             Step::Below { names, rules } => {

@@ -3,33 +3,32 @@
 
 use super::compare::COMPARE_GRACE_S;
 use super::desk::{Desk, Stuck, broken};
-use super::differ::{Differ, directory_of, may_come_from_below, touched};
+use super::differ::{Differ, Touched, directory_of, may_come_from_below};
 use super::flight::{Flight, Landed};
 use super::guard;
 use super::health::Health;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::lanes::STALLED;
 use super::outcome::{self, Verdict};
-use super::rows::owe;
+use super::rows::repair;
 use super::rsync::{self, Form, Options};
 use super::run::Pusher;
-use crate::journal::{Events, JournalError, Settlement};
-use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart, Why};
+use crate::journal::{JournalError, Settlement};
+use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart};
 use crate::path::RelPath;
 use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::time::Duration;
 
 /// Differences of one part.
 const PART: usize = 200;
-/// Paths pushed meanwhile that are remembered; with more, everything above them is called pending.
-const TOUCHED_MOST: usize = 100_000;
+/// How often it says how far it is, to who wants to know.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// Nothing moves here while a remote reads all its files: it is given this much time.
-const BY_CONTENT: u64 = 1 << 40;
+pub(super) const BY_CONTENT: u64 = 1 << 40;
 
 /// A comparison that somebody reads.
 pub(super) struct Looking {
@@ -39,10 +38,12 @@ pub(super) struct Looking {
     /// It holds a slot.
     slot: bool,
     /// Pushed since it began.
-    touched: BTreeSet<RelPath>,
+    touched: Touched,
     differ: Differ,
     /// The next part is asked for.
     asked: bool,
+    /// When it last said how far it is.
+    shown: Duration,
 }
 
 /// How it ended.
@@ -83,12 +84,7 @@ impl Looking {
 
     /// These paths are being pushed while it compares.
     pub(super) fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
-        for path in paths {
-            // Too many to keep: then it is not known of anything that it is not on its way.
-            let path =
-                if self.touched.len() < TOUCHED_MOST { path.clone() } else { RelPath::root() };
-            self.touched.insert(path);
-        }
+        self.touched.add(paths);
     }
 
     fn fly(&mut self, desk: &Desk, now: Duration) -> Result<(), Stuck> {
@@ -99,6 +95,7 @@ impl Looking {
             delete: desk.delete(),
             force: true,
             stats: true,
+            unchanged: self.job.progress,
         };
         let top = directory_of(&self.job.below, |path| {
             root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir)
@@ -159,13 +156,7 @@ impl Looking {
     }
 
     fn counts(&self, desk: &Desk, change: &Change, deletions: bool) -> bool {
-        let temporary =
-            || outcome::temporary_of(&change.path).is_some_and(|name| self.touched.contains(&name));
-        let deleted = change.kind == ChangeKind::Deleted;
-        let possible = !deleted || (deletions && desk.delete() && !temporary());
-        possible
-            && change.path.is_within(&self.job.below)
-            && !desk.filter.excludes(&change.path, change.is_dir)
+        change.path.is_within(&self.job.below) && counts(desk, &self.touched, change, deletions)
     }
 
     /// The next part; what differs in it and is not on its way is owed first, when that is wanted.
@@ -192,15 +183,11 @@ impl Looking {
                 continue;
             }
             let below = may_come_from_below(&why);
-            let pending = touched(&change.path, below, &self.touched)
+            let pending = self.touched.holds(&change.path, below)
                 || desk.journal.on_its_way(&desk.name, &change.path, below)?;
             let (path, dir) = (change.path.clone(), change.is_dir);
             if self.job.repair && !pending {
-                let mut row = owe(change, now_ms, now_ms);
-                if why.contains(&Why::Content) {
-                    row.events |= Events::CONTENT;
-                }
-                end.owe.push(row);
+                end.owe.push(repair(change, &why, now_ms));
             }
             part.differences.push(Difference { path, dir, why, pending });
         }
@@ -211,16 +198,31 @@ impl Looking {
     }
 }
 
+/// True when this difference is one of what is replicated, and, without `deletions`, none.
+pub(super) fn counts(desk: &Desk, touched: &Touched, change: &Change, deletions: bool) -> bool {
+    let deleted = change.kind == ChangeKind::Deleted;
+    let possible = deletions && desk.delete() && !touched.has_temporary(&change.path);
+    (!deleted || possible) && !desk.filter.excludes(&change.path, change.is_dir)
+}
+
 impl Pusher {
     /// Somebody wants to know. One at a time: a new question takes the place of one that nobody may read any more.
     pub(super) fn verify(&mut self, ticket: Ticket, job: VerifyJob) {
         if let Some(old) = self.end_verify() {
             self.tell_end(old, VerifyEnd::Failed("another comparison was asked for".into()));
         }
-        let touched = BTreeSet::new();
+        let touched = Touched::default();
         let (stage, differ) = (Stage::Wanted, Differ::default());
-        self.lanes.verify =
-            Some(Looking { ticket, job, stage, slot: false, touched, differ, asked: false });
+        self.lanes.verify = Some(Looking {
+            ticket,
+            job,
+            stage,
+            slot: false,
+            touched,
+            differ,
+            asked: false,
+            shown: Duration::ZERO,
+        });
     }
 
     /// Ends it, unread; gives its ticket.
@@ -270,6 +272,8 @@ impl Pusher {
         }
         let Some(mut looking) = self.lanes.verify.take() else { return Ok(false) };
         looking.slot = self.slots.take();
+        // One at a time.
+        self.put_off_rolling(Duration::ZERO, now);
         self.lanes.pushes().for_each(|push| looking.touch(push.paths()));
         let flies = looking.fly(&self.desk, now);
         self.went_on(looking, flies.map(|()| None))?;
@@ -291,6 +295,12 @@ impl Pusher {
                     // A hung remote must not starve healthy ones.
                     if flight.stalled(now) > STALLED {
                         self.return_slot(std::mem::take(&mut looking.slot));
+                    }
+                    if looking.job.progress && now >= looking.shown + SHOW_EVERY {
+                        looking.shown = now;
+                        let progress = Some(flight.compared());
+                        let part = VerifyPart { progress, ..VerifyPart::default() };
+                        self.voice.send(&FromPusher::Verified(looking.ticket, part));
                     }
                     looking.stage = Stage::Flying { flight, root };
                     Ok(None)

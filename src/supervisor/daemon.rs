@@ -76,7 +76,7 @@ pub fn supervise(channel: OwnedFd) -> i32 {
         .and_then(|()| options(channel.as_mut()))
         .and_then(|options| {
             run(options, true, &mut |progress| match progress {
-                Progress::Watching(_) => {}
+                Progress::Watching(_) | Progress::Comparing(_) => {}
                 Progress::Warned(warning) => {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&Report::Warned(warning), vec![]);

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod directories;
 mod fail_log;
 pub mod failures;
+mod follow;
 mod greeting;
 pub mod import;
 mod instance;

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::schedule::{self, Clockwork};
-use super::slots::Holder;
+use super::slots::{Holder, Slots};
 use super::verifies::Verifying;
 use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
@@ -109,6 +109,13 @@ impl Pusher {
         let done_before = self.status.reconciles_done;
         self.pending = Some(Pending { why: why.to_owned(), done_before });
         self.process.send(&ToPusher::Reconcile(why.to_owned()), vec![], now);
+    }
+
+    /// It gets a slot that nobody else wants, if there is one.
+    pub fn want_spare(&mut self, slots: &mut Slots, now: Duration) {
+        if slots.spare(self.key) {
+            self.process.send(&ToPusher::Spare, vec![], now);
+        }
     }
 
     /// Notes what it does now.

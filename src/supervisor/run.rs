@@ -12,7 +12,7 @@ use super::{Options, configuration, directories, fail_log, greeting, kernel, top
 use crate::config::model::Config;
 use crate::error::{Error, Exit, Result};
 use crate::filter::own_files;
-use crate::message::{PusherState, Ticket};
+use crate::message::{LocalPathStatus, PusherState, Ticket, ToPusher};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -31,7 +31,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 const TURN: Duration = Duration::from_secs(1);
 
 /// What whoever started the supervisor hears.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Progress {
     /// The configuration is odd: a warning, as `check` prints it.
     Warned(String),
@@ -41,6 +41,8 @@ pub enum Progress {
     Watching(OsBytes),
     /// Every localpath is watched, or is not for the reasons given.
     Started(Vec<String>),
+    /// How far the comparison of `-r` is, in the foreground.
+    Comparing(Vec<LocalPathStatus>),
 }
 
 /// The running supervisor.
@@ -60,6 +62,8 @@ pub(super) struct Supervisor {
     /// When it was started, by the wall clock, in milliseconds.
     pub(super) since_ms: i64,
     started: bool,
+    /// When the progress of `-r` is told.
+    pub(super) follow_at: Option<Duration>,
     next_alive: Option<Duration>,
     next_reap: Duration,
     next_summary: Duration,
@@ -156,6 +160,7 @@ impl Supervisor {
             last_ticket: 0,
             since_ms: clock::wall_ms(),
             started: false,
+            follow_at: None,
             next_alive,
             next_reap: now,
             next_summary: now,
@@ -188,6 +193,7 @@ impl Supervisor {
         tell: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         let mut ended = Ok(());
+        self.follow_at = (self.options.reconcile && !give_up).then(monotonic);
         while !(self.stopping && self.sites.iter().all(Site::is_gone) && self.reporter.is_gone()) {
             // Nobody is silent for as long as this process itself was stopped: it judges by the time at which it listened.
             let (child_ended, now) = self.look(signals, instance)?;
@@ -205,6 +211,7 @@ impl Supervisor {
             self.write_fail_logs(now);
             self.sites.retain(|s| !(s.retiring && s.is_gone()));
             self.tell(tell);
+            self.tell_progress(tell, now);
             self.keep_alive(now);
             self.tick_reporter(reap, now);
             if give_up
@@ -317,12 +324,18 @@ impl Supervisor {
             let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
             match pushers.find(|p| p.key == key && p.process.runs()) {
                 Some(pusher) => {
-                    pusher.process.send(&crate::message::ToPusher::Slot, vec![], now);
+                    pusher.process.send(&ToPusher::Slot, vec![], now);
                 }
                 None => {
                     let granted = self.shared.slots.done(key);
                     self.shared.granted.extend(granted);
                 }
+            }
+        }
+        for key in self.shared.slots.yields() {
+            let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+            if let Some(pusher) = pushers.find(|p| p.key == key) {
+                pusher.process.send(&ToPusher::Yield, vec![], now);
             }
         }
     }

@@ -1,13 +1,9 @@
 //! When scheduled reconciles (sersync's `crontab`) are due. Pure.
 
-use super::names::fnv1a;
-use crate::config::cron;
+use crate::config::cron::{self, jitter, next_by_cron};
 use chrono::{DateTime, TimeZone};
 use croner::Cron;
 use std::time::Duration;
-
-/// No two remotes of a localpath start at the same moment: each is late by its own part of the period, at most this.
-const SPREAD_MAX: Duration = Duration::from_secs(300);
 
 /// The next time after `now` that a reconcile of `remote` is due, every `minutes` from `start` on (never at `start`).
 /// `None` for a period of zero.
@@ -23,21 +19,6 @@ pub fn next_after(start: Duration, minutes: u32, remote: &str, now: Duration) ->
     };
     let periods = u32::try_from(passed + 1).unwrap_or(u32::MAX);
     Some(first + period.saturating_mul(periods))
-}
-
-/// The next time after `now` that a reconcile of `remote` is due by a cron expression. The remote's own part of the time
-/// between two of them is added, so it may still be the last one's.
-pub fn next_by_cron<Tz: TimeZone>(
-    cron: &Cron,
-    remote: &str,
-    now: &DateTime<Tz>,
-) -> Option<DateTime<Tz>> {
-    let late = |at: DateTime<Tz>| {
-        let period = cron::next(cron, &at).and_then(|next| (next - at.clone()).to_std().ok());
-        at + jitter(period.unwrap_or_default(), remote)
-    };
-    let last = cron::last(cron, now).map(late).filter(|at| at > now);
-    last.or_else(|| cron::next(cron, now).map(late))
 }
 
 /// A cron expression at work for one remote.
@@ -86,16 +67,10 @@ impl Clockwork {
     }
 }
 
-/// A share of the first tenth of the period that is always the same for a remote.
-fn jitter(period: Duration, remote: &str) -> Duration {
-    let spread = (period / 10).min(SPREAD_MAX);
-    let share = fnv1a(remote.as_bytes()) % 1000;
-    spread * u32::try_from(share).unwrap_or(0) / 1000
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::cron::SPREAD_MAX;
     use chrono::{FixedOffset, Utc};
     use std::collections::BTreeSet;
 

@@ -319,6 +319,8 @@ impl Site {
             FromPusher::Alive => {}
             FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
             FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
+            FromPusher::WantSpare => pusher.want_spare(&mut shared.slots, now),
+            FromPusher::SpareDone => shared.granted.extend(shared.slots.spare_done(pusher.key)),
             FromPusher::Status(status) => pusher.note(*status),
             FromPusher::FailLog => {
                 let log = self.wanted.localpath.fail_log.as_ref();

@@ -11,6 +11,9 @@ pub struct Slots {
     limit: usize,
     held: BTreeMap<Holder, usize>,
     waiting: VecDeque<Holder>,
+    /// Slots that nobody waited for, one for each of these at most: who waits now gets them back. True when it was
+    /// told so.
+    spare: BTreeMap<Holder, bool>,
 }
 
 /// The number of slots when none is given: cores x 2 + 2, at least 10, as sersync counts its threads.
@@ -26,7 +29,8 @@ impl Slots {
 
     /// `limit` slots, at least one.
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), held: BTreeMap::new(), waiting: VecDeque::new() }
+        let (held, waiting, spare) = Default::default();
+        Self { limit: limit.max(1), held, waiting, spare }
     }
 
     /// `holder` wants one more slot. Returns who is granted one now.
@@ -48,16 +52,48 @@ impl Slots {
         self.grant()
     }
 
+    /// `holder` has work that can wait. True when it gets a slot for it: nobody waits, and one is free.
+    pub fn spare(&mut self, holder: Holder) -> bool {
+        let free = self.waiting.is_empty() && self.taken() < self.limit;
+        if free {
+            self.spare.insert(holder, false);
+        }
+        free
+    }
+
+    /// `holder` gives its spare slot back. Returns who is granted one now.
+    pub fn spare_done(&mut self, holder: Holder) -> Vec<Holder> {
+        self.spare.remove(&holder);
+        self.grant()
+    }
+
+    /// Who must give a spare slot back now, each told once: others wait.
+    pub fn yields(&mut self) -> Vec<Holder> {
+        let told = self.spare.values().filter(|told| **told).count();
+        let more = self.waiting.len().saturating_sub(told);
+        let quiet = self.spare.iter_mut().filter(|(_, told)| !**told).take(more);
+        quiet
+            .map(|(holder, told)| {
+                *told = true;
+                *holder
+            })
+            .collect()
+    }
+
+    fn taken(&self) -> usize {
+        self.held.values().sum::<usize>() + self.spare.len()
+    }
+
     /// `holder` is dead: what it held and waited for is free. Returns who is granted one now.
     pub fn gone(&mut self, holder: Holder) -> Vec<Holder> {
         self.held.remove(&holder);
+        self.spare.remove(&holder);
         self.waiting.retain(|h| *h != holder);
         self.grant()
     }
 
     fn grant(&mut self) -> Vec<Holder> {
-        let held: usize = self.held.values().sum();
-        let free = self.limit.saturating_sub(held).min(self.waiting.len());
+        let free = self.limit.saturating_sub(self.taken()).min(self.waiting.len());
         let granted: Vec<Holder> = self.waiting.drain(..free).collect();
         granted.iter().for_each(|h| *self.held.entry(*h).or_default() += 1);
         granted
@@ -103,6 +139,22 @@ mod tests {
         assert!(slots.gone(2).is_empty());
         assert_eq!(slots.gone(1), [3]);
         assert_eq!(slots.want(9), [9]);
+    }
+
+    #[test]
+    fn what_can_wait_makes_way_at_once() {
+        let mut slots = Slots::new(2);
+        assert!(slots.spare(1) && slots.spare(2) && !slots.spare(3));
+        assert!(slots.yields().is_empty());
+        assert!(slots.want(4).is_empty());
+        assert!(!slots.spare(3), "somebody waits");
+        assert_eq!(slots.yields(), [1]);
+        assert!(slots.yields().is_empty(), "told once");
+        assert!(slots.want(5).is_empty());
+        assert_eq!(slots.yields(), [2]);
+        assert_eq!(slots.spare_done(1), [4]);
+        assert_eq!(slots.gone(2), [5]);
+        assert!(slots.done(4).is_empty() && slots.spare(1));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
         remotes: hosts.iter().map(|h| remote(h)).collect(),
         fail_log: None,
         crontab: None,
+        verify_schedule: None,
         delay_ms: 3,
         large_file_bytes: 1 << 20,
         first_copy: true,

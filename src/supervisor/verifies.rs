@@ -71,6 +71,8 @@ impl Supervisor {
         let Some(part) = verifying.part.take() else { return Some(VerifyPart::default()) };
         match part.end {
             Some(_) => pusher.verifying = None,
+            // Nobody has asked for it, and the first part that counts comes unasked.
+            None if part.progress.is_some() => {}
             None => pusher.process.send(&ToPusher::VerifyMore(ticket), vec![], now),
         }
         Some(part)

@@ -9,6 +9,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -141,6 +142,23 @@ impl Rsync {
     pub fn kill(&mut self) -> io::Result<Exited> {
         self.child.kill()?;
         Ok(exited(self.child.wait()?))
+    }
+
+    /// Bytes it has read so far, mostly content of files; `None` where the system does not tell.
+    pub fn bytes_read(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        text.lines().find_map(|l| l.strip_prefix("rchar: "))?.trim().parse().ok()
+    }
+
+    /// Counts the lines it has printed after the first `from` bytes; the bytes that are counted now.
+    pub fn lines_after(&self, from: u64) -> (u64, u64) {
+        let (mut lines, mut at, mut buffer) = (0, from, [0; 65_536]);
+        // Its own position is the child's, too, and stays.
+        while let Ok(n @ 1..) = self.stdout.read_at(&mut buffer, at) {
+            lines += buffer[..n].iter().filter(|&&b| b == b'\n').count() as u64;
+            at += n as u64;
+        }
+        (lines, at)
     }
 
     /// How far it has come: what the watchdog looks at.

@@ -105,3 +105,10 @@ pub fn be_modest(files: u64) -> io::Result<()> {
     rustix::process::nice(10)?;
     Ok(())
 }
+
+/// Columns and rows of the terminal on standard error; `None` when there is none, or it does not say.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    let (width, height) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (width > 0 && height > 0).then_some((width, height))
+}

@@ -79,6 +79,7 @@ impl World {
             remotes: vec![],
             fail_log: None,
             crontab: None,
+            verify_schedule: None,
             delay_ms: 0,
             large_file_bytes: 0,
             first_copy: false,

@@ -33,6 +33,7 @@ fn sample_model() -> LocalPath {
         remotes: vec![daemon("127.0.0.1", "tongbu1")],
         fail_log: Some(FailLog { path: "/tmp/rsync_fail_log.sh".into(), retry_minutes: 60 }),
         crontab: None,
+        verify_schedule: None,
         delay_ms: 3,
         large_file_bytes: 32 << 20,
         first_copy: false,

@@ -24,6 +24,7 @@ fn base() -> LocalPath {
         remotes: vec![remote("h", "m")],
         fail_log: None,
         crontab: None,
+        verify_schedule: None,
         delay_ms: 3,
         large_file_bytes: 32 << 20,
         first_copy: true,
@@ -109,6 +110,33 @@ fn layers_override_key_by_key() {
     assert_eq!(b.filter.names, NameRules::None);
     assert_eq!(b.fail_log, Some(FailLog { path: "/log".into(), retry_minutes: 5 }));
     assert_eq!((b.crontab.clone(), b.delay_ms), (None, 0));
+}
+
+#[test]
+fn verify_schedules() {
+    let config = good(
+        "verify_schedule: {every: 1d, rate: 5MiB/s}\n\
+         localpaths:\n\
+         - {watch: /a, remotes: ['h::m']}\n\
+         - {watch: /b, remotes: ['h::n'], verify_schedule: {cron: '0 2 * * *', checksum: false}}\n\
+         - {watch: /c, remotes: ['h::o'], verify_schedule: {rate: unlimited}}\n\
+         - {watch: /d, remotes: ['h::p'], verify_schedule: ~}\n",
+    );
+    let every = VerifyWhen::Every(86_400);
+    let of = |when, rate, checksum| Some(VerifySchedule { when, rate, checksum });
+    let wanted = [
+        of(every.clone(), Some(5 << 20), true),
+        of(VerifyWhen::Cron("0 2 * * *".into()), Some(5 << 20), false),
+        of(every, None, true),
+        None,
+    ];
+    let found: Vec<_> = config.localpaths.iter().map(|l| l.verify_schedule.clone()).collect();
+    assert_eq!(found, wanted);
+    let text = to_yaml(&config).unwrap();
+    assert_eq!(good(&text), config, "{text}");
+    let rate = |text: &str| good(&format!("verify_schedule: {{every: 90s{text}}}\n{BASE}"));
+    let rate = |text: &str| rate(text).localpaths[0].verify_schedule.clone().unwrap().rate;
+    assert_eq!((rate(""), rate(", rate: 4096")), (Some(VERIFY_RATE), Some(4096)));
 }
 
 #[test]
@@ -233,6 +261,23 @@ fn every_mistake_has_its_line_and_hint() {
         ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` is a time that never"),
         ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
         ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
+        ("verify_schedule: {rate: 1MiB/s}\n", "1: verify_schedule does not say when"),
+        ("verify_schedule: {every: 24}\n", "1: verify_schedule every: `24` is not a duration"),
+        ("verify_schedule: {cron: x}\n", "1: verify_schedule cron: `x` is not a cron expression"),
+        ("verify_schedule: {every: 1h, cron: '@daily'}\n", "1: verify_schedule has both"),
+        ("verify_schedule: {every: 1h, rate: 0}\n", "1: verify_schedule rate: `0` is not a rate"),
+        (
+            "verify_schedule: {every: 1h, checksum: 1}\n",
+            "1: verify_schedule checksum: `1` is neither",
+        ),
+        (
+            "verify_schedule: {every: 1h, rat: 1}\n",
+            "1: unknown key `rat` in verify_schedule; did you mean `rate`?",
+        ),
+        (
+            "verify_shedule: {every: 1h}\n",
+            "1: unknown key `verify_shedule` in the configuration; did you mean `verify_schedule`?",
+        ),
         ("large_file: big\n", "1: large_file: `big` is not a size"),
         ("trash: {keep: 7}\n", "1: trash keep: `7` is not a duration"),
         ("trash: {keep: 0}\n", "1: trash keep: `0` is not a whole number of minutes"),

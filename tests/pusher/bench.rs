@@ -34,6 +34,7 @@ pub fn localpath(rig: &Rig) -> LocalPath {
         remotes: vec![],
         fail_log: None,
         crontab: None,
+        verify_schedule: None,
         delay_ms: 1,
         large_file_bytes: 1 << 20,
         first_copy: true,

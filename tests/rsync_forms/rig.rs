@@ -20,8 +20,14 @@ use syncsup::pusher::rsync::{self, Form, Options};
 use syncsup::seen::Exited;
 use tempfile::TempDir;
 
-pub const ON: Options =
-    Options { checksum: false, dry: false, delete: true, force: true, stats: false };
+pub const ON: Options = Options {
+    checksum: false,
+    dry: false,
+    delete: true,
+    force: true,
+    stats: false,
+    unchanged: false,
+};
 const OLD: &str = "3.2.7-1+deb12u6";
 
 /// The installed rsync, and the one with a broken `--delete-missing-args`, where it can be had.

@@ -4,7 +4,7 @@ use super::{one_line, word};
 use crate::commands::table;
 use crate::message::{
     ChildStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
-    ReporterStatus,
+    ReporterStatus, VerifyProgress,
 };
 use crate::path::printable;
 use chrono::{Local, TimeZone};
@@ -74,11 +74,24 @@ fn remote_row(remote: &RemoteStatus, now_ms: i64) -> Row {
         0 => format!("everything is to be compared: {}", r.why),
         found => format!("compared ({}): {} of {found} differences done", r.why, r.done),
     }));
+    below.extend(s.verify.as_ref().and_then(|v| verification(v, now_ms)));
     if let Some(first) = s.first_failure.as_ref().filter(|_| s.failing > 0) {
         let paths = table::count(s.failing, "path fails", "paths fail");
         below.push(format!("{paths}: {}", one_line(first)));
     }
     (cells, below.iter().map(|line| format!("    {line}")).collect())
+}
+
+/// How far the rolling comparison is.
+fn verification(verify: &VerifyProgress, now_ms: i64) -> Option<String> {
+    let Some(run) = &verify.run else {
+        return verify.next_ms.map(|next| format!("verified again {}", until(next, now_ms)));
+    };
+    let after = match &run.at {
+        Some(path) if !path.is_root() => format!(" after {path}"),
+        _ => String::new(),
+    };
+    Some(format!("verifies{after}, {} repaired", run.repaired))
 }
 
 /// Since when it is in trouble, when it is tried again, and why.

@@ -110,3 +110,20 @@ fn plugins_have_a_row() {
     localpath.plugin_runner = None;
     assert_eq!(plugin_row(&plugin, &localpath, NOW).0[1], "DOWN");
 }
+
+#[test]
+fn where_the_rolling_comparison_is() {
+    use crate::message::{VerifyProgress, VerifyRun};
+    let said = |verify: VerifyProgress| {
+        let mut remote = sample("watching", PusherState::InSync).remotes.remove(0);
+        remote.status =
+            PusherStatus { state: PusherState::InSync, verify: Some(verify), ..Default::default() };
+        remote_row(&remote, NOW).1
+    };
+    let waits = VerifyProgress { next_ms: Some(NOW + 7_200_000), ..Default::default() };
+    assert_eq!(said(waits), ["    verified again in 2 h"]);
+    let at = crate::path::RelPath::new(&b"d\xff"[..]).unwrap();
+    let run = VerifyRun { at: Some(at), repaired: 3, ..Default::default() };
+    let runs = VerifyProgress { run: Some(run), ..Default::default() };
+    assert_eq!(said(runs), ["    verifies after d\\xff, 3 repaired"]);
+}

@@ -1,7 +1,7 @@
 //! What `syncsup sync` shows: a bar for each remote on a terminal, else a line whenever something changes.
 
 use super::follow::{Follow, Verdict};
-use crate::commands::{print, status::word};
+use crate::commands::{print, progress, status::word};
 use crate::message::RemoteStatus;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -70,13 +70,7 @@ fn line(follow: &Follow, now: Option<&RemoteStatus>) -> String {
         (Verdict::Failed(why), _) => format!("FAILED: {}", crate::path::printable(why.as_bytes())),
         (Verdict::Going, None) => "waits".into(),
         (Verdict::Going, Some(remote)) => match &remote.status.reconcile {
-            Some(p) if p.found > 0 => {
-                let deletions = match p.deletions {
-                    0 => String::new(),
-                    n => format!(", {n} of them to be deleted"),
-                };
-                format!("{} of {} differences done{deletions}", p.done, p.found)
-            }
+            Some(p) if p.found > 0 => progress::of_reconcile(p),
             Some(_) => "comparing".into(),
             None => word(remote.status.state).into(),
         },

@@ -2,14 +2,15 @@
 //! is called pending: what was changed since the instance ended is simply different.
 
 use super::Failing;
-use super::show::{Busy, Show};
+use super::busy::Busy;
+use super::show::Show;
 use super::{PAUSE, Pair, choose};
 use crate::commands::invocation::{Invocation, Verify};
 use crate::config;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
-use crate::message::{Difference, VerifyEnd};
+use crate::message::{Difference, VerifyAt, VerifyEnd};
 use crate::pusher::differ::{Differ, directory_of};
 use crate::pusher::itemize::{ChangeKind, Line, Lines, Totals};
 use crate::pusher::outcome::{self, Judgement, Verdict};
@@ -60,11 +61,17 @@ fn compare(
         .map_err(|e| Error::usage(e.first().map(|e| e.text.clone()).unwrap_or_default()))?;
     let broken = |e: std::io::Error| Error::system(&remote.rsync_program, e);
     let (mut rsync, _root) = start(pair, localpath, remote, checksum)?;
-    let busy = Busy::new(&pair.remote);
+    let busy = Busy::new(pair, checksum);
     busy.show();
+    let (mut entries, mut printed) = (0, 0);
     let exited = loop {
         if let Some(exited) = rsync.ended().map_err(broken)? {
             break exited;
+        }
+        if Busy::shows() {
+            let (lines, at) = rsync.lines_after(printed);
+            (entries, printed) = (entries + lines, at);
+            busy.at(VerifyAt { entries, bytes: rsync.bytes_read().unwrap_or(0) });
         }
         std::thread::sleep(PAUSE);
     };
@@ -122,7 +129,8 @@ fn start(
     let root = Root::open(localpath.watch.as_path())
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
     let delete = localpath.inotify.delete;
-    let options = Options { checksum, dry: true, delete, force: true, stats: true };
+    let options =
+        Options { checksum, dry: true, delete, force: true, stats: true, unchanged: Busy::shows() };
     let top =
         directory_of(&pair.below, |path| root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir));
     let (form, list) = match top.is_root() {

@@ -5,11 +5,8 @@ use crate::commands::invocation::Format;
 use crate::commands::{print, status::one_line, table};
 use crate::message::{Difference, VerifyEnd, Why};
 use crate::path::{OsBytes, RelPath};
-use indicatif::ProgressBar;
 use serde::Serialize;
-use std::cell::Cell;
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::io::Write;
 
 /// The width of the reasons' column.
 const WIDTH: usize = 16;
@@ -189,44 +186,6 @@ fn word(why: Why) -> &'static str {
         Why::Group => "group",
         Why::Acl => "acl",
         Why::Xattr => "xattr",
-    }
-}
-
-/// Shows on a terminal that a comparison goes on.
-pub struct Busy {
-    bar: Option<ProgressBar>,
-    shown: Cell<bool>,
-}
-
-impl Busy {
-    /// Nothing shown yet.
-    pub fn new(remote: &str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.set_message(format!("comparing {remote}"));
-            bar
-        });
-        Self { bar, shown: Cell::new(false) }
-    }
-
-    /// It goes on.
-    pub fn show(&self) {
-        if let Some(bar) = &self.bar
-            && !self.shown.replace(true)
-        {
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
-    }
-
-    /// Something else is printed now.
-    pub fn hide(&self) {
-        self.bar.iter().for_each(ProgressBar::finish_and_clear);
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.hide();
     }
 }
 

@@ -6,6 +6,7 @@ pub mod instance;
 pub mod namespace;
 pub mod procs;
 pub mod proxy;
+pub mod pty;
 pub mod rsyncd;
 pub mod sshd;
 pub mod sshworld;

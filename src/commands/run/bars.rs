@@ -1,0 +1,195 @@
+//! `-r` in the foreground: how far the comparison that it asks for is. A bar for each remote below the log on a terminal,
+//! else a line whenever something changes.
+
+use crate::commands::{print, progress, status, table};
+use crate::message::{LocalPathStatus, PusherState, RemoteStatus};
+use crate::sys::session;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// Without a terminal, mere progress is said this often.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// The width of a bar on a wide terminal.
+const WIDTH: usize = 24;
+
+/// What is shown.
+pub struct Bars {
+    terminal: bool,
+    /// A block is on the terminal.
+    drawn: bool,
+    finished: bool,
+    rows: BTreeMap<String, Row>,
+}
+
+#[derive(Default)]
+struct Row {
+    phase: String,
+    text: String,
+    share: Option<f64>,
+    said: Duration,
+}
+
+impl Bars {
+    /// Nothing shown yet.
+    pub fn new() -> Self {
+        let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        Self { terminal, drawn: false, finished: false, rows: BTreeMap::new() }
+    }
+
+    /// Shows how far they are.
+    pub fn update(&mut self, localpaths: &[LocalPathStatus], now: Duration) {
+        if self.finished {
+            return;
+        }
+        let remotes = localpaths.iter().flat_map(|l| l.remotes.iter().map(move |r| (l, r)));
+        let mut all = true;
+        for (localpath, remote) in remotes {
+            all &= remote.is_compared();
+            let name = format!("{} {}", localpath.watch, remote.name);
+            let row = self.rows.entry(name.clone()).or_default();
+            let (phase, text, share) = words(remote);
+            let new = row.phase != phase;
+            let moved = row.text != text && now >= row.said + SAY_EVERY;
+            if !self.terminal && (new || moved) {
+                print(&format!("{name}: {text}\n"));
+                row.said = now;
+            }
+            (row.phase, row.text, row.share) = (phase, text, share);
+        }
+        self.finished = all;
+        if self.terminal {
+            match all {
+                true => self.leave(),
+                false => self.draw(),
+            }
+        }
+    }
+
+    /// The block stands below the cursor, which waits on an empty line: what anybody logs comes there, and the next block
+    /// below it.
+    fn draw(&mut self) {
+        let (width, height) = session::terminal_size().unwrap_or((80, 24));
+        let lines = lines(&self.rows, width, height);
+        let mut out = String::from("\r\x1b[J");
+        for line in &lines {
+            out.push('\n');
+            out.push_str(line);
+        }
+        out.push_str(&format!("\r\x1b[{}A", lines.len()));
+        show(&out);
+        self.drawn = true;
+    }
+
+    /// The block goes; what it said last stays.
+    fn leave(&mut self) {
+        self.clear();
+        for (name, row) in &self.rows {
+            print(&format!("{name}: {}\n", row.text));
+        }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            show("\r\x1b[J");
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn show(text: &str) {
+    // A terminal that has gone away is no error.
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+/// What a remote does in one word, in many, and how much of it is done.
+fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
+    let s = &remote.status;
+    let plain = |text: &str| (text.to_owned(), text.to_owned(), None);
+    if remote.is_compared() {
+        return ("in sync".into(), "in sync".into(), Some(1.0));
+    }
+    if matches!(s.state, PusherState::Backoff | PusherState::Held | PusherState::Down) {
+        let why = s.reason.as_deref().map(|why| format!(": {}", status::one_line(why)));
+        return plain(&format!("{}{}", status::word(s.state), why.unwrap_or_default()));
+    }
+    match &s.reconcile {
+        Some(p) if p.found > 0 => {
+            ("pushes".into(), progress::of_reconcile(p), Some(progress::share(p)))
+        }
+        Some(_) if s.state == PusherState::Reconciling => plain("comparing"),
+        _ if s.reconciles_done > 0 && s.waiting + s.owed > 0 => (
+            "pushes".into(),
+            table::count(s.waiting + s.owed, "name to push", "names to push"),
+            None,
+        ),
+        _ => plain("waits"),
+    }
+}
+
+/// The block: a line for each remote, as many as there is room for.
+fn lines(rows: &BTreeMap<String, Row>, width: usize, height: usize) -> Vec<String> {
+    let wide = rows.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    let bar = (width.saturating_sub(wide) / 4).clamp(8, WIDTH);
+    let room = height.saturating_sub(3).max(1);
+    let line = |(name, row): (&String, &Row)| {
+        let shown = progress::bar(row.share.unwrap_or(0.0), bar);
+        progress::cut(&format!("{name:wide$} {shown} {}", row.text), width.saturating_sub(1))
+    };
+    let mut lines: Vec<String> = rows.iter().take(room).map(line).collect();
+    if rows.len() > room {
+        lines.push(format!("and {} more", rows.len() - room));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{PusherStatus, ReconcileProgress};
+
+    fn remote(state: PusherState, reconcile: Option<(u64, u64)>, done: u64) -> RemoteStatus {
+        let reconcile = reconcile.map(|(found, done)| ReconcileProgress {
+            found,
+            done,
+            bytes: 1_000 * found,
+            bytes_done: 1_000 * done,
+            ..Default::default()
+        });
+        let status = PusherStatus { state, reconcile, reconciles_done: done, ..Default::default() };
+        RemoteStatus { name: "r".into(), status, ..Default::default() }
+    }
+
+    #[test]
+    fn each_phase_has_its_words() {
+        let text = |state, reconcile, done| words(&remote(state, reconcile, done)).1;
+        assert_eq!(text(PusherState::Reconciling, Some((0, 0)), 0), "comparing");
+        assert_eq!(
+            text(PusherState::Reconciling, Some((4, 1)), 0),
+            "1 of 4 differences done, 1.0 kB of 4.0 kB"
+        );
+        assert_eq!(text(PusherState::InSync, None, 1), "in sync");
+        assert_eq!(text(PusherState::InSync, None, 0), "waits", "not compared yet");
+        let mut down = remote(PusherState::Backoff, Some((0, 0)), 0);
+        down.status.reason = Some("a\nb".into());
+        assert_eq!(words(&down).1, "in trouble: a; b");
+    }
+
+    #[test]
+    fn the_block_fits_on_the_terminal() {
+        let row = |share| Row { text: "comparing".into(), share, ..Row::default() };
+        let rows: BTreeMap<String, Row> =
+            (0..9).map(|n| (format!("/d r{n}"), row((n == 0).then_some(0.5)))).collect();
+        let block = lines(&rows, 30, 6);
+        assert_eq!(block.len(), 4);
+        assert_eq!(block[0], "/d r0 [====>   ] comparing");
+        assert_eq!(block[3], "and 6 more");
+        assert!(lines(&rows, 200, 50)[1].ends_with("] comparing"));
+    }
+}

@@ -1,0 +1,172 @@
+//! How far a comparison is, on a terminal.
+
+use super::Pair;
+use crate::commands::table;
+use crate::message::VerifyAt;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A bar for one remote; what is to be compared is counted meanwhile.
+pub struct Busy {
+    bar: Option<ProgressBar>,
+    shown: Cell<bool>,
+    checksum: bool,
+    to_do: Arc<ToDo>,
+}
+
+/// What there is here.
+#[derive(Default)]
+struct ToDo {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    /// All of it is counted.
+    known: AtomicBool,
+    /// Nobody wants to know any more.
+    over: AtomicBool,
+}
+
+impl Busy {
+    /// Nothing shown yet.
+    pub fn new(pair: &Pair, checksum: bool) -> Self {
+        let to_do = Arc::new(ToDo::default());
+        let bar = Self::shows().then(|| {
+            let (top, counts) = (pair.below.below(pair.watch.as_path()), to_do.clone());
+            std::thread::spawn(move || counts.count(top));
+            let bar = ProgressBar::new(1_000);
+            let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}");
+            if let Ok(style) = style {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(pair.remote.clone());
+            bar.set_message("comparing");
+            bar
+        });
+        Self { bar, shown: Cell::new(false), checksum, to_do }
+    }
+
+    /// True when there is a terminal to show it on.
+    pub fn shows() -> bool {
+        std::io::stderr().is_terminal()
+    }
+
+    /// It goes on.
+    pub fn show(&self) {
+        if let Some(bar) = &self.bar
+            && !self.shown.replace(true)
+        {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+
+    /// It is so far.
+    pub fn at(&self, at: VerifyAt) {
+        let Some(bar) = &self.bar else { return };
+        let known = self.to_do.known.load(Ordering::Acquire);
+        let all = VerifyAt {
+            entries: self.to_do.entries.load(Ordering::Relaxed),
+            bytes: self.to_do.bytes.load(Ordering::Relaxed),
+        };
+        let all = known.then_some(all);
+        bar.set_position(share(at, all, self.checksum));
+        bar.set_message(words(at, all, self.checksum));
+        self.show();
+    }
+
+    /// Something else is printed now.
+    pub fn hide(&self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.to_do.over.store(true, Ordering::Relaxed);
+        self.hide();
+    }
+}
+
+impl ToDo {
+    /// Walks the tree, without the file itself where links lead.
+    fn count(&self, top: PathBuf) {
+        let mut open = vec![top];
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                if self.over.load(Ordering::Relaxed) {
+                    return;
+                }
+                self.entries.fetch_add(1, Ordering::Relaxed);
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                    Ok(kind) if kind.is_file() => {
+                        let bytes = entry.metadata().map_or(0, |m| m.len());
+                        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.known.store(true, Ordering::Release);
+    }
+}
+
+/// How much is done, in thousandths; where content is compared, the slave still reads when this end has read all.
+fn share(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> u64 {
+    let of = |done: u64, all: u64| done.min(all).saturating_mul(1_000) / all.max(1);
+    match all {
+        Some(all) if checksum && all.bytes > 0 => {
+            (of(at.entries, all.entries) + of(at.bytes, all.bytes)) / 2
+        }
+        Some(all) => of(at.entries, all.entries),
+        None => 0,
+    }
+}
+
+/// `3 of 5 entries, 1.2 MB of 3.0 MB`; without what there is to do while that is being counted.
+fn words(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> String {
+    let Some(all) = all else {
+        return table::count(at.entries, "entry compared", "entries compared");
+    };
+    let bytes = match checksum {
+        true => {
+            format!(", {} of {}", table::bytes(at.bytes.min(all.bytes)), table::bytes(all.bytes))
+        }
+        false => String::new(),
+    };
+    format!("{} of {} entries{bytes}", at.entries.min(all.entries), all.entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_share() {
+        let at = VerifyAt { entries: 3, bytes: 5_000 };
+        let all = Some(VerifyAt { entries: 5, bytes: 4_000 });
+        assert_eq!(words(at, None, true), "3 entries compared");
+        assert_eq!(words(at, all, true), "3 of 5 entries, 4.0 kB of 4.0 kB");
+        assert_eq!(words(at, all, false), "3 of 5 entries");
+        assert_eq!((share(at, all, true), share(at, all, false)), (800, 600));
+        assert_eq!(share(at, None, true), 0);
+    }
+
+    #[test]
+    fn what_there_is_to_do_is_counted_as_rsync_lists_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("d/f"), "12345").unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("link")).unwrap();
+        let to_do = ToDo::default();
+        to_do.count(dir.path().to_owned());
+        let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        assert_eq!((of(&to_do.entries), of(&to_do.bytes)), (4, 5));
+        assert!(to_do.known.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,99 @@
+//! How far the rolling comparison (`verify_schedule`) of each remote is.
+
+use super::{Journal, JournalError, Result};
+use crate::path::RelPath;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+/// Came later than the other tables: made where it is missing, whatever version the rest has.
+const TABLE: &str = "
+-- how far the rolling comparison of a remote is
+CREATE TABLE IF NOT EXISTS verify (remote TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// The state of one remote's rolling comparison. Times are in milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyState {
+    /// The next run is planned from here: the first sight of the schedule, or the last run.
+    pub since_ms: i64,
+    /// The run under way.
+    #[serde(default)]
+    pub run: Option<VerifyRun>,
+    /// The last one that came to its end.
+    #[serde(default)]
+    pub last: Option<VerifyRun>,
+}
+
+/// One run through the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyRun {
+    /// When it began.
+    pub began_ms: i64,
+    /// When it ended.
+    #[serde(default)]
+    pub ended_ms: Option<i64>,
+    /// What was compared last: the position, which a restart goes on from.
+    #[serde(default)]
+    pub after: Option<Compared>,
+    /// Parts compared.
+    pub parts: u64,
+    /// Entries here that were compared.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Paths that differed and were owed.
+    pub repaired: u64,
+    /// Those of them to be deleted, since the operator last looked: what the guard counts.
+    #[serde(default)]
+    pub deletions: u64,
+    /// Entries the remote had in what was compared.
+    #[serde(default)]
+    pub there: u64,
+    /// Parts that could not be compared, or not all of them.
+    pub incomplete: u64,
+}
+
+/// A part of the tree, by its end in the order of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// The names directly in a directory; what is below them comes next.
+    Names(RelPath),
+    /// A directory with everything below it.
+    Whole(RelPath),
+}
+
+pub(super) fn prepare(db: &Connection) -> Result<()> {
+    Ok(db.execute_batch(TABLE)?)
+}
+
+impl Journal {
+    /// How far the rolling comparison of `remote` is; `None` before its schedule was first seen.
+    pub fn verify_state(&self, remote: &str) -> Result<Option<VerifyState>> {
+        let text: Option<String> = self
+            .db
+            .prepare_cached("SELECT state FROM verify WHERE remote = ?1")?
+            .query_row([remote], |row| row.get(0))
+            .optional()?;
+        text.map(|t| {
+            serde_json::from_str(&t).map_err(|e| JournalError::Damaged(format!("verify: {e}")))
+        })
+        .transpose()
+    }
+
+    /// Notes how far it is; `None` forgets it.
+    pub fn set_verify_state(&mut self, remote: &str, state: Option<&VerifyState>) -> Result<()> {
+        let text = state.map(serde_json::to_string).transpose();
+        let text = text.map_err(|e| JournalError::Refused(format!("verify: {e}")))?;
+        let tx = self.write()?;
+        match text {
+            Some(text) => tx.execute(
+                "INSERT OR REPLACE INTO verify (remote, state) VALUES (?1, ?2)",
+                params![remote, text],
+            )?,
+            None => tx.execute("DELETE FROM verify WHERE remote = ?1", [remote])?,
+        };
+        tx.commit()?;
+        Ok(())
+    }
+}

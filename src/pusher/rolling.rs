@@ -1,0 +1,189 @@
+//! The rolling comparison (`verify_schedule`) at work: one part of the tree after another, beside all pushes. What it
+//! decides is decided in [`super::roll`]; `part` compares, `turn` is its share of the loop.
+//!
+//! It pushes nothing and waits for everybody: a part begins only when nothing else is to be done (or that has been so
+//! for a minute), with a slot that nobody waits for and that is given back as soon as a push wants it.
+
+mod part;
+mod turn;
+
+use super::desk::Desk;
+use super::roll::{self, Entry, Part, Planner, Tree};
+use crate::config::model::VerifySchedule;
+use crate::journal::{Compared, JournalError, VerifyRun, VerifyState};
+use crate::message::{self, VerifyProgress};
+use crate::path::RelPath;
+use crate::seen::Kind;
+use crate::sys::clock;
+use crate::sys::files::{Name, Root};
+use chrono::Local;
+use part::Comparing;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// The rolling comparison of this remote.
+pub(super) struct Rolling {
+    schedule: VerifySchedule,
+    state: VerifyState,
+    due_ms: Option<i64>,
+    planner: Option<Planner>,
+    stage: Stage,
+    /// When it began to look for the part in hand.
+    began: Duration,
+    /// No part begins sooner.
+    not_before: Duration,
+    ask_again: Duration,
+    /// It holds a spare slot.
+    spare: bool,
+    /// How often the part in hand has failed, and how often it made way.
+    tries: u32,
+    yields: u32,
+    /// When there is something to be done.
+    wake: Option<Duration>,
+}
+
+enum Stage {
+    /// Nothing in hand.
+    Idle,
+    /// The next part.
+    Ready(Part),
+    /// It is being compared.
+    Comparing(Box<Comparing>),
+}
+
+impl Rolling {
+    /// As the journal has it. Without a schedule there is none, and what one has left goes.
+    pub(super) fn new(desk: &mut Desk, now: Duration) -> Result<Option<Rolling>, JournalError> {
+        let (name, old) = (desk.name.clone(), desk.journal.verify_state(&desk.name)?);
+        let Some(schedule) = desk.start.localpath.verify_schedule.clone() else {
+            if old.is_some() {
+                desk.journal.set_verify_state(&name, None)?;
+            }
+            return Ok(None);
+        };
+        let now_ms = clock::wall_ms();
+        let fresh = old.is_none();
+        let mut state = old.unwrap_or_else(|| roll::first(&schedule, &name, now_ms));
+        roll::resume(&schedule, &mut state, &name, now_ms, &Local);
+        if fresh {
+            desk.journal.set_verify_state(&name, Some(&state))?;
+        }
+        let due_ms = roll::due(&schedule, &state, &name, &Local);
+        Ok(Some(Rolling {
+            schedule,
+            state,
+            due_ms,
+            planner: None,
+            stage: Stage::Idle,
+            began: now,
+            not_before: now,
+            ask_again: now,
+            spare: false,
+            tries: 0,
+            yields: 0,
+            wake: None,
+        }))
+    }
+
+    /// True while its rsync runs.
+    pub(super) fn flies(&self) -> bool {
+        matches!(&self.stage, Stage::Comparing(work) if work.flies())
+    }
+
+    /// Ends its rsync.
+    pub(super) fn kill(&mut self) {
+        if let Stage::Comparing(work) = &mut self.stage {
+            work.kill();
+        }
+    }
+
+    /// These paths are being pushed while it compares.
+    pub(super) fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
+        if let Stage::Comparing(work) = &mut self.stage {
+            work.touch(paths);
+        }
+    }
+
+    /// When it has something to do.
+    pub(super) fn wake(&self) -> Option<Duration> {
+        self.wake
+    }
+
+    /// For `status`.
+    pub(super) fn progress(&self) -> VerifyProgress {
+        let next_ms = self.due_ms.filter(|_| self.state.run.is_none());
+        VerifyProgress {
+            next_ms,
+            run: self.state.run.as_ref().map(shown),
+            last: self.state.last.as_ref().map(shown),
+        }
+    }
+
+    /// The part in hand is looked for again, no sooner than after `wait`.
+    fn again(&mut self, wait: Duration, now: Duration) {
+        self.kill();
+        (self.stage, self.planner) = (Stage::Idle, None);
+        self.not_before = self.not_before.max(now + wait);
+    }
+}
+
+fn shown(run: &VerifyRun) -> message::VerifyRun {
+    let at = run.after.as_ref().map(|after| match after {
+        Compared::Names(path) | Compared::Whole(path) => path.clone(),
+    });
+    message::VerifyRun {
+        began_ms: run.began_ms,
+        ended_ms: run.ended_ms,
+        at,
+        parts: run.parts,
+        entries: run.entries,
+        bytes: run.bytes,
+        repaired: run.repaired,
+        incomplete: run.incomplete,
+    }
+}
+
+/// The tree below an open root.
+struct Here<'a> {
+    root: &'a Root,
+    desk: &'a Desk,
+}
+
+impl Here<'_> {
+    /// The names in a directory, with their kinds.
+    fn names(&self, dir: &RelPath, most: usize) -> Vec<(Name, Kind)> {
+        self.desk.voice.beat();
+        let names = match dir.is_root() {
+            true => self.root.some_names(most),
+            false => self.root.subdir(dir).and_then(|dir| dir.some_names(most)),
+        };
+        // Gone, or not to be read: rsync says so.
+        let names = names.unwrap_or_default().into_iter();
+        let looked = |name: &Name| self.root.lstat(&dir.join(&name.name)).ok().map(|s| s.kind);
+        names
+            .filter_map(|name| Some((name.kind.or_else(|| looked(&name))?, name)))
+            .map(|(kind, name)| (name, kind))
+            .collect()
+    }
+}
+
+impl Tree for Here<'_> {
+    fn directories(&self, dir: &RelPath) -> Vec<OsString> {
+        let names = self.names(dir, usize::MAX).into_iter().filter(|(_, kind)| *kind == Kind::Dir);
+        let names = names.map(|(name, _)| name.name);
+        names.filter(|name| !self.desk.filter.excludes(&dir.join(name), true)).collect()
+    }
+
+    fn entries(&self, dir: &RelPath, most: usize) -> Vec<Entry> {
+        let size = |name: &Name, kind| match kind {
+            Kind::File => self.root.lstat(&dir.join(&name.name)).map_or(0, |seen| seen.size),
+            _ => 0,
+        };
+        let entry = |(name, kind): (Name, Kind)| Entry {
+            bytes: size(&name, kind),
+            dir: kind == Kind::Dir,
+            name: name.name,
+        };
+        self.names(dir, most).into_iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,317 @@
+//! The rolling comparison's share of the pusher's loop.
+
+use super::super::desk::Stuck;
+use super::super::health::Health;
+use super::super::lanes::STALLED;
+use super::super::push::Push;
+use super::super::roll::{self, Bound, Part, Planner, Step};
+use super::super::run::Pusher;
+use super::part::{Comparing, Outcome, Read};
+use super::{Here, Rolling, Stage};
+use crate::journal::{JournalError, VerifyRun};
+use crate::message::FromPusher;
+use crate::sys::clock;
+use chrono::Local;
+use slog::{info, warn};
+use std::time::Duration;
+
+/// So long at a time it looks what the next part is.
+const PLAN_FOR: Duration = Duration::from_millis(5);
+/// Pushes are let by for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A slot that was not free is asked for again after this, and a part that made way begins again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// A part that fails so often is passed over, unless the remote is the reason.
+const TRIES_MOST: u32 = 4;
+
+impl Pusher {
+    /// Lets the rolling comparison begin its next part when nothing stands against it. `quiet`: nobody pushes, and
+    /// nothing is to be pushed.
+    pub(in crate::pusher) fn start_rolling(
+        &mut self,
+        quiet: bool,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        let Some(mut rolling) = self.lanes.rolling.take() else { return Ok(()) };
+        let went = match rolling.stage {
+            Stage::Comparing(_) => Ok(()),
+            Stage::Idle | Stage::Ready(_) => self.begin_part(&mut rolling, quiet, now),
+        };
+        self.lanes.rolling = Some(rolling);
+        match went {
+            Ok(()) => Ok(()),
+            Err(Stuck::Journal(error)) => Err(error),
+            Err(Stuck::Root(_) | Stuck::System(_)) => {
+                self.put_off_rolling(roll::retry(1), now);
+                Ok(())
+            }
+        }
+    }
+
+    /// What must not go on beside it: then the remote, or the root, or everything is in question.
+    fn may_roll(&self) -> bool {
+        self.health == Health::Good
+            && self.hold.is_none()
+            && self.stop.is_none()
+            && self.lanes.verify.is_none()
+            && self.lanes.everything().is_none()
+            && self.desk.row.reconcile.is_none()
+            && self.desk.row.held.is_none()
+    }
+
+    fn begin_part(&mut self, r: &mut Rolling, quiet: bool, now: Duration) -> Result<(), Stuck> {
+        if !self.may_roll() {
+            self.give_spare_back(r);
+            return Ok(());
+        }
+        if r.state.run.is_none() && !self.begin_run(r, now)? {
+            return Ok(());
+        }
+        let least = r.not_before + if quiet { Duration::ZERO } else { PATIENCE };
+        if now < least {
+            r.wake = Some(least);
+            return Ok(());
+        }
+        if matches!(r.stage, Stage::Idle) {
+            self.plan(r, now)?;
+        }
+        let Stage::Ready(part) = &r.stage else { return Ok(()) };
+        if !r.spare {
+            if now >= r.ask_again {
+                r.ask_again = now + ASK_AGAIN;
+                self.voice.send(&FromPusher::WantSpare);
+            }
+            r.wake = Some(r.ask_again);
+            return Ok(());
+        }
+        let in_flight = self.lanes.pushes().flat_map(Push::paths);
+        match Comparing::start(&self.desk, part, r.schedule.checksum, in_flight, now) {
+            Ok(Some(work)) => r.stage = Stage::Comparing(Box::new(work)),
+            // Nothing of it is there any more.
+            Ok(None) => {
+                let read = Read { part: part.clone(), ..Read::default() };
+                self.give_spare_back(r);
+                self.part_done(r, read, now)?;
+            }
+            Err(stuck) => {
+                self.give_spare_back(r);
+                return Err(stuck);
+            }
+        }
+        Ok(())
+    }
+
+    /// True when a run begins now.
+    fn begin_run(&mut self, r: &mut Rolling, now: Duration) -> Result<bool, JournalError> {
+        let now_ms = clock::wall_ms();
+        let Some(due_ms) = r.due_ms else { return Ok(false) };
+        if now_ms < due_ms {
+            r.wake = Some(now + Duration::from_millis((due_ms - now_ms).unsigned_abs()));
+            return Ok(false);
+        }
+        r.state.run = Some(VerifyRun { began_ms: now_ms, ..VerifyRun::default() });
+        (r.planner, r.not_before, self.said.dirty) = (None, now, true);
+        self.desk.journal.set_verify_state(&self.desk.name, Some(&r.state))?;
+        info!(self.desk.log, "verify_schedule: a run begins");
+        Ok(true)
+    }
+
+    /// Looks for the next part, for a moment.
+    fn plan(&mut self, r: &mut Rolling, now: Duration) -> Result<(), Stuck> {
+        let root = self.desk.open_root()?;
+        let here = Here { root: &root, desk: &self.desk };
+        let after = r.state.run.as_ref().and_then(|run| run.after.as_ref());
+        let bound = Bound::new(&r.schedule, r.yields);
+        if r.planner.is_none() {
+            r.began = now;
+        }
+        let planner = r.planner.get_or_insert_with(|| Planner::new(after, bound));
+        let until = clock::boot() + PLAN_FOR;
+        loop {
+            match planner.step(&here) {
+                Step::Part(part) => {
+                    r.stage = Stage::Ready(part);
+                    return Ok(());
+                }
+                Step::End => return Ok(self.end_run(r)?),
+                Step::More if clock::boot() >= until => {
+                    r.wake = Some(now);
+                    return Ok(());
+                }
+                Step::More => {}
+            }
+        }
+    }
+
+    fn end_run(&mut self, r: &mut Rolling) -> Result<(), JournalError> {
+        let (log, name) = (&self.desk.log, &self.desk.name);
+        let late = roll::ended(&r.schedule, &mut r.state, name, clock::wall_ms(), &Local);
+        self.desk.journal.set_verify_state(name, Some(&r.state))?;
+        r.due_ms = roll::due(&r.schedule, &r.state, name, &Local);
+        r.planner = None;
+        let run = r.state.last.clone().unwrap_or_default();
+        info!(log, "verify_schedule: everything was compared"; "parts" => run.parts, "entries" => run.entries,
+            "bytes" => run.bytes, "repaired" => run.repaired, "incomplete" => run.incomplete);
+        if late {
+            warn!(log, "verify_schedule: the run took longer than the time between two; raise its rate or its time";
+                "hours" => (run.ended_ms.unwrap_or(run.began_ms) - run.began_ms) / 3_600_000);
+        }
+        (self.look, self.said.dirty) = (true, true);
+        Ok(())
+    }
+
+    /// A part was compared, and what differs is owed.
+    fn part_done(
+        &mut self,
+        r: &mut Rolling,
+        read: Read,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        let log = &self.desk.log;
+        if read.repaired > 0 {
+            info!(log, "verify_schedule: what differs is pushed again"; "count" => read.repaired,
+                "to_delete" => read.deletions, "first" => read.first.as_ref().map(ToString::to_string));
+        }
+        if let Some(words) = &read.incomplete {
+            warn!(log, "verify_schedule: not everything could be compared";
+                "in" => read.part.directories().first().map(ToString::to_string), "why" => words);
+        }
+        if let Some(run) = &mut r.state.run {
+            run.after = Some(read.part.end());
+            run.parts += 1;
+            run.entries += read.cost.names;
+            run.bytes += read.cost.bytes;
+            run.repaired += read.repaired;
+            run.there += read.there;
+            run.incomplete += u64::from(read.incomplete.is_some());
+            // What the operator has approved is not counted again.
+            run.deletions = if read.approved { 0 } else { run.deletions + read.deletions };
+        }
+        if read.approved {
+            self.approved = None;
+        }
+        self.desk.journal.set_verify_state(&self.desk.name, Some(&r.state))?;
+        r.not_before = roll::next_part(&r.schedule, read.cost, r.began, now);
+        (r.stage, r.tries, r.began) = (Stage::Idle, 0, r.not_before);
+        if r.yields > 0 {
+            (r.yields, r.planner) = (r.yields - 1, None);
+        }
+        (self.look, self.said.dirty) = (true, true);
+        Ok(())
+    }
+
+    /// Looks at the rsync of the part in hand, and writes what it found.
+    pub(in crate::pusher) fn advance_rolling(&mut self, now: Duration) -> Result<(), JournalError> {
+        let Some(mut r) = self.lanes.rolling.take() else { return Ok(()) };
+        r.wake = None;
+        let went = self.advance_part(&mut r, now);
+        self.lanes.rolling = Some(r);
+        went
+    }
+
+    fn advance_part(&mut self, r: &mut Rolling, now: Duration) -> Result<(), JournalError> {
+        let mut work = match std::mem::replace(&mut r.stage, Stage::Idle) {
+            Stage::Comparing(work) => work,
+            other => {
+                r.stage = other;
+                return Ok(());
+            }
+        };
+        if work.flies() && !self.may_roll() {
+            work.kill();
+            r.again(Duration::ZERO, now);
+            self.give_spare_back(r);
+            return Ok(());
+        }
+        let run = r.state.run.clone().unwrap_or_default();
+        let went = work.advance(&mut self.desk, &run, self.approved, now);
+        // A hung remote must not hold a slot, nor what only reads.
+        if !work.flies() || work.stalled(now) > STALLED {
+            self.give_spare_back(r);
+        }
+        let part = work.part().clone();
+        match went {
+            Ok(Outcome::Running) => r.stage = Stage::Comparing(work),
+            Ok(Outcome::Rows { more_in }) => {
+                r.stage = Stage::Comparing(work);
+                r.wake = Some(now + more_in);
+                (self.look, self.said.dirty) = (true, true);
+            }
+            Ok(Outcome::Done(read)) => self.part_done(r, read, now)?,
+            Ok(Outcome::Failed { words, remote }) => {
+                self.part_failed(r, part, words, remote, now)?
+            }
+            Ok(Outcome::Guarded { words, deletions }) => {
+                warn!(self.desk.log, "held"; "why" => &words);
+                self.held_deletions = Some(deletions);
+                self.desk.journal.set_held(&self.desk.name, Some(&words))?;
+                self.desk.row.held = Some(words);
+                self.said.dirty = true;
+                r.again(Duration::ZERO, now);
+            }
+            Err(Stuck::Journal(error)) => {
+                r.again(roll::retry(1), now);
+                return Err(error);
+            }
+            Err(Stuck::Root(why) | Stuck::System(why)) => {
+                self.part_failed(r, part, why, true, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn part_failed(
+        &mut self,
+        r: &mut Rolling,
+        part: Part,
+        words: String,
+        remote: bool,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        r.tries += 1;
+        if !remote && r.tries >= TRIES_MOST {
+            let read = Read { part, incomplete: Some(words), ..Read::default() };
+            return self.part_done(r, read, now);
+        }
+        let wait = roll::retry(r.tries);
+        if r.tries.is_power_of_two() {
+            warn!(self.desk.log, "verify_schedule: a part could not be compared"; "why" => words,
+                "in" => part.directories().first().map(ToString::to_string), "again_in_s" => wait.as_secs());
+        }
+        r.again(wait, now);
+        Ok(())
+    }
+
+    /// The part in hand makes way, and is compared again no sooner than after `wait`.
+    pub(in crate::pusher) fn put_off_rolling(&mut self, wait: Duration, now: Duration) {
+        if let Some(mut r) = self.lanes.rolling.take() {
+            r.again(wait, now);
+            self.give_spare_back(&mut r);
+            self.lanes.rolling = Some(r);
+        }
+    }
+
+    /// The spare slot that was asked for has come.
+    pub(in crate::pusher) fn spare_granted(&mut self) {
+        match &mut self.lanes.rolling {
+            // It was asked for twice, and is one.
+            Some(r) if r.spare => {}
+            Some(r) if matches!(r.stage, Stage::Ready(_)) => r.spare = true,
+            _ => self.voice.send(&FromPusher::SpareDone),
+        }
+    }
+
+    /// A push wants the spare slot.
+    pub(in crate::pusher) fn yield_spare(&mut self, now: Duration) {
+        if let Some(r) = self.lanes.rolling.as_mut().filter(|r| r.spare) {
+            r.yields += u32::from(r.flies());
+            self.put_off_rolling(ASK_AGAIN, now);
+        }
+    }
+
+    fn give_spare_back(&self, r: &mut Rolling) {
+        if std::mem::take(&mut r.spare) {
+            self.voice.send(&FromPusher::SpareDone);
+        }
+    }
+}
