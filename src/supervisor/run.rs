@@ -57,7 +57,8 @@ pub(super) struct Supervisor {
     /// What `syncsup wait` asks.
     pub(super) questions: Vec<Question>,
     pub(super) last_ticket: Ticket,
-    started: bool,
+    /// Every localpath is watched, or is not for a reason that was told.
+    pub(super) started: bool,
     next_alive: Option<Duration>,
     next_reap: Duration,
     next_summary: Duration,

@@ -1,0 +1,7 @@
+//! Installed: by make, by a package, under systemd, by an init script, for a user without root.
+
+mod notify;
+mod package;
+mod script;
+mod systemd;
+mod user;
