@@ -106,7 +106,7 @@ impl Machine {
     /// Installs the package.
     pub fn installs(&self, package: &Package) {
         // What it depends on is there, if not as a package.
-        self.does(&format!("dpkg --force-depends -i {}", package.path.display()));
+        self.does(&format!("dpkg --no-triggers --force-depends -i {}", package.path.display()));
     }
 }
 

@@ -78,13 +78,12 @@ impl Service {
         assert!(came.is_some(), "{} never came: {:?}\n{}", there.display(), status(), self.log());
     }
 
-    /// The state of a localpath.
-    fn state(&self, watch: &str) -> String {
+    /// A localpath in `status --json`.
+    fn local(&self, watch: &str) -> serde_json::Value {
         let out = self.machine.runs("syncsup status --json");
         let status: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
         let locals = status["instances"][0]["localpaths"].as_array().cloned().unwrap_or_default();
-        let local = locals.iter().find(|l| l["watch"] == watch);
-        local.and_then(|l| l["state"].as_str()).unwrap_or_default().to_owned()
+        locals.into_iter().find(|l| l["watch"] == watch).unwrap_or_default()
     }
 }
 
@@ -176,7 +175,7 @@ fn the_service_works_in_its_sandbox() {
 
     // What the host unmounts is held, and goes on when it is mounted again.
     m.does("umount /srv/volume");
-    wait_for("the volume is held", DEADLINE, || s.state("/srv/volume") == "held");
+    wait_for("the volume is held", DEADLINE, || s.local("/srv/volume")["state"] == "held");
     let volume = s.slave.module("volume");
     holds_for("the slave's files", QUIET, || {
         volume.join("one").exists() && volume.join("d").exists()
@@ -209,7 +208,8 @@ fn reload_and_kills(s: &Service) {
     write(&s.at("tmp/after the reload"), "x");
     s.comes("tmp", "after the reload", "x");
 
-    m.does("pkill -KILL -f '^syncsup: watcher /home'");
+    let watcher = s.local("/home/www/site")["watcher"]["pid"].as_i64().expect("a watcher");
+    m.does(&format!("kill -KILL {watcher}"));
     m.does("echo again >/home/www/site/own");
     s.comes("home", "own", "again\n");
 
@@ -235,6 +235,7 @@ fn reload_and_kills(s: &Service) {
 fn instances_beside_each_other_and_an_end_without_a_trace() {
     let Some(s) = Service::install() else { return };
     let m = &s.machine;
+    let before = m.processes();
     m.does("rm -r /etc/systemd/system/syncsup.service.d");
     let clean = {
         let Some(other) = Machine::boot("nothing", &[]) else { return };
@@ -263,7 +264,7 @@ fn instances_beside_each_other_and_an_end_without_a_trace() {
 
     m.does("dpkg -r syncsup");
     assert_eq!(s.show("ActiveState"), "inactive");
-    m.does("! pgrep -f '^syncsup:'");
+    assert_eq!(m.processes(), before, "something runs on");
     m.does("ls /etc/syncsup/two.yaml /var/lib/syncsup/*/journal.db");
     m.does("dpkg -P syncsup && rm -r /etc/syncsup /etc/systemd/system/syncsup@.service.d");
     assert_eq!(traces(m), clean);
