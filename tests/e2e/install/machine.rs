@@ -115,7 +115,28 @@ impl Drop for Machine {
         // The end of process 1 is the end of all.
         self.init.signal(Signal::SIGKILL);
         let _ = self.unshare.wait();
+        // A systemd of this machine's own takes away what that one has left in the control groups.
+        if !Path::new("/run/systemd/system").exists() {
+            let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+            let roots = hierarchies.map(|e| e.path()).chain(["/sys/fs/cgroup".into()]);
+            for root in roots {
+                ["init.scope", "system.slice"]
+                    .iter()
+                    .for_each(|name| forget_groups(&root.join(name)));
+            }
+        }
     }
+}
+
+/// Removes control groups without processes.
+fn forget_groups(group: &Path) {
+    for below in fs::read_dir(group).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|t| t.is_dir()) {
+            forget_groups(&below.path());
+        }
+    }
+    // One that another test's machine uses stays.
+    let _ = fs::remove_dir(group);
 }
 
 fn command(pid: i32, words: &[&str]) -> Command {

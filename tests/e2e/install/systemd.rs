@@ -186,6 +186,18 @@ fn the_service_works_in_its_sandbox() {
 
     reload_and_kills(&s);
 
+    // With what the package has for plugins that need more, they may write in homes, and still not the system.
+    m.does(
+        "install -D -m 644 /usr/share/doc/syncsup/plugins.conf \
+         /etc/systemd/system/syncsup.service.d/plugins.conf && systemctl daemon-reload",
+    );
+    s.systemctl("restart syncsup");
+    m.does("echo for the plugin >/home/www/site/own");
+    wait_for("the plugin in /root", DEADLINE, || {
+        m.runs("test -e /root/forbidden").status.success()
+    });
+    m.does("! test -e /usr/forbidden && ! test -e /etc/forbidden");
+
     s.systemctl("stop syncsup");
     assert_eq!(s.show("Result"), "success", "{}", s.log());
     wait_for("the end of all", DEADLINE, || m.processes() == before);
