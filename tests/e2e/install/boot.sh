@@ -61,4 +61,8 @@ if [ "$init" = systemd ]; then
         --log-level=warning --show-status=no </dev/null
 fi
 touch /run/booted
-exec sleep infinity
+# Reaps whoever is left to it.
+while :; do
+    sleep 3600 &
+    wait $! || true
+done

@@ -98,7 +98,6 @@ impl Machine {
 
     /// How many processes run in it.
     pub fn processes(&self) -> usize {
-        // Where nothing is process 1, nobody reaps.
         let all = crate::common::procs::descendants(self.unshare.id() as i32);
         all.iter().filter(|p| p.state != 'Z').count()
     }
