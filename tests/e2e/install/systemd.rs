@@ -92,15 +92,10 @@ fn localpath(watch: &Path, remote: &str) -> String {
     format!("  - {{watch: {watch:?}, remotes: [{remote}]}}\n")
 }
 
-#[test]
-fn the_service_works_in_its_sandbox() {
-    let Some(s) = Service::install() else { return };
+/// Trees where sandboxes hide them, and a configuration with all that a sandbox may break.
+fn configure(s: &Service, sshd: &Sshd) {
     let m = &s.machine;
-    assert_eq!(s.show("ActiveState"), "inactive", "it was started unasked");
-    let sshd = Sshd::start();
-    let before = m.processes();
-
-    // Trees where sandboxes hide them: in /tmp, in a home and another user's alone, on a volume, in /usr.
+    // In /tmp, in a home and another user's alone, on a volume, in /usr.
     m.does("mkdir -p /home/www/site /srv/volume /usr/local/share/site /var/spool/site");
     m.does("mount -t tmpfs tmpfs /srv/volume && echo one >/srv/volume/one && mkdir /srv/volume/d");
     m.does("echo mine >/home/www/site/own && chmod 600 /home/www/site/own && chmod 700 /home/www /home/www/site");
@@ -137,6 +132,17 @@ fn the_service_works_in_its_sandbox() {
     config += &localpath(Path::new("/usr/local/share/site"), &s.module("usr"));
     config += &localpath(&s.at("over-ssh"), &over_ssh);
     m.writes("/etc/syncsup/conf.d/all.yaml", &config);
+}
+
+#[test]
+fn the_service_works_in_its_sandbox() {
+    let Some(s) = Service::install() else { return };
+    let m = &s.machine;
+    assert_eq!(s.show("ActiveState"), "inactive", "it was started unasked");
+    let sshd = Sshd::start();
+    let before = m.processes();
+
+    configure(&s, &sshd);
 
     // `start` returns when everything is watched.
     s.systemctl("start syncsup");
