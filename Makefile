@@ -1,7 +1,9 @@
 # make demo      see it at work: private rsync daemons on loopback, killed processes, a comparison after each step
 # make test      all tests, with real rsync daemons and ssh servers
 # make build     target/release/syncsup
-# make install   below $(DESTDIR)$(PREFIX); with SERSYNC=1 also callable as sersync
+# make install   below $(DESTDIR)$(PREFIX), and in $(DESTDIR)/etc; starts nothing. INIT=sysv or INIT=openrc installs a
+#                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
+# make deb, rpm  a package in target/debian, target/generate-rpm
 # make lint      formatting, clippy, manual pages, shell scripts
 #
 # demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd), by sudo when not root.
@@ -9,11 +11,46 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
-BINDIR = $(DESTDIR)$(PREFIX)/bin
-MANDIR = $(DESTDIR)$(PREFIX)/share/man
+SYSCONFDIR ?= /etc
+INIT ?= systemd
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+DOCDIR ?= $(PREFIX)/share/doc/syncsup
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 BINARY = target/release/syncsup
+TOOLS = target/tools
+STAGE = target/package
 
-.PHONY: demo test build install uninstall lint clean compiler
+# SOURCE:TARGET of everything that is installed as it is, mode 0644.
+MANUALS = man/syncsup.8:$(PREFIX)/share/man/man8/syncsup.8 \
+	man/syncsup.yaml.5:$(PREFIX)/share/man/man5/syncsup.yaml.5 \
+	man/syncsup-journal.7:$(PREFIX)/share/man/man7/syncsup-journal.7 \
+	man/zh_CN/syncsup.8:$(PREFIX)/share/man/zh_CN/man8/syncsup.8 \
+	man/zh_CN/syncsup.yaml.5:$(PREFIX)/share/man/zh_CN/man5/syncsup.yaml.5
+PLAIN = $(MANUALS) \
+	units/completions/syncsup.bash:$(BASHDIR)/syncsup \
+	units/completions/_syncsup:$(ZSHDIR)/_syncsup \
+	units/completions/syncsup.fish:$(FISHDIR)/syncsup.fish \
+	units/sysctl.conf:$(PREFIX)/lib/sysctl.d/60-syncsup.conf \
+	units/tmpfiles.conf:$(PREFIX)/lib/tmpfiles.d/syncsup.conf \
+	units/plugins.conf:$(DOCDIR)/plugins.conf \
+	README.md:$(DOCDIR)/README.md \
+	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
+	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
+	LICENSE:$(DOCDIR)/LICENSE \
+	$(foreach f,$(notdir $(wildcard examples/*)),examples/$f:$(DOCDIR)/examples/$f)
+# The same with the path of the program in it.
+UNITS = units/syncsup.service:$(UNITDIR)/syncsup.service \
+	units/syncsup@.service:$(UNITDIR)/syncsup@.service
+# The administrator's: not written over, and not removed when changed.
+CONFIG = units/conf.d.README:$(SYSCONFDIR)/syncsup/conf.d/README \
+	units/logrotate.conf:$(SYSCONFDIR)/logrotate.d/syncsup
+SCRIPT = $(if $(filter sysv,$(INIT)),units/syncsup.init,$(if $(filter openrc,$(INIT)),units/syncsup.openrc))
+target = $(DESTDIR)$(lastword $(subst :, ,$1))
+source = $(firstword $(subst :, ,$1))
+
+.PHONY: demo test build install uninstall deb rpm stage lint clean compiler
 
 demo: build
 	@.ci/need rsync
@@ -21,6 +58,7 @@ demo: build
 
 test: compiler
 	@PATH="$$PATH:/usr/sbin" .ci/need rsync sshd:openssh-server ssh-keygen:openssh-client
+	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
 	@.ci/old-rsync target/old-rsync
 	$(CARGO) test --locked
 
@@ -35,16 +73,48 @@ lint: compiler
 	@.ci/need mandoc shellcheck
 	@.ci/lint
 
+define NEWLINE
+
+
+endef
+
 install:
 	@test -x $(BINARY) || { echo "run make build first" >&2; exit 1; }
-	install -D -m 755 $(BINARY) $(BINDIR)/syncsup
-	install -D -m 644 man/syncsup.8 $(MANDIR)/man8/syncsup.8
-	install -D -m 644 man/syncsup.yaml.5 $(MANDIR)/man5/syncsup.yaml.5
-	test -z "$(SERSYNC)" || ln -sf syncsup $(BINDIR)/sersync
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/syncsup
+	$(if $(SERSYNC),ln -sf syncsup $(DESTDIR)$(PREFIX)/bin/sersync)
+	$(foreach f,$(PLAIN),install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
+	$(foreach f,$(UNITS),install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
+	sed -i 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' $(foreach f,$(UNITS),$(call target,$f))
+	$(foreach f,$(CONFIG),test -e $(call target,$f) || install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
+	$(if $(SCRIPT),install -D -m 755 $(SCRIPT) $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup)
+	$(if $(SCRIPT),sed -i 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup)
+	@$(if $(DESTDIR),true,if test -d /run/systemd/system; then systemctl daemon-reload; fi)
 
+# Configurations, journals and logs stay.
 uninstall:
-	rm -f $(BINDIR)/syncsup $(MANDIR)/man8/syncsup.8 $(MANDIR)/man5/syncsup.yaml.5
-	test "$$(readlink $(BINDIR)/sersync)" != syncsup || rm -f $(BINDIR)/sersync
+	test "$$(readlink $(DESTDIR)$(PREFIX)/bin/sersync)" != syncsup || rm -f $(DESTDIR)$(PREFIX)/bin/sersync
+	rm -f $(DESTDIR)$(PREFIX)/bin/syncsup $(foreach f,$(PLAIN) $(UNITS),$(call target,$f))
+	$(foreach f,$(CONFIG),! cmp -s $(call source,$f) $(call target,$f) || rm -f $(call target,$f)$(NEWLINE)	)
+	! grep -qs '$(PREFIX)/bin/syncsup' $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup || rm -f $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup
+	for dir in $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/syncsup/conf.d $(SYSCONFDIR)/syncsup; do \
+		rmdir $(DESTDIR)$$dir 2>/dev/null || true; done
+
+# What the packages hold. The script in init.d is for the few machines with Debian and without systemd; systemd prefers
+# its own unit.
+stage: build
+	rm -rf $(STAGE)
+	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/deb PREFIX=/usr INIT=sysv \
+		ZSHDIR=/usr/share/zsh/vendor-completions
+	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/rpm PREFIX=/usr
+
+$(TOOLS)/bin/cargo-%:
+	CARGO_TARGET_DIR=$(TOOLS)/build $(CARGO) install --root $(TOOLS) --locked cargo-$*
+
+deb: stage $(TOOLS)/bin/cargo-deb
+	$(TOOLS)/bin/cargo-deb --no-build --no-strip --locked
+
+rpm: stage $(TOOLS)/bin/cargo-generate-rpm
+	$(TOOLS)/bin/cargo-generate-rpm
 
 clean:
 	$(CARGO) clean

@@ -4,6 +4,7 @@ use std::path::Path;
 use syncsup::config::yaml;
 
 const PAGE: &str = include_str!("../man/syncsup.yaml.5");
+const CHINESE_PAGE: &str = include_str!("../man/zh_CN/syncsup.yaml.5");
 const MANUAL: &str = include_str!("../man/syncsup.8");
 const READMES: [(&str, &str); 2] = [
     ("README.md", include_str!("../README.md")),
@@ -45,9 +46,11 @@ fn every_yaml_example_can_be_read() {
         assert!(found.len() >= 2, "{name}");
         examples.extend(found.into_iter().map(|b| (name, b)));
     }
-    let page = blocks(PAGE, ".Bd -literal -offset indent", ".Ed");
-    assert!(page.len() >= 8);
-    examples.extend(page.into_iter().map(|b| ("syncsup.yaml.5", b)));
+    for (name, page) in [("syncsup.yaml.5", PAGE), ("zh_CN/syncsup.yaml.5", CHINESE_PAGE)] {
+        let page = blocks(page, ".Bd -literal -offset indent", ".Ed");
+        assert!(page.len() >= 8);
+        examples.extend(page.into_iter().map(|b| (name, b)));
+    }
     for (name, block) in examples {
         let text = whole(&block);
         let parsed = yaml::parse(text.as_bytes(), Path::new(name));

@@ -20,6 +20,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use unit::Needs;
 
 /// A file that is to be there.
 struct Wanted {
@@ -127,7 +128,7 @@ fn plan(found: &Found) -> Result<Vec<Wanted>> {
         text: head + &yaml,
         mode: 0o600,
     };
-    let unit = unit_of(found, &config.path, None)?;
+    let unit = unit_of(found, &config.path, None, &Needs::of(&loaded.config))?;
     Ok(vec![config, unit])
 }
 
@@ -143,7 +144,7 @@ fn plan_alone(found: &Found, name: &str, mut config: Config) -> Result<Wanted> {
     for localpath in &config.localpaths {
         print(&format!("  {} -> plugin {kind} (pushes nothing)\n", localpath.watch));
     }
-    unit_of(found, &found.file, Some(kind))
+    unit_of(found, &found.file, Some(kind), &Needs::of(&config))
 }
 
 /// The configuration as it may be shown.
@@ -178,7 +179,7 @@ fn says_the_same(text: &str, old: &Config) -> bool {
 }
 
 /// With `alone` the one that runs only the plugins of that kind.
-fn unit_of(found: &Found, config: &Path, alone: Option<&str>) -> Result<Wanted> {
+fn unit_of(found: &Found, config: &Path, alone: Option<&str>, needs: &Needs) -> Result<Wanted> {
     let program = std::env::current_exe().map_err(|e| Error::system("where am I installed", e))?;
     let mut options = Vec::new();
     if let Some(process) = &found.process {
@@ -189,7 +190,7 @@ fn unit_of(found: &Found, config: &Path, alone: Option<&str>) -> Result<Wanted> 
     let stem = found.file.file_stem().unwrap_or_default().to_string_lossy();
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let stem: String = stem.chars().map(|c| if safe(c) { c } else { '_' }).collect();
-    let text = unit::text(&program, &options, config, &found.file).ok_or_else(|| {
+    let text = unit::text(&program, &options, config, &found.file, needs).ok_or_else(|| {
         let path = shown(config);
         Error::usage(format!("{path}: a unit cannot hold this name; rename the configuration"))
     })?;

@@ -50,17 +50,19 @@ impl Pusher {
         if small && self.gather_until.is_none_or(|at| now >= at) {
             wanted += self.start_push(Lane::Small, probe, now)?;
         }
-        // A remote in trouble is tried by a push as long as there is one.
-        let others = !probe || !(small || self.lanes.busy(Lane::Small));
-        if others && !self.lanes.busy(Lane::Large) && self.work.large {
+        // A remote in trouble is tried by one push, and by a comparison only when there is none.
+        let alone = probe && (small || self.lanes.pushing());
+        if !alone && !self.lanes.busy(Lane::Large) && self.work.large {
             wanted += self.start_push(Lane::Large, probe, now)?;
         }
         for lane in Lane::BULK {
-            if others && self.wants_bulk(lane, probe) {
+            let alone = probe && (small || self.work.large || self.lanes.pushing());
+            if !alone && self.wants_bulk(lane) {
                 wanted += self.start_push(lane, probe, now)?;
             }
         }
-        if others && self.lanes.compare.is_none() && self.wants_compare(now) {
+        let push = small || self.work.large || self.work.bulk || self.lanes.pushing();
+        if !(probe && push) && self.lanes.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
         }
         wanted += u32::from(self.start_verify(now)?);
@@ -109,12 +111,10 @@ impl Pusher {
         self.crowded.is_some_and(|until| now < until) && self.lanes.flying()
     }
 
-    fn wants_bulk(&self, lane: Lane, probe: bool) -> bool {
+    fn wants_bulk(&self, lane: Lane) -> bool {
         let small = self.work.marks || self.work.due || self.lanes.busy(Lane::Small);
-        let second = self.lanes.bulk().next().is_some();
-        let waits = (self.yielding.bulk && small)
-            || (self.yielding.portions && self.lanes.pushing())
-            || (probe && second);
+        let waits =
+            (self.yielding.bulk && small) || (self.yielding.portions && self.lanes.pushing());
         self.work.bulk && !self.lanes.busy(lane) && !waits
     }
 

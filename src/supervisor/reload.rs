@@ -12,12 +12,17 @@ use topology::Wanted;
 impl Supervisor {
     /// Reads the configuration again; with errors the old one stays. Returns what it did, for the user.
     pub(super) fn reload(&mut self, now: Duration) -> Result<Vec<String>> {
-        self.notify.reloading(monotonic());
+        // Before everything is watched it is not ready, and a reload does not make it so.
+        if self.started {
+            self.notify.reloading(monotonic());
+        }
         let done = self.take_over(now);
         if let Err(e) = &done {
             e.text.lines().for_each(|line| error!(self.shared.log, "not reloaded: {line}"));
         }
-        self.notify.ready();
+        if self.started {
+            self.notify.ready();
+        }
         done
     }
 

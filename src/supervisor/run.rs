@@ -61,7 +61,8 @@ pub(super) struct Supervisor {
     pub(super) last_ticket: Ticket,
     /// When it was started, by the wall clock, in milliseconds.
     pub(super) since_ms: i64,
-    started: bool,
+    /// Every localpath is watched, or is not for a reason that was told.
+    pub(super) started: bool,
     /// When the progress of `-r` is told.
     pub(super) follow_at: Option<Duration>,
     next_alive: Option<Duration>,

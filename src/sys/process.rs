@@ -56,15 +56,13 @@ impl GroupChild {
 /// Starts this program again in `role`, called `title`, with `channel` as its standard input, in a process group of
 /// its own. `/proc/self/exe` is the same binary even after an upgrade.
 pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<GroupChild> {
-    let child = Command::new("/proc/self/exe")
-        .arg0(title)
-        .arg(role.argument())
-        .current_dir("/")
-        .process_group(0)
-        .stdin(channel)
-        .stdout(Stdio::null())
-        .spawn()?;
-    Ok(GroupChild(child))
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(title).arg(role.argument()).current_dir("/").process_group(0);
+    // Only the supervisor speaks to systemd, not what a plugin starts.
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
+    Ok(GroupChild(command.stdin(channel).stdout(Stdio::null()).spawn()?))
 }
 
 /// In a role just started: takes the channel off standard input, which becomes /dev/null, and sets the short name

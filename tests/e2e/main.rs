@@ -18,6 +18,7 @@ mod events;
 mod fail_log;
 mod failures;
 mod filter;
+mod install;
 mod journal;
 mod migrate;
 mod mounts;

@@ -1,29 +1,82 @@
 //! The systemd unit of a migrated configuration. Pure.
 
+use crate::config::model::{Call, Config};
 use crate::path::printable;
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The unit that is installed with syncsup.
 const SHIPPED: &str = include_str!("../../../units/syncsup.service");
+/// What commands of plugins may need of it besides.
+const PLUGINS: &str = include_str!("../../../units/plugins.conf");
+/// What the unit does not let its processes write.
+const READ_ONLY: [&str; 5] = ["/usr", "/boot", "/etc", "/home", "/root"];
+
+/// What a configuration needs that the shipped unit does not allow.
+#[derive(Debug, Default)]
+pub struct Needs {
+    commands: bool,
+    writes: BTreeSet<PathBuf>,
+}
+
+impl Needs {
+    /// Sersync's plugins ran with all rights of root; its fail log may stand beside it.
+    pub fn of(config: &Config) -> Self {
+        let plugins = || config.localpaths.iter().flat_map(|l| &l.plugins);
+        let logs = config.localpaths.iter().filter_map(|l| l.fail_log.as_ref());
+        let dirs = logs.filter_map(|log| log.path.as_path().parent().map(Path::to_owned));
+        Self {
+            commands: plugins().any(|p| matches!(p.call, Call::Command { .. })),
+            writes: dirs.filter(|d| READ_ONLY.iter().any(|r| d.starts_with(r))).collect(),
+        }
+    }
+
+    fn lines(&self) -> Option<String> {
+        let mut lines = String::new();
+        if self.commands {
+            let needed = PLUGINS.split_once("[Service]\n").map_or("", |(_, lines)| lines);
+            lines += &format!("# For the commands of plugins:\n{needed}");
+        }
+        for dir in &self.writes {
+            // Variables are only expanded in commands.
+            let dir = word(dir)?.replace("$$", "$");
+            lines += &format!("# The fail log.\nReadWritePaths=-{dir}\n");
+        }
+        Some(lines)
+    }
+}
 
 /// The same for one configuration; `options` are sersync's letters. `None` when a path cannot stand in a unit.
-pub fn text(program: &Path, options: &[String], config: &Path, from: &Path) -> Option<String> {
-    let mut line = vec![word(program)?];
-    line.extend(options.iter().cloned());
-    line.extend(["-o".to_owned(), word(config)?]);
-    let exec = format!("ExecStart={}", line.join(" "));
+pub fn text(
+    program: &Path,
+    options: &[String],
+    config: &Path,
+    from: &Path,
+    needs: &Needs,
+) -> Option<String> {
+    let (program, config) = (word(program)?, word(config)?);
+    let command = |words: &[String]| {
+        let words = words.iter().map(String::as_str);
+        let all = std::iter::once(program.as_str()).chain(words).chain(["-o", config.as_str()]);
+        all.collect::<Vec<_>>().join(" ")
+    };
+    let mut reload = vec!["reload".to_owned()];
+    let module = options.iter().skip_while(|o| *o != "-m").take(2);
+    reload.extend(module.cloned());
     let mut unit = format!(
         "# Written by `syncsup migrate` for what {} says.\n",
         printable(from.as_os_str().as_bytes())
     );
-    for old in SHIPPED.lines() {
-        unit += if old.starts_with("ExecStart=") { &exec } else { old };
-        unit.push('\n');
-        // The directory is shared with other instances, which may go on when this one stops.
-        if old.starts_with("RuntimeDirectory=") {
-            unit += "RuntimeDirectoryPreserve=yes\n";
+    // What stands above is about the file that is shipped.
+    for old in SHIPPED.lines().skip_while(|line| *line != "[Unit]") {
+        match old.split_once('=').map_or(old, |(key, _)| key) {
+            "ExecStart" => unit += &format!("ExecStart={}", command(options)),
+            "ExecReload" => unit += &format!("ExecReload={}", command(&reload)),
+            "[Install]" => unit += &format!("{}{old}", needs.lines()?),
+            _ => unit += old,
         }
+        unit.push('\n');
     }
     Some(unit)
 }
@@ -53,13 +106,27 @@ mod tests {
 
     #[test]
     fn the_shipped_unit_with_another_command() {
-        let options = ["-r".to_owned(), "-n".to_owned(), "20".to_owned()];
+        let options = ["-n", "20", "-m", "http"].map(str::to_owned);
         let at = Path::new;
-        let unit = text(at("/bin/syncsup"), &options, at("/s/c.yaml"), at("/s/c.xml")).unwrap();
-        assert!(unit.contains("\nExecStart=/bin/syncsup -r -n 20 -o /s/c.yaml\n"), "{unit}");
+        let write = |needs: &Needs| {
+            text(at("/bin/syncsup"), &options, at("/s/c.yaml"), at("/s/c.xml"), needs).unwrap()
+        };
+        let unit = write(&Needs::default());
+        assert!(unit.contains("\nExecStart=/bin/syncsup -n 20 -m http -o /s/c.yaml\n"), "{unit}");
+        assert!(unit.contains("\nExecReload=/bin/syncsup reload -m http -o /s/c.yaml\n"), "{unit}");
         assert_eq!(unit.matches("ExecStart=").count(), 1);
         assert!(
             unit.contains("\nType=notify\n") && unit.contains("\nRuntimeDirectoryPreserve=yes\n")
         );
+        assert!(!unit.contains("conf.d") && !unit.contains("NoNewPrivileges=no"), "{unit}");
+
+        let needs = Needs { commands: true, writes: ["/usr/local/sersync".into()].into() };
+        let unit = write(&needs);
+        let service = unit.split("[Install]").next().unwrap();
+        assert!(service.contains("\nReadWritePaths=-/usr/local/sersync\n"), "{unit}");
+        // The last one counts.
+        let value = |key: &str| service.lines().filter_map(|l| l.strip_prefix(key)).next_back();
+        assert_eq!(value("NoNewPrivileges="), Some("no"));
+        assert_eq!(value("ProtectHome="), Some("no"));
     }
 }

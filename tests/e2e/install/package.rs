@@ -1,0 +1,133 @@
+//! `make install`, and the package: what is put where, what starts, what stays when it is removed.
+
+use super::machine::{Machine, Package, make, staged};
+use crate::common::rsyncd::Rsyncd;
+use crate::common::tree;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::write;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Every file below `root`, from there.
+fn files(root: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type().unwrap().is_dir() {
+                true => open.push(path),
+                false => drop(found.insert(path.strip_prefix(root).unwrap().display().to_string())),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn make_install_puts_everything_in_its_place_and_uninstall_takes_it_away() {
+    let dir = TempDir::with_prefix("syncsup-test-").unwrap();
+    let root = dir.path().join("root");
+    let words = ["PREFIX=/opt/sync", "INIT=sysv", "SERSYNC=1"];
+    staged(&root, &words, dir.path());
+    let installed = files(&root);
+    for file in [
+        "opt/sync/bin/syncsup",
+        "opt/sync/bin/sersync",
+        "opt/sync/share/man/man8/syncsup.8",
+        "opt/sync/share/man/man5/syncsup.yaml.5",
+        "opt/sync/share/man/man7/syncsup-journal.7",
+        "opt/sync/share/man/zh_CN/man8/syncsup.8",
+        "opt/sync/share/man/zh_CN/man5/syncsup.yaml.5",
+        "opt/sync/share/bash-completion/completions/syncsup",
+        "opt/sync/share/zsh/site-functions/_syncsup",
+        "opt/sync/share/fish/vendor_completions.d/syncsup.fish",
+        "opt/sync/lib/systemd/system/syncsup.service",
+        "opt/sync/lib/systemd/system/syncsup@.service",
+        "opt/sync/lib/sysctl.d/60-syncsup.conf",
+        "opt/sync/lib/tmpfiles.d/syncsup.conf",
+        "opt/sync/share/doc/syncsup/examples/rsyncd.conf",
+        "opt/sync/share/doc/syncsup/plugins.conf",
+        "etc/init.d/syncsup",
+        "etc/logrotate.d/syncsup",
+        "etc/syncsup/conf.d/README",
+    ] {
+        assert!(installed.contains(file), "no {file}: {installed:?}");
+    }
+    for file in installed.iter().filter(|f| f.contains("systemd") || f.contains("init.d")) {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        assert!(
+            text.contains("/opt/sync/bin/syncsup") && !text.contains("/usr/local/bin/syncsup"),
+            "{file}"
+        );
+    }
+    let out = Command::new(root.join("opt/sync/bin/sersync")).arg("--version").output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+
+    // What is the administrator's stays, at a second installation and after the end.
+    write(&root.join("etc/syncsup/conf.d/www.yaml"), "localpaths: []\n");
+    fs::write(root.join("etc/logrotate.d/syncsup"), "# changed\n").unwrap();
+    let program = dir.path().join("syncsup");
+    make("install", &root, &words, &program);
+    make("uninstall", &root, &words, &program);
+    let left: Vec<String> = files(&root).into_iter().collect();
+    assert_eq!(left, ["etc/logrotate.d/syncsup", "etc/syncsup/conf.d/www.yaml"]);
+    fs::remove_dir_all(&root).unwrap();
+    make("install", &root, &words, &program);
+    make("uninstall", &root, &words, &program);
+    assert!(files(&root).is_empty(), "{:?}", files(&root));
+}
+
+/// Whatever has the name of the program in it, but for what dpkg itself notes down.
+pub fn traces(machine: &Machine) -> String {
+    machine.does(
+        "find /etc /usr /var /run /opt /srv -xdev '(' -name '*syncsup*' -o -name '*sersync*' ')' \
+         | grep -v -e ^/var/log/ -e ^/var/cache/ | sort",
+    )
+}
+
+#[test]
+fn a_package_is_installed_runs_by_its_script_and_leaves_nothing_but_data() {
+    let dir = TempDir::with_prefix("syncsup-test-").unwrap();
+    let Some(package) = Package::make() else { return };
+    let Some(machine) = Machine::boot("nothing", &[dir.path(), package.dir()]) else { return };
+    let slave = Rsyncd::start();
+    let master = dir.path().join("master");
+    fs::create_dir(&master).unwrap();
+    let before = traces(&machine);
+    let processes = machine.processes();
+    machine.installs(&package);
+    assert_eq!(machine.processes(), processes, "something was started");
+    let out = machine.runs("/etc/init.d/syncsup start");
+    assert_eq!(out.status.code(), Some(6), "without a configuration: {out:?}");
+
+    let remote = slave.yaml("");
+    let config = format!("localpaths: [{{watch: {:?}, remotes: [{remote}]}}]\n", master);
+    machine.writes("/etc/syncsup/conf.d/www.yaml", &config);
+    machine.does("syncsup check -o /etc/syncsup/conf.d");
+    machine.does("/etc/init.d/syncsup start");
+    write(&master.join("d/file"), "x");
+    wait_for("the file", DEADLINE, || tree::identical(&master, &slave.path()));
+    machine.does("/etc/init.d/syncsup status");
+    // Limits of the machine's own, in place of the kernel's.
+    assert_eq!(machine.does("cat /proc/sys/fs/inotify/max_user_watches"), "50000000");
+
+    // Removing it ends it; configuration and journals stay.
+    machine.does("dpkg -r syncsup");
+    assert_eq!(machine.processes(), processes, "something runs on");
+    machine.does("ls /etc/syncsup/conf.d/www.yaml /var/lib/syncsup/*/journal.db");
+    machine.does("! ls /usr/bin/syncsup /run/syncsup/*");
+    // Installed again, it goes on where it was.
+    machine.installs(&package);
+    write(&master.join("d/while it was away"), "x");
+    machine.does("/etc/init.d/syncsup start");
+    wait_for("the file", DEADLINE, || tree::identical(&master, &slave.path()));
+    machine.does("dpkg -P syncsup");
+    assert_eq!(machine.processes(), processes, "something runs on");
+    machine.does("rm -r /etc/syncsup");
+    assert_eq!(traces(&machine), before);
+    assert!(tree::identical(&master, &slave.path()), "the data was touched");
+}

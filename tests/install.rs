@@ -1,0 +1,306 @@
+//! What is installed beside the program: units, limits, completions, pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(at(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Runs a program; `None`, said loudly, where it is not installed.
+fn tool(name: &str, args: &[&str]) -> Option<Output> {
+    let out = Command::new(name).args(args).current_dir(at("")).output();
+    if out.is_err() {
+        eprintln!("SKIPPED: there is no {name}");
+    }
+    out.ok()
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+/// The settings of a unit: no comments, no empty lines.
+fn settings(unit: &str) -> Vec<&str> {
+    unit.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect()
+}
+
+#[test]
+fn units_are_correct_and_little_exposed() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, file) in
+        [("syncsup.service", "syncsup.service"), ("syncsup@.service", "syncsup@www.service")]
+    {
+        let unit = read(&format!("units/{name}"));
+        // It is verified that the program is there.
+        let unit = unit.replace("/usr/local/bin/syncsup", env!("CARGO_BIN_EXE_syncsup"));
+        let path = dir.path().join(file);
+        fs::write(&path, unit).unwrap();
+        let path = path.to_str().unwrap();
+        let Some(out) = tool("systemd-analyze", &["verify", "--man=no", path]) else { return };
+        assert!(out.status.success() && text(&out).is_empty(), "{}", text(&out));
+        // The threshold is in tenths.
+        let args = ["security", "--no-pager", "--offline=true", "--threshold=30", path];
+        let Some(out) = tool("systemd-analyze", &args) else { return };
+        let shown = text(&out);
+        if shown.contains("unrecognized option") {
+            eprintln!("SKIPPED: this systemd-analyze cannot judge a unit offline");
+            return;
+        }
+        assert!(out.status.success(), "an exposure above 3.0:\n{shown}");
+    }
+}
+
+#[test]
+fn an_instance_has_every_setting_of_the_service() {
+    let (service, instance) = (read("units/syncsup.service"), read("units/syncsup@.service"));
+    let as_instance = service
+        .replace("/etc/syncsup/conf.d", "/etc/syncsup/%i.yaml")
+        .replace("in real time\n", "in real time (%i)\n");
+    assert_eq!(settings(&as_instance), settings(&instance));
+}
+
+/// What a service cannot see is gone for it, and would be deleted on the slaves.
+#[test]
+fn no_setting_of_the_service_hides_a_tree() {
+    for unit in ["units/syncsup.service", "units/syncsup@.service", "units/plugins.conf"] {
+        let unit = read(unit);
+        for line in settings(&unit) {
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            let hides = match key {
+                "ProtectHome" => !["no", "read-only"].contains(&value),
+                "PrivateTmp" | "PrivateUsers" | "ProtectKernelModules" => value != "no",
+                "InaccessiblePaths"
+                | "TemporaryFileSystem"
+                | "RootDirectory"
+                | "RootImage"
+                | "NoExecPaths" => true,
+                "MountFlags" => value != "slave",
+                _ => false,
+            };
+            assert!(!hides, "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_limits_are_those_that_the_program_wants() {
+    let file = read("units/sysctl.conf");
+    for limit in syncsup::supervisor::kernel::limits(100) {
+        let line = file.lines().find_map(|l| l.strip_prefix(limit.name)).expect(limit.name);
+        let value: u64 = line.trim_start_matches([' ', '=']).parse().expect("a number");
+        assert!(value >= limit.wanted, "{} = {value}", limit.name);
+    }
+}
+
+#[test]
+fn other_programs_read_their_files() {
+    let conf = at("units/tmpfiles.conf");
+    let root = tempfile::tempdir().unwrap();
+    let args = ["--root", root.path().to_str().unwrap(), "--create", conf.to_str().unwrap()];
+    if let Some(out) = tool("systemd-tmpfiles", &args) {
+        assert!(out.status.success(), "{out:?}");
+        assert!(root.path().join("run/syncsup").is_dir());
+    }
+    // logrotate wants its files closed to others.
+    let rotate = root.path().join("rotate");
+    fs::write(&rotate, read("units/logrotate.conf")).unwrap();
+    if let Some(out) = tool("logrotate", &["-d", rotate.to_str().unwrap()]) {
+        assert!(out.status.success() && !text(&out).contains("error"), "{out:?}");
+    }
+}
+
+/// The words between the quotes of a list in `src/cli.rs`.
+fn listed(name: &str) -> Vec<String> {
+    let source = read("src/cli.rs");
+    let list = source.split(&format!("const {name}: ")).nth(1).expect(name);
+    let list = list.split('=').nth(1).and_then(|l| l.split(';').next()).expect(name);
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_and_option_is_completed() {
+    let (commands, options) = (listed("COMMANDS"), listed("OPTIONS"));
+    assert!(commands.len() > 10 && options.len() > 15, "{commands:?} {options:?}");
+    for shell in ["syncsup.bash", "_syncsup", "syncsup.fish"] {
+        let file = read(&format!("units/completions/{shell}"));
+        let word = |w: &str| {
+            let ends = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+            file.match_indices(w).any(|(i, _)| {
+                file[..i].chars().next_back().is_none_or(ends)
+                    && file[i + w.len()..].chars().next().is_none_or(ends)
+            })
+        };
+        for command in &commands {
+            assert!(word(command), "{shell}: no {command}");
+        }
+        for option in &options {
+            let said = match shell {
+                "syncsup.fish" => file.contains(&format!("-l {option} ")),
+                _ => word(&format!("--{option}")),
+            };
+            assert!(said, "{shell}: no --{option}");
+        }
+    }
+}
+
+/// What bash offers after a line, as it would call the function; `status` says what `syncsup status --json` prints.
+fn bash(line: &str, status: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("syncsup");
+    fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{status}\nEND\n")).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = r#"set -u; . "$1"; complete -p syncsup >/dev/null || exit 9
+        COMP_LINE=$2 COMP_POINT=${#2} COMP_WORDS=("$3") COMP_CWORD=0; _syncsup; printf '%s\n' "${COMPREPLY[@]-}""#;
+    let file = at("units/completions/syncsup.bash");
+    let args = ["-c", script, "bash", file.to_str().unwrap(), line, program.to_str().unwrap()];
+    let out = Command::new("bash").args(args).output().expect("bash");
+    assert!(out.status.success() && out.stderr.is_empty(), "{line}: {out:?}");
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes() {
+    let status = r#"{"instances":[{"localpaths":[{"watch":"/data/www","remotes":[
+        {"name":"10.0.0.2::www"},{"name":"10.0.0.3::www"}]}]}]}"#;
+    let all = bash("syncsup ", "");
+    for command in listed("COMMANDS") {
+        assert!(all.contains(&command), "{all:?}");
+    }
+    for (line, wanted) in [
+        ("syncsup re", "reload release"),
+        ("syncsup -o x.yaml sta", "status"),
+        ("syncsup --run-dir /x -v sto", "stop"),
+        ("syncsup wait --q", "--quorum"),
+        ("syncsup run --no", "--no-sysctl"),
+        ("syncsup verify --che", "--checksum"),
+        ("syncsup journal ", "list retry drop import"),
+        ("syncsup -drm ", "command socket http refreshCDN"),
+        ("syncsup wait --remote ", "10.0.0.2::www 10.0.0.3::www"),
+        ("syncsup release ", "/data/www 10.0.0.2::www 10.0.0.3::www"),
+        // Only what stands after the last colon is replaced.
+        ("syncsup sync 10.0.0.2::w", "www"),
+        // The names of files, by bash itself.
+        ("syncsup -o ", ""),
+        ("syncsup -dro ", ""),
+        ("syncsup undelete ", ""),
+        ("syncsup status --quorum", ""),
+    ] {
+        assert_eq!(bash(line, status).join(" "), wanted, "{line}");
+    }
+}
+
+#[test]
+fn zsh_and_fish_read_their_completions() {
+    if let Some(out) = tool("zsh", &["-n", "units/completions/_syncsup"]) {
+        assert!(out.status.success(), "{out:?}");
+        // It can be loaded, and registers itself.
+        let script = "fpath=($PWD/units/completions $fpath); autoload -Uz compinit && compinit -u -D && \
+                      [[ $_comps[syncsup] = _syncsup && $_comps[sersync] = _syncsup ]] && autoload +X _syncsup";
+        let out = tool("zsh", &["-fc", script]).expect("zsh");
+        assert!(out.status.success(), "{out:?}");
+    }
+    let script = "source units/completions/syncsup.fish; complete -C 'syncsup wait --q'; complete -C 'syncsup rel'; \
+                  complete -C 'syncsup journal '; complete -C 'sersync -m '";
+    if let Some(out) = tool("fish", &["--no-config", "-c", script]) {
+        let shown = text(&out);
+        assert!(out.status.success(), "{out:?}");
+        for word in ["--quorum\t", "release\t", "retry", "refreshCDN"] {
+            assert!(shown.contains(word), "no {word}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn everything_beside_the_program_is_installed() {
+    let makefile = read("Makefile");
+    let mut open = vec![at("units"), at("man")];
+    while let Some(dir) = open.pop() {
+        for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(at("")).unwrap().to_str().unwrap();
+            let by_package = name.starts_with("units/package/");
+            assert!(by_package || makefile.contains(name), "{name} is not installed");
+        }
+    }
+}
+
+/// Each table and each column of a journal stands in its page, and nothing else does.
+#[test]
+fn the_journals_page_shows_its_tables() {
+    let page = read("man/syncsup-journal.7");
+    let dir = tempfile::tempdir().unwrap();
+    drop(syncsup::journal::Journal::open(dir.path()).unwrap());
+    let db = rusqlite::Connection::open(dir.path().join(syncsup::journal::FILE_NAME)).unwrap();
+    let column = |sql: &str| -> Vec<String> {
+        let mut query = db.prepare(sql).unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut tables = column("SELECT name FROM sqlite_master WHERE type = 'table'");
+    let section = |table: &str| {
+        let mut parts = page.split("\n.Ss ").skip(1);
+        parts.find(|p| p.starts_with(&format!("{table}:"))).map(str::to_owned)
+    };
+    for table in &tables {
+        let text = section(table).unwrap_or_else(|| panic!("no table {table}"));
+        for name in column(&format!("SELECT name FROM pragma_table_xinfo('{table}')")) {
+            let mut items = text.lines().filter_map(|l| l.strip_prefix(".It Va "));
+            // The only row has a key of no meaning.
+            let said = name == "one"
+                || items.any(|i| i.split(" , ").any(|w| w == name))
+                || name == "state";
+            assert!(said, "{table} has a column {name}");
+        }
+    }
+    let mut shown: Vec<String> = page
+        .split("\n.Ss ")
+        .skip(1)
+        .filter_map(|p| Some(p.lines().next()?.split_once(": ")?.0.to_owned()))
+        .collect();
+    tables.sort();
+    shown.sort();
+    assert_eq!(tables, shown);
+    // The examples are run.
+    for example in page.split(".Bd -literal -offset indent\nSELECT").skip(1) {
+        let sql = format!("SELECT{}", example.split("\n.Ed").next().unwrap());
+        db.prepare(&sql).unwrap_or_else(|e| panic!("{e}: {sql}"));
+    }
+}
+
+/// What begins the items of a page: keys, options, commands.
+fn items(page: &str) -> Vec<String> {
+    let lines = page.lines().filter(|l| l.starts_with(".It Cm ") || l.starts_with(".It Fl "));
+    let words = lines.flat_map(|l| {
+        let words = l[4..].split([' ', ',']).take_while(|w| !["No", "Ta", "Oo", "Op"].contains(w));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    });
+    let plain =
+        |w: &String| w.len() > 1 && w.starts_with(|c: char| c == '-' || c.is_ascii_lowercase());
+    words.filter(plain).collect()
+}
+
+#[test]
+fn the_chinese_pages_say_what_the_english_ones_say() {
+    for name in ["syncsup.8", "syncsup.yaml.5"] {
+        let (english, chinese) = (read(&format!("man/{name}")), read(&format!("man/zh_CN/{name}")));
+        let (wanted, said) = (items(&english), items(&chinese));
+        assert!(wanted.len() > 20, "{name}: {wanted:?}");
+        for item in wanted {
+            let argument =
+                ["number", "file", "path", "name", "time", "dir", "plugin", "address", "script"];
+            assert!(
+                argument.contains(&item.as_str()) || said.contains(&item),
+                "zh_CN/{name} does not say {item}"
+            );
+        }
+    }
+}

@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Completion of syncsup (and of sersync, its other name) for bash. It needs no package bash-completion.
+
+# Localpaths and remotes of the running instances, one a line.
+_syncsup_names() {
+    "$1" status --json 2>/dev/null | grep -o "\"\\($2\\)\":\"[^\"\\\\]*\"" | cut -d '"' -f 4 | sort -u
+}
+
+_syncsup() {
+    local IFS=$' \t\n'
+    local program=${COMP_WORDS[0]} line=${COMP_LINE:0:COMP_POINT} commands globals options word i
+    local command="" action="" prev="" cur
+    # By blanks alone: bash itself splits 10.0.0.2::www at its colons.
+    local -a words
+    read -ra words <<<"$line"
+    [[ $line != *[[:space:]] ]] || words+=("")
+    cur=${words[-1]-}
+    commands="run check convert status stop reload sync release wait verify journal undelete migrate demo"
+    globals="-o --state-dir --run-dir --no-sysctl -v --verbose -h --help -V --version"
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        word=${words[i]}
+        case $word in
+        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --http | --max-lag | --quorum | --remote | --timeout | --at)
+            # Its value is no command.
+            ((i + 1 == ${#words[@]} - 1)) && prev=$word
+            ((i++))
+            ;;
+        -*) ;;
+        *) if [[ -z $command ]]; then command=$word; elif [[ -z $action ]]; then action=$word; fi ;;
+        esac
+    done
+
+    COMPREPLY=()
+    case $prev in
+    # Nothing here: the names of files, by readline itself.
+    -o | -[dr]*o | --state-dir | --run-dir) return ;;
+    -m | -[dr]*m) options="command socket http refreshCDN" ;;
+    --http) options="127.0.0.1:8008" ;;
+    --max-lag) options="30s 60s 5m" ;;
+    --timeout) options="10s 60s 5m" ;;
+    --remote) options=$(_syncsup_names "$program" name) ;;
+    -n | -[dr]*n | --quorum | --at) options="" ;;
+    *)
+        case ${command:-run} in
+        run) options="-d -r -n -m --http --max-lag" ;;
+        check) options="--connect" ;;
+        status) options="--json -m" ;;
+        stop | reload) options="-m" ;;
+        release) options="--show -m" ;;
+        wait) options="--all --quorum --remote --timeout" ;;
+        verify) options="--remote --checksum --repair --json -0" ;;
+        journal) options="--remote --json" ;;
+        migrate) options="--dry-run" ;;
+        undelete) options="--remote --at --last --force" ;;
+        *) options="" ;;
+        esac
+        if [[ $cur == -* ]]; then
+            options="$options $globals"
+        else
+            case $command in
+            "") options=$commands ;;
+            sync | release) options=$(_syncsup_names "$program" "name\\|watch") ;;
+            journal) if [[ -z $action ]]; then options="list retry drop import"; else return; fi ;;
+            # The names of files.
+            *) return ;;
+            esac
+        fi
+        ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+    # bash replaces only what stands after the last colon.
+    if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
+    fi
+}
+
+complete -o default -F _syncsup syncsup sersync
