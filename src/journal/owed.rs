@@ -60,12 +60,28 @@ impl Journal {
         if !self.db.prepare_cached(any)?.exists(params![remote, first, last])? {
             return Ok(Vec::new());
         }
+        let which = "error IS NOT NULL AND next_try BETWEEN ?3 AND ?4";
+        self.rows_of(marks, which, remote, (first, last))
+    }
+
+    /// The rows of these marks that a comparison of everything found and that are due at `now_ms`.
+    pub fn bulk_of(&self, remote: &str, now_ms: i64, marks: &[Marked]) -> Result<Vec<Owed>> {
+        let (first, last) = self.later_times(now_ms);
+        self.rows_of(marks, "lane = 3 AND next_try NOT BETWEEN ?3 AND ?4", remote, (first, last))
+    }
+
+    fn rows_of(
+        &self,
+        marks: &[Marked],
+        which: &str,
+        remote: &str,
+        (first, last): (i64, i64),
+    ) -> Result<Vec<Owed>> {
+        let sql = format!("WHERE remote = ?1 AND path = ?2 AND {which}");
         let mut rows = Vec::new();
         for mark in marks {
-            rows.extend(self.owed_rows(
-                "WHERE remote = ?1 AND path = ?2 AND error IS NOT NULL AND next_try BETWEEN ?3 AND ?4",
-                params![remote, mark.path.as_bytes(), first, last],
-            )?);
+            let values = params![remote, mark.path.as_bytes(), first, last];
+            rows.extend(self.owed_rows(&sql, values)?);
         }
         Ok(rows)
     }

@@ -40,6 +40,10 @@ impl Pusher {
                 self.awaits.reads((marks.len() < BATCH as usize).then_some(last));
                 // A path that failed and is marked again: its row goes with the mark.
                 owed.extend(self.desk.journal.failing_later(&name, now_ms, &marks)?);
+                // A path that is marked all the time would never be in a portion.
+                if self.work.bulk {
+                    owed.extend(self.desk.journal.bulk_of(&name, now_ms, &marks)?);
+                }
                 if self.after_bulk(&marks, &mut owed, &mut deferred) && owed.is_empty() {
                     self.yielding.small = true;
                     if marks.is_empty() {

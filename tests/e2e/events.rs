@@ -183,7 +183,6 @@ fn hard_links_stay_together() {
 }
 
 #[test]
-#[ignore = "a new name of a file that is there is pushed alone, and becomes a copy: its other names are not marked"]
 fn a_hard_link_made_later() {
     let w = Setup { params: "-aH", ..Setup::default() }.start();
     step(&w, "a file", || w.write("d/one", "content"));
