@@ -168,7 +168,7 @@ fn bash(line: &str, status: &str) -> Vec<String> {
 #[test]
 fn bash_completes() {
     let status = r#"{"instances":[{"localpaths":[{"watch":"/data/www","remotes":[
-        {"name":"10.0.0.2::www"},{"name":"10.0.0.3::www"}]}]}]}"#;
+        {"name":"10.0.0.2::www"},{"name":"10.0.0.3::www"}],"plugins":[{"name":"http"}]}]}]}"#;
     let all = bash("syncsup ", "");
     for command in listed("COMMANDS") {
         assert!(all.contains(&command), "{all:?}");
@@ -183,6 +183,9 @@ fn bash_completes() {
         ("syncsup journal ", "list retry drop import"),
         ("syncsup -drm ", "command socket http refreshCDN"),
         ("syncsup wait --remote ", "10.0.0.2::www 10.0.0.3::www"),
+        ("syncsup journal --plugin ", "http"),
+        ("syncsup journal --plugin http re", "retry"),
+        ("syncsup status --w", "--watch"),
         ("syncsup release ", "/data/www 10.0.0.2::www 10.0.0.3::www"),
         // Only what stands after the last colon is replaced.
         ("syncsup sync 10.0.0.2::w", "www"),
