@@ -281,7 +281,8 @@ fn the_journals_page_shows_its_tables() {
 
 /// What begins the items of a page: keys, options, commands.
 fn items(page: &str) -> Vec<String> {
-    let lines = page.lines().filter(|l| l.starts_with(".It Cm ") || l.starts_with(".It Fl "));
+    let names = [".It Cm ", ".It Fl ", ".It Li "];
+    let lines = page.lines().filter(|l| names.iter().any(|n| l.starts_with(n)));
     let words = lines.flat_map(|l| {
         let words = l[4..].split([' ', ',']).take_while(|w| !["No", "Ta", "Oo", "Op"].contains(w));
         words.map(str::to_owned).collect::<Vec<_>>()
@@ -291,10 +292,28 @@ fn items(page: &str) -> Vec<String> {
     words.filter(plain).collect()
 }
 
+/// A page without its words: sections, items, paragraphs, and the lines of its examples.
+fn outline(page: &str) -> Vec<&str> {
+    const MACROS: [&str; 9] = [".Sh", ".Ss", ".It", ".Pp", ".Bl", ".El", ".Bd", ".Ed", ".Dl"];
+    let mut example = false;
+    let mut lines = Vec::new();
+    for line in page.lines() {
+        let first = line.split(' ').next().filter(|first| MACROS.contains(first));
+        match first {
+            Some(".Bd") => example = true,
+            Some(".Ed") => example = false,
+            _ => {}
+        }
+        lines.extend(first.or(example.then_some(line)));
+    }
+    lines
+}
+
 #[test]
 fn the_chinese_pages_say_what_the_english_ones_say() {
     for name in ["syncsup.8", "syncsup.yaml.5"] {
         let (english, chinese) = (read(&format!("man/{name}")), read(&format!("man/zh_CN/{name}")));
+        assert_eq!(outline(&english), outline(&chinese), "{name}");
         let (wanted, said) = (items(&english), items(&chinese));
         assert!(wanted.len() > 20, "{name}: {wanted:?}");
         for item in wanted {
