@@ -168,7 +168,7 @@ fn bash(line: &str, status: &str) -> Vec<String> {
 #[test]
 fn bash_completes() {
     let status = r#"{"instances":[{"localpaths":[{"watch":"/data/www","remotes":[
-        {"name":"10.0.0.2::www"},{"name":"10.0.0.3::www"}]}]}]}"#;
+        {"name":"10.0.0.2::www"},{"name":"10.0.0.3::www"}],"plugins":[{"name":"http"}]}]}]}"#;
     let all = bash("syncsup ", "");
     for command in listed("COMMANDS") {
         assert!(all.contains(&command), "{all:?}");
@@ -183,6 +183,9 @@ fn bash_completes() {
         ("syncsup journal ", "list retry drop import"),
         ("syncsup -drm ", "command socket http refreshCDN"),
         ("syncsup wait --remote ", "10.0.0.2::www 10.0.0.3::www"),
+        ("syncsup journal --plugin ", "http"),
+        ("syncsup journal --plugin http re", "retry"),
+        ("syncsup status --w", "--watch"),
         ("syncsup release ", "/data/www 10.0.0.2::www 10.0.0.3::www"),
         // Only what stands after the last colon is replaced.
         ("syncsup sync 10.0.0.2::w", "www"),
@@ -278,7 +281,8 @@ fn the_journals_page_shows_its_tables() {
 
 /// What begins the items of a page: keys, options, commands.
 fn items(page: &str) -> Vec<String> {
-    let lines = page.lines().filter(|l| l.starts_with(".It Cm ") || l.starts_with(".It Fl "));
+    let names = [".It Cm ", ".It Fl ", ".It Li "];
+    let lines = page.lines().filter(|l| names.iter().any(|n| l.starts_with(n)));
     let words = lines.flat_map(|l| {
         let words = l[4..].split([' ', ',']).take_while(|w| !["No", "Ta", "Oo", "Op"].contains(w));
         words.map(str::to_owned).collect::<Vec<_>>()
@@ -288,10 +292,28 @@ fn items(page: &str) -> Vec<String> {
     words.filter(plain).collect()
 }
 
+/// A page without its words: sections, items, paragraphs, and the lines of its examples.
+fn outline(page: &str) -> Vec<&str> {
+    const MACROS: [&str; 9] = [".Sh", ".Ss", ".It", ".Pp", ".Bl", ".El", ".Bd", ".Ed", ".Dl"];
+    let mut example = false;
+    let mut lines = Vec::new();
+    for line in page.lines() {
+        let first = line.split(' ').next().filter(|first| MACROS.contains(first));
+        match first {
+            Some(".Bd") => example = true,
+            Some(".Ed") => example = false,
+            _ => {}
+        }
+        lines.extend(first.or(example.then_some(line)));
+    }
+    lines
+}
+
 #[test]
 fn the_chinese_pages_say_what_the_english_ones_say() {
     for name in ["syncsup.8", "syncsup.yaml.5"] {
         let (english, chinese) = (read(&format!("man/{name}")), read(&format!("man/zh_CN/{name}")));
+        assert_eq!(outline(&english), outline(&chinese), "{name}");
         let (wanted, said) = (items(&english), items(&chinese));
         assert!(wanted.len() > 20, "{name}: {wanted:?}");
         for item in wanted {

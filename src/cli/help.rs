@@ -27,7 +27,7 @@ Commands:
   run              replicate; the same as no command
   check            show what the configuration means, or everything that is wrong with it
   convert          print a confxml.xml as YAML
-  status           show every localpath and remote
+  status           show every localpath, remote and process
   stop             let pushes in hand finish, then end the instance
   reload           read the configuration again; only what changed is touched
   sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
@@ -113,7 +113,7 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   run              开始同步；不写命令时即为此命令
   check            显示配置的含义；配置有误时一次列出全部错误
   convert          把 confxml.xml 转换为 YAML 输出
-  status           显示每个本地目录（localpath）和每个远端（remote）的状态
+  status           显示每个本地目录（localpath）、远端（remote）和进程的状态
   stop             等正在进行的推送完成，然后停止
   reload           重新读取配置，只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
@@ -149,7 +149,7 @@ run 的选项：
   --timeout 时间   用于 wait：最多等多久，如 500ms、30s、5m（默认 60s）
   --checksum       用于 verify：同时比较文件内容
   --repair         用于 verify：把不同之处重新推送
-  -0               用于 verify：只输出名称，以 NUL 分隔
+  -0               用于 verify：只输出名称，每个后面跟一个 NUL
   --show           用于 release：只列出将被删除的内容
   --dry-run        用于 migrate：只显示将要写出的内容
   --remote 名称    用于 undelete：使用哪个远端的回收目录（默认：唯一设有回收目录的远端）

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Completion of syncsup (and of sersync, its other name) for bash. It needs no package bash-completion.
 
-# Localpaths and remotes of the running instances, one a line.
+# The names in the status of the running instances that match, one a line. A localpath has a slash, a remote a colon, a
+# plugin neither.
 _syncsup_names() {
-    "$1" status --json 2>/dev/null | grep -o "\"\\($2\\)\":\"[^\"\\\\]*\"" | cut -d '"' -f 4 | sort -u
+    "$1" status --json 2>/dev/null | grep -o '"\(name\|watch\)":"[^"\\]*"' | cut -d '"' -f 4 | grep -x -- "$2" | sort -u
 }
 
 _syncsup() {
@@ -20,7 +21,7 @@ _syncsup() {
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
         case $word in
-        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --http | --max-lag | --quorum | --remote | --timeout | --at)
+        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --http | --max-lag | --quorum | --remote | --plugin | --timeout | --at)
             # Its value is no command.
             ((i + 1 == ${#words[@]} - 1)) && prev=$word
             ((i++))
@@ -38,18 +39,19 @@ _syncsup() {
     --http) options="127.0.0.1:8008" ;;
     --max-lag) options="30s 60s 5m" ;;
     --timeout) options="10s 60s 5m" ;;
-    --remote) options=$(_syncsup_names "$program" name) ;;
+    --remote) options=$(_syncsup_names "$program" '[^/].*:.*') ;;
+    --plugin) options=$(_syncsup_names "$program" '[^:/]*') ;;
     -n | -[dr]*n | --quorum | --at) options="" ;;
     *)
         case ${command:-run} in
         run) options="-d -r -n -m --http --max-lag" ;;
         check) options="--connect" ;;
-        status) options="--json -m" ;;
+        status) options="--json --watch -m" ;;
         stop | reload) options="-m" ;;
         release) options="--show -m" ;;
         wait) options="--all --quorum --remote --timeout" ;;
         verify) options="--remote --checksum --repair --json -0" ;;
-        journal) options="--remote --json" ;;
+        journal) options="--remote --plugin --json" ;;
         migrate) options="--dry-run" ;;
         undelete) options="--remote --at --last --force" ;;
         *) options="" ;;
@@ -59,7 +61,7 @@ _syncsup() {
         else
             case $command in
             "") options=$commands ;;
-            sync | release) options=$(_syncsup_names "$program" "name\\|watch") ;;
+            sync | release) options=$(_syncsup_names "$program" '.*[:/].*') ;;
             journal) if [[ -z $action ]]; then options="list retry drop import"; else return; fi ;;
             # The names of files.
             *) return ;;

@@ -1,7 +1,8 @@
 # Completion of syncsup (and of sersync, its other name) for fish.
 
+# The names in the status of the running instances that match. A localpath has a slash, a remote a colon, a plugin neither.
 function __syncsup_names
-    syncsup status --json 2>/dev/null | string match -ar '"(?:'$argv[1]')":"([^"\\\\]*)"' -g | sort -u
+    syncsup status --json 2>/dev/null | string match -ar '"(?:name|watch)":"([^"\\\\]*)"' -g | string match -r '^'$argv[1]'$' | sort -u
 end
 
 for name in syncsup sersync
@@ -42,13 +43,16 @@ for name in syncsup sersync
 
     complete -c $name -n '__fish_seen_subcommand_from check' -l connect -d 'try every remote too'
     complete -c $name -n '__fish_seen_subcommand_from status verify journal' -l json -d 'for programs'
-    complete -c $name -n '__fish_seen_subcommand_from sync release' -f -a '(__syncsup_names "name|watch")'
+    complete -c $name -n '__fish_seen_subcommand_from status' -l watch -d 'again every second, until q or Ctrl-C'
+    complete -c $name -n '__fish_seen_subcommand_from sync release' -f -a '(__syncsup_names ".*[:/].*")'
     complete -c $name -n '__fish_seen_subcommand_from release' -l show -d 'only list what would be deleted'
     complete -c $name -n '__fish_seen_subcommand_from wait' -l all -d 'on all remotes'
     complete -c $name -n '__fish_seen_subcommand_from wait' -l quorum -x -d 'on so many remotes of each localpath'
     complete -c $name -n '__fish_seen_subcommand_from wait' -l timeout -x -a '10s 60s 5m' -d 'for so long'
     complete -c $name -n '__fish_seen_subcommand_from wait verify journal undelete' -l remote -x \
-        -a '(__syncsup_names name)' -d 'this remote'
+        -a '(__syncsup_names "[^/].*:.*")' -d 'this remote'
+    complete -c $name -n '__fish_seen_subcommand_from journal' -l plugin -x \
+        -a '(__syncsup_names "[^:/]*")' -d 'this plugin'
     complete -c $name -n '__fish_seen_subcommand_from verify' -l checksum -d 'compare content too'
     complete -c $name -n '__fish_seen_subcommand_from verify' -l repair -d 'push what differs'
     complete -c $name -n '__fish_seen_subcommand_from verify' -s 0 -d 'only the names, a NUL after each'
