@@ -306,7 +306,8 @@ impl Probe for Bare {
 
 #[test]
 fn everything_the_machine_lacks_is_told_once() {
-    let farm = parse(include_bytes!("../../examples/web-farm/web-farm.yaml"), Path::new("f.yaml")).config;
+    let farm =
+        parse(include_bytes!("../../examples/web-farm/web-farm.yaml"), Path::new("f.yaml")).config;
     let told = |config: &Config| -> Vec<String> {
         let found = check::roots(config, &Bare).into_iter().chain(check::machine(config, &Bare));
         found.map(|d| d.to_string()).collect()
