@@ -82,8 +82,8 @@ fn every_directory_reaches_its_slaves_and_no_other() {
             }
             let text = fs::read_to_string(dir.join("index.html")).unwrap();
             assert_eq!(text, format!("www/{module}/index.html"));
-            assert!(!dir.join("page.tmp").exists() && !dir.join("cache").exists());
-            assert_eq!(dir.join("data/cache").exists(), module != "bbs", "{}", dir.display());
+            assert!(!dir.join("page.tmp").exists() && !dir.join("cache/x").exists());
+            assert_eq!(dir.join("data/cache/y").exists(), module != "bbs", "{}", dir.display());
             assert_eq!(dir.join("before.html").exists(), module == "www");
         }
     }
