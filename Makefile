@@ -4,7 +4,7 @@
 # make install   below $(DESTDIR)$(PREFIX); with SERSYNC=1 also callable as sersync
 # make lint      formatting, clippy, manual pages, shell scripts
 #
-# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd), by sudo when not root.
+# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd and curl), by sudo when not root.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -20,7 +20,7 @@ demo: build
 	$(BINARY) demo
 
 test: compiler
-	@PATH="$$PATH:/usr/sbin" .ci/need rsync sshd:openssh-server ssh-keygen:openssh-client
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl sshd:openssh-server ssh-keygen:openssh-client
 	@.ci/old-rsync target/old-rsync
 	$(CARGO) test --locked
 
