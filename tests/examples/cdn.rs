@@ -52,32 +52,44 @@ fn a_change_is_told_in_each_way_when_all_servers_have_it() {
         let mut counts = [0; 3];
         for request in server.heard() {
             let request = String::from_utf8(request).unwrap();
+            let (early, request) = match request.strip_prefix("EARLY ") {
+                Some(request) => (true, request),
+                None => (false, &*request),
+            };
             let (line, body) = (request.lines().next().unwrap(), request.rsplit("\r\n\r\n").next());
             let words: Vec<&str> = line.split(' ').collect();
             let target = words[1];
-            match words[0] {
+            let is_it = match words[0] {
                 "HEAD" => {
                     let query =
                         fields(target.strip_prefix("/index.jsp?").expect("ChinaCache's page"));
                     assert!(query["user"] == b"USER" && query["pswd"] == b"PASSWORD", "{line}");
                     let wanted = format!("http://www.example.com/{name}");
-                    counts[0] += usize::from(query.get("urls") == Some(&wanted.into_bytes()));
+                    (query.get("urls") == Some(&wanted.into_bytes())).then_some(0)
                 }
                 "POST" => {
                     assert_eq!(target, "/changed");
                     let path = fields(body.unwrap())["inotifyPath"].clone();
-                    counts[1] += usize::from(path == www.join(name).as_os_str().as_bytes());
+                    (path == www.join(name).as_os_str().as_bytes()).then_some(1)
                 }
-                "PURGE" => {
-                    counts[2] += usize::from(decoded(target) == format!("/{name}").as_bytes())
-                }
-                _ => panic!("before all servers had it, or from nobody known: {line}"),
+                "PURGE" => (decoded(target) == format!("/{name}").as_bytes()).then_some(2),
+                _ => panic!("from nobody known: {line}"),
+            };
+            if let Some(way) = is_it {
+                assert!(!early, "told before all servers had it: {line}");
+                counts[way] += 1;
             }
         }
         counts
     };
     write(&www.join(name), "hot");
     wait_for("the change to be told in each way", DEADLINE, || told().iter().all(|n| *n >= 1));
+    instance.wait_status("the plugins to be idle", |status| {
+        let plugins = status["instances"][0]["localpaths"][0]["plugins"].as_array();
+        plugins.is_some_and(|all| {
+            all.len() == 3 && all.iter().all(|p| p["state"] == "idle" && p["waiting"] == 0)
+        })
+    });
     let before = told();
     fs::remove_file(www.join(name)).unwrap();
     wait_for(&format!("the deletion too, after {before:?}"), DEADLINE, || {
