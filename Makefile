@@ -6,7 +6,7 @@
 # make deb, rpm  a package in target/debian, target/generate-rpm
 # make lint      formatting, clippy, manual pages, shell scripts
 #
-# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd), by sudo when not root.
+# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd and curl), by sudo when not root.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -57,7 +57,7 @@ demo: build
 	$(BINARY) demo
 
 test: compiler
-	@PATH="$$PATH:/usr/sbin" .ci/need rsync sshd:openssh-server ssh-keygen:openssh-client
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl sshd:openssh-server ssh-keygen:openssh-client
 	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
 	@.ci/old-rsync target/old-rsync
 	$(CARGO) test --locked

@@ -55,6 +55,13 @@ impl Health {
         }
     }
 
+    /// The operator wants it to be tried now.
+    pub fn hasten(&mut self, now: Duration) {
+        if let Health::Backoff { until, .. } | Health::Misconfigured { until, .. } = self {
+            *until = now.min(*until);
+        }
+    }
+
     /// True when the remote may be tried at `now`.
     pub fn may_try(&self, now: Duration) -> bool {
         self.until().is_none_or(|until| now >= until)

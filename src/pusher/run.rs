@@ -344,7 +344,12 @@ impl Pusher {
             }
             ToPusher::Spare => self.spare_granted(),
             ToPusher::Yield => self.yield_spare(clock::boot()),
-            ToPusher::Reconcile(why) => self.want_reconcile(&why)?,
+            ToPusher::Reconcile(why) => {
+                if why != SCHEDULE {
+                    self.health.hasten(clock::boot());
+                }
+                self.want_reconcile(&why)?;
+            }
             ToPusher::Release => {
                 // Nothing is approved in advance.
                 if self.desk.row.held.is_some() {
@@ -370,7 +375,7 @@ impl Pusher {
             ToPusher::Verify(ticket, job) => self.verify(ticket, job),
             ToPusher::VerifyMore(ticket) => self.verify_more(ticket, true),
             ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
-            ToPusher::FailuresDue => {}
+            ToPusher::FailuresDue => self.health.hasten(clock::boot()),
             ToPusher::FailuresForgotten(below) => self.forget_failures(&below)?,
             ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
         }

@@ -145,7 +145,7 @@ fn spoilt_files_get_an_answer() {
     ];
     for text in [
         include_bytes!("../../examples/confxml.xml").as_slice(),
-        include_bytes!("../../examples/web-farm.yaml"),
+        include_bytes!("../../examples/web-farm/web-farm.yaml"),
     ] {
         for _ in 0..1500 {
             let mut bytes = text.to_vec();

@@ -306,7 +306,8 @@ impl Probe for Bare {
 
 #[test]
 fn everything_the_machine_lacks_is_told_once() {
-    let farm = parse(include_bytes!("../../examples/web-farm.yaml"), Path::new("f.yaml")).config;
+    let farm =
+        parse(include_bytes!("../../examples/web-farm/web-farm.yaml"), Path::new("f.yaml")).config;
     let told = |config: &Config| -> Vec<String> {
         let found = check::roots(config, &Bare).into_iter().chain(check::machine(config, &Bare));
         found.map(|d| d.to_string()).collect()
@@ -321,14 +322,14 @@ fn everything_the_machine_lacks_is_told_once() {
 #[test]
 fn the_examples_are_right() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for name in ["minimal.yaml", "web-farm.yaml", "confxml.xml"] {
+    for name in ["minimal.yaml", "web-farm/web-farm.yaml", "confxml.xml"] {
         let loaded = read(&[examples.join(name)]);
         let errors: Vec<_> =
             loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:?}");
         assert!(!loaded.config.localpaths.is_empty());
     }
-    let farm = read(&[examples.join("web-farm.yaml")]);
+    let farm = read(&[examples.join("web-farm/web-farm.yaml")]);
     assert!(farm.diagnostics.is_empty(), "{:?}", farm.diagnostics);
     assert_eq!(
         farm.config.localpaths.iter().map(|l| l.remotes.len()).collect::<Vec<_>>(),

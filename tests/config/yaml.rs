@@ -389,7 +389,7 @@ fn converted_configurations_are_the_same() {
     }
     for text in [
         include_str!("../../examples/minimal.yaml"),
-        include_str!("../../examples/web-farm.yaml"),
+        include_str!("../../examples/web-farm/web-farm.yaml"),
         BASE,
     ] {
         round_trip(&good(text));
