@@ -39,7 +39,7 @@ PLAIN = $(MANUALS) \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
 	LICENSE:$(DOCDIR)/LICENSE \
-	$(foreach f,$(notdir $(wildcard examples/*)),examples/$f:$(DOCDIR)/examples/$f)
+	$(foreach f,$(shell find examples -type f | sort),$f:$(DOCDIR)/$f)
 # The same with the path of the program in it.
 UNITS = units/syncsup.service:$(UNITDIR)/syncsup.service \
 	units/syncsup@.service:$(UNITDIR)/syncsup@.service
@@ -82,7 +82,7 @@ install:
 	@test -x $(BINARY) || { echo "run make build first" >&2; exit 1; }
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/syncsup
 	$(if $(SERSYNC),ln -sf syncsup $(DESTDIR)$(PREFIX)/bin/sersync)
-	$(foreach f,$(PLAIN),install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
+	$(foreach f,$(PLAIN),install -D -m $$(test -x $(call source,$f) && echo 755 || echo 644) $(call source,$f) $(call target,$f)$(NEWLINE)	)
 	$(foreach f,$(UNITS),install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
 	sed -i 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' $(foreach f,$(UNITS),$(call target,$f))
 	$(foreach f,$(CONFIG),test -e $(call target,$f) || install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
@@ -96,7 +96,8 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/syncsup $(foreach f,$(PLAIN) $(UNITS),$(call target,$f))
 	$(foreach f,$(CONFIG),! cmp -s $(call source,$f) $(call target,$f) || rm -f $(call target,$f)$(NEWLINE)	)
 	! grep -qs '$(PREFIX)/bin/syncsup' $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup || rm -f $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup
-	for dir in $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/syncsup/conf.d $(SYSCONFDIR)/syncsup; do \
+	test ! -d $(DESTDIR)$(DOCDIR) || find $(DESTDIR)$(DOCDIR) -depth -type d -empty -delete
+	for dir in $(SYSCONFDIR)/syncsup/conf.d $(SYSCONFDIR)/syncsup; do \
 		rmdir $(DESTDIR)$$dir 2>/dev/null || true; done
 
 # What the packages hold. The script in init.d is for the few machines with Debian and without systemd; systemd prefers

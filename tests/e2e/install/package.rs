@@ -50,6 +50,7 @@ fn make_install_puts_everything_in_its_place_and_uninstall_takes_it_away() {
         "opt/sync/lib/sysctl.d/60-syncsup.conf",
         "opt/sync/lib/tmpfiles.d/syncsup.conf",
         "opt/sync/share/doc/syncsup/examples/rsyncd.conf",
+        "opt/sync/share/doc/syncsup/examples/deploy/deploy",
         "opt/sync/share/doc/syncsup/plugins.conf",
         "etc/init.d/syncsup",
         "etc/logrotate.d/syncsup",
