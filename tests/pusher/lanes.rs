@@ -26,7 +26,23 @@ fn a_hold_in_the_middle_of_a_portion_that_marks_wait_for() {
     bench.control.send(&ToPusher::Hold(None), vec![]).unwrap();
     let new = rig.dst().join("z0/new");
     bench.until("it goes on", |_| new.exists());
-    bench.until("it copies on", |_| copied(&rig) > 20);
+}
+
+/// The first portion of a first copy holds the root itself: nothing waits for that.
+#[test]
+fn marks_go_beside_the_first_portion() {
+    let rig = Rig::new(Path::new("rsync"));
+    let mut bench = slow_first_copy(&rig, &"one".repeat(500));
+    make(&rig.src(), ["new/a"], "new");
+    bench.mark(&[
+        ("new", Scope::Entry, Events::CREATE | Events::DIR),
+        ("new/a", Scope::Entry, WRITTEN),
+    ]);
+    let new = rig.dst().join("new/a");
+    bench.until("the new one", |_| new.exists());
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    let left = journal.owed_in_bulk(&rig.remote.name(), true).unwrap();
+    assert!(left > 25_000, "only after the first portion: {left}");
 }
 
 /// A large directory that comes meanwhile is more than one portion itself.
