@@ -116,6 +116,9 @@ pub(super) struct Yielding {
     pub(super) bulk: bool,
     /// All that portions could have touches what is in flight.
     pub(super) portions: bool,
+    /// Some of that is being pushed as marked. Else the end of a push of marks changes nothing: to read thousands of
+    /// rows after each of them would take all there is of a core.
+    pub(super) to_marks: bool,
 }
 
 /// What was last told to the supervisor.

@@ -26,6 +26,8 @@ pub struct Bench {
     pub state: PathBuf,
     /// What is left of `-n`.
     pub slots: Slots,
+    /// How many it has asked for.
+    pub wants: usize,
 }
 
 pub fn localpath(rig: &Rig) -> LocalPath {
@@ -92,6 +94,7 @@ impl Bench {
             thread: Some(thread),
             state,
             slots: Slots::new(100),
+            wants: 0,
         }
     }
 
@@ -108,6 +111,7 @@ impl Bench {
         loop {
             match self.control.receive().unwrap() {
                 Received::Message(FromPusher::WantSlot, _) => {
+                    self.wants += 1;
                     let granted = self.slots.want(1);
                     self.grant(granted.len());
                 }

@@ -45,6 +45,28 @@ fn marks_go_beside_the_first_portion() {
     assert!(left > 25_000, "only after the first portion: {left}");
 }
 
+/// What is changed again and again while a portion has it in hand is put off each time; the other lane does not look
+/// each time for a portion that it could push.
+#[test]
+fn marks_of_a_portion_in_flight_do_not_wake_the_other_lane() {
+    let rig = Rig::new(Path::new("rsync"));
+    let many: Vec<String> = (0..2_000).map(|n| format!("d/f{n}")).collect();
+    make(&rig.src(), &many, &"one".repeat(1_000));
+    let mut remote = rig.remote.clone();
+    remote.params = vec!["-a".into(), "--bwlimit=200".into()];
+    let mut bench = Bench::with(&rig, localpath(&rig), remote, None);
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    let name = rig.remote.name();
+    bench.until("a copy under way", |_| rig.dst().join("d/f0").exists());
+    let before = bench.wants;
+    for _ in 0..40 {
+        bench.mark(&[("d/f1", Scope::Entry, WRITTEN)]);
+        bench.until("put off", |_| journal.backlog(&name).unwrap().waiting == 0);
+    }
+    let wants = bench.wants - before;
+    assert!((40..50).contains(&wants), "{wants} slots for 40 marks");
+}
+
 /// A large directory that comes meanwhile is more than one portion itself.
 #[test]
 fn a_large_directory_that_comes_in_the_middle_of_a_first_copy() {
