@@ -86,11 +86,18 @@ impl Journal {
         Ok(rows)
     }
 
-    /// How many rows `remote` is owed by reconciles, so that they come in portions.
+    /// How many rows `remote` is owed by reconciles.
     pub fn owed_by_reconcile(&self, remote: &str) -> Result<u64> {
+        Ok(self.owed_in_bulk(remote, true)? + self.owed_in_bulk(remote, false)?)
+    }
+
+    /// How many of them are in the lanes of comparisons of everything, or, without `bulk`, are not: each kind comes in
+    /// portions of its own, and never waits for the other.
+    pub fn owed_in_bulk(&self, remote: &str, bulk: bool) -> Result<u64> {
         let sql = "SELECT count(*) FROM owed WHERE remote = ?1 AND event & 128 != 0
-               AND event & 1536 = 0 AND error IS NULL";
-        let count: i64 = self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?;
+               AND event & 1536 = 0 AND error IS NULL AND (event & 4096 != 0) = ?2";
+        let mut query = self.db.prepare_cached(sql)?;
+        let count: i64 = query.query_row(params![remote, bulk], |row| row.get(0))?;
         Ok(count as u64)
     }
 

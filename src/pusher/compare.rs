@@ -198,13 +198,19 @@ impl Compare {
         }
     }
 
+    /// True when what it finds goes in the lanes of portions.
+    fn is_bulk(&self, desk: &Desk) -> bool {
+        matches!(self.job, Job::Everything { .. }) && !desk.hard_links()
+    }
+
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
     fn write_rows(&mut self, desk: &mut Desk, beside: &Beside<'_>) -> Result<Progress, Stuck> {
+        let bulk = self.is_bulk(desk);
         let Stage::Spooling { lines, deletions, blind } = &mut self.stage else {
             return Ok(Progress::Running);
         };
         if self.found.written > 0 {
-            let left = desk.journal.owed_by_reconcile(&desk.name)?;
+            let left = desk.journal.owed_in_bulk(&desk.name, bulk)?;
             let ahead = match &self.job {
                 Job::Wide(_) => PORTION as u64,
                 Job::Everything { .. } => AHEAD,
@@ -218,7 +224,7 @@ impl Compare {
         let also = match &self.job {
             // Size and time may agree where the content does not.
             Job::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
-            Job::Everything { .. } if !desk.hard_links() => Events::BULK,
+            Job::Everything { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
         let since_ms = match &self.job {

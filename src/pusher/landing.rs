@@ -73,9 +73,11 @@ impl Pusher {
         self.return_slot(busy.slot);
         self.look = true;
         self.said.dirty = true;
-        self.yielding.portions = false;
         if Lane::BULK.contains(&lane) {
+            self.yielding.portions = false;
             self.yielding.small = false;
+        } else if lane == Lane::Small && self.yielding.to_marks {
+            self.yielding.portions = false;
         }
         if lane == Lane::Small && !matches!(progress, Ok(push::Progress::Done(_))) {
             self.awaits.read(false);

@@ -2,7 +2,7 @@
 
 use super::compare::{self, Compare, Job};
 use super::health::Health;
-use super::lanes::{Busy, Lane};
+use super::lanes::{Busy, Lane, Waiter};
 use super::push::Push;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Owed};
@@ -55,9 +55,11 @@ impl Pusher {
         if !alone && !self.lanes.busy(Lane::Large) && self.work.large {
             wanted += self.start_push(Lane::Large, probe, now)?;
         }
+        let before = wanted;
         for lane in Lane::BULK {
             let alone = probe && (small || self.work.large || self.lanes.pushing());
-            if !alone && self.wants_bulk(lane) {
+            // The second waits for nothing that the first has not got.
+            if !alone && wanted == before && self.wants_bulk(lane) {
                 wanted += self.start_push(lane, probe, now)?;
             }
         }
@@ -66,6 +68,7 @@ impl Pusher {
             wanted += self.start_compare(probe, now)?;
         }
         wanted += u32::from(self.start_verify(now)?);
+        self.look |= self.slots.turn_ends();
         if !probe && wanted == 0 {
             wanted += self.start_expiry(now);
         }
@@ -106,9 +109,16 @@ impl Pusher {
         }
     }
 
-    /// The remote takes one connection at a time, and has it.
-    fn no_room(&self, now: Duration) -> bool {
-        self.crowded.is_some_and(|until| now < until) && self.lanes.flying()
+    /// How many slots are missing for `waiter`, when it cannot start now.
+    fn waits(&mut self, waiter: Waiter, probe: bool, now: Duration) -> Option<u32> {
+        // The remote takes one connection at a time; perhaps somebody has it.
+        let crowded = self.crowded.is_some_and(|until| now < until);
+        if crowded && self.lanes.flying() {
+            self.slots.wait(waiter);
+            return Some(0);
+        }
+        let most = if crowded { 1 } else { u32::MAX };
+        (!probe && !self.slots.is_turn(waiter, most)).then_some(1)
     }
 
     fn wants_bulk(&self, lane: Lane) -> bool {
@@ -151,11 +161,8 @@ impl Pusher {
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
     fn start_push(&mut self, lane: Lane, probe: bool, now: Duration) -> Result<u32, JournalError> {
-        if self.no_room(now) {
-            return Ok(0);
-        }
-        if !probe && self.slots.free == 0 {
-            return Ok(1);
+        if let Some(missing) = self.waits(Waiter::Push(lane), probe, now) {
+            return Ok(missing);
         }
         let Some((mut ledger, deferred)) = self.read(lane)? else { return Ok(0) };
         self.narrow(&mut ledger);
@@ -185,11 +192,8 @@ impl Pusher {
     }
 
     fn start_compare(&mut self, probe: bool, now: Duration) -> Result<u32, JournalError> {
-        if self.no_room(now) {
-            return Ok(0);
-        }
-        if !probe && self.slots.free == 0 {
-            return Ok(1);
+        if let Some(missing) = self.waits(Waiter::Compare, probe, now) {
+            return Ok(missing);
         }
         self.compare_not_before = None;
         let job = match self.desk.row.reconcile.as_ref().filter(|_| self.wants_everything(now)) {

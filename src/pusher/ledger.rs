@@ -113,18 +113,17 @@ impl Ledger {
         self.items.binary_search_by(|item| item.path.as_bytes().cmp(path)).is_ok()
     }
 
-    /// True when a path, one above it or one below it is in this batch, which is sorted.
+    /// True when a path, one above it or one below it is in this batch, which is sorted. The root is above none: of the
+    /// root itself a push sets mode, owner and times, and nothing ever stands in its place.
     pub fn touches(&self, path: &RelPath) -> bool {
         let bytes = path.as_bytes();
-        if bytes.is_empty() {
-            return !self.items.is_empty();
-        }
         let slashes = bytes.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
-        let mut ends = [bytes.len(), 0].into_iter().chain(slashes);
+        let mut ends = [bytes.len()].into_iter().chain(slashes);
         ends.any(|end| self.has_bytes(&bytes[..end])) || {
             let below = [bytes, b"/"].concat();
             let next = self.items.partition_point(|item| item.path.as_bytes() < &below[..]);
-            self.items.get(next).is_some_and(|item| item.path.is_within(path))
+            let next = self.items.get(next).filter(|_| !path.is_root());
+            next.is_some_and(|item| item.path.is_within(path))
         }
     }
 
@@ -292,15 +291,15 @@ mod tests {
         let marks = names.into_iter().zip(5..).map(|(name, seq)| marked(name, seq));
         let mut ledger = Ledger::new(marks.collect(), vec![], 0);
         ledger.sort();
-        for text in ["d/e", "d", "d/e/x", "a", "a/b", "a/b/c", "a/b/c/d/e", "d-e", "z", ""] {
+        for text in ["d/e", "d", "d/e/x", "a", "a/b", "a/b/c", "a/b/c/d/e", "d-e", "z"] {
             assert!(ledger.touches(&path(text)), "{text}");
         }
-        for text in ["d/f", "d/e-", "d-", "a/b/cd", "a/b/x", "y", "zz"] {
+        for text in ["d/f", "d/e-", "d-", "a/b/cd", "a/b/x", "y", "zz", ""] {
             assert!(!ledger.touches(&path(text)), "{text}");
         }
         assert!(!Ledger::default().touches(&path("")));
         let all = Ledger::new(vec![marked("", 5)], vec![], 0);
-        assert!(all.touches(&path("x/y")), "what is in hand is the root");
+        assert!(all.touches(&path("")) && !all.touches(&path("x/y")), "the root itself");
     }
 
     #[test]

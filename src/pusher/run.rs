@@ -116,6 +116,9 @@ pub(super) struct Yielding {
     pub(super) bulk: bool,
     /// All that portions could have touches what is in flight.
     pub(super) portions: bool,
+    /// Some of that is being pushed as marked. Else the end of a push of marks changes nothing: to read thousands of
+    /// rows after each of them would take all there is of a core.
+    pub(super) to_marks: bool,
 }
 
 /// What was last told to the supervisor.
@@ -361,14 +364,15 @@ impl Pusher {
                 }
             }
             ToPusher::Hold(why) => {
-                if why.is_some() {
-                    // A running rsync would keep the file system busy, and push from a root that is not there.
-                    self.abandon()?;
-                }
                 // Before this is said for the first time, the root may be another one than before the last boot.
                 self.judged |= why.is_none();
                 self.hold = why;
                 self.root_retry = None;
+                if self.hold.is_some() {
+                    // A running rsync would keep the file system busy, and push from a root that is not there. Last:
+                    // where the journal fails, it is held all the same.
+                    self.abandon()?;
+                }
             }
             ToPusher::Await { ticket, seq, below } => self.awaits.add(ticket, seq, below),
             ToPusher::DropAwait(ticket) => self.awaits.forget(ticket),
@@ -391,6 +395,8 @@ impl Pusher {
         let pushes = self.lanes.take_pushes();
         let compare = self.lanes.compare.take();
         self.lanes.spool = None;
+        // Nothing is left in flight that anybody could wait for.
+        self.yielding = Yielding::default();
         compare.iter().for_each(|busy| self.return_slot(busy.slot));
         pushes.iter().for_each(|busy| self.return_slot(busy.slot));
         pushes.iter().try_for_each(|busy| self.unseen(&busy.work))

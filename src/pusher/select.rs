@@ -93,15 +93,16 @@ impl Pusher {
 
     /// Of what a comparison of everything found the next names, but for those that touch the portion in flight, and those
     /// that are being pushed as marked: nothing goes twice.
-    fn next_portion(&self, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
+    fn next_portion(&mut self, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
         let in_flight: usize = self.lanes.bulk().map(|push| push.paths().count()).sum();
         let limit = BATCH + in_flight as u32;
         let mut owed = self.desk.journal.due_bulk(&self.desk.name, now_ms, limit)?;
-        let marked = self.lanes.push(Lane::Small);
-        owed.retain(|row| {
-            !self.lanes.bulk().any(|push| push.touches(&row.path))
-                && !marked.is_some_and(|push| push.has(&row.path))
-        });
+        owed.retain(|row| !self.lanes.bulk().any(|push| push.touches(&row.path)));
+        let untouched = owed.len();
+        if let Some(marked) = self.lanes.push(Lane::Small) {
+            owed.retain(|row| !marked.has(&row.path));
+        }
+        self.yielding.to_marks = owed.len() < untouched;
         owed.truncate(BATCH as usize);
         let localpath = &self.desk.start.localpath;
         let mut bytes = 0;

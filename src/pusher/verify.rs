@@ -8,7 +8,7 @@ use super::flight::{Flight, Landed};
 use super::guard;
 use super::health::Health;
 use super::itemize::{Change, ChangeKind, Line, Lines};
-use super::lanes::STALLED;
+use super::lanes::{STALLED, Waiter};
 use super::outcome::{self, Verdict};
 use super::rows::repair;
 use super::rsync::{self, Form, Options};
@@ -267,7 +267,7 @@ impl Pusher {
         if !wanted || self.lanes.compare.is_some() || !self.judged {
             return Ok(false);
         }
-        if self.slots.free == 0 {
+        if !self.slots.is_turn(Waiter::Verify, u32::MAX) {
             return Ok(true);
         }
         let Some(mut looking) = self.lanes.verify.take() else { return Ok(false) };

@@ -37,6 +37,25 @@ fn start() -> World {
     w
 }
 
+/// A world in the middle of a slow first copy of some 12,000 names, more than one portion, 24 MB and 24 s.
+fn first_copy() -> World {
+    let setup = Setup {
+        params: "-a --bwlimit=1000",
+        remote: ", max_delete: unlimited",
+        settings: "filter: {names: none}\n",
+        ..Setup::default()
+    };
+    let mut w = setup.build();
+    let mut work = Work::new(plan(&w), 1);
+    work.fill();
+    work.fill_more(60, 2_000);
+    run(&mut w);
+    w.wait_remote(0, "a first copy under way", |r| {
+        r["pushed_files"].as_u64() > Some(0) || r["state"] == "reconciling"
+    });
+    w
+}
+
 /// With SYNCSUP_TEST_VERBOSE every event and rsync is in the log.
 fn run(w: &mut World) {
     match std::env::var_os("SYNCSUP_TEST_VERBOSE") {
@@ -130,4 +149,23 @@ fn while_the_whole_instance_is_killed_and_started() {
         }
         run(w);
     });
+}
+
+#[test]
+fn during_a_first_copy_while_pushers_and_rsyncs_are_killed() {
+    let (mut round, mut killed) = (0, 0);
+    churn_and_compare(first_copy(), Duration::from_millis(1_500), DEADLINE * 4, |w| {
+        round += 1;
+        let found = match round % 3 {
+            0 => w.instance.pushers(),
+            1 => w.instance.rsyncs(),
+            // A while without, for portions to come to their ends.
+            _ => return,
+        };
+        if !found.is_empty() {
+            found[fastrand::usize(..found.len())].signal(Signal::SIGKILL);
+            killed += 1;
+        }
+    });
+    assert!(killed > 3, "only {killed} processes could be killed");
 }

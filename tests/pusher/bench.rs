@@ -10,6 +10,7 @@ use syncsup::config::model::{Alarms, FilterRules, LocalPath, Place, Remote, Togg
 use syncsup::journal::{Checkpoint, Events, Journal, Mark, Record, Scope};
 use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, ToPusher};
 use syncsup::pusher;
+use syncsup::supervisor::slots::Slots;
 use syncsup::sys::channel::{self, Channel, Received};
 use syncsup::sys::{clock, files, poll, wake};
 
@@ -23,6 +24,10 @@ pub struct Bench {
     pub status: PusherStatus,
     thread: Option<std::thread::JoinHandle<i32>>,
     pub state: PathBuf,
+    /// What is left of `-n`.
+    pub slots: Slots,
+    /// How many it has asked for.
+    pub wants: usize,
 }
 
 pub fn localpath(rig: &Rig) -> LocalPath {
@@ -81,7 +86,16 @@ impl Bench {
         // The watcher has judged the root.
         control.send(&ToPusher::Hold(None), vec![]).unwrap();
         let status = PusherStatus { state: PusherState::Down, ..PusherStatus::default() };
-        Self { control, wake: writer, journal, status, thread: Some(thread), state }
+        Self {
+            control,
+            wake: writer,
+            journal,
+            status,
+            thread: Some(thread),
+            state,
+            slots: Slots::new(100),
+            wants: 0,
+        }
     }
 
     pub fn mark(&mut self, marks: &[(&str, Scope, Events)]) {
@@ -97,7 +111,13 @@ impl Bench {
         loop {
             match self.control.receive().unwrap() {
                 Received::Message(FromPusher::WantSlot, _) => {
-                    self.control.send(&ToPusher::Slot, vec![]).unwrap()
+                    self.wants += 1;
+                    let granted = self.slots.want(1);
+                    self.grant(granted.len());
+                }
+                Received::Message(FromPusher::SlotDone, _) => {
+                    let granted = self.slots.done(1);
+                    self.grant(granted.len());
                 }
                 Received::Message(FromPusher::Status(status), _) => self.status = *status,
                 Received::Message(..) => {}
@@ -112,6 +132,10 @@ impl Bench {
                 }
             }
         }
+    }
+
+    fn grant(&mut self, slots: usize) {
+        (0..slots).for_each(|_| self.control.send(&ToPusher::Slot, vec![]).unwrap());
     }
 
     pub fn identical(&mut self, rig: &Rig) {

@@ -5,5 +5,6 @@ mod rig;
 
 mod bench;
 mod guard;
+mod lanes;
 mod marks;
 mod trouble;

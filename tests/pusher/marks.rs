@@ -68,9 +68,9 @@ fn the_same_size_and_time_with_other_content_is_sent() {
 }
 
 /// 25,000 names on their way, slowly: more than 60 bytes each.
-fn slow_first_copy(rig: &Rig) -> Bench {
+pub fn slow_first_copy(rig: &Rig, content: &str) -> Bench {
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
-    make(&rig.src(), &many, "one");
+    make(&rig.src(), &many, content);
     let mut remote = rig.remote.clone();
     remote.params = vec!["-a".into(), "--bwlimit=400".into()];
     let mut bench = Bench::with(rig, localpath(rig), remote, None);
@@ -78,7 +78,7 @@ fn slow_first_copy(rig: &Rig) -> Bench {
     bench
 }
 
-fn copied(rig: &Rig) -> usize {
+pub fn copied(rig: &Rig) -> usize {
     (0..25).filter(|n| rig.dst().join(format!("z{n}")).exists()).count()
 }
 
@@ -86,7 +86,7 @@ fn copied(rig: &Rig) -> usize {
 #[test]
 fn marks_go_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
-    let mut bench = slow_first_copy(&rig);
+    let mut bench = slow_first_copy(&rig, "one");
     make(&rig.src(), ["new/a"], "new");
     bench.mark(&[
         ("new", Scope::Children, Events::CREATE | Events::DIR),
@@ -125,7 +125,7 @@ fn live_directories_are_compared_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.dst(), ["d/old"], "old");
     make(&rig.src(), ["d/new"], "new");
-    let mut bench = slow_first_copy(&rig);
+    let mut bench = slow_first_copy(&rig, "one");
     make(&rig.src(), ["e/new"], "new");
     fs::rename(rig.src().join("d"), rig.src().join("f")).unwrap();
     fs::rename(rig.src().join("e"), rig.src().join("d")).unwrap();

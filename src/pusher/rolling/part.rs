@@ -298,7 +298,7 @@ impl Comparing {
     /// Writes the next rows; a part with very many of them waits until they are pushed.
     fn write_rows(&mut self, desk: &mut Desk) -> Result<Outcome, Stuck> {
         if self.read.repaired >= OWED_MOST
-            && desk.journal.owed_by_reconcile(&desk.name)? > OWED_MOST
+            && desk.journal.owed_in_bulk(&desk.name, false)? > OWED_MOST
         {
             return Ok(Outcome::Rows { more_in: LOOK_AGAIN });
         }

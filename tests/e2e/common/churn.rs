@@ -139,6 +139,14 @@ impl Work {
         }
     }
 
+    /// Makes so many more files of `bytes` in each directory, under names that nothing else has.
+    pub fn fill_more(&self, files: usize, bytes: usize) {
+        let content = vec![b'x'; bytes];
+        for dir in &self.dirs {
+            (0..files).for_each(|n| write(&dir.join(format!("more{n:03}")), &content));
+        }
+    }
+
     /// One random operation; false when it was impossible.
     pub fn step(&mut self) -> bool {
         let done = match self.rng.u32(0..100) {

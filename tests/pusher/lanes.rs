@@ -1,0 +1,106 @@
+//! The lanes of what a comparison of everything found, in each other's way and in that of marks.
+
+use crate::bench::{Bench, WRITTEN, localpath};
+use crate::marks::{copied, slow_first_copy};
+use crate::rig::{Rig, make};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use syncsup::journal::{Events, Journal, Scope};
+use syncsup::message::ToPusher;
+use syncsup::supervisor::slots::Slots;
+
+/// What waits for a portion waits for it no more when that is given up.
+#[test]
+fn a_hold_in_the_middle_of_a_portion_that_marks_wait_for() {
+    let rig = Rig::new(Path::new("rsync"));
+    let mut bench = slow_first_copy(&rig, "one");
+    make(&rig.src(), ["z0/new"], "new");
+    bench.mark(&[("z0/new", Scope::Entry, WRITTEN)]);
+    let name = rig.remote.name();
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    let put_off = || journal.due(&name, i64::MAX / 2, 10).unwrap().len() == 1;
+    bench.until("put off", |_| put_off());
+    bench.control.send(&ToPusher::Hold(Some("unmounted".into())), vec![]).unwrap();
+    bench.until("held", |s| s.reason.as_deref() == Some("unmounted"));
+    bench.control.send(&ToPusher::Hold(None), vec![]).unwrap();
+    let new = rig.dst().join("z0/new");
+    bench.until("it goes on", |_| new.exists());
+}
+
+/// The first portion of a first copy holds the root itself: nothing waits for that.
+#[test]
+fn marks_go_beside_the_first_portion() {
+    let rig = Rig::new(Path::new("rsync"));
+    let mut bench = slow_first_copy(&rig, &"one".repeat(500));
+    make(&rig.src(), ["new/a"], "new");
+    bench.mark(&[
+        ("new", Scope::Entry, Events::CREATE | Events::DIR),
+        ("new/a", Scope::Entry, WRITTEN),
+    ]);
+    let new = rig.dst().join("new/a");
+    bench.until("the new one", |_| new.exists());
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    let left = journal.owed_in_bulk(&rig.remote.name(), true).unwrap();
+    assert!(left > 25_000, "only after the first portion: {left}");
+}
+
+/// What is changed again and again while a portion has it in hand is put off each time; the other lane does not look
+/// each time for a portion that it could push.
+#[test]
+fn marks_of_a_portion_in_flight_do_not_wake_the_other_lane() {
+    let rig = Rig::new(Path::new("rsync"));
+    let many: Vec<String> = (0..2_000).map(|n| format!("d/f{n}")).collect();
+    make(&rig.src(), &many, &"one".repeat(1_000));
+    let mut remote = rig.remote.clone();
+    remote.params = vec!["-a".into(), "--bwlimit=200".into()];
+    let mut bench = Bench::with(&rig, localpath(&rig), remote, None);
+    let journal = Journal::open_read_only(&bench.state).unwrap();
+    let name = rig.remote.name();
+    bench.until("a copy under way", |_| rig.dst().join("d/f0").exists());
+    let before = bench.wants;
+    for _ in 0..40 {
+        bench.mark(&[("d/f1", Scope::Entry, WRITTEN)]);
+        bench.until("put off", |_| journal.backlog(&name).unwrap().waiting == 0);
+    }
+    let wants = bench.wants - before;
+    assert!((40..50).contains(&wants), "{wants} slots for 40 marks");
+}
+
+/// A large directory that comes meanwhile is more than one portion itself.
+#[test]
+fn a_large_directory_that_comes_in_the_middle_of_a_first_copy() {
+    let rig = Rig::new(Path::new("rsync"));
+    let mut bench = slow_first_copy(&rig, &"one".repeat(500));
+    let many: Vec<String> = (0..12_000).map(|n| format!("new/f{n}")).collect();
+    make(&rig.src(), &many, "one");
+    bench.mark(&[("new", Scope::Tree, Events::MOVE | Events::DIR)]);
+    let new = rig.dst().join("new");
+    let count = || fs::read_dir(&new).map_or(0, Iterator::count);
+    bench.until("all of it", |_| count() == 12_000);
+    let left = bench.journal.owed_in_bulk(&rig.remote.name(), true).unwrap();
+    assert!(left > 20_000, "only after the first copy: {left}");
+}
+
+/// With one slot and marks that never end both the marks and the first copy go on.
+#[test]
+fn a_first_copy_with_one_slot_and_marks_without_end() {
+    let rig = Rig::new(Path::new("rsync"));
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    bench.slots = Slots::new(1);
+    let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
+    make(&rig.src(), &many, "one");
+    bench.control.send(&ToPusher::Reconcile("asked for".into()), vec![]).unwrap();
+    let (end, mut n) = (Instant::now() + Duration::from_secs(20), 0);
+    while Instant::now() < end && copied(&rig) < 25 {
+        n += 1;
+        let name = format!("m{}", n % 10);
+        make(&rig.src(), [&name], "one");
+        bench.mark(&[(&name, Scope::Entry, WRITTEN)]);
+        let until = Instant::now() + Duration::from_millis(5);
+        bench.until("a moment", |_| Instant::now() > until);
+    }
+    assert_eq!(copied(&rig), 25, "while {n} marks came");
+    bench.identical(&rig);
+}
