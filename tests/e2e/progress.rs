@@ -101,8 +101,13 @@ fn verify_shows_a_bar_on_a_terminal() {
         assert!(bar.is_some(), "{:?}", terminal.text());
         w.remotes[0].proxy().rate(FAST);
         assert_eq!(terminal.child.wait().unwrap().code(), Some(1));
-        let text = terminal.text();
-        assert!(text.contains("  missing          many/7\r\n"), "{text:?}");
-        assert!(text.contains(" (2008 entries here)\r\n"), "{text:?}");
+        // What it has written may still be on its way here.
+        let said = poll(DEADLINE, || {
+            let text = terminal.text();
+            (text.contains("  missing          many/7\r\n")
+                && text.contains(" (2008 entries here)\r\n"))
+            .then_some(())
+        });
+        assert!(said.is_some(), "{:?}", terminal.text());
     }
 }
