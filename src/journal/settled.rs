@@ -64,7 +64,12 @@ impl Journal {
         // `0` is the byte after `/`.
         let first = if path.is_root() { vec![] } else { [path.as_bytes(), b"/"].concat() };
         let after = if path.is_root() { vec![0xff] } else { [path.as_bytes(), b"0"].concat() };
-        let wide_root = if path.is_root() { "" } else { "AND (length(path) > 0 OR scope > 0)" };
+        // The root by itself is above nothing, and with the names directly in it only above those.
+        let wide_root = match path.parent() {
+            None => "",
+            Some(parent) if parent.is_root() => "AND (length(path) > 0 OR scope > 0)",
+            Some(_) => "AND (length(path) > 0 OR scope > 1)",
+        };
         for table in [marked, owed] {
             let within = format!("SELECT 1 {table} AND path >= ?2 AND path < ?3");
             if below && self.db.prepare_cached(&within)?.exists(params![remote, first, after])? {

@@ -59,26 +59,31 @@ const TOUCHED_MOST: usize = 100_000;
 
 /// What was pushed since a comparison began.
 #[derive(Debug, Default)]
-pub struct Touched(BTreeSet<RelPath>);
+pub struct Touched {
+    paths: BTreeSet<RelPath>,
+    /// Too many to keep: then it is not known of anything that it is not on its way.
+    all: bool,
+}
 
 impl Touched {
     /// These paths are being pushed.
     pub fn add<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
         for path in paths {
-            // Too many to keep: then it is not known of anything that it is not on its way.
-            let path = if self.0.len() < TOUCHED_MOST { path.clone() } else { RelPath::root() };
-            self.0.insert(path);
+            self.all |= self.paths.len() >= TOUCHED_MOST;
+            if !self.all {
+                self.paths.insert(path.clone());
+            }
         }
     }
 
     /// True when this path or a directory above it was pushed, with `below` also when something in it was.
     pub fn holds(&self, path: &RelPath, below: bool) -> bool {
-        touched(path, below, &self.0)
+        self.all || touched(path, below, &self.paths)
     }
 
     /// True for rsync's temporary of a name that was pushed.
     pub fn has_temporary(&self, path: &RelPath) -> bool {
-        outcome::temporary_of(path).is_some_and(|name| self.0.contains(&name))
+        outcome::temporary_of(path).is_some_and(|name| self.all || self.paths.contains(&name))
     }
 }
 
@@ -96,14 +101,15 @@ pub fn may_come_from_below(why: &[Why]) -> bool {
     why.iter().any(|w| matches!(w, Why::Time | Why::Missing | Why::Extra | Why::Type))
 }
 
-/// True when this path or a directory above it is among `paths`, with `below` also when something in it is.
+/// True when this path or a directory above it is among `paths`, with `below` also when something in it is. The root
+/// itself is above nothing: its push sets its mode, its owner and its times.
 pub fn touched(path: &RelPath, below: bool, paths: &BTreeSet<RelPath>) -> bool {
     // What is below a path comes after it, but names such as `path-x` may come between.
     let from = |first: RelPath| paths.range(first..).next().is_some_and(|p| p.is_within(path));
     let within = || from(path.clone()) || first_below(path).is_some_and(from);
     (below && within())
         || path.prefixes().any(|above| paths.contains(&above))
-        || paths.contains(&RelPath::root())
+        || (path.is_root() && paths.contains(path))
 }
 
 /// The least path that can be below this one.
@@ -152,6 +158,13 @@ mod tests {
         }
         assert!(!touched(&path("a"), true, &BTreeSet::new()));
         assert!(!touched(&path("e"), false, &paths) && touched(&path("a/b/c"), false, &paths));
-        assert!(touched(&path("a"), false, &[RelPath::root()].into()));
+        let root: BTreeSet<RelPath> = [RelPath::root()].into();
+        assert!(touched(&RelPath::root(), false, &root) && !touched(&path("a"), true, &root));
+        let mut many = Touched::default();
+        let names: Vec<RelPath> = (0..TOUCHED_MOST).map(|n| path(&format!("n{n}"))).collect();
+        many.add(&names);
+        assert!(!many.holds(&path("a"), true));
+        many.add([&path("one more")]);
+        assert!(many.holds(&path("a"), true));
     }
 }

@@ -130,7 +130,9 @@ impl Pusher {
 
     fn wants_compare(&self, now: Duration) -> bool {
         let wide = match self.only_live() {
-            true => self.work.wide_live && (!self.owed_by_name() || self.found.is_some()),
+            true => {
+                self.work.wide_live && (!self.work.due || self.work.bulk || self.found.is_some())
+            }
             false => self.work.wide,
         };
         self.compare_not_before.is_none_or(|at| now >= at) && (wide || self.wants_everything(now))
