@@ -60,7 +60,8 @@ test: compiler
 	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl sshd:openssh-server ssh-keygen:openssh-client
 	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
 	@.ci/old-rsync target/old-rsync
-	$(CARGO) test --locked
+	@# Most tests wait for something most of the time.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked
 
 build: compiler
 	$(CARGO) build --release --locked

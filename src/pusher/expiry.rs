@@ -22,6 +22,8 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// An expiry that is due waits no longer than this for a moment at which nothing is pushed.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// After one that failed.
 const RETRY: Duration = Duration::from_secs(3_600);
 /// One that takes longer is ended; the next goes on with it.
@@ -83,11 +85,13 @@ impl Pusher {
     /// Starts an expiry when one is due; returns 1 when a slot is missing for it.
     pub(super) fn start_expiry(&mut self, now: Duration) -> u32 {
         let Some(keep_ms) = self.desk.start.remote.trash_keep_ms else { return 0 };
-        if self.lanes.expiry.is_some() || self.expiry_due.is_some_and(|at| now < at) {
+        let due = *self.expiry_due.get_or_insert(now);
+        if self.lanes.expiry.is_some() || now < due {
             return 0;
         }
-        // What is to be pushed goes first.
-        if self.lanes.pushing() || self.lanes.compare.is_some() {
+        // What is to be pushed goes first, but where there is always something to be pushed.
+        let busy = self.lanes.pushing() || self.lanes.compare.is_some();
+        if busy && now < due + PATIENCE {
             return 0;
         }
         if !self.slots.take() {
