@@ -88,16 +88,12 @@ fn is_in_sync(localpath: &LocalPathStatus) -> bool {
         && (!localpath.remotes.is_empty() || called())
 }
 
-/// The word that `status` shows for a state.
+/// The word that `status` shows for a state; what somebody must look at stands out.
 pub fn word(state: PusherState) -> &'static str {
     match state {
-        PusherState::InSync => "in sync",
-        PusherState::Behind => "behind",
-        PusherState::Pushing => "pushing",
-        PusherState::Reconciling => "comparing",
-        PusherState::Backoff => "in trouble",
         PusherState::Held => "HELD",
         PusherState::Down => "DOWN",
+        other => other.word(),
     }
 }
 

@@ -181,5 +181,20 @@ pub enum PusherState {
     Down,
 }
 
+impl PusherState {
+    /// What people read, in the terminal and on the page.
+    pub fn word(self) -> &'static str {
+        match self {
+            PusherState::InSync => "in sync",
+            PusherState::Behind => "behind",
+            PusherState::Pushing => "pushing",
+            PusherState::Reconciling => "comparing",
+            PusherState::Backoff => "in trouble",
+            PusherState::Held => "held",
+            PusherState::Down => "down",
+        }
+    }
+}
+
 /// The reason of scheduled reconciles: `crontabfilter` applies to them.
 pub const SCHEDULE: &str = "schedule";

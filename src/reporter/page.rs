@@ -103,7 +103,7 @@ fn why(out: &mut String, reason: Option<&str>) {
 
 fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, now_ms: i64) {
     let s = &r.status;
-    let (class, word) = (class(s.state), word(s.state));
+    let (class, word) = (class(s.state), s.state.word());
     let left = s.waiting + s.owed;
     let lag = if left == 0 { "none".into() } else { span(r.lag_ms) };
     let _ = writeln!(
@@ -149,7 +149,7 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
 /// Since when it is in trouble, when it is tried, when it is compared next.
 fn times(r: &RemoteStatus, now_ms: i64) -> String {
     let since =
-        r.trouble_since_ms.map(|ms| format!("{} for {}", word(r.status.state), age(ms, now_ms)));
+        r.trouble_since_ms.map(|ms| format!("{} for {}", r.status.state.word(), age(ms, now_ms)));
     let again = r.status.retry_ms.map(|ms| match ms > now_ms {
         true => format!("tried again in {}", age(now_ms, ms)),
         false => "being tried now".to_owned(),
@@ -217,18 +217,6 @@ fn class(state: PusherState) -> &'static str {
         PusherState::InSync => "good",
         PusherState::Behind | PusherState::Pushing | PusherState::Reconciling => "busy",
         PusherState::Backoff | PusherState::Held | PusherState::Down => "bad",
-    }
-}
-
-fn word(state: PusherState) -> &'static str {
-    match state {
-        PusherState::InSync => "in sync",
-        PusherState::Behind => "behind",
-        PusherState::Pushing => "pushing",
-        PusherState::Reconciling => "comparing",
-        PusherState::Backoff => "in trouble",
-        PusherState::Held => "held",
-        PusherState::Down => "down",
     }
 }
 
