@@ -6,6 +6,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, fstat, fstatfs, openat,
     renameat_with, statat, statfs,
 };
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,6 +26,12 @@ pub struct Name {
     pub name: OsString,
     /// Its kind, if known.
     pub kind: Option<Kind>,
+}
+
+/// True when an error says that no directory stands at a path: nothing does, or something above it is none.
+pub fn is_no_directory(error: &io::Error) -> bool {
+    let looped = Errno::from_io_error(error) == Some(Errno::LOOP);
+    looped || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What is known of the file system under a directory.
@@ -107,6 +114,12 @@ impl Root {
 pub fn rename_between(from: &Root, to: &Root, name: &OsStr, replace: bool) -> io::Result<()> {
     let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     Ok(renameat_with(&from.fd, name, &to.fd, name, flags)?)
+}
+
+/// Exchanges two names.
+#[cfg(test)]
+pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
 }
 
 /// The file system under a path.

@@ -29,6 +29,10 @@ pub enum Why {
     Moved,
     /// The map was wrong about this name: as moved, and read even where it is watched already.
     Again,
+    /// What the map has at this name left it, says the queue, and nobody knows where to. An exchange of two names
+    /// (RENAME_EXCHANGE) tells of what arrives before it tells of what leaves: where something stands here, it is that,
+    /// and the map was wrong.
+    Left,
 }
 
 /// What is to be done about a directory.
@@ -77,6 +81,8 @@ pub struct Detached {
     pub old_parent: i32,
     /// Directories came or went in it meanwhile, or parts of it were not watched: it must be read again.
     pub dirty: bool,
+    /// Open files in it, by their paths from there. At its old name there may be others by the time it arrives.
+    open: Vec<(OsString, Open)>,
 }
 
 struct MovedFile {
@@ -183,7 +189,7 @@ impl Map {
     fn step_excluded(&mut self, notice: &Notice, acts: &mut Vec<Act>) {
         if notice.is_dir && notice.what == What::MovedTo {
             if let Some(moved) = self.take_detached(notice.cookie) {
-                acts.extend(moved.wd.map(|wd| Act::Unwatch(self.tree.remove(wd))));
+                self.left(&moved, acts);
             }
         } else if notice.what == What::MovedTo {
             self.moved_file = None;
@@ -225,7 +231,7 @@ impl Map {
                     acts.push(Act::Unwatch(self.tree.remove(wd)));
                 }
                 self.forget_unwatched(&path);
-                self.close_below(&path, batch);
+                self.take_below(&path, batch);
                 if self.toggles.delete {
                     batch.mark(path, Scope::Entry, Events::DELETE | Events::DIR);
                 }
@@ -238,7 +244,9 @@ impl Map {
                 let dirty = self.forget_unwatched(&path) || wd.is_none();
                 let from = path.clone();
                 let cookie = notice.cookie;
-                let moved = Detached { cookie, since: now, wd, from, old_parent: parent, dirty };
+                let open = self.take_below(&path, batch);
+                let moved =
+                    Detached { cookie, since: now, wd, from, old_parent: parent, dirty, open };
                 self.detached.push(moved);
                 if self.toggles.move_from {
                     let events = Events::MOVE | Events::DELETE | Events::DIR;
@@ -253,8 +261,8 @@ impl Map {
     fn moved_in(&mut self, notice: &Notice, path: RelPath, batch: &mut Batch, acts: &mut Vec<Act>) {
         let (parent, name) = (notice.wd, notice.name.clone());
         let moved = self.take_detached(notice.cookie);
-        if let Some(m) = &moved {
-            self.rename_open(&m.from, &path, batch);
+        for (name, open) in moved.iter().flat_map(|m| &m.open) {
+            self.open(path.join(name), *open, batch);
         }
         if self.toggles.move_to {
             let origin = moved.as_ref().map(|m| m.from.clone());
@@ -274,6 +282,14 @@ impl Map {
         self.unwatched.len() < before
     }
 
+    /// A directory that is between the halves of its move has left what is watched.
+    pub(super) fn left(&mut self, moved: &Detached, acts: &mut Vec<Act>) {
+        let Some(wd) = moved.wd else { return };
+        acts.push(Act::Unwatch(self.tree.remove(wd)));
+        let (parent, name) = (moved.old_parent, moved.from.name().to_owned());
+        acts.push(Act::Enter { parent, name, why: Why::Left });
+    }
+
     fn take_detached(&mut self, cookie: u32) -> Option<Detached> {
         let at = self.detached.iter().position(|d| d.cookie == cookie)?;
         Some(self.detached.swap_remove(at))
@@ -287,6 +303,11 @@ impl Map {
     /// True when new directories mark.
     pub fn marks_folders(&self) -> bool {
         self.toggles.create_folder
+    }
+
+    /// True when directories that were moved here mark.
+    pub fn marks_moves(&self) -> bool {
+        self.toggles.move_to
     }
 
     /// True when a walk shall neither mark nor enter this path.

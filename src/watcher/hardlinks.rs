@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 type Inode = (u64, u64);
 /// The watch of the directory, and the name in it: a renamed directory takes its names along.
 type Name = (i32, OsString);
+type NamesOfDirectory = HashMap<OsString, Inode>;
 
 #[derive(Default)]
 struct Names {
@@ -23,7 +24,7 @@ struct Names {
 #[derive(Default)]
 pub struct Links {
     files: HashMap<Inode, Names>,
-    names: HashMap<Name, Inode>,
+    names: HashMap<i32, NamesOfDirectory>,
     wanted: HashSet<Inode>,
 }
 
@@ -33,46 +34,78 @@ impl Links {
         self.files.is_empty()
     }
 
-    /// Says what stands at a name now. Names that are missing are put on the list of [`Links::take_wanted`].
-    pub fn saw(&mut self, dir: i32, name: &OsStr, seen: &Seen) {
-        let (inode, name) = ((seen.dev, seen.ino), (dir, name.to_owned()));
-        if self.names.get(&name).is_some_and(|&old| old != inode || seen.nlink < 2) {
-            self.forget(dir, &name.1);
+    /// Says what stands at a name now. Names that are missing are put on the list of [`Links::take_wanted`]. True when it
+    /// is the only name left and others were missing: what happened under them was not seen, so it must be marked.
+    pub fn saw(&mut self, dir: i32, name: &OsStr, seen: &Seen) -> bool {
+        let inode = (seen.dev, seen.ino);
+        if self.inode_of(dir, name).is_some_and(|old| old != inode) {
+            self.forget(dir, name);
         }
         if seen.nlink < 2 {
-            if let Some(file) = self.files.remove(&inode) {
-                for name in &file.names {
-                    self.names.remove(name);
-                }
+            let Some(file) = self.files.remove(&inode) else { return false };
+            for (dir, name) in &file.names {
+                self.take_name(*dir, name);
             }
-            return;
+            return (file.names.len() as u64) < file.nlink;
         }
         let file = self.files.entry(inode).or_default();
         file.nlink = seen.nlink;
-        file.names.insert(name.clone());
-        self.names.insert(name, inode);
+        file.names.insert((dir, name.to_owned()));
+        self.names.entry(dir).or_default().insert(name.to_owned(), inode);
         if (file.names.len() as u64) < seen.nlink && file.searched != seen.nlink {
             self.wanted.insert(inode);
         }
         if file.names.len() as u64 >= seen.nlink {
             self.wanted.remove(&inode);
         }
+        false
     }
 
     /// The name is gone.
     pub fn forget(&mut self, dir: i32, name: &OsStr) {
-        if self.names.is_empty() {
-            return;
-        }
-        let name = (dir, name.to_owned());
-        if let Some(inode) = self.names.remove(&name)
+        if let Some(inode) = self.take_name(dir, name)
             && let Some(file) = self.files.get_mut(&inode)
         {
-            file.names.remove(&name);
+            file.names.remove(&(dir, name.to_owned()));
             if file.names.is_empty() {
                 self.files.remove(&inode);
             }
         }
+    }
+
+    /// These directories are not watched any more: what is written through a name in them from now on is not seen. The
+    /// other names of those files are looked for, and so marked, later.
+    pub fn lost(&mut self, dirs: &[i32]) {
+        for dir in dirs {
+            for (name, inode) in self.names.remove(dir).into_iter().flatten() {
+                if let Some(file) = self.files.get_mut(&inode) {
+                    file.names.remove(&(*dir, name));
+                    if file.names.is_empty() {
+                        self.files.remove(&inode);
+                    } else {
+                        self.wanted.insert(inode);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every known name of the file that was last seen at this name.
+    pub fn paths_like(&mut self, dir: i32, name: &OsStr, tree: &Tree) -> Vec<RelPath> {
+        self.inode_of(dir, name).map(|inode| self.paths_of(inode, tree)).unwrap_or_default()
+    }
+
+    fn inode_of(&self, dir: i32, name: &OsStr) -> Option<Inode> {
+        self.names.get(&dir)?.get(name).copied()
+    }
+
+    fn take_name(&mut self, dir: i32, name: &OsStr) -> Option<Inode> {
+        let names = self.names.get_mut(&dir)?;
+        let inode = names.remove(name)?;
+        if names.is_empty() {
+            self.names.remove(&dir);
+        }
+        Some(inode)
     }
 
     /// Every known name of the file; names in directories that are no longer watched are forgotten.
@@ -82,7 +115,7 @@ impl Links {
 
     fn paths_of(&mut self, inode: Inode, tree: &Tree) -> Vec<RelPath> {
         let Some(file) = self.files.get_mut(&inode) else { return Vec::new() };
-        let mut paths = Vec::new();
+        let (mut paths, mut gone) = (Vec::new(), Vec::new());
         file.names.retain(|name| match tree.path(name.0) {
             Some(dir) => {
                 paths.push(dir.join(&name.1));
@@ -90,10 +123,13 @@ impl Links {
             }
             None if tree.contains(name.0) => true,
             None => {
-                self.names.remove(name);
+                gone.push(name.clone());
                 false
             }
         });
+        for (dir, name) in gone {
+            self.take_name(dir, &name);
+        }
         paths
     }
 
@@ -150,6 +186,38 @@ mod tests {
         assert_eq!(links.paths(&file(7, 2), &tree), [RelPath::new("a").unwrap()]);
         links.forget(1, OsStr::new("a"));
         assert!(links.is_empty());
+    }
+
+    #[test]
+    fn the_last_name_is_marked_when_others_were_never_known() {
+        let mut links = Links::default();
+        links.saw(1, OsStr::new("a"), &file(7, 2));
+        assert!(links.saw(1, OsStr::new("a"), &file(7, 1)) && links.is_empty());
+        links.saw(1, OsStr::new("a"), &file(7, 2));
+        links.saw(1, OsStr::new("b"), &file(7, 2));
+        links.forget(1, OsStr::new("b"));
+        assert!(links.saw(1, OsStr::new("a"), &file(7, 1)), "whatever happened under b");
+        links.saw(1, OsStr::new("a"), &file(7, 2));
+        links.saw(1, OsStr::new("b"), &file(7, 2));
+        assert!(!links.saw(1, OsStr::new("a"), &file(7, 1)), "each event of b marked a");
+        assert!(links.is_empty());
+    }
+
+    #[test]
+    fn names_in_a_directory_that_is_not_watched_any_more_are_looked_for() {
+        let mut tree = Tree::default();
+        tree.start(1);
+        tree.place(1, OsStr::new("d"), 2);
+        let mut links = Links::default();
+        links.saw(1, OsStr::new("a"), &file(7, 2));
+        links.saw(2, OsStr::new("b"), &file(7, 2));
+        assert_eq!(links.paths_like(2, OsStr::new("b"), &tree).len(), 2);
+        links.lost(&[2]);
+        assert!(links.paths_like(2, OsStr::new("b"), &tree).is_empty());
+        assert_eq!(links.take_wanted(), [(1, 7)]);
+        assert_eq!(links.searched(&[(1, 7)], &tree), [RelPath::new("a").unwrap()]);
+        links.lost(&[1]);
+        assert!(links.is_empty() && !links.wants_search());
     }
 
     #[test]

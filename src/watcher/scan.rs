@@ -12,9 +12,10 @@ pub use footing::Ground;
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::seen::{Kind, Seen};
-use crate::sys::files::{Name, Root};
+use crate::sys::clock;
+use crate::sys::files::lstat_at;
+use crate::sys::files::{self, Name, Root};
 use crate::sys::inotify::Queue;
-use crate::sys::{clock, files::lstat_at};
 use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Detached, Map, Why};
 use crate::watcher::tree::Placed;
@@ -27,8 +28,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// Entries of one portion.
-pub const PORTION: usize = 2_000;
+/// Entries of one portion; few in tests, where walks are to take many turns.
+pub const PORTION: usize = if cfg!(test) { 20 } else { 2_000 };
 /// Time of one portion.
 pub const PORTION_TIME: Duration = Duration::from_millis(50);
 /// File times are this coarse, and an event may come this much after the change it reports.
@@ -67,6 +68,8 @@ enum Mode {
     All,
     /// Only watch, and note files with several names.
     Quiet,
+    /// The same, and the whole is marked as a tree when the walk has come to its end.
+    Whole,
 }
 
 #[derive(Clone, Debug)]
@@ -101,8 +104,8 @@ pub enum Purpose {
     Scan,
     /// A directory that was made.
     New,
-    /// A directory that was moved here: marked again as a tree at the end when that took more than one turn.
-    Tree(i32),
+    /// A directory that was moved here, or not known to be here.
+    Tree,
     /// What could not be watched, begun at this time.
     Unwatched(i64),
     /// A search for names of these files.
@@ -113,13 +116,15 @@ struct Job {
     purpose: Purpose,
     stack: Vec<Item>,
     reading: Option<Reading>,
-    turns: u32,
+    /// What it reads as [`Mode::Whole`] lies below these. What happened there before it was watched has no event, and
+    /// may be younger than every mark but one that is made at the end.
+    tops: Vec<i32>,
     dirs: u64,
 }
 
 impl Job {
-    fn new(purpose: Purpose, item: Item) -> Self {
-        Self { purpose, stack: vec![item], reading: None, turns: 0, dirs: 0 }
+    fn new(purpose: Purpose, stack: Vec<Item>) -> Self {
+        Self { purpose, stack, reading: None, tops: Vec::new(), dirs: 0 }
     }
 }
 
@@ -202,7 +207,7 @@ impl Walker {
         let place = Place::Watched(wd);
         let mode = Mode::Since(since_ns);
         let item = Item { place, mode, parent_dev: None, parent_changed: false };
-        self.jobs.push(Job::new(Purpose::Scan, item));
+        self.jobs.push(Job::new(Purpose::Scan, vec![item]));
         Ok(())
     }
 
@@ -210,7 +215,7 @@ impl Walker {
     pub fn start_link_search(&mut self, root: i32, wanted: Vec<(u64, u64)>) {
         let place = Place::Watched(root);
         let item = Item { place, mode: Mode::Quiet, parent_dev: None, parent_changed: false };
-        self.jobs.push(Job::new(Purpose::Links(wanted), item));
+        self.jobs.push(Job::new(Purpose::Links(wanted), vec![item]));
     }
 
     /// Begins a scan of what is not watched, marking what changed since.
@@ -224,8 +229,7 @@ impl Walker {
             parent_changed: true,
         };
         let stack = map.unwatched.iter().map(item).collect();
-        let purpose = Purpose::Unwatched(now_ns);
-        self.jobs.push(Job { purpose, stack, reading: None, turns: 0, dirs: 0 });
+        self.jobs.push(Job::new(Purpose::Unwatched(now_ns), stack));
     }
 
     /// A mount point that is mounted again: everything in it may have changed.
@@ -242,7 +246,6 @@ impl Walker {
         let until = clock::boot() + PORTION_TIME;
         let (mut entries, mut done) = (0, Vec::new());
         while let Some(mut job) = self.jobs.pop() {
-            job.turns += 1;
             let finished = loop {
                 if entries >= PORTION || clock::boot() >= until {
                     break false;
@@ -273,48 +276,19 @@ impl Walker {
     }
 
     fn finish(&mut self, ground: &mut Ground<'_>, job: Job) -> Done {
-        match &job.purpose {
-            Purpose::Tree(wd) if job.turns > 1 => {
-                if let Some(path) = ground.map.tree.path(*wd) {
-                    ground.mark_tree(path);
-                }
+        for top in job.tops {
+            if let Some(path) = ground.map.tree.path(top) {
+                ground.mark_tree(path);
             }
-            Purpose::Links(wanted) => {
-                for path in ground.map.links.searched(wanted, &ground.map.tree) {
-                    ground.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
-                }
+        }
+        if let Purpose::Links(wanted) = &job.purpose {
+            for path in ground.map.links.searched(wanted, &ground.map.tree) {
+                ground.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
             }
-            _ => {}
         }
         Done { purpose: job.purpose, dirs: job.dirs }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_scan_marks() {
-        let seen = |kind, ctime_ns| Seen {
-            kind,
-            size: 0,
-            mtime_ns: ctime_ns,
-            ctime_ns,
-            nlink: 1,
-            dev: 1,
-            ino: 1,
-        };
-        let since = 100 * SLACK_NS;
-        let (old, new) = (since - SLACK_NS - 1, since - SLACK_NS);
-        assert_eq!(judge(&seen(Kind::File, old), true, since), None);
-        assert_eq!(judge(&seen(Kind::File, new), false, since), Some(Scope::Entry));
-        assert_eq!(judge(&seen(Kind::Symlink, new), true, since), Some(Scope::Entry));
-        assert_eq!(judge(&seen(Kind::Dir, new), false, since), Some(Scope::Children));
-        assert_eq!(judge(&seen(Kind::Dir, new), true, since), Some(Scope::Tree));
-        assert!(!needs_content(&seen(Kind::File, new)));
-        let set = |kind| Seen { mtime_ns: new - 3_000_000_000, ..seen(kind, new) };
-        assert!(needs_content(&set(Kind::File)) && !needs_content(&set(Kind::Dir)));
-        assert_eq!(judge(&seen(Kind::Dir, old), true, since), None);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The real loop over real inotify: what is in the journal after real changes. `WATCHER_DEBUG` shows each event and mark.
 
 mod events;
+mod model;
 mod places;
 mod random;
 mod roots;

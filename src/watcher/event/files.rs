@@ -34,15 +34,11 @@ impl Map {
             What::CloseWrite => {
                 entry(batch, t.close_write, &path, Events::WRITE);
                 self.close(&path, batch);
-                if !self.links.is_empty() {
-                    self.look(notice, path, Events::WRITE, batch);
-                }
+                self.look_at_links(notice, path, Events::WRITE, t.close_write, batch);
             }
             What::Attrib => {
                 entry(batch, t.attrib, &path, Events::ATTRIB);
-                if !self.links.is_empty() {
-                    self.look(notice, path, Events::ATTRIB, batch);
-                }
+                self.look_at_links(notice, path, Events::ATTRIB, t.attrib, batch);
             }
             What::Delete => {
                 entry(batch, t.delete, &path, Events::DELETE);
@@ -52,7 +48,11 @@ impl Map {
             What::MovedFrom => {
                 entry(batch, t.move_from, &path, Events::MOVE | Events::DELETE);
                 let open = self.close(&path, batch);
-                self.links.forget(notice.wd, &notice.name);
+                if !self.links.is_empty() {
+                    // In an exchange what arrives is told of first, and that stays.
+                    self.links.forget(notice.wd, &notice.name);
+                    self.look(notice, path.clone(), Events(0), batch);
+                }
                 self.moved_file = Some(MovedFile { cookie: notice.cookie, from: path, open });
             }
             What::MovedTo => self.moved_to(notice, path, t.move_to && !skipped, batch),
@@ -82,6 +82,27 @@ impl Map {
         self.look(notice, path, Events::MOVE, batch);
     }
 
+    /// What changed under one name changed under all: those that are known are marked at once, for this one may be gone
+    /// when it is looked at.
+    fn look_at_links(
+        &mut self,
+        notice: &Notice,
+        path: RelPath,
+        events: Events,
+        marks: bool,
+        batch: &mut Batch,
+    ) {
+        if self.links.is_empty() {
+            return;
+        }
+        if marks {
+            for name in self.links.paths_like(notice.wd, &notice.name, &self.tree) {
+                batch.mark(name, Scope::Entry, events);
+            }
+        }
+        self.look(notice, path, events, batch);
+    }
+
     pub(super) fn look(&self, notice: &Notice, path: RelPath, events: Events, batch: &mut Batch) {
         batch.look(path, Look { dir: notice.wd, name: notice.name.clone(), events });
     }
@@ -98,8 +119,8 @@ impl Map {
                 batch.mark(path.clone(), Scope::Entry, Events::CREATE);
             }
         }
-        if many || !self.links.is_empty() {
-            self.links.saw(look.dir, &look.name, seen);
+        if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, seen) {
+            batch.mark(path.clone(), Scope::Entry, Events::WRITE);
         }
         if seen.kind == Kind::File {
             self.mark_if_times_were_set(&path, seen, batch);
@@ -131,17 +152,10 @@ impl Map {
     /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files
     /// that nobody touched are marked.
     pub fn expire(&mut self, now: Duration, batch: &mut Batch, acts: &mut Vec<Act>) {
-        let mut left = Vec::new();
-        self.detached.retain(|d| {
-            let stays = now < d.since + PAIR_WITHIN;
-            if !stays {
-                left.push((d.wd, d.from.clone()));
-            }
-            stays
-        });
-        for (wd, from) in left {
-            acts.extend(wd.map(|wd| Act::Unwatch(self.tree.remove(wd))));
-            self.close_below(&from, batch);
+        for moved in
+            self.detached.extract_if(.., |d| now >= d.since + PAIR_WITHIN).collect::<Vec<_>>()
+        {
+            self.left(&moved, acts);
         }
         self.expire_open(now, batch);
     }

@@ -3,6 +3,7 @@
 //! looked at: it is marked unless a process has it open for writing.
 
 use super::*;
+use std::os::unix::ffi::OsStrExt;
 
 /// An open file that has been quiet for this long is looked at.
 pub const QUIET_FOR: Duration = Duration::from_secs(2);
@@ -11,7 +12,7 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A modification time this far from the time of the change was set, not come by writing.
 const SET_NS: u64 = 2_000_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open {
     /// Not looked at before.
     due: Duration,
@@ -52,23 +53,22 @@ impl Map {
         Some(known)
     }
 
-    pub(super) fn close_below(&mut self, gone: &RelPath, batch: &mut Batch) {
-        let below: Vec<RelPath> = self.open.keys().filter(|p| p.is_within(gone)).cloned().collect();
-        for path in below {
-            self.close(&path, batch);
-        }
-    }
-
-    pub(super) fn rename_open(&mut self, from: &RelPath, to: &RelPath, batch: &mut Batch) {
-        let below: Vec<RelPath> =
-            self.open.keys().filter(|p| p.is_within(from) && *p != from).cloned().collect();
-        for old in below {
-            let tail = &old.as_bytes()[from.as_bytes().len() + 1..];
-            let new = to.join(std::os::unix::ffi::OsStrExt::from_bytes(tail));
-            if let Some(open) = self.close(&old, batch) {
-                self.open(new, open, batch);
-            }
-        }
+    /// Takes the open files below a directory that went, by their paths from there.
+    pub(super) fn take_below(
+        &mut self,
+        gone: &RelPath,
+        batch: &mut Batch,
+    ) -> Vec<(OsString, Open)> {
+        let inside = |p: &&RelPath| p.is_within(gone) && *p != gone;
+        let below: Vec<RelPath> = self.open.keys().filter(inside).cloned().collect();
+        let taken = below.into_iter().filter_map(|path| {
+            let open = self.close(&path, batch)?;
+            Some((
+                OsStr::from_bytes(&path.as_bytes()[gone.as_bytes().len() + 1..]).to_owned(),
+                open,
+            ))
+        });
+        taken.collect()
     }
 
     /// A file that is marked at once, for its time says that no close will follow.

@@ -29,9 +29,9 @@ pub(super) enum Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Trouble::Gone,
-            _ => Trouble::Refused(error),
+        match files::is_no_directory(&error) {
+            true => Trouble::Gone,
+            false => Trouble::Refused(error),
         }
     }
 }
@@ -76,7 +76,8 @@ impl Ground<'_> {
         Ok((dir.seen.dev, wd))
     }
 
-    pub(super) fn unwatch(&self, wds: &[i32]) {
+    pub(super) fn unwatch(&mut self, wds: &[i32]) {
+        self.map.links.lost(wds);
         wds.iter().for_each(|&wd| self.queue.remove(wd));
     }
 

@@ -35,14 +35,12 @@ impl Walker {
         match ground.watch_child(parent, &name) {
             Ok((dev, wd)) => {
                 let fresh = self.place(ground, parent, &name, wd, why);
-                let read = matches!(fresh, Fresh::New)
-                    || (matches!(fresh, Fresh::Known) && why == Why::Again);
+                let again = matches!(why, Why::Again | Why::Left);
+                let read = matches!(fresh, Fresh::New) || (matches!(fresh, Fresh::Known) && again);
                 if read {
-                    self.walk_entered(wd, dev, why);
+                    self.walk_entered(ground, wd, Some(dev), why);
                 }
-                if why == Why::Again
-                    && let Some(path) = ground.map.tree.path(wd)
-                {
+                if again && let Some(path) = ground.map.tree.path(wd) {
                     ground.mark_tree(path);
                 }
             }
@@ -54,7 +52,7 @@ impl Walker {
                 }
             }
             Err(Trouble::Stale) => {
-                let why = if why == Why::Created { why } else { Why::Again };
+                let why = if why == Why::Moved { Why::Again } else { why };
                 self.later(Todo::Enter { parent, name, why });
             }
             Err(Trouble::Refused(error)) => {
@@ -64,19 +62,26 @@ impl Walker {
                 let place = Place::Unwatched(path);
                 let mode = if why == Why::Created { Mode::All } else { Mode::Quiet };
                 let item = Item { place, mode, parent_dev: None, parent_changed: true };
-                self.jobs.push(Job::new(Purpose::New, item));
+                self.jobs.push(Job::new(Purpose::New, vec![item]));
             }
         }
     }
 
-    pub(super) fn walk_entered(&mut self, wd: i32, dev: u64, why: Why) {
+    pub(super) fn walk_entered(
+        &mut self,
+        ground: &Ground<'_>,
+        wd: i32,
+        parent_dev: Option<u64>,
+        why: Why,
+    ) {
         let (purpose, mode) = match why {
             Why::Created => (Purpose::New, Mode::All),
-            Why::Moved | Why::Again => (Purpose::Tree(wd), Mode::Quiet),
+            Why::Moved if !ground.map.marks_moves() => (Purpose::Tree, Mode::Quiet),
+            Why::Moved | Why::Again | Why::Left => (Purpose::Tree, Mode::Whole),
         };
         let place = Place::Watched(wd);
-        let item = Item { place, mode, parent_dev: Some(dev), parent_changed: true };
-        self.jobs.push(Job::new(purpose, item));
+        let item = Item { place, mode, parent_dev, parent_changed: true };
+        self.jobs.push(Job::new(purpose, vec![item]));
     }
 
     /// A watched directory was moved to this name, says the queue; add_watch on the name must give its watch.
@@ -88,26 +93,32 @@ impl Walker {
         moved: Detached,
     ) {
         let Some(wd) = moved.wd else { return };
+        let (old_parent, old_name) = (moved.old_parent, moved.from.name().to_owned());
         match ground.watch_child(parent, &name) {
             Ok((dev, got)) if got == wd => {
                 self.attach_at(ground, parent, &name, wd);
                 if moved.dirty {
-                    self.walk_entered(wd, dev, Why::Moved);
+                    self.walk_entered(ground, wd, Some(dev), Why::Moved);
                 }
             }
-            // It was moved on or removed: the queue will tell.
-            Err(Trouble::Gone) => self.attach_at(ground, parent, &name, wd),
-            Err(Trouble::Stale) => {
+            // It was moved on or removed, and the queue will tell; or it is another that came here and left, and this one
+            // stands where the map had it.
+            Err(trouble @ (Trouble::Gone | Trouble::Stale)) => {
                 self.attach_at(ground, parent, &name, wd);
-                self.later(Todo::Enter { parent, name, why: Why::Again });
+                if moved.dirty {
+                    self.walk_entered(ground, wd, None, Why::Moved);
+                }
+                if matches!(trouble, Trouble::Stale) {
+                    self.later(Todo::Enter { parent, name, why: Why::Again });
+                }
+                self.enter(ground, old_parent, old_name, Why::Left);
             }
             Ok(_) | Err(Trouble::Refused(_)) => {
                 debug!(ground.log, "a move that is no longer true"; "from" => %moved.from);
                 let gone = ground.map.tree.remove(wd);
                 ground.unwatch(&gone);
                 self.enter(ground, parent, name, Why::Again);
-                let old = moved.from.name().to_owned();
-                self.enter(ground, moved.old_parent, old, Why::Again);
+                self.enter(ground, old_parent, old_name, Why::Again);
             }
         }
     }
@@ -158,22 +169,14 @@ impl Walker {
                     }
                     ground.mark_tree(from);
                 }
-                self.jobs.push(Job::new(
-                    Purpose::Tree(wd),
-                    Item {
-                        place: Place::Watched(wd),
-                        mode: Mode::Quiet,
-                        parent_dev: None,
-                        parent_changed: true,
-                    },
-                ));
+                self.walk_entered(ground, wd, None, Why::Again);
                 Fresh::Handled
             }
             Placed::Nowhere => {
                 if !ground.map.tree.contains(wd) {
                     ground.queue.remove(wd);
                 }
-                let why = if why == Why::Created { why } else { Why::Again };
+                let why = if why == Why::Moved { Why::Again } else { why };
                 self.later(Todo::Enter { parent, name: name.to_owned(), why });
                 Fresh::Handled
             }
@@ -193,7 +196,7 @@ impl Walker {
                 Todo::Read(item) => {
                     let Place::Watched(wd) = item.place else { continue };
                     match ground.open_watched(wd) {
-                        Ok(_) => self.jobs.push(Job::new(Purpose::Tree(wd), item)),
+                        Ok(_) => self.jobs.push(Job::new(Purpose::Tree, vec![item])),
                         Err(_) if ground.map.tree.contains(wd) => self.later(Todo::Read(item)),
                         Err(_) => {}
                     }

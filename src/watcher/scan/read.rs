@@ -46,6 +46,12 @@ impl Walker {
         if !self.is_there(ground, &item, &path, &dir) {
             return None;
         }
+        if let (Mode::Whole, Place::Watched(wd)) = (item.mode, &item.place) {
+            let top_of = |top: &i32| ground.map.tree.path(*top);
+            if !job.tops.iter().filter_map(top_of).any(|top| path.is_within(&top)) {
+                job.tops.push(*wd);
+            }
+        }
         let (mode, changed) = begin_marks(ground, &item, path.clone(), &dir.seen);
         match dir.names() {
             Ok(names) => Some(Reading {
@@ -200,7 +206,7 @@ impl Walker {
             Mode::All => {
                 ground.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
             }
-            Mode::Quiet => {}
+            Mode::Quiet | Mode::Whole => {}
         }
     }
 
@@ -227,8 +233,11 @@ impl Walker {
             Err(_) => return,
         };
         // A whole scan and the walk of a new directory leave alone what an event brought in meanwhile.
-        let again = matches!(job.purpose, Purpose::Tree(_) | Purpose::Links(_));
+        let again = matches!(job.purpose, Purpose::Tree | Purpose::Links(_));
+        let searches = matches!(job.purpose, Purpose::Links(_));
         match self.place(ground, parent, name, wd, Why::Moved) {
+            // Its own event, when that comes, finds it known.
+            Fresh::New if searches => self.walk_entered(ground, wd, parent_dev, Why::Again),
             Fresh::New => job.stack.push(item(Place::Watched(wd))),
             Fresh::Known if again => job.stack.push(item(Place::Watched(wd))),
             Fresh::Known | Fresh::Handled => {}
@@ -256,6 +265,6 @@ fn begin_marks(ground: &mut Ground<'_>, item: &Item, path: RelPath, seen: &Seen)
             }
             (Mode::All, true)
         }
-        Mode::Quiet => (Mode::Quiet, false),
+        Mode::Quiet | Mode::Whole => (item.mode, false),
     }
 }

@@ -219,7 +219,7 @@ impl Service {
             Purpose::Links(_) => {
                 self.times.links = now + SECOND + (now - self.times.links_begun) * 20;
             }
-            Purpose::New | Purpose::Tree(_) => {}
+            Purpose::New | Purpose::Tree => {}
         }
     }
 

@@ -55,7 +55,7 @@ fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
 fn a_full_journal_is_an_overflow() {
     let world = World::new();
     let state = world.path("state");
-    let Some(_mounted) = Mounted::on(&state, "size=3m") else { return };
+    let Some(_mounted) = Mounted::on(&state, "size=16m") else { return };
     let run = world.start();
     run.settle();
     let seq = run.last();

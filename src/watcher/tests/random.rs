@@ -1,23 +1,42 @@
 //! Random changes. `SEED` and `ROUNDS` repeat or lengthen the test.
 
 use super::*;
+use crate::sys::files;
 use std::os::unix::fs::MetadataExt;
 
-/// Everything below a directory: path -> what a push would compare.
-fn snapshot(root: &Path) -> BTreeMap<RelPath, (bool, u64, i64, i64, u64)> {
+/// What a push would compare of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub is_dir: bool,
+    /// Size, mtime in nanoseconds and inode of a file.
+    file: (u64, i64, u64),
+}
+
+/// What stands at a path; `None` for nothing. Of a further name (`l…`) only to which file it leads: what is written through
+/// a name that is gone before anybody looks at it is not seen under the others.
+pub fn value(path: &Path) -> Option<Value> {
+    let m = fs::symlink_metadata(path).ok()?;
+    let further = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'l');
+    let file = match (m.is_dir(), further) {
+        (true, _) => (0, 0, 0),
+        (false, true) => (0, 0, m.ino()),
+        (false, false) => (m.size(), m.mtime() * 1_000_000_000 + m.mtime_nsec(), m.ino()),
+    };
+    Some(Value { is_dir: m.is_dir(), file })
+}
+
+/// Everything below a directory.
+pub fn snapshot(root: &Path) -> BTreeMap<RelPath, Value> {
     let mut found = BTreeMap::new();
     let mut stack = vec![RelPath::root()];
     while let Some(dir) = stack.pop() {
         for entry in fs::read_dir(dir.below(root)).unwrap() {
             let entry = entry.unwrap();
             let path = dir.join(&entry.file_name());
-            let m = entry.metadata().unwrap();
-            let value = if m.is_dir() {
+            let value = value(&entry.path()).unwrap();
+            if value.is_dir {
                 stack.push(path.clone());
-                (true, 0, 0, 0, 0)
-            } else {
-                (false, m.size(), m.mtime(), m.mtime_nsec(), m.ino())
-            };
+            }
             found.insert(path, value);
         }
     }
@@ -50,10 +69,10 @@ fn a_burst() {
 }
 
 /// A small generator of its own, so that a failure can be repeated.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -61,13 +80,13 @@ impl Dice {
     }
 }
 
-fn churn(root: &Path, out: &Path, dice: &mut Dice, steps: usize) {
+pub fn churn(root: &Path, out: &Path, dice: &mut Dice, steps: usize) {
     let dirs = ["", "a", "b", "a/x", "a/y", "b/x", "a/x/p", "b/x/p", "c", "c/y/q", "c/y"];
     for n in 0..steps {
         let at = |dice: &mut Dice| root.join(dirs[dice.roll(dirs.len())]);
         let (here, there) = (at(dice), at(dice));
         // Whatever does not work is no change.
-        let _ = match dice.roll(12) {
+        let _ = match dice.roll(14) {
             0..=2 => fs::create_dir_all(&here),
             3 | 4 => fs::write(here.join(format!("f{}", dice.roll(6))), format!("{n}")),
             5 => fs::remove_file(here.join(format!("f{}", dice.roll(6)))),
@@ -76,17 +95,14 @@ fn churn(root: &Path, out: &Path, dice: &mut Dice, steps: usize) {
             9 => fs::rename(out.join(format!("m{}", dice.roll(4))), &there),
             10 => fs::rename(here.join("f1"), there.join("f2")),
             11 if here != root && dice.roll(3) == 0 => fs::remove_dir_all(&here),
+            12 => fs::hard_link(here.join("f1"), there.join(format!("l{}", dice.roll(3)))),
+            13 if here != root && there != root => files::exchange(&here, &there),
             _ => Ok(()),
         };
     }
 }
 
-fn assert_covered(
-    run: &Running,
-    seq: i64,
-    before: &BTreeMap<RelPath, (bool, u64, i64, i64, u64)>,
-    seed: u64,
-) {
+fn assert_covered(run: &Running, seq: i64, before: &BTreeMap<RelPath, Value>, seed: u64) {
     let after = snapshot(&run.root);
     let marks = run.since(seq);
     let paths = before.keys().chain(after.keys());
@@ -135,7 +151,7 @@ fn random_operations_are_all_covered() {
         // Every directory there is now is watched.
         let seq = run.last();
         let now = snapshot(&run.root);
-        let dirs: Vec<_> = now.iter().filter(|(_, v)| v.0).map(|(p, _)| p.clone()).collect();
+        let dirs: Vec<_> = now.iter().filter(|(_, v)| v.is_dir).map(|(p, _)| p.clone()).collect();
         for dir in &dirs {
             fs::write(dir.below(&run.root).join("probe"), format!("{round}")).unwrap();
         }

@@ -1,0 +1,298 @@
+//! Walks over a real directory with a real queue, a portion at a time: what happens between two portions happens here.
+
+use super::*;
+use crate::config::model::{FilterRules, NameRules, Toggles};
+use crate::filter::Filter;
+use crate::seen::{Notice, What};
+use crate::sys::inotify;
+use crate::watcher::event::PAIR_WITHIN;
+use std::fs;
+use std::path::PathBuf;
+
+/// A watched directory, and what the loop has besides.
+struct Rig {
+    dir: tempfile::TempDir,
+    queue: Queue,
+    map: Map,
+    walker: Walker,
+    log: Logger,
+}
+
+fn rel(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+impl Rig {
+    /// Watches `root`, beside which is `out`.
+    fn new() -> Self {
+        Self::excluding(&[])
+    }
+
+    fn excluding(globs: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        let exclude_glob = globs.iter().map(|glob| (*glob).into()).collect();
+        let rules = FilterRules { names: NameRules::None, exclude_glob, ..FilterRules::default() };
+        let mut rig = Self {
+            dir,
+            queue: Queue::new(inotify::create().unwrap()),
+            map: Map::new(Toggles::MODERN, Filter::new(&rules).unwrap()),
+            walker: Walker::default(),
+            log: Logger::root(slog::Discard, slog::o!()),
+        };
+        rig.walk_on_ground(|walker, ground| {
+            let root = Root::open(ground.watch).unwrap();
+            walker.start_scan(&root, ground, clock::file_ns()).unwrap();
+        });
+        rig.finish();
+        rig
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.dir.path().join("root").join(path)
+    }
+
+    fn out(&self, path: &str) -> PathBuf {
+        self.dir.path().join("out").join(path)
+    }
+
+    fn walk_on_ground(&mut self, act: impl FnOnce(&mut Walker, &mut Ground<'_>)) -> Batch {
+        let mut batch = Batch::default();
+        let watch = self.dir.path().join("root");
+        let mut ground = Ground {
+            queue: &self.queue,
+            watch: &watch,
+            map: &mut self.map,
+            batch: &mut batch,
+            log: &self.log,
+            root: None,
+        };
+        act(&mut self.walker, &mut ground);
+        batch
+    }
+
+    /// Takes all events.
+    fn events(&mut self) -> Batch {
+        let mut notices = Vec::new();
+        loop {
+            let some = self.queue.read().unwrap();
+            if some.is_empty() {
+                break;
+            }
+            notices.extend(some);
+        }
+        self.take(notices)
+    }
+
+    fn take(&mut self, notices: Vec<Notice>) -> Batch {
+        self.walk_on_ground(|walker, ground| {
+            let mut acts = Vec::new();
+            for notice in notices {
+                ground.map.step(&notice, clock::boot(), ground.batch, &mut acts);
+                for act in acts.drain(..) {
+                    walker.act(act, ground);
+                }
+            }
+        })
+    }
+
+    /// Everything that is still waited for is over.
+    fn expire(&mut self) -> Batch {
+        self.walk_on_ground(|walker, ground| {
+            let mut acts = Vec::new();
+            ground.map.expire(clock::boot() + PAIR_WITHIN, ground.batch, &mut acts);
+            for act in acts {
+                walker.act(act, ground);
+            }
+        })
+    }
+
+    /// True when a file that is made here now is marked.
+    fn sees(&mut self, path: &str) -> bool {
+        self.events();
+        self.expire();
+        self.finish();
+        fs::write(self.at(path), "").unwrap();
+        let marks = self.events().into_record(None).marks;
+        marks.iter().any(|mark| mark.path == rel(path))
+    }
+
+    fn portion(&mut self) -> Batch {
+        self.walk_on_ground(|walker, ground| drop(walker.portion(ground)))
+    }
+
+    /// Walks to the end.
+    fn finish(&mut self) -> Batch {
+        self.walk_on_ground(|walker, ground| {
+            while !walker.is_idle() {
+                walker.try_later(ground);
+                walker.portion(ground);
+            }
+        })
+    }
+}
+
+/// What a record marks as a tree.
+fn trees(batch: Batch) -> Vec<RelPath> {
+    let marks = batch.into_record(None).marks;
+    marks.into_iter().filter(|m| m.scope == Scope::Tree).map(|m| m.path).collect()
+}
+
+fn covered(trees: &[RelPath], path: &str) -> bool {
+    trees.iter().any(|tree| rel(path).is_within(tree))
+}
+
+/// More names than a portion has.
+fn fill(dir: &Path) {
+    fs::create_dir(dir).unwrap();
+    (0..PORTION * 10).for_each(|n| fs::write(dir.join(format!("f{n}")), "").unwrap());
+}
+
+#[test]
+fn a_walk_that_begins_late_marks_what_happened_before_it() {
+    let mut rig = Rig::new();
+    fs::create_dir_all(rig.out("small/sub")).unwrap();
+    fill(&rig.out("large"));
+    for name in ["small", "large"] {
+        fs::rename(rig.out(name), rig.at(name)).unwrap();
+    }
+    assert_eq!(trees(rig.events()), [rel("small"), rel("large")]);
+    rig.portion();
+    // The last one is walked first. The record is written now, and pushers look at the tree; then, before anybody watches:
+    fs::write(rig.at("small/sub/f"), "").unwrap();
+    assert!(trees(rig.events()).is_empty(), "nobody watches it yet");
+    let marked = trees(rig.finish());
+    assert!(covered(&marked, "small/sub/f"), "{marked:?}");
+}
+
+#[test]
+fn what_is_moved_out_of_a_walk_is_marked_where_it_is() {
+    let mut rig = Rig::new();
+    fill(&rig.out("large"));
+    let names: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        fs::create_dir_all(rig.out("large").join(name).join("sub")).unwrap();
+    }
+    fs::create_dir(rig.at("to")).unwrap();
+    rig.events();
+    rig.finish();
+    fs::rename(rig.out("large"), rig.at("large")).unwrap();
+    rig.events();
+    rig.portion();
+    for name in &names {
+        fs::rename(rig.at("large").join(name), rig.at("to").join(name)).unwrap();
+    }
+    rig.events();
+    for name in &names {
+        fs::write(rig.at("to").join(name).join("sub/f"), "").unwrap();
+    }
+    let mut marked = trees(rig.events());
+    marked.extend(trees(rig.finish()));
+    for name in &names {
+        assert!(covered(&marked, &format!("to/{name}/sub/f")), "{name}: {marked:?}");
+    }
+}
+
+#[test]
+fn a_search_for_links_that_meets_new_directories_leaves_nothing_unmarked() {
+    let mut rig = Rig::new();
+    fs::write(rig.at("one"), "").unwrap();
+    fs::hard_link(rig.at("one"), rig.out("two")).unwrap();
+    rig.events();
+    fs::create_dir_all(rig.at("d/a/b")).unwrap();
+    fs::write(rig.at("d/a/b/f"), "").unwrap();
+    let root = rig.map.tree.root().unwrap();
+    rig.walker.start_link_search(root, Vec::new());
+    let mut marked = trees(rig.finish());
+    marked.extend(trees(rig.events()));
+    marked.extend(trees(rig.finish()));
+    assert!(covered(&marked, "d/a/b/f"), "{marked:?}");
+}
+
+#[test]
+fn a_directory_that_is_moved_on_is_still_read_again() {
+    let mut rig = Rig::new();
+    for name in ["d", "other"] {
+        fs::create_dir(rig.at(name)).unwrap();
+    }
+    rig.events();
+    rig.finish();
+    fs::rename(rig.at("d"), rig.at("e")).unwrap();
+    let first = rig.queue.read().unwrap();
+    // Another process makes it while the rename is reported.
+    fs::create_dir(rig.at("e/new")).unwrap();
+    fs::rename(rig.at("e"), rig.at("other/f")).unwrap();
+    let mut second = rig.queue.read().unwrap();
+    let new = second.remove(0);
+    assert_eq!((new.what, new.name.to_str()), (What::Create, Some("new")));
+    let at = first.iter().position(|n| n.what == What::MovedTo).unwrap();
+    let notices = [&first[..at], &[new], &first[at..], &second].concat();
+    rig.take(notices);
+    rig.finish();
+    fs::write(rig.at("other/f/new/file"), "").unwrap();
+    let marks = rig.events().into_record(None).marks;
+    assert!(marks.iter().any(|m| m.path == rel("other/f/new/file")), "{marks:?}");
+}
+
+#[test]
+fn an_exchange_tells_of_what_arrives_before_what_leaves() {
+    let mut rig = Rig::excluding(&["excluded"]);
+    for path in ["root/d", "root/a", "root/b", "root/c", "root/excluded", "out/d"] {
+        fs::create_dir(rig.dir.path().join(path)).unwrap();
+    }
+    rig.events();
+    rig.finish();
+    files::exchange(&rig.out("d"), &rig.at("d")).unwrap();
+    assert!(rig.sees("d/f"), "from outside");
+    files::exchange(&rig.at("a"), &rig.at("b")).unwrap();
+    fs::rename(rig.at("a"), rig.out("a")).unwrap();
+    assert!(rig.sees("b/f"), "and the other one left");
+    files::exchange(&rig.at("excluded"), &rig.at("c")).unwrap();
+    assert!(rig.sees("c/f"), "with what is excluded");
+}
+
+#[test]
+fn files_that_are_open_go_with_the_directory_that_they_are_in() {
+    let mut rig = Rig::new();
+    fs::create_dir(rig.at("d")).unwrap();
+    rig.events();
+    rig.finish();
+    let _gone = fs::File::create(rig.at("d/old")).unwrap();
+    rig.events();
+    fs::rename(rig.at("d"), rig.out("d")).unwrap();
+    fs::create_dir(rig.at("d")).unwrap();
+    rig.events();
+    rig.finish();
+    let _open = fs::File::create(rig.at("d/new")).unwrap();
+    rig.events();
+    rig.expire();
+    let mut batch = Batch::default();
+    rig.map.mark_open(&[], &mut batch);
+    let open: Vec<RelPath> = batch.into_record(None).marks.into_iter().map(|m| m.path).collect();
+    assert_eq!(open, [rel("d/new")]);
+}
+
+#[test]
+fn what_a_scan_marks() {
+    let seen = |kind, ctime_ns| Seen {
+        kind,
+        size: 0,
+        mtime_ns: ctime_ns,
+        ctime_ns,
+        nlink: 1,
+        dev: 1,
+        ino: 1,
+    };
+    let since = 100 * SLACK_NS;
+    let (old, new) = (since - SLACK_NS - 1, since - SLACK_NS);
+    assert_eq!(judge(&seen(Kind::File, old), true, since), None);
+    assert_eq!(judge(&seen(Kind::File, new), false, since), Some(Scope::Entry));
+    assert_eq!(judge(&seen(Kind::Symlink, new), true, since), Some(Scope::Entry));
+    assert_eq!(judge(&seen(Kind::Dir, new), false, since), Some(Scope::Children));
+    assert_eq!(judge(&seen(Kind::Dir, new), true, since), Some(Scope::Tree));
+    assert!(!needs_content(&seen(Kind::File, new)));
+    let set = |kind| Seen { mtime_ns: new - 3_000_000_000, ..seen(kind, new) };
+    assert!(needs_content(&set(Kind::File)) && !needs_content(&set(Kind::Dir)));
+    assert_eq!(judge(&seen(Kind::Dir, old), true, since), None);
+}
