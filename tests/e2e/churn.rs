@@ -139,6 +139,23 @@ fn while_pushers_are_killed() {
 }
 
 #[test]
+fn while_processes_are_held_up() {
+    let _alone = alone();
+    // What is decided between two looks at the tree is wrong more often when they lie far apart.
+    churn_and_compare(start(), Duration::from_millis(60), DEADLINE, |w| {
+        let watcher = fastrand::bool();
+        let found = if watcher { w.instance.watchers() } else { w.instance.family().split_off(1) };
+        if found.is_empty() {
+            return;
+        }
+        let held = &found[fastrand::usize(..found.len())];
+        held.signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(fastrand::u64(20..300)));
+        held.signal(Signal::SIGCONT);
+    });
+}
+
+#[test]
 fn while_rsyncs_are_killed() {
     let _alone = alone();
     churn_and_kill(|w| w.instance.rsyncs());

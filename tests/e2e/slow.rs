@@ -205,6 +205,24 @@ fn a_comparison_leaves_the_file_in_flight_alone() {
     assert!(!w.instance.log_text().contains("failed"), "{}", w.instance.report());
 }
 
+/// A push sends the times of the directories above what it sends, as they are when it begins, and sets them at its end.
+#[test]
+fn a_directory_has_its_time_after_pushes_side_by_side() {
+    let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
+    let w = setup.start();
+    w.write("d/other", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    w.remotes[0].proxy().rate(400_000);
+    let before = w.remotes[0].proxy().taken();
+    w.write("d/large", random(1_200_000));
+    wait_under_way(&w, before + 100_000);
+    w.write("d/small", "x");
+    wait_for("the small file", DEADLINE, || w.there("d/small").exists());
+    assert!(!w.there("d/large").exists(), "nothing is shown here");
+    w.wait_identical();
+}
+
 /// A new remote is copied to from the start, however often the copy is cut short. (Rule 11.)
 #[test]
 fn a_first_copy_cut_short_again_and_again() {
