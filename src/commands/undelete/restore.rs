@@ -10,6 +10,7 @@ use crate::path::RelPath;
 use crate::pusher::trash;
 use crate::seen::Kind;
 use crate::sys::files::{self, Root};
+use crate::sys::lock;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -17,6 +18,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
+/// What is fetched lies in a directory whose name begins so, beside [`LOCK`].
+const STAGE: &str = "undelete-";
+/// Held while it is fetched, also by rsync.
+const LOCK: &str = "lock";
 const ENOENT: i32 = 2;
 const EXDEV: i32 = 18;
 
@@ -32,10 +37,10 @@ pub(super) fn run(
     let system = |e| Error::system(watch, e);
     let root = Root::open(watch.as_path()).map_err(system)?;
     let aside = aside(&root).map_err(|e| Error::system(format!("{watch}/{TRASH}"), e))?;
-    let stage = tempfile::Builder::new()
-        .prefix("undelete-")
-        .tempdir_in(aside.proc_path())
-        .map_err(system)?;
+    clear_leftovers(&aside);
+    let stage =
+        tempfile::Builder::new().prefix(STAGE).tempdir_in(aside.proc_path()).map_err(system)?;
+    let _lock = lock::take(&stage.path().join(LOCK), true).map_err(system)?;
     let mut done = 0u64;
     let mut left = Vec::new();
     for (stamp, paths) in chosen {
@@ -77,6 +82,19 @@ fn aside(root: &Root) -> io::Result<Root> {
         _ => {}
     }
     root.subdir(&name)
+}
+
+/// Removes what others that were killed have left behind.
+fn clear_leftovers(aside: &Root) {
+    let Ok(names) = aside.names() else { return };
+    for name in names.iter().filter(|n| n.name.as_encoded_bytes().starts_with(STAGE.as_bytes())) {
+        let stage = aside.proc_path().join(&name.name);
+        if let Ok(Some(_lock)) = lock::take(&stage.join(LOCK), false)
+            && let Err(error) = fs::remove_dir_all(&stage)
+        {
+            eprintln!("syncsup: cannot remove {}: {error}", name.name.display());
+        }
+    }
 }
 
 /// Moves one fetched name to its place.
@@ -142,4 +160,22 @@ fn made(fetched: &Root, root: &Root, path: &RelPath) -> io::Result<Root> {
 fn one(part: &[u8]) -> RelPath {
     use std::os::unix::ffi::OsStrExt;
     RelPath::root().join(OsStr::from_bytes(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_one_left_goes_and_what_is_at_work_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["undelete-dead/2026", "undelete-alive/2026", "other/2026"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let _alive = lock::take(&dir.path().join("undelete-alive/lock"), true).unwrap().unwrap();
+        lock::take(&dir.path().join("undelete-dead/lock"), true).unwrap().unwrap();
+        clear_leftovers(&Root::open(dir.path()).unwrap());
+        let there = |name: &str| dir.path().join(name).join("2026").exists();
+        assert!(!there("undelete-dead") && there("undelete-alive") && there("other"));
+    }
 }
