@@ -1,5 +1,6 @@
 //! Rules that close known holes.
 
+use crate::common::churn::exchange;
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::signal::Signal;
@@ -34,6 +35,24 @@ fn directories_swapped_at_a_name() {
     w.wait_identical();
     w.write("cur/dir000/file001", "the new one is watched");
     write(&w.outside.join("old/dir000/file000"), "the old one is not");
+    w.wait_identical();
+}
+
+/// Of an exchange the kernel tells what arrives before what leaves; with a directory outside it tells only half of it.
+#[test]
+fn directories_exchanged_in_one_step() {
+    let w = World::start(2);
+    releases(&w);
+    write(&w.outside.join("next/file"), "next");
+    w.wait_identical();
+    exchange(&w.at("cur"), &w.at("new")).unwrap();
+    w.wait_identical();
+    w.write("cur/still watched", "x");
+    w.write("new/dir000/still watched", "x");
+    w.wait_identical();
+    exchange(&w.outside.join("next"), &w.at("cur")).unwrap();
+    w.wait_identical();
+    w.write("cur/still watched", "x");
     w.wait_identical();
 }
 

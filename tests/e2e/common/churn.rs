@@ -285,7 +285,7 @@ impl Work {
                 fs::rename(&dir, &sibling)?;
                 fs::rename(&new, &dir)
             }
-            _ => swap(&dir, &other),
+            _ => exchange(&dir, &other),
         }
     }
 
@@ -349,7 +349,7 @@ fn same_size(path: &Path, fill: u8) -> io::Result<()> {
 }
 
 /// Exchanges two names.
-fn swap(a: &Path, b: &Path) -> io::Result<()> {
+pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).map_err(io::Error::from)
 }
