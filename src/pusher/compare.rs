@@ -7,6 +7,7 @@
 use super::desk::{Desk, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::guard;
+use super::health::retry_most_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::outcome::{self, Judgement, Verdict};
 use super::rows::{Unseen, directories, is_temporary, not_compared, owe, swapped};
@@ -246,7 +247,8 @@ impl Compare {
         if let (true, Job::Wide(rows)) = (last, &self.job) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
             if let Some(blind) = blind {
-                end.owe.extend(not_compared(rows, blind, now_ms));
+                let most_ms = retry_most_ms(desk.start.localpath.fail_log.as_ref());
+                end.owe.extend(not_compared(rows, blind, now_ms, most_ms));
             }
         }
         let incomplete = blind.as_ref().map(|blind| blind.words.clone());

@@ -1,6 +1,10 @@
 //! Whether a remote answers, when it is tried again, and when that is said. Pure: the time is given.
 
+use crate::config::model::FailLog;
 use std::time::Duration;
+
+/// The longest wait before a failed path is pushed again, when no `failLog` says otherwise.
+const RETRY_MOST_MS: i64 = 300_000;
 
 /// The state of one remote, as its pushes show it. Times are those of one monotonic clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +160,12 @@ impl Patience {
     }
 }
 
+/// The longest wait before a failed path is pushed or compared again, in milliseconds: `timeToExecute` of sersync's
+/// `failLog`.
+pub fn retry_most_ms(fail_log: Option<&FailLog>) -> i64 {
+    fail_log.map_or(RETRY_MOST_MS, |log| i64::from(log.retry_minutes) * 60_000)
+}
+
 /// When a path that failed `attempts` times is pushed again: at once, then after growing delays up to `most`.
 pub fn path_retry_ms(attempts: u32, most_ms: i64) -> i64 {
     match attempts {
@@ -222,8 +232,12 @@ mod tests {
 
     #[test]
     fn a_failed_path_comes_again_soon_and_then_later() {
-        let delays: Vec<i64> = (1..8).map(|n| path_retry_ms(n, 60_000)).collect();
+        let log = |retry_minutes| FailLog { path: "/f".into(), retry_minutes };
+        let most = |retry_minutes| retry_most_ms(Some(&log(retry_minutes)));
+        assert_eq!((most(1), most(60), retry_most_ms(None)), (60_000, 3_600_000, 300_000));
+        let delays: Vec<i64> = (1..8).map(|n| path_retry_ms(n, most(1))).collect();
         assert_eq!(delays, [500, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]);
+        assert_eq!(path_retry_ms(u32::MAX, most(60)), 3_600_000);
         let said: Vec<u32> = (1..40).filter(|n| path_worth_saying(*n)).collect();
         assert_eq!(said, [1, 4, 8, 16, 32]);
     }

@@ -6,6 +6,7 @@
 use super::batch::{self, Limits, Plan};
 use super::desk::{Desk, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
+use super::health::retry_most_ms;
 use super::lanes::Lane;
 use super::ledger::{Findings, Ledger, Times};
 use super::outcome::Judgement;
@@ -25,8 +26,6 @@ use std::time::Duration;
 const REPLANS: u32 = 3;
 /// An rsync that has not moved for this long may wait for somebody to open a fifo.
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
-/// The longest wait before a failed path is pushed again, when no `failLog` says otherwise.
-const RETRY_MOST_MS: i64 = 300_000;
 
 /// A batch being pushed.
 pub struct Push {
@@ -292,12 +291,10 @@ impl Push {
         self.findings.reborn =
             std::mem::take(&mut self.absent).into_iter().filter(|path| dir(path)).collect();
         let now_ms = clock::wall_ms();
-        let minutes =
-            desk.start.localpath.fail_log.as_ref().map(|log| i64::from(log.retry_minutes));
         let times = Times {
             now_ms,
             echo_ms: now_ms + i64::from(desk.start.remote.timeout_s) * 1_000,
-            retry_most_ms: minutes.map_or(RETRY_MOST_MS, |minutes| minutes * 60_000),
+            retry_most_ms: retry_most_ms(desk.start.localpath.fail_log.as_ref()),
         };
         let mut end = std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times);
         let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));

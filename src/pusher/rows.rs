@@ -12,9 +12,6 @@ use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 
-/// The longest wait before directories that could be compared only in part are compared again.
-const RETRY_MOST_MS: i64 = 300_000;
-
 /// What a dry run could not see.
 pub struct Unseen {
     /// rsync's words.
@@ -70,8 +67,9 @@ impl Unseen {
 }
 
 /// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
-/// words, to be compared later, and the others, of which it only held back the deletions, at once without them.
-pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64) -> Vec<Owe> {
+/// words, to be compared later (after `most_ms` at the latest), and the others, of which it only held back the
+/// deletions, at once without them.
+pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64, most_ms: i64) -> Vec<Owe> {
     let named = |row: &Owed| blind.paths.iter().find(|(path, _)| path.is_within(&row.path));
     let any = rows.iter().any(|row| named(row).is_some());
     let one = |row: &Owed| {
@@ -80,7 +78,7 @@ pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64) -> Vec<Owe> {
             None => (!any).then_some(&blind.words),
         };
         let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
-        let wait = words.map_or(0, |_| path_retry_ms(attempts, RETRY_MOST_MS));
+        let wait = words.map_or(0, |_| path_retry_ms(attempts, most_ms));
         Owe {
             path: row.path.clone(),
             scope: row.scope,
@@ -159,20 +157,20 @@ mod tests {
             scope: Scope::Tree,
             events: Events::MOVE,
             error: None,
-            attempts: 0,
+            attempts: 20,
             since_ms: 1,
             generation: 1,
         };
         let rows = [row("a"), row("b"), row("c")];
         let judgement = outcome::verdict(crate::seen::Exited::Code(23), b"rsync: opendir failed");
         let blind = Unseen::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
-        let owed = not_compared(&rows, &blind, 1_000);
+        let owed = not_compared(&rows, &blind, 1_000, 60_000);
         let error = |n: usize| owed[n].error.as_deref();
         assert_eq!((error(0), error(1), error(2)), (None, Some("opendir b/x"), None));
-        assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms > 1_000);
+        assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms == 61_000);
         let blind = Unseen::new(vec![], judgement);
-        let owed = not_compared(&rows, &blind, 1_000);
-        assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms > 1_000));
+        let owed = not_compared(&rows, &blind, 1_000, 60_000);
+        assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms == 61_000));
     }
 
     #[test]

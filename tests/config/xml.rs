@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use syncsup::config::model::*;
+use syncsup::path::OsBytes;
 
 fn line_of(xml: &str, needle: &str) -> usize {
     let at = xml.find(needle).unwrap_or_else(|| panic!("{needle}"));
@@ -53,6 +54,35 @@ fn sersyncs_own_file() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("c.xml:30: warning: rsync parameter -u"), "{found:?}");
     assert!(found[0].contains("restored from a backup"), "{found:?}");
+    let bare = read_xml(with("<head version=\"2.5\">", "<head>"));
+    assert_eq!((told(&bare), &bare.config), (found, &parsed.config));
+}
+
+/// Every element of `<inotify>` is the switch of its name, and of no other.
+#[test]
+fn each_inotify_element_is_its_own_switch() {
+    let usual = Toggles::SERSYNC;
+    let flipped: [(&str, bool, Toggles); 8] = [
+        ("delete", usual.delete, Toggles { delete: !usual.delete, ..usual }),
+        (
+            "createFolder",
+            usual.create_folder,
+            Toggles { create_folder: !usual.create_folder, ..usual },
+        ),
+        ("createFile", usual.create_file, Toggles { create_file: !usual.create_file, ..usual }),
+        ("closeWrite", usual.close_write, Toggles { close_write: !usual.close_write, ..usual }),
+        ("moveFrom", usual.move_from, Toggles { move_from: !usual.move_from, ..usual }),
+        ("moveTo", usual.move_to, Toggles { move_to: !usual.move_to, ..usual }),
+        ("attrib", usual.attrib, Toggles { attrib: !usual.attrib, ..usual }),
+        ("modify", usual.modify, Toggles { modify: !usual.modify, ..usual }),
+    ];
+    for (name, now, wanted) in flipped {
+        let (old, new) =
+            (format!("<{name} start=\"{now}\"/>"), format!("<{name} start=\"{}\"/>", !now));
+        let parsed = read_xml(with(&old, &new));
+        assert_eq!(errors(&parsed), Vec::<String>::new());
+        assert_eq!(parsed.config.localpaths[0].inotify, wanted, "{name}");
+    }
 }
 
 #[test]
@@ -98,7 +128,7 @@ fn other_plugins() {
     let framing = Framing::Connection;
     let socket = Call::Socket { host: "192.168.138.20".into(), port: 8009, framing };
     assert_eq!(plugins(with(off, &on("socket"))), [socket]);
-    let cdn = Call::RefreshCdn {
+    let mut cdn = Call::RefreshCdn {
         host: "ccms.chinacache.com".into(),
         port: 80,
         user: "xxxx".into(),
@@ -106,7 +136,12 @@ fn other_plugins() {
         base_url: "http://pic.xoyo.com/cms".into(),
         url_match: None,
     };
-    assert_eq!(plugins(with(off, &on("refreshCDN"))), [cdn]);
+    assert_eq!(plugins(with(off, &on("refreshCDN"))), std::slice::from_ref(&cdn));
+    let matching =
+        plugins(with(off, &on("refreshCDN")).replace("regex=\"false\"", "regex=\"true\""));
+    let Call::RefreshCdn { url_match, .. } = &mut cdn else { unreachable!() };
+    *url_match = Some("cms.xoyo.com/site([/a-zA-Z0-9]*).xoyo.com/images".into());
+    assert_eq!(matching, [cdn]);
     let http = with(off, &on("http")).replace("<plugin name=\"socket\">", "<plugin name=\"http\">");
     let url = "http://192.168.138.20:8009/".into();
     assert_eq!(plugins(http), [Call::Http { url, ca_file: None }]);
@@ -274,6 +309,7 @@ fn numbers() {
         &["<timeout> has no attribute time; add it"],
     );
     one_error("port=\"8009\"", "port=\"x\"", &["deshost port: `x` is not a port"]);
+    one_error("port=\"8008\"", "port=\"80080\"", &["host port: `80080` is not a port"]);
 }
 
 #[test]
@@ -293,6 +329,14 @@ fn patterns_and_parameters() {
     one_error("-artuz", "-az -e 'ssh", &["commonParams params", "not closed"]);
     let found = told(&read_xml(with("-artuz", "-az --delete")));
     assert!(found.len() == 1 && found[0].contains("--delete is dropped"), "{found:?}");
+    assert_eq!(told(&read_xml(with("-artuz", "-arRvz --progress --stats"))), Vec::<String>::new());
+    // Split as a shell does, but nothing is expanded.
+    let words =
+        with("-artuz", "-a --exclude='$HOME' --exclude=$(x) --exclude=* -e &quot;ssh -p 3&quot;");
+    let parsed = read_xml(words);
+    assert_eq!(told(&parsed), Vec::<String>::new());
+    let wanted = ["-a", "--exclude=$HOME", "--exclude=$(x)", "--exclude=*", "-e", "ssh -p 3"];
+    assert_eq!(parsed.config.localpaths[0].remotes[0].params, wanted.map(OsBytes::from));
 }
 
 #[test]

@@ -307,6 +307,13 @@ fn several_files_and_a_directory_of_them() {
     let mut daemon = two.instance.prepare(&Instance::program(), &["-d", "-o"]);
     let out = daemon.arg(&conf).output().unwrap();
     assert!(out.status.success(), "{out:?}");
+    // Both are watched when -d returns.
+    let mut status = two.instance.prepare(&Instance::program(), &["status", "--json", "-o"]);
+    let status = status.arg(&conf).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let locals = status["instances"][0]["localpaths"].as_array().unwrap();
+    let states: Vec<_> = locals.iter().map(|l| &l["state"]).collect();
+    assert_eq!(states, ["watching", "watching"], "{status}");
     assert_eq!(two.children().len(), 4);
     two.check(0);
     two.check(1);

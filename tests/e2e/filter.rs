@@ -163,17 +163,23 @@ fn excluded_names_in_scans_and_reconciles() {
     remote_only_stays(&w);
 
     // A reconcile on demand, and one at the start.
-    for slave in w.slaves() {
-        write(&slave.join("not on the master"), "x");
-    }
+    let extra = |w: &World| {
+        w.slaves().iter().for_each(|slave| write(&slave.join("not on the master"), "x"));
+    };
+    let extra_goes = |w: &World| {
+        wait_for("the extra file to go", DEADLINE, || {
+            w.slaves().iter().all(|s| !s.join("not on the master").exists())
+        });
+    };
+    extra(&w);
     let sync = w.instance.command(&["sync"]);
     assert!(sync.status.success(), "{sync:?}");
-    wait_for("the extra file to go", DEADLINE, || {
-        w.slaves().iter().all(|s| !s.join("not on the master").exists())
-    });
+    extra_goes(&w);
     remote_only_stays(&w);
     w.instance.stop();
+    extra(&w);
     w.run(&["-r"]);
+    extra_goes(&w);
     w.wait_in_sync();
     w.write("mark", "x");
     everything_else_came(&w, "mark");

@@ -1,19 +1,22 @@
 //! sersync's own configuration file and options.
 
 use crate::common::instance::Instance;
-use crate::common::rsyncd::{Options, Rsyncd, USER};
+use crate::common::rsyncd::{Options, Rsyncd, USER, free_port};
 use crate::common::tree::Tree;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{populate, write};
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// What sersync 2.5.4 ships, with places for the paths, the user and the port.
 const CONFXML: &str = r#"<?xml version="1.0" encoding="ISO-8859-1"?>
 <head version="2.5">
-    <host hostip="localhost" port="8008"></host>
+    <host hostip="localhost" port="@HOST_PORT@"></host>
     <debug start="false"/>
     <fileSystem xfs="false"/>
     <filter start="false">
@@ -84,6 +87,8 @@ struct Sersync {
     instance: Instance,
     slave: Rsyncd,
     master: PathBuf,
+    /// What `<host>` names, and the lock that keeps others off it.
+    host_port: (u16, UnixListener),
     _dir: TempDir,
 }
 
@@ -93,10 +98,11 @@ impl Sersync {
         let master = dir.path().join("opt/tongbu");
         fs::create_dir_all(&master).unwrap();
         let slave = Rsyncd::start_with(&["tongbu1"], Options { auth: true, ..Options::default() });
-        let fail_log = dir.path().join("rsync_fail_log.sh");
+        let (fail_log, host_port) = (dir.path().join("rsync_fail_log.sh"), free_port());
         let mut text = CONFXML.to_string();
         for (mark, value) in [
             ("@MASTER@", master.display().to_string()),
+            ("@HOST_PORT@", host_port.0.to_string()),
             ("@USER@", USER.to_string()),
             ("@PASSWORD@", slave.password_file().display().to_string()),
             ("@PORT@", slave.port.to_string()),
@@ -105,7 +111,7 @@ impl Sersync {
             text = text.replace(mark, &value);
         }
         let instance = Instance::new(&dir.path().join("instance"), "confxml.xml", &text);
-        Sersync { instance, slave, master, _dir: dir }
+        Sersync { instance, slave, master, host_port, _dir: dir }
     }
 
     /// Names and content arrived; sersync's default has `attrib` off, so times of directories may lag behind.
@@ -131,6 +137,8 @@ fn r_copies_everything_first() {
     write(&s.master.join("later/file"), "x");
     fs::remove_dir_all(s.master.join("dir000")).unwrap();
     s.wait_same_names();
+    let host = TcpStream::connect((Ipv4Addr::LOCALHOST, s.host_port.0));
+    assert_eq!(host.unwrap_err().kind(), ErrorKind::ConnectionRefused, "something listens");
     assert!(s.instance.stop().success());
 }
 
@@ -183,12 +191,14 @@ fn called_sersync() {
     write(&s.master.join("file"), "x");
     s.wait_content("file", "x");
     s.instance.stop();
-    // Without -o, sersync reads ./confxml.xml.
-    let out = s.instance.prepare(&link, &["-d"]).output().unwrap();
-    assert!(out.status.success(), "{out:?}");
-    write(&s.master.join("file"), "y");
-    s.wait_content("file", "y");
-    s.instance.stop();
+    // Without -o both read ./confxml.xml.
+    for (program, content) in [(link, "y"), (Instance::program(), "z")] {
+        let out = s.instance.prepare(&program, &["-d"]).output().unwrap();
+        assert!(out.status.success(), "{program:?}: {out:?}");
+        write(&s.master.join("file"), content);
+        s.wait_content("file", content);
+        s.instance.stop();
+    }
 }
 
 #[test]

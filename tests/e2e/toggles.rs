@@ -82,6 +82,18 @@ fn each_switch_alone_lets_its_event_mark() {
     }
 }
 
+/// With `delete` alone a name that is moved away stays.
+#[test]
+fn a_name_moved_away_is_no_deletion() {
+    let on: Vec<&str> = SWITCHES.into_iter().filter(|switch| *switch != "move_from").collect();
+    let w = world(&on);
+    for switch in ["move_from", "delete"] {
+        act(&w, switch);
+    }
+    wait_for("the deletion", DEADLINE, || arrived(&w, "delete"));
+    holds_for("what was moved away", Duration::from_millis(500), || !arrived(&w, "move_from"));
+}
+
 #[test]
 fn with_all_switched_off_nothing_marks() {
     let w = world(&[]);

@@ -1,14 +1,21 @@
 //! `-m`: plugins without remotes; and configurations that nothing can be started with.
 
+use super::calls::chinacache;
 use super::servers::Server;
 use super::{recorded, recorder};
 use crate::common::instance::Instance;
-use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, write};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 fn xml(master: &str, section: &str) -> String {
+    starting(("false", "command"), master, section)
+}
+
+/// The same with a plugin that is called when it replicates, or not.
+fn starting((start, name): (&str, &str), master: &str, section: &str) -> String {
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <head version="2.5">
@@ -20,7 +27,7 @@ fn xml(master: &str, section: &str) -> String {
 	    <commonParams params="-artuz"/>
 	    <userDefinedPort start="true" port="9"/>
 	</rsync>
-	<plugin start="false" name="command"/>
+	<plugin start="{start}" name="{name}"/>
     </sersync>
     {section}
 </head>
@@ -31,45 +38,63 @@ fn xml(master: &str, section: &str) -> String {
 #[test]
 fn sersyncs_modules_as_daemons_side_by_side() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::lines();
+    let (server, cdn) = (Server::lines(), chinacache());
     let (script, record) = recorder(dir.path(), "");
-    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-    fs::create_dir(&one).unwrap();
-    fs::create_dir(&two).unwrap();
+    let [one, two, three] = ["one", "two", "three"].map(|name| dir.path().join(name));
+    for watch in [&one, &two, &three] {
+        fs::create_dir(watch).unwrap();
+    }
     let section = format!(
         r#"<plugin name="command"><param prefix="{}" suffix="" ignoreError="true"/>
 <filter start="true"><include expression="(.*)\.php"/></filter></plugin>
-<plugin name="socket"><localpath watch="{}"><deshost ip="127.0.0.1" port="{}"/></localpath></plugin>"#,
+<plugin name="socket"><localpath watch="{}"><deshost ip="127.0.0.1" port="{}"/></localpath></plugin>
+<plugin name="refreshCDN"><localpath watch="{}">
+<cdninfo domainname="127.0.0.1" port="{}" username="u&amp;ser" passwd="ge heim"/>
+<sendurl base="http://pic.xoyo.com/cms"/></localpath></plugin>"#,
         script.display(),
         two.display(),
-        server.port
+        server.port,
+        three.display(),
+        cdn.port
     );
-    let text = xml(one.to_str().unwrap(), &section);
-    let instance = Instance::new(&dir.path().join("instance"), "confxml.xml", &text);
-    for kind in ["command", "socket"] {
+    // Were it not for -m, the socket would hear of the directory that the command is called for.
+    let text = starting(("true", "socket"), one.to_str().unwrap(), &section);
+    let mut instance = Instance::new(&dir.path().join("instance"), "confxml.xml", &text);
+    let kinds = ["command", "socket", "refreshCDN"];
+    for kind in kinds {
         let out = instance.command(&["-d", "-m", kind]);
         assert!(out.status.success(), "{out:?}");
     }
     write(&one.join("a.php"), "x");
     write(&one.join("b.txt"), "x");
     write(&two.join("c"), "x");
+    write(&three.join("d"), "x");
     server.wait(1, || instance.log_text());
+    assert!(cdn.wait(1, || instance.log_text())[0].ends_with(b"&urls=http://pic.xoyo.com/cms/d"));
     wait_for("a command", DEADLINE, || recorded(&record).len() == 1);
-    assert_eq!(recorded(&record), [[one.join("a.php").as_os_str().as_bytes().to_vec()]]);
-    assert_eq!(server.heard(), [two.join("c").as_os_str().as_bytes()]);
+    let each_its_own = || {
+        recorded(&record) == [[one.join("a.php").as_os_str().as_bytes().to_vec()]]
+            && server.heard() == [two.join("c").as_os_str().as_bytes()]
+            && cdn.heard().len() == 1
+    };
+    holds_for("each its own", Duration::from_millis(500), each_its_own);
     assert!(instance.pushers().is_empty() && instance.rsyncs().is_empty(), "something pushes");
     let mut status = instance.prepare(&Instance::program(), &["status", "--json"]);
     let status = status.output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     let instances = status["instances"].as_array().unwrap();
-    assert_eq!(instances.len(), 2, "{status}");
+    assert_eq!(instances.len(), kinds.len(), "{status}");
     assert!(instances.iter().all(|i| i["localpaths"][0]["remotes"] == serde_json::json!([])));
-    // Beside the one that replicates.
-    for args in [&["stop", "-m", "socket"][..], &["stop", "-m", "command"]] {
-        let out = instance.command(args);
+    for kind in kinds {
+        let out = instance.command(&["stop", "-m", kind]);
         assert!(out.status.success(), "{out:?}");
     }
     assert_eq!(instance.command(&["status"]).status.code(), Some(3));
+    // In the foreground.
+    instance.start(&["-m", "refreshCDN"], &[&three]);
+    write(&three.join("e"), "x");
+    assert!(cdn.wait(2, || instance.log_text())[1].ends_with(b"&urls=http://pic.xoyo.com/cms/e"));
+    assert!(instance.stop().success());
 }
 
 #[test]

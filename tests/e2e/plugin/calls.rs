@@ -145,6 +145,12 @@ fn http_posts_forms() {
     server.wait(2 * n, || w.instance.report());
     wait_idle(&w);
     check_forms(&w, &wanted, &server.heard());
+    fs::create_dir(w.at("directory")).unwrap();
+    let heard = server.wait(2 * n + 1, || w.instance.report());
+    let form = String::from_utf8(heard[2 * n].clone()).unwrap();
+    let fields = fields(form.split_once("\r\n\r\n").unwrap().1);
+    assert_eq!(fields["inotifyPath"], absolute(&w, b"directory"));
+    assert_eq!(fields["isdir"], b"1");
 }
 
 #[test]
@@ -189,7 +195,7 @@ fn https_with_a_certificate_of_ones_own() {
 }
 
 /// A ChinaCache-shaped endpoint: answers HEAD with its word in `whatsup`; wrong passwords with another.
-fn chinacache() -> Server {
+pub(super) fn chinacache() -> Server {
     Server::start(|mut stream, shared| {
         let Some(request) = read_request(&mut stream) else { return vec![] };
         let text = String::from_utf8(request.clone()).expect("nothing but ASCII");
