@@ -35,7 +35,7 @@ fn repaired(settings: &'static str) {
     // And another remote is down all the time.
     w.remotes[1].stop();
     w.write("while one is down", "x");
-    w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
+    let down = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
     let by_hand = |path: &str| fs::write(w.there(path), "by hand").unwrap();
     let is_by_hand =
         |path: &str| fs::read_to_string(w.there(path)).is_ok_and(|text| text == "by hand");
@@ -56,7 +56,8 @@ fn repaired(settings: &'static str) {
     }
     let remote = w.wait_remote(0, "the end of it", |r| r["reconcile"].is_null());
     assert_eq!(remote["failing"], 1, "{remote}");
-    w.wait_remote(1, "its trouble", |r| r["state"] == "backoff" && r["reconciles_done"] == 1);
+    let still = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
+    assert_eq!(still["reconciles_done"], down["reconciles_done"], "{still}");
     w.remotes[1].start_again();
     // Any other comparison leaves out nothing.
     let sync = w.instance.command(&["sync"]);
