@@ -161,8 +161,8 @@ fn whoever_dies_in_an_instance_of_m_is_started_again_and_nothing_is_lost() {
     let supervisor = w.instance.supervisor();
     w.write("first", "x");
     server.wait(1, || w.instance.report());
-    let roles: [(&str, fn(&World) -> Proc); 2] =
-        [("watcher", |w| w.instance.watcher()), ("runner", runner)];
+    type Find = fn(&World) -> Proc;
+    let roles: [(&str, Find); 2] = [("watcher", |w| w.instance.watcher()), ("runner", runner)];
     for (role, find) in roles {
         let killed = find(&w);
         assert_eq!(killed.parent, supervisor.pid, "{role}");
