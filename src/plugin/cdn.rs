@@ -129,7 +129,8 @@ fn head(stream: &mut std::net::TcpStream, end: Instant) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What an answer means: its status, and ChinaCache's own word in the header `whatsup`, `content="succeed"`.
+/// What an answer means: its status, and ChinaCache's own word in the header `whatsup`, `content="succeed"`. A head that
+/// does not end is no answer: its server died over it, and nobody knows what it would have said.
 pub fn answer(head: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.lines();
@@ -142,6 +143,10 @@ pub fn answer(head: &[u8]) -> Outcome {
         };
         return Outcome::Failed { error, fault: Fault::Either };
     };
+    if !["\r\n\r\n", "\n\n"].iter().any(|end| text.contains(end)) {
+        let error = "its answer ends in the middle of its head".into();
+        return Outcome::Failed { error, fault: Fault::Either };
+    }
     let outcome = judged(status);
     let whatsup = lines.take_while(|l| !l.is_empty()).find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -218,6 +223,9 @@ mod tests {
         assert_eq!(failed(quota), ("it says content=\"over quota\"".into(), Fault::Path));
         assert_eq!(failed(b"HTTP/1.1 503 no\r\n\r\n").1, Fault::Either);
         assert_eq!(failed(b"").1, Fault::Either);
+        for end in 1..good.len() {
+            assert_eq!(failed(&good[..end]).1, Fault::Either, "{}", printable(&good[..end]));
+        }
         assert!(failed(b"SSH-2.0").0.contains("not HTTP"));
         let echoed = Outcome::Failed { error: "p w, p%20w".into(), fault: Fault::Path };
         let Outcome::Failed { error, .. } = client(None).without_password(echoed) else { panic!() };

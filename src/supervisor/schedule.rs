@@ -95,6 +95,25 @@ mod tests {
     }
 
     #[test]
+    fn by_minutes_a_hundred_are_spread_over_a_part_of_the_period() {
+        let name = |n: usize| format!("10.0.0.{n}::www");
+        for (minutes, most) in [(60, SPREAD_MAX), (600, SPREAD_MAX), (10, S(60))] {
+            let period = S(u64::from(minutes) * 60);
+            let due = |n| next_after(S(100), minutes, &name(n), S(100)).unwrap();
+            let all: BTreeSet<_> = (0..100).map(due).collect();
+            assert!(all.len() > 80, "{minutes}: {}", all.len());
+            let first = S(100) + period;
+            assert!(all.iter().all(|at| (first..first + most).contains(at)), "{minutes}: {all:?}");
+            // Not all of them at one end.
+            let early = all.range(..first + most / 2).count();
+            assert!((20..80).contains(&early), "{minutes}: {early} in the first half");
+            // Each keeps its own time for ever.
+            let at = due(1);
+            assert_eq!(next_after(S(100), minutes, &name(1), at), Some(at + period));
+        }
+    }
+
+    #[test]
     fn by_cron_a_hundred_are_spread_over_a_part_of_the_hour() {
         let cron = cron::parse("0 * * * *").unwrap();
         let now: DateTime<Utc> = "2026-11-22T10:30:00Z".parse().unwrap();

@@ -1,6 +1,7 @@
 //! `syncsup migrate`: from a sersync that is there to what takes its place.
 
 use crate::common::instance::Instance;
+use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::rsyncd::{Options, Rsyncd, USER};
 use crate::common::tree::Tree;
 use crate::common::wait::{DEADLINE, wait_for};
@@ -268,4 +269,39 @@ fn a_running_sersync_is_found_without_being_told_where() {
     );
     assert!(text(&out.stdout).contains(&wanted), "{out:?}");
     assert_eq!(s.files(), before);
+}
+
+/// Nothing named and nothing runs: it is where the tutorials unpack it, renamed or not.
+#[test]
+fn a_sersync_in_the_usual_places_is_found_without_being_told_where() {
+    with_private_mounts(|| {
+        let (renamed, as_it_comes) = (Installed::new(), Installed::new());
+        // What this machine has there is neither seen nor touched.
+        let _local = Mounted::tmpfs(Path::new("/usr/local"));
+        let migrate = || {
+            let out = Command::new(Instance::program()).args(["migrate", "--dry-run"]).output();
+            text(&out.unwrap().stdout)
+        };
+        let places = ["/usr/local/sersync", "/usr/local/GNU-Linux-x86"].map(Path::new);
+        let _bound: Vec<Mounted> = places
+            .into_iter()
+            .zip([&renamed, &as_it_comes])
+            .map(|(place, s)| {
+                let file = place.join("confxml.xml").display().to_string();
+                let shown = migrate();
+                assert!(!shown.contains(&file), "{shown}");
+                fs::create_dir(place).unwrap();
+                let bound = Mounted::bind(&s.dir, place);
+                let before = s.files();
+                let shown = migrate();
+                let line = shown.lines().find(|l| l.contains(&file));
+                let line = line.unwrap_or_else(|| panic!("not found: {shown}"));
+                assert!(!line.contains("runs, pid"), "{line}");
+                let watched = s.master.display().to_string();
+                assert!(shown.contains(&format!("watch: {watched}")), "{shown}");
+                assert_eq!(s.files(), before);
+                bound
+            })
+            .collect();
+    });
 }

@@ -22,7 +22,7 @@ fn a_slave_changed_by_hand_is_repaired_by_a_cron_expression() {
 
 fn repaired(settings: &'static str) {
     let daemon = Options { module_lines: "exclude = /refused\n".to_string(), ..Options::default() };
-    let mut w = Setup { daemon, settings, ..Setup::default() }.build();
+    let mut w = Setup { remotes: 2, daemon, settings, ..Setup::default() }.build();
     populate(&w.master, 2, 2);
     w.write("page.php", "ours");
     w.write("cache/entry", "ours");
@@ -32,6 +32,10 @@ fn repaired(settings: &'static str) {
     // One path keeps failing all the time.
     w.write("refused", "x");
     w.wait_remote(0, "a path that fails", |r| r["failing"] == 1);
+    // And another remote is down all the time.
+    w.remotes[1].stop();
+    w.write("while one is down", "x");
+    let down = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
     let by_hand = |path: &str| fs::write(w.there(path), "by hand").unwrap();
     let is_by_hand =
         |path: &str| fs::read_to_string(w.there(path)).is_ok_and(|text| text == "by hand");
@@ -52,11 +56,14 @@ fn repaired(settings: &'static str) {
     }
     let remote = w.wait_remote(0, "the end of it", |r| r["reconcile"].is_null());
     assert_eq!(remote["failing"], 1, "{remote}");
+    let still = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
+    assert_eq!(still["reconciles_done"], down["reconciles_done"], "{still}");
+    w.remotes[1].start_again();
     // Any other comparison leaves out nothing.
     let sync = w.instance.command(&["sync"]);
     println!("sync: {sync:?}");
     fs::remove_file(w.at("refused")).unwrap();
-    w.wait_identical();
+    w.wait_identical_within(DEADLINE * 2);
 }
 
 /// The rsyncs that push now.

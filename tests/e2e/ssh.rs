@@ -1,11 +1,14 @@
 //! Over ssh, with a real server: the same promises as towards a daemon.
 
 use crate::common::churn::{HOSTILE, LONG};
+use crate::common::instance::Instance;
 use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::sshd::{Sshd, own};
 use crate::common::sshworld::{Setup, World};
+use crate::common::tree::Tree;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{populate, write};
+use crate::sersync::CONFXML;
 use nix::unistd::{setfsgid, setfsuid};
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -210,4 +213,56 @@ fn a_trash_over_ssh() {
     assert!(out.status.success(), "{out:?}");
     assert_eq!(fs::read_to_string(w.at("d/a*")).unwrap(), "another");
     w.wait_identical();
+}
+
+/// sersync's file with `<ssh start="true"/>`, and ssh's port where its users had to put it.
+#[test]
+fn sersyncs_own_file_with_ssh() {
+    let sshd = Sshd::start();
+    let dir = tempfile::tempdir().unwrap();
+    let master = dir.path().join("master");
+    fs::create_dir(&master).unwrap();
+    let options = sshd.options("user").replace(['[', ']', ',', '"'], "");
+    let shell = format!("-artuz -e 'ssh -p {} {options}'", sshd.port);
+    let remote = format!("name=\"{}\"", sshd.path().display());
+    let fail_log = dir.path().join("rsync_fail_log.sh").display().to_string();
+    let mut text = CONFXML.to_owned();
+    for (was, is) in [
+        ("@MASTER@", master.to_str().unwrap()),
+        ("@HOST_PORT@", "8008"),
+        ("@FAIL_LOG@", &fail_log),
+        ("name=\"tongbu1\"", &remote),
+        ("-artuz", &shell),
+        ("<ssh start=\"false\"/>", "<ssh start=\"true\"/>"),
+        ("auth start=\"true\"", "auth start=\"false\""),
+        (
+            "userDefinedPort start=\"true\" port=\"@PORT@\"",
+            "userDefinedPort start=\"false\" port=\"22\"",
+        ),
+    ] {
+        assert!(text.contains(was), "{was}");
+        text = text.replace(was, is);
+    }
+    write(&master.join("before/file"), "x");
+    let mut instance = Instance::new(&dir.path().join("i"), "confxml.xml", &text);
+    instance.start(&["-r"], &[&master]);
+    let wait_same = |what: &str| {
+        let names = |path: &Path| Tree::read(path).names();
+        wait_for(what, DEADLINE, || names(&master) == names(&sshd.path()));
+    };
+    wait_same("the first copy");
+    for name in names() {
+        write(&master.join("d").join(name), "x");
+    }
+    wait_same("hostile names");
+    write(&master.join("before/file"), "changed");
+    wait_for("a change", DEADLINE, || {
+        fs::read(sshd.path().join("before/file")).is_ok_and(|t| t == b"changed")
+    });
+    fs::remove_dir_all(master.join("d")).unwrap();
+    fs::rename(master.join("before"), master.join("after")).unwrap();
+    wait_same("deletions and renames");
+    assert!(sshd.logins() > 0, "{}", sshd.log());
+    assert!(!dir.path().join("PWNED").exists());
+    assert!(instance.stop().success());
 }

@@ -76,7 +76,16 @@ fn a_command_with_a_filter_and_ignored_errors() {
     wait_idle(&w);
     let names: BTreeSet<Vec<u8>> = recorded(&record).into_iter().map(|c| c[0].clone()).collect();
     assert_eq!(names, BTreeSet::from([absolute(&w, b"a.php"), absolute(&w, b"c.sh")]));
-    assert!(!w.instance.log_text().contains("loud"), "its output is not ignored");
+    // Neither where it is said nor where it is shown, and it is no failure.
+    let status = w.instance.command(&["status", "--json"]);
+    let table = w.instance.command(&["status"]);
+    let shown = format!("{}{status:?}{table:?}", w.instance.log_text());
+    assert!(!shown.contains("loud") && !shown.contains("noise"), "its output is shown: {shown}");
+    let local = w.wait_local("two calls", |l| l["plugins"][0]["calls"] == 2);
+    assert_eq!(
+        (&local["plugins"][0]["given_up"], &local["plugins"][0]["reason"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
 }
 
 #[test]
@@ -106,6 +115,34 @@ fn a_socket_with_one_connection_and_nuls() {
     w.wait_local("all calls", |l| l["plugins"][0]["calls"] == 2 * HOSTILE.len());
     w.instance.stop();
     server.wait(2 * HOSTILE.len(), String::new);
+    assert_eq!(server.counts().into_keys().collect::<BTreeSet<_>>(), wanted);
+    assert_eq!(server.shared.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_socket_with_one_connection_and_newlines() {
+    let server = Server::start(|mut stream, _| {
+        let mut got = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut got).expect("paths");
+        assert_eq!(got.last(), Some(&b'\n'), "the last path has an end, too");
+        got[..got.len() - 1].split(|&b| b == b'\n').map(<[u8]>::to_vec).collect()
+    });
+    let plugin = format!("socket: {{host: 127.0.0.1, port: {}, separator: newline}}", server.port);
+    let mut w = world(1, &[plugin]);
+    w.run(&[]);
+    // A name with a newline in it would be heard as two: it is given up, and said.
+    let broken = HOSTILE.iter().filter(|n| n.contains(&b'\n')).count();
+    let sent = HOSTILE.len() - broken;
+    let mut wanted = churn(&w, wait_calls(sent as u64));
+    wanted.retain(|path| !path.contains(&b'\n'));
+    w.wait_local("all calls", |l| {
+        let plugin = &l["plugins"][0];
+        plugin["calls"] == 2 * sent && plugin["given_up"] == broken && plugin["waiting"] == 0
+    });
+    assert!(w.instance.log_text().contains("use `separator: nul`"), "{}", w.instance.log_text());
+    w.instance.stop();
+    server.wait(2 * sent, String::new);
+    assert!(server.counts().values().all(|&times| times == 2), "{:?}", server.counts());
     assert_eq!(server.counts().into_keys().collect::<BTreeSet<_>>(), wanted);
     assert_eq!(server.shared.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
 }

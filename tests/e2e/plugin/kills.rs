@@ -97,6 +97,11 @@ fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
             "answered and written down, and made again: {call}"
         );
     }
+    // In the order of the changes, over all kills: one after the other, a repeated one in its own place.
+    let paths = received.iter().map(|r| &r[r.rfind("inotifyPath=").unwrap()..]);
+    let mut order: Vec<&str> = paths.collect();
+    order.dedup();
+    assert!(order.is_sorted(), "not in the order of the changes: {order:#?}");
 }
 
 #[test]

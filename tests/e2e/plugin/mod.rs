@@ -4,6 +4,7 @@ mod alarms;
 mod alone;
 mod apart;
 mod calls;
+mod dies;
 mod journal;
 mod kills;
 mod servers;

@@ -24,8 +24,9 @@ pub fn assert_once(w: &World, server: &Server, names: &[String]) {
     assert_eq!(server.counts(), count(wanted));
 }
 
+/// Pushes to that remote go on.
 #[track_caller]
-fn assert_lag(w: &World, index: usize) {
+pub fn assert_lag(w: &World, index: usize) {
     let mut lags: Vec<Duration> = (0..5).map(|_| w.probe(index)).collect();
     lags.sort();
     assert!(lags[2] < LAG, "{lags:?}");
@@ -99,10 +100,15 @@ fn a_server_that_refuses_for_a_while_gets_everything_later_and_once() {
     holds_for("calls wait", Duration::from_secs(2), || {
         w.instance.status()["instances"][0]["localpaths"][0]["plugins"][0]["waiting"] == 200
     });
+    // No push waits for it.
+    assert_lag(&w, 0);
+    w.wait_identical();
     server.start_again();
-    server.wait(201, || w.instance.report());
+    server.wait(206, || w.instance.report());
     wait_idle(&w);
-    assert_once(&w, &server, &[vec!["before".to_owned()], names].concat());
+    let probes = fs::read_dir(&w.master).unwrap().map(|e| e.unwrap().file_name());
+    let probes = probes.filter_map(|n| n.into_string().ok()).filter(|n| n.starts_with("probe-"));
+    assert_once(&w, &server, &[vec!["before".to_owned()], names, probes.collect()].concat());
     // Refusals are said once, not once for each try.
     let said = w.instance.log_text().matches("a call failed and is made again").count();
     assert!(said < 5, "{said} times");
