@@ -5,79 +5,78 @@ use crate::common::{errors, read_yaml};
 use std::path::Path;
 use syncsup::config::parse;
 
+/// What stands above a good localpath, and what is said of it.
+const MISTAKES: &[(&str, &str)] = &[
+    ("filtr: {}\n", "1: unknown key `filtr` in the configuration; did you mean `filter`?"),
+    (
+        "delay: 3ms\ndelay: 4ms\n",
+        "2: `delay` is given a second time in the configuration (first in line 1)",
+    ),
+    ("debug: yes\n", "1: debug: `yes` is neither `true` nor `false`"),
+    ("debug: ture\n", "1: debug: `ture` is neither `true` nor `false`; did you mean `true`?"),
+    ("debug: 'true'\n", "1: debug: is `true`; write true or false"),
+    ("inotify:\n  delet: true\n", "2: unknown key `delet` in inotify; did you mean `delete`?"),
+    ("inotify: true\n", "1: inotify is `true`; write a map with the keys delete"),
+    ("rsync: {timeout: 0}\n", "1: timeout: `0` is not a whole number of seconds"),
+    ("rsync: {timeout: 5ms}\n", "1: timeout: `5ms` is not a whole number of seconds"),
+    ("rsync: {port: 70000}\n", "1: rsync port: `70000` is not a port"),
+    ("rsync: {params: -n}\n", "1: rsync parameter `-n` holds `-n`"),
+    ("rsync: {params: \"-a 'x\"}\n", "1: params: `-a 'x` has a quote that is not closed"),
+    (
+        "rsync:\n  auth:\n    password-file: /x\n",
+        "3: unknown key `password-file` in auth; did you mean `password_file`?",
+    ),
+    ("rsync: {auth: {password_file: x}}\n", "1: auth password_file: `x` is not absolute"),
+    (
+        "filter:\n  exclude:\n    - ok\n    - '*.php'\n",
+        "4: exclude: `*.php` is not a regular expression",
+    ),
+    ("filter: {exclude_glob: ['!x']}\n", "1: exclude_glob: `!x`: exceptions"),
+    (
+        "filter: {names: editor}\n",
+        "1: filter names: `editor` is not sersync, editors or none; did you mean `editors`?",
+    ),
+    ("fail_log: {path: x}\n", "1: fail_log path: `x` is not absolute"),
+    (
+        "fail_log: {path: /x, retry: 60}\n",
+        "1: fail_log retry: `60` is not a duration; write a number with its unit",
+    ),
+    ("crontab: {exclude: [a]}\n", "1: crontab does not say when"),
+    ("crontab: {cron: '* * * *'}\n", "1: crontab cron: `* * * *` is not a cron expression"),
+    ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` is a time that never"),
+    ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
+    ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
+    ("verify_schedule: {rate: 1MiB/s}\n", "1: verify_schedule does not say when"),
+    ("verify_schedule: {every: 24}\n", "1: verify_schedule every: `24` is not a duration"),
+    ("verify_schedule: {cron: x}\n", "1: verify_schedule cron: `x` is not a cron expression"),
+    ("verify_schedule: {every: 1h, cron: '@daily'}\n", "1: verify_schedule has both"),
+    ("verify_schedule: {every: 1h, rate: 0}\n", "1: verify_schedule rate: `0` is not a rate"),
+    ("verify_schedule: {every: 1h, checksum: 1}\n", "1: verify_schedule checksum: `1` is neither"),
+    (
+        "verify_schedule: {every: 1h, rat: 1}\n",
+        "1: unknown key `rat` in verify_schedule; did you mean `rate`?",
+    ),
+    (
+        "verify_shedule: {every: 1h}\n",
+        "1: unknown key `verify_shedule` in the configuration; did you mean `verify_schedule`?",
+    ),
+    ("large_file: big\n", "1: large_file: `big` is not a size"),
+    ("trash: {keep: 7}\n", "1: trash keep: `7` is not a duration"),
+    ("trash: {keep: 0}\n", "1: trash keep: `0` is not a whole number of minutes"),
+    ("max_delete: some\n", "1: max_delete: `some` is not half, unlimited or a number"),
+    ("plugins: [{comand: {}}]\n", "1: `comand` is not a plugin; did you mean `command`?"),
+    ("plugins:\n- socket: {host: h}\n", "2: plugin has no port; add it"),
+    ("plugins:\n- command: {prefix: ''}\n", "2: plugin prefix: is empty"),
+    ("plugins:\n- command: {prefix: \"a 'b\"}\n", "2: plugin prefix: `a 'b` has a quote"),
+    ("plugins:\n- http: {url: h}\n", "2: plugin url: `h` is not a URL"),
+    ("plugins:\n- socket: {host: h, port: 1, separator: x}\n", "2: plugin separator: `x`"),
+    ("plugins:\n- socket: {host: h, port: 1, events: [x]}\n", "2: events: `x` is not change"),
+    ("on_failure: \"'\"\n", "1: on_failure: `'` has a quote"),
+];
+
 #[test]
 fn every_mistake_has_its_line_and_hint() {
-    let cases: &[(&str, &str)] = &[
-        ("filtr: {}\n", "1: unknown key `filtr` in the configuration; did you mean `filter`?"),
-        (
-            "delay: 3ms\ndelay: 4ms\n",
-            "2: `delay` is given a second time in the configuration (first in line 1)",
-        ),
-        ("debug: yes\n", "1: debug: `yes` is neither `true` nor `false`"),
-        ("debug: ture\n", "1: debug: `ture` is neither `true` nor `false`; did you mean `true`?"),
-        ("debug: 'true'\n", "1: debug: is `true`; write true or false"),
-        ("inotify:\n  delet: true\n", "2: unknown key `delet` in inotify; did you mean `delete`?"),
-        ("inotify: true\n", "1: inotify is `true`; write a map with the keys delete"),
-        ("rsync: {timeout: 0}\n", "1: timeout: `0` is not a whole number of seconds"),
-        ("rsync: {timeout: 5ms}\n", "1: timeout: `5ms` is not a whole number of seconds"),
-        ("rsync: {port: 70000}\n", "1: rsync port: `70000` is not a port"),
-        ("rsync: {params: -n}\n", "1: rsync parameter `-n` holds `-n`"),
-        ("rsync: {params: \"-a 'x\"}\n", "1: params: `-a 'x` has a quote that is not closed"),
-        (
-            "rsync:\n  auth:\n    password-file: /x\n",
-            "3: unknown key `password-file` in auth; did you mean `password_file`?",
-        ),
-        ("rsync: {auth: {password_file: x}}\n", "1: auth password_file: `x` is not absolute"),
-        (
-            "filter:\n  exclude:\n    - ok\n    - '*.php'\n",
-            "4: exclude: `*.php` is not a regular expression",
-        ),
-        ("filter: {exclude_glob: ['!x']}\n", "1: exclude_glob: `!x`: exceptions"),
-        (
-            "filter: {names: editor}\n",
-            "1: filter names: `editor` is not sersync, editors or none; did you mean `editors`?",
-        ),
-        ("fail_log: {path: x}\n", "1: fail_log path: `x` is not absolute"),
-        (
-            "fail_log: {path: /x, retry: 60}\n",
-            "1: fail_log retry: `60` is not a duration; write a number with its unit",
-        ),
-        ("crontab: {exclude: [a]}\n", "1: crontab does not say when"),
-        ("crontab: {cron: '* * * *'}\n", "1: crontab cron: `* * * *` is not a cron expression"),
-        ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` is a time that never"),
-        ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
-        ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
-        ("verify_schedule: {rate: 1MiB/s}\n", "1: verify_schedule does not say when"),
-        ("verify_schedule: {every: 24}\n", "1: verify_schedule every: `24` is not a duration"),
-        ("verify_schedule: {cron: x}\n", "1: verify_schedule cron: `x` is not a cron expression"),
-        ("verify_schedule: {every: 1h, cron: '@daily'}\n", "1: verify_schedule has both"),
-        ("verify_schedule: {every: 1h, rate: 0}\n", "1: verify_schedule rate: `0` is not a rate"),
-        (
-            "verify_schedule: {every: 1h, checksum: 1}\n",
-            "1: verify_schedule checksum: `1` is neither",
-        ),
-        (
-            "verify_schedule: {every: 1h, rat: 1}\n",
-            "1: unknown key `rat` in verify_schedule; did you mean `rate`?",
-        ),
-        (
-            "verify_shedule: {every: 1h}\n",
-            "1: unknown key `verify_shedule` in the configuration; did you mean `verify_schedule`?",
-        ),
-        ("large_file: big\n", "1: large_file: `big` is not a size"),
-        ("trash: {keep: 7}\n", "1: trash keep: `7` is not a duration"),
-        ("trash: {keep: 0}\n", "1: trash keep: `0` is not a whole number of minutes"),
-        ("max_delete: some\n", "1: max_delete: `some` is not half, unlimited or a number"),
-        ("plugins: [{comand: {}}]\n", "1: `comand` is not a plugin; did you mean `command`?"),
-        ("plugins:\n- socket: {host: h}\n", "2: plugin has no port; add it"),
-        ("plugins:\n- command: {prefix: ''}\n", "2: plugin prefix: is empty"),
-        ("plugins:\n- command: {prefix: \"a 'b\"}\n", "2: plugin prefix: `a 'b` has a quote"),
-        ("plugins:\n- http: {url: h}\n", "2: plugin url: `h` is not a URL"),
-        ("plugins:\n- socket: {host: h, port: 1, separator: x}\n", "2: plugin separator: `x`"),
-        ("plugins:\n- socket: {host: h, port: 1, events: [x]}\n", "2: events: `x` is not change"),
-        ("on_failure: \"'\"\n", "1: on_failure: `'` has a quote"),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in MISTAKES {
         let found = errors(&read_yaml(&format!("{text}{BASE}")));
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].starts_with(&format!("c.yaml:{expected}")), "{text}: {found:?}");
