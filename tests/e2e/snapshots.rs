@@ -133,9 +133,13 @@ fn held() {
     for n in 0..10 {
         write(&w.there(&format!("old/{n}")), "old");
     }
-    w.write("new", "new");
     w.run(&[]);
-    w.wait_remote(0, "held", |r| r["state"] == "held" && r["waiting"] == 0);
+    w.wait_remote(0, "held", |r| r["state"] == "held");
+    // Only now: a push beside the comparison would be seen by it, or not.
+    w.write("new", "new");
+    w.wait_remote(0, "the new file", |r| {
+        r["state"] == "held" && r["waiting"] == 0 && r["pushed_files"] == 1
+    });
     let name = w.remotes[0].name();
     scene.run(&w, &["status"]);
     scene.run(&w, &["release", "--show", &name]);
