@@ -185,20 +185,6 @@ impl Instance {
         found.unwrap_or_else(|| panic!("no supervisor runs\n{}", self.log_tail(50)))
     }
 
-    /// How many commands are connected to the supervisor.
-    pub fn clients(&self) -> usize {
-        let files = fs::read_dir(self.run_dir()).into_iter().flatten().flatten();
-        let sockets = files.map(|f| f.file_name().to_string_lossy().into_owned());
-        // Bound by way of a descriptor's path: only the name tells, which no other instance has.
-        let ends: Vec<_> =
-            sockets.filter(|s| s.ends_with(".sock")).map(|s| format!("/{s}")).collect();
-        let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-        // The state 03: connected, and taken by who listens.
-        let taken = |l: &&str| l.split_ascii_whitespace().nth(5) == Some("03");
-        let ours = |l: &&str| ends.iter().any(|end| l.ends_with(end));
-        table.lines().filter(taken).filter(ours).count()
-    }
-
     /// What the pid file of a running or ended daemon says.
     pub fn pid_file(&self) -> Option<i32> {
         let files = fs::read_dir(self.run_dir()).ok()?;
