@@ -137,15 +137,11 @@ impl<'e> Reading<'e, '_, '_> {
         };
         Some(Remote {
             place: self.notes.place(element.line),
-            host: host?,
-            target,
             user: login.or(rsync.user.clone()),
             password_file: rsync.password_file.clone(),
             params: rsync.params.clone(),
             timeout_s: rsync.timeout_s,
-            max_delete: MaxDelete::default(),
-            trash_keep_ms: None,
-            rsync_program: OsBytes::from("rsync"),
+            ..Remote::new(host?, target)
         })
     }
 

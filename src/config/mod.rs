@@ -22,7 +22,9 @@ mod values;
 mod xml;
 pub mod yaml;
 mod yaml_plugin;
+mod yaml_rsync;
 mod yaml_settings;
+mod yaml_values;
 mod yaml_verify;
 
 use diagnostic::{Diagnostic, Notes, Parsed};

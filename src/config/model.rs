@@ -286,6 +286,22 @@ pub const TRASH_KEEP_MS: u64 = 7 * 86_400_000;
 pub const LARGE_FILE_BYTES: u64 = 32 << 20;
 
 impl Remote {
+    /// A remote with the defaults of both forms of a configuration, and no parameters for rsync.
+    pub fn new(host: impl Into<String>, target: Target) -> Self {
+        Self {
+            place: Place::default(),
+            host: host.into(),
+            target,
+            user: None,
+            password_file: None,
+            params: Vec::new(),
+            timeout_s: TIMEOUT_S,
+            max_delete: MaxDelete::default(),
+            trash_keep_ms: None,
+            rsync_program: OsBytes::from("rsync"),
+        }
+    }
+
     /// The remote in rsync's own notation, without a password: `10.0.0.2::www`, `10.0.0.2:874::www`, `web@h:/srv`.
     /// It names the remote in logs, in `status` and on the command line.
     pub fn name(&self) -> String {

@@ -1,41 +1,14 @@
 //! The settings of a YAML configuration: read over their defaults, key by key.
 
-use super::diagnostic::{Notes, nearest};
+use super::diagnostic::Notes;
 use super::model::*;
-use super::node::{Fields, Node, Value};
+use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
-use super::{cron, params, values, yaml_plugin, yaml_verify};
+use super::yaml_rsync::Rsync;
+use super::yaml_values::{max_delete, minutes, names, path, set, set_option, words};
+use super::{cron, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
-
-/// How ssh is used.
-#[derive(Clone)]
-pub(super) struct Ssh {
-    pub(super) on: bool,
-    pub(super) port: Option<u16>,
-    pub(super) options: Vec<String>,
-    pub(super) control_master: bool,
-}
-
-impl Default for Ssh {
-    fn default() -> Self {
-        Self { on: false, port: None, options: Vec::new(), control_master: true }
-    }
-}
-
-/// What a remote may override.
-#[derive(Clone)]
-pub(super) struct Rsync {
-    pub(super) params: Vec<OsBytes>,
-    pub(super) port: u16,
-    pub(super) user: Option<String>,
-    pub(super) password_file: Option<OsBytes>,
-    pub(super) timeout_s: u32,
-    pub(super) ssh: Ssh,
-    pub(super) program: OsBytes,
-    pub(super) max_delete: MaxDelete,
-    pub(super) trash_keep_ms: Option<u64>,
-}
 
 /// What a localpath may override.
 #[derive(Clone)]
@@ -57,19 +30,8 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let rsync = Rsync {
-            params: vec![OsBytes::from(params::YAML_PARAMS)],
-            port: RSYNC_PORT,
-            user: None,
-            password_file: None,
-            timeout_s: TIMEOUT_S,
-            ssh: Ssh::default(),
-            program: OsBytes::from("rsync"),
-            max_delete: MaxDelete::default(),
-            trash_keep_ms: None,
-        };
         Self {
-            rsync,
+            rsync: Rsync::default(),
             toggles: Toggles::MODERN,
             filter: FilterRules::default(),
             fail_path: None,
@@ -82,181 +44,6 @@ impl Default for Settings {
             first_copy: true,
             plugins: Vec::new(),
             alarms: Alarms::default(),
-        }
-    }
-}
-
-/// Puts the value of a key into its place when it is there and good.
-pub(super) fn set<T>(
-    place: &mut T,
-    node: Option<&Node>,
-    what: &str,
-    notes: &mut Notes,
-    read: impl Fn(&Node) -> Result<T, String>,
-) {
-    if let Some(node) = node
-        && let Some(value) = notes.take(node.line, what, read(node))
-    {
-        *place = value;
-    }
-}
-
-/// As [`set`], where `null` takes the inherited value away.
-fn set_option<T>(
-    place: &mut Option<T>,
-    node: Option<&Node>,
-    what: &str,
-    notes: &mut Notes,
-    read: impl Fn(&Node) -> Result<T, String>,
-) {
-    set(place, node, what, notes, |n| if n.is_null() { Ok(None) } else { read(n).map(Some) });
-}
-
-fn path(node: &Node) -> Result<OsBytes, String> {
-    values::absolute(node.text()?.as_bytes())
-}
-
-fn port(node: &Node) -> Result<u16, String> {
-    values::port(node.text()?)
-}
-
-fn minutes(node: &Node) -> Result<u32, String> {
-    let text = node.text()?;
-    match duration_ms(text, None)? {
-        ms if ms > 0 && ms % 60_000 == 0 => {
-            u32::try_from(ms / 60_000).map_err(|_| format!("`{text}` is too long"))
-        }
-        _ => Err(format!("`{text}` is not a whole number of minutes; write at least 1m")),
-    }
-}
-
-fn seconds(node: &Node) -> Result<u32, String> {
-    let text = node.text()?;
-    match duration_ms(text, Some(1000))? {
-        ms if ms > 0 && ms % 1000 == 0 => {
-            u32::try_from(ms / 1000).map_err(|_| format!("`{text}` is too long"))
-        }
-        _ => Err(format!("`{text}` is not a whole number of seconds; write at least 1s")),
-    }
-}
-
-fn max_delete(node: &Node) -> Result<MaxDelete, String> {
-    match node.text()? {
-        "half" => Ok(MaxDelete::Half),
-        "unlimited" => Ok(MaxDelete::Unlimited),
-        text => text
-            .parse()
-            .map(MaxDelete::Entries)
-            .map_err(|_| format!("`{text}` is not half, unlimited or a number")),
-    }
-}
-
-fn names(node: &Node) -> Result<NameRules, String> {
-    match node.text()? {
-        "sersync" => Ok(NameRules::Sersync),
-        "editors" => Ok(NameRules::Editors),
-        "none" => Ok(NameRules::None),
-        text => {
-            let near = nearest(text, &["sersync", "editors", "none"])
-                .map(|n| format!("; did you mean `{n}`?"));
-            Err(format!("`{text}` is not sersync, editors or none{}", near.unwrap_or_default()))
-        }
-    }
-}
-
-fn words(node: &Node) -> Result<Vec<String>, String> {
-    node.items()?.iter().map(|i| i.text().map(str::to_owned)).collect()
-}
-
-/// One string is split as a shell would; a list is taken as it is.
-fn param_words(node: &Node) -> Result<Vec<OsBytes>, String> {
-    match &node.value {
-        Value::Scalar { text, .. } => params::split(text.as_bytes()),
-        Value::List(_) => Ok(words(node)?.iter().map(|w| OsBytes::from(w.as_str())).collect()),
-        _ => Err(format!("is {}; write a string or a list", node.kind())),
-    }
-}
-
-impl Rsync {
-    /// The keys that the `rsync` section and a remote share.
-    pub(super) fn read_common(&mut self, fields: &Fields, notes: &mut Notes) {
-        if let Some(node) = fields.get("params")
-            && let Some(words) = notes.take(node.line, "params", param_words(node))
-        {
-            params::check(&words, node.line, notes);
-            self.params = words;
-        }
-        set(&mut self.timeout_s, fields.get("timeout"), "timeout", notes, seconds);
-        set(&mut self.program, fields.get("program"), "program", notes, |n| match n.text()? {
-            "rsync" => Ok(OsBytes::from("rsync")),
-            text => values::absolute(text.as_bytes()),
-        });
-        set(&mut self.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
-        self.read_trash(fields.get("trash"), notes);
-        set_option(
-            &mut self.password_file,
-            fields.get("password_file"),
-            "password_file",
-            notes,
-            path,
-        );
-        if let Some(node) = fields.get("ssh") {
-            self.read_ssh(node, notes);
-        }
-    }
-
-    /// `null` takes an inherited trash away.
-    fn read_trash(&mut self, node: Option<&Node>, notes: &mut Notes) {
-        let Some(node) = node else { return };
-        if node.is_null() {
-            self.trash_keep_ms = None;
-        } else if let Some(fields) = Fields::of(node, "trash", &["keep"], notes) {
-            let mut keep = TRASH_KEEP_MS;
-            set(&mut keep, fields.get("keep"), "trash keep", notes, |n| {
-                minutes(n).map(|minutes| u64::from(minutes) * 60_000)
-            });
-            self.trash_keep_ms = Some(keep);
-        }
-    }
-
-    fn read_ssh(&mut self, node: &Node, notes: &mut Notes) {
-        if !matches!(node.value, Value::Map(_)) {
-            set(&mut self.ssh.on, Some(node), "ssh", notes, Node::boolean);
-            return;
-        }
-        const KNOWN: &[&str] = &["port", "options", "control_master"];
-        if let Some(fields) = Fields::of(node, "ssh", KNOWN, notes) {
-            set_option(&mut self.ssh.port, fields.get("port"), "ssh port", notes, port);
-            let master = fields.get("control_master");
-            let place = &mut self.ssh.control_master;
-            set(place, master, "ssh control_master", notes, Node::boolean);
-            set(&mut self.ssh.options, fields.get("options"), "ssh options", notes, |n| {
-                match &n.value {
-                    Value::Scalar { text, .. } => {
-                        shlex::split(text).ok_or_else(|| format!("`{text}`: close the quote"))
-                    }
-                    _ => words(n),
-                }
-            });
-        }
-    }
-
-    fn read(&mut self, node: &Node, notes: &mut Notes) {
-        const KNOWN: &[&str] = &["params", "port", "auth", "timeout", "ssh", "program"];
-        let Some(fields) = Fields::of(node, "rsync", KNOWN, notes) else { return };
-        self.read_common(&fields, notes);
-        set(&mut self.port, fields.get("port"), "rsync port", notes, port);
-        match fields.get("auth") {
-            Some(auth) if auth.is_null() => (self.user, self.password_file) = (None, None),
-            Some(auth) => {
-                if let Some(fields) = Fields::of(auth, "auth", &["user", "password_file"], notes) {
-                    let text = |n: &Node| n.text().map(str::to_owned);
-                    set_option(&mut self.user, fields.get("user"), "auth user", notes, text);
-                    let file = fields.get("password_file");
-                    set_option(&mut self.password_file, file, "auth password_file", notes, path);
-                }
-            }
-            None => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use super::diagnostic::Notes;
 use super::model::{VERIFY_RATE, VerifySchedule, VerifyWhen};
 use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
-use super::yaml_settings::set;
+use super::yaml_values::set;
 
 /// Reads what is there over what is inherited; `null` takes that away.
 pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut Notes) {

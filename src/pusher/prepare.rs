@@ -1,66 +1,164 @@
-//! Before a pusher works: its lock, its journal.
+//! Before a pusher works: its lock, its journal, its remote's row, and what it wishes for first.
 
-use super::run::ROOT_RETRY;
+use super::awaits::Awaits;
+use super::desk::Desk;
+use super::health::Health;
+use super::lanes::{Lanes, Slots};
+use super::ledger::Ledger;
+use super::master::Master;
+use super::rolling::Rolling;
+use super::run::{Pusher, Said, Yielding};
+use super::select::BATCH;
 use super::step::rules_prefix;
-use super::voice::Control;
-use crate::journal::{Journal, JournalError};
+use super::voice::{Control, Voice};
+use crate::filter::Filter;
+use crate::journal::{Journal, JournalError, Settlement, Work};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
-use crate::sys::lock::{self, Lock};
-use crate::sys::process;
-use slog::{Logger, warn};
+use crate::sys::begin::{open_journal, wait_for_lock};
+use crate::sys::lock::Lock;
+use crate::sys::signals::Signals;
+use crate::sys::{clock, process};
+use slog::Logger;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
-pub(super) fn take_lock(
-    start: &PusherStart,
-    control: &mut Control,
-) -> Result<&'static Lock, String> {
-    let file = start.state_dir.join(pusher_lock(&start.remote.name()));
-    let mut tries = 0u32;
-    loop {
-        match lock::take(&file, true) {
-            Ok(Some(lock)) => {
-                remove_rules(start);
-                // Held for life, and by an rsync that outlives this process.
-                return Ok(Box::leak(Box::new(lock)));
-            }
-            Ok(None) => {}
-            Err(e) => return Err(format!("{}: {e}", file.display())),
+impl Pusher {
+    /// Takes the lock, opens the journal, makes the remote's row.
+    pub(super) fn prepare(
+        mut control: Control,
+        signals: Signals,
+        start: PusherStart,
+        wake: OwnedFd,
+        logger: Logger,
+    ) -> Result<Pusher, String> {
+        let lock = take_lock(&start, &mut control)?;
+        let open = || Journal::open(&start.state_dir);
+        let (alive, damaged) = (&FromPusher::Alive, FromPusher::Damaged);
+        let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
+        journal.set_longest_delay(longest_delay_ms(&start));
+        let name = start.remote.name();
+        let first = start.localpath.first_copy.then_some("a new remote");
+        let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
+        let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
+            format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
+        })?;
+        let voice = Voice::new(control);
+        let master = Master::new(&start, lock, logger.clone());
+        let mut desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
+        let rolling = Rolling::new(&mut desk, clock::boot()).map_err(|e| e.to_string())?;
+        let mut pusher = Pusher::new(voice, signals, wake, desk, rolling);
+        pusher.first_wishes().map_err(|e| e.to_string())?;
+        // What a predecessor that was killed left there may be settled.
+        if pusher.desk.start.localpath.fail_log.is_some() {
+            pusher.fail_log_shows = pusher.desk.write_fail_log(None).map_err(|e| e.to_string())?;
+            pusher.voice.send(&FromPusher::FailLog);
         }
-        tries += 1;
-        if tries.is_multiple_of(10) {
-            let real = file.canonicalize().unwrap_or_else(|_| file.clone());
-            process::holders(&real).into_iter().for_each(process::kill_pid);
-            control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())?;
+        Ok(pusher)
+    }
+
+    /// As it is before it has looked at anything.
+    fn new(
+        voice: Voice,
+        signals: Signals,
+        wake: OwnedFd,
+        desk: Desk,
+        rolling: Option<Rolling>,
+    ) -> Pusher {
+        Pusher {
+            voice,
+            signals,
+            wake,
+            desk,
+            lanes: Lanes { rolling, ..Lanes::default() },
+            slots: Slots::default(),
+            health: Health::Good,
+            push_failed: false,
+            hold: None,
+            judged: false,
+            root_retry: None,
+            compare_retry: None,
+            blind: None,
+            compare_not_before: None,
+            journal_retry: None,
+            expiry_due: None,
+            work: Work::default(),
+            look: true,
+            looked: Duration::ZERO,
+            gather_until: None,
+            yielding: Yielding::default(),
+            crowded: None,
+            approved: None,
+            held_deletions: None,
+            wished_again: false,
+            // A predecessor may have compared.
+            compared_ms: clock::wall_ms(),
+            found: None,
+            bytes_before: 0,
+            reconciles_done: 0,
+            pushes: 0,
+            stop: None,
+            killed: false,
+            orphaned: false,
+            fail_log_shows: false,
+            awaits: Awaits::default(),
+            said: Said { dirty: true, ..Said::default() },
         }
-        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    /// What the start, a change of settings or an unclean end ask for.
+    fn first_wishes(&mut self) -> Result<(), JournalError> {
+        let desk = &mut self.desk;
+        let settings = desk.start.settings.clone();
+        let changed = desk.row.settings.as_ref().is_some_and(|old| *old != settings);
+        let why = desk
+            .start
+            .reconcile
+            .take()
+            .or(changed.then(|| "filter or parameters changed".to_owned()));
+        if let Some(why) = why {
+            self.want_reconcile(&why)?;
+        }
+        // After the wish: a death between the two must not forget it (rule 11).
+        let desk = &mut self.desk;
+        if desk.row.settings.as_ref() != Some(&settings) {
+            desk.journal.set_settings(&desk.name, &settings)?;
+        }
+        if !desk.row.clean {
+            // Its pushes may still be in the hands of a receiver (rule 2).
+            desk.again_upto = desk.journal.last_seq()?;
+            let now_ms = clock::wall_ms();
+            desk.journal.push_again_later(&desk.name, now_ms)?;
+            // A receiver that was killed with it has left its temporary files.
+            let marks = desk.journal.marks_after(desk.row.cursor, BATCH)?;
+            let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
+            owed.extend(desk.journal.due_large(&desk.name, now_ms, 1)?);
+            owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
+            let owe = Ledger::new(marks, owed, 0).parents();
+            let end = Settlement { owe, ..Settlement::default() };
+            desk.journal.settle(&desk.name, &end, now_ms)?;
+        }
+        desk.journal.set_clean(&desk.name, false)
     }
 }
 
-pub(super) fn open_journal(
-    start: &PusherStart,
-    control: &mut Control,
-    logger: &Logger,
-) -> Result<Journal, String> {
-    let mut said = false;
-    loop {
-        match Journal::open(&start.state_dir) {
-            Ok(journal) => return Ok(journal),
-            Err(JournalError::Damaged(why)) => {
-                let _ = control.send(&FromPusher::Damaged(why.clone()), vec![]);
-                return Err(format!("the journal is damaged: {why}"));
-            }
-            Err(JournalError::Refused(why)) => {
-                if !said {
-                    warn!(logger, "the journal cannot be opened"; "why" => why);
-                    said = true;
-                }
-                control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())?;
-                std::thread::sleep(ROOT_RETRY);
-            }
-        }
-    }
+/// The longest time that anything of this remote is put off: a path that fails, or what is pushed once more.
+fn longest_delay_ms(start: &PusherStart) -> i64 {
+    let minutes = start.localpath.fail_log.as_ref().map_or(0, |log| log.retry_minutes);
+    (i64::from(minutes) * 60_000).max(i64::from(start.remote.timeout_s) * 1_000)
+}
+
+/// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
+fn take_lock(start: &PusherStart, control: &mut Control) -> Result<&'static Lock, String> {
+    let file = start.state_dir.join(pusher_lock(&start.remote.name()));
+    let lock = wait_for_lock(&file, true, || {
+        let real = file.canonicalize().unwrap_or_else(|_| file.clone());
+        process::holders(&real).into_iter().for_each(process::kill_pid);
+        control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())
+    })?;
+    remove_rules(start);
+    // Held for life, and by an rsync that outlives this process.
+    Ok(Box::leak(Box::new(lock)))
 }
 
 /// A killed predecessor leaves its rules files behind.

@@ -1,18 +1,12 @@
 use super::*;
-use crate::config::model::{MaxDelete, Place, RSYNC_PORT};
+use crate::config::model::RSYNC_PORT;
 
 fn remote(target: Target, params: &[&str]) -> Remote {
     Remote {
-        place: Place::default(),
-        host: "10.0.0.2".into(),
-        target,
         user: Some("rep".into()),
         password_file: Some("/etc/pw".into()),
         params: params.iter().map(|&p| OsBytes::from(p)).collect(),
-        timeout_s: 100,
-        max_delete: MaxDelete::Half,
-        trash_keep_ms: None,
-        rsync_program: "rsync".into(),
+        ..Remote::new("10.0.0.2", target)
     }
 }
 fn daemon(module: &str) -> Target {

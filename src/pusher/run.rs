@@ -4,23 +4,15 @@ use super::awaits::Awaits;
 use super::desk::Desk;
 use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
-use super::ledger::Ledger;
-use super::master::Master;
-use super::prepare::{open_journal, take_lock};
 use super::push::Push;
-use super::rolling::Rolling;
-use super::select::BATCH;
-use super::voice::{Control, Voice};
-use crate::filter::Filter;
-use crate::journal::{JournalError, Settlement, Work};
-use crate::message::{
-    FromPusher, PusherStart, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher,
-};
+use super::voice::Voice;
+use crate::journal::{JournalError, Work};
+use crate::message::{FromPusher, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
-use slog::{Logger, info, o, warn};
+use slog::{info, o, warn};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -132,110 +124,6 @@ pub(super) struct Said {
 }
 
 impl Pusher {
-    /// Takes the lock, opens the journal, makes the remote's row.
-    fn prepare(
-        mut control: Control,
-        signals: Signals,
-        start: PusherStart,
-        wake: OwnedFd,
-        logger: Logger,
-    ) -> Result<Pusher, String> {
-        let lock = take_lock(&start, &mut control)?;
-        let mut journal = open_journal(&start, &mut control, &logger)?;
-        journal.set_longest_delay(longest_delay_ms(&start));
-        let name = start.remote.name();
-        let first = start.localpath.first_copy.then_some("a new remote");
-        let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
-        let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
-            format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
-        })?;
-        let voice = Voice::new(control);
-        let master = Master::new(&start, lock, logger.clone());
-        let mut desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
-        let rolling = Rolling::new(&mut desk, clock::boot()).map_err(|e| e.to_string())?;
-        let mut pusher = Pusher {
-            voice,
-            signals,
-            wake,
-            desk,
-            lanes: Lanes { rolling, ..Lanes::default() },
-            slots: Slots::default(),
-            health: Health::Good,
-            push_failed: false,
-            hold: None,
-            judged: false,
-            root_retry: None,
-            compare_retry: None,
-            blind: None,
-            compare_not_before: None,
-            journal_retry: None,
-            expiry_due: None,
-            work: Work::default(),
-            look: true,
-            looked: Duration::ZERO,
-            gather_until: None,
-            yielding: Yielding::default(),
-            crowded: None,
-            approved: None,
-            held_deletions: None,
-            wished_again: false,
-            // A predecessor may have compared.
-            compared_ms: clock::wall_ms(),
-            found: None,
-            bytes_before: 0,
-            reconciles_done: 0,
-            pushes: 0,
-            stop: None,
-            killed: false,
-            orphaned: false,
-            fail_log_shows: false,
-            awaits: Awaits::default(),
-            said: Said { dirty: true, ..Said::default() },
-        };
-        pusher.first_wishes().map_err(|e| e.to_string())?;
-        // What a predecessor that was killed left there may be settled.
-        if pusher.desk.start.localpath.fail_log.is_some() {
-            pusher.fail_log_shows = pusher.desk.write_fail_log(None).map_err(|e| e.to_string())?;
-            pusher.voice.send(&FromPusher::FailLog);
-        }
-        Ok(pusher)
-    }
-
-    /// What the start, a change of settings or an unclean end ask for.
-    fn first_wishes(&mut self) -> Result<(), JournalError> {
-        let desk = &mut self.desk;
-        let settings = desk.start.settings.clone();
-        let changed = desk.row.settings.as_ref().is_some_and(|old| *old != settings);
-        let why = desk
-            .start
-            .reconcile
-            .take()
-            .or(changed.then(|| "filter or parameters changed".to_owned()));
-        if let Some(why) = why {
-            self.want_reconcile(&why)?;
-        }
-        // After the wish: a death between the two must not forget it (rule 11).
-        let desk = &mut self.desk;
-        if desk.row.settings.as_ref() != Some(&settings) {
-            desk.journal.set_settings(&desk.name, &settings)?;
-        }
-        if !desk.row.clean {
-            // Its pushes may still be in the hands of a receiver (rule 2).
-            desk.again_upto = desk.journal.last_seq()?;
-            let now_ms = clock::wall_ms();
-            desk.journal.push_again_later(&desk.name, now_ms)?;
-            // A receiver that was killed with it has left its temporary files.
-            let marks = desk.journal.marks_after(desk.row.cursor, BATCH)?;
-            let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
-            owed.extend(desk.journal.due_large(&desk.name, now_ms, 1)?);
-            owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
-            let owe = Ledger::new(marks, owed, 0).parents();
-            let end = Settlement { owe, ..Settlement::default() };
-            desk.journal.settle(&desk.name, &end, now_ms)?;
-        }
-        desk.journal.set_clean(&desk.name, false)
-    }
-
     pub(super) fn want_reconcile(&mut self, why: &str) -> Result<(), JournalError> {
         // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
         if why == SCHEDULE && self.desk.row.reconcile.is_some() {
@@ -407,10 +295,4 @@ impl Pusher {
         self.desk.again_upto = self.desk.again_upto.max(push.cursor().unwrap_or(0));
         self.desk.journal.settle(&self.desk.name, &push.unseen(), clock::wall_ms())
     }
-}
-
-/// The longest time that anything of this remote is put off: a path that fails, or what is pushed once more.
-fn longest_delay_ms(start: &PusherStart) -> i64 {
-    let minutes = start.localpath.fail_log.as_ref().map_or(0, |log| log.retry_minutes);
-    (i64::from(minutes) * 60_000).max(i64::from(start.remote.timeout_s) * 1_000)
 }

@@ -1,25 +1,14 @@
 use super::*;
-use crate::config::model::{MaxDelete, Place};
 use crate::path::OsBytes;
 
 fn remote(options: &[&str]) -> Remote {
-    Remote {
-        place: Place::default(),
-        host: "[::1]".into(),
-        target: Target::Ssh {
-            path: "/srv".into(),
-            port: Some(22),
-            options: options.iter().map(|&o| o.to_owned()).collect(),
-            control_master: true,
-        },
-        user: Some("u".into()),
-        password_file: None,
-        params: vec!["-a".into()],
-        timeout_s: 100,
-        max_delete: MaxDelete::Half,
-        trash_keep_ms: None,
-        rsync_program: "rsync".into(),
-    }
+    let target = Target::Ssh {
+        path: "/srv".into(),
+        port: Some(22),
+        options: options.iter().map(|&o| o.to_owned()).collect(),
+        control_master: true,
+    };
+    Remote { user: Some("u".into()), params: vec!["-a".into()], ..Remote::new("[::1]", target) }
 }
 
 fn socket_of(remote: &Remote) -> PathBuf {

@@ -28,6 +28,7 @@ mod runner;
 pub mod schedule;
 mod site;
 pub mod slots;
+mod tell;
 #[cfg(test)]
 mod testing;
 pub mod topology;

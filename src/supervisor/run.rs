@@ -10,9 +10,9 @@ use super::slots::{Slots, default_limit};
 use super::waits::Question;
 use super::{Options, configuration, directories, fail_log, greeting, kernel, topology};
 use crate::config::model::Config;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::filter::own_files;
-use crate::message::{LocalPathStatus, PusherState, Ticket, ToPusher};
+use crate::message::{LocalPathStatus, Ticket, ToPusher};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -23,12 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A daemon whose watcher ends this often before it ever watched reports failure to who started it.
-const STARTS_MAX: u64 = 5;
 /// Clients may take this long for their last answers.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// The loop turns at least this often.
-const TURN: Duration = Duration::from_secs(1);
+pub(super) const TURN: Duration = Duration::from_secs(1);
 
 /// What whoever started the supervisor hears.
 #[derive(Debug)]
@@ -65,9 +63,9 @@ pub(super) struct Supervisor {
     pub(super) started: bool,
     /// When the progress of `-r` is told.
     pub(super) follow_at: Option<Duration>,
-    next_alive: Option<Duration>,
+    pub(super) next_alive: Option<Duration>,
     next_reap: Duration,
-    next_summary: Duration,
+    pub(super) next_summary: Duration,
     /// Fail logs that could not be written.
     unwritten: BTreeMap<PathBuf, log::Seldom>,
 }
@@ -339,66 +337,5 @@ impl Supervisor {
                 pusher.process.send(&ToPusher::Yield, vec![], now);
             }
         }
-    }
-
-    fn tell(&mut self, tell: &mut dyn FnMut(Progress)) {
-        for site in &mut self.sites {
-            if !site.announced && site.is_watched() {
-                site.announced = true;
-                let watch = site.wanted.localpath.watch.clone();
-                tell(Progress::Watching(watch));
-            }
-        }
-        if !self.started && self.sites.iter().all(|s| s.announced || s.stuck().is_some()) {
-            self.started = true;
-            self.notify.ready();
-            let stuck = self.sites.iter().filter_map(|s| {
-                Some(format!("localpath {} {}", s.wanted.localpath.watch, s.stuck()?))
-            });
-            tell(Progress::Started(stuck.collect()));
-        }
-    }
-
-    fn keep_alive(&mut self, now: Duration) {
-        if let (Some(due), Some(every)) = (self.next_alive, self.notify.watchdog())
-            && now >= due
-        {
-            self.notify.alive();
-            self.next_alive = Some(now + every);
-        }
-        if self.notify.listens() && now >= self.next_summary {
-            self.next_summary = now + TURN;
-            let line = self.summary();
-            self.notify.status(line);
-        }
-    }
-
-    /// One line on everything.
-    fn summary(&self) -> String {
-        let wall = clock::wall_ms();
-        let reports: Vec<_> = self.sites.iter().map(|s| s.report(wall)).collect();
-        let remotes = || reports.iter().flat_map(|r| &r.remotes);
-        let in_sync = remotes().filter(|r| r.status.state == PusherState::InSync).count();
-        let watched = self.sites.iter().filter(|s| s.is_watched()).count();
-        format!(
-            "{watched} of {} localpaths watched, {in_sync} of {} remotes in sync",
-            reports.len(),
-            remotes().count()
-        )
-    }
-
-    /// Why the start has failed, if it has.
-    fn hopeless(&self) -> Option<Error> {
-        let site = self
-            .sites
-            .iter()
-            .find(|s| !s.announced && s.watcher.report().restarts + 1 >= STARTS_MAX)?;
-        let last = site.watcher.report().last_exit.unwrap_or_default();
-        let text = format!(
-            "localpath {}: its watcher ended {STARTS_MAX} times before it watched, at last with {last}; its words are in {}",
-            site.wanted.localpath.watch,
-            self.options.directories.log_file().display()
-        );
-        Some(Error::new(Exit::System, text))
     }
 }

@@ -1,7 +1,7 @@
 //! Small models for the unit tests of this room.
 
 use crate::config::model::{
-    Alarms, Config, FilterRules, LocalPath, MaxDelete, Place, Remote, Target, Toggles,
+    Alarms, Config, FilterRules, LocalPath, Place, Remote, Target, Toggles,
 };
 
 /// A configuration of these localpaths.
@@ -37,16 +37,6 @@ pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
 
 /// The module `m` of a daemon.
 pub fn remote(host: &str) -> Remote {
-    Remote {
-        place: Place::default(),
-        host: host.into(),
-        target: Target::Daemon { port: 873, module: "m".into() },
-        user: None,
-        password_file: None,
-        params: vec!["-az".into()],
-        timeout_s: 100,
-        max_delete: MaxDelete::Half,
-        trash_keep_ms: None,
-        rsync_program: "rsync".into(),
-    }
+    let target = Target::Daemon { port: 873, module: "m".into() };
+    Remote { params: vec!["-az".into()], ..Remote::new(host, target) }
 }

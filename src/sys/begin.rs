@@ -1,10 +1,22 @@
-//! How every child begins: it catches signals and hears its first message.
+//! How every child begins: it catches signals and hears its first message; then it waits for its lock and its journal.
 
 use super::channel::{Channel, Received};
+use super::lock::{self, Lock};
 use super::signals::Signals;
 use super::{log, poll};
+use crate::journal::{Journal, JournalError};
 use serde::{Serialize, de::DeserializeOwned};
+use slog::{Logger, warn};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// A lock that a predecessor has is tried for this often.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// Of so many tries one is said to whoever waits.
+const LOCK_TRIES: u32 = 10;
+/// A journal that refuses is opened again after this.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
 /// What a child has when it begins.
 pub struct Begun<Out, In, Start> {
@@ -60,6 +72,56 @@ pub fn first_message<Out: Serialize, In: DeserializeOwned, Start>(
             Received::Nothing => {
                 poll::wait(&[(control.as_fd(), poll::Interest::Read)], None)
                     .map_err(|e| e.to_string())?;
+            }
+        }
+    }
+}
+
+/// Takes the lock `file`, which a predecessor may still have, as [`lock::take`] does; `waits` is called every 200 ms
+/// until then, and its error ends the wait. Errors are for people.
+pub fn wait_for_lock(
+    file: &Path,
+    inherit: bool,
+    mut waits: impl FnMut() -> Result<(), String>,
+) -> Result<Lock, String> {
+    let mut tries = 0u32;
+    loop {
+        match lock::take(file, inherit) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(e) => return Err(format!("{}: {e}", file.display())),
+        }
+        tries += 1;
+        if tries.is_multiple_of(LOCK_TRIES) {
+            waits()?;
+        }
+        std::thread::sleep(LOCK_RETRY);
+    }
+}
+
+/// Opens the journal by `open`, once a second for as long as it refuses; says `alive` meanwhile. When it is `damaged`
+/// that is said and is the end: the supervisor sets it aside. Errors are for people.
+pub fn open_journal<Out: Serialize, In: DeserializeOwned>(
+    control: &mut Channel<Out, In>,
+    log: &Logger,
+    alive: &Out,
+    damaged: impl FnOnce(String) -> Out,
+    mut open: impl FnMut() -> Result<Journal, JournalError>,
+) -> Result<Journal, String> {
+    let mut said = false;
+    loop {
+        match open() {
+            Ok(journal) => return Ok(journal),
+            Err(JournalError::Damaged(why)) => {
+                let _ = control.send(&damaged(why.clone()), vec![]);
+                return Err(format!("the journal is damaged: {why}"));
+            }
+            Err(JournalError::Refused(why)) => {
+                if !std::mem::replace(&mut said, true) {
+                    warn!(log, "the journal cannot be opened"; "why" => why);
+                }
+                control.send(alive, vec![]).map_err(|e| e.to_string())?;
+                std::thread::sleep(JOURNAL_RETRY);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use syncsup::config::diagnostic::{Parsed, Severity};
-use syncsup::config::model::{MaxDelete, Place, Remote, Target};
+use syncsup::config::model::{Remote, Target};
 use syncsup::config::parse;
 
 /// sersync's own configuration file.
@@ -37,16 +37,6 @@ pub fn with(old: &str, new: &str) -> String {
 
 /// A module of a daemon, with rsync's parameters.
 pub fn remote(host: &str, module: &str, params: &str) -> Remote {
-    Remote {
-        place: Place::default(),
-        host: host.into(),
-        target: Target::Daemon { port: 873, module: module.into() },
-        user: None,
-        password_file: None,
-        params: vec![params.into()],
-        timeout_s: 100,
-        max_delete: MaxDelete::Half,
-        trash_keep_ms: None,
-        rsync_program: "rsync".into(),
-    }
+    let target = Target::Daemon { port: 873, module: module.into() };
+    Remote { params: vec![params.into()], ..Remote::new(host, target) }
 }

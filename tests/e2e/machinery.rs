@@ -172,7 +172,7 @@ fn churn_does_most_of_what_it_tries_and_rsync_can_copy_it() {
     assert!(Tree::read(&root).len() > 100);
 
     let churn = Churn::start(plan);
-    std::thread::sleep(Duration::from_millis(300));
+    wait_for("churn", DEADLINE, || churn.done() > 50);
     assert!(churn.stop() > 50);
     let out = copy(&root, &slave);
     assert!(out.status.success(), "{out:?}");

@@ -100,8 +100,12 @@ fn a_full_disk_under_the_journal_loses_nothing() {
             log.contains("refuses marks") || log.contains("cannot be used now")
         });
         // A pusher that starts in the middle of it waits, too.
-        w.instance.pusher(&w.remotes[0].name()).signal(Signal::SIGKILL);
-        std::thread::sleep(Duration::from_secs(1));
+        let killed = w.instance.pusher(&w.remotes[0].name());
+        killed.signal(Signal::SIGKILL);
+        wait_for("another pusher", DEADLINE, || !killed.runs() && w.instance.pushers().len() == 2);
+        holds_for("nothing is set aside", Duration::from_secs(1), || {
+            !w.instance.log_text().contains("set aside")
+        });
         w.write("last", "x");
         empty_again(&state);
         w.wait_identical_within(DEADLINE * 2);

@@ -1,15 +1,13 @@
-//! What is deleted or overwritten on a remote with a trash is kept there, comes back, and goes when its time is over.
+//! What is deleted or overwritten on a remote with a trash is kept there, comes back ([`undelete`]), and goes when its time is over.
 
-use crate::common::churn::HOSTILE;
-use crate::common::instance::Instance;
+mod undelete;
+
 use crate::common::rsyncd::{Options, old_rsync};
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,24 +29,10 @@ fn receivers() -> Vec<Options> {
     [Options::default()].into_iter().chain(old.map(of)).collect()
 }
 
-fn undelete(w: &World, args: &[&OsStr]) -> Output {
-    let mut command = w.instance.prepare(&Instance::program(), &["undelete"]);
-    command.args(args).arg("-o").arg(w.instance.config()).output().unwrap()
-}
-
-fn words<'a>(args: &[&'a str]) -> Vec<&'a OsStr> {
-    args.iter().map(|word| OsStr::new(*word)).collect()
-}
-
 #[track_caller]
 fn fine(out: &Output) -> String {
     assert!(out.status.success(), "{out:?}");
     String::from_utf8_lossy(&out.stdout).into_owned()
-}
-
-/// The times in a list.
-fn times(list: &str) -> Vec<String> {
-    list.lines().skip(1).map(|l| l.split(' ').next().unwrap().to_owned()).collect()
 }
 
 /// Everything in the first slave's trash, with the content of files.
@@ -65,122 +49,6 @@ fn kept(w: &World) -> Vec<(PathBuf, Vec<u8>)> {
     }
     found.sort();
     found
-}
-
-#[test]
-fn every_version_of_a_file_is_found_again() {
-    for daemon in receivers() {
-        let w = Setup { daemon, ..setup() }.start();
-        for content in ["first", "second", "the third"] {
-            w.write("d/a", content);
-            w.wait_identical();
-        }
-        fs::remove_file(w.at("d/a")).unwrap();
-        w.wait_identical();
-        w.wait_in_sync();
-        let list = fine(&undelete(&w, &words(&["d/a"])));
-        let times = times(&list);
-        assert_eq!(times.len(), 3, "{list}");
-        // Versions are told apart even where they fell in one second.
-        for (time, content) in times.iter().zip(["first", "second", "the third"]) {
-            fine(&undelete(&w, &words(&["d/a", "--at", time])));
-            assert_eq!(fs::read_to_string(w.at("d/a")).unwrap(), content);
-            w.wait_identical();
-            fs::remove_file(w.at("d/a")).unwrap();
-            w.wait_identical();
-        }
-        // By an absolute path, the remote named, the last of all.
-        let path = w.at("d/a");
-        let remote = OsString::from(w.remotes[0].name());
-        fine(&undelete(&w, &[path.as_os_str(), "--remote".as_ref(), &remote, "--last".as_ref()]));
-        assert_eq!(fs::read_to_string(w.at("d/a")).unwrap(), "the third");
-        w.wait_identical();
-    }
-}
-
-#[test]
-fn nothing_is_overwritten_without_force() {
-    let w = setup().start();
-    w.write("a", "old");
-    w.wait_identical();
-    w.write("a", "new one");
-    w.wait_identical();
-    let out = undelete(&w, &words(&["a", "--last"]));
-    assert_eq!(out.status.code(), Some(1), "{out:?}");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("--force"), "{out:?}");
-    assert_eq!(fs::read_to_string(w.at("a")).unwrap(), "new one");
-    fine(&undelete(&w, &words(&["a", "--last", "--force"])));
-    assert_eq!(fs::read_to_string(w.at("a")).unwrap(), "old");
-    w.wait_identical();
-    for (args, code) in [
-        (&["no such"][..], 1),
-        (&["a", "--at", "1999"], 1),
-        (&["a", "--force"], 2),
-        (&["../a"], 2),
-        (&["/elsewhere/a"], 2),
-        (&["a", "--remote", "h::other"], 2),
-    ] {
-        assert_eq!(undelete(&w, &words(args)).status.code(), Some(code), "{args:?}");
-    }
-    assert!(!w.at(TRASH).exists(), "nothing stays on the master");
-}
-
-#[test]
-fn no_link_on_the_way_leads_elsewhere() {
-    let w = setup().start();
-    w.write("d/e/a", "kept");
-    w.wait_identical();
-    fs::remove_dir_all(w.at("d")).unwrap();
-    w.wait_identical();
-    symlink(&w.outside, w.at("d")).unwrap();
-    let out = undelete(&w, &words(&["d/e/a", "--last", "--force"]));
-    assert_eq!(out.status.code(), Some(1), "{out:?}");
-    assert_eq!(fs::read_dir(&w.outside).unwrap().count(), 0);
-    assert!(w.at("d").is_symlink());
-    fs::remove_file(w.at("d")).unwrap();
-    fine(&undelete(&w, &words(&["d/e/a", "--last"])));
-    w.wait_identical();
-}
-
-#[test]
-fn a_directory_comes_back_whatever_its_names() {
-    for daemon in receivers() {
-        let w = Setup { daemon, ..setup() }.start();
-        let names: Vec<&OsStr> = HOSTILE.iter().copied().map(OsStr::from_bytes).collect();
-        let dir = w.at("tree *[x]");
-        for name in &names {
-            write(&dir.join(name).join(name), name.as_bytes());
-        }
-        fs::create_dir_all(dir.join("private")).unwrap();
-        fs::write(dir.join("private/key"), "k").unwrap();
-        fs::set_permissions(dir.join("private"), fs::Permissions::from_mode(0o700)).unwrap();
-        symlink("nowhere", dir.join("private/link")).unwrap();
-        w.wait_identical();
-        fs::remove_dir_all(&dir).unwrap();
-        w.wait_identical();
-        w.wait_in_sync();
-        assert_eq!(kept(&w).len(), names.len() + 2);
-        fine(&undelete(&w, &words(&["tree *[x]"])));
-        fine(&undelete(&w, &words(&["tree *[x]", "--last"])));
-        for name in &names {
-            assert_eq!(fs::read(dir.join(name).join(name)).unwrap(), name.as_bytes());
-        }
-        let mode = fs::metadata(dir.join("private")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o700);
-        assert_eq!(fs::read_link(dir.join("private/link")).unwrap().to_str(), Some("nowhere"));
-        w.wait_identical();
-        // One of them alone.
-        for name in &names {
-            fs::remove_file(dir.join(name).join(name)).unwrap();
-        }
-        w.wait_identical();
-        for name in names.iter().take(8) {
-            let path = dir.join(name).join(name);
-            fine(&undelete(&w, &[path.as_os_str(), "--last".as_ref()]));
-            assert_eq!(fs::read(&path).unwrap(), name.as_bytes());
-        }
-        w.wait_identical();
-    }
 }
 
 #[test]
@@ -399,29 +267,5 @@ fn it_expires_though_there_is_always_something_to_push() {
         assert!(gone.is_some(), "never looked after\n{}", w.instance.report());
     });
     assert!(slave.join("f0").exists());
-    w.wait_identical();
-}
-
-#[test]
-fn nothing_is_restored_into_a_localpath_that_is_held() {
-    let w = setup().start();
-    w.write("a", "kept");
-    w.wait_identical();
-    fs::remove_file(w.at("a")).unwrap();
-    w.wait_identical();
-    w.wait_in_sync();
-    // As when it is unmounted: an empty directory stands there.
-    let away = w.outside.join("away");
-    fs::rename(&w.master, &away).unwrap();
-    fs::create_dir(&w.master).unwrap();
-    w.wait_local("held", |l| l["state"] == "held");
-    let out = undelete(&w, &words(&["a", "--last"]));
-    assert_eq!(out.status.code(), Some(1), "{out:?}");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("is held"), "{out:?}");
-    assert_eq!(fs::read_dir(&w.master).unwrap().count(), 0);
-    fs::remove_dir(&w.master).unwrap();
-    fs::rename(&away, &w.master).unwrap();
-    w.wait_local("watching", |l| l["state"] == "watching");
-    fine(&undelete(&w, &words(&["a", "--last"])));
     w.wait_identical();
 }

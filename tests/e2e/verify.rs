@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 fn text(out: &Output) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
@@ -225,12 +225,13 @@ fn whoever_dies_meanwhile_it_ends() {
     populate(&w.at("tree"), 20, 50);
     settle(&w);
     w.remotes[0].proxy().rate(2_000);
+    let before = w.remotes[0].proxy().taken();
     let out = thread::scope(|s| {
         let compares = s.spawn(|| w.instance.command(&["verify"]));
-        wait_for("a dry run", DEADLINE, || {
+        wait_for("a dry run that speaks", DEADLINE, || {
             w.instance.rsyncs().iter().any(|p| p.command.contains(" -n "))
+                && w.remotes[0].proxy().taken() > before
         });
-        thread::sleep(Duration::from_millis(200));
         w.instance.pusher(&w.remotes[0].name()).signal(nix::sys::signal::Signal::SIGKILL);
         compares.join().unwrap()
     });

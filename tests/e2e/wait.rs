@@ -3,7 +3,7 @@
 use crate::common::proxy::FAST;
 use crate::common::rsyncd::Options;
 use crate::common::tree;
-use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
 use std::fs::{self, File, Permissions};
@@ -187,8 +187,7 @@ fn what_is_still_in_the_kernels_queue_is_waited_for() {
         (0..300).for_each(|n| w.write(&format!("d{round}/{}/{n}", n % 9), "queued"));
         thread::scope(|s| {
             let wait = s.spawn(|| w.instance.command(&["wait"]));
-            thread::sleep(Duration::from_millis(1_500));
-            assert!(!wait.is_finished());
+            holds_for("it waits", Duration::from_millis(1_500), || !wait.is_finished());
             watcher.signal(Signal::SIGCONT);
             let out = wait.join().unwrap();
             assert_eq!(out.status.code(), Some(0), "{}", said(&out));
@@ -231,8 +230,9 @@ fn whoever_dies_meanwhile_it_goes_on() {
     let mut waits = command.arg("-o").arg(w.instance.config()).spawn().unwrap();
     thread::sleep(Duration::from_millis(500));
     w.instance.kill_supervisor();
-    thread::sleep(Duration::from_millis(500));
-    assert!(waits.try_wait().unwrap().is_none(), "it ended while nothing runs");
+    holds_for("it waits while nothing runs", Duration::from_millis(500), || {
+        waits.try_wait().unwrap().is_none()
+    });
     w.remotes[0].proxy().rate(FAST);
     w.run(&[]);
     assert_eq!(waits.wait().unwrap().code(), Some(0));
@@ -331,7 +331,7 @@ fn events_that_were_lost_are_found_first() {
     (0..50).for_each(|n| w.write(&format!("lost/{}/{n}", n % 3), "x"));
     thread::scope(|s| {
         let wait = s.spawn(|| w.instance.command(&["wait"]));
-        thread::sleep(Duration::from_millis(500));
+        holds_for("it waits", Duration::from_millis(500), || !wait.is_finished());
         watcher.signal(Signal::SIGCONT);
         let out = wait.join().unwrap();
         assert_eq!(out.status.code(), Some(0), "{}", said(&out));

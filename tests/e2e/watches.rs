@@ -1,5 +1,6 @@
 //! Too few inotify watches: what cannot be watched is scanned every minute, and watched when there is room again.
 
+use crate::common::wait::wait_for;
 use crate::common::world::{Setup, write};
 use std::fs;
 use std::process::Command;
@@ -60,11 +61,7 @@ fn what_cannot_be_watched_is_scanned() {
     for n in 2..DIRS {
         fs::remove_dir_all(w.at(&format!("d{n:02}"))).unwrap();
     }
-    let end = std::time::Instant::now() + NEXT_SCAN;
-    while w.state() != "watching" {
-        assert!(std::time::Instant::now() < end, "still {}", w.state());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_for("watching", NEXT_SCAN, || w.state() == "watching");
     w.write("d01/sub/new/deep/file", "at once");
     w.wait_identical();
     w.instance.stop();

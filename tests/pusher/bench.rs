@@ -1,6 +1,6 @@
 //! The supervisor's and the watcher's side of one pusher.
 
-use crate::rig::{Rig, p, tree};
+use crate::rig::{Rig, make, p, tree};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,6 +46,15 @@ pub fn localpath(rig: &Rig) -> LocalPath {
         plugins: vec![],
         alarms: Alarms::default(),
     }
+}
+
+/// A source that holds these files, and a slave that has them.
+pub fn synced<T: AsRef<[u8]>>(names: impl IntoIterator<Item = T>) -> (Rig, Bench) {
+    let rig = Rig::new(Path::new("rsync"));
+    make(&rig.src(), names, "one");
+    let mut bench = Bench::start(&rig, localpath(&rig), None);
+    bench.identical(&rig);
+    (rig, bench)
 }
 
 impl Bench {

@@ -1,6 +1,6 @@
 //! What is excluded, and what the delete guard holds.
 
-use crate::bench::{Bench, WRITTEN, localpath};
+use crate::bench::{Bench, WRITTEN, localpath, synced};
 use crate::rig::{Rig, make, receivers};
 use std::fs;
 use std::path::Path;
@@ -74,10 +74,7 @@ fn a_reconcile_that_would_delete_most_is_held_until_it_is_released() {
 
 #[test]
 fn a_release_in_advance_approves_nothing() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["a"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["a"]);
     bench.control.send(&ToPusher::Release, vec![]).unwrap();
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
@@ -95,10 +92,7 @@ fn a_release_in_advance_approves_nothing() {
 
 #[test]
 fn live_directories_are_compared_while_the_guard_holds() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["a", "c/d/x"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["a", "c/d/x"]);
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
     bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
@@ -127,11 +121,8 @@ fn live_directories_are_compared_while_the_guard_holds() {
 
 #[test]
 fn the_guard_knows_what_the_pushes_have_made() {
-    let rig = Rig::new(Path::new("rsync"));
     let names = |from: usize, to: usize| (from..to).map(|n| format!("d/{n}")).collect::<Vec<_>>();
-    make(&rig.src(), names(0, 200), "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(names(0, 200));
     make(&rig.src(), names(200, 300), "two");
     let marks = names(200, 300);
     let marks: Vec<_> = marks.iter().map(|name| (name.as_str(), Scope::Entry, WRITTEN)).collect();

@@ -1,6 +1,6 @@
 //! Marks become pushes.
 
-use crate::bench::{Bench, WRITTEN, localpath};
+use crate::bench::{Bench, WRITTEN, localpath, synced};
 use crate::rig::{Rig, make, receivers};
 use std::fs;
 use std::path::Path;
@@ -34,10 +34,7 @@ fn a_new_remote_is_filled_and_then_follows_marks() {
 
 #[test]
 fn large_files_go_apart_and_directories_swapped_at_a_name_are_found() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["cur/a", "cur/sub/b", "x"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["cur/a", "cur/sub/b", "x"]);
     make(&rig.src(), ["new/c"], "two");
     fs::write(rig.src().join("x"), vec![7; 3 << 20]).unwrap();
     fs::rename(rig.src().join("cur"), rig.src().join("old")).unwrap();

@@ -1,10 +1,10 @@
 //! Remotes, paths and roots in trouble.
 
-use crate::bench::{Bench, DEADLINE, WRITTEN, below, localpath};
-use crate::rig::{Rig, make, p};
+use crate::bench::{Bench, DEADLINE, WRITTEN, below, localpath, synced};
+use crate::rig::{Rig, is_root, make, p, set_mtime};
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use syncsup::journal::{Events, Journal, Mark, Record, Scope};
@@ -29,10 +29,7 @@ fn a_remote_that_is_down_is_caught_up_with_and_nothing_is_lost() {
 
 #[test]
 fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
-    let mut rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["stays", "goes"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (mut rig, mut bench) = synced(["stays", "goes"]);
     rig.daemon.stop();
     fs::remove_file(rig.src().join("goes")).unwrap();
     make(&rig.src(), ["comes"], "two");
@@ -59,10 +56,7 @@ fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
 
 #[test]
 fn a_root_that_was_replaced_deletes_nothing() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["a", "d/b"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["a", "d/b"]);
     let aside = rig.base().join("aside");
     fs::rename(rig.src(), &aside).unwrap();
     fs::create_dir(rig.src()).unwrap();
@@ -80,19 +74,16 @@ fn a_root_that_was_replaced_deletes_nothing() {
 
 #[test]
 fn a_path_that_fails_is_owed_with_its_words_and_the_others_go_through() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["a"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["a"]);
     // A name too long for the receiver's temporary: 255 bytes.
     let long = "n".repeat(255);
     make(&rig.src(), [long.as_str(), "b"], "two");
-    bench.mark(&[(&long, Scope::Entry, WRITTEN), ("b", Scope::Entry, WRITTEN)]);
+    bench.mark(&[(&*long, Scope::Entry, WRITTEN), ("b", Scope::Entry, WRITTEN)]);
     bench.identical(&rig);
     // lstat fails with something else than ENOENT: never a deletion, and the others of its batch pass.
     let deep = "n".repeat(300);
     make(&rig.src(), ["c"], "three");
-    bench.mark(&[(&deep, Scope::Entry, WRITTEN), ("c", Scope::Entry, WRITTEN)]);
+    bench.mark(&[(&*deep, Scope::Entry, WRITTEN), ("c", Scope::Entry, WRITTEN)]);
     bench.until("one path fails", |s| s.failing == 1 && s.waiting == 0);
     assert!(bench.status.reason.as_ref().unwrap().contains("too long"), "{:?}", bench.status);
     assert!(rig.dst().join("c").exists());
@@ -101,10 +92,7 @@ fn a_path_that_fails_is_owed_with_its_words_and_the_others_go_through() {
 
 #[test]
 fn a_journal_emptied_and_marked_again_goes_on() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["a"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["a"]);
     for round in 0..3 {
         make(&rig.src(), ["a"], &format!("round {round}"));
         bench.mark(&[("a", Scope::Entry, WRITTEN)]);
@@ -123,10 +111,7 @@ fn a_journal_emptied_and_marked_again_goes_on() {
 
 #[test]
 fn nothing_is_pushed_before_the_root_was_judged_and_no_slot_is_kept() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.src(), ["a"], "one");
-    let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.identical(&rig);
+    let (rig, mut bench) = synced(["a"]);
     bench.control.send(&ToPusher::Hold(Some("not there".into())), vec![]).unwrap();
     make(&rig.src(), ["b"], "two");
     bench.mark(&[("b", Scope::Entry, WRITTEN)]);
@@ -193,29 +178,36 @@ fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
     bench.stop();
 }
 
-#[test]
-fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
-    if !crate::rig::is_root() {
-        eprintln!("left out: only root can make a directory that the daemon may not read");
-        return;
+const NOBODY: Option<u32> = Some(65_534);
+
+/// A slave whose daemon is nobody. `None` without root, who alone can make a directory that it may not read or write.
+fn of_nobody() -> Option<Rig> {
+    if !is_root() {
+        eprintln!("left out: only root can make a directory that the daemon may not read or write");
+        return None;
     }
-    let nobody = Some(65_534);
     let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
     rig.params(&["-rlt"]);
-    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    chown(rig.dst(), NOBODY, NOBODY).unwrap();
+    Some(rig)
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
+    let Some(rig) = of_nobody() else { return };
     make(&rig.src(), ["a", "d/b"], "one");
     let hidden = rig.dst().join("hidden");
     for dir in [rig.src().join("hidden"), hidden.clone()] {
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
-        crate::rig::set_mtime(&dir, 1_000_000);
+        set_mtime(&dir, 1_000_000);
     }
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.until("what could be compared", |s| rig.dst().join("d/b").exists() && s.incomplete);
     bench.until("it waits", |s| s.state == PusherState::Behind);
     let reason = bench.status.reason.clone().unwrap();
     assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
-    std::os::unix::fs::chown(&hidden, nobody, nobody).unwrap();
+    chown(&hidden, NOBODY, NOBODY).unwrap();
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
     bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
     bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
@@ -224,18 +216,11 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
 
 #[test]
 fn what_a_push_that_failed_in_part_has_done_is_counted() {
-    if !crate::rig::is_root() {
-        eprintln!("left out: only root can make a directory that the daemon may not write");
-        return;
-    }
-    let nobody = Some(65_534);
-    let mut rig = Rig::with(Path::new("rsync"), "uid = 65534\ngid = 65534\n");
-    rig.params(&["-rlt"]);
-    std::os::unix::fs::chown(rig.dst(), nobody, nobody).unwrap();
+    let Some(rig) = of_nobody() else { return };
     make(&rig.src(), ["gone", "f"], "one");
     for dir in [rig.src().join("locked"), rig.dst().join("locked")] {
         fs::create_dir(&dir).unwrap();
-        crate::rig::set_mtime(&dir, 1_000_000);
+        set_mtime(&dir, 1_000_000);
     }
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.identical(&rig);
@@ -243,7 +228,7 @@ fn what_a_push_that_failed_in_part_has_done_is_counted() {
     fs::remove_file(rig.src().join("gone")).unwrap();
     make(&rig.src(), ["f"], "three");
     make(&rig.src(), ["locked/x"], "not to be had");
-    crate::rig::set_mtime(&rig.src().join("locked"), 1_000_000);
+    set_mtime(&rig.src().join("locked"), 1_000_000);
     bench.mark(&[
         ("gone", Scope::Entry, Events::DELETE),
         ("f", Scope::Entry, WRITTEN),
@@ -286,7 +271,10 @@ fn nothing_is_pushed_before_the_predecessor_has_ended() {
             Received::Message(FromPusher::Alive, _) => alive = true,
             Received::Message(message, _) => panic!("at work beside its predecessor: {message:?}"),
             Received::Closed => panic!("it gave up"),
-            Received::Nothing => std::thread::sleep(Duration::from_millis(10)),
+            Received::Nothing => {
+                let fds = [(bench.control.as_fd(), poll::Interest::Read)];
+                poll::wait(&fds, Some(end.saturating_duration_since(Instant::now()))).unwrap();
+            }
         }
     }
     assert!(alive, "it would be taken for dead");

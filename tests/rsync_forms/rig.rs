@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use syncsup::config::model::{MaxDelete, Place, Remote, Target};
+use syncsup::config::model::{Remote, Target};
 use syncsup::path::{OsBytes, RelPath};
 use syncsup::pusher::itemize::{self, Change, ChangeKind, Line};
 use syncsup::pusher::outcome::{self, Judgement};
@@ -176,17 +176,13 @@ impl Rig {
         fs::write(&password_file, "secret\n").unwrap();
         fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
         let daemon = Daemon::start(program, &base.join("etc"), &base.join("dst"), more);
+        let target = Target::Daemon { port: daemon.port, module: "m".into() };
         let remote = Remote {
-            place: Place::default(),
-            host: "127.0.0.1".into(),
-            target: Target::Daemon { port: daemon.port, module: "m".into() },
             user: Some("rep".into()),
             password_file: Some(password_file.into()),
             params: vec!["-artuz".into()],
             timeout_s: 30,
-            max_delete: MaxDelete::Half,
-            trash_keep_ms: None,
-            rsync_program: "rsync".into(),
+            ..Remote::new("127.0.0.1", target)
         };
         Self { dir, daemon, remote }
     }

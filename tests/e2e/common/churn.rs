@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -62,6 +62,7 @@ pub struct Plan {
 /// Churn in a thread, until it is told to stop.
 pub struct Churn {
     stop: Arc<AtomicBool>,
+    done: Arc<AtomicU32>,
     thread: Option<JoinHandle<u64>>,
 }
 
@@ -73,8 +74,8 @@ impl Churn {
             .map(|s| s.parse().expect("SYNCSUP_SEED is a number"));
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         println!("churn: SYNCSUP_SEED={seed}");
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (told, count) = (stop.clone(), done.clone());
         let thread = std::thread::spawn(move || {
             let mut work = Work::new(plan, seed);
             let (began, mut done) = (Instant::now(), 0);
@@ -83,12 +84,18 @@ impl Churn {
                     continue;
                 }
                 done += 1;
+                count.store(done, Ordering::Relaxed);
                 let due = began + Duration::from_secs(1) / work.plan.rate * done;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             u64::from(done)
         });
-        Churn { stop, thread: Some(thread) }
+        Churn { stop, done, thread: Some(thread) }
+    }
+
+    /// The number of operations so far.
+    pub fn done(&self) -> u32 {
+        self.done.load(Ordering::Relaxed)
     }
 
     /// Ends it; gives the number of operations.

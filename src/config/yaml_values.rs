@@ -1,0 +1,99 @@
+//! The values of a YAML configuration's keys, and how each comes into its place.
+
+use super::diagnostic::{Notes, nearest};
+use super::model::{MaxDelete, NameRules};
+use super::node::{Node, Value};
+use super::notation::duration_ms;
+use super::{params, values};
+use crate::path::OsBytes;
+
+/// Puts the value of a key into its place when it is there and good.
+pub(super) fn set<T>(
+    place: &mut T,
+    node: Option<&Node>,
+    what: &str,
+    notes: &mut Notes,
+    read: impl Fn(&Node) -> Result<T, String>,
+) {
+    if let Some(node) = node
+        && let Some(value) = notes.take(node.line, what, read(node))
+    {
+        *place = value;
+    }
+}
+
+/// As [`set`], where `null` takes the inherited value away.
+pub(super) fn set_option<T>(
+    place: &mut Option<T>,
+    node: Option<&Node>,
+    what: &str,
+    notes: &mut Notes,
+    read: impl Fn(&Node) -> Result<T, String>,
+) {
+    set(place, node, what, notes, |n| if n.is_null() { Ok(None) } else { read(n).map(Some) });
+}
+
+pub(super) fn path(node: &Node) -> Result<OsBytes, String> {
+    values::absolute(node.text()?.as_bytes())
+}
+
+pub(super) fn port(node: &Node) -> Result<u16, String> {
+    values::port(node.text()?)
+}
+
+pub(super) fn minutes(node: &Node) -> Result<u32, String> {
+    let text = node.text()?;
+    match duration_ms(text, None)? {
+        ms if ms > 0 && ms % 60_000 == 0 => {
+            u32::try_from(ms / 60_000).map_err(|_| format!("`{text}` is too long"))
+        }
+        _ => Err(format!("`{text}` is not a whole number of minutes; write at least 1m")),
+    }
+}
+
+pub(super) fn seconds(node: &Node) -> Result<u32, String> {
+    let text = node.text()?;
+    match duration_ms(text, Some(1000))? {
+        ms if ms > 0 && ms % 1000 == 0 => {
+            u32::try_from(ms / 1000).map_err(|_| format!("`{text}` is too long"))
+        }
+        _ => Err(format!("`{text}` is not a whole number of seconds; write at least 1s")),
+    }
+}
+
+pub(super) fn max_delete(node: &Node) -> Result<MaxDelete, String> {
+    match node.text()? {
+        "half" => Ok(MaxDelete::Half),
+        "unlimited" => Ok(MaxDelete::Unlimited),
+        text => text
+            .parse()
+            .map(MaxDelete::Entries)
+            .map_err(|_| format!("`{text}` is not half, unlimited or a number")),
+    }
+}
+
+pub(super) fn names(node: &Node) -> Result<NameRules, String> {
+    match node.text()? {
+        "sersync" => Ok(NameRules::Sersync),
+        "editors" => Ok(NameRules::Editors),
+        "none" => Ok(NameRules::None),
+        text => {
+            let near = nearest(text, &["sersync", "editors", "none"])
+                .map(|n| format!("; did you mean `{n}`?"));
+            Err(format!("`{text}` is not sersync, editors or none{}", near.unwrap_or_default()))
+        }
+    }
+}
+
+pub(super) fn words(node: &Node) -> Result<Vec<String>, String> {
+    node.items()?.iter().map(|i| i.text().map(str::to_owned)).collect()
+}
+
+/// One string is split as a shell would; a list is taken as it is.
+pub(super) fn param_words(node: &Node) -> Result<Vec<OsBytes>, String> {
+    match &node.value {
+        Value::Scalar { text, .. } => params::split(text.as_bytes()),
+        Value::List(_) => Ok(words(node)?.iter().map(|w| OsBytes::from(w.as_str())).collect()),
+        _ => Err(format!("is {}; write a string or a list", node.kind())),
+    }
+}

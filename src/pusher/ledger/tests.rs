@@ -1,0 +1,144 @@
+use super::*;
+
+const TIMES: Times = Times { now_ms: 1_000, echo_ms: 61_000, retry_most_ms: 60_000 };
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+fn marked(text: &str, seq: i64) -> Marked {
+    Marked { path: path(text), seq, scope: Scope::Entry, events: Events::WRITE, marked_at_ms: 10 }
+}
+fn owed(text: &str, events: Events) -> Owed {
+    let (path, scope) = (path(text), Scope::Entry);
+    Owed { path, scope, events, error: None, attempts: 2, since_ms: 3, generation: 9 }
+}
+
+#[test]
+fn a_path_is_in_a_batch_once_with_all_it_is() {
+    let marks = vec![marked("a", 5), Marked { scope: Scope::Tree, ..marked("b", 6) }];
+    let ledger = Ledger::new(marks, vec![owed("b", Events::MOVE)], 5);
+    assert_eq!(ledger.cursor, Some(6));
+    let b = ledger.items.iter().find(|i| i.path == path("b")).unwrap();
+    assert_eq!(
+        (b.scope, b.events, b.generation),
+        (Scope::Tree, Events::MOVE | Events::WRITE, Some(9))
+    );
+    let a = ledger.items.iter().find(|i| i.path == path("a")).unwrap();
+    assert!(a.events.has(Events::AGAIN), "up to the mark that was in hand");
+    assert!(!b.events.has(Events::AGAIN));
+}
+
+#[test]
+fn what_touches_a_batch() {
+    let names = ["d/e", "d-e/f", "a/b/c", "z"];
+    let marks = names.into_iter().zip(5..).map(|(name, seq)| marked(name, seq));
+    let mut ledger = Ledger::new(marks.collect(), vec![], 0);
+    ledger.sort();
+    for text in ["d/e", "d", "d/e/x", "a", "a/b", "a/b/c", "a/b/c/d/e", "d-e", "z"] {
+        assert!(ledger.touches(&path(text)), "{text}");
+    }
+    for text in ["d/f", "d/e-", "d-", "a/b/cd", "a/b/x", "y", "zz", ""] {
+        assert!(!ledger.touches(&path(text)), "{text}");
+    }
+    assert!(!Ledger::default().touches(&path("")));
+    let all = Ledger::new(vec![marked("", 5)], vec![], 0);
+    assert!(all.touches(&path("")) && !all.touches(&path("x/y")), "the root itself");
+}
+
+#[test]
+fn what_settled_leaves_nothing() {
+    let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
+    let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
+    assert_eq!((end.cursor, end.owe.len()), (Some(5), 0));
+    assert_eq!(end.done, [(path("b"), 9)]);
+}
+
+#[test]
+fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
+    let ledger = Ledger::new(vec![marked("d/x", 5), marked("e", 6)], vec![], 0);
+    let findings = Findings {
+        failed: [(path("d"), "Permission denied".to_owned())].into(),
+        replaced: [(path("d/x"), path("d"))].into(),
+        ..Findings::default()
+    };
+    let end = ledger.settle(&findings, Totals::default(), TIMES);
+    assert_eq!(end.owe.len(), 1);
+    assert_eq!((end.owe[0].path.clone(), end.owe[0].attempts), (path("d/x"), 1));
+    assert_eq!(end.owe[0].error.as_deref(), Some("Permission denied"));
+    assert_eq!(end.owe[0].next_try_ms, 1_500);
+}
+
+#[test]
+fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
+    let marks = vec![marked("big", 5), marked("dir", 6), marked("later", 7)];
+    let findings = Findings {
+        large: [path("big")].into(),
+        wide: [(path("dir"), Scope::Tree)].into(),
+        deferred: [(path("later"), 500)].into(),
+        ..Findings::default()
+    };
+    let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
+    assert!(of("big").events.has(Events::LARGE));
+    assert_eq!(of("dir").scope, Scope::Tree);
+    assert!(of("later").next_try_ms > TIMES.now_ms);
+}
+
+#[test]
+fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
+    let marks = vec![marked("d/x", 5), Marked { scope: Scope::Tree, ..marked("t", 6) }];
+    let findings = Findings {
+        unsteady: [path("d"), path("t")].into(),
+        replaced: [(path("d/x"), path("d"))].into(),
+        wide: [(path("t"), Scope::Tree)].into(),
+        ..Findings::default()
+    };
+    let end = Ledger::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
+    assert_eq!(end.owe.len(), 2);
+    for owe in &end.owe {
+        assert!(owe.error.is_none() && owe.attempts == 0 && owe.next_try_ms <= 2_000);
+        assert!(owe.events.has(Events::AGAIN), "still to be pushed once more");
+    }
+    assert_eq!(end.owe[1].scope, Scope::Tree);
+}
+
+#[test]
+fn what_was_set_during_the_push_comes_again_by_content() {
+    let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
+    let findings = Findings { unproven: [path("a")].into(), ..Findings::default() };
+    let end = Ledger::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
+    assert_eq!(end.owe.len(), 1);
+    assert!(end.owe[0].events.has(Events::WRITE), "no longer proven");
+    assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
+}
+
+#[test]
+fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
+    let marks = vec![Marked { scope: Scope::Tree, ..marked("d", 5) }, marked("d/x", 6)];
+    let findings = Findings {
+        reborn: [path("d")].into(),
+        replaced: [(path("d/x"), path("d"))].into(),
+        ..Findings::default()
+    };
+    let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
+    assert_eq!(of("d").scope, Scope::Tree);
+    assert_eq!(of("d/x").scope, Scope::Entry, "looked at again");
+}
+
+#[test]
+fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
+    let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
+    let unseen = ledger.unseen();
+    assert_eq!(unseen.cursor, None);
+    assert_eq!(unseen.owe.len(), 3, "a mark too, for it may be marked again; and the directory");
+    assert_eq!((unseen.owe[2].path.is_root(), unseen.owe[2].scope), (true, Scope::Children));
+    assert!(unseen.owe[0].events.has(Events::AGAIN));
+    let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
+    assert_eq!(end.owe.len(), 1);
+    assert_eq!(end.owe[0].next_try_ms, TIMES.echo_ms);
+    let echo = owed("a", end.owe[0].events);
+    let end =
+        Ledger::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
+    assert!(end.owe.is_empty());
+}

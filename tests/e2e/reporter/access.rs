@@ -1,0 +1,73 @@
+//! Who may read: with a token whoever has it, without one nobody but this machine.
+
+use super::{ask, get, set_http, wait_reporter, world};
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::World;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const TOKEN: &str = "a-token-of-these-tests";
+
+#[test]
+fn a_token_is_asked_for() {
+    let (mut w, port, _reserved) = world("");
+    let file = w.outside.join("token");
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    set_http(&w, &format!("{{listen: '127.0.0.1:{port}', token_file: {file:?}}}"));
+    w.run(&[]);
+    wait_reporter(&w, "listening");
+    let with = |token: &str| {
+        ask(port, "GET", "/metrics", &format!("Authorization: Bearer {token}\r\n")).status
+    };
+    let refused = get(port, "/status.json");
+    assert_eq!(refused.status, 401);
+    assert!(refused.header("www-authenticate").is_some_and(|h| h.starts_with("Basic ")));
+    assert!(!refused.body.contains("instances"));
+    assert_eq!(with("a-token-of-these-testz"), 401);
+    assert_eq!(with(&format!("{TOKEN}{TOKEN}")), 401);
+    assert_eq!(with(TOKEN), 200);
+    // me:a-token-of-these-tests
+    let basic = "Authorization: Basic bWU6YS10b2tlbi1vZi10aGVzZS10ZXN0cw==\r\n";
+    assert_eq!(ask(port, "GET", "/", basic).status, 200);
+
+    // Another token holds at once; one that others can read lets nobody in.
+    fs::write(&file, "another-token-of-these").unwrap();
+    wait_for("the new token", DEADLINE, || with("another-token-of-these") == 200);
+    assert_eq!(with(TOKEN), 401);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    wait_for("nobody is let in", DEADLINE, || with("another-token-of-these") == 503);
+    assert!(w.instance.log_text().contains("chmod 600"));
+}
+
+#[test]
+fn others_than_this_machine_need_a_token() {
+    let (w, port, _reserved) = world("");
+    let refused = |w: &World, args: &[&str], word: &str| {
+        let out = w.instance.command(args);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(2) && said.contains(word), "{out:?}");
+        // A daemon's log may be there, with the same words.
+        let state = fs::read_dir(w.instance.state_dir()).into_iter().flatten().flatten();
+        let more: Vec<_> = state.filter(|f| f.file_name() != "syncsup.log").collect();
+        assert!(more.is_empty(), "something was started: {more:?}");
+    };
+    set_http(&w, &format!("'0.0.0.0:{port}'"));
+    refused(&w, &["check"], "token_file");
+    refused(&w, &[], "syncsup.yaml:1: http listen=0.0.0.0:");
+    refused(&w, &["-d"], "token_file");
+    let file = w.outside.join("token");
+    set_http(&w, &format!("{{listen: '[::]:{port}', token_file: {file:?}}}"));
+    refused(&w, &[], "no such file");
+    fs::write(&file, TOKEN).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    refused(&w, &[], "chmod 600");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let out = w.instance.command(&["check"]);
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success() && said.contains(&format!("http://[::]:{port}/ (token in")));
+    set_http(&w, "");
+    refused(&w, &["--http", &format!("0.0.0.0:{port}")], "token_file");
+    refused(&w, &["--http", "somewhere"], "is not an address");
+    refused(&w, &["--max-lag", "5s"], "--http");
+}
