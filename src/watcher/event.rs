@@ -81,6 +81,8 @@ pub struct Detached {
     pub old_parent: i32,
     /// Directories came or went in it meanwhile, or parts of it were not watched: it must be read again.
     pub dirty: bool,
+    /// It, or something in it, could not be watched.
+    unwatched: bool,
     /// Open files in it, by their paths from there. At its old name there may be others by the time it arrives.
     open: Vec<(OsString, Open)>,
 }
@@ -257,14 +259,19 @@ impl Map {
                 if let Some(wd) = wd {
                     self.tree.detach(wd);
                 }
-                let dirty =
-                    self.forget_unwatched(&path) || wd.is_none_or(|wd| self.holds_excluded(wd));
-                let from = path.clone();
-                let cookie = notice.cookie;
+                let unwatched = self.forget_unwatched(&path);
+                let dirty = unwatched || wd.is_none_or(|wd| self.holds_excluded(wd));
                 let open = self.take_below(&path, batch);
-                let moved =
-                    Detached { cookie, since: now, wd, from, old_parent: parent, dirty, open };
-                self.detached.push(moved);
+                self.detached.push(Detached {
+                    cookie: notice.cookie,
+                    since: now,
+                    wd,
+                    from: path.clone(),
+                    old_parent: parent,
+                    dirty,
+                    unwatched,
+                    open,
+                });
                 if self.toggles.move_from {
                     let events = Events::MOVE | Events::DELETE | Events::DIR;
                     batch.mark(path, Scope::Tree, events);
@@ -285,10 +292,13 @@ impl Map {
             let origin = moved.as_ref().map(|m| m.from.clone());
             batch.mark_moved(path, Scope::Tree, Events::MOVE | Events::DIR, origin);
         }
-        acts.push(match moved {
-            Some(moved) if moved.wd.is_some() => Act::Attach { parent, name, moved },
-            _ => Act::Enter { parent, name, why: Why::Moved },
-        });
+        match moved {
+            Some(moved) if moved.wd.is_some() => acts.push(Act::Attach { parent, name, moved }),
+            moved => {
+                acts.push(Act::Enter { parent, name, why: Why::Moved });
+                moved.iter().for_each(|moved| self.left(moved, acts));
+            }
+        }
     }
 
     fn forget_unwatched(&mut self, within: &RelPath) -> bool {
@@ -301,8 +311,12 @@ impl Map {
 
     /// A directory that is between the halves of its move has left what is watched.
     pub(super) fn left(&mut self, moved: &Detached, acts: &mut Vec<Act>) {
-        let Some(wd) = moved.wd else { return };
-        acts.push(Act::Unwatch(self.tree.remove(wd)));
+        match moved.wd {
+            Some(wd) => acts.push(Act::Unwatch(self.tree.remove(wd))),
+            // In an exchange, what was forgotten may be what had just arrived.
+            None if moved.unwatched => {}
+            None => return,
+        }
         let (parent, name) = (moved.old_parent, moved.from.name().to_owned());
         acts.push(Act::Enter { parent, name, why: Why::Left });
     }

@@ -59,6 +59,10 @@ impl Walker {
                 let Some(dir) = ground.map.tree.path(parent) else { return };
                 let path = dir.join(&name);
                 self.refused(ground, &path, &error);
+                if matches!(why, Why::Again | Why::Left) {
+                    // A scan of what is not watched may have passed it by.
+                    ground.mark_tree(path.clone());
+                }
                 let place = Place::Unwatched(path);
                 let mode = if why == Why::Created { Mode::All } else { Mode::Quiet };
                 let item = Item { place, mode, parent_dev: None, parent_changed: true };

@@ -294,6 +294,30 @@ fn what_moves_while_it_is_read_is_read_to_its_end() {
 }
 
 #[test]
+fn what_cannot_be_watched_and_is_exchanged_is_not_forgotten() {
+    let mut rig = Rig::new();
+    let root = rig.map.tree.root().unwrap();
+    rig.map.unwatched.extend([rel("a"), rel("b")]);
+    let mut acts = Vec::new();
+    for (cookie, what, name) in [
+        (1, What::MovedFrom, "a"),
+        (1, What::MovedTo, "b"),
+        (2, What::MovedFrom, "b"),
+        (2, What::MovedTo, "a"),
+    ] {
+        let notice = Notice { wd: root, what, is_dir: true, cookie, name: name.into() };
+        acts.clear();
+        rig.map.step(&notice, clock::boot(), &mut Batch::default(), &mut acts);
+        if what == What::MovedTo {
+            // Refused again.
+            rig.map.unwatched.insert(rel(name));
+        }
+    }
+    let of_b = |act: &Act| matches!(act, Act::Enter { name, why: Why::Left, .. } if name == "b");
+    assert!(rig.map.unwatched.contains(&rel("b")) || acts.iter().any(of_b), "{acts:?}");
+}
+
+#[test]
 fn files_that_are_open_go_with_the_directory_that_they_are_in() {
     let mut rig = Rig::new();
     fs::create_dir(rig.at("d")).unwrap();
