@@ -13,7 +13,7 @@ use crate::watcher::batch::{Batch, Look};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::tree::Tree;
 use open::Open;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub struct Detached {
     pub old_parent: i32,
     /// Directories came or went in it meanwhile, or parts of it were not watched: it must be read again.
     pub dirty: bool,
+    /// It, or something in it, could not be watched.
+    unwatched: bool,
     /// Open files in it, by their paths from there. At its old name there may be others by the time it arrives.
     open: Vec<(OsString, Open)>,
 }
@@ -99,6 +101,8 @@ pub struct Map {
     pub links: Links,
     /// Directories that could not be watched; nothing below them is.
     pub unwatched: BTreeSet<RelPath>,
+    /// Watched directories that hold an excluded one. At another place it may not be excluded.
+    holding_excluded: HashSet<i32>,
     /// What is replicated.
     pub filter: Filter,
     toggles: Toggles,
@@ -118,6 +122,7 @@ impl Map {
             tree: Tree::default(),
             links: Links::default(),
             unwatched: BTreeSet::new(),
+            holding_excluded: HashSet::new(),
             filter,
             toggles,
             open: HashMap::new(),
@@ -133,6 +138,7 @@ impl Map {
         self.tree = Tree::default();
         self.links = Links::default();
         self.unwatched.clear();
+        self.holding_excluded.clear();
         self.due.clear();
         self.quiet.clear();
         self.detached.clear();
@@ -187,7 +193,8 @@ impl Map {
 
     /// A watched directory may be moved to an excluded name.
     fn step_excluded(&mut self, notice: &Notice, acts: &mut Vec<Act>) {
-        if notice.is_dir && notice.what == What::MovedTo {
+        if notice.is_dir && matches!(notice.what, What::Create | What::MovedTo) {
+            self.skipped_in(notice.wd);
             if let Some(moved) = self.take_detached(notice.cookie) {
                 self.left(&moved, acts);
             }
@@ -196,10 +203,21 @@ impl Map {
         }
     }
 
+    /// An excluded directory was seen in this one.
+    pub fn skipped_in(&mut self, wd: i32) {
+        self.holding_excluded.insert(wd);
+    }
+
+    fn holds_excluded(&mut self, moved: i32) -> bool {
+        let tree = &self.tree;
+        self.holding_excluded.retain(|wd| tree.contains(*wd));
+        self.holding_excluded.iter().any(|wd| tree.top(*wd) == Some(moved))
+    }
+
     /// Something happened in a directory that is between the halves of its move, or that is not known. Its move
-    /// marks it as a tree; only new directories in it must be found again.
+    /// marks it as a tree; only new directories in it, and names that may be further ones of a file, must be found again.
     fn note_detached(&mut self, notice: &Notice) {
-        if notice.is_dir
+        if (notice.is_dir || matches!(notice.what, What::Create | What::MovedTo))
             && let Some(top) = self.tree.top(notice.wd)
         {
             self.detached.iter_mut().filter(|d| d.wd == Some(top)).for_each(|d| d.dirty = true);
@@ -241,13 +259,19 @@ impl Map {
                 if let Some(wd) = wd {
                     self.tree.detach(wd);
                 }
-                let dirty = self.forget_unwatched(&path) || wd.is_none();
-                let from = path.clone();
-                let cookie = notice.cookie;
+                let unwatched = self.forget_unwatched(&path);
+                let dirty = unwatched || wd.is_none_or(|wd| self.holds_excluded(wd));
                 let open = self.take_below(&path, batch);
-                let moved =
-                    Detached { cookie, since: now, wd, from, old_parent: parent, dirty, open };
-                self.detached.push(moved);
+                self.detached.push(Detached {
+                    cookie: notice.cookie,
+                    since: now,
+                    wd,
+                    from: path.clone(),
+                    old_parent: parent,
+                    dirty,
+                    unwatched,
+                    open,
+                });
                 if self.toggles.move_from {
                     let events = Events::MOVE | Events::DELETE | Events::DIR;
                     batch.mark(path, Scope::Tree, events);
@@ -268,10 +292,13 @@ impl Map {
             let origin = moved.as_ref().map(|m| m.from.clone());
             batch.mark_moved(path, Scope::Tree, Events::MOVE | Events::DIR, origin);
         }
-        acts.push(match moved {
-            Some(moved) if moved.wd.is_some() => Act::Attach { parent, name, moved },
-            _ => Act::Enter { parent, name, why: Why::Moved },
-        });
+        match moved {
+            Some(moved) if moved.wd.is_some() => acts.push(Act::Attach { parent, name, moved }),
+            moved => {
+                acts.push(Act::Enter { parent, name, why: Why::Moved });
+                moved.iter().for_each(|moved| self.left(moved, acts));
+            }
+        }
     }
 
     fn forget_unwatched(&mut self, within: &RelPath) -> bool {
@@ -284,8 +311,12 @@ impl Map {
 
     /// A directory that is between the halves of its move has left what is watched.
     pub(super) fn left(&mut self, moved: &Detached, acts: &mut Vec<Act>) {
-        let Some(wd) = moved.wd else { return };
-        acts.push(Act::Unwatch(self.tree.remove(wd)));
+        match moved.wd {
+            Some(wd) => acts.push(Act::Unwatch(self.tree.remove(wd))),
+            // In an exchange, what was forgotten may be what had just arrived.
+            None if moved.unwatched => {}
+            None => return,
+        }
         let (parent, name) = (moved.old_parent, moved.from.name().to_owned());
         acts.push(Act::Enter { parent, name, why: Why::Left });
     }
@@ -295,7 +326,12 @@ impl Map {
         Some(self.detached.swap_remove(at))
     }
 
-    /// True when the directory is between the halves of its move; it no longer is.
+    /// True when a directory is between the halves of its move: what happens in it is marked when that has ended.
+    pub fn has_detached(&self) -> bool {
+        !self.detached.is_empty()
+    }
+
+    /// The directory was found: it is no longer between the halves of a move.
     pub fn found_detached(&mut self, wd: i32) {
         self.detached.retain(|d| d.wd != Some(wd));
     }

@@ -18,6 +18,8 @@ struct Names {
     searched: u64,
     /// Its link count when last seen.
     nlink: u64,
+    /// Its size and modification time when last seen.
+    content: (u64, i64),
 }
 
 /// Names by device and inode, and back.
@@ -50,6 +52,7 @@ impl Links {
         }
         let file = self.files.entry(inode).or_default();
         file.nlink = seen.nlink;
+        file.content = (seen.size, seen.mtime_ns);
         file.names.insert((dir, name.to_owned()));
         self.names.entry(dir).or_default().insert(name.to_owned(), inode);
         if (file.names.len() as u64) < seen.nlink && file.searched != seen.nlink {
@@ -59,6 +62,12 @@ impl Links {
             self.wanted.remove(&inode);
         }
         false
+    }
+
+    /// True when a known file has other content than when it was last seen.
+    pub fn was_written(&self, seen: &Seen) -> bool {
+        let known = self.files.get(&(seen.dev, seen.ino));
+        known.is_some_and(|file| file.content != (seen.size, seen.mtime_ns))
     }
 
     /// The name is gone.
@@ -136,6 +145,11 @@ impl Links {
     /// True when some names are not known: the tree must be searched.
     pub fn wants_search(&self) -> bool {
         !self.wanted.is_empty()
+    }
+
+    /// These files are to be looked for once more.
+    pub fn want(&mut self, files: &[(u64, u64)]) {
+        self.wanted.extend(files.iter().filter(|inode| self.files.contains_key(inode)));
     }
 
     /// The search starts now: these files are looked for.

@@ -119,18 +119,26 @@ struct Job {
     /// What it reads as [`Mode::Whole`] lies below these. What happened there before it was watched has no event, and
     /// may be younger than every mark but one that is made at the end.
     tops: Vec<i32>,
+    /// A search for names did not see all there are.
+    incomplete: bool,
     dirs: u64,
 }
 
 impl Job {
     fn new(purpose: Purpose, stack: Vec<Item>) -> Self {
-        Self { purpose, stack, reading: None, tops: Vec::new(), dirs: 0 }
+        Self { purpose, stack, reading: None, tops: Vec::new(), incomplete: false, dirs: 0 }
     }
 }
 
 enum Todo {
-    Enter { parent: i32, name: OsString, why: Why },
+    Enter {
+        parent: i32,
+        name: OsString,
+        why: Why,
+    },
     Read(Item),
+    /// Names in this directory could not be looked at.
+    Names(i32),
 }
 
 /// Something to be tried again once the queue is empty and the map up to date.
@@ -284,6 +292,9 @@ impl Walker {
         if let Purpose::Links(wanted) = &job.purpose {
             for path in ground.map.links.searched(wanted, &ground.map.tree) {
                 ground.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+            }
+            if job.incomplete {
+                ground.map.links.want(wanted);
             }
         }
         Done { purpose: job.purpose, dirs: job.dirs }

@@ -110,6 +110,11 @@ impl World {
         }
     }
 
+    /// Does something that a watcher reads only afterwards.
+    fn behind(&self, changes: impl FnOnce()) {
+        behind(&self.path("state"), &self.path("root"), changes);
+    }
+
     fn start(&self) -> Running {
         let mut running = self.launch();
         running.watching();
@@ -168,14 +173,9 @@ impl Running {
         });
     }
 
-    /// Does something while the watcher waits for the journal's lock, so that it reads all of it only afterwards.
+    /// Does something that the watcher reads only afterwards.
     fn behind(&self, changes: impl FnOnce()) {
-        let other = rusqlite::Connection::open(self.state.join(crate::journal::FILE_NAME)).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        fs::write(self.root.join("settle-blocked"), "x").unwrap();
-        std::thread::sleep(Duration::from_millis(30));
-        changes();
-        other.execute_batch("COMMIT").unwrap();
+        behind(&self.state, &self.root, changes);
     }
 
     /// More events than the queue of this machine holds, whatever somebody raised it to: equal neighbours would be merged,
@@ -200,6 +200,17 @@ impl Running {
         self.side.send(&ToWatcher::Stop, vec![]).unwrap();
         assert!(self.end());
     }
+}
+
+/// Does something while the watcher waits for the journal's lock, so that it reads all of it only afterwards.
+fn behind(state: &Path, root: &Path, changes: impl FnOnce()) {
+    let other = rusqlite::Connection::open(state.join(crate::journal::FILE_NAME)).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    fs::write(root.join("settle-blocked"), "x").unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    changes();
+    other.execute_batch("COMMIT").unwrap();
 }
 
 /// True when a mark since then covers the path.

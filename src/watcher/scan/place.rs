@@ -59,6 +59,10 @@ impl Walker {
                 let Some(dir) = ground.map.tree.path(parent) else { return };
                 let path = dir.join(&name);
                 self.refused(ground, &path, &error);
+                if matches!(why, Why::Again | Why::Left) {
+                    // A scan of what is not watched may have passed it by.
+                    ground.mark_tree(path.clone());
+                }
                 let place = Place::Unwatched(path);
                 let mode = if why == Why::Created { Mode::All } else { Mode::Quiet };
                 let item = Item { place, mode, parent_dev: None, parent_changed: true };
@@ -187,6 +191,28 @@ impl Walker {
         self.later.push(Later { since: clock::boot(), todo });
     }
 
+    /// A directory of the map that does not stand where the map has it now. A search is repeated as a whole: names that
+    /// are found after its end would mark nothing.
+    pub(super) fn read_later(&mut self, ground: &Ground<'_>, item: Item, job: &mut Job) {
+        if matches!(&item.place, Place::Watched(wd) if !ground.map.tree.contains(*wd)) {
+            return;
+        }
+        match job.purpose {
+            Purpose::Links(_) => job.incomplete = true,
+            _ => self.later(Todo::Read(item)),
+        }
+    }
+
+    /// Opens a watched directory, so that names in it can be looked at. `None` where the map is behind the file system:
+    /// its names are looked at when the map is up to date.
+    pub fn open(&mut self, ground: &mut Ground<'_>, wd: i32) -> Option<Root> {
+        let opened = ground.open_watched(wd);
+        if matches!(opened, Err(Trouble::Stale)) && ground.map.tree.contains(wd) {
+            self.later(Todo::Names(wd));
+        }
+        opened.ok()
+    }
+
     /// Tries again what did not fit; to be called when the queue is empty.
     pub fn try_later(&mut self, ground: &mut Ground<'_>) {
         for Later { since, todo } in std::mem::take(&mut self.later) {
@@ -196,9 +222,18 @@ impl Walker {
                 Todo::Read(item) => {
                     let Place::Watched(wd) = item.place else { continue };
                     match ground.open_watched(wd) {
-                        Ok(_) => self.jobs.push(Job::new(Purpose::Tree, vec![item])),
+                        Ok(_) | Err(Trouble::Refused(_)) => {
+                            self.jobs.push(Job::new(Purpose::Tree, vec![item]));
+                        }
                         Err(_) if ground.map.tree.contains(wd) => self.later(Todo::Read(item)),
                         Err(_) => {}
+                    }
+                }
+                Todo::Names(wd) => {
+                    if self.open(ground, wd).is_some() {
+                        let (place, mode) = (Place::Watched(wd), Mode::Quiet);
+                        let item = Item { place, mode, parent_dev: None, parent_changed: false };
+                        self.jobs.push(Job::new(Purpose::New, vec![item]));
                     }
                 }
             }

@@ -16,11 +16,10 @@ impl Walker {
         let path = match &item.place {
             Place::Watched(wd) => match ground.map.tree.path(*wd) {
                 Some(path) => path,
-                None if ground.map.tree.contains(*wd) => {
-                    self.later(Todo::Read(item));
+                None => {
+                    self.read_later(ground, item, job);
                     return None;
                 }
-                None => return None,
             },
             Place::Unwatched(path) => path.clone(),
         };
@@ -36,7 +35,7 @@ impl Walker {
             }
             Err(_) => {
                 match item.place {
-                    Place::Watched(_) => self.later(Todo::Read(item)),
+                    Place::Watched(_) => self.read_later(ground, item, job),
                     Place::Unwatched(path) => drop(ground.map.unwatched.remove(&path)),
                 }
                 return None;
@@ -127,29 +126,22 @@ impl Walker {
         entries: &mut usize,
     ) -> bool {
         let path = match &reading.place {
-            Place::Watched(wd) => match ground.map.tree.path(*wd) {
-                Some(path) => path,
-                None => return true,
-            },
-            Place::Unwatched(path) => path.clone(),
+            Place::Watched(wd) => ground.map.tree.path(*wd),
+            Place::Unwatched(path) => Some(path.clone()),
         };
         if reading.dir.is_none() {
-            let again = match &reading.place {
-                Place::Watched(wd) => ground.open_watched(*wd),
-                Place::Unwatched(path) => ground.open_path(path),
+            reading.dir = match &reading.place {
+                Place::Watched(wd) => ground.open_watched(*wd).ok(),
+                Place::Unwatched(path) => ground.open_path(path).ok(),
             };
-            match again {
-                Ok(dir) => reading.dir = Some(dir),
-                Err(_) => {
-                    // Read from its start when it is found again.
-                    let (place, mode) = (reading.place.clone(), reading.mode);
-                    let item = Item { place, mode, parent_dev: None, parent_changed: true };
-                    self.later(Todo::Read(item));
-                    return true;
-                }
-            }
         }
-        let Some(dir) = reading.dir.take() else { return true };
+        let (Some(path), Some(dir)) = (path, reading.dir.take()) else {
+            // Read from its start when it is found again: it may be between the halves of a move.
+            let (place, mode) = (reading.place.clone(), reading.mode);
+            let item = Item { place, mode, parent_dev: None, parent_changed: true };
+            self.read_later(ground, item, job);
+            return true;
+        };
         while *entries < PORTION {
             let Some(name) = reading.names.next() else { return true };
             *entries += 1;
@@ -181,6 +173,9 @@ impl Walker {
         };
         let path = dir_path.join(&name);
         if ground.map.skips(&path, kind == Kind::Dir) {
+            if let (Kind::Dir, Place::Watched(wd)) = (kind, &reading.place) {
+                ground.map.skipped_in(*wd);
+            }
             return;
         }
         if kind == Kind::Dir {
@@ -190,7 +185,12 @@ impl Walker {
         if seen.nlink > 1
             && let Place::Watched(wd) = reading.place
         {
+            // Through a name here that nobody watched yet, maybe.
+            let written = ground.map.links.was_written(&seen);
             ground.map.links.saw(wd, &name, &seen);
+            if written {
+                ground.map.mark_links(&seen, Events::WRITE | Events::SCAN, ground.batch);
+            }
         }
         match reading.mode {
             Mode::Since(since) => {

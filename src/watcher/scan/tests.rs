@@ -253,6 +253,71 @@ fn an_exchange_tells_of_what_arrives_before_what_leaves() {
 }
 
 #[test]
+fn what_a_move_takes_out_of_an_exclusion_is_watched() {
+    let mut rig = Rig::excluding(&["/a/deep/cache", "/a/tmp"]);
+    for path in ["a/deep/cache/in", "a/tmp", "c"] {
+        fs::create_dir_all(rig.at(path)).unwrap();
+    }
+    rig.events();
+    rig.finish();
+    fs::rename(rig.at("a"), rig.at("b")).unwrap();
+    assert!(rig.sees("b/deep/cache/in/f"), "it was below an excluded directory");
+    assert!(rig.sees("b/tmp/f"), "it was excluded itself");
+    // Nothing in it was excluded: it is not read again.
+    fs::rename(rig.at("c"), rig.at("d")).unwrap();
+    rig.events();
+    assert!(rig.walker.is_idle());
+}
+
+#[test]
+fn what_moves_while_it_is_read_is_read_to_its_end() {
+    let mut rig = Rig::new();
+    fill(&rig.out("large"));
+    let names: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        fs::create_dir(rig.out("large").join(name)).unwrap();
+    }
+    fs::rename(rig.out("large"), rig.at("large")).unwrap();
+    rig.events();
+    rig.portion();
+    fs::rename(rig.at("large"), rig.at("other")).unwrap();
+    let notices = rig.queue.read().unwrap();
+    // A turn may end between the halves of a move.
+    let at = notices.iter().position(|n| n.what == What::MovedTo).unwrap();
+    rig.take(notices[..at].to_vec());
+    rig.portion();
+    rig.take(notices[at..].to_vec());
+    rig.finish();
+    for name in &names {
+        assert!(rig.sees(&format!("other/{name}/f")), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_watched_and_is_exchanged_is_not_forgotten() {
+    let mut rig = Rig::new();
+    let root = rig.map.tree.root().unwrap();
+    rig.map.unwatched.extend([rel("a"), rel("b")]);
+    let mut acts = Vec::new();
+    for (cookie, what, name) in [
+        (1, What::MovedFrom, "a"),
+        (1, What::MovedTo, "b"),
+        (2, What::MovedFrom, "b"),
+        (2, What::MovedTo, "a"),
+    ] {
+        let notice = Notice { wd: root, what, is_dir: true, cookie, name: name.into() };
+        acts.clear();
+        rig.map.step(&notice, clock::boot(), &mut Batch::default(), &mut acts);
+        if what == What::MovedTo {
+            // Refused again.
+            rig.map.unwatched.insert(rel(name));
+        }
+    }
+    let of_b = |act: &Act| matches!(act, Act::Enter { name, why: Why::Left, .. } if name == "b");
+    assert!(rig.map.unwatched.contains(&rel("b")) || acts.iter().any(of_b), "{acts:?}");
+}
+
+#[test]
 fn files_that_are_open_go_with_the_directory_that_they_are_in() {
     let mut rig = Rig::new();
     fs::create_dir(rig.at("d")).unwrap();

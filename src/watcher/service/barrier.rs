@@ -68,7 +68,8 @@ impl Service {
 
     /// The record is written: answers the barriers before which nothing is left to be found.
     pub(super) fn answer_barriers(&mut self) {
-        let settled = self.walker.is_idle() && !self.rebuild && !self.map.links.wants_search();
+        let walked = self.walker.is_idle() && !self.map.has_detached();
+        let settled = walked && !self.rebuild && !self.map.links.wants_search();
         if self.barriers.open.is_empty() || !settled {
             return;
         }

@@ -1,6 +1,7 @@
 //! One turn of the loop: events, a portion of the walks, one record.
 
 use super::*;
+use crate::watcher::batch::Look;
 
 impl Service {
     /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
@@ -155,9 +156,26 @@ impl Service {
 
     /// lstat, where the kind of a file or its links matter.
     pub(super) fn look_at_files(&mut self, batch: &mut Batch) {
-        for (path, look) in batch.take_looks() {
-            let seen = files::lstat(&path.below(&self.watch)).ok();
-            self.map.looked(path, &look, seen.as_ref(), batch);
+        let mut looks: HashMap<i32, Vec<Look>> = HashMap::new();
+        for look in batch.take_looks().into_values() {
+            looks.entry(look.dir).or_default().push(look);
+        }
+        let mut ground = Ground {
+            queue: &self.queue,
+            watch: &self.watch,
+            map: &mut self.map,
+            batch,
+            log: &self.log,
+            root: None,
+        };
+        for (wd, looks) in looks {
+            // It may have been moved since the event, and that event may not have been read yet.
+            let Some(dir) = self.walker.open(&mut ground, wd) else { continue };
+            let Some(path) = ground.map.tree.path(wd) else { continue };
+            for look in looks {
+                let seen = files::lstat_at(dir.as_fd(), Path::new(&look.name)).ok();
+                ground.map.looked(path.join(&look.name), &look, seen.as_ref(), ground.batch);
+            }
         }
     }
 

@@ -215,6 +215,45 @@ fn a_change_to_one_name_marks_every_name() {
 }
 
 #[test]
+fn what_was_written_through_a_name_before_it_was_watched_is_marked_under_all() {
+    let world = World::new();
+    let root = world.path("root");
+    fs::write(root.join("one"), "x").unwrap();
+    fs::hard_link(root.join("one"), root.join("two")).unwrap();
+    let run = world.start();
+    run.settle();
+    let seq = run.last();
+    run.behind(|| {
+        fs::create_dir(root.join("new")).unwrap();
+        fs::hard_link(root.join("one"), root.join("new/three")).unwrap();
+        fs::write(root.join("new/three"), "written").unwrap();
+    });
+    for name in ["new/three", "one", "two"] {
+        run.marked(seq, name);
+    }
+    run.stop();
+}
+
+#[test]
+fn a_link_in_a_directory_that_is_moved_on_is_known() {
+    let world = World::new();
+    let root = world.path("root");
+    fs::create_dir(root.join("d")).unwrap();
+    fs::write(root.join("one"), "x").unwrap();
+    let run = world.start();
+    run.settle();
+    run.behind(|| {
+        fs::hard_link(root.join("one"), root.join("d/two")).unwrap();
+        fs::rename(root.join("d"), root.join("e")).unwrap();
+    });
+    run.settle();
+    let seq = run.last();
+    fs::write(root.join("e/two"), "written").unwrap();
+    run.marked(seq, "one");
+    run.stop();
+}
+
+#[test]
 fn what_is_excluded_is_not_watched() {
     let mut world = World::new();
     world.filter.exclude = vec!["cache".into(), "(.*)\\.tmp".into()];

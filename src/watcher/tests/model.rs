@@ -1,14 +1,19 @@
-//! Changes at full speed, a watcher that is held up now and then, and a model of a slave: what a push would make of it is
+//! Changes at full speed by two writers, a watcher that is held up and started again now and then, and a model of a slave: what a push would make of it is
 //! done to a map, at the moment at which it looks at a mark. In the end map and tree must be the same. So a mark that
 //! came before its change, and was pushed before it, is found here. `SEED` and `SECONDS` repeat or lengthen the test.
 
 use super::random::{Dice, Value, churn, snapshot, value};
 use super::*;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::filter::Filter;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+const WRITERS: usize = 2;
 
 /// The slave.
 struct Slave<'a> {
     root: &'a Path,
+    filter: &'a Filter,
     names: BTreeMap<RelPath, Value>,
     cursor: i64,
 }
@@ -40,6 +45,7 @@ impl Slave<'_> {
     /// Makes one name equal; true when it is a directory.
     fn entry(&mut self, path: &RelPath) -> bool {
         let now = value(&path.below(self.root));
+        let now = now.filter(|v| !self.filter.excludes(path, v.is_dir));
         let is_dir = now.is_some_and(|v| v.is_dir);
         if !is_dir {
             self.names.retain(|p, _| !p.is_within(path));
@@ -62,31 +68,58 @@ impl Slave<'_> {
     }
 }
 
-/// Churns for a while at full speed, the watcher held up now and then, and pushes meanwhile.
-fn round(run: &Running, out: &Path, dice: &mut Dice, slave: &mut Slave<'_>, journal: &Journal) {
-    let busy = AtomicBool::new(true);
-    let (changes, mut pauses) = (dice.roll(400), Dice(dice.roll(usize::MAX) as u64 | 1));
+/// Churns for a while, each time with a file open for writing.
+fn write(world: &World, mut dice: Dice) {
+    let (root, out) = (world.path("root"), world.path("out"));
+    for _ in 0..dice.roll(20) {
+        let file = root.join(["a/x/f0", "b/f1", "a/f2"][dice.roll(3)]);
+        let held = fs::File::options().append(true).create(true).open(file);
+        churn(&root, &out, &mut dice, 20);
+        // Whatever does not work is no change.
+        let _ = held.and_then(|mut file| file.write_all(b"x"));
+        std::thread::sleep(Duration::from_millis(dice.roll(12) as u64));
+    }
+}
+
+/// Two writers at full speed; the watcher is held up now and then, and may be started again; pushes meanwhile.
+fn round(world: &mut World, run: Running, dice: &mut Dice, slave: &mut Slave<'_>) -> Running {
+    let journal = run.journal();
+    let busy = AtomicUsize::new(WRITERS);
+    let mut seeds = || Dice(dice.roll(usize::MAX) as u64 | 1);
+    let (writers, mut pauses) = ([(); WRITERS].map(|()| seeds()), seeds());
+    let restart = dice.roll(5) == 0;
+    let new_queue = restart && dice.roll(2) == 0;
+    let shared = &*world;
+    let mut run = Some(run);
     std::thread::scope(|scope| {
+        for dice in writers {
+            let busy = &busy;
+            scope.spawn(move || {
+                write(shared, dice);
+                busy.fetch_sub(1, Relaxed);
+            });
+        }
         scope.spawn(|| {
-            for _ in 0..changes / 20 {
-                churn(&run.root, out, dice, 20);
-                std::thread::sleep(Duration::from_millis(dice.roll(12) as u64));
-            }
-            busy.store(false, Relaxed);
-        });
-        scope.spawn(|| {
-            while busy.load(Relaxed) {
+            while busy.load(Relaxed) > 0 {
                 let hold = Duration::from_millis(pauses.roll(80) as u64);
-                run.behind(|| std::thread::sleep(hold));
+                shared.behind(|| std::thread::sleep(hold));
                 std::thread::sleep(Duration::from_millis(pauses.roll(80) as u64));
             }
         });
-        while busy.load(Relaxed) {
-            if !slave.push(journal) {
+        if restart {
+            run.take().into_iter().for_each(Running::stop);
+            run = (!new_queue).then(|| shared.launch());
+        }
+        while busy.load(Relaxed) > 0 {
+            if !slave.push(&journal) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     });
+    if new_queue {
+        world.queue = inotify::create().unwrap();
+    }
+    run.unwrap_or_else(|| world.launch())
 }
 
 #[test]
@@ -94,18 +127,22 @@ fn a_mark_is_never_older_than_its_change() {
     let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
     let seed = number("SEED").unwrap_or_else(|| crate::sys::clock::wall_ns() as u64 | 1);
     let end = Instant::now() + Duration::from_secs(number("SECONDS").unwrap_or(6));
-    let world = World::new();
-    let run = world.start();
+    let mut world = World::new();
+    world.filter.exclude_glob = vec!["skip".into(), "/a/x".into(), "/c/y/q".into()];
+    let filter = Filter::new(&world.filter).unwrap();
+    let root = world.path("root");
+    let mut run = world.start();
     let mut dice = Dice(seed);
     let journal = run.journal();
-    let mut slave = Slave { root: &run.root, names: BTreeMap::new(), cursor: 0 };
+    let mut slave = Slave { root: &root, filter: &filter, names: BTreeMap::new(), cursor: 0 };
     while Instant::now() < end {
-        round(&run, &world.path("out"), &mut dice, &mut slave, &journal);
+        run = round(&mut world, run, &mut dice, &mut slave);
         // A search for names of linked files waits for twenty times as long as the last one took.
         let patience = Instant::now() + Duration::from_secs(60);
         loop {
             while slave.push(&journal) {}
-            let tree = snapshot(&run.root);
+            let mut tree = snapshot(&root);
+            tree.retain(|path, value| !filter.excludes(path, value.is_dir));
             if slave.names == tree {
                 break;
             }
