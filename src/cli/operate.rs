@@ -1,8 +1,8 @@
 //! The words of the commands for who operates an instance: `status`, `wait`, `verify`, `journal`, `undelete`.
 
-use crate::commands::invocation::{Command, Format, JournalAction, On, Verify, Wait, Which};
-use crate::commands::status::How;
-use crate::commands::undelete::{At, Wish};
+use crate::commands::invocation::{
+    At, Command, Format, How, JournalAction, On, Verify, Wait, Which, Wish,
+};
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::commands::status::How;
+use crate::commands::invocation::How;
 use std::path::Path;
 
 fn parse_line(line: &str) -> Result<Invocation> {

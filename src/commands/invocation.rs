@@ -1,7 +1,5 @@
 //! What a command line asks for, parsed.
 
-use super::status::How;
-use super::undelete::Wish;
 use crate::error::{Error, Result};
 use crate::supervisor::directories::Directories;
 use std::ffi::OsString;
@@ -162,6 +160,39 @@ pub struct Which {
     pub plugins: Vec<String>,
     /// At or below these paths, all when empty.
     pub paths: Vec<PathBuf>,
+}
+
+/// How `status` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Once.
+    Table,
+    /// Once, as one JSON object.
+    Json,
+    /// Again every second.
+    Watch,
+}
+
+/// What `undelete` is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Absolute, or from the root of the localpath.
+    pub path: OsString,
+    /// `--remote`.
+    pub remote: Option<String>,
+    /// What is restored; `None` only lists.
+    pub at: Option<At>,
+    /// `--force`: what is there now is overwritten.
+    pub force: bool,
+}
+
+/// Which version `undelete` restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// `--at`: the last one of those whose time begins so.
+    Time(String),
+    /// `--last`.
+    Last,
 }
 
 impl Invocation {

@@ -3,23 +3,12 @@
 mod show;
 mod watch;
 
-use super::invocation::Invocation;
+use super::invocation::{How, Invocation};
 use super::{client, print};
 use crate::error::{Error, Exit, Result};
 use crate::message::{AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState};
 use crate::sys::clock;
 use std::time::Duration;
-
-/// How `status` shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// Once.
-    Table,
-    /// Once, as one JSON object.
-    Json,
-    /// Again every second.
-    Watch,
-}
 
 /// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs, 5 when one does not answer.
 pub fn run(invocation: &Invocation, how: How) -> Result<Exit> {

@@ -3,7 +3,7 @@
 
 mod restore;
 
-use super::invocation::Invocation;
+use super::invocation::{At, Invocation, Wish};
 use super::journal::configuration;
 use super::status::one_line;
 use super::{client, print, table};
@@ -20,28 +20,6 @@ use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
-
-/// What is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
-    /// Absolute, or from the root of the localpath.
-    pub path: OsString,
-    /// `--remote`.
-    pub remote: Option<String>,
-    /// What is restored; `None` only lists.
-    pub at: Option<At>,
-    /// `--force`: what is there now is overwritten.
-    pub force: bool,
-}
-
-/// Which version is restored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum At {
-    /// `--at`: the last one of those whose time begins so.
-    Time(String),
-    /// `--last`.
-    Last,
-}
 
 /// Exit status 1 when there is nothing to list, or when something could not be restored.
 pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {

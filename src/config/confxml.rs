@@ -3,12 +3,13 @@
 
 use super::confxml_plugin;
 use super::confxml_schema::{TOGGLES, known};
+use super::confxml_values::{boolean, optional, required};
 use super::diagnostic::{Notes, Parsed};
 use super::model::*;
 use super::xml::{Element, read};
 use super::{lint, params, values};
 use crate::filter::{Filter, whole_regex};
-use crate::path::{OsBytes, as_written};
+use crate::path::OsBytes;
 use std::path::Path;
 
 /// Reads the bytes of a `confxml.xml`; `file` is only for messages.
@@ -305,38 +306,4 @@ fn user(value: &[u8]) -> Result<String, String> {
         true => Err(format!("`{text}` is not a user name; write one name")),
         false => Ok(text),
     }
-}
-
-/// A switch; missing is off.
-pub(super) fn boolean(element: &Element, name: &str, notes: &mut Notes) -> bool {
-    optional(element, name, notes, values::boolean).unwrap_or(false)
-}
-
-/// A value that must be there. Blanks around it are dropped, as the shell dropped them for sersync.
-pub(super) fn required<T>(
-    element: &Element,
-    name: &str,
-    notes: &mut Notes,
-    read: impl Fn(&[u8]) -> Result<T, String>,
-) -> Option<T> {
-    let Some((value, line)) = element.attribute(name) else {
-        notes.error(element.line, format!("<{}> has no attribute {name}; add it", element.name));
-        return None;
-    };
-    let what = match name {
-        "watch" => format!("localpath watch=\"{}\"", as_written(value)),
-        _ => format!("{} {name}", element.name),
-    };
-    notes.take(line, &what, read(value.trim_ascii()))
-}
-
-/// A value that may be missing.
-pub(super) fn optional<T>(
-    element: &Element,
-    name: &str,
-    notes: &mut Notes,
-    read: impl Fn(&str) -> Result<T, String>,
-) -> Option<T> {
-    let (value, line) = element.attribute(name)?;
-    notes.take(line, &format!("{} {name}", element.name), read(&as_written(value.trim_ascii())))
 }

@@ -1,6 +1,6 @@
 //! The plugin sections of a `confxml.xml`: `<plugin name="command">` and its like.
 
-use super::confxml::{boolean, optional, required};
+use super::confxml_values::{boolean, optional, required};
 use super::diagnostic::{Notes, did_you_mean};
 use super::model::{
     Call, Framing, Manner, PLUGIN_KINDS as NAMES, Plugin, Secret, XML_COMMAND_TIMEOUT_MS,

@@ -4,6 +4,7 @@ pub mod check;
 pub mod confxml;
 mod confxml_plugin;
 mod confxml_schema;
+mod confxml_values;
 pub mod convert;
 mod convert_values;
 pub mod cron;

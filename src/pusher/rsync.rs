@@ -86,8 +86,6 @@ pub const ENV_REMOVE: &[&str] = &[
     "LANGUAGE",
 ];
 
-/// Seconds that an address may leave a connection attempt unanswered.
-pub(super) const CONNECT_TIMEOUT_S: u32 = 10;
 /// Seconds that a comparison of content may be silent, at least.
 const CONTENT_TIMEOUT_S: u32 = 3_600;
 
@@ -169,7 +167,7 @@ fn connect(words: &mut Words, remote: &Remote) {
         Target::Daemon { .. } if shell.is_some() => words.add("--no-motd"),
         Target::Daemon { .. } => {
             words.add("--no-motd");
-            words.add(format!("--contimeout={CONNECT_TIMEOUT_S}"));
+            words.add(format!("--contimeout={}", ssh::CONNECT_TIMEOUT_S));
             words.add_if(!params::has(&remote.params, "sockopts"), "--sockopts=TCP_NODELAY");
             if let Some(file) = &remote.password_file {
                 words.add_bytes("--password-file=", file.as_bytes());

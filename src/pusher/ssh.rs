@@ -6,13 +6,14 @@
 //! refuses a session (`MaxSessions` of sshd), ssh connects by itself, as it would without.
 
 use super::params;
-use super::rsync::CONNECT_TIMEOUT_S;
 use crate::config::model::{Remote, Target};
 use crate::path::fnv1a;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// Seconds that an address may leave a connection attempt unanswered.
+pub(super) const CONNECT_TIMEOUT_S: u32 = 10;
 /// A master that nobody holds any more ends after so many seconds: after the death of everything else it is no orphan
 /// for long, and a pusher that is started again finds it.
 pub const PERSIST_S: u32 = 60;

@@ -5,9 +5,17 @@ use crate::common::procs::Proc;
 use crate::common::wait::DEADLINE;
 use crate::common::world::{Setup, World};
 use nix::sys::signal::Signal;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const DIRS: usize = 200;
+
+/// One churn at a time: each of them keeps a core busy, and must be caught up with in time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How long each churn lasts.
 fn length() -> Duration {
@@ -98,31 +106,9 @@ fn churn_and_kill(victims: impl Fn(&World) -> Vec<Proc>) {
     assert!(killed > 3, "only {killed} processes could be killed");
 }
 
-/// One after another in one test: each keeps a core busy and must be caught up with in time, and tests that wait for
-/// each other would keep others from running. SYNCSUP_CHURN chooses one.
 #[test]
-fn identical_in_the_end_whatever_happens() {
-    let all: [(&str, fn()); 8] = [
-        ("plain", plain),
-        ("while_the_watcher_is_killed", while_the_watcher_is_killed),
-        ("while_pushers_are_killed", while_pushers_are_killed),
-        ("while_processes_are_held_up", while_processes_are_held_up),
-        ("while_rsyncs_are_killed", while_rsyncs_are_killed),
-        ("while_anything_is_killed", while_anything_is_killed),
-        ("while_the_instance_is_killed", while_the_instance_is_killed),
-        ("during_a_first_copy", during_a_first_copy),
-    ];
-    let chosen = std::env::var("SYNCSUP_CHURN").ok();
-    assert!(chosen.iter().all(|c| all.iter().any(|(name, _)| c == name)), "no such churn");
-    for (name, churn) in all {
-        if chosen.as_ref().is_none_or(|c| c == name) {
-            println!("churn: {name}");
-            churn();
-        }
-    }
-}
-
 fn plain() {
+    let _alone = alone();
     let w = start();
     let before: Vec<i32> = w
         .instance
@@ -140,15 +126,21 @@ fn plain() {
     });
 }
 
+#[test]
 fn while_the_watcher_is_killed() {
+    let _alone = alone();
     churn_and_kill(|w| w.instance.watchers());
 }
 
+#[test]
 fn while_pushers_are_killed() {
+    let _alone = alone();
     churn_and_kill(|w| w.instance.pushers());
 }
 
+#[test]
 fn while_processes_are_held_up() {
+    let _alone = alone();
     // What is decided between two looks at the tree is wrong more often when they lie far apart.
     churn_and_compare(start(), Duration::from_millis(60), DEADLINE, |w| {
         let watcher = fastrand::bool();
@@ -163,17 +155,21 @@ fn while_processes_are_held_up() {
     });
 }
 
+#[test]
 fn while_rsyncs_are_killed() {
+    let _alone = alone();
     churn_and_kill(|w| w.instance.rsyncs());
 }
 
-/// Anything but the supervisor.
-fn while_anything_is_killed() {
+#[test]
+fn while_anything_but_the_supervisor_is_killed() {
+    let _alone = alone();
     churn_and_kill(|w| w.instance.family().split_off(1));
 }
 
-/// Killed and started again.
-fn while_the_instance_is_killed() {
+#[test]
+fn while_the_whole_instance_is_killed_and_started() {
+    let _alone = alone();
     let mut round = 0;
     churn_and_compare(start(), Duration::from_secs(5), DEADLINE * 2, |w| {
         round += 1;
@@ -186,8 +182,9 @@ fn while_the_instance_is_killed() {
     });
 }
 
-/// Pushers and rsyncs are killed meanwhile.
-fn during_a_first_copy() {
+#[test]
+fn during_a_first_copy_while_pushers_and_rsyncs_are_killed() {
+    let _alone = alone();
     let (mut round, mut killed) = (0, 0);
     churn_and_compare(first_copy(), Duration::from_millis(1_500), DEADLINE * 4, |w| {
         round += 1;

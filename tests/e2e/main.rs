@@ -1,8 +1,8 @@
 //! End to end: the real program, real rsync daemons on loopback ports, real inotify, real kills. One file for each
 //! promise; `common` holds the machinery, `machinery` proves it.
 //!
-//! Environment: `SYNCSUP_CHURN` chooses one churn by its name; `SYNCSUP_SEED` repeats it; `SYNCSUP_CHURN_S` is its
-//! length in seconds (20); `SYNCSUP_TEST_BIN` names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old;
+//! Environment: `SYNCSUP_SEED` repeats a churn; `SYNCSUP_CHURN_S` is its length in seconds (20); `SYNCSUP_TEST_BIN`
+//! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old;
 //! `SYNCSUP_SNAPSHOTS=write` writes what the commands say into `snapshots/`;
 //! `SYNCSUP_TEST_VERBOSE` makes a churn's instance log every event and rsync; `SYNCSUP_TEST_KEEP` is a directory to
 //! which the files of an instance are copied when its test fails.

@@ -1,0 +1,40 @@
+//! Attributes of a `confxml.xml`, each read with an error that names its element and line.
+
+use super::diagnostic::Notes;
+use super::values;
+use super::xml::Element;
+use crate::path::as_written;
+
+/// A switch; missing is off.
+pub(super) fn boolean(element: &Element, name: &str, notes: &mut Notes) -> bool {
+    optional(element, name, notes, values::boolean).unwrap_or(false)
+}
+
+/// A value that must be there. Blanks around it are dropped, as the shell dropped them for sersync.
+pub(super) fn required<T>(
+    element: &Element,
+    name: &str,
+    notes: &mut Notes,
+    read: impl Fn(&[u8]) -> Result<T, String>,
+) -> Option<T> {
+    let Some((value, line)) = element.attribute(name) else {
+        notes.error(element.line, format!("<{}> has no attribute {name}; add it", element.name));
+        return None;
+    };
+    let what = match name {
+        "watch" => format!("localpath watch=\"{}\"", as_written(value)),
+        _ => format!("{} {name}", element.name),
+    };
+    notes.take(line, &what, read(value.trim_ascii()))
+}
+
+/// A value that may be missing.
+pub(super) fn optional<T>(
+    element: &Element,
+    name: &str,
+    notes: &mut Notes,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Option<T> {
+    let (value, line) = element.attribute(name)?;
+    notes.take(line, &format!("{} {name}", element.name), read(&as_written(value.trim_ascii())))
+}
