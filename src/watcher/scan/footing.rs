@@ -15,7 +15,7 @@ pub struct Ground<'a> {
     /// Where to say it.
     pub log: &'a Logger,
     /// The open root, kept for this turn only: an open descriptor keeps a file system busy.
-    pub root: Option<Root>,
+    root: Option<Root>,
 }
 
 pub(super) enum Trouble {
@@ -36,7 +36,18 @@ impl From<io::Error> for Trouble {
     }
 }
 
-impl Ground<'_> {
+impl<'a> Ground<'a> {
+    /// For one turn.
+    pub fn new(
+        queue: &'a Queue,
+        watch: &'a Path,
+        map: &'a mut Map,
+        batch: &'a mut Batch,
+        log: &'a Logger,
+    ) -> Self {
+        Self { queue, watch, map, batch, log, root: None }
+    }
+
     pub(super) fn root(&mut self) -> io::Result<&Root> {
         if self.root.is_none() {
             self.root = Some(Root::open(self.watch)?);

@@ -60,14 +60,7 @@ impl Rig {
     fn walk_on_ground(&mut self, act: impl FnOnce(&mut Walker, &mut Ground<'_>)) -> Batch {
         let mut batch = Batch::default();
         let watch = self.dir.path().join("root");
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &watch,
-            map: &mut self.map,
-            batch: &mut batch,
-            log: &self.log,
-            root: None,
-        };
+        let mut ground = Ground::new(&self.queue, &watch, &mut self.map, &mut batch, &self.log);
         act(&mut self.walker, &mut ground);
         batch
     }

@@ -75,14 +75,7 @@ impl Service {
         let now = clock::boot();
         let idle = self.walker.is_idle();
         let mut acts = Vec::new();
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &self.watch,
-            map: &mut self.map,
-            batch,
-            log: &self.log,
-            root: None,
-        };
+        let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         for notice in notices {
             if self.debug {
                 debug!(self.log, "event"; "what" => ?notice.what, "wd" => notice.wd,
@@ -110,14 +103,7 @@ impl Service {
         left: &mut Vec<Act>,
     ) -> Vec<Done> {
         let now = clock::boot();
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &self.watch,
-            map: &mut self.map,
-            batch,
-            log: &self.log,
-            root: None,
-        };
+        let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         if emptied {
             self.walker.try_later(&mut ground);
             let mut acts = Vec::new();
@@ -160,14 +146,7 @@ impl Service {
         for look in batch.take_looks().into_values() {
             looks.entry(look.dir).or_default().push(look);
         }
-        let mut ground = Ground {
-            queue: &self.queue,
-            watch: &self.watch,
-            map: &mut self.map,
-            batch,
-            log: &self.log,
-            root: None,
-        };
+        let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         for (wd, looks) in looks {
             // It may have been moved since the event, and that event may not have been read yet.
             let Some(dir) = self.walker.open(&mut ground, wd) else { continue };
