@@ -10,10 +10,10 @@ use super::guard;
 use super::health::retry_most_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::outcome::{self, Judgement, Verdict};
-use super::rows::{Unseen, directories, is_temporary, not_compared, owe, swapped};
+use super::rows::{Unseen, directories, not_compared, owe, swapped};
 use super::rsync::{self, Form, Options};
 use crate::journal::{Events, Owed, Scope, Settlement};
-use crate::path::{OsBytes, RelPath};
+use crate::path::OsBytes;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
@@ -70,14 +70,6 @@ pub struct Found {
     pub written: u64,
     /// Entries the remote has.
     pub entries: u64,
-}
-
-/// The pushes that run beside a comparison.
-pub struct Beside<'a> {
-    /// True for a name that one of them has in hand.
-    pub in_hand: &'a dyn Fn(&RelPath) -> bool,
-    /// A push is in flight.
-    pub pushing: bool,
 }
 
 /// How a comparison goes on.
@@ -171,11 +163,11 @@ impl Compare {
         }
     }
 
-    /// Goes on, beside these pushes. The operator has `approved` so many deletions.
+    /// Goes on, beside a push when one is in flight. The operator has `approved` so many deletions.
     pub fn advance(
         mut self,
         desk: &mut Desk,
-        beside: &Beside<'_>,
+        pushing: bool,
         approved: Option<u64>,
         now: Duration,
     ) -> Result<(Option<Compare>, Progress), Stuck> {
@@ -187,10 +179,10 @@ impl Compare {
                 };
                 drop(root);
                 let landed = desk.land(flight, exited)?;
-                landed_to_spool(self.job, desk, landed, beside, approved)
+                landed_to_spool(self.job, desk, landed, approved)
             }
             Stage::Spooling { .. } => {
-                let progress = self.write_rows(desk, beside)?;
+                let progress = self.write_rows(desk, pushing)?;
                 match progress {
                     more @ (Progress::Running | Progress::Rows) => Ok((Some(self), more)),
                     end => Ok((None, end)),
@@ -205,7 +197,7 @@ impl Compare {
     }
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
-    fn write_rows(&mut self, desk: &mut Desk, beside: &Beside<'_>) -> Result<Progress, Stuck> {
+    fn write_rows(&mut self, desk: &mut Desk, pushing: bool) -> Result<Progress, Stuck> {
         let bulk = self.is_bulk(desk);
         let Stage::Spooling { lines, deletions, blind } = &mut self.stage else {
             return Ok(Progress::Running);
@@ -216,7 +208,7 @@ impl Compare {
                 Job::Wide(_) => PORTION as u64,
                 Job::Everything { .. } => AHEAD,
             };
-            if left > if beside.pushing { ahead } else { 0 } {
+            if left > if pushing { ahead } else { 0 } {
                 return Ok(Progress::Running);
             }
         }
@@ -228,6 +220,10 @@ impl Compare {
             Job::Everything { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
+        // Only the lane of marks looks whether its name is in hand.
+        let apart = |change: &Change| {
+            change.kind == ChangeKind::Deleted && outcome::temporary_of(&change.path).is_some()
+        };
         let since_ms = match &self.job {
             Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
             Job::Everything { .. } => now_ms,
@@ -236,7 +232,8 @@ impl Compare {
             let Some(line) = lines.next() else { break };
             desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
-            if wanted(desk, &change, *deletions, beside) {
+            if wanted(desk, &change, *deletions) {
+                let also = if apart(&change) { Events::default() } else { also };
                 let mut owe = owe(change, since_ms, now_ms);
                 owe.events |= also;
                 end.owe.push(owe);
@@ -263,7 +260,6 @@ fn landed_to_spool(
     job: Job,
     desk: &Desk,
     mut landed: Landed,
-    beside: &Beside<'_>,
     approved: Option<u64>,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
     let mut complete = match landed.judgement.verdict {
@@ -279,7 +275,7 @@ fn landed_to_spool(
     let mut found = Found::default();
     let report = landed
         .read(&desk.voice, |change| {
-            if wanted(desk, &change, true, beside) {
+            if wanted(desk, &change, true) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
             }
@@ -316,9 +312,9 @@ fn live(job: &Job) -> bool {
 }
 
 /// True when this difference is to be owed.
-fn wanted(desk: &Desk, change: &Change, deletions: bool, beside: &Beside<'_>) -> bool {
+fn wanted(desk: &Desk, change: &Change, deletions: bool) -> bool {
     let deleted = change.kind == ChangeKind::Deleted;
-    if deleted && (!deletions || !desk.delete() || is_temporary(&change.path, beside.in_hand)) {
+    if deleted && (!deletions || !desk.delete()) {
         return false;
     }
     !desk.filter.excludes(&change.path, change.is_dir)

@@ -19,6 +19,9 @@ const STDERR_MOST_BYTES: u64 = 1 << 20;
 /// A remote that compares content reads at least so many bytes a second.
 const SLOWEST_READ: u64 = 20 << 20;
 
+/// An rsync that has not moved for so long is looked at: it may wait for somebody to open a fifo.
+const BLOCKED_AFTER: Duration = Duration::from_secs(1);
+
 /// One rsync in flight.
 pub struct Flight {
     rsync: Rsync,
@@ -30,6 +33,8 @@ pub struct Flight {
     moved: (Progress, Duration),
     looked: Duration,
     given_up: bool,
+    /// It opened a name that it had seen as a file and that was a fifo by then, and waited for ever.
+    blocked: bool,
     /// Lines it has printed, and their bytes.
     printed: (u64, u64),
 }
@@ -73,6 +78,7 @@ impl Flight {
             moved: (Progress::Output(0), now),
             looked: now,
             given_up: false,
+            blocked: false,
             printed: (0, 0),
         }
     }
@@ -100,7 +106,8 @@ impl Flight {
         now.saturating_sub(self.moved.1)
     }
 
-    /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8).
+    /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8),
+    /// or waits for a fifo.
     pub fn ended(&mut self, now: Duration) -> io::Result<Option<Exited>> {
         let exited = self.rsync.ended()?;
         if self.waited == Waited::Unknown && self.rsync.answered() {
@@ -117,6 +124,10 @@ impl Flight {
             }
             if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
                 self.waited = Waited::InVain;
+            }
+            self.blocked = self.stalled(now) >= BLOCKED_AFTER && self.rsync.waits_for_fifo();
+            if self.blocked {
+                return Ok(Some(self.rsync.kill()?));
             }
             let limit = self.limit * progress.grace();
             if self.waited == Waited::InVain || self.stalled(now) > limit {
@@ -139,12 +150,18 @@ impl Flight {
         (&self.rsync.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut stderr)?;
         self.rsync.stdout.rewind()?;
         let mut judgement = outcome::verdict(exited, &stderr);
-        if self.given_up {
+        if self.blocked {
+            judgement.verdict = Verdict::Upset;
+            judgement.words = "a file became a fifo under rsync's eyes".to_owned();
+        } else if self.given_up {
             let said = std::mem::take(&mut judgement.words);
             judgement = self.judgement_of_silence(judgement);
             if !stderr.is_empty() {
                 judgement.words = said;
             }
+        } else if matches!(exited, Exited::Signal(_)) {
+            // What it complained of before says nothing of that.
+            judgement.words = format!("rsync was ended by {exited}");
         }
         Ok(Landed { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
     }

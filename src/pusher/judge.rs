@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, Stuck, broken};
 use super::flight::Landed;
-use super::itemize::ChangeKind;
+use super::itemize::{Change, ChangeKind};
 use super::outcome::Verdict;
 use super::push::{Aim, Progress, Push};
 use super::rsync;
@@ -30,7 +30,7 @@ impl Push {
             && self.may_plan_again()
             && trash::raced(&landed.stderr)
         {
-            self.pushed += self.tally(desk, &mut landed)?.totals();
+            self.broke_off(desk, &mut landed)?;
             return self.unsteady(desk, &step, now);
         }
         match landed.judgement.verdict {
@@ -40,11 +40,14 @@ impl Push {
                 self.next(desk, now)
             }
             Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
-            Verdict::Gone | Verdict::Upset => {
-                if !step.looks() {
-                    // What it did will not be done again.
-                    self.pushed += self.tally(desk, &mut landed)?.totals();
-                }
+            Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(desk, &step, now),
+            Verdict::Gone => {
+                // What it did will not be done again.
+                self.pushed += self.tally(desk, &mut landed)?.totals();
+                self.unsteady(desk, &step, now)
+            }
+            Verdict::Upset => {
+                self.broke_off(desk, &mut landed)?;
                 self.unsteady(desk, &step, now)
             }
             Verdict::FormB if !desk.row.form_b => {
@@ -112,6 +115,26 @@ impl Push {
             created,
         };
         self.next(desk, now)
+    }
+
+    /// A run ended in the middle, and the batch goes on: what it did will not be done again. Of the receiver's two
+    /// processes the one that gives up ends the other, also between making a temporary file and making a note of it.
+    fn broke_off(&mut self, desk: &Desk, landed: &mut Landed) -> Result<(), Stuck> {
+        let mut tally = Tally::default();
+        let torn = &mut self.findings.torn;
+        let add = |change: Change| {
+            let file = change.differs.kind == b'f' && change.kind != ChangeKind::Attributes;
+            let parent = change.path.parent().filter(|parent| file && torn.last() != Some(parent));
+            torn.extend(parent);
+            tally.add(change);
+        };
+        let report = landed.read(&desk.voice, add).map_err(broken)?;
+        tally.says(report.totals);
+        self.pushed += tally.totals();
+        if landed.judgement.end_unseen {
+            self.ledger.again();
+        }
+        Ok(())
     }
 
     /// What a run says that it did.

@@ -1,6 +1,6 @@
 //! What comes of each lane: settled, in trouble, held, compared.
 
-use super::compare::{self, Beside, Compare};
+use super::compare::{self, Compare};
 use super::desk::Stuck;
 use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::{Busy, Lane};
@@ -52,8 +52,7 @@ impl Pusher {
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
         let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
         let pushing = self.lanes.pushing();
-        let beside = Beside { in_hand: &|path| self.lanes.in_hand(path), pushing };
-        let progress = busy.work.advance(&mut self.desk, &beside, self.approved, now);
+        let progress = busy.work.advance(&mut self.desk, pushing, self.approved, now);
         self.compared(what, busy.slot, progress, now)
     }
 
@@ -97,8 +96,10 @@ impl Pusher {
             Ok(push::Progress::Remote(judgement)) => {
                 self.push_failed = true;
                 self.in_trouble(&judgement, now);
-                // Where no connection came about, no receiver can be at work.
-                if judgement.end_unseen && !judgement.words.contains("connect") {
+                if judgement.receiver_failed() {
+                    self.torn(busy.work.parents())?;
+                } else if judgement.end_unseen && !judgement.words.contains("connect") {
+                    // Where no connection came about, no receiver can be at work.
                     self.unseen(&busy.work)?;
                 }
                 self.bound_backlog()?;

@@ -3,7 +3,7 @@
 use super::health::path_retry_ms;
 use crate::journal::{Events, Marked, Owe, Owed, Scope, Settlement, Totals};
 use crate::path::RelPath;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One path of a batch and the rows it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub struct Item {
 /// What was unsteady under rsync's eyes is pushed again after this.
 const UNSTEADY_MS: i64 = 200;
 
-/// Directories that are compared after a push whose end was not seen; with more, the next reconcile does.
-const PARENTS_MOST: usize = 100;
+/// So many directories are compared, in one dry run, for the temporary files of a receiver that was ended; with more,
+/// everything is.
+pub const PARENTS_MOST: usize = 1_000;
 
 /// The accounts.
 #[derive(Debug, Default)]
@@ -56,6 +57,8 @@ pub struct Findings {
     pub reborn: HashSet<RelPath>,
     /// Not pushed in this batch, because a push in flight touches them -> milliseconds until they are due.
     pub deferred: HashMap<RelPath, i64>,
+    /// Directories in which an rsync that broke off had begun files, in its order.
+    pub torn: Vec<RelPath>,
 }
 
 /// The times a settlement is made with, in milliseconds since 1970.
@@ -136,6 +139,9 @@ impl Ledger {
             }
             end.owe.extend(still_owed(item, findings, times));
         }
+        // The receiver was not far behind the last that was begun.
+        let torn: BTreeSet<&RelPath> = findings.torn.iter().rev().take(PARENTS_MOST).collect();
+        end.owe.extend(torn.into_iter().map(|dir| compared(dir.clone(), times.now_ms)));
         end
     }
 
@@ -151,27 +157,14 @@ impl Ledger {
             let events = item.events | Events::AGAIN;
             Owe { events, ..owe(item, item.since_ms) }
         };
-        let mut all: Vec<Owe> = self.items.iter().map(again).collect();
-        all.extend(self.parents());
-        Settlement { owe: all, ..Settlement::default() }
+        Settlement { owe: self.items.iter().map(again).collect(), ..Settlement::default() }
     }
 
-    /// A receiver that was killed leaves its temporary file; only a comparison of the directory finds it.
+    /// A receiver that was ended leaves its temporary file; only a comparison of the directory finds it.
     pub fn parents(&self) -> Vec<Owe> {
         let parents = self.items.iter().filter_map(|item| Some((item.path.parent()?, item)));
         let parents: BTreeMap<RelPath, &Item> = parents.collect();
-        if parents.len() > PARENTS_MOST {
-            return Vec::new();
-        }
-        let events = Events::RECONCILE | Events::DIR;
-        let compared = |(path, item): (RelPath, &Item)| Owe {
-            path,
-            scope: Scope::Children,
-            events,
-            attempts: 0,
-            ..owe(item, item.since_ms)
-        };
-        parents.into_iter().map(compared).collect()
+        parents.into_iter().map(|(path, item)| compared(path, item.since_ms)).collect()
     }
 }
 
@@ -185,6 +178,19 @@ impl From<Owed> for Item {
             attempts: row.attempts,
             since_ms: row.since_ms,
         }
+    }
+}
+
+/// A directory whose names are to be compared at once.
+fn compared(path: RelPath, since_ms: i64) -> Owe {
+    Owe {
+        path,
+        scope: Scope::Children,
+        events: Events::RECONCILE | Events::DIR,
+        error: None,
+        attempts: 0,
+        next_try_ms: since_ms,
+        since_ms,
     }
 }
 

@@ -63,6 +63,12 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// True when the receiver gave up by itself: what it was writing may be left under its temporary name.
+    pub fn receiver_failed(&self) -> bool {
+        let Verdict::Remote(trouble) = self.verdict else { return false };
+        !self.end_unseen && matches!(trouble, Trouble::Full | Trouble::Storage | Trouble::Broken)
+    }
+
     /// True when the daemon serves as many as it may: others may be ours.
     pub fn crowded(&self) -> bool {
         self.words.contains(CROWDED)
@@ -176,7 +182,7 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
         (None, Exited::Code(code)) => {
             format!("rsync ended with exit status {code} and said nothing")
         }
-        (None, Exited::Signal(signal)) => format!("rsync was ended by signal {signal}"),
+        (None, signal) => format!("rsync was ended by {signal}"),
     }
 }
 

@@ -101,7 +101,7 @@ fn the_table() {
         assert_eq!(of(code, stderr), want, "{code} {stderr}");
         assert!(code == 0 || !verdict(Exited::Code(code), stderr.as_bytes()).words.is_empty());
     }
-    assert_eq!(verdict(Exited::Signal(9), b"").words, "rsync was ended by signal 9");
+    assert_eq!(verdict(Exited::Signal(9), b"").words, "rsync was ended by SIGKILL");
 }
 
 #[test]
@@ -242,4 +242,14 @@ fn what_is_in_the_way_was_seen() {
     assert!(only_in_the_way(&[&way[..], refused, end].concat()));
     let other = b"rsync: [sender] opendir \"/d\" failed: Permission denied (13)\n";
     assert!(!only_in_the_way(&[&way[..], other, end].concat()));
+}
+
+#[test]
+fn temporaries_and_the_names_they_are_of() {
+    let of = |text: &str| temporary_of(&RelPath::new(text).unwrap()).map(|path| path.to_string());
+    assert_eq!(of("d/.big.iso.Ab3xYz").as_deref(), Some("d/big.iso"));
+    assert_eq!(of(".x.000000").as_deref(), Some("x"));
+    for other in ["d/.big.iso.Ab3xY", "d/big.iso", "d/.a", "big.iso.Ab3xYz"] {
+        assert_eq!(of(other), None, "{other}");
+    }
 }

@@ -12,7 +12,7 @@ use super::select::BATCH;
 use super::step::rules_prefix;
 use super::voice::{Control, Voice};
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError, Settlement, Work};
+use crate::journal::{Journal, JournalError, Work};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
 use crate::sys::begin::{open_journal, wait_for_lock};
@@ -134,11 +134,9 @@ impl Pusher {
             let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
             owed.extend(desk.journal.due_large(&desk.name, now_ms, 1)?);
             owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
-            let owe = Ledger::new(marks, owed, 0).parents();
-            let end = Settlement { owe, ..Settlement::default() };
-            desk.journal.settle(&desk.name, &end, now_ms)?;
+            self.torn(Ledger::new(marks, owed, 0).parents())?;
         }
-        desk.journal.set_clean(&desk.name, false)
+        self.desk.journal.set_clean(&self.desk.name, false)
     }
 }
 

@@ -12,7 +12,7 @@ use super::ledger::{Findings, Ledger, Times};
 use super::outcome::Judgement;
 use super::step::{self, Step};
 use super::trash;
-use crate::journal::{Events, Scope, Settlement, Totals};
+use crate::journal::{Events, Owe, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::seen::Kind;
 use crate::sys::clock;
@@ -24,13 +24,11 @@ use std::time::Duration;
 
 /// Plans of one batch that vanishing files may upset before the rest is left for later.
 const REPLANS: u32 = 3;
-/// An rsync that has not moved for this long may wait for somebody to open a fifo.
-const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 
 /// A batch being pushed.
 pub struct Push {
     lane: Lane,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     pub(super) root: Root,
     pub(super) findings: Findings,
     pub(super) steps: VecDeque<Step>,
@@ -39,7 +37,6 @@ pub struct Push {
     replans: u32,
     /// Regular files of the plan, with their mtimes.
     regular: BTreeMap<RelPath, i64>,
-    blocked_looked: Duration,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
     /// Its first path and since when that waits, also when everything is accounted for.
@@ -93,7 +90,6 @@ impl Push {
             answered: false,
             forgotten: Vec::new(),
             regular: BTreeMap::new(),
-            blocked_looked: Duration::ZERO,
             absent: Vec::new(),
         };
         push.plan(desk)?;
@@ -139,6 +135,11 @@ impl Push {
         self.ledger.unseen()
     }
 
+    /// The directories in which a receiver that was ended may have left a temporary file.
+    pub fn parents(&self) -> Vec<Owe> {
+        self.ledger.parents()
+    }
+
     /// How long the rsync in flight has not moved.
     pub fn stalled(&self, now: Duration) -> Duration {
         self.flight.as_ref().map_or(Duration::ZERO, |(_, _, flight)| flight.stalled(now))
@@ -161,12 +162,6 @@ impl Push {
     pub fn advance(&mut self, desk: &mut Desk, now: Duration) -> Result<Progress, Stuck> {
         let Some((step, aim, mut flight)) = self.flight.take() else { return self.next(desk, now) };
         let Some(exited) = flight.ended(now).map_err(broken)? else {
-            if flight.stalled(now) >= BLOCKED_AFTER && self.is_blocked(now) {
-                debug!(desk.log, "a file became a fifo under rsync's eyes");
-                flight.kill().map_err(broken)?;
-                self.ledger.again();
-                return self.unsteady(desk, &step, now);
-            }
             self.flight = Some((step, aim, flight));
             return Ok(Progress::Running);
         };
@@ -176,16 +171,6 @@ impl Push {
             Aim::Do => self.judge(desk, step, landed, now),
             Aim::Verify(first) => self.verified(desk, &step, first, landed, now),
         }
-    }
-
-    /// rsync opens a name that it has seen as a file; when that is a fifo by now, it waits for ever.
-    fn is_blocked(&mut self, now: Duration) -> bool {
-        if now.saturating_sub(self.blocked_looked) < Duration::from_secs(1) {
-            return false;
-        }
-        self.blocked_looked = now;
-        let other = |path| self.root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Other);
-        self.regular.keys().any(other)
     }
 
     /// False when the batch was planned anew too often.

@@ -4,7 +4,7 @@ use super::batch::Look;
 use super::desk::{Desk, RootLook, Stuck};
 use super::health::path_retry_ms;
 use super::itemize::{Change, ChangeKind};
-use super::outcome::{self, Judgement};
+use super::outcome::Judgement;
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
@@ -18,11 +18,6 @@ pub struct Unseen {
     pub words: String,
     /// The paths it named.
     pub paths: Vec<(RelPath, String)>,
-}
-
-/// A temporary of a name in flight is no stray file (rule 20).
-pub fn is_temporary(path: &RelPath, in_hand: &dyn Fn(&RelPath) -> bool) -> bool {
-    outcome::temporary_of(path).is_some_and(|name| in_hand(&name))
 }
 
 /// The row of a difference; `since_ms` is of the oldest row that the comparison stands for.
@@ -162,7 +157,10 @@ mod tests {
             generation: 1,
         };
         let rows = [row("a"), row("b"), row("c")];
-        let judgement = outcome::verdict(crate::seen::Exited::Code(23), b"rsync: opendir failed");
+        let judgement = crate::pusher::outcome::verdict(
+            crate::seen::Exited::Code(23),
+            b"rsync: opendir failed",
+        );
         let blind = Unseen::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
         let owed = not_compared(&rows, &blind, 1_000, 60_000);
         let error = |n: usize| owed[n].error.as_deref();
@@ -171,18 +169,5 @@ mod tests {
         let blind = Unseen::new(vec![], judgement);
         let owed = not_compared(&rows, &blind, 1_000, 60_000);
         assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms == 61_000));
-    }
-
-    #[test]
-    fn temporaries_of_names_in_flight() {
-        let path = |text: &str| RelPath::new(text).unwrap();
-        let flying = |name: &RelPath| [path("d/big.iso"), path("x")].contains(name);
-        assert!(is_temporary(&path("d/.big.iso.Ab3xYz"), &flying));
-        assert!(is_temporary(&path(".x.000000"), &flying));
-        for other in
-            ["d/.big.iso.Ab3xY", "d/.other.iso.Ab3xYz", ".big.iso.Ab3xYz", "d/big.iso", "d/.a"]
-        {
-            assert!(!is_temporary(&path(other), &flying), "{other}");
-        }
     }
 }

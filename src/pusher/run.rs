@@ -4,9 +4,10 @@ use super::awaits::Awaits;
 use super::desk::Desk;
 use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
+use super::ledger::PARENTS_MOST;
 use super::push::Push;
 use super::voice::Voice;
-use crate::journal::{JournalError, Work};
+use crate::journal::{JournalError, Owe, Settlement, Work};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
@@ -293,6 +294,16 @@ impl Pusher {
     /// The end of this push was not seen: an old receiver may still be at work on its names (rule 2).
     pub(super) fn unseen(&mut self, push: &Push) -> Result<(), JournalError> {
         self.desk.again_upto = self.desk.again_upto.max(push.cursor().unwrap_or(0));
+        self.torn(push.parents())?;
         self.desk.journal.settle(&self.desk.name, &push.unseen(), clock::wall_ms())
+    }
+
+    /// Has these directories compared, because a receiver that was ended may have left a temporary file in one of them.
+    pub(super) fn torn(&mut self, parents: Vec<Owe>) -> Result<(), JournalError> {
+        if parents.len() > PARENTS_MOST {
+            return self.want_reconcile("a receiver was ended in the middle of a large push");
+        }
+        let end = Settlement { owe: parents, ..Settlement::default() };
+        self.desk.journal.settle(&self.desk.name, &end, clock::wall_ms())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::lanes::Lane;
 use super::ledger::Ledger;
+use super::outcome;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::path::RelPath;
@@ -15,8 +16,8 @@ pub(super) const BATCH: u32 = 10_000;
 const PORTION_BYTES: u64 = 64 << 20;
 /// Names that are owed and go along with marks.
 const ALONG: u32 = 1_000;
-/// What was put off because a large file in flight is it is tried again after so many milliseconds.
-const LARGE_WAIT_MS: i64 = 500;
+/// What was put off because a file in flight is in its way is tried again after so many milliseconds.
+const FLIGHT_WAIT_MS: i64 = 500;
 /// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
 /// was watched may be gone again.
 const COMPARED_LATELY_MS: i64 = 60_000;
@@ -65,6 +66,7 @@ impl Pusher {
         let ledger = Ledger::new(marks, owed, self.desk.again_upto);
         if lane == Lane::Small {
             self.beside_large(&ledger, &mut deferred)?;
+            self.beside_temporaries(&ledger, &mut deferred);
         }
         Ok(Some((ledger, deferred)))
     }
@@ -133,6 +135,17 @@ impl Pusher {
         }
     }
 
+    /// What a comparison found too much there and may be the temporary file of a name in hand comes when it is in hand no
+    /// more: by then that has gone, or it is what an earlier receiver left (rule 20).
+    fn beside_temporaries(&self, ledger: &Ledger, deferred: &mut Deferred) {
+        let found = ledger.items.iter().filter(|item| item.events.has(Events::RECONCILE));
+        let of_one_in_hand = |path: &&RelPath| {
+            outcome::temporary_of(path).is_some_and(|name| self.lanes.in_hand(&name))
+        };
+        let temporaries = found.map(|item| &item.path).filter(of_one_in_hand);
+        deferred.extend(temporaries.map(|path| (path.clone(), FLIGHT_WAIT_MS)));
+    }
+
     /// A batch leaves the large file in flight alone. When its name has gone, it is given up instead.
     fn beside_large(
         &mut self,
@@ -147,7 +160,7 @@ impl Pusher {
         }
         let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
         if there.is_ok_and(|seen| seen.kind == Kind::File) {
-            deferred.insert(large.clone(), LARGE_WAIT_MS);
+            deferred.insert(large.clone(), FLIGHT_WAIT_MS);
         } else if let Some(mut busy) = self.lanes.place(Lane::Large).take() {
             busy.work.kill();
             self.return_slot(busy.slot);

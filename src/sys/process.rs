@@ -75,6 +75,9 @@ pub fn take_channel(name: &str) -> io::Result<OwnedFd> {
     Ok(channel)
 }
 
+/// Where in the kernel an open of a fifo waits: since 5.5, with that built in, and before.
+const FIFO_WAITS: &[&str] = &["wait_for_partner", "fifo_open", "pipe_wait"];
+
 /// A running rsync: its list is given, its output goes to files, only its end is waited for.
 pub struct Rsync {
     child: Child,
@@ -148,6 +151,13 @@ impl Rsync {
         text.lines().find_map(|l| l.strip_prefix("rchar: "))?.trim().parse().ok()
     }
 
+    /// True while it waits for somebody to open the other end of a fifo; false also where the kernel does not show
+    /// what it waits for. The name may be another's by now.
+    pub fn waits_for_fifo(&self) -> bool {
+        let place = std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));
+        place.is_ok_and(|place| FIFO_WAITS.iter().any(|wait| place.starts_with(wait)))
+    }
+
     /// Counts the lines it has printed after the first `from` bytes; the bytes that are counted now.
     pub fn lines_after(&self, from: u64) -> (u64, u64) {
         let (mut lines, mut at, mut buffer) = (0, from, [0; 65_536]);
@@ -207,6 +217,33 @@ mod tests {
         let refused = Rsync::start(&argv, &[], &[], dir.path(), b"", &gone);
         let text = refused.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(text.contains(&format!("scratch file in {}", gone.display())), "{text}");
+    }
+
+    #[test]
+    fn an_open_of_a_fifo_is_seen_also_when_its_name_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let start = |script: &str| {
+            let argv = ["/bin/sh", "-c", script].map(OsString::from);
+            Rsync::start(&argv, &[], &[], dir.path(), b"", dir.path()).unwrap()
+        };
+        let (mut opens, mut sleeps) = (start("read x < fifo"), start("exec sleep 60"));
+        while !opens.waits_for_fifo() {
+            assert_eq!(opens.ended().unwrap(), None, "it ended without waiting");
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&fifo).unwrap();
+        assert!(opens.waits_for_fifo());
+        while !std::fs::read_to_string(format!("/proc/{}/stat", sleeps.pid()))
+            .unwrap()
+            .contains("(sleep) S")
+        {
+            std::thread::yield_now();
+        }
+        assert!(!sleeps.waits_for_fifo());
+        assert_eq!(opens.kill().unwrap(), Exited::Signal(9));
+        assert_eq!(sleeps.kill().unwrap(), Exited::Signal(9));
     }
 
     #[test]

@@ -5,17 +5,9 @@ use crate::common::procs::Proc;
 use crate::common::wait::DEADLINE;
 use crate::common::world::{Setup, World};
 use nix::sys::signal::Signal;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const DIRS: usize = 200;
-
-/// One churn at a time: each of them keeps a core busy, and must be caught up with in time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How long each churn lasts.
 fn length() -> Duration {
@@ -108,7 +100,6 @@ fn churn_and_kill(victims: impl Fn(&World) -> Vec<Proc>) {
 
 #[test]
 fn plain() {
-    let _alone = alone();
     let w = start();
     let before: Vec<i32> = w
         .instance
@@ -128,19 +119,16 @@ fn plain() {
 
 #[test]
 fn while_the_watcher_is_killed() {
-    let _alone = alone();
     churn_and_kill(|w| w.instance.watchers());
 }
 
 #[test]
 fn while_pushers_are_killed() {
-    let _alone = alone();
     churn_and_kill(|w| w.instance.pushers());
 }
 
 #[test]
 fn while_processes_are_held_up() {
-    let _alone = alone();
     // What is decided between two looks at the tree is wrong more often when they lie far apart.
     churn_and_compare(start(), Duration::from_millis(60), DEADLINE, |w| {
         let watcher = fastrand::bool();
@@ -157,19 +145,16 @@ fn while_processes_are_held_up() {
 
 #[test]
 fn while_rsyncs_are_killed() {
-    let _alone = alone();
     churn_and_kill(|w| w.instance.rsyncs());
 }
 
 #[test]
 fn while_anything_but_the_supervisor_is_killed() {
-    let _alone = alone();
     churn_and_kill(|w| w.instance.family().split_off(1));
 }
 
 #[test]
 fn while_the_whole_instance_is_killed_and_started() {
-    let _alone = alone();
     let mut round = 0;
     churn_and_compare(start(), Duration::from_secs(5), DEADLINE * 2, |w| {
         round += 1;
@@ -184,7 +169,6 @@ fn while_the_whole_instance_is_killed_and_started() {
 
 #[test]
 fn during_a_first_copy_while_pushers_and_rsyncs_are_killed() {
-    let _alone = alone();
     let (mut round, mut killed) = (0, 0);
     churn_and_compare(first_copy(), Duration::from_millis(1_500), DEADLINE * 4, |w| {
         round += 1;

@@ -11,6 +11,7 @@ mod common;
 
 mod machinery;
 
+mod broken_off;
 mod churn;
 mod daemon;
 mod degraded;

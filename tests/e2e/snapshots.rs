@@ -53,7 +53,7 @@ fn all_is_well() {
     scene.note(&["status", "--json"], &pretty(&out));
     scene.run(&w, &["wait"]);
     let css = w.at("css");
-    scene.run(&w, &["wait", "--quorum", "1", css.to_str().unwrap()]);
+    scene.run(&w, &["wait", "--quorum", "2", css.to_str().unwrap()]);
     scene.run(&w, &["verify"]);
     scene.run(&w, &["verify", "--json"]);
     scene.run(&w, &["verify", "-0"]);

@@ -127,12 +127,26 @@ fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
 }
 
 #[test]
+fn where_an_rsync_broke_off_the_last_directories_are_compared() {
+    let dirs = (0..3_000).map(|n| path(&format!("d{:04}", n % 1_500)));
+    let findings = Findings { torn: dirs.collect(), ..Findings::default() };
+    let marks = vec![marked("d1499/f", 5)];
+    let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let names: Vec<_> = end.owe.iter().map(|owe| owe.path.to_string()).collect();
+    assert_eq!((names.len(), &*names[0], &*names[999]), (1_000, "d0500", "d1499"));
+    assert!(end.owe.iter().all(|owe| (owe.scope, owe.next_try_ms) == (Scope::Children, 1_000)));
+    assert!(!end.owe[0].events.has(Events::SCAN), "a temporary file is no accident");
+}
+
+#[test]
 fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
     let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
     let unseen = ledger.unseen();
     assert_eq!(unseen.cursor, None);
-    assert_eq!(unseen.owe.len(), 3, "a mark too, for it may be marked again; and the directory");
-    assert_eq!((unseen.owe[2].path.is_root(), unseen.owe[2].scope), (true, Scope::Children));
+    assert_eq!(unseen.owe.len(), 2, "a mark too, for it may be marked again");
+    let parents = ledger.parents();
+    assert_eq!(parents.len(), 1);
+    assert_eq!((parents[0].path.is_root(), parents[0].scope), (true, Scope::Children));
     assert!(unseen.owe[0].events.has(Events::AGAIN));
     let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);

@@ -1,0 +1,109 @@
+//! An rsync that broke off, and the temporary files that its receiver left.
+
+use crate::common::churn::{Churn, Plan, Work};
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, World, write};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Slow enough to be met in the middle of a push.
+fn slow() -> Setup {
+    Setup { params: "-a --bwlimit=300", ..Setup::default() }
+}
+
+/// What rsync's receiver leaves of the file `name` when it dies between making it and making a note of it.
+fn left_of(w: &World, dir: &str, name: &str) -> PathBuf {
+    let left = w.there(dir).join(format!(".{name}.AbCdEf"));
+    write(&left, "");
+    left
+}
+
+/// Waits until the slave writes this file.
+#[track_caller]
+fn wait_written(there: &Path, name: &str) {
+    let begins = format!(".{name}.");
+    wait_for("a file being written", DEADLINE, || {
+        let names = fs::read_dir(there).unwrap().flatten();
+        let mut names = names.map(|entry| entry.file_name().into_string().unwrap());
+        names.any(|name| name.starts_with(&begins) && !name.ends_with(".AbCdEf"))
+    });
+}
+
+#[test]
+fn a_file_that_was_a_fifo_when_rsync_opened_it_holds_nothing_up() {
+    let w = slow().start();
+    w.write("a", "x");
+    w.write("z", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    // One batch.
+    let pusher = w.instance.pusher(&w.remotes[0].name());
+    pusher.signal(Signal::SIGSTOP);
+    w.write("a", vec![b'a'; 600_000]);
+    w.write("z", "changed");
+    pusher.signal(Signal::SIGCONT);
+    wait_written(&w.there(""), "a");
+    let fifo = w.outside.join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    fs::rename(&fifo, w.at("z")).unwrap();
+    wait_for("an rsync that waits for the fifo", DEADLINE, || {
+        let place = |pid| fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        w.instance.rsyncs().iter().any(|p| place(p.pid).starts_with("wait_for_partner"))
+    });
+    // Nobody can open it any more.
+    fs::remove_file(w.at("z")).unwrap();
+    w.write("z", "a file again");
+    // The timeout of a silent rsync is 100 s.
+    w.wait_identical();
+    w.wait_in_sync();
+}
+
+#[test]
+fn what_a_receiver_left_when_rsync_broke_off_is_removed() {
+    let mut w = Setup {
+        remote: ", max_delete: unlimited",
+        settings: "filter: {names: none}\n",
+        ..Setup::default()
+    }
+    .build();
+    w.write("a/f", "x");
+    let plan = Plan { root: w.at("churn"), outside: w.outside.clone(), dirs: 200, rate: 2_000 };
+    Work::new(plan.clone(), 1).fill();
+    w.run(&["-v"]);
+    w.wait_identical();
+    w.wait_in_sync();
+    let left = left_of(&w, "a", "gone");
+    // The receiver gives up when a directory is absent in the list and something in it is there.
+    let churn = Churn::start(plan);
+    let mut round = 0;
+    wait_for("rsyncs that break off", DEADLINE * 3, || {
+        round += 1;
+        w.write("a/f", format!("{round}"));
+        w.instance.log_text().matches("how: exit 2,").count() >= 10
+    });
+    churn.stop();
+    wait_for("its removal", DEADLINE, || !left.exists());
+    w.wait_identical();
+}
+
+#[test]
+fn what_may_be_a_temporary_of_a_push_in_flight_is_looked_at_again() {
+    let mut w = slow().build();
+    w.run(&["-v"]);
+    w.write("d/big", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    let left = left_of(&w, "d", "big");
+    w.write("d/big", vec![b'b'; 2_000_000]);
+    wait_written(&w.there("d"), "big");
+    let compared = |w: &World| w.wait_remote(0, "its status", |_| true)["reconciles_done"].as_u64();
+    let before = compared(&w);
+    let _sync = w.instance.begin(&["sync"]);
+    wait_for("a comparison", DEADLINE, || compared(&w) > before);
+    assert!(left.exists(), "it was taken for what the push in flight writes");
+    wait_for("its removal", DEADLINE, || !left.exists());
+    w.wait_identical();
+}
