@@ -58,9 +58,6 @@ impl Links {
         if (file.names.len() as u64) < seen.nlink && file.searched != seen.nlink {
             self.wanted.insert(inode);
         }
-        if file.names.len() as u64 >= seen.nlink {
-            self.wanted.remove(&inode);
-        }
         false
     }
 
@@ -142,6 +139,17 @@ impl Links {
         paths
     }
 
+    /// Files whose names were to be looked for, and are all known by now without a search: every name of them. What
+    /// happened under one of them while others were not known is marked under all.
+    pub fn found(&mut self, tree: &Tree) -> Vec<RelPath> {
+        let all_known = |inode: &&Inode| {
+            self.files.get(inode).is_some_and(|file| file.names.len() as u64 >= file.nlink)
+        };
+        self.wanted.retain(|inode| self.files.contains_key(inode));
+        let found: Vec<Inode> = self.wanted.iter().filter(all_known).copied().collect();
+        self.searched(&found, tree)
+    }
+
     /// True when some names are not known: the tree must be searched.
     pub fn wants_search(&self) -> bool {
         !self.wanted.is_empty()
@@ -200,6 +208,26 @@ mod tests {
         assert_eq!(links.paths(&file(7, 2), &tree), [RelPath::new("a").unwrap()]);
         links.forget(1, OsStr::new("a"));
         assert!(links.is_empty());
+    }
+
+    #[test]
+    fn names_that_turn_up_without_a_search_are_marked() {
+        let mut tree = Tree::default();
+        tree.start(1);
+        tree.place(1, OsStr::new("d"), 2);
+        let mut links = Links::default();
+        // Its times were set under this name when the other was not known.
+        links.saw(1, OsStr::new("a"), &file(7, 2));
+        assert!(links.found(&tree).is_empty());
+        links.saw(2, OsStr::new("b"), &file(7, 2));
+        let mut paths = links.found(&tree);
+        paths.sort();
+        assert_eq!(paths, [RelPath::new("a").unwrap(), RelPath::new("d/b").unwrap()]);
+        assert!(!links.wants_search() && links.found(&tree).is_empty());
+        // What has one name left needs no search.
+        links.saw(1, OsStr::new("c"), &file(8, 2));
+        links.saw(1, OsStr::new("c"), &file(8, 1));
+        assert!(links.found(&tree).is_empty() && !links.wants_search());
     }
 
     #[test]

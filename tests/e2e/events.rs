@@ -144,6 +144,9 @@ fn links_and_special_files() {
             .write_all(b"both")
             .unwrap();
     });
+    step(&w, "the time set under one name", || {
+        File::open(w.at("dir001/hard")).unwrap().set_times(old_time(2)).unwrap();
+    });
     step(&w, "one name removed", || fs::remove_file(w.at("dir000/file000")).unwrap());
     step(&w, "fifo", || {
         nix::unistd::mkfifo(&w.at("fifo"), Mode::from_bits_truncate(0o640)).unwrap()

@@ -82,6 +82,9 @@ impl Map {
         if seen.mtime_ns.abs_diff(seen.ctime_ns) > SET_NS && open.marked != Some(seen.ctime_ns) {
             open.marked = Some(seen.ctime_ns);
             batch.mark(path.clone(), Scope::Entry, Events::WRITE);
+            if seen.nlink > 1 {
+                self.mark_links(seen, Events::WRITE, batch);
+            }
         }
     }
 
@@ -261,6 +264,19 @@ mod tests {
         expire(&mut map, 22 * S);
         let later = seen(0, 100_000_000_001);
         assert!(look(&mut map, Some(&later), false, 22 * S), "changed since it was marked");
+    }
+
+    #[test]
+    fn times_that_were_set_are_those_of_all_names() {
+        let mut map = map();
+        let set = Seen { nlink: 2, ..seen(0, 100_000_000_000) };
+        map.links.saw(1, OsStr::new("other"), &set);
+        let mut batch = tell(&mut map, What::Modify, 10 * S);
+        let looks = batch.take_looks();
+        map.looked(path(), &looks[&path()], Some(&set), &mut batch);
+        let record = batch.into_record(None);
+        let marked: Vec<String> = record.marks.iter().map(|m| m.path.to_string()).collect();
+        assert_eq!(marked, ["f", "other"]);
     }
 
     #[test]

@@ -182,12 +182,14 @@ impl Walker {
             return self.subdirectory(ground, reading, dir, path, &name, job);
         }
         let Some(seen) = seen.or_else(look) else { return };
-        if seen.nlink > 1
-            && let Place::Watched(wd) = reading.place
+        if let Place::Watched(wd) = reading.place
+            && (seen.nlink > 1 || !ground.map.links.is_empty())
         {
             // Through a name here that nobody watched yet, maybe.
             let written = ground.map.links.was_written(&seen);
-            ground.map.links.saw(wd, &name, &seen);
+            if ground.map.links.saw(wd, &name, &seen) {
+                ground.batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+            }
             if written {
                 ground.map.mark_links(&seen, Events::WRITE | Events::SCAN, ground.batch);
             }

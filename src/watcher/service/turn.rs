@@ -27,6 +27,12 @@ impl Service {
             self.look_for_writers(&mut batch);
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
+        // A scan looks at every name by itself.
+        if !self.scanning {
+            for path in self.map.links.found(&self.map.tree) {
+                batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+            }
+        }
         let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
         if emptied.is_some() && !overflow {
             self.pass_barriers(&mut batch);
