@@ -6,7 +6,7 @@ use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::{Busy, Lane};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Push};
-use super::run::{Pusher, ROOT_RETRY};
+use super::run::{Pusher, ROOT_RETRY, TORN};
 use crate::journal::{Events, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
@@ -169,6 +169,9 @@ impl Pusher {
             info!(self.desk.log, "the remote is back"; "failures" => self.health.failures());
             self.health = Health::Good;
             self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
+            if std::mem::take(&mut self.torn_widely) {
+                self.want_reconcile(TORN)?;
+            }
             self.show_owed();
         }
         Ok(())

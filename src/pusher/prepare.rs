@@ -99,6 +99,7 @@ impl Pusher {
             pushes: 0,
             stop: None,
             killed: false,
+            torn_widely: false,
             orphaned: false,
             fail_log_shows: false,
             awaits: Awaits::default(),

@@ -93,6 +93,8 @@ pub struct Pusher {
     pub(super) pushes: u64,
     pub(super) stop: Option<Duration>,
     pub(super) killed: bool,
+    /// Everything is to be compared when the remote is back, see [`Pusher::torn`].
+    pub(super) torn_widely: bool,
     pub(super) orphaned: bool,
     /// This remote's part of the fail log is not empty.
     pub(super) fail_log_shows: bool,
@@ -123,6 +125,9 @@ pub(super) struct Said {
     /// The time of the next try of a remote in trouble, and the same on the wall clock.
     pub(super) retry: Option<(Duration, i64)>,
 }
+
+/// Why everything is compared after a push that was ended.
+pub(super) const TORN: &str = "a receiver was ended in the middle of a large push";
 
 impl Pusher {
     pub(super) fn want_reconcile(&mut self, why: &str) -> Result<(), JournalError> {
@@ -189,7 +194,7 @@ impl Pusher {
 
     /// Stops in order: whatever is still in flight is ended.
     fn end(&mut self) -> Result<i32, JournalError> {
-        let killed = !self.lanes.idle() || self.killed;
+        let killed = !self.lanes.idle() || self.killed || self.torn_widely;
         self.lanes.kill();
         self.desk.master.leave();
         if !killed {
@@ -301,7 +306,9 @@ impl Pusher {
     /// Has these directories compared, because a receiver that was ended may have left a temporary file in one of them.
     pub(super) fn torn(&mut self, parents: Vec<Owe>) -> Result<(), JournalError> {
         if parents.len() > PARENTS_MOST {
-            return self.want_reconcile("a receiver was ended in the middle of a large push");
+            // One that stays in trouble is not to be compared after each try.
+            self.torn_widely = self.health != Health::Good;
+            return if self.torn_widely { Ok(()) } else { self.want_reconcile(TORN) };
         }
         let end = Settlement { owe: parents, ..Settlement::default() };
         self.desk.journal.settle(&self.desk.name, &end, clock::wall_ms())

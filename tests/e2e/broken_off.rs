@@ -90,6 +90,26 @@ fn what_a_receiver_left_when_rsync_broke_off_is_removed() {
 }
 
 #[test]
+fn with_very_many_directories_in_hand_everything_is_compared() {
+    let w = slow().start();
+    w.probe(0);
+    w.wait_in_sync();
+    // One batch.
+    let pusher = w.instance.pusher(&w.remotes[0].name());
+    pusher.signal(Signal::SIGSTOP);
+    (0..1_100).for_each(|n| w.write(&format!("d{n:04}/f"), [b'x'; 1_000]));
+    pusher.signal(Signal::SIGCONT);
+    wait_for("a push under way", DEADLINE, || w.there("d0500/f").exists());
+    let left = left_of(&w, "d0400", "gone");
+    let rsyncs = w.instance.rsyncs();
+    rsyncs.iter().for_each(|p| p.signal(Signal::SIGKILL));
+    assert!(!w.there("d1099/f").exists(), "it had ended already: nothing is shown here");
+    wait_for("its removal", DEADLINE, || !left.exists());
+    w.wait_identical();
+    assert!(w.instance.log_text().contains("a receiver was ended in the middle of a large push"));
+}
+
+#[test]
 fn what_may_be_a_temporary_of_a_push_in_flight_is_looked_at_again() {
     let mut w = slow().build();
     w.run(&["-v"]);
