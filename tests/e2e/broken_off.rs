@@ -6,6 +6,7 @@ use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -98,6 +99,11 @@ fn with_very_many_directories_in_hand_everything_is_compared() {
     let pusher = w.instance.pusher(&w.remotes[0].name());
     pusher.signal(Signal::SIGSTOP);
     (0..1_100).for_each(|n| w.write(&format!("d{n:04}/f"), [b'x'; 1_000]));
+    let journal = Connection::open(w.journal()).unwrap();
+    wait_for("all marks", DEADLINE, || {
+        let sql = "SELECT count(*) FROM change WHERE CAST(path AS TEXT) LIKE 'd%/f'";
+        journal.query_row(sql, [], |row| row.get(0)).is_ok_and(|count: i64| count == 1_100)
+    });
     pusher.signal(Signal::SIGCONT);
     wait_for("a push under way", DEADLINE, || w.there("d0500/f").exists());
     let left = left_of(&w, "d0400", "gone");
