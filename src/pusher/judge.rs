@@ -120,17 +120,13 @@ impl Push {
     /// A run ended in the middle, and the batch goes on: what it did will not be done again. Of the receiver's two
     /// processes the one that gives up ends the other, also between making a temporary file and making a note of it.
     fn broke_off(&mut self, desk: &Desk, landed: &mut Landed) -> Result<(), Stuck> {
-        let mut tally = Tally::default();
         let torn = &mut self.findings.torn;
-        let add = |change: Change| {
+        let begun = |change: Change| {
             let file = change.differs.kind == b'f' && change.kind != ChangeKind::Attributes;
-            let parent = change.path.parent().filter(|parent| file && torn.last() != Some(parent));
-            torn.extend(parent);
-            tally.add(change);
+            torn.extend(change.path.parent().filter(|dir| file && torn.last() != Some(dir)));
         };
-        let report = landed.read(&desk.voice, add).map_err(broken)?;
-        tally.says(report.totals);
-        self.pushed += tally.totals();
+        landed.read(&desk.voice, begun).map_err(broken)?;
+        self.pushed += self.tally(desk, landed)?.totals();
         if landed.judgement.end_unseen {
             self.ledger.again();
         }

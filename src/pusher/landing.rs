@@ -101,6 +101,9 @@ impl Pusher {
                 } else if judgement.end_unseen && !judgement.words.contains("connect") {
                     // Where no connection came about, no receiver can be at work.
                     self.unseen(&busy.work)?;
+                } else {
+                    // An rsync of this push may have broken off before.
+                    self.torn(busy.work.findings.torn(clock::wall_ms()))?;
                 }
                 self.bound_backlog()?;
             }

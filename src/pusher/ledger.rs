@@ -61,6 +61,14 @@ pub struct Findings {
     pub torn: Vec<RelPath>,
 }
 
+impl Findings {
+    /// The directories in which a temporary file may be left. The receiver was not far behind the last that was begun.
+    pub fn torn(&self, now_ms: i64) -> Vec<Owe> {
+        let dirs: BTreeSet<&RelPath> = self.torn.iter().rev().take(PARENTS_MOST).collect();
+        dirs.into_iter().map(|dir| compared(dir.clone(), now_ms)).collect()
+    }
+}
+
 /// The times a settlement is made with, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -139,9 +147,7 @@ impl Ledger {
             }
             end.owe.extend(still_owed(item, findings, times));
         }
-        // The receiver was not far behind the last that was begun.
-        let torn: BTreeSet<&RelPath> = findings.torn.iter().rev().take(PARENTS_MOST).collect();
-        end.owe.extend(torn.into_iter().map(|dir| compared(dir.clone(), times.now_ms)));
+        end.owe.extend(findings.torn(times.now_ms));
         end
     }
 

@@ -310,6 +310,9 @@ impl Pusher {
             self.torn_widely = self.health != Health::Good;
             return if self.torn_widely { Ok(()) } else { self.want_reconcile(TORN) };
         }
+        if parents.is_empty() {
+            return Ok(());
+        }
         let end = Settlement { owe: parents, ..Settlement::default() };
         self.desk.journal.settle(&self.desk.name, &end, clock::wall_ms())
     }

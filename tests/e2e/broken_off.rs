@@ -117,8 +117,8 @@ fn with_very_many_directories_in_hand_everything_is_compared() {
 
 #[test]
 fn what_may_be_a_temporary_of_a_push_in_flight_is_looked_at_again() {
-    let mut w = slow().build();
-    w.run(&["-v"]);
+    // Large files go beside what a comparison finds.
+    let w = Setup { settings: "large_file: 500KiB\n", ..slow() }.start();
     w.write("d/big", "x");
     w.wait_identical();
     w.wait_in_sync();
@@ -132,4 +132,6 @@ fn what_may_be_a_temporary_of_a_push_in_flight_is_looked_at_again() {
     assert!(left.exists(), "it was taken for what the push in flight writes");
     wait_for("its removal", DEADLINE, || !left.exists());
     w.wait_identical();
+    let log = w.instance.log_text();
+    assert!(!log.contains("paths failed"), "what a push in flight wrote was removed: {log}");
 }
