@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// So many changes more than calls, at all times.
+const AHEAD: usize = 150;
+
 /// An HTTP server that writes a request down before it answers, after a moment, so that calls are always in hand.
 struct Slow {
     server: Server,
@@ -61,15 +64,20 @@ fn killed_under_load(parallel: usize, kills: usize) -> Vec<String> {
     let slow = Slow::start();
     let mut w = world(1, &[slow.plugin(&format!(", parallel: {parallel}"))]);
     w.run(&[]);
-    // The first scan is over: what it finds again comes later.
+    // Pushes end in any order, and a call waits for them: there is an order among those that wait for their calls.
+    slow.server.hang(true);
     put(&w, "f00000");
-    wait_idle(&w);
-    let mut files = 1;
+    wait_for("the first call in hand", DEADLINE, || slow.received().len() == 1);
+    (1..AHEAD).for_each(|n| put(&w, &format!("f{n:05}")));
+    w.wait_identical();
+    w.wait_in_sync();
+    slow.server.hang(false);
+    let mut files = AHEAD;
     for _ in 0..kills {
         let enough = slow.received().len() + fastrand::usize(5..40);
         wait_for("calls in hand", DEADLINE, || {
             // Always some more than are called.
-            while files < slow.received().len() + 60 {
+            while files < slow.received().len() + AHEAD {
                 put(&w, &format!("f{files:05}"));
                 files += 1;
             }
