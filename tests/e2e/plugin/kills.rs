@@ -59,8 +59,9 @@ fn put(w: &World, name: &str) {
     fs::rename(&new, at(w, name.as_bytes())).unwrap();
 }
 
-/// Kills the runner again and again while calls are in hand all the time. Returns what the server received.
-fn killed_under_load(parallel: usize, kills: usize) -> Vec<String> {
+/// Kills the runner again and again while calls are in hand all the time. Returns what the server received, and what was
+/// logged.
+fn killed_under_load(parallel: usize, kills: usize) -> (Vec<String>, String) {
     let slow = Slow::start();
     let mut w = world(1, &[slow.plugin(&format!(", parallel: {parallel}"))]);
     w.run(&[]);
@@ -95,12 +96,12 @@ fn killed_under_load(parallel: usize, kills: usize) -> Vec<String> {
     let twice = received.len() - files;
     println!("{twice} of {files} calls were made twice in {kills} kills with parallel: {parallel}");
     assert!(twice <= kills * parallel, "{twice} calls were made twice\n{}", w.instance.report());
-    received
+    (received, w.instance.log_text())
 }
 
 #[test]
 fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
-    let received = killed_under_load(1, 8);
+    let (received, log) = killed_under_load(1, 8);
     for (n, call) in received.iter().enumerate() {
         let again = received[n + 1..].iter().position(|other| other == call);
         assert!(
@@ -112,7 +113,11 @@ fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
     let paths = received.iter().map(|r| &r[r.rfind("inotifyPath=").unwrap()..]);
     let mut order: Vec<&str> = paths.collect();
     order.dedup();
-    assert!(order.is_sorted(), "not in the order of the changes: {order:#?}");
+    // One that failed lets others go first.
+    assert!(
+        order.is_sorted() || log.contains("a call failed"),
+        "not in the order of the changes: {order:#?}\n{log}"
+    );
 }
 
 #[test]
