@@ -23,8 +23,8 @@ impl Queue {
         Self { inotify: Inotify::from(fd), buffer: vec![0; 256 << 10] }
     }
 
-    /// Watches a directory. The same directory gives the same descriptor again. Errors: ENOSPC when the user's
-    /// watches are used up, ENOTDIR, ENOENT, ELOOP for a symbolic link.
+    /// Watches a directory. The same directory gives the same descriptor again, and loses no event by that. Errors:
+    /// ENOSPC when the user's watches are used up, ENOTDIR, ENOENT, ELOOP for a symbolic link.
     pub fn add(&self, directory: &Path, follow: bool) -> io::Result<i32> {
         let mut mask = WatchMask::CREATE
             | WatchMask::MODIFY
@@ -36,7 +36,10 @@ impl Queue {
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
             | WatchMask::EXCL_UNLINK
-            | WatchMask::ONLYDIR;
+            | WatchMask::ONLYDIR
+            // Without it Linux (inotify_update_existing_watch) empties the mask of a watch that is there already for a
+            // moment, and drops what happens in it.
+            | WatchMask::MASK_ADD;
         if !follow {
             mask |= WatchMask::DONT_FOLLOW;
         }
@@ -95,5 +98,45 @@ fn what(mask: EventMask) -> Option<What> {
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::thread;
+
+    #[test]
+    fn no_event_is_lost_while_a_watch_is_added_again() {
+        // Fewer events than any queue holds.
+        const FILES: usize = 6_000;
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = Queue::new(create().unwrap());
+        let wd = queue.add(dir.path(), true).unwrap();
+        let writer = {
+            let dir = dir.path().to_owned();
+            thread::spawn(move || {
+                for n in 0..FILES {
+                    let path = dir.join(n.to_string());
+                    drop(File::create(&path).unwrap());
+                    fs::remove_file(path).unwrap();
+                }
+            })
+        };
+        let (mut created, mut deleted) = (0, 0);
+        loop {
+            let over = writer.is_finished();
+            for _ in 0..20 {
+                assert_eq!(queue.add(dir.path(), true).unwrap(), wd);
+            }
+            let notices = queue.read().unwrap();
+            if over && notices.is_empty() {
+                break;
+            }
+            created += notices.iter().filter(|n| n.what == What::Create).count();
+            deleted += notices.iter().filter(|n| n.what == What::Delete).count();
+        }
+        assert_eq!((created, deleted), (FILES, FILES));
     }
 }
