@@ -5,7 +5,7 @@ use super::fail_log;
 use super::flight::{Flight, Landed};
 use super::health::Patience;
 use super::master::Master;
-use super::outcome;
+use super::outcome::{self, Judgement};
 use super::params::{self, OwnFilters};
 use super::rsync::{self, Form, Options};
 use super::trash;
@@ -26,6 +26,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The other end of an rsync that has ended here goes within this time.
+const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct Desk {
     real_root: PathBuf,
     /// The time in the name of the last directory of the trash, in microseconds.
     stamped_us: Cell<i64>,
+    /// When the last rsync that the remote did not refuse ended, in time since boot.
+    served: Duration,
 }
 
 impl Desk {
@@ -109,6 +114,7 @@ impl Desk {
             unwritten: Cell::default(),
             real_root,
             stamped_us: Cell::new(0),
+            served: Duration::ZERO,
         }
     }
 
@@ -246,7 +252,16 @@ impl Desk {
         let landed = flight.land(exited).map_err(broken)?;
         let timeout = Duration::from_secs(u64::from(self.start.remote.timeout_s));
         self.patience = self.patience.after(landed.waited, timeout);
+        if !landed.judgement.crowded() {
+            self.served = clock::boot();
+        }
         Ok(landed)
+    }
+
+    /// True when the remote refused a connection because it serves as many as it may, and one of them may be ours that
+    /// has just ended here: the other end of it goes a moment later.
+    pub fn has_one_leaving(&self, judgement: &Judgement, now: Duration) -> bool {
+        judgement.crowded() && now < self.served + LEAVES_WITHIN
     }
 
     /// The name of a directory of the trash that no other rsync of this process has had: two versions of a file must

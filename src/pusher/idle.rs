@@ -127,6 +127,7 @@ impl Pusher {
             soon(self.look && self.stop.is_none() && self.journal_retry.is_none(), Duration::ZERO),
             due,
             gather,
+            self.lanes.goes_on_at(),
             self.root_retry,
             self.compare_retry.filter(|at| *at > now),
             self.compare_not_before.filter(|at| *at > now),

@@ -17,9 +17,6 @@ use std::time::Duration;
 /// A comparison that was upset by changes is tried again after this.
 const UPSET_WAIT: Duration = Duration::from_millis(100);
 
-/// A remote that was short of connections gets one at a time for so long.
-const CROWDED: Duration = Duration::from_secs(600);
-
 /// Which comparison came to its end.
 struct What {
     /// Why, when it was one of everything.
@@ -180,17 +177,6 @@ impl Pusher {
         Ok(())
     }
 
-    /// True when the remote has no room for another connection beside ours, which is no trouble: for a while they come
-    /// one after the other.
-    fn crowds(&mut self, judgement: &Judgement, now: Duration) -> bool {
-        let crowds = judgement.crowded() && self.lanes.flying();
-        if crowds {
-            info!(self.desk.log, "one connection at a time"; "why" => &judgement.words);
-            self.crowded = Some(now + CROWDED);
-        }
-        crowds
-    }
-
     fn in_trouble(&mut self, judgement: &Judgement, now: Duration) {
         let words = judgement.words.clone();
         let next = match judgement.verdict {
@@ -285,7 +271,9 @@ impl Pusher {
                 self.desk.row.held = Some(words);
                 self.compared_well()?;
             }
-            compare::Progress::Remote(judgement) if self.crowds(&judgement, now) => {}
+            compare::Progress::Remote(judgement) if self.crowds(&judgement, now) => {
+                self.compare_not_before = Some(now + UPSET_WAIT);
+            }
             compare::Progress::Remote(judgement) => {
                 self.in_trouble(&judgement, now);
                 self.bound_backlog()?;

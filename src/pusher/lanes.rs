@@ -159,6 +159,11 @@ impl Lanes {
         self.pushes.iter_mut().flatten()
     }
 
+    /// When the first push that waits for room on the remote goes on.
+    pub fn goes_on_at(&self) -> Option<Duration> {
+        self.pushes().filter_map(Push::goes_on_at).min()
+    }
+
     /// Takes every push out of its lane.
     pub fn take_pushes(&mut self) -> Vec<Busy<Push>> {
         std::mem::take(&mut self.pushes).into_iter().flatten().collect()

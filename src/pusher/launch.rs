@@ -3,13 +3,18 @@
 use super::compare::{self, Compare, Job};
 use super::health::Health;
 use super::lanes::{Busy, Lane, Waiter};
+use super::outcome::Judgement;
 use super::push::Push;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Owed};
 use crate::message::{FromPusher, SCHEDULE};
 use crate::path::OsBytes;
 use crate::sys::clock;
+use slog::info;
 use std::time::Duration;
+
+/// A remote that was short of connections gets one at a time for so long.
+const CROWDED: Duration = Duration::from_secs(600);
 
 impl Pusher {
     pub(super) fn look_at_journal(&mut self, now: Duration) -> Result<(), JournalError> {
@@ -119,6 +124,20 @@ impl Pusher {
         }
         let most = if crowded { 1 } else { u32::MAX };
         (!probe && !self.slots.is_turn(waiter, most)).then_some(1)
+    }
+
+    /// True when the remote has no room for another connection beside ours, or one of ours that has just ended, which is
+    /// no trouble: for a while they come one after the other.
+    pub(super) fn crowds(&mut self, judgement: &Judgement, now: Duration) -> bool {
+        let crowds = judgement.crowded()
+            && (self.lanes.flying() || self.desk.has_one_leaving(judgement, now));
+        if crowds {
+            if self.crowded.is_none_or(|until| now >= until) {
+                info!(self.desk.log, "one connection at a time"; "why" => &judgement.words);
+            }
+            self.crowded = Some(now + CROWDED);
+        }
+        crowds
     }
 
     fn wants_bulk(&self, lane: Lane) -> bool {

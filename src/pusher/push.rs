@@ -25,6 +25,9 @@ use std::time::Duration;
 /// Plans of one batch that vanishing files may upset before the rest is left for later.
 const REPLANS: u32 = 3;
 
+/// A step whose connection was refused comes again after this.
+const REFUSED_WAIT: Duration = Duration::from_millis(50);
+
 /// A batch being pushed.
 pub struct Push {
     lane: Lane,
@@ -33,6 +36,8 @@ pub struct Push {
     pub(super) findings: Findings,
     pub(super) steps: VecDeque<Step>,
     flight: Option<(Step, Aim, Flight)>,
+    /// What comes again at this time: the remote had no room for it yet.
+    refused: Option<(Step, Aim, Duration)>,
     pub(super) pushed: Totals,
     replans: u32,
     /// Regular files of the plan, with their mtimes.
@@ -85,6 +90,7 @@ impl Push {
             findings: Findings { deferred, ..Findings::default() },
             steps: VecDeque::new(),
             flight: None,
+            refused: None,
             pushed: Totals::default(),
             replans: 0,
             answered: false,
@@ -158,8 +164,19 @@ impl Push {
         }
     }
 
+    /// When it goes on by itself.
+    pub fn goes_on_at(&self) -> Option<Duration> {
+        self.refused.as_ref().map(|(_, _, at)| *at)
+    }
+
     /// Looks at the rsync in flight and goes on when it has ended.
     pub fn advance(&mut self, desk: &mut Desk, now: Duration) -> Result<Progress, Stuck> {
+        if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
+            return self.fly(desk, step, aim, now);
+        }
+        if self.refused.is_some() {
+            return Ok(Progress::Running);
+        }
         let Some((step, aim, mut flight)) = self.flight.take() else { return self.next(desk, now) };
         let Some(exited) = flight.ended(now).map_err(broken)? else {
             self.flight = Some((step, aim, flight));
@@ -167,6 +184,10 @@ impl Push {
         };
         let landed = desk.land(flight, exited)?;
         debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
+        if desk.has_one_leaving(&landed.judgement, now) {
+            self.refused = Some((step, aim, now + REFUSED_WAIT));
+            return Ok(Progress::Running);
+        }
         match aim {
             Aim::Do => self.judge(desk, step, landed, now),
             Aim::Verify(first) => self.verified(desk, &step, first, landed, now),

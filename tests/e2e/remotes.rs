@@ -145,4 +145,7 @@ fn short_of_connections() {
         w.probe(0);
     }
     w.wait_identical_within(DEADLINE * 2);
+    // One after the other, also where the other end of the last one is not gone yet when the next comes.
+    let log = w.instance.log_text();
+    assert!(!log.contains("cannot be pushed to"), "{log}");
 }
