@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The other end of an rsync that has ended here goes within this time.
-const LEAVES_WITHIN: Duration = Duration::from_secs(2);
+pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -301,7 +301,8 @@ pub fn broken(error: io::Error) -> Stuck {
 pub struct RootLook<'a> {
     root: &'a Root,
     voice: &'a Voice,
-    unmounted: Vec<RelPath>,
+    /// The recorded mount points at which nothing is mounted now.
+    pub unmounted: Vec<RelPath>,
 }
 
 /// What lstat answers below a mount point that is not mounted: never a deletion.

@@ -29,7 +29,8 @@ impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in Lane::ALL {
             if let Some(mut busy) = self.lanes.place(lane).take() {
-                let progress = busy.work.advance(&mut self.desk, now);
+                let beside = self.lanes.flying();
+                let progress = busy.work.advance(&mut self.desk, beside, now);
                 self.pushed(lane, busy, progress, now)?;
             }
         }

@@ -71,7 +71,7 @@ impl Judgement {
 
     /// True when the daemon serves as many as it may: others may be ours.
     pub fn crowded(&self) -> bool {
-        self.words.contains(CROWDED)
+        matches!(self.verdict, Verdict::Remote(_)) && self.words.contains(CROWDED)
     }
 }
 

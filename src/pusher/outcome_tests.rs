@@ -127,6 +127,15 @@ fn ends_that_were_not_seen() {
 }
 
 #[test]
+fn short_of_connections() {
+    let crowded = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).crowded();
+    assert!(crowded(5, "@ERROR: max connections (4) reached -- try again later"));
+    let file =
+        "rsync: [sender] send_files failed to open \"/d/max connections\": Permission denied (13)";
+    assert!(!crowded(23, file));
+}
+
+#[test]
 fn the_most_telling_line() {
     let words = |stderr: &str| verdict(Exited::Code(5), stderr.as_bytes()).words;
     let daemon =

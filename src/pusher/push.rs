@@ -4,7 +4,7 @@
 //! of the push, never by what was marked.
 
 use super::batch::{self, Limits, Plan};
-use super::desk::{Desk, RootLook, Stuck, broken};
+use super::desk::{Desk, LEAVES_WITHIN, RootLook, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::health::retry_most_ms;
 use super::lanes::Lane;
@@ -38,6 +38,10 @@ pub struct Push {
     flight: Option<(Step, Aim, Flight)>,
     /// What comes again at this time: the remote had no room for it yet.
     refused: Option<(Step, Aim, Duration)>,
+    /// Since when that is so.
+    refused_since: Option<Duration>,
+    /// The mount points at which nothing was mounted when it was planned.
+    unmounted: Vec<RelPath>,
     pub(super) pushed: Totals,
     replans: u32,
     /// Regular files of the plan, with their mtimes.
@@ -91,6 +95,8 @@ impl Push {
             steps: VecDeque::new(),
             flight: None,
             refused: None,
+            refused_since: None,
+            unmounted: Vec::new(),
             pushed: Totals::default(),
             replans: 0,
             answered: false,
@@ -169,9 +175,20 @@ impl Push {
         self.refused.as_ref().map(|(_, _, at)| *at)
     }
 
-    /// Looks at the rsync in flight and goes on when it has ended.
-    pub fn advance(&mut self, desk: &mut Desk, now: Duration) -> Result<Progress, Stuck> {
+    /// Looks at the rsync in flight and goes on when it has ended; `beside` it others of this remote fly.
+    pub fn advance(
+        &mut self,
+        desk: &mut Desk,
+        beside: bool,
+        now: Duration,
+    ) -> Result<Progress, Stuck> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
+            let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
+            if look.unmounted != self.unmounted {
+                // The step may name what only seems to be gone (rule 6).
+                self.plan(desk)?;
+                return self.next(desk, now);
+            }
             return self.fly(desk, step, aim, now);
         }
         if self.refused.is_some() {
@@ -184,9 +201,14 @@ impl Push {
         };
         let landed = desk.land(flight, exited)?;
         debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
-        if desk.has_one_leaving(&landed.judgement, now) {
-            self.refused = Some((step, aim, now + REFUSED_WAIT));
-            return Ok(Progress::Running);
+        if !beside && desk.has_one_leaving(&landed.judgement, now) {
+            let since = *self.refused_since.get_or_insert(now);
+            if now < since + LEAVES_WITHIN {
+                self.refused = Some((step, aim, now + REFUSED_WAIT));
+                return Ok(Progress::Running);
+            }
+        } else {
+            self.refused_since = None;
         }
         match aim {
             Aim::Do => self.judge(desk, step, landed, now),
@@ -236,6 +258,7 @@ impl Push {
         if desk.start.remote.trash_keep_ms.is_some() {
             trash::leave_out_long(&mut plan);
         }
+        self.unmounted = look.unmounted;
         self.steps = step::steps(desk, &plan)?;
         self.find(plan);
         Ok(())
