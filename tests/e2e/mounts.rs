@@ -78,6 +78,35 @@ fn a_mount_point_inside_that_is_gone_deletes_nothing() {
 }
 
 #[test]
+fn a_directory_that_is_mounted_a_second_time_inside_is_scanned_there() {
+    with_private_mounts(|| {
+        let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
+        w.write("common/d/f", "x");
+        w.write("site/common/below", "x");
+        let _mounted = Mounted::bind(&w.at("common"), &w.at("site/common"));
+        w.run(&[]);
+        w.wait_identical();
+        let degraded = w.wait_local("what is scanned", |l| l["state"] == "degraded");
+        let why = degraded["reason"].as_str().unwrap_or_default();
+        assert!(why.contains("common: stands at another name, too: "), "{degraded}");
+        // The walk has an end, and marks nothing anew.
+        w.wait_in_sync();
+        let pushes = || w.wait_remote(0, "its pushes", |_| true)["pushes"].clone();
+        let before = pushes();
+        holds_for("nothing to push", QUIET, || pushes() == before);
+        w.write("common/d/g", "x");
+        w.write("site/beside", "x");
+        wait_for("events go on", DEADLINE, || {
+            w.there("site/beside").exists()
+                && (w.there("common/d/g").exists() || w.there("site/common/d/g").exists())
+        });
+        // The other name comes within a minute.
+        w.wait_identical_within(DEADLINE * 3);
+        w.instance.stop();
+    });
+}
+
+#[test]
 fn a_full_disk_under_the_journal_loses_nothing() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();

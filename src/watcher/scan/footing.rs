@@ -83,8 +83,34 @@ impl<'a> Ground<'a> {
     /// Watches a name in a watched directory: the directory's device and the name's watch.
     pub(super) fn watch_child(&mut self, parent: i32, name: &OsStr) -> Result<(u64, i32), Trouble> {
         let dir = self.open_watched(parent)?;
-        let wd = self.queue.add(&dir.proc_path().join(name), false)?;
-        Ok((dir.seen.dev, wd))
+        Ok((dir.seen.dev, self.watch_in(&dir, parent, name)?))
+    }
+
+    /// The same, in the open directory of this watch. A directory that is mounted at a second name below the root has one
+    /// watch, and the map keeps it at the first: to take it for moved would go to and fro without end.
+    pub(super) fn watch_in(
+        &mut self,
+        dir: &Root,
+        parent: i32,
+        name: &OsStr,
+    ) -> Result<i32, Trouble> {
+        let place = dir.proc_path().join(name);
+        let wd = self.queue.add(&place, false)?;
+        let Some(at) = self.map.tree.path(wd) else { return Ok(wd) };
+        let here = self.map.tree.path(parent).map(|dir| dir.join(name));
+        if Some(&at) == here.as_ref() || self.open_watched(wd).is_err() {
+            return Ok(wd);
+        }
+        let again = self.queue.add(&place, false)?;
+        if again != wd {
+            // It was moved there and back.
+            if !self.map.tree.contains(again) {
+                self.queue.remove(again);
+            }
+            return Err(Trouble::Stale);
+        }
+        let words = format!("stands at another name, too: {}/{at}", self.watch.display());
+        Err(Trouble::Refused(io::Error::other(words)))
     }
 
     pub(super) fn unwatch(&mut self, wds: &[i32]) {

@@ -226,7 +226,7 @@ impl Walker {
         let Place::Watched(parent) = reading.place else {
             return job.stack.push(item(Place::Unwatched(path)));
         };
-        let wd = match ground.queue.add(&dir.proc_path().join(name), false).map_err(Trouble::from) {
+        let wd = match ground.watch_in(dir, parent, name) {
             Ok(wd) => wd,
             Err(Trouble::Refused(error)) => {
                 self.refused(ground, &path, &error);
