@@ -241,9 +241,13 @@ impl Supervisor {
         }
         let reporter = fds.len();
         fds.extend(self.reporter.interest());
-        let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
-        drop(fds);
+        wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
+        // Who is ready is asked after the time: this process may be stopped between the two, and who spoke meanwhile would
+        // look silent.
         let now = monotonic();
+        let ready =
+            wait(&fds, Some(Duration::ZERO)).map_err(|e| Error::system("cannot poll", e))?;
+        drop(fds);
         for ((site, child), _) in
             children.into_iter().zip(&ready[1 + clients..]).filter(|(_, ready)| **ready)
         {
