@@ -3,6 +3,7 @@
 use super::{Checkpoint, Journal, Mark, Result};
 use crate::path::RelPath;
 use rusqlite::{Transaction, params};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything one read of the queue adds, written in one transaction.
 #[derive(Debug, Default)]
@@ -13,8 +14,10 @@ pub struct Record {
     pub opened: Vec<RelPath>,
     /// Closed, marked or gone: no longer open.
     pub closed: Vec<RelPath>,
-    /// Mount points inside the localpath that were found.
-    pub mounts: Vec<RelPath>,
+    /// Mount points inside the localpath that were found, and what is mounted there; empty when that is not known.
+    pub mounts: BTreeMap<RelPath, String>,
+    /// Mount points that were moved elsewhere with what is mounted there.
+    pub mounts_left: BTreeSet<RelPath>,
     /// The new checkpoint, when the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -26,6 +29,7 @@ impl Record {
             && self.opened.is_empty()
             && self.closed.is_empty()
             && self.mounts.is_empty()
+            && self.mounts_left.is_empty()
             && self.checkpoint.is_none()
     }
 }
@@ -44,11 +48,15 @@ impl Journal {
             close.execute([path.as_bytes()])?;
         }
         // With the marks: what is marked below a mount point is only safe when that is known to be one.
-        let mut mount = tx.prepare_cached("INSERT OR IGNORE INTO mount VALUES (?1)")?;
-        for path in &record.mounts {
-            mount.execute([path.as_bytes()])?;
+        let mut mount = tx.prepare_cached("INSERT OR REPLACE INTO mount VALUES (?1, ?2)")?;
+        for (path, identity) in &record.mounts {
+            mount.execute(params![path.as_bytes(), identity])?;
         }
-        drop((open, close, mount));
+        let mut left = tx.prepare_cached("DELETE FROM mount WHERE path = ?1")?;
+        for path in &record.mounts_left {
+            left.execute([path.as_bytes()])?;
+        }
+        drop((open, close, mount, left));
         if let Some(checkpoint) = &record.checkpoint {
             let text = serde_json::to_string(checkpoint)
                 .map_err(|e| super::JournalError::Refused(e.to_string()))?;
@@ -69,6 +77,18 @@ impl Journal {
     /// The mount points inside the localpath.
     pub fn mounts(&self) -> Result<Vec<RelPath>> {
         self.paths("SELECT path FROM mount")
+    }
+
+    /// The mount points inside the localpath, and what was last mounted there.
+    pub fn mounted(&self) -> Result<BTreeMap<RelPath, String>> {
+        let mut query = self.db.prepare_cached("SELECT path, identity FROM mount")?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+        let mut mounted = BTreeMap::new();
+        for row in rows {
+            let (path, identity) = row?;
+            mounted.extend(RelPath::new(path).map(|path| (path, identity)));
+        }
+        Ok(mounted)
     }
 
     /// Forgets the mount points: only what is found from now on is one.

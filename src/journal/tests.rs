@@ -208,13 +208,19 @@ fn a_record_is_written_with_its_mount_points_or_not_at_all() {
         "CREATE TRIGGER full BEFORE INSERT ON mount BEGIN SELECT RAISE(ABORT, 'full'); END";
     j.db.execute_batch(refuse).unwrap();
     let marks = vec![Mark::entry(path("m/f"), Events::WRITE)];
-    let record = Record { marks, mounts: vec![path("m")], ..Record::default() };
+    let mounts = [(path("m"), "a".to_owned())].into();
+    let record = Record { marks, mounts, ..Record::default() };
     assert!(matches!(j.record(&record, 1), Err(JournalError::Refused(_))));
     assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap().len()), (0, 0));
     j.db.execute_batch("DROP TRIGGER full").unwrap();
     j.record(&record, 1).unwrap();
     j.record(&record, 1).unwrap();
     assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap()), (2, vec![path("m")]));
+    let again = [(path("m"), "b".to_owned()), (path("n"), String::new())];
+    j.record(&Record { mounts: again.clone().into(), ..Record::default() }, 1).unwrap();
+    assert_eq!(j.mounted().unwrap(), again.into());
+    j.record(&Record { mounts_left: [path("m")].into(), ..Record::default() }, 1).unwrap();
+    assert_eq!(j.mounts().unwrap(), [path("n")]);
     j.forget_mounts().unwrap();
     assert!(j.mounts().unwrap().is_empty());
 }
@@ -251,7 +257,9 @@ fn a_journal_of_the_first_version_goes_on() {
         "DROP INDEX owed_due; ALTER TABLE owed DROP COLUMN lane;
          ALTER TABLE owed ADD COLUMN lane INTEGER AS
            (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2 ELSE 0 END);
-         CREATE INDEX owed_due ON owed (remote, lane, next_try, path); PRAGMA user_version = 1",
+         CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
+         DROP TABLE mount; CREATE TABLE mount (path BLOB PRIMARY KEY) WITHOUT ROWID;
+         INSERT INTO mount VALUES (CAST('m' AS BLOB)); PRAGMA user_version = 1",
     )
     .unwrap();
     drop(j);
@@ -259,6 +267,7 @@ fn a_journal_of_the_first_version_goes_on() {
     let paths = |rows: Vec<Owed>| rows.into_iter().map(|row| row.path).collect::<Vec<_>>();
     assert_eq!(paths(j.due_bulk("r", 1, 9).unwrap()), [path("found")]);
     assert_eq!(paths(j.due("r", 1, 9).unwrap()), [path("a"), path("failed")]);
+    assert_eq!(j.mounted().unwrap(), [(path("m"), String::new())].into());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::path::RelPath;
 use crate::seen::{DEVICE_ID, Kind, Seen};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, fstat, fstatfs, openat,
-    renameat_with, statat, statfs,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, StatxAttributes,
+    StatxFlags, fstat, fstatfs, openat, renameat_with, statat, statfs, statx,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -58,12 +58,25 @@ impl Root {
         lstat_at(self.fd.as_fd(), path.as_path())
     }
 
-    /// True when this path below it is a mount point now: on another device than the directory that holds it.
+    /// True when this path below it is a mount point now: the root of a mount, or on another device than the directory
+    /// that holds it.
     pub fn is_mounted(&self, path: &RelPath) -> bool {
         let Some(parent) = path.parent() else { return false };
         let above = if parent.is_root() { Ok(self.seen) } else { self.lstat(&parent) };
         let here = self.lstat(path);
         matches!((here, above), (Ok(here), Ok(above)) if here.dev != above.dev)
+            || is_mount_root(self.fd.as_fd(), path.as_path()) == Some(true)
+    }
+
+    /// True when this very directory is the root of a mount; `None` where the kernel does not tell (before 5.8).
+    pub fn is_mount_root(&self) -> Option<bool> {
+        is_mount_root(self.fd.as_fd(), Path::new(""))
+    }
+
+    /// Names what is mounted here: the file system, and which directory of it. Empty when the system does not tell.
+    pub fn identity(&self) -> String {
+        self.file_system()
+            .map_or_else(|_| String::new(), |fs| format!("{}:{}", fs.id, self.seen.ino))
     }
 
     /// Opens a directory below it, following no symbolic link in the last component.
@@ -161,6 +174,13 @@ impl AsFd for Root {
     }
 }
 
+fn is_mount_root(directory: BorrowedFd<'_>, path: &Path) -> Option<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    let seen = statx(directory, path, flags, StatxFlags::empty()).ok()?;
+    let told = seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    told.then(|| seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// lstat of a name in an open directory (or of a longer relative path).
 pub fn lstat_at(directory: BorrowedFd<'_>, path: &Path) -> io::Result<Seen> {
     Ok(seen(&statat(directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
@@ -217,10 +237,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_point_is_on_another_device() {
+    fn a_mount_point_is_the_root_of_a_mount() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let root = Root::open(Path::new("/")).unwrap();
         assert!(root.is_mounted(&path("proc")) && !root.is_mounted(&path("proc/self")));
         assert!(!root.is_mounted(&path("no/such")) && !root.is_mounted(&RelPath::root()));
+        let [proc, sys] = ["proc", "sys"].map(|name| root.subdir(&path(name)).unwrap());
+        assert!(proc.is_mount_root() != Some(false) && proc.identity() != sys.identity());
+        assert_ne!(proc.subdir(&path("self/fd")).unwrap().is_mount_root(), Some(true));
     }
 }

@@ -9,6 +9,7 @@ pub mod files;
 pub mod inotify;
 pub mod lock;
 pub mod log;
+pub mod mounts;
 pub mod poll;
 pub mod process;
 pub mod procfs;

@@ -106,8 +106,8 @@ impl Batch {
                 .collect(),
             opened: self.opened.into_iter().collect(),
             closed: self.closed.into_iter().collect(),
-            mounts: Vec::new(),
             checkpoint,
+            ..Record::default()
         }
     }
 }

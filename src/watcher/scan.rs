@@ -4,6 +4,7 @@
 //! has for it leads to that very directory: a walk goes on right through renames.
 
 mod footing;
+mod mounts;
 mod place;
 mod read;
 
@@ -21,7 +22,7 @@ use crate::watcher::event::{Act, Detached, Map, Why};
 use crate::watcher::tree::Placed;
 use footing::Trouble;
 use slog::{Logger, debug, warn};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
@@ -160,12 +161,20 @@ pub struct Done {
 pub struct Walker {
     jobs: Vec<Job>,
     later: Vec<Later>,
-    /// Mount points inside, mounted or not.
-    pub mounts: BTreeSet<RelPath>,
-    /// Mount points found since the last look at this.
-    pub new_mounts: Vec<RelPath>,
+    /// Mount points inside, mounted or not, and what was last mounted there; empty when that is not known.
+    pub mounts: BTreeMap<RelPath, String>,
+    /// Those of them that are not in the journal yet.
+    pub new_mounts: BTreeMap<RelPath, String>,
+    /// Those that were moved elsewhere with what is mounted there, and are in the journal still.
+    pub mounts_left: BTreeSet<RelPath>,
     /// Those that are not mounted now.
     pub unmounted: BTreeSet<RelPath>,
+    /// Paths at which something was mounted or unmounted; to be marked as trees with the next record.
+    pub remounted: BTreeSet<RelPath>,
+    /// A directory that holds a mount point was moved.
+    mount_moved: bool,
+    /// What is mounted is no news: everything is compared after this scan, or there is to be no first copy.
+    pub first: bool,
     /// The map does not fit: build it anew.
     pub lost: bool,
     /// Why some directory could not be watched; the first reason.
@@ -238,15 +247,6 @@ impl Walker {
         };
         let stack = map.unwatched.iter().map(item).collect();
         self.jobs.push(Job::new(Purpose::Unwatched(now_ns), stack));
-    }
-
-    /// A mount point that is mounted again: everything in it may have changed.
-    pub fn mounted_again(&mut self, path: &RelPath, ground: &mut Ground<'_>) {
-        self.unmounted.remove(path);
-        if let Some((parent, name)) = ground.map.split(path) {
-            let name = name.to_owned();
-            self.enter(ground, parent, name, Why::Again);
-        }
     }
 
     /// Walks one portion. Returns the walks that came to their end.

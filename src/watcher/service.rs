@@ -15,6 +15,7 @@ use crate::seen::{Notice, Seen, What};
 use crate::sys::channel::Received;
 use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;
+use crate::sys::mounts::Mounts;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
@@ -93,6 +94,8 @@ pub struct Service {
     journal: Journal,
     map: Map,
     walker: Walker,
+    /// `None` where there is no table of mounts.
+    mounts: Option<Mounts>,
     identity: Option<Identity>,
     /// Everything before it is marked: the next scan starts here.
     base_ns: i64,
@@ -143,13 +146,13 @@ impl Service {
         let mut fds = fds.into_iter();
         let queue = fds.next().ok_or_else(|| io::Error::other("no inotify descriptor came"))?;
         let mut walker = Walker::default();
-        let mounts = journal.mounts().inspect_err(|error| {
+        let mounts = journal.mounted().inspect_err(|error| {
             if let JournalError::Damaged(why) = error {
                 // When the supervisor is gone, the next one finds the same.
                 let _ = channel.send(&FromWatcher::Damaged(why.clone()), Vec::new());
             }
         });
-        walker.mounts = mounts.map_err(io::Error::other)?.into_iter().collect();
+        walker.mounts = mounts.map_err(io::Error::other)?;
         Ok(Self {
             channel,
             signals,
@@ -162,6 +165,7 @@ impl Service {
             journal,
             map: Map::new(start.localpath.inotify, filter),
             walker,
+            mounts: None,
             identity: None,
             base_ns: clock::file_ns(),
             not_before_ns: None,

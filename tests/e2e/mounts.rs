@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a slave is watched for deletions that must not come.
 const QUIET: Duration = Duration::from_secs(2);
@@ -23,9 +23,9 @@ pub fn empty_again(dir: &Path) {
     fs::remove_file(dir.join("ballast")).unwrap();
 }
 
-/// True when the slave has everything below `m` that it had.
-fn keeps(w: &World, before: &Tree) -> bool {
-    let now = Tree::read(&w.there("m"));
+/// True when the slave has everything below `dir` that it had.
+fn keeps(w: &World, dir: &str, before: &Tree) -> bool {
+    let now = Tree::read(&w.there(dir));
     before.names().iter().all(|name| now.names().contains(name))
 }
 
@@ -54,17 +54,17 @@ fn a_mount_point_inside_that_is_gone_deletes_nothing() {
         w.remotes[0].start_again();
         w.write("d/dir000/beside it", "x");
         wait_for("a change beside it", DEADLINE, || w.there("d/dir000/beside it").exists());
-        holds_for("the slave's files", QUIET, || keeps(&w, &before));
+        holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
 
         // A full comparison and a start change nothing about that.
         let sync = w.instance.command(&["sync"]);
         println!("sync: {sync:?}");
-        assert!(keeps(&w, &before));
+        assert!(keeps(&w, "m", &before));
         w.instance.kill9();
         w.run(&["-r"]);
         w.write("d/dir000/after the start", "x");
         wait_for("a change beside it", DEADLINE, || w.there("d/dir000/after the start").exists());
-        holds_for("the slave's files", QUIET, || keeps(&w, &before));
+        holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
 
         // Back again, changed meanwhile.
         write(&store.join("dir001/while away"), "x");
@@ -72,6 +72,144 @@ fn a_mount_point_inside_that_is_gone_deletes_nothing() {
         let _mounted = Mounted::bind(&store, &w.at("m"));
         w.wait_identical();
         w.write("m/dir003/file000", "watched again");
+        w.wait_identical();
+        w.instance.stop();
+    });
+}
+
+/// A directory of the master's own file system, and one of another, each mounted below the localpath at `m m`.
+fn while_it_runs(own_file_system: bool) {
+    let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
+    let store = w.outside.join("store");
+    fs::create_dir(&store).unwrap();
+    let _store = (!own_file_system).then(|| Mounted::tmpfs(&store));
+    populate(&store, 4, 5);
+    populate(&w.at("m m"), 2, 2);
+    populate(&w.at("d"), 2, 2);
+    w.run(&[]);
+    w.wait_identical();
+    w.wait_in_sync();
+
+    // No event tells of it, nor of its end: the file system stays mounted elsewhere.
+    let mounted = Mounted::bind(&store, &w.at("m m"));
+    w.wait_identical();
+    w.write("m m/dir003/file000", "watched");
+    w.wait_identical();
+    w.wait_in_sync();
+    let before = Tree::read(&w.there("m m"));
+    drop(mounted);
+    w.wait_local("what is not mounted", |l| {
+        l["state"] == "degraded" && l["reason"].as_str().unwrap_or_default().contains("m m")
+    });
+    w.instance.command(&["sync"]);
+    w.write("m m/dir000/file000", "not ours");
+    w.write("d/dir000/beside it", "x");
+    wait_for("a change beside it", DEADLINE, || w.there("d/dir000/beside it").exists());
+    holds_for("the slave's files", QUIET, || keeps(&w, "m m", &before));
+    write(&store.join("dir001/while away"), "x");
+    let mounted = Mounted::bind(&store, &w.at("m m"));
+    w.wait_identical();
+    w.wait_local("all to be watched", |l| l["state"] == "watching");
+
+    // Another one over it, for a while.
+    let over = Mounted::tmpfs(&w.at("m m"));
+    w.write("m m/over", "it");
+    w.wait_identical();
+    drop(over);
+    w.wait_identical();
+    w.write("m m/dir003/file000", "watched again");
+    w.wait_identical();
+
+    // To another place.
+    fs::create_dir(w.at("n")).unwrap();
+    let mounted = mounted.moved_to(&w.at("n"));
+    w.wait_identical();
+    w.write("n/dir003/file000", "watched there");
+    w.write("m m/dir000/file000", "ours again");
+    w.wait_identical();
+    let mounted = mounted.moved_to(&w.at("m m"));
+    w.wait_identical();
+    w.wait_local("all to be watched", |l| l["state"] == "watching");
+
+    // With the directory above it to another name: the old one is no mount point any more.
+    fs::create_dir(w.at("up")).unwrap();
+    drop(mounted);
+    fs::rename(w.at("m m"), w.at("up/m m")).unwrap();
+    let _mounted = Mounted::bind(&store, &w.at("up/m m"));
+    assert!(w.instance.command(&["release", w.master.to_str().unwrap()]).status.success());
+    w.wait_identical();
+    w.wait_local("all to be watched", |l| l["state"] == "watching");
+    fs::rename(w.at("up"), w.at("renamed")).unwrap();
+    w.write("up/m m/dir000", "a file now");
+    w.wait_identical();
+    w.write("renamed/m m/dir003/file000", "watched still");
+    w.wait_identical();
+    w.wait_in_sync();
+    w.wait_local("all to be watched", |l| l["state"] == "watching");
+    w.instance.stop();
+}
+
+#[test]
+fn what_is_mounted_while_it_runs_is_replicated_and_never_deleted() {
+    with_private_mounts(|| while_it_runs(false));
+}
+
+#[test]
+fn a_directory_of_the_same_file_system_is_a_mount_point_where_it_is_mounted() {
+    with_private_mounts(|| while_it_runs(true));
+}
+
+#[test]
+fn what_is_mounted_while_it_is_stopped_is_replicated_without_a_comparison() {
+    with_private_mounts(|| {
+        let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
+        let stores = ["one", "two"].map(|name| w.outside.join(name));
+        let _stores = stores.each_ref().map(|store| {
+            fs::create_dir(store).unwrap();
+            let mounted = Mounted::tmpfs(store);
+            populate(store, 2, 3);
+            mounted
+        });
+        write(&stores[1].join("dir000/file000"), "of the other");
+        fs::remove_file(stores[1].join("dir001/file001")).unwrap();
+        fs::create_dir(w.at("m")).unwrap();
+        // A scan looks back two seconds further than the checkpoint.
+        let made = Instant::now();
+        wait_for("files that are older", DEADLINE, || made.elapsed() > Duration::from_secs(3));
+        w.run(&[]);
+        w.wait_in_sync();
+        for store in &stores {
+            w.instance.stop();
+            let mounted = Mounted::bind(store, &w.at("m"));
+            w.run(&[]);
+            w.wait_identical();
+            assert!(!w.instance.log_text().contains("mounted"), "{}", w.instance.report());
+            drop(mounted);
+        }
+        w.instance.stop();
+
+        // It is the same at another place, and nothing stands where it was: that is no mount point any more.
+        fs::create_dir(w.at("up")).unwrap();
+        fs::rename(w.at("m"), w.at("up/m")).unwrap();
+        let mounted = Mounted::bind(&stores[1], &w.at("up/m"));
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_local("all to be watched", |l| l["state"] == "watching");
+        w.instance.stop();
+
+        // Gone with its directory.
+        let before = Tree::read(&w.there("up/m"));
+        drop(mounted);
+        fs::remove_dir(w.at("up/m")).unwrap();
+        w.run(&["-r"]);
+        w.wait_local("what is not mounted", |l| {
+            l["state"] == "degraded" && l["reason"].as_str().unwrap_or_default().contains("up/m")
+        });
+        w.write("beside it", "x");
+        wait_for("a change beside it", DEADLINE, || w.there("beside it").exists());
+        holds_for("the slave's files", QUIET, || keeps(&w, "up/m", &before));
+        let master = w.master.to_str().unwrap();
+        assert!(w.instance.command(&["release", master]).status.success());
         w.wait_identical();
         w.instance.stop();
     });

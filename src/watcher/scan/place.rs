@@ -15,19 +15,6 @@ impl Walker {
         None
     }
 
-    /// A directory was on a file system that was unmounted: every directory of it says so, and the mount point above
-    /// them is what is held.
-    fn unmount(&mut self, ground: &mut Ground<'_>, path: RelPath) {
-        let known = self.mounts.iter().rev().find(|mount| path.is_within(mount)).cloned();
-        let mount = known.unwrap_or(path);
-        if self.unmounted.insert(mount.clone()) {
-            warn!(ground.log, "unmounted; nothing is pushed there until it is mounted again";
-                "mount_point" => %mount, "hint" => ground.when_gone_for_good());
-            self.mounts.insert(mount.clone());
-            self.new_mounts.push(mount);
-        }
-    }
-
     pub(super) fn enter(&mut self, ground: &mut Ground<'_>, parent: i32, name: OsString, why: Why) {
         if !ground.map.tree.contains(parent) {
             return;
@@ -98,6 +85,7 @@ impl Walker {
     ) {
         let Some(wd) = moved.wd else { return };
         let (old_parent, old_name) = (moved.old_parent, moved.from.name().to_owned());
+        self.mount_moved |= self.mounts.keys().any(|mount| mount.is_within(&moved.from));
         match ground.watch_child(parent, &name) {
             Ok((dev, got)) if got == wd => {
                 self.attach_at(ground, parent, &name, wd);

@@ -87,36 +87,6 @@ impl Walker {
         }
     }
 
-    /// Notes mount points. False for one that is not mounted now: what lies under it is not ours.
-    pub(super) fn is_there(
-        &mut self,
-        ground: &mut Ground<'_>,
-        item: &Item,
-        path: &RelPath,
-        dir: &Root,
-    ) -> bool {
-        let Some(parent_dev) = item.parent_dev else { return true };
-        if parent_dev != dir.seen.dev {
-            self.unmounted.remove(path);
-            if self.mounts.insert(path.clone()) {
-                self.new_mounts.push(path.clone());
-            }
-            return true;
-        }
-        if !self.mounts.contains(path) {
-            return true;
-        }
-        if self.unmounted.insert(path.clone()) {
-            warn!(ground.log, "not mounted; nothing is pushed there until it is";
-                "mount_point" => %path, "hint" => ground.when_gone_for_good());
-        }
-        if let Place::Watched(wd) = item.place {
-            let gone = ground.map.tree.remove(wd);
-            ground.unwatch(&gone);
-        }
-        false
-    }
-
     /// Reads on; false when the portion is used up.
     pub(super) fn read(
         &mut self,

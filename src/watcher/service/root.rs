@@ -67,7 +67,9 @@ impl Service {
         let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
         let trust = trust(last.as_ref(), &identity.circumstances());
+        self.walker.first = matches!(trust, Trust::First | Trust::Reconcile(_));
         self.heed(trust, known.as_ref().and_then(|k| k.not_before_ns), now_ns)?;
+        self.walker.first |= self.not_before_ns.is_some();
         // Before the checkpoint: what it vouches for depends on it.
         let seen = identity.known(self.not_before_ns);
         if known.as_ref() != Some(&seen) {
@@ -87,6 +89,11 @@ impl Service {
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
         }
         self.identity = Some(identity);
+        self.mounts = Mounts::open().ok();
+        if let Some(mounts) = &mut self.mounts {
+            // What is mounted by now, the scan finds.
+            let _ = mounts.look(&self.watch);
+        }
         self.scan(&root, WatcherState::Starting)
     }
 
@@ -195,6 +202,7 @@ impl Service {
         info!(self.log, "the root and its mount points are taken as they are now");
         self.hold(ADOPTING.into());
         self.walker.mounts.clear();
+        self.walker.new_mounts.clear();
         self.walker.unmounted.clear();
         // First: whoever dies from here on has a successor that does not know of another root any more.
         if !self.need_reconcile("the root was replaced and released".into()) {

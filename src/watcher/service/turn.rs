@@ -117,14 +117,9 @@ impl Service {
             for act in acts {
                 left.extend(self.walker.act(act, &mut ground));
             }
-            if !self.walker.unmounted.is_empty() && now >= self.times.mounts + SECOND {
+            if now >= self.times.mounts + SECOND {
                 self.times.mounts = now;
-                for path in self.walker.unmounted.clone() {
-                    if Root::open(&self.watch).is_ok_and(|root| root.is_mounted(&path)) {
-                        info!(self.log, "mounted again"; "mount_point" => %path);
-                        self.walker.mounted_again(&path, &mut ground);
-                    }
-                }
+                self.walker.look_at_mounts(self.mounts.as_mut(), &mut ground);
             }
         }
         if self.walker.is_idle() {
@@ -193,6 +188,7 @@ impl Service {
             Purpose::Scan => {
                 self.scanning = false;
                 self.not_before_ns = None;
+                self.walker.first = false;
                 self.times.unwatched = now;
                 self.needed = done.dirs;
                 for wd in std::mem::take(&mut self.old_wds) {
@@ -208,6 +204,9 @@ impl Service {
                         self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
                     }
                 }
+                let (map, log) = (&mut self.map, &self.log);
+                let mut ground = Ground::new(&self.queue, &self.watch, map, batch, log);
+                self.walker.look_for_missing(&mut ground);
                 if let Some(why) = self.reconcile_after.take() {
                     self.need_reconcile(why);
                 }
@@ -227,8 +226,11 @@ impl Service {
     }
 
     /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
-    fn write(&mut self, batch: Batch, emptied: Option<i64>, last: Option<bool>) -> Written {
+    fn write(&mut self, mut batch: Batch, emptied: Option<i64>, last: Option<bool>) -> Written {
         let now = clock::boot();
+        for path in &self.walker.remounted {
+            batch.mark(path.clone(), Scope::Tree, Events::MOVE | Events::DIR | Events::SCAN);
+        }
         let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
         let at_ns = emptied.filter(|_| settled).map(|at| {
             if self.map.unwatched.is_empty() {
@@ -249,7 +251,8 @@ impl Service {
             _ => None,
         };
         let mut record = batch.into_record(checkpoint);
-        record.mounts = std::mem::take(&mut self.walker.new_mounts);
+        record.mounts.clone_from(&self.walker.new_mounts);
+        record.mounts_left.clone_from(&self.walker.mounts_left);
         if record.is_empty() {
             return Written::Yes;
         }
@@ -270,7 +273,6 @@ impl Service {
             }
             Err(JournalError::Refused(why)) => {
                 self.refused(&why);
-                self.walker.new_mounts = record.mounts;
                 Written::Refused
             }
         }
@@ -291,6 +293,9 @@ impl Service {
             self.times.checkpoint = now;
             self.events_since_checkpoint = false;
         }
+        self.walker.new_mounts.clear();
+        self.walker.mounts_left.clear();
+        self.walker.remounted.clear();
         if !record.marks.is_empty() {
             self.wake_all();
             self.worked = true;

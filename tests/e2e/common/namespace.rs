@@ -42,6 +42,14 @@ impl Mounted {
         Mounted(at.to_owned())
     }
 
+    /// Moves it, with what is mounted there.
+    pub fn moved_to(mut self, at: &Path) -> Mounted {
+        let none = None::<&str>;
+        mount(Some(&self.0), at, none, MsFlags::MS_MOVE, none).expect("a moved mount");
+        self.0 = at.to_owned();
+        self
+    }
+
     /// Fails while anything keeps it busy.
     pub fn unmount_unless_busy(&self) -> nix::Result<()> {
         umount2(&self.0, MntFlags::empty())

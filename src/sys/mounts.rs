@@ -1,0 +1,158 @@
+//! The table of mounts (proc(5), `mountinfo`), and what changes in it below one directory.
+
+use crate::path::RelPath;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The table, and what it held below the directory at the last look.
+pub struct Mounts {
+    table: File,
+    known: BTreeSet<(RelPath, Mount)>,
+    /// The table changed since then.
+    changed: bool,
+}
+
+/// One mount, wherever it stands: its number, the device, the directory of that. Numbers are used again.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Mount {
+    number: Vec<u8>,
+    device: Vec<u8>,
+    directory: Vec<u8>,
+}
+
+/// What became of a place where something was mounted or is mounted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Something was mounted here, or unmounted.
+    Other,
+    /// What was mounted here stands elsewhere: it was moved, or a directory above it.
+    Left,
+}
+
+impl Mounts {
+    /// Opens the table of this process. Nothing is known yet.
+    pub fn open() -> io::Result<Self> {
+        let table = File::open("/proc/self/mountinfo")?;
+        Ok(Self { table, known: BTreeSet::new(), changed: true })
+    }
+
+    /// A directory was moved that held a mount: that makes no change for the kernel.
+    pub fn moved(&mut self) {
+        self.changed = true;
+    }
+
+    /// What changed below `directory` since the last call that succeeded.
+    pub fn look(&mut self, directory: &Path) -> io::Result<BTreeMap<RelPath, Change>> {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.changed |= poll(&mut [PollFd::new(&self.table, PollFlags::PRI)], Some(&at_once))? > 0;
+        if !self.changed {
+            return Ok(BTreeMap::new());
+        }
+        let mut text = Vec::new();
+        self.table.rewind()?;
+        self.table.read_to_end(&mut text)?;
+        let all = mounts(&text);
+        let now = below(&all, directory.canonicalize()?.as_os_str().as_bytes());
+        let mut changes = BTreeMap::new();
+        for (path, mount) in self.known.difference(&now) {
+            let left = all.iter().any(|(_, other)| other == mount);
+            changes.insert(path.clone(), if left { Change::Left } else { Change::Other });
+        }
+        changes.extend(now.difference(&self.known).map(|(path, _)| (path.clone(), Change::Other)));
+        (self.known, self.changed) = (now, false);
+        Ok(changes)
+    }
+}
+
+/// Every mount with the absolute path of its mount point.
+fn mounts(table: &[u8]) -> Vec<(Vec<u8>, Mount)> {
+    let mount = |line: &[u8]| {
+        let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+        let [number, _, device, directory, point, ..] = fields[..] else { return None };
+        let [number, device, directory] = [number, device, directory].map(<[u8]>::to_vec);
+        Some((unescaped(point), Mount { number, device, directory }))
+    };
+    table.split(|&b| b == b'\n').filter_map(mount).collect()
+}
+
+/// Those below `directory`, an absolute path without symbolic links.
+fn below(all: &[(Vec<u8>, Mount)], directory: &[u8]) -> BTreeSet<(RelPath, Mount)> {
+    let relative = |(point, mount): &(Vec<u8>, Mount)| {
+        let rest = point.strip_prefix(directory)?;
+        // Below `/` nothing else is left of the slash.
+        let rest = if directory == b"/" { rest } else { rest.strip_prefix(b"/")? };
+        let path = RelPath::new(rest).filter(|path| !path.is_root())?;
+        Some((path, mount.clone()))
+    };
+    all.iter().filter_map(relative).collect()
+}
+
+/// The kernel writes white space and backslashes as `\ooo`.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| first == b'\\');
+        let code = digits.and_then(|d| std::str::from_utf8(d).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_below_a_directory() {
+        let table = b"22 1 0:20 / / rw - ext4 /dev/vda rw\n\
+            36 22 0:31 / /data rw,noatime shared:1 - xfs /dev/sdb rw\n\
+            37 36 0:32 / /data/a\\040b\\134c rw - tmpfs tmpfs rw\n\
+            38 36 0:33 /sub /data/m/n rw master:1 - nfs4 h:/x rw\n\
+            39 22 0:34 / /database rw - tmpfs tmpfs rw\n\
+            nonsense\n";
+        let paths = |directory: &[u8]| -> Vec<RelPath> {
+            below(&mounts(table), directory).into_iter().map(|(path, _)| path).collect()
+        };
+        assert_eq!(paths(b"/data"), [path("a b\\c"), path("m/n")]);
+        assert_eq!(paths(b"/").len(), 4);
+        assert_eq!(unescaped(b"\\04x\\"), b"\\04x\\");
+    }
+
+    #[test]
+    fn what_changed() {
+        let root = Path::new("/");
+        let mut mounts = Mounts::open().unwrap();
+        assert_eq!(mounts.look(root).unwrap().get(&path("proc")), Some(&Change::Other));
+        assert_eq!(mounts.look(root).unwrap(), BTreeMap::new());
+        // As if the table had held these before.
+        let (_, proc) = mounts.known.iter().find(|(at, _)| *at == path("proc")).unwrap().clone();
+        let gone = Mount { number: b"gone".to_vec(), ..proc.clone() };
+        mounts.known.insert((path("gone"), gone));
+        mounts.known.insert((path("before"), proc));
+        mounts.moved();
+        let changes = [(path("gone"), Change::Other), (path("before"), Change::Left)];
+        assert_eq!(mounts.look(root).unwrap(), changes.into());
+        assert!(mounts.look(Path::new("/no/such")).unwrap().is_empty(), "not looked at");
+        mounts.moved();
+        assert!(mounts.look(Path::new("/no/such")).is_err());
+        assert!(mounts.look(root).unwrap().is_empty(), "nothing else changed");
+    }
+}
