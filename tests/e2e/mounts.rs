@@ -145,6 +145,13 @@ fn while_it_runs(own_file_system: bool) {
     w.write("renamed/m m/dir003/file000", "watched still");
     w.wait_identical();
     w.wait_in_sync();
+
+    // And out of the localpath, for good.
+    fs::rename(w.at("renamed"), w.outside.join("away")).unwrap();
+    w.wait_identical();
+    fs::create_dir_all(w.at("renamed/m m")).unwrap();
+    w.write("renamed/m m/new", "x");
+    w.wait_identical();
     w.wait_local("all to be watched", |l| l["state"] == "watching");
     w.instance.stop();
 }

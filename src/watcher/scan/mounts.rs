@@ -59,6 +59,11 @@ impl Walker {
         self.remounted.insert(path);
     }
 
+    /// A directory was moved from here, maybe with mount points in it.
+    pub(super) fn moved_from(&mut self, path: &RelPath) {
+        self.mount_moved |= self.mounts.keys().any(|mount| mount.is_within(path));
+    }
+
     /// What was mounted here is mounted elsewhere now.
     fn mount_left(&mut self, path: &RelPath, ground: &Ground<'_>) {
         if self.mounts.remove(path).is_some() {
@@ -112,7 +117,9 @@ impl Walker {
             self.unmounted.remove(path);
             let identity = dir.identity();
             let known = self.mounts.get(path);
-            if known != Some(&identity) {
+            // A subvolume of btrfs has a device of its own, and goes like any directory.
+            let lasts = known.is_some() || dir.is_mount_root() != Some(false);
+            if lasts && known != Some(&identity) {
                 // What is older than the checkpoint is news here. It is not where everything is compared, or where
                 // there is to be no first copy.
                 if !self.first && known.is_none_or(|known| !known.is_empty()) {

@@ -19,6 +19,11 @@ impl Walker {
         if !ground.map.tree.contains(parent) {
             return;
         }
+        if why == Why::Left
+            && let Some(dir) = ground.map.tree.path(parent)
+        {
+            self.moved_from(&dir.join(&name));
+        }
         match ground.watch_child(parent, &name) {
             Ok((dev, wd)) => {
                 let fresh = self.place(ground, parent, &name, wd, why);
@@ -85,7 +90,7 @@ impl Walker {
     ) {
         let Some(wd) = moved.wd else { return };
         let (old_parent, old_name) = (moved.old_parent, moved.from.name().to_owned());
-        self.mount_moved |= self.mounts.keys().any(|mount| mount.is_within(&moved.from));
+        self.moved_from(&moved.from);
         match ground.watch_child(parent, &name) {
             Ok((dev, got)) if got == wd => {
                 self.attach_at(ground, parent, &name, wd);
