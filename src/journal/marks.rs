@@ -1,4 +1,4 @@
-//! The watcher's side: marks, open files, mount points, cleaning.
+//! The watcher's side: marks, open files, cleaning.
 
 use super::{Checkpoint, Journal, Mark, Result};
 use crate::path::RelPath;
@@ -14,10 +14,10 @@ pub struct Record {
     pub opened: Vec<RelPath>,
     /// Closed, marked or gone: no longer open.
     pub closed: Vec<RelPath>,
-    /// Mount points inside the localpath that were found, and what is mounted there; empty when that is not known.
+    /// Mount points inside the localpath that were found, and what is mounted there.
     pub mounts: BTreeMap<RelPath, String>,
-    /// Mount points that were moved elsewhere with what is mounted there.
-    pub mounts_left: BTreeSet<RelPath>,
+    /// Those that are no mount points any more.
+    pub mounts_gone: BTreeSet<RelPath>,
     /// The new checkpoint, when the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -29,7 +29,7 @@ impl Record {
             && self.opened.is_empty()
             && self.closed.is_empty()
             && self.mounts.is_empty()
-            && self.mounts_left.is_empty()
+            && self.mounts_gone.is_empty()
             && self.checkpoint.is_none()
     }
 }
@@ -47,16 +47,8 @@ impl Journal {
         for path in &record.closed {
             close.execute([path.as_bytes()])?;
         }
-        // With the marks: what is marked below a mount point is only safe when that is known to be one.
-        let mut mount = tx.prepare_cached("INSERT OR REPLACE INTO mount VALUES (?1, ?2)")?;
-        for (path, identity) in &record.mounts {
-            mount.execute(params![path.as_bytes(), identity])?;
-        }
-        let mut left = tx.prepare_cached("DELETE FROM mount WHERE path = ?1")?;
-        for path in &record.mounts_left {
-            left.execute([path.as_bytes()])?;
-        }
-        drop((open, close, mount, left));
+        drop((open, close));
+        super::mounts::write(&tx, record)?;
         if let Some(checkpoint) = &record.checkpoint {
             let text = serde_json::to_string(checkpoint)
                 .map_err(|e| super::JournalError::Refused(e.to_string()))?;
@@ -72,31 +64,6 @@ impl Journal {
     /// The paths that were written and not closed when last seen.
     pub fn open_paths(&self) -> Result<Vec<RelPath>> {
         self.paths("SELECT path FROM open")
-    }
-
-    /// The mount points inside the localpath.
-    pub fn mounts(&self) -> Result<Vec<RelPath>> {
-        self.paths("SELECT path FROM mount")
-    }
-
-    /// The mount points inside the localpath, and what was last mounted there.
-    pub fn mounted(&self) -> Result<BTreeMap<RelPath, String>> {
-        let mut query = self.db.prepare_cached("SELECT path, identity FROM mount")?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
-        let mut mounted = BTreeMap::new();
-        for row in rows {
-            let (path, identity) = row?;
-            mounted.extend(RelPath::new(path).map(|path| (path, identity)));
-        }
-        Ok(mounted)
-    }
-
-    /// Forgets the mount points: only what is found from now on is one.
-    pub fn forget_mounts(&mut self) -> Result<()> {
-        let tx = self.write()?;
-        tx.execute("DELETE FROM mount", [])?;
-        tx.commit()?;
-        Ok(())
     }
 
     /// Removes up to `limit` marks that every remote has settled and every plugin has taken in. Returns how many went.
@@ -115,7 +82,7 @@ impl Journal {
         Ok(gone)
     }
 
-    fn paths(&self, sql: &str) -> Result<Vec<RelPath>> {
+    pub(super) fn paths(&self, sql: &str) -> Result<Vec<RelPath>> {
         let mut query = self.db.prepare_cached(sql)?;
         let rows = query.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
         let mut paths = Vec::new();

@@ -7,6 +7,7 @@ mod checkpoint;
 mod failures;
 mod mark;
 mod marks;
+mod mounts;
 mod owed;
 mod plugin;
 mod remote;

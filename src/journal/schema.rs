@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long what may as well be done later waits.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
-const VERSION: i64 = 3;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 -- the last seq given out: persisted, so that an emptied `change` never starts again below a cursor
@@ -39,9 +39,8 @@ CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 CREATE TABLE open (path BLOB PRIMARY KEY) WITHOUT ROWID;
 -- the time up to which every event is in `change`
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL);
--- mount points inside the localpath, held like its root while they are not mounted, and what was last mounted there:
--- empty when that is not known
-CREATE TABLE mount (path BLOB PRIMARY KEY, identity TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+-- mount points inside the localpath, held like its root while they are not mounted
+CREATE TABLE mount (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// From version 1, which had no lane 3.
@@ -52,9 +51,6 @@ ALTER TABLE owed ADD COLUMN lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN eve
   WHEN event & 4096 != 0 AND error IS NULL THEN 3 ELSE 0 END);
 CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 ";
-
-/// From version 2, which did not know what was mounted.
-const FROM_2: &str = "ALTER TABLE mount ADD COLUMN identity TEXT NOT NULL DEFAULT ''";
 
 /// Sets the connection up and makes the tables when there are none.
 pub fn prepare(db: &Connection) -> Result<()> {
@@ -69,23 +65,25 @@ pub fn prepare(db: &Connection) -> Result<()> {
 }
 
 fn make(db: &Connection) -> Result<()> {
-    let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
-    let steps: &[&str] = match version {
-        0 => &[TABLES],
-        1 => &[FROM_1, FROM_2],
-        2 => &[FROM_2],
-        VERSION => &[],
-        other => return Err(JournalError::Damaged(format!("unknown journal version {other}"))),
-    };
-    steps.iter().try_for_each(|step| db.execute_batch(step))?;
-    if version != VERSION {
-        db.pragma_update(None, "user_version", VERSION)?;
+    match db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+        0 => {
+            db.execute_batch(TABLES)?;
+            db.pragma_update(None, "user_version", VERSION)?;
+            later_tables(db)
+        }
+        VERSION => later_tables(db),
+        1 => {
+            db.execute_batch(FROM_1)?;
+            db.pragma_update(None, "user_version", VERSION)?;
+            later_tables(db)
+        }
+        other => Err(JournalError::Damaged(format!("unknown journal version {other}"))),
     }
-    later_tables(db)
 }
 
 /// Tables that came later, with nothing else changed: an older program does not look at them.
 fn later_tables(db: &Connection) -> Result<()> {
     super::plugin::prepare(db)?;
-    super::verify::prepare(db)
+    super::verify::prepare(db)?;
+    super::mounts::prepare(db)
 }

@@ -15,7 +15,7 @@ use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Owed, RemoteRow};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
-use crate::seen::{Exited, Seen};
+use crate::seen::{Exited, Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
 use crate::sys::log::{Seldom, timestamp};
@@ -297,7 +297,8 @@ pub fn broken(error: io::Error) -> Stuck {
     Stuck::System(format!("rsync: {error}"))
 }
 
-/// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing.
+/// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing, nor are
+/// the directories above it: with them, all of it would go.
 pub struct RootLook<'a> {
     root: &'a Root,
     voice: &'a Voice,
@@ -323,7 +324,12 @@ impl Look for RootLook<'_> {
         if self.unmounted.iter().any(|mount| path.is_within(mount)) {
             return Err(ENODEV);
         }
-        self.root.lstat(path).map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
+        let seen = self.root.lstat(path);
+        let dir = seen.as_ref().is_ok_and(|seen| seen.kind == Kind::Dir);
+        if !dir && self.unmounted.iter().any(|mount| mount.is_within(path)) {
+            return Err(ENODEV);
+        }
+        seen.map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
     }
 }
 

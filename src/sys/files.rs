@@ -58,25 +58,27 @@ impl Root {
         lstat_at(self.fd.as_fd(), path.as_path())
     }
 
-    /// True when this path below it is a mount point now: the root of a mount, or on another device than the directory
-    /// that holds it.
+    /// True when this path below it is a mount point now. Where the kernel does not tell (before 5.8), that is a
+    /// directory on another device than the one that holds it: a subvolume of btrfs, too.
     pub fn is_mounted(&self, path: &RelPath) -> bool {
         let Some(parent) = path.parent() else { return false };
-        let above = if parent.is_root() { Ok(self.seen) } else { self.lstat(&parent) };
-        let here = self.lstat(path);
-        matches!((here, above), (Ok(here), Ok(above)) if here.dev != above.dev)
-            || is_mount_root(self.fd.as_fd(), path.as_path()) == Some(true)
+        is_mount_root(self.fd.as_fd(), path.as_path()).unwrap_or_else(|| {
+            let above = if parent.is_root() { Ok(self.seen) } else { self.lstat(&parent) };
+            matches!((self.lstat(path), above), (Ok(here), Ok(above)) if here.dev != above.dev)
+        })
     }
 
-    /// True when this very directory is the root of a mount; `None` where the kernel does not tell (before 5.8).
+    /// True when this very directory is the root of a mount; `None` where the kernel does not tell.
     pub fn is_mount_root(&self) -> Option<bool> {
         is_mount_root(self.fd.as_fd(), Path::new(""))
     }
 
-    /// Names what is mounted here: the file system, and which directory of it. Empty when the system does not tell.
-    pub fn identity(&self) -> String {
-        self.file_system()
-            .map_or_else(|_| String::new(), |fs| format!("{}:{}", fs.id, self.seen.ino))
+    /// Names what is mounted here: the file system, and which directory of it; with the boot, where the file system
+    /// has no lasting name.
+    pub fn identity(&self) -> io::Result<String> {
+        let id = self.file_system()?.id;
+        let boot = if id.starts_with(DEVICE_ID) { boot_id()? } else { String::new() };
+        Ok(format!("{id}:{}:{boot}", self.seen.ino))
     }
 
     /// Opens a directory below it, following no symbolic link in the last component.
@@ -243,7 +245,10 @@ mod tests {
         assert!(root.is_mounted(&path("proc")) && !root.is_mounted(&path("proc/self")));
         assert!(!root.is_mounted(&path("no/such")) && !root.is_mounted(&RelPath::root()));
         let [proc, sys] = ["proc", "sys"].map(|name| root.subdir(&path(name)).unwrap());
-        assert!(proc.is_mount_root() != Some(false) && proc.identity() != sys.identity());
+        assert!(
+            proc.is_mount_root() != Some(false)
+                && proc.identity().unwrap() != sys.identity().unwrap()
+        );
         assert_ne!(proc.subdir(&path("self/fd")).unwrap().is_mount_root(), Some(true));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::path::RelPath;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
@@ -16,22 +16,9 @@ pub struct Mounts {
     changed: bool,
 }
 
-/// One mount, wherever it stands: its number, the device, the directory of that. Numbers are used again.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Mount {
-    number: Vec<u8>,
-    device: Vec<u8>,
-    directory: Vec<u8>,
-}
-
-/// What became of a place where something was mounted or is mounted now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Something was mounted here, or unmounted.
-    Other,
-    /// What was mounted here stands elsewhere: it was moved, or a directory above it.
-    Left,
-}
+/// One mount: its number, the device, the directory of that. Numbers are used again at once: what stands elsewhere under
+/// the same need not be the same.
+type Mount = [Vec<u8>; 3];
 
 impl Mounts {
     /// Opens the table of this process. Nothing is known yet.
@@ -40,55 +27,42 @@ impl Mounts {
         Ok(Self { table, known: BTreeSet::new(), changed: true })
     }
 
-    /// A directory was moved that held a mount: that makes no change for the kernel.
-    pub fn moved(&mut self) {
+    /// A directory was moved that holds a mount: that makes no change for the kernel.
+    pub fn look_again(&mut self) {
         self.changed = true;
     }
 
-    /// What changed below `directory` since the last call that succeeded.
-    pub fn look(&mut self, directory: &Path) -> io::Result<BTreeMap<RelPath, Change>> {
+    /// Where below `directory` something was mounted or unmounted since the last call that succeeded. `None` when the
+    /// table did not change at all.
+    pub fn look(&mut self, directory: &Path) -> io::Result<Option<BTreeSet<RelPath>>> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         self.changed |= poll(&mut [PollFd::new(&self.table, PollFlags::PRI)], Some(&at_once))? > 0;
         if !self.changed {
-            return Ok(BTreeMap::new());
+            return Ok(None);
         }
         let mut text = Vec::new();
         self.table.rewind()?;
         self.table.read_to_end(&mut text)?;
-        let all = mounts(&text);
-        let now = below(&all, directory.canonicalize()?.as_os_str().as_bytes());
-        let mut changes = BTreeMap::new();
-        for (path, mount) in self.known.difference(&now) {
-            let left = all.iter().any(|(_, other)| other == mount);
-            changes.insert(path.clone(), if left { Change::Left } else { Change::Other });
-        }
-        changes.extend(now.difference(&self.known).map(|(path, _)| (path.clone(), Change::Other)));
+        let now = below(&text, directory.canonicalize()?.as_os_str().as_bytes());
+        let changes = self.known.symmetric_difference(&now).map(|(path, _)| path.clone()).collect();
         (self.known, self.changed) = (now, false);
-        Ok(changes)
+        Ok(Some(changes))
     }
 }
 
-/// Every mount with the absolute path of its mount point.
-fn mounts(table: &[u8]) -> Vec<(Vec<u8>, Mount)> {
+/// The mounts below `directory`, an absolute path without symbolic links.
+fn below(table: &[u8], directory: &[u8]) -> BTreeSet<(RelPath, Mount)> {
     let mount = |line: &[u8]| {
         let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
-        let [number, _, device, directory, point, ..] = fields[..] else { return None };
-        let [number, device, directory] = [number, device, directory].map(<[u8]>::to_vec);
-        Some((unescaped(point), Mount { number, device, directory }))
-    };
-    table.split(|&b| b == b'\n').filter_map(mount).collect()
-}
-
-/// Those below `directory`, an absolute path without symbolic links.
-fn below(all: &[(Vec<u8>, Mount)], directory: &[u8]) -> BTreeSet<(RelPath, Mount)> {
-    let relative = |(point, mount): &(Vec<u8>, Mount)| {
+        let [number, _, device, root, point, ..] = fields[..] else { return None };
+        let point = unescaped(point);
         let rest = point.strip_prefix(directory)?;
         // Below `/` nothing else is left of the slash.
         let rest = if directory == b"/" { rest } else { rest.strip_prefix(b"/")? };
         let path = RelPath::new(rest).filter(|path| !path.is_root())?;
-        Some((path, mount.clone()))
+        Some((path, [number, device, root].map(<[u8]>::to_vec)))
     };
-    all.iter().filter_map(relative).collect()
+    table.split(|&b| b == b'\n').filter_map(mount).collect()
 }
 
 /// The kernel writes white space and backslashes as `\ooo`.
@@ -129,7 +103,7 @@ mod tests {
             39 22 0:34 / /database rw - tmpfs tmpfs rw\n\
             nonsense\n";
         let paths = |directory: &[u8]| -> Vec<RelPath> {
-            below(&mounts(table), directory).into_iter().map(|(path, _)| path).collect()
+            below(table, directory).into_iter().map(|(path, _)| path).collect()
         };
         assert_eq!(paths(b"/data"), [path("a b\\c"), path("m/n")]);
         assert_eq!(paths(b"/").len(), 4);
@@ -140,19 +114,14 @@ mod tests {
     fn what_changed() {
         let root = Path::new("/");
         let mut mounts = Mounts::open().unwrap();
-        assert_eq!(mounts.look(root).unwrap().get(&path("proc")), Some(&Change::Other));
-        assert_eq!(mounts.look(root).unwrap(), BTreeMap::new());
-        // As if the table had held these before.
-        let (_, proc) = mounts.known.iter().find(|(at, _)| *at == path("proc")).unwrap().clone();
-        let gone = Mount { number: b"gone".to_vec(), ..proc.clone() };
-        mounts.known.insert((path("gone"), gone));
-        mounts.known.insert((path("before"), proc));
-        mounts.moved();
-        let changes = [(path("gone"), Change::Other), (path("before"), Change::Left)];
-        assert_eq!(mounts.look(root).unwrap(), changes.into());
-        assert!(mounts.look(Path::new("/no/such")).unwrap().is_empty(), "not looked at");
-        mounts.moved();
+        assert!(mounts.look(root).unwrap().unwrap().contains(&path("proc")));
+        assert_eq!(mounts.look(root).unwrap(), None);
+        // As if the table had held this before.
+        mounts.known.insert((path("gone"), [vec![], vec![], vec![]]));
+        mounts.look_again();
         assert!(mounts.look(Path::new("/no/such")).is_err());
-        assert!(mounts.look(root).unwrap().is_empty(), "nothing else changed");
+        assert_eq!(mounts.look(root).unwrap(), Some([path("gone")].into()));
+        mounts.look_again();
+        assert_eq!(mounts.look(root).unwrap(), Some([].into()));
     }
 }

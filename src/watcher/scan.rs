@@ -161,18 +161,18 @@ pub struct Done {
 pub struct Walker {
     jobs: Vec<Job>,
     later: Vec<Later>,
-    /// Mount points inside, mounted or not, and what was last mounted there; empty when that is not known.
+    /// Mount points inside, mounted or not, and what is mounted there; empty when that is not known.
     pub mounts: BTreeMap<RelPath, String>,
     /// Those of them that are not in the journal yet.
     pub new_mounts: BTreeMap<RelPath, String>,
-    /// Those that were moved elsewhere with what is mounted there, and are in the journal still.
-    pub mounts_left: BTreeSet<RelPath>,
+    /// Those that are none any more, and are in the journal still.
+    pub mounts_gone: BTreeSet<RelPath>,
     /// Those that are not mounted now.
     pub unmounted: BTreeSet<RelPath>,
     /// Paths at which something was mounted or unmounted; to be marked as trees with the next record.
     pub remounted: BTreeSet<RelPath>,
-    /// A directory that holds a mount point was moved.
-    mount_moved: bool,
+    /// The table of mounts is to be looked at even when it did not change.
+    look_again: bool,
     /// What is mounted is no news: everything is compared after this scan, or there is to be no first copy.
     pub first: bool,
     /// The map does not fit: build it anew.

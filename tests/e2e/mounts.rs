@@ -77,6 +77,14 @@ fn a_mount_point_inside_that_is_gone_deletes_nothing() {
     });
 }
 
+/// Takes the mount points as they are now.
+fn release(w: &mut World) {
+    let master = w.master.to_str().unwrap();
+    assert!(w.instance.command(&["release", master]).status.success());
+    w.wait_identical();
+    w.wait_local("all to be watched", |l| l["state"] == "watching");
+}
+
 /// A directory of the master's own file system, and one of another, each mounted below the localpath at `m m`.
 fn while_it_runs(own_file_system: bool) {
     let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
@@ -92,12 +100,18 @@ fn while_it_runs(own_file_system: bool) {
 
     // No event tells of it, nor of its end: the file system stays mounted elsewhere.
     let mounted = Mounted::bind(&store, &w.at("m m"));
+    let wait = w.instance.command(&["wait", "--timeout", "30s"]);
+    assert!(wait.status.success() && w.there("m m/dir003/file000").exists(), "{wait:?}");
     w.wait_identical();
     w.write("m m/dir003/file000", "watched");
     w.wait_identical();
     w.wait_in_sync();
     let before = Tree::read(&w.there("m m"));
     drop(mounted);
+    // The kernel gives it the same number at once.
+    let elsewhere = w.outside.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let _elsewhere = Mounted::bind(&store, &elsewhere);
     w.wait_local("what is not mounted", |l| {
         l["state"] == "degraded" && l["reason"].as_str().unwrap_or_default().contains("m m")
     });
@@ -120,25 +134,25 @@ fn while_it_runs(own_file_system: bool) {
     w.write("m m/dir003/file000", "watched again");
     w.wait_identical();
 
-    // To another place.
+    // To another place, and back: what is left is held.
     fs::create_dir(w.at("n")).unwrap();
     let mounted = mounted.moved_to(&w.at("n"));
-    w.wait_identical();
-    w.write("n/dir003/file000", "watched there");
-    w.write("m m/dir000/file000", "ours again");
-    w.wait_identical();
+    w.write("n/dir003/file001", "watched there");
+    wait_for("the other place", DEADLINE, || {
+        Tree::read(&w.there("n")).names() == Tree::read(&w.at("n")).names()
+    });
+    holds_for("the slave's files", QUIET, || keeps(&w, "m m", &before));
     let mounted = mounted.moved_to(&w.at("m m"));
-    w.wait_identical();
-    w.wait_local("all to be watched", |l| l["state"] == "watching");
+    w.write("m m/dir003/file001", "watched here");
+    w.wait_local("the other place", |l| l["reason"].as_str().is_some_and(|r| r.contains(": n;")));
+    release(&mut w);
 
     // With the directory above it to another name: the old one is no mount point any more.
     fs::create_dir(w.at("up")).unwrap();
     drop(mounted);
     fs::rename(w.at("m m"), w.at("up/m m")).unwrap();
     let _mounted = Mounted::bind(&store, &w.at("up/m m"));
-    assert!(w.instance.command(&["release", w.master.to_str().unwrap()]).status.success());
-    w.wait_identical();
-    w.wait_local("all to be watched", |l| l["state"] == "watching");
+    release(&mut w);
     fs::rename(w.at("up"), w.at("renamed")).unwrap();
     w.write("up/m m/dir000", "a file now");
     w.wait_identical();
@@ -195,29 +209,69 @@ fn what_is_mounted_while_it_is_stopped_is_replicated_without_a_comparison() {
         }
         w.instance.stop();
 
-        // It is the same at another place, and nothing stands where it was: that is no mount point any more.
-        fs::create_dir(w.at("up")).unwrap();
-        fs::rename(w.at("m"), w.at("up/m")).unwrap();
-        let mounted = Mounted::bind(&stores[1], &w.at("up/m"));
+        // Unmounted, changed meanwhile, and no event tells of it: it is news again.
         w.run(&[]);
-        w.wait_identical();
-        w.wait_local("all to be watched", |l| l["state"] == "watching");
-        w.instance.stop();
-
-        // Gone with its directory.
-        let before = Tree::read(&w.there("up/m"));
-        drop(mounted);
-        fs::remove_dir(w.at("up/m")).unwrap();
-        w.run(&["-r"]);
-        w.wait_local("what is not mounted", |l| {
-            l["state"] == "degraded" && l["reason"].as_str().unwrap_or_default().contains("up/m")
-        });
+        w.wait_local("what is not mounted", |l| l["state"] == "degraded");
+        write(&stores[1].join("dir000/file000"), "changed while away");
+        let made = Instant::now();
+        wait_for("files that are older", DEADLINE, || made.elapsed() > Duration::from_secs(3));
         w.write("beside it", "x");
         wait_for("a change beside it", DEADLINE, || w.there("beside it").exists());
-        holds_for("the slave's files", QUIET, || keeps(&w, "up/m", &before));
-        let master = w.master.to_str().unwrap();
-        assert!(w.instance.command(&["release", master]).status.success());
+        w.instance.stop();
+        let mounted = Mounted::bind(&stores[1], &w.at("m"));
+        w.run(&[]);
         w.wait_identical();
+        w.instance.stop();
+        drop(mounted);
+
+        // Mounted at another place: it is held where it was, which is gone.
+        fs::create_dir(w.at("up")).unwrap();
+        fs::rename(w.at("m"), w.at("up/m")).unwrap();
+        let _mounted = Mounted::bind(&stores[1], &w.at("up/m"));
+        let before = Tree::read(&w.there("m"));
+        w.run(&["-r"]);
+        w.wait_local("where it was", |l| l["reason"].as_str().is_some_and(|r| r.contains(": m;")));
+        wait_for("the other place", DEADLINE, || w.there("up/m/dir000/file000").exists());
+        holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
+        release(&mut w);
+        w.instance.stop();
+    });
+}
+
+#[test]
+fn what_is_above_a_mount_point_that_is_gone_stays_with_it() {
+    with_private_mounts(|| {
+        let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
+        let store = w.outside.join("store");
+        fs::create_dir(&store).unwrap();
+        let _store = Mounted::tmpfs(&store);
+        populate(&store, 2, 2);
+        fs::create_dir_all(w.at("a/up/m")).unwrap();
+        let mounted = Mounted::bind(&store, &w.at("a/up/m"));
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        let before = Tree::read(&w.there("a/up/m"));
+        drop(mounted);
+        w.wait_local("what is not mounted", |l| l["state"] == "degraded");
+        let stays = |w: &World, what: &str| {
+            w.write(&format!("beside {what}"), "x");
+            let there = w.there(&format!("beside {what}"));
+            wait_for("a change beside it", DEADLINE, || there.exists());
+            holds_for(what, QUIET, || keeps(w, "a/up/m", &before));
+        };
+        fs::rename(w.at("a/up"), w.at("moved")).unwrap();
+        stays(&w, "a directory that was moved");
+        w.write("a/up", "a file");
+        stays(&w, "a file");
+        fs::remove_dir_all(w.at("a")).unwrap();
+        w.instance.command(&["sync"]);
+        stays(&w, "a directory that was removed");
+        fs::create_dir_all(w.at("a/up/m")).unwrap();
+        write(&store.join("dir000/file000"), "changed while away");
+        let _mounted = Mounted::bind(&store, &w.at("a/up/m"));
+        w.wait_identical();
+        w.wait_local("all to be watched", |l| l["state"] == "watching");
         w.instance.stop();
     });
 }

@@ -123,12 +123,6 @@ impl<'a> Ground<'a> {
         self.root().is_ok_and(|root| root.is_mounted(path))
     }
 
-    /// True when nothing stands at this path.
-    pub(super) fn is_gone(&mut self, path: &RelPath) -> bool {
-        let seen = self.root().and_then(|root| root.lstat(path));
-        seen.is_err_and(|error| files::is_no_directory(&error))
-    }
-
     /// What to do about a mount point that will not be mounted again.
     pub(super) fn when_gone_for_good(&self) -> String {
         format!("when it is gone for good: syncsup release {}", self.watch.display())

@@ -1,55 +1,68 @@
 //! Mount points below the root: what is mounted, unmounted, mounted again and moved (rule 6).
 
 use super::*;
-use crate::sys::mounts::{Change, Mounts};
+use crate::sys::mounts::Mounts;
 use slog::info;
+use std::os::unix::ffi::OsStringExt;
+
+/// Noted in place of what was mounted, when that is not mounted any more: what is mounted there next is news, for what
+/// changes meanwhile has no events.
+const NOTHING: &str = "-";
 
 impl Walker {
     /// Looks what is mounted now. No event tells of a new mount, nor of the end of one whose file system is mounted
-    /// elsewhere too; without a table, what was recorded is looked at alone.
+    /// elsewhere too; without a table, what was found not to be mounted is looked at alone.
     pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, ground: &mut Ground<'_>) {
         if let Some(table) = table {
-            if std::mem::take(&mut self.mount_moved) {
-                table.moved();
+            if std::mem::take(&mut self.look_again) {
+                table.look_again();
             }
-            // It is looked at again in a second.
-            for (path, change) in table.look(ground.watch).unwrap_or_default() {
-                if !ground.map.skips(&path, true) {
-                    self.mount_changed(path, change, ground);
+            // One that failed is repeated by itself.
+            if let Ok(Some(places)) = table.look(ground.watch) {
+                // What another one hides is no difference in the table.
+                self.look_for_missing(ground);
+                for path in places {
+                    if !self.unmounted.contains(&path) && !ground.map.skips(&path, true) {
+                        self.mounted(path, ground);
+                    }
                 }
             }
         }
         for path in self.unmounted.clone() {
             if ground.is_mounted(&path) {
-                info!(ground.log, "mounted again"; "mount_point" => %path);
-                self.enter_mount(path, ground);
+                self.mounted(path, ground);
             }
         }
     }
 
-    fn mount_changed(&mut self, path: RelPath, change: Change, ground: &mut Ground<'_>) {
-        let mounted = ground.is_mounted(&path);
-        if mounted {
-            info!(ground.log, "mounted"; "mount_point" => %path);
-            // With the first marks below it, which are only safe then. What it is, its walk finds out.
-            if !self.mounts.contains_key(&path) {
-                self.note_mount(path.clone(), String::new());
+    /// Holds mount points at which nothing is mounted, also where nothing stands at all.
+    pub fn look_for_missing(&mut self, ground: &mut Ground<'_>) {
+        let known: Vec<RelPath> = self.mounts.keys().cloned().collect();
+        for path in known {
+            if self.unmounted.contains(&path)
+                || ground.map.skips(&path, true)
+                || ground.is_mounted(&path)
+            {
+                continue;
             }
-        } else if change == Change::Left {
-            self.mount_left(&path, ground);
-        } else if self.mounts.contains_key(&path) {
             if let Some(wd) = ground.map.tree.find(&path) {
                 let gone = ground.map.tree.remove(wd);
                 ground.unwatch(&gone);
             }
-            ground.map.unwatched.remove(&path);
-            return self.unmount(ground, path);
+            ground.map.unwatched.retain(|unwatched| !unwatched.is_within(&path));
+            self.unmount(ground, path);
         }
-        self.enter_mount(path, ground);
     }
 
-    /// Everything here may differ from what was here before.
-    fn enter_mount(&mut self, path: RelPath, ground: &mut Ground<'_>) {
+    /// Something is mounted here now, or was for a moment: everything may differ from what was here before.
+    fn mounted(&mut self, path: RelPath, ground: &mut Ground<'_>) {
+        // Noted with the first marks below it, which are only safe then. A file is no mount point of ours.
+        if ground.is_mounted(&path)
+            && let Ok(dir) = ground.open_path(&path)
+        {
+            info!(ground.log, "mounted"; "mount_point" => %path);
+            self.note_mount(path.clone(), dir.identity().unwrap_or_default());
+        }
         self.unmounted.remove(&path);
         if let Some((parent, name)) = ground.map.split(&path) {
             let name = name.to_owned();
@@ -59,49 +72,78 @@ impl Walker {
         self.remounted.insert(path);
     }
 
-    /// A directory was moved from here, maybe with mount points in it.
-    pub(super) fn moved_from(&mut self, path: &RelPath) {
-        self.mount_moved |= self.mounts.keys().any(|mount| mount.is_within(path));
-    }
-
-    /// What was mounted here is mounted elsewhere now.
-    fn mount_left(&mut self, path: &RelPath, ground: &Ground<'_>) {
-        if self.mounts.remove(path).is_some() {
-            info!(ground.log, "a mount point was moved"; "from" => %path);
-            self.mounts_left.insert(path.clone());
-            self.new_mounts.remove(path);
-            self.unmounted.remove(path);
-        }
-    }
-
-    /// After a scan of everything: mount points that it did not come to, since nothing stands there.
-    pub fn look_for_missing(&mut self, ground: &mut Ground<'_>) {
-        let known: Vec<RelPath> = self.mounts.keys().cloned().collect();
-        for path in known {
-            if !ground.map.skips(&path, true) && !ground.is_mounted(&path) {
-                self.unmount(ground, path);
-            }
-        }
-    }
-
-    fn note_mount(&mut self, path: RelPath, identity: String) {
-        self.mounts_left.remove(&path);
-        self.mounts.insert(path.clone(), identity.clone());
-        self.new_mounts.insert(path, identity);
-    }
-
-    /// A directory was on a file system that was unmounted: every directory of it says so, and the mount point above
-    /// them is what is held.
+    /// A directory on a file system that was unmounted says so, as each of it does: the mount point above them is what
+    /// is held.
     pub(super) fn unmount(&mut self, ground: &Ground<'_>, path: RelPath) {
         let known = self.mounts.keys().rev().find(|mount| path.is_within(mount)).cloned();
         let mount = known.unwrap_or(path);
         if self.unmounted.insert(mount.clone()) {
-            warn!(ground.log, "unmounted; nothing is pushed there until it is mounted again";
+            warn!(ground.log, "not mounted; nothing is pushed there until it is";
                 "mount_point" => %mount, "hint" => ground.when_gone_for_good());
-            if !self.mounts.contains_key(&mount) {
-                self.note_mount(mount, String::new());
+            if self.mounts.get(&mount).is_none_or(|known| known != NOTHING) {
+                self.note_mount(mount, NOTHING.to_owned());
             }
         }
+    }
+
+    /// A directory was moved, says the queue, and what is mounted in it went along. `seen`: it stands there; what is not
+    /// mounted there any more is held where the slaves have it.
+    pub(super) fn mounts_moved(
+        &mut self,
+        from: &RelPath,
+        to: &RelPath,
+        seen: bool,
+        ground: &mut Ground<'_>,
+    ) {
+        for old in self.mounted_within(from) {
+            let rest = old.as_path().strip_prefix(from.as_path());
+            let new = rest.map(|rest| to.as_path().join(rest).into_os_string().into_vec());
+            let Some(new) = new.ok().and_then(RelPath::new) else { continue };
+            if !seen || ground.is_mounted(&new) {
+                let identity = self.mounts.get(&old).cloned().unwrap_or_default();
+                self.forget_mount(&old);
+                self.note_mount(new, identity);
+            }
+        }
+    }
+
+    /// A directory left the tree, and what is mounted in it went along.
+    pub(super) fn mounts_left(&mut self, from: &RelPath, ground: &mut Ground<'_>) {
+        for old in self.mounted_within(from) {
+            if !ground.is_mounted(&old) {
+                self.forget_mount(&old);
+            }
+        }
+    }
+
+    /// A mount point itself cannot be moved: one that was is not mounted any more.
+    fn mounted_within(&self, path: &RelPath) -> Vec<RelPath> {
+        let within = |mount: &&RelPath| {
+            mount.is_within(path) && *mount != path && !self.unmounted.contains(*mount)
+        };
+        self.mounts.keys().filter(within).cloned().collect()
+    }
+
+    fn note_mount(&mut self, path: RelPath, identity: String) {
+        self.mounts_gone.remove(&path);
+        self.mounts.insert(path.clone(), identity.clone());
+        self.new_mounts.insert(path, identity);
+        // The table may not have it there.
+        self.look_again = true;
+    }
+
+    fn forget_mount(&mut self, path: &RelPath) {
+        self.mounts.remove(path);
+        self.new_mounts.remove(path);
+        self.mounts_gone.insert(path.clone());
+    }
+
+    /// Forgets all of them, as the journal did.
+    pub fn forget_mounts(&mut self) {
+        self.mounts.clear();
+        self.new_mounts.clear();
+        self.mounts_gone.clear();
+        self.unmounted.clear();
     }
 
     /// Notes mount points. False for one that is not mounted now: what lies under it is not ours.
@@ -112,51 +154,38 @@ impl Walker {
         path: &RelPath,
         dir: &Root,
     ) -> bool {
-        let Some(mounted) = stands_on_mount(item.parent_dev, path, dir) else { return true };
+        let other_device = item.parent_dev.map(|dev| dev != dir.seen.dev);
+        let mounted = dir.is_mount_root().or(other_device);
+        let (Some(mounted), false) = (mounted, path.is_root()) else { return true };
+        let known = self.mounts.get(path);
+        if !mounted && known.is_none() {
+            return true;
+        }
+        let identity = dir.identity().unwrap_or_default();
         if mounted {
             self.unmounted.remove(path);
-            let identity = dir.identity();
-            let known = self.mounts.get(path);
-            // A subvolume of btrfs has a device of its own, and goes like any directory.
-            let lasts = known.is_some() || dir.is_mount_root() != Some(false);
-            if lasts && known != Some(&identity) {
+            if known != Some(&identity) {
                 // What is older than the checkpoint is news here. It is not where everything is compared, or where
                 // there is to be no first copy.
                 if !self.first && known.is_none_or(|known| !known.is_empty()) {
                     self.remounted.insert(path.clone());
                 }
-                // With the directory above it, while nobody saw.
-                let old =
-                    self.mounts.iter().find(|(at, was)| **was == identity && ground.is_gone(at));
-                if let Some(old) = old.map(|(at, _)| at.clone()).filter(|_| !identity.is_empty()) {
-                    self.mount_left(&old, ground);
-                }
                 self.note_mount(path.clone(), identity);
             }
             return true;
         }
-        if !self.mounts.contains_key(path) {
+        let unknown = known.is_some_and(String::is_empty) && other_device == Some(true);
+        if unknown || known == Some(&identity) {
+            // A subvolume of btrfs, which was taken for one; or what was mounted here stands here by itself.
+            self.unmounted.remove(path);
+            self.forget_mount(path);
             return true;
         }
-        if self.unmounted.insert(path.clone()) {
-            warn!(ground.log, "not mounted; nothing is pushed there until it is";
-                "mount_point" => %path, "hint" => ground.when_gone_for_good());
-        }
+        self.unmount(ground, path.clone());
         if let Place::Watched(wd) = item.place {
             let gone = ground.map.tree.remove(wd);
             ground.unwatch(&gone);
         }
         false
     }
-}
-
-/// Whether something is mounted at this open directory; `None` when that cannot be told.
-fn stands_on_mount(parent_dev: Option<u64>, path: &RelPath, dir: &Root) -> Option<bool> {
-    if path.is_root() {
-        return None;
-    }
-    if parent_dev.is_some_and(|dev| dev != dir.seen.dev) || dir.is_mount_root() == Some(true) {
-        return Some(true);
-    }
-    parent_dev.map(|_| false)
 }

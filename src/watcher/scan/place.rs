@@ -22,7 +22,7 @@ impl Walker {
         if why == Why::Left
             && let Some(dir) = ground.map.tree.path(parent)
         {
-            self.moved_from(&dir.join(&name));
+            self.mounts_left(&dir.join(&name), ground);
         }
         match ground.watch_child(parent, &name) {
             Ok((dev, wd)) => {
@@ -89,8 +89,11 @@ impl Walker {
         moved: Detached,
     ) {
         let Some(wd) = moved.wd else { return };
+        let to = ground.map.tree.path(parent).map(|dir| dir.join(&name));
+        if let Some(to) = &to {
+            self.mounts_moved(&moved.from, to, true, ground);
+        }
         let (old_parent, old_name) = (moved.old_parent, moved.from.name().to_owned());
-        self.moved_from(&moved.from);
         match ground.watch_child(parent, &name) {
             Ok((dev, got)) if got == wd => {
                 self.attach_at(ground, parent, &name, wd);
@@ -101,6 +104,9 @@ impl Walker {
             // It was moved on or removed, and the queue will tell; or it is another that came here and left, and this one
             // stands where the map had it.
             Err(trouble @ (Trouble::Gone | Trouble::Stale)) => {
+                if let Some(to) = &to {
+                    self.mounts_moved(&moved.from, to, false, ground);
+                }
                 self.attach_at(ground, parent, &name, wd);
                 if moved.dirty {
                     self.walk_entered(ground, wd, None, Why::Moved);
@@ -160,6 +166,9 @@ impl Walker {
                     ground.mark_tree(path);
                 }
                 if let Some(from) = from {
+                    if let Some(to) = ground.map.tree.path(wd) {
+                        self.mounts_moved(&from, &to, true, ground);
+                    }
                     if let Some((parent, name)) = ground.map.split(&from) {
                         let name = name.to_owned();
                         self.later(Todo::Enter { parent, name, why: Why::Again });

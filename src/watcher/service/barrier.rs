@@ -55,6 +55,7 @@ impl Service {
         self.barriers.open.push(Barrier { ticket, below, passed: false, scans });
         // Only a scan can tell what changed where nothing is watched: at once, rather than within a minute.
         self.times.unwatched = Duration::ZERO;
+        self.times.mounts = Duration::ZERO;
     }
 
     /// The queue was empty at a time after the barriers came, and all that was in it is in `batch`. Files that are

@@ -67,9 +67,14 @@ impl Service {
         let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
         let trust = trust(last.as_ref(), &identity.circumstances());
-        self.walker.first = matches!(trust, Trust::First | Trust::Reconcile(_));
-        self.heed(trust, known.as_ref().and_then(|k| k.not_before_ns), now_ns)?;
-        self.walker.first |= self.not_before_ns.is_some();
+        let not_before_ns = known.as_ref().and_then(|known| known.not_before_ns);
+        self.walker.first = match trust {
+            Trust::First | Trust::Reconcile(_) => true,
+            // The first scan was cut short: it has made no checkpoint of its own.
+            Trust::Scan(since) => not_before_ns.is_some_and(|start| since < start),
+            Trust::ScanAndReconcile(..) | Trust::OtherRoot(_) => false,
+        };
+        self.heed(trust, not_before_ns, now_ns)?;
         // Before the checkpoint: what it vouches for depends on it.
         let seen = identity.known(self.not_before_ns);
         if known.as_ref() != Some(&seen) {
@@ -82,7 +87,7 @@ impl Service {
             // A clean stop is only clean until the next start.
             Some(last) => Some(Checkpoint { clean: false, ..last }).filter(|_| was_clean),
             // A watcher that dies in its first scan has a successor that finds what changed since.
-            None => (!identity.network).then(|| identity.checkpoint(now_ns, false)),
+            None => (!identity.network).then(|| identity.checkpoint(now_ns - 1, false)),
         };
         if let Some(checkpoint) = checkpoint {
             let record = Batch::default().into_record(Some(checkpoint));
@@ -201,9 +206,6 @@ impl Service {
     pub(super) fn adopt_root(&mut self) {
         info!(self.log, "the root and its mount points are taken as they are now");
         self.hold(ADOPTING.into());
-        self.walker.mounts.clear();
-        self.walker.new_mounts.clear();
-        self.walker.unmounted.clear();
         // First: whoever dies from here on has a successor that does not know of another root any more.
         if !self.need_reconcile("the root was replaced and released".into()) {
             return;
@@ -218,6 +220,7 @@ impl Service {
             warn!(self.log, "cannot forget the old root"; "error" => %error);
             return;
         }
+        self.walker.forget_mounts();
         self.identity = None;
         self.look_at_root();
     }

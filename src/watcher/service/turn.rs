@@ -111,15 +111,16 @@ impl Service {
         let now = clock::boot();
         let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         if emptied {
+            // First: a map that does not fit may be no more than that.
+            if now >= self.times.mounts + SECOND {
+                self.times.mounts = now;
+                self.walker.look_at_mounts(self.mounts.as_mut(), &mut ground);
+            }
             self.walker.try_later(&mut ground);
             let mut acts = Vec::new();
             ground.map.expire(now, ground.batch, &mut acts);
             for act in acts {
                 left.extend(self.walker.act(act, &mut ground));
-            }
-            if now >= self.times.mounts + SECOND {
-                self.times.mounts = now;
-                self.walker.look_at_mounts(self.mounts.as_mut(), &mut ground);
             }
         }
         if self.walker.is_idle() {
@@ -252,7 +253,7 @@ impl Service {
         };
         let mut record = batch.into_record(checkpoint);
         record.mounts.clone_from(&self.walker.new_mounts);
-        record.mounts_left.clone_from(&self.walker.mounts_left);
+        record.mounts_gone.clone_from(&self.walker.mounts_gone);
         if record.is_empty() {
             return Written::Yes;
         }
@@ -294,7 +295,7 @@ impl Service {
             self.events_since_checkpoint = false;
         }
         self.walker.new_mounts.clear();
-        self.walker.mounts_left.clear();
+        self.walker.mounts_gone.clear();
         self.walker.remounted.clear();
         if !record.marks.is_empty() {
             self.wake_all();

@@ -52,6 +52,27 @@ fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
 }
 
 #[test]
+fn what_is_mounted_after_the_first_scan_is_news() {
+    let world = World::new();
+    fs::create_dir(world.path("root/m")).unwrap();
+    fs::create_dir(world.path("root/n")).unwrap();
+    let Some(_first) = Mounted::on(&world.path("root/n"), "size=1m") else { return };
+    let run = world.start();
+    assert!(run.since(0).is_empty(), "there is to be no first copy");
+    // Its supervisor is gone.
+    let Running { side, mut thread, .. } = run;
+    drop(side);
+    let thread = thread.take().unwrap();
+    until("the end", || thread.is_finished().then_some(()));
+    let _mounted = Mounted::on(&world.path("root/m"), "size=1m");
+    let world = World { queue: inotify::create().unwrap(), ..world };
+    let run = world.start();
+    assert_eq!(run.marked(0, "m").scope, Scope::Tree);
+    assert!(!run.since(0).contains_key("n"));
+    run.stop();
+}
+
+#[test]
 fn a_full_journal_is_an_overflow() {
     let world = World::new();
     let state = world.path("state");

@@ -95,7 +95,7 @@ fn a_journal_found_damaged_at_the_start_is_told() {
     for damage in [
         "UPDATE checkpoint SET state = '{'",
         "DELETE FROM checkpoint; INSERT INTO open VALUES ('no bytes')",
-        "DELETE FROM open; INSERT INTO mount (path) VALUES ('no bytes')",
+        "DELETE FROM open; INSERT INTO mount VALUES ('no bytes')",
     ] {
         rusqlite::Connection::open(&db).unwrap().execute_batch(damage).unwrap();
         let mut run = world.launch();

@@ -1,0 +1,59 @@
+//! Mount points inside the localpath, and what was last mounted there.
+
+use super::{Journal, Record, Result};
+use crate::path::RelPath;
+use rusqlite::{Connection, Transaction, params};
+use std::collections::BTreeMap;
+
+/// Came later than `mount`: made where it is missing, whatever version the rest has.
+const TABLE: &str = "
+-- what was last mounted at a mount point: a file system and an inode, or - after it was seen unmounted
+CREATE TABLE IF NOT EXISTS mounted (path BLOB PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
+";
+
+pub(super) fn prepare(db: &Connection) -> Result<()> {
+    Ok(db.execute_batch(TABLE)?)
+}
+
+/// With the marks: what is marked below a mount point is only safe when that is known to be one.
+pub(super) fn write(tx: &Transaction<'_>, record: &Record) -> Result<()> {
+    for (path, identity) in &record.mounts {
+        tx.prepare_cached("INSERT OR IGNORE INTO mount VALUES (?1)")?.execute([path.as_bytes()])?;
+        tx.prepare_cached("INSERT OR REPLACE INTO mounted VALUES (?1, ?2)")?
+            .execute(params![path.as_bytes(), identity])?;
+    }
+    for path in &record.mounts_gone {
+        tx.prepare_cached("DELETE FROM mount WHERE path = ?1")?.execute([path.as_bytes()])?;
+        tx.prepare_cached("DELETE FROM mounted WHERE path = ?1")?.execute([path.as_bytes()])?;
+    }
+    Ok(())
+}
+
+impl Journal {
+    /// The mount points inside the localpath.
+    pub fn mounts(&self) -> Result<Vec<RelPath>> {
+        self.paths("SELECT path FROM mount")
+    }
+
+    /// The same, and what was last mounted there; empty when that is not known.
+    pub fn mounted(&self) -> Result<BTreeMap<RelPath, String>> {
+        let mut query = self.db.prepare_cached(
+            "SELECT path, coalesce(identity, '') FROM mount LEFT JOIN mounted USING (path)",
+        )?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
+        let mut mounted = BTreeMap::new();
+        for row in rows {
+            let (path, identity) = row?;
+            mounted.extend(RelPath::new(path).map(|path| (path, identity)));
+        }
+        Ok(mounted)
+    }
+
+    /// Forgets the mount points: only what is found from now on is one.
+    pub fn forget_mounts(&mut self) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute_batch("DELETE FROM mount; DELETE FROM mounted")?;
+        tx.commit()?;
+        Ok(())
+    }
+}
