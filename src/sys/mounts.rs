@@ -27,16 +27,12 @@ impl Mounts {
         Ok(Self { table, known: BTreeSet::new(), changed: true })
     }
 
-    /// A directory was moved that holds a mount: that makes no change for the kernel.
-    pub fn look_again(&mut self) {
-        self.changed = true;
-    }
-
     /// Where below `directory` something was mounted or unmounted since the last call that succeeded. `None` when the
-    /// table did not change at all.
-    pub fn look(&mut self, directory: &Path) -> io::Result<Option<BTreeSet<RelPath>>> {
+    /// table did not change at all, unless `again`: a directory that moves with a mount in it is no change.
+    pub fn look(&mut self, directory: &Path, again: bool) -> io::Result<Option<BTreeSet<RelPath>>> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.changed |= poll(&mut [PollFd::new(&self.table, PollFlags::PRI)], Some(&at_once))? > 0;
+        self.changed |=
+            again || poll(&mut [PollFd::new(&self.table, PollFlags::PRI)], Some(&at_once))? > 0;
         if !self.changed {
             return Ok(None);
         }
@@ -114,14 +110,12 @@ mod tests {
     fn what_changed() {
         let root = Path::new("/");
         let mut mounts = Mounts::open().unwrap();
-        assert!(mounts.look(root).unwrap().unwrap().contains(&path("proc")));
-        assert_eq!(mounts.look(root).unwrap(), None);
+        assert!(mounts.look(root, false).unwrap().unwrap().contains(&path("proc")));
+        assert_eq!(mounts.look(root, false).unwrap(), None);
         // As if the table had held this before.
         mounts.known.insert((path("gone"), [vec![], vec![], vec![]]));
-        mounts.look_again();
-        assert!(mounts.look(Path::new("/no/such")).is_err());
-        assert_eq!(mounts.look(root).unwrap(), Some([path("gone")].into()));
-        mounts.look_again();
-        assert_eq!(mounts.look(root).unwrap(), Some([].into()));
+        assert!(mounts.look(Path::new("/no/such"), true).is_err());
+        assert_eq!(mounts.look(root, false).unwrap(), Some([path("gone")].into()));
+        assert_eq!(mounts.look(root, true).unwrap(), Some([].into()));
     }
 }

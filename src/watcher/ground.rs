@@ -6,6 +6,7 @@ use crate::sys::clock;
 use crate::sys::files::{self, Root};
 use crate::watcher::known::Known;
 use crate::watcher::trust::Circumstances;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -52,7 +53,7 @@ impl Identity {
         }
     }
 
-    /// What the state directory keeps of this root.
+    /// What the state directory keeps of this root, but for its mount points.
     pub fn known(&self, not_before_ns: Option<i64>) -> Known {
         Known {
             boot_id: self.boot_id.clone(),
@@ -61,6 +62,7 @@ impl Identity {
             fs_id: self.fs_id.clone(),
             network: self.network,
             not_before_ns,
+            mounts: BTreeSet::new(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What is known of the root apart from the checkpoint: a small file in the state directory. A root on a network file
 //! system has no checkpoint, and a lost journal has none either.
 
+use crate::path::RelPath;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
@@ -22,6 +24,9 @@ pub struct Known {
     pub network: bool,
     /// There was to be no first copy: what changed before is never marked. Nanoseconds since 1970.
     pub not_before_ns: Option<i64>,
+    /// The mount points inside: a journal that was set aside takes its own along.
+    #[serde(default)]
+    pub mounts: BTreeSet<RelPath>,
 }
 
 impl Known {
@@ -84,6 +89,7 @@ mod tests {
             fs_id: "f".into(),
             network: false,
             not_before_ns: None,
+            mounts: BTreeSet::new(),
         };
         let network = Known { network: true, ino: 1, fs_id: "n".into(), ..local.clone() };
         assert_eq!(other(None, false, &local), None);

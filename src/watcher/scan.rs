@@ -171,6 +171,8 @@ pub struct Walker {
     pub unmounted: BTreeSet<RelPath>,
     /// Paths at which something was mounted or unmounted; to be marked as trees with the next record.
     pub remounted: BTreeSet<RelPath>,
+    /// Those that the last look did not find mounted.
+    missing: BTreeSet<RelPath>,
     /// The table of mounts is to be looked at even when it did not change.
     look_again: bool,
     /// What is mounted is no news: everything is compared after this scan, or there is to be no first copy.

@@ -97,6 +97,8 @@ pub struct Service {
     /// `None` where there is no table of mounts.
     mounts: Option<Mounts>,
     identity: Option<Identity>,
+    /// What the state directory knows of it.
+    known: Option<Known>,
     /// Everything before it is marked: the next scan starts here.
     base_ns: i64,
     /// Nothing that changed before is marked by the first scan: there is to be no first copy.
@@ -167,6 +169,7 @@ impl Service {
             walker,
             mounts: None,
             identity: None,
+            known: None,
             base_ns: clock::file_ns(),
             not_before_ns: None,
             first_copy: start.localpath.first_copy,

@@ -66,6 +66,18 @@ fn a_mount_point_inside_that_is_gone_deletes_nothing() {
         wait_for("a change beside it", DEADLINE, || w.there("d/dir000/after the start").exists());
         holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
 
+        // Nor does a journal that is lost.
+        w.instance.kill9();
+        let journal = w.journal();
+        fs::remove_file(&journal).unwrap();
+        for end in ["db-wal", "db-shm"] {
+            let _ = fs::remove_file(journal.with_extension(end));
+        }
+        w.run(&["-r"]);
+        w.write("d/dir000/after the loss", "x");
+        wait_for("a change beside it", DEADLINE, || w.there("d/dir000/after the loss").exists());
+        holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
+
         // Back again, changed meanwhile.
         write(&store.join("dir001/while away"), "x");
         fs::remove_dir_all(store.join("dir002")).unwrap();

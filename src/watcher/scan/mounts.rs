@@ -13,18 +13,19 @@ impl Walker {
     /// Looks what is mounted now. No event tells of a new mount, nor of the end of one whose file system is mounted
     /// elsewhere too; without a table, what was found not to be mounted is looked at alone.
     pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, ground: &mut Ground<'_>) {
-        if let Some(table) = table {
-            if std::mem::take(&mut self.look_again) {
-                table.look_again();
-            }
+        let again = std::mem::take(&mut self.look_again);
+        let places = match table {
             // One that failed is repeated by itself.
-            if let Ok(Some(places)) = table.look(ground.watch) {
-                // What another one hides is no difference in the table.
-                self.look_for_missing(ground);
-                for path in places {
-                    if !self.unmounted.contains(&path) && !ground.map.skips(&path, true) {
-                        self.mounted(path, ground);
-                    }
+            Some(table) => table.look(ground.watch, again).unwrap_or_default(),
+            None => again.then(BTreeSet::new),
+        };
+        if let Some(places) = places {
+            // What another one hides is no difference in the table.
+            self.look_for_missing(ground);
+            for path in places {
+                let held = self.unmounted.contains(&path) || self.missing.contains(&path);
+                if !held && !ground.map.skips(&path, true) {
+                    self.mounted(path, ground);
                 }
             }
         }
@@ -35,14 +36,21 @@ impl Walker {
         }
     }
 
-    /// Holds mount points at which nothing is mounted, also where nothing stands at all.
+    /// Holds mount points at which nothing is mounted, also where nothing stands at all, when two looks find that: the
+    /// queue may just be about to tell that a directory above was moved.
     pub fn look_for_missing(&mut self, ground: &mut Ground<'_>) {
+        let before = std::mem::take(&mut self.missing);
         let known: Vec<RelPath> = self.mounts.keys().cloned().collect();
         for path in known {
             if self.unmounted.contains(&path)
                 || ground.map.skips(&path, true)
                 || ground.is_mounted(&path)
             {
+                continue;
+            }
+            if !before.contains(&path) {
+                self.missing.insert(path);
+                self.look_again = true;
                 continue;
             }
             if let Some(wd) = ground.map.tree.find(&path) {
@@ -136,6 +144,13 @@ impl Walker {
         self.mounts.remove(path);
         self.new_mounts.remove(path);
         self.mounts_gone.insert(path.clone());
+    }
+
+    /// Takes mount points over from a journal that was set aside: held until something is mounted there.
+    pub fn recall_mounts(&mut self, mounts: &BTreeSet<RelPath>) {
+        if self.mounts.is_empty() {
+            mounts.iter().for_each(|path| self.note_mount(path.clone(), NOTHING.to_owned()));
+        }
     }
 
     /// Forgets all of them, as the journal did.

@@ -75,29 +75,35 @@ impl Service {
             Trust::ScanAndReconcile(..) | Trust::OtherRoot(_) => false,
         };
         self.heed(trust, not_before_ns, now_ns)?;
+        if let Some(known) = &known {
+            self.walker.recall_mounts(&known.mounts);
+        }
         // Before the checkpoint: what it vouches for depends on it.
-        let seen = identity.known(self.not_before_ns);
+        let mounts = self.walker.mounts.keys().cloned().collect();
+        let seen = Known { mounts, ..identity.known(self.not_before_ns) };
         if known.as_ref() != Some(&seen) {
             seen.write(&self.state_dir).map_err(|e| {
                 let dir = self.state_dir.display();
                 io::Error::other(format!("cannot note the root in {dir}: {e}"))
             })?;
         }
+        self.known = Some(seen);
         let checkpoint = match last {
             // A clean stop is only clean until the next start.
             Some(last) => Some(Checkpoint { clean: false, ..last }).filter(|_| was_clean),
             // A watcher that dies in its first scan has a successor that finds what changed since.
             None => (!identity.network).then(|| identity.checkpoint(now_ns - 1, false)),
         };
-        if let Some(checkpoint) = checkpoint {
-            let record = Batch::default().into_record(Some(checkpoint));
+        if checkpoint.is_some() || !self.walker.new_mounts.is_empty() {
+            let mut record = Batch::default().into_record(checkpoint);
+            record.mounts.clone_from(&self.walker.new_mounts);
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
         }
         self.identity = Some(identity);
         self.mounts = Mounts::open().ok();
         if let Some(mounts) = &mut self.mounts {
             // What is mounted by now, the scan finds.
-            let _ = mounts.look(&self.watch);
+            let _ = mounts.look(&self.watch, true);
         }
         self.scan(&root, WatcherState::Starting)
     }
@@ -201,6 +207,16 @@ impl Service {
         }
         self.say(&FromWatcher::NeedReconcile(why));
         wanted.is_ok()
+    }
+
+    /// Notes the mount points beside the journal.
+    pub(super) fn note_mounts(&mut self) {
+        if let Some(known) = &mut self.known {
+            known.mounts = self.walker.mounts.keys().cloned().collect();
+            if let Err(error) = known.write(&self.state_dir) {
+                debug!(self.log, "cannot note the mount points"; "error" => %error);
+            }
+        }
     }
 
     pub(super) fn adopt_root(&mut self) {

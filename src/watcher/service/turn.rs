@@ -294,6 +294,9 @@ impl Service {
             self.times.checkpoint = now;
             self.events_since_checkpoint = false;
         }
+        if !(record.mounts.is_empty() && record.mounts_gone.is_empty()) {
+            self.note_mounts();
+        }
         self.walker.new_mounts.clear();
         self.walker.mounts_gone.clear();
         self.walker.remounted.clear();
