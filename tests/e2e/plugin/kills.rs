@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// So many changes more than calls, at all times.
 const AHEAD: usize = 150;
+/// At most so many calls between two kills.
+const BETWEEN: usize = 40;
 
 /// An HTTP server that writes a request down before it answers, after a moment, so that calls are always in hand.
 struct Slow {
@@ -59,26 +61,26 @@ fn put(w: &World, name: &str) {
     fs::rename(&new, at(w, name.as_bytes())).unwrap();
 }
 
-/// Kills the runner again and again while calls are in hand all the time. Returns what the server received, and what was
-/// logged.
-fn killed_under_load(parallel: usize, kills: usize) -> (Vec<String>, String) {
+/// Kills the runner again and again while calls are in hand all the time. With `coming`, changes come meanwhile; else all
+/// have been pushed before: pushes end in any order, and a call waits for them, so that only these have an order. Returns
+/// what the server received, and what was logged.
+fn killed_under_load(parallel: usize, kills: usize, coming: bool) -> (Vec<String>, String) {
     let slow = Slow::start();
     let mut w = world(1, &[slow.plugin(&format!(", parallel: {parallel}"))]);
     w.run(&[]);
-    // Pushes end in any order, and a call waits for them: there is an order among those that wait for their calls.
     slow.server.hang(true);
     put(&w, "f00000");
     wait_for("the first call in hand", DEADLINE, || slow.received().len() == 1);
-    (1..AHEAD).for_each(|n| put(&w, &format!("f{n:05}")));
+    let mut files = if coming { AHEAD } else { kills * BETWEEN + AHEAD };
+    (1..files).for_each(|n| put(&w, &format!("f{n:05}")));
     w.wait_identical();
     w.wait_in_sync();
     slow.server.hang(false);
-    let mut files = AHEAD;
     for _ in 0..kills {
-        let enough = slow.received().len() + fastrand::usize(5..40);
+        let enough = slow.received().len() + fastrand::usize(5..BETWEEN);
         wait_for("calls in hand", DEADLINE, || {
             // Always some more than are called.
-            while files < slow.received().len() + AHEAD {
+            while coming && files < slow.received().len() + AHEAD {
                 put(&w, &format!("f{files:05}"));
                 files += 1;
             }
@@ -101,7 +103,7 @@ fn killed_under_load(parallel: usize, kills: usize) -> (Vec<String>, String) {
 
 #[test]
 fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
-    let (received, log) = killed_under_load(1, 8);
+    let (received, log) = killed_under_load(1, 8, false);
     for (n, call) in received.iter().enumerate() {
         let again = received[n + 1..].iter().position(|other| other == call);
         assert!(
@@ -122,7 +124,7 @@ fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
 
 #[test]
 fn several_at_a_time_a_kill_repeats_those_in_hand_at_most() {
-    killed_under_load(4, 8);
+    killed_under_load(4, 8, true);
 }
 
 #[test]
