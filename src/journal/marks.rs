@@ -3,7 +3,7 @@
 use super::{Checkpoint, Journal, Mark, Result};
 use crate::path::RelPath;
 use rusqlite::{Transaction, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Everything one read of the queue adds, written in one transaction.
 #[derive(Debug, Default)]
@@ -14,10 +14,9 @@ pub struct Record {
     pub opened: Vec<RelPath>,
     /// Closed, marked or gone: no longer open.
     pub closed: Vec<RelPath>,
-    /// Mount points inside the localpath that were found, and what is mounted there.
-    pub mounts: BTreeMap<RelPath, String>,
-    /// Those that are no mount points any more.
-    pub mounts_gone: BTreeSet<RelPath>,
+    /// Mount points inside the localpath that were found, and what is mounted there; `None` for one that is none any
+    /// more.
+    pub mounts: BTreeMap<RelPath, Option<String>>,
     /// The new checkpoint, when the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -29,7 +28,6 @@ impl Record {
             && self.opened.is_empty()
             && self.closed.is_empty()
             && self.mounts.is_empty()
-            && self.mounts_gone.is_empty()
             && self.checkpoint.is_none()
     }
 }

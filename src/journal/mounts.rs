@@ -18,13 +18,18 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
 /// With the marks: what is marked below a mount point is only safe when that is known to be one.
 pub(super) fn write(tx: &Transaction<'_>, record: &Record) -> Result<()> {
     for (path, identity) in &record.mounts {
-        tx.prepare_cached("INSERT OR IGNORE INTO mount VALUES (?1)")?.execute([path.as_bytes()])?;
-        tx.prepare_cached("INSERT OR REPLACE INTO mounted VALUES (?1, ?2)")?
-            .execute(params![path.as_bytes(), identity])?;
-    }
-    for path in &record.mounts_gone {
-        tx.prepare_cached("DELETE FROM mount WHERE path = ?1")?.execute([path.as_bytes()])?;
-        tx.prepare_cached("DELETE FROM mounted WHERE path = ?1")?.execute([path.as_bytes()])?;
+        let path = path.as_bytes();
+        match identity {
+            Some(identity) => {
+                tx.prepare_cached("INSERT OR IGNORE INTO mount VALUES (?1)")?.execute([path])?;
+                tx.prepare_cached("INSERT OR REPLACE INTO mounted VALUES (?1, ?2)")?
+                    .execute(params![path, identity])?;
+            }
+            None => {
+                tx.prepare_cached("DELETE FROM mount WHERE path = ?1")?.execute([path])?;
+                tx.prepare_cached("DELETE FROM mounted WHERE path = ?1")?.execute([path])?;
+            }
+        }
     }
     Ok(())
 }

@@ -208,7 +208,7 @@ fn a_record_is_written_with_its_mount_points_or_not_at_all() {
         "CREATE TRIGGER full BEFORE INSERT ON mount BEGIN SELECT RAISE(ABORT, 'full'); END";
     j.db.execute_batch(refuse).unwrap();
     let marks = vec![Mark::entry(path("m/f"), Events::WRITE)];
-    let mounts = [(path("m"), "a".to_owned())].into();
+    let mounts = [(path("m"), Some("a".to_owned()))].into();
     let record = Record { marks, mounts, ..Record::default() };
     assert!(matches!(j.record(&record, 1), Err(JournalError::Refused(_))));
     assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap().len()), (0, 0));
@@ -218,11 +218,11 @@ fn a_record_is_written_with_its_mount_points_or_not_at_all() {
     assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap()), (2, vec![path("m")]));
     // An older program knows one table alone.
     j.db.execute_batch("INSERT INTO mount VALUES (CAST('n' AS BLOB))").unwrap();
-    let mounts = [(path("m"), "b".to_owned())].into();
+    let mounts = [(path("m"), Some("b".to_owned()))].into();
     j.record(&Record { mounts, ..Record::default() }, 1).unwrap();
     let both = [(path("m"), "b".to_owned()), (path("n"), String::new())];
     assert_eq!(j.mounted().unwrap(), both.into());
-    j.record(&Record { mounts_gone: [path("m")].into(), ..Record::default() }, 1).unwrap();
+    j.record(&Record { mounts: [(path("m"), None)].into(), ..Record::default() }, 1).unwrap();
     assert_eq!(j.mounts().unwrap(), [path("n")]);
     j.forget_mounts().unwrap();
     assert!(j.mounts().unwrap().is_empty());

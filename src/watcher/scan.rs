@@ -163,10 +163,9 @@ pub struct Walker {
     later: Vec<Later>,
     /// Mount points inside, mounted or not, and what is mounted there; empty when that is not known.
     pub mounts: BTreeMap<RelPath, String>,
-    /// Those of them that are not in the journal yet.
-    pub new_mounts: BTreeMap<RelPath, String>,
-    /// Those that are none any more, and are in the journal still.
-    pub mounts_gone: BTreeSet<RelPath>,
+    /// Paths of which the journal does not know yet that they are mount points, what is mounted there, or that they are
+    /// none any more.
+    pub changed_mounts: BTreeSet<RelPath>,
     /// Those that are not mounted now.
     pub unmounted: BTreeSet<RelPath>,
     /// Paths at which something was mounted or unmounted; to be marked as trees with the next record.

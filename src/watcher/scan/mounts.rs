@@ -133,17 +133,21 @@ impl Walker {
     }
 
     fn note_mount(&mut self, path: RelPath, identity: String) {
-        self.mounts_gone.remove(&path);
-        self.mounts.insert(path.clone(), identity.clone());
-        self.new_mounts.insert(path, identity);
+        self.mounts.insert(path.clone(), identity);
+        self.changed_mounts.insert(path);
         // The table may not have it there.
         self.look_again = true;
     }
 
     fn forget_mount(&mut self, path: &RelPath) {
         self.mounts.remove(path);
-        self.new_mounts.remove(path);
-        self.mounts_gone.insert(path.clone());
+        self.changed_mounts.insert(path.clone());
+    }
+
+    /// What the journal does not know yet, as it takes it.
+    pub fn mounts_to_record(&self) -> BTreeMap<RelPath, Option<String>> {
+        let entry = |path: &RelPath| (path.clone(), self.mounts.get(path).cloned());
+        self.changed_mounts.iter().map(entry).collect()
     }
 
     /// Takes mount points over from a journal that was set aside: held until something is mounted there.
@@ -156,8 +160,7 @@ impl Walker {
     /// Forgets all of them, as the journal did.
     pub fn forget_mounts(&mut self) {
         self.mounts.clear();
-        self.new_mounts.clear();
-        self.mounts_gone.clear();
+        self.changed_mounts.clear();
         self.unmounted.clear();
     }
 

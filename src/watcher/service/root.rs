@@ -94,9 +94,9 @@ impl Service {
             // A watcher that dies in its first scan has a successor that finds what changed since.
             None => (!identity.network).then(|| identity.checkpoint(now_ns - 1, false)),
         };
-        if checkpoint.is_some() || !self.walker.new_mounts.is_empty() {
-            let mut record = Batch::default().into_record(checkpoint);
-            record.mounts.clone_from(&self.walker.new_mounts);
+        let mut record = Batch::default().into_record(checkpoint);
+        record.mounts = self.walker.mounts_to_record();
+        if !record.is_empty() {
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
         }
         self.identity = Some(identity);

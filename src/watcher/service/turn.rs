@@ -252,8 +252,7 @@ impl Service {
             _ => None,
         };
         let mut record = batch.into_record(checkpoint);
-        record.mounts.clone_from(&self.walker.new_mounts);
-        record.mounts_gone.clone_from(&self.walker.mounts_gone);
+        record.mounts = self.walker.mounts_to_record();
         if record.is_empty() {
             return Written::Yes;
         }
@@ -294,11 +293,10 @@ impl Service {
             self.times.checkpoint = now;
             self.events_since_checkpoint = false;
         }
-        if !(record.mounts.is_empty() && record.mounts_gone.is_empty()) {
+        if !record.mounts.is_empty() {
             self.note_mounts();
         }
-        self.walker.new_mounts.clear();
-        self.walker.mounts_gone.clear();
+        self.walker.changed_mounts.clear();
         self.walker.remounted.clear();
         if !record.marks.is_empty() {
             self.wake_all();
