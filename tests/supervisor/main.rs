@@ -312,13 +312,12 @@ fn state_that_another_supervisor_has_taken_is_left_to_it() {
     fs::remove_file(dir.join("lock")).unwrap();
     let file = fs::File::create(dir.join("lock")).unwrap();
     let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e).unwrap();
-    let down = wait_for("the localpath given up", || {
-        Some(world.local("a")).filter(|l| l["state"] == "down")
-    });
-    assert_eq!(pids(&down), [0, 0]);
-    wait_for("the reason", || {
-        let why = world.local("a")["reason"].as_str().unwrap_or_default().to_owned();
-        why.contains("another supervisor keeps it").then_some(())
+    // The watcher and the pusher end one after the other.
+    wait_for("the localpath given up", || {
+        let local = world.local("a");
+        let why = local["reason"].as_str().unwrap_or_default();
+        let given_up = local["state"] == "down" && pids(&local) == [0, 0];
+        (given_up && why.contains("another supervisor keeps it")).then_some(())
     });
     drop(held);
     world.wait_state("watching again", |s| localpaths(s)[0]["state"] == "watching");
