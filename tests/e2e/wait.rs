@@ -279,11 +279,14 @@ fn a_path_chooses_what_is_waited_for() {
 fn a_file_that_is_still_open_is_sent_as_it_is() {
     let w = World::start(1);
     let mut file = File::create(w.at("log")).unwrap();
+    fs::create_dir(w.at("d")).unwrap();
+    fs::hard_link(w.at("log"), w.at("d/link")).unwrap();
     for line in ["one\n", "two\n", "three\n"] {
         file.write_all(line.as_bytes()).unwrap();
         let now = fs::read(w.at("log")).unwrap();
         settled(&w, &["wait"]);
         assert_eq!(fs::read(w.there("log")).unwrap(), now);
+        assert_eq!(fs::read(w.there("d/link")).unwrap(), now);
     }
 }
 

@@ -106,11 +106,19 @@ impl Map {
         }
     }
 
-    /// Marks the open files at or below these paths, all when there are none, as they are now. They stay open.
-    pub fn mark_open(&self, below: &[RelPath], batch: &mut Batch) {
+    /// Marks the open files at or below these paths, all when there are none, as they are now: under every known name,
+    /// for what is written under one is the content of all. They stay open.
+    pub fn mark_open(&mut self, below: &[RelPath], batch: &mut Batch) {
         let meant = |path: &RelPath| below.is_empty() || below.iter().any(|b| path.is_within(b));
-        for path in self.open.keys().filter(|path| meant(path)) {
-            batch.mark(path.clone(), Scope::Entry, Events::WRITE);
+        for path in self.open.keys().cloned().collect::<Vec<_>>() {
+            let mut names = match self.split(&path) {
+                Some((dir, name)) => self.links.paths_like(dir, name, &self.tree),
+                None => Vec::new(),
+            };
+            names.push(path);
+            for name in names.into_iter().filter(meant) {
+                batch.mark(name, Scope::Entry, Events::WRITE);
+            }
         }
     }
 
@@ -277,6 +285,25 @@ mod tests {
         let record = batch.into_record(None);
         let marked: Vec<String> = record.marks.iter().map(|m| m.path.to_string()).collect();
         assert_eq!(marked, ["f", "other"]);
+    }
+
+    #[test]
+    fn what_is_open_is_marked_under_every_name() {
+        let mut map = map();
+        let twice = Seen { nlink: 2, ..seen(0, 0) };
+        for name in ["f", "other"] {
+            map.links.saw(1, OsStr::new(name), &twice);
+        }
+        tell(&mut map, What::Modify, 10 * S);
+        for (below, wanted) in [(&[][..], &["f", "other"][..]), (&["other"], &["other"])] {
+            let below: Vec<RelPath> = below.iter().map(|b| RelPath::new(*b).unwrap()).collect();
+            let mut batch = Batch::default();
+            map.mark_open(&below, &mut batch);
+            let record = batch.into_record(None);
+            let marked: BTreeSet<String> =
+                record.marks.iter().map(|m| m.path.to_string()).collect();
+            assert!(marked.iter().eq(wanted), "{marked:?}");
+        }
     }
 
     #[test]
