@@ -8,6 +8,8 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// Up for this long, and its next end is a first one again.
 const HEALTHY: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_millis(SILENT_MS);
+/// Ticks come every second. After a longer pause it was the supervisor that was stopped or held up, not its child.
+const OVERSLEPT: Duration = Duration::from_secs(3);
 
 /// What happens after a child that is being ended has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub enum Event {
     Slain,
     /// Its channel is closed or speaks nonsense.
     Lost,
-    /// Time has passed.
+    /// Time has passed. Comes every second.
     Tick,
     /// It shall stop, for good.
     StopWanted,
@@ -97,6 +99,7 @@ pub enum Action {
 pub struct Child {
     state: State,
     failures: u32,
+    ticked: Duration,
 }
 
 /// A child that was killed from outside does not fail by itself: it waits no longer than this.
@@ -110,10 +113,22 @@ pub fn restart_delay(failures: u32) -> Duration {
     }
 }
 
+impl State {
+    /// The same, with patience that begins now.
+    fn anew(self, now: Duration) -> State {
+        match self {
+            State::Starting { .. } => State::Starting { since: now },
+            State::Up { since, .. } => State::Up { since, heard: now },
+            State::Stopping { then, .. } => State::Stopping { deadline: now + STOP_DEADLINE, then },
+            State::Down { .. } | State::Killed { .. } | State::Gone => self,
+        }
+    }
+}
+
 impl Child {
     /// A child that is due now.
     pub fn new(now: Duration) -> Self {
-        Self { state: State::Down { restart_at: now }, failures: 0 }
+        Self { state: State::Down { restart_at: now }, failures: 0, ticked: now }
     }
 
     /// Where it is.
@@ -139,6 +154,12 @@ impl Child {
 
     /// What to do about `event` at `now`.
     pub fn step(&mut self, event: Event, now: Duration) -> Option<Action> {
+        if event == Event::Tick {
+            let pause = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
+            if pause > OVERSLEPT {
+                self.state = self.state.anew(now);
+            }
+        }
         let (state, action) = match self.state {
             State::Down { restart_at } => self.down(restart_at, event, now),
             State::Starting { since } => self.starting(since, event, now),

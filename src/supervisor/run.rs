@@ -194,7 +194,6 @@ impl Supervisor {
         let mut ended = Ok(());
         self.follow_at = (self.options.reconcile && !give_up).then(monotonic);
         while !(self.stopping && self.sites.iter().all(Site::is_gone) && self.reporter.is_gone()) {
-            // Nobody is silent for as long as this process itself was stopped: it judges by the time at which it listened.
             let (child_ended, now) = self.look(signals, instance)?;
             // Once a second anyway: a signal that is lost costs no more than that.
             let reap = child_ended || now >= self.next_reap;
@@ -225,7 +224,7 @@ impl Supervisor {
         ended
     }
 
-    /// Waits for something to happen and hears it. True when a child has ended, and when it listened.
+    /// Waits for something to happen and hears it. True when a child has ended, and what time it is.
     fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<(bool, Duration)> {
         let timeout = self.timeout(instance);
         let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];
@@ -241,13 +240,9 @@ impl Supervisor {
         }
         let reporter = fds.len();
         fds.extend(self.reporter.interest());
-        wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
-        // Who is ready is asked after the time: this process may be stopped between the two, and who spoke meanwhile would
-        // look silent.
-        let now = monotonic();
-        let ready =
-            wait(&fds, Some(Duration::ZERO)).map_err(|e| Error::system("cannot poll", e))?;
+        let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
         drop(fds);
+        let now = monotonic();
         for ((site, child), _) in
             children.into_iter().zip(&ready[1 + clients..]).filter(|(_, ready)| **ready)
         {

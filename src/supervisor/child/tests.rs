@@ -52,15 +52,23 @@ fn what_is_killed_from_outside_comes_back_soon() {
     }
 }
 
+/// A tick each second, as the loop gives them, up to this time; what the last one asks for.
+fn ticks(child: &mut Child, to: Duration) -> Option<Action> {
+    while child.ticked + ms(1_000) < to {
+        assert_eq!(child.step(Event::Tick, child.ticked + ms(1_000)), None, "{child:?}");
+    }
+    child.step(Event::Tick, to)
+}
+
 #[test]
 fn silence_kills() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
-    assert_eq!(child.step(Event::Tick, SILENT - ms(1)), None);
+    assert_eq!(ticks(&mut child, ms(5_000)), None);
     child.step(Event::Heard, ms(5_000));
     assert_eq!(child.next_at(), Some(ms(5_000) + SILENT));
-    assert_eq!(child.step(Event::Tick, SILENT + ms(1)), None);
-    assert_eq!(child.step(Event::Tick, ms(5_000) + SILENT), Some(Action::Kill));
+    assert_eq!(ticks(&mut child, ms(5_000) + SILENT - ms(1)), None);
+    assert_eq!(ticks(&mut child, ms(5_000) + SILENT), Some(Action::Kill));
     assert_eq!(child.step(Event::Tick, ms(50_000)), None, "one kill is enough");
     child.step(Event::Ended, ms(50_000));
     assert_eq!(child.state(), State::Down { restart_at: ms(50_000) });
@@ -71,7 +79,26 @@ fn one_that_never_speaks_is_killed_too() {
     let mut child = Child::new(ms(0));
     child.step(Event::Tick, ms(0));
     child.step(Event::Started, ms(0));
-    assert_eq!(child.step(Event::Tick, SILENT), Some(Action::Kill));
+    assert_eq!(ticks(&mut child, SILENT), Some(Action::Kill));
+}
+
+/// Stopped, or held up, it could hear nobody: wherever in its turn that was, patience begins anew.
+#[test]
+fn a_supervisor_that_overslept_takes_nobody_for_silent() {
+    let mut child = Child::new(ms(0));
+    child.step(Event::Tick, ms(0));
+    child.step(Event::Started, ms(0));
+    assert_eq!(child.step(Event::Tick, SILENT), None, "it may have started");
+    child.step(Event::Heard, SILENT);
+    assert_eq!(child.step(Event::Tick, 3 * SILENT), None, "it may have spoken");
+    assert_eq!(ticks(&mut child, 4 * SILENT - ms(1)), None);
+    assert_eq!(ticks(&mut child, 4 * SILENT), Some(Action::Kill), "it has had its time");
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    child.step(Event::StopWanted, ms(1));
+    let woken = 2 * STOP_DEADLINE;
+    assert_eq!(child.step(Event::Tick, woken), None, "it may be about to end");
+    assert_eq!(ticks(&mut child, woken + STOP_DEADLINE), Some(Action::Kill));
 }
 
 #[test]
@@ -81,7 +108,7 @@ fn stops_in_order_or_is_killed() {
     assert_eq!(child.step(Event::StopWanted, ms(1)), Some(Action::SendStop));
     assert_eq!(child.step(Event::StopWanted, ms(2)), None);
     assert_eq!(child.step(Event::Lost, ms(3)), None);
-    assert_eq!(child.step(Event::Tick, ms(1) + STOP_DEADLINE), Some(Action::Kill));
+    assert_eq!(ticks(&mut child, ms(1) + STOP_DEADLINE), Some(Action::Kill));
     child.step(Event::Ended, ms(20_000));
     assert!(child.is_gone());
     assert_eq!(child.step(Event::Tick, ms(90_000)), None);
