@@ -63,9 +63,18 @@ impl From<rusqlite::Error> for JournalError {
             }
             // A column that does not hold what this program wrote there.
             None => JournalError::Damaged(error.to_string()),
+            // Its own words are 'disk I/O error'.
+            Some(ErrorCode::SystemIoFailure) if no_room_for_shared_memory(&error) => {
+                JournalError::Refused(format!("{FILE_NAME}-shm cannot grow: the disk is full"))
+            }
             Some(_) => JournalError::Refused(error.to_string()),
         }
     }
+}
+
+fn no_room_for_shared_memory(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|e| e.extended_code);
+    code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// The result of a journal operation.

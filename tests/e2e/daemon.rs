@@ -9,7 +9,11 @@ use crate::common::world::{Setup, World, populate, wait_identical, write};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 fn text(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
@@ -65,17 +69,39 @@ fn d_returns_the_error() {
     assert!(text(&out).contains("syncsup.yaml:1"), "does not name file and line: {}", text(&out));
 }
 
-/// Fills the file system of `dir`.
-fn fill(dir: &std::path::Path) -> std::path::PathBuf {
-    let ballast = dir.join("ballast");
-    let mut file = fs::File::create(&ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    ballast
+/// Fills the file system of `dir`; `again` and again, whatever is given back, until it is dropped.
+struct Ballast {
+    ends: Arc<AtomicBool>,
+    filler: JoinHandle<()>,
+    file: PathBuf,
+}
+
+impl Ballast {
+    fn new(dir: &Path, again: bool) -> Ballast {
+        let (file, ends) = (dir.join("ballast"), Arc::new(AtomicBool::new(!again)));
+        let mut ballast = fs::File::create(&file).unwrap();
+        let mut fill = move || while ballast.write_all(&[0; 4096]).is_ok() {};
+        fill();
+        let until = ends.clone();
+        let filler = std::thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                fill();
+                std::thread::yield_now();
+            }
+        });
+        Ballast { ends, filler, file }
+    }
+
+    fn away(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.filler.join().unwrap();
+        fs::remove_file(&self.file).unwrap();
+    }
 }
 
 /// `-d` with a full state directory, then with room: whether it ran on when it said that there is none.
-fn start_when_full(w: &mut World) -> Option<bool> {
-    let ballast = fill(&w.instance.state_dir());
+fn start_when_full(w: &mut World, again: bool) -> Option<bool> {
+    let ballast = Ballast::new(&w.instance.state_dir(), again);
     let out = w.instance.command(&["-d"]);
     let runs = w.instance.pid_file().is_some();
     if !out.status.success() {
@@ -87,7 +113,7 @@ fn start_when_full(w: &mut World) -> Option<bool> {
             assert!(reason.contains("is full") && local["state"] == "degraded", "{local}");
         }
     }
-    fs::remove_file(ballast).unwrap();
+    ballast.away();
     if !runs {
         w.run(&[]);
     }
@@ -107,20 +133,22 @@ fn d_says_that_the_state_directory_is_full() {
             let state = Mounted::tmpfs_with(&w.instance.state_dir(), "size=8m,mode=700");
             (w, state)
         };
-        let (mut w, _state) = world();
-        assert_eq!(start_when_full(&mut w), Some(false), "started without a journal");
+        for again in [false, true] {
+            let (mut w, _state) = world();
+            assert_eq!(start_when_full(&mut w, again), Some(false), "started without a journal");
 
-        let (mut w, _state) = world();
-        w.run(&[]);
-        w.wait_identical();
-        w.wait_in_sync();
-        // Not in order: nothing need be written before the first mark, and the marks need more than what the files
-        // of the journal have left.
-        w.instance.kill9();
-        for i in 0..3_000 {
-            w.write(&format!("dir000/a longer name so that its mark needs some room {i}"), "x");
+            let (mut w, _state) = world();
+            w.run(&[]);
+            w.wait_identical();
+            w.wait_in_sync();
+            // Not in order: nothing need be written before the first mark, and the marks need more than what the files
+            // of the journal have left.
+            w.instance.kill9();
+            for i in 0..3_000 {
+                w.write(&format!("dir000/a longer name so that its mark needs some room {i}"), "x");
+            }
+            assert!(start_when_full(&mut w, again).is_some(), "started without room for marks");
         }
-        assert!(start_when_full(&mut w).is_some(), "started without room for marks");
     });
 }
 
