@@ -1,13 +1,11 @@
 //! Calls in hand: starting them, and what comes of them.
 
-use super::caller::Caller;
-use super::command::Line;
 use super::prepare::TRACE;
-use super::queue::{self, Fault, Lane, Outcome};
+use super::queue::{self, Fault, Outcome};
 use super::run::Runner;
+use super::station::{Flight, How, Landed};
 use super::subject::{Decision, Subject, decide};
-use crate::config::model::{Call, Plugin};
-use crate::journal::{CallEnd, Called, Due, JournalError};
+use crate::journal::{CallEnd, Due, JournalError};
 use crate::path::RelPath;
 use crate::sys::clock;
 use crate::sys::files::Root;
@@ -17,109 +15,6 @@ use std::time::Duration;
 
 /// Rows of one plugin that are looked at in one turn.
 const LOOK: u32 = 256;
-
-/// One plugin at run time.
-pub struct Station {
-    /// For people.
-    pub name: String,
-    /// In the journal.
-    pub key: String,
-    pub plugin: Plugin,
-    pub lane: Lane,
-    /// The command line, when it is a command.
-    pub line: Option<Line>,
-    /// Threads that have nothing to do, else.
-    pub idle: Vec<Caller>,
-    /// What was said of its last failure, so that it is said once.
-    pub said: Option<String>,
-    /// Its last failure, with the path.
-    pub last: Option<String>,
-}
-
-/// A call in hand.
-pub struct Flight {
-    number: u64,
-    station: usize,
-    due: Due,
-    called: Option<Called>,
-    how: How,
-}
-
-/// A call that has ended and is not written down yet.
-#[derive(Clone)]
-pub struct Landed {
-    station: usize,
-    due: Due,
-    outcome: Outcome,
-    called: Option<Called>,
-}
-
-enum How {
-    Program { program: Program, until: Duration, late: bool },
-    Thread(Caller),
-}
-
-impl Station {
-    /// Errors are for people.
-    pub fn new(name: String, key: String, plugin: Plugin) -> Result<Self, String> {
-        let line = match &plugin.call {
-            Call::Command { prefix, suffix, include, ignore_error } => {
-                Some(Line::new(prefix, suffix, include, *ignore_error)?)
-            }
-            _ => None,
-        };
-        Ok(Self {
-            name,
-            key,
-            plugin,
-            lane: Lane::default(),
-            line,
-            idle: vec![],
-            said: None,
-            last: None,
-        })
-    }
-
-    /// One connection for all paths is one after the other.
-    fn room(&self, now: Duration) -> usize {
-        let mut manner = self.plugin.manner.clone();
-        if let Call::Socket { framing, .. } = &self.plugin.call
-            && *framing != crate::config::model::Framing::Connection
-        {
-            manner.parallel = 1;
-        }
-        self.lane.room(&manner, now)
-    }
-}
-
-impl Landed {
-    fn new(station: usize, due: Due, outcome: Outcome, called: Option<Called>) -> Self {
-        Self { station, due, outcome, called }
-    }
-}
-
-impl Flight {
-    pub fn output(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        match &self.how {
-            How::Program { program, .. } => program.output(),
-            How::Thread(_) => None,
-        }
-    }
-
-    /// When it has taken too long.
-    pub fn until(&self) -> Option<Duration> {
-        match &self.how {
-            How::Program { until, late: false, .. } => Some(*until),
-            How::Program { .. } | How::Thread(_) => None,
-        }
-    }
-
-    pub fn kill(&self) {
-        if let How::Program { program, .. } = &self.how {
-            program.kill();
-        }
-    }
-}
 
 impl Runner {
     /// Starts what may be started. True when there may be more.

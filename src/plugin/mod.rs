@@ -4,7 +4,8 @@
 //! [`command`] makes and judges command lines, [`alarm`] says when a remote's trouble is told, [`fail_log`] how a failed
 //! call is made by hand.
 //!
-//! The shell: `run` is the process, `prepare` comes before its loop, `idle` ends each turn; `flight` is a call in hand.
+//! The shell: `run` is the process, `prepare` comes before its loop, `idle` ends each turn; `station` is a plugin with its
+//! calls, `flight` starts and lands them.
 //! Commands are processes; `caller` keeps threads for what goes over the network: [`socket`], [`http`], [`cdn`].
 
 pub mod alarm;
@@ -21,5 +22,6 @@ mod flight;
 mod idle;
 mod prepare;
 mod run;
+mod station;
 
 pub use run::run;

@@ -1,14 +1,17 @@
 //! Before the plugin runner works: its lock, its journal.
 
-use super::run::Control;
 use crate::journal::Journal;
-use crate::message::{FromPlugin, PluginStart};
+use crate::message::{FromPlugin, PluginStart, ToPlugin};
 use crate::path::{PLUGIN_PART, plugin_fail_log_part};
 use crate::sys::begin::{self, wait_for_lock};
+use crate::sys::channel::Channel;
 use crate::sys::lock::Lock;
 use crate::sys::program;
 use slog::Logger;
 use std::path::Path;
+
+/// The runner's end of its control channel.
+pub type Control = Channel<FromPlugin, ToPlugin>;
 
 /// How the traces of running commands are called in the state directory.
 pub const TRACE: &str = "plugin-call-";

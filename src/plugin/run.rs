@@ -2,13 +2,13 @@
 
 use super::alarm::Alarms;
 use super::caller::Pool;
-use super::flight::{Flight, Landed, Station};
-use super::prepare::{open_journal, take_lock};
+use super::prepare::{Control, open_journal, take_lock};
+use super::station::{Flight, Landed, Station};
 use crate::config::model::plugin_titles;
 use crate::journal::{Journal, JournalError, Marked};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::begin::{Begun, begin, cannot_start};
-use crate::sys::channel::{Channel, Received};
+use crate::sys::channel::Received;
 use crate::sys::files::{Root, boot_id};
 use crate::sys::lock::Lock;
 use crate::sys::program::Program;
@@ -35,9 +35,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// Scans find what changed up to this long before the checkpoint.
 const CHECKPOINT_SLACK_NS: i64 = 10_000_000_000;
-
-/// The runner's end of its control channel.
-pub type Control = Channel<FromPlugin, ToPlugin>;
 
 /// Runs a plugin runner whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
