@@ -101,6 +101,8 @@ mod tests {
         assert!(is_in_sync(&show::tests::sample("watching", PusherState::InSync)));
         assert!(!is_in_sync(&show::tests::sample("held", PusherState::InSync)));
         assert!(!is_in_sync(&show::tests::sample("watching", PusherState::Behind)));
+        let unheard = show::tests::sample("watching", PusherState::default());
+        assert!(!is_in_sync(&unheard), "what has not said anything is not known");
     }
 
     #[test]

@@ -165,9 +165,9 @@ pub struct ReconcileProgress {
 #[serde(rename_all = "snake_case")]
 pub enum PusherState {
     /// Nothing to do.
-    #[default]
     InSync,
-    /// Something waits for a slot or for its time.
+    /// Something waits for a slot or for its time; or its pusher has just been started and has not said anything.
+    #[default]
     Behind,
     /// An rsync runs.
     Pushing,

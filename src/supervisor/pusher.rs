@@ -118,6 +118,14 @@ impl Pusher {
         }
     }
 
+    /// It is started: what the one before it knew of the remote may hold no longer.
+    pub fn begins(&mut self) {
+        self.status.reconciles_done = 0;
+        if self.status.state == PusherState::InSync {
+            self.status.state = PusherState::Behind;
+        }
+    }
+
     /// Notes what it does now.
     pub fn note(&mut self, status: PusherStatus) {
         let taken = |p: &Pending| {

@@ -378,7 +378,7 @@ impl Site {
             reconcile: pusher.pending(),
             debug: self.wanted.debug,
         };
-        pusher.status.reconciles_done = 0;
+        pusher.begins();
         let first = pusher.wake_reader().map(|fd| (ToPusher::Start(Box::new(start)), vec![fd]));
         pusher.process.start(first, now);
         if self.judged || self.held.is_some() {

@@ -64,7 +64,11 @@ impl Follow {
             self.verdict = Verdict::InSync;
             return;
         }
-        let why = || s.reason.clone().unwrap_or_else(|| "see the log".into());
+        // While a path is tried again there is no reason for waiting.
+        let why = || {
+            let known = s.reason.as_ref().or(s.first_failure.as_ref());
+            known.cloned().unwrap_or_else(|| "see the log".into())
+        };
         if compared && s.failing > 0 && s.failing == s.owed && s.waiting == 0 {
             self.verdict = Verdict::Failed(format!(
                 "{}: {}",
@@ -156,8 +160,11 @@ mod tests {
         let mut failing = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 1, 1);
         (status.status.owed, status.status.failing) = (2, 2);
+        // It is just being tried again.
+        status.status.state = PusherState::Pushing;
+        status.status.first_failure = Some("f: refused".into());
         failing.look(Some(&status), S(1));
-        assert!(matches!(failing.verdict, Verdict::Failed(_)));
+        assert_eq!(failing.verdict, Verdict::Failed("2 paths fail: f: refused".into()));
         let mut blind = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 0, 1);
         (status.status.incomplete, status.status.reason) = (true, Some("cannot read d".into()));
