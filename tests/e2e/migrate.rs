@@ -4,10 +4,11 @@ use crate::common::instance::Instance;
 use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::rsyncd::{Options, Rsyncd, USER};
 use crate::common::tree::Tree;
-use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::write;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -72,7 +73,11 @@ impl Installed {
         let mut command = Command::new(self.dir.join("sersync2"));
         command.args(["-c", "read x"]).args(args).arg(self.dir.join("confxml.xml"));
         command.stdin(Stdio::piped()).current_dir(self.temp.path());
-        let process = command.spawn().unwrap();
+        // A child that another test is just starting may still have the copy open.
+        let busy = |e: &std::io::Error| e.kind() == ErrorKind::ExecutableFileBusy;
+        let process =
+            poll(DEADLINE, || Some(command.spawn()).filter(|p| !p.as_ref().is_err_and(busy)));
+        let process = process.expect("a copy that nobody has open").unwrap();
         // A process that was just started has no command line yet.
         let line = format!("/proc/{}/cmdline", process.id());
         wait_for("its command line", DEADLINE, || fs::read(&line).is_ok_and(|l| !l.is_empty()));

@@ -211,15 +211,15 @@ fn what_is_mounted_while_it_is_stopped_is_replicated_without_a_comparison() {
         wait_for("files that are older", DEADLINE, || made.elapsed() > Duration::from_secs(3));
         w.run(&[]);
         w.wait_in_sync();
+        w.instance.stop();
         for store in &stores {
-            w.instance.stop();
             let mounted = Mounted::bind(store, &w.at("m"));
             w.run(&[]);
             w.wait_identical();
             assert!(!w.instance.log_text().contains("mounted"), "{}", w.instance.report());
+            w.instance.stop();
             drop(mounted);
         }
-        w.instance.stop();
 
         // Unmounted, changed meanwhile, and no event tells of it: it is news again.
         w.run(&[]);

@@ -13,6 +13,9 @@ fn a_scan_from_the_checkpoint_finds_everything() {
     w.wait_in_sync();
     let (watcher, compared) = (w.instance.watcher(), w.full_comparisons().len());
 
+    // It is to be stopped for longer than a supervisor lets its children be silent.
+    let supervisor = w.instance.supervisor();
+    supervisor.signal(Signal::SIGSTOP);
     watcher.signal(Signal::SIGSTOP);
     w.overflow(["dir000/file000", "dir000/file001"]);
     // Then come the changes that no event tells of.
@@ -28,6 +31,7 @@ fn a_scan_from_the_checkpoint_finds_everything() {
     fs::rename(w.at("dir036/file003"), w.at("dir037/file004")).unwrap();
     fs::create_dir(w.at("dir034")).unwrap();
     watcher.signal(Signal::SIGCONT);
+    supervisor.signal(Signal::SIGCONT);
 
     w.wait_identical();
     // The map of watches is right again, in what moved and in what is new.

@@ -51,8 +51,9 @@ fn r_in_the_foreground_shows_a_bar_for_each_remote_on_a_terminal() {
     // The log stands whole between the bars.
     let text = terminal.text();
     assert!(text.lines().any(|l| l.contains("INFO compared everything, ")), "{text}");
-    let after = text.rsplit_once(": in sync\r\n").unwrap().1;
     w.probe(0);
+    let text = terminal.text();
+    let after = text.rsplit_once(": in sync\r\n").unwrap().1;
     assert!(!after.contains('['), "no bar after the end: {after:?}");
     assert!(w.instance.command(&["stop"]).status.success());
     assert!(terminal.child.wait().unwrap().success());

@@ -5,7 +5,7 @@ mod scene;
 
 use crate::common::instance::Instance;
 use crate::common::procs::Proc;
-use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
 use regex::Regex;
@@ -104,8 +104,15 @@ fn trouble() {
             String::from_utf8_lossy(&out.stdout).replace("being tried now", "tried again in 1 s");
         Output { stdout: text.into_bytes(), ..out.clone() }
     };
-    scene.note(&["status"], &told(&w.instance.command(&["status"])));
-    scene.run(&w, &["wait", "--timeout", "200ms"]);
+    // What fails is tried again now and then.
+    let between = |args: &[&str]| {
+        let tried = |out: &Output| String::from_utf8_lossy(&out.stdout).contains("pushing");
+        poll(DEADLINE, || Some(w.instance.command(args)).filter(|out| !tried(out)))
+            .expect("a moment between two tries")
+    };
+    scene.note(&["status"], &told(&between(&["status"])));
+    let args = ["wait", "--timeout", "200ms"];
+    scene.note(&args, &between(&args));
     scene.run(&w, &["wait", "--quorum", "1", later.to_str().unwrap()]);
     scene.run(&w, &["verify"]);
     scene.run(&w, &["verify", "--json"]);

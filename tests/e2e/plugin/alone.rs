@@ -137,7 +137,7 @@ fn commands_beside_an_instance_of_m() {
         let (code, text) = said(&w, &[command, "-o", &file]);
         assert_eq!(code, 3, "{command}: {text}");
     }
-    assert_eq!(said(&w, &["status", "-m", "http", "-o", &file]).0, 0);
+    wait_for("nothing to do", DEADLINE, || said(&w, &["status", "-m", "http", "-o", &file]).0 == 0);
     assert_eq!(said(&w, &["status", "-m", "socket"]).0, 3);
     w.run(&[]);
     w.write("a", "x");

@@ -1,9 +1,11 @@
 //! Real servers for plugins, on loopback: they write down what they were told.
 
+use crate::common::rsyncd::free_port;
 use crate::common::wait::{DEADLINE, poll};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -30,6 +32,7 @@ pub struct Server {
     pub port: u16,
     pub shared: Arc<Shared>,
     talk: Arc<Talk>,
+    _reserved: UnixListener,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,8 +40,9 @@ impl Server {
     pub fn start(
         talk: impl Fn(TcpStream, &Shared) -> Vec<Vec<u8>> + Send + Sync + 'static,
     ) -> Server {
-        let mut server =
-            Server { port: 0, shared: Arc::default(), talk: Arc::new(talk), thread: None };
+        let (port, _reserved) = free_port();
+        let (shared, talk) = (Arc::default(), Arc::new(talk));
+        let mut server = Server { port, shared, talk, _reserved, thread: None };
         server.listen();
         server
     }
@@ -61,7 +65,6 @@ impl Server {
 
     fn listen(&mut self) {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("a loopback port");
-        self.port = listener.local_addr().expect("an address").port();
         listener.set_nonblocking(true).expect("a listener that can be stopped");
         let (shared, talk) = (self.shared.clone(), self.talk.clone());
         shared.stop.store(false, Ordering::SeqCst);

