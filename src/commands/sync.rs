@@ -7,6 +7,7 @@ use super::invocation::Invocation;
 use super::{client, print};
 use crate::error::{Error, Exit, Result};
 use crate::message::{InstanceStatus, Request};
+use crate::sys::clock;
 use follow::{Follow, Verdict};
 use show::Show;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
         })?;
         for (n, follow) in follows.iter_mut().enumerate() {
             let now = remote(&status, &follow.name);
-            follow.look(now, started.elapsed());
+            follow.look(now, started.elapsed(), clock::wall_ms());
             show.update(n, follow, now);
         }
         if follows.iter().all(|f| f.verdict != Verdict::Going) {

@@ -39,8 +39,8 @@ impl Follow {
         Self { name: name.to_owned(), verdict, done_before, pid: None, trouble_since: None }
     }
 
-    /// Looks at it, `elapsed` after it was asked.
-    pub fn look(&mut self, now: Option<&RemoteStatus>, elapsed: Duration) {
+    /// Looks at it, `elapsed` after it was asked; `wall_ms` is the time.
+    pub fn look(&mut self, now: Option<&RemoteStatus>, elapsed: Duration, wall_ms: i64) {
         if self.verdict != Verdict::Going {
             return;
         }
@@ -54,10 +54,10 @@ impl Follow {
             self.done_before = 0;
         }
         self.pid = pid.or(self.pid);
-        self.judge(remote, elapsed);
+        self.judge(remote, elapsed, wall_ms);
     }
 
-    fn judge(&mut self, remote: &RemoteStatus, elapsed: Duration) {
+    fn judge(&mut self, remote: &RemoteStatus, elapsed: Duration, wall_ms: i64) {
         let s = &remote.status;
         let compared = s.reconciles_done > self.done_before && s.reconcile.is_none();
         if compared && s.state == PusherState::InSync {
@@ -75,6 +75,12 @@ impl Follow {
                 table::count(s.failing, "path fails", "paths fail"),
                 why()
             ));
+            return;
+        }
+        // What the operator has mended is known to be so when the try has ended; there is one a minute.
+        let tried = s.state == PusherState::Held && s.retry_ms.is_some_and(|at| at <= wall_ms);
+        if tried {
+            self.trouble_since = None;
             return;
         }
         let patience = match s.state {
@@ -112,50 +118,57 @@ mod tests {
         RemoteStatus { name: "r".into(), status, pusher, ..RemoteStatus::default() }
     }
 
+    const NOW: i64 = 1_000;
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     #[test]
     fn in_sync_only_after_the_comparison_that_was_asked_for() {
         let mut follow = Follow::new("/a r", 3);
-        follow.look(Some(&remote(PusherState::InSync, 3, 1)), S(0));
+        follow.look(Some(&remote(PusherState::InSync, 3, 1)), S(0), NOW);
         assert_eq!(follow.verdict, Verdict::Going);
         let mut busy = remote(PusherState::Reconciling, 4, 1);
         busy.status.reconcile = Some(ReconcileProgress::default());
-        follow.look(Some(&busy), S(1));
+        follow.look(Some(&busy), S(1), NOW);
         assert_eq!(follow.verdict, Verdict::Going);
-        follow.look(Some(&remote(PusherState::InSync, 4, 1)), S(2));
+        follow.look(Some(&remote(PusherState::InSync, 4, 1)), S(2), NOW);
         assert_eq!(follow.verdict, Verdict::InSync);
     }
 
     #[test]
     fn a_restarted_pusher_counts_anew() {
         let mut follow = Follow::new("/a r", 3);
-        follow.look(Some(&remote(PusherState::Reconciling, 3, 1)), S(0));
-        follow.look(Some(&remote(PusherState::Reconciling, 0, 2)), S(1));
-        follow.look(Some(&remote(PusherState::InSync, 1, 2)), S(2));
+        follow.look(Some(&remote(PusherState::Reconciling, 3, 1)), S(0), NOW);
+        follow.look(Some(&remote(PusherState::Reconciling, 0, 2)), S(1), NOW);
+        follow.look(Some(&remote(PusherState::InSync, 1, 2)), S(2), NOW);
         assert_eq!(follow.verdict, Verdict::InSync);
     }
 
     #[test]
     fn trouble_that_stays_is_a_failure() {
         let mut follow = Follow::new("/a r", 0);
-        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(0));
-        follow.look(Some(&remote(PusherState::Reconciling, 0, 1)), S(8));
-        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(9));
-        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(18));
+        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(0), NOW);
+        follow.look(Some(&remote(PusherState::Reconciling, 0, 1)), S(8), NOW);
+        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(9), NOW);
+        follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(18), NOW);
         assert_eq!(follow.verdict, Verdict::Going);
         let mut refused = remote(PusherState::Backoff, 0, 1);
         refused.status.reason = Some("connection refused".into());
-        follow.look(Some(&refused), S(19));
+        follow.look(Some(&refused), S(19), NOW);
         assert_eq!(follow.verdict, Verdict::Failed("connection refused".into()));
     }
 
     #[test]
     fn held_failing_or_gone() {
         let mut held = Follow::new("/a r", 0);
-        held.look(Some(&remote(PusherState::Held, 0, 1)), S(0));
+        held.look(Some(&remote(PusherState::Held, 0, 1)), S(0), NOW);
         assert_eq!(held.verdict, Verdict::Going);
-        held.look(Some(&remote(PusherState::Held, 0, 1)), S(2));
+        let mut tried = remote(PusherState::Held, 0, 1);
+        tried.status.retry_ms = Some(NOW);
+        held.look(Some(&tried), S(9), NOW);
+        assert_eq!(held.verdict, Verdict::Going, "it may have been mended");
+        tried.status.retry_ms = Some(NOW + 60_000);
+        held.look(Some(&tried), S(10), NOW);
+        held.look(Some(&tried), S(12), NOW);
         assert!(matches!(held.verdict, Verdict::Failed(_)));
         let mut failing = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 1, 1);
@@ -163,16 +176,16 @@ mod tests {
         // It is just being tried again.
         status.status.state = PusherState::Pushing;
         status.status.first_failure = Some("f: refused".into());
-        failing.look(Some(&status), S(1));
+        failing.look(Some(&status), S(1), NOW);
         assert_eq!(failing.verdict, Verdict::Failed("2 paths fail: f: refused".into()));
         let mut blind = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 0, 1);
         (status.status.incomplete, status.status.reason) = (true, Some("cannot read d".into()));
-        blind.look(Some(&status), S(1));
-        blind.look(Some(&status), S(3));
+        blind.look(Some(&status), S(1), NOW);
+        blind.look(Some(&status), S(3), NOW);
         assert_eq!(blind.verdict, Verdict::Failed("cannot read d".into()));
         let mut gone = Follow::new("/a r", 0);
-        gone.look(None, S(1));
+        gone.look(None, S(1), NOW);
         assert!(matches!(gone.verdict, Verdict::Failed(_)));
     }
 }
