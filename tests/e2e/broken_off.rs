@@ -15,6 +15,22 @@ fn slow() -> Setup {
     Setup { params: "-a --bwlimit=300", ..Setup::default() }
 }
 
+/// Has the marks of `changes`, as many as `count` with names like `like`, in one batch of the only pusher.
+fn in_one_batch(w: &World, (like, count): (&str, i64), changes: impl FnOnce()) {
+    // The pusher may not be silent for longer than its supervisor bears.
+    let (supervisor, pusher) = (w.instance.supervisor(), w.instance.pusher(&w.remotes[0].name()));
+    supervisor.signal(Signal::SIGSTOP);
+    pusher.signal(Signal::SIGSTOP);
+    changes();
+    let journal = Connection::open(w.journal()).unwrap();
+    wait_for("all marks", DEADLINE, || {
+        let sql = "SELECT count(*) FROM change WHERE CAST(path AS TEXT) LIKE ?1";
+        journal.query_row(sql, [like], |row| row.get(0)).is_ok_and(|found: i64| found == count)
+    });
+    pusher.signal(Signal::SIGCONT);
+    supervisor.signal(Signal::SIGCONT);
+}
+
 /// What rsync's receiver leaves of the file `name` when it dies between making it and making a note of it.
 fn left_of(w: &World, dir: &str, name: &str) -> PathBuf {
     let left = w.there(dir).join(format!(".{name}.AbCdEf"));
@@ -40,12 +56,10 @@ fn a_file_that_was_a_fifo_when_rsync_opened_it_holds_nothing_up() {
     w.write("z", "x");
     w.wait_identical();
     w.wait_in_sync();
-    // One batch.
-    let pusher = w.instance.pusher(&w.remotes[0].name());
-    pusher.signal(Signal::SIGSTOP);
-    w.write("a", vec![b'a'; 600_000]);
-    w.write("z", "changed");
-    pusher.signal(Signal::SIGCONT);
+    in_one_batch(&w, ("_", 2), || {
+        w.write("a", vec![b'a'; 1_800_000]);
+        w.write("z", "changed");
+    });
     wait_written(&w.there(""), "a");
     let fifo = w.outside.join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
@@ -92,19 +106,12 @@ fn what_a_receiver_left_when_rsync_broke_off_is_removed() {
 
 #[test]
 fn with_very_many_directories_in_hand_everything_is_compared() {
-    let w = slow().start();
+    let w = Setup { params: "-a --bwlimit=100", ..slow() }.start();
     w.probe(0);
     w.wait_in_sync();
-    // One batch.
-    let pusher = w.instance.pusher(&w.remotes[0].name());
-    pusher.signal(Signal::SIGSTOP);
-    (0..1_100).for_each(|n| w.write(&format!("d{n:04}/f"), [b'x'; 1_000]));
-    let journal = Connection::open(w.journal()).unwrap();
-    wait_for("all marks", DEADLINE, || {
-        let sql = "SELECT count(*) FROM change WHERE CAST(path AS TEXT) LIKE 'd%/f'";
-        journal.query_row(sql, [], |row| row.get(0)).is_ok_and(|count: i64| count == 1_100)
+    in_one_batch(&w, ("d%/f", 1_100), || {
+        (0..1_100).for_each(|n| w.write(&format!("d{n:04}/f"), [b'x'; 1_000]));
     });
-    pusher.signal(Signal::SIGCONT);
     wait_for("a push under way", DEADLINE, || w.there("d0500/f").exists());
     let left = left_of(&w, "d0400", "gone");
     let rsyncs = w.instance.rsyncs();
@@ -112,7 +119,9 @@ fn with_very_many_directories_in_hand_everything_is_compared() {
     assert!(!w.there("d1099/f").exists(), "it had ended already: nothing is shown here");
     wait_for("its removal", DEADLINE, || !left.exists());
     w.wait_identical();
-    assert!(w.instance.log_text().contains("a receiver was ended in the middle of a large push"));
+    wait_for("its reason in the log", DEADLINE, || {
+        w.instance.log_text().contains("a receiver was ended in the middle of a large push")
+    });
 }
 
 #[test]
@@ -123,7 +132,7 @@ fn what_may_be_a_temporary_of_a_push_in_flight_is_looked_at_again() {
     w.wait_identical();
     w.wait_in_sync();
     let left = left_of(&w, "d", "big");
-    w.write("d/big", vec![b'b'; 2_000_000]);
+    w.write("d/big", vec![b'b'; 4_000_000]);
     wait_written(&w.there("d"), "big");
     let compared = |w: &World| w.wait_remote(0, "its status", |_| true)["reconciles_done"].as_u64();
     let before = compared(&w);

@@ -101,13 +101,9 @@ fn churn_and_kill(victims: impl Fn(&World) -> Vec<Proc>) {
 #[test]
 fn plain() {
     let w = start();
-    let before: Vec<i32> = w
-        .instance
-        .family()
-        .iter()
-        .filter(|p| p.command.starts_with("syncsup: "))
-        .map(|p| p.pid)
-        .collect();
+    let children = [w.instance.watchers(), w.instance.pushers()].concat();
+    let before: Vec<i32> = children.iter().map(|p| p.pid).collect();
+    assert_eq!(before.len(), 3);
     churn_and_compare(w, length(), Duration::from_secs(10), |w| {
         let now = w.instance.family();
         assert!(

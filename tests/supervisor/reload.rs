@@ -12,7 +12,6 @@ fn a_remote_that_cannot_be_forgotten_now_is_forgotten_later() {
     world.start(&[]);
     let state = world.state_of("a");
     let gone = state.join("fail-127.0.0.1%3A1%3A%3Aa-two.sh");
-    fs::write(&gone, "# a-two: owed\n").unwrap();
     let db = rusqlite::Connection::open(state.join("journal.db")).unwrap();
     db.busy_timeout(DEADLINE).unwrap();
     let refuse =
@@ -28,6 +27,8 @@ fn a_remote_that_cannot_be_forgotten_now_is_forgotten_later() {
     assert_eq!(code(&world.run(&["reload"])), 0);
     wait_for("a refusal", || world.log().contains("not now; tried again").then_some(()));
     assert_eq!(names().len(), 2);
+    // Its pusher, which would remove it too, has ended.
+    fs::write(&gone, "# a-two: owed\n").unwrap();
     db.execute_batch("DROP TRIGGER kept").unwrap();
     wait_for("the remote forgotten", || (names().len() == 1).then_some(()));
     wait_for("its part of the fail log to go", || (!gone.exists()).then_some(()));
@@ -50,7 +51,8 @@ fn the_fail_log_of_a_remote_removed_while_stopped_goes_at_the_start() {
     world.start(&[]);
     assert!(!gone.exists());
     wait_for("a script without it", || {
-        let text = fs::read_to_string(&script).unwrap();
+        // When nothing is owed by the time it is written, sersync's goes aside and none is made.
+        let text = fs::read_to_string(&script).unwrap_or_default();
         (!text.contains("# old") && !text.contains("# b")).then_some(())
     });
 }

@@ -233,10 +233,10 @@ pub fn old_rsync() -> Option<PathBuf> {
 }
 
 /// A port that nothing listens on, below the range of outgoing connections (which could take it while its daemon is
-/// stopped), reserved among the tests of this machine by a name in the abstract socket space.
+/// stopped) and that of `syncsup demo`, reserved among the tests of this machine by a name in the abstract socket space.
 pub fn free_port() -> (u16, UnixListener) {
     loop {
-        let port = fastrand::u16(15_000..32_000);
+        let port = fastrand::u16(15_000..20_000);
         let name = SocketAddr::from_abstract_name(format!("syncsup-test-port-{port}"))
             .expect("a short name");
         let Ok(reservation) = UnixListener::bind_addr(&name) else { continue };
