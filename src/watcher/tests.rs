@@ -178,13 +178,14 @@ impl Running {
         behind(&self.state, &self.root, changes);
     }
 
-    /// More events than the queue of this machine holds, whatever somebody raised it to: equal neighbours would be merged,
+    /// More events than the queue of this machine holds, whatever somebody raised it to, and than a turn that has just
+    /// begun takes out of it: equal neighbours would be merged,
     /// so two files take turns.
     fn overflow(&self) {
         let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
         let turns = ["turn-a", "turn-b"].map(|name| self.root.join(name));
         turns.iter().for_each(|file| fs::write(file, "").unwrap());
-        for n in 0..limit.trim().parse::<u32>().unwrap() + 1_000 {
+        for n in 0..limit.trim().parse::<u32>().unwrap() + 20_000 {
             let mode = fs::Permissions::from_mode(if n % 4 < 2 { 0o600 } else { 0o644 });
             fs::set_permissions(&turns[n as usize % 2], mode).unwrap();
         }

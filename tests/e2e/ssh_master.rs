@@ -60,7 +60,8 @@ fn it_holds_nothing_but_its_connection() {
     // It is in nobody's process group.
     assert_eq!((master.group, master.group == w.instance.supervisor().group), (master.pid, false));
     w.instance.stop();
-    assert!(w.masters().is_empty(), "left behind: {:?}", w.masters());
+    // It was told to; by itself it would end a minute later.
+    wait_for("its end", DEADLINE, || w.masters().is_empty());
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn killed_during_a_push_it_goes_on() {
     let sshd = Sshd::start();
     let w = Setup { params: "-a --bwlimit=2000", ..Setup::of(&sshd) }.start(sshd);
     let master = w.joined();
-    w.write("large", vec![b'x'; 4 << 20]);
+    w.write("large", vec![b'x'; 16 << 20]);
     wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
     master.signal(Signal::SIGKILL);
     w.wait_identical();
@@ -157,7 +158,7 @@ fn a_pusher_killed_during_a_push_is_succeeded_at_once() {
         new && !w.instance.rsyncs().is_empty()
     });
     println!("the successor pushes after {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(10), "it waited for something");
+    assert!(began.elapsed() < Duration::from_secs(18), "it waited for something");
     w.wait_identical();
     assert_eq!(w.joined().pid, master.pid, "its successor goes on with the same master");
 }

@@ -192,7 +192,7 @@ fn it_gives_its_slot_to_whoever_pushes() {
     });
     for _ in 0..3 {
         let took = w.probe(1);
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < Duration::from_secs(15), "{took:?}");
     }
     w.remotes[0].proxy().rate(crate::common::proxy::FAST);
     w.wait_identical();

@@ -14,7 +14,7 @@ use syncsup::supervisor::slots::Slots;
 #[test]
 fn a_hold_in_the_middle_of_a_portion_that_marks_wait_for() {
     let rig = Rig::new(Path::new("rsync"));
-    let mut bench = slow_first_copy(&rig, "one");
+    let mut bench = slow_first_copy(&rig, &"one".repeat(500));
     make(&rig.src(), ["z0/new"], "new");
     bench.mark(&[("z0/new", Scope::Entry, WRITTEN)]);
     let name = rig.remote.name();

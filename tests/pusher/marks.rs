@@ -83,7 +83,7 @@ pub fn copied(rig: &Rig) -> usize {
 #[test]
 fn marks_go_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
-    let mut bench = slow_first_copy(&rig, "one");
+    let mut bench = slow_first_copy(&rig, &"one".repeat(100));
     make(&rig.src(), ["new/a"], "new");
     bench.mark(&[
         ("new", Scope::Children, Events::CREATE | Events::DIR),
@@ -122,7 +122,7 @@ fn live_directories_are_compared_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.dst(), ["d/old"], "old");
     make(&rig.src(), ["d/new"], "new");
-    let mut bench = slow_first_copy(&rig, "one");
+    let mut bench = slow_first_copy(&rig, &"one".repeat(500));
     make(&rig.src(), ["e/new"], "new");
     fs::rename(rig.src().join("d"), rig.src().join("f")).unwrap();
     fs::rename(rig.src().join("e"), rig.src().join("d")).unwrap();

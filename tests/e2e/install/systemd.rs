@@ -237,13 +237,13 @@ fn reload_and_kills(s: &Service) {
     m.does("mkdir -p /run/systemd/system/syncsup.service.d");
     m.writes(
         "/run/systemd/system/syncsup.service.d/fast.conf",
-        "[Service]\nWatchdogSec=1s\nRestartSec=0\n",
+        "[Service]\nWatchdogSec=4s\nRestartSec=0\n",
     );
     s.systemctl("daemon-reload");
     s.systemctl("restart syncsup");
     let old = s.show("MainPID");
     // Longer than the watchdog: it is heard.
-    holds_for("the service", QUIET, || s.show("MainPID") == old);
+    holds_for("the service", Duration::from_secs(6), || s.show("MainPID") == old);
     m.does(&format!("kill -STOP {old}"));
     write(&s.at("tmp/while it stood still"), "x");
     wait_for("another supervisor", DEADLINE, || {
