@@ -210,3 +210,27 @@ impl Pusher {
 fn stop() -> ToPusher {
     ToPusher::Stop { grace_ms: GRACE_MS }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::testing;
+
+    #[test]
+    fn what_a_predecessor_knew_is_not_in_sync() {
+        let log = Logger::root(slog::Discard, o!());
+        let remote = testing::remote("10.0.0.2");
+        let mut pusher = Pusher::new(1, remote, None, &log, Duration::ZERO).unwrap();
+        assert_eq!(pusher.status.state, PusherState::Behind, "nothing is known");
+        for (before, after) in [
+            (PusherState::InSync, PusherState::Behind),
+            // The trouble of a remote does not end with its pusher.
+            (PusherState::Backoff, PusherState::Backoff),
+        ] {
+            let done = PusherStatus { state: before, reconciles_done: 3, ..Default::default() };
+            pusher.note(done);
+            pusher.begins();
+            assert_eq!((pusher.status.state, pusher.status.reconciles_done), (after, 0));
+        }
+    }
+}

@@ -39,7 +39,7 @@ impl Demo {
     }
 
     fn end(&mut self) -> ExitStatus {
-        let status = poll(DEADLINE * 10, || self.child.try_wait().unwrap());
+        let status = poll(DEADLINE * 3, || self.child.try_wait().unwrap());
         status.unwrap_or_else(|| panic!("it does not end:\n{}", self.said()))
     }
 
@@ -76,7 +76,7 @@ fn to_its_end() {
 #[test]
 fn interrupted() {
     let mut demo = Demo::start();
-    wait_for("the first comparison", DEADLINE * 3, || demo.said().contains("identical after"));
+    wait_for("the first comparison", DEADLINE, || demo.said().contains("identical after"));
     assert!(procs::marked(&demo.mark).len() > 5);
     procs::signal_process(demo.child.id() as i32, Signal::SIGINT);
     assert_ne!(demo.end().code(), Some(0), "{}", demo.said());

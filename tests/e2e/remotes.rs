@@ -151,8 +151,5 @@ fn short_of_connections() {
     w.wait_identical_within(DEADLINE * 2);
     // One after the other, also where the other end of the last one is not gone yet when the next comes.
     let log = w.instance.log_text();
-    // A daemon's child that is held up for two seconds is a trouble.
-    let trouble = log.lines().filter(|l| l.contains("cannot be pushed to"));
-    let others: Vec<&str> = trouble.filter(|l| !l.contains("max connections")).collect();
-    assert!(others.is_empty(), "{others:#?}");
+    assert!(!log.contains("cannot be pushed to"), "{log}");
 }

@@ -230,8 +230,11 @@ fn whoever_dies_meanwhile_it_goes_on() {
     w.write("last", vec![7; 300_000]);
     let mut command = command;
     let mut waits = command.arg("-o").arg(w.instance.config()).spawn().unwrap();
-    // By then it has asked.
-    thread::sleep(Duration::from_secs(2));
+    // It has asked, and sleeps before it asks again.
+    let place = format!("/proc/{}/wchan", waits.id());
+    wait_for("its first question", DEADLINE, || {
+        fs::read_to_string(&place).is_ok_and(|at| at.contains("nanosleep"))
+    });
     w.instance.kill_supervisor();
     holds_for("it waits while nothing runs", Duration::from_millis(500), || {
         waits.try_wait().unwrap().is_none()

@@ -200,11 +200,7 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
     let (mut w, port, _reserved) = world("");
     w.run(&[]);
     wait_reporter(&w, "listening");
-    let middle = |mut lags: Vec<Duration>| {
-        lags.sort();
-        lags[lags.len() / 2]
-    };
-    let usual = middle((0..10).map(|_| w.probe(0)).collect());
+    let usual = (0..10).map(|_| w.probe(0)).max().unwrap();
     // Some say nothing, some begin a request, one byte of it at a time.
     let mut slow: Vec<TcpStream> = Vec::new();
     let mut lags = Vec::new();
@@ -232,9 +228,10 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
         let _ = stream.write_all(b"x");
     }
     lags.extend((0..10).map(|_| w.probe(0)));
-    // The machine of a test may be busy by itself.
-    let (lag, allowed) = (middle(lags), usual.max(Duration::from_millis(200)) * 5);
-    assert!(lag < allowed, "{lag:?} instead of {usual:?}");
+    // The machine of a test may be busy by itself, and stand still once.
+    lags.sort();
+    let allowed = usual.max(Duration::from_millis(200)) * 5;
+    assert!(lags[lags.len() - 2] < allowed, "{lags:?} instead of {usual:?}");
     // They are let go of, and the same process answers again, though nobody has closed a connection.
     assert_eq!(get(port, "/metrics").status, 200);
     assert!(
