@@ -108,16 +108,30 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Bytes for people, on one line: UTF-8 as it is, control characters, backslashes and stray bytes as `\xNN`, so that
-/// each name looks different.
+/// Bytes for people, on one line: UTF-8 as it is, backslashes and stray bytes as `\xNN`, and so every character that a
+/// terminal obeys or does not show, so that each name looks different and none looks like something else.
 pub fn printable(bytes: &[u8]) -> String {
-    escaped(bytes, |c| c.is_control() || c == '\\')
+    escaped(bytes, |c| unseen(c) || c == '\\')
 }
 
-/// Text that somebody wrote, a regular expression say, on one line: as [`printable`], but a backslash is shown as it
-/// was written.
+/// Text that somebody wrote, a regular expression say, or that is printable already, on one line: as [`printable`], but
+/// a backslash is shown as it was written.
 pub fn as_written(text: &[u8]) -> String {
-    escaped(text, char::is_control)
+    escaped(text, unseen)
+}
+
+/// True for what has no shape of its own on a terminal: controls, format characters (among them those that turn the
+/// direction of writing around or have no width), separators of lines, fillers (Unicode 16, Cc, Cf, Zl, Zp and
+/// Default_Ignorable_Code_Point but for variation selectors).
+fn unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}')
 }
 
 fn escaped(bytes: &[u8], hidden: impl Fn(char) -> bool) -> String {
@@ -292,6 +306,28 @@ mod tests {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn what_is_printable_is_shown_as_it_is_and_nothing_else() {
+        for text in
+            ["目录/图 片.png", "Ünïcode", "ملف", "naïve 🎉", "❤\u{fe0f}", "a\u{3000}b", "'\"$`"]
+        {
+            assert_eq!(printable(text.as_bytes()), text);
+        }
+        let terminal = "\0\x07\x1b\x7f\n\r\t\u{80}\u{85}\u{9b}";
+        let direction = "\u{200e}\u{200f}\u{61c}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+        let shapeless = "\u{2028}\u{2029}\u{200b}\u{200c}\u{200d}\u{2060}\u{2064}\u{206a}\u{feff}\u{ad}\u{fffb}\u{3164}\u{e0041}\u{1d173}";
+        for c in [terminal, direction, shapeless].concat().chars() {
+            let bytes = c.to_string();
+            let want: String = bytes.bytes().map(|b| format!("\\x{b:02x}")).collect();
+            assert_eq!(printable(bytes.as_bytes()), want, "{c:?}");
+            assert_eq!(as_written(bytes.as_bytes()), want, "{c:?}");
+        }
+        assert_eq!(printable(b"\xe7\x9b\xae\xe7\x9b"), "目\\xe7\\x9b");
+        assert_eq!((printable(b"a\\x"), as_written(b"a\\x")), ("a\\x5cx".into(), "a\\x".into()));
+        let once = printable(b"\xff\\\n\xe2\x80\xae");
+        assert_eq!(as_written(once.as_bytes()), once, "what is printable stays");
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn word(state: PusherState) -> &'static str {
 
 /// Lines as one, safe for a terminal.
 pub fn one_line(text: &str) -> String {
-    crate::path::printable(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
+    crate::path::as_written(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
 }
 
 #[cfg(test)]

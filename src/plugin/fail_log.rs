@@ -2,7 +2,7 @@
 //! hand, or has it made. Pure.
 
 use crate::config::model::{Call, Framing};
-use crate::path::{RelPath, printable};
+use crate::path::{RelPath, as_written, printable};
 use crate::plugin::command::Line;
 use crate::shell;
 use std::os::unix::ffi::OsStrExt;
@@ -35,7 +35,7 @@ pub fn part(of: Of<'_>, failed: &[Failed], time: impl Fn(i64) -> String) -> Vec<
             "# {} plugin {}: {path}: {} (since {}, {attempts} tries)\n",
             printable(of.watch.as_os_str().as_bytes()),
             of.name,
-            printable(error.as_bytes()),
+            as_written(error.as_bytes()),
             time(*since)
         );
         out.extend(head.bytes());

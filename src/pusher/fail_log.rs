@@ -9,7 +9,7 @@ use super::rsync::{self, Form, Options};
 use super::trash;
 use crate::config::model::{LocalPath, Remote};
 use crate::journal::{Marked, Owed};
-use crate::path::{RelPath, printable};
+use crate::path::{RelPath, as_written};
 use crate::shell::{octal, quoted};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -66,7 +66,7 @@ pub fn part(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     for Row { owed, plan } in rows {
-        let error = printable(owed.error.as_deref().unwrap_or_default().as_bytes());
+        let error = as_written(owed.error.as_deref().unwrap_or_default().as_bytes());
         let head = format!(
             "# {} {}: {}: {error} (since {}, {} tries)\n",
             localpath.watch,

@@ -177,13 +177,18 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
         .or_else(|| find(&summary))
         .or_else(|| find(&echo));
     match (line, exit) {
-        (Some(line), _) => printable(line),
+        (Some(line), _) => shown(line),
         (None, Exited::Code(0)) => String::new(),
         (None, Exited::Code(code)) => {
             format!("rsync ended with exit status {code} and said nothing")
         }
         (None, signal) => format!("rsync was ended by {signal}"),
     }
+}
+
+/// A line for people. What rsync escaped in it is what its names are: shown as every other name is.
+fn shown(line: &[u8]) -> String {
+    printable(&unescaped(line))
 }
 
 /// How long a remote is left alone after so many failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)
@@ -214,7 +219,7 @@ pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
         .filter_map(|line| {
             let name = named(line)?;
             let path = relative(line, &name, root, sub);
-            Some(Complaint { path, name, words: printable(line) })
+            Some(Complaint { path, name, words: shown(line) })
         })
         .collect()
 }

@@ -114,3 +114,60 @@ fn what_fails_is_listed_tried_again_and_forgotten() {
         assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
+
+#[test]
+fn a_name_that_fails_is_shown_as_it_is_and_escaped_once_at_most() {
+    let mut w = Setup::default().build();
+    let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    w.instance.launcher = words.iter().map(Into::into).collect();
+    let script = w.outside.join("fail.sh");
+    let text = fs::read_to_string(w.instance.config()).unwrap();
+    let fail_log = format!("fail_log: {{path: {script:?}, retry: 1m}}\n");
+    fs::write(w.instance.config(), fail_log + &text).unwrap();
+    let names = [
+        ("目录/图 片.png", "目录/图 片.png"),
+        ("naïve 🎉", "naïve 🎉"),
+        ("back\\slash", "back\\x5cslash"),
+        ("\\#012", "\\x5c#012"),
+        ("exe\u{202e}gpj.", "exe\\xe2\\x80\\xaegpj."),
+        ("zero\u{200b}width", "zero\\xe2\\x80\\x8bwidth"),
+    ];
+    fs::create_dir(w.at("目录")).unwrap();
+    for (name, _) in names {
+        fs::write(w.at(name), "secret").unwrap();
+        lock(&w, &[name], 0o000);
+    }
+    w.run(&["-r"]);
+    w.wait_remote(0, "paths that fail", |r| r["failing"] == names.len());
+    let log = w.instance.log_text();
+    let status = w.instance.command(&["status"]).stdout;
+    // The script is put together a moment later.
+    wait_for("a fail log with all of them", DEADLINE, || {
+        let text = fs::read_to_string(&script).unwrap_or_default();
+        text.matches("tries)").count() == names.len()
+    });
+    let script = fs::read_to_string(&script).unwrap();
+    let list = journal(&w, &["list"], 0);
+    for (name, shown) in names {
+        // Once as the path, once in the message.
+        let all = [shown.to_owned(), format!("{}/{shown}\"", w.master.display())];
+        for text in &all {
+            assert!(script.contains(text.as_str()), "{name}: {text} in {script}");
+        }
+        for text in [shown.to_owned(), format!("MASTER/{shown}\"")] {
+            assert!(list.contains(&text), "{name}: {text} in {list}");
+        }
+    }
+    let status = String::from_utf8(status).unwrap();
+    let comments: String = script.lines().filter(|l| l.starts_with('#')).collect();
+    for text in [&log, &status, &comments, &list] {
+        // Of these bytes none is in a name.
+        let twice = ["x5cx5c", "#347", "#360", "#342", "#134", "\\x5cxe2"];
+        assert!(!twice.iter().any(|twice| text.contains(twice)), "{text}");
+        let raw = |c: char| matches!(c, '\u{202e}' | '\u{200b}');
+        assert!(!text.contains(raw), "{text}");
+    }
+    let first = names.iter().filter(|(_, shown)| status.contains(shown)).count();
+    assert!(first >= 1, "{status}");
+    assert!(names.iter().any(|(_, shown)| log.contains(&format!("{shown}\""))), "{log}");
+}

@@ -67,7 +67,7 @@ fn bar(name: &str, width: usize) -> ProgressBar {
 fn line(follow: &Follow, now: Option<&RemoteStatus>) -> String {
     match (&follow.verdict, now) {
         (Verdict::InSync, _) => "in sync".into(),
-        (Verdict::Failed(why), _) => format!("FAILED: {}", crate::path::printable(why.as_bytes())),
+        (Verdict::Failed(why), _) => format!("FAILED: {}", crate::path::as_written(why.as_bytes())),
         (Verdict::Going, None) => "waits".into(),
         (Verdict::Going, Some(remote)) => match &remote.status.reconcile {
             Some(p) if p.found > 0 => progress::of_reconcile(p),
