@@ -153,7 +153,7 @@ impl Map {
             What::DeleteSelf | What::MoveSelf | What::Unmount | What::Ignored => {
                 return self.step_self(notice, acts);
             }
-            _ if notice.name.is_empty() => return,
+            _ if notice.name.is_empty() => return self.step_itself(notice, batch),
             _ => {}
         }
         let Some(dir) = self.tree.path(notice.wd) else {
@@ -170,7 +170,19 @@ impl Map {
         }
     }
 
-    /// About the watched directory itself.
+    /// The attributes of a watched directory were changed. What stands above it says so too, but nothing does where it
+    /// is the root, or a mount point, or mounted from elsewhere (rule 31). One between the halves of its move is marked
+    /// as a tree by that.
+    fn step_itself(&self, notice: &Notice, batch: &mut Batch) {
+        if self.toggles.attrib
+            && matches!(notice.what, What::Attrib | What::Modify)
+            && let Some(path) = self.tree.path(notice.wd)
+        {
+            batch.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
+        }
+    }
+
+    /// About the place of the watched directory itself.
     fn step_self(&mut self, notice: &Notice, acts: &mut Vec<Act>) {
         let is_root = self.tree.root() == Some(notice.wd);
         match notice.what {

@@ -236,9 +236,17 @@ struct Mounted(PathBuf);
 impl Mounted {
     /// `None` where this user may not mount.
     fn on(path: &Path, size: &str) -> Option<Self> {
+        Self::mount(path, &["-t", "tmpfs", "-o", size, "none"])
+    }
+
+    /// A directory at a second name; unmounted at the end. `None` where this user may not mount.
+    fn bind(from: &Path, path: &Path) -> Option<Self> {
+        Self::mount(path, &["--bind", from.to_str()?])
+    }
+
+    fn mount(path: &Path, words: &[&str]) -> Option<Self> {
         let mut command = std::process::Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", size, "none"]).arg(path);
-        let status = command.stderr(std::process::Stdio::null()).status();
+        let status = command.args(words).arg(path).stderr(std::process::Stdio::null()).status();
         if !status.is_ok_and(|s| s.success()) {
             eprintln!("not tried: only root may mount");
             return None;

@@ -4,10 +4,11 @@ use crate::common::churn::old_time;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::stat::Mode;
+use rustix::fs::XattrFlags;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One change, and both slaves equal to the master after it.
@@ -73,6 +74,55 @@ fn attributes() {
     } else {
         eprintln!("SKIPPED: chown: not root");
     }
+}
+
+#[test]
+fn attributes_of_the_localpath_itself() {
+    let mut w = Setup { params: "-aX", ..Setup::default() }.build();
+    // Watched by another name.
+    let link = w.outside.join("link");
+    symlink(&w.master, &link).unwrap();
+    let text = fs::read_to_string(w.instance.config()).unwrap();
+    let watch = |path: &Path| format!("watch: {path:?}");
+    fs::write(w.instance.config(), text.replace(&watch(&w.master), &watch(&link))).unwrap();
+    w.instance.start(&[], &[&link]);
+    let (master, slave) = (w.master.clone(), w.remotes[0].path());
+    let xattr = |path: &Path| {
+        let mut value = vec![0; 9];
+        let size = rustix::fs::getxattr(path, "user.syncsup", &mut value).unwrap_or(0);
+        value.truncate(size);
+        value
+    };
+    let seen = |path: &Path| {
+        let meta = fs::metadata(path).unwrap();
+        (meta.mode(), meta.uid(), meta.gid(), meta.mtime(), meta.mtime_nsec(), xattr(path))
+    };
+    let same = |what: &str| {
+        wait_for(what, DEADLINE, || seen(&master) == seen(&slave));
+    };
+    let mode = |mode| fs::set_permissions(&master, Permissions::from_mode(mode)).unwrap();
+    mode(0o751);
+    same("mode");
+    File::open(&master).unwrap().set_times(old_time(0)).unwrap();
+    same("times");
+    // Asked for by itself and with all.
+    for below in [&[][..], &[link.to_str().unwrap()]] {
+        mode(0o700 + below.len() as u32);
+        let waited = w.instance.command(&[&["wait"][..], below].concat());
+        assert!(waited.status.success(), "{waited:?}");
+        assert_eq!(seen(&master), seen(&slave));
+    }
+    if rustix::fs::setxattr(&master, "user.syncsup", b"x", XattrFlags::empty()).is_ok() {
+        same("extended attribute");
+    }
+    if nix::unistd::geteuid().is_root() {
+        chown(&master, Some(12_345), Some(54_321)).unwrap();
+        same("owner");
+    }
+    w.instance.stop();
+    mode(0o755);
+    w.instance.start(&[], &[&link]);
+    same("mode, changed while it was stopped");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Changes while it watches.
 
 use super::*;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use rustix::fs::{XattrFlags, setxattr};
+use std::fs::{FileTimes, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 #[test]
 fn a_file_is_marked_and_the_pusher_woken() {
@@ -178,6 +180,55 @@ fn a_directory_whose_modification_time_alone_is_set_is_marked() {
     fs::File::open(world.path("root/d")).unwrap().set_times(times).unwrap();
     assert!(running.marked(seq, "d").events.has(Events::ATTRIB | Events::DIR));
     running.stop();
+}
+
+#[test]
+fn attributes_of_a_directory_that_has_nothing_watched_above_it_are_marked() {
+    let world = World::new();
+    fs::create_dir(world.path("root/m")).unwrap();
+    fs::create_dir_all(world.path("out/bound")).unwrap();
+    fs::create_dir(world.path("root/bind")).unwrap();
+    let tmpfs = Mounted::on(&world.path("root/m"), "size=1m");
+    let (outside, bind) = (world.path("out/bound"), world.path("root/bind"));
+    let bound = tmpfs.as_ref().and_then(|_| Mounted::bind(&outside, &bind));
+    let run = world.start();
+    let path = |name: &str| if name.is_empty() { run.root.clone() } else { run.root.join(name) };
+    let times = |name: &str, times: FileTimes| fs::File::open(path(name))?.set_times(times);
+    let old = std::time::UNIX_EPOCH;
+    type Change<'a> = (&'a str, &'a dyn Fn(&str) -> std::io::Result<()>);
+    let changes: [Change<'_>; 5] = [
+        ("mode", &|name| fs::set_permissions(path(name), Permissions::from_mode(0o751))),
+        ("modification time", &|name| times(name, FileTimes::new().set_modified(old))),
+        ("both times", &|name| times(name, FileTimes::new().set_modified(old).set_accessed(old))),
+        ("attribute", &|name| {
+            Ok(setxattr(path(name), "user.syncsup", b"x", XattrFlags::empty())?)
+        }),
+        ("group", &|name| chown(path(name), None, Some(12_345))),
+    ];
+    let names: &[&str] = if bound.is_some() { &["", "m", "bind"] } else { &[""] };
+    for (name, (what, change)) in names.iter().flat_map(|n| changes.iter().map(move |c| (n, c))) {
+        run.settle();
+        let seq = run.last();
+        if let Err(error) = change(name) {
+            eprintln!("not tried: {what} of {name:?}: {error}");
+            continue;
+        }
+        let mark = until(what, || run.since(seq).into_values().find(|m| m.path == rel(name)));
+        assert!(mark.events.has(Events::ATTRIB | Events::DIR) && mark.scope == Scope::Entry);
+    }
+    drop((tmpfs, bound));
+    run.stop();
+}
+
+#[test]
+fn attributes_of_the_root_mark_nothing_where_attributes_do_not() {
+    let world = World { toggles: Toggles { attrib: false, ..Toggles::MODERN }, ..World::new() };
+    let run = world.start();
+    let seq = run.last();
+    fs::set_permissions(&run.root, Permissions::from_mode(0o751)).unwrap();
+    run.settle();
+    assert!(run.since(seq).keys().all(|path| path.starts_with("settle")), "{:?}", run.since(seq));
+    run.stop();
 }
 
 #[test]
