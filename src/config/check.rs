@@ -1,13 +1,16 @@
 //! Checks over everything that the given files say together, and over the machine. Pure: what the machine answers
 //! comes in as values, from `probe`.
 
+use super::destination::Destination;
 use super::diagnostic::{Diagnostic, Severity};
-use super::http;
-use super::model::{Config, LocalPath, Place, Remote, Target};
+use super::model::{Config, LocalPath, Place, Remote};
 use super::probe::{PasswordFile, Probe, Watch};
+use super::{here, http};
 use crate::filter::Filter;
 use crate::path::as_written;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 fn finding(severity: Severity, place: &Place, text: String) -> Diagnostic {
@@ -22,6 +25,8 @@ fn shown(place: &Place) -> String {
 /// - the same remote twice within one localpath is a warning, and is kept once;
 /// - the same localpath declared twice is one localpath with the remotes of both, if it has the same settings in both;
 ///   with other settings, or with the same remote in both, it is an error;
+/// - a remote of a localpath that lies inside another one of it is an error, since the copy around it deletes what goes
+///   there; where nothing is deleted, a warning;
 /// - two localpaths that go to the same or nested places of one remote are an error, since each would delete what the
 ///   other sent; where neither deletes and neither lies inside the other, a warning.
 pub fn across(config: &mut Config) -> Vec<Diagnostic> {
@@ -32,6 +37,7 @@ pub fn across(config: &mut Config) -> Vec<Diagnostic> {
     merge(config, &mut found);
     for (index, localpath) in config.localpaths.iter().enumerate() {
         names(localpath, &mut found);
+        inner_remotes(localpath, &mut found);
         for before in &config.localpaths[..index] {
             overlaps(before, localpath, &mut found);
         }
@@ -39,24 +45,12 @@ pub fn across(config: &mut Config) -> Vec<Diagnostic> {
     found
 }
 
-/// Which service of which host: two remotes with the same one can meet.
-fn service(remote: &Remote) -> (String, bool, Option<u16>) {
-    let (ssh, port) = match &remote.target {
-        Target::Daemon { port, .. } => (false, Some(*port)),
-        Target::Ssh { port, .. } => (true, *port),
-    };
-    (remote.host.to_lowercase(), ssh, port)
-}
-
-fn place_there(remote: &Remote) -> &[u8] {
-    match &remote.target {
-        Target::Daemon { module, .. } => module.as_bytes(),
-        Target::Ssh { path, .. } => path.as_bytes(),
-    }
-}
-
 fn same_place(a: &Remote, b: &Remote) -> bool {
-    service(a) == service(b) && place_there(a) == place_there(b)
+    Destination::of(a).is_same(&Destination::of(b))
+}
+
+fn meet(a: &Remote, b: &Remote) -> bool {
+    Destination::of(a).meets(&Destination::of(b))
 }
 
 /// True when `inner` is `outer` or lies below it.
@@ -139,15 +133,30 @@ fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Remotes of one localpath whose places lie inside each other.
+fn inner_remotes(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
+    for (index, remote) in localpath.remotes.iter().enumerate() {
+        for before in localpath.remotes[..index].iter().filter(|before| meet(before, remote)) {
+            let text = format!(
+                "{} to {} and to {} ({}): one place lies inside the other; what goes to the inner one would be deleted \
+                 or overwritten by what goes to the outer one: give each a place of its own",
+                localpath.watch,
+                remote.name(),
+                before.name(),
+                shown(&before.place)
+            );
+            let severity =
+                if localpath.inotify.delete { Severity::Error } else { Severity::Warning };
+            found.push(finding(severity, &remote.place, text));
+        }
+    }
+}
+
 fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
     let inside = nested(a.watch.as_bytes(), b.watch.as_bytes());
     let deletes = a.inotify.delete || b.inotify.delete;
     for x in &a.remotes {
-        for y in b
-            .remotes
-            .iter()
-            .filter(|y| service(x) == service(y) && nested(place_there(x), place_there(y)))
-        {
+        for y in b.remotes.iter().filter(|y| meet(x, y)) {
             let how = if inside { "one inside the other" } else { "two localpaths" };
             let text = format!(
                 "{} to {} and {} to {} ({}): {how}, going to the same or nested places of one remote; each would \
@@ -181,6 +190,11 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
             let text = fail_log_warning(log.path.as_path(), probe);
             found.extend(text.map(|t| finding(Severity::Warning, &localpath.place, t)));
         }
+        let loops = localpath.remotes.iter().filter_map(|remote| {
+            let text = onto_itself(localpath, remote, probe)?;
+            Some(finding(Severity::Warning, &remote.place, text))
+        });
+        found.extend(loops);
         for remote in &localpath.remotes {
             let Some(file) = &remote.password_file else { continue };
             if files.insert(file.clone()) {
@@ -191,6 +205,17 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Why a remote on this machine would copy the localpath into itself, where that can be known.
+fn onto_itself(localpath: &LocalPath, remote: &Remote, probe: &dyn Probe) -> Option<String> {
+    if !probe.is_here(&remote.host) {
+        return None;
+    }
+    let there = here::directory(remote, &probe.daemon())?;
+    let real = |path: &[u8]| probe.real(Path::new(OsStr::from_bytes(path))).into_os_string();
+    let (there, watch) = (real(&there), real(localpath.watch.as_bytes()));
+    here::warning(localpath, remote, watch.as_bytes(), there.as_bytes())
 }
 
 /// What the machine lacks: rsync, and inotify watches. It walks every localpath, which takes its time.

@@ -1,13 +1,19 @@
 //! What the checks ask the machine.
 
+use super::destination::{address, is_local_name};
+use super::here::{self, Daemon};
 use crate::filter::Filter;
 use crate::path::RelPath;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// No `rsyncd.conf` is longer, in bytes.
+const RSYNCD_CONF_LONGEST: u64 = 1 << 20;
 
 /// What stands at the place of a localpath.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +60,12 @@ pub trait Probe {
     fn directories(&self, root: &Path, filter: &Filter) -> u64;
     /// `fs.inotify.max_user_watches`.
     fn max_user_watches(&self) -> Option<u64>;
+    /// True when this host is this machine, as far as that can be known without asking a name server.
+    fn is_here(&self, host: &str) -> bool;
+    /// What this machine's own `rsyncd.conf` says.
+    fn daemon(&self) -> Daemon;
+    /// The path without symbolic links, as far as it is there.
+    fn real(&self, path: &Path) -> PathBuf;
 }
 
 /// This machine.
@@ -120,5 +132,80 @@ impl Probe for Machine {
 
     fn max_user_watches(&self) -> Option<u64> {
         fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
+    }
+
+    fn is_here(&self, host: &str) -> bool {
+        let name = host.trim_start_matches('[').trim_end_matches(['.', ']']).to_lowercase();
+        let names: Vec<IpAddr> = match address(&name) {
+            Some(address) => vec![address],
+            None if is_local_name(&name) => return true,
+            None => {
+                let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+                let own = own.trim().to_lowercase();
+                if !own.is_empty() && (name == own || own.split('.').next() == Some(&name)) {
+                    return true;
+                }
+                addresses_of(&name, &fs::read_to_string("/etc/hosts").unwrap_or_default())
+            }
+        };
+        // Only an address of this machine can be listened on.
+        names
+            .into_iter()
+            .any(|ip| ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok())
+    }
+
+    fn daemon(&self) -> Daemon {
+        let mut text = Vec::new();
+        let read = fs::File::open("/etc/rsyncd.conf")
+            .and_then(|file| file.take(RSYNCD_CONF_LONGEST).read_to_end(&mut text));
+        read.map_or_else(|_| Daemon::default(), |_| here::daemon(&text))
+    }
+
+    fn real(&self, path: &Path) -> PathBuf {
+        let there = path.ancestors().find_map(|a| Some((a, a.canonicalize().ok()?)));
+        let Some((there, real)) = there else { return path.to_owned() };
+        path.strip_prefix(there).map_or_else(|_| path.to_owned(), |rest| real.join(rest))
+    }
+}
+
+/// The addresses of a name in the text of an `/etc/hosts`.
+fn addresses_of(name: &str, hosts: &str) -> Vec<IpAddr> {
+    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or(""));
+    let words = lines.map(|line| line.split_whitespace());
+    words
+        .filter_map(|mut words| {
+            let address = address(words.next()?)?;
+            words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_many_names() {
+        let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]", own.trim()] {
+            assert!(Machine.is_here(host), "{host}");
+        }
+        // Reserved for papers (RFC 5737, RFC 3849): nobody's.
+        for host in ["192.0.2.1", "[2001:db8::1]", "slave.example.org"] {
+            assert!(!Machine.is_here(host), "{host}");
+        }
+        let hosts = "127.0.0.1 a\n10.0.0.2\tweb2 Web2.example.org # web3\nx web2\n";
+        assert_eq!(addresses_of("web2.example.org", hosts), [IpAddr::from([10, 0, 0, 2])]);
+        assert!(addresses_of("web3", hosts).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_there_of_a_path_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        fs::create_dir(base.join("d")).unwrap();
+        std::os::unix::fs::symlink("d", base.join("l")).unwrap();
+        assert_eq!(Machine.real(&base.join("l/a/b")), base.join("d/a/b"));
+        assert_eq!(Machine.real(&base.join("l/./")), base.join("d"));
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use syncsup::config::check;
 use syncsup::config::diagnostic::Severity;
+use syncsup::config::here::{self, Daemon};
 use syncsup::config::model::Config;
 use syncsup::config::probe::{Machine, PasswordFile, Probe, Watch};
 use syncsup::config::{Loaded, load, parse, read};
@@ -163,6 +164,104 @@ fn localpaths_that_meet_on_a_remote() {
 }
 
 #[test]
+fn remotes_of_one_localpath_inside_each_other() {
+    let pair = |x: &str, y: &str| one(&yaml("/d", &format!("'{x}', '{y}'")));
+    let told = pair("h::m", "h::m/backup");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "a.yaml:3: /d to h::m/backup and to h::m (a.yaml:3): one place lies inside the other"
+        ),
+        "{told:?}"
+    );
+    for (x, y) in [
+        ("u@h:/srv", "h:/srv/www"),
+        ("h:/srv/www", "v@H:/srv//"),
+        ("rsync://h/m", "h:873::m/a"),
+        ("[::1]::m/a/b", "u@[0:0::1]::m/a"),
+    ] {
+        assert_eq!(pair(x, y).len(), 1, "{x} {y}");
+    }
+    for (x, y) in
+        [("h::m", "h::m2"), ("h::m", "h:874::m/a"), ("h:/srv", "h:/srv2"), ("h::m", "g::m/a")]
+    {
+        assert_eq!(pair(x, y), Vec::<String>::new(), "{x} {y}");
+    }
+    // Declared in two files, it is one localpath.
+    let files =
+        Files::new(&[("a.yaml", &yaml("/d", "'h::m'")), ("b.yaml", &yaml("/d", "'h::m/x'"))]);
+    assert_eq!(files.errors(&["a.yaml", "b.yaml"]).len(), 1);
+    let xml = SAMPLE.replace(
+        "<!--<remote ip=\"192.168.8.39\" name=\"tongbu\"/>-->",
+        "<remote ip=\"127.0.0.1\" name=\"tongbu1/inner\"/>",
+    );
+    let files = Files::new(&[("c.xml", &xml)]);
+    assert_eq!(files.errors(&["c.xml"]).len(), 1);
+}
+
+/// A machine that is the slave, too.
+struct Slave(&'static str);
+
+impl Probe for Slave {
+    fn watch(&self, path: &Path) -> Watch {
+        Bare.watch(path)
+    }
+    fn password_file(&self, path: &Path) -> PasswordFile {
+        Bare.password_file(path)
+    }
+    fn user(&self) -> u32 {
+        0
+    }
+    fn rsync_version(&self, program: &std::ffi::OsStr) -> Option<String> {
+        Bare.rsync_version(program)
+    }
+    fn directories(&self, path: &Path, filter: &Filter) -> u64 {
+        Bare.directories(path, filter)
+    }
+    fn max_user_watches(&self) -> Option<u64> {
+        None
+    }
+    fn is_here(&self, host: &str) -> bool {
+        host == "10.0.0.1"
+    }
+    fn daemon(&self) -> Daemon {
+        here::daemon(self.0.as_bytes())
+    }
+    fn real(&self, path: &Path) -> PathBuf {
+        path.to_str().map_or(path.to_owned(), |p| p.replace("/link", "/d").into())
+    }
+}
+
+#[test]
+fn a_slave_inside_its_own_master() {
+    let conf = "[in]\npath = /link/backup\n[out]\npath = /srv/backup\n[above]\npath=/\n";
+    let told = |remote: &str| {
+        let files = Files::new(&[("a.yaml", &yaml("/d", &format!("'{remote}'")))]);
+        let config = read(&[files.path("a.yaml")]).config;
+        files.told(
+            &Loaded { config: config.clone(), diagnostics: check::roots(&config, &Slave(conf)) },
+            Severity::Warning,
+        )
+    };
+    for (remote, word) in [
+        ("10.0.0.1::in", "lies in the localpath"),
+        ("10.0.0.1::in/www", "lies in the localpath"),
+        ("10.0.0.1::above", "holds the localpath"),
+        ("10.0.0.1::above/d", "is the localpath itself"),
+        ("u@10.0.0.1:/d/copy", "lies in the localpath"),
+        ("10.0.0.1:/link", "is the localpath itself"),
+    ] {
+        let told = told(remote);
+        assert!(told.len() == 1 && told[0].contains(word), "{remote}: {told:?}");
+    }
+    for remote in
+        ["10.0.0.2::in", "10.0.0.1::out", "10.0.0.1:874::in", "10.0.0.1:/srv", "10.0.0.1::x"]
+    {
+        assert_eq!(told(remote), Vec::<String>::new(), "{remote}");
+    }
+}
+
+#[test]
 fn two_remotes_of_one_name() {
     let text =
         "localpaths:\n- watch: /d\n  remotes:\n  - h:/p\n  - {host: h, path: /p, port: 23}\n";
@@ -301,6 +400,15 @@ impl Probe for Bare {
     }
     fn max_user_watches(&self) -> Option<u64> {
         Some(65_536)
+    }
+    fn is_here(&self, _: &str) -> bool {
+        false
+    }
+    fn daemon(&self) -> Daemon {
+        Daemon::default()
+    }
+    fn real(&self, path: &Path) -> PathBuf {
+        path.to_owned()
     }
 }
 

@@ -1,0 +1,193 @@
+//! Where a remote lies, in a form in which two can be compared however they are written. Pure.
+
+use super::model::{Remote, Target};
+use std::net::IpAddr;
+
+/// ssh's port when none is given.
+const SSH_PORT: u16 = 22;
+
+/// A directory of a service of a host. Who logs in there makes no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Destination {
+    host: String,
+    service: Service,
+    /// Components, without empty ones and `.`.
+    path: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Service {
+    Daemon { port: u16 },
+    Ssh { port: String },
+}
+
+impl Destination {
+    /// Where pushes to this remote go.
+    pub(super) fn of(remote: &Remote) -> Self {
+        let (service, path) = match &remote.target {
+            Target::Daemon { port, module } => (Service::Daemon { port: *port }, module),
+            Target::Ssh { path, port, options, .. } => {
+                let port = port.map(|p| p.to_string()).or_else(|| ssh_port(options));
+                let port = port.unwrap_or_else(|| SSH_PORT.to_string());
+                (Service::Ssh { port }, path)
+            }
+        };
+        Self { host: host(&remote.host), service, path: components(path.as_bytes()) }
+    }
+
+    /// True when both are one directory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    /// True when both are one directory, or one lies inside the other.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.host == other.host
+            && self.service == other.service
+            && (self.path.starts_with(&other.path) || other.path.starts_with(&self.path))
+    }
+}
+
+/// The components of a path: `//`, `/./` and slashes at its end say nothing.
+pub(super) fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|&b| b == b'/').filter(|c| !c.is_empty() && *c != b".");
+    parts.map(<[u8]>::to_vec).collect()
+}
+
+/// A host as the resolver understands it: case and a dot at its end say nothing, an address has one spelling, and what
+/// is always this machine has one name.
+fn host(written: &str) -> String {
+    let name = written.to_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
+    match address(bare) {
+        Some(address) if is_localhost(address) => "localhost".into(),
+        Some(address) => address.to_string(),
+        None if is_local_name(bare) => "localhost".into(),
+        // With the zone of an address, whose case counts.
+        None if bare.contains('%') => written.to_owned(),
+        None => bare.to_owned(),
+    }
+}
+
+/// An address without a zone; one of IPv4 written as one of IPv6 is that of IPv4.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+fn is_localhost(address: IpAddr) -> bool {
+    // All of 127.0.0.0/8 is this machine, but another address there may be another daemon's.
+    matches!(address, IpAddr::V4(v4) if v4.octets() == [127, 0, 0, 1])
+        || matches!(address, IpAddr::V6(v6) if v6.is_loopback())
+}
+
+/// Names that mean this machine everywhere.
+pub(super) fn is_local_name(name: &str) -> bool {
+    matches!(name, "localhost" | "localhost.localdomain" | "ip6-localhost" | "ip6-loopback")
+}
+
+/// The port that words for ssh give: the first counts.
+fn ssh_port(options: &[String]) -> Option<String> {
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("-o") {
+            Some("") => words.next().map(String::as_str),
+            setting => setting,
+        };
+        let port = match (word.strip_prefix("-p"), setting) {
+            (Some(""), _) => words.next().map(String::as_str),
+            (Some(port), _) => Some(port),
+            (None, Some(setting)) => {
+                let (name, value) = setting.split_once(['=', ' ']).unwrap_or((setting, ""));
+                name.trim().eq_ignore_ascii_case("port").then_some(value)
+            }
+            (None, None) => None,
+        };
+        if let Some(port) = port {
+            return Some(port.trim_start_matches(['=', ' ']).trim().to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::notation::{PlaceThere, remote};
+
+    fn at(text: &str) -> Destination {
+        let parsed = remote(text).unwrap();
+        let target = match parsed.place {
+            PlaceThere::Daemon { port, module } => {
+                Target::Daemon { port: port.unwrap_or(873), module }
+            }
+            PlaceThere::Ssh { path } => {
+                Target::Ssh { path, port: None, options: Vec::new(), control_master: true }
+            }
+        };
+        Destination::of(&Remote { user: parsed.user, ..Remote::new(parsed.host, target) })
+    }
+
+    #[test]
+    fn spellings_of_one_place() {
+        for (a, b) in [
+            ("h::m", "u@H::m/"),
+            ("h::m", "rsync://h:873/m"),
+            ("h::m/a//b", "h.::m/a/b/"),
+            ("[FE80::0:1]::m", "[fe80::1]::m"),
+            ("[::ffff:10.0.0.2]::m", "10.0.0.2::m"),
+            ("localhost::m", "127.0.0.1::m"),
+            ("[::1]::m", "localhost::m"),
+            ("u@h:/srv", "v@h:/srv/./"),
+            ("h:/srv//www", "h:/srv/www"),
+        ] {
+            assert!(at(a).is_same(&at(b)) && at(a).meets(&at(b)), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn places_inside_each_other() {
+        for (a, b) in [
+            ("h::m", "h::m/backup"),
+            ("u@h:/srv", "h:/srv/www"),
+            ("h:/", "h:/srv"),
+            ("rsync://h/m//a", "h:873::m/a/b"),
+            ("[::1]::m", "127.0.0.1::m/x"),
+        ] {
+            assert!(at(a).meets(&at(b)) && at(b).meets(&at(a)), "{a} {b}");
+            assert!(!at(a).is_same(&at(b)), "{a} {b}");
+        }
+        for (a, b) in [
+            ("h::m", "h::mm"),
+            ("h::m", "h::M"),
+            ("h::m", "g::m"),
+            ("h::m", "h:874::m"),
+            ("h::srv", "h:/srv"),
+            ("h:/srv", "h:/srv2"),
+            ("127.0.0.1::m", "127.0.0.2::m"),
+            ("[fe80::1%eth0]::m", "[fe80::1%eth1]::m"),
+        ] {
+            assert!(!at(a).meets(&at(b)), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_ssh() {
+        let ssh = |port: Option<u16>, options: &[&str]| {
+            let options = options.iter().map(|o| (*o).to_owned()).collect();
+            let target = Target::Ssh { path: "/srv".into(), port, options, control_master: true };
+            Destination::of(&Remote::new("h", target))
+        };
+        let plain = ssh(None, &[]);
+        for (port, options) in [
+            (Some(22), &[][..]),
+            (None, &["-p", "22"]),
+            (None, &["-i", "/key", "-p22"]),
+            (None, &["-o", "Port=22"]),
+            (None, &["-oport 22"]),
+        ] {
+            assert!(plain.is_same(&ssh(port, options)), "{port:?} {options:?}");
+        }
+        assert!(!plain.meets(&ssh(Some(23), &[])) && !plain.meets(&ssh(None, &["-p", "23"])));
+    }
+}

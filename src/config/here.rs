@@ -1,0 +1,159 @@
+//! A remote that is this machine, and lies in, at or above the localpath that is sent to it: each copy would be a
+//! change, and copied again. Pure.
+
+use super::destination::components;
+use super::model::{LocalPath, Remote, Target};
+use crate::filter::Filter;
+use crate::path::{RelPath, as_written};
+
+/// A module of this machine's own rsync daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its directory.
+    pub path: Vec<u8>,
+}
+
+/// What an `rsyncd.conf` says: the modules that have a path, and the port, if it names one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Daemon {
+    /// `port`.
+    pub port: Option<u16>,
+    /// In the order of the file.
+    pub modules: Vec<Module>,
+}
+
+/// Reads an `rsyncd.conf`. What is not understood is passed over: rsync itself complains of it.
+pub fn daemon(text: &[u8]) -> Daemon {
+    let mut found = Daemon::default();
+    let mut module: Option<&[u8]> = None;
+    let mut default_path: Option<Vec<u8>> = None;
+    for line in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii) {
+        if let Some(name) = line.strip_prefix(b"[") {
+            let end = name.iter().position(|&b| b == b']').unwrap_or(name.len());
+            let name = name[..end].trim_ascii();
+            module = (name != b"global").then_some(name);
+            if let (Some(name), Some(path)) = (module, &default_path) {
+                found.modules.push(Module { name: name.to_vec(), path: path.clone() });
+            }
+            continue;
+        }
+        let Some(equals) = line.iter().position(|&b| b == b'=') else { continue };
+        let (key, value) = (line[..equals].trim_ascii(), line[equals + 1..].trim_ascii());
+        match (key.to_ascii_lowercase().as_slice(), module) {
+            (b"port", None) => {
+                found.port = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+            }
+            (b"path", None) => default_path = Some(value.to_vec()),
+            (b"path", Some(name)) => {
+                found.modules.retain(|m| m.name != name);
+                found.modules.push(Module { name: name.to_vec(), path: value.to_vec() });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The directory of this machine that pushes to `remote` write to, which is on this machine; `None` when that is not
+/// known.
+pub(super) fn directory(remote: &Remote, daemon: &Daemon) -> Option<Vec<u8>> {
+    match &remote.target {
+        Target::Ssh { path, .. } => Some(path.as_bytes().to_vec()),
+        // Another port is another daemon, with a file of its own.
+        Target::Daemon { port, .. } if *port != daemon.port.unwrap_or(super::model::RSYNC_PORT) => {
+            None
+        }
+        Target::Daemon { module, .. } => {
+            let (name, below) = match module.as_bytes().iter().position(|&b| b == b'/') {
+                Some(slash) => module.as_bytes().split_at(slash),
+                None => (module.as_bytes(), &b""[..]),
+            };
+            let path = &daemon.modules.iter().find(|m| m.name == name)?.path;
+            // rsync puts in a variable of its environment: not known.
+            (path.starts_with(b"/") && !path.contains(&b'%')).then(|| [path, below].concat())
+        }
+    }
+}
+
+/// What is wrong with a remote that writes to `there` on this machine; both are real paths.
+pub(super) fn warning(
+    localpath: &LocalPath,
+    remote: &Remote,
+    watch: &[u8],
+    there: &[u8],
+) -> Option<String> {
+    let (inner, outer) = (components(there), components(watch));
+    let why = if inner == outer {
+        "is the localpath itself: it would be copied onto itself"
+    } else if inner.starts_with(&outer) {
+        let below = RelPath::new(inner[outer.len()..].join(&b'/'))?;
+        if Filter::new(&localpath.filter).is_ok_and(|filter| filter.excludes(&below, true)) {
+            return None;
+        }
+        "lies in the localpath: each push is a change that is pushed again, copy within copy"
+    } else if outer.starts_with(&inner) {
+        "holds the localpath: what is there beside the copy would be deleted, the localpath too"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "remote {} of {} is this machine, and its directory {} {why}; choose another directory, or exclude it",
+        remote.name(),
+        localpath.watch,
+        as_written(there)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONF: &[u8] = b"# a comment\nport = 874\nuid = www\n[ www ]\n path = /data/www\n\
+        [global]\nmotd file = /x\n[img]\nPATH=/data/./img/\nread only = no\n[none]\ncomment = x\n";
+
+    #[test]
+    fn modules_of_an_rsyncd_conf() {
+        let found = daemon(CONF);
+        assert_eq!(found.port, Some(874));
+        let shown: Vec<_> = found
+            .modules
+            .iter()
+            .map(|m| format!("{} {}", as_written(&m.name), as_written(&m.path)))
+            .collect();
+        assert_eq!(shown, ["www /data/www", "img /data/./img/"]);
+        assert_eq!(daemon(b"\xff\x00[["), Daemon::default());
+    }
+
+    #[test]
+    fn the_directory_that_a_remote_writes_to() {
+        let found = daemon(CONF);
+        let of = |port, module: &str| {
+            let remote = Remote::new("h", Target::Daemon { port, module: module.into() });
+            directory(&remote, &found).map(|path| as_written(&path))
+        };
+        assert_eq!(of(874, "www/sub"), Some("/data/www/sub".into()));
+        assert_eq!(of(873, "www"), None, "another daemon");
+        assert_eq!(of(874, "none"), None);
+    }
+
+    #[test]
+    fn what_is_said() {
+        let config = |exclude: &str| {
+            let text = format!(
+                "filter: {{exclude_glob: [{exclude}]}}\nlocalpaths: [{{watch: /data, remotes: ['h::m']}}]\n"
+            );
+            crate::config::parse(text.as_bytes(), "a.yaml".as_ref()).config.localpaths.remove(0)
+        };
+        let told = |exclude: &str, there: &str| {
+            let localpath = config(exclude);
+            warning(&localpath, &localpath.remotes[0], b"/data", there.as_bytes())
+                .unwrap_or_default()
+        };
+        assert!(told("", "/data/backup").contains("lies in the localpath"));
+        assert!(told("", "/data").contains("itself") && told("", "/").contains("holds"));
+        assert_eq!(told("", "/database"), "");
+        assert_eq!(told("backup", "/data/backup/www"), "", "what is excluded is not entered");
+    }
+}
