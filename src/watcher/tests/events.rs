@@ -200,9 +200,7 @@ fn attributes_of_a_directory_that_has_nothing_watched_above_it_are_marked() {
         ("mode", &|name| fs::set_permissions(path(name), Permissions::from_mode(0o751))),
         ("modification time", &|name| times(name, FileTimes::new().set_modified(old))),
         ("both times", &|name| times(name, FileTimes::new().set_modified(old).set_accessed(old))),
-        ("attribute", &|name| {
-            Ok(setxattr(path(name), "user.syncsup", b"x", XattrFlags::empty())?)
-        }),
+        ("attribute", &|name| Ok(setxattr(path(name), "user.syncsup", b"x", XattrFlags::empty())?)),
         ("group", &|name| chown(path(name), None, Some(12_345))),
     ];
     let names: &[&str] = if bound.is_some() { &["", "m", "bind"] } else { &[""] };
