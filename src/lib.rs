@@ -7,7 +7,7 @@
 //!
 //! | room | what happens there |
 //! |---|---|
-//! | [`error`], [`path`], [`shell`] | exit statuses; paths as bytes; words for a shell |
+//! | [`error`], [`path`], [`shell`], [`figures`] | exit statuses; paths as bytes; words for a shell; figures for people |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
@@ -25,6 +25,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod figures;
 pub mod filter;
 pub mod journal;
 pub mod message;

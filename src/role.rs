@@ -2,8 +2,8 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
-use crate::sys::session;
-use std::io::Write;
+use crate::sys::{log, session};
+use slog::crit;
 use std::process::ExitCode;
 
 /// Runs a role to its end and returns its exit status.
@@ -16,11 +16,16 @@ pub fn run(role: Role) -> ExitCode {
         Role::Reporter => "syncsup-report",
     };
     session::close_inherited();
+    // What is written into a log has a time, whatever wrote it.
+    let log = log::logger(false);
+    let of_panics = log.clone();
+    std::panic::set_hook(Box::new(move |what| {
+        what.to_string().lines().for_each(|line| crit!(of_panics, "{name}: {line}"));
+    }));
     let channel = match daemon::take_channel(name) {
         Ok(channel) => channel,
         Err(error) => {
-            // A log that cannot be written must not end this in a panic.
-            let _ = writeln!(std::io::stderr(), "syncsup: {error}");
+            crit!(log, "{error}");
             return error.exit.into();
         }
     };

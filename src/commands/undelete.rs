@@ -2,6 +2,7 @@
 //! is replicated like any other change.
 
 mod restore;
+mod times;
 
 use super::invocation::{At, Invocation, Wish};
 use super::journal::configuration;
@@ -15,6 +16,7 @@ use crate::pusher::rsync;
 use crate::pusher::trash::{self, Version};
 use crate::seen::Exited;
 use crate::sys::process::Rsync;
+use chrono::Local;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -39,7 +41,9 @@ pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
         Some(At::Time(time)) => time.as_str(),
         Some(At::Last) => "",
     };
-    let chosen = trash::last(&versions, at);
+    let of_then: Vec<Version> =
+        versions.iter().filter(|v| times::is_at(&v.stamp, at, &Local)).cloned().collect();
+    let chosen = trash::last(&of_then);
     if chosen.is_empty() {
         print(&shown(&versions, &path));
         let text = format!("nothing of {path} is from {at}; the times above are there");
@@ -181,18 +185,19 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> 
 /// Of a file its versions; of a directory how much each time took away.
 fn shown(versions: &[Version], path: &RelPath) -> String {
     if versions.iter().all(|version| version.path == *path) {
-        let mut rows = vec![["TIME", "BYTES", "WRITTEN (UTC)"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["TIME", "BYTES", "WRITTEN"].map(str::to_owned).to_vec()];
         for version in versions {
-            // rsync's 2026/11/22-10:15:00.
-            let written = version.modified.replace('-', " ").replace('/', "-");
-            rows.push(vec![version.stamp.clone(), version.size.to_string(), written]);
+            let written = times::written(&version.modified, &Local);
+            let time = times::shown(&version.stamp, &Local);
+            rows.push(vec![time, version.size.to_string(), written]);
         }
         return table::columns(&rows);
     }
     let mut rows = vec![["TIME", "FILES", "BYTES"].map(str::to_owned).to_vec()];
     for some in versions.chunk_by(|a, b| a.stamp == b.stamp) {
         let bytes: u64 = some.iter().map(|version| version.size).sum();
-        rows.push(vec![some[0].stamp.clone(), some.len().to_string(), bytes.to_string()]);
+        let time = times::shown(&some[0].stamp, &Local);
+        rows.push(vec![time, some.len().to_string(), bytes.to_string()]);
     }
     table::columns(&rows)
 }

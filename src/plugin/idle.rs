@@ -7,7 +7,6 @@ use super::run::Runner;
 use crate::journal::JournalError;
 use crate::message::{ALIVE_EVERY_MS, FromPlugin, PluginStatus};
 use crate::path::plugin_fail_log_part;
-use crate::sys::log::timestamp;
 use crate::sys::poll::{self, Interest};
 use crate::sys::program::Program;
 use crate::sys::{clock, wake};
@@ -47,7 +46,7 @@ impl Runner {
             }
             let health = self.remotes.iter().find(|r| r.name == remote);
             let watch = self.start.localpath.watch.as_os_str().to_owned();
-            let envs = environment(&tell, watch, &remote, health, timestamp(since_ms));
+            let envs = environment(&tell, watch, &remote, health, clock::local(since_ms));
             let what =
                 format!("{} for {remote}", if failure { "on_failure" } else { "on_recovery" });
             self.number += 1;
@@ -153,7 +152,7 @@ impl Runner {
                 name: &station.name,
                 call: &station.plugin.call,
             };
-            let text = fail_log::part(of, &failed, timestamp);
+            let text = fail_log::part(of, &failed, clock::local);
             let path = self.start.state_dir.join(plugin_fail_log_part(&station.key));
             let written = if text.is_empty() {
                 fs::remove_file(&path)

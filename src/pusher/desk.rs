@@ -11,6 +11,7 @@ use super::rsync::{self, Form, Options};
 use super::trash;
 use super::voice::Voice;
 use crate::config::model::Target;
+use crate::figures;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Owed, RemoteRow};
 use crate::message::{FromPusher, PusherStart};
@@ -18,7 +19,7 @@ use crate::path::{RelPath, fail_log_part};
 use crate::seen::{Exited, Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
-use crate::sys::log::{Seldom, timestamp};
+use crate::sys::log::Seldom;
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
@@ -178,7 +179,7 @@ impl Desk {
         let own = params::own_filters(&start.remote.params);
         let careful = own == OwnFilters::Rules || !self.filter.is_empty();
         let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
-        let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, timestamp);
+        let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, clock::local);
         let path = start.state_dir.join(file);
         if fs::read(&path).unwrap_or_default() == text {
             return Ok(!text.is_empty());
@@ -269,7 +270,7 @@ impl Desk {
     fn stamp(&self) -> String {
         let us = (clock::wall_ns() / 1_000).max(self.stamped_us.get() + 1);
         self.stamped_us.set(us);
-        trash::stamp(&timestamp(us.div_euclid(1_000)), us)
+        trash::stamp(&figures::utc(us.div_euclid(1_000)), us)
     }
 
     /// Starts one rsync in the open root.

@@ -9,9 +9,9 @@ use super::rsync;
 use super::run::Pusher;
 use super::step::rules_prefix;
 use super::trash;
+use crate::figures;
 use crate::message::FromPusher;
 use crate::sys::clock;
-use crate::sys::log::timestamp;
 use crate::sys::process::Rsync;
 use slog::{info, warn};
 use std::fs::{self, DirBuilder};
@@ -42,7 +42,7 @@ impl Expiry {
     fn start(desk: &Desk, keep_ms: u64, now: Duration) -> Result<Expiry, Stuck> {
         let failed = |e: io::Error| Stuck::System(format!("the trash cannot be looked after: {e}"));
         let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
-        let limit = trash::stamp(&timestamp(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
+        let limit = trash::stamp(&figures::utc(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
         let (dir, rules) = prepare(desk, &limit).map_err(failed)?;
         let remote = desk.master.remote().unwrap_or(&desk.start.remote);
         let argv = trash::expire(remote, rules.path());

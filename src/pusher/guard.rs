@@ -26,7 +26,9 @@ pub fn holds(max: MaxDelete, deletions: u64, entries: Option<u64>) -> bool {
 pub fn words(deletions: u64, entries: Option<u64>, remote: &str) -> String {
     // What is known of the remote may be older than what is there now.
     let of = entries.filter(|n| *n >= deletions).map(|n| format!(" of {n}")).unwrap_or_default();
-    format!("would delete {deletions}{of} entries; if that is right: syncsup release {remote}")
+    format!(
+        "would delete {deletions}{of} entries; look with `syncsup release --show {remote}`, then `syncsup release {remote}`"
+    )
 }
 
 #[cfg(test)]
@@ -42,7 +44,10 @@ mod tests {
         assert!(holds(MaxDelete::Entries(10), 11, None));
         assert!(!holds(MaxDelete::Unlimited, 1_000_000, Some(1_000_000)));
         assert!(words(600, Some(401), "r").starts_with("would delete 600 entries"));
-        assert!(words(400, Some(401), "r").starts_with("would delete 400 of 401 entries"));
+        assert_eq!(
+            words(400, Some(401), "r"),
+            "would delete 400 of 401 entries; look with `syncsup release --show r`, then `syncsup release r`"
+        );
         assert_eq!(remote_entries(100, 90, 50), 60);
     }
 }

@@ -251,10 +251,10 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
-/// Of each path its last version among those whose time begins with `at`, by time; all when `at` is empty.
-pub fn last(versions: &[Version], at: &str) -> BTreeMap<String, Vec<RelPath>> {
+/// Of each path its last version, by time.
+pub fn last(versions: &[Version]) -> BTreeMap<String, Vec<RelPath>> {
     let mut newest: BTreeMap<&RelPath, &str> = BTreeMap::new();
-    for version in versions.iter().filter(|version| version.stamp.starts_with(at)) {
+    for version in versions {
         let stamp = newest.entry(&version.path).or_insert(&version.stamp);
         *stamp = (*stamp).max(&version.stamp);
     }

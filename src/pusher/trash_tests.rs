@@ -115,11 +115,11 @@ fn the_last_of_each_path_is_taken() {
         version("2026-1", "b"),
         version("2027", "a"),
     ];
-    let found = last(&all, "2026");
+    let found = last(&all[..3]);
     assert_eq!(found["2026-2"], [path("a")]);
     assert_eq!(found["2026-1"], [path("b")]);
-    assert_eq!(last(&all, "")["2027"], [path("a")]);
-    assert!(last(&all, "2025").is_empty());
+    assert_eq!(last(&all)["2027"], [path("a")]);
+    assert!(last(&[]).is_empty());
 }
 
 #[test]

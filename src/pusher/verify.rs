@@ -139,7 +139,7 @@ impl Looking {
             let words = guard::words(deletions, known, &desk.name);
             let words = words.split(';').next().unwrap_or_default();
             return Ok(Some(VerifyEnd::Failed(format!(
-                "nothing is repaired: it {words}; if that is right: syncsup sync, then syncsup release {}",
+                "nothing is repaired: it {words}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
                 desk.name
             ))));
         }

@@ -2,7 +2,9 @@
 
 use super::View;
 use super::history::POINTS;
+use crate::figures;
 use crate::message::{InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus};
+use chrono::Local;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -58,11 +60,12 @@ fn body(view: &View, status: &InstanceStatus) -> String {
         .collect();
     let mut out = format!(
         "<header><div class=\"row\"><h1>syncsup</h1><strong class=\"{class}\">{}</strong></div>\n\
-         <p class=\"dim\">{} · pid {} · version {}</p></header>\n<main>\n",
+         <p class=\"dim\">{} · pid {} · version {} · {}</p></header>\n<main>\n",
         html(&words),
         html(&files.join(", ")),
         status.pid,
-        env!("CARGO_PKG_VERSION")
+        env!("CARGO_PKG_VERSION"),
+        figures::time(status.now_ms, &Local)
     );
     status.localpaths.iter().for_each(|l| localpath(&mut out, view, l, status.now_ms));
     out + "</main>"
@@ -105,7 +108,7 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
     let s = &r.status;
     let (class, word) = (class(s.state), s.state.word());
     let left = s.waiting + s.owed;
-    let lag = if left == 0 { "none".into() } else { span(r.lag_ms) };
+    let lag = if left == 0 { "none".into() } else { figures::seconds(r.lag_ms) };
     let _ = writeln!(
         out,
         "<div class=\"remote\"><div class=\"row\"><h3>{}</h3><span class=\"{class}\">{word}</span></div>",
@@ -133,7 +136,7 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
         ("failing", s.failing.to_string()),
         ("last push", s.last_success_ms.map_or("never".into(), |ms| ago(ms, now_ms))),
         ("files sent", s.pushed_files.to_string()),
-        ("bytes sent", bytes(s.pushed_bytes)),
+        ("bytes sent", figures::bytes(s.pushed_bytes)),
         ("restarts", r.pusher.restarts.to_string()),
     ];
     out.push_str("<dl>");
@@ -148,8 +151,10 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
 
 /// Since when it is in trouble, when it is tried, when it is compared next.
 fn times(r: &RemoteStatus, now_ms: i64) -> String {
-    let since =
-        r.trouble_since_ms.map(|ms| format!("{} for {}", r.status.state.word(), age(ms, now_ms)));
+    let since = r.trouble_since_ms.map(|ms| {
+        let (word, at) = (r.status.state.word(), figures::time(ms, &Local));
+        format!("{word} since {at} ({})", age(ms, now_ms))
+    });
     let again = r.status.retry_ms.map(|ms| match ms > now_ms {
         true => format!("tried again in {}", age(now_ms, ms)),
         false => "being tried now".to_owned(),
@@ -160,7 +165,7 @@ fn times(r: &RemoteStatus, now_ms: i64) -> String {
 }
 
 fn age(from_ms: i64, to_ms: i64) -> String {
-    span(to_ms.saturating_sub(from_ms).max(0) as u64)
+    figures::span(to_ms.saturating_sub(from_ms).max(0) as u64)
 }
 
 fn ago(ms: i64, now_ms: i64) -> String {
@@ -202,7 +207,7 @@ fn graph(out: &mut String, points: &[Option<u32>]) {
         let _ = write!(path, "{sign}{} {y:.1}{dot}", first + n);
         open = true;
     }
-    let most = span(u64::from(most));
+    let most = figures::seconds(u64::from(most));
     let _ = writeln!(
         out,
         "<svg viewBox=\"0 0 {POINTS} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"lag of the last \
@@ -218,24 +223,6 @@ fn class(state: PusherState) -> &'static str {
         PusherState::Behind | PusherState::Pushing | PusherState::Reconciling => "busy",
         PusherState::Backoff | PusherState::Held | PusherState::Down => "bad",
     }
-}
-
-fn span(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{:.1} s", ms as f64 / 1_000.0),
-        60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
-        _ => format!("{} h {} min", ms / 3_600_000, ms / 60_000 % 60),
-    }
-}
-
-fn bytes(n: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let (mut value, mut unit) = (n as f64, 0);
-    while value >= 1024.0 && unit + 1 < units.len() {
-        (value, unit) = (value / 1024.0, unit + 1);
-    }
-    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
 /// Text that no browser takes for anything else.
@@ -323,8 +310,30 @@ pub(super) mod tests {
         r.trouble_since_ms = Some(910_000);
         r.status.retry_ms = Some(1_005_000);
         r.next_reconcile_ms = Some(8_200_000);
-        let all = "in trouble for 1 min 30 s · tried again in 5.0 s · compared in 2 h 0 min";
+        let since = figures::time(910_000, &Local);
+        let all =
+            format!("in trouble since {since} (1 min) · tried again in 5.0 s · compared in 2 h");
         assert_eq!(times(&r, 1_000_000), all);
+    }
+
+    /// Page and `status` are looked at side by side.
+    #[test]
+    fn figures_are_written_as_status_writes_them() {
+        let r = |bytes, lag_ms| {
+            let mut status = status();
+            let remote = &mut status.localpaths[0].remotes[0];
+            (remote.status.pushed_bytes, remote.lag_ms) = (bytes, lag_ms);
+            status
+        };
+        for (bytes, lag_ms, wanted) in [
+            (0, 300, ["<dd>0 B<", "<dd>0.3 s<"]),
+            (1_024, 59_900, ["<dd>1.0 kB<", "<dd>59.9 s<"]),
+            (1_048_576, 75_000, ["<dd>1.0 MB<", "<dd>75.0 s<"]),
+            (5_368_709_120, 7_200_000, ["<dd>5.4 GB<", "<dd>7200.0 s<"]),
+        ] {
+            let text = body(&view(), &r(bytes, lag_ms));
+            assert!(wanted.iter().all(|w| text.contains(w)), "{wanted:?} {text}");
+        }
     }
 
     #[test]

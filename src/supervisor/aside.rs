@@ -2,9 +2,10 @@
 
 use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
+use crate::figures;
 use crate::journal::{FILE_NAME, Journal, JournalError};
 use crate::path::{PUSHER_LOCK, ROOT_FILE};
-use crate::sys::{clock, log};
+use crate::sys::clock;
 use slog::{Logger, crit, info, warn};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -164,7 +165,7 @@ pub fn clean_journal(
 
 /// Now, as a part of a file name.
 pub fn stamp() -> String {
-    let text = log::timestamp(clock::wall_ms());
+    let text = figures::utc(clock::wall_ms());
     text.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 

@@ -5,11 +5,11 @@ use super::run::{Progress, run};
 use crate::error::{Error, Exit, Result};
 use crate::sys::channel::{Channel, Received, pair};
 use crate::sys::poll::{Interest, wait};
-use crate::sys::{process, session};
+use crate::sys::{log, process, session};
 use serde::{Deserialize, Serialize};
+use slog::crit;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
@@ -101,7 +101,8 @@ pub fn supervise(channel: OwnedFd) -> i32 {
         });
     let Err(error) = ended else { return 0 };
     // Into the log, which a full disk may refuse: that must not keep the starter from hearing it.
-    let _ = writeln!(io::stderr(), "syncsup: {error}");
+    let log = log::logger(false);
+    error.text.lines().for_each(|line| crit!(log, "{line}"));
     if let Some(channel) = &mut channel {
         let report = Report::Failed { exit: error.exit as u8, text: error.text };
         let _ = channel.send(&report, vec![]);

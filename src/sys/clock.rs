@@ -1,5 +1,7 @@
-//! The two clocks.
+//! The two clocks, and the local time that they mean.
 
+use crate::figures;
+use chrono::Local;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -18,6 +20,11 @@ pub fn file_ns() -> i64 {
 /// Wall clock, in milliseconds since 1970: the journal's time.
 pub fn wall_ms() -> i64 {
     wall_ns() / 1_000_000
+}
+
+/// Milliseconds since 1970 in local time, for a log: `2026-11-22T09:02:03.456+08:00`.
+pub fn local(ms: i64) -> String {
+    figures::rfc3339(ms, &Local)
 }
 
 /// Time since boot, suspends included.

@@ -7,6 +7,7 @@ use crate::common::rsyncd::Rsyncd;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, populate, wait_identical, write};
 use nix::sys::signal::Signal;
+use regex::Regex;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -394,4 +395,27 @@ fn sync_compares_now() {
     w.wait_identical();
     w.instance.stop();
     assert_eq!(w.instance.command(&["sync"]).status.code(), Some(3));
+}
+
+/// Also what a start writes that fails: one beside an instance that runs, one with two errors in its configuration.
+#[test]
+fn every_line_of_a_daemons_log_has_a_time_in_local_time_with_its_offset() {
+    let time =
+        Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}([+-]\d\d:\d\d) [A-Z]{4} ").unwrap();
+    for (zone, offset) in [("XXX-05:45", "+05:45"), ("XXX3", "-03:00"), ("UTC0", "+00:00")] {
+        let mut w = Setup::default().build();
+        w.instance.launcher = ["env".into(), format!("TZ={zone}").into()].to_vec();
+        assert!(w.instance.command(&["-d"]).status.success());
+        assert_eq!(w.instance.command(&["-d"]).status.code(), Some(4));
+        let config = fs::read_to_string(w.instance.config()).unwrap();
+        w.instance.stop();
+        fs::write(w.instance.config(), format!("{config}odd: 1\nodder: 2\n")).unwrap();
+        assert_eq!(w.instance.command(&["-d"]).status.code(), Some(2));
+        let log = w.instance.log_text();
+        assert!(log.contains("already runs") && log.contains("odder"), "{log}");
+        for line in log.lines() {
+            let found = time.captures(line).map(|c| c[1].to_owned());
+            assert_eq!(found.as_deref(), Some(offset), "TZ={zone}: {line}");
+        }
+    }
 }

@@ -2,12 +2,13 @@
 
 use super::{one_line, word};
 use crate::commands::table;
+use crate::figures;
 use crate::message::{
     ChildStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
     ReporterStatus, VerifyProgress,
 };
 use crate::path::printable;
-use chrono::{Local, TimeZone};
+use chrono::Local;
 
 /// What the table has a line for: cells, then what is said below them.
 type Row = (Vec<String>, Vec<String>);
@@ -52,8 +53,7 @@ fn remote_row(remote: &RemoteStatus, now_ms: i64) -> Row {
     let left = s.waiting + s.owed;
     let lag = match left {
         0 => "-".to_owned(),
-        // In seconds whatever it is, to be compared at a glance.
-        _ => format!("{}.{} s", remote.lag_ms / 1000, remote.lag_ms % 1000 / 100),
+        _ => figures::seconds(remote.lag_ms),
     };
     let sent = table::count(s.pushed_files, "file", "files");
     let cells = vec![
@@ -202,8 +202,7 @@ fn until(ms: i64, now_ms: i64) -> String {
 
 /// Local time, to the second.
 pub(super) fn at(ms: i64) -> String {
-    let time = Local.timestamp_millis_opt(ms).single();
-    time.map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%d %H:%M:%S").to_string())
+    figures::time(ms, &Local)
 }
 
 #[cfg(test)]

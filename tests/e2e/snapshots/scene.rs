@@ -50,8 +50,8 @@ impl Scene {
             text = text.replace(from, to);
         }
         for (pattern, to) in [
-            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "STAMP"),
-            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE"),
+            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d", "STAMP"),
+            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d", "DATE"),
             (r"\b\d+(\.\d)? (ms|s|min|h|d)\b", "TIME"),
             (r"(_ms\x22: )\d+", "${1}MS"),
             (r"(pid\x22: )\d+", "${1}PID"),
