@@ -4,7 +4,7 @@ use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, InstanceStatus, LocalPathStatus, Request};
 use crate::supervisor::control::{REQUEST_MAX, with_short_path};
-use crate::supervisor::directories::{instance, with_module};
+use crate::supervisor::directories::{instance, is_of_module, started_with, with_module};
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -30,9 +30,14 @@ pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
         all.retain(|p| p.with_extension("").as_os_str().as_bytes().ends_with(end.as_bytes()));
         all
     } else {
-        let id = instance(&invocation.files_or_default()?);
+        let files = invocation.files_or_default()?;
+        let id = instance(&files);
         let id = module.map_or(id.clone(), |kind| with_module(&id, kind));
-        vec![invocation.directories.run_file(&id, "sock")]
+        let mut ids = started_with(dir, &files);
+        ids.retain(|given| is_of_module(given, module));
+        ids.push(id);
+        ids.dedup();
+        ids.iter().map(|id| invocation.directories.run_file(id, "sock")).collect()
     };
     let mut running = Vec::new();
     for socket in sockets {
@@ -46,6 +51,10 @@ pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
             // One that does not accept is running all the same; what is asked of it will tell.
             Ok(_) | Err(_) => running.push(Instance(socket)),
         }
+    }
+    if !invocation.files.is_empty() {
+        // The one that was started so: a link of these files may lead elsewhere since.
+        running.truncate(1);
     }
     Ok(running)
 }

@@ -203,7 +203,8 @@ impl Invocation {
             return self.files.iter().cloned().map(absolute).collect();
         }
         let places = ["confxml.xml", "/etc/syncsup/conf.d", "/etc/syncsup/syncsup.yaml"];
-        let found = places.into_iter().find(|p| Path::new(p).exists());
+        // A link that leads nowhere is an error, not absence.
+        let found = places.into_iter().find(|p| Path::new(p).symlink_metadata().is_ok());
         found.map(|p| Ok(vec![absolute(p.into())?])).unwrap_or_else(|| {
             Err(Error::usage(
                 "no configuration: there is no ./confxml.xml, /etc/syncsup/conf.d or /etc/syncsup/syncsup.yaml; \

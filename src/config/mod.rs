@@ -30,9 +30,12 @@ mod yaml_settings;
 mod yaml_values;
 mod yaml_verify;
 
+use crate::path::as_written;
 use diagnostic::{Diagnostic, Notes, Parsed};
 use probe::Probe;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What the given files say together, and everything that is wrong with it.
@@ -47,7 +50,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     if xml { confxml::parse(bytes, file) } else { yaml::parse(bytes, file) }
 }
 
-/// Reads the files, and of directories every `*.xml`, `*.yaml`, `*.yml` by name, into one configuration; checks it, and
+/// Reads the files, and of directories every `*.xml`, `*.yaml`, `*.yml` (whatever the case) by name, into one configuration; checks it, and
 /// looks at its localpaths and password files ([`check::roots`]). Nothing may be started with it when it has errors.
 pub fn load(files: &[PathBuf], probe: &dyn Probe) -> Loaded {
     let mut loaded = read(files);
@@ -59,7 +62,7 @@ pub fn load(files: &[PathBuf], probe: &dyn Probe) -> Loaded {
 pub fn read(files: &[PathBuf]) -> Loaded {
     let mut loaded = Loaded::default();
     for file in expand(files, &mut loaded.diagnostics) {
-        match fs::read(&file) {
+        match content(&file) {
             Ok(bytes) => {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
@@ -70,9 +73,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
                 loaded.config.sections.extend(parsed.config.sections);
                 loaded.diagnostics.extend(parsed.diagnostics);
             }
-            Err(error) => {
-                loaded.diagnostics.push(broken(&file, format!("cannot be read: {error}")))
-            }
+            Err(why) => loaded.diagnostics.push(broken(&file, why)),
         }
         loaded.config.files.push(file);
     }
@@ -86,7 +87,18 @@ fn broken(file: &Path, text: impl Into<String>) -> Diagnostic {
     notes.list.remove(0)
 }
 
-/// The files themselves, each once.
+/// What a configuration is called in a directory, whatever the case.
+const EXTENSIONS: [&str; 3] = ["xml", "yaml", "yml"];
+
+/// True for a name that a directory of configurations reads. What editors leave beside a file is none.
+fn is_configuration(name: &OsStr) -> bool {
+    let extension = Path::new(name).extension();
+    !name.as_encoded_bytes().starts_with(b".")
+        && extension.is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// The files themselves, each once. What has the name of a configuration and cannot be read as one is an error: passed
+/// over, what it held would be stopped by a reload.
 fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = Vec::new();
     for file in files {
@@ -94,19 +106,16 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
             all.push(file.clone());
             continue;
         }
-        let entries = match fs::read_dir(file) {
+        let entries = fs::read_dir(file).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
                 found.push(broken(file, format!("cannot be read: {error}")));
                 continue;
             }
         };
-        let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-        inside.retain(|p| {
-            p.is_file() && p.extension().is_some_and(|e| e == "xml" || e == "yaml" || e == "yml")
-        });
-        // What editors leave beside a file is none.
-        inside.retain(|p| p.file_name().is_none_or(|n| !n.as_encoded_bytes().starts_with(b".")));
+        let inside = entries.into_iter().filter(|e| is_configuration(&e.file_name()));
+        let mut inside: Vec<PathBuf> = inside.map(|e| e.path()).collect();
         inside.sort();
         if inside.is_empty() {
             found
@@ -122,4 +131,30 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
         new
     });
     all
+}
+
+/// The bytes of a configuration; why there are none, for people.
+fn content(file: &Path) -> Result<Vec<u8>, String> {
+    let seen = match fs::metadata(file) {
+        Ok(seen) => seen,
+        Err(error) => {
+            let text = match fs::read_link(file) {
+                Ok(target) if error.kind() == ErrorKind::NotFound => format!(
+                    "is a symbolic link to {}, which is not there; correct or remove it",
+                    as_written(target.as_os_str().as_encoded_bytes())
+                ),
+                _ => format!("cannot be read: {error}"),
+            };
+            return Err(text);
+        }
+    };
+    // A pipe that a shell made for `-o <(...)` has its writer; any other would be waited for.
+    let given_by_shell = file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd");
+    if seen.is_dir() {
+        return Err("is a directory, and a configuration is a file; rename or remove it".into());
+    }
+    if !seen.is_file() && !given_by_shell {
+        return Err("is not a regular file; a configuration is one".into());
+    }
+    fs::read(file).map_err(|error| format!("cannot be read: {error}"))
 }

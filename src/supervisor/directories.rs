@@ -2,6 +2,7 @@
 
 use super::names::instance_id;
 use crate::error::{Error, Result};
+use crate::path::OsBytes;
 use crate::sys::files::Root;
 use crate::sys::session;
 use serde::{Deserialize, Serialize};
@@ -81,23 +82,68 @@ pub fn make(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The instance that these configuration files (as given with `-o`) make.
+/// The instance that these configuration files (as given with `-o`) make: the same for every way to write their paths,
+/// symbolic links included.
 pub fn instance(files: &[PathBuf]) -> String {
-    let real: Vec<PathBuf> =
-        files.iter().map(|f| f.canonicalize().unwrap_or_else(|_| f.clone())).collect();
-    let mut id = instance_id(&real);
-    // The name that was given is the one that people know, also of a symbolic link.
-    if let (Some(given), Some(at)) = (files.first(), id.rfind('-')) {
-        let readable = instance_id(std::slice::from_ref(given));
-        let stem = readable.rfind('-').map_or("", |end| &readable[..end]);
-        id = format!("{stem}{}", &id[at..]);
-    }
-    id
+    let mut real: Vec<PathBuf> = files.iter().map(|file| real(file)).collect();
+    real.sort();
+    real.dedup();
+    instance_id(&real)
+}
+
+/// Without symbolic links; of a file that is not there as far as its directory goes.
+fn real(file: &Path) -> PathBuf {
+    let in_directory = || Some(file.parent()?.canonicalize().ok()?.join(file.file_name()?));
+    file.canonicalize().ok().or_else(in_directory).unwrap_or_else(|| file.to_owned())
+}
+
+/// What the files that an instance was started with are written to beside its socket: a symbolic link may lead
+/// elsewhere since.
+pub const GIVEN: &str = "files";
+
+/// The instances in the run directory that were started with these files: first those with the paths as they are
+/// written here, then those whose paths lead to the same files by now. Some may not run any more.
+pub fn started_with(run: &Path, files: &[PathBuf]) -> Vec<String> {
+    let wanted = instance(files);
+    let entries = std::fs::read_dir(run).into_iter().flatten().flatten().map(|e| e.path());
+    let mut found: Vec<(bool, String)> = entries
+        .filter(|path| path.extension().is_some_and(|e| e == GIVEN))
+        .filter_map(|path| Some((given(&path)?, path.file_stem()?.to_str()?.to_owned())))
+        .filter(|(given, _)| given == files || instance(given) == wanted)
+        .map(|(given, id)| (given != files, id))
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, id)| id).collect()
+}
+
+fn given(path: &Path) -> Option<Vec<PathBuf>> {
+    let text = std::fs::read(path).ok()?;
+    let files: Vec<OsBytes> = serde_json::from_slice(&text).ok()?;
+    Some(files.iter().map(|f| f.as_path().to_owned()).collect())
+}
+
+/// Writes down what an instance was started with.
+pub fn write_given(path: &Path, files: &[PathBuf]) -> std::io::Result<()> {
+    let files: Vec<OsBytes> = files.iter().map(|f| f.as_path().into()).collect();
+    std::fs::write(path, serde_json::to_vec(&files)?)
 }
 
 /// The same name for what `-m KIND` runs.
 pub fn with_module(id: &str, kind: &str) -> String {
     format!("{id}-m-{kind}")
+}
+
+/// True when the instance of this name runs the plugins of `-m KIND`; without a kind, when it is none of `-m`.
+pub fn is_of_module(id: &str, kind: Option<&str>) -> bool {
+    match kind {
+        Some(kind) => id.ends_with(&with_module("", kind)),
+        // A name ends with 16 digits, or with what [`with_module`] puts behind them.
+        None => {
+            id.len() > 17
+                && id.as_bytes()[id.len() - 17] == b'-'
+                && id[id.len() - 16..].bytes().all(|b| b.is_ascii_hexdigit())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +170,57 @@ mod tests {
         let (file, link) = (dir.path().join("a.xml"), dir.path().join("b.xml"));
         std::fs::write(&file, "").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let (a, b) = (instance(&[file]), instance(&[link]));
-        assert!(a.starts_with("a-") && b.starts_with("b-"), "{a} {b}");
-        assert_eq!(a[2..], b[2..]);
+        let one = |file: &PathBuf| instance(std::slice::from_ref(file));
+        let (a, b) = (one(&file), one(&link));
+        assert!(a.starts_with("a-") && a == b, "{a} {b}");
+        let dir_link = dir.path().join("l");
+        std::os::unix::fs::symlink(dir.path(), &dir_link).unwrap();
+        assert_eq!(instance(&[dir.path().to_owned()]), instance(&[dir_link.join(".")]));
+        assert_eq!(a, instance(&[dir_link.join("b.xml"), file.clone()]), "one file given twice");
+        let other = dir.path().join("c.xml");
+        std::fs::write(&other, "").unwrap();
+        assert_eq!(instance(&[file.clone(), other.clone()]), instance(&[other, link]));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(a, instance(&[dir_link.join("a.xml")]), "a file that is gone");
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_since_is_still_that_of_its_instance() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        ["1.yaml", "2.yaml"].iter().for_each(|name| std::fs::write(path(name), "").unwrap());
+        std::os::unix::fs::symlink("1.yaml", path("l.yaml")).unwrap();
+        let id = instance(&[path("l.yaml")]);
+        write_given(&path(&format!("{id}.files")), &[path("l.yaml")]).unwrap();
+        std::fs::remove_file(path("l.yaml")).unwrap();
+        std::os::unix::fs::symlink("2.yaml", path("l.yaml")).unwrap();
+        assert_ne!(instance(&[path("l.yaml")]), id);
+        for name in ["l.yaml", "2.yaml"] {
+            assert_eq!(
+                started_with(dir.path(), &[path(name)]),
+                std::slice::from_ref(&id),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn instances_of_a_plugin_are_told_apart() {
+        let id = instance(&["/etc/a-m-socket.xml".into()]);
+        assert!(is_of_module(&id, None) && !is_of_module(&id, Some("socket")));
+        let with = with_module(&id, "socket");
+        assert!(is_of_module(&with, Some("socket")) && !is_of_module(&with, None));
+        assert!(!is_of_module(&with, Some("http")));
+    }
+
+    #[test]
+    fn what_an_instance_was_started_with_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [PathBuf::from("/etc/a.yaml"), PathBuf::from("/etc/b\n.yaml")];
+        write_given(&dir.path().join("a-1.files"), &files).unwrap();
+        std::fs::write(dir.path().join("b-2.files"), "no list").unwrap();
+        assert_eq!(started_with(dir.path(), &files), ["a-1"]);
+        assert!(started_with(dir.path(), &files[..1]).is_empty());
+        assert!(started_with(&dir.path().join("none"), &files).is_empty());
     }
 }

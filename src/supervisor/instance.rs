@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::control::Control;
-use super::directories::{instance, with_module};
+use super::directories::{GIVEN, instance, is_of_module, started_with, with_module, write_given};
 use crate::error::{Error, Exit, Result};
 use crate::sys::lock::{self, Lock};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ pub struct Instance {
     /// Where commands come in.
     pub control: Control,
     pid_file: PathBuf,
+    given_file: PathBuf,
     _lock: Lock,
 }
 
@@ -22,21 +23,39 @@ impl Instance {
         let id = options.module.as_ref().map_or(id.clone(), |kind| with_module(&id, kind));
         let file = |extension| options.directories.run_file(&id, extension);
         let (lock_path, pid_file, socket) = (file("lock"), file("pid"), file("sock"));
+        let given_file = file(GIVEN);
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| runs_already(options, &pid_file))?;
+        for other in namesakes(options, &id) {
+            let path = options.directories.run_file(&other, "lock");
+            if lock::take(&path, false).is_ok_and(|lock| lock.is_none()) {
+                return Err(runs_already(options, &options.directories.run_file(&other, "pid")));
+            }
+        }
+        // Before the socket is there, by which the instance is found.
+        write_given(&given_file, &options.files)
+            .map_err(|e| Error::system(format!("cannot write {}", given_file.display()), e))?;
         let control = Control::listen(&socket)
             .map_err(|e| Error::system(format!("cannot listen on {}", socket.display()), e))?;
         std::fs::write(&pid_file, format!("{}\n", std::process::id()))
             .map_err(|e| Error::system(format!("cannot write {}", pid_file.display()), e))?;
-        Ok(Self { control, pid_file, _lock: lock })
+        Ok(Self { control, pid_file, given_file, _lock: lock })
     }
 
     /// Removes the files; the lock goes last.
     pub fn leave(self, patience: std::time::Duration) {
         let _ = std::fs::remove_file(&self.pid_file);
+        let _ = std::fs::remove_file(&self.given_file);
         self.control.finish(patience);
     }
+}
+
+/// Other instances of the same `-m` that were started with the same paths, which led elsewhere then.
+fn namesakes(options: &Options, id: &str) -> Vec<String> {
+    let mut found = started_with(&options.directories.run, &options.files);
+    found.retain(|other| other != id && is_of_module(other, options.module.as_deref()));
+    found
 }
 
 fn runs_already(options: &Options, pid_file: &std::path::Path) -> Error {
