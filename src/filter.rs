@@ -21,6 +21,16 @@ pub struct Filter {
     dir_globs: Option<GlobSet>,
     inside: Vec<RelPath>,
     names: NameRules,
+    patterns: Patterns,
+}
+
+/// What of the rules rsync's patterns say as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patterns {
+    /// Patterns for rsync, each of which matches exactly what one rule does.
+    pub exact: Vec<Vec<u8>>,
+    /// No pattern says what the other rules do: the directories that they exclude must be looked for.
+    pub others: bool,
 }
 
 /// Which list of [`FilterRules`] a bad rule stands in.
@@ -55,7 +65,8 @@ impl Filter {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { regexes, globs, dir_globs, inside: rules.inside.clone(), names: rules.names })
+        let (inside, patterns) = (rules.inside.clone(), patterns(rules));
+        Ok(Self { regexes, globs, dir_globs, inside, names: rules.names, patterns })
     }
 
     /// True when the path or any directory above it is excluded. `is_dir` speaks of the path itself; of a path that is
@@ -114,6 +125,11 @@ impl Filter {
         Some(if self.names == NameRules::Editors { EDITOR_OPTIONS } else { &[] })
     }
 
+    /// What of it rsync's patterns say as well; what only editors' names are about is not in it.
+    pub fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
     fn has_no_rules(&self) -> bool {
         self.regexes.is_none() && self.globs.is_none() && self.dir_globs.is_none()
     }
@@ -139,6 +155,64 @@ impl Filter {
 pub fn own_files<'a>(watch: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Vec<RelPath> {
     let below = paths.into_iter().filter_map(|p| RelPath::strip(p, watch));
     below.filter(|p| !p.is_root()).collect()
+}
+
+fn patterns(rules: &FilterRules) -> Patterns {
+    let regexes = rules.exclude.iter().map(|regex| of_regex(regex.as_bytes()));
+    let globs = rules.exclude_glob.iter().map(|glob| of_glob(glob));
+    let own =
+        rules.inside.iter().map(|own| literal(own.as_bytes()).then(|| anchored(own.as_bytes())));
+    let all: Vec<Option<Vec<u8>>> = regexes.chain(globs).chain(own).collect();
+    let others = all.iter().any(Option::is_none);
+    Patterns { exact: all.into_iter().flatten().collect(), others }
+}
+
+/// True for a text that rsync's matcher takes for itself, also beside a wildcard.
+fn literal(text: &[u8]) -> bool {
+    !text.is_empty() && !text.iter().any(|b| b"*?[\\".contains(b))
+}
+
+fn anchored(path: &[u8]) -> Vec<u8> {
+    [b"/", path.strip_prefix(b"/").unwrap_or(path)].concat()
+}
+
+/// Of a glob without anything but names and `*`, which means the same to rsync.
+fn of_glob(glob: &str) -> Option<Vec<u8>> {
+    let body = glob.strip_suffix('/').unwrap_or(glob);
+    let plain = !body.is_empty()
+        && !body.contains("**")
+        && !body.bytes().any(|b| b"?[]{}\\!".contains(&b) || b.is_ascii_control());
+    let pattern = if body.contains('/') { anchored(glob.as_bytes()) } else { glob.into() };
+    plain.then_some(pattern)
+}
+
+/// Of a regular expression that is a plain path, or all that ends with a plain part of a name.
+fn of_regex(regex: &[u8]) -> Option<Vec<u8>> {
+    let (ends, rest) = match regex.strip_prefix(b"(.*)").or_else(|| regex.strip_prefix(b".*")) {
+        Some(rest) => (true, rest),
+        None => (false, regex.strip_prefix(b"^").unwrap_or(regex)),
+    };
+    let rest = rest.strip_suffix(b"$").filter(|r| !r.ends_with(b"\\")).unwrap_or(rest);
+    let (mut text, mut bytes) = (Vec::new(), rest.iter());
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'\\' => text.push(*bytes.next().filter(|b| b.is_ascii_punctuation())?),
+            // Outside ASCII a character may be several bytes, which changes nothing here.
+            b if b.is_ascii_alphanumeric() || b"/_-,~ @%=:;\"'<>!`".contains(&b) || b >= 0x80 => {
+                text.push(b)
+            }
+            _ => return None,
+        }
+    }
+    let above = text.strip_suffix(b"/").unwrap_or(&text);
+    if !literal(above) || above == b"/" || text.windows(2).any(|pair| pair == b"//") {
+        return None;
+    }
+    match ends {
+        false => Some(anchored(&text)),
+        true if !text.contains(&b'/') => Some([b"*", text.as_slice()].concat()),
+        true => None,
+    }
 }
 
 /// [`is_editor_name`] in rsync's words; directories are never left out.

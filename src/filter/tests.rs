@@ -169,3 +169,106 @@ fn every_bad_rule_is_told() {
     assert!(errors[0].text.contains(r"write `(.*)\.php`"), "{}", errors[0].text);
     assert!(errors.iter().all(|e| !e.text.contains('\n')), "{errors:?}");
 }
+
+/// What rsync says to these names under `exact`, against the filter itself.
+#[test]
+fn what_patterns_say_is_what_the_rules_say() {
+    let names = [
+        "lost+found",
+        "a/lost+found",
+        "x.svn",
+        "a/x.svn",
+        "a/.svn/b",
+        "tmp",
+        "a/tmp",
+        "tmp/a",
+        "a/b",
+        "a/b/c",
+        "ab",
+        "node_modules",
+        "a/node_modules/x",
+        "a b",
+        "a/b.log",
+        "x.log",
+        "café",
+    ];
+    let check = |filter: Filter, wanted: Option<&str>| {
+        let Patterns { exact, others } = filter.patterns().clone();
+        assert_eq!(others, wanted.is_none());
+        let Some(wanted) = wanted else { return assert!(exact.is_empty()) };
+        assert_eq!(exact, [wanted.as_bytes()]);
+        for name in names {
+            for dir in [false, true] {
+                let says = rsync_matches(wanted, name, dir);
+                assert_eq!(filter.excludes(&path(name), dir), says, "{wanted}: {name} {dir}");
+            }
+        }
+    };
+    for (rule, wanted) in [
+        (r"lost\+found", Some("/lost+found")),
+        (r"/lost\+found", Some("/lost+found")),
+        (r"^tmp/", Some("/tmp/")),
+        ("tmp", Some("/tmp")),
+        ("a/b$", Some("/a/b")),
+        (r"(.*)\.svn", Some("*.svn")),
+        (r".*\.log", Some("*.log")),
+        ("(.*)node_modules", Some("*node_modules")),
+        ("café", Some("/café")),
+        ("a b", Some("/a b")),
+        ("(.*)/tmp", None),
+        ("tmp/*", None),
+        ("a|b", None),
+        (r"a\d", None),
+        (r"a\*b", None),
+        ("(.*)", None),
+        ("a.b", None),
+        ("(?i)tmp", None),
+    ] {
+        check(regex(rule.as_bytes()), wanted);
+    }
+    for (rule, wanted) in [
+        ("lost+found", Some("lost+found")),
+        ("node_modules/", Some("node_modules/")),
+        ("a/b", Some("/a/b")),
+        ("/tmp", Some("/tmp")),
+        ("*.log", Some("*.log")),
+        ("a/*", Some("/a/*")),
+        ("a/*/", Some("/a/*/")),
+        ("cache/**", None),
+        ("?mp", None),
+        ("{a,b}", None),
+        ("[ab]", None),
+    ] {
+        check(glob(rule), wanted);
+    }
+}
+
+/// What rsync does with a pattern of names and `*`: a name that is matched leaves out what is below it.
+fn rsync_matches(pattern: &str, name: &str, is_dir: bool) -> bool {
+    let (body, dirs) = match pattern.strip_suffix('/') {
+        Some(body) => (body, true),
+        None => (pattern, false),
+    };
+    let fits = |text: &str, pattern: &str| {
+        let (texts, patterns) = (text.split('/').count(), pattern.split('/').count());
+        texts == patterns
+            && text.split('/').zip(pattern.split('/')).all(|(text, pattern)| {
+                match pattern.split_once('*') {
+                    Some((a, b)) => {
+                        text.len() >= a.len() + b.len() && text.starts_with(a) && text.ends_with(b)
+                    }
+                    None => text == pattern,
+                }
+            })
+    };
+    let ends: Vec<usize> = name.match_indices('/').map(|(at, _)| at).chain([name.len()]).collect();
+    ends.into_iter().any(|end| {
+        let part = &name[..end];
+        let last = part.rsplit('/').next().unwrap_or(part);
+        let hit = match body.strip_prefix('/') {
+            Some(anchored) => fits(part, anchored),
+            None => fits(last, body),
+        };
+        hit && (!dirs || is_dir || end < name.len())
+    })
+}

@@ -113,7 +113,7 @@ impl Compare {
         let (job, rsync) = match job {
             Job::Everything { why, exclude } => {
                 let form = Form::Everything { exclude: exclude.clone() };
-                (Job::Everything { why, exclude }, desk.rsync(&root, &form, options, b"")?)
+                (Job::Everything { why, exclude }, desk.compare(&root, &form, options, b"")?)
             }
             Job::Wide(rows) => {
                 let Some(rows) = directories(desk, &root, rows)? else { return Ok(None) };
@@ -121,7 +121,7 @@ impl Compare {
                 options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = rsync::list_directories(rows.iter().map(|row| &row.path));
-                (Job::Wide(rows), desk.rsync(&root, &form, options, &list)?)
+                (Job::Wide(rows), desk.compare(&root, &form, options, &list)?)
             }
         };
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
@@ -262,6 +262,9 @@ fn landed_to_spool(
     mut landed: Landed,
     approved: Option<u64>,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
+    if desk.stumbled(&landed) {
+        return Ok((None, Progress::Upset));
+    }
     let mut complete = match landed.judgement.verdict {
         Verdict::Settled | Verdict::Gone => true,
         // Something could not be read: what was found counts, but it is not all.
@@ -278,6 +281,8 @@ fn landed_to_spool(
             if wanted(desk, &change, true) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
+            } else {
+                desk.note_excluded(&change);
             }
         })
         .map_err(broken)?;

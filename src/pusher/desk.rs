@@ -1,16 +1,17 @@
 //! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
 
 use super::batch::{self, Limits, Look, Marked};
+use super::excluded::{self, Known, Shown};
 use super::fail_log;
 use super::flight::{Flight, Landed};
 use super::health::Patience;
+use super::itemize::{Change, ChangeKind};
 use super::master::Master;
-use super::outcome::{self, Judgement};
+use super::outcome::{self, Judgement, Verdict};
 use super::params::{self, OwnFilters};
-use super::rsync::{self, Form, Options};
+use super::rsync::{self, Form, Options, rules_prefix};
 use super::trash;
 use super::voice::Voice;
-use crate::config::model::Target;
 use crate::figures;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Owed, RemoteRow};
@@ -23,13 +24,18 @@ use crate::sys::log::Seldom;
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// The other end of an rsync that has ended here goes within this time.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
+
+/// Excluded directories that a comparison is told of by name, at most.
+const EXCLUDED_MOST: usize = 10_000;
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -81,6 +87,8 @@ pub struct Desk {
     stamped_us: Cell<i64>,
     /// When the last rsync that the remote did not refuse ended, in time since boot.
     served: Duration,
+    /// What is excluded, and the remote has.
+    excluded: RefCell<Known>,
 }
 
 impl Desk {
@@ -116,6 +124,7 @@ impl Desk {
             real_root,
             stamped_us: Cell::new(0),
             served: Duration::ZERO,
+            excluded: RefCell::default(),
         }
     }
 
@@ -237,13 +246,7 @@ impl Desk {
 
     /// rsync's words on single paths, as far as they name one.
     pub fn complaints(&self, stderr: &[u8]) -> Vec<(RelPath, String)> {
-        let sub = match &self.start.remote.target {
-            Target::Daemon { module, .. } => {
-                let bytes = module.as_bytes();
-                bytes.iter().position(|&b| b == b'/').map_or(&b""[..], |slash| &bytes[slash..])
-            }
-            Target::Ssh { path, .. } => path.as_bytes(),
-        };
+        let sub = rsync::place_there(&self.start.remote);
         let all = outcome::complaints(stderr, &self.real_root, sub);
         all.into_iter().filter_map(|c| Some((c.path?, c.words))).collect()
     }
@@ -281,14 +284,110 @@ impl Desk {
         options: Options,
         list: &[u8],
     ) -> Result<Rsync, Stuck> {
+        // A look below absent names must see what is excluded there: only what it cannot enter is left out.
+        let known = self.excluded.borrow();
+        let rules = rsync::leave_out_rules(&[], [], known.shown(Shown::Complained));
+        drop(known);
+        let rules = if *form == Form::Root { Vec::new() } else { rules };
+        self.launch(root, form, options, list, &rules)
+    }
+
+    /// Starts a dry run that compares directories, in the open root: it enters nothing that is excluded, here or there.
+    pub fn compare(
+        &self,
+        root: &Root,
+        form: &Form,
+        options: Options,
+        list: &[u8],
+    ) -> Result<Rsync, Stuck> {
+        let patterns = self.filter.patterns();
+        let here = match patterns.others {
+            true => root.excluded_below(
+                rsync::listed(form, list),
+                *form != Form::Children,
+                EXCLUDED_MOST,
+                |path| self.filter.excludes(path, true),
+                || self.voice.beat(),
+            ),
+            false => Vec::new(),
+        };
+        let known = self.excluded.borrow();
+        let there = known.shown(Shown::Listed);
+        let rules = rsync::leave_out_rules(&patterns.exact, &here, there);
+        drop(known);
+        self.launch(root, form, options, list, &rules)
+    }
+
+    /// What a dry run shows of excluded paths that the remote has.
+    pub fn note_excluded(&self, change: &Change) {
+        if change.kind == ChangeKind::Deleted && change.is_dir {
+            let top = excluded::topmost(&change.path, true, |p, dir| self.filter.excludes(p, dir));
+            let mut known = self.excluded.borrow_mut();
+            top.map(|top| known.learn(top, Shown::Listed, clock::boot()));
+        }
+    }
+
+    /// True when an rsync stumbled over excluded paths that were not known before: without them it may do better.
+    pub fn stumbled(&self, landed: &Landed) -> bool {
+        if landed.judgement.verdict != Verdict::Partial || self.filter.is_empty() {
+            return false;
+        }
+        let excludes = |path: &RelPath, dir: bool| self.filter.excludes(path, dir);
+        let mut known = self.excluded.borrow_mut();
+        let mut news = false;
+        for (path, _) in self.complaints(&landed.stderr) {
+            // What it is there is not known.
+            if let Some(top) = excluded::topmost(&path, true, excludes) {
+                news |= known.learn(top, Shown::Complained, clock::boot());
+            }
+        }
+        news
+    }
+
+    /// The excluded paths at or below these names that the remote has and nobody can enter.
+    pub fn not_entered(&self, names: &HashSet<RelPath>) -> Vec<(RelPath, bool)> {
+        let known = self.excluded.borrow();
+        let below = |path: &&RelPath| path.prefixes().any(|prefix| names.contains(&prefix));
+        known.shown(Shown::Complained).filter(below).map(|path| (path.clone(), true)).collect()
+    }
+
+    /// A file with rules that an rsync reads by its name.
+    pub fn rules_file(&self, rules: &[u8]) -> Result<NamedTempFile, Stuck> {
+        let directory = &self.start.state_dir;
+        let write = || {
+            let mut file = NamedTempFile::with_prefix_in(rules_prefix(&self.name), directory)?;
+            file.write_all(rules)?;
+            Ok(file)
+        };
+        write().map_err(|e: io::Error| {
+            Stuck::System(format!("{}: cannot write a rules file: {e}", directory.display()))
+        })
+    }
+
+    fn launch(
+        &self,
+        root: &Root,
+        form: &Form,
+        options: Options,
+        list: &[u8],
+        rules: &[u8],
+    ) -> Result<Rsync, Stuck> {
         let remote = self.master.remote().unwrap_or(&self.start.remote);
         let mut argv = rsync::argv(remote, form, options);
         if remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
             trash::keep(&mut argv, &self.stamp());
         }
-        debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         let scratch: &Path = &self.start.state_dir;
+        let rules = match rules {
+            [] => None,
+            rules => Some(self.rules_file(rules)?),
+        };
+        if let Some(rules) = &rules {
+            rsync::leave_out(&mut argv, rules.path());
+        }
+        debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)
+            .map(|rsync| rsync.reading(rules))
             .map_err(|e| Stuck::System(format!("{}: {e}", self.start.remote.rsync_program)))
     }
 }

@@ -35,6 +35,9 @@ impl Push {
         }
         match landed.judgement.verdict {
             Verdict::Settled => self.stepped(desk, step, landed, now),
+            Verdict::Partial if step.looks() && desk.stumbled(&landed) => {
+                self.fly(desk, step, Aim::Do, now)
+            }
             Verdict::Partial if step.looks() => {
                 self.fail(step.names(), &landed);
                 self.next(desk, now)
@@ -82,6 +85,7 @@ impl Push {
             .map_err(broken)?;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         if step.looks() {
+            deleted.extend(desk.not_entered(&names));
             deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
             if let Step::Way { names } = step {
                 self.make_way(desk, names, &deleted);

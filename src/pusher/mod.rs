@@ -17,6 +17,7 @@
 
 pub mod batch;
 pub mod differ;
+pub mod excluded;
 pub mod fail_log;
 pub mod guard;
 pub mod health;

@@ -8,11 +8,11 @@ use super::params::{self, OwnFilters};
 use super::ssh;
 use crate::config::model::{Remote, Target};
 use crate::filter::TRASH;
-use crate::path::{OsBytes, RelPath};
+use crate::path::{OsBytes, RelPath, file_name};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What one rsync is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,9 +341,66 @@ pub fn list_directories<'a>(directories: impl IntoIterator<Item = &'a RelPath>) 
     out
 }
 
+/// The directories that a form with [`list_directories`] reads: the root where it reads no list.
+pub fn listed(form: &Form, list: &[u8]) -> Vec<RelPath> {
+    if matches!(form, Form::Everything { .. }) {
+        return vec![RelPath::root()];
+    }
+    let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
+    let bare = |name: &[u8]| {
+        name.strip_suffix(b"/").and_then(|n| n.strip_prefix(b"/")).map(<[u8]>::to_vec)
+    };
+    names.map(|name| bare(name).and_then(RelPath::new).unwrap_or_default()).collect()
+}
+
+/// The path in the module, or on the host: a receiver's names begin with it.
+pub fn place_there(remote: &Remote) -> &[u8] {
+    match &remote.target {
+        Target::Daemon { module, .. } => {
+            let bytes = module.as_bytes();
+            bytes.iter().position(|&b| b == b'/').map_or(&b""[..], |slash| &bytes[slash..])
+        }
+        Target::Ssh { path, .. } => path.as_bytes(),
+    }
+}
+
+/// How the names of this remote's rules files begin.
+pub fn rules_prefix(remote: &str) -> String {
+    format!("rules-{}-", file_name(remote))
+}
+
 /// True when the user's parameters hold filter rules: then form B must be used.
 pub fn has_own_filters(remote_params: &[OsBytes]) -> bool {
     params::own_filters(remote_params) != OwnFilters::None
+}
+
+/// The rules that leave names out on both sides, NUL-separated: `patterns` in rsync's language, these directories and these
+/// paths. What is too long for a rule is none.
+pub fn leave_out_rules<'a>(
+    patterns: &[Vec<u8>],
+    directories: impl IntoIterator<Item = &'a RelPath>,
+    paths: impl IntoIterator<Item = &'a RelPath>,
+) -> Vec<u8> {
+    let named = |path: &RelPath, end: &[u8]| {
+        [b"/", escaped(path.as_bytes(), false).as_slice(), end].concat()
+    };
+    let directories = directories.into_iter().map(|path| named(path, b"/"));
+    let paths = paths.into_iter().map(|path| named(path, b""));
+    let mut out = Vec::new();
+    for pattern in patterns.iter().cloned().chain(directories).chain(paths) {
+        if pattern.len() < RULE_MAX {
+            out.extend([b"- ", pattern.as_slice(), b"\0"].concat());
+        }
+    }
+    out
+}
+
+/// Has a command line leave out what the rules in this file say, before any rule of the user's. His own rule files are of
+/// lines, not of NUL-separated rules.
+pub fn leave_out(argv: &mut Vec<OsString>, rules: &Path) {
+    let mut file = OsString::from("--exclude-from=");
+    file.push(rules);
+    argv.splice(1..1, ["--from0".into(), file, "--no-from0".into()]);
 }
 
 /// The longest rule rsync takes; it discards longer ones with exit 0, so nothing is deleted by them.

@@ -5,11 +5,10 @@ use super::desk::{Desk, Stuck};
 use super::params::{self, OwnFilters};
 use super::rsync::{self, Form, Options};
 use super::whole;
-use crate::path::{RelPath, file_name};
+use crate::path::RelPath;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::{BTreeSet, VecDeque};
-use std::io::Write;
 use tempfile::NamedTempFile;
 
 /// One rsync of a push.
@@ -137,7 +136,7 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     if !look.is_empty() && rules {
         steps.push_back(Step::Extraneous { names: look });
     } else if !look.is_empty() {
-        let rules = rules_file(desk, &look)?;
+        let rules = desk.rules_file(&rsync::risk_rules(&look, &[]))?;
         steps.push_back(Step::Below { names: look, rules });
     }
     let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
@@ -207,7 +206,7 @@ pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
 
 /// Deletes `names` with everything below them by form B, reached from the present directories `from`.
 pub fn delete(desk: &Desk, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
-    let rules = rules_file(desk, &names)?;
+    let rules = desk.rules_file(&rsync::risk_rules(&names, &[]))?;
     Ok(Step::Delete { names, from, rules })
 }
 
@@ -230,23 +229,6 @@ pub fn deletable(found: &[(RelPath, bool)], keep: impl Fn(&RelPath, bool) -> boo
 pub fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath> {
     let all: BTreeSet<RelPath> = names.into_iter().filter_map(RelPath::parent).collect();
     all.into_iter().collect()
-}
-
-/// How the names of this remote's rules files begin.
-pub fn rules_prefix(remote: &str) -> String {
-    format!("rules-{}-", file_name(remote))
-}
-
-fn rules_file(desk: &Desk, names: &[RelPath]) -> Result<NamedTempFile, Stuck> {
-    let write = || {
-        let mut file =
-            NamedTempFile::with_prefix_in(rules_prefix(&desk.name), &desk.start.state_dir)?;
-        file.write_all(&rsync::risk_rules(names, &[]))?;
-        Ok(file)
-    };
-    write().map_err(|e: std::io::Error| {
-        Stuck::System(format!("{}: cannot write a rules file: {e}", desk.start.state_dir.display()))
-    })
 }
 
 #[cfg(test)]

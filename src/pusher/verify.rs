@@ -104,7 +104,7 @@ impl Looking {
             true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
             false => (Form::Tree, rsync::list_directories([&top])),
         };
-        let rsync = desk.rsync(&root, &form, options, &list)?;
+        let rsync = desk.compare(&root, &form, options, &list)?;
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
         if self.job.checksum {
@@ -116,6 +116,10 @@ impl Looking {
 
     /// The dry run has ended: looks at the whole of it once. `Some` is the end already.
     fn landed(&mut self, desk: &Desk, mut landed: Landed) -> Result<Option<VerifyEnd>, Stuck> {
+        if desk.stumbled(&landed) {
+            self.stage = Stage::Wanted;
+            return Ok(None);
+        }
         let mut complete = match landed.judgement.verdict {
             Verdict::Settled | Verdict::Gone => true,
             Verdict::Partial => outcome::only_in_the_way(&landed.stderr),

@@ -113,6 +113,44 @@ impl Root {
         Ok(names)
     }
 
+    /// The topmost excluded directories at or below `tops`, at most so many; only directly in them when not `deep`. None
+    /// of them is entered. `beat` is called for every directory that is read.
+    pub fn excluded_below(
+        &self,
+        tops: Vec<RelPath>,
+        deep: bool,
+        most: usize,
+        excludes: impl Fn(&RelPath) -> bool,
+        beat: impl Fn(),
+    ) -> Vec<RelPath> {
+        let (mut found, mut left) = (Vec::new(), std::collections::VecDeque::from(tops));
+        while let Some(directory) = left.pop_front() {
+            beat();
+            let names = match directory.is_root() {
+                true => self.names(),
+                false => self.subdir(&directory).and_then(|open| open.names()),
+            };
+            // Gone, or not to be read: rsync says so.
+            for name in names.unwrap_or_default() {
+                let path = directory.join(&name.name);
+                let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|seen| seen.kind));
+                // What cannot even be looked at may be one.
+                if !matches!(kind, Some(Kind::Dir) | None) {
+                    continue;
+                }
+                if excludes(&path) {
+                    found.push(path);
+                    if found.len() == most {
+                        return found;
+                    }
+                } else if deep && kind.is_some() {
+                    left.push_back(path);
+                }
+            }
+        }
+        found
+    }
+
     /// A path to this very directory, whatever stands at its name now; valid in this process and, as a working
     /// directory, in one that it starts.
     pub fn proc_path(&self) -> PathBuf {

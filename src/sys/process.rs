@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::NamedTempFile;
 
 pub(super) fn exited(status: ExitStatus) -> Exited {
     match (status.code(), status.signal()) {
@@ -87,6 +88,8 @@ pub struct Rsync {
     pub stdout: File,
     /// What it complains of.
     pub stderr: File,
+    /// A file that it reads by its name.
+    _reads: Option<NamedTempFile>,
 }
 
 impl Rsync {
@@ -119,7 +122,13 @@ impl Rsync {
         }
         let child =
             command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
-        Ok(Self { child, list: watched, stdout, stderr })
+        Ok(Self { child, list: watched, stdout, stderr, _reads: None })
+    }
+
+    /// A file that it reads by its name stays until it has ended.
+    pub fn reading(mut self, file: Option<NamedTempFile>) -> Self {
+        self._reads = file;
+        self
     }
 
     /// Its process.

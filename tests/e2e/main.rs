@@ -18,6 +18,7 @@ mod daemon;
 mod degraded;
 mod demo;
 mod events;
+mod excluded;
 mod fail_log;
 mod failures;
 mod filter;

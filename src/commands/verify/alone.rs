@@ -11,14 +11,18 @@ use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
 use crate::message::{Difference, VerifyAt, VerifyEnd};
+use crate::path::RelPath;
 use crate::pusher::differ::{Differ, directory_of};
+use crate::pusher::excluded::topmost;
 use crate::pusher::itemize::{ChangeKind, Line, Lines, Totals};
 use crate::pusher::outcome::{self, Judgement, Verdict};
 use crate::pusher::rsync::{self, Form, Options};
 use crate::seen::Kind;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
-use std::io::{BufReader, Read, Seek};
+use std::collections::BTreeSet;
+use std::io::{self, BufReader, Read, Seek, Write};
+use tempfile::NamedTempFile;
 
 /// Exit status 0 when everything is identical.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
@@ -60,30 +64,23 @@ fn compare(
     let filter = Filter::new(&localpath.filter)
         .map_err(|e| Error::usage(e.first().map(|e| e.text.clone()).unwrap_or_default()))?;
     let broken = |e: std::io::Error| Error::system(&remote.rsync_program, e);
-    let (mut rsync, _root) = start(pair, localpath, remote, checksum)?;
     let busy = Busy::new(pair, checksum);
     busy.show();
-    let (mut entries, mut printed) = (0, 0);
-    let exited = loop {
-        if let Some(exited) = rsync.ended().map_err(broken)? {
-            break exited;
+    // What is excluded, and an rsync stumbled over there.
+    let mut left_out = BTreeSet::new();
+    let (rsync, stderr, judgement) = loop {
+        let (mut rsync, _root) = start(pair, localpath, remote, checksum, &filter, &left_out)?;
+        let (stderr, judgement) = ended(&mut rsync, &busy).map_err(broken)?;
+        let before = left_out.len();
+        if judgement.verdict == Verdict::Partial {
+            left_out.extend(excluded_of(&stderr, localpath, remote, &filter));
         }
-        if Busy::shows() {
-            let (lines, at) = rsync.lines_after(printed);
-            (entries, printed) = (entries + lines, at);
-            busy.at(VerifyAt { entries, bytes: rsync.bytes_read().unwrap_or(0) });
+        if left_out.len() == before {
+            break (rsync, stderr, judgement);
         }
-        std::thread::sleep(PAUSE);
     };
     drop(busy);
-    let mut stderr = Vec::new();
-    rsync
-        .stderr
-        .rewind()
-        .and_then(|()| (&rsync.stderr).take(1 << 20).read_to_end(&mut stderr))
-        .map_err(broken)?;
-    rsync.stdout.rewind().map_err(broken)?;
-    let judgement = outcome::verdict(exited, &stderr);
+    (&rsync.stdout).rewind().map_err(broken)?;
     let Some(mut complete) = completeness(&judgement, &stderr) else {
         return Ok(VerifyEnd::Failed(judgement.words));
     };
@@ -111,6 +108,41 @@ fn compare(
     })
 }
 
+/// Waits for its end; its complaints and what they mean.
+fn ended(rsync: &mut Rsync, busy: &Busy) -> io::Result<(Vec<u8>, Judgement)> {
+    let (mut entries, mut printed) = (0, 0);
+    let exited = loop {
+        if let Some(exited) = rsync.ended()? {
+            break exited;
+        }
+        if Busy::shows() {
+            let (lines, at) = rsync.lines_after(printed);
+            (entries, printed) = (entries + lines, at);
+            busy.at(VerifyAt { entries, bytes: rsync.bytes_read().unwrap_or(0) });
+        }
+        std::thread::sleep(PAUSE);
+    };
+    let mut stderr = Vec::new();
+    rsync.stderr.rewind()?;
+    (&rsync.stderr).take(1 << 20).read_to_end(&mut stderr)?;
+    let judgement = outcome::verdict(exited, &stderr);
+    Ok((stderr, judgement))
+}
+
+/// The excluded paths that rsync complained of.
+fn excluded_of(
+    stderr: &[u8],
+    localpath: &LocalPath,
+    remote: &Remote,
+    filter: &Filter,
+) -> Vec<RelPath> {
+    let watch = localpath.watch.as_path();
+    let real = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
+    let all = outcome::complaints(stderr, &real, rsync::place_there(remote));
+    let paths = all.into_iter().filter_map(|complaint| complaint.path);
+    paths.filter_map(|path| topmost(&path, true, |p, dir| filter.excludes(p, dir))).collect()
+}
+
 /// Whether everything could be compared; `None` when nothing could.
 fn completeness(judgement: &Judgement, stderr: &[u8]) -> Option<bool> {
     match judgement.verdict {
@@ -125,6 +157,8 @@ fn start(
     localpath: &LocalPath,
     remote: &Remote,
     checksum: bool,
+    filter: &Filter,
+    left_out: &BTreeSet<RelPath>,
 ) -> Result<(Rsync, Root)> {
     let root = Root::open(localpath.watch.as_path())
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
@@ -137,10 +171,28 @@ fn start(
         true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
         false => (Form::Tree, rsync::list_directories([&top])),
     };
-    let argv = rsync::argv(remote, &form, options);
+    let mut argv = rsync::argv(remote, &form, options);
+    let patterns = filter.patterns();
+    let here = match patterns.others {
+        true => {
+            root.excluded_below(vec![top], true, usize::MAX, |p| filter.excludes(p, true), || {})
+        }
+        false => Vec::new(),
+    };
+    let rules = rsync::leave_out_rules(&patterns.exact, &here, left_out);
+    let broken = |e: io::Error| Error::system(&remote.rsync_program, e);
+    let rules = match rules.as_slice() {
+        [] => None,
+        rules => {
+            let mut file = NamedTempFile::new().map_err(broken)?;
+            file.write_all(rules).map_err(broken)?;
+            rsync::leave_out(&mut argv, file.path());
+            Some(file)
+        }
+    };
     let scratch = std::env::temp_dir();
     let rsync =
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), &list, &scratch)
-            .map_err(|e| Error::system(&remote.rsync_program, e))?;
-    Ok((rsync, root))
+            .map_err(broken)?;
+    Ok((rsync.reading(rules), root))
 }

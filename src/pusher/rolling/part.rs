@@ -140,7 +140,7 @@ impl Comparing {
             stats: true,
             unchanged: false,
         };
-        let rsync = desk.rsync(&root, &form, options, &rsync::list_directories(directories))?;
+        let rsync = desk.compare(&root, &form, options, &rsync::list_directories(directories))?;
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
         if checksum {
@@ -213,6 +213,9 @@ impl Comparing {
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Outcome, Stuck> {
+        if desk.stumbled(&landed) {
+            return Ok(Outcome::Failed { words: landed.judgement.words, remote: true });
+        }
         let mut complete = match landed.judgement.verdict {
             Verdict::Settled | Verdict::Gone => true,
             Verdict::Partial => outcome::only_in_the_way(&landed.stderr),

@@ -1,0 +1,88 @@
+//! What the filter excludes and a remote has all the same, as far as its answers showed it: no rsync enters it again.
+//! Pure: the time is given.
+
+use crate::path::RelPath;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// So many are remembered.
+const MOST: usize = 10_000;
+/// What may have gone from the remote meanwhile is forgotten; an rsync that stumbles over it tells it again.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
+
+/// How it showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    /// A dry run listed it.
+    Listed,
+    /// An rsync complained of it: it cannot be entered.
+    Complained,
+}
+
+/// The excluded paths of a remote that are known.
+#[derive(Clone, Debug, Default)]
+pub struct Known(BTreeMap<RelPath, (Shown, Duration)>);
+
+impl Known {
+    /// Takes one in; true when that is news.
+    pub fn learn(&mut self, path: RelPath, shown: Shown, now: Duration) -> bool {
+        self.0.retain(|_, (_, since)| now < *since + REMEMBERED);
+        let before = self.0.get(&path).map(|(shown, _)| *shown);
+        let news = before.is_none_or(|before| before < shown);
+        if !news || (before.is_none() && self.0.len() >= MOST) {
+            return false;
+        }
+        self.0.insert(path, (shown, now));
+        true
+    }
+
+    /// Those that showed in this way, or in a stronger one.
+    pub fn shown(&self, least: Shown) -> impl Iterator<Item = &RelPath> {
+        self.0.iter().filter(move |(_, (shown, _))| *shown >= least).map(|(path, _)| path)
+    }
+}
+
+/// The topmost of the directories above a path, or the path itself, that is excluded.
+pub fn topmost(
+    path: &RelPath,
+    is_dir: bool,
+    excludes: impl Fn(&RelPath, bool) -> bool,
+) -> Option<RelPath> {
+    path.prefixes().find(|prefix| excludes(prefix, is_dir || prefix != path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn news_is_what_was_not_known_as_strongly() {
+        let (mut known, now) = (Known::default(), Duration::from_secs(10));
+        assert!(known.learn(path("a"), Shown::Listed, now));
+        assert!(!known.learn(path("a"), Shown::Listed, now));
+        assert_eq!(known.shown(Shown::Complained).count(), 0);
+        assert!(known.learn(path("a"), Shown::Complained, now));
+        assert!(!known.learn(path("a"), Shown::Listed, now), "it cannot be entered");
+        assert_eq!(known.shown(Shown::Listed).collect::<Vec<_>>(), [&path("a")]);
+        assert!(known.learn(path("b"), Shown::Listed, now + REMEMBERED));
+        assert_eq!(known.shown(Shown::Listed).collect::<Vec<_>>(), [&path("b")], "a is forgotten");
+        for n in 0..2 * MOST {
+            known.learn(path(&format!("n{n}")), Shown::Listed, now + REMEMBERED);
+        }
+        assert_eq!(known.shown(Shown::Listed).count(), MOST);
+    }
+
+    #[test]
+    fn the_topmost_excluded_directory() {
+        let excludes = |p: &RelPath, dir: bool| dir && p.is_within(&path("a/b"));
+        let top = |text: &str, dir| topmost(&path(text), dir, excludes).map(|p| p.to_string());
+        assert_eq!(top("a/b/c/d", false).as_deref(), Some("a/b"));
+        assert_eq!(top("a/b", true).as_deref(), Some("a/b"));
+        assert_eq!(top("a/b", false), None, "a file of that name is not excluded");
+        assert_eq!(top("a/c", true), None);
+    }
+}

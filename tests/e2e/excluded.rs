@@ -1,0 +1,112 @@
+//! No rsync enters what is excluded, here or on a slave: a directory that nobody can read is in nobody's way there.
+
+use crate::common::rsyncd::Options;
+use crate::common::world::{Setup, World, write};
+use nix::unistd::{Uid, chown, geteuid};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A rule of each kind: rsync has words for some of them.
+const RULES: &str = "filter: {exclude: ['(.*)/priv\\d+', 'mnt', '(.*)\\.gvfs'], \
+    exclude_glob: ['lost+found', 'ca[c]he/']}";
+
+/// What they exclude, anywhere in the tree.
+const SECRET: &[&str] = &["lost+found", "a/lost+found", "a/b/priv7", "mnt", "a/.gvfs", "a/b/cache"];
+
+const NOBODY: u32 = 61_234;
+
+/// Somebody else's, with something in it, and closed.
+fn close(root: &Path) {
+    for dir in SECRET {
+        let dir = root.join(dir);
+        write(&dir.join("in/it"), "x");
+        chown(&dir, Some(Uid::from_raw(4_711)), None).unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o000)).unwrap();
+    }
+}
+
+/// Everything that an operator may ask ends well.
+#[track_caller]
+fn all_is_well(w: &World, commands: &[&[&str]]) {
+    for words in commands {
+        let out = w.instance.command(words);
+        let said = [out.stdout, out.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(out.status.code(), Some(0), "{words:?}\n{said}\n{}", w.instance.report());
+    }
+}
+
+const ASKED: &[&[&str]] = &[
+    &["wait", "--timeout", "20s"],
+    &["verify"],
+    &["verify", "--checksum"],
+    &["sync"],
+    &["verify", "--repair"],
+];
+
+#[test]
+fn what_cannot_be_read_here_and_is_excluded_harms_nothing() {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: not root, who alone can make another's directory");
+        return;
+    }
+    let mut w = Setup { settings: RULES, ..Setup::default() }.build();
+    let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    w.instance.launcher = words.iter().map(Into::into).collect();
+    w.write("a/b/file", "x");
+    close(&w.master);
+    w.run(&[]);
+    all_is_well(&w, ASKED);
+    // A directory that is moved is compared as a tree, one that is made again by its names.
+    fs::rename(w.at("a"), w.at("moved")).unwrap();
+    w.write("moved/b/file", "another");
+    all_is_well(&w, ASKED);
+    assert_eq!(fs::read_to_string(w.there("moved/b/file")).unwrap(), "another");
+    assert!(!w.there("a").exists() && !w.there("mnt").exists() && !w.there("moved/.gvfs").exists());
+    w.instance.stop();
+    all_is_well(&w, &[&["verify"], &["verify", "--checksum"]]);
+}
+
+fn closed_there(params: &'static str) {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: not root, who alone can make another's directory");
+        return;
+    }
+    let lines = format!("uid = {NOBODY}\ngid = {NOBODY}\n");
+    let daemon = Options { module_lines: lines, ..Options::default() };
+    let mut w = Setup { settings: RULES, params, daemon, ..Setup::default() }.build();
+    let slave = w.slaves().remove(0);
+    write(&slave.join("stray/file"), "x");
+    for dir in ["", "a", "a/b", "stray", "stray/file"] {
+        fs::create_dir_all(w.at("a/b")).unwrap();
+        fs::create_dir_all(slave.join("a/b")).unwrap();
+        chown(&slave.join(dir), Some(Uid::from_raw(NOBODY)), None).unwrap();
+    }
+    w.write("a/b/file", "x");
+    w.write("c", "x");
+    close(&slave);
+    w.run(&[]);
+    all_is_well(&w, ASKED);
+    assert!(!slave.join("stray").exists(), "what is not excluded goes");
+    fs::remove_dir_all(w.at("a")).unwrap();
+    all_is_well(&w, &[&["wait", "--timeout", "20s"], &["sync"]]);
+    assert!(!slave.join("a/b/file").exists());
+    SECRET.iter().for_each(|dir| assert!(slave.join(dir).exists(), "{dir} is protected"));
+    w.instance.stop();
+}
+
+#[test]
+fn what_cannot_be_read_there_and_is_excluded_harms_nothing() {
+    closed_there("-rlt");
+}
+
+#[test]
+fn nor_does_it_in_form_b() {
+    closed_there("-rlt --exclude=*.keep");
+}
+
+#[test]
+fn nor_does_it_with_rules_of_the_users_own() {
+    closed_there("-rlt --include=*.keep --exclude=*.keep");
+}
