@@ -8,6 +8,7 @@
 //! | room | what happens there |
 //! |---|---|
 //! | [`error`], [`path`], [`shell`], [`figures`] | exit statuses; paths as bytes; words for a shell; figures for people |
+//! | [`trust`] | whose files this process may obey |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
@@ -38,4 +39,5 @@ pub mod seen;
 pub mod shell;
 pub mod supervisor;
 pub mod sys;
+pub mod trust;
 pub mod watcher;

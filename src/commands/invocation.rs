@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::supervisor::directories::Directories;
+use crate::trust::{self, User};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 /// What the command line asks for.
@@ -204,14 +206,35 @@ impl Invocation {
         }
         let places = ["confxml.xml", "/etc/syncsup/conf.d", "/etc/syncsup/syncsup.yaml"];
         // A link that leads nowhere is an error, not absence.
-        let found = places.into_iter().find(|p| Path::new(p).symlink_metadata().is_ok());
-        found.map(|p| Ok(vec![absolute(p.into())?])).unwrap_or_else(|| {
-            Err(Error::usage(
-                "no configuration: there is no ./confxml.xml, /etc/syncsup/conf.d or /etc/syncsup/syncsup.yaml; \
-                 write one of them or name a file with -o",
-            ))
-        })
+        let there = places.into_iter().filter(|p| Path::new(p).symlink_metadata().is_ok());
+        let mut passed_over = None;
+        for place in there {
+            let file = absolute(place.into())?;
+            // Nobody named ./confxml.xml: in somebody else's directory it may be a trap.
+            match doubt(&file).filter(|_| place == places[0]) {
+                Some(why) => passed_over = Some(format!("{}: {why}", file.display())),
+                None => {
+                    static SAID: Once = Once::new();
+                    let say =
+                        |why: String| SAID.call_once(|| eprintln!("syncsup: passed over: {why}"));
+                    passed_over.map(say).unwrap_or_default();
+                    return Ok(vec![file]);
+                }
+            }
+        }
+        let why = passed_over.unwrap_or_else(|| {
+            "there is no ./confxml.xml, /etc/syncsup/conf.d or /etc/syncsup/syncsup.yaml; write one of them or name a \
+             file with -o"
+                .to_owned()
+        });
+        Err(Error::usage(format!("no configuration: {why}")))
     }
+}
+
+/// Why a configuration is not obeyed.
+fn doubt(file: &Path) -> Option<String> {
+    let user = User::current();
+    trust::doubted(file, user).ok()?.map(|doubted| doubted.text(user))
 }
 
 /// The path from the root, without a look at the file system beyond the current directory.

@@ -21,6 +21,7 @@ pub(crate) mod params;
 mod plugin_values;
 pub mod probe;
 pub mod sersync_log;
+mod trusted;
 mod values;
 mod xml;
 pub mod yaml;
@@ -31,6 +32,7 @@ mod yaml_values;
 mod yaml_verify;
 
 use crate::path::as_written;
+use crate::trust::{self, User};
 use diagnostic::{Diagnostic, Notes, Parsed};
 use probe::Probe;
 use std::ffi::OsStr;
@@ -61,7 +63,17 @@ pub fn load(files: &[PathBuf], probe: &dyn Probe) -> Loaded {
 /// As [`load`], without a look at the file system beyond the files themselves.
 pub fn read(files: &[PathBuf]) -> Loaded {
     let mut loaded = Loaded::default();
+    let user = User::current();
+    let mut doubts = trusted::Doubts::new(|path| {
+        trust::doubted(path, user).ok()?.map(|d| (d.path.clone(), d.text(user)))
+    });
     for file in expand(files, &mut loaded.diagnostics) {
+        if let Some(why) = doubts.of(&file) {
+            // Nor is it parsed: whoever wrote it would choose what is said of it.
+            loaded.diagnostics.push(broken(&file, format!("it is not used: {why}")));
+            loaded.config.files.push(file);
+            continue;
+        }
         match content(&file) {
             Ok(bytes) => {
                 let parsed = parse(&bytes, &file);
@@ -78,6 +90,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
         loaded.config.files.push(file);
     }
     loaded.diagnostics.extend(check::across(&mut loaded.config));
+    loaded.diagnostics.extend(doubts.named_by(&loaded.config));
     loaded
 }
 

@@ -41,6 +41,7 @@ mod snapshots;
 mod ssh;
 mod ssh_master;
 mod starts;
+mod strangers;
 mod sysctl;
 mod toggles;
 mod traps;
