@@ -1,7 +1,7 @@
 //! The `syncsup` program: argv -> command or role -> exit status.
 
 use std::process::ExitCode;
-use syncsup::message::Role;
+use syncsup::message::{Role, SYNC_ARGUMENT};
 use syncsup::{cli, role};
 
 fn main() -> ExitCode {
@@ -10,6 +10,9 @@ fn main() -> ExitCode {
         && let Some(role) = word.to_str().and_then(Role::from_argument)
     {
         return role::run(role);
+    }
+    if args.len() == 2 && args[1] == SYNC_ARGUMENT {
+        return role::sync();
     }
     cli::main(&args).into()
 }

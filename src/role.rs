@@ -2,9 +2,15 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
-use crate::sys::{log, session};
+use crate::sys::{log, process, session};
 use slog::crit;
 use std::process::ExitCode;
+
+/// Writes the file system of the working directory to disk.
+pub fn sync() -> ExitCode {
+    session::close_inherited();
+    if process::sync_here().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 /// Runs a role to its end and returns its exit status.
 pub fn run(role: Role) -> ExitCode {

@@ -1,6 +1,7 @@
 //! The checkpoint: the time up to which every event is in `change`, and what makes that time trustworthy.
 
 use super::{Journal, JournalError, Result};
+use crate::path::RelPath;
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,24 @@ pub struct Checkpoint {
     pub root_ino: u64,
     /// Identity of the file system across boots, empty when it has none.
     pub fs_id: String,
-    /// The watcher stopped in order after it.
+    /// The watcher stopped in order after it, and everything that was pushed was on disk by then.
     pub clean: bool,
+    /// The number of the watcher's run; the state directory keeps it too, so that one of the two that was put back
+    /// does not fit.
+    #[serde(default)]
+    pub run: Option<u64>,
+    /// The youngest entries that were marked: a file system that was put back to an older state has older ones.
+    #[serde(default)]
+    pub canaries: Vec<Canary>,
+}
+
+/// An entry as it was when the checkpoint was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Where it is.
+    pub path: RelPath,
+    /// The time of its last change, in nanoseconds since 1970.
+    pub ctime_ns: i64,
 }
 
 impl Journal {

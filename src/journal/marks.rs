@@ -59,6 +59,11 @@ impl Journal {
         Ok(())
     }
 
+    /// The same, and it is on disk afterwards: nothing may be pushed before a checkpoint that is not clean any more is.
+    pub fn record_on_disk(&mut self, record: &Record, now_ms: i64) -> Result<()> {
+        self.on_disk(|journal| journal.record(record, now_ms))
+    }
+
     /// The paths that were written and not closed when last seen.
     pub fn open_paths(&self) -> Result<Vec<RelPath>> {
         self.paths("SELECT path FROM open")

@@ -15,7 +15,7 @@ mod schema;
 mod settled;
 mod verify;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Canary, Checkpoint};
 pub use failures::{FailedRow, Party};
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
@@ -125,6 +125,17 @@ impl Journal {
             done?;
         }
         Ok(())
+    }
+
+    /// Does `what`, which writes, and returns when that and everything written before is on disk.
+    pub(in crate::journal) fn on_disk<T>(
+        &mut self,
+        what: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.db.pragma_update(None, "synchronous", schema::ON_DISK)?;
+        let done = what(self);
+        self.db.pragma_update(None, "synchronous", schema::SYNCHRONOUS)?;
+        done
     }
 
     fn write(&mut self) -> Result<Transaction<'_>> {

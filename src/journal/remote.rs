@@ -218,9 +218,12 @@ impl Journal {
         self.set(name, "form_b", &form_b)
     }
 
-    /// Says whether the pusher of this remote stopped in order.
+    /// Says whether the pusher of this remote stopped in order. That it has not is on disk before it pushes anything.
     pub fn set_clean(&mut self, name: &str, clean: bool) -> Result<()> {
-        self.set(name, "clean", &clean)
+        match clean {
+            true => self.set(name, "clean", &clean),
+            false => self.on_disk(|journal| journal.set(name, "clean", &clean)),
+        }
     }
 
     /// The marks after `cursor`, oldest first, at most `limit`.

@@ -9,6 +9,11 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long what may as well be done later waits.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 const VERSION: i64 = 2;
+/// NORMAL is enough for most: marks and checkpoint share one file, so what a power cut loses the next scan finds, and
+/// a comparison where there was no orderly stop before.
+pub const SYNCHRONOUS: &str = "NORMAL";
+/// For what must be on disk before something else is done: the log is synced with the commit.
+pub const ON_DISK: &str = "FULL";
 
 const TABLES: &str = "
 -- the last seq given out: persisted, so that an emptied `change` never starts again below a cursor
@@ -56,8 +61,7 @@ CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 pub fn prepare(db: &Connection) -> Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
-    // NORMAL is enough: marks and checkpoint share one file, so what a power cut loses the next scan finds.
-    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "synchronous", SYNCHRONOUS)?;
     db.execute_batch("BEGIN IMMEDIATE")?;
     let made = make(db);
     db.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })?;

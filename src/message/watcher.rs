@@ -27,8 +27,10 @@ pub enum ToWatcher {
     },
     /// Nobody waits for this answer any more.
     DropBarrier(Ticket),
-    /// Mark what the queue still holds, write the checkpoint, exit with 0.
+    /// Mark what the queue still holds, write the checkpoint, exit with 0. Others may go on.
     Stop,
+    /// The same, and nothing is pushed any more: when everything here is on disk, that was an orderly stop.
+    Last,
 }
 
 /// A watcher's part of the configuration.

@@ -73,6 +73,11 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         self.machine.is_gone()
     }
 
+    /// True when it was asked to stop, and after its end.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.machine.state(), State::Stopping { .. } | State::Gone)
+    }
+
     /// When it next needs a tick.
     pub fn next_at(&self) -> Option<Duration> {
         self.machine.next_at()

@@ -60,6 +60,8 @@ pub struct Site {
     pub announced: bool,
     /// It is no longer configured.
     pub retiring: bool,
+    /// Every child ends for good.
+    ending: bool,
     dir: PathBuf,
     inotify: OwnedFd,
     state: Option<WatcherState>,
@@ -121,6 +123,7 @@ impl Site {
             runner: None,
             announced: false,
             retiring: false,
+            ending: false,
             dir,
             inotify,
             state: None,
@@ -183,6 +186,7 @@ impl Site {
             }
         }
         self.tick_runner(shared, now);
+        self.end_watcher(now);
     }
 
     /// When [`Site::tick`] has something to do.
@@ -199,12 +203,12 @@ impl Site {
             .min()
     }
 
-    /// Asks every child to stop, for good.
+    /// Asks every child to stop, for good; the watcher last.
     pub fn stop(&mut self, now: Duration) {
         // The next start could not tell any more.
         self.kept.look_now();
         self.look_after(now);
-        self.watcher.step(Event::StopWanted, now);
+        self.ending = true;
         for pusher in &mut self.pushers {
             pusher.process.step(Event::StopWanted, now);
         }
@@ -212,12 +216,24 @@ impl Site {
             runner.process.step(Event::StopWanted, now);
         }
         self.mend(now);
+        self.end_watcher(now);
+    }
+
+    /// The watcher ends when nothing is pushed any more: what it has written to disk then is all that any remote has.
+    fn end_watcher(&mut self, now: Duration) {
+        if self.ending && self.rest_is_gone() && !self.watcher.is_stopping() {
+            self.watcher.send(&ToWatcher::Last, vec![], now);
+            self.watcher.step(Event::StopWanted, now);
+        }
     }
 
     /// True when every child has ended for good.
     pub fn is_gone(&self) -> bool {
-        self.watcher.is_gone()
-            && self.pushers.iter().all(|p| p.process.is_gone())
+        self.watcher.is_gone() && self.rest_is_gone()
+    }
+
+    fn rest_is_gone(&self) -> bool {
+        self.pushers.iter().all(|p| p.process.is_gone())
             && self.runner.as_ref().is_none_or(|r| r.process.is_gone())
     }
 

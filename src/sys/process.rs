@@ -1,6 +1,6 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
-use crate::message::Role;
+use crate::message::{Role, SYNC_ARGUMENT};
 use crate::seen::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -74,6 +74,41 @@ pub fn take_channel(name: &str) -> io::Result<OwnedFd> {
     let name = CString::new(name)?;
     nix::sys::prctl::set_name(&name)?;
     Ok(channel)
+}
+
+/// This program. A unit test is none, and has nothing to lose.
+const SYNCS: &str = if cfg!(test) { "/bin/true" } else { "/proc/self/exe" };
+
+/// A process that writes one file system to disk. One that hangs can be left alone, which a thread cannot.
+pub struct FileSystemSync(Child);
+
+impl FileSystemSync {
+    /// Starts it for what is at `directory`.
+    pub fn start(directory: &Path) -> io::Result<Self> {
+        let mut command = Command::new(SYNCS);
+        command.arg0("syncsup: sync").arg(SYNC_ARGUMENT).current_dir(directory).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    /// True when each of them has done it; an error when one could not.
+    pub fn all_done(syncs: &mut Vec<Self>) -> io::Result<bool> {
+        let mut left = Vec::new();
+        for mut sync in syncs.drain(..) {
+            match sync.0.try_wait()? {
+                None => left.push(sync),
+                Some(status) if status.success() => {}
+                Some(status) => return Err(io::Error::other(status.to_string())),
+            }
+        }
+        *syncs = left;
+        Ok(syncs.is_empty())
+    }
+}
+
+/// In that process: writes the file system of its working directory to disk.
+pub fn sync_here() -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(".")?)?)
 }
 
 /// Where in the kernel an open of a fifo waits: since 5.5, with that built in, and before.

@@ -1,11 +1,12 @@
 //! The root: whether it is there and still the same directory, and what is known of it (rules 6, 18, 21).
 
-use crate::journal::Checkpoint;
+use crate::journal::{Canary, Checkpoint};
+use crate::path::RelPath;
 use crate::seen::Seen;
 use crate::sys::clock;
 use crate::sys::files::{self, Root};
 use crate::watcher::known::Known;
-use crate::watcher::trust::Circumstances;
+use crate::watcher::trust::{Circumstances, Sight, older};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -40,16 +41,18 @@ impl Identity {
         (self.dev, self.ino) == (seen.dev, seen.ino) && self.fs_id == fs_id
     }
 
-    /// What a checkpoint is compared with.
-    pub fn circumstances(&self) -> Circumstances {
+    /// What a checkpoint is compared with; `put_back` is what is older than it.
+    pub fn circumstances(&self, put_back: Option<String>) -> Circumstances {
         Circumstances {
             boot_id: self.boot_id.clone(),
             clock_offset_ns: clock_offset_ns(),
+            boot_stamp_ns: boot_stamp_ns(),
             wall_ns: clock::wall_ns(),
             root_dev: self.dev,
             root_ino: self.ino,
             fs_id: self.fs_id.clone(),
             network: self.network,
+            put_back,
         }
     }
 
@@ -63,10 +66,12 @@ impl Identity {
             network: self.network,
             not_before_ns,
             mounts: BTreeSet::new(),
+            run: None,
+            next_run: None,
         }
     }
 
-    /// A checkpoint of this root.
+    /// A checkpoint of this root, without a run and canaries.
     pub fn checkpoint(&self, at_ns: i64, clean: bool) -> Checkpoint {
         Checkpoint {
             at_ns,
@@ -76,8 +81,66 @@ impl Identity {
             root_ino: self.ino,
             fs_id: self.fs_id.clone(),
             clean,
+            run: None,
+            canaries: Vec::new(),
         }
     }
+}
+
+/// The checkpoint keeps so many canaries.
+const CANARIES: usize = 4;
+
+/// Takes the youngest entry that was marked, and its directory, among the canaries, and looks at all of them again.
+/// What is gone is none.
+pub fn look_at_canaries(canaries: &mut Vec<Canary>, youngest: Option<&RelPath>, watch: &Path) {
+    let newest =
+        youngest.into_iter().flat_map(|path| [Some(path.clone()), path.parent()]).flatten();
+    let mut paths: Vec<RelPath> = newest.collect();
+    for canary in canaries.drain(..) {
+        if !paths.contains(&canary.path) {
+            paths.push(canary.path);
+        }
+    }
+    let look = |path: RelPath| {
+        let ctime_ns = lstat(watch, &path).ok()?.ctime_ns;
+        Some(Canary { path, ctime_ns })
+    };
+    canaries.extend(paths.into_iter().filter_map(look).take(CANARIES));
+}
+
+/// Why the file system below `watch` is one that was put back since this checkpoint, if it is. What lies below a mount
+/// point of `mounts` that is not mounted says nothing.
+pub fn put_back(
+    last: &Checkpoint,
+    root: &Root,
+    watch: &Path,
+    mounts: &[RelPath],
+) -> Option<String> {
+    let unmounted: Vec<&RelPath> = mounts.iter().filter(|mount| !root.is_mounted(mount)).collect();
+    let look = |path: &RelPath| {
+        if unmounted.iter().any(|mount| path.is_within(mount)) {
+            return Sight::Unknown;
+        }
+        match lstat(watch, path) {
+            Ok(seen) => Sight::There(seen.ctime_ns),
+            Err(error) if files::is_no_directory(&error) => Sight::Gone,
+            Err(_) => Sight::Unknown,
+        }
+    };
+    let canary = older(&last.canaries, last.at_ns, look)?;
+    let path = if canary.path.is_root() { ".".into() } else { canary.path.to_string() };
+    Some(format!("the file system was put back to an older state: {path} is older than it was"))
+}
+
+fn lstat(watch: &Path, path: &RelPath) -> io::Result<Seen> {
+    // The localpath itself may be reached by a symbolic link.
+    if path.is_root() { files::stat(watch) } else { files::lstat(&path.below(watch)) }
+}
+
+/// These file systems are made when a machine starts, and their roots keep the time of that.
+fn boot_stamp_ns() -> Option<i64> {
+    let made = ["/proc", "/sys"].map(|dir| files::lstat(Path::new(dir)).ok());
+    made.into_iter().flatten().map(|seen| seen.mtime_ns).filter(|at| *at > 0).min()
 }
 
 /// Looks whether the directory at `watch` is the one that is watched; says why not.

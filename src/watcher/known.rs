@@ -27,6 +27,12 @@ pub struct Known {
     /// The mount points inside: a journal that was set aside takes its own along.
     #[serde(default)]
     pub mounts: BTreeSet<RelPath>,
+    /// The number of the last run that the journal has noted.
+    #[serde(default)]
+    pub run: Option<u64>,
+    /// The number of the run that the journal is about to note, or has noted.
+    #[serde(default)]
+    pub next_run: Option<u64>,
 }
 
 impl Known {
@@ -45,7 +51,8 @@ impl Known {
         let mut file = std::fs::File::create(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
-        std::fs::rename(new, dir.join(FILE_NAME))
+        std::fs::rename(new, dir.join(FILE_NAME))?;
+        std::fs::File::open(dir)?.sync_all()
     }
 
     /// Forgets the root.
@@ -55,6 +62,20 @@ impl Known {
             _ => Ok(()),
         }
     }
+}
+
+/// True when a journal whose last run is `run` belongs to this state directory: neither was put back without the other.
+/// Pure.
+pub fn fits(known: Option<&Known>, run: Option<u64>) -> bool {
+    let (noted, next) = known.map_or((None, None), |known| (known.run, known.next_run));
+    // A start that was cut short between the two.
+    run == noted || (next.is_some() && run == next)
+}
+
+/// The number of the run after these. Pure.
+pub fn run_after(known: Option<&Known>, run: Option<u64>) -> u64 {
+    let known = known.iter().flat_map(|known| [known.run, known.next_run]);
+    known.chain([run]).flatten().max().unwrap_or(0) + 1
 }
 
 /// Why the root at a start is not the one that is known, where no checkpoint says so. Pure. One on a network file
@@ -90,6 +111,8 @@ mod tests {
             network: false,
             not_before_ns: None,
             mounts: BTreeSet::new(),
+            run: None,
+            next_run: None,
         };
         let network = Known { network: true, ino: 1, fs_id: "n".into(), ..local.clone() };
         assert_eq!(other(None, false, &local), None);
@@ -103,5 +126,41 @@ mod tests {
         assert_eq!(other(Some(&local), true, &empty), None, "the checkpoint knows better");
         let booted = Known { boot_id: "c".into(), dev: 9, ..local.clone() };
         assert_eq!(other(Some(&local), false, &booted), None);
+    }
+
+    #[test]
+    fn a_journal_of_another_run_does_not_fit() {
+        let known = |run, next_run| Known {
+            boot_id: "b".into(),
+            dev: 1,
+            ino: 2,
+            fs_id: "f".into(),
+            network: false,
+            not_before_ns: None,
+            mounts: BTreeSet::new(),
+            run,
+            next_run,
+        };
+        for (known, run, fit) in [
+            (None, None, true),
+            // Put back: the journal alone, the state beside it alone.
+            (Some(known(Some(4), None)), Some(3), false),
+            (Some(known(Some(3), None)), Some(4), false),
+            (Some(known(Some(4), None)), Some(4), true),
+            // A start was cut short before and after the journal noted it.
+            (Some(known(Some(4), Some(5))), Some(4), true),
+            (Some(known(Some(4), Some(5))), Some(5), true),
+            (Some(known(Some(4), Some(5))), Some(3), false),
+            // Before runs had numbers, and one of the two from then.
+            (Some(known(None, None)), None, true),
+            (Some(known(None, None)), Some(7), false),
+            (Some(known(Some(7), None)), None, false),
+            (None, Some(7), false),
+        ] {
+            assert_eq!(fits(known.as_ref(), run), fit, "{known:?} {run:?}");
+            let next = run_after(known.as_ref(), run);
+            assert!(run.is_none_or(|run| next > run));
+            assert!(known.is_none_or(|k| k.run.max(k.next_run).is_none_or(|n| next > n)));
+        }
     }
 }

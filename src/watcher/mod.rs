@@ -100,7 +100,8 @@ fn wait_alive<T>(
         }
         wait(&[(channel.as_fd(), Interest::Read)], Some(every)).ok()?;
         match channel.receive() {
-            Ok(Received::Message(ToWatcher::Stop, _) | Received::Closed) | Err(_) => return None,
+            Ok(Received::Message(ToWatcher::Stop | ToWatcher::Last, _) | Received::Closed)
+            | Err(_) => return None,
             // Wakes that come now are of no use yet: the pushers look when they start.
             Ok(Received::Message(..) | Received::Nothing) => {}
         }

@@ -6,7 +6,7 @@ mod turn;
 
 use super::{Control, refusal};
 use crate::filter::Filter;
-use crate::journal::{Checkpoint, Events, Journal, JournalError, Record, Scope};
+use crate::journal::{Canary, Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{
     ADOPTING, ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState,
 };
@@ -17,6 +17,7 @@ use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;
 use crate::sys::mounts::Mounts;
 use crate::sys::poll::{Interest, wait};
+use crate::sys::process::FileSystemSync;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
 use crate::watcher::batch::Batch;
@@ -47,6 +48,8 @@ const REFUSED_WAIT: Duration = Duration::from_secs(1);
 const UNMOUNTED_NAMED: usize = 3;
 /// A stop waits this long for walks that are not finished.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
+/// A stop waits this long for the file system to write everything to disk.
+const SYNC_WITHIN: Duration = Duration::from_secs(6);
 /// Rows removed from the journal in one transaction.
 const CLEAN_ROWS: u32 = 5_000;
 /// Time for that in a second.
@@ -56,8 +59,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How the loop ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The supervisor said so.
+    /// The supervisor said so; the pushers may go on.
     Stop,
+    /// The supervisor said so, and nothing is pushed any more.
+    Last,
     /// The supervisor is gone, or an operator ended this process.
     Leave,
     /// The journal is damaged, and the supervisor knows.
@@ -99,6 +104,10 @@ pub struct Service {
     identity: Option<Identity>,
     /// What the state directory knows of it.
     known: Option<Known>,
+    /// The number of this run, while the journal has one.
+    run: Option<u64>,
+    /// The youngest entries that were marked.
+    canaries: Vec<Canary>,
     /// Everything before it is marked: the next scan starts here.
     base_ns: i64,
     /// Nothing that changed before is marked by the first scan: there is to be no first copy.
@@ -170,6 +179,8 @@ impl Service {
             mounts: None,
             identity: None,
             known: None,
+            run: None,
+            canaries: Vec::new(),
             base_ns: clock::file_ns(),
             not_before_ns: None,
             first_copy: start.localpath.first_copy,
@@ -301,8 +312,9 @@ impl Service {
             ToWatcher::AdoptRoot => self.adopt_root(),
             ToWatcher::Barrier { ticket, below } => self.add_barrier(ticket, below),
             ToWatcher::DropBarrier(ticket) => self.barriers.forget(ticket),
-            ToWatcher::Stop if self.end == Some(End::Damaged) => {}
-            ToWatcher::Stop => self.end = Some(End::Stop),
+            ToWatcher::Last if self.end == Some(End::Damaged) => {}
+            ToWatcher::Last => self.end = Some(End::Last),
+            ToWatcher::Stop => drop(self.end.get_or_insert(End::Stop)),
         }
     }
 
@@ -383,6 +395,39 @@ impl Service {
         if matches!(self.state, WatcherState::Held(_)) {
             return Ok(true);
         }
-        self.turn(Some(end == End::Stop))
+        // Last: what was pushed before is on disk then, whatever the power does.
+        let clean = end == End::Last && self.sync_file_systems(clock::boot() + SYNC_WITHIN);
+        self.turn(Some(clean))
+    }
+
+    /// True when the root's file system, and those mounted inside, were written to disk by `until`. One that hangs is
+    /// not waited for: the stop is no clean one then.
+    fn sync_file_systems(&mut self, until: Duration) -> bool {
+        let inside =
+            self.walker.mounts.keys().filter(|path| !self.walker.unmounted.contains(*path));
+        let dirs = inside.map(|path| path.below(&self.watch)).chain([self.watch.clone()]);
+        let syncs: io::Result<Vec<FileSystemSync>> =
+            dirs.map(|d| FileSystemSync::start(&d)).collect();
+        let done = syncs.and_then(|mut syncs| {
+            loop {
+                match FileSystemSync::all_done(&mut syncs)? {
+                    false if clock::boot() < until => std::thread::sleep(Duration::from_millis(2)),
+                    done => return Ok(done),
+                }
+            }
+        });
+        match done {
+            Ok(true) => return true,
+            Ok(false) => {
+                warn!(
+                    self.log,
+                    "the file system takes too long to write everything to disk: after a reboot everything is compared"
+                )
+            }
+            Err(error) => {
+                warn!(self.log, "cannot sync the file system: after a reboot everything is compared"; "error" => %error)
+            }
+        }
+        false
     }
 }

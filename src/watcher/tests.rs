@@ -198,7 +198,7 @@ impl Running {
     }
 
     fn stop(mut self) {
-        self.side.send(&ToWatcher::Stop, vec![]).unwrap();
+        self.side.send(&ToWatcher::Last, vec![]).unwrap();
         assert!(self.end());
     }
 }

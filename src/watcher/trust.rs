@@ -1,6 +1,9 @@
-//! What a checkpoint is worth when a watcher starts (rule 18). Pure.
+//! What a checkpoint is worth when a watcher starts (rules 18, 25, 27). Pure.
 
-use crate::journal::Checkpoint;
+use crate::journal::{Canary, Checkpoint};
+use crate::path::RelPath;
+use crate::watcher::scan::SLACK_NS;
+use std::ops::ControlFlow::{Break, Continue};
 
 /// What the system says at a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +12,8 @@ pub struct Circumstances {
     pub boot_id: String,
     /// Wall clock minus time since boot, in nanoseconds.
     pub clock_offset_ns: i64,
+    /// The earliest time that this boot has left on something, in nanoseconds since 1970, where there is such a thing.
+    pub boot_stamp_ns: Option<i64>,
     /// Wall clock, in nanoseconds since 1970.
     pub wall_ns: i64,
     /// The root's device.
@@ -19,6 +24,8 @@ pub struct Circumstances {
     pub fs_id: String,
     /// Other machines may change the files.
     pub network: bool,
+    /// What is older than the checkpoint, so that a file system, a journal or a state directory was put back.
+    pub put_back: Option<String>,
 }
 
 /// How much a scan can find out.
@@ -36,12 +43,72 @@ pub enum Trust {
     OtherRoot(String),
 }
 
+const SECOND_NS: i64 = 1_000_000_000;
 /// A clock that was set back by more than this makes file times useless.
-const SET_BACK_NS: i64 = 1_000_000_000;
+const SET_BACK_NS: i64 = SECOND_NS;
+/// A clock is slewed by no more than one part in this many (adjtimex(2)).
+const SLEWED: i64 = 2_000;
+/// The longest tick of the clock that stamps files.
+const TICK_NS: i64 = SECOND_NS / 50;
 
 /// By how much the clock was set back between two looks at wall clock minus time since boot, when it was.
 pub fn set_back_ns(before_ns: i64, now_ns: i64) -> Option<i64> {
     Some(before_ns.saturating_sub(now_ns)).filter(|back| *back > SET_BACK_NS)
+}
+
+/// Why the clock says nothing of what changed since the last checkpoint.
+fn clock(last: &Checkpoint, now: &Circumstances) -> Option<&'static str> {
+    if now.wall_ns < last.at_ns {
+        return Some("the clock was set back since the last checkpoint");
+    }
+    let slewed = (now.wall_ns - last.at_ns) / SLEWED;
+    let set_by_ns = now.clock_offset_ns.saturating_sub(last.clock_offset_ns);
+    let set = set_by_ns.saturating_abs() > SET_BACK_NS + slewed;
+    if last.boot_id == now.boot_id {
+        return match (set, set_by_ns < 0) {
+            (false, _) => None,
+            (true, true) => Some("the clock was set back since the last checkpoint"),
+            // Perhaps it was behind for a while: what changed then has an older time.
+            (true, false) => Some("the clock was set since the last checkpoint"),
+        };
+    }
+    // The same clock by another name: a sandbox has a boot of its own.
+    let first_ns = now.boot_stamp_ns.map_or(now.clock_offset_ns, |at| at.min(now.clock_offset_ns));
+    let behind = set && first_ns < last.at_ns.saturating_sub(SLACK_NS);
+    behind.then_some("the clock was behind when the machine started, or is")
+}
+
+/// What a look for a canary, or for a directory above it, finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It is there, and was last changed at this time, in nanoseconds since 1970.
+    There(i64),
+    /// Nothing is.
+    Gone,
+    /// It cannot be looked at.
+    Unknown,
+}
+
+/// The first canary that shows a file system older than the checkpoint of `at_ns`. Whoever changes it meanwhile makes it
+/// younger; whoever removes it makes the directory above it younger.
+pub fn older(canaries: &[Canary], at_ns: i64, look: impl Fn(&RelPath) -> Sight) -> Option<&Canary> {
+    let is_older = |canary: &&Canary| match look(&canary.path) {
+        Sight::There(ctime_ns) => ctime_ns < canary.ctime_ns,
+        Sight::Unknown => false,
+        Sight::Gone => {
+            let above = std::iter::successors(canary.path.parent(), RelPath::parent);
+            let removed = above.map(|dir| look(&dir)).try_for_each(|sight| match sight {
+                Sight::Gone => Continue(()),
+                Sight::There(ctime_ns) => Break(Some(ctime_ns)),
+                Sight::Unknown => Break(None),
+            });
+            let Break(Some(removed_ns)) = removed else { return false };
+            // File systems with whole seconds, or two of them, cut times off.
+            let unit_ns = if removed_ns % SECOND_NS == 0 { 2 * SECOND_NS } else { TICK_NS };
+            removed_ns < at_ns.saturating_sub(unit_ns)
+        }
+    };
+    canaries.iter().find(is_older)
 }
 
 /// Judges the last checkpoint.
@@ -60,10 +127,11 @@ pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
     if !same_root {
         return Trust::OtherRoot("it is not the directory that was watched before".into());
     }
-    if now.wall_ns < last.at_ns
-        || (same_boot && set_back_ns(last.clock_offset_ns, now.clock_offset_ns).is_some())
-    {
-        return Trust::Reconcile("the clock was set back since the last checkpoint".into());
+    if let Some(why) = &now.put_back {
+        return Trust::Reconcile(why.clone());
+    }
+    if let Some(why) = clock(last, now) {
+        return Trust::Reconcile(why.into());
     }
     if !same_boot && !last.clean {
         let why = "the machine started again without an orderly stop before";
@@ -76,29 +144,58 @@ pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
 mod tests {
     use super::*;
 
-    const S: i64 = 1_000_000_000;
+    const S: i64 = SECOND_NS;
+    /// When the last checkpoint was made, 50 s after its boot; it is looked at 100 s later.
+    const AT: i64 = 1_000 * S;
 
     fn last() -> Checkpoint {
         Checkpoint {
-            at_ns: 100 * S,
+            at_ns: AT,
             boot_id: "b1".into(),
-            clock_offset_ns: 50 * S,
+            clock_offset_ns: AT - 50 * S,
             root_dev: 1,
             root_ino: 2,
             fs_id: "f".into(),
             clean: false,
+            run: None,
+            canaries: vec![],
         }
     }
 
     fn now() -> Circumstances {
         Circumstances {
             boot_id: "b1".into(),
-            clock_offset_ns: 50 * S,
-            wall_ns: 200 * S,
+            clock_offset_ns: AT - 50 * S,
+            boot_stamp_ns: Some(AT - 50 * S),
+            wall_ns: AT + 100 * S,
             root_dev: 1,
             root_ino: 2,
             fs_id: "f".into(),
             network: false,
+            put_back: None,
+        }
+    }
+
+    /// Another boot, 20 s ago.
+    fn booted() -> Circumstances {
+        let boot = AT + 80 * S;
+        Circumstances {
+            boot_id: "b2".into(),
+            clock_offset_ns: boot,
+            boot_stamp_ns: Some(boot),
+            root_dev: 9,
+            ..now()
+        }
+    }
+
+    fn kind(trust: &Trust) -> &'static str {
+        match trust {
+            Trust::First => "first",
+            Trust::Scan(AT) => "scan",
+            Trust::ScanAndReconcile(AT, _) => "both",
+            Trust::Scan(_) | Trust::ScanAndReconcile(..) => "from another time",
+            Trust::Reconcile(_) => "reconcile",
+            Trust::OtherRoot(_) => "other",
         }
     }
 
@@ -112,35 +209,174 @@ mod tests {
     #[test]
     fn within_one_boot() {
         assert_eq!(trust(None, &now()), Trust::First);
-        assert_eq!(trust(Some(&last()), &now()), Trust::Scan(100 * S));
-        let back = Circumstances { clock_offset_ns: 48 * S, ..now() };
-        assert!(matches!(trust(Some(&last()), &back), Trust::Reconcile(_)));
-        let before = Circumstances { wall_ns: 99 * S, ..now() };
-        assert!(matches!(trust(Some(&last()), &before), Trust::Reconcile(_)));
-        for other in [
-            Circumstances { root_dev: 9, ..now() },
-            Circumstances { root_ino: 9, ..now() },
+        let offset = |by: i64| now().clock_offset_ns + by;
+        for (name, here, want) in [
+            ("as it was", now(), "scan"),
+            ("set back", Circumstances { clock_offset_ns: offset(-2 * S), ..now() }, "reconcile"),
+            (
+                "set on, perhaps back before",
+                Circumstances { clock_offset_ns: offset(90 * S), ..now() },
+                "reconcile",
+            ),
+            (
+                "set on by two seconds",
+                Circumstances { clock_offset_ns: offset(2 * S), ..now() },
+                "reconcile",
+            ),
+            ("slewed", Circumstances { clock_offset_ns: offset(S + S / 50), ..now() }, "scan"),
+            (
+                "slewed back",
+                Circumstances { clock_offset_ns: offset(-S - S / 50), ..now() },
+                "scan",
+            ),
+            (
+                "slewed for a month",
+                Circumstances {
+                    clock_offset_ns: offset(1_000 * S),
+                    wall_ns: AT + 2_600_000 * S,
+                    ..now()
+                },
+                "scan",
+            ),
+            ("now before then", Circumstances { wall_ns: AT - S, ..now() }, "reconcile"),
+            ("put back", Circumstances { put_back: Some("old".into()), ..now() }, "reconcile"),
+            ("another device", Circumstances { root_dev: 9, ..now() }, "other"),
+            ("another inode", Circumstances { root_ino: 9, ..now() }, "other"),
             // Another tmpfs at the same place has the same device and inode.
-            Circumstances { fs_id: "g".into(), ..now() },
+            ("another file system", Circumstances { fs_id: "g".into(), ..now() }, "other"),
+            (
+                "another file system, put back",
+                Circumstances { fs_id: "g".into(), put_back: Some("old".into()), ..now() },
+                "other",
+            ),
+            ("a network", Circumstances { network: true, ..now() }, "reconcile"),
+            // A VM's memory was put back long ago: what it left then says nothing within one boot.
+            ("an old stamp", Circumstances { boot_stamp_ns: Some(0), ..now() }, "scan"),
         ] {
-            assert!(matches!(trust(Some(&last()), &other), Trust::OtherRoot(_)));
+            for clean in [false, true] {
+                let last = Checkpoint { clean, ..last() };
+                assert_eq!(kind(&trust(Some(&last), &here)), want, "{name}, clean {clean}");
+            }
         }
         let network = Circumstances { network: true, ..now() };
-        assert!(matches!(trust(Some(&last()), &network), Trust::Reconcile(_)));
-        assert!(matches!(trust(None, &network), Trust::Reconcile(_)));
+        assert_eq!(kind(&trust(None, &network)), "reconcile");
     }
 
     #[test]
-    fn across_boots_the_device_number_says_nothing() {
-        let now = Circumstances { boot_id: "b2".into(), root_dev: 9, clock_offset_ns: 0, ..now() };
-        assert!(matches!(trust(Some(&last()), &now), Trust::ScanAndReconcile(_, _)));
-        let clean = Checkpoint { clean: true, ..last() };
-        assert_eq!(trust(Some(&clean), &now), Trust::Scan(100 * S));
-        let other = Circumstances { fs_id: "g".into(), ..now.clone() };
-        assert!(matches!(trust(Some(&clean), &other), Trust::OtherRoot(_)));
+    fn across_boots() {
+        for (name, here, clean, want) in [
+            ("a power cut", booted(), false, "both"),
+            ("in order", booted(), true, "scan"),
+            (
+                "in order, nothing stamped",
+                Circumstances { boot_stamp_ns: None, ..booted() },
+                true,
+                "scan",
+            ),
+            (
+                "the clock is years behind",
+                Circumstances {
+                    wall_ns: 20 * S,
+                    clock_offset_ns: 0,
+                    boot_stamp_ns: Some(0),
+                    ..booted()
+                },
+                true,
+                "reconcile",
+            ),
+            (
+                "it was behind for the first seconds, and has passed the checkpoint by itself",
+                Circumstances {
+                    wall_ns: AT + 5 * S,
+                    clock_offset_ns: AT - 15 * S,
+                    boot_stamp_ns: Some(AT - 15 * S),
+                    ..booted()
+                },
+                true,
+                "reconcile",
+            ),
+            (
+                "it was behind, and was set right before the start",
+                Circumstances { boot_stamp_ns: Some(S), ..booted() },
+                true,
+                "reconcile",
+            ),
+            (
+                "the last boot's clock was ahead",
+                Circumstances { wall_ns: AT - 5 * S, clock_offset_ns: AT - 25 * S, ..booted() },
+                true,
+                "reconcile",
+            ),
+            (
+                "started within the slack of a scan",
+                Circumstances { clock_offset_ns: AT - S, boot_stamp_ns: Some(AT - S), ..booted() },
+                true,
+                "scan",
+            ),
+            (
+                "the same clock by another name",
+                Circumstances { boot_id: "b2".into(), boot_stamp_ns: Some(0), ..now() },
+                true,
+                "scan",
+            ),
+            (
+                "put back",
+                Circumstances { put_back: Some("old".into()), ..booted() },
+                true,
+                "reconcile",
+            ),
+            (
+                "put back, a power cut",
+                Circumstances { put_back: Some("old".into()), ..booted() },
+                false,
+                "reconcile",
+            ),
+            ("another file system", Circumstances { fs_id: "g".into(), ..booted() }, true, "other"),
+            ("another inode", Circumstances { root_ino: 9, ..booted() }, true, "other"),
+        ] {
+            let last = Checkpoint { clean, ..last() };
+            assert_eq!(kind(&trust(Some(&last), &here)), want, "{name}");
+        }
         // XFS: made from the device's number, which may be another in every boot.
-        let renumbered = Circumstances { fs_id: "device:58465342:2".into(), ..now };
-        let clean = Checkpoint { fs_id: "device:58465342:1".into(), ..clean };
-        assert_eq!(trust(Some(&clean), &renumbered), Trust::Scan(100 * S));
+        let renumbered = Circumstances { fs_id: "device:58465342:2".into(), ..booted() };
+        let clean = Checkpoint { fs_id: "device:58465342:1".into(), clean: true, ..last() };
+        assert_eq!(kind(&trust(Some(&clean), &renumbered)), "scan");
+    }
+
+    #[test]
+    fn a_canary_that_became_older_was_put_back() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let canary = |text: &str| Canary { path: path(text), ctime_ns: AT - 10 * S };
+        let at = |name: &str, sights: &[(&str, Sight)]| {
+            let look = |asked: &RelPath| {
+                let known = sights.iter().find(|(text, _)| path(text) == *asked);
+                known.map_or(Sight::Gone, |(_, sight)| *sight)
+            };
+            (older(&[canary(name)], AT, look).is_some(), name.to_owned())
+        };
+        use Sight::{Gone, There, Unknown};
+        let (old, same, young) = (AT - 20 * S + 1, AT - 10 * S, AT + S + 1);
+        for (name, sights, want) in [
+            ("d/f", &[("d/f", There(same))][..], false),
+            ("d/f", &[("d/f", There(young))], false),
+            ("d/f", &[("d/f", There(old))], true),
+            ("d/f", &[("d/f", Unknown)], false),
+            // Removed by somebody, with its directory or without.
+            ("d/f", &[("d", There(young))], false),
+            ("d/f", &[("d", Gone), ("", There(young))], false),
+            // It was not there yet.
+            ("d/f", &[("d", There(old))], true),
+            ("d/f", &[("d", Gone), ("", There(old))], true),
+            ("d/f", &[("d", Unknown), ("", There(old))], false),
+            // Removed in the second of the checkpoint, where times are whole seconds.
+            ("d/f", &[("d", There(AT - S))], false),
+            ("d/f", &[("d", There(AT - 3 * S))], true),
+            ("f", &[("", There(old))], true),
+            ("", &[("", There(old))], true),
+            ("", &[("", There(young))], false),
+        ] {
+            assert_eq!(at(name, sights), (want, name.to_owned()), "{sights:?}");
+        }
+        assert_eq!(older(&[], AT, |_| Gone), None);
     }
 }

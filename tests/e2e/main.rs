@@ -29,6 +29,7 @@ mod mounts;
 mod names;
 mod overflow;
 mod plugin;
+mod power;
 mod progress;
 mod remotes;
 mod reporter;

@@ -75,6 +75,8 @@ impl Bench {
             root_ino: root.ino,
             fs_id: files::Root::open(&rig.src()).unwrap().file_system().unwrap().id,
             clean: false,
+            run: None,
+            canaries: vec![],
         };
         journal.record(&Record { checkpoint: Some(checkpoint), ..Record::default() }, 0).unwrap();
         let (ours, theirs) = channel::pair().unwrap();

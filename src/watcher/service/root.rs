@@ -55,7 +55,7 @@ impl Service {
                 return Err(io::Error::other("another directory stands there"));
             }
             info!(self.log, "the root is back");
-            self.judge_again()?;
+            self.judge_again(&root)?;
             return self.scan(&root, WatcherState::Scanning);
         }
         let identity = Identity::of(&root)?;
@@ -64,9 +64,11 @@ impl Service {
         if let Some(why) = known::other(known.as_ref(), last.is_some(), &identity.known(None)) {
             return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
         }
-        let was_clean = last.as_ref().is_some_and(|c| c.clean);
         let now_ns = clock::file_ns();
-        let trust = trust(last.as_ref(), &identity.circumstances());
+        let trust = trust(
+            last.as_ref(),
+            &identity.circumstances(self.put_back(&root, &last, known.as_ref())),
+        );
         let not_before_ns = known.as_ref().and_then(|known| known.not_before_ns);
         self.walker.first = match trust {
             Trust::First | Trust::Reconcile(_) => true,
@@ -80,24 +82,37 @@ impl Service {
         }
         // Before the checkpoint: what it vouches for depends on it.
         let mounts = self.walker.mounts.keys().cloned().collect();
-        let seen = Known { mounts, ..identity.known(self.not_before_ns) };
-        if known.as_ref() != Some(&seen) {
-            seen.write(&self.state_dir).map_err(|e| {
-                let dir = self.state_dir.display();
-                io::Error::other(format!("cannot note the root in {dir}: {e}"))
-            })?;
+        let run = last.as_ref().and_then(|last| last.run);
+        // A watcher that follows one that died goes on with its run.
+        let fresh = last.as_ref().is_none_or(|last| last.clean || last.run.is_none());
+        let this = match identity.network {
+            true => None,
+            false if fresh => Some(known::run_after(known.as_ref(), run)),
+            false => run,
+        };
+        let seen = Known { mounts, run, next_run: this, ..identity.known(self.not_before_ns) };
+        self.known = known.clone();
+        if known.as_ref() != Some(&Known { run: this, next_run: None, ..seen.clone() }) {
+            self.note_root(seen.clone())?;
         }
-        self.known = Some(seen);
+        self.run = this;
+        self.canaries = last.as_ref().map(|last| last.canaries.clone()).unwrap_or_default();
         let checkpoint = match last {
             // A clean stop is only clean until the next start.
-            Some(last) => Some(Checkpoint { clean: false, ..last }).filter(|_| was_clean),
+            Some(last) => fresh.then_some(Checkpoint { clean: false, run: this, ..last }),
             // A watcher that dies in its first scan has a successor that finds what changed since.
-            None => (!identity.network).then(|| identity.checkpoint(now_ns - 1, false)),
+            None => (!identity.network)
+                .then(|| Checkpoint { run: this, ..identity.checkpoint(now_ns - 1, false) }),
         };
         let mut record = Batch::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
         if !record.is_empty() {
-            self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
+            // Before it says that anything may be pushed.
+            self.journal.record_on_disk(&record, clock::wall_ms()).map_err(io::Error::other)?;
+        }
+        let seen = Known { run: this, next_run: None, ..seen };
+        if self.known.as_ref() != Some(&seen) {
+            self.note_root(seen)?;
         }
         self.identity = Some(identity);
         self.mounts = Mounts::open().ok();
@@ -106,6 +121,37 @@ impl Service {
             let _ = mounts.look(&self.watch, true);
         }
         self.scan(&root, WatcherState::Starting)
+    }
+
+    /// What of the file system, the journal and the state directory is older than the rest.
+    fn put_back(
+        &self,
+        root: &Root,
+        last: &Option<Checkpoint>,
+        known: Option<&Known>,
+    ) -> Option<String> {
+        let last = last.as_ref()?;
+        if !known::fits(known, last.run) {
+            let dir = self.state_dir.display();
+            return Some(format!(
+                "the journal and root.json in {dir} are of different runs: one was put back"
+            ));
+        }
+        self.put_back_below(root, last)
+    }
+
+    fn put_back_below(&self, root: &Root, last: &Checkpoint) -> Option<String> {
+        let mounts: Vec<RelPath> = self.walker.mounts.keys().cloned().collect();
+        ground::put_back(last, root, &self.watch, &mounts)
+    }
+
+    fn note_root(&mut self, seen: Known) -> io::Result<()> {
+        seen.write(&self.state_dir).map_err(|e| {
+            let dir = self.state_dir.display();
+            io::Error::other(format!("cannot note the root in {dir}: {e}"))
+        })?;
+        self.known = Some(seen);
+        Ok(())
     }
 
     /// Where the first scan begins, and what it cannot find. `not_before_ns` is what was noted of the root before.
@@ -176,13 +222,14 @@ impl Service {
 
     /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and
     /// where the clock was set back since the last checkpoint. Fails when the journal cannot note that.
-    pub(super) fn judge_again(&mut self) -> io::Result<()> {
+    pub(super) fn judge_again(&mut self, root: &Root) -> io::Result<()> {
         let Some(identity) = &self.identity else { return Ok(()) };
         let why = if identity.network {
             "events of a network file system were lost".into()
         } else {
             let last = self.journal.checkpoint().map_err(io::Error::other)?;
-            match trust(last.as_ref(), &identity.circumstances()) {
+            let put_back = last.as_ref().and_then(|last| self.put_back_below(root, last));
+            match trust(last.as_ref(), &identity.circumstances(put_back)) {
                 Trust::Reconcile(why) => why,
                 _ => return Ok(()),
             }
@@ -256,7 +303,7 @@ impl Service {
         match Root::open(&self.watch) {
             Ok(root) => {
                 let begun =
-                    self.judge_again().and_then(|()| self.scan(&root, WatcherState::Scanning));
+                    self.judge_again(&root).and_then(|()| self.scan(&root, WatcherState::Scanning));
                 if let Err(error) = begun {
                     if let Some(why) = damage(&error) {
                         return self.damaged(why);

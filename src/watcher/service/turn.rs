@@ -245,13 +245,19 @@ impl Service {
             || self.times.checkpoint.is_zero()
             || since >= CHECKPOINT_EVERY
             || (self.events_since_checkpoint && since >= CHECKPOINT_AFTER);
-        let checkpoint = match (&self.identity, at_ns) {
-            (Some(identity), Some(at)) if due && !identity.network => {
-                Some(identity.checkpoint(at, last == Some(true)))
-            }
-            _ => None,
-        };
-        let mut record = batch.into_record(checkpoint);
+        let mut record = batch.into_record(None);
+        if let (Some(identity), Some(at)) = (&self.identity, at_ns)
+            && due
+            && !identity.network
+        {
+            // After the queue was empty: what is removed from now on makes its directory younger than the checkpoint.
+            let youngest = record.marks.last().map(|mark| &mark.path);
+            ground::look_at_canaries(&mut self.canaries, youngest, &self.watch);
+            let clean = last == Some(true);
+            let (run, canaries) = (self.run, self.canaries.clone());
+            record.checkpoint =
+                Some(Checkpoint { run, canaries, ..identity.checkpoint(at, clean) });
+        }
         record.mounts = self.walker.mounts_to_record();
         if record.is_empty() {
             return Written::Yes;

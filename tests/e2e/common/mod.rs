@@ -1,6 +1,7 @@
 //! What the tests share: real daemons, trees, churn, the real program, and waiting.
 
 pub mod churn;
+pub mod disk;
 pub mod fuse;
 pub mod instance;
 pub mod namespace;

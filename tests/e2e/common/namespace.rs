@@ -36,6 +36,11 @@ impl Mounted {
         Mounted(at.to_owned())
     }
 
+    /// What is mounted there already.
+    pub fn taken(at: &Path) -> Mounted {
+        Mounted(at.to_owned())
+    }
+
     /// The directory `from` under another name.
     pub fn bind(from: &Path, at: &Path) -> Mounted {
         mount(Some(from), at, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
