@@ -8,8 +8,8 @@ use std::path::Path;
 
 const O_ACCMODE: u32 = 3;
 
-/// Those of `wanted` (device and inode) that some process, this one included, has open for writing. One pass over all
-/// processes; those of other users are only seen by root.
+/// Those of `wanted` (device and inode) that some process, this one included, has open for writing, or mapped so that
+/// it can write. One pass over all processes; those of other users are only seen by root.
 pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
     let mut found = HashSet::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
@@ -30,8 +30,29 @@ pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
         if found.len() == wanted.len() {
             break;
         }
+        // What is mapped keeps a file open when its descriptor is closed.
+        if let Ok(maps) = fs::read(process.path().join("maps")) {
+            found.extend(
+                maps.split(|b| *b == b'\n')
+                    .filter_map(mapped_file)
+                    .filter(|id| wanted.contains(id)),
+            );
+        }
     }
     found
+}
+
+/// Device and inode of a line of `/proc/PID/maps`, where writing to the memory writes to the file.
+fn mapped_file(line: &[u8]) -> Option<(u64, u64)> {
+    let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let (_, rights, _) = (words.next()?, words.next()?, words.next()?);
+    if !rights.contains(&b's') || !rights.contains(&b'w') {
+        return None;
+    }
+    let mut text = || std::str::from_utf8(words.next()?).ok();
+    let ((major, minor), inode) = (text()?.split_once(':')?, text()?.parse().ok()?);
+    let number = |digits| u32::from_str_radix(digits, 16).ok();
+    (inode > 0).then_some((makedev(number(major)?, number(minor)?), inode))
 }
 
 /// Device and inode of a descriptor's file, when it is one with a path and open for writing.
@@ -66,5 +87,15 @@ mod tests {
         let _held = [open(0, false, true), open(1, true, true), open(2, true, false)];
         let ids = names.each_ref().map(|n| stat(n).map(|s| (s.dev, s.ino)).unwrap());
         assert_eq!(written(&ids.into()), [ids[0], ids[1]].into());
+    }
+
+    #[test]
+    fn memory_that_is_written_to_a_file_has_it_open() {
+        let line = |rights: &str| format!("7f00-7f01 {rights} 00000000 fe:01 42   /a b");
+        let id = (makedev(0xfe, 1), 42);
+        assert_eq!(mapped_file(line("rw-s").as_bytes()), Some(id));
+        for other in [&line("r--s")[..], &line("rw-p"), "7f00-7f01 rw-s 0 00:00 0", "", "x"] {
+            assert_eq!(mapped_file(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -10,9 +10,11 @@ use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::seen::{Kind, Notice, Seen, What};
 use crate::watcher::batch::{Batch, Look};
+use crate::watcher::doubts::{Content, Inode, Marked};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::tree::Tree;
-use open::Open;
+pub use open::Looked;
+use open::{Open, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -87,10 +89,22 @@ pub struct Detached {
     open: Vec<(OsString, Open)>,
 }
 
+/// A file between the halves of its move.
 struct MovedFile {
     cookie: u32,
+    since: Duration,
     from: RelPath,
     open: Option<Open>,
+    /// Which it is, and its content when it was last seen, when it may have other names.
+    linked: Option<(Inode, Content)>,
+}
+
+/// A file that has just arrived at a name. Where the next event says that it leaves it, two names were exchanged, or it
+/// was moved there and on: the queue tells both alike.
+struct Arrived {
+    at: RelPath,
+    /// What was open at this name before.
+    displaced: Option<Open>,
 }
 
 /// Everything the watcher knows of the localpath.
@@ -113,6 +127,7 @@ pub struct Map {
     quiet: Vec<RelPath>,
     detached: Vec<Detached>,
     moved_file: Option<MovedFile>,
+    arrived: Option<Arrived>,
 }
 
 impl Map {
@@ -130,11 +145,15 @@ impl Map {
             quiet: Vec::new(),
             detached: Vec::new(),
             moved_file: None,
+            arrived: None,
         }
     }
 
-    /// Forgets what it knows of directories, links and open files, to be built anew; the open files are returned.
+    /// Forgets what it knows of directories, links and open files, to be built anew; the open files, and those that may
+    /// be, are returned.
     pub fn forget(&mut self) -> Vec<RelPath> {
+        let doubted = self.links.all_doubted(&self.tree).into_iter().flat_map(|(_, paths)| paths);
+        let mut open: Vec<RelPath> = doubted.collect();
         self.tree = Tree::default();
         self.links = Links::default();
         self.unwatched.clear();
@@ -143,11 +162,15 @@ impl Map {
         self.quiet.clear();
         self.detached.clear();
         self.moved_file = None;
-        self.open.drain().map(|(path, _)| path).collect()
+        self.arrived = None;
+        open.extend(self.open.drain().map(|(path, _)| path));
+        open
     }
 
     /// Takes one event of the queue.
     pub fn step(&mut self, notice: &Notice, now: Duration, batch: &mut Batch, acts: &mut Vec<Act>) {
+        self.end_move(notice, now, batch);
+        let arrived = self.arrived.take();
         match notice.what {
             What::Overflow => return acts.push(Act::Overflow),
             What::DeleteSelf | What::MoveSelf | What::Unmount | What::Ignored => {
@@ -157,16 +180,16 @@ impl Map {
             _ => {}
         }
         let Some(dir) = self.tree.path(notice.wd) else {
-            return self.note_detached(notice);
+            return self.note_detached(notice, now, batch);
         };
         let path = dir.join(&notice.name);
         if self.filter.excludes(&path, notice.is_dir) {
-            return self.step_excluded(notice, acts);
+            return self.step_excluded(notice, now, batch, acts);
         }
         if notice.is_dir {
             self.step_dir(notice, path, now, batch, acts);
         } else {
-            self.step_file(notice, path, now, batch);
+            self.step_file(notice, path, arrived, now, batch);
         }
     }
 
@@ -204,14 +227,20 @@ impl Map {
     }
 
     /// A watched directory may be moved to an excluded name.
-    fn step_excluded(&mut self, notice: &Notice, acts: &mut Vec<Act>) {
+    fn step_excluded(
+        &mut self,
+        notice: &Notice,
+        now: Duration,
+        batch: &mut Batch,
+        acts: &mut Vec<Act>,
+    ) {
         if notice.is_dir && matches!(notice.what, What::Create | What::MovedTo) {
             self.skipped_in(notice.wd);
             if let Some(moved) = self.take_detached(notice.cookie) {
                 self.left(&moved, acts);
             }
         } else if notice.what == What::MovedTo {
-            self.moved_file = None;
+            self.moved_away(now, batch);
         }
     }
 
@@ -228,7 +257,10 @@ impl Map {
 
     /// Something happened in a directory that is between the halves of its move, or that is not known. Its move
     /// marks it as a tree; only new directories in it, and names that may be further ones of a file, must be found again.
-    fn note_detached(&mut self, notice: &Notice) {
+    fn note_detached(&mut self, notice: &Notice, now: Duration, batch: &mut Batch) {
+        if !notice.is_dir && matches!(notice.what, What::Delete | What::MovedFrom | What::MovedTo) {
+            self.name_gone(notice, None, now, batch);
+        }
         if (notice.is_dir || matches!(notice.what, What::Create | What::MovedTo))
             && let Some(top) = self.tree.top(notice.wd)
         {

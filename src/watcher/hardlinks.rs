@@ -2,13 +2,12 @@
 
 use crate::path::RelPath;
 use crate::seen::Seen;
+use crate::watcher::doubts::{Content, Doubts, Inode, Marked, Name};
 use crate::watcher::tree::Tree;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
-type Inode = (u64, u64);
-/// The watch of the directory, and the name in it: a renamed directory takes its names along.
-type Name = (i32, OsString);
 type NamesOfDirectory = HashMap<OsString, Inode>;
 
 #[derive(Default)]
@@ -19,7 +18,7 @@ struct Names {
     /// Its link count when last seen.
     nlink: u64,
     /// Its size and modification time when last seen.
-    content: (u64, i64),
+    content: Content,
 }
 
 /// Names by device and inode, and back.
@@ -28,12 +27,16 @@ pub struct Links {
     files: HashMap<Inode, Names>,
     names: HashMap<i32, NamesOfDirectory>,
     wanted: HashSet<Inode>,
+    /// A search for their names is on its way.
+    sought: HashSet<Inode>,
+    /// Files that may be written without an event.
+    doubts: Doubts,
 }
 
 impl Links {
-    /// True when no file with several names is known.
+    /// True when no file with several names is known, nor one that is in doubt.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.files.is_empty() && self.doubts.is_empty()
     }
 
     /// Says what stands at a name now. Names that are missing are put on the list of [`Links::take_wanted`]. True when it
@@ -44,6 +47,7 @@ impl Links {
             self.forget(dir, name);
         }
         if seen.nlink < 2 {
+            self.doubts.named(inode, (dir, name.to_owned()));
             let Some(file) = self.files.remove(&inode) else { return false };
             for (dir, name) in &file.names {
                 self.take_name(*dir, name);
@@ -67,21 +71,61 @@ impl Links {
         known.is_some_and(|file| file.content != (seen.size, seen.mtime_ns))
     }
 
-    /// The name is gone.
-    pub fn forget(&mut self, dir: i32, name: &OsStr) {
-        if let Some(inode) = self.take_name(dir, name)
-            && let Some(file) = self.files.get_mut(&inode)
-        {
-            file.names.remove(&(dir, name.to_owned()));
-            if file.names.is_empty() {
-                self.files.remove(&inode);
-            }
+    /// The name is gone. Returns which file had it, when it may have others, and the content that it had when it was last
+    /// seen.
+    pub fn forget(&mut self, dir: i32, name: &OsStr) -> Option<(Inode, Content)> {
+        let inode = self.take_name(dir, name)?;
+        let file = self.files.get_mut(&inode)?;
+        file.names.remove(&(dir, name.to_owned()));
+        let content = file.content;
+        if file.names.is_empty() {
+            self.files.remove(&inode);
         }
+        Some((inode, content))
+    }
+
+    /// This file may be written by a descriptor that gives no events: it is looked at soon.
+    pub fn doubt(&mut self, inode: Inode, name: Option<Name>, marked: Marked, now: Duration) {
+        self.doubts.add(inode, name, marked, now);
+    }
+
+    /// Since when the oldest of them is in doubt.
+    pub fn doubted_since(&self) -> Option<Duration> {
+        self.doubts.oldest()
+    }
+
+    /// At most so many of them that are to be looked at now, with their names. Those of which names are still looked for
+    /// wait.
+    pub fn doubted(
+        &mut self,
+        now: Duration,
+        most: usize,
+        tree: &Tree,
+    ) -> Vec<(Inode, Vec<RelPath>)> {
+        let known = |inode| !self.wanted.contains(&inode) && !self.sought.contains(&inode);
+        let due = self.doubts.due(now, most, known);
+        due.into_iter().map(|inode| (inode, self.paths_of(inode, tree))).collect()
+    }
+
+    /// All that are in doubt, with the names that are known.
+    pub fn all_doubted(&mut self, tree: &Tree) -> Vec<(Inode, Vec<RelPath>)> {
+        let all: Vec<Inode> = self.doubts.all().collect();
+        all.into_iter().map(|inode| (inode, self.paths_of(inode, tree))).collect()
+    }
+
+    /// What of a file in doubt is marked.
+    pub fn doubt_of(&self, inode: Inode) -> Option<Marked> {
+        self.doubts.get(inode).map(|(marked, _)| marked)
+    }
+
+    /// It was looked at.
+    pub fn no_doubt(&mut self, inode: Inode) {
+        self.doubts.remove(inode);
     }
 
     /// These directories are not watched any more: what is written through a name in them from now on is not seen. The
     /// other names of those files are looked for, and so marked, later.
-    pub fn lost(&mut self, dirs: &[i32]) {
+    pub fn lost(&mut self, dirs: &[i32], now: Duration) {
         for dir in dirs {
             for (name, inode) in self.names.remove(dir).into_iter().flatten() {
                 if let Some(file) = self.files.get_mut(&inode) {
@@ -90,6 +134,7 @@ impl Links {
                         self.files.remove(&inode);
                     } else {
                         self.wanted.insert(inode);
+                        self.doubts.add(inode, None, Marked::Until(file.content), now);
                     }
                 }
             }
@@ -119,8 +164,13 @@ impl Links {
         self.paths_of((seen.dev, seen.ino), tree)
     }
 
-    fn paths_of(&mut self, inode: Inode, tree: &Tree) -> Vec<RelPath> {
-        let Some(file) = self.files.get_mut(&inode) else { return Vec::new() };
+    /// The same by device and inode.
+    pub fn paths_of(&mut self, inode: Inode, tree: &Tree) -> Vec<RelPath> {
+        let Some(file) = self.files.get_mut(&inode) else {
+            let name = self.doubts.get(inode).and_then(|(_, name)| name);
+            let path = name.and_then(|(dir, name)| Some(tree.path(*dir)?.join(name)));
+            return path.into_iter().collect();
+        };
         let (mut paths, mut gone) = (Vec::new(), Vec::new());
         file.names.retain(|name| match tree.path(name.0) {
             Some(dir) => {
@@ -145,7 +195,8 @@ impl Links {
         let all_known = |inode: &&Inode| {
             self.files.get(inode).is_some_and(|file| file.names.len() as u64 >= file.nlink)
         };
-        self.wanted.retain(|inode| self.files.contains_key(inode));
+        let (files, doubts) = (&self.files, &self.doubts);
+        self.wanted.retain(|inode| files.contains_key(inode) || doubts.has(*inode));
         let found: Vec<Inode> = self.wanted.iter().filter(all_known).copied().collect();
         self.searched(&found, tree)
     }
@@ -157,11 +208,13 @@ impl Links {
 
     /// These files are to be looked for once more.
     pub fn want(&mut self, files: &[(u64, u64)]) {
-        self.wanted.extend(files.iter().filter(|inode| self.files.contains_key(inode)));
+        let known = |inode: &&Inode| self.files.contains_key(inode) || self.doubts.has(**inode);
+        self.wanted.extend(files.iter().filter(known));
     }
 
     /// The search starts now: these files are looked for.
     pub fn take_wanted(&mut self) -> Vec<(u64, u64)> {
+        self.sought.extend(&self.wanted);
         self.wanted.drain().collect()
     }
 
@@ -174,6 +227,7 @@ impl Links {
                 file.searched = file.nlink;
             }
             self.wanted.remove(&inode);
+            self.sought.remove(&inode);
         }
         paths
     }
@@ -254,11 +308,12 @@ mod tests {
         links.saw(1, OsStr::new("a"), &file(7, 2));
         links.saw(2, OsStr::new("b"), &file(7, 2));
         assert_eq!(links.paths_like(2, OsStr::new("b"), &tree).len(), 2);
-        links.lost(&[2]);
+        links.lost(&[2], Duration::ZERO);
         assert!(links.paths_like(2, OsStr::new("b"), &tree).is_empty());
         assert_eq!(links.take_wanted(), [(1, 7)]);
         assert_eq!(links.searched(&[(1, 7)], &tree), [RelPath::new("a").unwrap()]);
-        links.lost(&[1]);
+        links.lost(&[1], Duration::ZERO);
+        links.no_doubt((1, 7));
         assert!(links.is_empty() && !links.wants_search());
     }
 

@@ -6,9 +6,11 @@
 //! | `ground` | the root: is it there, is it the same, what is the checkpoint worth |
 //! | [`event`] | one event -> marks, and what is to be done about directories; pure |
 //! | [`tree`], [`hardlinks`], [`batch`], [`trust`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
+//! | [`doubts`] | files that may be written without an event; pure |
 //! | [`scan`] | walks: watch first, read after, in portions |
 
 pub mod batch;
+pub mod doubts;
 pub mod event;
 mod ground;
 pub mod hardlinks;

@@ -21,7 +21,7 @@ use crate::sys::process::FileSystemSync;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
 use crate::watcher::batch::Batch;
-use crate::watcher::event::{Act, Map};
+use crate::watcher::event::{Act, Looked, Map};
 use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
@@ -119,8 +119,9 @@ pub struct Service {
     clock_offset_ns: i64,
     /// The reason for a reconcile that is said when the scan is done.
     reconcile_after: Option<String>,
-    /// Files that were open when the scan began: their other names are marked after it.
-    were_open: Vec<RelPath>,
+    /// Files that were open when the scan began: their other names are marked after it. Those that a process still has
+    /// open for writing have the ctime with which they were marked.
+    were_open: HashMap<RelPath, Option<i64>>,
     /// Watches of a map that was forgotten.
     old_wds: Vec<i32>,
     /// The map is being built.
@@ -187,7 +188,7 @@ impl Service {
             unwatched_base_ns: 0,
             clock_offset_ns: ground::clock_offset_ns(),
             reconcile_after: None,
-            were_open: Vec::new(),
+            were_open: HashMap::new(),
             old_wds: Vec::new(),
             scanning: false,
             rebuild: false,
@@ -243,7 +244,7 @@ impl Service {
         if !held && !refused {
             let search = self.map.links.wants_search().then_some(self.times.links);
             let retry = (!self.walker.is_idle()).then_some(now + Duration::from_millis(20));
-            let quiet = self.map.has_quiet().then_some(self.times.writers);
+            let quiet = self.map.next_look().map(|look| look.max(self.times.writers));
             for time in [self.map.next_expiry(), search, retry, quiet].into_iter().flatten() {
                 until = until.min(time);
             }

@@ -6,6 +6,7 @@ mod places;
 mod random;
 mod roots;
 mod starts;
+mod unnamed;
 
 use super::*;
 use crate::config::model::{Alarms, FilterRules, LocalPath, NameRules, Place, Toggles};

@@ -4,10 +4,11 @@ use crate::common::churn::old_time;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::stat::Mode;
-use rustix::fs::XattrFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, XattrFlags, linkat};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,6 +52,38 @@ fn a_file_held_open_comes_when_it_is_closed() {
         w.probe(0);
     }
     step(&w, "close", || drop(file));
+}
+
+#[test]
+fn files_that_are_written_after_their_name_has_gone() {
+    let w = World::start(1);
+    for name in ["removed", "replaced", "moved"] {
+        w.write(name, "old");
+        fs::hard_link(w.at(name), w.at(&format!("{name}+"))).unwrap();
+    }
+    w.write("new", "new");
+    // Every name of every file is known, and marked.
+    w.wait_in_sync();
+    let open = |name: &str| OpenOptions::new().append(true).open(w.at(name)).unwrap();
+    let mut files = Vec::from(["removed", "replaced", "moved"].map(open));
+    fs::remove_file(w.at("removed")).unwrap();
+    fs::rename(w.at("new"), w.at("replaced")).unwrap();
+    fs::rename(w.at("moved"), w.outside.join("moved")).unwrap();
+    let unnamed =
+        OpenOptions::new().write(true).custom_flags(OFlags::TMPFILE.bits() as i32).open(&w.master);
+    if let Ok(mut file) = unnamed {
+        file.write_all(b"a beginning").unwrap();
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(CWD, from, CWD, w.at("nameless"), AtFlags::SYMLINK_FOLLOW).unwrap();
+        files.push(file);
+    } else {
+        eprintln!("SKIPPED: no files without a name here");
+    }
+    w.wait_in_sync();
+    for (n, file) in files.iter_mut().enumerate() {
+        writeln!(file, "a line for {n}").unwrap();
+    }
+    step(&w, "closed", || drop(files));
 }
 
 #[test]

@@ -7,6 +7,7 @@ impl Map {
         &mut self,
         notice: &Notice,
         path: RelPath,
+        arrived: Option<Arrived>,
         now: Duration,
         batch: &mut Batch,
     ) {
@@ -21,7 +22,7 @@ impl Map {
             What::Create => {
                 entry(batch, t.create_file, &path, Events::CREATE);
                 if t.close_write && !skipped {
-                    self.open(path.clone(), Open::new(now, false), batch);
+                    self.open(path.clone(), Open::new(now, State::Created), batch);
                 }
                 self.look(notice, path, Events::CREATE, batch);
             }
@@ -33,7 +34,7 @@ impl Map {
             }
             What::CloseWrite => {
                 entry(batch, t.close_write, &path, Events::WRITE);
-                self.close(&path, batch);
+                self.closed(&path, now, batch);
                 self.look_at_links(notice, path, Events::WRITE, t.close_write, batch);
             }
             What::Attrib => {
@@ -42,20 +43,25 @@ impl Map {
             }
             What::Delete => {
                 entry(batch, t.delete, &path, Events::DELETE);
-                self.close(&path, batch);
-                self.links.forget(notice.wd, &notice.name);
+                let open = self.close(&path, batch);
+                self.name_gone(notice, open, now, batch);
             }
             What::MovedFrom => {
                 entry(batch, t.move_from, &path, Events::MOVE | Events::DELETE);
-                let open = self.close(&path, batch);
+                let mut linked = None;
                 if !self.links.is_empty() {
                     // In an exchange what arrives is told of first, and that stays.
-                    self.links.forget(notice.wd, &notice.name);
+                    linked = self.links.forget(notice.wd, &notice.name);
                     self.look(notice, path.clone(), Events(0), batch);
                 }
-                self.moved_file = Some(MovedFile { cookie: notice.cookie, from: path, open });
+                let open = match arrived.filter(|arrived| arrived.at == path) {
+                    Some(arrived) => arrived.displaced.or(self.open.get(&path).copied()),
+                    None => self.close(&path, batch),
+                };
+                let (cookie, since) = (notice.cookie, now);
+                self.moved_file = Some(MovedFile { cookie, since, from: path, open, linked });
             }
-            What::MovedTo => self.moved_to(notice, path, t.move_to && !skipped, batch),
+            What::MovedTo => self.moved_to(notice, path, t.move_to && !skipped, now, batch),
             _ => {}
         }
     }
@@ -66,12 +72,21 @@ impl Map {
         if !self.open.contains_key(&path) {
             self.look(notice, path.clone(), Events(0), batch);
         }
-        self.open(path, Open::new(now, true), batch);
+        self.open(path, Open::new(now, State::Written), batch);
     }
 
-    fn moved_to(&mut self, notice: &Notice, path: RelPath, marks: bool, batch: &mut Batch) {
+    fn moved_to(
+        &mut self,
+        notice: &Notice,
+        path: RelPath,
+        marks: bool,
+        now: Duration,
+        batch: &mut Batch,
+    ) {
         let moved = self.moved_file.take().filter(|m| m.cookie == notice.cookie);
-        self.close(&path, batch);
+        let displaced = self.close(&path, batch);
+        self.name_gone(notice, displaced, now, batch);
+        self.arrived = Some(Arrived { at: path.clone(), displaced });
         if let Some(open) = moved.as_ref().and_then(|m| m.open) {
             self.open(path.clone(), open, batch);
         }
@@ -80,6 +95,73 @@ impl Map {
             batch.mark_moved(path.clone(), Scope::Entry, Events::MOVE, origin);
         }
         self.look(notice, path, Events::MOVE, batch);
+    }
+
+    /// An event ends the wait for the other half of a move, unless it is that.
+    pub(super) fn end_move(&mut self, notice: &Notice, now: Duration, batch: &mut Batch) {
+        let half = |m: &MovedFile| notice.what == What::MovedTo && m.cookie == notice.cookie;
+        if self.moved_file.as_ref().is_some_and(|moved| !half(moved)) {
+            self.moved_away(now, batch);
+        }
+    }
+
+    /// The file that was moved has left what is watched. What a process writes to it from now on, under whatever name,
+    /// changes its other names here.
+    pub(super) fn moved_away(&mut self, now: Duration, batch: &mut Batch) {
+        if let Some(moved) = self.moved_file.take()
+            && let Some(linked) = moved.linked
+        {
+            self.unnamed(linked, moved.open, now, batch);
+        }
+    }
+
+    /// The name of this event is gone, or another file has it. Descriptors that were opened under it give no events any
+    /// more, and the file may have other names.
+    pub(super) fn name_gone(
+        &mut self,
+        notice: &Notice,
+        open: Option<Open>,
+        now: Duration,
+        batch: &mut Batch,
+    ) {
+        if let Some(linked) = self.links.forget(notice.wd, &notice.name) {
+            self.unnamed(linked, open, now, batch);
+        }
+    }
+
+    /// This file lost a name, at which `open` was open. What was written and not yet closed is owed to the other names.
+    fn unnamed(
+        &mut self,
+        (inode, content): (Inode, Content),
+        open: Option<Open>,
+        now: Duration,
+        batch: &mut Batch,
+    ) {
+        if !self.marks_content() {
+            return;
+        }
+        let Some(open) = open.filter(|open| open.is_written()) else {
+            return self.links.doubt(inode, None, Marked::Until(content), now);
+        };
+        let names = self.links.paths_of(inode, &self.tree);
+        match names.into_iter().find(|name| !self.filter.skips_event(name, false)) {
+            Some(name) => self.open(name, open.unnamed(now), batch),
+            None => self.links.doubt(inode, None, Marked::Behind, now),
+        }
+    }
+
+    /// True when a change of content marks.
+    pub(super) fn marks_content(&self) -> bool {
+        self.toggles.close_write || self.toggles.modify
+    }
+
+    /// A walk found this file, which may be open under a name that is gone. What it is now is marked.
+    pub fn found(&mut self, dir: i32, name: &OsStr, seen: &Seen, now: Duration) {
+        if seen.kind == Kind::File && self.marks_content() {
+            let name = (dir, name.to_owned());
+            let inode = (seen.dev, seen.ino);
+            self.links.doubt(inode, Some(name), Marked::all_of(seen), now);
+        }
     }
 
     /// What changed under one name changed under all: those that are known are marked at once, for this one may be gone
@@ -108,7 +190,14 @@ impl Map {
     }
 
     /// Takes what lstat said of a file that events wanted looked at; `None` when it is gone.
-    pub fn looked(&mut self, path: RelPath, look: &Look, seen: Option<&Seen>, batch: &mut Batch) {
+    pub fn looked(
+        &mut self,
+        path: RelPath,
+        look: &Look,
+        seen: Option<&Seen>,
+        now: Duration,
+        batch: &mut Batch,
+    ) {
         let Some(seen) = seen.filter(|s| s.kind != Kind::Dir) else { return };
         // A fifo may have several names too, and its mode is that of all.
         let many = seen.nlink > 1;
@@ -121,6 +210,10 @@ impl Map {
         }
         if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, seen) {
             batch.mark(path.clone(), Scope::Entry, Events::WRITE);
+        }
+        // It may be open under a name that gives no events here, or soon none.
+        if many && look.events.any(Events::CREATE | Events::MOVE) {
+            self.found(look.dir, &look.name, seen, now);
         }
         if seen.kind == Kind::File {
             self.mark_if_times_were_set(&path, seen, batch);
@@ -144,9 +237,10 @@ impl Map {
 
     /// When [`Map::expire`] has something to do next, in time since boot.
     pub fn next_expiry(&self) -> Option<Duration> {
-        let left = self.detached.iter().map(|d| d.since + PAIR_WITHIN).min();
+        let dirs = self.detached.iter().map(|d| d.since);
+        let left = dirs.chain(self.moved_file.iter().map(|m| m.since)).min();
         let due = self.due.first().map(|(due, _)| *due);
-        left.into_iter().chain(due).min()
+        left.map(|since| since + PAIR_WITHIN).into_iter().chain(due).min()
     }
 
     /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files
@@ -157,6 +251,9 @@ impl Map {
         {
             self.left(&moved, acts);
         }
-        self.expire_open(now, batch);
+        if self.moved_file.as_ref().is_some_and(|m| now >= m.since + PAIR_WITHIN) {
+            self.moved_away(now, batch);
+        }
+        self.expire_open(now);
     }
 }

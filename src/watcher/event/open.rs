@@ -3,6 +3,7 @@
 //! looked at: it is marked unless a process has it open for writing.
 
 use super::*;
+use crate::watcher::doubts::DOUBT_FOR;
 use std::os::unix::ffi::OsStrExt;
 
 /// An open file that has been quiet for this long is looked at.
@@ -12,21 +13,54 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A modification time this far from the time of the change was set, not come by writing.
 const SET_NS: u64 = 2_000_000_000;
 
+/// Files in doubt of one look.
+const DOUBTS: usize = 5_000;
+
+/// How a file is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    /// It was made, and no event says that it was written.
+    Created,
+    /// It was written, and its close is an event.
+    Written,
+    /// It is written by a descriptor of which the name is gone: neither that nor its close is an event.
+    Unnamed,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open {
+    state: State,
+    /// When that was first known.
+    since: Duration,
     /// Not looked at before.
     due: Duration,
     /// From a look to the next.
     pause: Duration,
-    written: bool,
     /// It was marked, though perhaps open, with this ctime.
     marked: Option<i64>,
 }
 
 impl Open {
-    pub(super) fn new(now: Duration, written: bool) -> Self {
-        Self { due: now + QUIET_FOR, pause: QUIET_FOR, written, marked: None }
+    pub(super) fn new(now: Duration, state: State) -> Self {
+        Self { state, since: now, due: now + QUIET_FOR, pause: QUIET_FOR, marked: None }
     }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.state > State::Created
+    }
+
+    /// The same file under another of its names.
+    pub(super) fn unnamed(self, now: Duration) -> Self {
+        Self { since: self.since, ..Self::new(now, State::Unnamed) }
+    }
+}
+
+/// What a look at an open file, or at one that may be, found.
+pub struct Looked<'a> {
+    /// What lstat says of it; `None` when it is gone.
+    pub seen: Option<&'a Seen>,
+    /// A process has it open for writing.
+    pub writer: bool,
 }
 
 impl Map {
@@ -37,7 +71,8 @@ impl Map {
                     self.due.insert((open.due, path));
                 }
                 (known.due, known.pause) = (open.due, open.pause);
-                known.written |= open.written;
+                known.state = known.state.max(open.state);
+                known.since = known.since.min(open.since);
             }
             None => {
                 batch.open(path.clone());
@@ -45,6 +80,22 @@ impl Map {
                 self.open.insert(path, open);
             }
         }
+    }
+
+    /// Somebody closed it. A descriptor without a name of its own may be open still.
+    pub(super) fn closed(&mut self, path: &RelPath, now: Duration, batch: &mut Batch) {
+        match self.open.get(path) {
+            Some(open) if open.state == State::Unnamed => {
+                self.open(path.clone(), Open::new(now, State::Unnamed), batch);
+            }
+            _ => drop(self.close(path, batch)),
+        }
+    }
+
+    /// It was open when a scan began, and still is; it was marked with this ctime.
+    pub fn still_open(&mut self, path: RelPath, ctime_ns: i64, now: Duration, batch: &mut Batch) {
+        let marked = Some(ctime_ns);
+        self.open(path, Open { marked, ..Open::new(now, State::Unnamed) }, batch);
     }
 
     pub(super) fn close(&mut self, path: &RelPath, batch: &mut Batch) -> Option<Open> {
@@ -78,7 +129,7 @@ impl Map {
         seen: &Seen,
         batch: &mut Batch,
     ) {
-        let Some(open) = self.open.get_mut(path).filter(|o| o.written) else { return };
+        let Some(open) = self.open.get_mut(path).filter(|o| o.is_written()) else { return };
         if seen.mtime_ns.abs_diff(seen.ctime_ns) > SET_NS && open.marked != Some(seen.ctime_ns) {
             open.marked = Some(seen.ctime_ns);
             batch.mark(path.clone(), Scope::Entry, Events::WRITE);
@@ -88,8 +139,8 @@ impl Map {
         }
     }
 
-    /// New files that nobody touched are marked; written ones that have been quiet wait for a look.
-    pub(super) fn expire_open(&mut self, now: Duration, batch: &mut Batch) {
+    /// Files that have been quiet wait for a look.
+    pub(super) fn expire_open(&mut self, now: Duration) {
         while self.due.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, path)) = self.due.pop_first() else { break };
             match self.open.get(&path) {
@@ -97,17 +148,13 @@ impl Map {
                 Some(open) if open.due > now => {
                     self.due.insert((open.due, path));
                 }
-                Some(open) if open.written => self.quiet.push(path),
-                Some(_) => {
-                    self.close(&path, batch);
-                    batch.mark(path, Scope::Entry, Events::CREATE);
-                }
+                Some(_) => self.quiet.push(path),
             }
         }
     }
 
-    /// Marks the open files at or below these paths, all when there are none, as they are now: under every known name,
-    /// for what is written under one is the content of all. They stay open.
+    /// Marks the open files at or below these paths, all when there are none, as they are now, and those that may be
+    /// open: under every known name, for what is written under one is the content of all. They stay open.
     pub fn mark_open(&mut self, below: &[RelPath], batch: &mut Batch) {
         let meant = |path: &RelPath| below.is_empty() || below.iter().any(|b| path.is_within(b));
         for path in self.open.keys().cloned().collect::<Vec<_>>() {
@@ -120,45 +167,97 @@ impl Map {
                 batch.mark(name, Scope::Entry, Events::WRITE);
             }
         }
+        for (_, names) in self.links.all_doubted(&self.tree) {
+            for name in names.into_iter().filter(meant) {
+                batch.mark(name, Scope::Entry, Events::WRITE);
+            }
+        }
     }
 
-    /// True when files are to be looked at.
-    pub fn has_quiet(&self) -> bool {
-        !self.quiet.is_empty()
+    /// When files are to be looked at, in time since boot.
+    pub fn next_look(&self) -> Option<Duration> {
+        let quiet = (!self.quiet.is_empty()).then_some(Duration::ZERO);
+        let doubted = self.links.doubted_since().map(|since| since + DOUBT_FOR);
+        quiet.into_iter().chain(doubted).min()
     }
 
-    /// The files to be looked at; each is for [`Map::looked_at_quiet`].
+    /// The open files to be looked at; each is for [`Map::looked_at_quiet`].
     pub fn take_quiet(&mut self) -> Vec<RelPath> {
         std::mem::take(&mut self.quiet)
     }
 
-    /// Takes the look at a quiet file: what lstat said of it, and whether a process has it open for writing.
+    /// The files to be looked at because they may be open, with their names; each is for [`Map::looked_at_doubt`].
+    pub fn doubted(&mut self, now: Duration) -> Vec<(Inode, Vec<RelPath>)> {
+        self.links.doubted(now, DOUBTS, &self.tree)
+    }
+
+    /// Takes the look at a quiet file.
     pub fn looked_at_quiet(
         &mut self,
         path: RelPath,
-        seen: Option<&Seen>,
-        writer: bool,
+        looked: Looked<'_>,
         now: Duration,
         batch: &mut Batch,
     ) {
         let Some(open) = self.open.get_mut(&path) else { return };
-        if now < open.due || writer {
+        let created = open.state == State::Created;
+        if now < open.due || looked.writer {
             if now >= open.due {
                 open.pause = (open.pause * 2).min(LOOK_EVERY);
                 open.due = now + open.pause;
+                match looked.seen {
+                    // Nobody wrote to it, so it is whole: a lock, say.
+                    Some(seen) if created && seen.size == 0 && open.marked.is_none() => {
+                        open.marked = Some(seen.ctime_ns);
+                        batch.mark(path.clone(), Scope::Entry, Events::CREATE);
+                    }
+                    // Without an event.
+                    Some(seen) if created && seen.size > 0 => open.state = State::Unnamed,
+                    _ => {}
+                }
             }
             self.due.insert((open.due, path));
             return;
         }
         let marked = open.marked;
         self.close(&path, batch);
-        if marked.is_some() && marked == seen.map(|s| s.ctime_ns) {
+        if marked.is_some() && marked == looked.seen.map(|s| s.ctime_ns) {
             return;
         }
-        if let Some(seen) = seen.filter(|s| s.kind == Kind::File && s.nlink > 1) {
-            self.mark_links(seen, Events::WRITE, batch);
+        let events = if created { Events::CREATE } else { Events::WRITE };
+        if let Some(seen) = looked.seen.filter(|s| s.kind == Kind::File && s.nlink > 1) {
+            self.mark_links(seen, events, batch);
         }
-        batch.mark(path, Scope::Entry, Events::WRITE);
+        batch.mark(path, Scope::Entry, events);
+    }
+
+    /// Takes the look at a file that may be open, at one of its names: `None` when it was found at none.
+    pub fn looked_at_doubt(
+        &mut self,
+        inode: Inode,
+        at: Option<(RelPath, Looked<'_>)>,
+        now: Duration,
+        batch: &mut Batch,
+    ) {
+        let Some(marked) = self.links.doubt_of(inode) else { return };
+        match at {
+            Some((path, looked)) if looked.writer => {
+                self.open(path, Open::new(now, State::Unnamed), batch);
+            }
+            Some((path, looked)) if !looked.seen.is_some_and(|seen| marked.covers(seen)) => {
+                self.mark_doubted(inode, batch);
+                batch.mark(path, Scope::Entry, Events::WRITE);
+            }
+            Some(_) | None => {}
+        }
+        self.links.no_doubt(inode);
+    }
+
+    /// Marks a file that may be open under every name that is known.
+    pub fn mark_doubted(&mut self, inode: Inode, batch: &mut Batch) {
+        for name in self.links.paths_of(inode, &self.tree) {
+            batch.mark(name, Scope::Entry, Events::WRITE);
+        }
     }
 }
 
@@ -197,7 +296,7 @@ mod tests {
     fn look(map: &mut Map, seen: Option<&Seen>, writer: bool, now: Duration) -> bool {
         assert_eq!(map.take_quiet(), [path()]);
         let mut batch = Batch::default();
-        map.looked_at_quiet(path(), seen, writer, now, &mut batch);
+        map.looked_at_quiet(path(), Looked { seen, writer }, now, &mut batch);
         batch.has_marks()
     }
 
@@ -213,7 +312,7 @@ mod tests {
         // Written again, so not quiet.
         tell(&mut map, What::Modify, 11 * S);
         expire(&mut map, 12 * S);
-        assert!(!map.has_quiet());
+        assert!(map.next_look().is_none());
         assert_eq!(map.next_expiry(), Some(13 * S));
         expire(&mut map, 13 * S);
         assert!(look(&mut map, None, false, 13 * S));
@@ -239,7 +338,8 @@ mod tests {
         assert_eq!(map.take_quiet(), [path()]);
         assert!(tell(&mut map, What::CloseWrite, now + 3 * S).has_marks());
         let mut batch = Batch::default();
-        map.looked_at_quiet(path(), None, false, now + 3 * S, &mut batch);
+        let looked = Looked { seen: None, writer: false };
+        map.looked_at_quiet(path(), looked, now + 3 * S, &mut batch);
         assert!(batch.is_empty());
     }
 
@@ -259,16 +359,16 @@ mod tests {
         let set = seen(0, 100_000_000_000);
         let mut batch = tell(&mut map, What::Modify, 10 * S);
         let looks = batch.take_looks();
-        map.looked(path(), &looks[&path()], Some(&set), &mut batch);
+        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut batch);
         assert!(batch.has_marks());
         expire(&mut map, 12 * S);
         assert!(!look(&mut map, Some(&set), false, 12 * S));
 
         tell(&mut map, What::Modify, 20 * S);
         let mut batch = Batch::default();
-        map.looked(path(), &looks[&path()], Some(&seen(100, 200)), &mut batch);
+        map.looked(path(), &looks[&path()], Some(&seen(100, 200)), 10 * S, &mut batch);
         assert!(!batch.has_marks(), "times that come by writing wait for the close");
-        map.looked(path(), &looks[&path()], Some(&set), &mut batch);
+        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut batch);
         expire(&mut map, 22 * S);
         let later = seen(0, 100_000_000_001);
         assert!(look(&mut map, Some(&later), false, 22 * S), "changed since it was marked");
@@ -281,7 +381,7 @@ mod tests {
         map.links.saw(1, OsStr::new("other"), &set);
         let mut batch = tell(&mut map, What::Modify, 10 * S);
         let looks = batch.take_looks();
-        map.looked(path(), &looks[&path()], Some(&set), &mut batch);
+        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut batch);
         let record = batch.into_record(None);
         let marked: Vec<String> = record.marks.iter().map(|m| m.path.to_string()).collect();
         assert_eq!(marked, ["f", "other"]);
@@ -306,12 +406,115 @@ mod tests {
         }
     }
 
+    fn event(map: &mut Map, what: What, cookie: u32, name: &str, batch: &mut Batch) {
+        let notice = Notice { wd: 1, what, is_dir: false, cookie, name: name.into() };
+        map.step(&notice, 10 * S, batch, &mut Vec::new());
+    }
+
+    fn open_now(map: &Map) -> Vec<(String, State)> {
+        let mut open: Vec<_> = map.open.iter().map(|(p, o)| (p.to_string(), o.state)).collect();
+        open.sort();
+        open
+    }
+
+    #[test]
+    fn open_files_that_are_exchanged_stay_open() {
+        for (names, wanted) in [
+            (&["a", "b"][..], &["a", "b"][..]),
+            (&["b"], &["a"]),
+            // It may as well have been moved there and back: then a look closes the other.
+            (&["a"], &["a", "b"]),
+        ] {
+            let mut map = map();
+            let mut batch = Batch::default();
+            names.iter().for_each(|name| event(&mut map, What::Modify, 0, name, &mut batch));
+            for (what, cookie, name) in [
+                (What::MovedFrom, 1, "a"),
+                (What::MovedTo, 1, "b"),
+                (What::MovedFrom, 2, "b"),
+                (What::MovedTo, 2, "a"),
+            ] {
+                event(&mut map, what, cookie, name, &mut batch);
+            }
+            let open: Vec<String> = open_now(&map).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(open, wanted, "{names:?} were open");
+        }
+    }
+
+    #[test]
+    fn what_is_open_at_a_name_that_goes_is_open_at_another() {
+        let twice = Seen { nlink: 2, ..seen(0, 0) };
+        for (lost, gone) in [
+            (&[(What::Delete, 0, "f")][..], "removed"),
+            (&[(What::MovedFrom, 1, "c"), (What::MovedTo, 1, "f")], "written over"),
+            (&[(What::MovedFrom, 1, "f"), (What::Delete, 0, "x")], "moved away"),
+        ] {
+            let mut map = map();
+            for name in ["f", "g"] {
+                map.links.saw(1, OsStr::new(name), &twice);
+            }
+            map.links.found(&map.tree);
+            let mut batch = tell(&mut map, What::Modify, 10 * S);
+            for (what, cookie, name) in lost {
+                event(&mut map, *what, *cookie, name, &mut batch);
+            }
+            assert_eq!(open_now(&map), [("g".to_owned(), State::Unnamed)], "{gone}");
+            // A close of another descriptor says nothing of this one.
+            event(&mut map, What::CloseWrite, 0, "g", &mut batch);
+            assert_eq!(open_now(&map).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_in_doubt_is_marked_kept_open_or_nothing_at_all() {
+        let twice = Seen { nlink: 2, ..seen(5, 5) };
+        let g = || RelPath::new("g").unwrap();
+        for (seen, writer, marked, open) in [
+            (twice, false, 0, 0),
+            (Seen { size: 1, ..twice }, false, 1, 0),
+            (Seen { mtime_ns: 6, nlink: 1, ..twice }, false, 1, 0),
+            (twice, true, 0, 1),
+        ] {
+            let mut map = map();
+            for name in ["f", "g"] {
+                map.links.saw(1, OsStr::new(name), &twice);
+            }
+            map.links.found(&map.tree);
+            tell(&mut map, What::Delete, 10 * S);
+            assert!(map.doubted(10 * S).is_empty(), "not at once");
+            let doubted = map.doubted(10 * S + DOUBT_FOR);
+            assert_eq!(doubted, [((1, 1), vec![g()])]);
+            let mut batch = Batch::default();
+            let at = Some((g(), Looked { seen: Some(&seen), writer }));
+            map.looked_at_doubt((1, 1), at, 11 * S, &mut batch);
+            assert_eq!((batch.len(), map.open.len()), (marked, open), "{seen:?} {writer}");
+            assert!(map.doubted(20 * S).is_empty());
+        }
+    }
+
+    #[test]
+    fn created_and_held_open() {
+        let mut map = map();
+        tell(&mut map, What::Create, 10 * S);
+        expire(&mut map, 12 * S);
+        assert!(look(&mut map, Some(&seen(0, 0)), true, 12 * S), "an empty file is whole");
+        let whole = Seen { size: 9, ..seen(0, 7) };
+        expire(&mut map, 16 * S);
+        assert!(!look(&mut map, Some(&whole), true, 16 * S), "written without an event");
+        assert_eq!(open_now(&map), [("f".to_owned(), State::Unnamed)]);
+        expire(&mut map, 24 * S);
+        assert!(look(&mut map, Some(&whole), false, 24 * S));
+        assert!(map.open.is_empty());
+    }
+
     #[test]
     fn created_and_never_touched() {
         let mut map = map();
         tell(&mut map, What::Create, 10 * S);
-        assert!(!expire(&mut map, 11 * S).has_marks());
-        assert!(expire(&mut map, 12 * S).has_marks());
-        assert!(!map.has_quiet());
+        expire(&mut map, 11 * S);
+        assert!(map.next_look().is_none());
+        expire(&mut map, 12 * S);
+        assert!(look(&mut map, Some(&seen(0, 0)), false, 12 * S));
+        assert!(map.next_look().is_none() && map.next_expiry().is_none());
     }
 }

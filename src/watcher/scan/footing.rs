@@ -114,7 +114,7 @@ impl<'a> Ground<'a> {
     }
 
     pub(super) fn unwatch(&mut self, wds: &[i32]) {
-        self.map.links.lost(wds);
+        self.map.links.lost(wds, clock::boot());
         wds.iter().for_each(|&wd| self.queue.remove(wd));
     }
 

@@ -168,6 +168,7 @@ impl Walker {
             Mode::Since(since) => {
                 if let Some(scope) = judge(&seen, reading.changed, since) {
                     ground.batch.mark(path, scope, Events::WRITE | Events::SCAN);
+                    self.doubt(ground, reading, &name, &seen);
                 }
             }
             Mode::Moved(since) => {
@@ -177,8 +178,19 @@ impl Walker {
             }
             Mode::All => {
                 ground.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
+                // Not every file of a new directory: events will tell of those with one name.
+                if seen.nlink > 1 {
+                    self.doubt(ground, reading, &name, &seen);
+                }
             }
             Mode::Quiet | Mode::Whole => {}
+        }
+    }
+
+    /// It changed, so a process may be writing to it, and by a name that is gone.
+    fn doubt(&self, ground: &mut Ground<'_>, reading: &Reading, name: &OsStr, seen: &Seen) {
+        if let Place::Watched(wd) = reading.place {
+            ground.map.found(wd, name, seen, clock::boot());
         }
     }
 

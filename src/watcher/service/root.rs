@@ -1,6 +1,7 @@
 //! The root comes and goes; with it, scans begin.
 
 use super::*;
+use std::collections::BTreeSet;
 
 impl Service {
     /// Holds when the root is gone or another, and begins when it is there.
@@ -188,15 +189,12 @@ impl Service {
     /// Builds the map anew and marks what changed since everything was last marked.
     pub(super) fn scan(&mut self, root: &Root, state: WatcherState) -> io::Result<()> {
         self.old_wds.extend(self.map.tree.wds());
-        self.were_open.extend(self.map.forget());
+        let mut open = self.map.forget();
         self.walker.clear();
         self.barriers.not_passed();
-        self.were_open.extend(self.journal.open_paths().map_err(io::Error::other)?);
+        open.extend(self.journal.open_paths().map_err(io::Error::other)?);
         let mut batch = Batch::default();
-        for path in &self.were_open {
-            batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
-            batch.close(path.clone());
-        }
+        self.mark_were_open(open, &mut batch);
         if !batch.is_empty() {
             let record = batch.into_record(None);
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
@@ -218,6 +216,28 @@ impl Service {
             self.say_state(state);
         }
         Ok(())
+    }
+
+    /// Marks files that were open. Those that a process still has open for writing stay so.
+    fn mark_were_open(&mut self, open: Vec<RelPath>, batch: &mut Batch) {
+        if open.is_empty() && self.were_open.is_empty() {
+            return;
+        }
+        let all: BTreeSet<RelPath> =
+            open.into_iter().chain(self.were_open.drain().map(|(p, _)| p)).collect();
+        let lstat = |path: &RelPath| files::lstat(&path.below(&self.watch)).ok();
+        let seen: Vec<_> = all.into_iter().map(|path| (lstat(&path), path)).collect();
+        let id = |seen: &Seen| (seen.dev, seen.ino);
+        let ids = seen.iter().filter_map(|(seen, _)| seen.as_ref().map(id)).collect();
+        let written = descriptors::written(&ids);
+        for (seen, path) in seen {
+            let still = seen.filter(|seen| written.contains(&id(seen))).map(|seen| seen.ctime_ns);
+            batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+            if still.is_none() {
+                batch.close(path.clone());
+            }
+            self.were_open.insert(path, still);
+        }
     }
 
     /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and

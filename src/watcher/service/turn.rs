@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::watcher::batch::Look;
+use crate::watcher::doubts::DOUBT_FOR;
 
 impl Service {
     /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
@@ -144,6 +145,7 @@ impl Service {
 
     /// lstat, where the kind of a file or its links matter.
     pub(super) fn look_at_files(&mut self, batch: &mut Batch) {
+        let now = clock::boot();
         let mut looks: HashMap<i32, Vec<Look>> = HashMap::new();
         for look in batch.take_looks().into_values() {
             looks.entry(look.dir).or_default().push(look);
@@ -155,28 +157,46 @@ impl Service {
             let Some(path) = ground.map.tree.path(wd) else { continue };
             for look in looks {
                 let seen = files::lstat_at(dir.as_fd(), Path::new(&look.name)).ok();
-                ground.map.looked(path.join(&look.name), &look, seen.as_ref(), ground.batch);
+                let path = path.join(&look.name);
+                ground.map.looked(path, &look, seen.as_ref(), now, ground.batch);
             }
         }
     }
 
-    /// Marks open files that are quiet, unless a process still has them open for writing.
+    /// Marks open files that are quiet, and files that may have been written without an event, unless a process has them
+    /// open for writing.
     pub(super) fn look_for_writers(&mut self, batch: &mut Batch) {
         let began = clock::boot();
-        if !self.map.has_quiet() || began < self.times.writers {
+        if began < self.times.writers || self.map.next_look().is_none_or(|look| began < look) {
             return;
         }
-        let look = |path: RelPath| {
-            let seen = files::lstat(&path.below(&self.watch)).ok();
-            (path, seen)
-        };
-        let quiet: Vec<_> = self.map.take_quiet().into_iter().map(look).collect();
+        let lstat = |path: &RelPath| files::lstat(&path.below(&self.watch)).ok();
         let id = |seen: &Seen| (seen.dev, seen.ino);
-        let written =
-            descriptors::written(&quiet.iter().filter_map(|(_, s)| s.as_ref().map(id)).collect());
+        let quiet = self.map.take_quiet().into_iter().map(|path| {
+            let seen = lstat(&path);
+            (path, seen)
+        });
+        let quiet: Vec<_> = quiet.collect();
+        let doubted = self.map.doubted(began).into_iter().map(|(inode, names)| {
+            let mut seen = names.into_iter().filter_map(|path| Some((lstat(&path)?, path)));
+            (inode, seen.find(|(seen, _)| id(seen) == inode))
+        });
+        let doubted: Vec<_> = doubted.collect();
+        let of_quiet = quiet.iter().filter_map(|(_, seen)| seen.as_ref());
+        let of_doubted =
+            doubted.iter().filter_map(|(_, found)| found.as_ref().map(|(seen, _)| seen));
+        let written = descriptors::written(&of_quiet.chain(of_doubted).map(id).collect());
+        let looked = |seen: Option<&Seen>| written.contains(&seen.map(id).unwrap_or_default());
         for (path, seen) in quiet {
-            let writer = seen.as_ref().is_some_and(|s| written.contains(&id(s)));
-            self.map.looked_at_quiet(path, seen.as_ref(), writer, began, batch);
+            let looked = Looked { seen: seen.as_ref(), writer: looked(seen.as_ref()) };
+            self.map.looked_at_quiet(path, looked, began, batch);
+        }
+        for (inode, found) in doubted {
+            let at = found.as_ref().map(|(seen, path)| {
+                let looked = Looked { seen: Some(seen), writer: looked(Some(seen)) };
+                (path.clone(), looked)
+            });
+            self.map.looked_at_doubt(inode, at, began, batch);
         }
         // A twentieth of the time at most.
         let now = clock::boot();
@@ -200,9 +220,16 @@ impl Service {
                 // The scan has seen every name there is.
                 let wanted = self.map.links.take_wanted();
                 self.map.links.searched(&wanted, &self.map.tree);
-                for path in std::mem::take(&mut self.were_open) {
+                for (path, still) in std::mem::take(&mut self.were_open) {
                     if let Ok(seen) = files::lstat(&path.below(&self.watch)) {
                         self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
+                    }
+                    match still {
+                        Some(ctime_ns) if self.map.split(&path).is_some() => {
+                            self.map.still_open(path, ctime_ns, now, batch);
+                        }
+                        Some(_) => batch.close(path),
+                        None => {}
                     }
                 }
                 let (map, log) = (&mut self.map, &self.log);
@@ -237,7 +264,7 @@ impl Service {
             if self.map.unwatched.is_empty() {
                 self.unwatched_base_ns = at;
             }
-            at.min(self.unwatched_base_ns)
+            at.min(self.unwatched_base_ns).min(at.saturating_sub(self.doubted_ns(now)))
         });
         let since = now.saturating_sub(self.times.checkpoint);
         let due = !batch.is_empty()
@@ -282,6 +309,13 @@ impl Service {
                 Written::Refused
             }
         }
+    }
+
+    /// How far a checkpoint stays behind: what may have been written without an event must be found by a scan from it.
+    fn doubted_ns(&self, now: Duration) -> i64 {
+        let since = self.map.links.doubted_since().unwrap_or(now);
+        let late = now.saturating_sub(since).saturating_sub(DOUBT_FOR);
+        i64::try_from(late.as_nanos()).unwrap_or(i64::MAX)
     }
 
     /// The journal takes no marks now.

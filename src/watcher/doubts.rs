@@ -1,0 +1,155 @@
+//! Files that a process may write without an event: through a descriptor whose own name is gone, removed, written over,
+//! moved away or never given (`O_TMPFILE`). Each is looked at once, soon after that: where a process has it open for
+//! writing, it is kept as an open file. Pure.
+
+use crate::seen::Seen;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// Device and inode.
+pub type Inode = (u64, u64);
+/// The watch of the directory, and the name in it: a renamed directory takes its names along.
+pub type Name = (i32, OsString);
+
+/// The look comes this much after the doubt. A scan from a checkpoint finds what changed this much before it.
+pub const DOUBT_FOR: Duration = Duration::from_secs(1);
+
+/// Size and modification time.
+pub type Content = (u64, i64);
+
+/// What of a file is marked under all its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// Its content as it was when this was seen.
+    Until(Content),
+    /// It was written since its last mark.
+    Behind,
+}
+
+impl Marked {
+    /// Everything that it is now.
+    pub fn all_of(seen: &Seen) -> Self {
+        Marked::Until((seen.size, seen.mtime_ns))
+    }
+
+    /// True when what is there now is marked.
+    pub fn covers(self, seen: &Seen) -> bool {
+        self == Marked::all_of(seen)
+    }
+}
+
+struct Doubt {
+    since: Duration,
+    marked: Marked,
+    /// Its name, when it has only one.
+    name: Option<Name>,
+}
+
+/// The files, by inode.
+#[derive(Default)]
+pub struct Doubts {
+    files: HashMap<Inode, Doubt>,
+    order: BTreeSet<(Duration, Inode)>,
+}
+
+impl Doubts {
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// True for this file.
+    pub fn has(&self, inode: Inode) -> bool {
+        self.files.contains_key(&inode)
+    }
+
+    /// This file may be written by a descriptor that gives no events.
+    pub fn add(&mut self, inode: Inode, name: Option<Name>, marked: Marked, now: Duration) {
+        match self.files.get_mut(&inode) {
+            Some(doubt) => {
+                // What was seen last need not be marked under all names; what was seen first is.
+                if marked == Marked::Behind {
+                    doubt.marked = marked;
+                }
+                doubt.name = name.or(doubt.name.take());
+            }
+            None => {
+                self.files.insert(inode, Doubt { since: now, marked, name });
+                self.order.insert((now, inode));
+            }
+        }
+    }
+
+    /// Its only name was seen here.
+    pub fn named(&mut self, inode: Inode, name: Name) {
+        if let Some(doubt) = self.files.get_mut(&inode) {
+            doubt.name = Some(name);
+        }
+    }
+
+    /// It is in no doubt any more.
+    pub fn remove(&mut self, inode: Inode) -> Option<(Marked, Option<Name>)> {
+        let doubt = self.files.remove(&inode)?;
+        self.order.remove(&(doubt.since, inode));
+        Some((doubt.marked, doubt.name))
+    }
+
+    /// Its only name, and what of it is marked.
+    pub fn get(&self, inode: Inode) -> Option<(Marked, Option<&Name>)> {
+        self.files.get(&inode).map(|d| (d.marked, d.name.as_ref()))
+    }
+
+    /// Since when the oldest is in doubt.
+    pub fn oldest(&self) -> Option<Duration> {
+        self.order.first().map(|(since, _)| *since)
+    }
+
+    /// At most so many that are to be looked at, in the order in which they came.
+    pub fn due(&self, now: Duration, most: usize, ready: impl Fn(Inode) -> bool) -> Vec<Inode> {
+        let old = self.order.iter().take_while(|(since, _)| *since + DOUBT_FOR <= now);
+        old.map(|(_, inode)| *inode).filter(|inode| ready(*inode)).take(most).collect()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = Inode> {
+        self.order.iter().map(|(_, inode)| *inode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn looked_at_in_order_once_they_are_old_and_ready() {
+        let mut doubts = Doubts::default();
+        let until = Marked::Until((1, 1));
+        doubts.add((1, 1), None, until, S);
+        doubts.add((1, 2), None, until, 2 * S);
+        assert!(doubts.due(S, 9, |_| true).is_empty());
+        assert_eq!(doubts.due(2 * S, 9, |_| true), [(1, 1)]);
+        assert_eq!(doubts.due(9 * S, 9, |_| true), [(1, 1), (1, 2)]);
+        assert_eq!(doubts.due(9 * S, 1, |inode| inode.1 > 1), [(1, 2)]);
+        // One more of its names is gone: a file that loses names all the time is looked at, too.
+        doubts.add((1, 1), None, until, 3 * S);
+        assert_eq!(doubts.oldest(), Some(S));
+        assert_eq!(doubts.remove((1, 1)), Some((until, None)));
+        assert_eq!(doubts.due(3 * S, 9, |_| true), [(1, 2)]);
+        doubts.remove((1, 2));
+        assert!(doubts.is_empty() && doubts.oldest().is_none());
+    }
+
+    #[test]
+    fn what_was_written_since_its_mark_stays_so() {
+        let mut doubts = Doubts::default();
+        doubts.add((1, 1), None, Marked::Behind, S);
+        doubts.add((1, 1), None, Marked::Until((7, 7)), S);
+        assert_eq!(doubts.get((1, 1)), Some((Marked::Behind, None)));
+        doubts.add((1, 2), None, Marked::Until((1, 1)), S);
+        doubts.add((1, 2), None, Marked::Until((2, 2)), S);
+        assert_eq!(doubts.remove((1, 2)), Some((Marked::Until((1, 1)), None)));
+    }
+}
