@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`error`], [`path`], [`shell`], [`figures`] | exit statuses; paths as bytes; words for a shell; figures for people |
 //! | [`trust`] | whose files this process may obey |
+//! | [`rsync`] | what rsync is told: the table of its options, the user's parameters |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
@@ -35,6 +36,7 @@ pub mod plugin;
 pub mod pusher;
 pub mod reporter;
 pub mod role;
+pub mod rsync;
 pub mod seen;
 pub mod shell;
 pub mod supervisor;

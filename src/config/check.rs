@@ -5,6 +5,7 @@ use super::destination::Destination;
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Config, LocalPath, Place, Remote};
 use super::probe::{PasswordFile, Probe, Watch};
+use super::sender;
 use super::{here, http};
 use crate::filter::Filter;
 use crate::path::as_written;
@@ -37,6 +38,9 @@ pub fn across(config: &mut Config) -> Vec<Diagnostic> {
     merge(config, &mut found);
     for (index, localpath) in config.localpaths.iter().enumerate() {
         names(localpath, &mut found);
+        for remote in &localpath.remotes {
+            found.extend(sender::parameters(localpath, remote));
+        }
         inner_remotes(localpath, &mut found);
         for before in &config.localpaths[..index] {
             overlaps(before, localpath, &mut found);
@@ -220,17 +224,9 @@ fn onto_itself(localpath: &LocalPath, remote: &Remote, probe: &dyn Probe) -> Opt
 
 /// What the machine lacks: rsync, and inotify watches. It walks every localpath, which takes its time.
 pub fn machine(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let mut programs = BTreeSet::new();
+    let mut found = sender::versions(config, probe);
     let mut directories = 0;
     for localpath in &config.localpaths {
-        for remote in &localpath.remotes {
-            if programs.insert(remote.rsync_program.clone()) {
-                let version = probe.rsync_version(remote.rsync_program.as_os_str());
-                let text = rsync_warning(&remote.rsync_program.to_string(), version.as_deref());
-                found.extend(text.map(|t| finding(Severity::Warning, &remote.place, t)));
-            }
-        }
         if let Ok(filter) = Filter::new(&localpath.filter) {
             directories += probe.directories(localpath.watch.as_path(), &filter);
         }
@@ -289,27 +285,6 @@ fn fail_log_warning(file: &Path, probe: &dyn Probe) -> Option<String> {
         Watch::Directory | Watch::Refused(_) => return None,
     };
     Some(format!("fail log {} cannot be written: {why}", file.display()))
-}
-
-/// What is wrong with an rsync, from the first line of its `--version`; `None` is an rsync that did not answer.
-pub fn rsync_warning(program: &str, version: Option<&str>) -> Option<String> {
-    let Some(line) = version else {
-        return Some(format!(
-            "rsync program {program} was not found; install rsync, 3.1.0 or newer"
-        ));
-    };
-    let number = line.split_whitespace().skip_while(|w| *w != "version").nth(1).unwrap_or("");
-    let mut parts =
-        number.trim_start_matches('v').split(['.', '-']).map_while(|p| p.parse::<u32>().ok());
-    match (parts.next(), parts.next()) {
-        (Some(major), Some(minor)) if (major, minor) >= (3, 1) => None,
-        (Some(_), _) => {
-            Some(format!("rsync program {program} is {number}; install 3.1.0 or newer"))
-        }
-        _ => Some(format!(
-            "rsync program {program} does not say its version; install rsync, 3.1.0 or newer"
-        )),
-    }
 }
 
 /// Too few inotify watches for the directories there are, and the command that raises them.

@@ -162,6 +162,10 @@ impl<'e> Reading<'e, '_, '_> {
                     self.notes.take(line, "commonParams params", params::split(value))
                 {
                     params::check(&words, line, self.notes);
+                    let settings = crate::rsync::params::settings(&words);
+                    rsync.port = settings.port.unwrap_or(RSYNC_PORT);
+                    rsync.timeout_s = settings.timeout_s.unwrap_or(TIMEOUT_S);
+                    rsync.password_file = settings.password_file;
                     rsync.params = words;
                 }
             }
@@ -177,12 +181,12 @@ impl<'e> Reading<'e, '_, '_> {
         rsync.ssh = section.child("ssh").is_some_and(|e| self.boolean(e, "start"));
         if let Some(e) = section.child("userDefinedPort") {
             let on = self.boolean(e, "start");
-            rsync.port = self.when(on, e, "port", values::port).unwrap_or(RSYNC_PORT);
+            rsync.port = self.when(on, e, "port", values::port).unwrap_or(rsync.port);
         }
         if let Some(e) = section.child("timeout") {
             let on = self.boolean(e, "start");
             let seconds = |t: &str| values::positive(t, "seconds");
-            rsync.timeout_s = self.when(on, e, "time", seconds).unwrap_or(TIMEOUT_S);
+            rsync.timeout_s = self.when(on, e, "time", seconds).unwrap_or(rsync.timeout_s);
         }
         if let Some(e) = section.child("auth")
             && self.boolean(e, "start")
@@ -191,7 +195,8 @@ impl<'e> Reading<'e, '_, '_> {
                 self.notes.warn(e.line, "auth has no meaning with ssh: ssh logs in with its own keys; write USER@HOST in ip for another login");
             } else {
                 rsync.user = self.required(e, "users", user);
-                rsync.password_file = self.required(e, "passwordfile", values::absolute);
+                let file = self.required(e, "passwordfile", values::absolute);
+                rsync.password_file = file.or(rsync.password_file.take());
             }
         }
         rsync

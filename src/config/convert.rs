@@ -6,9 +6,10 @@ use super::convert_values::{
     toggles, trash, verify_schedule,
 };
 use super::model::*;
-use super::params::{YAML_PARAMS, without_dropped};
+use super::params::YAML_PARAMS;
 use crate::error::{Error, Result};
 use crate::path::OsBytes;
+use crate::rsync::params::without_dropped;
 use serde_yaml::{Mapping, Value};
 
 /// The configuration without what would only be dropped with a warning, such as the `-u` of sersync's `-artuz`.

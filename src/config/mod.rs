@@ -20,6 +20,7 @@ mod notation;
 pub(crate) mod params;
 mod plugin_values;
 pub mod probe;
+pub mod sender;
 pub mod sersync_log;
 mod trusted;
 mod values;

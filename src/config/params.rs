@@ -1,97 +1,15 @@
-//! The user's own rsync parameters (`commonParams`, `params`): split as a shell would, without a shell, and checked.
+//! The user's own rsync parameters (`commonParams`, `params`): split as a shell would, without a shell, and checked by
+//! the table of [`crate::rsync`].
 
-use super::diagnostic::Notes;
+use super::diagnostic::{Notes, nearest};
 use crate::path::{OsBytes, as_written};
+use crate::rsync::options;
+use crate::rsync::params::{Fault, Remark, faults, remarks};
 
 /// sersync's shipped parameters, which it also had when none were given.
 pub(crate) const SERSYNC_PARAMS: &str = "-artuz";
 /// The parameters of a YAML configuration that gives none.
 pub(crate) const YAML_PARAMS: &str = "-a";
-
-/// rsync's long options whose value may be the next word (rsync 3.0.9 to 3.5.0).
-pub(crate) const LONG_WITH_VALUE: &[&str] = &[
-    "address",
-    "backup-dir",
-    "block-size",
-    "bwlimit",
-    "cc",
-    "checksum-choice",
-    "checksum-seed",
-    "chmod",
-    "chown",
-    "compare-dest",
-    "compress-choice",
-    "compress-level",
-    "compress-threads",
-    "confine-root",
-    "contimeout",
-    "copy-as",
-    "copy-dest",
-    "debug",
-    "early-input",
-    "exclude",
-    "exclude-from",
-    "files-from",
-    "filter",
-    "groupmap",
-    "iconv",
-    "include",
-    "include-from",
-    "info",
-    "link-dest",
-    "log-file",
-    "log-file-format",
-    "log-format",
-    "max-alloc",
-    "max-delete",
-    "max-size",
-    "min-size",
-    "modify-window",
-    "only-write-batch",
-    "out-format",
-    "outbuf",
-    "partial-dir",
-    "password-file",
-    "port",
-    "protocol",
-    "read-batch",
-    "remote-option",
-    "rsh",
-    "rsync-path",
-    "skip-compress",
-    "sockopts",
-    "stderr",
-    "stop-after",
-    "stop-at",
-    "suffix",
-    "temp-dir",
-    "time-limit",
-    "timeout",
-    "usermap",
-    "write-batch",
-    "zc",
-    "zl",
-    "zt",
-];
-
-/// Short options that take a value, in the rest of their word or in the next one.
-pub(crate) const SHORT_WITH_VALUE: &[u8] = b"efBTM@";
-
-/// Long options that would break replication, and why.
-const REFUSED: &[(&str, &str)] = &[
-    ("dry-run", "it would replicate nothing"),
-    ("list-only", "it would replicate nothing"),
-    ("daemon", "it starts a server instead of a transfer"),
-    ("server", "it is rsync's own"),
-    ("sender", "it is rsync's own"),
-    ("files-from", "the list of files is syncsup's"),
-    ("remove-source-files", "it deletes files on the master"),
-    ("remove-sent-files", "it deletes files on the master"),
-    ("read-batch", "it ignores the master"),
-    ("only-write-batch", "it would replicate nothing"),
-    ("help", "it would replicate nothing"),
-    ("version", "it would replicate nothing"),
-];
 
 /// Splits the words of one string.
 pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
@@ -101,142 +19,91 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
     }
 }
 
-/// Says what is wrong with the words, or different from what they look like. Words that are the pusher's business
-/// (`-r`, `-R`, `-u`, `-v`, `--delete`) stay; it drops them.
+/// Says what is wrong with the words, or different from what they look like.
 pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
-    let mut seen = Seen::default();
-    let mut value_next = false;
-    for word in words {
-        let text = as_written(word.as_bytes());
-        if std::mem::take(&mut value_next) {
-            continue;
-        }
-        if let Some(long) = text.strip_prefix("--") {
-            let (name, value) = long.split_once('=').map_or((long, false), |(n, _)| (n, true));
-            value_next = !value && LONG_WITH_VALUE.contains(&name);
-            seen.long(name, &text, line, notes);
-        } else if text.len() > 1 && text.starts_with('-') {
-            value_next = seen.bundle(&text, line, notes);
-        } else {
-            notes.error(
-                line,
-                format!("rsync parameter `{text}` is not an option; options begin with `-`"),
-            );
-        }
+    for fault in faults(words) {
+        notes.error(line, fault_text(&fault));
     }
-    seen.conclude(line, notes);
+    for remark in remarks(words) {
+        notes.warn(line, remark_text(&remark));
+    }
 }
 
-/// The words without what [`check`] says is dropped.
-pub(crate) fn without_dropped(words: &[OsBytes]) -> Vec<OsBytes> {
-    let mut kept = Vec::new();
-    let mut value_next = false;
-    for word in words {
-        let bytes = word.as_bytes();
-        if std::mem::take(&mut value_next) || !bytes.starts_with(b"-") {
-            kept.push(word.clone());
-        } else if let Some(long) = bytes.strip_prefix(b"--") {
-            let name = long.split(|&b| b == b'=').next().unwrap_or_default();
-            value_next = name == long && LONG_WITH_VALUE.iter().any(|l| l.as_bytes() == name);
-            if name != b"update" && name != b"del" && !name.starts_with(b"delete") {
-                kept.push(word.clone());
-            }
-        } else {
-            let value = bytes.iter().position(|b| SHORT_WITH_VALUE.contains(b));
-            value_next = value.is_some_and(|at| at + 1 == bytes.len());
-            let (letters, value) = bytes.split_at(value.unwrap_or(bytes.len()));
-            let mut letters: Vec<u8> = letters.iter().copied().filter(|b| *b != b'u').collect();
-            letters.extend_from_slice(value);
-            // `-u` alone leaves nothing.
-            if letters.len() > 1 || bytes.len() == 1 {
-                kept.push(letters.into());
-            }
+fn fault_text(fault: &Fault) -> String {
+    match fault {
+        Fault::NotAnOption(word) => format!(
+            "rsync parameter `{}` is not an option; options begin with `-`",
+            as_written(word)
+        ),
+        Fault::End => "rsync parameter `--` ends the options; remove it".into(),
+        Fault::UnknownLong(name) => {
+            let name = as_written(name);
+            let near = nearest(&name, &options::names());
+            let advice = match near {
+                Some(near) => format!("did you mean `--{near}`?"),
+                None => "see rsync(1)".to_owned(),
+            };
+            format!("rsync parameter `--{name}` is no rsync option; {advice}")
+        }
+        Fault::UnknownLetter(word, letter) if letter.is_ascii() => format!(
+            "rsync parameter `{}` holds `-{letter}`, no rsync option; see rsync(1)",
+            as_written(word)
+        ),
+        Fault::UnknownLetter(word, letter) => format!(
+            "rsync parameter `{}` holds `{letter}` (U+{:04X}), no rsync option; write `-` and plain letters",
+            as_written(word),
+            u32::from(*letter)
+        ),
+        Fault::OneDash(word, name) => format!(
+            "rsync parameter `{}` is no rsync option; did you mean `--{name}`?",
+            as_written(word)
+        ),
+        Fault::NoValue(name) => format!(
+            "rsync parameter `{name}` lacks its value, and would take one of syncsup's own options for it; write \
+             {}",
+            with_value(name)
+        ),
+        Fault::EmptyValue(name) => {
+            format!("rsync parameter `{name}` has an empty value; write {}", with_value(name))
+        }
+        Fault::OptionAsValue(name, word) => {
+            let word = as_written(word);
+            let joined = match name.starts_with("--") {
+                true => format!("{name}={word}"),
+                false => format!("{name}{word}"),
+            };
+            format!(
+                "rsync parameter `{name}` lacks its value: rsync would take `{word}` for it; write {}, or `{joined}` \
+                 if that is meant",
+                with_value(name)
+            )
+        }
+        Fault::UnwantedValue(name) => {
+            format!("rsync parameter `{name}` takes no value; remove what follows the `=`")
+        }
+        Fault::BadValue(name, value, what) => {
+            format!("rsync parameter `{name}`: `{}` {what}", as_written(value))
+        }
+        Fault::Refused(written, why, instead) => {
+            format!("rsync parameter `{written}` is not allowed: {why}; {instead}")
         }
     }
-    // None at all would mean `-a`.
-    if kept.is_empty() { words.to_vec() } else { kept }
 }
 
-#[derive(Default)]
-struct Seen {
-    update: bool,
-    delete: bool,
-    times: bool,
-    torn: Option<String>,
+fn with_value(name: &str) -> String {
+    match name.starts_with("--") {
+        true => format!("`{name}=VALUE`"),
+        false => format!("`{name} VALUE`"),
+    }
 }
 
-impl Seen {
-    fn long(&mut self, name: &str, word: &str, line: usize, notes: &mut Notes) {
-        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-            notes.error(line, format!("rsync parameter `{word}` is not allowed: {why}; remove it"));
-        }
-        match name {
-            "" => notes.error(line, "rsync parameter `--` ends the options; remove it"),
-            "update" => self.update = true,
-            "del" => self.delete = true,
-            "archive" | "times" | "checksum" | "size-only" => self.times = true,
-            "inplace" | "partial" | "append" => self.torn = Some(word.to_owned()),
-            name if name.starts_with("delete") => self.delete = true,
-            _ => {}
-        }
-    }
-
-    /// `-artuz`; true when its last letter takes the next word.
-    fn bundle(&mut self, word: &str, line: usize, notes: &mut Notes) -> bool {
-        let letters = &word[1..];
-        for (at, letter) in letters.char_indices() {
-            match letter {
-                c if SHORT_WITH_VALUE.iter().any(|&short| char::from(short) == c) => {
-                    return at + c.len_utf8() == letters.len();
-                }
-                'n' => {
-                    notes.error(line, format!("rsync parameter `{word}` holds `-n`: it would replicate nothing; remove it"));
-                }
-                'a' | 't' | 'c' => self.times = true,
-                'u' => self.update = true,
-                'P' => self.torn = Some("-P".into()),
-                c if !c.is_ascii() => {
-                    notes.error(
-                        line,
-                        format!(
-                            "rsync parameter `{word}` holds `{c}` (U+{:04X}), no rsync option",
-                            c as u32
-                        ),
-                    );
-                }
-                _ => {}
-            }
-        }
-        false
-    }
-
-    fn conclude(self, line: usize, notes: &mut Notes) {
-        if self.update {
-            notes.warn(
-                line,
-                "rsync parameter -u (--update) is dropped: a file restored from a backup is older and would never be \
-                 replicated",
-            );
-        }
-        if self.delete {
-            notes.warn(
-                line,
-                "rsync parameter --delete is dropped: whether anything is deleted on a remote follows `delete` of the \
-                 inotify section",
-            );
-        }
-        if let Some(word) = self.torn {
-            notes.warn(
-                line,
-                format!("rsync parameter `{word}`: a transfer that is cut off leaves a torn file under its real name"),
-            );
-        }
-        if !self.times {
-            notes.warn(
-                line,
-                "rsync parameters without -a or -t do not keep modification times: every comparison sends every file \
-                 again",
-            );
+fn remark_text(remark: &Remark) -> String {
+    match remark {
+        Remark::Dropped(written, why) => format!("rsync parameter {written} is dropped: {why}"),
+        Remark::Warned(written, what) => format!("rsync parameter `{written}`: {what}"),
+        Remark::NoTimes => {
+            "rsync parameters without -a or -t do not keep modification times: every comparison sends every file again"
+                .into()
         }
     }
 }
@@ -253,28 +120,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_with_a_warning_can_be_left_out() {
-        let kept = |words: &str| {
-            let kept = without_dropped(&split(words.as_bytes()).unwrap());
-            kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(kept("-artuz -u --update --delete --delete-after"), "-artz");
-        assert_eq!(
-            kept("-au -e 'ssh -u' --exclude -u -M--update"),
-            "-a -e ssh -u --exclude -u -M--update"
-        );
-        assert_eq!(kept("-a --bwlimit=1"), "-a --bwlimit=1");
-    }
-
-    #[test]
     fn harmless_parameters_pass() {
         for good in [
             "-az",
             "-rltDvR --progress --stats",
             "-az --bwlimit 200 -e 'ssh -p 22' --exclude=x",
-            "-aM -n",
+            "-a -M--fake-super",
+            "-a --modify-window -1 -f '- *.o' --suffix= -b --backup-dir=/old",
+            "-rlptgoDHAX --no-o --no-g --numeric-ids --chmod=D755,F644 --chown=www:www",
         ] {
             assert_eq!(findings(good), Vec::<String>::new(), "{good}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_old_configurations_go_on_working() {
+        for old in
+            ["-artuz", "-avzP --delete", "-artuz --delete --progress -e ssh", "-aruz --timeout=100"]
+        {
+            let found = findings(old);
+            assert!(found.iter().all(|f| f.contains("warning: ")), "{old}: {found:?}");
         }
     }
 
@@ -287,6 +152,21 @@ mod tests {
             "-a --files-from=x",
             "-a --server",
             "-a --remove-source-files",
+            "-a --ignore-existing",
+            "-a --existing",
+            "-a --max-delete=3",
+            "-a --log-file=push.log",
+            "-a --backup",
+            "-aL",
+            "-ak",
+            "-aK",
+            "-a --copy-unsafe-links",
+            "-a --link-dest=../x",
+            "-a --write-batch=x",
+            "-a --exclude-from=-",
+            "-a --stop-after=3",
+            "-a -M--append",
+            "-a -M-n",
         ] {
             let found = findings(bad);
             assert!(
@@ -300,5 +180,44 @@ mod tests {
         assert!(findings("-a --delete-after")[0].contains("follows `delete`"));
         assert!(findings("-rl")[0].contains("modification times"));
         assert!(split(b"-a --rsh='ssh").unwrap_err().contains("not closed"));
+    }
+
+    #[test]
+    fn what_is_no_option_is_refused_with_advice() {
+        for (params, advice) in [
+            ("-a --compres", "did you mean `--compress`?"),
+            ("-a --exlude=x", "did you mean `--exclude`?"),
+            ("-a -delete", "did you mean `--delete`?"),
+            ("-aQ", "`-Q`, no rsync option"),
+            ("-a --banana-split", "see rsync(1)"),
+            ("-a --", "ends the options"),
+            ("-a -", "is not an option"),
+            ("-a\u{2013}z", "U+2013"),
+            ("-a --times=1", "takes no value"),
+        ] {
+            let found = findings(params);
+            assert!(found.len() == 1 && found[0].contains(advice), "{params}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn an_option_without_its_value_is_refused() {
+        for params in [
+            "-a --exclude",
+            "-a --bwlimit=",
+            "-a -e",
+            "-ae",
+            "-a --exclude --delete",
+            "-a --exclude -z",
+            "-a --timeout=",
+            "-a --rsh --verbose",
+        ] {
+            let found = findings(params);
+            assert!(
+                found.len() == 1 && found[0].contains("value; write")
+                    || found[0].contains("its value"),
+                "{params}: {found:?}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::yaml_values::{
 };
 use super::{params, values};
 use crate::path::OsBytes;
+use crate::rsync::params::Settings;
 
 /// How ssh is used.
 #[derive(Clone)]
@@ -61,6 +62,7 @@ impl Rsync {
             && let Some(words) = notes.take(node.line, "params", param_words(node))
         {
             params::check(&words, node.line, notes);
+            self.take_settings(crate::rsync::params::settings(&words));
             self.params = words;
         }
         set(&mut self.timeout_s, fields.get("timeout"), "timeout", notes, seconds);
@@ -80,6 +82,13 @@ impl Rsync {
         if let Some(node) = fields.get("ssh") {
             self.read_ssh(node, notes);
         }
+    }
+
+    /// What the parameters say in the place of keys; the keys count where both are given.
+    fn take_settings(&mut self, settings: Settings) {
+        self.port = settings.port.unwrap_or(self.port);
+        self.timeout_s = settings.timeout_s.unwrap_or(self.timeout_s);
+        self.password_file = settings.password_file.or(self.password_file.take());
     }
 
     /// `null` takes an inherited trash away.

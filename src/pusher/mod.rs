@@ -1,6 +1,6 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
-//! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`params`] fits the
+//! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`crate::rsync::params`] fits the
 //! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch, [`tally`] counts what a failed push did, [`trash`] keeps what
 //! a push takes away,
 //! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
@@ -24,7 +24,6 @@ pub mod health;
 pub mod itemize;
 pub mod ledger;
 pub mod outcome;
-pub mod params;
 pub mod roll;
 pub mod rsync;
 pub mod ssh;

@@ -4,11 +4,11 @@
 //! All forms run in the root of the localpath with `./` as their source, read their list (if any) from stdin and
 //! print `%i %n` lines for [`super::itemize`].
 
-use super::params::{self, OwnFilters};
 use super::ssh;
 use crate::config::model::{Remote, Target};
 use crate::filter::TRASH;
 use crate::path::{OsBytes, RelPath, file_name};
+use crate::rsync::params::{self, OwnFilters, Use};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -92,7 +92,7 @@ const CONTENT_TIMEOUT_S: u32 = 3_600;
 /// The command line, program first.
 pub fn argv(remote: &Remote, form: &Form, options: Options) -> Vec<OsString> {
     let mut words = Words(vec![remote.rsync_program.as_bytes().to_vec()]);
-    words.0.extend(user_words(remote, form).iter().map(|w| w.as_bytes().to_vec()));
+    words.0.extend(user_words(remote, form, options).iter().map(|w| w.as_bytes().to_vec()));
     common(&mut words, remote, form, options);
     form_words(&mut words, form, options);
     words.add("--");
@@ -118,7 +118,7 @@ impl Words {
 }
 
 /// The user's own parameters in the place of `-a`; `-a` when there are none.
-fn user_words(remote: &Remote, form: &Form) -> Vec<OsBytes> {
+fn user_words(remote: &Remote, form: &Form, options: Options) -> Vec<OsBytes> {
     let filters = match form {
         Form::Root => false,
         Form::DeleteB { .. } => params::own_filters(&remote.params) != OwnFilters::Rules,
@@ -127,14 +127,21 @@ fn user_words(remote: &Remote, form: &Form) -> Vec<OsBytes> {
     if remote.params.is_empty() {
         return vec![OsBytes::from("-a")];
     }
-    params::clean(&remote.params, filters)
+    let used = if is_dry(form, options) { Use::Compare } else { Use::Push };
+    params::clean(&remote.params, used, filters)
+}
+
+fn is_dry(form: &Form, options: Options) -> bool {
+    options.dry || matches!(form, Form::Children | Form::Tree | Form::Everything { .. })
 }
 
 fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
-    let dry = options.dry || matches!(form, Form::Children | Form::Tree | Form::Everything { .. });
+    let dry = is_dry(form, options);
     words.add_if(dry, "-n");
     words.add("--from0");
-    words.add("--modify-window=-1");
+    // What is pushed was marked: a change of the same size within the user's window is one.
+    let window = params::modify_window(&remote.params).filter(|_| dry).unwrap_or(-1);
+    words.add(format!("--modify-window={window}"));
     words.add_if(options.delete && options.force, "--force");
     words.add_if(options.checksum, "--checksum");
     // It makes a daemon send one small packet more, which waits 40 ms for our acknowledgement where the slave has no
@@ -167,7 +174,8 @@ fn connect(words: &mut Words, remote: &Remote) {
         Target::Daemon { .. } if shell.is_some() => words.add("--no-motd"),
         Target::Daemon { .. } => {
             words.add("--no-motd");
-            words.add(format!("--contimeout={}", ssh::CONNECT_TIMEOUT_S));
+            let wait_s = params::connect_timeout_s(&remote.params);
+            words.add(format!("--contimeout={}", wait_s.unwrap_or(ssh::CONNECT_TIMEOUT_S)));
             words.add_if(!params::has(&remote.params, "sockopts"), "--sockopts=TCP_NODELAY");
             if let Some(file) = &remote.password_file {
                 words.add_bytes("--password-file=", file.as_bytes());

@@ -5,9 +5,9 @@
 //! each push then runs an ssh that only asks it for a session. Nothing depends on it: where there is no master, or it
 //! refuses a session (`MaxSessions` of sshd), ssh connects by itself, as it would without.
 
-use super::params;
 use crate::config::model::{Remote, Target};
 use crate::path::fnv1a;
+use crate::rsync::params;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};

@@ -2,10 +2,10 @@
 
 use super::batch::Plan;
 use super::desk::{Desk, Stuck};
-use super::params::{self, OwnFilters};
 use super::rsync::{self, Form, Options};
 use super::whole;
 use crate::path::RelPath;
+use crate::rsync::params::{self, OwnFilters};
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::{BTreeSet, VecDeque};

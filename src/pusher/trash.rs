@@ -9,11 +9,11 @@
 
 use super::batch::Plan;
 use super::itemize::unescaped;
-use super::params;
 use super::rsync::{self, Form, Options, escaped};
 use crate::config::model::Remote;
 use crate::filter::TRASH;
 use crate::path::{OsBytes, RelPath};
+use crate::rsync::params;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

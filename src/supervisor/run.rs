@@ -10,6 +10,8 @@ use super::slots::{Slots, default_limit};
 use super::waits::Question;
 use super::{Options, configuration, directories, fail_log, greeting, kernel, topology};
 use crate::config::model::Config;
+use crate::config::probe::Machine;
+use crate::config::sender;
 use crate::error::{Error, Result};
 use crate::filter::own_files;
 use crate::message::{LocalPathStatus, Ticket, ToPusher};
@@ -79,6 +81,10 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     for warning in warnings {
         warn!(log, "{}", warning.without_severity());
         tell(Progress::Warned(warning.to_string()));
+    }
+    // Which rsync is here is no trouble to start with.
+    for warning in sender::versions(&config, &Machine) {
+        warn!(log, "{}", warning.without_severity());
     }
     options.directories.prepare()?;
     session::raise_file_limit();

@@ -11,7 +11,7 @@ use syncsup::config::diagnostic::Severity;
 use syncsup::config::here::{self, Daemon};
 use syncsup::config::model::Config;
 use syncsup::config::probe::{Machine, PasswordFile, Probe, Watch};
-use syncsup::config::{Loaded, load, parse, read};
+use syncsup::config::{Loaded, load, parse, read, sender};
 use syncsup::filter::Filter;
 
 struct Files {
@@ -342,20 +342,24 @@ fn a_fail_log_needs_its_directory() {
 #[test]
 fn rsync_versions() {
     let line = |v: &str| format!("rsync  version {v}  protocol version 31");
-    for good in ["3.1.0", "3.2.7", "v3.3.1", "3.5.0pre1", "4.0"] {
-        assert_eq!(check::rsync_warning("rsync", Some(&line(good))), None, "{good}");
+    for good in ["3.5.0pre1", "3.5.1", "v3.6.0", "4.0"] {
+        assert_eq!(sender::rsync_warning("rsync", Some(&line(good))), None, "{good}");
+    }
+    for old in ["3.1.0", "3.2.7", "v3.4.4"] {
+        let warning = sender::rsync_warning("rsync", Some(&line(old))).unwrap();
+        assert!(warning.contains("install 3.5.0") && warning.contains("CVE"), "{old}: {warning}");
     }
     assert!(
-        check::rsync_warning("rsync", Some(&line("3.0.9")))
+        sender::rsync_warning("rsync", Some(&line("3.0.9")))
             .unwrap()
             .contains("is 3.0.9; install 3.1.0")
     );
     assert!(
-        check::rsync_warning("rsync", Some("openrsync"))
+        sender::rsync_warning("rsync", Some("openrsync"))
             .unwrap()
             .contains("does not say its version")
     );
-    assert!(check::rsync_warning("/no/rsync", None).unwrap().contains("was not found"));
+    assert!(sender::rsync_warning("/no/rsync", None).unwrap().contains("was not found"));
     assert_eq!(Machine.rsync_version("/no/rsync".as_ref()), None);
     if let Some(real) = Machine.rsync_version("rsync".as_ref()) {
         assert!(real.starts_with("rsync"), "{real}");

@@ -28,6 +28,7 @@ mod migrate;
 mod mounts;
 mod names;
 mod overflow;
+mod params;
 mod plugin;
 mod power;
 mod progress;

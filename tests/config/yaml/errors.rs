@@ -20,7 +20,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("rsync: {timeout: 0}\n", "1: timeout: `0` is not a whole number of seconds"),
     ("rsync: {timeout: 5ms}\n", "1: timeout: `5ms` is not a whole number of seconds"),
     ("rsync: {port: 70000}\n", "1: rsync port: `70000` is not a port"),
-    ("rsync: {params: -n}\n", "1: rsync parameter `-n` holds `-n`"),
+    ("rsync: {params: -n}\n", "1: rsync parameter `-n` is not allowed: it would replicate nothing"),
     ("rsync: {params: \"-a 'x\"}\n", "1: params: `-a 'x` has a quote that is not closed"),
     (
         "rsync:\n  auth:\n    password-file: /x\n",

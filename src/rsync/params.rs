@@ -1,0 +1,547 @@
+//! The user's own rsync parameters (`commonParams`, `params`), pure: taken apart by the table of
+//! [`super::options`], what is wrong with them, and what of them stands in which rsync.
+//!
+//! They stand in the place of `-a`, before ours, so ours win where both say something. Each is put so that no other
+//! word can be taken for its value, and it can take none: `--NAME=VALUE`, or a letter and its value.
+
+use super::options::{self, Class, Opt, Value};
+use crate::path::OsBytes;
+
+/// One option of the user's, taken apart.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What it is.
+    pub option: &'static Opt,
+    /// As it was written.
+    name: Name,
+    /// False for a name that turns it off.
+    on: bool,
+    value: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Short(u8),
+    Long(&'static str),
+}
+
+/// What is wrong with a word; each is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not begin with `-`, or is nothing else.
+    NotAnOption(Vec<u8>),
+    /// `--`, which ends the options.
+    End,
+    /// No rsync knows this long option (without dashes).
+    UnknownLong(Vec<u8>),
+    /// No rsync knows this letter of a word.
+    UnknownLetter(Vec<u8>, char),
+    /// A long option behind one dash, where rsync sees letters (`-delete` is `-d -e lete`): the word, the name.
+    OneDash(Vec<u8>, &'static str),
+    /// An option without its value.
+    NoValue(String),
+    /// An option with an empty value.
+    EmptyValue(String),
+    /// An option whose value stands in a word of its own that is an option, too.
+    OptionAsValue(String, Vec<u8>),
+    /// An option that takes no value, with one.
+    UnwantedValue(String),
+    /// A value that rsync would refuse, or that would do harm: the option, the value, what is wrong.
+    BadValue(String, Vec<u8>, &'static str),
+    /// An option that would break replication: as written, why, and what to do.
+    Refused(String, &'static str, &'static str),
+}
+
+/// What is different from what the words look like; each is a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// An option that is left out: as written, and why.
+    Dropped(String, &'static str),
+    /// An option with an effect that surprises: as written, and which.
+    Warned(String, &'static str),
+    /// Times are not kept.
+    NoTimes,
+}
+
+/// What filter rules the user's parameters hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnFilters {
+    /// None.
+    None,
+    /// Plain `--exclude=PATTERN` only: they go before our rules and protect what they name.
+    Excludes,
+    /// Includes, rule files or merge rules: nothing short of a run of rsync knows what they say.
+    Rules,
+}
+
+impl Item {
+    /// As the user wrote it, without its value.
+    fn written(&self) -> String {
+        match self.name {
+            Name::Short(letter) => format!("-{}", char::from(letter)),
+            Name::Long(name) => format!("--{name}"),
+        }
+    }
+
+    /// The option with its value, in words of its own.
+    fn words(&self) -> Vec<OsBytes> {
+        match (self.name, &self.value) {
+            // It means `--progress` as well.
+            (Name::Short(b'P'), _) => vec![OsBytes::from("--partial")],
+            (Name::Short(letter), None) => vec![OsBytes::from(vec![b'-', letter])],
+            (Name::Short(letter), Some(value)) => {
+                vec![OsBytes::from(vec![b'-', letter]), OsBytes::from(value.clone())]
+            }
+            (Name::Long(name), None) => vec![OsBytes::from(format!("--{name}").as_str())],
+            (Name::Long(name), Some(value)) => {
+                let word = [b"--", name.as_bytes(), b"=", value.as_slice()].concat();
+                vec![OsBytes::from(word)]
+            }
+        }
+    }
+
+    fn is_filter(&self) -> bool {
+        self.option.class == Class::Filter
+    }
+}
+
+/// The user's parameters as options, and what is none.
+fn read(params: &[OsBytes]) -> (Vec<Item>, Vec<Fault>) {
+    let (mut items, mut faults) = (Vec::new(), Vec::new());
+    let mut words = params.iter().map(OsBytes::as_bytes);
+    while let Some(word) = words.next() {
+        if word == b"--" {
+            faults.push(Fault::End);
+        } else if let Some(long) = word.strip_prefix(b"--") {
+            let at = long.iter().position(|&b| b == b'=');
+            let (name, value) = (&long[..at.unwrap_or(long.len())], at.map(|at| &long[at + 1..]));
+            let Some((option, on)) = options::long(name) else {
+                faults.push(Fault::UnknownLong(name.to_vec()));
+                continue;
+            };
+            let names = option.long.iter().chain(option.off);
+            let Some(name) = names.copied().find(|n| n.as_bytes() == name) else { continue };
+            // What turns an option off has no value.
+            let wants = option.has_value() && on;
+            match (value, wants) {
+                (Some(_), false) => faults.push(Fault::UnwantedValue(format!("--{name}"))),
+                (value, false) => items.push(Item::new(option, Name::Long(name), on, value)),
+                (Some(value), true) => {
+                    items.push(Item::new(option, Name::Long(name), on, Some(value)))
+                }
+                (None, true) => {
+                    let item = Item::new(option, Name::Long(name), on, None);
+                    next_word(item, words.next(), &mut items, &mut faults);
+                }
+            }
+        } else if let Some(name) = one_dash(word) {
+            faults.push(Fault::OneDash(word.to_vec(), name));
+        } else if word.len() > 1 && word[0] == b'-' {
+            let mut rest = &word[1..];
+            while let Some((&letter, tail)) = rest.split_first() {
+                rest = tail;
+                let Some(option) = options::short(letter) else {
+                    let text = String::from_utf8_lossy(&word[word.len() - tail.len() - 1..]);
+                    let letter = text.chars().next().unwrap_or('?');
+                    rest = tail.get(letter.len_utf8().saturating_sub(1)..).unwrap_or_default();
+                    faults.push(Fault::UnknownLetter(word.to_vec(), letter));
+                    continue;
+                };
+                let name = Name::Short(letter);
+                if !option.has_value() {
+                    items.push(Item::new(option, name, true, None));
+                    continue;
+                }
+                rest = &[];
+                if tail.is_empty() {
+                    let item = Item::new(option, name, true, None);
+                    next_word(item, words.next(), &mut items, &mut faults);
+                } else {
+                    // rsync's option parser takes both `-fRULE` and `-f=RULE`.
+                    let value = tail.strip_prefix(b"=").unwrap_or(tail);
+                    items.push(Item::new(option, name, true, Some(value)));
+                }
+            }
+        } else {
+            faults.push(Fault::NotAnOption(word.to_vec()));
+        }
+    }
+    (items, faults)
+}
+
+/// The long name that stands behind a single dash.
+fn one_dash(word: &[u8]) -> Option<&'static str> {
+    let name = word.strip_prefix(b"-")?.split(|&b| b == b'=').next()?;
+    let (option, _) = options::long(name).filter(|_| name.len() > 2)?;
+    option.long.iter().chain(option.off).copied().find(|n| n.as_bytes() == name)
+}
+
+impl Item {
+    fn new(option: &'static Opt, name: Name, on: bool, value: Option<&[u8]>) -> Self {
+        Self { option, name, on, value: value.map(<[u8]>::to_vec) }
+    }
+}
+
+/// The value of an option in the next word. rsync would take an option for it: `-a --exclude --delete`.
+fn next_word(item: Item, word: Option<&[u8]>, items: &mut Vec<Item>, faults: &mut Vec<Fault>) {
+    match word {
+        None => faults.push(Fault::NoValue(item.written())),
+        Some(word) if item.option.value != Value::Option && is_option(word) => {
+            faults.push(Fault::OptionAsValue(item.written(), word.to_vec()));
+        }
+        Some(word) => items.push(Item { value: Some(word.to_vec()), ..item }),
+    }
+}
+
+/// True for a word that is nothing but options.
+fn is_option(word: &[u8]) -> bool {
+    if let Some(long) = word.strip_prefix(b"--") {
+        let name = long.split(|&b| b == b'=').next().unwrap_or_default();
+        return !name.is_empty() && options::long(name).is_some();
+    }
+    let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty()) else {
+        return false;
+    };
+    let value = letters.iter().position(|&b| options::short(b).is_some_and(Opt::has_value));
+    letters[..value.unwrap_or(letters.len())].iter().all(|&b| options::short(b).is_some())
+}
+
+fn parse(params: &[OsBytes]) -> Vec<Item> {
+    read(params).0
+}
+
+/// What is wrong with the parameters.
+pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
+    let (items, mut faults) = read(params);
+    for item in items.iter().filter(|item| item.on) {
+        if let Class::Refused(why, instead) = item.option.class {
+            faults.push(Fault::Refused(item.written(), why, instead));
+        } else if let Some(fault) = item.value.as_deref().and_then(|value| bad_value(item, value)) {
+            faults.push(fault);
+        }
+    }
+    let backs_up = |name: &str| last(&items, name).is_some_and(|item| item.on);
+    if backs_up("backup") && !backs_up("backup-dir") {
+        faults.push(Fault::Refused(
+            "--backup".into(),
+            "the copies that it leaves beside the files keep a directory from being deleted",
+            "add a --backup-dir outside of what is replicated, or use `trash` of a YAML configuration",
+        ));
+    }
+    faults
+}
+
+/// What is wrong with a value.
+fn bad_value(item: &Item, value: &[u8]) -> Option<Fault> {
+    let bad = |what| Some(Fault::BadValue(item.written(), value.to_vec(), what));
+    // An empty suffix keeps the name; an empty list of suffixes compresses everything; an empty rule is none.
+    let may_be_empty =
+        item.is_filter() || item.option.is("suffix") || item.option.is("skip-compress");
+    if value.is_empty() && !may_be_empty {
+        return Some(Fault::EmptyValue(item.written()));
+    }
+    match item.option.value {
+        Value::Number => {
+            let number = value.strip_prefix(b"-").unwrap_or(value);
+            (number.is_empty() || !number.iter().all(u8::is_ascii_digit))
+                .then(|| bad("is not a number"))
+                .flatten()
+        }
+        Value::File if value == b"-" => {
+            bad("is the standard input, where rsync reads syncsup's list; name a file")
+        }
+        Value::Rule if reads_stdin(value) => {
+            bad("reads the standard input, where rsync reads syncsup's list; name a file")
+        }
+        Value::AbsoluteFile if !value.starts_with(b"/") => {
+            bad("would lie in the localpath, and be replicated; write an absolute path")
+        }
+        Value::Option => remote_option(item, value),
+        Value::None
+        | Value::Word
+        | Value::File
+        | Value::AbsoluteFile
+        | Value::OutsideDir
+        | Value::PartialDir
+        | Value::Rule => None,
+    }
+}
+
+/// A rule that merges a file called `-`: `. -`, `merge -`, `.s_-`.
+fn reads_stdin(rule: &[u8]) -> bool {
+    let merges = rule.starts_with(b".") || rule.starts_with(b"merge");
+    let file = rule.rsplit(|b| b" _".contains(b)).next();
+    merges && file == Some(b"-")
+}
+
+/// What an option for the other end alone may not be.
+fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
+    let bad = |what| Some(Fault::BadValue(item.written(), value.to_vec(), what));
+    let (inner, faults) = read(&[OsBytes::from(value.to_vec())]);
+    if !faults.is_empty() || inner.is_empty() {
+        return bad("is no option of rsync's with its value in the same word");
+    }
+    let changes = |item: &Item| match item.option.class {
+        Class::Refused(..) | Class::Dropped(_) | Class::Setting | Class::Filter => true,
+        // Without it here, the other end does not get what it expects.
+        Class::PushOnly | Class::Window | Class::Replaced => true,
+        Class::Passed | Class::Warned(_) | Class::Connection | Class::Kept => false,
+    };
+    if inner.iter().any(changes) {
+        return bad("would change at the other end what a push means");
+    }
+    None
+}
+
+/// What is different from what the parameters look like, each once.
+pub fn remarks(params: &[OsBytes]) -> Vec<Remark> {
+    let items = parse(params);
+    let mut found: Vec<Remark> = Vec::new();
+    for item in items.iter().filter(|item| item.on) {
+        let same_reason = |why: &str| {
+            found
+                .iter()
+                .any(|r| matches!(r, Remark::Dropped(_, w) | Remark::Warned(_, w) if *w == why))
+        };
+        match item.option.class {
+            Class::Dropped(why) if !same_reason(why) => {
+                found.push(Remark::Dropped(shown(item), why));
+            }
+            Class::Warned(why) if !same_reason(why) => found.push(Remark::Warned(shown(item), why)),
+            _ => {}
+        }
+    }
+    if !keeps_times(&items) {
+        found.push(Remark::NoTimes);
+    }
+    found
+}
+
+/// As it was written, and what the letter stands for.
+fn shown(item: &Item) -> String {
+    match (item.name, item.option.long.first()) {
+        (Name::Short(_), Some(long)) => format!("{} (--{long})", item.written()),
+        _ => item.written(),
+    }
+}
+
+/// Whether what is the same shows by its time, or is found without it.
+fn keeps_times(items: &[Item]) -> bool {
+    let mut times = false;
+    let mut content = false;
+    for item in items {
+        match item.option.name().as_str() {
+            "--archive" => times = true,
+            "--times" => times = item.on,
+            "--checksum" => content = item.on,
+            _ => {}
+        }
+    }
+    times || content
+}
+
+/// The last of the options with this manual's name (without dashes): it counts.
+fn last<'i>(items: &'i [Item], name: &str) -> Option<&'i Item> {
+    items.iter().rfind(|item| item.option.is(name))
+}
+
+/// Which rsync a word is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It changes the remote.
+    Push,
+    /// It compares.
+    Compare,
+}
+
+/// The user's parameters as they stand in a push or a comparison, letters one by one. With `filters` off his filter
+/// rules are left out.
+pub fn clean(params: &[OsBytes], used: Use, filters: bool) -> Vec<OsBytes> {
+    let stands = |item: &Item| match item.option.class {
+        Class::Passed | Class::Warned(_) | Class::Connection | Class::Kept => true,
+        Class::Filter => filters,
+        Class::PushOnly => used == Use::Push,
+        Class::Window
+        | Class::Setting
+        | Class::Replaced
+        | Class::Dropped(_)
+        | Class::Refused(..) => false,
+    };
+    parse(params).iter().filter(|item| stands(item)).flat_map(Item::words).collect()
+}
+
+/// Of the user's parameters those that a transfer of another kind needs as well, or the other way round: how the other
+/// end is reached, and what more of a file is kept.
+pub fn of_transport(params: &[OsBytes]) -> Vec<OsBytes> {
+    let stands = |item: &Item| matches!(item.option.class, Class::Connection | Class::Kept);
+    parse(params).iter().filter(|item| stands(item)).flat_map(Item::words).collect()
+}
+
+/// The parameters without what `check` says is left out, and without what became keys of the configuration.
+pub fn without_dropped(params: &[OsBytes]) -> Vec<OsBytes> {
+    let goes =
+        |item: &Item| matches!(item.option.class, Class::Dropped(_)) && item.on || is_set(item);
+    let items = parse(params);
+    if !items.iter().any(goes) {
+        return params.to_vec();
+    }
+    let mut kept: Vec<OsBytes> = Vec::new();
+    // Letters without a value stay together.
+    let mut cluster: Vec<u8> = Vec::new();
+    for item in items.iter().filter(|item| !goes(item)) {
+        match (item.name, &item.value) {
+            (Name::Short(letter), None) => cluster.push(letter),
+            (Name::Short(b'P'), _) => cluster.push(b'P'),
+            _ => {
+                flush(&mut cluster, &mut kept);
+                kept.extend(item.words());
+            }
+        }
+    }
+    flush(&mut cluster, &mut kept);
+    // None at all would mean `-a`.
+    if kept.is_empty() { params.to_vec() } else { kept }
+}
+
+fn flush(cluster: &mut Vec<u8>, kept: &mut Vec<OsBytes>) {
+    if !cluster.is_empty() {
+        let letters = std::mem::take(cluster);
+        kept.push(OsBytes::from([b"-", letters.as_slice()].concat()));
+    }
+}
+
+/// True for what [`settings`] makes a key of.
+fn is_set(item: &Item) -> bool {
+    item.option.class == Class::Setting && !item.option.is("contimeout")
+}
+
+/// What the parameters say that a configuration has keys for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `--port`.
+    pub port: Option<u16>,
+    /// `--timeout`, in seconds.
+    pub timeout_s: Option<u32>,
+    /// `--password-file`.
+    pub password_file: Option<OsBytes>,
+}
+
+/// The keys among the parameters.
+pub fn settings(params: &[OsBytes]) -> Settings {
+    let items = parse(params);
+    let value = |name| last(&items, name).filter(|item| item.on).and_then(|i| i.value.clone());
+    Settings {
+        port: value("port").and_then(number).filter(|&port| port != 0),
+        timeout_s: value("timeout").and_then(number).filter(|&seconds| seconds != 0),
+        password_file: value("password-file").map(OsBytes::from),
+    }
+}
+
+/// Seconds that a connection to a daemon may take (`--contimeout`), when the parameters say it; 0 is for ever.
+pub fn connect_timeout_s(params: &[OsBytes]) -> Option<u32> {
+    let items = parse(params);
+    match last(&items, "contimeout")? {
+        item if !item.on => Some(0),
+        item => item.value.clone().and_then(number),
+    }
+}
+
+/// The window for times that the user gives (`--modify-window`), in seconds; -1 compares nanoseconds.
+pub fn modify_window(params: &[OsBytes]) -> Option<i32> {
+    last(&parse(params), "modify-window")?.value.clone().and_then(number)
+}
+
+/// True when what lies on another file system than the root is not replicated (`-x`).
+pub fn one_file_system(params: &[OsBytes]) -> bool {
+    last(&parse(params), "one-file-system").is_some_and(|item| item.on)
+}
+
+fn number<N: std::str::FromStr>(value: Vec<u8>) -> Option<N> {
+    String::from_utf8(value).ok()?.parse().ok()
+}
+
+/// What filter rules the parameters hold: a form B must be used with any, because `--delete-missing-args` deletes
+/// what they exclude.
+pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
+    let mut found = OwnFilters::None;
+    for item in parse(params).iter().filter(|item| item.is_filter()) {
+        let plain = match &item.value {
+            // A pattern may itself begin with a rule's prefix, and `!` clears the list.
+            Some(value) => {
+                item.option.is("exclude") && !value.starts_with(b"+ ") && value.as_slice() != b"!"
+            }
+            None => false,
+        };
+        if !plain {
+            return OwnFilters::Rules;
+        }
+        found = OwnFilters::Excludes;
+    }
+    found
+}
+
+/// The remote shell the parameters ask for (`-e`, `--rsh`), the last one.
+pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
+    last(&parse(params), "rsh").and_then(|item| item.value.clone())
+}
+
+/// True when names of one file are to be names of one file there, too: `-H`.
+pub fn hard_links(params: &[OsBytes]) -> bool {
+    last(&parse(params), "hard-links").is_some_and(|item| item.on)
+}
+
+/// The file that rsync logs to here (`--log-file`).
+pub fn log_file(params: &[OsBytes]) -> Option<OsBytes> {
+    last(&parse(params), "log-file")?.value.clone().map(OsBytes::from)
+}
+
+/// True when the parameters give the option with this manual's name (without dashes).
+pub fn has(params: &[OsBytes], name: &str) -> bool {
+    last(&parse(params), name).is_some_and(|item| item.on)
+}
+
+/// A directory of the remote's among the parameters that lies in what is replicated: the option, its value.
+/// `in_module` is true when an absolute path means one in the destination: a daemon's module without a path in it.
+pub fn inside_destination(params: &[OsBytes], in_module: bool) -> Vec<(String, OsBytes)> {
+    let items = parse(params);
+    let trimmed = |bytes: &[u8]| {
+        let end = bytes.iter().rposition(|&b| b != b'/').map_or(0, |at| at + 1);
+        let start = bytes.iter().position(|&b| b != b'/').unwrap_or(end).min(end);
+        bytes[start..end].to_vec()
+    };
+    let excluded = |dir: &[u8]| {
+        items.iter().any(|item| {
+            item.option.is("exclude") && item.value.as_deref().map(trimmed) == Some(trimmed(dir))
+        })
+    };
+    let inside = |item: &&Item| {
+        let Some(value) = item.value.as_deref() else { return false };
+        let absolute = value.starts_with(b"/");
+        let lies = match item.option.value {
+            Value::OutsideDir if !absolute => value != b".." && !value.starts_with(b"../"),
+            Value::OutsideDir | Value::PartialDir => absolute && in_module,
+            _ => false,
+        };
+        lies && !excluded(value)
+    };
+    items
+        .iter()
+        .filter(inside)
+        .filter_map(|item| Some((item.written(), OsBytes::from(item.value.clone()?))))
+        .collect()
+}
+
+/// Options that an rsync of this version does not know: as written, and the first version that does.
+pub fn newer_than(params: &[OsBytes], version: (u32, u32, u32)) -> Vec<(String, (u32, u32, u32))> {
+    let items = parse(params);
+    let newer = |item: &Item| {
+        let since = item.option.since.filter(|since| *since > version)?;
+        let stands = !matches!(item.option.class, Class::Replaced | Class::Dropped(_));
+        stands.then(|| (item.written(), since))
+    };
+    items.iter().filter_map(newer).collect()
+}
+
+#[cfg(test)]
+#[path = "params_tests.rs"]
+mod tests;

@@ -1,0 +1,263 @@
+use super::*;
+
+fn words(text: &str) -> Vec<OsBytes> {
+    text.split('|').filter(|w| !w.is_empty()).map(OsBytes::from).collect()
+}
+fn joined(words: &[OsBytes]) -> String {
+    words.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")
+}
+fn cleaned(text: &str) -> String {
+    joined(&clean(&words(text), Use::Push, true))
+}
+
+#[test]
+fn names_of_one_file() {
+    for (text, links) in [
+        ("-aH", true),
+        ("-a|--hard-links", true),
+        ("-az|--HH", false),
+        ("-aH|--no-H", false),
+        ("", false),
+    ] {
+        assert_eq!(hard_links(&words(text)), links, "{text}");
+    }
+}
+
+#[test]
+fn clusters_are_taken_apart() {
+    assert_eq!(cleaned("-artuz"), "-a|-t|-z");
+    assert_eq!(cleaned("-avz"), "-a|-z");
+    assert_eq!(cleaned("-aHAXP"), "-a|-H|-A|-X|--partial");
+    assert_eq!(cleaned("-avzRu|--delete|--progress"), "-a|-z");
+}
+
+#[test]
+fn values_are_not_options() {
+    assert_eq!(cleaned("-ae|ssh -v"), "-a|-e|ssh -v");
+    assert_eq!(cleaned("-aessh|-f|- *.u"), "-a|-e|ssh|-f|- *.u");
+    assert_eq!(cleaned("-B1024|-T|/tmp/u"), "-B|1024|-T|/tmp/u");
+    assert_eq!(cleaned("-M--fake-super"), "-M|--fake-super");
+    assert_eq!(cleaned("--exclude=-r|--bwlimit|100"), "--exclude=-r|--bwlimit=100");
+    assert_eq!(cleaned("--info|progress2|--out-format=%n|--files-from|x|-a"), "-a");
+}
+
+#[test]
+fn an_option_without_its_value_takes_no_word_of_ours() {
+    for open in ["--exclude", "-e", "--rsh", "-f", "--bwlimit", "-aM", "-B", "--chmod"] {
+        let text = format!("-z|{open}");
+        let stands = clean(&words(&text), Use::Push, true);
+        assert!(!joined(&stands).contains(open), "{open}: {stands:?}");
+        assert!(!faults(&words(&text)).is_empty(), "{open}");
+    }
+}
+
+#[test]
+fn no_word_of_the_users_takes_the_next_one() {
+    for option in options::OPTIONS.iter().filter(|o| o.has_value()) {
+        for name in option.long {
+            let given = words(&format!("--{name}|/v"));
+            for used in [Use::Push, Use::Compare] {
+                let stands = joined(&clean(&given, used, true));
+                assert!(stands.is_empty() || stands == format!("--{name}=/v"), "{stands}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_push_cannot_have_goes() {
+    for dropped in [
+        "-u",
+        "--update",
+        "-r",
+        "-R",
+        "--recursive",
+        "--relative",
+        "--no-relative",
+        "--no-R",
+        "--no-r",
+        "--del",
+        "--delete-after",
+        "--delete-excluded",
+        "--delete-missing-args",
+        "--force",
+        "-v",
+        "-vvv",
+        "--verbose",
+        "--progress",
+        "--stats",
+        "-i",
+        "-q",
+        "-h",
+        "--no-implied-dirs",
+        "--remove-source-files",
+        "-0",
+        "--timeout=3",
+        "--contimeout|5",
+        "--info=progress2",
+        "-8",
+        "--no-motd",
+        "-n",
+        "--append",
+        "--no-append",
+        "--size-only",
+        "-m",
+        "--old-args",
+        "--port=1",
+        "--password-file=/x",
+        "--old-d",
+        "--nonsense",
+        "--",
+    ] {
+        assert_eq!(cleaned(dropped), "", "{dropped}");
+    }
+    for kept in [
+        "-c",
+        "-z",
+        "-I",
+        "-x",
+        "--numeric-ids",
+        "--partial-dir=.p",
+        "--no-owner",
+        "--zc=zstd",
+        "--i-r",
+        "--no-t",
+        "-4",
+    ] {
+        assert_eq!(cleaned(kept), kept);
+    }
+}
+
+#[test]
+fn a_comparison_has_the_words_of_a_push_but_what_would_list_everything() {
+    let given = words("-aI|--chmod=D755|--modify-window=2|--bwlimit=9|--exclude=x");
+    assert_eq!(
+        joined(&clean(&given, Use::Push, true)),
+        "-a|-I|--chmod=D755|--bwlimit=9|--exclude=x"
+    );
+    assert_eq!(
+        joined(&clean(&given, Use::Compare, true)),
+        "-a|--chmod=D755|--bwlimit=9|--exclude=x"
+    );
+    assert_eq!(modify_window(&given), Some(2));
+    assert_eq!(modify_window(&words("-a@-1")), Some(-1));
+    assert_eq!(modify_window(&words("-a")), None);
+}
+
+#[test]
+fn every_rsync_has_what_says_how_the_other_end_is_reached() {
+    for reach in [
+        "--bwlimit=9",
+        "--address=::1",
+        "-4",
+        "--ipv6",
+        "-e|ssh -p 3",
+        "--sockopts=X",
+        "--rsync-path=sudo rsync",
+        "-M|--fake-super",
+        "--protocol=30",
+        "--iconv=UTF-8,GBK",
+        "-z",
+        "--blocking-io",
+        "--early-input=/x",
+        "-s",
+    ] {
+        assert_eq!(
+            joined(&of_transport(&words(&format!("-a|{reach}|--chmod=F600|--exclude=y")))),
+            reach
+        );
+    }
+}
+
+#[test]
+fn keys_of_the_configuration_among_the_parameters() {
+    let given = words("-a|--port|8730|--timeout=30|--password-file=/etc/p|--contimeout=4");
+    let expected =
+        Settings { port: Some(8730), timeout_s: Some(30), password_file: Some("/etc/p".into()) };
+    assert_eq!(settings(&given), expected);
+    assert_eq!(connect_timeout_s(&given), Some(4));
+    assert_eq!(settings(&words("-a|--timeout=30|--no-timeout")), Settings::default());
+    assert_eq!(settings(&words("-a|--timeout=0")), Settings::default());
+    assert!(one_file_system(&words("-ax")) && !one_file_system(&words("-ax|--no-x")));
+}
+
+#[test]
+fn directories_of_the_remote_that_lie_in_what_is_replicated() {
+    for (text, in_module, inside) in [
+        ("-b|--backup-dir=.old", false, true),
+        ("-b|--backup-dir=a/../b", false, true),
+        ("-b|--backup-dir=../old", false, false),
+        ("-b|--backup-dir=/old", false, false),
+        ("-b|--backup-dir=/old", true, true),
+        ("-b|--backup-dir=/old|--exclude=/old/", true, false),
+        ("-T|tmp", false, true),
+        ("--temp-dir=/tmp", true, true),
+        ("--partial-dir=.p", true, false),
+        ("--partial-dir=/p", true, true),
+    ] {
+        assert_eq!(
+            !inside_destination(&words(text), in_module).is_empty(),
+            inside,
+            "{text} {in_module}"
+        );
+    }
+}
+
+#[test]
+fn what_is_dropped_with_a_warning_can_be_left_out() {
+    let kept = |text: &str| joined(&without_dropped(&words(text)));
+    assert_eq!(kept("-artuz|-u|--update|--delete|--delete-after"), "-artz");
+    assert_eq!(
+        kept("-au|-e|ssh -u|--exclude=-u|-M--super"),
+        "-a|-e|ssh -u|--exclude=-u|-M|--super"
+    );
+    assert_eq!(kept("-a|--bwlimit|1"), "-a|--bwlimit|1");
+    assert_eq!(kept("-avP|--port=3|--contimeout=3"), "-avP|--contimeout=3");
+}
+
+#[test]
+fn filters_are_told_apart() {
+    let of = |text: &str| own_filters(&words(text));
+    assert_eq!(of("-avz|--max-size=3"), OwnFilters::None);
+    assert_eq!(of("-a|--exclude=*.tmp|--exclude|- x"), OwnFilters::Excludes);
+    for rules in
+        ["-aC", "-F", "-f|- x", "--include=x", "--exclude-from=x", "--exclude=+ x", "--exclude|!"]
+    {
+        assert_eq!(of(rules), OwnFilters::Rules, "{rules}");
+    }
+    let given = words("-aFC|--exclude|x|--filter=- y|-f- z|-z");
+    assert_eq!(clean(&given, Use::Push, false), words("-a|-z"));
+    assert_eq!(remote_shell(&words("-aze|ssh -p 3")), Some(b"ssh -p 3".to_vec()));
+    assert_eq!(remote_shell(&words("-az|-e=ssh")), Some(b"ssh".to_vec()));
+}
+
+#[test]
+fn standard_input_is_never_a_file_of_the_users() {
+    for text in
+        ["--exclude-from=-", "--include-from|-", "-f|. -", "--filter=merge -", "--filter=merge,s -"]
+    {
+        assert!(matches!(faults(&words(text))[..], [Fault::BadValue(..)]), "{text}");
+    }
+    assert_eq!(faults(&words("--filter=- -|--filter=. /x|--exclude=-")), []);
+}
+
+#[test]
+fn a_version_that_does_not_know_an_option() {
+    let found = newer_than(&words("-a|--fsync|--stderr=all|--mkpath"), (3, 1, 3));
+    assert_eq!(found, [("--fsync".to_owned(), (3, 2, 4)), ("--mkpath".to_owned(), (3, 2, 3))]);
+    assert_eq!(newer_than(&words("-a|--fsync"), (3, 5, 0)), []);
+}
+
+#[test]
+fn every_name_and_letter_stands_once_in_the_table() {
+    let mut names = options::names();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    let mut letters: Vec<u8> = options::OPTIONS.iter().filter_map(|o| o.short).collect();
+    letters.sort_unstable();
+    let count = letters.len();
+    letters.dedup();
+    assert_eq!(letters.len(), count);
+}

@@ -1,0 +1,74 @@
+//! The user's own parameters of rsync: what is refused with its line, and what the rest does.
+
+use crate::common::instance::Instance;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, World};
+use std::fs;
+use std::process::Output;
+
+/// Parameters, and what `check` says of them.
+const REFUSED: &[(&str, &str)] = &[
+    ("-a --exclude", "`--exclude` lacks its value"),
+    ("-a -e", "`-e` lacks its value"),
+    ("-a --bwlimit=", "`--bwlimit` has an empty value"),
+    ("-a --exclude --delete", "would take `--delete` for it"),
+    ("-a --compres", "did you mean `--compress`?"),
+    ("-aQ", "`-Q`, no rsync option"),
+    ("-a -delete", "did you mean `--delete`?"),
+    ("-a --times=yes", "takes no value"),
+    ("-a --ignore-existing", "is not allowed"),
+    ("-aL", "is not allowed"),
+    ("-a --max-delete=9", "is not allowed"),
+    ("-a --log-file=push.log", "write an absolute path"),
+    ("-a -b --backup-dir=.old", "lies in what is replicated"),
+    ("-a --exclude-from=-", "is the standard input"),
+];
+
+fn check(w: &World, name: &str, text: &str) -> Output {
+    let file = w.outside.join(name);
+    fs::write(&file, text).unwrap();
+    w.instance.prepare(&Instance::program(), &["check", "-o"]).arg(&file).output().unwrap()
+}
+
+#[test]
+fn check_refuses_with_the_line_what_no_rsync_takes_or_what_would_harm() {
+    let w = Setup::default().build();
+    let watch = w.master.display();
+    for (params, expected) in REFUSED {
+        let xml = format!(
+            "<head><sersync><localpath watch=\"{watch}\">\n<remote ip=\"127.0.0.1\" name=\"www\"/></localpath>\n<rsync>\n\
+             <commonParams params=\"{params}\"/></rsync></sersync></head>"
+        );
+        let yaml = format!(
+            "# {params}\n\nrsync:\n  params: {params:?}\nlocalpaths:\n  - watch: {watch}\n    remotes: ['127.0.0.1::www']\n"
+        );
+        for (name, text) in [("c.xml", xml), ("c.yaml", yaml)] {
+            let out = check(&w, name, &text);
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert_eq!(out.status.code(), Some(2), "{params}: {said}");
+            let line = said.lines().find(|line| line.contains(expected)).unwrap_or_default();
+            let at = if line.contains("lies in what") {
+                format!("{name}:")
+            } else {
+                format!("{name}:4")
+            };
+            assert!(line.contains(&at), "{params}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_window_for_times_and_ignored_times_hide_no_change_and_comparisons_end() {
+    for params in ["-a --modify-window=3600", "-aI", "-a --size-only", "-a --append", "-aum"] {
+        let w = Setup { params, ..Setup::default() }.start();
+        w.write("d/file", "one");
+        fs::create_dir(w.at("empty")).unwrap();
+        w.wait_identical();
+        w.write("d/file", "two");
+        w.wait_identical();
+        w.wait_in_sync();
+        let out = w.instance.command(&["verify"]);
+        assert_eq!(out.status.code(), Some(0), "{params}: {out:?}");
+        wait_for(params, DEADLINE, || w.there("empty").is_dir());
+    }
+}
