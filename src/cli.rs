@@ -21,7 +21,7 @@ const COMMANDS: [&str; 14] = [
     "journal", "undelete", "migrate", "demo",
 ];
 /// Every long option.
-const OPTIONS: [&str; 23] = [
+const OPTIONS: [&str; 24] = [
     "state-dir",
     "run-dir",
     "http",
@@ -45,6 +45,7 @@ const OPTIONS: [&str; 23] = [
     "at",
     "last",
     "force",
+    "yes",
 ];
 
 /// Runs the command line; prints its error, if any.
@@ -74,6 +75,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Verify(what) => commands::verify::run(invocation, what),
         Command::Journal(action) => commands::failures::run(invocation, action),
         Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
+        Command::Prune { names, yes } => commands::prune::run(invocation, names, *yes),
         Command::Import(file) => commands::journal::import(invocation, file),
         Command::Undelete(wish) => commands::undelete::run(invocation, wish),
         Command::Demo => commands::demo::run(),
@@ -170,6 +172,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             }
             "last" => words.special.push("--last"),
             "force" => words.special.push("--force"),
+            "yes" => words.special.push("--yes"),
             "n" => {
                 words.special.push("-n");
                 words.slots = Some(slots(&parser.value().map_err(usage)?)?);
@@ -203,7 +206,7 @@ fn command(words: Words) -> Result<Command> {
         "release" => &["--show", "-m"],
         "wait" => &["--all", "--quorum", "--remote", "--timeout"],
         "verify" => &["--remote", "--checksum", "--repair", "--json", "-0"],
-        "journal" => &["--remote", "--plugin", "--json"],
+        "journal" => &["--remote", "--plugin", "--json", "--yes"],
         "migrate" => &["--dry-run"],
         "undelete" => &["--remote", "--at", "--last", "--force"],
         "convert" | "sync" | "demo" => &[],

@@ -37,6 +37,9 @@ Commands:
   journal [list|retry|drop] [PATH]...
                    show what could not be pushed, or plugins not called for; have it tried again now,
                    or forget it
+  journal prune [NAME]...
+                   list the journals of localpaths that are no longer configured; remove those named,
+                   with --yes all of them
   migrate [PATH]...
                    look for a sersync, and write beside its files the YAML and the systemd unit
                    that take its place; nothing else is changed
@@ -67,6 +70,7 @@ Options of other commands:
   --repair         verify: push what differs
   -0               verify: only the names, a NUL after each
   --show           release: only list what would be deleted
+  --yes            journal prune: remove every journal that is listed
   --dry-run        migrate: only show what would be written
   --remote NAME    undelete: whose trash (default: the only remote that has one)
   --at TIME        undelete: restore the version of this time, or of the last that begins so
@@ -122,6 +126,8 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   verify [路径]    比对一个本地目录（或其中的某个路径），列出不同之处
   journal [list|retry|drop] [路径]...
                    列出推送失败的路径和失败的插件调用，立即重试，或不再记录
+  journal prune [名称]...
+                   列出已不在配置中的本地目录留下的 journal；给出名称则删除它们，加上 --yes 则全部删除
   migrate [路径]...
                    查找本机的 sersync，在其文件旁写出替代它的 YAML 配置和 systemd 单元，其他一概不动
   journal import 文件
@@ -151,6 +157,7 @@ run 的选项：
   --repair         用于 verify：把不同之处重新推送
   -0               用于 verify：只输出名称，每个后面跟一个 NUL
   --show           用于 release：只列出将被删除的内容
+  --yes            用于 journal prune：删除列出的全部 journal
   --dry-run        用于 migrate：只显示将要写出的内容
   --remote 名称    用于 undelete：使用哪个远端的回收目录（默认：唯一设有回收目录的远端）
   --at 时间        用于 undelete：恢复该时间的版本，或以此开头的时间中最后的版本

@@ -122,7 +122,19 @@ pub(super) fn verify(words: super::Words) -> Result<Command> {
 
 pub(super) fn journal(words: super::Words) -> Result<Command> {
     let action = words.names.get(1).map(OsString::as_os_str).unwrap_or(OsStr::new("list"));
-    let json = has(&words, "--json");
+    let (json, yes) = (has(&words, "--json"), has(&words, "--yes"));
+    if action == "prune" {
+        if words.special.iter().any(|option| *option != "--yes") {
+            return Err(Error::usage(
+                "`syncsup journal prune` takes --yes or NAMEs, and nothing else",
+            ));
+        }
+        let names = words.names[2..].iter().map(|n| n.to_string_lossy().into_owned()).collect();
+        return Ok(Command::Prune { names, yes });
+    }
+    if yes {
+        return Err(Error::usage("only `syncsup journal prune` takes --yes"));
+    }
     let paths = paths(words.names.get(2..).unwrap_or_default())?;
     let which = Which { remotes: words.operate.remotes, plugins: words.operate.plugins, paths };
     match action.to_str() {
@@ -133,7 +145,7 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
         Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
         Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
         _ => Err(Error::usage(format!(
-            "`syncsup journal {}`: there are list, retry, drop and import FILE",
+            "`syncsup journal {}`: there are list, retry, drop, prune and import FILE",
             crate::path::printable(action.as_encoded_bytes())
         ))),
     }

@@ -1,5 +1,7 @@
 //! `syncsup journal list`, `retry`, `drop`: what could not be pushed, and what plugins could not be called
-//! for, path by path.
+//! for, path by path; and how much waits beside that, and why.
+
+mod left;
 
 use super::client::{self, Instance};
 use super::invocation::{Invocation, JournalAction, Which};
@@ -23,10 +25,17 @@ enum Keeper {
 /// One localpath with its remotes and plugins.
 struct Place {
     watch: OsBytes,
-    parties: Vec<Whose>,
+    parties: Vec<Party>,
     keeper: Keeper,
     /// Only what is at or below these; everything when empty.
     below: Vec<RelPath>,
+}
+
+/// What has failures.
+struct Party {
+    whose: Whose,
+    /// What waits without having failed, and why.
+    left: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -53,8 +62,14 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
     let mut all = Vec::new();
     for instance in client::running(invocation)? {
         for localpath in instance.status()?.localpaths {
-            let remotes = localpath.remotes.into_iter().map(|r| Whose::Remote(r.name));
-            let plugins = localpath.plugins.into_iter().map(|p| Whose::Plugin(p.name));
+            let remotes = localpath.remotes.into_iter().map(|r| {
+                let left = left::of_remote(&r, status::trouble(&r));
+                Party { whose: Whose::Remote(r.name), left }
+            });
+            let plugins = localpath.plugins.into_iter().map(|p| {
+                let left = left::of_plugin(&p);
+                Party { whose: Whose::Plugin(p.name), left }
+            });
             let (parties, keeper) =
                 (remotes.chain(plugins).collect(), Keeper::Instance(instance.clone()));
             all.push(Place { watch: localpath.watch, parties, keeper, below: Vec::new() });
@@ -77,7 +92,7 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
         all.retain(|p| !p.below.is_empty());
     }
     for place in &mut all {
-        place.parties.retain(|whose| meant(which, whose));
+        place.parties.retain(|party| meant(which, &party.whose));
         // Each path once, so that what is counted is.
         place.below.sort();
         place.below.dedup();
@@ -98,7 +113,7 @@ fn meant(which: &Which, whose: &Whose) -> bool {
 
 /// Every name is one that is there.
 fn known(all: &[Place], which: &Which) -> Result<()> {
-    let parties = || all.iter().flat_map(|p| &p.parties);
+    let parties = || all.iter().flat_map(|p| &p.parties).map(|p| &p.whose);
     let remotes = parties().filter_map(|w| match w {
         Whose::Remote(name) => Some(name.as_str()),
         Whose::Plugin(_) => None,
@@ -131,9 +146,16 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
     }
     let place = |wanted: topology::Wanted| {
         let alone = Alone::take(&wanted, &invocation.directories.state)?;
-        let remotes = wanted.remotes.iter().map(Remote::name).map(Whose::Remote);
+        let mut parties = Vec::new();
+        for name in wanted.remotes.iter().map(Remote::name) {
+            let left = alone.backlog(&name)?.and_then(|(backlog, reconcile)| {
+                let left = backlog.waiting + backlog.owed;
+                left::of_nobody(left, backlog.failing, reconcile.as_deref())
+            });
+            parties.push(Party { whose: Whose::Remote(name), left });
+        }
         let plugins = plugin_titles(&wanted.localpath.plugins).into_iter().map(Whose::Plugin);
-        let parties = remotes.chain(plugins).collect();
+        parties.extend(plugins.map(|whose| Party { whose, left: None }));
         let (watch, keeper) = (wanted.localpath.watch, Keeper::Nobody(alone));
         Ok(Place { watch, parties, keeper, below: Vec::new() })
     };
@@ -185,7 +207,7 @@ impl Place {
 fn list(places: &[Place], which: &Which, json: bool) -> Result<Exit> {
     let mut any = false;
     for place in places {
-        for whose in &place.parties {
+        for Party { whose, left } in &place.parties {
             let mut all = Vec::new();
             place.each(whose, |rows| match json {
                 true => rows.iter().for_each(|failure| {
@@ -202,6 +224,10 @@ fn list(places: &[Place], which: &Which, json: bool) -> Result<Exit> {
                     shown(whose),
                     rows(&all, clock::wall_ms())
                 ));
+            }
+            if let Some(left) = left.as_ref().filter(|_| !json) {
+                any = true;
+                print(&format!("{} {}: {left}\n", place.watch, shown(whose)));
             }
         }
     }
@@ -251,7 +277,7 @@ fn rows(failures: &[Failure], now_ms: i64) -> String {
 fn change(places: &[Place], which: &Which, forget: bool) -> Result<Exit> {
     let mut total = 0;
     for place in places {
-        for whose in &place.parties {
+        for Party { whose, .. } in &place.parties {
             let count = place.change(whose, forget)?;
             total += count;
             if count > 0 {

@@ -76,6 +76,13 @@ pub enum Command {
         /// `--dry-run`
         dry: bool,
     },
+    /// Lists the journals of localpaths that are no longer configured, or removes them.
+    Prune {
+        /// Those to remove: their directories' names, or localpaths.
+        names: Vec<String>,
+        /// `--yes`: all of them.
+        yes: bool,
+    },
     /// Takes over a fail log of sersync's own.
     Import(PathBuf),
     /// Lists what the trash of a remote holds, or restores it.

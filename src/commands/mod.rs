@@ -10,6 +10,7 @@ pub mod journal;
 pub mod migrate;
 mod place;
 pub mod progress;
+pub mod prune;
 pub mod release;
 pub mod reload;
 pub mod run;

@@ -6,7 +6,9 @@ mod watch;
 use super::invocation::{How, Invocation};
 use super::{client, print};
 use crate::error::{Error, Exit, Result};
-use crate::message::{AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState};
+use crate::message::{
+    AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
+};
 use crate::sys::clock;
 use std::time::Duration;
 
@@ -75,6 +77,11 @@ fn is_in_sync(localpath: &LocalPathStatus) -> bool {
     localpath.state == "watching"
         && localpath.remotes.iter().all(|r| r.status.state == PusherState::InSync)
         && (!localpath.remotes.is_empty() || called())
+}
+
+/// Since when a remote is in trouble, when it is tried again, and why, as `status` says it.
+pub fn trouble(remote: &RemoteStatus) -> Option<String> {
+    show::trouble(remote, clock::wall_ms())
 }
 
 /// The word that `status` shows for a state; what somebody must look at stands out.

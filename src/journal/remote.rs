@@ -148,6 +148,13 @@ impl Journal {
         Ok(())
     }
 
+    /// Why a reconcile of `name` is wanted, if it is.
+    pub fn wish(&self, name: &str) -> Result<Option<String>> {
+        let mut query = self.db.prepare("SELECT reconcile FROM remote WHERE name = ?1")?;
+        let mut rows = query.query([name])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.flatten())
+    }
+
     /// Wishes for a reconcile, or takes the wish back.
     pub fn want_reconcile(&mut self, name: &str, why: Option<&str>) -> Result<()> {
         self.set(name, "reconcile", &why)

@@ -6,7 +6,7 @@ use super::site::taken;
 use super::topology::Wanted;
 use crate::config::model::{Plugin, plugin_names, plugin_titles};
 use crate::error::{Error, Result};
-use crate::journal::{FILE_NAME, FailedRow, Journal, JournalError, Party};
+use crate::journal::{Backlog, FILE_NAME, FailedRow, Journal, JournalError, Party};
 use crate::message::{Answer, Failure, ToPlugin, ToPusher, Whose};
 use crate::path::{OsBytes, RelPath};
 use crate::sys::{clock, lock};
@@ -91,6 +91,18 @@ impl Alone {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// What a remote is owed, and why everything is to be compared, if it is; `None` where there is no journal yet.
+    pub fn backlog(&self, remote: &str) -> Result<Option<(Backlog, Option<String>)>> {
+        if self.lock.is_none() {
+            return Ok(None);
+        }
+        let read = || {
+            let journal = Journal::open_read_only(&self.dir)?;
+            Ok((journal.backlog(remote)?, journal.wish(remote)?))
+        };
+        read().map(Some).map_err(|e| self.refused(e))
     }
 
     /// Has it tried at the next start, or forgets it; how many.

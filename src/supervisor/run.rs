@@ -141,6 +141,8 @@ impl Supervisor {
             fail_logs: BTreeSet::new(),
             run_dir: options.directories.run.clone(),
             instance: instance(&options.files),
+            files: options.files.clone(),
+            module: options.module.clone(),
         };
         let reconcile = options.reconcile.then_some("-r");
         let state = &options.directories.state;

@@ -3,6 +3,7 @@
 use super::aside::{self, ASIDE, clean_journal};
 use super::child::Event;
 use super::fail_log;
+use super::note::Of;
 use super::process::Process;
 use super::pusher::Pusher;
 use super::runner::{Runner, WAKE};
@@ -19,7 +20,7 @@ use crate::message::{
 use crate::sys::lock::{self, Lock};
 use damage::Damage;
 use kept::Kept;
-pub use kept::taken;
+pub use kept::{LOCK_NAME, taken};
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -44,6 +45,21 @@ pub struct Shared {
     pub run_dir: PathBuf,
     /// The instance's name.
     pub instance: String,
+    /// The configuration files that it was started with.
+    pub files: Vec<PathBuf>,
+    /// Its `-m`.
+    pub module: Option<String>,
+}
+
+/// Writes what the state directory of a localpath is of, for who finds it when it is no longer configured.
+fn note_of(dir: &Path, wanted: &Wanted, shared: &Shared) {
+    let of = Of {
+        watch: wanted.localpath.watch.clone(),
+        remotes: wanted.remotes.iter().map(Remote::name).collect(),
+        files: shared.files.iter().map(|f| f.as_path().into()).collect(),
+        module: shared.module.clone(),
+    };
+    of.note(dir);
 }
 
 /// One localpath.
@@ -92,12 +108,13 @@ impl Site {
         let watch = wanted.localpath.watch.clone();
         let dir = state_dir.join(&wanted.id);
         super::directories::make(&dir)?;
-        let lock_path = dir.join(kept::LOCK_NAME);
+        let lock_path = dir.join(LOCK_NAME);
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
         // A full disk is no reason not to start here: the journal says more about that.
         let _ = lock.sign();
+        note_of(&dir, &wanted, shared);
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
         let set_aside = clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log)?;
@@ -145,6 +162,11 @@ impl Site {
         site.add_runner(now)?;
         site.forget_fail_logs(shared);
         Ok(site)
+    }
+
+    /// Writes what its state directory is of, once more.
+    fn note_of(&self, shared: &Shared) {
+        note_of(&self.dir, &self.wanted, shared);
     }
 
     fn add_pusher(

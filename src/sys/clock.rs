@@ -27,6 +27,11 @@ pub fn local(ms: i64) -> String {
     figures::rfc3339(ms, &Local)
 }
 
+/// The same for a sentence: `2026-11-22 09:02:03 +08:00`.
+pub fn local_time(ms: i64) -> String {
+    figures::time(ms, &Local)
+}
+
 /// Time since boot, suspends included.
 pub fn boot() -> Duration {
     let t = clock_gettime(ClockId::Boottime);

@@ -39,6 +39,7 @@ fn lock(w: &World, paths: &[&str], mode: u32) {
 #[test]
 fn what_fails_is_listed_tried_again_and_forgotten() {
     let mut w = world();
+    w.wait_in_sync();
     assert_eq!(journal(&w, &["list"], 0), "nothing fails\n");
     let all = ["a/one", "a/two\n\u{1b}[1m", "b"];
     fs::create_dir(w.at("a")).unwrap();
@@ -170,4 +171,89 @@ fn a_name_that_fails_is_shown_as_it_is_and_escaped_once_at_most() {
     let first = names.iter().filter(|(_, shown)| status.contains(shown)).count();
     assert!(first >= 1, "{status}");
     assert!(names.iter().any(|(_, shown)| log.contains(&format!("{shown}\""))), "{log}");
+}
+
+/// No path fails by itself at a slave that refuses everything.
+#[test]
+fn what_a_remote_in_trouble_is_owed_is_counted_and_says_why_it_waits() {
+    let mut w = World::start(2);
+    w.wait_in_sync();
+    w.remotes[1].stop();
+    (0..30).for_each(|n| w.write(&format!("d/{n}"), "x"));
+    w.wait_remote(0, "the other one to have it", |r| r["state"] == "in_sync");
+    w.wait_remote(1, "trouble", |r| r["state"] == "backoff" && r["waiting"].as_u64() > Some(29));
+    let said = journal(&w, &[], 0);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let line = said.strip_prefix("MASTER REMOTE1: ").unwrap_or_else(|| panic!("{said}"));
+    let count: u64 = line.split(' ').next().unwrap().parse().unwrap();
+    assert!(count >= 30 && line.contains(" paths are owed: in trouble, since "), "{said}");
+    assert!(line.contains("Connection refused"), "{said}");
+    assert_eq!(journal(&w, &["--remote", &w.remotes[0].name()], 0), "nothing fails there\n");
+    assert_eq!(journal(&w, &["--json"], 0), "", "for programs only what fails");
+
+    w.instance.stop();
+    let said = journal(&w, &[], 0);
+    assert!(
+        said.starts_with("MASTER REMOTE1: ")
+            && said.ends_with(" paths are owed: no supervisor runs\n"),
+        "{said}"
+    );
+}
+
+fn prune(w: &World, args: &[&str]) -> (Option<i32>, String) {
+    let out = w.instance.command(&[&["journal", "prune"], args].concat());
+    let said =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    (out.status.code(), said)
+}
+
+#[test]
+fn journals_of_removed_localpaths_are_listed_and_removed_when_it_is_said() {
+    let mut w = Setup::default().build();
+    let old = w.outside.join("o ld");
+    fs::create_dir(&old).unwrap();
+    let config = fs::read_to_string(w.instance.config()).unwrap();
+    let master = w.master.display().to_string();
+    let of_old = config.replace(&format!("{:?}", w.master), &format!("{old:?}"));
+    let nothing =
+        (Some(0), "every journal is of a localpath that is configured or in use\n".into());
+
+    fs::write(w.instance.config(), &of_old).unwrap();
+    w.instance.start(&[], &[&old]);
+    assert_eq!(prune(&w, &[]), nothing, "in use");
+    // In use whatever the configuration says.
+    fs::write(w.instance.config(), &config).unwrap();
+    assert_eq!(prune(&w, &["--yes"]), nothing);
+    let (code, said) = prune(&w, &[old.to_str().unwrap()]);
+    assert!(code == Some(4) && said.contains("an instance uses it"), "{said}");
+    w.instance.stop();
+    fs::write(w.instance.config(), &of_old).unwrap();
+    let (code, said) = prune(&w, &[old.to_str().unwrap()]);
+    assert!(code == Some(1) && said.contains("names its localpath"), "{said}");
+    assert_eq!(prune(&w, &["--yes"]), nothing, "configured");
+
+    // Beside an instance that runs, and without any.
+    fs::write(w.instance.config(), &config).unwrap();
+    for running in [true, false] {
+        if running {
+            w.run(&[]);
+        } else {
+            w.instance.stop();
+        }
+        let (code, said) = prune(&w, &[]);
+        let line = said.lines().nth(1).unwrap_or_else(|| panic!("{said}"));
+        assert!(code == Some(0) && line.starts_with("old-"), "{said}");
+        assert!(line.ends_with(&format!("{} to {}", old.display(), w.remotes[0].name())), "{said}");
+        assert!(said.contains("`syncsup journal prune --yes` removes 1 journal"), "{said}");
+        assert!(!said.contains(&master), "{said}");
+    }
+    let (code, said) = prune(&w, &["nonsense"]);
+    assert!(code == Some(2) && said.contains("there is no such journal"), "{said}");
+    let (code, said) = prune(&w, &["--yes"]);
+    assert!(code == Some(0) && said.starts_with("removed old-"), "{said}");
+    assert_eq!(prune(&w, &[]), nothing);
+    // The one that is configured is as it was.
+    w.write("after", "x");
+    w.run(&[]);
+    w.wait_identical();
 }

@@ -116,7 +116,10 @@ fn trouble() {
     scene.run(&w, &["wait", "--quorum", "1", later.to_str().unwrap()]);
     scene.run(&w, &["verify"]);
     scene.run(&w, &["verify", "--json"]);
-    let out = w.instance.command(&["journal", "list"]);
+    // While it is tried, nothing waits for it.
+    let owed = |out: &Output| String::from_utf8_lossy(&out.stdout).contains(" paths are owed");
+    let list = || Some(w.instance.command(&["journal", "list"])).filter(owed);
+    let out = told(&poll(DEADLINE, list).expect("what is owed"));
     let text = Regex::new("  [0-9]+  TIME ago  (in TIME|now)").unwrap();
     let said = text
         .replace(&scene.plain(&String::from_utf8_lossy(&out.stdout)), "  N  TIME ago  in TIME")

@@ -51,7 +51,7 @@ _syncsup() {
         release) options="--show -m" ;;
         wait) options="--all --quorum --remote --timeout" ;;
         verify) options="--remote --checksum --repair --json -0" ;;
-        journal) options="--remote --plugin --json" ;;
+        journal) options="--remote --plugin --json --yes" ;;
         migrate) options="--dry-run" ;;
         undelete) options="--remote --at --last --force" ;;
         *) options="" ;;
@@ -62,7 +62,7 @@ _syncsup() {
             case $command in
             "") options=$commands ;;
             sync | release) options=$(_syncsup_names "$program" '.*[:/].*') ;;
-            journal) if [[ -z $action ]]; then options="list retry drop import"; else return; fi ;;
+            journal) if [[ -z $action ]]; then options="list retry drop import prune"; else return; fi ;;
             # The names of files.
             *) return ;;
             esac

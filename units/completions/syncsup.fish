@@ -19,7 +19,7 @@ for name in syncsup sersync
     complete -c $name -f -n $none -a release -d 'let a held remote go on, or take a replaced localpath as it is'
     complete -c $name -f -n $none -a wait -d 'return when everything changed so far is on the remotes'
     complete -c $name -f -n $none -a verify -d 'compare, and show what differs'
-    complete -c $name -f -n $none -a journal -d 'show what could not be pushed; retry, drop or import it'
+    complete -c $name -f -n $none -a journal -d 'show what could not be pushed; retry, drop, import or prune it'
     complete -c $name -f -n $none -a undelete -d 'show what the trash of a remote holds, or restore it'
     complete -c $name -f -n $none -a migrate -d 'write what takes the place of a sersync'
     complete -c $name -f -n $none -a demo -d 'all of this at work'
@@ -56,8 +56,10 @@ for name in syncsup sersync
     complete -c $name -n '__fish_seen_subcommand_from verify' -l checksum -d 'compare content too'
     complete -c $name -n '__fish_seen_subcommand_from verify' -l repair -d 'push what differs'
     complete -c $name -n '__fish_seen_subcommand_from verify' -s 0 -d 'only the names, a NUL after each'
-    complete -c $name -n '__fish_seen_subcommand_from journal; and not __fish_seen_subcommand_from list retry drop import' \
-        -f -a 'list retry drop import'
+    complete -c $name -n '__fish_seen_subcommand_from journal; and not __fish_seen_subcommand_from list retry drop import prune' \
+        -f -a 'list retry drop import prune'
+    complete -c $name -n '__fish_seen_subcommand_from journal; and __fish_seen_subcommand_from prune' \
+        -l yes -d 'remove every journal that is listed'
     complete -c $name -n '__fish_seen_subcommand_from migrate' -l dry-run -d 'only show what would be written'
     complete -c $name -n '__fish_seen_subcommand_from undelete' -l at -x -d 'restore the version of this time'
     complete -c $name -n '__fish_seen_subcommand_from undelete' -l last -d 'restore the last version of each file'

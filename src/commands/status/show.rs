@@ -95,7 +95,7 @@ fn verification(verify: &VerifyProgress, now_ms: i64) -> Option<String> {
 }
 
 /// Since when it is in trouble, when it is tried again, and why.
-fn trouble(remote: &RemoteStatus, now_ms: i64) -> Option<String> {
+pub(super) fn trouble(remote: &RemoteStatus, now_ms: i64) -> Option<String> {
     let s = &remote.status;
     let reason = s.reason.as_ref().map(|r| one_line(r));
     if !matches!(s.state, PusherState::Backoff | PusherState::Held | PusherState::Down) {

@@ -22,6 +22,7 @@ impl Site {
         let site = new.id.clone();
         let pusher_id = |name: &str| ChildId::Pusher { site: site.clone(), remote: name.into() };
         self.wanted = new;
+        self.note_of(shared);
         for n in 0..self.pushers.len() {
             let name = self.pushers[n].name.clone();
             if diff.stop.contains(&pusher_id(&name)) {

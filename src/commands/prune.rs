@@ -1,0 +1,137 @@
+//! `syncsup journal prune`: the journals of localpaths that are no longer configured, and their end.
+
+use super::invocation::Invocation;
+use super::{print, table};
+use crate::error::{Error, Exit, Result};
+use crate::figures;
+use crate::path::printable;
+use crate::supervisor::leftover::{self, Found, Standing};
+use crate::sys::clock;
+
+/// Lists them, or removes those of `names`, with `yes` all. What is in use or configured is never removed.
+pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit> {
+    let state = &invocation.directories.state;
+    // The default ones count too, where there are any.
+    let files = match invocation.files.is_empty() {
+        true => invocation.files_or_default().unwrap_or_default(),
+        false => invocation.files_or_default()?,
+    };
+    let mut found = leftover::all(state, &files)
+        .map_err(|e| Error::system(format!("cannot look into {}", state.display()), e))?;
+    if !names.is_empty() {
+        return remove(&chosen(&found, names)?);
+    }
+    if yes {
+        found.retain(|f| f.standing == Standing::Removed);
+        return remove(&found.iter().collect::<Vec<_>>());
+    }
+    found.retain(|f| matches!(f.standing, Standing::Removed | Standing::Unknown(_)));
+    print(&shown(&found, clock::local_time));
+    Ok(Exit::Ok)
+}
+
+/// What the names mean: each is a directory's name or a localpath.
+fn chosen<'f>(found: &'f [Found], names: &[String]) -> Result<Vec<&'f Found>> {
+    let mut all: Vec<&Found> = Vec::new();
+    for name in names {
+        let path = match name.len() {
+            1 => name,
+            _ => name.trim_end_matches('/'),
+        };
+        let is = |f: &&Found| {
+            f.id == *name || f.of.as_ref().is_some_and(|of| of.watch.as_bytes() == path.as_bytes())
+        };
+        let meant: Vec<&Found> = found.iter().filter(is).collect();
+        let name = printable(name.as_bytes());
+        if meant.is_empty() {
+            let text =
+                format!("{name}: there is no such journal; `syncsup journal prune` lists them");
+            return Err(Error::usage(text));
+        }
+        for one in meant {
+            match &one.standing {
+                Standing::Removed | Standing::Unknown(_) => {}
+                Standing::InUse { pid } => {
+                    let by = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+                    let text = format!("{name}: an instance uses it{by}; nothing is removed");
+                    return Err(Error::new(Exit::AlreadyRunning, text));
+                }
+                Standing::Configured(file) => {
+                    let text = format!(
+                        "{name}: {} names its localpath; take it out there first; nothing is removed",
+                        file.display()
+                    );
+                    return Err(Error::new(Exit::No, text));
+                }
+            }
+            if all.iter().all(|f| f.id != one.id) {
+                all.push(one);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn remove(found: &[&Found]) -> Result<Exit> {
+    for one in found {
+        leftover::remove(one)
+            .map_err(|e| Error::system(format!("cannot remove the journal {}", one.id), e))?;
+        print(&format!("removed {} ({}): {}\n", one.id, figures::bytes(one.bytes), of(one)));
+    }
+    if found.is_empty() {
+        print(NOTHING);
+    }
+    Ok(Exit::Ok)
+}
+
+const NOTHING: &str = "every journal is of a localpath that is configured or in use\n";
+
+/// A line for each, and what can be done.
+fn shown(found: &[Found], time: impl Fn(i64) -> String) -> String {
+    if found.is_empty() {
+        return NOTHING.to_owned();
+    }
+    let mut rows = vec![["NAME", "SIZE", "LAST USED", "OF"].map(str::to_owned).to_vec()];
+    for one in found {
+        rows.push(vec![one.id.clone(), figures::bytes(one.bytes), time(one.used_ms), of(one)]);
+    }
+    let removed = found.iter().filter(|f| f.standing == Standing::Removed);
+    let unknown = found.len() - removed.clone().count();
+    let bytes = figures::bytes(removed.clone().map(|f| f.bytes).sum());
+    let mut out = table::columns(&rows);
+    if unknown < found.len() {
+        let count = figures::count(removed.count() as u64, "journal", "journals");
+        out += &format!(
+            "`syncsup journal prune --yes` removes {count}, {bytes}; with a NAME only that\n"
+        );
+    }
+    if unknown > 0 {
+        let count = figures::count(unknown as u64, "journal", "journals");
+        out += &format!("{count} marked with ? may still be wanted: removed by NAME only\n");
+    }
+    out
+}
+
+/// What it was of, and why it is thought to be left over.
+fn of(found: &Found) -> String {
+    let mut words = match &found.of {
+        None => String::new(),
+        Some(of) => {
+            let to = match (&of.remotes[..], &of.module) {
+                ([], None) => String::new(),
+                ([], Some(kind)) => format!(" (-m {})", printable(kind.as_bytes())),
+                (remotes, _) => {
+                    let names: Vec<String> =
+                        remotes.iter().map(|r| printable(r.as_bytes())).collect();
+                    format!(" to {}", names.join(", "))
+                }
+            };
+            format!("{}{to}", of.watch)
+        }
+    };
+    if let Standing::Unknown(why) = &found.standing {
+        let why = printable(why.as_bytes());
+        words = format!("? {words}{}{why}", if words.is_empty() { "" } else { ": " });
+    }
+    words
+}
