@@ -4,12 +4,13 @@ mod help;
 mod operate;
 
 use crate::commands;
-use crate::commands::invocation::{Command, Invocation, absolute};
+use crate::commands::invocation::{Command, Invocation, JournalAction, Wish, absolute};
 use crate::config::diagnostic::nearest;
 use crate::config::model::PLUGIN_KINDS;
 use crate::config::{http, module};
 use crate::error::{Error, Exit, Result};
 use crate::supervisor::directories::Directories;
+use crate::sys::output::{self, complain};
 use crate::sys::session;
 use lexopt::Arg;
 use std::ffi::OsString;
@@ -50,13 +51,49 @@ const OPTIONS: [&str; 24] = [
 
 /// Runs the command line; prints its error, if any.
 pub fn main(args: &[OsString]) -> Exit {
-    let done = parse(args).and_then(|invocation| dispatch(&invocation));
-    done.unwrap_or_else(|error| {
+    let parsed = parse(args);
+    let shows = parsed.as_ref().is_ok_and(|invocation| is_result(&invocation.command));
+    let done = parsed.and_then(|invocation| dispatch(&invocation));
+    let exit = done.unwrap_or_else(|error| {
         for line in error.text.lines() {
-            eprintln!("syncsup: {line}");
+            complain(&format!("syncsup: {line}"));
         }
         error.exit
-    })
+    });
+    match output::lost() {
+        Some(why) if shows => {
+            complain(&format!("syncsup: cannot write to standard output: {why}"));
+            Exit::System
+        }
+        Some(_) | None => exit,
+    }
+}
+
+/// True when what a command prints is what it is called for; of the others the exit status says how they went.
+fn is_result(command: &Command) -> bool {
+    match command {
+        Command::Check { .. }
+        | Command::Convert
+        | Command::Status(_)
+        | Command::Verify(_)
+        | Command::Journal(JournalAction::List { .. })
+        | Command::Migrate { .. }
+        | Command::Undelete(Wish { at: None, .. })
+        | Command::Release { show: true, .. }
+        | Command::Demo
+        | Command::Help
+        | Command::Version => true,
+        Command::Run { .. }
+        | Command::Stop
+        | Command::Reload
+        | Command::Sync(_)
+        | Command::Wait(_)
+        | Command::Release { show: false, .. }
+        | Command::Journal(JournalAction::Retry(_) | JournalAction::Drop(_))
+        | Command::Import(_)
+        | Command::Prune { .. }
+        | Command::Undelete(Wish { at: Some(_), .. }) => false,
+    }
 }
 
 fn dispatch(invocation: &Invocation) -> Result<Exit> {
@@ -80,11 +117,11 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Undelete(wish) => commands::undelete::run(invocation, wish),
         Command::Demo => commands::demo::run(),
         Command::Help => {
-            commands::print(help::text(|name| std::env::var(name).ok()));
+            output::print(help::text(|name| std::env::var(name).ok()));
             Ok(Exit::Ok)
         }
         Command::Version => {
-            commands::print(&format!("syncsup {}\n", env!("CARGO_PKG_VERSION")));
+            output::print(&format!("syncsup {}\n", env!("CARGO_PKG_VERSION")));
             Ok(Exit::Ok)
         }
     }

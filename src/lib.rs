@@ -23,6 +23,8 @@
 //! | [`reporter`] | the process that shows status and metrics over HTTP |
 //! | [`watcher`] | the process that watches one localpath and marks what changed |
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -1,5 +1,7 @@
 //! The `syncsup` program: argv -> command or role -> exit status.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 use syncsup::message::{Role, SYNC_ARGUMENT};
 use syncsup::{cli, role};

@@ -26,6 +26,9 @@ const SYSTEM: &[&str] = &["nix", "rustix", "signal_hook", "inotify", "libc"];
 /// What tells the time.
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "Utc::now", "Local::now", ".elapsed("];
 
+/// The files that write to standard output and standard error.
+const OUTPUT: &[&str] = &["sys/output.rs", "sys/log.rs"];
+
 /// Files that are pure by design, whatever they say.
 const PURE: &[&str] = &[
     "path.rs",
@@ -268,11 +271,41 @@ fn pure_files_import_neither_sys_nor_a_clock() {
     assert_none(sources().iter().flat_map(impure).collect());
 }
 
+/// What writes to standard output and standard error may fail at any time, and ends a process that does not think of it.
+fn wrong_output(file: &Source) -> Vec<String> {
+    if OUTPUT.contains(&file.name.as_str()) {
+        return Vec::new();
+    }
+    let plain: String = file.code.chars().filter(|c| !c.is_whitespace() || *c == '\n').collect();
+    let writes =
+        ["print!(", "println!(", "dbg!(", "stdout()", "stderr()"].into_iter().flat_map(|word| {
+            let found: Vec<usize> = plain.match_indices(word).map(|(at, _)| at).collect();
+            found
+                .into_iter()
+                .filter(|&at| {
+                    let rest = plain[at + word.len()..].trim_start();
+                    // Is it a terminal, how large is it: nothing is written.
+                    let asks = rest.starts_with(".is_terminal()") || rest.starts_with(')');
+                    word.ends_with('(') || !asks && (rest.starts_with('.') || rest.starts_with(','))
+                })
+                .collect::<Vec<_>>()
+        });
+    let line = |at: usize| 1 + plain[..at].matches('\n').count();
+    let told =
+        |at| format!("{}:{}: only sys/output.rs and sys/log.rs write to it", file.name, line(at));
+    writes.map(told).collect()
+}
+
+#[test]
+fn one_file_writes_to_standard_output() {
+    assert_none(sources().iter().flat_map(wrong_output).collect());
+}
+
 #[test]
 fn these_tests_see_what_is_wrong() {
     let wrong = |name: &str, text: &str| {
         let file = Source::new(name, text);
-        [wrong_imports(&file), wrong_crates(&file), impure(&file)].concat()
+        [wrong_imports(&file), wrong_crates(&file), impure(&file), wrong_output(&file)].concat()
     };
     for (name, text) in [
         ("watcher/scan.rs", "use crate::pusher::batch::Batch;"),
@@ -290,6 +323,9 @@ fn these_tests_see_what_is_wrong() {
         ("supervisor/slots.rs", "//! Slots. Pure.\nfn f() { std::time::Instant::now(); }"),
         ("watcher/mod.rs", "#[cfg(test)]\nmod tests {\n}\nuse nix::x;"),
         ("watcher/mod.rs", "#[cfg(test)]\nmod tests;\nuse nix::x;"),
+        ("commands/stop.rs", "fn f() { println!(\"stopped\"); }"),
+        ("commands/stop.rs", "fn f() { std::io::stdout()\n    .lock(); }"),
+        ("commands/stop.rs", "fn f() { writeln!(io::stderr(), \"x\"); }"),
     ] {
         assert_eq!(wrong(name, text).len(), 1, "{name}: {text}: {:?}", wrong(name, text));
     }
@@ -305,6 +341,8 @@ fn these_tests_see_what_is_wrong() {
             "#[cfg(test)]\nmod tests {\n  use crate::sys;\n  fn f() { Instant::now(); }\n}\n",
         ),
         ("commands/status.rs", "use crate::supervisor::x;\nuse crate::pusher::y;"),
+        ("commands/sync.rs", "fn f() { io::stdout().is_terminal() && isatty(stdout()) }"),
+        ("sys/output.rs", "fn f() { write(stdout(), b\"x\"); }"),
         ("main.rs", "use syncsup::cli;"),
     ] {
         assert_eq!(wrong(name, text), [""; 0], "{name}: {text}");

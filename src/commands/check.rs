@@ -13,6 +13,7 @@ use crate::pusher::{ssh, trash};
 use crate::seen::Exited;
 use crate::shell::quoted_text;
 use crate::supervisor::directories::instance;
+use crate::sys::output::complain;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -34,7 +35,7 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
         diagnostics.extend(check::machine(&loaded.config, &Machine));
     }
     for found in &diagnostics {
-        eprintln!("{found}");
+        complain(&found.to_string());
     }
     if loaded.has_errors() {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
@@ -46,7 +47,7 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
         instance: instance(&invocation.files_or_default()?),
     };
     for unusable in place.without_master(&loaded.config) {
-        eprintln!("{unusable}");
+        complain(&unusable);
     }
     print(&understood(&loaded.config, &place));
     if connect && !try_all(&loaded.config)? {

@@ -4,6 +4,7 @@ use super::invocation::Invocation;
 use super::print;
 use crate::config::{self, convert::to_yaml, model::Config};
 use crate::error::{Error, Exit, Result};
+use crate::sys::output::complain;
 
 /// Prints the YAML; warnings go to stderr.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
@@ -12,9 +13,9 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     if loaded.has_errors() {
         return Err(Error::usage(lines.join("\n")));
     }
-    lines.iter().for_each(|line| eprintln!("syncsup: {line}"));
+    lines.iter().for_each(|line| complain(&format!("syncsup: {line}")));
     if let Some(text) = left_out(&loaded.config) {
-        eprintln!("syncsup: {text}");
+        complain(&format!("syncsup: {text}"));
     }
     print(&to_yaml(&loaded.config)?);
     Ok(Exit::Ok)

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::supervisor::directories::Directories;
+use crate::sys::output::complain;
 use crate::trust::{self, User};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -222,8 +223,9 @@ impl Invocation {
                 Some(why) => passed_over = Some(format!("{}: {why}", file.display())),
                 None => {
                     static SAID: Once = Once::new();
-                    let say =
-                        |why: String| SAID.call_once(|| eprintln!("syncsup: passed over: {why}"));
+                    let say = |why: String| {
+                        SAID.call_once(|| complain(&format!("syncsup: passed over: {why}")))
+                    };
                     passed_over.map(say).unwrap_or_default();
                     return Ok(vec![file]);
                 }

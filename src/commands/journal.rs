@@ -10,6 +10,7 @@ use crate::error::{Error, Exit, Result};
 use crate::message::Request;
 use crate::path::{OsBytes, RelPath, printable};
 use crate::supervisor::import::owe_alone;
+use crate::sys::output::complain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -39,7 +40,7 @@ pub fn import(invocation: &Invocation, file: &Path) -> Result<Exit> {
     }
     complaints.sort();
     for (line, why) in &complaints {
-        eprintln!("syncsup: {shown}:{line}: not taken over: {why}");
+        complain(&format!("syncsup: {shown}:{line}: not taken over: {why}"));
     }
     for ((watch, remote), paths) in &taken {
         let paths: Vec<RelPath> = paths.iter().cloned().collect();

@@ -13,6 +13,7 @@ use crate::config::{self, module, yaml};
 use crate::error::{Error, Exit, Result};
 use crate::path::printable;
 use crate::shell::quoted_text;
+use crate::sys::output::complain;
 use crate::sys::procfs;
 use find::{Found, find};
 use std::fs::{self, OpenOptions};
@@ -62,7 +63,7 @@ pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
                 print(&next_steps(found, &wanted));
             }
             Err(error) => {
-                error.text.lines().for_each(|line| eprintln!("syncsup: {line}"));
+                error.text.lines().for_each(|line| complain(&format!("syncsup: {line}")));
                 exit = worse(exit, error.exit);
             }
         }
@@ -101,7 +102,7 @@ fn plan(found: &Found) -> Result<Vec<Wanted>> {
     if loaded.has_errors() {
         return Err(Error::usage(lines.join("\n")));
     }
-    lines.iter().for_each(|line| eprintln!("syncsup: {line}"));
+    lines.iter().for_each(|line| complain(&format!("syncsup: {line}")));
     if let Some(name) = found.process.as_ref().and_then(|p| p.plugin.as_deref()) {
         return Ok(vec![plan_alone(found, name, loaded.config)?]);
     }
@@ -118,7 +119,7 @@ fn plan(found: &Found) -> Result<Vec<Wanted>> {
         return Err(Error::system(what, "please report it, with the file"));
     }
     if let Some(text) = left_out(&loaded.config) {
-        eprintln!("syncsup: {}: {text}", shown(file));
+        complain(&format!("syncsup: {}: {text}", shown(file)));
     }
     let head = format!("# Written by `syncsup migrate` from {}.\n", shown(file));
     let bare = to_yaml(&without_secrets(&loaded.config))?;
@@ -210,9 +211,9 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
             return Ok(true);
         }
         Ok(_) => {
-            eprintln!(
+            complain(&format!(
                 "syncsup: {path} is there already and says something else; move it away, or go on with it"
-            );
+            ));
             return Ok(false);
         }
         Err(e) if e.kind() == ErrorKind::NotFound => {}

@@ -22,10 +22,4 @@ pub mod undelete;
 pub mod verify;
 pub mod wait;
 
-use std::io::Write;
-
-/// Prints to stdout; a reader that has gone away (`syncsup status | head`) is no error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
+use crate::sys::output::print;

@@ -4,6 +4,7 @@ use super::Options;
 use super::run::{Progress, run};
 use crate::error::{Error, Exit, Result};
 use crate::sys::channel::{Channel, Received, pair};
+use crate::sys::output::complain;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::{log, process, session};
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,9 @@ pub fn start(options: &Options, title: &OsStr, greet: &dyn Fn(&str)) -> Result<u
                 let text = format!("{}\nthe supervisor (pid {pid}) runs", held.join("\n"));
                 return Err(Error::new(Exit::No, text));
             }
-            Received::Message(Report::Warned(warning), _) => eprintln!("syncsup: {warning}"),
+            Received::Message(Report::Warned(warning), _) => {
+                complain(&format!("syncsup: {warning}"))
+            }
             Received::Message(Report::Greeting(line), _) => greet(&line),
             Received::Message(Report::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));

@@ -10,6 +10,7 @@ pub mod inotify;
 pub mod lock;
 pub mod log;
 pub mod mounts;
+pub mod output;
 pub mod poll;
 pub mod process;
 pub mod procfs;

@@ -27,6 +27,7 @@ mod journal;
 mod migrate;
 mod mounts;
 mod names;
+mod output;
 mod overflow;
 mod params;
 mod plugin;

@@ -1,7 +1,8 @@
 //! What the demo tells: short sentences in English, or in Chinese under a zh locale; colours only on a terminal.
 
 use crate::error::{Error, Result};
-use std::io::{self, IsTerminal, Write};
+use crate::sys::output;
+use std::io::{self, IsTerminal};
 
 /// One sentence in both languages: English, Chinese.
 pub type Text<'a> = (&'a str, &'a str);
@@ -66,10 +67,11 @@ impl Say {
     }
 
     fn write(&self, text: &str) -> Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|e| Error::system("cannot write to standard output", e))
+        match (output::write(text.as_bytes()), output::lost()) {
+            // A reader that has gone away has seen enough; the demo goes on and cleans up.
+            (Ok(()), _) | (Err(_), None) => Ok(()),
+            (Err(e), Some(_)) => Err(Error::system("cannot write to standard output", e)),
+        }
     }
 }
 

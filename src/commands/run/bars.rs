@@ -3,9 +3,9 @@
 
 use crate::commands::{print, progress, status, table};
 use crate::message::{LocalPathStatus, PusherState, RemoteStatus};
-use crate::sys::session;
+use crate::sys::{output, session};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Without a terminal, mere progress is said this often.
@@ -103,9 +103,7 @@ impl Drop for Bars {
 }
 
 fn show(text: &str) {
-    // A terminal that has gone away is no error.
-    let mut err = std::io::stderr().lock();
-    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    output::draw(text);
 }
 
 /// What a remote does in one word, in many, and how much of it is done.

@@ -6,8 +6,8 @@ use crate::error::{Error, Exit, Result};
 use crate::sys::poll::{self, Interest};
 use crate::sys::session::monotonic;
 use crate::sys::signals::Signals;
-use crate::sys::{clock, terminal};
-use std::io::{self, Write};
+use crate::sys::{clock, output, terminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -29,8 +29,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
             Some(size) => drawn(&text, size.rows),
             None => format!("{text}\n"),
         };
-        let mut stdout = io::stdout().lock();
-        if stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        if output::write(out.as_bytes()).is_err() {
             // Nobody looks any more.
             return last;
         }

@@ -11,6 +11,7 @@ use crate::pusher::trash;
 use crate::seen::Kind;
 use crate::sys::files::{self, Root};
 use crate::sys::lock;
+use crate::sys::output::complain;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -52,7 +53,9 @@ pub(super) fn run(
             match finish(&trash::fetch(remote, stamp, &rules), &here, scratch)? {
                 Ended::Well(_) => {}
                 // What came is restored all the same; what did not shows as missing.
-                Ended::Badly { words, .. } => eprintln!("syncsup: {}: {words}", remote.name()),
+                Ended::Badly { words, .. } => {
+                    complain(&format!("syncsup: {}: {words}", remote.name()))
+                }
             }
         }
         let fetched = Root::open(&here).map_err(system)?;
@@ -69,7 +72,7 @@ pub(super) fn run(
     let s = if done == 1 { "" } else { "s" };
     print(&format!("{watch}: {done} file{s} restored from {}\n", remote.name()));
     for line in &left {
-        eprintln!("syncsup: not restored: {line}");
+        complain(&format!("syncsup: not restored: {line}"));
     }
     Ok(if left.is_empty() { Exit::Ok } else { Exit::No })
 }
@@ -92,7 +95,7 @@ fn clear_leftovers(aside: &Root) {
         if let Ok(Some(_lock)) = lock::take(&stage.join(LOCK), false)
             && let Err(error) = fs::remove_dir_all(&stage)
         {
-            eprintln!("syncsup: cannot remove {}: {error}", name.name.display());
+            complain(&format!("syncsup: cannot remove {}: {error}", name.name.display()));
         }
     }
 }

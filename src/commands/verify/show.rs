@@ -5,8 +5,8 @@ use crate::commands::invocation::Format;
 use crate::commands::{print, status::one_line, table};
 use crate::message::{Difference, VerifyEnd, Why};
 use crate::path::{OsBytes, RelPath};
+use crate::sys::output::{self, complain};
 use serde::Serialize;
-use std::io::Write;
 
 /// The width of the reasons' column.
 const WIDTH: usize = 16;
@@ -88,8 +88,8 @@ impl Show {
                 let mut name =
                     d.path.below(self.watch.as_path()).into_os_string().into_encoded_bytes();
                 name.push(0);
-                // A reader that has gone away is no error.
-                let _ = std::io::stdout().lock().write_all(&name);
+                // Looked at when all is done.
+                let _ = output::write(&name);
             }
         }
     }
@@ -120,7 +120,7 @@ impl Show {
         let text = summary(self.found, end, failing, repair);
         match self.format {
             Format::Lines => print(&format!("  {text}\n")),
-            _ => eprintln!("{} {}: {text}", self.watch, self.remote),
+            _ => complain(&format!("{} {}: {text}", self.watch, self.remote)),
         }
         self.found
     }
