@@ -5,6 +5,11 @@ use crate::path::RelPath;
 use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
 
+/// The time of a mark's number is kept no more often than this.
+const MARK_TIME_EVERY_MS: i64 = 1_000;
+/// Times that are kept, about.
+const MARK_TIMES_MOST: i64 = 1_000;
+
 /// Everything one read of the queue adds, written in one transaction.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -96,6 +101,25 @@ impl Journal {
     }
 }
 
+/// The times of numbers that no remote asks for any more go. For a remote that stays in trouble there may be one for
+/// each second since: when there are too many, every other goes, but never the one that a remote's lag counts from.
+fn forget_times(tx: &Transaction<'_>) -> Result<()> {
+    tx.prepare_cached("DELETE FROM mark_time WHERE seq <= (SELECT min(cursor) FROM remote)")?
+        .execute([])?;
+    let kept: i64 =
+        tx.prepare_cached("SELECT count(*) FROM mark_time")?.query_row([], |row| row.get(0))?;
+    if kept > MARK_TIMES_MOST {
+        tx.execute(
+            "DELETE FROM mark_time WHERE seq IN
+               (SELECT seq FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS n FROM mark_time) WHERE n % 2 = 0)
+             AND seq NOT IN (SELECT (SELECT min(seq) FROM mark_time WHERE seq > cursor) FROM remote
+               WHERE cursor < (SELECT max(seq) FROM mark_time))",
+            [],
+        )?;
+    }
+    Ok(())
+}
+
 fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
     if marks.is_empty() {
         return Ok(());
@@ -103,6 +127,17 @@ fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
     let first: i64 = tx
         .prepare_cached("UPDATE counter SET seq = seq + ?1 RETURNING seq - ?1")?
         .query_row([marks.len() as i64], |row| row.get(0))?;
+    // Also when it is the first that a remote has not settled.
+    let noted = tx
+        .prepare_cached(
+            "INSERT INTO mark_time SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM
+               (SELECT seq, at FROM mark_time ORDER BY seq DESC LIMIT 1)
+               WHERE at BETWEEN ?2 - ?3 AND ?2 AND seq > (SELECT coalesce(max(cursor), 0) FROM remote))",
+        )?
+        .execute(params![first + 1, now_ms, MARK_TIME_EVERY_MS])?;
+    if noted > 0 {
+        forget_times(tx)?;
+    }
     let mut mark = tx.prepare_cached(
         "INSERT INTO change (path, seq, scope, event, origin, marked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (path) DO UPDATE SET seq = excluded.seq, scope = max(scope, excluded.scope),

@@ -20,7 +20,7 @@ pub use failures::{FailedRow, Party};
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
 pub use plugin::{CallEnd, Called, Due, PluginBacklog};
-pub use remote::{Backlog, RemoteRow, Settlement, Totals, Work};
+pub use remote::{Backlog, Held, Instead, RemoteRow, Settlement, Totals, Work};
 pub use verify::{Compared, VerifyRun, VerifyState};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};

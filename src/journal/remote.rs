@@ -14,8 +14,8 @@ pub struct RemoteRow {
     pub reconcile: Option<String>,
     /// The hash of filter, toggles and parameters that the remote's state was made with.
     pub settings: Option<String>,
-    /// Why the operator must look first.
-    pub held: Option<String>,
+    /// The delete guard holds it: the operator must look first.
+    pub held: Option<Held>,
     /// Its receiver cannot do `--delete-missing-args`.
     pub form_b: bool,
     /// Its last pusher stopped in order.
@@ -24,10 +24,22 @@ pub struct RemoteRow {
     pub last_success_ms: Option<i64>,
     /// When a reconcile last went through, in milliseconds since 1970.
     pub reconciled_at_ms: Option<i64>,
+    /// Since when it is known to lack what a reconcile must find, in milliseconds since 1970.
+    pub behind_since_ms: Option<i64>,
     /// Entries the remote has: counted by the last reconcile, and kept by the pushes since.
     pub entries: Option<i64>,
     /// Files, bytes and deletions so far.
     pub totals: Totals,
+}
+
+/// A comparison that the delete guard holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What the operator reads.
+    pub why: String,
+    /// Deletions it would make: what a release approves. A journal of an older version does not say; then a release
+    /// approves none, and the next comparison says how many there are.
+    pub deletions: u64,
 }
 
 /// What was pushed.
@@ -50,6 +62,17 @@ impl std::ops::AddAssign for Totals {
         self.deleted += more.deleted;
         self.created += more.created;
     }
+}
+
+/// A reconcile that stands for too many marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instead {
+    /// The remote's new cursor.
+    pub cursor: i64,
+    /// Why it is to be reconciled.
+    pub why: String,
+    /// Since when it lacks something, in milliseconds since 1970.
+    pub behind_since_ms: Option<i64>,
 }
 
 /// The end of a batch, written in one transaction.
@@ -76,7 +99,8 @@ pub struct Backlog {
     pub owed: u64,
     /// Those of them with an error.
     pub failing: u64,
-    /// When the oldest mark not yet settled was made, in milliseconds since 1970.
+    /// When the oldest mark not yet settled was made, in milliseconds since 1970: to about a second where a path was
+    /// marked again since.
     pub oldest_ms: Option<i64>,
     /// When the next owed row is due, in milliseconds since 1970.
     pub next_try_ms: Option<i64>,
@@ -103,16 +127,17 @@ pub struct Work {
 
 impl Journal {
     /// The row of `remote`; when there is none it is made first, with the cursor at the counter and the wish for a
-    /// reconcile `first` (rule 11: committed before its dry run starts).
-    pub fn remote(&mut self, name: &str, first: Option<&str>) -> Result<RemoteRow> {
+    /// reconcile `first` (rule 11: committed before its dry run starts), for a reason and since a time in milliseconds since 1970.
+    pub fn remote(&mut self, name: &str, first: Option<(&str, i64)>) -> Result<RemoteRow> {
         let tx = self.write()?;
         tx.execute(
-            "INSERT OR IGNORE INTO remote (name, cursor, reconcile) SELECT ?1, seq, ?2 FROM counter",
-            params![name, first],
+            "INSERT OR IGNORE INTO remote (name, cursor, reconcile, behind_since)
+             SELECT ?1, seq, ?2, ?3 FROM counter",
+            params![name, first.map(|(why, _)| why), first.map(|(_, since_ms)| since_ms)],
         )?;
         let row = tx.query_row(
             "SELECT cursor, reconcile, settings, held, form_b, clean, last_success, reconciled_at, entries,
-               files, bytes, deleted FROM remote WHERE name = ?1",
+               files, bytes, deleted, held_deletions, behind_since FROM remote WHERE name = ?1",
             [name],
             remote_row,
         )?;
@@ -171,7 +196,8 @@ impl Journal {
     ) -> Result<Option<String>> {
         let tx = self.write()?;
         let left = tx.query_row(
-            "UPDATE remote SET reconcile = nullif(reconcile, ?4), reconciled_at = ?2, entries = ?3 WHERE name = ?1
+            "UPDATE remote SET reconcile = nullif(reconcile, ?4), reconciled_at = ?2, entries = ?3,
+               behind_since = CASE WHEN reconcile = ?4 THEN NULL ELSE behind_since END WHERE name = ?1
              RETURNING reconcile",
             params![name, now_ms, entries, settled],
             |row| row.get(0),
@@ -187,9 +213,9 @@ impl Journal {
 
     /// Forgets the marks that `remote` has not settled, when there are more than `most`, and wishes for a reconcile
     /// instead: names that came and went while it was in trouble would be kept for it without end. In one transaction,
-    /// and the wish has a name that no other has, so that a comparison under way does not settle it. Returns the new
-    /// cursor and the wish; `None` when there are not so many.
-    pub fn compare_instead(&mut self, name: &str, most: u32) -> Result<Option<(i64, String)>> {
+    /// and the wish has a name that no other has, so that a comparison under way does not settle it. The age of the
+    /// oldest of them is kept. Returns the new cursor and the wish; `None` when there are not so many.
+    pub fn compare_instead(&mut self, name: &str, most: u32) -> Result<Option<Instead>> {
         let cursor = "SELECT cursor FROM remote WHERE name = ?1";
         // The number of the last mark is cheap; what is counted are the rows.
         let may = format!("SELECT 1 FROM counter WHERE seq - ?2 > ({cursor})");
@@ -199,15 +225,16 @@ impl Journal {
                 return Ok(None);
             }
         }
+        let oldest_ms = self.backlog(name)?.oldest_ms;
         let tx = self.write()?;
         let seq: i64 = tx.query_row("SELECT seq FROM counter", [], |row| row.get(0))?;
         let why = format!("more than {most} names waited for it (mark {seq})");
         tx.execute(
-            "UPDATE remote SET cursor = ?2, reconcile = ?3 WHERE name = ?1",
-            params![name, seq, why],
+            "UPDATE remote SET cursor = ?2, reconcile = ?3, behind_since = ?4 WHERE name = ?1",
+            params![name, seq, why, oldest_ms],
         )?;
         tx.commit()?;
-        Ok(Some((seq, why)))
+        Ok(Some(Instead { cursor: seq, why, behind_since_ms: oldest_ms }))
     }
 
     /// Remembers the hash of the settings that the remote is kept with.
@@ -216,8 +243,14 @@ impl Journal {
     }
 
     /// Holds the remote for the operator, or lets it go.
-    pub fn set_held(&mut self, name: &str, why: Option<&str>) -> Result<()> {
-        self.set(name, "held", &why)
+    pub fn set_held(&mut self, name: &str, held: Option<&Held>) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            "UPDATE remote SET held = ?2, held_deletions = ?3 WHERE name = ?1",
+            params![name, held.map(|h| &h.why), held.map(|h| h.deletions as i64)],
+        )?;
+        tx.commit()?;
+        Ok(())
     }
 
     /// Remembers that the receiver cannot do `--delete-missing-args`.
@@ -289,12 +322,23 @@ impl Journal {
 
     /// What `remote` has before it.
     pub fn backlog(&self, remote: &str) -> Result<Backlog> {
-        let (waiting, oldest_mark): (i64, Option<i64>) = self
+        // A path that is marked again and again has a young row, and its first mark is not settled all the same: the
+        // number after the cursor was given no later than the next one of which the time is kept.
+        let (waiting, oldest_row, oldest_number, behind): (
+            i64,
+            Option<i64>,
+            Option<i64>,
+            Option<i64>,
+        ) = self
             .db
             .prepare_cached(
-                "SELECT count(*), min(marked_at) FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)",
+                "SELECT count(*), min(marked_at),
+                   (SELECT at FROM mark_time WHERE seq > cursor ORDER BY seq LIMIT 1),
+                   (SELECT behind_since FROM remote WHERE name = ?1 AND reconcile IS NOT NULL)
+                 FROM change, (SELECT cursor FROM remote WHERE name = ?1) WHERE seq > cursor",
             )?
-            .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let oldest_mark = oldest_row.map(|row| oldest_number.map_or(row, |number| number.min(row)));
         let (owed, failing, since, next): (i64, i64, Option<i64>, Option<i64>) = self
             .db
             .prepare_cached(
@@ -306,7 +350,7 @@ impl Journal {
             waiting: waiting as u64,
             owed: owed as u64,
             failing: failing as u64,
-            oldest_ms: oldest_mark.into_iter().chain(since).min(),
+            oldest_ms: oldest_mark.into_iter().chain(since).chain(behind).min(),
             next_try_ms: next,
         })
     }
@@ -390,16 +434,18 @@ pub(super) fn path_at(row: &Row<'_>, column: usize) -> Result<RelPath> {
 }
 
 fn remote_row(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
+    let held_deletions = row.get::<_, Option<i64>>(12)?.unwrap_or(0) as u64;
     Ok(RemoteRow {
         cursor: row.get(0)?,
         reconcile: row.get(1)?,
         settings: row.get(2)?,
-        held: row.get(3)?,
+        held: row.get::<_, Option<String>>(3)?.map(|why| Held { why, deletions: held_deletions }),
         form_b: row.get(4)?,
         clean: row.get(5)?,
         last_success_ms: row.get(6)?,
         reconciled_at_ms: row.get(7)?,
         entries: row.get(8)?,
+        behind_since_ms: row.get(13)?,
         totals: Totals {
             files: row.get::<_, i64>(9)? as u64,
             bytes: row.get::<_, i64>(10)? as u64,

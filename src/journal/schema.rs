@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long what may as well be done later waits.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// NORMAL is enough for most: marks and checkpoint share one file, so what a power cut loses the next scan finds, and
 /// a comparison where there was no orderly stop before.
 pub const SYNCHRONOUS: &str = "NORMAL";
@@ -29,7 +29,11 @@ CREATE TABLE remote (
   name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
   reconcile TEXT, settings TEXT, held TEXT, form_b INTEGER NOT NULL DEFAULT 0, clean INTEGER NOT NULL DEFAULT 1,
   files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0,
-  last_success INTEGER, reconciled_at INTEGER, entries INTEGER) WITHOUT ROWID;
+  last_success INTEGER, reconciled_at INTEGER, entries INTEGER, held_deletions INTEGER,
+  behind_since INTEGER) WITHOUT ROWID;
+-- when mark number seq was made, about one in a second: a path that is marked again moves up, and its row then tells
+-- only of its last mark
+CREATE TABLE mark_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 -- what one remote lacks apart from its cursor; error is null when no push has failed on it; lane: 0 a name among
 -- others, 1 a name with what is below it, to be compared first, 2 a large file, 3 what a comparison of
 -- everything found
@@ -57,6 +61,13 @@ ALTER TABLE owed ADD COLUMN lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN eve
 CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 ";
 
+/// From version 2, which knew neither the number of deletions that are held nor since when a remote lacks something.
+const FROM_2: &str = "
+ALTER TABLE remote ADD COLUMN held_deletions INTEGER;
+ALTER TABLE remote ADD COLUMN behind_since INTEGER;
+CREATE TABLE mark_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+";
+
 /// Sets the connection up and makes the tables when there are none.
 pub fn prepare(db: &Connection) -> Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
@@ -76,8 +87,11 @@ fn make(db: &Connection) -> Result<()> {
             later_tables(db)
         }
         VERSION => later_tables(db),
-        1 => {
-            db.execute_batch(FROM_1)?;
+        old @ (1 | 2) => {
+            if old == 1 {
+                db.execute_batch(FROM_1)?;
+            }
+            db.execute_batch(FROM_2)?;
             db.pragma_update(None, "user_version", VERSION)?;
             later_tables(db)
         }

@@ -72,6 +72,101 @@ fn a_mark_stays_until_the_slowest_remote_has_settled_it() {
     assert_eq!(j.clean(100).unwrap(), 1);
 }
 
+fn mark_at(j: &mut Journal, paths: &[&str], now_ms: i64) {
+    let marks = paths.iter().map(|text| Mark::entry(path(text), Events::WRITE)).collect();
+    j.record(&Record { marks, ..Record::default() }, now_ms).unwrap();
+}
+
+fn oldest(j: &Journal, remote: &str) -> Option<i64> {
+    j.backlog(remote).unwrap().oldest_ms
+}
+
+#[test]
+fn the_oldest_mark_stays_the_oldest_however_often_its_path_is_marked_again() {
+    let (_dir, mut j) = journal();
+    j.remote("dead", None).unwrap();
+    j.remote("well", None).unwrap();
+    for round in 0..300 {
+        let now_ms = 10_000 + round * 400;
+        mark_at(&mut j, &["a", "b", "c"], now_ms);
+        assert_eq!(oldest(&j, "dead"), Some(10_000), "round {round}");
+        assert_eq!(oldest(&j, "well"), Some(now_ms), "round {round}");
+        let end = Settlement { cursor: Some(j.last_seq().unwrap()), ..Settlement::default() };
+        j.settle("well", &end, now_ms).unwrap();
+        assert_eq!(oldest(&j, "well"), None);
+        j.clean(100).unwrap();
+    }
+    let end = Settlement { cursor: Some(j.last_seq().unwrap()), ..Settlement::default() };
+    j.settle("dead", &end, 1).unwrap();
+    assert_eq!(oldest(&j, "dead"), None);
+    mark_at(&mut j, &["z"], 500_000);
+    assert_eq!(oldest(&j, "dead"), Some(500_000));
+}
+
+#[test]
+fn the_times_of_marks_are_bounded_and_the_oldest_is_kept() {
+    let (_dir, mut j) = journal();
+    j.remote("dead", None).unwrap();
+    j.remote("later", None).unwrap();
+    for second in 0..5_000 {
+        mark_at(&mut j, &["hot", &format!("f{}", second % 7)], second * 1_000);
+        if second == 2_500 {
+            let end = Settlement { cursor: Some(j.last_seq().unwrap()), ..Settlement::default() };
+            j.settle("later", &end, 1).unwrap();
+        }
+    }
+    let kept: i64 = j.db.query_row("SELECT count(*) FROM mark_time", [], |row| row.get(0)).unwrap();
+    assert!((10..2_000).contains(&kept), "{kept}");
+    assert_eq!(oldest(&j, "dead"), Some(0));
+    // The more of them there were, the less is known.
+    let later = oldest(&j, "later").unwrap();
+    assert!((2_501_000..2_520_000).contains(&later), "{later}");
+}
+
+#[test]
+fn a_remote_that_is_to_be_compared_keeps_the_age_of_what_was_forgotten() {
+    let (_dir, mut j) = journal();
+    j.remote("new", Some(("a new remote", 7_000))).unwrap();
+    assert_eq!(oldest(&j, "new"), Some(7_000), "it has nothing yet");
+    j.reconciled("new", 8_000, 1, Some("a new remote")).unwrap();
+    assert_eq!(oldest(&j, "new"), None);
+    mark_at(&mut j, &["a", "b", "c", "d"], 9_000);
+    mark_at(&mut j, &["a", "b", "c", "d"], 90_000);
+    let instead = j.compare_instead("new", 3).unwrap().unwrap();
+    assert_eq!((instead.behind_since_ms, oldest(&j, "new")), (Some(9_000), Some(9_000)));
+    mark_at(&mut j, &["e"], 99_000);
+    assert_eq!(oldest(&j, "new"), Some(9_000));
+    // Another reconcile does not settle it; its own does, and leaves what came meanwhile.
+    j.reconciled("new", 100_000, 1, Some("another")).unwrap();
+    assert_eq!(oldest(&j, "new"), Some(9_000));
+    j.reconciled("new", 100_000, 1, Some(&instead.why)).unwrap();
+    assert_eq!(oldest(&j, "new"), Some(99_000));
+}
+
+/// Takes out what came with version 3.
+const WITHOUT_VERSION_3: &str = "ALTER TABLE remote DROP COLUMN held_deletions;
+    ALTER TABLE remote DROP COLUMN behind_since; DROP TABLE mark_time";
+
+#[test]
+fn a_journal_of_the_version_before_is_taken_over() {
+    let (dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    j.db.execute_batch("UPDATE remote SET held = 'would delete 7 entries'").unwrap();
+    j.db.execute_batch(&format!("{WITHOUT_VERSION_3}; PRAGMA user_version = 2")).unwrap();
+    drop(j);
+    let mut j = Journal::open(dir.path()).unwrap();
+    let held = j.remote("r", None).unwrap().held.unwrap();
+    // A release of that approves nothing before it has been counted again.
+    assert_eq!((held.why.as_str(), held.deletions), ("would delete 7 entries", 0));
+    let shown = Held { why: "would delete 9 entries".into(), deletions: 9 };
+    j.set_held("r", Some(&shown)).unwrap();
+    assert_eq!(j.remote("r", None).unwrap().held, Some(shown));
+    j.set_held("r", None).unwrap();
+    assert_eq!(j.remote("r", None).unwrap().held, None);
+    mark_at(&mut j, &["a"], 5);
+    assert_eq!(oldest(&j, "r"), Some(5));
+}
+
 #[test]
 fn an_owed_row_that_changed_meanwhile_stays() {
     let (_dir, mut j) = journal();
@@ -138,11 +233,11 @@ fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
     let (_dir, mut j) = journal();
     j.remote("old", None).unwrap();
     mark(&mut j, &["a", "b"]);
-    let row = j.remote("new", Some("new remote")).unwrap();
+    let row = j.remote("new", Some(("new remote", 5))).unwrap();
     assert_eq!((row.cursor, row.reconcile.as_deref()), (2, Some("new remote")));
     assert_eq!(j.reconciled("new", 8, 77, Some("another")).unwrap().as_deref(), Some("new remote"));
     assert_eq!(j.reconciled("new", 9, 77, Some("new remote")).unwrap(), None);
-    let row = j.remote("new", Some("new remote")).unwrap();
+    let row = j.remote("new", Some(("new remote", 5))).unwrap();
     assert_eq!((row.reconcile, row.reconciled_at_ms, row.entries), (None, Some(9), Some(77)));
 }
 
@@ -157,15 +252,16 @@ fn too_many_names_become_one_wish() {
     mark(&mut j, &["a", "b", "c"]);
     assert_eq!(j.compare_instead("r", 3).unwrap(), None);
     mark(&mut j, &["d"]);
-    let (cursor, why) = j.compare_instead("r", 3).unwrap().unwrap();
+    let Instead { cursor, why, behind_since_ms } = j.compare_instead("r", 3).unwrap().unwrap();
     let row = j.remote("r", None).unwrap();
     assert_eq!((cursor, row.cursor, row.reconcile.as_ref()), (7, 7, Some(&why)));
+    assert_eq!(behind_since_ms, row.behind_since_ms);
     assert_eq!(j.backlog("r").unwrap(), Backlog { owed: 1, ..j.backlog("r").unwrap() });
     assert_eq!(j.backlog("r").unwrap().waiting, 0);
     assert_eq!(j.backlog("other").unwrap().waiting, 4, "the others keep their marks");
     // A comparison that began before the next time does not settle what came after it.
     mark(&mut j, &["e", "f", "g", "h"]);
-    let (_, again) = j.compare_instead("r", 3).unwrap().unwrap();
+    let again = j.compare_instead("r", 3).unwrap().unwrap().why;
     assert_eq!(j.reconciled("r", 9, 1, Some(&why)).unwrap(), Some(again));
     assert_eq!(j.compare_instead("r", 3).unwrap(), None);
 }
@@ -260,9 +356,10 @@ fn a_journal_of_the_first_version_goes_on() {
         "DROP INDEX owed_due; ALTER TABLE owed DROP COLUMN lane;
          ALTER TABLE owed ADD COLUMN lane INTEGER AS
            (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2 ELSE 0 END);
-         CREATE INDEX owed_due ON owed (remote, lane, next_try, path); PRAGMA user_version = 1",
+         CREATE INDEX owed_due ON owed (remote, lane, next_try, path);",
     )
     .unwrap();
+    j.db.execute_batch(&format!("{WITHOUT_VERSION_3}; PRAGMA user_version = 1")).unwrap();
     drop(j);
     let j = Journal::open(dir.path()).unwrap();
     let paths = |rows: Vec<Owed>| rows.into_iter().map(|row| row.path).collect::<Vec<_>>();

@@ -6,13 +6,13 @@
 
 use super::desk::{Desk, Stuck, broken};
 use super::flight::{Flight, Landed};
-use super::guard;
+use super::guard::{self, Losses};
 use super::health::retry_most_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::outcome::{self, Judgement, Verdict};
 use super::rows::{Unseen, directories, not_compared, owe, swapped};
 use super::rsync::{self, Form, Options};
-use crate::journal::{Events, Owed, Scope, Settlement};
+use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::OsBytes;
 use crate::sys::clock;
 use crate::sys::files::Root;
@@ -88,12 +88,7 @@ pub enum Progress {
     /// Something became something else under rsync's eyes, and it gave up: to be done again soon.
     Upset,
     /// It would delete too much: the operator must look first.
-    Guarded {
-        /// What the operator reads.
-        words: String,
-        /// How many.
-        deletions: u64,
-    },
+    Guarded(Held),
     /// The remote is the reason.
     Remote(Judgement),
 }
@@ -226,7 +221,8 @@ impl Compare {
         };
         let since_ms = match &self.job {
             Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
-            Job::Everything { .. } => now_ms,
+            // What waited for it is known by its age alone.
+            Job::Everything { .. } => desk.row.behind_since_ms.unwrap_or(now_ms),
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
@@ -275,12 +271,13 @@ fn landed_to_spool(
             return Ok((None, Progress::Remote(landed.judgement)));
         }
     };
-    let mut found = Found::default();
+    let (mut found, mut made) = (Found::default(), 0);
     let report = landed
         .read(&desk.voice, |change| {
             if wanted(desk, &change, true) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
+                made += u64::from(change.kind == ChangeKind::Created);
             } else {
                 desk.note_excluded(&change);
             }
@@ -299,10 +296,17 @@ fn landed_to_spool(
         Job::Everything { .. } => Some(found.entries),
         Job::Wide(_) => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
     };
-    let more = approved.is_none_or(|n| found.deletions > n.saturating_add(n / 10));
-    if more && !live(&job) && guard::holds(desk.start.remote.max_delete, found.deletions, entries) {
-        let words = guard::words(found.deletions, entries, &desk.name);
-        return Ok((None, Progress::Guarded { words, deletions: found.deletions }));
+    let counts = found.deletions > 0 && !live(&job);
+    if counts && !guard::is_approved(approved, found.deletions) {
+        let staying = match &job {
+            Job::Everything { .. } => guard::staying(desk.contents()?, &report.totals),
+            Job::Wide(_) => guard::staying_of_part(desk.contents()?, entries, found.deletions),
+        };
+        let losses = Losses { deletions: found.deletions, made, entries, staying };
+        if guard::holds(desk.start.remote.max_delete, losses) {
+            let why = guard::words(found.deletions, entries, &desk.name);
+            return Ok((None, Progress::Guarded(Held { why, deletions: found.deletions })));
+        }
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));

@@ -4,6 +4,7 @@ use super::batch::{self, Limits, Look, Marked};
 use super::excluded::{self, Known, Shown};
 use super::fail_log;
 use super::flight::{Flight, Landed};
+use super::guard::Contents;
 use super::health::Patience;
 use super::itemize::{Change, ChangeKind};
 use super::master::Master;
@@ -36,6 +37,8 @@ pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Excluded directories that a comparison is told of by name, at most.
 const EXCLUDED_MOST: usize = 10_000;
+/// Directories that are looked into for something to replicate; a tree of more than that is not empty.
+const LOOKED_INTO_MOST: usize = 10_000;
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -167,6 +170,31 @@ impl Desk {
             "{}: another directory than the one that was watched; if that is meant: syncsup release {}",
             self.start.localpath.watch, self.start.localpath.watch
         )))
+    }
+
+    /// Looks for something that is replicated, as the delete guard wants to know. In most trees it finds some at once;
+    /// what cannot be read counts for nothing.
+    pub fn contents(&self) -> Result<Contents, Stuck> {
+        let root = self.open_root()?;
+        let mut directories = vec![RelPath::root()];
+        for _ in 0..LOOKED_INTO_MOST {
+            let Some(directory) = directories.pop() else { return Ok(Contents::Nothing) };
+            let names = match directory.is_root() {
+                true => root.names(),
+                false => root.subdir(&directory).and_then(|open| open.names()),
+            };
+            self.voice.beat();
+            for entry in names.into_iter().flatten() {
+                let path = directory.join(&entry.name);
+                let kind = entry.kind.or_else(|| root.lstat(&path).ok().map(|seen| seen.kind));
+                match (kind, self.filter.excludes(&path, kind == Some(Kind::Dir))) {
+                    (Some(Kind::Dir), false) => directories.push(path),
+                    (Some(_), false) => return Ok(Contents::Something),
+                    (None, _) | (_, true) => {}
+                }
+            }
+        }
+        Ok(Contents::Something)
     }
 
     /// Remembers that the receiver cannot do `--delete-missing-args`.

@@ -1,9 +1,23 @@
 //! The delete guard: a comparison that would delete too much is held for the operator. Pure.
 
+use super::itemize::Totals;
 use crate::config::model::MaxDelete;
 
-/// Below this many deletions the default guard never holds.
+/// Below this many deletions the default guard does not count.
 const ALWAYS_ALLOWED: u64 = 100;
+
+/// What a comparison would do to a remote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Names it would delete.
+    pub deletions: u64,
+    /// Names it would make.
+    pub made: u64,
+    /// Entries the remote has, if that is known.
+    pub entries: Option<u64>,
+    /// Names that are there and stay, directories not counted, if that is known.
+    pub staying: Option<u64>,
+}
 
 /// Entries a remote has, from what a dry run says: `files` in the list here, `created` of them missing there, and
 /// what is there but not here.
@@ -11,15 +25,53 @@ pub fn remote_entries(files: u64, created: u64, deletions: u64) -> u64 {
     files.saturating_sub(created) + deletions
 }
 
-/// True when so many deletions on a remote that has `entries` (if that is known) must wait for the operator.
-pub fn holds(max: MaxDelete, deletions: u64, entries: Option<u64>) -> bool {
+/// [`Losses::staying`] after a dry run of everything. `None` for an rsync that does not say how many are directories
+/// (before 3.1).
+pub fn staying(here: Contents, totals: &Totals) -> Option<u64> {
+    if here == Contents::Nothing {
+        return Some(0);
+    }
+    let files = totals.files.checked_sub(totals.directories?)?;
+    let made = totals.created.saturating_sub(totals.created_directories.unwrap_or(0));
+    Some(files.saturating_sub(made))
+}
+
+/// [`Losses::staying`] after a comparison of some directories, where all that is known of the others is how many
+/// entries the remote is thought to have, its root among them.
+pub fn staying_of_part(here: Contents, entries: Option<u64>, deletions: u64) -> Option<u64> {
+    match here {
+        Contents::Nothing => Some(0),
+        Contents::Something => entries.map(|entries| entries.saturating_sub(deletions + 1)),
+    }
+}
+
+/// What there is in the localpath.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Nothing that is replicated, or nothing but directories: a new file system has one, `lost+found`.
+    Nothing,
+    /// Something.
+    Something,
+}
+
+/// True when these deletions must wait for the operator: more than he allows, or all that is there, however little,
+/// to be replaced by less. A file system that was emptied, or mounted over with another, looks like that.
+pub fn holds(max: MaxDelete, losses: Losses) -> bool {
+    let Losses { deletions, made, entries, staying } = losses;
+    let all = deletions > 0 && staying == Some(0) && made < deletions;
     match max {
         MaxDelete::Unlimited => false,
-        MaxDelete::Entries(most) => deletions > most,
+        MaxDelete::Entries(most) => all || deletions > most,
         MaxDelete::Half => {
-            deletions > ALWAYS_ALLOWED && entries.is_some_and(|entries| deletions > entries / 2)
+            let half = entries.is_some_and(|entries| deletions > entries / 2);
+            all || deletions > ALWAYS_ALLOWED && half
         }
     }
+}
+
+/// True when the operator has approved at least this: what has come since he looked, he has not seen.
+pub fn is_approved(approved: Option<u64>, deletions: u64) -> bool {
+    approved.is_some_and(|most| deletions <= most)
 }
 
 /// What the operator reads.
@@ -35,9 +87,14 @@ pub fn words(deletions: u64, entries: Option<u64>, remote: &str) -> String {
 mod tests {
     use super::*;
 
+    fn losses(deletions: u64, entries: Option<u64>) -> Losses {
+        Losses { deletions, entries, staying: entries.map(|n| n - deletions), ..Losses::default() }
+    }
+
     #[test]
-    fn half_of_a_large_remote_is_held() {
-        assert!(!holds(MaxDelete::Half, 100, Some(100)));
+    fn more_than_half_of_a_large_remote_is_held() {
+        let holds = |max, deletions, entries| holds(max, losses(deletions, entries));
+        assert!(!holds(MaxDelete::Half, 100, Some(101)));
         assert!(holds(MaxDelete::Half, 101, Some(150)));
         assert!(!holds(MaxDelete::Half, 101, Some(202)));
         assert!(!holds(MaxDelete::Half, 5_000, None));
@@ -49,5 +106,53 @@ mod tests {
             "would delete 400 of 401 entries; look with `syncsup release --show r`, then `syncsup release r`"
         );
         assert_eq!(remote_entries(100, 90, 50), 60);
+    }
+
+    #[test]
+    fn what_would_leave_nothing_is_held_however_few_names_it_is() {
+        for max in [MaxDelete::Half, MaxDelete::Entries(0), MaxDelete::Entries(1_000)] {
+            for deletions in [1, 2, 60, 100, 5_000] {
+                assert!(holds(max, losses(deletions, Some(deletions))), "{max:?} {deletions}");
+            }
+        }
+        assert!(!holds(MaxDelete::Unlimited, losses(60, Some(60))));
+        // Nothing is there, or something stays.
+        assert!(!holds(MaxDelete::Half, losses(0, Some(0))));
+        assert!(!holds(MaxDelete::Half, losses(60, Some(61))));
+        // A slave with a page of its own gets its first copy; another, smaller tree replaces none.
+        let first_copy = Losses { made: 2, ..losses(2, Some(2)) };
+        assert!(!holds(MaxDelete::Half, first_copy));
+        let other_tree = Losses { made: 3, ..losses(60, Some(60)) };
+        assert!(holds(MaxDelete::Half, other_tree));
+    }
+
+    #[test]
+    fn directories_are_nothing_that_stays() {
+        let totals = |files, directories, created, created_directories| Totals {
+            files,
+            directories: Some(directories),
+            created,
+            created_directories: Some(created_directories),
+            ..Totals::default()
+        };
+        // An empty root; empty directories; all new; one file of three is there.
+        assert_eq!(staying(Contents::Something, &totals(1, 1, 0, 0)), Some(0));
+        assert_eq!(staying(Contents::Something, &totals(9, 9, 4, 4)), Some(0));
+        assert_eq!(staying(Contents::Something, &totals(12, 2, 10, 0)), Some(0));
+        assert_eq!(staying(Contents::Something, &totals(4, 1, 2, 0)), Some(1));
+        let old = Totals { files: 9, ..Totals::default() };
+        assert_eq!(staying(Contents::Something, &old), None);
+        assert_eq!(staying(Contents::Nothing, &old), Some(0));
+
+        assert_eq!(staying_of_part(Contents::Nothing, Some(500), 3), Some(0));
+        assert_eq!(staying_of_part(Contents::Something, Some(61), 60), Some(0));
+        assert_eq!(staying_of_part(Contents::Something, Some(62), 60), Some(1));
+        assert_eq!(staying_of_part(Contents::Something, None, 60), None);
+    }
+
+    #[test]
+    fn a_release_approves_what_was_shown_and_no_more() {
+        assert!(is_approved(Some(700), 700) && is_approved(Some(700), 3));
+        assert!(!is_approved(Some(700), 701) && !is_approved(Some(0), 1) && !is_approved(None, 1));
     }
 }

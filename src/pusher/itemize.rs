@@ -173,8 +173,12 @@ pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
 pub struct Totals {
     /// Everything in the list that was sent, directories included.
     pub files: u64,
+    /// The directories among them (not before 3.1).
+    pub directories: Option<u64>,
     /// New on the remote (not before 3.1).
     pub created: u64,
+    /// The directories among those (not before 3.1).
+    pub created_directories: Option<u64>,
     /// Deleted on the remote. Receivers 3.2.7 report 0 whatever they deleted: count the lines instead.
     pub deleted: u64,
     /// Regular files of which content was sent.
@@ -193,10 +197,13 @@ impl Totals {
         else {
             return;
         };
-        let Some(value) = number(value) else { return };
+        let text = value;
+        let Some(value) = number(text) else { return };
         match label {
-            "Number of files" => self.files = value,
-            "Number of created files" => self.created = value,
+            "Number of files" => (self.files, self.directories) = (value, directories(text, value)),
+            "Number of created files" => {
+                (self.created, self.created_directories) = (value, directories(text, value));
+            }
             "Number of deleted files" => self.deleted = value,
             "Number of regular files transferred" | "Number of files transferred" => {
                 self.transferred = value
@@ -205,6 +212,19 @@ impl Totals {
             "Total file size" => self.total_bytes = value,
             _ => {}
         }
+    }
+}
+
+/// The directories in `6,001 (reg: 5,998, dir: 3)`, which names no kind of which there is none; `None` where it names
+/// none at all.
+fn directories(text: &str, all: u64) -> Option<u64> {
+    let (_, kinds) = match text.split_once('(') {
+        Some(kinds) => kinds,
+        None => return (all == 0).then_some(0),
+    };
+    match kinds.split_once("dir: ") {
+        Some((_, rest)) => number(rest.trim_end_matches(')').split(", ").next()?),
+        None => Some(0),
     }
 }
 
@@ -306,7 +326,9 @@ mod tests {
             Total file size: 1,234,567,890 bytes\nTotal transferred file size: 11 bytes\nLiteral data: 0 bytes\n";
         let want = Totals {
             files: 6001,
+            directories: Some(3),
             created: 3,
+            created_directories: Some(0),
             deleted: 2,
             transferred: 4,
             transferred_bytes: 11,
@@ -326,5 +348,9 @@ mod tests {
         };
         assert_eq!(totals(old.as_bytes()), want);
         assert_eq!(totals(b"Total file size: 1.23G bytes\n").total_bytes, 0);
+        let of = |text: &str| totals(format!("Number of files: {text}\n").as_bytes()).directories;
+        assert_eq!(of("1 (dir: 1)"), Some(1));
+        assert_eq!(of("5,003 (reg: 2,000, dir: 3,003, link: 1)"), Some(3_003));
+        assert_eq!((of("7 (reg: 7)"), of("0"), of("7")), (Some(0), Some(0), None));
     }
 }

@@ -7,7 +7,7 @@ use super::lanes::{Busy, Lane};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Push};
 use super::run::{Pusher, ROOT_RETRY, TORN};
-use crate::journal::{Events, JournalError, Owe, Party, Scope, Settlement};
+use crate::journal::{Events, Held, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
 use crate::sys::clock;
@@ -265,11 +265,8 @@ impl Pusher {
                 self.approved = self.approved.filter(|_| what.live);
                 self.comparison_done(what.why, incomplete, entries, now)?;
             }
-            compare::Progress::Guarded { words, deletions } => {
-                warn!(self.desk.log, "held"; "why" => &words);
-                self.held_deletions = Some(deletions);
-                self.desk.journal.set_held(&self.desk.name, Some(&words))?;
-                self.desk.row.held = Some(words);
+            compare::Progress::Guarded(held) => {
+                self.guarded(held)?;
                 self.compared_well()?;
             }
             compare::Progress::Remote(judgement) if self.crowds(&judgement, now) => {
@@ -280,6 +277,17 @@ impl Pusher {
                 self.bound_backlog()?;
             }
         }
+        Ok(())
+    }
+
+    /// The delete guard holds what a comparison found.
+    pub(super) fn guarded(&mut self, held: Held) -> Result<(), JournalError> {
+        warn!(self.desk.log, "held"; "why" => &held.why);
+        // What was approved was less.
+        self.approved = None;
+        self.desk.journal.set_held(&self.desk.name, Some(&held))?;
+        self.desk.row.held = Some(held);
+        self.said.dirty = true;
         Ok(())
     }
 
@@ -348,6 +356,9 @@ impl Pusher {
         // Counted before its first row was pushed, and kept since.
         let entries = self.desk.row.entries.unwrap_or(entries as i64);
         let left = self.desk.journal.reconciled(&self.desk.name, now_ms, entries, settled)?;
+        if left.is_none() {
+            self.desk.row.behind_since_ms = None;
+        }
         self.desk.row.reconcile = left;
         self.desk.row.entries = Some(entries);
         self.desk.row.reconciled_at_ms = Some(now_ms);

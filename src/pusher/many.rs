@@ -1,7 +1,7 @@
 //! A remote that stays in trouble while names come and go without end: it is compared instead.
 
 use super::run::Pusher;
-use crate::journal::JournalError;
+use crate::journal::{Instead, JournalError};
 use slog::warn;
 
 /// So many names wait for a remote in trouble; when there are more, it is compared instead.
@@ -19,12 +19,15 @@ impl Pusher {
             return Ok(());
         }
         let desk = &mut self.desk;
-        let Some((cursor, why)) = desk.journal.compare_instead(&desk.name, NAMES_MOST)? else {
+        let Some(Instead { cursor, why, behind_since_ms }) =
+            desk.journal.compare_instead(&desk.name, NAMES_MOST)?
+        else {
             return Ok(());
         };
         warn!(desk.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => &why);
         desk.row.cursor = cursor;
         desk.row.reconcile = Some(why);
+        desk.row.behind_since_ms = behind_since_ms;
         self.wished_again = false;
         self.compare_retry = None;
         self.said.dirty = true;

@@ -38,7 +38,7 @@ impl Pusher {
         let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
         journal.set_longest_delay(longest_delay_ms(&start));
         let name = start.remote.name();
-        let first = start.localpath.first_copy.then_some("a new remote");
+        let first = start.localpath.first_copy.then(|| ("a new remote", clock::wall_ms()));
         let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
         let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
             format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
@@ -89,7 +89,6 @@ impl Pusher {
             yielding: Yielding::default(),
             crowded: None,
             approved: None,
-            held_deletions: None,
             wished_again: false,
             // A predecessor may have compared.
             compared_ms: clock::wall_ms(),

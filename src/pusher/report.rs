@@ -71,8 +71,8 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
         Health::Backoff { words, .. } => return (PusherState::Backoff, said(words)),
         Health::Good => {}
     }
-    if let Some(why) = &view.row.held {
-        return (PusherState::Held, said(why));
+    if let Some(held) = &view.row.held {
+        return (PusherState::Held, said(&held.why));
     }
     if !view.judged {
         return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));

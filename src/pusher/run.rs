@@ -80,8 +80,6 @@ pub struct Pusher {
     pub(super) crowded: Option<Duration>,
     /// So many deletions the operator has approved for the next comparison.
     pub(super) approved: Option<u64>,
-    /// So many the guard holds.
-    pub(super) held_deletions: Option<u64>,
     /// The reconcile under way was wished for once more.
     pub(super) wished_again: bool,
     pub(super) compared_ms: i64,
@@ -249,11 +247,10 @@ impl Pusher {
             }
             ToPusher::Release => {
                 // Nothing is approved in advance.
-                if self.desk.row.held.is_some() {
-                    info!(self.desk.log, "released by the operator");
+                if let Some(held) = self.desk.row.held.take() {
+                    info!(self.desk.log, "released by the operator"; "deletions" => held.deletions);
                     self.desk.journal.set_held(&self.desk.name, None)?;
-                    self.desk.row.held = None;
-                    self.approved = Some(self.held_deletions.take().unwrap_or(u64::MAX));
+                    self.approved = Some(held.deletions);
                     self.compare_retry = None;
                 }
             }

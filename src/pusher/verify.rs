@@ -5,7 +5,7 @@ use super::compare::COMPARE_GRACE_S;
 use super::desk::{Desk, Stuck, broken};
 use super::differ::{Differ, Touched, directory_of, may_come_from_below};
 use super::flight::{Flight, Landed};
-use super::guard;
+use super::guard::{self, Losses};
 use super::health::Health;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::lanes::{STALLED, Waiter};
@@ -125,12 +125,13 @@ impl Looking {
             Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
             _ => return Ok(Some(VerifyEnd::Failed(landed.judgement.words))),
         };
-        let mut deletions = 0;
+        let (mut deletions, mut made) = (0, 0);
         let report = landed
             .read(&desk.voice, |change| {
-                deletions += u64::from(
-                    change.kind == ChangeKind::Deleted && self.counts(desk, &change, true),
-                );
+                if self.counts(desk, &change, true) {
+                    deletions += u64::from(change.kind == ChangeKind::Deleted);
+                    made += u64::from(change.kind == ChangeKind::Created);
+                }
             })
             .map_err(broken)?;
         complete &= !report.deletions_skipped;
@@ -139,7 +140,12 @@ impl Looking {
             true => Some(entries),
             false => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
         };
-        if self.job.repair && guard::holds(desk.start.remote.max_delete, deletions, known) {
+        let staying = match self.job.below.is_root() {
+            true => guard::staying(desk.contents()?, &report.totals),
+            false => guard::staying_of_part(desk.contents()?, known, deletions),
+        };
+        let losses = Losses { deletions, made, entries: known, staying };
+        if self.job.repair && guard::holds(desk.start.remote.max_delete, losses) {
             let words = guard::words(deletions, known, &desk.name);
             let words = words.split(';').next().unwrap_or_default();
             return Ok(Some(VerifyEnd::Failed(format!(

@@ -87,7 +87,18 @@ fn troubles(view: &View, now: Duration) -> Vec<String> {
                 _ if r.lag_ms > view.max_lag_ms => {
                     found.push(format!("{place}: {} s behind", r.lag_ms / 1000));
                 }
-                _ => {}
+                // Nothing need have changed meanwhile: what it has is not known.
+                PusherState::Backoff => {
+                    let since_ms = r.trouble_since_ms.unwrap_or(status.now_ms);
+                    let trouble_ms = status.now_ms.saturating_sub(since_ms);
+                    if u64::try_from(trouble_ms).is_ok_and(|ms| ms > view.max_lag_ms) {
+                        found.push(format!("{place}: in trouble for {} s", trouble_ms / 1000));
+                    }
+                }
+                PusherState::InSync
+                | PusherState::Behind
+                | PusherState::Pushing
+                | PusherState::Reconciling => {}
             }
         }
     }
@@ -177,6 +188,18 @@ mod tests {
         assert_eq!(at(&|s| s.localpaths[0].remotes[0].lag_ms = 60_000).0, 200);
         let (code, text) = at(&|s| s.localpaths[0].remotes[0].lag_ms = 61_000);
         assert!(code == 503 && text.contains("10.0.0.2::www: 61 s behind"), "{text}");
+        // In trouble since then, with nothing to push.
+        let since = |ms: i64| {
+            at(&|s| {
+                s.now_ms = 1_000_000;
+                let remote = &mut s.localpaths[0].remotes[0];
+                (remote.lag_ms, remote.status.waiting) = (0, 0);
+                remote.trouble_since_ms = Some(ms);
+            })
+        };
+        assert_eq!(since(940_000).0, 200);
+        let (code, text) = since(939_000);
+        assert!(code == 503 && text.contains("10.0.0.2::www: in trouble for 61 s"), "{text}");
         assert_eq!(at(&|s| s.localpaths[0].remotes[0].status.state = PusherState::Held).0, 503);
         assert_eq!(at(&|s| s.localpaths[0].remotes[0].status.state = PusherState::Down).0, 503);
         assert_eq!(at(&|s| s.localpaths[0].state = "held".into()).0, 503);

@@ -108,7 +108,8 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
     let s = &r.status;
     let (class, word) = (class(s.state), s.state.word());
     let left = s.waiting + s.owed;
-    let lag = if left == 0 { "none".into() } else { figures::seconds(r.lag_ms) };
+    let lag = if left == 0 && r.lag_ms == 0 { "none".into() } else { figures::seconds(r.lag_ms) };
+    let unknown = left == 0 && s.reconcile.as_ref().is_some_and(|c| c.found == 0);
     let _ = writeln!(
         out,
         "<div class=\"remote\"><div class=\"row\"><h3>{}</h3><span class=\"{class}\">{word}</span></div>",
@@ -132,7 +133,7 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
     }
     let cells = [
         ("lag", lag),
-        ("to push", left.to_string()),
+        ("to push", if unknown { "?".into() } else { left.to_string() }),
         ("failing", s.failing.to_string()),
         ("last push", s.last_success_ms.map_or("never".into(), |ms| ago(ms, now_ms))),
         ("files sent", s.pushed_files.to_string()),

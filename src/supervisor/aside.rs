@@ -53,7 +53,7 @@ pub fn begin_anew<'a>(
     let mut journal = Journal::open(dir)?;
     for name in names {
         // The row may be there already, without the wish.
-        journal.remote(name, Some(ASIDE))?;
+        journal.remote(name, Some((ASIDE, clock::wall_ms())))?;
         journal.want_reconcile(name, Some(ASIDE))?;
     }
     match std::fs::remove_file(dir.join(MARKER)) {
@@ -106,6 +106,7 @@ pub fn register<'a>(
     first: Option<&str>,
 ) -> std::result::Result<(), JournalError> {
     let mut journal = Journal::open(dir)?;
+    let first = first.map(|why| (why, clock::wall_ms()));
     names.into_iter().try_for_each(|name| journal.remote(name, first).map(drop))
 }
 

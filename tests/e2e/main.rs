@@ -22,6 +22,7 @@ mod excluded;
 mod fail_log;
 mod failures;
 mod filter;
+mod guard;
 mod install;
 mod journal;
 mod migrate;

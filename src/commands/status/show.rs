@@ -51,16 +51,19 @@ fn localpath_lines(localpath: &LocalPathStatus) -> Vec<String> {
 fn remote_row(remote: &RemoteStatus, now_ms: i64) -> Row {
     let s = &remote.status;
     let left = s.waiting + s.owed;
-    let lag = match left {
-        0 => "-".to_owned(),
-        _ => figures::seconds(remote.lag_ms),
+    let lag = match (left, remote.lag_ms) {
+        (0, 0) => "-".to_owned(),
+        (_, ms) => figures::seconds(ms),
     };
+    // How much a comparison will find, nobody knows before.
+    let unknown = left == 0 && s.reconcile.as_ref().is_some_and(|r| r.found == 0);
+    let to_push = if unknown { "?".to_owned() } else { number(left) };
     let sent = table::count(s.pushed_files, "file", "files");
     let cells = vec![
         format!("  {}", remote.name),
         word(s.state).to_owned(),
         lag,
-        number(left),
+        to_push,
         number(s.failing),
         s.last_success_ms.map_or("never".into(), |ms| ago(ms, now_ms)),
         format!("{sent}, {}", table::bytes(s.pushed_bytes)),

@@ -4,14 +4,14 @@ use super::super::compare::COMPARE_GRACE_S;
 use super::super::desk::{Desk, Stuck, broken};
 use super::super::differ::{Differ, Touched, may_come_from_below};
 use super::super::flight::{Flight, Landed};
-use super::super::guard;
+use super::super::guard::{self, Contents, Losses};
 use super::super::itemize::{Change, ChangeKind, Line, Lines};
 use super::super::outcome::{self, Verdict};
 use super::super::roll::{Cost, Part};
 use super::super::rows::repair;
 use super::super::rsync::{self, Form, Options};
 use super::super::verify::{BY_CONTENT, counts};
-use crate::journal::{JournalError, Settlement, VerifyRun};
+use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
 use crate::seen::Kind;
 use crate::sys::clock;
@@ -103,12 +103,7 @@ pub(in crate::pusher) enum Outcome {
         remote: bool,
     },
     /// It would delete too much: the operator must look first.
-    Guarded {
-        /// What the operator reads.
-        words: String,
-        /// How many.
-        deletions: u64,
-    },
+    Guarded(Held),
 }
 
 impl Comparing {
@@ -225,15 +220,21 @@ impl Comparing {
                 return Ok(Outcome::Failed { words: landed.judgement.words, remote });
             }
         };
-        let mut deletions = 0;
+        let (mut deletions, mut made) = (0, 0);
         let report = landed
-            .read(&desk.voice, |change| deletions += u64::from(self.deletes(desk, &change)))
+            .read(&desk.voice, |change| {
+                deletions += u64::from(self.deletes(desk, &change));
+                let new = change.kind == ChangeKind::Created && self.counts(desk, &change, false);
+                made += u64::from(new);
+            })
             .map_err(broken)?;
         complete &= !report.deletions_skipped;
         let totals = report.totals;
         self.read.cost = Cost { names: totals.files, bytes: totals.total_bytes };
         self.read.there = guard::remote_entries(totals.files, totals.created, deletions);
-        if complete && let Some(held) = self.guarded(desk, &mut landed, deletions, run, approved)? {
+        if complete
+            && let Some(held) = self.guarded(desk, &mut landed, (deletions, made), run, approved)?
+        {
             return Ok(held);
         }
         landed.stdout.rewind().map_err(broken)?;
@@ -248,17 +249,21 @@ impl Comparing {
         &mut self,
         desk: &Desk,
         landed: &mut Landed,
-        found: u64,
+        (found, made): (u64, u64),
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Option<Outcome>, Stuck> {
         let known = desk.row.entries.and_then(|n| u64::try_from(n).ok());
         // Where nobody has counted: what this run has seen.
         let entries = known.or(Some(run.there + self.read.there));
-        let holds = |n: u64| {
-            n > 0 && guard::holds(desk.start.remote.max_delete, run.deletions + n, entries)
+        let contents = if found > 0 { desk.contents()? } else { Contents::Something };
+        let holds = |n: u64, made: u64| {
+            let deletions = run.deletions + n;
+            let staying = guard::staying_of_part(contents, entries, deletions);
+            let losses = Losses { deletions, made, entries, staying };
+            n > 0 && guard::holds(desk.start.remote.max_delete, losses)
         };
-        if !holds(found) {
+        if !holds(found, made) {
             return Ok(None);
         }
         // What somebody deletes here just now is no accident there.
@@ -274,16 +279,16 @@ impl Comparing {
             })
             .map_err(broken)?;
         went?;
-        if !holds(deletions) {
+        if !holds(deletions, made) {
             return Ok(None);
         }
         let all = run.deletions + deletions;
-        if approved.is_some_and(|n| all <= n.saturating_add(n / 10)) {
+        if guard::is_approved(approved, all) {
             self.read.approved = true;
             return Ok(None);
         }
-        let words = guard::words(all, entries, &desk.name);
-        Ok(Some(Outcome::Guarded { words, deletions: all }))
+        let why = guard::words(all, entries, &desk.name);
+        Ok(Some(Outcome::Guarded(Held { why, deletions: all })))
     }
 
     fn counts(&self, desk: &Desk, change: &Change, deletions: bool) -> bool {

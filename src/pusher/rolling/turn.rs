@@ -241,12 +241,8 @@ impl Pusher {
             Ok(Outcome::Failed { words, remote }) => {
                 self.part_failed(r, part, words, remote, now)?
             }
-            Ok(Outcome::Guarded { words, deletions }) => {
-                warn!(self.desk.log, "held"; "why" => &words);
-                self.held_deletions = Some(deletions);
-                self.desk.journal.set_held(&self.desk.name, Some(&words))?;
-                self.desk.row.held = Some(words);
-                self.said.dirty = true;
+            Ok(Outcome::Guarded(held)) => {
+                self.guarded(held)?;
                 r.again(Duration::ZERO, now);
             }
             Err(Stuck::Journal(error)) => {

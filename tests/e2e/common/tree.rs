@@ -50,6 +50,11 @@ impl Tree {
         Tree::walk(root, Content::Hash)
     }
 
+    /// How many regular files it has.
+    pub fn files(&self) -> usize {
+        self.0.values().filter(|entry| matches!(entry.kind, Kind::File(..))).count()
+    }
+
     /// The same without content: cheap enough to poll.
     fn metadata(root: &Path) -> Tree {
         Tree::walk(root, Content::Skip)

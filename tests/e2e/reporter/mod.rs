@@ -175,6 +175,28 @@ fn health_fails_for_a_remote_that_is_too_far_behind() {
 }
 
 #[test]
+fn lag_of_a_dead_remote_never_falls_while_its_paths_are_written_again() {
+    let (mut w, port, _reserved) = world(", max_lag: 3s");
+    w.run(&[]);
+    w.wait_in_sync();
+    w.remotes[0].stop();
+    let (mut last_ms, mut round) = (0, 0);
+    wait_for("a lag of 4 s", DEADLINE, || {
+        round += 1;
+        (0..10).for_each(|n| w.write(&format!("hot{n}"), round.to_string()));
+        let remote = &w.instance.status()["instances"][0]["localpaths"][0]["remotes"][0];
+        let lag_ms = remote["lag_ms"].as_u64().unwrap();
+        assert!(lag_ms >= last_ms, "{last_ms} ms, then {lag_ms} ms\n{}", w.instance.report());
+        last_ms = lag_ms;
+        lag_ms > 4_000
+    });
+    assert_eq!(get(port, "/healthz").status, 503);
+    w.remotes[0].start_again();
+    w.wait_identical();
+    wait_for("health again", DEADLINE, || get(port, "/healthz").status == 200);
+}
+
+#[test]
 fn a_port_that_is_taken_is_said_and_tried_again() {
     let (mut w, port, _reserved) = world("");
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();

@@ -1,0 +1,121 @@
+//! The delete guard: what nobody asked for never empties a remote, and a release approves what was shown.
+
+use super::common::tree::Tree;
+use super::common::wait::{DEADLINE, wait_for};
+use super::common::world::{Setup, World};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn held(remote: &Value) -> bool {
+    remote["state"] == "held" && remote["reason"].as_str().is_some_and(|r| r.contains("delete"))
+}
+
+fn release(w: &World) {
+    let release = w.instance.command(&["release", &w.remotes[0].name()]);
+    assert!(release.status.success(), "{release:?}");
+}
+
+/// Removes everything in a directory, the directory itself not.
+fn empty(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        gone.unwrap();
+    }
+}
+
+/// The files of the slave.
+fn files(w: &World) -> usize {
+    Tree::read(&w.remotes[0].path()).files()
+}
+
+/// An instance with this many files here and there, stopped.
+fn stopped(setup: Setup, files: usize) -> World {
+    let mut w = setup.start();
+    (0..files).for_each(|n| w.write(&format!("d{}/f{n}", n % 5), "one"));
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.stop();
+    w
+}
+
+#[test]
+fn a_localpath_that_was_emptied_while_stopped_empties_no_remote_unasked() {
+    type Emptied = fn(&World);
+    let ways: [(&str, usize, Emptied); 5] = [
+        ("nothing is left", 60, |w| empty(&w.master)),
+        ("one file was there", 1, |w| empty(&w.master)),
+        ("a file system was just made", 7, |w| {
+            empty(&w.master);
+            fs::create_dir(w.at("lost+found")).unwrap();
+        }),
+        ("only directories are left", 30, |w| {
+            fs::read_dir(&w.master).unwrap().flatten().for_each(|dir| empty(&dir.path()));
+        }),
+        ("only what is excluded is left", 40, |w| {
+            empty(&w.master);
+            w.write("cache/x", "excluded");
+        }),
+    ];
+    for (what, many, emptied) in ways {
+        let settings = "filter: {exclude_glob: [/cache/]}\n";
+        let mut w = stopped(Setup { settings, ..Setup::default() }, many);
+        let before = files(&w);
+        emptied(&w);
+        w.run(&[]);
+        w.wait_remote(0, what, held);
+        assert_eq!(files(&w), before, "{what}");
+        // What changes now goes on being pushed.
+        w.write("new", "new");
+        wait_for("a new file beside the held deletions", DEADLINE, || w.there("new").exists());
+        assert_eq!(files(&w), before + 1, "{what}");
+        release(&w);
+        wait_for("what was released", DEADLINE, || !w.there("d0/f0").exists());
+    }
+}
+
+#[test]
+fn an_empty_localpath_empties_no_remote_at_a_first_copy_or_a_sync() {
+    for max_delete in ["", ", max_delete: 1000"] {
+        let mut w = Setup { remote: max_delete, ..Setup::default() }.build();
+        fs::create_dir(w.there("d")).unwrap();
+        (0..3).for_each(|n| fs::write(w.there(&format!("d/{n}")), "theirs").unwrap());
+        w.run(&[]);
+        w.wait_remote(0, "held at the first copy", held);
+        assert!(w.there("d/2").exists());
+        release(&w);
+        w.wait_identical();
+        fs::write(w.there("stray"), "theirs").unwrap();
+        w.instance.command(&["sync"]);
+        w.wait_remote(0, "held by sync", held);
+        assert!(w.there("stray").exists());
+    }
+    // What a slave has of its own makes way for more than that.
+    let mut w = Setup::default().build();
+    fs::write(w.there("welcome.html"), "theirs").unwrap();
+    w.write("index.html", "ours");
+    w.write("about.html", "ours");
+    w.run(&[]);
+    w.wait_identical();
+}
+
+#[test]
+fn a_release_after_a_restart_approves_what_was_shown_and_no_more() {
+    let mut w = stopped(Setup::default(), 300);
+    (0..200).for_each(|n| fs::remove_file(w.at(&format!("d{}/f{n}", n % 5))).unwrap());
+    w.run(&[]);
+    let shown = w.wait_remote(0, "held", held);
+    assert!(shown["reason"].as_str().unwrap().contains("delete 200 of"), "{shown}");
+    w.instance.kill9();
+    (200..260).for_each(|n| fs::remove_file(w.at(&format!("d{}/f{n}", n % 5))).unwrap());
+    w.run(&[]);
+    w.wait_remote(0, "still held", held);
+    release(&w);
+    let more = w.wait_remote(0, "held with the new number", |r| {
+        r["reason"].as_str().is_some_and(|r| r.contains("delete 260 of"))
+    });
+    assert!(held(&more) && w.there("d0/f0").exists() && w.there("d0/f255").exists(), "{more}");
+    release(&w);
+    w.wait_identical();
+}
