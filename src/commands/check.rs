@@ -14,6 +14,7 @@ use crate::seen::Exited;
 use crate::shell::quoted_text;
 use crate::supervisor::directories::instance;
 use crate::sys::output::complain;
+use crate::sys::own;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -134,7 +135,7 @@ fn shell_words(words: &[OsString]) -> String {
 
 /// Tries every remote with a push of nothing, dry; prints a line for each. False when one fails.
 fn try_all(config: &Config) -> Result<bool> {
-    let scratch = tempfile::tempdir().map_err(|e| Error::system("cannot make a directory", e))?;
+    let scratch = own::directory().map_err(|e| Error::system("cannot make a directory", e))?;
     let all: Vec<(&LocalPath, &Remote)> =
         config.localpaths.iter().flat_map(|l| l.remotes.iter().map(move |r| (l, r))).collect();
     let mut fine = true;

@@ -11,19 +11,23 @@ use crate::message::Request;
 use crate::path::{OsBytes, RelPath, printable};
 use crate::supervisor::import::owe_alone;
 use crate::sys::output::complain;
+use crate::sys::own;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Paths of one request: a request has a limit of 64 KiB.
 const AT_ONCE_BYTES: usize = 8 << 10;
+/// sersync's fail log is emptied every hour; a longer one is none.
+const MOST_BYTES: u64 = 256 << 20;
 /// What each of them costs beside its name.
 const EACH_BYTES: usize = 16;
 
 /// Exit status 1 when some line was not understood or names nothing that is configured: each is told with its line, and
 /// the others are taken all the same.
 pub fn import(invocation: &Invocation, file: &Path) -> Result<Exit> {
-    let shown = file.display();
-    let text = std::fs::read(file).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
+    let shown = printable(file.as_os_str().as_bytes());
+    let text = own::read(file, MOST_BYTES).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
     if text.starts_with(crate::supervisor::OWN_FAIL_LOG.as_bytes()) {
         let why = "syncsup wrote this itself: what it says is in the journal already";
         return Err(Error::usage(format!("{shown}: {why}")));

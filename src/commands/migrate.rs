@@ -14,7 +14,7 @@ use crate::error::{Error, Exit, Result};
 use crate::path::printable;
 use crate::shell::quoted_text;
 use crate::sys::output::complain;
-use crate::sys::procfs;
+use crate::sys::{own, procfs};
 use find::{Found, find};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -22,6 +22,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use unit::Needs;
+
+/// Nothing of sersync's is longer.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// A file that is to be there.
 struct Wanted {
@@ -164,7 +167,7 @@ fn without_secrets(config: &Config) -> Config {
 /// What sersync itself still owes.
 fn owed(localpath: &LocalPath) -> Option<String> {
     let path = &localpath.fail_log.as_ref()?.path;
-    let text = fs::read(path.as_path()).ok()?;
+    let text = own::read(path.as_path(), MOST_BYTES).ok()?;
     let lines = text.split(|&b| b == b'\n').filter(|l| l.starts_with(b"cd ")).count();
     (lines > 0)
         .then(|| format!("owes what {path} says ({lines} lines): see `syncsup journal import`"))
@@ -205,7 +208,7 @@ fn unit_of(found: &Found, config: &Path, alone: Option<&str>, needs: &Needs) -> 
 /// Writes a new file; one that is there is never touched. False when it says something else.
 fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     let path = shown(&wanted.path);
-    match fs::read(&wanted.path) {
+    match own::glance(&wanted.path, MOST_BYTES) {
         Ok(old) if old == wanted.text.as_bytes() => {
             print(&format!("  {path} is there already\n"));
             return Ok(true);

@@ -15,6 +15,7 @@ use crate::pusher::outcome::{self, Verdict};
 use crate::pusher::rsync;
 use crate::pusher::trash::{self, Version};
 use crate::seen::Exited;
+use crate::sys::own;
 use crate::sys::process::Rsync;
 use chrono::Local;
 use std::ffi::{OsStr, OsString};
@@ -27,7 +28,7 @@ use std::time::Duration;
 pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
     let (config, _) = configuration(invocation)?;
     let (localpath, remote, path) = place(&config, wish)?;
-    let scratch = tempfile::tempdir().map_err(|e| Error::system("cannot make a directory", e))?;
+    let scratch = own::directory().map_err(|e| Error::system("cannot make a directory", e))?;
     let versions = versions(remote, &path, scratch.path())?;
     if versions.is_empty() {
         print(&format!("{}: the trash holds nothing of {path}\n", remote.name()));

@@ -1,9 +1,10 @@
 //! sersync's `failLog`: one script for all localpaths that name it, put together from what their pushers wrote.
 
 use crate::path::{PLUGIN_PART, fail_log_part};
+use crate::sys::own::{self, Place};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,9 @@ pub const HEAD: &str = "#!/bin/sh
 # What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.
 # It is tried again by itself; this file is written anew whenever that changes something.
 ";
+
+/// Names that are tried for a fail log that is kept.
+const NAMES_MOST: u32 = 1_000;
 
 /// Writes the script anew from these parts, of which any may be missing; empty when nothing is owed, and unchanged when
 /// it says the same. Never made when there is nothing to say. A script that is not ours, as sersync leaves it, is
@@ -28,24 +32,32 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     if !text.is_empty() {
         text.splice(0..0, HEAD.bytes());
     }
-    let old = fs::read(script).unwrap_or_default();
-    let private = || fs::metadata(script).is_ok_and(|m| m.permissions().mode() & 0o777 == 0o600);
-    if old == text && (text.is_empty() || private()) {
+    // It may lie where everybody can write, as sersync's in /tmp did.
+    let (place, name) = own::split(script)?;
+    let most = text.len().max(HEAD.len()) as u64 + 1;
+    let (old, private) = match place.file(name) {
+        Ok(file) => {
+            let private = file.metadata()?.permissions().mode() & 0o777 == 0o600;
+            let mut old = Vec::new();
+            file.take(most).read_to_end(&mut old)?;
+            (old, private)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => (Vec::new(), false),
+        Err(e) => return Err(e),
+    };
+    if old == text && (text.is_empty() || private) {
         return Ok(None);
     }
     let aside = match old.is_empty() || old.starts_with(HEAD.as_bytes()) {
         true => None,
         // What it owes can be taken over; without that it would be lost.
-        false => Some(set_aside(script)?),
+        false => Some(set_aside(&place, script)?),
     };
     if text.is_empty() && aside.is_some() {
         return Ok(aside);
     }
-    let dir = script.parent().unwrap_or(Path::new("/"));
     // 0600, and never half written under its own name.
-    let mut file = tempfile::NamedTempFile::with_prefix_in(".syncsup-", dir)?;
-    file.write_all(&text)?;
-    file.persist(script)?;
+    place.write(name, &text)?;
     Ok(aside)
 }
 
@@ -80,19 +92,21 @@ fn is_plugins(path: &Path) -> bool {
 }
 
 /// Renames it to the first free `NAME.sersync`, `NAME.sersync.2`…
-fn set_aside(script: &Path) -> io::Result<PathBuf> {
-    let name = |n: u32| {
-        let mut path = script.as_os_str().to_owned();
-        path.push(".sersync");
+fn set_aside(place: &Place, script: &Path) -> io::Result<PathBuf> {
+    let name = script.file_name().unwrap_or_default();
+    for n in 1..=NAMES_MOST {
+        let mut free = name.to_owned();
+        free.push(".sersync");
         if n > 1 {
-            path.push(format!(".{n}"));
+            free.push(format!(".{n}"));
         }
-        PathBuf::from(path)
-    };
-    let free = (1..).map(name).find(|path| fs::symlink_metadata(path).is_err());
-    let free = free.ok_or(ErrorKind::AlreadyExists)?;
-    fs::rename(script, &free)?;
-    Ok(free)
+        match place.rename(name, &free) {
+            Ok(()) => return Ok(script.with_file_name(free)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::Error::other("too many fail logs are kept beside it; remove some"))
 }
 
 #[cfg(test)]
@@ -138,5 +152,29 @@ mod tests {
             assert!(fs::read_to_string(&aside).unwrap().contains(name));
             assert_eq!(fs::read_to_string(&script).unwrap(), format!("{HEAD}one\n"));
         }
+    }
+
+    #[test]
+    fn what_others_put_in_its_place_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("part"), "one\n").unwrap();
+        fs::write(at("kept"), "kept").unwrap();
+        let parts = [at("part")];
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink(at("kept"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("made"), at("dangling")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+        fs::create_dir(at("dir")).unwrap();
+        for name in ["fifo", "link", "dangling", "endless", "dir"] {
+            assert!(write(&at(name), &parts).is_err(), "{name}");
+        }
+        assert_eq!(fs::read(at("kept")).unwrap(), b"kept");
+        assert!(!at("made").exists());
+        // A large one that is not ours is kept whole, and not read whole.
+        fs::write(at("large"), vec![b'x'; 1 << 20]).unwrap();
+        let aside = write(&at("large"), &parts).unwrap().unwrap();
+        assert_eq!(fs::metadata(aside).unwrap().len(), 1 << 20);
+        assert_eq!(fs::read_to_string(at("large")).unwrap(), format!("{HEAD}one\n"));
     }
 }

@@ -53,6 +53,14 @@ impl Root {
         Ok(Self { fd, seen })
     }
 
+    /// The same directory as one that was opened for its path alone.
+    pub(super) fn at(directory: &OwnedFd) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(directory, ".", flags, Mode::empty())?;
+        let seen = seen(&fstat(&fd)?);
+        Ok(Self { fd, seen })
+    }
+
     /// lstat of a path below it.
     pub fn lstat(&self, path: &RelPath) -> io::Result<Seen> {
         lstat_at(self.fd.as_fd(), path.as_path())

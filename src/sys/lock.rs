@@ -1,6 +1,8 @@
 //! Locks that a process holds for life, and its rsync with it.
 
+use super::own::{self, Whose, judge};
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,7 +53,8 @@ impl Lock {
 
 /// Who signed the lock at `path` last.
 pub fn holder(path: &Path) -> Option<u32> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    // The number of a process; whatever else stands there is none.
+    std::str::from_utf8(&own::read(path, 32).ok()?).ok()?.trim().parse().ok()
 }
 
 /// Takes the lock at `path` together with all others who take it so, or `None` when one has it alone.
@@ -81,8 +84,12 @@ pub fn take_over(path: &Path) -> io::Result<Option<Lock>> {
 }
 
 fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Lock>> {
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    // Where others can write, neither a link nor a pipe in its place is opened.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
+    let file = options.open(path)?;
+    judge(&rustix::fs::fstat(&file)?, Whose::Own)?;
     match Flock::lock(file, how) {
         Ok(lock) => Ok(Some(Lock(lock))),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -104,6 +111,21 @@ mod tests {
         lock.sign().unwrap();
         lock.sign().unwrap();
         assert_eq!(holder(&path), Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_in_its_place_is_refused_and_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::os::unix::fs::symlink(at("made"), at("link")).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        std::fs::hard_link(at("file"), at("second")).unwrap();
+        for name in ["link", "fifo", "second"] {
+            assert!(take(&at(name), false).is_err(), "{name}");
+            assert!(join(&at(name)).is_err(), "{name}");
+        }
+        assert!(!at("made").exists());
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod lock;
 pub mod log;
 pub mod mounts;
 pub mod output;
+pub mod own;
 pub mod poll;
 pub mod process;
 pub mod procfs;

@@ -253,3 +253,24 @@ fn what_waits_for_a_slave_that_is_down_is_shown_too() {
     w.wait_identical();
     wait_for("an empty script", DEADLINE, || read(&w).is_empty());
 }
+
+#[test]
+fn a_pipe_in_its_place_holds_up_nothing_and_is_said() {
+    let refused = Options { module_lines: "exclude = *refused*\n".into(), ..Options::default() };
+    let mut w = build(Setup { daemon: refused, ..Setup::default() });
+    nix::unistd::mkfifo(&script(&w), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    w.write("refused", "x");
+    w.run(&[]);
+    wait_for("the refusal", DEADLINE, || {
+        let text = w.instance.log_text();
+        text.contains("it is a named pipe, not a regular file")
+            && text.contains("rsync_fail_log.sh")
+    });
+    // The supervisor answers, and what can be pushed is.
+    w.write("fine", "y");
+    wait_for("the other file", DEADLINE, || w.there("fine").exists());
+    w.wait_remote(0, "failing", |r| r["failing"].as_u64() == Some(1));
+    let import = w.instance.command(&["journal", "import", script(&w).to_str().unwrap()]);
+    assert!(!import.status.success());
+    assert!(String::from_utf8_lossy(&import.stderr).contains("named pipe"), "{import:?}");
+}

@@ -1,5 +1,6 @@
 //! Where a sersync is: its configuration files, and the processes that use them.
 
+use crate::sys::own;
 use crate::sys::procfs::Running;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// Where sersync is usually unpacked: renamed, or as it comes.
 pub const USUAL: [&str; 2] = ["/usr/local/sersync", "/usr/local/GNU-Linux-x86"];
+
+/// No configuration is longer.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// One configuration file of sersync's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +145,8 @@ fn configurations(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = files.into_iter().filter_map(|f| f.canonicalize().ok()).collect();
     // Another program's XML is nobody's business here.
     files.retain(|file| {
-        fs::read(file).is_ok_and(|text| text.windows(8).any(|word| word == b"<sersync"))
+        own::glance(file, MOST_BYTES)
+            .is_ok_and(|text| text.windows(8).any(|word| word == b"<sersync"))
     });
     files.sort();
     files.dedup();

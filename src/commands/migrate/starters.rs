@@ -2,9 +2,13 @@
 //! as the check scripts do that look for a process called `sersync2`.
 
 use crate::path::printable;
+use crate::sys::own;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// No crontab is longer.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// Files, and directories of files, of the boot and of cron.
 const PLACES: [&str; 12] = [
@@ -62,7 +66,10 @@ pub fn find(root: &Path) -> Vec<Starter> {
     let mut files: Vec<PathBuf> = files.into_iter().filter_map(|f| f.canonicalize().ok()).collect();
     files.sort();
     files.dedup();
-    files.into_iter().filter_map(|file| starter(&fs::read(&file).ok()?, file)).collect()
+    files
+        .into_iter()
+        .filter_map(|file| starter(&own::glance(&file, MOST_BYTES).ok()?, file))
+        .collect()
 }
 
 fn starter(text: &[u8], file: PathBuf) -> Option<Starter> {

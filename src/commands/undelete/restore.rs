@@ -6,16 +6,19 @@ use crate::commands::print;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::filter::TRASH;
-use crate::path::RelPath;
+use crate::path::{RelPath, printable};
 use crate::pusher::trash;
 use crate::seen::Kind;
 use crate::sys::files::{self, Root};
-use crate::sys::lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::output::complain;
+use crate::sys::own;
+use crate::trust::User;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
@@ -39,14 +42,12 @@ pub(super) fn run(
     let root = Root::open(watch.as_path()).map_err(system)?;
     let aside = aside(&root).map_err(|e| Error::system(format!("{watch}/{TRASH}"), e))?;
     clear_leftovers(&aside);
-    let stage =
-        tempfile::Builder::new().prefix(STAGE).tempdir_in(aside.proc_path()).map_err(system)?;
-    let _lock = lock::take(&stage.path().join(LOCK), true).map_err(system)?;
+    let stage = Stage::new(&aside).map_err(system)?;
     let mut done = 0u64;
     let mut left = Vec::new();
     for (stamp, paths) in chosen {
-        let here = stage.path().join(stamp);
-        fs::create_dir(&here).map_err(system)?;
+        let fetched = stage.make(stamp).map_err(system)?;
+        let here = fetched.proc_path();
         for some in paths.chunks(trash::FETCHED_AT_ONCE) {
             let rules = scratch.join("only");
             fs::write(&rules, trash::only(some)).map_err(system)?;
@@ -58,7 +59,6 @@ pub(super) fn run(
                 }
             }
         }
-        let fetched = Root::open(&here).map_err(system)?;
         for path in paths {
             match put(&fetched, &root, path, force) {
                 Ok(()) => done += 1,
@@ -87,15 +87,62 @@ fn aside(root: &Root) -> io::Result<Root> {
     root.subdir(&name)
 }
 
+/// Where it is fetched to: a directory of our own, used as it was opened, whatever somebody does to its name.
+struct Stage<'a> {
+    aside: &'a Root,
+    name: OsString,
+    root: Root,
+    _lock: Option<Lock>,
+}
+
+impl<'a> Stage<'a> {
+    fn new(aside: &'a Root) -> io::Result<Self> {
+        // A name that nobody has; made by the library, which tries another when it is taken.
+        let made = own::directory_in(&aside.proc_path(), STAGE)?.keep();
+        let name = made.file_name().unwrap_or_default().to_owned();
+        let root = aside.subdir(&RelPath::root().join(&name))?;
+        if !is_own(&root) {
+            let why = format!("{} was exchanged by somebody else; try again", name.display());
+            return Err(io::Error::other(why));
+        }
+        let lock = lock::take(&root.proc_path().join(LOCK), true)?;
+        Ok(Self { aside, name, root, _lock: lock })
+    }
+
+    fn make(&self, name: &str) -> io::Result<Root> {
+        DirBuilder::new().mode(0o700).create(self.root.proc_path().join(name))?;
+        self.root.subdir(&RelPath::root().join(OsStr::new(name)))
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        remove(self.aside, &self.name);
+    }
+}
+
+fn remove(aside: &Root, name: &OsStr) {
+    if let Err(error) = fs::remove_dir_all(aside.proc_path().join(name)) {
+        complain(&format!("syncsup: cannot remove {}: {error}", printable(name.as_bytes())));
+    }
+}
+
+/// A directory that nobody else can write: whoever may write the localpath may put one of that name there.
+fn is_own(directory: &Root) -> bool {
+    let user = User::current();
+    let seen = fs::metadata(directory.proc_path());
+    seen.is_ok_and(|seen| seen.uid() == user.uid && seen.mode() & 0o022 == 0)
+}
+
 /// Removes what others that were killed have left behind.
 fn clear_leftovers(aside: &Root) {
     let Ok(names) = aside.names() else { return };
     for name in names.iter().filter(|n| n.name.as_encoded_bytes().starts_with(STAGE.as_bytes())) {
-        let stage = aside.proc_path().join(&name.name);
-        if let Ok(Some(_lock)) = lock::take(&stage.join(LOCK), false)
-            && let Err(error) = fs::remove_dir_all(&stage)
+        let Ok(stage) = aside.subdir(&RelPath::root().join(&name.name)) else { continue };
+        if is_own(&stage)
+            && let Ok(Some(_lock)) = lock::take(&stage.proc_path().join(LOCK), false)
         {
-            complain(&format!("syncsup: cannot remove {}: {error}", name.name.display()));
+            remove(aside, &name.name);
         }
     }
 }
@@ -161,7 +208,6 @@ fn made(fetched: &Root, root: &Root, path: &RelPath) -> io::Result<Root> {
 }
 
 fn one(part: &[u8]) -> RelPath {
-    use std::os::unix::ffi::OsStrExt;
     RelPath::root().join(OsStr::from_bytes(part))
 }
 
@@ -180,5 +226,45 @@ mod tests {
         clear_leftovers(&Root::open(dir.path()).unwrap());
         let there = |name: &str| dir.path().join(name).join("2026").exists();
         assert!(!there("undelete-dead") && there("undelete-alive") && there("other"));
+    }
+
+    #[test]
+    fn what_others_put_there_makes_and_removes_nothing_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("elsewhere/kept")).unwrap();
+        fs::create_dir_all(at("aside/undelete-lock")).unwrap();
+        fs::create_dir_all(at("aside/undelete-fifo")).unwrap();
+        let link = std::os::unix::fs::symlink::<std::path::PathBuf, std::path::PathBuf>;
+        link(at("elsewhere"), at("aside/undelete-link")).unwrap();
+        link(at("elsewhere/made"), at("aside/undelete-lock/lock")).unwrap();
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&at("aside/undelete-fifo/lock"), mode).unwrap();
+        clear_leftovers(&Root::open(&at("aside")).unwrap());
+        let names = fs::read_dir(at("elsewhere")).unwrap().flatten().map(|e| e.file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["kept"]);
+        if User::current().uid == 0 {
+            let theirs = at("aside/undelete-theirs");
+            fs::create_dir(&theirs).unwrap();
+            std::os::unix::fs::chown(&theirs, Some(1234), None).unwrap();
+            clear_leftovers(&Root::open(&at("aside")).unwrap());
+            assert!(theirs.exists() && !theirs.join(LOCK).exists());
+        }
+    }
+
+    #[test]
+    fn a_stage_is_private_and_the_directory_that_was_opened_whatever_its_name_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let aside = Root::open(dir.path()).unwrap();
+        let stage = Stage::new(&aside).unwrap();
+        let name = dir.path().join(&stage.name);
+        assert_eq!(fs::metadata(&name).unwrap().mode() & 0o777, 0o700);
+        fs::rename(&name, dir.path().join("moved")).unwrap();
+        fs::create_dir(dir.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("other", &name).unwrap();
+        stage.make("2026").unwrap();
+        drop(stage);
+        assert!(dir.path().join("moved/2026").exists());
+        assert_eq!(fs::read_dir(dir.path().join("other")).unwrap().count(), 0);
     }
 }
