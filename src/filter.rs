@@ -346,6 +346,28 @@ fn compile_globs(
     (build(any), build(dirs))
 }
 
+/// Globs in the manner of .gitignore, in an order that counts.
+#[derive(Clone, Debug, Default)]
+pub struct Globs(Vec<globset::GlobMatcher>);
+
+impl Globs {
+    /// Compiles them; an error says what is wrong with which.
+    pub fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let compile = |glob: &str| match git_glob(glob)? {
+            (_, true) => {
+                Err(format!("`{glob}` matches directories; write `{glob}**` for what is below"))
+            }
+            (compiled, false) => Ok(compiled.compile_matcher()),
+        };
+        globs.into_iter().map(compile).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The first that matches the path.
+    pub fn first(&self, path: &RelPath) -> Option<usize> {
+        self.0.iter().position(|glob| glob.is_match(path.as_path()))
+    }
+}
+
 /// One glob in the manner of .gitignore, and whether it is for directories only.
 fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
     if pattern.starts_with('!') {

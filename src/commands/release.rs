@@ -121,12 +121,9 @@ mod tests {
         let localpath = |watch: &str, remotes| LocalPathStatus {
             watch: watch.into(),
             state: "watching".into(),
-            reason: None,
             watches: 1,
-            watcher: Default::default(),
             remotes,
-            plugins: vec![],
-            plugin_runner: None,
+            ..Default::default()
         };
         let localpaths = vec![
             localpath(

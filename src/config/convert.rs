@@ -99,6 +99,13 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
             if mib { format!("{}MiB", bytes >> 20) } else { bytes.to_string() },
         );
     }
+    if !localpath.open_after.is_empty() {
+        let mut rules = Mapping::new();
+        for rule in &localpath.open_after {
+            insert(&mut rules, &rule.glob, format!("{}ms", rule.after_ms));
+        }
+        insert(&mut map, "open_after", Value::Mapping(rules));
+    }
     if !localpath.first_copy {
         insert(&mut map, "first_copy", false);
     }

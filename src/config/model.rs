@@ -81,6 +81,9 @@ pub struct LocalPath {
     pub delay_ms: u64,
     /// Files of at least this many bytes go in a push of their own.
     pub large_file_bytes: u64,
+    /// Files that are open for writing are pushed as they are.
+    #[serde(default)]
+    pub open_after: Vec<OpenRule>,
     /// A remote that is new to the journal is reconciled by itself (YAML). With a `confxml.xml` only `-r` asks for
     /// it, as in sersync.
     pub first_copy: bool,
@@ -88,6 +91,15 @@ pub struct LocalPath {
     pub plugins: Vec<Plugin>,
     /// Commands that hear of a remote's trouble.
     pub alarms: Alarms,
+}
+
+/// When files that are open for writing are pushed as they are; the first rule that matches a path is the one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRule {
+    /// Of these paths, in the manner of .gitignore.
+    pub glob: String,
+    /// When such a file has been open for so long, and again at this interval while it is written; milliseconds.
+    pub after_ms: u64,
 }
 
 /// The rules of one filter; `crate::filter` gives them their meaning.

@@ -12,7 +12,7 @@ use crate::path::OsBytes;
 use std::path::Path;
 
 /// Keys that may stand at the top and in a localpath.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "rsync",
     "inotify",
     "filter",
@@ -21,6 +21,7 @@ const SETTINGS: [&str; 14] = [
     "verify_schedule",
     "delay",
     "large_file",
+    "open_after",
     "max_delete",
     "trash",
     "first_copy",

@@ -5,7 +5,7 @@ use super::model::*;
 use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
 use super::yaml_rsync::Rsync;
-use super::yaml_values::{max_delete, minutes, names, path, set, set_option, words};
+use super::yaml_values::{max_delete, minutes, names, open_after, path, set, set_option, words};
 use super::{cron, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
@@ -23,6 +23,7 @@ pub(super) struct Settings {
     verify_schedule: Option<VerifySchedule>,
     delay_ms: u64,
     large_file_bytes: u64,
+    open_after: Vec<OpenRule>,
     first_copy: bool,
     plugins: Vec<Plugin>,
     alarms: Alarms,
@@ -41,6 +42,7 @@ impl Default for Settings {
             verify_schedule: None,
             delay_ms: DELAY_MS,
             large_file_bytes: LARGE_FILE_BYTES,
+            open_after: Vec::new(),
             first_copy: true,
             plugins: Vec::new(),
             alarms: Alarms::default(),
@@ -75,6 +77,7 @@ impl Settings {
         set(&mut self.large_file_bytes, fields.get("large_file"), "large_file", notes, |n| {
             size(n.text()?)
         });
+        set(&mut self.open_after, fields.get("open_after"), "open_after", notes, open_after);
         set(&mut self.rsync.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
         self.rsync.read_trash(fields.get("trash"), notes);
         set(&mut self.first_copy, fields.get("first_copy"), "first_copy", notes, Node::boolean);
@@ -199,6 +202,7 @@ impl Settings {
             verify_schedule: self.verify_schedule,
             delay_ms: self.delay_ms,
             large_file_bytes: self.large_file_bytes,
+            open_after: self.open_after,
             first_copy: self.first_copy,
             plugins: self.plugins,
             alarms: self.alarms,

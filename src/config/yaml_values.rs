@@ -1,10 +1,11 @@
 //! The values of a YAML configuration's keys, and how each comes into its place.
 
 use super::diagnostic::{Notes, nearest};
-use super::model::{MaxDelete, NameRules};
+use super::model::{MaxDelete, NameRules, OpenRule};
 use super::node::{Node, Value};
 use super::notation::duration_ms;
 use super::{params, values};
+use crate::filter::Globs;
 use crate::path::OsBytes;
 
 /// Puts the value of a key into its place when it is there and good.
@@ -39,6 +40,27 @@ pub(super) fn path(node: &Node) -> Result<OsBytes, String> {
 
 pub(super) fn port(node: &Node) -> Result<u16, String> {
     values::port(node.text()?)
+}
+
+/// A duration for every file, or one for each glob.
+pub(super) fn open_after(node: &Node) -> Result<Vec<OpenRule>, String> {
+    let rule = |glob: &str, node: &Node| match duration_ms(node.text()?, None)? {
+        ms if ms < 1_000 => Err(format!("{} is too short; write at least 1s", node.kind())),
+        after_ms => Ok(OpenRule { glob: glob.to_owned(), after_ms }),
+    };
+    let rules: Vec<OpenRule> = match &node.value {
+        Value::Null => Vec::new(),
+        Value::Scalar { .. } => vec![rule("*", node)?],
+        Value::Map(pairs) => {
+            let each = pairs.iter().map(|(key, node)| {
+                rule(&key.text, node).map_err(|why| format!("`{}`: {why}", key.text))
+            });
+            each.collect::<Result<_, _>>()?
+        }
+        Value::List(_) => return Err("is a list; write a duration, or a map of globs".into()),
+    };
+    Globs::new(rules.iter().map(|rule| rule.glob.as_str()))?;
+    Ok(rules)
 }
 
 pub(super) fn minutes(node: &Node) -> Result<u32, String> {

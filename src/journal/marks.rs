@@ -42,15 +42,7 @@ impl Journal {
     pub fn record(&mut self, record: &Record, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         mark_all(&tx, &record.marks, now_ms)?;
-        let mut open = tx.prepare_cached("INSERT OR IGNORE INTO open VALUES (?1)")?;
-        for path in &record.opened {
-            open.execute([path.as_bytes()])?;
-        }
-        let mut close = tx.prepare_cached("DELETE FROM open WHERE path = ?1")?;
-        for path in &record.closed {
-            close.execute([path.as_bytes()])?;
-        }
-        drop((open, close));
+        super::open::write(&tx, record, now_ms)?;
         super::mounts::write(&tx, record)?;
         if let Some(checkpoint) = &record.checkpoint {
             let text = serde_json::to_string(checkpoint)
@@ -67,11 +59,6 @@ impl Journal {
     /// The same, and it is on disk afterwards: nothing may be pushed before a checkpoint that is not clean any more is.
     pub fn record_on_disk(&mut self, record: &Record, now_ms: i64) -> Result<()> {
         self.on_disk(|journal| journal.record(record, now_ms))
-    }
-
-    /// The paths that were written and not closed when last seen.
-    pub fn open_paths(&self) -> Result<Vec<RelPath>> {
-        self.paths("SELECT path FROM open")
     }
 
     /// Removes up to `limit` marks that every remote has settled and every plugin has taken in. Returns how many went.

@@ -8,6 +8,7 @@ mod failures;
 mod mark;
 mod marks;
 mod mounts;
+mod open;
 mod owed;
 mod plugin;
 mod remote;

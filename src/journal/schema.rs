@@ -103,5 +103,6 @@ fn make(db: &Connection) -> Result<()> {
 fn later_tables(db: &Connection) -> Result<()> {
     super::plugin::prepare(db)?;
     super::verify::prepare(db)?;
-    super::mounts::prepare(db)
+    super::mounts::prepare(db)?;
+    super::open::prepare(db)
 }

@@ -1,7 +1,8 @@
 //! What `status --json` shows. Its keys are documented in syncsup(8): they stay; new ones may come.
 
 use super::{PluginStatus, PusherState, PusherStatus, ReporterStatus};
-use crate::path::OsBytes;
+use crate::figures;
+use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -39,6 +40,15 @@ pub struct LocalPathStatus {
     pub reason: Option<String>,
     /// Directories watched.
     pub watches: u64,
+    /// Files that are written and not closed yet, so that the remotes do not have them as they are.
+    #[serde(default)]
+    pub open_files: u64,
+    /// Since when the oldest of them is, in milliseconds since 1970.
+    #[serde(default)]
+    pub open_since_ms: Option<i64>,
+    /// Which that is.
+    #[serde(default)]
+    pub open_path: Option<RelPath>,
     /// Its watcher.
     pub watcher: ChildStatus,
     /// Every remote.
@@ -67,6 +77,17 @@ pub struct RemoteStatus {
     pub next_reconcile_ms: Option<i64>,
     /// Its pusher.
     pub pusher: ChildStatus,
+}
+
+impl LocalPathStatus {
+    /// `1 file open since 40 s`, when some are.
+    pub fn open_words(&self, now_ms: i64) -> Option<String> {
+        let since = now_ms.saturating_sub(self.open_since_ms?).max(0) as u64;
+        let since =
+            if since < 60_000 { format!("{} s", since / 1000) } else { figures::span(since) };
+        let files = figures::count(self.open_files, "file", "files");
+        Some(format!("{files} open since {since}")).filter(|_| self.open_files > 0)
+    }
 }
 
 impl RemoteStatus {

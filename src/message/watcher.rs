@@ -55,6 +55,8 @@ pub enum FromWatcher {
     State(WatcherState),
     /// How many directories are watched.
     Watches(u64),
+    /// Files that are open for writing, and so not sent yet.
+    Open(OpenFiles),
     /// No scan can tell what changed (rule 18): every remote of this localpath needs a reconcile.
     NeedReconcile(String),
     /// The journal must be set aside.
@@ -66,6 +68,15 @@ pub enum FromWatcher {
         /// The number of the last mark.
         seq: i64,
     },
+}
+
+/// Files that were written and are not closed: they are sent when they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFiles {
+    /// How many.
+    pub files: u64,
+    /// The one that is open for longest, and since when, in milliseconds since 1970.
+    pub oldest: Option<(RelPath, i64)>,
 }
 
 /// What a watcher does.

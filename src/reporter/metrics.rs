@@ -59,7 +59,7 @@ pub fn text(view: &View, now: Duration) -> String {
     }
     // Old numbers would look like good ones.
     let Some(status) = fresh else { return out };
-    localpaths(&mut out, &status.localpaths);
+    localpaths(&mut out, &status.localpaths, status.now_ms);
     for (name, kind, help, value) in REMOTE {
         head(&mut out, name, kind, help);
         each_remote(&status.localpaths, |labels, remote| {
@@ -82,7 +82,7 @@ pub fn text(view: &View, now: Duration) -> String {
     out
 }
 
-fn localpaths(out: &mut String, all: &[LocalPathStatus]) {
+fn localpaths(out: &mut String, all: &[LocalPathStatus], now_ms: i64) {
     head(out, "localpath_up", "gauge", "1 while every change of a localpath is seen.");
     for l in all {
         let up = matches!(l.state.as_str(), "watching" | "scanning");
@@ -92,6 +92,16 @@ fn localpaths(out: &mut String, all: &[LocalPathStatus]) {
     head(out, "watches", "gauge", "Directories watched.");
     for l in all {
         sample(out, "watches", &[("localpath", &l.watch.to_string())], l.watches as f64);
+    }
+    head(out, "open_files", "gauge", "Files that are written and not closed, so not sent yet.");
+    for l in all {
+        sample(out, "open_files", &[("localpath", &l.watch.to_string())], l.open_files as f64);
+    }
+    head(out, "open_seconds", "gauge", "For how long the oldest of them is open; 0 for none.");
+    for l in all {
+        let ms = l.open_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms).max(0));
+        let labels = [("localpath", &*l.watch.to_string())];
+        sample(out, "open_seconds", &labels, ms as f64 / 1000.0);
     }
     head(out, "restarts_total", "counter", "How often a process was started again.");
     for l in all {
@@ -153,6 +163,8 @@ mod tests {
             r#"syncsup_remote_state{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www",state="backoff"} 1"#,
             r#"syncsup_remote_up{localpath="/data/<b>\"q\"\\x0a",remote="10.0.0.2::www"} 0"#,
             r#"syncsup_watches{localpath="/data/<b>\"q\"\\x0a"} 7"#,
+            r#"syncsup_open_files{localpath="/data/<b>\"q\"\\x0a"} 3"#,
+            r#"syncsup_open_seconds{localpath="/data/<b>\"q\"\\x0a"} 40.5"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

@@ -82,10 +82,11 @@ fn localpath(out: &mut String, view: &View, l: &LocalPathStatus, now_ms: i64) {
     let _ = write!(
         out,
         "<section><div class=\"row\"><h2>{watch}</h2><span class=\"{class}\">{}</span></div>\n\
-         <p class=\"dim\">{} {} watched{}</p>\n",
+         <p class=\"dim\">{} {} watched{}{}</p>\n",
         html(&l.state),
         l.watches,
         if l.watches == 1 { "directory" } else { "directories" },
+        l.open_words(now_ms).map(|open| format!(" · {open}")).unwrap_or_default(),
         restarts(l.watcher.restarts)
     );
     why(out, l.reason.as_deref());
@@ -270,6 +271,8 @@ pub(super) mod tests {
             watch: "/data/<b>\"q\"\n".into(),
             state: "watching".into(),
             watches: 7,
+            open_files: 3,
+            open_since_ms: Some(-40_500),
             remotes: vec![remote],
             plugins: vec![PluginStatus { name: "<i>".into(), ..PluginStatus::default() }],
             ..LocalPathStatus::default()
@@ -295,6 +298,7 @@ pub(super) mod tests {
     fn no_name_becomes_markup() {
         let text = page(&view(), "abc", Duration::from_secs(101));
         assert!(!text.contains("<script") && !text.contains("<b>") && !text.contains("<i>"));
+        assert!(text.contains("3 files open since 40 s"), "{text}");
         assert!(text.contains("/data/&lt;b&gt;&quot;q&quot;\\x0a"), "{text}");
         // What a marker says in a name stays what it is.
         assert_eq!(text.matches("{{").count(), 1);

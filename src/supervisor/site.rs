@@ -14,7 +14,7 @@ use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{
-    ADOPTING, FromPusher, FromWatcher, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
+    ADOPTING, FromPusher, FromWatcher, OpenFiles, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
     WatcherStart, WatcherState,
 };
 use crate::sys::lock::{self, Lock};
@@ -84,6 +84,7 @@ pub struct Site {
     /// The watcher has found the root to be the one that was watched before.
     judged: bool,
     watches: u64,
+    open: OpenFiles,
     held: Option<String>,
     damaged: Option<Damage>,
     kept: Kept,
@@ -146,6 +147,7 @@ impl Site {
             state: None,
             judged: false,
             watches: 0,
+            open: OpenFiles::default(),
             held: None,
             damaged: None,
             kept: Kept::default(),
@@ -300,6 +302,7 @@ impl Site {
                 self.ask_barriers(now);
             }
             FromWatcher::Watches(n) => self.watches = n,
+            FromWatcher::Open(open) => self.open = open,
             FromWatcher::NeedReconcile(why) => {
                 warn!(self.log, "every remote is compared: {why}");
                 self.ask_reconcile(&why, |_| true, now);

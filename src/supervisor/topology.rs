@@ -121,12 +121,13 @@ impl Wanted {
 /// A watcher takes no interest in schedules, delays, plugins or remotes.
 fn watcher_part(w: &Wanted) -> String {
     let l = &w.localpath;
-    text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, w.debug))
+    text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, &l.open_after, w.debug))
 }
 
 fn pusher_part(w: &Wanted, remote: &Remote) -> String {
     let mut localpath = w.bare();
     localpath.place = Default::default();
+    localpath.open_after = Vec::new();
     let mut remote = remote.clone();
     remote.place = Default::default();
     text(&(localpath, remote, w.debug))

@@ -13,7 +13,7 @@ use crate::watcher::batch::{Batch, Look};
 use crate::watcher::doubts::{Content, Inode, Marked};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::tree::Tree;
-pub use open::Looked;
+pub use open::{Looked, OpenAfter};
 use open::{Open, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -126,6 +126,10 @@ pub struct Map {
     /// Open files that are to be looked at now.
     quiet: Vec<RelPath>,
     detached: Vec<Detached>,
+    /// Which open files are marked as they are, and when.
+    open_after: OpenAfter,
+    /// When that is; entries of files that were closed meanwhile are left in it.
+    sends: BTreeSet<(Duration, RelPath)>,
     moved_file: Option<MovedFile>,
     arrived: Option<Arrived>,
 }
@@ -144,9 +148,16 @@ impl Map {
             due: BTreeSet::new(),
             quiet: Vec::new(),
             detached: Vec::new(),
+            open_after: OpenAfter::default(),
+            sends: BTreeSet::new(),
             moved_file: None,
             arrived: None,
         }
+    }
+
+    /// The same with rules for open files.
+    pub fn with_open_after(self, open_after: OpenAfter) -> Self {
+        Self { open_after, ..self }
     }
 
     /// Forgets what it knows of directories, links and open files, to be built anew; the open files, and those that may
@@ -159,6 +170,7 @@ impl Map {
         self.unwatched.clear();
         self.holding_excluded.clear();
         self.due.clear();
+        self.sends.clear();
         self.quiet.clear();
         self.detached.clear();
         self.moved_file = None;

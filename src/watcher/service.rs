@@ -8,7 +8,7 @@ use super::{Control, refusal};
 use crate::filter::Filter;
 use crate::journal::{Canary, Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{
-    ADOPTING, ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState,
+    ADOPTING, ALIVE_EVERY_MS, FromWatcher, OpenFiles, ToWatcher, WatcherStart, WatcherState,
 };
 use crate::path::RelPath;
 use crate::seen::{Notice, Seen, What};
@@ -21,7 +21,7 @@ use crate::sys::process::FileSystemSync;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
 use crate::watcher::batch::Batch;
-use crate::watcher::event::{Act, Looked, Map};
+use crate::watcher::event::{Act, Looked, Map, OpenAfter};
 use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
@@ -120,8 +120,8 @@ pub struct Service {
     /// The reason for a reconcile that is said when the scan is done.
     reconcile_after: Option<String>,
     /// Files that were open when the scan began: their other names are marked after it. Those that a process still has
-    /// open for writing have the ctime with which they were marked.
-    were_open: HashMap<RelPath, Option<i64>>,
+    /// open for writing have the ctime with which they were marked, and the time since boot since which they are open.
+    were_open: HashMap<RelPath, Option<(i64, Duration)>>,
     /// Watches of a map that was forgotten.
     old_wds: Vec<i32>,
     /// The map is being built.
@@ -136,6 +136,7 @@ pub struct Service {
     unwatched_said: Option<String>,
     state: WatcherState,
     watches_said: u64,
+    open_said: OpenFiles,
     refused_said: bool,
     events_since_checkpoint: bool,
     worked: bool,
@@ -157,6 +158,7 @@ impl Service {
     ) -> io::Result<Self> {
         let mut fds = fds.into_iter();
         let queue = fds.next().ok_or_else(|| io::Error::other("no inotify descriptor came"))?;
+        let open_after = OpenAfter::new(&start.localpath.open_after).map_err(io::Error::other)?;
         let mut walker = Walker::default();
         let mounts = journal.mounted().inspect_err(|error| {
             if let JournalError::Damaged(why) = error {
@@ -175,7 +177,7 @@ impl Service {
             queue: Queue::new(queue),
             wakes: start.wakes.into_iter().zip(fds).collect(),
             journal,
-            map: Map::new(start.localpath.inotify, filter),
+            map: Map::new(start.localpath.inotify, filter).with_open_after(open_after),
             walker,
             mounts: None,
             identity: None,
@@ -197,6 +199,7 @@ impl Service {
             unwatched_said: None,
             state: WatcherState::Starting,
             watches_said: 0,
+            open_said: OpenFiles::default(),
             refused_said: false,
             events_since_checkpoint: false,
             worked: false,
@@ -288,6 +291,27 @@ impl Service {
         }
     }
 
+    /// Says which files are open for writing, when that changed.
+    fn say_open(&mut self) {
+        let now = clock::boot();
+        let ago_ms = |since: Duration| {
+            i64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(i64::MAX)
+        };
+        let (files, oldest) = self.map.open_files(now);
+        let said = self.open_said.oldest.as_ref();
+        let oldest = oldest.map(|(path, since)| {
+            let since_ms = clock::wall_ms().saturating_sub(ago_ms(since));
+            // The two clocks are not read at once.
+            let same = said.filter(|(p, ms)| p == path && ms.abs_diff(since_ms) < 1_000);
+            (path.clone(), same.map_or(since_ms, |(_, ms)| *ms))
+        });
+        let open = OpenFiles { files, oldest };
+        if open != self.open_said {
+            self.open_said = open.clone();
+            self.say(&FromWatcher::Open(open));
+        }
+    }
+
     fn take_messages(&mut self) {
         if self.signals.as_mut().is_some_and(|s| s.take().stop) {
             self.end.get_or_insert(End::Leave);
@@ -332,6 +356,7 @@ impl Service {
         self.look_at_clock();
         self.look_at_root();
         self.say_watches();
+        self.say_open();
         self.clean_journal();
     }
 

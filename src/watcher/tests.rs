@@ -9,7 +9,7 @@ mod starts;
 mod unnamed;
 
 use super::*;
-use crate::config::model::{Alarms, FilterRules, LocalPath, NameRules, Place, Toggles};
+use crate::config::model::{Alarms, FilterRules, LocalPath, NameRules, OpenRule, Place, Toggles};
 use crate::journal::{Events, Marked, Scope};
 use crate::message::WatcherState;
 use crate::path::RelPath;
@@ -27,6 +27,7 @@ struct World {
     queue: OwnedFd,
     toggles: Toggles,
     filter: FilterRules,
+    open_after: Vec<OpenRule>,
 }
 
 struct Running {
@@ -62,7 +63,13 @@ impl World {
         fs::create_dir(dir.path().join("state")).unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();
         let filter = FilterRules { names: NameRules::None, ..FilterRules::default() };
-        Self { dir, queue: inotify::create().unwrap(), toggles: Toggles::MODERN, filter }
+        Self {
+            dir,
+            queue: inotify::create().unwrap(),
+            toggles: Toggles::MODERN,
+            filter,
+            open_after: vec![],
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -83,6 +90,7 @@ impl World {
             crontab: None,
             verify_schedule: None,
             delay_ms: 0,
+            open_after: self.open_after.clone(),
             large_file_bytes: 0,
             first_copy: false,
             plugins: vec![],

@@ -28,6 +28,7 @@ fn base() -> LocalPath {
         crontab: None,
         verify_schedule: None,
         delay_ms: 3,
+        open_after: vec![],
         large_file_bytes: 32 << 20,
         first_copy: true,
         plugins: vec![],
@@ -233,4 +234,35 @@ fn http() {
     assert_eq!(server.token_file, Some(OsBytes::from("/t")));
     assert_eq!(of("null"), None);
     assert_eq!(of("'[::1]:80'").unwrap().listen.to_string(), "[::1]:80");
+}
+
+#[test]
+fn open_files_that_are_sent_as_they_are() {
+    let read = |value: &str| {
+        let text =
+            format!("localpaths:\n  - watch: /d\n    open_after: {value}\n    remotes: ['h::m']\n");
+        let parsed = syncsup::config::yaml::parse(text.as_bytes(), std::path::Path::new("f"));
+        (parsed.config.localpaths[0].open_after.clone(), parsed.diagnostics)
+    };
+    let rule = |glob: &str, after_ms| OpenRule { glob: glob.into(), after_ms };
+    for (value, wanted) in [
+        ("10s", vec![rule("*", 10_000)]),
+        ("{'*.log': 10s, 'spool/**': 1m}", vec![rule("*.log", 10_000), rule("spool/**", 60_000)]),
+        ("~", vec![]),
+    ] {
+        let (rules, told) = read(value);
+        assert!(told.is_empty() && rules == wanted, "{value}: {rules:?} {told:?}");
+    }
+    for (value, wanted) in [
+        ("0", "at least 1s"),
+        ("soon", "soon"),
+        ("[1s]", "a list"),
+        ("{'*.log': 1ms}", "`*.log`"),
+        ("{'a[': 1s}", "a["),
+        ("{'log/': 1s}", "log/**"),
+    ] {
+        let (rules, told) = read(value);
+        let line = told.iter().map(|d| d.to_string()).collect::<String>();
+        assert!(rules.is_empty() && line.contains(wanted) && line.contains("open_after"), "{line}");
+    }
 }

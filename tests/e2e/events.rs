@@ -55,6 +55,37 @@ fn a_file_held_open_comes_when_it_is_closed() {
 }
 
 #[test]
+fn a_file_that_is_kept_open_is_said_and_sent_as_it_is_where_that_is_wanted() {
+    let mut w = Setup { settings: "open_after: {'*.log': 1s}", ..Setup::default() }.start();
+    // The first copy takes what it finds.
+    w.wait_in_sync();
+    let open = |name: &str| OpenOptions::new().append(true).create(true).open(w.at(name)).unwrap();
+    let mut files = ["a.log", "upload"].map(open);
+    let mut say = |line: &str| files.iter_mut().for_each(|file| writeln!(file, "{line}").unwrap());
+    let there = w.there("a.log");
+    let came = |lines: &str| fs::read_to_string(&there).is_ok_and(|text| text == lines);
+    say("one");
+    wait_for("the first line", DEADLINE, || came("one\n"));
+    say("two");
+    wait_for("the second line", DEADLINE, || came("one\ntwo\n"));
+    assert!(!w.there("upload").exists(), "it may be half of it");
+    let two = |l: &serde_json::Value| l["open_files"] == 2 && l["open_path"].is_string();
+    let since = w.wait_local("two open files", two)["open_since_ms"].clone();
+    let text = w.instance.command(&["status"]).stdout;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.contains("in sync, 2 files open since "), "{text}");
+    // Another watcher knows them, too, though nobody writes to them now.
+    w.instance.stop();
+    w.run(&[]);
+    let again = w.wait_local("two open files", two)["open_since_ms"].clone();
+    let ms = |value: &serde_json::Value| value.as_i64().unwrap();
+    assert!((ms(&again) - ms(&since)).abs() < 5_000, "{since} {again}");
+    drop(files);
+    w.wait_identical();
+    w.wait_local("no open file", |l| l["open_files"] == 0 && l["open_since_ms"].is_null());
+}
+
+#[test]
 fn files_that_are_written_after_their_name_has_gone() {
     let w = World::start(1);
     for name in ["removed", "replaced", "moved"] {

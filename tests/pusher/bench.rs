@@ -40,6 +40,7 @@ pub fn localpath(rig: &Rig) -> LocalPath {
         fail_log: None,
         crontab: None,
         verify_schedule: None,
+        open_after: vec![],
         delay_ms: 1,
         large_file_bytes: 1 << 20,
         first_copy: true,

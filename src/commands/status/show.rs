@@ -25,7 +25,8 @@ pub fn instance(instance: &InstanceStatus, now_ms: i64) -> String {
     rows[0].0[0] = indented(head[0]);
     for localpath in &instance.localpaths {
         rows.push((vec![], localpath_lines(localpath)));
-        rows.extend(localpath.remotes.iter().map(|r| remote_row(r, now_ms)));
+        let open = localpath.open_words(now_ms);
+        rows.extend(localpath.remotes.iter().map(|r| remote_row(r, open.as_deref(), now_ms)));
         rows.extend(localpath.plugins.iter().map(|p| plugin_row(p, localpath, now_ms)));
     }
     let cells: Vec<Vec<String>> = rows.iter().map(|(cells, _)| cells.clone()).collect();
@@ -45,10 +46,13 @@ fn localpath_lines(localpath: &LocalPathStatus) -> Vec<String> {
     let watched = table::count(localpath.watches, "directory", "directories");
     let mut lines = vec![format!("{}: {state}, {watched}", localpath.watch)];
     lines.extend(localpath.reason.as_ref().map(|reason| format!("    {}", one_line(reason))));
+    if let Some(path) = localpath.open_path.as_ref().filter(|_| localpath.open_files > 0) {
+        lines.push(format!("    sent when it is closed: {path}"));
+    }
     lines
 }
 
-fn remote_row(remote: &RemoteStatus, now_ms: i64) -> Row {
+fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> Row {
     let s = &remote.status;
     let left = s.waiting + s.owed;
     let lag = match (left, remote.lag_ms) {
@@ -61,7 +65,10 @@ fn remote_row(remote: &RemoteStatus, now_ms: i64) -> Row {
     let sent = table::count(s.pushed_files, "file", "files");
     let cells = vec![
         format!("  {}", remote.name),
-        word(s.state).to_owned(),
+        match open.filter(|_| s.state == PusherState::InSync) {
+            Some(open) => format!("{}, {open}", word(s.state)),
+            None => word(s.state).to_owned(),
+        },
         lag,
         to_push,
         number(s.failing),

@@ -74,7 +74,7 @@ fn what_is_said_below() {
     let below = |change: &dyn Fn(&mut RemoteStatus)| {
         let mut localpath = sample("watching", PusherState::Behind);
         change(&mut localpath.remotes[0]);
-        remote_row(&localpath.remotes[0], NOW).1
+        remote_row(&localpath.remotes[0], None, NOW).1
     };
     assert_eq!(below(&|_| {}), ["    first; second", "    1 path fails: a/b: no space"]);
     let same = below(&|r| r.status.reason = r.status.first_failure.clone());
@@ -118,7 +118,7 @@ fn where_the_rolling_comparison_is() {
         let mut remote = sample("watching", PusherState::InSync).remotes.remove(0);
         remote.status =
             PusherStatus { state: PusherState::InSync, verify: Some(verify), ..Default::default() };
-        remote_row(&remote, NOW).1
+        remote_row(&remote, None, NOW).1
     };
     let waits = VerifyProgress { next_ms: Some(NOW + 7_200_000), ..Default::default() };
     assert_eq!(said(waits), ["    verified again in 2 h"]);
@@ -126,4 +126,20 @@ fn where_the_rolling_comparison_is() {
     let run = VerifyRun { at: Some(at), repaired: 3, ..Default::default() };
     let runs = VerifyProgress { run: Some(run), ..Default::default() };
     assert_eq!(said(runs), ["    verifies after d\\xff, 3 repaired"]);
+}
+
+#[test]
+fn open_files_are_said_with_what_is_in_sync() {
+    for (ms, files, words) in
+        [(40_700, 1, "1 file open since 40 s"), (125_000, 2, "2 files open since 2 min")]
+    {
+        let mut localpath = sample("watching", PusherState::InSync);
+        (localpath.open_files, localpath.open_since_ms) = (files, Some(NOW - ms));
+        localpath.open_path = crate::path::RelPath::new("log/a");
+        let (localpaths, files) = (vec![localpath], vec!["/c".into()]);
+        let text = instance(&InstanceStatus { localpaths, files, ..Default::default() }, NOW);
+        assert!(text.contains(&format!("  10.0.0.2::www  in sync, {words}  ")), "{text}");
+        assert!(text.contains("    sent when it is closed: log/a\n"), "{text}");
+    }
+    assert_eq!(sample("watching", PusherState::InSync).open_words(NOW), None);
 }

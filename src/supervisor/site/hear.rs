@@ -1,6 +1,7 @@
 //! What the children of a localpath say, and their ends.
 
 use super::{Shared, Site};
+use crate::message::OpenFiles;
 use crate::sys::poll::Interest;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -68,6 +69,8 @@ impl Site {
                 self.take_watcher(message, now);
             }
             self.state = None;
+            // The next one says what it finds.
+            self.open = OpenFiles::default();
         }
     }
 }

@@ -32,6 +32,9 @@ impl Site {
             state: state.to_owned(),
             reason,
             watches: self.watches,
+            open_files: self.open.files,
+            open_since_ms: self.open.oldest.as_ref().map(|(_, since_ms)| *since_ms),
+            open_path: self.open.oldest.as_ref().map(|(path, _)| path.clone()),
             watcher,
             remotes: self
                 .pushers

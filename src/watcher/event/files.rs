@@ -240,7 +240,8 @@ impl Map {
         let dirs = self.detached.iter().map(|d| d.since);
         let left = dirs.chain(self.moved_file.iter().map(|m| m.since)).min();
         let due = self.due.first().map(|(due, _)| *due);
-        left.map(|since| since + PAIR_WITHIN).into_iter().chain(due).min()
+        let send = self.sends.first().map(|(at, _)| *at);
+        left.map(|since| since + PAIR_WITHIN).into_iter().chain(due).chain(send).min()
     }
 
     /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files

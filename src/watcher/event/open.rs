@@ -3,6 +3,8 @@
 //! looked at: it is marked unless a process has it open for writing.
 
 use super::*;
+use crate::config::model::OpenRule;
+use crate::filter::Globs;
 use crate::watcher::doubts::DOUBT_FOR;
 use std::os::unix::ffi::OsStrExt;
 
@@ -10,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 pub const QUIET_FOR: Duration = Duration::from_secs(2);
 /// While somebody has it open, the looks come at growing intervals, up to this.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Open files are counted after this time: a file that is being copied is no news.
+const SHOWN_AFTER: Duration = Duration::from_secs(3);
 /// A modification time this far from the time of the change was set, not come by writing.
 const SET_NS: u64 = 2_000_000_000;
 
@@ -38,11 +42,14 @@ pub(super) struct Open {
     pause: Duration,
     /// It was marked, though perhaps open, with this ctime.
     marked: Option<i64>,
+    /// It is marked as it is then, though open.
+    send: Option<Duration>,
 }
 
 impl Open {
     pub(super) fn new(now: Duration, state: State) -> Self {
-        Self { state, since: now, due: now + QUIET_FOR, pause: QUIET_FOR, marked: None }
+        let due = now + QUIET_FOR;
+        Self { state, since: now, due, pause: QUIET_FOR, marked: None, send: None }
     }
 
     pub(super) fn is_written(&self) -> bool {
@@ -52,6 +59,26 @@ impl Open {
     /// The same file under another of its names.
     pub(super) fn unnamed(self, now: Duration) -> Self {
         Self { since: self.since, ..Self::new(now, State::Unnamed) }
+    }
+}
+
+/// Which open files are marked as they are, and after which time.
+#[derive(Default)]
+pub struct OpenAfter {
+    globs: Globs,
+    after: Vec<Duration>,
+}
+
+impl OpenAfter {
+    /// An error says which glob is none.
+    pub fn new(rules: &[OpenRule]) -> Result<Self, String> {
+        let globs = Globs::new(rules.iter().map(|rule| rule.glob.as_str()))?;
+        let after = rules.iter().map(|rule| Duration::from_millis(rule.after_ms.max(1)));
+        Ok(Self { globs, after: after.collect() })
+    }
+
+    fn of(&self, path: &RelPath) -> Option<Duration> {
+        self.after.get(self.globs.first(path)?).copied()
     }
 }
 
@@ -65,6 +92,23 @@ pub struct Looked<'a> {
 
 impl Map {
     pub(super) fn open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
+        self.note_open(path.clone(), open, batch);
+        self.plan_send(path);
+    }
+
+    /// What is written and not closed is marked as it is after a while, where a rule says so.
+    fn plan_send(&mut self, path: RelPath) {
+        let Some(open) = self.open.get_mut(&path).filter(|o| o.is_written() && o.send.is_none())
+        else {
+            return;
+        };
+        if let Some(after) = self.open_after.of(&path) {
+            open.send = Some(open.since + after);
+            self.sends.insert((open.since + after, path));
+        }
+    }
+
+    fn note_open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
         match self.open.get_mut(&path) {
             Some(known) => {
                 if open.due < known.due {
@@ -77,9 +121,52 @@ impl Map {
             None => {
                 batch.open(path.clone());
                 self.due.insert((open.due, path.clone()));
-                self.open.insert(path, open);
+                // At another name there may be another rule.
+                self.open.insert(path, Open { send: None, ..open });
             }
         }
+    }
+
+    /// Files that are open and are to be marked as they are; each is for [`Map::send_open`].
+    pub fn take_sends(&mut self, now: Duration) -> Vec<RelPath> {
+        let mut paths = Vec::new();
+        while self.sends.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((at, path)) = self.sends.pop_first() else { break };
+            // Closed, or closed and opened again, or moved: that has its own time.
+            if self.open.get(&path).is_some_and(|open| open.send == Some(at)) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    /// Marks an open file as it is, when it changed since its last mark, and again after the same time.
+    pub fn send_open(
+        &mut self,
+        path: RelPath,
+        seen: Option<&Seen>,
+        now: Duration,
+        batch: &mut Batch,
+    ) {
+        let Some(after) = self.open_after.of(&path) else { return };
+        let Some(open) = self.open.get_mut(&path) else { return };
+        open.send = Some(now + after);
+        self.sends.insert((now + after, path.clone()));
+        let Some(seen) = seen.filter(|s| s.kind == Kind::File) else { return };
+        if open.marked.replace(seen.ctime_ns) != Some(seen.ctime_ns) {
+            if seen.nlink > 1 {
+                self.mark_links(seen, Events::WRITE, batch);
+            }
+            batch.mark(path, Scope::Entry, Events::WRITE);
+        }
+    }
+
+    /// How many files are written and not closed, and which of them for longest, since when.
+    pub fn open_files(&self, now: Duration) -> (u64, Option<(&RelPath, Duration)>) {
+        let long = |open: &&Open| open.is_written() && now >= open.since + SHOWN_AFTER;
+        let files = || self.open.iter().filter(|(_, open)| long(open));
+        let oldest = files().map(|(path, open)| (path, open.since));
+        (files().count() as u64, oldest.min_by_key(|(path, since)| (*since, *path)))
     }
 
     /// Somebody closed it. A descriptor without a name of its own may be open still.
@@ -93,9 +180,15 @@ impl Map {
     }
 
     /// It was open when a scan began, and still is; it was marked with this ctime.
-    pub fn still_open(&mut self, path: RelPath, ctime_ns: i64, now: Duration, batch: &mut Batch) {
+    pub fn still_open(
+        &mut self,
+        path: RelPath,
+        (ctime_ns, since): (i64, Duration),
+        now: Duration,
+        batch: &mut Batch,
+    ) {
         let marked = Some(ctime_ns);
-        self.open(path, Open { marked, ..Open::new(now, State::Unnamed) }, batch);
+        self.open(path, Open { marked, since, ..Open::new(now, State::Unnamed) }, batch);
     }
 
     pub(super) fn close(&mut self, path: &RelPath, batch: &mut Batch) -> Option<Open> {
@@ -216,7 +309,8 @@ impl Map {
                     _ => {}
                 }
             }
-            self.due.insert((open.due, path));
+            self.due.insert((open.due, path.clone()));
+            self.plan_send(path);
             return;
         }
         let marked = open.marked;
@@ -490,6 +584,62 @@ mod tests {
             assert_eq!((batch.len(), map.open.len()), (marked, open), "{seen:?} {writer}");
             assert!(map.doubted(20 * S).is_empty());
         }
+    }
+
+    fn sent(map: &mut Map, seen: Seen, now: Duration) -> Vec<String> {
+        let mut batch = Batch::default();
+        for path in map.take_sends(now) {
+            map.send_open(path, Some(&seen), now, &mut batch);
+        }
+        let marks = batch.into_record(None).marks;
+        marks.iter().map(|m| m.path.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_open_is_marked_as_it_is_while_it_is_written() {
+        let rule = |glob: &str, after_ms| OpenRule { glob: glob.into(), after_ms };
+        let rules = [rule("*.log", 10_000), rule("slow/**", 60_000)];
+        let mut map = map().with_open_after(OpenAfter::new(&rules).unwrap());
+        let mut batch = Batch::default();
+        for name in ["a.log", "other"] {
+            event(&mut map, What::Create, 0, name, &mut batch);
+            event(&mut map, What::Modify, 0, name, &mut batch);
+        }
+        assert!(sent(&mut map, seen(5, 5), 19 * S).is_empty());
+        assert_eq!(sent(&mut map, seen(5, 5), 20 * S), ["a.log"]);
+        assert!(sent(&mut map, seen(6, 6), 21 * S).is_empty(), "at its interval");
+        assert_eq!(sent(&mut map, seen(6, 6), 30 * S), ["a.log"]);
+        assert!(sent(&mut map, seen(6, 6), 40 * S).is_empty(), "it was not written");
+        assert_eq!(sent(&mut map, seen(7, 7), 50 * S), ["a.log"]);
+        assert!(map.next_expiry().is_some());
+        // Moved: the mark of the move is one of it as it is; it is sent at the same interval.
+        for (what, name) in [(What::MovedFrom, "a.log"), (What::MovedTo, "b.log")] {
+            event(&mut map, what, 9, name, &mut batch);
+        }
+        assert_eq!(sent(&mut map, seen(8, 8), 60 * S), ["b.log"]);
+        // Closed: its mark is that of the close.
+        event(&mut map, What::CloseWrite, 0, "b.log", &mut batch);
+        assert!(sent(&mut map, seen(9, 9), 99 * S).is_empty());
+        let bad = OpenAfter::new(&[rule("a[", 1)]).map(|_| ()).unwrap_err();
+        assert!(bad.contains("a["), "{bad}");
+    }
+
+    #[test]
+    fn open_files_are_counted_once_they_are_open_for_a_while() {
+        let mut map = map();
+        let mut batch = Batch::default();
+        // Made and not written: a lock.
+        event(&mut map, What::Create, 0, "lock", &mut batch);
+        event(&mut map, What::Modify, 0, "b", &mut batch);
+        assert_eq!(map.open_files(12 * S), (0, None));
+        let b = RelPath::new("b").unwrap();
+        tell(&mut map, What::Modify, 13 * S);
+        assert_eq!(map.open_files(13 * S), (1, Some((&b, 10 * S))));
+        // Written again: open as long as before.
+        tell(&mut map, What::Modify, 20 * S);
+        assert_eq!(map.open_files(20 * S), (2, Some((&b, 10 * S))));
+        event(&mut map, What::CloseWrite, 0, "b", &mut batch);
+        assert_eq!(map.open_files(20 * S), (1, Some((&path(), 13 * S))));
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Service {
         self.barriers.not_passed();
         open.extend(self.journal.open_paths().map_err(io::Error::other)?);
         let mut batch = Batch::default();
-        self.mark_were_open(open, &mut batch);
+        self.mark_were_open(open, &mut batch)?;
         if !batch.is_empty() {
             let record = batch.into_record(None);
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
@@ -219,10 +219,16 @@ impl Service {
     }
 
     /// Marks files that were open. Those that a process still has open for writing stay so.
-    fn mark_were_open(&mut self, open: Vec<RelPath>, batch: &mut Batch) {
+    fn mark_were_open(&mut self, open: Vec<RelPath>, batch: &mut Batch) -> io::Result<()> {
         if open.is_empty() && self.were_open.is_empty() {
-            return;
+            return Ok(());
         }
+        let (now, now_ms) = (clock::boot(), clock::wall_ms());
+        let known = self.journal.open_since().map_err(io::Error::other)?;
+        let since = |path: &RelPath| {
+            let ms = known.get(path).map_or(0, |ms| now_ms.saturating_sub(*ms).max(0));
+            now.saturating_sub(Duration::from_millis(ms as u64))
+        };
         let all: BTreeSet<RelPath> =
             open.into_iter().chain(self.were_open.drain().map(|(p, _)| p)).collect();
         let lstat = |path: &RelPath| files::lstat(&path.below(&self.watch)).ok();
@@ -231,13 +237,15 @@ impl Service {
         let ids = seen.iter().filter_map(|(seen, _)| seen.as_ref().map(id)).collect();
         let written = descriptors::written(&ids);
         for (seen, path) in seen {
-            let still = seen.filter(|seen| written.contains(&id(seen))).map(|seen| seen.ctime_ns);
+            let still = seen.filter(|seen| written.contains(&id(seen)));
+            let still = still.map(|seen| (seen.ctime_ns, since(&path)));
             batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
             if still.is_none() {
                 batch.close(path.clone());
             }
             self.were_open.insert(path, still);
         }
+        Ok(())
     }
 
     /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and

@@ -26,6 +26,7 @@ impl Service {
         self.look_at_files(&mut batch);
         if emptied.is_some() {
             self.look_for_writers(&mut batch);
+            self.send_open(&mut batch);
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
         // A scan looks at every name by itself.
@@ -203,6 +204,15 @@ impl Service {
         self.times.writers = now + SECOND.max((now - began) * 20);
     }
 
+    /// Marks files that are open, where they are to be sent as they are.
+    fn send_open(&mut self, batch: &mut Batch) {
+        let now = clock::boot();
+        for path in self.map.take_sends(now) {
+            let seen = files::lstat(&path.below(&self.watch)).ok();
+            self.map.send_open(path, seen.as_ref(), now, batch);
+        }
+    }
+
     pub(super) fn walk_ended(&mut self, done: Done, batch: &mut Batch) {
         let now = clock::boot();
         match done.purpose {
@@ -225,8 +235,8 @@ impl Service {
                         self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
                     }
                     match still {
-                        Some(ctime_ns) if self.map.split(&path).is_some() => {
-                            self.map.still_open(path, ctime_ns, now, batch);
+                        Some(was) if self.map.split(&path).is_some() => {
+                            self.map.still_open(path, was, now, batch);
                         }
                         Some(_) => batch.close(path),
                         None => {}
