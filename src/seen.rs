@@ -26,6 +26,8 @@ pub struct Seen {
     pub mtime_ns: i64,
     /// Time of the last change of anything, nanoseconds since 1970.
     pub ctime_ns: i64,
+    /// It has fewer blocks than its size needs, by far.
+    pub sparse: bool,
     /// Names it has.
     pub nlink: u64,
     /// Its device; comparable only within one boot.
@@ -110,8 +112,13 @@ impl std::fmt::Display for Exited {
 /// How far a process has come. Only whether it changes matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Bytes read and written, files and network together.
-    Bytes(u64),
+    /// Bytes, files and network together.
+    Bytes {
+        /// Read.
+        read: u64,
+        /// Written.
+        written: u64,
+    },
     /// Those are not shown to us (`hidepid`, a sandbox without the right to trace): CPU time, and what it has printed
     /// and read of its list. A slow transfer may take long for a tick.
     Work(u64),
@@ -122,8 +129,8 @@ pub enum Progress {
 impl Progress {
     /// From `/proc/PID/io`, else from `/proc/PID/stat`, and the bytes it has printed or read of its list.
     pub fn of(io: Option<&str>, stat: impl FnOnce() -> Option<String>, output: u64) -> Self {
-        if let Some(bytes) = io.and_then(bytes) {
-            return Progress::Bytes(bytes);
+        if let Some((read, written)) = io.and_then(bytes) {
+            return Progress::Bytes { read, written };
         }
         let ticks = stat().as_deref().and_then(ticks);
         ticks.map_or(Progress::Output(output), |ticks| Progress::Work(ticks + output))
@@ -132,18 +139,20 @@ impl Progress {
     /// How many times longer than the timeout it must stand still before it counts as hung.
     pub fn grace(self) -> u32 {
         match self {
-            Progress::Bytes(_) => 1,
+            Progress::Bytes { .. } => 1,
             Progress::Work(_) => 10,
             Progress::Output(_) => 100,
         }
     }
 }
 
-/// `rchar` and `wchar` of `/proc/PID/io` together.
-fn bytes(io: &str) -> Option<u64> {
-    let lines = io.lines().filter(|l| l.starts_with("rchar") || l.starts_with("wchar"));
-    let numbers = lines.filter_map(|l| l.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
-    numbers.reduce(|a, b| a.saturating_add(b))
+/// `rchar` and `wchar` of `/proc/PID/io`.
+fn bytes(io: &str) -> Option<(u64, u64)> {
+    let number = |label: &str| {
+        let line = io.lines().find_map(|line| line.strip_prefix(label))?;
+        line.trim().parse().ok()
+    };
+    Some((number("rchar:")?, number("wchar:")?))
 }
 
 /// `utime` and `stime` of `/proc/PID/stat` together: the 14th and 15th field. The 2nd is a name in brackets, and may
@@ -164,12 +173,14 @@ mod tests {
     fn a_process_that_does_not_show_its_bytes_shows_something_else() {
         let stat = || Some(STAT.to_owned());
         let io = "rchar: 100\nwchar: 11\nsyscr: 7\n";
-        assert_eq!(Progress::of(Some(io), stat, 5), Progress::Bytes(111));
+        assert_eq!(Progress::of(Some(io), stat, 5), Progress::Bytes { read: 100, written: 11 });
         for io in [None, Some("")] {
             assert_eq!(Progress::of(io, stat, 5), Progress::Work(47));
             assert_eq!(Progress::of(io, || None, 5), Progress::Output(5));
         }
-        let grace = [Progress::Bytes(0), Progress::Work(0), Progress::Output(0)].map(|p| p.grace());
+        let grace =
+            [Progress::Bytes { read: 0, written: 0 }, Progress::Work(0), Progress::Output(0)]
+                .map(|p| p.grace());
         assert_eq!(grace, [1, 10, 100], "what is known less closely is waited for longer");
     }
 }

@@ -18,7 +18,6 @@ use crate::sys::own;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -191,10 +190,8 @@ fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
     if ended == Exited::Code(0) {
         return Ok(());
     }
-    let mut words = Vec::new();
-    let read = run.stderr.rewind().and_then(|()| run.stderr.read_to_end(&mut words));
     // The words that `status` would show.
-    read.map_err(|e| e.to_string())?;
+    let words = run.complaints().map_err(|e| e.to_string())?;
     Err(verdict(ended, &words).words)
 }
 

@@ -19,7 +19,7 @@ use crate::sys::own;
 use crate::sys::process::Rsync;
 use chrono::Local;
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::io::{BufRead, BufReader, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -173,8 +173,7 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> 
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let mut stderr = Vec::new();
-    run.stderr.rewind().and_then(|()| run.stderr.read_to_end(&mut stderr)).map_err(system)?;
+    let stderr = run.complaints().map_err(system)?;
     let judgement = outcome::verdict(exited, &stderr);
     if judgement.verdict != Verdict::Settled {
         return Ok(Ended::Badly { words: judgement.words, stderr });

@@ -56,8 +56,8 @@ impl Journal {
         Ok(false)
     }
 
-    /// True when this path or a name above it is marked and not settled on `remote`, or owed to it; with `below` also
-    /// when something in it is.
+    /// True when this path or a name above it is marked and not settled on `remote`, or owed to it, or when it is a file
+    /// that is written and not yet closed; with `below` also when something in it is.
     pub fn on_its_way(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
         let marked = "FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)";
         let owed = "FROM owed WHERE remote = ?1 AND event & 512 = 0";
@@ -83,6 +83,11 @@ impl Journal {
                 }
             }
         }
-        Ok(false)
+        let mut open = self.db.prepare_cached("SELECT 1 FROM open WHERE path = ?1")?;
+        if open.exists([path.as_bytes()])? {
+            return Ok(true);
+        }
+        let within = "SELECT 1 FROM open WHERE path >= ?1 AND path < ?2";
+        Ok(below && self.db.prepare_cached(within)?.exists(params![first, after])?)
     }
 }

@@ -102,6 +102,9 @@ impl Client {
     }
 }
 
+/// So many buffers of what a server says are read away at a time.
+const ROUNDS_MOST: u32 = 64;
+
 /// Reads away what came in; false when the other end is closed.
 fn is_open(stream: &TcpStream) -> bool {
     let mut buffer = [0; 4096];
@@ -109,10 +112,13 @@ fn is_open(stream: &TcpStream) -> bool {
     if stream.set_nonblocking(true).is_err() {
         return false;
     }
+    let mut rounds = 0;
     let open = loop {
         match reader.read(&mut buffer) {
             Ok(0) => break false,
-            Ok(_) => {}
+            // One that never stops talking is there.
+            Ok(_) if rounds == ROUNDS_MOST => break true,
+            Ok(_) => rounds += 1,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => break e.kind() == ErrorKind::WouldBlock,
         }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn seen(kind: Kind) -> Seen {
-        Seen { kind, size: 1, mtime_ns: 1, ctime_ns: 1, nlink: 1, dev: 1, ino: 7 }
+        Seen { kind, size: 1, mtime_ns: 1, ctime_ns: 1, sparse: false, nlink: 1, dev: 1, ino: 7 }
     }
 
     const NOW: i64 = 1_000_000_000;

@@ -21,7 +21,16 @@ fn paths(texts: &[&str]) -> Vec<RelPath> {
     texts.iter().map(|t| p(t)).collect()
 }
 fn seen(kind: Kind) -> Seen {
-    Seen { kind, size: 1, mtime_ns: 100 * SECOND, ctime_ns: 100 * SECOND, nlink: 1, dev: 1, ino: 1 }
+    Seen {
+        kind,
+        size: 1,
+        mtime_ns: 100 * SECOND,
+        ctime_ns: 100 * SECOND,
+        sparse: false,
+        nlink: 1,
+        dev: 1,
+        ino: 1,
+    }
 }
 fn disk(names: &[(&str, Kind)]) -> Disk {
     let names = names.iter().map(|&(name, kind)| (p(name), Ok(seen(kind)))).collect();

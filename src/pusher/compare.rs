@@ -150,6 +150,14 @@ impl Compare {
         }
     }
 
+    /// How long to wait before the next look at it.
+    pub fn look_after(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Flying { flight, .. } => Some(flight.look_after()),
+            Stage::Spooling { .. } => None,
+        }
+    }
+
     /// Ends the rsync in flight.
     pub fn kill(&mut self) {
         if let Stage::Flying { flight, .. } = &mut self.stage {

@@ -3,7 +3,7 @@
 use super::batch::{self, Limits, Look, Marked};
 use super::excluded::{self, Known, Shown};
 use super::fail_log;
-use super::flight::{Flight, Landed};
+use super::flight::{Flight, Landed, shortened};
 use super::guard::Contents;
 use super::health::Patience;
 use super::itemize::{Change, ChangeKind};
@@ -92,6 +92,8 @@ pub struct Desk {
     served: Duration,
     /// What is excluded, and the remote has.
     excluded: RefCell<Known>,
+    /// The remote does not let files be made sparse.
+    refuses_sparse: Cell<bool>,
 }
 
 impl Desk {
@@ -128,6 +130,7 @@ impl Desk {
             stamped_us: Cell::new(0),
             served: Duration::ZERO,
             excluded: RefCell::default(),
+            refuses_sparse: Cell::new(false),
         }
     }
 
@@ -276,7 +279,7 @@ impl Desk {
     pub fn complaints(&self, stderr: &[u8]) -> Vec<(RelPath, String)> {
         let sub = rsync::place_there(&self.start.remote);
         let all = outcome::complaints(stderr, &self.real_root, sub);
-        all.into_iter().filter_map(|c| Some((c.path?, c.words))).collect()
+        all.into_iter().filter_map(|c| Some((c.path?, shortened(c.words)))).collect()
     }
 
     /// What has ended, and what is learnt from how long the remote let it wait.
@@ -317,7 +320,31 @@ impl Desk {
         let rules = rsync::leave_out_rules(&[], [], known.shown(Shown::Complained));
         drop(known);
         let rules = if *form == Form::Root { Vec::new() } else { rules };
-        self.launch(root, form, options, list, &rules)
+        self.launch(root, form, options, list, &rules, false)
+    }
+
+    /// Starts one that sends these files in the open root; sparse ones stay so, where the remote lets them.
+    pub fn send<'a>(
+        &self,
+        root: &Root,
+        form: &Form,
+        options: Options,
+        list: &[u8],
+        paths: impl IntoIterator<Item = &'a RelPath>,
+    ) -> Result<Rsync, Stuck> {
+        let able = !options.dry
+            && !self.refuses_sparse.get()
+            && params::leaves_sparse_open(&self.start.remote.params);
+        let mut paths = paths.into_iter();
+        let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|seen| seen.sparse));
+        self.launch(root, form, options, list, &[], sparse)
+    }
+
+    /// True when a remote refused what keeps files sparse; it is not asked again.
+    pub fn refused_sparse(&self, landed: &Landed) -> bool {
+        landed.judgement.verdict == Verdict::Configuration
+            && rsync::refuses_sparse(&landed.stderr)
+            && !self.refuses_sparse.replace(true)
     }
 
     /// Starts a dry run that compares directories, in the open root: it enters nothing that is excluded, here or there.
@@ -343,7 +370,7 @@ impl Desk {
         let there = known.shown(Shown::Listed);
         let rules = rsync::leave_out_rules(&patterns.exact, &here, there);
         drop(known);
-        self.launch(root, form, options, list, &rules)
+        self.launch(root, form, options, list, &rules, false)
     }
 
     /// What a dry run shows of excluded paths that the remote has.
@@ -399,6 +426,7 @@ impl Desk {
         options: Options,
         list: &[u8],
         rules: &[u8],
+        sparse: bool,
     ) -> Result<Rsync, Stuck> {
         let remote = self.master.remote().unwrap_or(&self.start.remote);
         let mut argv = rsync::argv(remote, form, options);
@@ -412,6 +440,9 @@ impl Desk {
         };
         if let Some(rules) = &rules {
             rsync::leave_out(&mut argv, rules.path());
+        }
+        if sparse {
+            rsync::sparse(&mut argv);
         }
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)

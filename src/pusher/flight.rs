@@ -1,20 +1,25 @@
 //! One rsync in flight, and the watchdog that ends it when nothing moves any more.
 
 use super::health::{Patience, Waited};
-use super::itemize::{Change, Line, Lines, Totals};
+use super::itemize::{Change, Line, Lines, Totals, Words};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::voice::Voice;
+use super::watchdog::{Sample, Watchdog};
 use crate::message::VerifyAt;
 use crate::path::RelPath;
-use crate::seen::{Exited, Progress};
+use crate::seen::Exited;
 use crate::sys::process::Rsync;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Seek};
 use std::time::Duration;
 
-/// Complaints of rsync beyond this are not read.
-const STDERR_MOST_BYTES: u64 = 1 << 20;
+/// An rsync that prints more of the other end's words than this is ended: that end means no good.
+const WORDS_MOST: u64 = 16 << 20;
+/// While it prints so much between two looks, it is looked at more often.
+const MUCH_PRINTED: u64 = 1 << 20;
+/// rsync's words in a status or a journal, in characters.
+const SHOWN_MOST: usize = 2_000;
 
 /// A remote that compares content reads at least so many bytes a second.
 const SLOWEST_READ: u64 = 20 << 20;
@@ -22,21 +27,37 @@ const SLOWEST_READ: u64 = 20 << 20;
 /// An rsync that has not moved for so long is looked at: it may wait for somebody to open a fifo.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 
+/// It is looked at this often.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// While it prints much.
+const LOOK_OFTEN: Duration = Duration::from_millis(100);
+
 /// One rsync in flight.
 pub struct Flight {
-    rsync: Rsync,
-    limit: Duration,
+    rsync: Box<Rsync>,
+    watchdog: Box<Watchdog>,
     /// How long it may wait for the first word of the other end.
     patience: Duration,
     started: Duration,
     waited: Waited,
-    moved: (Progress, Duration),
     looked: Duration,
-    given_up: bool,
-    /// It opened a name that it had seen as a file and that was a fifo by then, and waited for ever.
-    blocked: bool,
+    ended: Option<GivenUp>,
+    words: Words,
+    /// Bytes of its output that were looked at, and of those the last look's.
+    seen: (u64, u64),
     /// Lines it has printed, and their bytes.
     printed: (u64, u64),
+}
+
+/// Why it was ended from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenUp {
+    /// Nothing moved, or nobody answered.
+    Silent,
+    /// It opened a name that it had seen as a file and that was a fifo by then, and waited for ever.
+    Blocked,
+    /// The other end's words had no end.
+    Flooded,
 }
 
 /// An rsync that has ended.
@@ -70,22 +91,22 @@ impl Flight {
     pub fn new(rsync: Rsync, timeout_s: u32, patience: Patience, now: Duration) -> Self {
         let limit = Duration::from_secs(u64::from(timeout_s.max(1)));
         Self {
-            rsync,
-            limit,
+            rsync: Box::new(rsync),
+            watchdog: Box::new(Watchdog::new(limit, now)),
             patience: patience.limit(limit),
             started: now,
             waited: Waited::Unknown,
-            moved: (Progress::Output(0), now),
             looked: now,
-            given_up: false,
-            blocked: false,
+            ended: None,
+            words: Words::default(),
+            seen: (0, 0),
             printed: (0, 0),
         }
     }
 
     /// Gives it time for a remote that reads so many `bytes` before it answers: nothing moves here meanwhile.
     pub fn reading(mut self, bytes: u64) -> Self {
-        self.limit += Duration::from_secs(bytes / SLOWEST_READ);
+        self.watchdog.extend(Duration::from_secs(bytes / SLOWEST_READ));
         self
     }
 
@@ -101,9 +122,14 @@ impl Flight {
         self.rsync.bytes_read().unwrap_or(0)
     }
 
-    /// How long nothing has moved.
+    /// How long it has made no progress.
     pub fn stalled(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.moved.1)
+        self.watchdog.stalled(now)
+    }
+
+    /// How long to wait before the next look at it.
+    pub fn look_after(&self) -> Duration {
+        if self.seen.1 >= MUCH_PRINTED { LOOK_OFTEN } else { LOOK_EVERY }
     }
 
     /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8),
@@ -116,26 +142,37 @@ impl Flight {
         if exited.is_some() {
             return Ok(exited);
         }
-        if now.saturating_sub(self.looked) >= Duration::from_secs(1) {
-            self.looked = now;
-            let progress = self.rsync.progress();
-            if progress != self.moved.0 {
-                self.moved = (progress, now);
-            }
-            if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
-                self.waited = Waited::InVain;
-            }
-            self.blocked = self.stalled(now) >= BLOCKED_AFTER && self.rsync.waits_for_fifo();
-            if self.blocked {
-                return Ok(Some(self.rsync.kill()?));
-            }
-            let limit = self.limit * progress.grace();
-            if self.waited == Waited::InVain || self.stalled(now) > limit {
-                self.given_up = true;
-                return Ok(Some(self.rsync.kill()?));
-            }
+        if now.saturating_sub(self.looked) < self.look_after() {
+            return Ok(None);
         }
-        Ok(None)
+        self.looked = now;
+        self.read_words();
+        let text = self.words.bytes + self.rsync.printed().1;
+        self.watchdog.look(Sample { progress: self.rsync.progress(), text }, now);
+        if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
+            self.waited = Waited::InVain;
+        }
+        let blocked = self.stalled(now) >= BLOCKED_AFTER && self.rsync.waits_for_fifo();
+        self.ended = if blocked {
+            Some(GivenUp::Blocked)
+        } else if self.floods() {
+            Some(GivenUp::Flooded)
+        } else if self.waited == Waited::InVain || self.watchdog.is_hung(now) {
+            Some(GivenUp::Silent)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(self.rsync.kill()?))
+    }
+
+    fn read_words(&mut self) {
+        let (from, words) = (self.seen.0, &mut self.words);
+        let at = self.rsync.printed_after(from, |chunk| words.read(chunk));
+        self.seen = (at, at - from);
+    }
+
+    fn floods(&self) -> bool {
+        self.words.bytes > WORDS_MOST || self.rsync.overflows()
     }
 
     /// Ends it at once.
@@ -145,25 +182,52 @@ impl Flight {
 
     /// Its output and what its end means.
     pub fn land(mut self, exited: Exited) -> io::Result<Landed> {
-        let mut stderr = Vec::new();
-        self.rsync.stderr.rewind()?;
-        (&self.rsync.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut stderr)?;
+        // It may have come to its bounds by itself.
+        if self.ended.is_none() && exited != Exited::Code(0) && self.floods() {
+            self.ended = Some(GivenUp::Flooded);
+        }
+        let stderr = self.rsync.complaints()?;
         self.rsync.stdout.rewind()?;
         let mut judgement = outcome::verdict(exited, &stderr);
-        if self.blocked {
-            judgement.verdict = Verdict::Upset;
-            judgement.words = "a file became a fifo under rsync's eyes".to_owned();
-        } else if self.given_up {
-            let said = std::mem::take(&mut judgement.words);
-            judgement = self.judgement_of_silence(judgement);
-            if !stderr.is_empty() {
-                judgement.words = said;
+        match self.ended {
+            Some(GivenUp::Blocked) => {
+                judgement.verdict = Verdict::Upset;
+                judgement.words = "a file became a fifo under rsync's eyes".to_owned();
             }
-        } else if matches!(exited, Exited::Signal(_)) {
-            // What it complained of before says nothing of that.
-            judgement.words = format!("rsync was ended by {exited}");
+            Some(GivenUp::Flooded) => judgement = judgement_of_flood(judgement),
+            Some(GivenUp::Silent) => {
+                let said = std::mem::take(&mut judgement.words);
+                judgement = self.judgement_of_silence(judgement);
+                if !stderr.is_empty() {
+                    judgement.words = said;
+                }
+            }
+            None if matches!(exited, Exited::Signal(_)) => {
+                // What it complained of before says nothing of that.
+                judgement.words = format!("rsync was ended by {exited}");
+            }
+            None => {}
         }
+        judgement.words = shortened(judgement.words);
         Ok(Landed { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
+    }
+}
+
+/// Words that fit in a status.
+pub fn shortened(mut words: String) -> String {
+    if let Some((end, _)) = words.char_indices().nth(SHOWN_MOST) {
+        words.truncate(end);
+        words += "...";
+    }
+    words
+}
+
+fn judgement_of_flood(of_end: Judgement) -> Judgement {
+    Judgement {
+        verdict: Verdict::Remote(Trouble::Broken),
+        words: "the other end sends messages without end: rsync was ended".to_owned(),
+        end_unseen: true,
+        ..of_end
     }
 }
 
@@ -179,7 +243,7 @@ impl Flight {
                 ..of_signal
             };
         }
-        let seconds = (self.limit * self.moved.0.grace()).as_secs();
+        let seconds = self.watchdog.limit().as_secs();
         Judgement {
             verdict: Verdict::Remote(Trouble::Broken),
             words: format!("no answer: rsync was ended after {seconds} s in which nothing moved"),

@@ -120,7 +120,7 @@ impl Pusher {
         let times = [
             Some(self.voice.next_beat()),
             Some(self.looked + LOOK_EVERY),
-            soon(busy, Duration::from_secs(1)),
+            soon(busy, self.lanes.look_after()),
             soon(rows, Duration::from_millis(50)),
             soon(self.said.dirty, self.status_every()),
             // Something is to be done at once.

@@ -1,7 +1,7 @@
 //! What rsync says on stdout: `%i %n` lines, remarks, totals. A line means 'sent', not 'done'.
 
 use crate::path::RelPath;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 /// What happened, or in a dry run would happen, to a path on the remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,10 @@ pub enum Line {
     Text(Vec<u8>),
 }
 
-/// Lines of rsync's stdout, read as they are asked for.
+/// A line is no longer than this: a name of 4,096 bytes, each of which may be escaped, has room in it.
+const LINE_MOST: u64 = 32 << 10;
+
+/// Lines of rsync's stdout, read as they are asked for. Of a line that is too long only the start is kept.
 pub struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
@@ -69,15 +72,79 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
+impl<R: BufRead> Lines<R> {
+    /// Passes over the rest of a line that is too long; false when there was one.
+    fn skip_rest(&mut self) -> io::Result<bool> {
+        if self.buffer.ends_with(b"\n") || (self.buffer.len() as u64) < LINE_MOST {
+            return Ok(true);
+        }
+        loop {
+            let rest = self.reader.fill_buf()?;
+            let end = rest.iter().position(|&b| b == b'\n');
+            let read = end.map_or(rest.len(), |end| end + 1);
+            self.reader.consume(read);
+            if end.is_some() || read == 0 {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// Counts the bytes of lines that rsync did not print by itself: no changes, but the other end's words.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// How many so far.
+    pub bytes: u64,
+    /// The start of the line in hand.
+    start: Vec<u8>,
+}
+
+impl Words {
+    /// The next bytes of its output.
+    pub fn read(&mut self, mut chunk: &[u8]) {
+        while !chunk.is_empty() {
+            let end = chunk.iter().position(|&b| b == b'\n').map_or(chunk.len(), |end| end + 1);
+            let (line, rest) = chunk.split_at(end);
+            let known = self.start.len();
+            let more = line.len().min(CHANGE_LEAST - known);
+            self.start.extend_from_slice(&line[..more]);
+            if self.start.len() == CHANGE_LEAST && !begins_change(&self.start) {
+                self.bytes += (line.len() + if known < CHANGE_LEAST { known } else { 0 }) as u64;
+            }
+            if line.ends_with(b"\n") {
+                if self.start.len() < CHANGE_LEAST {
+                    self.bytes += self.start.len() as u64;
+                }
+                self.start.clear();
+            }
+            chunk = rest;
+        }
+    }
+}
+
+/// Letters and a space.
+const CHANGE_LEAST: usize = 12;
+
+/// True for the first bytes of a line that tells of a change.
+fn begins_change(start: &[u8]) -> bool {
+    start.starts_with(b"*deleting   ")
+        || (b"<>ch.".contains(&start[0]) && b"fdLDS".contains(&start[1]) && start[11] == b' ')
+}
+
 impl<R: BufRead> Iterator for Lines<R> {
     type Item = io::Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             self.buffer.clear();
-            match self.reader.read_until(b'\n', &mut self.buffer) {
-                Ok(0) => return None,
-                Ok(_) => {}
+            let read = (&mut self.reader).take(LINE_MOST).read_until(b'\n', &mut self.buffer);
+            match read.and_then(|read| Ok((read, self.skip_rest()?))) {
+                Ok((0, _)) => return None,
+                Ok((_, whole)) => {
+                    if !whole {
+                        return Some(Ok(Line::Text(std::mem::take(&mut self.buffer))));
+                    }
+                }
                 Err(error) => return Some(Err(error)),
             }
             let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
@@ -352,5 +419,38 @@ mod tests {
         assert_eq!(of("1 (dir: 1)"), Some(1));
         assert_eq!(of("5,003 (reg: 2,000, dir: 3,003, link: 1)"), Some(3_003));
         assert_eq!((of("7 (reg: 7)"), of("0"), of("7")), (Some(0), Some(0), None));
+    }
+
+    #[test]
+    fn a_line_without_an_end_takes_little_memory() {
+        let mut text = vec![b'x'; 10 << 20];
+        text.extend(b"\n<f+++++++++ f\n");
+        let lines: Vec<_> = Lines::new(&text[..]).map(Result::unwrap).collect();
+        let [Line::Text(text), Line::Change(change)] = lines.as_slice() else {
+            panic!("{lines:?}")
+        };
+        assert_eq!((text.len() as u64, change.path.to_string().as_str()), (LINE_MOST, "f"));
+        // The longest name there is, each of its bytes escaped, is whole.
+        let long = format!("<f+++++++++ {}\n", "a/".repeat(2_047) + "b");
+        let escaped = long.replace('a', "\\#141");
+        assert!(matches!(Lines::new(escaped.as_bytes()).next(), Some(Ok(Line::Change(_)))));
+    }
+
+    #[test]
+    fn words_of_the_other_end_are_counted_and_changes_are_not() {
+        let changes =
+            "<f+++++++++ a\n*deleting   b/\n.d..t...... ./\ncd+++++++++ d/\n.f          s\n";
+        let words = "a message\nshort\n\nlonger than twelve bytes\n<fish and chips\n";
+        for size in [1, 2, 5, 11, 12, 13, 1_000] {
+            let count = |text: &str| {
+                let mut words = Words::default();
+                text.as_bytes().chunks(size).for_each(|chunk| words.read(chunk));
+                words.bytes
+            };
+            assert_eq!(count(changes), 0, "{size}");
+            assert_eq!(count(words), words.len() as u64, "{size}");
+            assert_eq!(count(&[changes, words, changes].concat()), words.len() as u64, "{size}");
+            assert_eq!(count(&"x".repeat(1_000)), 1_000, "without an end");
+        }
     }
 }

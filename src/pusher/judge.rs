@@ -33,6 +33,9 @@ impl Push {
             self.broke_off(desk, &mut landed)?;
             return self.unsteady(desk, &step, now);
         }
+        if desk.refused_sparse(&landed) {
+            return self.fly(desk, step, Aim::Do, now);
+        }
         match landed.judgement.verdict {
             Verdict::Settled => self.stepped(desk, step, landed, now),
             Verdict::Partial if step.looks() && desk.stumbled(&landed) => {
@@ -74,19 +77,23 @@ impl Push {
         now: Duration,
     ) -> Result<Progress, Stuck> {
         self.answered = true;
-        let (mut deleted, mut created) = (Vec::new(), 0);
+        let names: HashSet<RelPath> = step.names().into_iter().collect();
+        let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
         let report = landed
             .read(&desk.voice, |change| {
                 created += u64::from(change.kind == ChangeKind::Created);
                 if change.kind == ChangeKind::Deleted {
-                    deleted.push((change.path, change.is_dir));
+                    gone += 1;
+                    // Of what goes with much below it only the number is kept.
+                    if step.looks() && change.path.prefixes().any(|prefix| names.contains(&prefix))
+                    {
+                        deleted.push((change.path, change.is_dir));
+                    }
                 }
             })
             .map_err(broken)?;
-        let names: HashSet<RelPath> = step.names().into_iter().collect();
         if step.looks() {
             deleted.extend(desk.not_entered(&names));
-            deleted.retain(|(path, _)| path.prefixes().any(|prefix| names.contains(&prefix)));
             if let Step::Way { names } = step {
                 self.make_way(desk, names, &deleted);
                 return self.next(desk, now);
@@ -115,7 +122,7 @@ impl Push {
         self.pushed += Totals {
             files: report.totals.transferred,
             bytes: report.totals.transferred_bytes,
-            deleted: deleted.len() as u64,
+            deleted: gone,
             created,
         };
         self.next(desk, now)

@@ -82,7 +82,7 @@ impl Pusher {
         match progress {
             Ok(push::Progress::Running) => {}
             Ok(push::Progress::Done(mut end)) => {
-                if lane == Lane::Large {
+                if Lane::LARGE.contains(&lane) {
                     end.owe.extend(parent_of(&busy.work));
                 }
                 self.settled(&end)?;

@@ -2,6 +2,7 @@
 
 use super::compare::Compare;
 use super::expiry::Expiry;
+use super::flight::LOOK_EVERY;
 use super::push::Push;
 use super::rolling::Rolling;
 use super::verify::Looking;
@@ -24,8 +25,10 @@ pub struct Busy<T> {
 pub enum Lane {
     /// What is marked, and single names that are owed.
     Small,
-    /// One large file.
+    /// One large file: that which has waited longest.
     Large,
+    /// Another one: the smallest of those that wait, so that the largest hold up no other.
+    Large2,
     /// A portion of what a comparison of everything found. There are two such lanes: one portion is prepared, and its rsync started,
     /// while the other goes.
     Bulk,
@@ -35,7 +38,9 @@ pub enum Lane {
 
 impl Lane {
     /// In the order in which they start.
-    pub const ALL: [Lane; 4] = [Lane::Small, Lane::Large, Lane::Bulk, Lane::Bulk2];
+    pub const ALL: [Lane; 5] = [Lane::Small, Lane::Large, Lane::Large2, Lane::Bulk, Lane::Bulk2];
+    /// Those of large files.
+    pub const LARGE: [Lane; 2] = [Lane::Large, Lane::Large2];
     /// Those of portions.
     pub const BULK: [Lane; 2] = [Lane::Bulk, Lane::Bulk2];
 }
@@ -164,9 +169,22 @@ impl Lanes {
         self.pushes().filter_map(Push::goes_on_at).min()
     }
 
+    /// How long to wait before the next look at an rsync in flight.
+    pub fn look_after(&self) -> Duration {
+        let pushes = self.pushes().filter_map(Push::look_after);
+        let compare = self.compare.iter().filter_map(|busy| busy.work.look_after());
+        let verify = self.verify.iter().filter_map(Looking::look_after);
+        pushes.chain(compare).chain(verify).min().unwrap_or(LOOK_EVERY)
+    }
+
     /// Takes every push out of its lane.
     pub fn take_pushes(&mut self) -> Vec<Busy<Push>> {
         std::mem::take(&mut self.pushes).into_iter().flatten().collect()
+    }
+
+    /// The large files in flight.
+    pub fn large(&self) -> impl Iterator<Item = &Push> {
+        Lane::LARGE.into_iter().filter_map(|lane| self.push(lane))
     }
 
     /// The portions in flight of what a comparison found.

@@ -23,6 +23,7 @@ impl Pusher {
             self.desk.journal.work(&self.desk.name, self.desk.row.cursor, clock::wall_ms())?;
         self.look = false;
         self.looked = now;
+        self.yielding.large = false;
         let idle = !before.marks && !before.due && !self.lanes.busy(Lane::Small);
         if self.work.marks && idle && self.gather_until.is_none() {
             self.gather_until =
@@ -57,8 +58,14 @@ impl Pusher {
         }
         // A remote in trouble is tried by one push, and by a comparison only when there is none.
         let alone = probe && (small || self.lanes.pushing());
-        if !alone && !self.lanes.busy(Lane::Large) && self.work.large {
-            wanted += self.start_push(Lane::Large, probe, now)?;
+        let before = wanted;
+        for lane in Lane::LARGE {
+            let alone = alone || (probe && self.lanes.pushing());
+            // The second waits for nothing that the first has not got.
+            let free = !self.lanes.busy(lane) && wanted == before && self.work.large;
+            if !alone && free && self.has_another_large(lane)? {
+                wanted += self.start_push(lane, probe, now)?;
+            }
         }
         let before = wanted;
         for lane in Lane::BULK {
@@ -87,6 +94,17 @@ impl Pusher {
         let quiet =
             wanted == 0 && !self.lanes.pushing() && !self.work.marks && !self.work.due && !probe;
         self.start_rolling(quiet, now)
+    }
+
+    /// True when there is a large file for this lane beside one in flight. Looked for before a slot is asked for.
+    fn has_another_large(&mut self, lane: Lane) -> Result<bool, JournalError> {
+        if self.lanes.large().next().is_none() {
+            return Ok(true);
+        }
+        if !self.yielding.large {
+            self.yielding.large = self.next_large(lane, clock::wall_ms())?.is_none();
+        }
+        Ok(!self.yielding.large)
     }
 
     /// True when nothing stands against starting an rsync at `now`.

@@ -3,7 +3,7 @@
 use super::awaits::Awaits;
 use super::desk::Desk;
 use super::health::Health;
-use super::lanes::{Lanes, Slots};
+use super::lanes::{Lane, Lanes, Slots};
 use super::ledger::Ledger;
 use super::master::Master;
 use super::rolling::Rolling;
@@ -132,7 +132,7 @@ impl Pusher {
             // A receiver that was killed with it has left its temporary files.
             let marks = desk.journal.marks_after(desk.row.cursor, BATCH)?;
             let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
-            owed.extend(desk.journal.due_large(&desk.name, now_ms, 1)?);
+            owed.extend(desk.journal.due_large(&desk.name, now_ms, Lane::LARGE.len() as u32)?);
             owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
             self.torn(Ledger::new(marks, owed, 0).parents())?;
         }

@@ -157,6 +157,11 @@ impl Push {
         self.flight.as_ref().map_or(Duration::ZERO, |(_, _, flight)| flight.stalled(now))
     }
 
+    /// How long to wait before the next look at it.
+    pub fn look_after(&self) -> Option<Duration> {
+        self.flight.as_ref().map(|(_, _, flight)| flight.look_after())
+    }
+
     /// Bytes that the rsync in flight has read so far.
     pub fn bytes_read(&self) -> u64 {
         self.flight.as_ref().map_or(0, |(_, _, flight)| flight.bytes_read())
@@ -241,7 +246,7 @@ impl Push {
     pub(super) fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
         let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
         let large = match self.lane {
-            Lane::Large => u64::MAX,
+            Lane::Large | Lane::Large2 => u64::MAX,
             Lane::Small | Lane::Bulk | Lane::Bulk2 => desk.start.localpath.large_file_bytes,
         };
         let deferred = &self.findings.deferred;

@@ -411,6 +411,21 @@ pub fn leave_out(argv: &mut Vec<OsString>, rules: &Path) {
     argv.splice(1..1, ["--from0".into(), file, "--no-from0".into()]);
 }
 
+/// Has a command line write sparse files as such: else a slave needs all the room of which they say that they take it.
+pub fn sparse(argv: &mut Vec<OsString>) {
+    argv.insert(1, "-S".into());
+}
+
+/// True when a daemon refused that ([`sparse`]).
+pub fn refuses_sparse(stderr: &[u8]) -> bool {
+    let mut lines = stderr.split(|&b| b == b'\n');
+    lines.any(|line| {
+        let line = line.strip_prefix(b"rsync: ").unwrap_or(line);
+        line.starts_with(b"The server is configured to refuse --sparse")
+            || line.starts_with(b"The server is configured to refuse -S")
+    })
+}
+
 /// The longest rule rsync takes; it discards longer ones with exit 0, so nothing is deleted by them.
 pub const RULE_MAX: usize = 4000;
 

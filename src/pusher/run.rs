@@ -107,6 +107,8 @@ pub(super) struct Yielding {
     pub(super) small: bool,
     /// Something that is owed by name touched a portion: no other portion starts before it has been pushed.
     pub(super) bulk: bool,
+    /// There is no large file but those in flight.
+    pub(super) large: bool,
     /// All that portions could have touches what is in flight.
     pub(super) portions: bool,
     /// Some of that is being pushed as marked. Else the end of a push of marks changes nothing: to read thousands of

@@ -14,6 +14,8 @@ use std::collections::HashMap;
 pub(super) const BATCH: u32 = 10_000;
 /// Bytes of the files of one portion: what is changed in it while it goes waits for its end.
 const PORTION_BYTES: u64 = 64 << 20;
+/// Large files of which the smallest is looked for.
+const LARGE_LOOKED_AT: u32 = 100;
 /// Names that are owed and go along with marks.
 const ALONG: u32 = 1_000;
 /// What was put off because a file in flight is in its way is tried again after so many milliseconds.
@@ -53,7 +55,10 @@ impl Pusher {
                 }
                 (marks, owed)
             }
-            Lane::Large => (Vec::new(), self.desk.journal.due_large(&name, now_ms, 1)?),
+            Lane::Large | Lane::Large2 => {
+                let Some(row) = self.next_large(lane, now_ms)? else { return Ok(None) };
+                (Vec::new(), vec![row])
+            }
             Lane::Bulk | Lane::Bulk2 => {
                 let owed = self.next_portion(now_ms)?;
                 if owed.is_empty() && self.lanes.pushing() {
@@ -146,25 +151,38 @@ impl Pusher {
         deferred.extend(temporaries.map(|path| (path.clone(), FLIGHT_WAIT_MS)));
     }
 
-    /// A batch leaves the large file in flight alone. When its name has gone, it is given up instead.
+    /// The large file that is next in this lane.
+    pub(super) fn next_large(&self, lane: Lane, now_ms: i64) -> Result<Option<Owed>, JournalError> {
+        let mut owed = self.desk.journal.due_large(&self.desk.name, now_ms, LARGE_LOOKED_AT)?;
+        owed.retain(|row| !self.lanes.large().any(|push| push.touches(&row.path)));
+        let watch = self.desk.start.localpath.watch.as_path();
+        let size = |row: &Owed| files::lstat(&row.path.below(watch)).map_or(0, |seen| seen.size);
+        Ok(match lane {
+            Lane::Large2 => owed.into_iter().min_by_key(size),
+            _ => owed.into_iter().next(),
+        })
+    }
+
+    /// A batch leaves a large file in flight alone. When its name has gone, it is given up instead.
     fn beside_large(
         &mut self,
         ledger: &Ledger,
         deferred: &mut Deferred,
     ) -> Result<(), JournalError> {
-        let Some(large) = self.lanes.push(Lane::Large).and_then(|push| push.paths().next()) else {
-            return Ok(());
-        };
-        if !ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(large)) {
-            return Ok(());
-        }
-        let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
-        if there.is_ok_and(|seen| seen.kind == Kind::File) {
-            deferred.insert(large.clone(), FLIGHT_WAIT_MS);
-        } else if let Some(mut busy) = self.lanes.place(Lane::Large).take() {
-            busy.work.kill();
-            self.return_slot(busy.slot);
-            self.unseen(&busy.work)?;
+        for lane in Lane::LARGE {
+            let first = self.lanes.push(lane).and_then(|push| push.paths().next());
+            let Some(large) = first.cloned() else { continue };
+            if !ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(&large)) {
+                continue;
+            }
+            let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
+            if there.is_ok_and(|seen| seen.kind == Kind::File) {
+                deferred.insert(large, FLIGHT_WAIT_MS);
+            } else if let Some(mut busy) = self.lanes.place(lane).take() {
+                busy.work.kill();
+                self.return_slot(busy.slot);
+                self.unseen(&busy.work)?;
+            }
         }
         Ok(())
     }

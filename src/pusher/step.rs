@@ -112,9 +112,9 @@ impl Step {
                 if *form == Form::Send
                     && let Some((form, list)) = whole_directories(desk, root, paths)
                 {
-                    return desk.rsync(root, &form, options, &list);
+                    return desk.send(root, &form, options, &list, paths);
                 }
-                desk.rsync(root, form, options, &rsync::list(paths))
+                desk.send(root, form, options, &rsync::list(paths), paths)
             }
             Step::Root => desk.rsync(root, &Form::Root, options, b""),
         }

@@ -74,6 +74,14 @@ impl Looking {
         matches!(self.stage, Stage::Flying { .. })
     }
 
+    /// How long to wait before the next look at it.
+    pub(super) fn look_after(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Flying { flight, .. } => Some(flight.look_after()),
+            Stage::Wanted | Stage::Reading { .. } => None,
+        }
+    }
+
     /// Ends its rsync.
     pub(super) fn kill(&mut self) {
         if let Stage::Flying { flight, .. } = &mut self.stage {

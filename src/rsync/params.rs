@@ -377,6 +377,13 @@ pub fn of_transport(params: &[OsBytes]) -> Vec<OsBytes> {
     parse(params).iter().filter(|item| stands(item)).flat_map(Item::words).collect()
 }
 
+/// True when files may be made sparse on the remote: the user says nothing of how they are written.
+pub fn leaves_sparse_open(params: &[OsBytes]) -> bool {
+    const WRITES: [&str; 6] =
+        ["sparse", "inplace", "append", "append-verify", "preallocate", "write-devices"];
+    !parse(params).iter().any(|item| WRITES.iter().any(|name| item.option.is(name)))
+}
+
 /// The parameters without what `check` says is left out, and without what became keys of the configuration.
 pub fn without_dropped(params: &[OsBytes]) -> Vec<OsBytes> {
     let goes =

@@ -92,10 +92,21 @@ impl Slots {
         self.grant()
     }
 
+    /// So many one pusher may hold: half of them and one, so that no remote has them all.
+    fn share(&self) -> usize {
+        self.limit.min(self.limit / 2 + 1)
+    }
+
     fn grant(&mut self) -> Vec<Holder> {
-        let free = self.limit.saturating_sub(self.taken()).min(self.waiting.len());
-        let granted: Vec<Holder> = self.waiting.drain(..free).collect();
-        granted.iter().for_each(|h| *self.held.entry(*h).or_default() += 1);
+        let mut granted = Vec::new();
+        while self.taken() < self.limit {
+            let share = self.share();
+            let next = |h: &Holder| self.held.get(h).is_none_or(|count| *count < share);
+            let Some(place) = self.waiting.iter().position(next) else { break };
+            let Some(holder) = self.waiting.remove(place) else { break };
+            *self.held.entry(holder).or_default() += 1;
+            granted.push(holder);
+        }
         granted
     }
 }
@@ -127,6 +138,18 @@ mod tests {
         assert!(slots.want(3).is_empty());
         assert_eq!(slots.done(1), [3]);
         assert_eq!(slots.done(1), [3]);
+    }
+
+    #[test]
+    fn one_pusher_never_has_them_all() {
+        for (limit, most) in [(1, 1), (2, 2), (3, 2), (4, 3), (10, 6)] {
+            let mut slots = Slots::new(limit);
+            let granted: usize = (0..20).map(|_| slots.want(1).len()).sum();
+            assert_eq!(granted, most, "of {limit}");
+            // Who comes later does not wait behind what that one may not have.
+            let others: usize = (2..20).map(|holder| slots.want(holder).len()).sum();
+            assert_eq!(others, limit - most, "of {limit}");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+/// A file that lacks so many bytes of blocks is sparse.
+const SPARSE_LEAST: u64 = 64 << 10;
+
 /// An open root directory. It keeps its file system busy: hold it only while it is needed.
 pub struct Root {
     fd: OwnedFd,
@@ -274,6 +277,7 @@ fn seen(stat: &Stat) -> Seen {
         ctime_ns: (stat.st_ctime as i64)
             .saturating_mul(1_000_000_000)
             .saturating_add(stat.st_ctime_nsec as i64),
+        sparse: (stat.st_size as u64).saturating_sub(stat.st_blocks as u64 * 512) >= SPARSE_LEAST,
         nlink: stat.st_nlink as u64,
         dev: stat.st_dev as u64,
         ino: stat.st_ino as u64,

@@ -7,7 +7,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -114,6 +114,15 @@ pub fn sync_here() -> io::Result<()> {
 /// Where in the kernel an open of a fifo waits: since 5.5, with that built in, and before.
 const FIFO_WAITS: &[&str] = &["wait_for_partner", "fifo_open", "pipe_wait"];
 
+/// Complaints of an rsync take no more memory than this; it ends when it has more of them.
+const STDERR_MOST: u64 = 32 << 20;
+/// Of them so many bytes are read.
+const STDERR_READ: u64 = 1 << 20;
+/// Its output takes no more than this, however much room there is.
+const STDOUT_MOST: u64 = 4 << 30;
+/// And no less.
+const STDOUT_LEAST: u64 = 64 << 20;
+
 /// A running rsync: its list is given, its output goes to files, only its end is waited for.
 pub struct Rsync {
     child: Child,
@@ -121,8 +130,9 @@ pub struct Rsync {
     list: Option<File>,
     /// What it prints: read it when it has ended, or from the start at any time.
     pub stdout: File,
-    /// What it complains of.
-    pub stderr: File,
+    stderr: File,
+    /// So many bytes it may print.
+    stdout_most: u64,
     /// A file that it reads by its name.
     _reads: Option<NamedTempFile>,
 }
@@ -149,7 +159,7 @@ impl Rsync {
             let what = format!("cannot make a scratch file in {}", scratch.display());
             io::Error::new(e.kind(), format!("{what}: {e}"))
         })?;
-        let stderr = memory_file("stderr")?;
+        let stderr = bounded_memory_file("stderr", STDERR_MOST)?;
         let mut command = Command::new(program);
         command.args(words).current_dir(directory).envs(envs.iter().copied());
         for name in unset {
@@ -157,7 +167,15 @@ impl Rsync {
         }
         let child =
             command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
-        Ok(Self { child, list: watched, stdout, stderr, _reads: None })
+        // Half of what is free: others write there, too.
+        let free =
+            rustix::fs::fstatvfs(&stdout).map_or(STDOUT_MOST, |fs| fs.f_bavail * fs.f_frsize);
+        let stdout_most = (free / 2).clamp(STDOUT_LEAST, STDOUT_MOST);
+        // A log of the user's may be larger.
+        if !words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--log-file")) {
+            bound_files(&child, stdout_most);
+        }
+        Ok(Self { child, list: watched, stdout, stderr, stdout_most, _reads: None })
     }
 
     /// A file that it reads by its name stays until it has ended.
@@ -204,28 +222,78 @@ impl Rsync {
 
     /// Counts the lines it has printed after the first `from` bytes; the bytes that are counted now.
     pub fn lines_after(&self, from: u64) -> (u64, u64) {
-        let (mut lines, mut at, mut buffer) = (0, from, [0; 65_536]);
+        let mut lines = 0;
+        let at = self.printed_after(from, |chunk| {
+            lines += chunk.iter().filter(|&&b| b == b'\n').count() as u64;
+        });
+        (lines, at)
+    }
+
+    /// What it complains of, from the start, but not all of very much.
+    pub fn complaints(&mut self) -> io::Result<Vec<u8>> {
+        let said = self.stderr.stream_position()?;
+        self.stderr.rewind()?;
+        let mut text = Vec::new();
+        (&self.stderr).take(said.min(STDERR_READ)).read_to_end(&mut text)?;
+        Ok(text)
+    }
+
+    /// Bytes that it has printed, and bytes of complaints.
+    pub fn printed(&self) -> (u64, u64) {
+        let stdout = self.stdout.metadata().map_or(0, |m| m.len());
+        (stdout, (&self.stderr).stream_position().unwrap_or(0))
+    }
+
+    /// What it has printed after the first `from` bytes goes to `each`; the bytes that it has printed now.
+    pub fn printed_after(&self, from: u64, mut each: impl FnMut(&[u8])) -> u64 {
+        let (mut at, mut buffer) = (from, [0; 65_536]);
         // Its own position is the child's, too, and stays.
         while let Ok(n @ 1..) = self.stdout.read_at(&mut buffer, at) {
-            lines += buffer[..n].iter().filter(|&&b| b == b'\n').count() as u64;
+            each(&buffer[..n]);
             at += n as u64;
         }
-        (lines, at)
+        at
+    }
+
+    /// True when it has printed all it may, or nearly: it ends, or must be ended.
+    pub fn overflows(&self) -> bool {
+        const NEARLY: u64 = 64 << 10;
+        let (stdout, stderr) = self.printed();
+        stdout + NEARLY > self.stdout_most || stderr + NEARLY > STDERR_MOST
     }
 
     /// How far it has come: what the watchdog looks at.
     pub fn progress(&self) -> Progress {
         let proc =
             |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).ok();
-        let printed = [&self.stdout, &self.stderr].map(|f| f.metadata().map_or(0, |m| m.len()));
+        let (stdout, stderr) = self.printed();
         let listed = self.list.as_ref().and_then(|mut list| list.stream_position().ok());
-        let output = printed.iter().sum::<u64>() + listed.unwrap_or(0);
+        let output = stdout + stderr + listed.unwrap_or(0);
         Progress::of(proc("io").as_deref(), || proc("stat"), output)
     }
 }
 
 pub(super) fn memory_file(name: &str) -> io::Result<File> {
     Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+/// One that takes no more than so many bytes: a write beyond them fails. Its length is that from the start; how much was
+/// written its position tells.
+pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.set_len(most)?;
+    fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK)?;
+    Ok(file)
+}
+
+/// No file that it writes grows beyond so many bytes. It has just been started, and has written nothing to speak of.
+fn bound_files(child: &Child, most: u64) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    // Gone already, or it has a lower limit: as well.
+    let pid = rustix::process::Pid::from_raw(child.id() as i32);
+    let _ = pid.map(|pid| prlimit(Some(pid), Resource::Fsize, limit));
 }
 
 /// Ends a process by number; one that is gone is no error. Only for numbers that are known to be ours.
@@ -252,7 +320,6 @@ fn holds(pid: u32, file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     #[test]
     fn what_cannot_be_made_is_named() {
@@ -296,12 +363,41 @@ mod tests {
         let argv = ["/bin/sh", "-c", "cat; echo oops >&2; pwd; exit 7"].map(OsString::from);
         let mut run =
             Rsync::start(&argv, &[("LC_ALL", "C")], &[], dir.path(), b"/a\0", dir.path()).unwrap();
-        assert!(matches!(run.progress(), Progress::Bytes(_)));
+        assert!(matches!(run.progress(), Progress::Bytes { .. }));
         let ended = run.child.wait().unwrap();
         assert_eq!(exited(ended), Exited::Code(7));
+        assert_eq!(run.complaints().unwrap(), b"oops\n");
         let mut text = String::new();
         run.stdout.rewind().unwrap();
         run.stdout.read_to_string(&mut text).unwrap();
         assert_eq!(text, format!("/a\0{}\n", dir.path().canonicalize().unwrap().display()));
+    }
+
+    #[test]
+    fn endless_complaints_take_little_memory_and_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = ["/bin/sh", "-c", "yes 'no end of it' >&2"].map(OsString::from);
+        let mut run = Rsync::start(&argv, &[], &[], dir.path(), b"", dir.path()).unwrap();
+        assert_ne!(exited(run.child.wait().unwrap()), Exited::Code(0), "a write failed");
+        assert!(run.overflows() && run.printed().1 <= STDERR_MOST);
+        let text = run.complaints().unwrap();
+        assert!(text.len() as u64 == STDERR_READ && text.starts_with(b"no end of it\n"));
+    }
+
+    #[test]
+    fn endless_output_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = ["/bin/sh", "-c", "exec sleep 60"].map(OsString::from);
+        let mut run = Rsync::start(&argv, &[], &[], dir.path(), b"", dir.path()).unwrap();
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", run.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max file size")).unwrap();
+        assert!(line.contains(&run.stdout_most.to_string()), "{line}");
+        run.kill().unwrap();
+        let log = [argv.as_slice(), &["--log-file=x".into()]].concat();
+        let mut run = Rsync::start(&log, &[], &[], dir.path(), b"", dir.path()).unwrap();
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", run.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max file size")).unwrap();
+        assert!(!line.contains(&run.stdout_most.to_string()), "{line}");
+        run.kill().unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! Masters of ssh: starting one in the background, holding it by its control socket, asking it to end.
 
 use super::lock::Lock;
-use super::process::{exited, memory_file};
+use super::process::{bounded_memory_file, exited};
 use super::session::connect_within;
 use crate::seen::Exited;
 use rustix::fs::{AtFlags, CWD, statat};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// A listening socket takes a connection at once, unless its queue is full.
 const CONNECT_WITHIN: Duration = Duration::from_millis(50);
-/// ssh's own words beyond this are not read.
+/// ssh's own words are no more than this.
 const STDERR_MOST_BYTES: u64 = 64 << 10;
 
 /// An ssh on its way to become a master. Its process ends when that is done; the master itself is another, in a
@@ -30,7 +30,7 @@ impl Starter {
     /// Starts `argv`. Until the socket is there (or the ssh has ended) it holds `starting`, even when this process
     /// dies; `role`, which this process's other children inherit, it does not get.
     pub fn start(argv: &[OsString], starting: &Lock, role: &Lock) -> io::Result<Self> {
-        let stderr = memory_file("ssh")?;
+        let stderr = bounded_memory_file("ssh", STDERR_MOST_BYTES)?;
         let (program, words) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
         let mut command = Command::new(program);
@@ -45,8 +45,9 @@ impl Starter {
     pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
         let mut words = Vec::new();
+        let said = self.stderr.stream_position()?;
         self.stderr.rewind()?;
-        (&self.stderr).take(STDERR_MOST_BYTES).read_to_end(&mut words)?;
+        (&self.stderr).take(said).read_to_end(&mut words)?;
         Ok(Some((exited(status), words)))
     }
 

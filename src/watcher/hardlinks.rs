@@ -239,7 +239,16 @@ mod tests {
     use crate::seen::Kind;
 
     fn file(ino: u64, nlink: u64) -> Seen {
-        Seen { kind: Kind::File, size: 0, mtime_ns: 0, ctime_ns: 0, nlink, dev: 1, ino }
+        Seen {
+            kind: Kind::File,
+            size: 0,
+            mtime_ns: 0,
+            ctime_ns: 0,
+            sparse: false,
+            nlink,
+            dev: 1,
+            ino,
+        }
     }
 
     #[test]

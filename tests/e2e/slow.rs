@@ -221,6 +221,27 @@ fn a_directory_has_its_time_after_pushes_side_by_side() {
     w.wait_identical();
 }
 
+/// The largest files hold up no other, large or small.
+#[test]
+fn a_large_file_passes_one_that_takes_long() {
+    let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
+    let w = setup.start();
+    w.probe(0);
+    w.wait_in_sync();
+    let proxy = w.remotes[0].proxy();
+    proxy.rate(300_000);
+    let before = proxy.taken();
+    w.write("longest", random(30 << 20));
+    wait_under_way(&w, before + 100_000);
+    for name in ["one", "another"] {
+        w.write(name, random(600_000));
+        wait_for("a large file beside it", DEADLINE, || w.there(name).exists());
+    }
+    w.probe(0);
+    assert!(!w.there("longest").exists(), "nothing is shown here");
+    assert_eq!(w.instance.rsyncs().len(), 1, "that one is not sent twice");
+}
+
 /// A new remote is copied to from the start, however often the copy is cut short. (Rule 11.)
 #[test]
 fn a_first_copy_cut_short_again_and_again() {

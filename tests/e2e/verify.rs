@@ -2,12 +2,13 @@
 
 use crate::common::rsyncd::Options;
 use crate::common::tree;
-use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes, Permissions};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
@@ -193,6 +194,31 @@ fn what_is_on_its_way_is_pending() {
     settle(&w);
     let said = verify(&w, &["--repair"], 0);
     assert!(said.contains("1 difference, marked to be pushed"), "{said}");
+    verify(&w, &[], 0);
+}
+
+#[test]
+fn a_file_that_is_still_open_is_pending() {
+    let w = World::start(1);
+    w.write("d/other", "x");
+    settle(&w);
+    let mut open = File::create(w.at("d/open")).unwrap();
+    let mut grows = File::options().append(true).open(w.at("d/other")).unwrap();
+    for file in [&mut open, &mut grows] {
+        file.write_all(b"more").unwrap();
+    }
+    // What is open is known to the journal a moment later.
+    let words = ["verify", "--repair"];
+    let said = poll(DEADLINE, || {
+        let said = text(&w.instance.command(&words));
+        said.contains("pending          d/other").then_some(said)
+    });
+    let said = said.unwrap_or_else(|| panic!("{}", text(&w.instance.command(&["verify"]))));
+    assert!(said.contains("  pending          d/open (missing)\n"), "{said}");
+    assert!(!said.contains("marked to be pushed"), "{said}");
+    assert!(!w.there("d/open").exists());
+    drop((open, grows));
+    settle(&w);
     verify(&w, &[], 0);
 }
 

@@ -21,7 +21,7 @@ use crate::seen::Kind;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, BufReader, Seek, Write};
 use tempfile::NamedTempFile;
 
 /// Exit status 0 when everything is identical.
@@ -122,9 +122,7 @@ fn ended(rsync: &mut Rsync, busy: &Busy) -> io::Result<(Vec<u8>, Judgement)> {
         }
         std::thread::sleep(PAUSE);
     };
-    let mut stderr = Vec::new();
-    rsync.stderr.rewind()?;
-    (&rsync.stderr).take(1 << 20).read_to_end(&mut stderr)?;
+    let stderr = rsync.complaints()?;
     let judgement = outcome::verdict(exited, &stderr);
     Ok((stderr, judgement))
 }

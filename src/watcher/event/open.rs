@@ -395,7 +395,16 @@ mod tests {
     }
 
     fn seen(mtime_ns: i64, ctime_ns: i64) -> Seen {
-        Seen { kind: Kind::File, size: 0, mtime_ns, ctime_ns, nlink: 1, dev: 1, ino: 1 }
+        Seen {
+            kind: Kind::File,
+            size: 0,
+            mtime_ns,
+            ctime_ns,
+            sparse: false,
+            nlink: 1,
+            dev: 1,
+            ino: 1,
+        }
     }
 
     #[test]

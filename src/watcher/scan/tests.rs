@@ -334,6 +334,7 @@ fn files_that_are_open_go_with_the_directory_that_they_are_in() {
 #[test]
 fn what_a_scan_marks() {
     let seen = |kind, ctime_ns| Seen {
+        sparse: false,
         kind,
         size: 0,
         mtime_ns: ctime_ns,

@@ -3,6 +3,7 @@
 pub mod churn;
 pub mod disk;
 pub mod fuse;
+pub mod hostile;
 pub mod instance;
 pub mod namespace;
 pub mod procs;
