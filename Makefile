@@ -64,11 +64,12 @@ test: compiler
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked
 
 build: compiler
+	@test -x $(BINARY) || echo "the first build takes about 6 minutes on 2 cores"
 	$(CARGO) build --release --locked
 
 compiler:
+	@.ci/rust $(CARGO)
 	@.ci/need cc:gcc,libc6-dev
-	@command -v $(CARGO) >/dev/null || { echo "there is no cargo; install Rust 1.88 or newer, see https://rustup.rs" >&2; exit 1; }
 
 lint: compiler
 	@.ci/need mandoc shellcheck

@@ -327,3 +327,45 @@ fn the_chinese_pages_say_what_the_english_ones_say() {
         }
     }
 }
+
+/// `.ci/rust` with a cargo and a rustc of these words; what it says, empty when all is well.
+fn rust(cargo: &str, rustc: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let program = |name: &str, says: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    };
+    let (cargo, rustc) = (program("cargo", cargo), program("rustc", rustc));
+    let mut command = Command::new(at(".ci/rust"));
+    let out = command.arg(&cargo).env("RUSTC", &rustc).current_dir(at("")).output().unwrap();
+    assert_eq!(out.status.success(), text(&out).is_empty(), "{out:?}");
+    text(&out)
+}
+
+#[test]
+fn a_rust_that_is_too_old_is_named_with_what_to_install() {
+    let wanted = read("Cargo.toml");
+    let wanted = wanted.lines().find_map(|l| l.strip_prefix("rust-version = ")).unwrap();
+    let wanted = wanted.trim_matches('"');
+    for version in [wanted, "1.88.0", "1.90.0 (840b83a10 2025-07-30)", "1.100.2-nightly", "2.0.0"] {
+        let said = rust(&format!("cargo {version}"), &format!("rustc {version}"));
+        assert_eq!(said, "", "{version}");
+    }
+    for version in ["1.65.0", "0.66.0", "1.87.0 (17067e9ac 2025-05-09)", "1.9.0", "odd", ""] {
+        for said in [
+            rust(&format!("cargo {version}"), "rustc 1.88.0"),
+            rust("cargo 1.88.0", &format!("rustc {version}")),
+        ] {
+            assert!(said.contains("is too old") && said.contains("https://rustup.rs"), "{said}");
+            assert!(said.contains(wanted) && said.lines().count() == 1, "{said}");
+        }
+    }
+    let makefile = read("Makefile");
+    let compiler = makefile.split("\ncompiler:\n").nth(1).expect("a rule for the compiler");
+    assert!(
+        compiler.starts_with("\t@.ci/rust $(CARGO)\n"),
+        "looked at before anything is installed"
+    );
+}

@@ -234,3 +234,154 @@ fn every_option_and_element_of_sersync_is_in_the_table_with_a_test_that_exists()
     }
     assert_eq!(shown_by[0], shown_by[1], "the two tables name different tests");
 }
+
+fn help(locale: &str) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_syncsup"));
+    let out = command.arg("--help").env("LC_ALL", locale).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// The commands of a SYNOPSIS with their options: `("wait", ["--all", …])`; those without a command are of `run`.
+fn synopsis(page: &str) -> Vec<(String, Vec<String>)> {
+    let section = page.split(".Sh SYNOPSIS").nth(1).unwrap().split(".Sh ").next().unwrap();
+    let one = |block: &str| {
+        let (mut names, mut options) = (Vec::new(), Vec::new());
+        for line in block.lines() {
+            let mut words = line.split(' ').peekable();
+            while let Some(word) = words.next() {
+                match word {
+                    ".Cm" | "Cm" => {
+                        let rest: Vec<&str> = words.clone().take_while(|w| *w != "Ar").collect();
+                        names.extend(rest.into_iter().filter(|w| *w != "|").map(str::to_owned));
+                    }
+                    ".Fl" | "Fl" => {
+                        // After a bar another option may come without its macro.
+                        let rest = words
+                            .clone()
+                            .filter(|w| *w != "|")
+                            .take_while(|w| *w != "Ar" && *w != "Fl");
+                        for option in rest {
+                            match option.strip_prefix('-') {
+                                Some(long) => options.push(format!("--{long}")),
+                                None => options.extend(option.chars().map(|c| format!("-{c}"))),
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let names = if names.is_empty() { vec!["run".to_owned()] } else { names };
+        // `stop | reload` are two commands, `journal import` is one with its action.
+        names.into_iter().map(|name| (name, options.clone())).collect::<Vec<_>>()
+    };
+    section.split("\n.Nm").skip(1).flat_map(one).collect()
+}
+
+#[test]
+fn the_synopsis_has_every_command_and_every_option_of_the_help() {
+    let english = help("C");
+    let pages =
+        [("syncsup.8", MANUAL), ("zh_CN/syncsup.8", include_str!("../man/zh_CN/syncsup.8"))];
+    for (name, page) in pages {
+        let synopsis = synopsis(page);
+        let has = |command: &str, option: &str| {
+            synopsis.iter().any(|(c, options)| {
+                c == command && (option.is_empty() || options.iter().any(|o| o == option))
+            })
+        };
+        let (mut section, mut seen) = ("", 0);
+        for line in english.lines() {
+            if let Some(heading) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
+                section = heading;
+                continue;
+            }
+            let Some(rest) = line.strip_prefix("  ").filter(|l| !l.starts_with(' ')) else {
+                continue;
+            };
+            let word = rest.split([' ', ',']).next().unwrap_or_default();
+            let what = rest.split("  ").last().unwrap_or_default().trim();
+            let commands: Vec<&str> = match section {
+                "Commands" => {
+                    // With its actions: [list|retry|drop].
+                    let actions = rest.split(" [").nth(1).filter(|a| a.contains('|'));
+                    let actions = actions.and_then(|a| a.split(']').next()).unwrap_or_default();
+                    for action in actions.split('|').filter(|a| !a.is_empty()) {
+                        assert!(has(action, ""), "{name}: no {word} {action}");
+                    }
+                    let second = rest.split(' ').nth(1).unwrap_or_default();
+                    if !second.is_empty() && second.chars().all(|c| c.is_ascii_lowercase()) {
+                        assert!(has(second, ""), "{name}: no {word} {second}");
+                    }
+                    assert!(has(word, ""), "{name}: no {word}");
+                    seen += 1;
+                    continue;
+                }
+                "Options of run" | "Options of all commands" => vec!["run"],
+                "Options of other commands" => {
+                    what.split(':').next().unwrap_or_default().split(", ").collect()
+                }
+                _ => continue,
+            };
+            for command in commands {
+                // `journal prune` and `journal list` stand at the action.
+                let command = command.split(' ').next_back().unwrap_or_default();
+                assert!(has(command, word), "{name}: {command} without {word}: {synopsis:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 45, "{name}: {seen}");
+    }
+}
+
+/// `Op` closes at the end of its line: what comes after it on that line stands in its brackets.
+#[test]
+fn no_bracket_holds_what_it_should_not_and_no_page_is_of_bsd() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let mut pages = 0;
+    for dir in [dir.clone(), dir.join("zh_CN")] {
+        for path in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            let Ok(page) = std::fs::read_to_string(&path) else { continue };
+            pages += 1;
+            assert!(page.lines().any(|l| l.starts_with(".Os ")), "{}", path.display());
+            for line in page.lines().filter(|l| l.starts_with('.')) {
+                let after = line.split(" Op ").nth(1).unwrap_or_default();
+                let more = after.split(' ').any(|w| ["Oo", "Oc", "Op"].contains(&w));
+                assert!(!more && line.matches(" Op ").count() < 2, "{}: {line}", path.display());
+            }
+        }
+    }
+    assert_eq!(pages, 5);
+}
+
+/// The words after `before` and before `after` in a text with any line ends.
+fn between(text: &str, before: &str, after: &str) -> String {
+    let text = text.replace("\n# ", " ").replace('\n', " ");
+    let found = text.split(before).find_map(|rest| {
+        rest.find(after).map(|end| rest[..end].to_owned()).filter(|w| w.len() < 16)
+    });
+    found.unwrap_or_else(|| panic!("no {before}…{after}"))
+}
+
+#[test]
+fn papers_agree_and_name_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let conf = std::fs::read_to_string(root.join("examples/rsyncd.conf")).unwrap();
+    let said = between(READMES[0].1, "each localpath uses up to ", " connections");
+    assert_eq!(said, between(&conf, "each localpath uses up to ", " connections"));
+    let makefile = std::fs::read_to_string(root.join("Makefile")).unwrap();
+    for (name, text) in READMES {
+        for link in text.split("](").skip(1).filter_map(|l| l.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            let there = link.contains("://") || path.is_empty() || root.join(path).exists();
+            assert!(there, "{name}: {link}");
+        }
+        // What packages hold is below /usr, and only what is installed is there.
+        for place in text.split("/share/doc/syncsup/").skip(1) {
+            let ends = |c: char| c.is_whitespace() || "。,`".contains(c);
+            let file = place.split(ends).next().unwrap_or_default().trim_end_matches('.');
+            let there = file.is_empty() || makefile.contains(&format!("$(DOCDIR)/{file}"));
+            assert!(there, "{name}: /share/doc/syncsup/{file}");
+        }
+    }
+}

@@ -3,8 +3,9 @@
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, InstanceStatus, LocalPathStatus, Request};
+use crate::shell::quoted_text;
 use crate::supervisor::control::{REQUEST_MAX, with_short_path};
-use crate::supervisor::directories::{instance, is_of_module, started_with, with_module};
+use crate::supervisor::directories::{instance, is_of_module, started_with, with_module, words_of};
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -84,11 +85,10 @@ fn one_of(mut running: Vec<Instance>, invocation: &Invocation) -> Result<Instanc
         0 => Err(none(invocation)),
         1 => Ok(running.remove(0)),
         _ => {
-            let names: Vec<String> =
-                running.iter().map(|i| i.0.with_extension("").display().to_string()).collect();
+            let names: Vec<String> = running.iter().map(Instance::words).collect();
             let text = format!(
-                "several instances run ({}); say which with -o FILE, and one of -m with -m PLUGIN too",
-                names.join(", ")
+                "several instances run ({}); say which, with one of these",
+                names.join("; ")
             );
             Err(Error::usage(text))
         }
@@ -134,6 +134,17 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
 }
 
 impl Instance {
+    /// The words of a command line that mean it: `-o /etc/www.yaml -m http`.
+    fn words(&self) -> String {
+        let (run, id) = (self.0.parent(), self.0.file_stem().and_then(|id| id.to_str()));
+        let Some((files, module)) = run.zip(id).and_then(|(run, id)| words_of(run, id)) else {
+            return self.0.display().to_string();
+        };
+        let file = |f: &PathBuf| format!("-o {}", quoted_text(f.as_os_str().as_bytes()));
+        let module = module.map(|kind| format!("-m {kind}"));
+        files.iter().map(file).chain(module).collect::<Vec<_>>().join(" ")
+    }
+
     /// Asks, and waits for the answer so long. A refusal is an error with exit status 1.
     pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
         let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;

@@ -132,8 +132,35 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// `; did you mean "x"?` when a known word is near, else the list of what is known.
+/// What stands here for a word of rsync's, lsyncd's or sersync's.
+const ELSEWHERE: [(&str, &str); 9] = [
+    (
+        "excludefrom",
+        "write rsync's own in `rsync`: `params: -a --exclude-from=FILE`, or the rules in `exclude_glob`",
+    ),
+    (
+        "includefrom",
+        "write rsync's own in `rsync`: `params: -a --include-from=FILE --exclude-from=FILE`",
+    ),
+    ("source", "the directory is `watch`"),
+    ("target", "a remote is an item of `remotes`"),
+    ("init", "the comparison of a new remote is `first_copy`"),
+    ("maxprocesses", "that is the option `-n`"),
+    ("bwlimit", "write it in `rsync`: `params: -a --bwlimit=RATE`"),
+    ("commonparams", "it is `params`, in `rsync`"),
+    ("localpath", "it is `localpaths`, a list of maps with `watch` and `remotes`"),
+];
+
+/// `; did you mean "x"?` when a known word is near, else what stands here for another program's, else the list of what
+/// is known.
 pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    let plain = word.to_lowercase().replace(['-', '_'], "");
+    let theirs = ELSEWHERE.iter().find(|(name, _)| *name == plain);
+    // Unless it is a word of ours, written otherwise.
+    let ours = known.iter().any(|k| k.to_lowercase().replace('_', "") == plain);
+    if let Some((_, here)) = theirs.filter(|_| !ours) {
+        return format!("; {here}");
+    }
     match nearest(word, known) {
         Some(near) => format!("; did you mean `{near}`?"),
         None if known.is_empty() => "; nothing is expected here".into(),
@@ -142,11 +169,23 @@ pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
 }
 
 /// The known word that differs from `word` by case, or by at most a third of its letters.
-pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['-', '_'], "");
-    let word = plain(word);
-    let best = known.iter().map(|k| (distance(&word, &plain(k)), *k)).min_by_key(|&(d, _)| d)?;
-    (best.0 <= (best.1.len() / 3).max(1)).then_some(best.1)
+    let word = plain(given);
+    let (_, best) =
+        known.iter().map(|k| (distance(&word, &plain(k)), *k)).min_by_key(|&(d, _)| d)?;
+    is_near(&word, &plain(best)).then_some(best).filter(|best| parts_are_near(given, best))
+}
+
+fn is_near(word: &str, known: &str) -> bool {
+    distance(word, known) <= (known.len() / 3).max(1)
+}
+
+/// `exclude_from` is not `exclude_glob`, however much the two begin alike: each part must be near.
+fn parts_are_near(word: &str, known: &str) -> bool {
+    let parts = |s: &str| s.to_lowercase().split(['-', '_']).map(str::to_owned).collect::<Vec<_>>();
+    let (word, known) = (parts(word), parts(known));
+    word.len() != known.len() || word.iter().zip(&known).all(|(w, k)| is_near(w, k))
 }
 
 /// Edit distance with neighbours swapped counting once (`ture`).
@@ -179,6 +218,26 @@ mod tests {
         assert_eq!(nearest("commonparam", &["commonParams", "auth"]), Some("commonParams"));
         assert_eq!(nearest("password-file", &["user", "password_file"]), Some("password_file"));
         assert_eq!(nearest("remotse", &["watch", "remotes"]), Some("remotes"));
+        assert_eq!(nearest("exclude-glob", &["exclude", "exclude_glob"]), Some("exclude_glob"));
+        assert_eq!(nearest("max_delte", &["max_delete", "max_lag"]), Some("max_delete"));
+        // Alike only at the beginning.
+        for (word, known) in [
+            ("exclude_from", "exclude_glob"),
+            ("on_success", "on_recovery"),
+            ("large_size", "large_file"),
+            ("verify_interval", "verify_schedule"),
+        ] {
+            assert_eq!(nearest(word, &[known, "x"]), None, "{word}");
+        }
+        assert!(
+            did_you_mean("exclude_from", &["exclude", "exclude_glob"])
+                .contains("--exclude-from=FILE")
+        );
+        assert!(
+            did_you_mean("excludeFrom", &["exclude", "exclude_glob"])
+                .contains("--exclude-from=FILE")
+        );
+        assert!(did_you_mean("init", &["watch", "remotes"]).contains("first_copy"));
         assert_eq!(nearest("banana", &["watch", "remotes"]), None);
     }
 }

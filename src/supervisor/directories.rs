@@ -1,6 +1,7 @@
 //! Where state, sockets and logs are.
 
 use super::names::instance_id;
+use crate::config::model::PLUGIN_KINDS;
 use crate::error::{Error, Result};
 use crate::path::OsBytes;
 use crate::sys::files::Root;
@@ -114,6 +115,13 @@ pub fn started_with(run: &Path, files: &[PathBuf]) -> Vec<String> {
         .collect();
     found.sort();
     found.into_iter().map(|(_, id)| id).collect()
+}
+
+/// The files that the instance of this name was started with, and its `-m`, as far as they are known.
+pub fn words_of(run: &Path, id: &str) -> Option<(Vec<PathBuf>, Option<String>)> {
+    let files = given(&run.join(format!("{id}.{GIVEN}")))?;
+    let module = PLUGIN_KINDS.into_iter().find(|kind| id.ends_with(&with_module("", kind)));
+    Some((files, module.map(str::to_owned)))
 }
 
 fn given(path: &Path) -> Option<Vec<PathBuf>> {

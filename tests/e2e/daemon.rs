@@ -419,3 +419,44 @@ fn every_line_of_a_daemons_log_has_a_time_in_local_time_with_its_offset() {
         }
     }
 }
+
+/// They are named by what tells them apart on a command line, not by the names of their sockets.
+#[test]
+fn of_several_instances_the_words_are_named_that_mean_each() {
+    let w = Setup::default().build();
+    assert!(w.instance.command(&["-d"]).status.success());
+    let (other, data) = (w.outside.join("o'ther.yaml"), w.outside.join("data"));
+    fs::create_dir(&data).unwrap();
+    let plugin = "plugins: [{command: {prefix: /bin/true}}]";
+    let remotes = format!("remotes: [{}]", w.remotes[0].yaml(""));
+    fs::write(&other, format!("localpaths: [{{watch: {data:?}, {remotes}, {plugin}}}]\n")).unwrap();
+    let run = |args: &[&str]| w.instance.prepare(&Instance::program(), args).output().unwrap();
+    let out = run(&["-d", "-m", "command", "-o", other.to_str().unwrap()]);
+    assert!(out.status.success(), "{out:?}");
+    let quoted = other.display().to_string().replace('\'', r"'\''");
+    let words =
+        [format!("-o {}", w.instance.config().display()), format!("-o '{quoted}' -m command")];
+    for command in ["stop", "reload"] {
+        let out = run(&[command]);
+        let said = text(&out);
+        assert!(out.status.code() == Some(2) && said.lines().count() == 1, "{said}");
+        assert!(words.iter().all(|w| said.contains(w)), "{words:?}: {said}");
+        assert!(!said.contains(w.instance.run_dir().to_str().unwrap()), "{said}");
+    }
+    // And each of them is understood.
+    for words in words {
+        let line = format!("\"$0\" \"$@\" stop {words}");
+        let program = Instance::program();
+        let dirs = [w.instance.state_dir(), w.instance.run_dir()];
+        let out = std::process::Command::new("/bin/sh")
+            .args(["-c", &line])
+            .arg(program)
+            .arg("--state-dir")
+            .arg(&dirs[0])
+            .arg("--run-dir")
+            .arg(&dirs[1])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{line}: {out:?}");
+    }
+}
