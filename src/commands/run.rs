@@ -37,7 +37,10 @@ pub fn run(
     run::run(options, false, &mut |progress| match progress {
         Progress::Comparing(localpaths) => bars.update(&localpaths, monotonic()),
         Progress::Greeting(lines) => lines.iter().for_each(|text| line(text)),
-        Progress::Watching(watch) => line(&format!("watching {watch}")),
+        Progress::Watching(watch) => {
+            bars.clear();
+            line(&format!("watching {watch}"));
+        }
         // The log says it, and that is on the terminal too.
         Progress::Warned(_) | Progress::Started(_) => {}
     })?;

@@ -1,16 +1,24 @@
 //! Logs: slog on stderr, one line an event, in local time with its offset.
 
 use slog::{Drain, Level, Logger, o};
+use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::Duration;
+
+/// Clears what stands at the cursor and below it: bars that another process of the instance draws there. They come
+/// again below the line.
+pub const CLEAR: &str = "\r\x1b[J";
 
 /// A logger to stderr. Debug shows each path and command line.
 pub fn logger(debug: bool) -> Logger {
     let level = if debug { Level::Debug } else { Level::Info };
     let decorator = slog_term::PlainSyncDecorator::new(std::io::stderr());
+    let clear = if std::io::stderr().is_terminal() { CLEAR } else { "" };
     let format = slog_term::FullFormat::new(decorator)
         .use_original_order()
-        .use_custom_timestamp(|w| write!(w, "{}", super::clock::local(super::clock::wall_ms())))
+        .use_custom_timestamp(move |w| {
+            write!(w, "{clear}{}", super::clock::local(super::clock::wall_ms()))
+        })
         .build();
     // A log that cannot be written (a full disk) must not end a process.
     let drain = Mutex::new(format).filter_level(level).ignore_res();

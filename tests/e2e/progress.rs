@@ -6,6 +6,7 @@ use crate::common::pty::Terminal;
 use crate::common::rsyncd::Options;
 use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::{Setup, World};
+use regex::Regex;
 use std::fs::{self, File};
 use std::process::Command;
 
@@ -110,5 +111,68 @@ fn verify_shows_a_bar_on_a_terminal() {
             .then_some(())
         });
         assert!(said.is_some(), "{:?}", terminal.text());
+    }
+}
+
+/// Every line of the log, and every line that is not of the bars, stands by itself; no bar is left behind.
+#[test]
+fn log_lines_and_bars_do_not_run_into_each_other() {
+    let w = slow(3);
+    w.remotes.iter().for_each(|r| r.proxy().rate(400_000));
+    let mut terminal = Terminal::start(foreground(&w).arg("-v"));
+    let watching = format!("watching {}", w.master.display());
+    let bars = |lines: &[String]| lines.iter().filter(|l| l.contains(" [")).count();
+    let seen = poll(DEADLINE, || (bars(&terminal.screen()) > 0).then_some(()));
+    assert!(seen.is_some(), "no bars: {:?}", terminal.text());
+    // Many lines are logged meanwhile.
+    for n in 0..40 {
+        w.write(&format!("now/{n}"), "x");
+    }
+    let passing = |terminal: &Terminal| terminal.text().contains(" MB of 2.0 MB");
+    wait_for("progress", DEADLINE, || passing(&terminal));
+    w.remotes.iter().for_each(|r| r.proxy().rate(FAST));
+    w.wait_identical();
+    let done = |lines: &[String]| lines.iter().filter(|l| l.ends_with(": in sync")).count() == 3;
+    wait_for("the end", DEADLINE, || done(&terminal.screen()));
+    assert!(w.instance.command(&["stop"]).status.success());
+    assert!(terminal.child.wait().unwrap().success());
+    let lines = terminal.screen();
+    let log = Regex::new(r"^\d{4}-\d\d-\d\dT[0-9:.]+[+-]\d\d:\d\d [A-Z]{4} ").unwrap();
+    let inside = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]").unwrap();
+    assert!(lines.iter().filter(|l| log.is_match(l)).count() > 40, "{lines:#?}");
+    for line in &lines {
+        assert!(inside.find(line).is_none_or(|m| m.start() == 0), "through a bar: {line}");
+        let bar = ["[=", "[>", "differences done"].iter().any(|mark| line.contains(mark));
+        assert!(!bar, "a bar is left: {line}\n{lines:#?}");
+    }
+    assert!(lines.contains(&watching), "{lines:#?}");
+}
+
+/// Its bars are drawn over and over, each in its own line.
+#[test]
+fn sync_leaves_one_line_for_each_remote() {
+    let mut w = slow(2);
+    w.run(&[]);
+    w.remotes.iter().for_each(|r| r.proxy().rate(300_000));
+    let mut command = w.instance.prepare(&Instance::program(), &["sync", "-o"]);
+    let mut terminal = Terminal::start(command.arg(w.instance.config()));
+    // Bytes count: of five files of one size the share moves before the first of them is there.
+    let moved =
+        Regex::new(r"\[=+> +\] 0 of \d+ differences done, [0-9.]+ [kM]B of 2\.0 MB").unwrap();
+    let seen = poll(DEADLINE, || moved.is_match(&terminal.text()).then_some(()));
+    assert!(seen.is_some(), "{:?}", terminal.screen());
+    w.remotes.iter().for_each(|r| r.proxy().rate(FAST));
+    assert!(terminal.child.wait().unwrap().success());
+    let names: Vec<String> = w.remotes.iter().map(|r| r.name()).collect();
+    let all_done = |lines: &[String]| {
+        names
+            .iter()
+            .all(|n| lines.iter().any(|l| l.contains(n.as_str()) && l.ends_with("] in sync")))
+    };
+    wait_for("the last frame", DEADLINE, || all_done(&terminal.screen()));
+    let lines = terminal.screen();
+    for name in &names {
+        let of: Vec<&String> = lines.iter().filter(|l| l.contains(name.as_str())).collect();
+        assert_eq!(of.len(), 1, "{lines:#?}");
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::commands::{print, progress, status, table};
 use crate::message::{LocalPathStatus, PusherState, RemoteStatus};
+use crate::sys::log::CLEAR;
 use crate::sys::{output, session};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -66,12 +67,12 @@ impl Bars {
         }
     }
 
-    /// The block stands below the cursor, which waits on an empty line: what anybody logs comes there, and the next block
-    /// below it.
+    /// The block stands below the cursor, which waits on an empty line: what anybody logs clears it and comes there, and
+    /// the next block below that.
     fn draw(&mut self) {
         let (width, height) = session::terminal_size().unwrap_or((80, 24));
         let lines = lines(&self.rows, width, height);
-        let mut out = String::from("\r\x1b[J");
+        let mut out = String::from(CLEAR);
         for line in &lines {
             out.push('\n');
             out.push_str(line);
@@ -89,9 +90,10 @@ impl Bars {
         }
     }
 
-    fn clear(&mut self) {
+    /// Makes room for lines that this process prints; the block comes again below them.
+    pub fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            show("\r\x1b[J");
+            show(CLEAR);
         }
     }
 }

@@ -3,8 +3,11 @@
 use super::follow::{Follow, Verdict};
 use crate::commands::{print, progress, status::word};
 use crate::message::RemoteStatus;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+
+/// The length of a bar: what is done, by files and by bytes, as a share of it.
+const LENGTH: u64 = 1_000;
 
 /// One line for each remote.
 pub struct Show {
@@ -19,7 +22,7 @@ impl Show {
         let all = MultiProgress::new();
         let width = follows.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
         let bars = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        let bars = bars.then(|| follows.iter().map(|f| all.add(bar(&f.name, width))).collect());
+        let bars = bars.then(|| follows.iter().map(|f| bar(&all, &f.name, width)).collect());
         Self { bars, last: vec![String::new(); follows.len()], _all: all }
     }
 
@@ -30,11 +33,10 @@ impl Show {
             Some(bars) => {
                 let bar = &bars[n];
                 if let Some(progress) = now.and_then(|r| r.status.reconcile.as_ref()) {
-                    bar.set_length(progress.found.max(1));
-                    bar.set_position(progress.done);
+                    bar.set_position((progress::share(progress) * LENGTH as f64) as u64);
                 }
                 if follow.verdict == Verdict::InSync {
-                    bar.set_position(bar.length().unwrap_or(0));
+                    bar.set_position(LENGTH);
                 }
                 bar.set_message(text);
                 if follow.verdict != Verdict::Going {
@@ -55,9 +57,10 @@ impl Show {
     }
 }
 
-fn bar(name: &str, width: usize) -> ProgressBar {
-    let bar = ProgressBar::new(1);
-    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {msg}") {
+fn bar(all: &MultiProgress, name: &str, width: usize) -> ProgressBar {
+    // Whatever it is told before it belongs to the others it would draw by itself, and nobody would clear it.
+    let bar = all.add(ProgressBar::with_draw_target(Some(LENGTH), ProgressDrawTarget::hidden()));
+    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_prefix(format!("{name:width$}"));
