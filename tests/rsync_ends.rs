@@ -5,13 +5,13 @@ mod rig;
 
 use rig::*;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use syncsup::config::model::Target;
+use syncsup::pusher::complaint::complaints;
 use syncsup::pusher::itemize::{Change, Line};
-use syncsup::pusher::outcome::{Trouble, Verdict, complaints, only_in_the_way};
+use syncsup::pusher::outcome::{Trouble, Verdict, only_in_the_way};
 use syncsup::pusher::rsync::{Form, Options, list, too_long_for_a_rule};
 use syncsup::seen::Exited;
 
@@ -49,7 +49,7 @@ fn ends_are_judged() {
         assert_eq!(judged.verdict, Verdict::Configuration);
         assert_eq!(judged.words, "@ERROR: auth failed on module m");
         fs::write(&password, "secret\n").unwrap();
-        rig.params(&["-a", "--no-such-option"]);
+        rig.params(&["-a", "--compress-choice=nosuch"]);
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Configuration);
         rig.params(&["-a"]);
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Settled);
@@ -57,7 +57,7 @@ fn ends_are_judged() {
         let judged = verdict(&rig, &BATCH);
         assert_eq!(
             (judged.verdict, judged.end_unseen),
-            (Verdict::Remote(Trouble::Unreachable), true)
+            (Verdict::Remote(Trouble::Unreachable), false)
         );
     }
 }
@@ -99,15 +99,19 @@ fn paths_that_fail_are_named() {
         let run =
             rig.run(&Form::Send, ON, &list(&ps(&["shut/f", "shut/nl\nx", "shut/new", "open"])));
         assert_eq!(run.judged().verdict, Verdict::Partial);
-        let named: Vec<_> =
-            complaints(&run.stderr, &rig.src(), b"s").into_iter().filter_map(|c| c.path).collect();
+        let named: Vec<_> = complaints(&run.stderr, &rig.src(), b"s")
+            .into_iter()
+            .filter_map(|c| c.paths.into_iter().next())
+            .collect();
         for path in ps(&["shut/f", "shut/nl\nx", "shut/new"]) {
             assert!(named.contains(&path), "{path}: {}", String::from_utf8_lossy(&run.stderr));
         }
         assert!(rig.dst().join("s/open").exists());
         let run = rig.delete_b(&ps(&["shut"]), &ps(&["shut/gone"]), ON);
-        let named: Vec<_> =
-            complaints(&run.stderr, &rig.src(), b"s").into_iter().filter_map(|c| c.path).collect();
+        let named: Vec<_> = complaints(&run.stderr, &rig.src(), b"s")
+            .into_iter()
+            .filter_map(|c| c.paths.into_iter().next())
+            .collect();
         assert!(named.contains(&p("shut/gone")), "{}", String::from_utf8_lossy(&run.stderr));
         fs::set_permissions(rig.dst().join("s/shut"), fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -121,8 +125,10 @@ fn names_that_the_slave_refuses_are_named() {
         make(&rig.dst(), ["stray"], "");
         let run = rig.run(&BATCH, ON, &list(&ps(&["no", "d/no", "d/yes"])));
         assert_eq!(run.judged().verdict, Verdict::Partial);
-        let named: Vec<_> =
-            complaints(&run.stderr, &rig.src(), b"").into_iter().filter_map(|c| c.path).collect();
+        let named: Vec<_> = complaints(&run.stderr, &rig.src(), b"")
+            .into_iter()
+            .filter_map(|c| c.paths.into_iter().next())
+            .collect();
         assert_eq!(named, ps(&["no", "d/no"]), "{}", String::from_utf8_lossy(&run.stderr));
         assert!(rig.dst().join("d/yes").exists());
         // A comparison sees everything else all the same.
@@ -141,8 +147,7 @@ fn a_path_below_no_directory_is_a_failure_of_that_path() {
     let run = rig.run(&BATCH, ON, &list(&ps(&["file/x", "ok"])));
     assert_eq!(run.judged().verdict, Verdict::Partial);
     let found = complaints(&run.stderr, &rig.src(), b"");
-    assert_eq!(found[0].path, Some(p("file/x")));
-    assert_eq!(found[0].name, rig.src().join("file/x").as_os_str().as_bytes());
+    assert_eq!(found[0].paths, [p("file/x")]);
 }
 
 #[test]
@@ -189,7 +194,7 @@ fn a_full_house_is_passing_trouble() {
             }
             assert!(Instant::now() < deadline, "no connection held the only place for 20 s");
         };
-        assert_eq!(judged.verdict, Verdict::Remote(Trouble::Unreachable), "{judged:?}");
+        assert_eq!(judged.verdict, Verdict::Remote(Trouble::Crowded), "{judged:?}");
         assert!(judged.words.contains("max connections"), "{judged:?}");
         drop(writer);
         first.wait().unwrap();
@@ -205,7 +210,7 @@ fn a_path_below_a_vanished_directory_is_gone() {
     assert_eq!(run.judged().verdict, Verdict::Gone, "{:?}", run.judged());
     assert!(rig.dst().join("ok").exists());
     let found = complaints(&run.stderr, &rig.src(), b"");
-    assert!(found.iter().any(|c| c.path == Some(p("d"))), "{found:?}");
+    assert!(found.iter().any(|c| c.paths == [p("d")]), "{found:?}");
 }
 
 #[test]

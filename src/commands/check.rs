@@ -7,6 +7,7 @@ use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
 use crate::config::probe::Machine;
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
+use crate::pusher::itemize;
 use crate::pusher::outcome::verdict;
 use crate::pusher::rsync::{self, Form, Options};
 use crate::pusher::{ssh, trash};
@@ -166,7 +167,7 @@ fn start(localpath: &LocalPath, remote: &Remote, scratch: &Path) -> std::io::Res
 /// The command line of a push, as it would run.
 fn argv(remote: &Remote, delete: bool, dry: bool) -> Vec<OsString> {
     let options =
-        Options { checksum: false, dry, delete, force: delete, stats: false, unchanged: false };
+        Options { checksum: false, dry, delete, force: delete, stats: true, unchanged: false };
     let mut words = rsync::argv(remote, &Form::Batch { delete }, options);
     if remote.trash_keep_ms.is_some() {
         // A remote that refuses it says so.
@@ -187,12 +188,17 @@ fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    if ended == Exited::Code(0) {
+    let last = run.printed_last(itemize::CLOSING_BYTES).map_err(|e| e.to_string())?;
+    if ended == Exited::Code(0) && itemize::is_closed(&last) {
         return Ok(());
     }
     // The words that `status` would show.
     let words = run.complaints().map_err(|e| e.to_string())?;
-    Err(verdict(ended, &words).words)
+    let judgement = verdict(ended, &words);
+    Err(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
+        true => judgement.without_statistics(ended).words,
+        false => judgement.words,
+    })
 }
 
 #[cfg(test)]

@@ -394,6 +394,9 @@ impl Journal {
 /// A row that is there and not part of this settlement is widened and keeps its time if that is sooner: a push once
 /// more later must not put off what is due now. Of the two the one that is not [`Events::ECHO`] comes first, and the
 /// other after it.
+///
+/// A path that fails comes no sooner because something else finds or marks it again:
+/// its next try is the latest that any failure asks for, whatever the scope, the lane and the cause of the other row.
 fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
     if owe.is_empty() {
         return Ok(());
@@ -409,7 +412,11 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
          ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope),
            event = CASE (event & 512) = (excluded.event & 512) WHEN 1 THEN event | excluded.event
              ELSE (event | excluded.event) & ~512 | 256 END,
-           since = min(since, excluded.since), error = excluded.error, attempts = excluded.attempts, next_try = min(next_try, excluded.next_try),
+           since = min(since, excluded.since), error = coalesce(excluded.error, error),
+           attempts = max(attempts, excluded.attempts),
+           next_try = CASE WHEN (error IS NULL) = (excluded.error IS NULL) THEN
+               CASE WHEN error IS NULL THEN min(next_try, excluded.next_try) ELSE max(next_try, excluded.next_try) END
+             WHEN error IS NULL THEN excluded.next_try ELSE next_try END,
            generation = excluded.generation",
     )?;
     for o in owe {

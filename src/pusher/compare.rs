@@ -4,6 +4,7 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
+use super::complaint;
 use super::desk::{Desk, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::guard::{self, Losses};
@@ -13,9 +14,10 @@ use super::outcome::{self, Judgement, Verdict};
 use super::rows::{Unseen, directories, not_compared, owe, swapped};
 use super::rsync::{self, Form, Options};
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
-use crate::path::OsBytes;
+use crate::path::{OsBytes, RelPath};
 use crate::sys::clock;
 use crate::sys::files::Root;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::time::Duration;
@@ -225,12 +227,16 @@ impl Compare {
         };
         // Only the lane of marks looks whether its name is in hand.
         let apart = |change: &Change| {
-            change.kind == ChangeKind::Deleted && outcome::temporary_of(&change.path).is_some()
+            change.kind == ChangeKind::Deleted && complaint::temporary_of(&change.path).is_some()
         };
         let since_ms = match &self.job {
             Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
             // What waited for it is known by its age alone.
             Job::Everything { .. } => desk.row.behind_since_ms.unwrap_or(now_ms),
+        };
+        let failed: HashMap<RelPath, u32> = match &self.job {
+            Job::Wide(rows) => rows.iter().map(|row| (row.path.clone(), row.attempts)).collect(),
+            Job::Everything { .. } => HashMap::new(),
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
@@ -240,6 +246,8 @@ impl Compare {
                 let also = if apart(&change) { Events::default() } else { also };
                 let mut owe = owe(change, since_ms, now_ms);
                 owe.events |= also;
+                // It is the same directory, and has failed as often.
+                owe.attempts = failed.get(&owe.path).copied().unwrap_or(0);
                 end.owe.push(owe);
             }
         }
@@ -318,9 +326,16 @@ fn landed_to_spool(
     }
     landed.stdout.rewind().map_err(broken)?;
     let lines = Lines::new(BufReader::new(landed.stdout));
-    let blind = (!complete).then(|| Unseen::new(desk.complaints(&landed.stderr), landed.judgement));
+    let blind =
+        (!complete).then(|| Unseen::new(named(desk.complaints(&landed.stderr)), landed.judgement));
     let stage = Stage::Spooling { lines, deletions, blind };
     Ok((Some(Compare { job, stage, found }), Progress::Rows))
+}
+
+/// What single paths are complained of, and how.
+fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
+    let one = |c: complaint::Complaint| Some((c.paths.into_iter().next()?, c.words));
+    complaints.into_iter().filter_map(one).collect()
 }
 
 /// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.

@@ -1,6 +1,7 @@
 //! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
 
 use super::batch::{self, Limits, Look, Marked};
+use super::complaint::{self, Complaint};
 use super::excluded::{self, Known, Shown};
 use super::fail_log;
 use super::flight::{Flight, Landed, shortened};
@@ -8,7 +9,7 @@ use super::guard::Contents;
 use super::health::Patience;
 use super::itemize::{Change, ChangeKind};
 use super::master::Master;
-use super::outcome::{self, Judgement, Verdict};
+use super::outcome::{Judgement, Verdict};
 use super::rsync::{self, Form, Options, rules_prefix};
 use super::trash;
 use super::voice::Voice;
@@ -275,11 +276,12 @@ impl Desk {
         Ok((rows.collect(), root.as_ref().map(|root| root.seen.ino)))
     }
 
-    /// rsync's words on single paths, as far as they name one.
-    pub fn complaints(&self, stderr: &[u8]) -> Vec<(RelPath, String)> {
+    /// What an rsync complained of.
+    pub fn complaints(&self, stderr: &[u8]) -> Vec<Complaint> {
         let sub = rsync::place_there(&self.start.remote);
-        let all = outcome::complaints(stderr, &self.real_root, sub);
-        all.into_iter().filter_map(|c| Some((c.path?, shortened(c.words)))).collect()
+        let mut all = complaint::complaints(stderr, &self.real_root, sub);
+        all.iter_mut().for_each(|c| c.words = shortened(std::mem::take(&mut c.words)));
+        all
     }
 
     /// What has ended, and what is learnt from how long the remote let it wait.
@@ -390,7 +392,8 @@ impl Desk {
         let excludes = |path: &RelPath, dir: bool| self.filter.excludes(path, dir);
         let mut known = self.excluded.borrow_mut();
         let mut news = false;
-        for (path, _) in self.complaints(&landed.stderr) {
+        let complaints = self.complaints(&landed.stderr);
+        for path in complaints.into_iter().filter_map(|c| c.paths.into_iter().next()) {
             // What it is there is not known.
             if let Some(top) = excluded::topmost(&path, true, excludes) {
                 news |= known.learn(top, Shown::Complained, clock::boot());

@@ -1,7 +1,7 @@
 //! What rsync's letters mean to who reads `syncsup verify`. Pure.
 
+use super::complaint;
 use super::itemize::{Change, ChangeKind};
-use super::outcome;
 use crate::message::Why;
 use crate::path::RelPath;
 use std::collections::{BTreeSet, HashSet};
@@ -83,7 +83,7 @@ impl Touched {
 
     /// True for rsync's temporary of a name that was pushed.
     pub fn has_temporary(&self, path: &RelPath) -> bool {
-        outcome::temporary_of(path).is_some_and(|name| self.all || self.paths.contains(&name))
+        complaint::temporary_of(path).is_some_and(|name| self.all || self.paths.contains(&name))
     }
 }
 

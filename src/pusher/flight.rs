@@ -1,7 +1,7 @@
 //! One rsync in flight, and the watchdog that ends it when nothing moves any more.
 
 use super::health::{Patience, Waited};
-use super::itemize::{Change, Line, Lines, Totals, Words};
+use super::itemize::{self, Change, Line, Lines, Totals, Words};
 use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::voice::Voice;
 use super::watchdog::{Sample, Watchdog};
@@ -189,6 +189,10 @@ impl Flight {
         let stderr = self.rsync.complaints()?;
         self.rsync.stdout.rewind()?;
         let mut judgement = outcome::verdict(exited, &stderr);
+        let last = self.rsync.printed_last(itemize::CLOSING_BYTES)?;
+        if judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
+            judgement = judgement.without_statistics(exited);
+        }
         match self.ended {
             Some(GivenUp::Blocked) => {
                 judgement.verdict = Verdict::Upset;

@@ -179,7 +179,8 @@ pub fn parse(line: &[u8]) -> Line {
 
 /// True for a line (of either stream) by which rsync gives up deleting.
 pub(super) fn says_deletions_skipped(line: &[u8]) -> bool {
-    line.ends_with(b"skipping file deletion")
+    // Exactly: it may be the end of a name.
+    (line.starts_with(b"IO error encountered ") && line.ends_with(b" skipping file deletion"))
         || line.starts_with(b"Deletions stopped due to --max-delete limit")
 }
 
@@ -233,6 +234,18 @@ pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// How the last statistics of `--stats` begin, in every release.
+const CLOSING: &[u8] = b"total size is ";
+
+/// So many bytes at the end of rsync's output hold its last lines.
+pub const CLOSING_BYTES: u64 = 4_096;
+
+/// True when rsync's output ends with its closing statistics; `tail` is its end, or all of it. One without them has not
+/// come to its end, whatever its exit status is. No name begins a line.
+pub fn is_closed(tail: &[u8]) -> bool {
+    tail.split(|&b| b == b'\n').skip(1).any(|line| line.starts_with(CLOSING))
 }
 
 /// What `--stats` says in the end, rsync 3.0.9 to 3.5.0; 0 where a version does not say it.
@@ -378,6 +391,23 @@ mod tests {
             Line::Text(b"motd".to_vec()),
         ];
         assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn an_end_without_statistics_is_none() {
+        let end = b"<f+++++++++ f\n\nNumber of files: 1\n\nsent 9 bytes  received 9 bytes  36.00 bytes/sec\ntotal size is 3  speedup is 0.17\n";
+        assert!(is_closed(end) && is_closed(&end[20..]));
+        for other in [
+            &b""[..],
+            b"\n",
+            b"<f+++++++++ f\n",
+            b"<f+++++++++ total size is 3  speedup is 0.17\n",
+            b"cannot delete non-empty directory: total size is 3\n",
+            // The middle of a name, where the end of the output was cut off.
+            b"total size is 3\n<f+++++++++ f\n",
+        ] {
+            assert!(!is_closed(other), "{}", String::from_utf8_lossy(other));
+        }
     }
 
     fn totals(text: &[u8]) -> Totals {

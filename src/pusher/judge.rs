@@ -1,6 +1,8 @@
 //! What the end of one step of a push means: the next step, another look, or trouble.
 
+use super::blame::Blame;
 use super::desk::{Desk, Stuck, broken};
+use super::excluded;
 use super::flight::Landed;
 use super::itemize::{Change, ChangeKind};
 use super::outcome::Verdict;
@@ -12,7 +14,7 @@ use super::trash;
 use crate::journal::Totals;
 use crate::path::RelPath;
 use crate::seen::Kind;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 impl Push {
@@ -112,9 +114,7 @@ impl Push {
             self.plan(desk)?;
             return self.next(desk, now);
         }
-        for (path, words) in desk.complaints(&landed.stderr) {
-            self.findings.failed.insert(path, words);
-        }
+        self.findings.blame(Blame::of(desk.complaints(&landed.stderr), &names));
         if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
             // Looked at in a second run: what is still there has failed.
             return self.fly(desk, step, Aim::Verify(landed), now);
@@ -179,29 +179,48 @@ impl Push {
             self.root.lstat(path).ok().filter(|seen| seen.kind == Kind::File).map(|seen| seen.size)
         };
         let names: HashSet<RelPath> = step.names().into_iter().collect();
-        let words = &first.judgement.words;
-        let known: HashMap<RelPath, String> = desk.complaints(&first.stderr).into_iter().collect();
-        let failed = &mut self.findings.failed;
-        let mut fail = |path: &RelPath| {
-            let words = known.get(path).unwrap_or(words);
-            failed.insert(
-                path.clone(),
-                if words.is_empty() { "not done".into() } else { words.clone() },
-            );
+        let complaints = [&first.stderr, &again.stderr].map(|stderr| desk.complaints(stderr));
+        let mut complaints = complaints.concat();
+        // What is excluded is nobody's here.
+        let excluded = |path: &RelPath| {
+            excluded::topmost(path, true, |p, dir| desk.filter.excludes(p, dir)).is_some()
         };
-        again
+        let all = complaints.len();
+        complaints.retain(|c| c.paths.is_empty() || !c.paths.iter().all(excluded));
+        let explained = complaints.len() < all || first.judgement.deletions_skipped;
+        let blame = Blame::of(complaints, &names);
+        let words = match &first.judgement.words {
+            words if words.is_empty() => "not done".to_owned(),
+            words => words.clone(),
+        };
+        let mut differs = HashSet::new();
+        let report = again
             .read(&desk.voice, |change| {
                 tally.take_back(&change, size);
                 // A deletion below a name that was to go: the name has failed.
-                if let Some(name) = change.path.prefixes().find(|prefix| names.contains(prefix))
+                let above = change.path.prefixes().chain([RelPath::root()]);
+                if let Some(name) = above.into_iter().find(|prefix| names.contains(prefix))
                     && (change.kind == ChangeKind::Deleted || name == change.path)
                 {
-                    fail(&name);
+                    differs.insert(name);
                 }
             })
             .map_err(broken)?;
-        // What rsync cannot even read shows in no dry run.
-        known.keys().filter(|path| names.contains(*path)).for_each(&mut fail);
+        let unproved = match (&blame.nobody, first.judgement.verdict) {
+            (Some(words), _) => Some(words.clone()),
+            // It failed, and nobody knows on what.
+            (None, Verdict::Partial) if blame.is_empty() && !explained => Some(words.clone()),
+            (None, _) => None,
+        };
+        if let Some(words) = unproved {
+            self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
+        } else {
+            let gone = |name: &&RelPath| report.deletions_skipped && self.root.lstat(name).is_err();
+            let skipped = names.iter().filter(gone).cloned();
+            let failed = differs.into_iter().chain(skipped).map(|name| (name, words.clone()));
+            self.findings.failed.extend(failed);
+        }
+        self.findings.blame(blame);
         self.pushed += tally.totals();
         self.next(desk, now)
     }

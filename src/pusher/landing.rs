@@ -96,8 +96,7 @@ impl Pusher {
                 self.in_trouble(&judgement, now);
                 if judgement.receiver_failed() {
                     self.torn(busy.work.parents())?;
-                } else if judgement.end_unseen && !judgement.words.contains("connect") {
-                    // Where no connection came about, no receiver can be at work.
+                } else if judgement.end_unseen {
                     self.unseen(&busy.work)?;
                 } else {
                     // An rsync of this push may have broken off before.
@@ -182,7 +181,7 @@ impl Pusher {
         let words = judgement.words.clone();
         let next = match judgement.verdict {
             Verdict::Remote(trouble) => {
-                if matches!(trouble, Trouble::Unreachable | Trouble::Broken) {
+                if matches!(trouble, Trouble::Unreachable | Trouble::Crowded | Trouble::Broken) {
                     self.desk.master.distrust(now);
                 }
                 let failures = match trouble {

@@ -1,5 +1,6 @@
 //! The accounts of one batch: which journal rows it answers for, and what is written about each at its end. Pure.
 
+use super::blame::Blame;
 use super::health::path_retry_ms;
 use crate::journal::{Events, Marked, Owe, Owed, Scope, Settlement, Totals};
 use crate::path::RelPath;
@@ -57,11 +58,19 @@ pub struct Findings {
     pub reborn: HashSet<RelPath>,
     /// Not pushed in this batch, because a push in flight touches them -> milliseconds until they are due.
     pub deferred: HashMap<RelPath, i64>,
+    /// Directories above listed paths on which the remote refused something -> rsync's words.
+    pub above: HashMap<RelPath, String>,
     /// Directories in which an rsync that broke off had begun files, in its order.
     pub torn: Vec<RelPath>,
 }
 
 impl Findings {
+    /// Takes in what a run complained of by name.
+    pub fn blame(&mut self, blame: Blame) {
+        self.failed.extend(blame.failed);
+        self.above.extend(blame.above);
+    }
+
     /// The directories in which a temporary file may be left. The receiver was not far behind the last that was begun.
     pub fn torn(&self, now_ms: i64) -> Vec<Owe> {
         let dirs: BTreeSet<&RelPath> = self.torn.iter().rev().take(PARENTS_MOST).collect();
@@ -147,6 +156,7 @@ impl Ledger {
             }
             end.owe.extend(still_owed(item, findings, times));
         }
+        end.owe.extend(findings.above.iter().map(|(path, words)| refused(path, words, times)));
         end.owe.extend(findings.torn(times.now_ms));
         end
     }
@@ -200,6 +210,19 @@ fn compared(path: RelPath, since_ms: i64) -> Owe {
     }
 }
 
+/// A directory that was not in hand, and on which the remote refused something all the same.
+fn refused(path: &RelPath, words: &str, times: Times) -> Owe {
+    Owe {
+        path: path.clone(),
+        scope: Scope::Entry,
+        events: Events::ATTRIB | Events::DIR,
+        error: Some(words.to_owned()),
+        attempts: 1,
+        next_try_ms: times.now_ms + path_retry_ms(1, times.retry_most_ms),
+        since_ms: times.now_ms,
+    }
+}
+
 /// The item as an owed row that is due at `next_try_ms`.
 fn owe(item: &Item, next_try_ms: i64) -> Owe {
     Owe {
@@ -242,15 +265,15 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
     }
     if findings.unproven.contains(listed) {
         let events = fresh | Events::WRITE;
-        return Some(Owe { events, attempts: 0, ..owe(&item, times.now_ms) });
+        return Some(Owe { events, ..owe(&item, times.now_ms) });
     }
     if findings.reborn.contains(listed) {
         let scope = if *listed == item.path { Scope::Tree } else { item.scope };
         let events = fresh | Events::MOVE | Events::DELETE | Events::DIR;
-        return Some(Owe { scope, events, attempts: 0, ..owe(&item, times.now_ms) });
+        return Some(Owe { scope, events, ..owe(&item, times.now_ms) });
     }
     if let Some(&scope) = findings.wide.get(&item.path) {
-        return Some(Owe { scope, events: fresh, attempts: 0, ..owe(&item, times.now_ms) });
+        return Some(Owe { scope, events: fresh, ..owe(&item, times.now_ms) });
     }
     if item.events.has(Events::AGAIN) {
         let events = fresh.without(Events::AGAIN) | Events::ECHO;

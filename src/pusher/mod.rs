@@ -16,6 +16,7 @@
 //! connection, the `master` ([`ssh`] knows its words).
 
 pub mod batch;
+pub mod complaint;
 pub mod differ;
 pub mod excluded;
 pub mod fail_log;
@@ -33,6 +34,7 @@ pub mod watchdog;
 pub mod whole;
 
 mod awaits;
+mod blame;
 mod compare;
 mod desk;
 mod expiry;

@@ -1,18 +1,17 @@
 //! What an rsync's end means: one table from exit status and stderr to a verdict.
 
-use super::itemize::{says_deletions_skipped, unescaped};
-use crate::path::{RelPath, printable};
+use super::complaint::{REFUSED, is_summary, lines, message, shown, without_names};
+use super::itemize::says_deletions_skipped;
 use crate::seen::Exited;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
 /// What is wrong with a remote for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// No connection, or none free: it is down, or restarting.
+    /// No connection: it is down, or restarting.
     Unreachable,
+    /// The daemon serves as many connections as it may: others may be ours.
+    Crowded,
     /// The connection broke or fell silent.
     Broken,
     /// The rsync here was ended by a signal, which says nothing of the remote: tried again soon.
@@ -26,7 +25,7 @@ pub enum Trouble {
 /// What follows from an rsync's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Done; stderr may still hold words on single paths ([`complaints`]).
+    /// Done; stderr may still hold complaints of single paths ([`super::complaint`]).
     Settled,
     /// Some paths failed: the same with `-n` shows which.
     Partial,
@@ -62,7 +61,26 @@ pub struct Judgement {
     pub deletions_skipped: bool,
 }
 
+impl Verdict {
+    /// True when rsync came to the end of its work, well or not: then it prints its closing statistics.
+    pub fn is_an_end(self) -> bool {
+        matches!(self, Verdict::Settled | Verdict::Partial | Verdict::Gone)
+    }
+}
+
 impl Judgement {
+    /// The same for an rsync that came to an end and did not print its closing statistics: it settled nothing, whatever
+    /// its exit status is.
+    #[must_use]
+    pub fn without_statistics(self, exit: Exited) -> Judgement {
+        let said = if self.words.is_empty() { String::new() } else { format!(": {}", self.words) };
+        let words = format!(
+            "rsync ended with {exit} and without its closing statistics, so nothing of it counts; \
+             is the program an rsync, and does it print what rsync prints?{said}"
+        );
+        Judgement { verdict: Verdict::Configuration, words, ..self }
+    }
+
     /// True when the receiver gave up by itself: what it was writing may be left under its temporary name.
     pub fn receiver_failed(&self) -> bool {
         let Verdict::Remote(trouble) = self.verdict else { return false };
@@ -71,110 +89,174 @@ impl Judgement {
 
     /// True when the daemon serves as many as it may: others may be ours.
     pub fn crowded(&self) -> bool {
-        matches!(self.verdict, Verdict::Remote(_)) && self.words.contains(CROWDED)
+        self.verdict == Verdict::Remote(Trouble::Crowded)
     }
 }
 
-/// A daemon's words when its `max connections` are in use.
-const CROWDED: &str = "max connections";
+/// How a daemon begins when its `max connections` are in use.
+const CROWDED: &[u8] = b"@ERROR: max connections (";
 
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
-    let says = |text: &str| contains(stderr, text);
+    let unseen = matches!(exit, Exited::Signal(_) | Exited::Code(10 | 12 | 20 | 30 | 35 | 255));
     Judgement {
-        verdict: table(exit, &says, lines(stderr).any(refused_by_ssh)),
+        verdict: table(exit, stderr),
         words: words(exit, stderr),
-        end_unseen: matches!(exit, Exited::Signal(_) | Exited::Code(10 | 12 | 20 | 30 | 35 | 255)),
+        end_unseen: unseen && !never_connected(exit, stderr),
         deletions_skipped: lines(stderr).any(says_deletions_skipped) || exit == Exited::Code(25),
     }
 }
 
-/// The table of exit statuses (rsync(1), EXIT VALUES; what each was seen for is in the words beside it).
-fn table(exit: Exited, says: &dyn Fn(&str) -> bool, of_ssh: bool) -> Verdict {
+/// The table of exit statuses (rsync(1), EXIT VALUES; what each was seen for is in the text beside it). The status
+/// decides first; what is said then is looked for where rsync, the daemon, ssh or a shell begins a line with it.
+fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Killed) };
-    let refused = says("unknown option") || says("configured to refuse");
-    if code != 0 && says("--delete-missing-args") && refused {
+    match code {
+        0 => return Verdict::Settled,
+        // 25: --max-delete stopped it, over ssh.
+        23 | 25 => return Verdict::Partial,
+        24 => return Verdict::Gone,
+        _ => {}
+    }
+    let begins =
+        |start: &str| lines(stderr).any(|line| message(line).starts_with(start.as_bytes()));
+    let ends = |end: &str| {
+        lines(stderr).any(|line| reason(&without_names(line)).ends_with(end.as_bytes()))
+    };
+    if begins("--delete-missing-args: unknown option")
+        || begins("The server is configured to refuse --delete-missing-args")
+    {
         return Verdict::FormB;
     }
-    if code != 0 && says("configured to refuse --del") {
+    if begins("The server is configured to refuse --del") {
         return Verdict::NoDelete;
     }
     // 1 in 3.5.0, 10 in 3.1.3.
-    if code != 0 && says("module is read only") {
+    if lines(stderr).any(|line| line == b"ERROR: module is read only") {
         return Verdict::Configuration;
     }
     // A directory went, or became something else, between our look and rsync's: its child is no valid name then.
-    if code != 0 && says("invalid path from sender") {
+    if begins("ABORTING due to invalid path from sender: ") {
         return Verdict::Upset;
     }
     match code {
-        0 => Verdict::Settled,
         // rsync ends with 12 as well when it is faster than its ssh.
-        12 | 255 if of_ssh => Verdict::Configuration,
-        2 | 4 if says("file has vanished") => Verdict::Upset,
-        2 if says("invalid file mode 00") => Verdict::FormB,
-        // Of this side, unless the words are of a destination. rsync says `[Receiver]` of itself, too, until it
-        // knows its part: 'rsync: [Receiver] getcwd(): No such file or directory'.
-        3 if says("\" (in ") || says("destination") || says("change_dir#") => {
-            Verdict::Configuration
-        }
+        12 | 255 if lines(stderr).any(refused_by_ssh) => Verdict::Configuration,
+        2 | 4 if begins("file has vanished: ") => Verdict::Upset,
+        2 if begins("invalid file mode 00 ") => Verdict::FormB,
+        3 if lines(stderr).any(is_of_destination) => Verdict::Configuration,
         3 => Verdict::Source,
-        5 if says(CROWDED) => Verdict::Remote(Trouble::Unreachable),
+        5 if lines(stderr).any(|line| line.starts_with(CROWDED)) => {
+            Verdict::Remote(Trouble::Crowded)
+        }
         // What forwards to the slave (a TLS or TCP proxy, a container's port) is up, and the slave is not.
-        5 if says("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
+        5 if begins("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
         // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync there.
         1 | 2 | 4 | 5 | 6 | 126 | 127 => Verdict::Configuration,
         10 | 35 => Verdict::Remote(Trouble::Unreachable),
-        11 if says("No space left on device") || says("Disk quota exceeded") => {
+        11 if ends(": No space left on device") || ends(": Disk quota exceeded") => {
             Verdict::Remote(Trouble::Full)
         }
         11 => Verdict::Remote(Trouble::Storage),
-        // 25: --max-delete stopped it, over ssh.
-        23 | 25 => Verdict::Partial,
-        24 => Verdict::Gone,
         255 => Verdict::Remote(Trouble::Unreachable),
         // 12 stream, 13 and 14 processes, 19 and 20 signals, 21 waitpid, 22 memory, 30 timeout.
         _ => Verdict::Remote(Trouble::Broken),
     }
 }
 
-/// What ssh says of a master that is gone or refuses a session; it connects by itself then.
-const MASTER_WORDS: &[&str] =
-    &["Control socket connect(", "mux_client_", "Shared connection to ", "disabling multiplexing"];
+/// True when it is said that no connection came about: then no receiver can be at work. In doubt it is false.
+fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
+    match exit {
+        Exited::Code(10) => {
+            lines(stderr).any(|line| message(line).starts_with(b"failed to connect to "))
+        }
+        // While it connects, before anything is sent.
+        Exited::Code(35) => true,
+        Exited::Code(255) => lines(stderr).any(|line| {
+            line.starts_with(b"ssh: connect to host ")
+                || line.starts_with(b"ssh: Could not resolve hostname ")
+        }),
+        Exited::Code(_) | Exited::Signal(_) => false,
+    }
+}
+
+/// True when exit status 3 is of the destination, not of the localpath. rsync says `[Receiver]` of itself, too, until it
+/// knows its part: 'rsync: [Receiver] getcwd(): No such file or directory'.
+fn is_of_destination(line: &[u8]) -> bool {
+    let rest = without_names(line);
+    rest.windows(5).any(|window| window == b"\" (in")
+        || [&b"change_dir#"[..], b"ERROR: cannot stat destination", b"ERROR: destination"]
+            .iter()
+            .any(|start| rest.starts_with(start))
+}
+
+/// A line without the number of the system's error at its end, which is another on each system.
+fn reason(line: &[u8]) -> &[u8] {
+    let Some(inside) = line.strip_suffix(b")") else { return line };
+    let digits = inside.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    inside[..inside.len() - digits].strip_suffix(b" (").unwrap_or(line)
+}
+
+/// What ssh says, as it begins, of a master that is gone or refuses a session; it connects by itself then.
+const MASTER_WORDS: &[&[u8]] =
+    &[b"Control socket connect(", b"mux_client_", b"Shared connection to ", b"ControlSocket "];
 
 /// Shells, as they begin what they complain of.
-const SHELLS: &[&str] = &["bash:", "sh:", "dash:", "ash:", "zsh:", "ksh:", "fish:", "csh:"];
+const SHELLS: &[&[u8]] =
+    &[b"bash", b"sh", b"dash", b"ash", b"zsh", b"ksh", b"mksh", b"fish", b"csh", b"tcsh"];
 
 /// True when a line says that somebody must mend something about the login, or that there is no rsync there.
 fn refused_by_ssh(line: &[u8]) -> bool {
-    let shell = || SHELLS.iter().any(|shell| line.starts_with(shell.as_bytes()));
-    contains(line, "Permission denied (") && !line.starts_with(b"rsync: ") && line.ends_with(b").")
+    denied_by_sshd(line)
         || line == b"Host key verification failed."
-        || line.to_ascii_lowercase().ends_with(b"command not found")
-        // csh's.
-        || line.ends_with(b": Command not found.")
-        || shell() && (contains(line, "not found") || contains(line, "No such file"))
+        || missing_there(line).unwrap_or(false)
+}
+
+/// `user@host: Permission denied (publickey,password).`
+fn denied_by_sshd(line: &[u8]) -> bool {
+    let blank = line.iter().position(|&b| b == b' ').unwrap_or(0);
+    let login = &line[..blank];
+    let line = match login.ends_with(b":") && login.contains(&b'@') {
+        true => &line[blank + 1..],
+        false => line,
+    };
+    let methods =
+        line.strip_prefix(b"Permission denied (").and_then(|rest| rest.strip_suffix(b")."));
+    methods.is_some_and(|m| m.iter().all(|b| b.is_ascii_alphanumeric() || b",-_@.".contains(b)))
+}
+
+/// `bash: line 1: rsync: command not found`, and as other shells say it; csh's begins with the program. `None` for what no
+/// shell says.
+fn missing_there(line: &[u8]) -> Option<bool> {
+    let colon = line.iter().position(|&b| b == b':')?;
+    let (speaker, rest) = line.split_at(colon);
+    if rest.eq_ignore_ascii_case(b": command not found.") && !speaker.contains(&b' ') {
+        return Some(true);
+    }
+    let name = speaker.rsplit(|&b| b == b'/').next()?;
+    let name = name.strip_prefix(b"-").unwrap_or(name);
+    let said = |what: &[u8]| rest.windows(what.len()).any(|window| window == what);
+    SHELLS.contains(&name).then(|| said(b"not found") || said(b"No such file"))
 }
 
 /// The line that says most: an `@ERROR` of the daemon, else the first that is neither a summary nor an echo of a
 /// broken connection, else the summary.
 fn words(exit: Exited, stderr: &[u8]) -> String {
-    let summary =
-        |line: &[u8]| line.starts_with(b"rsync error: ") || line.starts_with(b"rsync warning: ");
     let echo = |line: &[u8]| {
-        contains(line, "connection unexpectedly closed")
-            || contains(line, "read error: Connection reset by peer")
-            || MASTER_WORDS.iter().any(|words| contains(line, words))
+        message(line).starts_with(b"connection unexpectedly closed")
+            || message(line).starts_with(b"read error: Connection reset by peer")
+            || MASTER_WORDS.iter().any(|words| line.starts_with(words))
     };
     let find = |test: &dyn Fn(&[u8]) -> bool| lines(stderr).find(|line| test(line));
-    let telling = |line: &&[u8]| !summary(line) && !echo(line);
+    let telling = |line: &&[u8]| !is_summary(line) && !echo(line);
     // Of ssh the last: a banner and warnings may stand before it.
     let ssh_failed = matches!(exit, Exited::Code(127 | 255));
+    let of_ssh = matches!(exit, Exited::Code(12 | 127 | 255));
     let line = find(&|line| line.starts_with(b"@ERROR"))
-        .or_else(|| if exit == Exited::Code(0) { None } else { find(&refused_by_ssh) })
+        .or_else(|| if of_ssh { find(&refused_by_ssh) } else { None })
         .or_else(|| if ssh_failed { lines(stderr).rfind(telling) } else { None })
         .or_else(|| find(&|line| telling(&line)))
-        .or_else(|| find(&summary))
+        .or_else(|| find(&is_summary))
         .or_else(|| find(&echo));
     match (line, exit) {
         (Some(line), _) => shown(line),
@@ -186,11 +268,6 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
     }
 }
 
-/// A line for people. What rsync escaped in it is what its names are: shown as every other name is.
-fn shown(line: &[u8]) -> String {
-    printable(&unescaped(line))
-}
-
 /// How long a remote is left alone after so many failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)
 /// picks a moment in the later half, so that many pushers do not come back together.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
@@ -198,112 +275,14 @@ pub fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs_f64((f64::from(ceiling) * (0.5 + 0.5 * jitter.clamp(0.0, 1.0))).max(1.0))
 }
 
-/// What rsync said of one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
-    /// The path, when the name could be matched to one.
-    pub path: Option<RelPath>,
-    /// The name as rsync gave it, unescaped.
-    pub name: Vec<u8>,
-    /// The line, printable.
-    pub words: String,
-}
-
-/// rsync's words on single paths. `root` is the localpath as rsync's getcwd gives it (no symlinks in it), `sub` the
-/// path inside the module, if any: the receiver's names begin with it.
-pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
-    let relevant =
-        |line: &&[u8]| !line.starts_with(b"rsync error: ") && !line.starts_with(b"rsync warning: ");
-    lines(stderr)
-        .filter(relevant)
-        .filter_map(|line| {
-            let name = named(line)?;
-            let path = relative(line, &name, root, sub);
-            Some(Complaint { path, name, words: shown(line) })
-        })
-        .collect()
-}
-
-/// The words of a daemon whose module has filter rules of its own.
-const REFUSED: &[u8] = b"ERROR: daemon refused to receive ";
-
 /// True when a dry run complains of nothing but directories in the way of files, where nothing may be deleted, and of
 /// names that the slave's own `exclude` refuses: those are differences it saw, not ones that it could not see.
 pub fn only_in_the_way(stderr: &[u8]) -> bool {
-    let mut complaints =
-        lines(stderr).filter(|line| !line.starts_with(b"rsync error: ")).peekable();
+    let mut complaints = lines(stderr).filter(|line| !is_summary(line)).peekable();
     complaints.peek().is_some()
-        && complaints
-            .all(|line| contains(line, "could not make way for new ") || line.starts_with(REFUSED))
-}
-
-/// The name in a line: in quotes (up to the last quote, as names may hold some), after `delete_file: rmdir(`, or
-/// between `ERROR: ` and ` failed verification`.
-fn named(line: &[u8]) -> Option<Vec<u8>> {
-    if let Some(start) = find(line, b"delete_file: ") {
-        let rest = &line[start..];
-        let open = rest.iter().position(|&b| b == b'(')?;
-        let close = find(rest, b") failed")?;
-        return Some(unescaped(rest.get(open + 1..close)?));
-    }
-    if let Some(rest) = line.strip_prefix(b"ERROR: ")
-        && let Some(end) = find(rest, b" failed verification")
-    {
-        return Some(unescaped(&rest[..end]));
-    }
-    let open = line.iter().position(|&b| b == b'"')?;
-    let rest = &line[open + 1..];
-    // 'rename "/d/.f.XXXXXX" (in m) -> "f"', 'symlink "/l" (in m) -> "target" failed': the first name is meant.
-    let close = match find(rest, b" -> \"") {
-        Some(arrow) => rest[..arrow].iter().rposition(|&b| b == b'"')?,
-        None => rest.iter().rposition(|&b| b == b'"')?,
-    };
-    Some(unescaped(&rest[..close]))
-}
-
-fn relative(line: &[u8], name: &[u8], root: &Path, sub: &[u8]) -> Option<RelPath> {
-    let below = |base: &[u8]| {
-        let base = base.strip_suffix(b"/").unwrap_or(base);
-        let rest = name.strip_prefix(base)?;
-        if rest.is_empty() { Some(RelPath::root()) } else { RelPath::new(rest.strip_prefix(b"/")?) }
-    };
-    let there =
-        contains(line, "[receiver]") || contains(line, "[generator]") || contains(line, "\" (in ");
-    if !there && let Some(path) = below(root.as_os_str().as_bytes()) {
-        return Some(path);
-    }
-    let sub = [b"/", sub.strip_prefix(b"/").unwrap_or(sub)].concat();
-    let path = match name.starts_with(b"/") {
-        true if there => below(&sub)?,
-        true => return None,
-        false => RelPath::new(name)?,
-    };
-    // mkstemp, write and rename complain of the temporary.
-    let temporary = find(line, b"mkstemp").or(find(line, b"rename \"")).is_some();
-    Some(temporary.then(|| temporary_of(&path)).flatten().unwrap_or(path))
-}
-
-/// The name that rsync will give to a temporary of its: it writes into `.NAME.XXXXXX` beside NAME.
-pub fn temporary_of(path: &RelPath) -> Option<RelPath> {
-    let name = path.name().as_bytes().strip_prefix(b".")?;
-    let (name, tail) = name.split_at(name.len().checked_sub(7)?);
-    let random = tail.strip_prefix(b".")?.iter().all(u8::is_ascii_alphanumeric);
-    let named = random && !name.is_empty();
-    named.then(|| path.parent().map(|dir| dir.join(OsStr::from_bytes(name)))).flatten()
-}
-
-fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    text.split(|&b| b == b'\n' || b == b'\r')
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty())
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
-}
-
-fn contains(text: &[u8], what: &str) -> bool {
-    find(text, what.as_bytes()).is_some()
+        && complaints.all(|line| {
+            line.starts_with(b"could not make way for new ") || line.starts_with(REFUSED)
+        })
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn the_table() {
             "rsync: [Receiver] ERROR: cannot stat destination \"file/\" (in m): Not a directory (20)",
             Configuration,
         ),
-        (5, "@ERROR: max connections (4) reached -- try again later", Remote(Unreachable)),
+        (5, "@ERROR: max connections (4) reached -- try again later", Remote(Crowded)),
         (5, "rsync: did not see server greeting", Remote(Unreachable)),
         (5, "@ERROR: auth failed on module m", Configuration),
         (5, "@ERROR: Unknown module 'x'", Configuration),
@@ -120,14 +120,38 @@ fn of_ssh_the_words_that_say_why() {
 #[test]
 fn ends_that_were_not_seen() {
     for code in 0..256 {
-        let unseen = [10, 12, 20, 30, 35, 255].contains(&code);
+        let unseen = [10, 12, 20, 30, 255].contains(&code);
         assert_eq!(verdict(Exited::Code(code), b"").end_unseen, unseen, "{code}");
     }
     assert!(verdict(Exited::Signal(15), b"").end_unseen);
+    let unseen = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).end_unseen;
+    for (code, never) in [
+        (10, "rsync: [sender] failed to connect to h (127.0.0.1): Connection refused (111)"),
+        (10, "rsync: failed to connect to h (::1): No route to host (113)"),
+        (255, "banner\nssh: connect to host h port 22: Connection refused"),
+        (255, "ssh: Could not resolve hostname h: Name or service not known"),
+    ] {
+        assert!(!unseen(code, never), "{never}");
+    }
+    // In doubt there was a receiver.
+    for (code, doubt) in [
+        (255, "Received disconnect from 10.0.0.2 port 22:2: idle\nDisconnected from 10.0.0.2"),
+        (255, "client_loop: send disconnect: Broken pipe"),
+        (255, "Connection to h closed by remote host."),
+        (255, "kex_exchange_identification: Connection closed by remote host"),
+        (12, "rsync: connection unexpectedly closed (0 bytes received so far) [sender]"),
+        (10, "rsync: [sender] read error: Connection reset by peer (104)"),
+        (12, "rsync: [sender] failed to connect to h (127.0.0.1): Connection refused (111)"),
+        (10, "rsync: [sender] send_files failed to open \"/d/failed to connect to \": x (13)"),
+        (255, "file has vanished: \"ssh: connect to host h\""),
+    ] {
+        assert!(unseen(code, doubt), "{doubt}");
+    }
 }
 
 #[test]
 fn short_of_connections() {
+    assert!(!verdict(Exited::Code(5), b"@ERROR: max connections are no concern of mine").crowded());
     let crowded = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).crowded();
     assert!(crowded(5, "@ERROR: max connections (4) reached -- try again later"));
     let file =
@@ -166,81 +190,6 @@ fn backing_off() {
 }
 
 #[test]
-fn complaints_are_matched_to_paths() {
-    let of = |line: &str, sub: &str| {
-        let found = complaints(line.as_bytes(), Path::new("/srv/www"), sub.as_bytes());
-        assert_eq!(found.len(), 1, "{line}");
-        found[0].path.as_ref().map(|path| path.to_string())
-    };
-    for (line, sub, want) in [
-        (
-            "rsync: [sender] send_files failed to open \"/srv/www/a/b\": Permission denied (13)",
-            "",
-            Some("a/b"),
-        ),
-        (
-            "rsync: send_files failed to open \"/srv/www/a \\\"x\\#012\": Permission denied (13)",
-            "",
-            Some("a \\x5c\"x\\x0a"),
-        ),
-        (
-            "rsync: [sender] link_stat \"/srv/www/a/b\" failed: Permission denied (13)",
-            "",
-            Some("a/b"),
-        ),
-        ("rsync: [sender] opendir \"/srv/www\" failed: Permission denied (13)", "", Some(".")),
-        ("file has vanished: \"/srv/www/a\"", "", Some("a")),
-        (
-            "rsync: [sender] link_stat \"/srv/wwwx/a\" failed: No such file or directory (2)",
-            "",
-            None,
-        ),
-        (
-            "rsync: [receiver] mkstemp \"/d/.f.e1.Ab12Cd\" (in m) failed: Permission denied (13)",
-            "",
-            Some("d/f.e1"),
-        ),
-        (
-            "rsync: [receiver] mkstemp \"/s/d/.f.Ab12Cd\" (in m) failed: Permission denied (13)",
-            "s",
-            Some("d/f"),
-        ),
-        (
-            "rsync: [generator] recv_generator: mkdir \"/d/e\" (in m) failed: File exists (17)",
-            "",
-            Some("d/e"),
-        ),
-        (
-            "rsync: [receiver] rename \"/d/.f.Ab12Cd\" (in m) -> \"d/f\": Is a directory (21)",
-            "",
-            Some("d/f"),
-        ),
-        (
-            "rsync: [generator] symlink \"/l\" (in m) -> \"t\" failed: Permission denied (13)",
-            "",
-            Some("l"),
-        ),
-        (
-            "rsync: [generator] delete_file: unlink(d/x(1)) failed: Permission denied (13)",
-            "",
-            Some("d/x(1)"),
-        ),
-        (
-            "rsync: [generator] failed to set times on \"/d/.\" (in m): Operation not permitted (1)",
-            "",
-            None,
-        ),
-        ("ERROR: d/f failed verification -- update discarded.", "", Some("d/f")),
-        ("ERROR: daemon refused to receive file \"d/f\"", "", Some("d/f")),
-        ("ERROR: daemon refused to receive directory \"d/f\"", "s", Some("d/f")),
-    ] {
-        assert_eq!(of(line, sub).as_deref(), want, "{line}");
-    }
-    let noise = b"rsync error: some files/attrs were not transferred (code 23) at main.c(1394) [sender=3.5.0]\n";
-    assert!(complaints(noise, Path::new("/srv/www"), b"").is_empty());
-}
-
-#[test]
 fn what_is_in_the_way_was_seen() {
     let way = b"could not make way for new regular file: dir001\n";
     let end =
@@ -253,12 +202,136 @@ fn what_is_in_the_way_was_seen() {
     assert!(!only_in_the_way(&[&way[..], other, end].concat()));
 }
 
+/// Names that look like what rsync, its daemon, ssh or a shell says.
+const HOSTILE: &[&str] = &[
+    "module is read only",
+    "ERROR: module is read only",
+    "@ERROR: max connections (4) reached -- try again later",
+    "@ERROR: auth failed on module m",
+    "--delete-missing-args: unknown option",
+    "rsync: --delete-missing-args: unknown option",
+    "The server is configured to refuse --delete",
+    "rsync: The server is configured to refuse --delete-missing-args",
+    "invalid file mode 00 for d/a [Receiver]",
+    "ABORTING due to invalid path from sender: d",
+    "could not make way for new regular file: x",
+    "ERROR: daemon refused to receive file \"x\"",
+    "did not see server greeting",
+    "destination",
+    "change_dir#3 \"x\" (in m) failed",
+    "x\" (in m) failed: No space left on device (28)",
+    "No space left on device (28)",
+    "x: No space left on device (28)",
+    "Disk quota exceeded (122)",
+    "web@h: Permission denied (publickey).",
+    "Permission denied (publickey).",
+    "Host key verification failed.",
+    "bash: line 1: rsync: command not found",
+    "rsync: Command not found.",
+    "ssh: connect to host h port 22: Connection refused",
+    "failed to connect to h",
+    "file has vanished: \"x\"",
+    "IO error encountered -- skipping file deletion",
+    "Deletions stopped due to --max-delete limit (3 skipped)",
+    "total size is 3  speedup is 0.17",
+    "a\" -> \"b",
+    "a -> b",
+    "\\#012@ERROR: max connections (4) reached",
+    "x\\#012ERROR: module is read only\\#012",
+    "x) failed: y",
+    "x failed verification -- update discarded.",
+    "\"",
+];
+
+/// Lines of releases 3.0 to 3.5 with a name in each; `%` is the name as it stands there.
+const PLACES: &[&str] = &[
+    "rsync: [sender] send_files failed to open \"/srv/%\": Permission denied (13)",
+    "rsync: send_files failed to open \"/srv/%\": Permission denied (13)",
+    "rsync: [sender] link_stat \"/srv/%\" failed: Permission denied (13)",
+    "rsync: [sender] opendir \"/srv/%\" failed: Permission denied (13)",
+    "rsync: [sender] read errors mapping \"/srv/%\": Input/output error (5)",
+    "rsync: [sender] readlink_stat(\"/srv/%\") failed: Permission denied (13)",
+    "[sender] cannot convert filename: % (Invalid or incomplete multibyte or wide character)",
+    "symlink has no referent: \"/srv/%\"",
+    "symlink has no referent: %",
+    "file has vanished: \"/srv/%\"",
+    "skipping non-regular file \"%\"",
+    "skipping overly long name: %",
+    "path too long: %",
+    "cannot delete non-empty directory: %",
+    "could not make way for new regular file: %",
+    "rsync: [receiver] mkstemp \"/.%.Ab12Cd\" (in m) failed: Permission denied (13)",
+    "rsync: [receiver] write failed on \"/%\" (in m): Input/output error (5)",
+    "rsync: [receiver] rename \"/.%.Ab12Cd\" (in m) -> \"%\": Is a directory (21)",
+    "rsync: rename \"/.%.Ab12Cd\" (in m) -> \"%\": Is a directory (21)",
+    "rsync: [generator] symlink \"/%\" (in m) -> \"%\" failed: Permission denied (13)",
+    "rsync: [generator] failed to set permissions on \"/%\" (in m): Operation not permitted (1)",
+    "rsync: failed to set times on \"/%\" (in m): Operation not permitted (1)",
+    "rsync: [generator] recv_generator: mkdir \"/%\" (in m) failed: Permission denied (13)",
+    "rsync: [generator] delete_file: unlink(%) failed: Permission denied (13)",
+    "rsync: delete_file: rmdir(%) failed: Directory not empty (39)",
+    "ERROR: % failed verification -- update discarded.",
+    "WARNING: % failed verification -- update discarded (will try again).",
+    "ERROR: daemon refused to receive file \"%\"",
+    "ERROR: rejecting excluded file-list name: %",
+];
+
 #[test]
-fn temporaries_and_the_names_they_are_of() {
-    let of = |text: &str| temporary_of(&RelPath::new(text).unwrap()).map(|path| path.to_string());
-    assert_eq!(of("d/.big.iso.Ab3xYz").as_deref(), Some("d/big.iso"));
-    assert_eq!(of(".x.000000").as_deref(), Some("x"));
-    for other in ["d/.big.iso.Ab3xY", "d/big.iso", "d/.a", "big.iso.Ab3xYz"] {
-        assert_eq!(of(other), None, "{other}");
+fn a_name_decides_nothing_wherever_it_stands() {
+    let ends = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 20, 23, 24, 25, 30, 35, 127, 255];
+    for place in PLACES {
+        let line = |name: &str| place.replace('%', name);
+        for code in ends {
+            let of = |name: &str| {
+                let said = format!("{}\nrsync error: x (code {code}) at main.c(1)", line(name));
+                verdict(Exited::Code(code), said.as_bytes())
+            };
+            // The same with a name that looks like nothing.
+            let plain = of("plain");
+            for name in HOSTILE {
+                let got = of(name);
+                let facts =
+                    |j: &Judgement| (j.verdict, j.end_unseen, j.deletions_skipped, j.crowded());
+                assert_eq!(facts(&got), facts(&plain), "{code} {}", line(name));
+                assert!(!got.words.is_empty(), "{}", line(name));
+            }
+        }
+        for name in HOSTILE {
+            let end = b"rsync error: some files could not be transferred (code 23) at main.c(1)\n";
+            let both = |name: &str| only_in_the_way(&[line(name).as_bytes(), b"\n", end].concat());
+            assert_eq!(both(name), both("plain"), "{}", line(name));
+        }
+    }
+}
+
+#[test]
+fn every_name_is_found_where_rsync_names_it() {
+    use super::super::complaint::complaints;
+    for place in PLACES {
+        for name in HOSTILE.iter().filter(|name| !name.contains('/')) {
+            let line = place.replace('%', name);
+            let found = complaints(line.as_bytes(), std::path::Path::new("/srv"), b"");
+            let meant =
+                crate::path::RelPath::new(super::super::itemize::unescaped(name.as_bytes()))
+                    .unwrap();
+            let paths: Vec<_> = found.iter().flat_map(|c| &c.paths).collect();
+            assert!(paths.contains(&&meant), "{line}: {paths:?}");
+        }
+    }
+}
+
+#[test]
+fn an_rsync_without_its_statistics_settled_nothing() {
+    for (code, stderr) in [(0, ""), (23, "rsync: [sender] x"), (24, ""), (25, "")] {
+        let exit = Exited::Code(code);
+        let judgement = verdict(exit, stderr.as_bytes());
+        assert!(judgement.verdict.is_an_end());
+        let judgement = judgement.without_statistics(exit);
+        assert_eq!(judgement.verdict, Verdict::Configuration);
+        assert!(judgement.words.contains(&format!("exit {code} ")), "{}", judgement.words);
+        assert!(judgement.words.ends_with(stderr));
+    }
+    for code in (1..256).filter(|code| ![23, 24, 25].contains(code)) {
+        assert!(!verdict(Exited::Code(code), b"").verdict.is_an_end());
     }
 }

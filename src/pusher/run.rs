@@ -244,6 +244,8 @@ impl Pusher {
             ToPusher::Reconcile(why) => {
                 if why != SCHEDULE {
                     self.health.hasten(clock::boot());
+                    // Whoever asks for it may have mended what failed.
+                    self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
                 }
                 self.want_reconcile(&why)?;
             }

@@ -1,8 +1,8 @@
 //! What a lane is to push now: of what is marked and owed, all that touches nothing another lane has in hand.
 
+use super::complaint;
 use super::lanes::Lane;
 use super::ledger::Ledger;
-use super::outcome;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::path::RelPath;
@@ -145,7 +145,7 @@ impl Pusher {
     fn beside_temporaries(&self, ledger: &Ledger, deferred: &mut Deferred) {
         let found = ledger.items.iter().filter(|item| item.events.has(Events::RECONCILE));
         let of_one_in_hand = |path: &&RelPath| {
-            outcome::temporary_of(path).is_some_and(|name| self.lanes.in_hand(&name))
+            complaint::temporary_of(path).is_some_and(|name| self.lanes.in_hand(&name))
         };
         let temporaries = found.map(|item| &item.path).filter(of_one_in_hand);
         deferred.extend(temporaries.map(|path| (path.clone(), FLIGHT_WAIT_MS)));

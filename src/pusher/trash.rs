@@ -82,7 +82,9 @@ pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
 /// however wrong, could reach anything outside. Makes the trash when there is none, for nobody but its owner.
 pub fn expire(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
     let mut words = start(remote);
-    words.extend(["--recursive", "--perms", "--delete", "--out-format=%i %n"].map(OsString::from));
+    words.extend(
+        ["--recursive", "--perms", "--delete", "--out-format=%i %n", "--stats"].map(OsString::from),
+    );
     words.push(OsString::from_vec(
         [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
     ));
@@ -229,8 +231,11 @@ pub fn version(line: &[u8]) -> Option<Version> {
 /// is lost, and the same once more goes well. A receiver of 3.2.7 ends with status 11 then and says nothing else.
 pub fn raced(stderr: &[u8]) -> bool {
     let says = |line: &str| {
-        (line.contains("make_backup(") || line.contains(TRASH)) && line.contains("File exists (17)")
-            || line.contains("(code 11) at rsync.c(") && line.contains("[receiver=")
+        (line.contains("make_backup(") || line.contains(TRASH))
+            && line.ends_with("File exists (17)")
+            || line.starts_with("rsync error: ")
+                && line.contains("(code 11) at rsync.c(")
+                && line.contains("[receiver=")
     };
     stderr.split(|&b| b == b'\n').any(|line| says(&String::from_utf8_lossy(line)))
 }

@@ -262,6 +262,17 @@ impl Rsync {
         stdout + NEARLY > self.stdout_most || stderr + NEARLY > STDERR_MOST
     }
 
+    /// The last `bytes` that it has printed.
+    pub fn printed_last(&self, bytes: u64) -> io::Result<Vec<u8>> {
+        let from = self.stdout.metadata()?.len().saturating_sub(bytes);
+        let (mut last, mut buffer) = (Vec::new(), [0; 4_096]);
+        // Its own position is the child's, too, and stays.
+        while let n @ 1.. = self.stdout.read_at(&mut buffer, from + last.len() as u64)? {
+            last.extend_from_slice(&buffer[..n]);
+        }
+        Ok(last)
+    }
+
     /// How far it has come: what the watchdog looks at.
     pub fn progress(&self) -> Progress {
         let proc =

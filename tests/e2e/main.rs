@@ -35,6 +35,7 @@ mod params;
 mod plugin;
 mod power;
 mod progress;
+mod refusals;
 mod remotes;
 mod reporter;
 mod root;

@@ -12,9 +12,10 @@ use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
 use crate::message::{Difference, VerifyAt, VerifyEnd};
 use crate::path::RelPath;
+use crate::pusher::complaint;
 use crate::pusher::differ::{Differ, directory_of};
 use crate::pusher::excluded::topmost;
-use crate::pusher::itemize::{ChangeKind, Line, Lines, Totals};
+use crate::pusher::itemize::{self, ChangeKind, Line, Lines, Totals};
 use crate::pusher::outcome::{self, Judgement, Verdict};
 use crate::pusher::rsync::{self, Form, Options};
 use crate::seen::Kind;
@@ -124,7 +125,11 @@ fn ended(rsync: &mut Rsync, busy: &Busy) -> io::Result<(Vec<u8>, Judgement)> {
     };
     let stderr = rsync.complaints()?;
     let judgement = outcome::verdict(exited, &stderr);
-    Ok((stderr, judgement))
+    let last = rsync.printed_last(itemize::CLOSING_BYTES)?;
+    Ok(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
+        true => (stderr, judgement.without_statistics(exited)),
+        false => (stderr, judgement),
+    })
 }
 
 /// The excluded paths that rsync complained of.
@@ -136,8 +141,8 @@ fn excluded_of(
 ) -> Vec<RelPath> {
     let watch = localpath.watch.as_path();
     let real = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
-    let all = outcome::complaints(stderr, &real, rsync::place_there(remote));
-    let paths = all.into_iter().filter_map(|complaint| complaint.path);
+    let all = complaint::complaints(stderr, &real, rsync::place_there(remote));
+    let paths = all.into_iter().filter_map(|complaint| complaint.paths.into_iter().next());
     paths.filter_map(|path| topmost(&path, true, |p, dir| filter.excludes(p, dir))).collect()
 }
 

@@ -156,3 +156,116 @@ fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
         Ledger::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
     assert!(end.owe.is_empty());
 }
+
+/// splitmix64: the same numbers for a seed everywhere.
+struct Draw(u64);
+
+impl Draw {
+    fn of(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+    fn yes(&mut self, of: u64) -> bool {
+        self.of(of) == 0
+    }
+}
+
+/// Names that a slave refuses for ever, tried as pushes and comparisons of every kind would: found again by
+/// comparisons, turned into other scopes and lanes, refused by a push of something below them.
+#[test]
+fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
+    use super::super::rows::not_compared;
+    use crate::journal::Journal;
+    const NAMES: [&str; 4] = ["d", "d/f", "d/e", "big"];
+    const MOST_MS: i64 = 60_000;
+    for seed in 0..4 {
+        println!("seed {seed}");
+        let mut draw = Draw(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        journal.set_longest_delay(MOST_MS);
+        journal.remote("r", None).unwrap();
+        let row = |name: &str, now_ms: i64, draw: &mut Draw| Owe {
+            path: path(name),
+            scope: [Scope::Entry, Scope::Children, Scope::Tree][draw.of(3) as usize],
+            events: Events(draw.of(256) as u32 | if draw.yes(2) { Events::BULK.0 } else { 0 }),
+            error: None,
+            attempts: 0,
+            next_try_ms: now_ms,
+            since_ms: now_ms,
+        };
+        let all = NAMES.iter().map(|name| row(name, 1_000, &mut draw)).collect();
+        journal.settle("r", &Settlement { owe: all, ..Settlement::default() }, 1_000).unwrap();
+        let (mut now_ms, mut failures) = (1_000_i64, HashMap::<RelPath, Vec<i64>>::new());
+        while now_ms < 120_000 {
+            let mut rows = journal.due("r", now_ms, 100).unwrap();
+            rows.extend(journal.due_large("r", now_ms, 1).unwrap());
+            rows.extend(journal.due_bulk("r", now_ms, 100).unwrap());
+            let wide = journal.due_wide("r", false, now_ms, 100).unwrap();
+            now_ms += 100;
+            if !rows.is_empty() {
+                let mut findings = Findings::default();
+                for row in &rows {
+                    // Large files and directories are turned into rows of their kind once; then the push fails.
+                    match draw.of(4) {
+                        0 if row.attempts == 0 && row.scope == Scope::Entry => {
+                            findings.large.insert(row.path.clone());
+                        }
+                        1 if row.events.has(Events::DELETE) => {
+                            findings.wide.insert(row.path.clone(), Scope::Children);
+                        }
+                        _ => {
+                            findings.failed.insert(row.path.clone(), "refused".into());
+                            failures.entry(row.path.clone()).or_default().push(now_ms);
+                        }
+                    }
+                }
+                findings.above.extend(draw.yes(2).then(|| (path("d"), "refused".into())));
+                let times = Times { now_ms, echo_ms: now_ms + 60_000, retry_most_ms: MOST_MS };
+                let end = Ledger::new(vec![], rows, 0).settle(&findings, Totals::default(), times);
+                journal.settle("r", &end, now_ms).unwrap();
+            }
+            if !wide.is_empty() {
+                // A comparison finds them all again, and perhaps could not see everything.
+                let done = wide.iter().map(|row| (row.path.clone(), row.generation)).collect();
+                let mut end = Settlement { done, ..Settlement::default() };
+                let attempts = |name: &str| {
+                    wide.iter().find(|row| row.path == path(name)).map_or(0, |row| row.attempts)
+                };
+                end.owe = NAMES
+                    .iter()
+                    .map(|name| Owe {
+                        scope: Scope::Entry,
+                        attempts: attempts(name),
+                        ..row(name, now_ms, &mut draw)
+                    })
+                    .collect();
+                if draw.yes(2) {
+                    let blind = super::super::rows::Unseen {
+                        words: "opendir".into(),
+                        paths: vec![(path("d"), "opendir".into())],
+                    };
+                    for row in &wide {
+                        failures.entry(row.path.clone()).or_default().push(now_ms);
+                    }
+                    end.owe.extend(not_compared(&wide, &blind, now_ms, MOST_MS));
+                }
+                journal.settle("r", &end, now_ms).unwrap();
+            }
+            // A push of something else is refused by what is above it, or its end is not seen.
+            if draw.yes(50) {
+                let lost = Ledger::new(vec![marked("d/other", 1)], vec![], 0).parents();
+                journal
+                    .settle("r", &Settlement { owe: lost, ..Settlement::default() }, now_ms)
+                    .unwrap();
+            }
+        }
+        // 0.5, 2, 4 … 60 s: 7 tries in two minutes; a few more for what is turned into rows of another kind.
+        for (path, times) in failures {
+            assert!(times.len() <= 14, "{path}: {} tries: {times:?}", times.len());
+        }
+    }
+}

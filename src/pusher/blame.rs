@@ -1,0 +1,84 @@
+//! Of which names of a step rsync's complaints are. Pure.
+
+use super::complaint::Complaint;
+use crate::path::RelPath;
+use std::collections::{HashMap, HashSet};
+
+/// What a run complained of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blame {
+    /// Names of the step, with what is said of them or of what lies below them.
+    pub failed: HashMap<RelPath, String>,
+    /// Directories above them that were no names of it.
+    pub above: HashMap<RelPath, String>,
+    /// A complaint of nobody, or of what was not in hand: it may be of any of them.
+    pub nobody: Option<String>,
+}
+
+impl Blame {
+    /// Of the `names` that a step had in hand.
+    pub fn of(complaints: Vec<Complaint>, names: &HashSet<RelPath>) -> Blame {
+        let mut out = Blame::default();
+        let parents: HashSet<RelPath> = match complaints.is_empty() {
+            true => HashSet::new(),
+            false => names.iter().flat_map(above).collect(),
+        };
+        for complaint in complaints {
+            let within = |path: &RelPath| {
+                [path.clone()].into_iter().chain(above(path)).find(|p| names.contains(p))
+            };
+            let paths = &complaint.paths;
+            let exact = paths.iter().find(|path| names.contains(*path)).cloned();
+            if let Some(name) = exact.or_else(|| paths.iter().find_map(within)) {
+                out.failed.insert(name, complaint.words);
+            } else if let Some(path) = paths.iter().find(|path| parents.contains(*path)) {
+                out.above.insert(path.clone(), complaint.words);
+            } else {
+                out.nobody.get_or_insert(complaint.words);
+            }
+        }
+        out
+    }
+
+    /// True when nothing was complained of.
+    pub fn is_empty(&self) -> bool {
+        *self == Blame::default()
+    }
+}
+
+/// The directories above a path, the nearest first, the root last.
+fn above(path: &RelPath) -> Vec<RelPath> {
+    std::iter::successors(path.parent(), RelPath::parent).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_of_a_name_of_what_is_above_it_or_of_nobody() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let names: HashSet<RelPath> = ["d/f", "gone", "x"].map(path).into();
+        let complaint = |paths: &[&str], words: &str| Complaint {
+            paths: paths.iter().map(|p| path(p)).collect(),
+            words: words.into(),
+        };
+        let of = |complaints: Vec<Complaint>| Blame::of(complaints, &names);
+        let blame = of(vec![
+            complaint(&["d/f"], "1"),
+            complaint(&["gone/deep/y"], "2"),
+            complaint(&["d"], "3"),
+            complaint(&["", "srv/x", "x"], "4"),
+        ]);
+        let text = |map: &HashMap<RelPath, String>| {
+            let mut all: Vec<_> = map.iter().map(|(p, w)| format!("{p} {w}")).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(text(&blame.failed), ["d/f 1", "gone 2", "x 4"]);
+        assert_eq!((text(&blame.above), blame.nobody), (vec!["d 3".to_owned()], None));
+        assert_eq!(of(vec![complaint(&[], "who?")]).nobody.as_deref(), Some("who?"));
+        assert_eq!(of(vec![complaint(&["other"], "o")]).nobody.as_deref(), Some("o"));
+        assert!(of(vec![]).is_empty());
+    }
+}
