@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod answer;
+mod crowd;
 pub mod history;
 pub mod metrics;
 pub mod page;

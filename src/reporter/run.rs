@@ -4,7 +4,7 @@
 use super::View;
 use super::access::Access;
 use super::history::History;
-use super::serve::{Shown, serve};
+use super::serve::{LIMITS, Shown, serve};
 use crate::config::http::token_error;
 use crate::config::probe::{Machine, Probe};
 use crate::message::{FromReporter, InstanceStatus, ReporterStart, ToReporter};
@@ -141,7 +141,7 @@ impl Reporter {
                 Ok(listener) => {
                     let (shown, log) = (self.shown.clone(), self.log.clone());
                     let thread = std::thread::Builder::new().name("http".into());
-                    let serving = thread.spawn(move || serve(listener, shown, log));
+                    let serving = thread.spawn(move || serve(listener, shown, LIMITS, log));
                     self.server = Some(serving.map_err(|e| format!("cannot start a thread: {e}"))?);
                     self.say(&FromReporter::Listens(None))
                 }

@@ -2,6 +2,7 @@
 
 use super::View;
 use super::answer::{Answer, Asked, answer};
+use super::crowd::Crowd;
 use crate::sys::session::monotonic;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -16,14 +17,20 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// Connections at a time; others wait in the kernel's queue.
+/// Connections at a time; for one more the oldest that is still there ends, see [`super::crowd`].
 const CONNECTIONS: usize = 192;
-/// A request's head must be here by then.
-const HEAD_WITHIN: Duration = Duration::from_secs(3);
-/// A connection has one request, and ends by then.
-const ALL_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may take.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// A request's head must be here by then.
+    head: Duration,
+    /// A connection has one request, and ends by then.
+    all: Duration,
+}
+
+/// What strangers get.
+pub const LIMITS: Limits = Limits { head: Duration::from_secs(3), all: Duration::from_secs(10) };
 /// A request's head may be this long.
 const HEAD_MOST: usize = 16 << 10;
 /// It may have so many headers.
@@ -40,18 +47,21 @@ pub fn look(shown: &Shown) -> View {
 }
 
 /// Serves for ever; an error is one of the start.
-pub fn serve(listener: TcpListener, shown: Shown, log: Logger) -> io::Result<()> {
+pub fn serve(listener: TcpListener, shown: Shown, limits: Limits, log: Logger) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(accept(listener, shown, log))
+    runtime.block_on(accept(listener, shown, limits, log))
 }
 
-async fn accept(listener: TcpListener, shown: Shown, log: Logger) -> io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    shown: Shown,
+    limits: Limits,
+    log: Logger,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let crowd = Arc::new(Mutex::new(Crowd::new(CONNECTIONS)));
     loop {
-        // Closed by nobody.
-        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {
@@ -60,7 +70,9 @@ async fn accept(listener: TcpListener, shown: Shown, log: Logger) -> io::Result<
             }
         };
         let (shown, log) = (shown.clone(), log.clone());
-        tokio::spawn(async move {
+        let mut here = crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, place) = (here.next(), crowd.clone());
+        let served = tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let answered = respond(&shown, &request);
                 debug!(log, "{} {}", request.method(), request.uri().path();
@@ -69,15 +81,18 @@ async fn accept(listener: TcpListener, shown: Shown, log: Logger) -> io::Result<
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_WITHIN)
+                .header_read_timeout(limits.head)
                 .max_buf_size(HEAD_MOST)
                 .max_headers(HEADERS_MOST)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             // Who breaks off, is too slow or speaks nonsense is of no interest.
-            let _ = tokio::time::timeout(ALL_WITHIN, connection).await;
-            drop(place);
+            let _ = tokio::time::timeout(limits.all, connection).await;
+            place.lock().unwrap_or_else(PoisonError::into_inner).leave(number);
         });
+        if let Some(late) = here.enter(peer.ip(), served.abort_handle()) {
+            late.abort();
+        }
     }
 }
 
@@ -115,4 +130,49 @@ fn nonce() -> io::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// They would last as long as they like: only room that is made for a new one lets it in.
+    const PATIENT: Limits =
+        Limits { head: Duration::from_secs(36_000), all: Duration::from_secs(36_000) };
+
+    #[test]
+    fn five_hundred_slow_connections_do_not_keep_a_probe_out() {
+        crate::sys::session::raise_file_limit();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shown: Shown = Arc::default();
+        let log = Logger::root(slog::Discard, slog::o!());
+        std::thread::spawn(move || serve(listener, shown, PATIENT, log));
+        let mut slow = Vec::new();
+        for n in 0..500 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            if n % 2 == 0 {
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
+            }
+            slow.push(stream);
+            if n % 100 == 99 {
+                for path in ["/healthz", "/metrics"] {
+                    let mut probe = TcpStream::connect(address).unwrap();
+                    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                    probe.write_all(request.as_bytes()).unwrap();
+                    let mut answer = String::new();
+                    probe.read_to_string(&mut answer).unwrap();
+                    assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer}");
+                }
+            }
+        }
+        // The newest are still there.
+        let last = slow.last_mut().unwrap();
+        last.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        last.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+    }
 }
