@@ -2,7 +2,7 @@
 
 use crate::message::Role;
 use crate::supervisor::daemon;
-use crate::sys::{log, process, session};
+use crate::sys::{log, process, session, umask};
 use slog::crit;
 use std::process::ExitCode;
 
@@ -22,6 +22,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Reporter => "syncsup-report",
     };
     session::close_inherited();
+    umask::make_private();
     // What is written into a log has a time, whatever wrote it.
     let log = log::logger(false);
     let of_panics = log.clone();

@@ -14,7 +14,6 @@ use crate::path::{OsBytes, RelPath};
 use crate::pusher::outcome::{self, Verdict};
 use crate::pusher::rsync;
 use crate::pusher::trash::{self, Version};
-use crate::seen::Exited;
 use crate::sys::own;
 use crate::sys::process::Rsync;
 use chrono::Local;
@@ -149,6 +148,9 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     Ok(found)
 }
 
+/// Nothing may stand still for longer: rsync's own timeout is shorter, unless somebody wants it longer.
+const MOVES_WITHIN: Duration = Duration::from_secs(900);
+
 /// How an rsync ended.
 enum Ended {
     /// With what it printed.
@@ -162,17 +164,12 @@ enum Ended {
     },
 }
 
-/// Runs it to its end. Its own timeout ends one that hangs.
+/// Runs it to its end. Its own timeout ends one that hangs, and where that does not the watchdog.
 fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> {
     let system = |e| Error::system("rsync", e);
     let mut run = Rsync::start(argv, trash::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
         .map_err(system)?;
-    let exited: Exited = loop {
-        if let Some(exited) = run.ended().map_err(system)? {
-            break exited;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let exited = run.finish(MOVES_WITHIN, Duration::from_millis(5), |_| {}).map_err(system)?;
     let stderr = run.complaints().map_err(system)?;
     let judgement = outcome::verdict(exited, &stderr);
     if judgement.verdict != Verdict::Settled {

@@ -31,6 +31,28 @@ pub struct Checkpoint {
     pub canaries: Vec<Canary>,
 }
 
+/// A root as it is found: device, inode, identity of its file system.
+pub type Found = (u64, u64, String);
+
+/// Whether the root that is found in the boot `boot_id` is the one whose changes are in the journal: of an empty mount point,
+/// or another directory in its place, everything would look deleted. `first` is what was found before in this run. Pure.
+pub fn is_same_root(
+    checkpoint: Option<&Checkpoint>,
+    boot_id: &str,
+    here: &Found,
+    first: Option<&Found>,
+) -> bool {
+    let unchanged = first.is_none_or(|first| first == here);
+    match checkpoint {
+        Some(c) if c.boot_id == boot_id => {
+            (here.0, here.1, here.2.as_str()) == (c.root_dev, c.root_ino, c.fs_id.as_str())
+        }
+        // Devices are only comparable within one boot; the watcher judges the rest before it says go.
+        Some(c) => c.root_ino == here.1 && unchanged,
+        None => unchanged,
+    }
+}
+
 /// An entry as it was when the checkpoint was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
@@ -61,5 +83,38 @@ impl Journal {
         tx.execute("DELETE FROM checkpoint", [])?;
         tx.commit()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_another_when_its_device_inode_or_file_system_is() {
+        let checkpoint = Checkpoint {
+            at_ns: 0,
+            boot_id: "b".into(),
+            clock_offset_ns: 0,
+            root_dev: 1,
+            root_ino: 2,
+            fs_id: "f".into(),
+            clean: true,
+            run: None,
+            canaries: Vec::new(),
+        };
+        let found = |dev, ino, fs: &str| (dev, ino, fs.to_owned());
+        let same = |boot: &str, here: &Found, first: Option<&Found>| {
+            is_same_root(Some(&checkpoint), boot, here, first)
+        };
+        let (it, moved) = (found(1, 2, "f"), found(9, 2, "g"));
+        assert!(same("b", &it, None) && same("b", &it, Some(&it)));
+        for other in [found(9, 2, "f"), found(1, 9, "f"), found(1, 2, "g")] {
+            assert!(!same("b", &other, None), "{other:?}");
+        }
+        assert!(same("c", &moved, None) && same("c", &moved, Some(&moved)));
+        assert!(!same("c", &moved, Some(&it)) && !same("c", &found(9, 3, "g"), None));
+        let unknown = |here: &Found, first: Option<&Found>| is_same_root(None, "b", here, first);
+        assert!(unknown(&it, None) && unknown(&it, Some(&it)) && !unknown(&it, Some(&moved)));
     }
 }

@@ -16,7 +16,7 @@ mod schema;
 mod settled;
 mod verify;
 
-pub use checkpoint::{Canary, Checkpoint};
+pub use checkpoint::{Canary, Checkpoint, Found, is_same_root};
 pub use failures::{FailedRow, Party};
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;

@@ -5,7 +5,7 @@ use super::caller::Pool;
 use super::prepare::{Control, open_journal, take_lock};
 use super::station::{Flight, Landed, Station};
 use crate::config::model::plugin_titles;
-use crate::journal::{Journal, JournalError, Marked};
+use crate::journal::{Found, Journal, JournalError, Marked, is_same_root};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
@@ -15,6 +15,7 @@ use crate::sys::program::Program;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, log};
 use slog::{Logger, info, o, warn};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub struct Runner {
     pub stop: Option<Duration>,
     pub orphaned: bool,
     boot_id: String,
+    /// What was found at the localpath first.
+    first_root: RefCell<Option<Found>>,
     pub said: Said,
     pub log: Logger,
     _lock: Lock,
@@ -155,6 +158,7 @@ impl Runner {
             stop: None,
             orphaned: false,
             boot_id: boot_id().unwrap_or_default(),
+            first_root: RefCell::default(),
             said: Said { dirty: true, failed: true, ..Said::default() },
             log,
             start,
@@ -341,15 +345,18 @@ impl Runner {
             Ok(root) => root,
             Err(e) => return Ok(Err(format!("{watch}: {e}"))),
         };
-        Ok(match self.journal.checkpoint()? {
-            Some(c)
-                if c.boot_id == self.boot_id
-                    && (c.root_dev, c.root_ino) != (root.seen.dev, root.seen.ino) =>
-            {
-                Err(format!("{watch}: another directory than the one that was watched"))
-            }
-            _ => Ok(root),
-        })
+        let fs = match root.file_system() {
+            Ok(fs) => fs,
+            Err(e) => return Ok(Err(format!("{watch}: {e}"))),
+        };
+        let here = (root.seen.dev, root.seen.ino, fs.id);
+        let checkpoint = self.journal.checkpoint()?;
+        let mut first = self.first_root.borrow_mut();
+        if !is_same_root(checkpoint.as_ref(), &self.boot_id, &here, first.as_ref()) {
+            return Ok(Err(format!("{watch}: another directory than the one that was watched")));
+        }
+        *first = Some(here);
+        Ok(Ok(root))
     }
 
     /// No calls for a moment.

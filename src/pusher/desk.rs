@@ -15,7 +15,7 @@ use super::trash;
 use super::voice::Voice;
 use crate::figures;
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError, Owed, RemoteRow};
+use crate::journal::{Found, Journal, JournalError, Owed, RemoteRow, is_same_root};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
 use crate::rsync::params::{self, OwnFilters};
@@ -81,7 +81,7 @@ pub struct Desk {
     /// Where to write.
     pub log: Logger,
     /// The root as it was when this pusher started, for the time before the first checkpoint.
-    first_root: RefCell<Option<(u64, u64, String)>>,
+    first_root: RefCell<Option<Found>>,
     boot_id: String,
     /// The fail log could not be written.
     unwritten: Cell<Seldom>,
@@ -160,13 +160,8 @@ impl Desk {
         let fs = root.file_system().map_err(|e| Stuck::Root(e.to_string()))?;
         let here = (root.seen.dev, root.seen.ino, fs.id);
         let mut first = self.first_root.borrow_mut();
-        let same = match self.journal.checkpoint()? {
-            Some(c) if c.boot_id == self.boot_id => here == (c.root_dev, c.root_ino, c.fs_id),
-            // Devices are only comparable within one boot; the watcher judges the rest before it says go.
-            Some(c) => c.root_ino == here.1 && first.as_ref().is_none_or(|first| *first == here),
-            None => first.as_ref().is_none_or(|first| *first == here),
-        };
-        if same {
+        let checkpoint = self.journal.checkpoint()?;
+        if is_same_root(checkpoint.as_ref(), &self.boot_id, &here, first.as_ref()) {
             *first = Some(here);
             return Ok(root);
         }

@@ -19,7 +19,7 @@ use crate::sys::begin::{open_journal, wait_for_lock};
 use crate::sys::lock::Lock;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, process};
-use slog::Logger;
+use slog::{Logger, warn};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Pusher {
         wake: OwnedFd,
         logger: Logger,
     ) -> Result<Pusher, String> {
-        let lock = take_lock(&start, &mut control)?;
+        let lock = take_lock(&start, &mut control, &logger)?;
         let open = || Journal::open(&start.state_dir);
         let (alive, damaged) = (&FromPusher::Alive, FromPusher::Damaged);
         let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
@@ -146,14 +146,29 @@ fn longest_delay_ms(start: &PusherStart) -> i64 {
     (i64::from(minutes) * 60_000).max(i64::from(start.remote.timeout_s) * 1_000)
 }
 
-/// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2).
-fn take_lock(start: &PusherStart, control: &mut Control) -> Result<&'static Lock, String> {
+/// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2); what is
+/// none of ours is waited for.
+fn take_lock(
+    start: &PusherStart,
+    control: &mut Control,
+    log: &Logger,
+) -> Result<&'static Lock, String> {
+    let mut said = false;
     let file = start.state_dir.join(pusher_lock(&start.remote.name()));
     let lock = wait_for_lock(&file, true, || {
-        let real = file.canonicalize().unwrap_or_else(|_| file.clone());
-        process::holders(&real).into_iter().for_each(process::kill_pid);
+        let (ours, others): (Vec<_>, Vec<_>) =
+            process::lock_holders(&file).into_iter().partition(|holder| holder.ours);
+        ours.iter().for_each(|holder| process::kill_pid(holder.pid));
+        if let Some(other) = others.first()
+            && !std::mem::replace(&mut said, true)
+        {
+            warn!(log, "waits for its lock, which is held by {other}, a process of nobody's here; end that one";
+                "file" => file.display().to_string());
+        }
         control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())
     })?;
+    // A full disk: then an orphan is known by what its environment says.
+    let _ = lock.sign();
     remove_rules(start);
     // Held for life, and by an rsync that outlives this process.
     Ok(Box::leak(Box::new(lock)))

@@ -3,11 +3,15 @@
 use super::names::instance_id;
 use crate::config::model::PLUGIN_KINDS;
 use crate::error::{Error, Result};
-use crate::path::OsBytes;
+use crate::path::{OsBytes, printable};
 use crate::sys::files::Root;
-use crate::sys::session;
+use crate::sys::output::complain;
+use crate::sys::umask;
+use crate::trust::{self, Doubt, Doubted, User};
 use serde::{Deserialize, Serialize};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The two directories that everything of an instance is in.
@@ -49,6 +53,7 @@ impl Directories {
 
     /// Makes both. State on a network file system is refused: SQLite cannot be trusted there (rule 14).
     pub fn prepare(&self) -> Result<()> {
+        umask::make_private();
         let advised = |made: Result<()>, option: &str| {
             made.map_err(|e| {
                 Error::new(e.exit, format!("{}; choose another with {option}", e.text))
@@ -68,17 +73,76 @@ impl Directories {
     }
 }
 
-/// Makes a directory for this user only, with all above it; one that belongs to another user is refused, since /tmp is
-/// everybody's.
+/// Makes a directory for this user only, with all above it. One that another user owns or can write is refused, and so is
+/// one that everybody shares: what is in it is obeyed, and /tmp is everybody's. A directory of this user's that others can
+/// write is taken back from them, unless they have put something into it.
 pub fn make(dir: &Path) -> Result<()> {
+    let shown = printable(dir.as_os_str().as_bytes());
     let refused = |why: &dyn std::fmt::Display| {
-        Error::system(format!("cannot make the directory {}", dir.display()), why)
+        Error::system(format!("cannot make the directory {shown}"), why)
+    };
+    let unfit = |why: &dyn std::fmt::Display| {
+        Error::system(format!("the directory {shown} is not used"), why)
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| refused(&e))?;
-    let owner = std::fs::metadata(dir).map_err(|e| refused(&e))?.uid();
-    let user = session::user();
-    if owner != user && user != 0 {
-        return Err(refused(&format!("it belongs to user {owner}, not to user {user}")));
+    let seen = std::fs::metadata(dir).map_err(|e| refused(&e))?;
+    let user = User::current();
+    if seen.uid() != user.uid && user.uid != 0 {
+        return Err(refused(&format!(
+            "it belongs to user {}, not to user {}",
+            seen.uid(),
+            user.uid
+        )));
+    }
+    let mode = seen.mode() & 0o7777;
+    let foreign_group = mode & 0o020 != 0 && seen.gid() != 0 && seen.gid() != user.gid;
+    if mode & 0o1000 != 0 && (mode & 0o002 != 0 || foreign_group) {
+        return Err(unfit(
+            &"everybody can make files in it; make one below it that is yours alone",
+        ));
+    }
+    match trust::doubted(dir, user).map_err(|e| refused(&e))? {
+        None => Ok(()),
+        Some(Doubted { itself: true, why: Doubt::Writable(_), .. }) => {
+            if let Some(other) = others_in(dir, user).map_err(|e| refused(&e))? {
+                let other = printable(other.as_encoded_bytes());
+                let why = format!(
+                    "others can write it (mode {mode:04o}), and {other} in it is somebody else's; remove that, then run chmod go-w {shown}"
+                );
+                return Err(unfit(&why));
+            }
+            let private = std::fs::Permissions::from_mode(mode & !0o022);
+            std::fs::set_permissions(dir, private).map_err(|e| refused(&e))?;
+            let now = mode & !0o022;
+            complain(&format!(
+                "syncsup: others could write the directory {shown} (mode {mode:04o}); it has mode {now:04o} now"
+            ));
+            Ok(())
+        }
+        Some(doubted) => Err(unfit(&doubted.text(user))),
+    }
+}
+
+/// The first name in a directory that is not this user's or root's.
+fn others_in(dir: &Path, user: User) -> std::io::Result<Option<OsString>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.metadata().is_ok_and(|seen| !user.trusts(seen.uid())) {
+            return Ok(Some(entry.file_name()));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the directory of a localpath, and takes its files back from others: older releases made them as the umask was.
+pub fn make_private(dir: &Path) -> Result<()> {
+    make(dir)?;
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let open = entry.metadata().is_ok_and(|seen| seen.is_file() && seen.mode() & 0o077 != 0);
+        if open {
+            // What cannot be changed is no worse than it was.
+            let _ = std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o600));
+        }
     }
     Ok(())
 }
@@ -230,5 +294,43 @@ mod tests {
         assert_eq!(started_with(dir.path(), &files), ["a-1"]);
         assert!(started_with(dir.path(), &files[..1]).is_empty());
         assert!(started_with(&dir.path().join("none"), &files).is_empty());
+    }
+
+    #[test]
+    fn what_others_can_write_is_taken_back_or_refused() {
+        if User::current().uid != 0 {
+            eprintln!("SKIPPED: not root");
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let fresh = |mode| {
+            let dir = tempfile::tempdir_in(top.path()).unwrap().keep();
+            std::fs::write(dir.join("journal.db"), "").unwrap();
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+            dir
+        };
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        let refused = |dir: &Path| make(dir).unwrap_err().text;
+        for (before, after) in [(0o777, 0o755), (0o757, 0o755), (0o755, 0o755), (0o700, 0o700)] {
+            let dir = fresh(before);
+            make_private(&dir).unwrap();
+            assert_eq!((mode(&dir), mode(&dir.join("journal.db"))), (after, 0o600), "{before:o}");
+        }
+        let shared = fresh(0o1777);
+        assert!(refused(&shared).contains("everybody can make files in it"));
+        assert_eq!(mode(&shared), 0o1777, "/tmp stays as it is");
+        assert!(make(&shared.join("mine")).is_ok());
+        let trap = fresh(0o777);
+        std::os::unix::fs::chown(trap.join("journal.db"), Some(1234), None).unwrap();
+        assert!(refused(&trap).contains("journal.db in it is somebody else's"));
+        let theirs = fresh(0o700);
+        std::os::unix::fs::chown(&theirs, Some(1234), None).unwrap();
+        assert!(refused(&theirs).contains("chown 0"), "{}", refused(&theirs));
+        assert!(refused(&theirs.join("below")).contains("chown 0"));
+        let link = top.path().join("link");
+        std::os::unix::fs::symlink(fresh(0o700), &link).unwrap();
+        assert!(make(&link).is_ok(), "root's own link");
+        std::os::unix::fs::lchown(&link, Some(1234), None).unwrap();
+        assert!(refused(&link).contains("chown 0"));
     }
 }

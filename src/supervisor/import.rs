@@ -2,7 +2,7 @@
 //! while nothing runs (rule 14).
 
 use super::aside::{self, clean_journal};
-use super::directories::{Directories, make};
+use super::directories::{Directories, make_private};
 use super::run::Supervisor;
 use super::site::taken;
 use super::topology;
@@ -58,7 +58,7 @@ pub fn owe_alone(
     })?;
     directories.prepare()?;
     let dir = directories.state.join(&wanted.id);
-    make(&dir)?;
+    make_private(&dir)?;
     let path = dir.join("lock");
     let lock = lock::take(&path, false)
         .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?

@@ -108,7 +108,7 @@ impl Site {
     ) -> Result<Self> {
         let watch = wanted.localpath.watch.clone();
         let dir = state_dir.join(&wanted.id);
-        super::directories::make(&dir)?;
+        super::directories::make_private(&dir)?;
         let lock_path = dir.join(LOCK_NAME);
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?

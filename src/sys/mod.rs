@@ -21,4 +21,5 @@ pub mod signals;
 pub mod ssh;
 pub mod sysctl;
 pub mod terminal;
+pub mod umask;
 pub mod wake;

@@ -1,6 +1,9 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
+use super::session::monotonic;
+use super::umask::as_given;
 use crate::message::{Role, SYNC_ARGUMENT};
+use crate::path::printable;
 use crate::seen::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -9,10 +12,11 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 use tempfile::NamedTempFile;
 
 pub(super) fn exited(status: ExitStatus) -> Exited {
@@ -63,7 +67,8 @@ pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<Gro
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
-    Ok(GroupChild(command.stdin(channel).stdout(Stdio::null()).spawn()?))
+    command.stdin(channel).stdout(Stdio::null()).env(MARK, role.argument());
+    Ok(GroupChild(as_given(|| command.spawn())?))
 }
 
 /// In a role just started: takes the channel off standard input, which becomes /dev/null, and sets the short name
@@ -88,7 +93,7 @@ impl FileSystemSync {
         let mut command = Command::new(SYNCS);
         command.arg0("syncsup: sync").arg(SYNC_ARGUMENT).current_dir(directory).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(command.spawn()?))
+        Ok(Self(as_given(|| command.spawn())?))
     }
 
     /// True when each of them has done it; an error when one could not.
@@ -122,6 +127,8 @@ const STDERR_READ: u64 = 1 << 20;
 const STDOUT_MOST: u64 = 4 << 30;
 /// And no less.
 const STDOUT_LEAST: u64 = 64 << 20;
+/// How often it is looked whether an rsync still moves.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A running rsync: its list is given, its output goes to files, only its end is waited for.
 pub struct Rsync {
@@ -165,8 +172,8 @@ impl Rsync {
         for name in unset {
             command.env_remove(name);
         }
-        let child =
-            command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+        command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+        let child = as_given(|| command.spawn())?;
         // Half of what is free: others write there, too.
         let free =
             rustix::fs::fstatvfs(&stdout).map_or(STDOUT_MOST, |fs| fs.f_bavail * fs.f_frsize);
@@ -199,6 +206,45 @@ impl Rsync {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> io::Result<Option<Exited>> {
         Ok(self.child.try_wait()?.map(exited))
+    }
+
+    /// Waits for its end, looking every `pause`, when `each` is called too. One that makes no progress for longer than
+    /// `limit` allows, or waits for somebody to open a fifo, is ended: the error says so.
+    pub fn finish(
+        &mut self,
+        limit: Duration,
+        pause: Duration,
+        mut each: impl FnMut(&mut Self),
+    ) -> io::Result<Exited> {
+        let (mut moved, mut looked) = ((Progress::Output(0), monotonic()), monotonic());
+        loop {
+            if let Some(exited) = self.ended()? {
+                return Ok(exited);
+            }
+            each(self);
+            let now = monotonic();
+            if now.saturating_sub(looked) >= LOOK_EVERY.min(limit) {
+                looked = now;
+                let progress = self.progress();
+                if progress != moved.0 {
+                    moved = (progress, now);
+                }
+                let stalled = now.saturating_sub(moved.1);
+                let blocked = stalled >= LOOK_EVERY && self.waits_for_fifo();
+                if blocked || stalled > limit * progress.grace() {
+                    self.kill()?;
+                    let seconds = stalled.as_secs();
+                    let why = match blocked {
+                        true => "a file became a fifo under rsync's eyes".to_owned(),
+                        false => format!(
+                            "no answer: rsync was ended after {seconds} s in which nothing moved"
+                        ),
+                    };
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+                }
+            }
+            std::thread::sleep(pause);
+        }
     }
 
     /// Ends it at once and waits for it.
@@ -312,20 +358,80 @@ pub fn kill_pid(pid: u32) {
     let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
 }
 
-/// The processes that hold `file` open, other than this one: orphans of a dead process, found through /proc.
-pub fn holders(file: &Path) -> Vec<u32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let me = std::process::id();
-    processes
-        .flatten()
-        .filter_map(|p| p.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|&pid| pid != me && holds(pid, file))
-        .collect()
+/// In the environment of every role and of what it starts.
+const MARK: &str = "SYNCSUP_ROLE";
+
+/// A process that holds the lock on a file: the one that took it, or one that inherited it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// The name of its program.
+    pub name: String,
+    /// It is a role of this program, or was started by one.
+    pub ours: bool,
 }
 
-fn holds(pid: u32, file: &Path) -> bool {
-    let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    fds.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == file))
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {} ({})", self.pid, printable(self.name.as_bytes()))
+    }
+}
+
+/// The processes, other than this one, that hold the flock on `file`, by what /proc shows of their descriptors. One that
+/// only has the file open, such as a backup, holds no lock and is none of them.
+pub fn lock_holders(file: &Path) -> Vec<Holder> {
+    let Ok(file_seen) = std::fs::metadata(file) else { return Vec::new() };
+    let signer = super::lock::holder(file);
+    let me = std::process::id();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|p| p.file_name().to_str()?.parse::<u32>().ok());
+    let holder = |pid: u32| {
+        let takers = takers(pid, (file_seen.dev(), file_seen.ino()));
+        let taker = *takers.first()?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let marked = || {
+            let words = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            words
+                .split(|&b| b == 0)
+                .any(|w| w.strip_prefix(MARK.as_bytes()).is_some_and(|w| w.starts_with(b"=")))
+        };
+        let ours = is_ours(taker, signer, marked);
+        Some(Holder { pid, name: name.trim_end().to_owned(), ours })
+    };
+    pids.filter(|&pid| pid != me).filter_map(holder).collect()
+}
+
+/// Whether the holder of a lock is ours: the process that took the lock (0 when it is gone, and the kernel does not tell
+/// its number any more) is the role that signed it; where that is not told, the holder was started by a role.
+fn is_ours(taker: u32, signer: Option<u32>, marked: impl FnOnce() -> bool) -> bool {
+    match taker {
+        0 => marked(),
+        taker => signer == Some(taker),
+    }
+}
+
+/// Who took the locks on this file that a process holds.
+fn takers(pid: u32, id: (u64, u64)) -> Vec<u32> {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    // A stat of one that is no file may wait for a server: the link is looked at first.
+    let files = fds.filter(|fd| {
+        let link = std::fs::read_link(fd.path());
+        link.is_ok_and(|link| link.is_absolute() && !link.starts_with("/dev"))
+            && std::fs::metadata(fd.path()).is_ok_and(|m| (m.dev(), m.ino()) == id)
+    });
+    let info = |fd: std::fs::DirEntry| {
+        let file = format!("/proc/{pid}/fdinfo/{}", fd.file_name().to_str()?);
+        taker_in(&std::fs::read_to_string(file).ok()?)
+    };
+    files.filter_map(info).collect()
+}
+
+/// The number in a line such as `lock:\t1: FLOCK  ADVISORY  WRITE 123 08:01:42 0 EOF`.
+fn taker_in(info: &str) -> Option<u32> {
+    let lock =
+        info.lines().find_map(|line| line.strip_prefix("lock:").filter(|l| l.contains("FLOCK")))?;
+    lock.split_ascii_whitespace().nth(4)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -366,6 +472,19 @@ mod tests {
         assert!(!sleeps.waits_for_fifo());
         assert_eq!(opens.kill().unwrap(), Exited::Signal(9));
         assert_eq!(sleeps.kill().unwrap(), Exited::Signal(9));
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_and_one_that_works_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |script: &str, limit| {
+            let argv = ["/bin/sh", "-c", script].map(OsString::from);
+            let mut run = Rsync::start(&argv, &[], &[], dir.path(), b"", dir.path()).unwrap();
+            run.finish(limit, Duration::from_millis(1), |_| {})
+        };
+        let hung = run("exec sleep 600", Duration::from_millis(20)).unwrap_err();
+        assert!(hung.to_string().contains("nothing moved"), "{hung}");
+        assert_eq!(run("exit 3", Duration::from_secs(600)).unwrap(), Exited::Code(3));
     }
 
     #[test]
@@ -410,5 +529,67 @@ mod tests {
         let line = limits.lines().find(|line| line.starts_with("Max file size")).unwrap();
         assert!(!line.contains(&run.stdout_most.to_string()), "{line}");
         run.kill().unwrap();
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_ours_only_by_inheritance() {
+        let info =
+            "pos:\t0\nflags:\t0100001\nlock:\t1: FLOCK  ADVISORY  WRITE 123 08:01:42 0 EOF\n";
+        assert_eq!(taker_in(info), Some(123));
+        let posix = "lock:\t1: POSIX  ADVISORY  WRITE 123 08:01:42 0 EOF\n";
+        assert_eq!([taker_in(posix), taker_in("pos:\t0\n")], [None, None]);
+        for (taker, signer, marked, ours) in [
+            (5, Some(5), false, true),
+            (5, Some(6), true, false),
+            (5, None, true, false),
+            (0, Some(5), true, true),
+            (0, Some(5), false, false),
+        ] {
+            assert_eq!(is_ours(taker, signer, || marked), ours, "{taker} {signer:?} {marked}");
+        }
+    }
+
+    #[test]
+    fn one_that_reads_a_locked_file_holds_no_lock_and_one_that_took_it_itself_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lock");
+        let sleeper = |redirect: &str| {
+            let script = format!("exec {redirect}{}; exec sleep 60", file.display());
+            let mut child = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
+            let comm = format!("/proc/{}/comm", child.id());
+            let sleeps = || std::fs::read_to_string(&comm);
+            while sleeps().unwrap() != "sleep\n" {
+                assert!(child.try_wait().unwrap().is_none());
+                std::thread::yield_now();
+            }
+            child
+        };
+        let lock = super::super::lock::take(&file, true).unwrap().unwrap();
+        lock.sign().unwrap();
+        let mut heir = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut reader = lock.hidden(|| sleeper("7<")).unwrap();
+        let holders = lock_holders(&file);
+        let of = |child: &Child| holders.iter().find(|h| h.pid == child.id()).map(|h| h.ours);
+        // Other tests of this process start processes meanwhile, which inherit it too.
+        assert_eq!((of(&heir), of(&reader)), (Some(true), None), "{holders:?}");
+        for child in [&mut heir, &mut reader] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        drop(lock);
+        let flock = Command::new("flock").arg(&file).args(["sleep", "60"]).spawn();
+        let Ok(mut stranger) = flock else { return eprintln!("SKIPPED: no flock(1)") };
+        let taken = || lock_holders(&file).into_iter().find(|h| h.pid == stranger.id());
+        let holder = loop {
+            if let Some(holder) = taken() {
+                break holder;
+            }
+            std::thread::yield_now();
+        };
+        assert!(!holder.ours && holder.name == "flock", "{holder}");
+        for holder in lock_holders(&file).iter().filter(|h| h.name == "sleep") {
+            kill_pid(holder.pid);
+        }
+        stranger.wait().unwrap();
     }
 }

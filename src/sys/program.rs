@@ -1,16 +1,17 @@
 //! Running a user's command: no shell, a process group of its own, its output on a pipe, and a trace by which a
 //! successor finds it when this process was killed.
 
-use super::process::{holders, kill_pid};
+use super::process::{kill_pid, lock_holders};
+use super::umask::as_given;
 use crate::seen::Exited;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::fs::{FlockOperation, OFlags, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,10 @@ impl Program {
     ) -> io::Result<Self> {
         let (program, words) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
-        let mark = File::create(trace)?;
+        let mut mark = File::create(trace)?;
+        // By its lock the command is told from others that have the file open, see `lock_holders`.
+        rustix::fs::flock(&mark, FlockOperation::NonBlockingLockExclusive)?;
+        mark.write_all(format!("{}\n", std::process::id()).as_bytes())?;
         let mut command = Command::new(program);
         command.args(words).envs(envs.iter().map(|(k, v)| (k, v))).current_dir("/");
         command.process_group(0).stdin(Stdio::null());
@@ -53,7 +57,7 @@ impl Program {
         }
         // The one descriptor that it inherits; nobody else is started meanwhile.
         fcntl_setfd(&mark, FdFlags::empty())?;
-        let child = command.spawn();
+        let child = as_given(|| command.spawn());
         fcntl_setfd(&mark, FdFlags::CLOEXEC)?;
         match child {
             Ok(child) => Ok(Self { child, output, kept: Vec::new(), trace: trace.to_owned() }),
@@ -114,10 +118,10 @@ pub fn end_orphans(dir: &Path, prefix: &str) -> io::Result<()> {
             continue;
         }
         let file = entry.path();
-        let real = file.canonicalize().unwrap_or_else(|_| file.clone());
-        // Until nobody holds it: what is being killed may have children that nobody had seen.
+        // Until none of ours holds it: what is being killed may have children that nobody had seen.
         for _ in 0..100 {
-            let left = holders(&real);
+            let left: Vec<u32> =
+                lock_holders(&file).iter().filter(|h| h.ours).map(|h| h.pid).collect();
             if left.is_empty() {
                 break;
             }
@@ -176,9 +180,15 @@ mod tests {
         assert_eq!(end(&mut run).0, Exited::Signal(9));
         let trace = dir.path().join("c2");
         let mut orphan = Program::start(&argv("sleep 77 & sleep 77"), &[], false, &trace).unwrap();
-        assert!(!holders(&trace.canonicalize().unwrap()).is_empty());
+        assert!(lock_holders(&trace).iter().any(|h| h.ours));
+        // A backup that reads the directory.
+        let script = format!("exec 7<{}; exec sleep 77", trace.display());
+        let mut backup = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
         end_orphans(dir.path(), "c").unwrap();
         assert_eq!(end(&mut orphan).0, Exited::Signal(9));
         assert!(!trace.exists());
+        assert!(backup.try_wait().unwrap().is_none());
+        backup.kill().unwrap();
+        backup.wait().unwrap();
     }
 }

@@ -20,15 +20,15 @@ use std::time::Duration;
 /// `log` for all its output. It leaves the session by itself with [`new_session`].
 pub fn start_supervisor(title: &OsStr, channel: OwnedFd, log: File) -> io::Result<u32> {
     // Not in a group of its own: the leader of one cannot begin a session.
-    let child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    command
         .arg0(title)
         .arg(Role::Supervisor.argument())
         .current_dir("/")
         .stdin(channel)
         .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()?;
-    Ok(child.id())
+        .stderr(log);
+    Ok(super::umask::as_given(|| command.spawn())?.id())
 }
 
 /// In a role just started, before it has opened anything: closes what whoever called the command had open (a lock of a

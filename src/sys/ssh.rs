@@ -3,6 +3,7 @@
 use super::lock::Lock;
 use super::process::{bounded_memory_file, exited};
 use super::session::connect_within;
+use super::umask::as_given;
 use crate::seen::Exited;
 use rustix::fs::{AtFlags, CWD, statat};
 use std::ffi::OsString;
@@ -37,7 +38,7 @@ impl Starter {
         command.args(words).current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
         // ssh closes what it inherits, except these three; its output goes to /dev/null once it is in the background.
         command.stdout(starting.share()?).stderr(stderr.try_clone()?);
-        let child = role.hidden(|| command.spawn())??;
+        let child = role.hidden(|| as_given(|| command.spawn()))??;
         Ok(Self { child, stderr })
     }
 
@@ -144,8 +145,8 @@ pub fn run_within(argv: &[OsString], patience: Duration) -> io::Result<()> {
         argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
     let mut command = Command::new(program);
     command.args(words).current_dir("/");
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = as_given(|| command.spawn())?;
     let end = Instant::now() + patience;
     while child.try_wait()?.is_none() {
         if Instant::now() >= end {

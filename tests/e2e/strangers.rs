@@ -1,9 +1,11 @@
 //! What others own or can write is not obeyed: configurations, and the programs and password files that they name.
 
 use crate::common::instance::Instance;
+use crate::common::wait::{DEADLINE, wait_for};
+use crate::common::world::{Setup, World};
 use nix::unistd::geteuid;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -144,4 +146,98 @@ fn a_confxml_of_somebody_else_where_root_stands_is_passed_over() {
     }
     let out = trap.run(&["check"], &trap.at("conf"));
     assert!(trap.ran(), "{}", said(&out));
+}
+
+/// Every file and directory below, with its permission bits.
+fn modes(dir: &Path) -> Vec<(PathBuf, bool, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        // One that has gone meanwhile has no mode.
+        let Ok(seen) = entry.metadata() else { continue };
+        found.push((entry.path(), seen.is_dir(), seen.mode() & 0o777));
+        if seen.is_dir() {
+            found.extend(modes(&entry.path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn state_is_nobody_elses_and_a_command_of_a_plugin_has_the_umask_that_was_given() {
+    let mut w = Setup { log_rsyncs: true, ..Setup::default() }.build();
+    let made = w.outside.join("made");
+    let script = w.outside.join("plugin");
+    fs::write(&script, format!("#!/bin/sh\n: >{}\n", made.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = fs::read_to_string(w.instance.config()).unwrap();
+    let plugins = format!("plugins: [{{command: {{prefix: {script:?}}}}}]\n");
+    fs::write(w.instance.config(), plugins + &text).unwrap();
+    w.instance.launcher = ["sh", "-c", "umask 027; exec \"$@\"", "sh"].map(Into::into).to_vec();
+    w.run(&[]);
+    w.write("a", "x");
+    w.wait_identical();
+    wait_for("the plugin", DEADLINE, || made.exists());
+    assert_eq!(fs::metadata(&made).unwrap().mode() & 0o777, 0o640);
+    let state = modes(&w.instance.state_dir());
+    assert!(state.iter().any(|(path, ..)| path.ends_with("journal.db")));
+    for (path, dir, mode) in state.into_iter().chain(modes(&w.instance.run_dir())) {
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}, directory: {dir}", path.display());
+    }
+}
+
+#[test]
+fn a_state_directory_that_everybody_shares_is_refused() {
+    let trap = Trap::new();
+    fs::write(trap.at("bin/rsync"), "#!/bin/sh\nexit 1\n").unwrap();
+    for (option, name) in [("--state-dir", "state"), ("--run-dir", "shared")] {
+        fs::create_dir_all(trap.at(name)).unwrap();
+        trap.set(name, 0o1777);
+        let config = trap.at("conf/a.yaml");
+        let mut command = Command::new(Instance::program());
+        command.arg("--no-sysctl");
+        let both = [("--state-dir", trap.at("own")), ("--run-dir", trap.at("run"))];
+        for (known, dir) in both {
+            command.arg(known).arg(if known == option { trap.at(name) } else { dir });
+        }
+        let out = command.args(["-d", "-o"]).arg(config).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(out.status.code(), Some(5), "{out:?}");
+        let text = said(&out);
+        assert!(text.contains("everybody can make files in it") && text.contains(option), "{text}");
+        assert_eq!(fs::metadata(trap.at(name)).unwrap().mode() & 0o7777, 0o1777);
+    }
+}
+
+fn pusher_lock(w: &World) -> PathBuf {
+    let found = modes(&w.instance.state_dir()).into_iter().map(|(path, ..)| path);
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    found.filter(|p| name(p).starts_with("pusher-")).find(|p| name(p).ends_with(".lock")).unwrap()
+}
+
+#[test]
+fn a_backup_that_reads_or_locks_the_state_is_not_killed_but_named() {
+    let mut w = World::start(1);
+    w.write("a", "x");
+    w.wait_identical();
+    w.instance.stop();
+    let lock = pusher_lock(&w);
+    let run = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).arg(&lock).args(["sleep", "1000"]).spawn().unwrap()
+    };
+    let mut reader = run("sh", &["-c", "exec 7<\"$0\"; exec \"$@\""]);
+    let mut locks = run("flock", &["-F"]);
+    wait_for("the lock", DEADLINE, || {
+        fs::read_to_string(format!("/proc/{}/comm", locks.id())).is_ok_and(|name| name == "sleep\n")
+    });
+    w.write("b", "x");
+    w.instance.launch(&[]);
+    let said = format!("held by pid {}", locks.id());
+    wait_for("its name in the log", DEADLINE, || w.instance.log_text().contains(&said));
+    assert!(reader.try_wait().unwrap().is_none() && locks.try_wait().unwrap().is_none());
+    locks.kill().unwrap();
+    locks.wait().unwrap();
+    w.wait_identical();
+    assert!(reader.try_wait().unwrap().is_none());
+    reader.kill().unwrap();
+    reader.wait().unwrap();
 }

@@ -23,7 +23,13 @@ use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Seek, Write};
+use std::time::Duration;
 use tempfile::NamedTempFile;
+
+/// What rsync has beyond its timeout.
+const GRACE: Duration = Duration::from_secs(30);
+/// The same when it compares by content: a file of 1 TiB at 20 MiB/s.
+const BY_CONTENT: Duration = Duration::from_secs(52_429);
 
 /// Exit status 0 when everything is identical.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
@@ -65,13 +71,19 @@ fn compare(
     let filter = Filter::new(&localpath.filter)
         .map_err(|e| Error::usage(e.first().map(|e| e.text.clone()).unwrap_or_default()))?;
     let broken = |e: std::io::Error| Error::system(&remote.rsync_program, e);
+    let limit = limit(remote, checksum);
     let busy = Busy::new(pair, checksum);
     busy.show();
     // What is excluded, and an rsync stumbled over there.
     let mut left_out = BTreeSet::new();
     let (rsync, stderr, judgement) = loop {
         let (mut rsync, _root) = start(pair, localpath, remote, checksum, &filter, &left_out)?;
-        let (stderr, judgement) = ended(&mut rsync, &busy).map_err(broken)?;
+        let (stderr, judgement) = match ended(&mut rsync, limit, &busy) {
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                return Ok(VerifyEnd::Failed(e.to_string()));
+            }
+            ended => ended.map_err(broken)?,
+        };
         let before = left_out.len();
         if judgement.verdict == Verdict::Partial {
             left_out.extend(excluded_of(&stderr, localpath, remote, &filter));
@@ -109,20 +121,23 @@ fn compare(
     })
 }
 
+/// How long nothing may move, beside rsync's own timeout: a remote that compares content may read for long before it says
+/// anything.
+fn limit(remote: &Remote, checksum: bool) -> Duration {
+    let reads = if checksum { BY_CONTENT } else { GRACE };
+    Duration::from_secs(u64::from(remote.timeout_s)) + reads
+}
+
 /// Waits for its end; its complaints and what they mean.
-fn ended(rsync: &mut Rsync, busy: &Busy) -> io::Result<(Vec<u8>, Judgement)> {
+fn ended(rsync: &mut Rsync, limit: Duration, busy: &Busy) -> io::Result<(Vec<u8>, Judgement)> {
     let (mut entries, mut printed) = (0, 0);
-    let exited = loop {
-        if let Some(exited) = rsync.ended()? {
-            break exited;
-        }
+    let exited = rsync.finish(limit, PAUSE, |rsync| {
         if Busy::shows() {
             let (lines, at) = rsync.lines_after(printed);
             (entries, printed) = (entries + lines, at);
             busy.at(VerifyAt { entries, bytes: rsync.bytes_read().unwrap_or(0) });
         }
-        std::thread::sleep(PAUSE);
-    };
+    })?;
     let stderr = rsync.complaints()?;
     let judgement = outcome::verdict(exited, &stderr);
     let last = rsync.printed_last(itemize::CLOSING_BYTES)?;

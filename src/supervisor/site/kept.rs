@@ -7,6 +7,7 @@ use crate::journal::FILE_NAME;
 use crate::supervisor::directories;
 use crate::sys::files;
 use crate::sys::lock::{self, FileId};
+use crate::sys::process;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
@@ -110,7 +111,7 @@ impl Site {
 
     /// Makes the directory and takes the lock again, where another file or none stands in its place.
     pub(super) fn lock_again(&mut self) -> Result<()> {
-        directories::make(&self.dir)?;
+        directories::make_private(&self.dir)?;
         let path = self.dir.join(LOCK_NAME);
         let refused = |e| Error::system(format!("cannot lock {}", path.display()), e);
         if id(&path).map_err(refused)? == Some(self.lock.id().map_err(refused)?) {
@@ -126,9 +127,19 @@ impl Site {
 
 /// Another supervisor has the lock.
 pub fn taken(watch: &str, file: &Path) -> Error {
-    let pid = lock::holder(file).map_or(String::new(), |pid| format!(" by pid {pid}"));
+    let holders = process::lock_holders(file);
+    let by = match (holders.iter().find(|h| !h.ours), lock::holder(file)) {
+        (Some(other), _) => {
+            let text = format!(
+                "localpath {watch}: {} is locked by {other}, which is no supervisor; end it, or choose another --state-dir",
+                file.display()
+            );
+            return Error::new(Exit::AlreadyRunning, text);
+        }
+        (None, pid) => pid.map_or(String::new(), |pid| format!(" by pid {pid}")),
+    };
     let text = format!(
-        "localpath {watch}: another supervisor keeps it already ({} is locked{pid}); stop that one first, or choose another --state-dir",
+        "localpath {watch}: another supervisor keeps it already ({} is locked{by}); stop that one first, or choose another --state-dir",
         file.display()
     );
     Error::new(Exit::AlreadyRunning, text)
