@@ -3,7 +3,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
-use syncsup::message::{Role, SYNC_ARGUMENT};
+use syncsup::message::{LOOK_ARGUMENT, Role, SYNC_ARGUMENT};
 use syncsup::{cli, role};
 
 fn main() -> ExitCode {
@@ -15,6 +15,9 @@ fn main() -> ExitCode {
     }
     if args.len() == 2 && args[1] == SYNC_ARGUMENT {
         return role::sync();
+    }
+    if args.len() == 3 && args[1] == LOOK_ARGUMENT {
+        return role::look(args[2].as_ref());
     }
     cli::main(&args).into()
 }

@@ -58,6 +58,9 @@ impl Role {
 /// The argument that starts this program to write the file system of its working directory to disk.
 pub const SYNC_ARGUMENT: &str = "role:sync";
 
+/// The argument that starts this program to look at a path, which may hang.
+pub const LOOK_ARGUMENT: &str = "role:look";
+
 /// A child sends something at least this often.
 pub const ALIVE_EVERY_MS: u64 = 2_000;
 /// A child silent for this long is ended and started again (rule 12: a stopped writer would block every mark).

@@ -4,12 +4,20 @@ use crate::message::Role;
 use crate::supervisor::daemon;
 use crate::sys::{log, process, session, umask};
 use slog::crit;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Writes the file system of the working directory to disk.
 pub fn sync() -> ExitCode {
     session::close_inherited();
     if process::sync_here().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Looks at a path, which may take for ever.
+pub fn look(path: &Path) -> ExitCode {
+    session::close_inherited();
+    process::look_at(path);
+    ExitCode::SUCCESS
 }
 
 /// Runs a role to its end and returns its exit status.

@@ -3,7 +3,7 @@
 use super::{Checkpoint, Journal, Mark, Result};
 use crate::path::RelPath;
 use rusqlite::{Transaction, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The time of a mark's number is kept no more often than this.
 const MARK_TIME_EVERY_MS: i64 = 1_000;
@@ -22,6 +22,8 @@ pub struct Record {
     /// Mount points inside the localpath that were found, and what is mounted there; `None` for one that is none any
     /// more.
     pub mounts: BTreeMap<RelPath, Option<String>>,
+    /// Mount points of file systems that do not answer; all of them, when that changed.
+    pub silent: Option<BTreeSet<RelPath>>,
     /// The new checkpoint, when the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -33,6 +35,7 @@ impl Record {
             && self.opened.is_empty()
             && self.closed.is_empty()
             && self.mounts.is_empty()
+            && self.silent.is_none()
             && self.checkpoint.is_none()
     }
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 const TABLE: &str = "
 -- what was last mounted at a mount point: a file system and an inode, or - after it was seen unmounted
 CREATE TABLE IF NOT EXISTS mounted (path BLOB PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
+-- mount points of file systems that do not answer: nothing there is touched
+CREATE TABLE IF NOT EXISTS silent (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
 pub(super) fn prepare(db: &Connection) -> Result<()> {
@@ -17,6 +19,12 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
 
 /// With the marks: what is marked below a mount point is only safe when that is known to be one.
 pub(super) fn write(tx: &Transaction<'_>, record: &Record) -> Result<()> {
+    if let Some(silent) = &record.silent {
+        tx.execute("DELETE FROM silent", [])?;
+        for path in silent {
+            tx.prepare_cached("INSERT INTO silent VALUES (?1)")?.execute([path.as_bytes()])?;
+        }
+    }
     for (path, identity) in &record.mounts {
         let path = path.as_bytes();
         match identity {
@@ -40,7 +48,12 @@ impl Journal {
         self.paths("SELECT path FROM mount")
     }
 
-    /// The same, and what was last mounted there; empty when that is not known.
+    /// Those of file systems that do not answer: a look at them may never end.
+    pub fn silent_mounts(&self) -> Result<Vec<RelPath>> {
+        self.paths("SELECT path FROM silent")
+    }
+
+    /// All of them, and what was last mounted there; empty when that is not known.
     pub fn mounted(&self) -> Result<BTreeMap<RelPath, String>> {
         let mut query = self.db.prepare_cached(
             "SELECT path, coalesce(identity, '') FROM mount LEFT JOIN mounted USING (path)",

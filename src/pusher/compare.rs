@@ -55,8 +55,17 @@ pub struct Compare {
 }
 
 enum Stage {
-    Flying { flight: Flight, root: Root },
-    Spooling { lines: Lines<BufReader<File>>, deletions: bool, blind: Option<Unseen> },
+    Flying {
+        flight: Flight,
+        root: Root,
+    },
+    /// It cannot be done now, for this reason.
+    Refused(String),
+    Spooling {
+        lines: Lines<BufReader<File>>,
+        deletions: bool,
+        blind: Option<Unseen>,
+    },
 }
 
 /// The counts of the first pass.
@@ -109,6 +118,11 @@ impl Compare {
         };
         let (job, rsync) = match job {
             Job::Everything { why, exclude } => {
+                if let Some(words) = desk.cannot_compare(&[RelPath::root()])? {
+                    let job = Job::Everything { why, exclude };
+                    let stage = Stage::Refused(words);
+                    return Ok(Some(Compare { job, stage, found: Found::default() }));
+                }
                 let form = Form::Everything { exclude: exclude.clone() };
                 (Job::Everything { why, exclude }, desk.compare(&root, &form, options, b"")?)
             }
@@ -148,7 +162,7 @@ impl Compare {
     pub fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
             Stage::Flying { flight, .. } => flight.stalled(now),
-            Stage::Spooling { .. } => Duration::ZERO,
+            Stage::Spooling { .. } | Stage::Refused(_) => Duration::ZERO,
         }
     }
 
@@ -156,7 +170,7 @@ impl Compare {
     pub fn look_after(&self) -> Option<Duration> {
         match &self.stage {
             Stage::Flying { flight, .. } => Some(flight.look_after()),
-            Stage::Spooling { .. } => None,
+            Stage::Spooling { .. } | Stage::Refused(_) => None,
         }
     }
 
@@ -185,6 +199,10 @@ impl Compare {
                 drop(root);
                 let landed = desk.land(flight, exited)?;
                 landed_to_spool(self.job, desk, landed, approved)
+            }
+            Stage::Refused(words) => {
+                let entries = desk.row.entries.unwrap_or(0) as u64;
+                Ok((None, Progress::Done { incomplete: Some(words), entries }))
             }
             Stage::Spooling { .. } => {
                 let progress = self.write_rows(desk, pushing)?;

@@ -259,8 +259,10 @@ impl Desk {
         }
         // Where the root is gone or another everything would look deleted.
         let root = self.open_root().ok();
-        let mounts = self.journal.mounts()?;
-        let look = root.as_ref().map(|root| RootLook::new(root, mounts, &self.voice));
+        let (mounts, silent) = (self.journal.mounts()?, self.journal.silent_mounts()?);
+        let look = root
+            .as_ref()
+            .map(|root| RootLook::new(root, mounts.clone(), silent.clone(), &self.voice));
         let limits = Limits { large: u64::MAX, hard_links: false, delete: self.delete() };
         let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
         let plan = |owed: &Owed| {
@@ -352,6 +354,9 @@ impl Desk {
         options: Options,
         list: &[u8],
     ) -> Result<Rsync, Stuck> {
+        if let Some(why) = self.cannot_compare(&rsync::listed(form, list))? {
+            return Err(Stuck::System(why));
+        }
         let patterns = self.filter.patterns();
         let here = match patterns.others {
             true => root.excluded_below(
@@ -368,6 +373,14 @@ impl Desk {
         let rules = rsync::leave_out_rules(&patterns.exact, &here, there);
         drop(known);
         self.launch(root, form, options, list, &rules, false)
+    }
+
+    /// Why no rsync may read these directories now: it would look at a mount point of a file system that does not answer,
+    /// excluded or not.
+    pub fn cannot_compare(&self, directories: &[RelPath]) -> Result<Option<String>, Stuck> {
+        let silent = self.journal.silent_mounts()?;
+        let reads = |m: &&RelPath| directories.iter().any(|dir| m.is_within(dir));
+        Ok(silent.iter().find(reads).map(|m| format!("{m}: the file system there does not answer")))
     }
 
     /// What a dry run shows of excluded paths that the remote has.
@@ -468,9 +481,18 @@ const ENODEV: i32 = 19;
 const EIO: i32 = 5;
 
 impl<'a> RootLook<'a> {
-    /// Looks below `root`; `mounts` are the recorded mount points. Each look may take long, and is a sign of life.
-    pub fn new(root: &'a Root, mounts: Vec<RelPath>, voice: &'a Voice) -> Self {
-        let unmounted = mounts.into_iter().filter(|m| !root.is_mounted(m)).collect();
+    /// Looks below `root`; `mounts` are the recorded mount points, of which `silent` ones must not be touched. Each look
+    /// may take long, and is a sign of life.
+    pub fn new(
+        root: &'a Root,
+        mounts: Vec<RelPath>,
+        silent: Vec<RelPath>,
+        voice: &'a Voice,
+    ) -> Self {
+        let touched = |m: &RelPath| !silent.iter().any(|silent| m.is_within(silent));
+        let mounts = mounts.into_iter().filter(touched);
+        let mut unmounted: Vec<RelPath> = mounts.filter(|m| !root.is_mounted(m)).collect();
+        unmounted.extend(silent.iter().cloned());
         Self { root, voice, unmounted }
     }
 }
@@ -501,7 +523,7 @@ mod tests {
         fs::write(dir.path().join("a"), "x").unwrap();
         let root = Root::open(dir.path()).unwrap();
         let (voice, mut end) = voice();
-        let look = RootLook::new(&root, vec![], &voice);
+        let look = RootLook::new(&root, vec![], vec![], &voice);
         assert!(look.lstat(&RelPath::new("a").unwrap()).is_ok());
         assert_eq!(heard(&mut end), 1);
     }

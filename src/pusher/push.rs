@@ -188,7 +188,12 @@ impl Push {
         now: Duration,
     ) -> Result<Progress, Stuck> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
-            let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
+            let look = RootLook::new(
+                &self.root,
+                desk.journal.mounts()?,
+                desk.journal.silent_mounts()?,
+                &desk.voice,
+            );
             if look.unmounted != self.unmounted {
                 // The step may name what only seems to be gone (rule 6).
                 self.plan(desk)?;
@@ -244,7 +249,12 @@ impl Push {
     }
 
     pub(super) fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
-        let look = RootLook::new(&self.root, desk.journal.mounts()?, &desk.voice);
+        let look = RootLook::new(
+            &self.root,
+            desk.journal.mounts()?,
+            desk.journal.silent_mounts()?,
+            &desk.voice,
+        );
         let large = match self.lane {
             Lane::Large | Lane::Large2 => u64::MAX,
             Lane::Small | Lane::Bulk | Lane::Bulk2 => desk.start.localpath.large_file_bytes,

@@ -87,6 +87,9 @@ pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64, most_ms: i64) ->
     rows.iter().map(one).collect()
 }
 
+/// A directory above a file system that does not answer is tried again after this.
+const SILENT_RETRY_MS: i64 = 10_000;
+
 /// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
 /// trees does for directories too, but not the other way round.
 pub fn directories(
@@ -97,8 +100,22 @@ pub fn directories(
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {
-        let look = RootLook::new(root, desk.journal.mounts()?, &desk.voice);
+        let look =
+            RootLook::new(root, desk.journal.mounts()?, desk.journal.silent_mounts()?, &desk.voice);
         for row in rows {
+            if let Some(words) = desk.cannot_compare(std::slice::from_ref(&row.path))? {
+                end.done.push((row.path.clone(), row.generation));
+                end.owe.push(Owe {
+                    path: row.path,
+                    scope: row.scope,
+                    events: row.events,
+                    error: Some(words),
+                    attempts: row.attempts.saturating_add(1),
+                    next_try_ms: clock::wall_ms() + SILENT_RETRY_MS,
+                    since_ms: row.since_ms,
+                });
+                continue;
+            }
             let is_dir = match row.path.is_root() {
                 true => true,
                 false => look.lstat(&row.path).is_ok_and(|seen| seen.kind == Kind::Dir),

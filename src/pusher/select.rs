@@ -111,11 +111,14 @@ impl Pusher {
         }
         self.yielding.to_marks = owed.len() < untouched;
         owed.truncate(BATCH as usize);
+        let silent = self.desk.journal.silent_mounts()?;
+        let silent = |path: &RelPath| silent.iter().any(|mount| path.is_within(mount));
         let localpath = &self.desk.start.localpath;
         let mut bytes = 0;
         let small = owed.iter().take_while(|row| {
             let first = bytes == 0;
-            let seen = files::lstat(&row.path.below(localpath.watch.as_path()));
+            let look = || files::lstat(&row.path.below(localpath.watch.as_path())).ok();
+            let seen = if silent(&row.path) { None } else { look() };
             // What is larger goes apart.
             let size = seen.map_or(0, |seen| seen.size);
             bytes += if size < localpath.large_file_bytes { size } else { 0 };
@@ -175,8 +178,12 @@ impl Pusher {
             if !ledger.items.iter().any(|i| large.is_within(&i.path) || i.path.is_within(&large)) {
                 continue;
             }
-            let there = files::lstat(&large.below(self.desk.start.localpath.watch.as_path()));
-            if there.is_ok_and(|seen| seen.kind == Kind::File) {
+            let silent = self.desk.journal.silent_mounts()?;
+            let there = match silent.iter().any(|mount| large.is_within(mount)) {
+                true => None,
+                false => files::lstat(&large.below(self.desk.start.localpath.watch.as_path())).ok(),
+            };
+            if there.is_some_and(|seen| seen.kind == Kind::File) {
                 deferred.insert(large, FLIGHT_WAIT_MS);
             } else if let Some(mut busy) = self.lanes.place(lane).take() {
                 busy.work.kill();

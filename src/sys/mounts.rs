@@ -46,6 +46,74 @@ impl Mounts {
     }
 }
 
+/// Kinds of file systems that answer, or fail, by themselves: no server and no process is behind them.
+const LOCAL: [&str; 41] = [
+    "aufs",
+    "bcachefs",
+    "binfmt_misc",
+    "bpf",
+    "btrfs",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "ecryptfs",
+    "efivarfs",
+    "erofs",
+    "exfat",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "hfsplus",
+    "hugetlbfs",
+    "iso9660",
+    "jfs",
+    "mqueue",
+    "msdos",
+    "nsfs",
+    "ntfs3",
+    "overlay",
+    "proc",
+    "pstore",
+    "ramfs",
+    "reiserfs",
+    "rootfs",
+    "securityfs",
+    "squashfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+    "vfat",
+    "xfs",
+    "zfs",
+];
+
+/// The mount points below `directory` at which a look may never end: a server or a process must answer.
+pub fn that_may_hang(directory: &Path) -> io::Result<BTreeSet<RelPath>> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    Ok(hanging(&table, directory.canonicalize()?.as_os_str().as_bytes()))
+}
+
+fn hanging(table: &[u8], directory: &[u8]) -> BTreeSet<RelPath> {
+    let mut found = BTreeSet::new();
+    for line in table.split(|&b| b == b'\n') {
+        let mut fields = line.split(|&b| b == b' ').skip_while(|field| *field != b"-").skip(1);
+        let Some(kind) = fields.next() else { continue };
+        let local = LOCAL.iter().any(|local| local.as_bytes() == kind);
+        for (path, _) in below(line, directory) {
+            // What is mounted over it hides it.
+            match local {
+                true => found.remove(&path),
+                false => found.insert(path),
+            };
+        }
+    }
+    found
+}
+
 /// The mounts below `directory`, an absolute path without symbolic links.
 fn below(table: &[u8], directory: &[u8]) -> BTreeSet<(RelPath, Mount)> {
     let mount = |line: &[u8]| {
@@ -104,6 +172,19 @@ mod tests {
         assert_eq!(paths(b"/data"), [path("a b\\c"), path("m/n")]);
         assert_eq!(paths(b"/").len(), 4);
         assert_eq!(unescaped(b"\\04x\\"), b"\\04x\\");
+    }
+
+    #[test]
+    fn what_may_hang_is_what_a_server_or_a_process_answers_for() {
+        let table = b"36 22 0:31 / /data rw - xfs /dev/sdb rw\n\
+            37 36 0:32 / /data/a rw - tmpfs tmpfs rw\n\
+            38 36 0:33 /sub /data/m\\040n rw master:1 shared:2 - nfs4 h:/x rw\n\
+            39 36 0:34 / /data/f rw - fuse.sshfs u@h: rw\n\
+            40 36 0:35 / /data/over rw - cifs //h/s rw\n\
+            41 40 0:36 / /data/over rw - tmpfs tmpfs rw\n\
+            42 22 0:37 / /other rw - nfs h:/y rw\n\
+            nonsense\n";
+        assert_eq!(hanging(table, b"/data"), [path("f"), path("m n")].into());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::session::monotonic;
 use super::umask::as_given;
-use crate::message::{Role, SYNC_ARGUMENT};
+use crate::message::{LOOK_ARGUMENT, Role, SYNC_ARGUMENT};
 use crate::path::printable;
 use crate::seen::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -109,6 +109,39 @@ impl FileSystemSync {
         *syncs = left;
         Ok(syncs.is_empty())
     }
+}
+
+/// A process that looks at a path, where a look may never end. One that hangs is left alone, and ended with the asker,
+/// as far as that is possible.
+pub struct Question(Child);
+
+impl Question {
+    /// Starts it.
+    pub fn ask(path: &Path) -> io::Result<Self> {
+        let mut command = Command::new(SYNCS);
+        command.arg0("syncsup: look").arg(LOOK_ARGUMENT).arg(path).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    /// True when it has ended: an error is an answer, too.
+    pub fn is_answered(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // It has ended, or never will.
+        let _ = self.0.kill();
+        let _ = self.0.try_wait();
+    }
+}
+
+/// In that process: looks at the file system at a path.
+pub fn look_at(path: &Path) {
+    // What it says does not matter.
+    let _ = rustix::fs::statfs(path);
 }
 
 /// In that process: writes the file system of its working directory to disk.

@@ -91,8 +91,13 @@ impl Identity {
 const CANARIES: usize = 4;
 
 /// Takes the youngest entry that was marked, and its directory, among the canaries, and looks at all of them again.
-/// What is gone is none.
-pub fn look_at_canaries(canaries: &mut Vec<Canary>, youngest: Option<&RelPath>, watch: &Path) {
+/// What is gone is none, nor is what lies in a file system that must not be touched.
+pub fn look_at_canaries(
+    canaries: &mut Vec<Canary>,
+    youngest: Option<&RelPath>,
+    watch: &Path,
+    avoids: impl Fn(&RelPath) -> bool,
+) {
     let newest =
         youngest.into_iter().flat_map(|path| [Some(path.clone()), path.parent()]).flatten();
     let mut paths: Vec<RelPath> = newest.collect();
@@ -102,6 +107,9 @@ pub fn look_at_canaries(canaries: &mut Vec<Canary>, youngest: Option<&RelPath>, 
         }
     }
     let look = |path: RelPath| {
+        if avoids(&path) {
+            return None;
+        }
         let ctime_ns = lstat(watch, &path).ok()?.ctime_ns;
         Some(Canary { path, ctime_ns })
     };
@@ -109,14 +117,16 @@ pub fn look_at_canaries(canaries: &mut Vec<Canary>, youngest: Option<&RelPath>, 
 }
 
 /// Why the file system below `watch` is one that was put back since this checkpoint, if it is. What lies below a mount
-/// point of `mounts` that is not mounted says nothing.
+/// point of `mounts` that is not mounted, or must not be touched, says nothing.
 pub fn put_back(
     last: &Checkpoint,
     root: &Root,
     watch: &Path,
     mounts: &[RelPath],
+    avoids: impl Fn(&RelPath) -> bool,
 ) -> Option<String> {
-    let unmounted: Vec<&RelPath> = mounts.iter().filter(|mount| !root.is_mounted(mount)).collect();
+    let unmounted: Vec<&RelPath> =
+        mounts.iter().filter(|mount| avoids(mount) || !root.is_mounted(mount)).collect();
     let look = |path: &RelPath| {
         if unmounted.iter().any(|mount| path.is_within(mount)) {
             return Sight::Unknown;

@@ -7,6 +7,7 @@
 //! | [`event`] | one event -> marks, and what is to be done about directories; pure |
 //! | [`tree`], [`hardlinks`], [`batch`], [`trust`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
 //! | [`doubts`] | files that may be written without an event; pure |
+//! | [`silent`] | file systems below that do not answer; pure |
 //! | [`scan`] | walks: watch first, read after, in portions |
 
 pub mod batch;
@@ -17,6 +18,7 @@ pub mod hardlinks;
 mod known;
 pub mod scan;
 mod service;
+pub mod silent;
 pub mod tree;
 pub mod trust;
 

@@ -170,6 +170,10 @@ pub struct Walker {
     pub unmounted: BTreeSet<RelPath>,
     /// Paths at which something was mounted or unmounted; to be marked as trees with the next record.
     pub remounted: BTreeSet<RelPath>,
+    /// Those of file systems that do not answer, or were not asked yet: nothing there is touched.
+    avoided: BTreeSet<RelPath>,
+    /// As the journal knows them.
+    avoided_recorded: BTreeSet<RelPath>,
     /// Those that the last look did not find mounted.
     missing: BTreeSet<RelPath>,
     /// The table of mounts is to be looked at even when it did not change.

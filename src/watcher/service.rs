@@ -1,5 +1,6 @@
 //! The loop: read the queue until it is empty, write one record with its checkpoint, wake the pushers at once.
 
+mod answers;
 mod barrier;
 mod root;
 mod turn;
@@ -26,6 +27,7 @@ use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
 use crate::watcher::trust::{Trust, set_back_ns, trust};
+use answers::Answers;
 use barrier::Barriers;
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
@@ -142,6 +144,9 @@ pub struct Service {
     worked: bool,
     times: Times,
     barriers: Barriers,
+    answers: Answers,
+    /// What became of those that answer again, or no longer, for the next record.
+    answers_batch: Option<Batch>,
     end: Option<End>,
 }
 
@@ -205,6 +210,8 @@ impl Service {
             worked: false,
             times: Times::default(),
             barriers: Barriers::default(),
+            answers: Answers::default(),
+            answers_batch: None,
             end: None,
         })
     }
@@ -212,6 +219,7 @@ impl Service {
     /// Serves until the end; true after an orderly stop.
     pub fn serve(mut self) -> io::Result<bool> {
         self.say(&FromWatcher::State(WatcherState::Starting));
+        self.ask_first();
         self.look_at_root();
         loop {
             if let Some(end) = self.end {
@@ -354,6 +362,7 @@ impl Service {
         }
         self.times.second = now;
         self.look_at_clock();
+        self.look_at_answers();
         self.look_at_root();
         self.say_watches();
         self.say_open();

@@ -1,10 +1,12 @@
 //! Mount points inside a localpath, and file systems that are full: the slave's, and the one of the state.
 
+use crate::common::fuse::Fuse;
 use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::tree::Tree;
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -27,6 +29,52 @@ pub fn empty_again(dir: &Path) {
 fn keeps(w: &World, dir: &str, before: &Tree) -> bool {
     let now = Tree::read(&w.there(dir));
     before.names().iter().all(|name| now.names().contains(name))
+}
+
+#[test]
+fn a_file_system_inside_that_does_not_answer_is_held_and_the_rest_goes_on() {
+    with_private_mounts(|| {
+        let mut w = Setup::default().build();
+        fs::create_dir(w.at("m")).unwrap();
+        let Some(fuse) = Fuse::mount(&w.at("m")) else {
+            eprintln!("SKIPPED: no FUSE here");
+            return;
+        };
+        // The slave has what only a look into it could miss.
+        write(&w.there("m/kept"), "kept");
+        w.write("beside", "before");
+        fuse.hang(true);
+        w.instance.launch(&[]);
+        let silent = |l: &Value| l["state"] == "degraded" && says(l, "m does not answer");
+        w.wait_local("the mount point", silent);
+        w.write("beside", "changed");
+        w.write("d/new", "new");
+        let came =
+            |path: &str, text: &str| fs::read_to_string(w.there(path)).is_ok_and(|t| t == text);
+        wait_for("what is beside it", DEADLINE, || {
+            came("beside", "changed") && came("d/new", "new")
+        });
+        let status = w.wait_local("the same", silent);
+        assert_eq!(status["watcher"]["restarts"], 0, "{status}");
+        let remote = &status["remotes"][0];
+        assert!(remote["state"] != "backoff" && remote["pusher"]["restarts"] == 0, "{remote}");
+        assert!(came("m/kept", "kept"));
+        // It answers, and it is empty.
+        fuse.hang(false);
+        w.wait_local("all of it", |l| l["state"] == "watching");
+        wait_for("what is in it", DEADLINE, || !w.there("m/kept").exists());
+        // While it runs.
+        fuse.hang(true);
+        w.wait_local("the mount point", silent);
+        w.write("beside", "again");
+        wait_for("what is beside it", DEADLINE, || came("beside", "again"));
+        fuse.hang(false);
+        w.wait_local("all of it", |l| l["state"] == "watching");
+    });
+}
+
+fn says(localpath: &Value, words: &str) -> bool {
+    localpath["reason"].as_str().is_some_and(|reason| reason.contains(words))
 }
 
 #[test]

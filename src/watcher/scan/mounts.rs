@@ -10,6 +10,54 @@ use std::os::unix::ffi::OsStringExt;
 const NOTHING: &str = "-";
 
 impl Walker {
+    /// True for what lies in a file system that must not be touched.
+    pub fn avoids(&self, path: &RelPath) -> bool {
+        self.avoided.iter().any(|mount| path.is_within(mount))
+    }
+
+    /// Mount points of file systems that must not be touched.
+    pub fn avoided(&self) -> &BTreeSet<RelPath> {
+        &self.avoided
+    }
+
+    /// What the journal does not know of them.
+    pub fn avoided_to_record(&self) -> Option<BTreeSet<RelPath>> {
+        (self.avoided != self.avoided_recorded).then(|| self.avoided.clone())
+    }
+
+    /// The journal knows them so.
+    pub fn avoided_are_recorded(&mut self, avoided: BTreeSet<RelPath>) {
+        self.avoided_recorded = avoided;
+    }
+
+    /// Nothing at or below this mount point is touched. It is held as one that is not mounted.
+    pub fn avoid(&mut self, path: RelPath) {
+        if !self.mounts.contains_key(&path) {
+            self.note_mount(path.clone(), NOTHING.to_owned());
+        }
+        self.avoided.insert(path);
+    }
+
+    /// The same for these, and for no others: what is not among them any more answers, or is unmounted.
+    pub fn avoid_only(&mut self, paths: BTreeSet<RelPath>, ground: &mut Ground<'_>) {
+        for path in paths.difference(&self.avoided.clone()) {
+            if let Some(wd) = ground.map.tree.find(path) {
+                let gone = ground.map.tree.remove(wd);
+                ground.unwatch(&gone);
+            }
+            ground.map.unwatched.retain(|unwatched| !unwatched.is_within(path));
+            self.avoid(path.clone());
+        }
+        let before = std::mem::replace(&mut self.avoided, paths);
+        let free: Vec<RelPath> = before.difference(&self.avoided).cloned().collect();
+        for path in free {
+            self.look_again = true;
+            if ground.is_mounted(&path) && !ground.map.skips(&path, true) {
+                self.mounted(path, ground);
+            }
+        }
+    }
+
     /// Looks what is mounted now. No event tells of a new mount, nor of the end of one whose file system is mounted
     /// elsewhere too; without a table, what was found not to be mounted is looked at alone.
     pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, ground: &mut Ground<'_>) {
@@ -24,13 +72,13 @@ impl Walker {
             self.look_for_missing(ground);
             for path in places {
                 let held = self.unmounted.contains(&path) || self.missing.contains(&path);
-                if !held && !ground.map.skips(&path, true) {
+                if !held && !self.avoids(&path) && !ground.map.skips(&path, true) {
                     self.mounted(path, ground);
                 }
             }
         }
         for path in self.unmounted.clone() {
-            if ground.is_mounted(&path) {
+            if !self.avoids(&path) && ground.is_mounted(&path) {
                 self.mounted(path, ground);
             }
         }
@@ -43,6 +91,7 @@ impl Walker {
         let known: Vec<RelPath> = self.mounts.keys().cloned().collect();
         for path in known {
             if self.unmounted.contains(&path)
+                || self.avoids(&path)
                 || ground.map.skips(&path, true)
                 || ground.is_mounted(&path)
             {

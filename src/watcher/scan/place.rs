@@ -24,6 +24,10 @@ impl Walker {
         {
             self.mounts_left(&dir.join(&name), ground);
         }
+        let path = ground.map.tree.path(parent).map(|dir| dir.join(&name));
+        if path.is_some_and(|path| self.avoids(&path)) {
+            return;
+        }
         match ground.watch_child(parent, &name) {
             Ok((dev, wd)) => {
                 let fresh = self.place(ground, parent, &name, wd, why);

@@ -23,6 +23,9 @@ impl Walker {
             },
             Place::Unwatched(path) => path.clone(),
         };
+        if self.avoids(&path) {
+            return None;
+        }
         let opened = match &item.place {
             Place::Watched(wd) => ground.open_watched(*wd),
             Place::Unwatched(path) => ground.open_path(path),
@@ -130,6 +133,10 @@ impl Walker {
         job: &mut Job,
     ) {
         let Name { name, kind } = name;
+        let at = dir_path.join(&name);
+        if self.avoids(&at) {
+            return;
+        }
         // A file that vanishes meanwhile is nothing.
         let look = || lstat_at(dir.as_fd(), Path::new(&name)).ok();
         let mut seen = None;
@@ -141,7 +148,7 @@ impl Walker {
                 seen.kind
             }
         };
-        let path = dir_path.join(&name);
+        let path = at;
         if ground.map.skips(&path, kind == Kind::Dir) {
             if let (Kind::Dir, Place::Watched(wd)) = (kind, &reading.place) {
                 ground.map.skipped_in(*wd);

@@ -107,9 +107,16 @@ impl Service {
         };
         let mut record = Batch::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
+        // What a predecessor found may be true no more.
+        let silent = self.journal.silent_mounts().map_err(io::Error::other)?;
+        self.walker.avoided_are_recorded(silent.into_iter().collect());
+        record.silent = self.walker.avoided_to_record();
         if !record.is_empty() {
             // Before it says that anything may be pushed.
             self.journal.record_on_disk(&record, clock::wall_ms()).map_err(io::Error::other)?;
+        }
+        if let Some(silent) = record.silent {
+            self.walker.avoided_are_recorded(silent);
         }
         let seen = Known { run: this, next_run: None, ..seen };
         if self.known.as_ref() != Some(&seen) {
@@ -143,7 +150,7 @@ impl Service {
 
     fn put_back_below(&self, root: &Root, last: &Checkpoint) -> Option<String> {
         let mounts: Vec<RelPath> = self.walker.mounts.keys().cloned().collect();
-        ground::put_back(last, root, &self.watch, &mounts)
+        ground::put_back(last, root, &self.watch, &mounts, |path| self.walker.avoids(path))
     }
 
     fn note_root(&mut self, seen: Known) -> io::Result<()> {
@@ -231,7 +238,7 @@ impl Service {
         };
         let all: BTreeSet<RelPath> =
             open.into_iter().chain(self.were_open.drain().map(|(p, _)| p)).collect();
-        let lstat = |path: &RelPath| files::lstat(&path.below(&self.watch)).ok();
+        let lstat = |path: &RelPath| self.lstat(path);
         let seen: Vec<_> = all.into_iter().map(|path| (lstat(&path), path)).collect();
         let id = |seen: &Seen| (seen.dev, seen.ino);
         let ids = seen.iter().filter_map(|(seen, _)| seen.as_ref().map(id)).collect();

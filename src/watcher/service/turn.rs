@@ -8,7 +8,7 @@ impl Service {
     /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
     /// turn: true when everything is known to be marked after it.
     pub(super) fn turn(&mut self, last: Option<bool>) -> io::Result<bool> {
-        let mut batch = Batch::default();
+        let mut batch = self.answers_batch.take().unwrap_or_default();
         let mut left = Vec::new();
         let (mut count, mut emptied) = (0, None);
         while count < TURN_EVENTS {
@@ -171,7 +171,8 @@ impl Service {
         if began < self.times.writers || self.map.next_look().is_none_or(|look| began < look) {
             return;
         }
-        let lstat = |path: &RelPath| files::lstat(&path.below(&self.watch)).ok();
+        let (walker, watch) = (&self.walker, &self.watch);
+        let lstat = |path: &RelPath| answers::lstat(walker, watch, path);
         let id = |seen: &Seen| (seen.dev, seen.ino);
         let quiet = self.map.take_quiet().into_iter().map(|path| {
             let seen = lstat(&path);
@@ -208,7 +209,7 @@ impl Service {
     fn send_open(&mut self, batch: &mut Batch) {
         let now = clock::boot();
         for path in self.map.take_sends(now) {
-            let seen = files::lstat(&path.below(&self.watch)).ok();
+            let seen = self.lstat(&path);
             self.map.send_open(path, seen.as_ref(), now, batch);
         }
     }
@@ -231,7 +232,7 @@ impl Service {
                 let wanted = self.map.links.take_wanted();
                 self.map.links.searched(&wanted, &self.map.tree);
                 for (path, still) in std::mem::take(&mut self.were_open) {
-                    if let Ok(seen) = files::lstat(&path.below(&self.watch)) {
+                    if let Some(seen) = self.lstat(&path) {
                         self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
                     }
                     match still {
@@ -289,13 +290,15 @@ impl Service {
         {
             // After the queue was empty: what is removed from now on makes its directory younger than the checkpoint.
             let youngest = record.marks.last().map(|mark| &mark.path);
-            ground::look_at_canaries(&mut self.canaries, youngest, &self.watch);
+            let avoids = |path: &RelPath| self.walker.avoids(path);
+            ground::look_at_canaries(&mut self.canaries, youngest, &self.watch, avoids);
             let clean = last == Some(true);
             let (run, canaries) = (self.run, self.canaries.clone());
             record.checkpoint =
                 Some(Checkpoint { run, canaries, ..identity.checkpoint(at, clean) });
         }
         record.mounts = self.walker.mounts_to_record();
+        record.silent = self.walker.avoided_to_record();
         if record.is_empty() {
             return Written::Yes;
         }
@@ -347,6 +350,9 @@ impl Service {
             self.note_mounts();
         }
         self.walker.changed_mounts.clear();
+        if let Some(silent) = record.silent {
+            self.walker.avoided_are_recorded(silent);
+        }
         self.walker.remounted.clear();
         if !record.marks.is_empty() {
             self.wake_all();
@@ -372,8 +378,13 @@ impl Service {
         } else if self.unwatched_said.is_none() {
             return;
         }
-        let why: Vec<String> =
-            self.unwatched_said.iter().cloned().chain(self.unmounted_why()).collect();
+        let why: Vec<String> = self
+            .unwatched_said
+            .iter()
+            .cloned()
+            .chain(self.unmounted_why())
+            .chain(self.silent_why())
+            .collect();
         if why.is_empty() {
             return self.say_state(WatcherState::Watching);
         }

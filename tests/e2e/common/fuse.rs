@@ -2,11 +2,15 @@
 //! the like look like from here.
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 // <linux/fuse.h>
 const GETATTR: u32 = 3;
@@ -23,7 +27,10 @@ const ENOENT: i32 = 2;
 const LOOKUP: u32 = 1;
 
 /// The mount point; gone when dropped.
-pub struct Fuse(PathBuf);
+pub struct Fuse {
+    at: PathBuf,
+    hangs: Arc<AtomicBool>,
+}
 
 impl Fuse {
     /// `None` where the system has no FUSE.
@@ -33,21 +40,38 @@ impl Fuse {
             format!("fd={},rootmode=40700,user_id=0,group_id=0,allow_other", device.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("test"), at, Some("fuse"), flags, Some(options.as_str())).ok()?;
-        thread::spawn(move || serve(device));
-        Some(Fuse(at.to_owned()))
+        let hangs = Arc::new(AtomicBool::new(false));
+        let flag = hangs.clone();
+        thread::spawn(move || serve(device, &flag));
+        Some(Fuse { at: at.to_owned(), hangs })
+    }
+
+    /// Takes no requests from now on, or takes them again.
+    pub fn hang(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::SeqCst);
     }
 }
 
 impl Drop for Fuse {
     fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
     }
 }
 
 /// Ends when the file system is unmounted.
-fn serve(mut device: File) {
+fn serve(mut device: File, hangs: &AtomicBool) {
     let mut request = vec![0; 1 << 20];
-    while let Ok(n @ 40..) = device.read(&mut request) {
+    loop {
+        // What is not read can still be given up by its process.
+        let ready = poll(&mut [PollFd::new(device.as_fd(), PollFlags::POLLIN)], 5u8);
+        if hangs.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        }
+        if ready == Ok(0) {
+            continue;
+        }
+        let Ok(n @ 40..) = device.read(&mut request) else { return };
         let opcode = u32::from_ne_bytes(request[4..8].try_into().expect("4 bytes"));
         let (error, body) = match opcode {
             FORGET => continue,
