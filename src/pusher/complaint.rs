@@ -77,6 +77,7 @@ const BARE: &[(&[u8], &[u8])] = &[
     (b"directory has vanished: ", b""),
     (b"path too long: ", b""),
     (b"temporary filename too long: ", b""),
+    (b"filename overflows max-path len by ", b""),
     (b"recv_files: ", b" is a directory"),
     (b"mount point, ", b", pins parent directory"),
     (b"ERROR: rejecting excluded file-list name: ", b""),
@@ -124,7 +125,9 @@ fn spans(message: &[u8]) -> Vec<(usize, usize)> {
     };
     let kind = match *before {
         // 'new regular file: NAME', '00 for NAME'.
-        b"could not make way for " => find(&message[before.len()..], b": ").map_or(0, |at| at + 2),
+        b"could not make way for " | b"filename overflows max-path len by " => {
+            find(&message[before.len()..], b": ").map_or(0, |at| at + 2)
+        }
         b"invalid file mode " => find(&message[before.len()..], b" for ").map_or(0, |at| at + 5),
         _ => 0,
     };

@@ -258,6 +258,7 @@ const PLACES: &[&str] = &[
     "skipping non-regular file \"%\"",
     "skipping overly long name: %",
     "path too long: %",
+    "filename overflows max-path len by 45: %",
     "cannot delete non-empty directory: %",
     "could not make way for new regular file: %",
     "rsync: [receiver] mkstemp \"/.%.Ab12Cd\" (in m) failed: Permission denied (13)",
