@@ -120,6 +120,11 @@ pub fn as_written(text: &[u8]) -> String {
     escaped(text, unseen)
 }
 
+/// The same for text of several lines: ends of lines and tabs stay.
+pub fn lines_as_written(text: &str) -> String {
+    escaped(text.as_bytes(), |c| c != '\n' && c != '\t' && unseen(c))
+}
+
 /// True for what has no shape of its own on a terminal: controls, format characters (among them those that turn the
 /// direction of writing around or have no width), separators of lines, fillers (Unicode 16, Cc, Cf, Zl, Zp and
 /// Default_Ignorable_Code_Point but for variation selectors).

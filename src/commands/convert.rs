@@ -1,7 +1,7 @@
 //! `syncsup convert -o confxml.xml`: the same configuration as YAML.
 
 use super::invocation::Invocation;
-use super::print;
+use super::print_exactly;
 use crate::config::{self, convert::to_yaml, model::Config};
 use crate::error::{Error, Exit, Result};
 use crate::sys::output::complain;
@@ -17,7 +17,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     if let Some(text) = left_out(&loaded.config) {
         complain(&format!("syncsup: {text}"));
     }
-    print(&to_yaml(&loaded.config)?);
+    print_exactly(&to_yaml(&loaded.config)?);
     Ok(Exit::Ok)
 }
 

@@ -5,7 +5,7 @@ mod left;
 
 use super::client::{self, Instance};
 use super::invocation::{Invocation, JournalAction, Which};
-use super::{place, print, status, table};
+use super::{place, print, print_exactly, status, table};
 use crate::config;
 use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
@@ -212,7 +212,7 @@ fn list(places: &[Place], which: &Which, json: bool) -> Result<Exit> {
             place.each(whose, |rows| match json {
                 true => rows.iter().for_each(|failure| {
                     let row = Row { localpath: &place.watch, whose, failure };
-                    print(&(serde_json::to_string(&row).unwrap_or_default() + "\n"));
+                    print_exactly(&(serde_json::to_string(&row).unwrap_or_default() + "\n"));
                 }),
                 false => all.extend(rows),
             })?;

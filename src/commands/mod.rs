@@ -22,4 +22,4 @@ pub mod undelete;
 pub mod verify;
 pub mod wait;
 
-use crate::sys::output::print;
+use crate::sys::output::{print, print_exactly};

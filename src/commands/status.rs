@@ -4,7 +4,7 @@ mod show;
 mod watch;
 
 use super::invocation::{How, Invocation};
-use super::{client, print};
+use super::{client, print, print_exactly};
 use crate::error::{Error, Exit, Result};
 use crate::message::{
     AllStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
@@ -21,7 +21,7 @@ pub fn run(invocation: &Invocation, how: How) -> Result<Exit> {
     match how {
         How::Json => {
             let all = AllStatus { instances: found.instances.clone() };
-            print(&(serde_json::to_string(&all).unwrap_or_default() + "\n"));
+            print_exactly(&(serde_json::to_string(&all).unwrap_or_default() + "\n"));
         }
         How::Table | How::Watch => print(&found.text()),
     }

@@ -4,6 +4,7 @@ use super::View;
 use super::history::POINTS;
 use crate::figures;
 use crate::message::{InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus};
+use crate::path::as_written;
 use chrono::Local;
 use std::fmt::Write;
 use std::time::Duration;
@@ -227,10 +228,10 @@ fn class(state: PusherState) -> &'static str {
     }
 }
 
-/// Text that no browser takes for anything else.
+/// Text that no browser takes for anything else, and that turns no direction of writing around.
 pub fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in as_written(text.as_bytes()).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

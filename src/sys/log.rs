@@ -1,7 +1,9 @@
 //! Logs: slog on stderr, one line an event, in local time with its offset.
 
+use crate::path::as_written;
 use slog::{Drain, Level, Logger, o};
 use std::io::IsTerminal;
+use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ pub const CLEAR: &str = "\r\x1b[J";
 /// A logger to stderr. Debug shows each path and command line.
 pub fn logger(debug: bool) -> Logger {
     let level = if debug { Level::Debug } else { Level::Info };
-    let decorator = slog_term::PlainSyncDecorator::new(std::io::stderr());
+    let decorator = slog_term::PlainSyncDecorator::new(OneLine(std::io::stderr()));
     let clear = if std::io::stderr().is_terminal() { CLEAR } else { "" };
     let format = slog_term::FullFormat::new(decorator)
         .use_original_order()
@@ -23,6 +25,25 @@ pub fn logger(debug: bool) -> Logger {
     // A log that cannot be written (a full disk) must not end a process.
     let drain = Mutex::new(format).filter_level(level).ignore_res();
     Logger::root(drain, o!())
+}
+
+/// Writes each record as one line, whatever is in it: a name, or what a remote says, begins no line of its own and moves no
+/// cursor of a terminal that shows it.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let (text, end) = match record.strip_suffix(b"\n") {
+            Some(text) => (text, "\n"),
+            None => (record, ""),
+        };
+        self.0.write_all(format!("{}{end}", as_written(text)).as_bytes())?;
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A trouble that goes on: it is said once, and then at growing intervals, one minute doubled to one hour.
@@ -53,6 +74,13 @@ impl Seldom {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_is_one_line_of_what_can_be_seen() {
+        let mut out = Vec::new();
+        OneLine(&mut out).write_all("a\nb \u{1b}[1m \u{202e} \u{56fe} \\x\n".as_bytes()).unwrap();
+        assert_eq!(out, "a\\x0ab \\x1b[1m \\xe2\\x80\\xae \u{56fe} \\x\n".as_bytes());
+    }
 
     #[test]
     fn a_trouble_that_goes_on_is_said_ever_more_rarely() {

@@ -1,6 +1,7 @@
 //! Standard output and standard error: the one place that writes to them. Nothing here ends the process, whether the
 //! reader has gone away, the disk is full or the descriptor is closed.
 
+use crate::path::lines_as_written;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdout};
@@ -11,9 +12,15 @@ use std::sync::{Mutex, PoisonError};
 /// Why standard output takes nothing more.
 static LOST: Mutex<Option<Errno>> = Mutex::new(None);
 
-/// Prints to standard output. What is refused is remembered for [`lost`]; after that nothing more is printed.
+/// Prints text for people to standard output: whatever a remote, a name or a configuration brought into it, nothing in it
+/// moves a cursor or turns the direction of writing around. What is refused is remembered for [`lost`]; after that nothing more is printed.
 pub fn print(text: &str) {
     // Whoever wants to know asks.
+    let _ = write(lines_as_written(text).as_bytes());
+}
+
+/// The same for a program or a file that reads it, such as JSON: as it is.
+pub fn print_exactly(text: &str) {
     let _ = write(text.as_bytes());
 }
 
@@ -34,7 +41,7 @@ pub fn lost() -> Option<io::Error> {
 
 /// Says something on standard error, on a line of its own. Nobody is told when that is not taken: there is no place left.
 pub fn complain(text: &str) {
-    draw(&format!("{text}\n"));
+    draw(&format!("{}\n", lines_as_written(text)));
 }
 
 /// Writes to standard error as it is, such as what moves on a terminal.

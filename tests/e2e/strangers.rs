@@ -195,6 +195,7 @@ fn a_state_directory_that_everybody_shares_is_refused() {
         let config = trap.at("conf/a.yaml");
         let mut command = Command::new(Instance::program());
         command.arg("--no-sysctl");
+        command.arg("--no-sysctl");
         let both = [("--state-dir", trap.at("own")), ("--run-dir", trap.at("run"))];
         for (known, dir) in both {
             command.arg(known).arg(if known == option { trap.at(name) } else { dir });

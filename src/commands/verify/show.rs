@@ -2,7 +2,7 @@
 
 use super::Failing;
 use crate::commands::invocation::Format;
-use crate::commands::{print, status::one_line, table};
+use crate::commands::{print, print_exactly, status::one_line, table};
 use crate::message::{Difference, VerifyEnd, Why};
 use crate::path::{OsBytes, RelPath};
 use crate::sys::output::{self, complain};
@@ -127,7 +127,7 @@ impl Show {
 }
 
 fn json(value: &impl Serialize) {
-    print(&(serde_json::to_string(value).unwrap_or_default() + "\n"));
+    print_exactly(&(serde_json::to_string(value).unwrap_or_default() + "\n"));
 }
 
 fn line(d: &Difference) -> String {
