@@ -182,7 +182,7 @@ fn a_full_house_is_passing_trouble() {
             command.stdin(reader).stdout(Stdio::null()).stderr(Stdio::null());
             (command.spawn().unwrap(), writer)
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(180);
         let (mut first, mut writer) = wait();
         let judged = loop {
             let judged = rig.run(&BATCH, ON, &list(&ps(&["f"]))).judged();
@@ -192,7 +192,7 @@ fn a_full_house_is_passing_trouble() {
             if first.try_wait().unwrap().is_some() {
                 (first, writer) = wait();
             }
-            assert!(Instant::now() < deadline, "no connection held the only place for 20 s");
+            assert!(Instant::now() < deadline, "no connection held the only place for 180 s");
         };
         assert_eq!(judged.verdict, Verdict::Remote(Trouble::Crowded), "{judged:?}");
         assert!(judged.words.contains("max connections"), "{judged:?}");

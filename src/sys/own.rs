@@ -31,7 +31,13 @@ fn refused(what: impl std::fmt::Display) -> io::Error {
 /// The directory and the name of a path.
 pub fn split(path: &Path) -> io::Result<(Place, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((Place::open(path.parent().unwrap_or(Path::new("/")))?, name))
+    // Of a bare name it is empty, and means here.
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    Ok((Place::open(parent)?, name))
 }
 
 /// All of a file of our own, see [`Place::read`].

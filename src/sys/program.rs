@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn end(program: &mut Program) -> (Exited, Vec<u8>) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             program.drain();
             if let Some(end) = program.ended().unwrap() {

@@ -14,7 +14,7 @@ use syncsup::supervisor::slots::Slots;
 use syncsup::sys::channel::{self, Channel, Received};
 use syncsup::sys::{clock, files, poll, wake};
 
-pub const DEADLINE: Duration = Duration::from_secs(90);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The supervisor's and the watcher's side of one pusher.
 pub struct Bench {

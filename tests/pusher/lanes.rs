@@ -1,6 +1,6 @@
 //! The lanes of what a comparison of everything found, in each other's way and in that of marks.
 
-use crate::bench::{Bench, WRITTEN, localpath};
+use crate::bench::{Bench, DEADLINE, WRITTEN, localpath};
 use crate::marks::{copied, slow_first_copy};
 use crate::rig::{Rig, make};
 use std::fs;
@@ -92,7 +92,8 @@ fn a_first_copy_with_one_slot_and_marks_without_end() {
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
     make(&rig.src(), &many, "one");
     bench.control.send(&ToPusher::Reconcile("asked for".into()), vec![]).unwrap();
-    let (end, mut n) = (Instant::now() + Duration::from_secs(20), 0);
+    // Marks without end: what takes every slot from the copy never lets it end, however long that is waited for.
+    let (end, mut n) = (Instant::now() + DEADLINE, 0);
     while Instant::now() < end && copied(&rig) < 25 {
         n += 1;
         let name = format!("m{}", n % 10);

@@ -266,7 +266,7 @@ fn nothing_is_pushed_before_the_predecessor_has_ended() {
     bench.mark(&[("a", Scope::Entry, WRITTEN)]);
     let end = Instant::now() + Duration::from_secs(1);
     let mut alive = false;
-    let last = end + Duration::from_secs(30);
+    let last = end + DEADLINE;
     while Instant::now() < if alive { end } else { last } {
         match bench.control.receive().unwrap() {
             Received::Message(FromPusher::Alive, _) => alive = true,

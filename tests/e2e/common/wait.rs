@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up: generous, for slow machines; waiting ends at once on success.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How long anything may take before a test gives up: generous, for slow machines; waiting ends at once on success. Below
+/// a minute: after that every pusher looks and every held remote is tried anyway, and a wake that is lost would not show.
+pub const DEADLINE: Duration = Duration::from_secs(55);
 /// The pause between two looks.
 pub const TICK: Duration = Duration::from_millis(20);
 
