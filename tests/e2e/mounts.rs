@@ -371,7 +371,7 @@ fn a_full_disk_under_the_journal_loses_nothing() {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let state = w.instance.state_dir();
         fs::create_dir_all(&state).unwrap();
-        let _mounted = Mounted::tmpfs_with(&state, "size=12m");
+        let _mounted = Mounted::tmpfs_with(&state, "size=12m,mode=700");
         populate(&w.master, 3, 3);
         // One slot: a pusher that could not use it must give it back.
         w.run(&["-n", "1"]);

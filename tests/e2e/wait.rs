@@ -370,7 +370,7 @@ fn while_the_journal_takes_no_marks_nothing_is_settled() {
         let mut w = Setup::default().build();
         let state = w.instance.state_dir();
         fs::create_dir_all(&state).unwrap();
-        let _mounted = Mounted::tmpfs_with(&state, "size=12m");
+        let _mounted = Mounted::tmpfs_with(&state, "size=12m,mode=700");
         w.run(&[]);
         w.write("f", "x");
         settled(&w, &["wait"]);

@@ -133,7 +133,7 @@ fn calls_that_end_while_the_journal_is_full_are_not_made_again() {
         let slow = Slow::start();
         let mut w = world(1, &[slow.plugin(", parallel: 4, timeout: 60s")]);
         fs::create_dir_all(w.instance.state_dir()).unwrap();
-        let _mounted = Mounted::tmpfs_with(&w.instance.state_dir(), "size=12m");
+        let _mounted = Mounted::tmpfs_with(&w.instance.state_dir(), "size=12m,mode=700");
         w.run(&[]);
         slow.server.hang(true);
         (0..20).for_each(|n| put(&w, &format!("f{n}")));
