@@ -14,6 +14,7 @@ mod plugin;
 mod remote;
 mod schema;
 mod settled;
+mod times;
 mod verify;
 
 pub use checkpoint::{Canary, Checkpoint, Found, is_same_root};

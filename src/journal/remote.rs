@@ -157,6 +157,7 @@ impl Journal {
         let tx = self.write()?;
         tx.execute("DELETE FROM owed WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM verify WHERE remote = ?1", [name])?;
+        tx.execute("DELETE FROM times WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM remote WHERE name = ?1", [name])?;
         tx.commit()?;
         Ok(())

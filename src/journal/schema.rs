@@ -103,6 +103,7 @@ fn make(db: &Connection) -> Result<()> {
 fn later_tables(db: &Connection) -> Result<()> {
     super::plugin::prepare(db)?;
     super::verify::prepare(db)?;
+    super::times::prepare(db)?;
     super::mounts::prepare(db)?;
     super::open::prepare(db)
 }

@@ -11,6 +11,8 @@ use super::itemize::{Change, ChangeKind};
 use super::master::Master;
 use super::outcome::{Judgement, Verdict};
 use super::rsync::{self, Form, Options, rules_prefix};
+use super::step::Step;
+use super::times;
 use super::trash;
 use super::voice::Voice;
 use crate::figures;
@@ -26,7 +28,7 @@ use crate::sys::log::Seldom;
 use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +58,17 @@ impl From<JournalError> for Stuck {
     fn from(error: JournalError) -> Self {
         Stuck::Journal(error)
     }
+}
+
+/// What a command line gets besides its form.
+#[derive(Clone, Copy, Debug, Default)]
+struct More<'r> {
+    /// Rules for what is left out.
+    rules: &'r [u8],
+    /// Sparse files stay so.
+    sparse: bool,
+    /// Times within so many seconds are the same.
+    window: Option<i32>,
 }
 
 /// What the lanes share.
@@ -95,6 +108,10 @@ pub struct Desk {
     excluded: RefCell<Known>,
     /// The remote does not let files be made sparse.
     refuses_sparse: Cell<bool>,
+    /// Its times are coarse.
+    window: Option<i32>,
+    /// A first copy has shown whether they are.
+    times_known: Cell<bool>,
 }
 
 impl Desk {
@@ -132,6 +149,8 @@ impl Desk {
             served: Duration::ZERO,
             excluded: RefCell::default(),
             refuses_sparse: Cell::new(false),
+            window: None,
+            times_known: Cell::new(false),
         }
     }
 
@@ -319,7 +338,7 @@ impl Desk {
         let rules = rsync::leave_out_rules(&[], [], known.shown(Shown::Complained));
         drop(known);
         let rules = if *form == Form::Root { Vec::new() } else { rules };
-        self.launch(root, form, options, list, &rules, false)
+        self.launch(root, form, options, list, More { rules: &rules, ..self.more(form, options) })
     }
 
     /// Starts one that sends these files in the open root; sparse ones stay so, where the remote lets them.
@@ -336,7 +355,65 @@ impl Desk {
             && params::leaves_sparse_open(&self.start.remote.params);
         let mut paths = paths.into_iter();
         let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|seen| seen.sparse));
-        self.launch(root, form, options, list, &[], sparse)
+        self.launch(root, form, options, list, More { sparse, ..self.more(form, options) })
+    }
+
+    /// Recalls what is known of the remote's times.
+    pub fn recall_window(&mut self) -> Result<(), JournalError> {
+        self.window = self.journal.times_window(&self.name)?;
+        self.times_known.set(self.window.is_some());
+        Ok(())
+    }
+
+    /// True when a first copy has shown whether the remote's times are coarse.
+    pub fn knows_times(&self) -> bool {
+        self.times_known.get()
+    }
+
+    /// The window within which the remote keeps no times apart, as far as that has shown.
+    pub fn window(&self) -> Option<i32> {
+        self.window
+    }
+
+    /// True when comparisons take times for the same that are not.
+    pub fn takes_times_for_the_same(&self) -> bool {
+        let users = params::modify_window(&self.start.remote.params);
+        users.or(self.window).is_some_and(|window| window >= 0)
+    }
+
+    /// Remembers that the remote's times are coarse.
+    pub fn remember_window(&mut self, window: i32) -> Result<(), Stuck> {
+        let unit_s = window + 1;
+        info!(self.log, "this remote keeps coarse times; comparisons take times within its unit for the same";
+            "unit_s" => unit_s);
+        self.window = Some(window);
+        self.times_known.set(true);
+        Ok(self.journal.set_times_window(&self.name, window)?)
+    }
+
+    /// Files of a first copy have shown that the remote's times are what they are held for.
+    pub fn times_are_known(&self) {
+        self.times_known.set(true);
+    }
+
+    /// The look at these files that were just pushed, when there is something to be learnt from it.
+    pub fn look_at_times_of(&self, files: BTreeSet<RelPath>) -> Option<Step> {
+        // The user has said it.
+        let said = params::modify_window(&self.start.remote.params).is_some();
+        let window = self.window.unwrap_or(times::EXACT);
+        (!said && !files.is_empty()).then_some(Step::Times { files, window })
+    }
+
+    /// Starts that look.
+    pub fn look_at_times(
+        &self,
+        root: &Root,
+        options: Options,
+        list: &[u8],
+        window: i32,
+    ) -> Result<Rsync, Stuck> {
+        let more = More { window: Some(window), ..More::default() };
+        self.launch(root, &Form::Send, options, list, more)
     }
 
     /// True when a remote refused what keeps files sparse; it is not asked again.
@@ -372,7 +449,7 @@ impl Desk {
         let there = known.shown(Shown::Listed);
         let rules = rsync::leave_out_rules(&patterns.exact, &here, there);
         drop(known);
-        self.launch(root, form, options, list, &rules, false)
+        self.launch(root, form, options, list, More { rules: &rules, ..self.more(form, options) })
     }
 
     /// Why no rsync may read these directories now: it would look at a mount point of a file system that does not answer,
@@ -417,6 +494,13 @@ impl Desk {
         known.shown(Shown::Complained).filter(below).map(|path| (path.clone(), true)).collect()
     }
 
+    /// What every rsync of this form gets besides its words.
+    fn more(&self, form: &Form, options: Options) -> More<'static> {
+        let said = params::modify_window(&self.start.remote.params).is_some();
+        let window = self.window.filter(|_| rsync::is_dry(form, options) && !said);
+        More { window, ..More::default() }
+    }
+
     /// A file with rules that an rsync reads by its name.
     pub fn rules_file(&self, rules: &[u8]) -> Result<NamedTempFile, Stuck> {
         let directory = &self.start.state_dir;
@@ -436,8 +520,7 @@ impl Desk {
         form: &Form,
         options: Options,
         list: &[u8],
-        rules: &[u8],
-        sparse: bool,
+        more: More<'_>,
     ) -> Result<Rsync, Stuck> {
         let remote = self.master.remote().unwrap_or(&self.start.remote);
         let mut argv = rsync::argv(remote, form, options);
@@ -445,15 +528,18 @@ impl Desk {
             trash::keep(&mut argv, &self.stamp());
         }
         let scratch: &Path = &self.start.state_dir;
-        let rules = match rules {
+        let rules = match more.rules {
             [] => None,
             rules => Some(self.rules_file(rules)?),
         };
         if let Some(rules) = &rules {
             rsync::leave_out(&mut argv, rules.path());
         }
-        if sparse {
+        if more.sparse {
             rsync::sparse(&mut argv);
+        }
+        if let Some(window) = more.window {
+            rsync::within(&mut argv, window);
         }
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)

@@ -5,16 +5,18 @@ use super::desk::{Desk, Stuck, broken};
 use super::excluded;
 use super::flight::Landed;
 use super::itemize::{Change, ChangeKind};
+use super::lanes::Lane;
 use super::outcome::Verdict;
 use super::push::{Aim, Progress, Push};
 use super::rsync;
 use super::step::{self, Step};
 use super::tally::Tally;
+use super::times::{self, Told};
 use super::trash;
 use crate::journal::Totals;
 use crate::path::RelPath;
 use crate::seen::Kind;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 impl Push {
@@ -37,6 +39,10 @@ impl Push {
         }
         if desk.refused_sparse(&landed) {
             return self.fly(desk, step, Aim::Do, now);
+        }
+        if let Step::Times { files, window } = &step {
+            self.look_at_times(desk, files, *window, &mut landed)?;
+            return self.next(desk, now);
         }
         match landed.judgement.verdict {
             Verdict::Settled => self.stepped(desk, step, landed, now),
@@ -81,9 +87,17 @@ impl Push {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
+        let (mut pushed, copies) =
+            (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !desk.knows_times());
         let report = landed
             .read(&desk.voice, |change| {
                 created += u64::from(change.kind == ChangeKind::Created);
+                let first = copies && change.kind == ChangeKind::Created;
+                let shows =
+                    (first || times::only_in_time(&change)) && pushed.len() < times::LOOKED_AT;
+                if shows && self.shows_times(&change.path) {
+                    pushed.insert(change.path.clone());
+                }
                 if change.kind == ChangeKind::Deleted {
                     gone += 1;
                     // Of what goes with much below it only the number is kept.
@@ -119,6 +133,7 @@ impl Push {
             // Looked at in a second run: what is still there has failed.
             return self.fly(desk, step, Aim::Verify(landed), now);
         }
+        self.steps.extend(desk.look_at_times_of(pushed));
         self.pushed += Totals {
             files: report.totals.transferred,
             bytes: report.totals.transferred_bytes,
@@ -126,6 +141,50 @@ impl Push {
             created,
         };
         self.next(desk, now)
+    }
+
+    /// True for a file that a comparison found, and whose time no coarse file system keeps. It is as it was planned.
+    fn shows_times(&self, path: &RelPath) -> bool {
+        const FINE_NS: i64 = 1_000_000_000;
+        let planned = self.regular.get(path).copied().filter(|ns| ns % FINE_NS != 0);
+        planned.is_some() && self.ledger.found(path) && self.is_as_planned(path)
+    }
+
+    fn is_as_planned(&self, path: &RelPath) -> bool {
+        let now = self.root.lstat(path).map(|seen| seen.mtime_ns);
+        now.is_ok_and(|now| self.regular.get(path) == Some(&now))
+    }
+
+    /// What files that were just pushed tell of the times that the remote keeps.
+    fn look_at_times(
+        &mut self,
+        desk: &mut Desk,
+        files: &BTreeSet<RelPath>,
+        window: i32,
+        landed: &mut Landed,
+    ) -> Result<(), Stuck> {
+        // It answers for no path: what it cannot see it leaves alone.
+        if landed.judgement.verdict != Verdict::Settled {
+            return Ok(());
+        }
+        let mut differ = BTreeSet::new();
+        let mut otherwise = BTreeSet::new();
+        landed
+            .read(&desk.voice, |change| {
+                let some = if times::only_in_time(&change) { &mut differ } else { &mut otherwise };
+                some.insert(change.path);
+            })
+            .map_err(broken)?;
+        let same = |path: &&RelPath| !otherwise.contains(*path) && self.is_as_planned(path);
+        let files: BTreeSet<RelPath> = files.iter().filter(same).cloned().collect();
+        differ.retain(|path| files.contains(path));
+        let known = desk.window().unwrap_or(times::EXACT);
+        match times::told(&files, &differ, window, known) {
+            Told::Look(window) => self.steps.push_front(Step::Times { files, window }),
+            Told::Window(window) => desk.remember_window(window)?,
+            Told::Nothing => desk.times_are_known(),
+        }
+        Ok(())
     }
 
     /// A run ended in the middle, and the batch goes on: what it did will not be done again. Of the receiver's two

@@ -129,6 +129,12 @@ impl Ledger {
         self.has_bytes(path.as_bytes())
     }
 
+    /// True when a comparison found a path of this batch, which is sorted.
+    pub fn found(&self, path: &RelPath) -> bool {
+        let at = self.items.binary_search_by(|item| item.path.as_bytes().cmp(path.as_bytes()));
+        at.is_ok_and(|at| self.items[at].events.has(Events::RECONCILE))
+    }
+
     fn has_bytes(&self, path: &[u8]) -> bool {
         self.items.binary_search_by(|item| item.path.as_bytes().cmp(path)).is_ok()
     }

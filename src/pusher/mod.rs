@@ -29,6 +29,7 @@ pub mod roll;
 pub mod rsync;
 pub mod ssh;
 pub mod tally;
+pub mod times;
 pub mod trash;
 pub mod watchdog;
 pub mod whole;

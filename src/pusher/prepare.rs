@@ -46,6 +46,7 @@ impl Pusher {
         let voice = Voice::new(control);
         let master = Master::new(&start, lock, logger.clone());
         let mut desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
+        desk.recall_window().map_err(|e| e.to_string())?;
         let rolling = Rolling::new(&mut desk, clock::boot()).map_err(|e| e.to_string())?;
         let mut pusher = Pusher::new(voice, signals, wake, desk, rolling);
         pusher.first_wishes().map_err(|e| e.to_string())?;

@@ -30,7 +30,7 @@ const REFUSED_WAIT: Duration = Duration::from_millis(50);
 
 /// A batch being pushed.
 pub struct Push {
-    lane: Lane,
+    pub(super) lane: Lane,
     pub(super) ledger: Ledger,
     pub(super) root: Root,
     pub(super) findings: Findings,
@@ -45,7 +45,7 @@ pub struct Push {
     pub(super) pushed: Totals,
     replans: u32,
     /// Regular files of the plan, with their mtimes.
-    regular: BTreeMap<RelPath, i64>,
+    pub(super) regular: BTreeMap<RelPath, i64>,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
     /// Its first path and since when that waits, also when everything is accounted for.
@@ -317,9 +317,10 @@ impl Push {
         aim: Aim,
         now: Duration,
     ) -> Result<Progress, Stuck> {
-        let rsync = step.start(desk, &self.root, matches!(aim, Aim::Verify(_)))?;
+        let dry = matches!(aim, Aim::Verify(_));
+        let rsync = step.start(desk, &self.root, dry)?;
         let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now)
-            .reading(step.bytes_by_content(&self.root));
+            .reading(step.bytes_by_content(desk, &self.root, dry));
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
     }

@@ -131,7 +131,8 @@ fn user_words(remote: &Remote, form: &Form, options: Options) -> Vec<OsBytes> {
     params::clean(&remote.params, used, filters)
 }
 
-fn is_dry(form: &Form, options: Options) -> bool {
+/// True for a form that changes nothing.
+pub(super) fn is_dry(form: &Form, options: Options) -> bool {
     options.dry || matches!(form, Form::Children | Form::Tree | Form::Everything { .. })
 }
 
@@ -409,6 +410,12 @@ pub fn leave_out(argv: &mut Vec<OsString>, rules: &Path) {
     let mut file = OsString::from("--exclude-from=");
     file.push(rules);
     argv.splice(1..1, ["--from0".into(), file, "--no-from0".into()]);
+}
+
+/// Has a command line take times within so many seconds for the same.
+pub fn within(argv: &mut Vec<OsString>, window: i32) {
+    let end = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
+    argv.insert(end, format!("--modify-window={window}").into());
 }
 
 /// Has a command line write sparse files as such: else a slave needs all the room of which they say that they take it.

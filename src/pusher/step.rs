@@ -50,6 +50,13 @@ pub enum Step {
         /// A directory there may go with all it holds.
         force: bool,
     },
+    /// Looks whether files that were just pushed have their times there.
+    Times {
+        /// The files.
+        files: BTreeSet<RelPath>,
+        /// Times within so many seconds are the same.
+        window: i32,
+    },
     /// Mode, owner and times of the root itself.
     Root,
 }
@@ -63,6 +70,8 @@ impl Step {
             | Step::Way { names }
             | Step::Delete { names, .. } => names.clone(),
             Step::Entries { paths, .. } => paths.clone(),
+            // What comes of it is no failure of theirs.
+            Step::Times { .. } => Vec::new(),
             Step::Root => vec![RelPath::root()],
         }
     }
@@ -71,13 +80,24 @@ impl Step {
     pub fn looks(&self) -> bool {
         match self {
             Step::Below { .. } | Step::Extraneous { .. } | Step::Way { .. } => true,
+            Step::Times { .. } => true,
             Step::Delete { .. } | Step::Entries { .. } | Step::Root => false,
         }
     }
 
+    /// True when content is compared. Where comparisons take times for the same that are not, a file that could not be
+    /// pushed shows by nothing else.
+    fn by_content(&self, desk: &Desk, dry: bool) -> bool {
+        let Step::Entries { checksum, .. } = self else { return false };
+        *checksum || (dry && desk.takes_times_for_the_same())
+    }
+
     /// Bytes that the remote reads to compare by content.
-    pub fn bytes_by_content(&self, root: &Root) -> u64 {
-        let Step::Entries { paths, checksum: true, .. } = self else { return 0 };
+    pub fn bytes_by_content(&self, desk: &Desk, root: &Root, dry: bool) -> u64 {
+        let Step::Entries { paths, .. } = self else { return 0 };
+        if !self.by_content(desk, dry) {
+            return 0;
+        }
         paths.iter().filter_map(|path| root.lstat(path).ok()).map(|seen| seen.size).sum()
     }
 
@@ -107,14 +127,18 @@ impl Step {
                 desk.rsync(root, &form, options, &rsync::list_directories(from))
             }
             Step::Way { names } => desk.rsync(root, &Form::Send, options, &rsync::list(names)),
-            Step::Entries { paths, form, checksum, force } => {
-                let options = Options { checksum: *checksum, force: *force, ..options };
+            Step::Entries { paths, form, force, .. } => {
+                let checksum = self.by_content(desk, dry);
+                let options = Options { checksum, force: *force, ..options };
                 if *form == Form::Send
                     && let Some((form, list)) = whole_directories(desk, root, paths)
                 {
                     return desk.send(root, &form, options, &list, paths);
                 }
                 desk.send(root, form, options, &rsync::list(paths), paths)
+            }
+            Step::Times { files, window } => {
+                desk.look_at_times(root, options, &rsync::list(files), *window)
             }
             Step::Root => desk.rsync(root, &Form::Root, options, b""),
         }

@@ -13,6 +13,7 @@ mod machinery;
 
 mod broken_off;
 mod churn;
+mod coarse;
 mod configurations;
 mod daemon;
 mod degraded;

@@ -1,0 +1,34 @@
+//! Remotes whose file systems keep coarser times than ours.
+
+use super::{Journal, Result};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Came later than the other tables: made where it is missing, whatever version the rest has.
+const TABLE: &str = "
+-- remotes with coarse times: rsync's --modify-window for comparisons with them
+CREATE TABLE IF NOT EXISTS times (remote TEXT PRIMARY KEY, window INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+pub(super) fn prepare(db: &Connection) -> Result<()> {
+    Ok(db.execute_batch(TABLE)?)
+}
+
+impl Journal {
+    /// The window for times within which `remote` cannot tell them apart, in seconds as rsync counts (0: the same
+    /// second); `None` where nothing of the kind has shown.
+    pub fn times_window(&self, remote: &str) -> Result<Option<i32>> {
+        let mut query = self.db.prepare_cached("SELECT window FROM times WHERE remote = ?1")?;
+        Ok(query.query_row([remote], |row| row.get(0)).optional()?)
+    }
+
+    /// Remembers it.
+    pub fn set_times_window(&mut self, remote: &str, window: i32) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            "INSERT OR REPLACE INTO times (remote, window) VALUES (?1, ?2)",
+            params![remote, window],
+        )?;
+        tx.commit()?;
+        Ok(())
+    }
+}
