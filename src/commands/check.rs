@@ -8,9 +8,10 @@ use crate::config::probe::Machine;
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
 use crate::pusher::itemize;
-use crate::pusher::outcome::verdict;
+use crate::pusher::outcome::{Judgement, Trouble, Verdict, verdict};
 use crate::pusher::rsync::{self, Form, Options};
 use crate::pusher::{ssh, trash};
+use crate::rsync::{params, refused};
 use crate::seen::Exited;
 use crate::shell::quoted_text;
 use crate::supervisor::directories::instance;
@@ -87,7 +88,7 @@ fn understood(config: &Config, place: &RunPlace<'_>) -> String {
         for (n, remote) in localpath.remotes.iter().enumerate() {
             let watch = if n == 0 { localpath.watch.to_string() } else { String::new() };
             let remote = &place.through(remote);
-            let line = shell_words(&argv(remote, localpath.inotify.delete, false));
+            let line = shell_words(&argv(remote, localpath.inotify.delete));
             rows.push(vec![watch, remote.name(), line]);
         }
         for (name, plugin) in plugin_titles(&localpath.plugins).iter().zip(&localpath.plugins) {
@@ -141,13 +142,22 @@ fn try_all(config: &Config) -> Result<bool> {
     let mut fine = true;
     for some in all.chunks(AT_ONCE) {
         let started: Vec<_> =
-            some.iter().map(|(l, r)| (l, r, start(l, r, scratch.path()))).collect();
+            some.iter().map(|(l, r)| (l, r, start(l, r, scratch.path(), &[]))).collect();
         let end = Instant::now() + ANSWER_WITHIN;
         for (localpath, remote, run) in started {
-            let result = run.map_err(|e| e.to_string()).and_then(|run| outcome(run, end));
+            let result = run.map_err(|e| e.to_string());
+            let result = result.and_then(|run| tried(run, localpath, remote, scratch.path(), end));
             let place = format!("{} -> {}", localpath.watch, remote.name());
             match result {
-                Ok(()) => print(&format!("{place}: answers\n")),
+                Ok(refused) => {
+                    print(&format!("{place}: answers\n"));
+                    for option in refused {
+                        let instead = refused::instead(option).unwrap_or_default();
+                        print(&format!(
+                            "{place}: refuses --{option} (`refuse options`): {instead}\n"
+                        ));
+                    }
+                }
                 Err(why) => {
                     fine = false;
                     print(&format!("{place}: FAILED: {why}\n"));
@@ -158,46 +168,91 @@ fn try_all(config: &Config) -> Result<bool> {
     Ok(fine)
 }
 
-fn start(localpath: &LocalPath, remote: &Remote, scratch: &Path) -> std::io::Result<Rsync> {
-    let words = argv(remote, localpath.inotify.delete, true);
+/// The end of a try. What its daemon refuses and something can stand for is left out, and it is tried again; returns
+/// all that was left out so.
+fn tried(
+    mut run: Rsync,
+    localpath: &LocalPath,
+    remote: &Remote,
+    scratch: &Path,
+    end: Instant,
+) -> std::result::Result<Vec<&'static str>, String> {
+    let mut left_out: Vec<&'static str> = Vec::new();
+    loop {
+        let Err(failed) = outcome(run, end) else { return Ok(left_out) };
+        let Verdict::Refused(option) = failed.verdict else { return Err(failed.words) };
+        let own = option == refused::CHECKSUM && params::has(&remote.params, option);
+        if own || left_out.contains(&option) || refused::instead(option).is_none() {
+            return Err(failed.words);
+        }
+        left_out.push(option);
+        run = start(localpath, remote, scratch, &left_out).map_err(|e| e.to_string())?;
+    }
+}
+
+/// Starts a push of nothing, dry, with every option that pushes and comparisons have.
+fn start(
+    localpath: &LocalPath,
+    remote: &Remote,
+    scratch: &Path,
+    refused: &[&str],
+) -> std::io::Result<Rsync> {
+    let delete = localpath.inotify.delete;
+    let options =
+        Options { checksum: true, dry: true, delete, force: delete, stats: true, unchanged: false };
+    let mut words = rsync::argv(remote, &Form::Tree, options);
+    if remote.trash_keep_ms.is_some() {
+        trash::keep(&mut words, "TIME");
+    }
+    refused::leave_out(&mut words, refused);
     let directory = localpath.watch.as_path();
     Rsync::start(&words, rsync::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
 }
 
 /// The command line of a push, as it would run.
-fn argv(remote: &Remote, delete: bool, dry: bool) -> Vec<OsString> {
-    let options =
-        Options { checksum: false, dry, delete, force: delete, stats: true, unchanged: false };
+fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
+    let options = Options {
+        checksum: false,
+        dry: false,
+        delete,
+        force: delete,
+        stats: true,
+        unchanged: false,
+    };
     let mut words = rsync::argv(remote, &Form::Batch { delete }, options);
     if remote.trash_keep_ms.is_some() {
-        // A remote that refuses it says so.
         trash::keep(&mut words, "TIME");
     }
     words
 }
 
-/// Waits for its end, or ends it; an error is rsync's own words.
-fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), String> {
+/// Waits for its end, or ends it; an error is what it means, in the words that `status` would show.
+fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), Judgement> {
+    let failed = |words: String| Judgement {
+        verdict: Verdict::Remote(Trouble::Unreachable),
+        words,
+        end_unseen: false,
+        deletions_skipped: false,
+    };
     let ended = loop {
-        if let Some(ended) = run.ended().map_err(|e| e.to_string())? {
+        if let Some(ended) = run.ended().map_err(|e| failed(e.to_string()))? {
             break ended;
         }
         if Instant::now() >= end {
             let _ = run.kill();
-            return Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
+            return Err(failed(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    let last = run.printed_last(itemize::CLOSING_BYTES).map_err(|e| e.to_string())?;
+    let last = run.printed_last(itemize::CLOSING_BYTES).map_err(|e| failed(e.to_string()))?;
     if ended == Exited::Code(0) && itemize::is_closed(&last) {
         return Ok(());
     }
-    // The words that `status` would show.
-    let words = run.complaints().map_err(|e| e.to_string())?;
+    let words = run.complaints().map_err(|e| failed(e.to_string()))?;
     let judgement = verdict(ended, &words);
     Err(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
-        true => judgement.without_statistics(ended).words,
-        false => judgement.words,
+        true => judgement.without_statistics(ended),
+        false => judgement,
     })
 }
 

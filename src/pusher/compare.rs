@@ -301,9 +301,11 @@ fn landed_to_spool(
         Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
         Verdict::Upset => return Ok((None, Progress::Upset)),
         Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
-        Verdict::Remote(_) | Verdict::Configuration | Verdict::FormB | Verdict::NoDelete => {
-            return Ok((None, Progress::Remote(landed.judgement)));
-        }
+        Verdict::Remote(_)
+        | Verdict::Configuration
+        | Verdict::FormB
+        | Verdict::NoDelete
+        | Verdict::Refused(_) => return Ok((None, Progress::Remote(landed.judgement))),
     };
     let (mut found, mut made) = (Found::default(), 0);
     let report = landed

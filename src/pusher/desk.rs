@@ -21,6 +21,7 @@ use crate::journal::{Found, Journal, JournalError, Owed, RemoteRow, is_same_root
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
 use crate::rsync::params::{self, OwnFilters};
+use crate::rsync::refused;
 use crate::seen::{Exited, Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
@@ -29,6 +30,7 @@ use crate::sys::process::Rsync;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,6 +44,18 @@ pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 const EXCLUDED_MOST: usize = 10_000;
 /// Directories that are looked into for something to replicate; a tree of more than that is not empty.
 const LOOKED_INTO_MOST: usize = 10_000;
+
+/// What else is special about an rsync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum How {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// It keeps files sparse.
+    Sparse,
+    /// It compares, perhaps by content.
+    Compare,
+}
 
 /// Why a lane could not go on.
 #[derive(Debug)]
@@ -65,8 +79,8 @@ impl From<JournalError> for Stuck {
 struct More<'r> {
     /// Rules for what is left out.
     rules: &'r [u8],
-    /// Sparse files stay so.
-    sparse: bool,
+    /// What else is special about it.
+    how: How,
     /// Times within so many seconds are the same.
     window: Option<i32>,
 }
@@ -112,6 +126,8 @@ pub struct Desk {
     window: Option<i32>,
     /// A first copy has shown whether they are.
     times_known: Cell<bool>,
+    /// Options that the remote's daemon refuses, and that something else stands for.
+    refused: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Desk {
@@ -151,6 +167,7 @@ impl Desk {
             refuses_sparse: Cell::new(false),
             window: None,
             times_known: Cell::new(false),
+            refused: RefCell::default(),
         }
     }
 
@@ -355,7 +372,8 @@ impl Desk {
             && params::leaves_sparse_open(&self.start.remote.params);
         let mut paths = paths.into_iter();
         let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|seen| seen.sparse));
-        self.launch(root, form, options, list, More { sparse, ..self.more(form, options) })
+        let how = if sparse { How::Sparse } else { How::Plain };
+        self.launch(root, form, options, list, More { how, ..self.more(form, options) })
     }
 
     /// Recalls what is known of the remote's times.
@@ -418,7 +436,7 @@ impl Desk {
 
     /// True when a remote refused what keeps files sparse; it is not asked again.
     pub fn refused_sparse(&self, landed: &Landed) -> bool {
-        landed.judgement.verdict == Verdict::Configuration
+        matches!(landed.judgement.verdict, Verdict::Configuration | Verdict::Refused(_))
             && rsync::refuses_sparse(&landed.stderr)
             && !self.refuses_sparse.replace(true)
     }
@@ -449,7 +467,8 @@ impl Desk {
         let there = known.shown(Shown::Listed);
         let rules = rsync::leave_out_rules(&patterns.exact, &here, there);
         drop(known);
-        self.launch(root, form, options, list, More { rules: &rules, ..self.more(form, options) })
+        let more = More { rules: &rules, how: How::Compare, ..self.more(form, options) };
+        self.launch(root, form, options, list, more)
     }
 
     /// Why no rsync may read these directories now: it would look at a mount point of a file system that does not answer,
@@ -469,8 +488,38 @@ impl Desk {
         }
     }
 
-    /// True when an rsync stumbled over excluded paths that were not known before: without them it may do better.
+    /// Learns that the remote's `refuse options` forbids this option (the manual's name). True when something can stand
+    /// for it from now on.
+    pub fn does_without(&self, option: &'static str) -> bool {
+        let params = &self.start.remote.params;
+        // The user's own comparison by content has no equal.
+        let instead = refused::instead(option)
+            .filter(|_| option != refused::CHECKSUM || !params::has(params, option));
+        let Some(instead) = instead else { return false };
+        // Another lane may have learnt it meanwhile.
+        if self.refused.borrow_mut().insert(option) {
+            warn!(self.log, "the remote's daemon refuses an option of rsync (`refuse options`)";
+                "option" => format!("--{option}"), "instead" => instead);
+        }
+        true
+    }
+
+    /// Takes out of a command line what the remote refuses. A comparison by content keeps what it is for, and fails.
+    pub fn leave_out_refused(&self, argv: &mut Vec<OsString>, how: How) {
+        let refused = self.refused.borrow();
+        let gone = refused
+            .iter()
+            .copied()
+            .filter(|name| how != How::Compare || *name != refused::CHECKSUM);
+        refused::leave_out(argv, &gone.collect::<Vec<_>>());
+    }
+
+    /// True when a comparison stumbled over something that was not known before, and may do better with it: excluded
+    /// paths, or options that the remote refuses.
     pub fn stumbled(&self, landed: &Landed) -> bool {
+        if let Verdict::Refused(option) = landed.judgement.verdict {
+            return option != refused::CHECKSUM && self.does_without(option);
+        }
         if landed.judgement.verdict != Verdict::Partial || self.filter.is_empty() {
             return false;
         }
@@ -535,12 +584,13 @@ impl Desk {
         if let Some(rules) = &rules {
             rsync::leave_out(&mut argv, rules.path());
         }
-        if more.sparse {
+        if more.how == How::Sparse {
             rsync::sparse(&mut argv);
         }
         if let Some(window) = more.window {
             rsync::within(&mut argv, window);
         }
+        self.leave_out_refused(&mut argv, more.how);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)
             .map(|rsync| rsync.reading(rules))

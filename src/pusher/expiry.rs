@@ -1,6 +1,6 @@
 //! What the trash of a remote has kept for long enough is deleted: when a pusher starts, and once a day.
 
-use super::desk::{Desk, Stuck, broken};
+use super::desk::{Desk, How, Stuck, broken};
 use super::flight::{Flight, Landed};
 use super::itemize::ChangeKind;
 use super::lanes::Busy;
@@ -45,7 +45,8 @@ impl Expiry {
         let limit = trash::stamp(&figures::utc(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
         let (dir, rules) = prepare(desk, &limit).map_err(failed)?;
         let remote = desk.master.remote().unwrap_or(&desk.start.remote);
-        let argv = trash::expire(remote, rules.path());
+        let mut argv = trash::expire(remote, rules.path());
+        desk.leave_out_refused(&mut argv, How::Plain);
         let (unset, scratch) = (rsync::ENV_REMOVE, &desk.start.state_dir);
         let rsync = Rsync::start(&argv, trash::ENV, unset, &dir, b"", scratch).map_err(failed)?;
         let timeout_s = desk.start.remote.timeout_s + GRACE_S;

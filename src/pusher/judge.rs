@@ -69,10 +69,17 @@ impl Push {
                 self.plan(desk)?;
                 self.next(desk, now)
             }
-            Verdict::Source => Err(Stuck::Root(landed.judgement.words)),
-            Verdict::FormB | Verdict::NoDelete | Verdict::Configuration | Verdict::Remote(_) => {
-                Ok(Progress::Remote(landed.judgement))
+            Verdict::Refused(option) if desk.does_without(option) && self.may_plan_again() => {
+                self.replans += 1;
+                self.plan(desk)?;
+                self.next(desk, now)
             }
+            Verdict::Source => Err(Stuck::Root(landed.judgement.words)),
+            Verdict::FormB
+            | Verdict::NoDelete
+            | Verdict::Refused(_)
+            | Verdict::Configuration
+            | Verdict::Remote(_) => Ok(Progress::Remote(landed.judgement)),
         }
     }
 
@@ -221,7 +228,7 @@ impl Push {
         now: Duration,
     ) -> Result<Progress, Stuck> {
         match again.judgement.verdict {
-            Verdict::Remote(_) | Verdict::Configuration => {
+            Verdict::Remote(_) | Verdict::Configuration | Verdict::Refused(_) => {
                 return Ok(Progress::Remote(again.judgement));
             }
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),

@@ -2,6 +2,7 @@
 
 use super::complaint::{REFUSED, is_summary, lines, message, shown, without_names};
 use super::itemize::says_deletions_skipped;
+use crate::rsync::refused;
 use crate::seen::Exited;
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ pub enum Verdict {
     /// The remote's `refuse options` forbids every form of deletion: a configuration error of its own kind, since
     /// everything else could still be pushed.
     NoDelete,
+    /// The remote's `refuse options` forbids this option (the manual's name): without it, if something can stand for
+    /// it, else a configuration error.
+    Refused(&'static str),
 }
 
 /// A verdict with what else is to be known.
@@ -99,8 +103,15 @@ const CROWDED: &[u8] = b"@ERROR: max connections (";
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     let unseen = matches!(exit, Exited::Signal(_) | Exited::Code(10 | 12 | 20 | 30 | 35 | 255));
+    let verdict = match table(exit, stderr) {
+        // 3.1.3 ends as if the connection had broken.
+        of @ (Verdict::Configuration | Verdict::Remote(Trouble::Broken | Trouble::Unreachable)) => {
+            refused::option(stderr).map_or(of, Verdict::Refused)
+        }
+        other => other,
+    };
     Judgement {
-        verdict: table(exit, stderr),
+        verdict,
         words: words(exit, stderr),
         end_unseen: unseen && !never_connected(exit, stderr),
         deletions_skipped: lines(stderr).any(says_deletions_skipped) || exit == Exited::Code(25),

@@ -31,7 +31,10 @@ fn the_table() {
         ),
         (4, "rsync: The server is configured to refuse --delete-missing-args", FormB),
         (4, "rsync: The server is configured to refuse --delete\nrsync error: (code 4)", NoDelete),
-        (4, "rsync: The server is configured to refuse --checksum (-c)", Configuration),
+        (4, "rsync: The server is configured to refuse --checksum (-c)", Refused("checksum")),
+        (12, "rsync: The server is configured to refuse --perms (-p)", Refused("perms")),
+        // A name is no daemon's word.
+        (4, "rsync: open \"/The server is configured to refuse --stats\" failed", Configuration),
         (3, "rsync: [sender] change_dir \"/srv\" failed: No such file or directory (2)", Source),
         (
             3,

@@ -43,7 +43,7 @@ pub struct Push {
     /// The mount points at which nothing was mounted when it was planned.
     unmounted: Vec<RelPath>,
     pub(super) pushed: Totals,
-    replans: u32,
+    pub(super) replans: u32,
     /// Regular files of the plan, with their mtimes.
     pub(super) regular: BTreeMap<RelPath, i64>,
     /// Names that the plan found absent.

@@ -1,4 +1,5 @@
-//! What rsync is told: the table of its options, and the user's own parameters. Pure.
+//! What rsync is told: the table of its options, the user's own parameters, and what a daemon refuses of them. Pure.
 
 pub mod options;
 pub mod params;
+pub mod refused;

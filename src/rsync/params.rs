@@ -89,8 +89,12 @@ impl Item {
             // It means `--progress` as well.
             (Name::Short(b'P'), _) => vec![OsBytes::from("--partial")],
             (Name::Short(letter), None) => vec![OsBytes::from(vec![b'-', letter])],
+            // In one word with its value, which else might look like an option.
             (Name::Short(letter), Some(value)) => {
-                vec![OsBytes::from(vec![b'-', letter]), OsBytes::from(value.clone())]
+                let long =
+                    self.option.long.first().map(|name| [b"--", name.as_bytes(), b"="].concat());
+                let word = [long.unwrap_or_else(|| vec![b'-', letter]), value.clone()].concat();
+                vec![OsBytes::from(word)]
             }
             (Name::Long(name), None) => vec![OsBytes::from(format!("--{name}").as_str())],
             (Name::Long(name), Some(value)) => {

@@ -33,10 +33,10 @@ fn clusters_are_taken_apart() {
 
 #[test]
 fn values_are_not_options() {
-    assert_eq!(cleaned("-ae|ssh -v"), "-a|-e|ssh -v");
-    assert_eq!(cleaned("-aessh|-f|- *.u"), "-a|-e|ssh|-f|- *.u");
-    assert_eq!(cleaned("-B1024|-T|/tmp/u"), "-B|1024|-T|/tmp/u");
-    assert_eq!(cleaned("-M--fake-super"), "-M|--fake-super");
+    assert_eq!(cleaned("-ae|ssh -v"), "-a|--rsh=ssh -v");
+    assert_eq!(cleaned("-aessh|-f|- *.u"), "-a|--rsh=ssh|--filter=- *.u");
+    assert_eq!(cleaned("-B1024|-T|/tmp/u"), "--block-size=1024|--temp-dir=/tmp/u");
+    assert_eq!(cleaned("-M--fake-super"), "--remote-option=--fake-super");
     assert_eq!(cleaned("--exclude=-r|--bwlimit|100"), "--exclude=-r|--bwlimit=100");
     assert_eq!(cleaned("--info|progress2|--out-format=%n|--files-from|x|-a"), "-a");
 }
@@ -151,10 +151,10 @@ fn every_rsync_has_what_says_how_the_other_end_is_reached() {
         "--address=::1",
         "-4",
         "--ipv6",
-        "-e|ssh -p 3",
+        "--rsh=ssh -p 3",
         "--sockopts=X",
         "--rsync-path=sudo rsync",
-        "-M|--fake-super",
+        "--remote-option=--fake-super",
         "--protocol=30",
         "--iconv=UTF-8,GBK",
         "-z",
@@ -209,7 +209,7 @@ fn what_is_dropped_with_a_warning_can_be_left_out() {
     assert_eq!(kept("-artuz|-u|--update|--delete|--delete-after"), "-artz");
     assert_eq!(
         kept("-au|-e|ssh -u|--exclude=-u|-M--super"),
-        "-a|-e|ssh -u|--exclude=-u|-M|--super"
+        "-a|--rsh=ssh -u|--exclude=-u|--remote-option=--super"
     );
     assert_eq!(kept("-a|--bwlimit|1"), "-a|--bwlimit|1");
     assert_eq!(kept("-avP|--port=3|--contimeout=3"), "-avP|--contimeout=3");

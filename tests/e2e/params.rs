@@ -72,3 +72,79 @@ fn a_window_for_times_and_ignored_times_hide_no_change_and_comparisons_end() {
         wait_for(params, DEADLINE, || w.there("empty").is_dir());
     }
 }
+
+/// Options of ours that a daemon may refuse, and that something else stands for.
+const REFUSABLE: &[&str] = &[
+    "checksum",
+    "modify-window",
+    "stats",
+    "force",
+    "timeout",
+    "checksum modify-window stats force timeout compress",
+];
+
+#[test]
+fn what_a_daemon_refuses_is_done_in_another_way_and_check_says_so() {
+    for refused in REFUSABLE {
+        let mut setup = Setup { params: "-az", ..Setup::default() };
+        setup.daemon.module_lines = format!("refuse options = {refused}\n");
+        let w = setup.start();
+        // Without --modify-window times are right to the second only.
+        let arrives = |path: &str, content: Option<&str>| {
+            let there = w.there(path);
+            let what = format!("{refused}: {path} is {content:?}");
+            wait_for(&what, DEADLINE, || fs::read_to_string(&there).ok().as_deref() == content);
+        };
+        // The first comparison is over, and would be held if it deleted most of what is there.
+        (0..10).for_each(|n| w.write(&format!("stays {n}"), "x"));
+        w.wait_in_sync();
+        w.write("d/e/file", "one");
+        arrives("d/e/file", Some("one"));
+        // Same size and time, other content: only a comparison by content, or none at all, sends it.
+        let time = fs::metadata(w.at("d/e/file")).unwrap().modified().unwrap();
+        let old = time - std::time::Duration::from_secs(3_600);
+        for content in ["two", "six"] {
+            w.write("d/e/file", content);
+            fs::File::options()
+                .write(true)
+                .open(w.at("d/e/file"))
+                .unwrap()
+                .set_modified(old)
+                .unwrap();
+            arrives("d/e/file", Some(content));
+        }
+        fs::remove_dir_all(w.at("d")).unwrap();
+        w.write("other", "x");
+        arrives("other", Some("x"));
+        wait_for("the deletion", DEADLINE, || !w.there("d").exists());
+        w.wait_in_sync();
+        let sync = w.instance.command(&["sync"]);
+        assert!(sync.status.success(), "{refused}: {sync:?}");
+        let verify = w.instance.command(&["verify"]);
+        assert!(verify.status.success(), "{refused}: {verify:?}");
+        let out = w.instance.command(&["check", "--connect"]);
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{refused}: {out:?}");
+        for option in refused.split(' ') {
+            assert!(said.contains(&format!("refuses --{option} (")), "{refused}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_option_that_nothing_stands_for_is_named() {
+    for (refused, expected) in
+        [("log-format", "--log-format"), ("perms", "--perms"), ("delete", "--delete")]
+    {
+        let mut setup = Setup::default();
+        setup.daemon.module_lines = format!("refuse options = {refused}\n");
+        let w = setup.start();
+        w.write("file", "one");
+        w.write("gone", "one");
+        fs::remove_file(w.at("gone")).unwrap();
+        let out = w.instance.command(&["check", "--connect"]);
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(!out.status.success() && said.contains(expected), "{refused}: {out:?}");
+        w.wait_remote(0, expected, |r| r.to_string().contains(&format!("refuse {expected}")));
+    }
+}

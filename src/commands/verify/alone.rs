@@ -18,6 +18,7 @@ use crate::pusher::excluded::topmost;
 use crate::pusher::itemize::{self, ChangeKind, Line, Lines, Totals};
 use crate::pusher::outcome::{self, Judgement, Verdict};
 use crate::pusher::rsync::{self, Form, Options};
+use crate::rsync::refused;
 use crate::seen::Kind;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
@@ -76,14 +77,25 @@ fn compare(
     busy.show();
     // What is excluded, and an rsync stumbled over there.
     let mut left_out = BTreeSet::new();
+    let mut refused: Vec<&'static str> = Vec::new();
     let (rsync, stderr, judgement) = loop {
-        let (mut rsync, _root) = start(pair, localpath, remote, checksum, &filter, &left_out)?;
+        let (mut rsync, _root) =
+            start(pair, localpath, remote, checksum, &filter, &left_out, &refused)?;
         let (stderr, judgement) = match ended(&mut rsync, limit, &busy) {
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                 return Ok(VerifyEnd::Failed(e.to_string()));
             }
             ended => ended.map_err(broken)?,
         };
+        // Without a comparison by content that is asked for, nothing would be known.
+        if let Verdict::Refused(option) = judgement.verdict
+            && option != refused::CHECKSUM
+            && refused::instead(option).is_some()
+            && !refused.contains(&option)
+        {
+            refused.push(option);
+            continue;
+        }
         let before = left_out.len();
         if judgement.verdict == Verdict::Partial {
             left_out.extend(excluded_of(&stderr, localpath, remote, &filter));
@@ -177,6 +189,7 @@ fn start(
     checksum: bool,
     filter: &Filter,
     left_out: &BTreeSet<RelPath>,
+    refused: &[&str],
 ) -> Result<(Rsync, Root)> {
     let root = Root::open(localpath.watch.as_path())
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
@@ -190,6 +203,7 @@ fn start(
         false => (Form::Tree, rsync::list_directories([&top])),
     };
     let mut argv = rsync::argv(remote, &form, options);
+    refused::leave_out(&mut argv, refused);
     let patterns = filter.patterns();
     let here = match patterns.others {
         true => {
