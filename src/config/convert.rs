@@ -126,6 +126,7 @@ struct Shared {
     program: OsBytes,
     max_delete: MaxDelete,
     trash_keep_ms: Option<u64>,
+    fsync: bool,
     place: Place,
 }
 
@@ -160,6 +161,7 @@ impl Shared {
             program: same(remotes.iter().map(|r| r.rsync_program.clone()), OsBytes::from("rsync")),
             max_delete: same(remotes.iter().map(|r| r.max_delete), MaxDelete::default()),
             trash_keep_ms: same(remotes.iter().map(|r| r.trash_keep_ms), None),
+            fsync: same(remotes.iter().map(|r| r.fsync), false),
             place: remotes.first().map(|r| r.place.clone()).unwrap_or_default(),
         }
     }
@@ -168,6 +170,9 @@ impl Shared {
         let mut map = Mapping::new();
         if self.params != [OsBytes::from(YAML_PARAMS)] {
             insert(&mut map, "params", params(&self.params, &self.place)?);
+        }
+        if self.fsync {
+            insert(&mut map, "fsync", true);
         }
         if self.port != RSYNC_PORT {
             insert(&mut map, "port", self.port);
@@ -276,6 +281,9 @@ fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping
     }
     if remote.trash_keep_ms != shared.trash_keep_ms {
         insert(&mut extra, "trash", remote.trash_keep_ms.map_or(Value::Null, trash));
+    }
+    if remote.fsync != shared.fsync {
+        insert(&mut extra, "fsync", remote.fsync);
     }
     if remote.rsync_program != shared.program {
         insert(&mut extra, "program", of_bytes(&remote.rsync_program, place)?);

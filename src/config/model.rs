@@ -190,6 +190,9 @@ pub struct Remote {
     /// How long what is deleted and overwritten there is kept in its trash, in milliseconds; `None` without a trash.
     #[serde(default)]
     pub trash_keep_ms: Option<u64>,
+    /// The remote's rsync has each file on disk before it says that it is done.
+    #[serde(default)]
+    pub fsync: bool,
     /// The rsync program here.
     pub rsync_program: OsBytes,
 }
@@ -310,6 +313,7 @@ impl Remote {
             timeout_s: TIMEOUT_S,
             max_delete: MaxDelete::default(),
             trash_keep_ms: None,
+            fsync: false,
             rsync_program: OsBytes::from("rsync"),
         }
     }

@@ -159,6 +159,7 @@ fn build(
         timeout_s: settings.timeout_s,
         max_delete: settings.max_delete,
         trash_keep_ms: settings.trash_keep_ms,
+        fsync: settings.fsync,
         rsync_program: settings.program.clone(),
     }
 }
@@ -176,6 +177,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
         "ssh",
         "max_delete",
         "trash",
+        "fsync",
         "program",
     ];
     let fields = Fields::of(node, "a remote", KNOWN, notes)?;

@@ -37,6 +37,7 @@ pub(super) struct Rsync {
     pub(super) program: OsBytes,
     pub(super) max_delete: MaxDelete,
     pub(super) trash_keep_ms: Option<u64>,
+    pub(super) fsync: bool,
 }
 
 impl Default for Rsync {
@@ -51,6 +52,7 @@ impl Default for Rsync {
             program: OsBytes::from("rsync"),
             max_delete: MaxDelete::default(),
             trash_keep_ms: None,
+            fsync: false,
         }
     }
 }
@@ -72,6 +74,7 @@ impl Rsync {
         });
         set(&mut self.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
         self.read_trash(fields.get("trash"), notes);
+        set(&mut self.fsync, fields.get("fsync"), "fsync", notes, Node::boolean);
         set_option(
             &mut self.password_file,
             fields.get("password_file"),
@@ -129,7 +132,7 @@ impl Rsync {
 
     /// The `rsync` section.
     pub(super) fn read(&mut self, node: &Node, notes: &mut Notes) {
-        const KNOWN: &[&str] = &["params", "port", "auth", "timeout", "ssh", "program"];
+        const KNOWN: &[&str] = &["params", "port", "auth", "timeout", "ssh", "fsync", "program"];
         let Some(fields) = Fields::of(node, "rsync", KNOWN, notes) else { return };
         self.read_common(&fields, notes);
         set(&mut self.port, fields.get("port"), "rsync port", notes, port);

@@ -11,6 +11,7 @@ mod mounts;
 mod open;
 mod owed;
 mod plugin;
+mod recent;
 mod remote;
 mod schema;
 mod settled;
@@ -22,6 +23,7 @@ pub use failures::{FailedRow, Party};
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;
 pub use plugin::{CallEnd, Called, Due, PluginBacklog};
+pub use recent::Recent;
 pub use remote::{Backlog, Held, Instead, RemoteRow, Settlement, Totals, Work};
 pub use verify::{Compared, VerifyRun, VerifyState};
 

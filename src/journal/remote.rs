@@ -84,6 +84,8 @@ pub struct Settlement {
     pub done: Vec<(RelPath, i64)>,
     /// What is owed from now on, written after `done` has gone. A row that is there is widened.
     pub owe: Vec<Owe>,
+    /// Paths that the remote has now acknowledged, in order.
+    pub settled: Vec<RelPath>,
     /// Added to the totals.
     pub pushed: Totals,
     /// A push went well.
@@ -158,6 +160,7 @@ impl Journal {
         tx.execute("DELETE FROM owed WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM verify WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM times WHERE remote = ?1", [name])?;
+        tx.execute("DELETE FROM recent WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM remote WHERE name = ?1", [name])?;
         tx.commit()?;
         Ok(())
@@ -303,6 +306,7 @@ impl Journal {
             }
         }
         owe_all(&tx, remote, &end.owe)?;
+        super::recent::note(&tx, remote, &end.settled, now_ms)?;
         tx.prepare_cached(
             "UPDATE remote SET cursor = max(cursor, ?2), files = files + ?3, bytes = bytes + ?4,
                deleted = deleted + ?5, entries = max(0, entries + ?8 - ?5), last_success = CASE WHEN ?6 THEN ?7 ELSE last_success END WHERE name = ?1",

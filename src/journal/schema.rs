@@ -104,6 +104,7 @@ fn later_tables(db: &Connection) -> Result<()> {
     super::plugin::prepare(db)?;
     super::verify::prepare(db)?;
     super::times::prepare(db)?;
+    super::recent::prepare(db)?;
     super::mounts::prepare(db)?;
     super::open::prepare(db)
 }

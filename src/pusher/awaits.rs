@@ -5,6 +5,7 @@
 //! that moment that may stand for changes. Third, all that was owed at that moment, and what came of it, is gone. What
 //! is marked meanwhile does not count, so that a busy localpath is not waited for without end.
 
+use super::doubt::Doubt;
 use super::run::Pusher;
 use crate::journal::JournalError;
 use crate::message::{FromPusher, SCHEDULE, Ticket};
@@ -61,7 +62,8 @@ impl Pusher {
         let whole = journal.nothing_after(self.desk.row.cursor)?.unwrap_or(0);
         self.awaits.whole = self.awaits.whole.max(whole);
         // The schedule's stand for nothing that was marked.
-        let compares = journal.wanted_reconcile(name)?.is_some_and(|why| why != SCHEDULE);
+        let compares = self.doubt != Doubt::No
+            || journal.wanted_reconcile(name)?.is_some_and(|why| why != SCHEDULE);
         let mut settled = Vec::new();
         for a in &mut self.awaits.open {
             if a.since_ms.is_none() && self.awaits.whole >= a.seq && !compares {

@@ -6,6 +6,7 @@
 
 use super::complaint;
 use super::desk::{Desk, Stuck, broken};
+use super::doubt::Names;
 use super::flight::{Flight, Landed};
 use super::guard::{self, Losses};
 use super::health::retry_most_ms;
@@ -44,6 +45,8 @@ pub enum Job {
     },
     /// The directories of these rows, all of one scope.
     Wide(Vec<Owed>),
+    /// The names in the root, by which a remote shows that it has lost everything. Nothing is owed after it.
+    Names,
 }
 
 /// A comparison under way.
@@ -100,6 +103,8 @@ pub enum Progress {
     Upset,
     /// It would delete too much: the operator must look first.
     Guarded(Held),
+    /// What differs among the names in the root.
+    Names(Names),
     /// The remote is the reason.
     Remote(Judgement),
 }
@@ -134,6 +139,10 @@ impl Compare {
                 let list = rsync::list_directories(rows.iter().map(|row| &row.path));
                 (Job::Wide(rows), desk.compare(&root, &form, options, &list)?)
             }
+            Job::Names => {
+                let list = rsync::list_directories([&RelPath::root()]);
+                (Job::Names, desk.compare(&root, &Form::Children, options, &list)?)
+            }
         };
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let flight = Flight::new(rsync, timeout_s, desk.patience, now);
@@ -144,7 +153,7 @@ impl Compare {
     pub fn why(&self) -> Option<&str> {
         match &self.job {
             Job::Everything { why, .. } => Some(why),
-            Job::Wide(_) => None,
+            Job::Wide(_) | Job::Names => None,
         }
     }
 
@@ -228,7 +237,7 @@ impl Compare {
         if self.found.written > 0 {
             let left = desk.journal.owed_in_bulk(&desk.name, bulk)?;
             let ahead = match &self.job {
-                Job::Wide(_) => PORTION as u64,
+                Job::Wide(_) | Job::Names => PORTION as u64,
                 Job::Everything { .. } => AHEAD,
             };
             if left > if pushing { ahead } else { 0 } {
@@ -243,6 +252,11 @@ impl Compare {
             Job::Everything { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
+        // Where a scan found a changed directory, one in it that is missing there may have been there for long: the remote
+        // has lost it, with all it held.
+        let unseen_below = matches!(&self.job, Job::Wide(rows) if rows.iter().all(|row| {
+            row.scope == Scope::Children && row.events.has(Events::SCAN)
+        }));
         // Only the lane of marks looks whether its name is in hand.
         let apart = |change: &Change| {
             change.kind == ChangeKind::Deleted && complaint::temporary_of(&change.path).is_some()
@@ -251,10 +265,11 @@ impl Compare {
             Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
             // What waited for it is known by its age alone.
             Job::Everything { .. } => desk.row.behind_since_ms.unwrap_or(now_ms),
+            Job::Names => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.job {
             Job::Wide(rows) => rows.iter().map(|row| (row.path.clone(), row.attempts)).collect(),
-            Job::Everything { .. } => HashMap::new(),
+            Job::Everything { .. } | Job::Names => HashMap::new(),
         };
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
@@ -262,10 +277,14 @@ impl Compare {
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(desk, &change, *deletions) {
                 let also = if apart(&change) { Events::default() } else { also };
+                let below = unseen_below && change.kind == ChangeKind::Created && change.is_dir;
                 let mut owe = owe(change, since_ms, now_ms);
                 owe.events |= also;
                 // It is the same directory, and has failed as often.
                 owe.attempts = failed.get(&owe.path).copied().unwrap_or(0);
+                if below {
+                    (owe.scope, owe.events) = (Scope::Tree, owe.events | Events::SCAN);
+                }
                 end.owe.push(owe);
             }
         }
@@ -307,6 +326,21 @@ fn landed_to_spool(
         | Verdict::NoDelete
         | Verdict::Refused(_) => return Ok((None, Progress::Remote(landed.judgement))),
     };
+    if matches!(job, Job::Names) {
+        let mut names = Names::default();
+        let toggles = desk.start.localpath.inotify;
+        let add = |change: Change| {
+            if wanted(desk, &change, complete) && complaint::temporary_of(&change.path).is_none() {
+                let skipped = desk.filter.skips_event(&change.path, change.is_dir);
+                names.add(&change, toggles, skipped);
+            }
+        };
+        let report = landed.read(&desk.voice, add).map_err(broken)?;
+        if report.deletions_skipped {
+            names.surplus.clear();
+        }
+        return Ok((None, Progress::Names(names)));
+    }
     let (mut found, mut made) = (Found::default(), 0);
     let report = landed
         .read(&desk.voice, |change| {
@@ -330,13 +364,15 @@ fn landed_to_spool(
         guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
     let entries = match &job {
         Job::Everything { .. } => Some(found.entries),
-        Job::Wide(_) => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
+        Job::Wide(_) | Job::Names => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
     };
     let counts = found.deletions > 0 && !live(&job);
     if counts && !guard::is_approved(approved, found.deletions) {
         let staying = match &job {
             Job::Everything { .. } => guard::staying(desk.contents()?, &report.totals),
-            Job::Wide(_) => guard::staying_of_part(desk.contents()?, entries, found.deletions),
+            Job::Wide(_) | Job::Names => {
+                guard::staying_of_part(desk.contents()?, &report.totals, entries, found.deletions)
+            }
         };
         let losses = Losses { deletions: found.deletions, made, entries, staying };
         if guard::holds(desk.start.remote.max_delete, losses) {

@@ -38,10 +38,16 @@ pub fn staying(here: Contents, totals: &Totals) -> Option<u64> {
 
 /// [`Losses::staying`] after a comparison of some directories, where all that is known of the others is how many
 /// entries the remote is thought to have, its root among them.
-pub fn staying_of_part(here: Contents, entries: Option<u64>, deletions: u64) -> Option<u64> {
-    match here {
-        Contents::Nothing => Some(0),
-        Contents::Something => entries.map(|entries| entries.saturating_sub(deletions + 1)),
+pub fn staying_of_part(
+    here: Contents,
+    totals: &Totals,
+    entries: Option<u64>,
+    deletions: u64,
+) -> Option<u64> {
+    match staying(here, totals) {
+        Some(0) if here == Contents::Nothing => Some(0),
+        Some(some) if some > 0 => Some(some),
+        _ => entries.map(|entries| entries.saturating_sub(deletions + 1)),
     }
 }
 
@@ -144,10 +150,16 @@ mod tests {
         assert_eq!(staying(Contents::Something, &old), None);
         assert_eq!(staying(Contents::Nothing, &old), Some(0));
 
-        assert_eq!(staying_of_part(Contents::Nothing, Some(500), 3), Some(0));
-        assert_eq!(staying_of_part(Contents::Something, Some(61), 60), Some(0));
-        assert_eq!(staying_of_part(Contents::Something, Some(62), 60), Some(1));
-        assert_eq!(staying_of_part(Contents::Something, None, 60), None);
+        let part = |here, entries, deletions| {
+            staying_of_part(here, &totals(1, 1, 0, 0), entries, deletions)
+        };
+        assert_eq!(part(Contents::Nothing, Some(500), 3), Some(0));
+        assert_eq!(part(Contents::Something, Some(61), 60), Some(0));
+        assert_eq!(part(Contents::Something, Some(62), 60), Some(1));
+        assert_eq!(part(Contents::Something, None, 60), None);
+        // What was counted before may be too little: a file beside what a killed receiver left.
+        let two = totals(2, 1, 0, 0);
+        assert_eq!(staying_of_part(Contents::Something, &two, Some(2), 1), Some(1));
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl Pusher {
             pushing: self.lanes.pushing(),
             reconcile: self.found.clone().or(waiting),
             blind: blind.map(|blind| blind.words.as_str()),
+            doubt: self.doubt.words(),
             reconciles_done: self.reconciles_done,
             pushes: self.pushes,
             verify: self.lanes.rolling.as_ref().map(Rolling::progress),

@@ -57,7 +57,8 @@ impl Push {
             Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(desk, &step, now),
             Verdict::Gone => {
                 // What it did will not be done again.
-                self.pushed += self.tally(desk, &mut landed)?.totals();
+                let done = self.tally(desk, &mut landed)?.totals();
+                self.pushed += done;
                 self.unsteady(desk, &step, now)
             }
             Verdict::Upset => {
@@ -96,8 +97,12 @@ impl Push {
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
         let (mut pushed, copies) =
             (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !desk.knows_times());
+        let toggles = desk.start.localpath.inotify;
         let report = landed
             .read(&desk.voice, |change| {
+                if !step.looks() {
+                    Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
+                }
                 created += u64::from(change.kind == ChangeKind::Created);
                 let first = copies && change.kind == ChangeKind::Created;
                 let shows =
@@ -203,7 +208,8 @@ impl Push {
             torn.extend(change.path.parent().filter(|dir| file && torn.last() != Some(dir)));
         };
         landed.read(&desk.voice, begun).map_err(broken)?;
-        self.pushed += self.tally(desk, landed)?.totals();
+        let done = self.tally(desk, landed)?.totals();
+        self.pushed += done;
         if landed.judgement.end_unseen {
             self.ledger.again();
         }
@@ -211,9 +217,14 @@ impl Push {
     }
 
     /// What a run says that it did.
-    fn tally(&self, desk: &Desk, landed: &mut Landed) -> Result<Tally, Stuck> {
+    fn tally(&mut self, desk: &Desk, landed: &mut Landed) -> Result<Tally, Stuck> {
         let mut tally = Tally::default();
-        let report = landed.read(&desk.voice, |change| tally.add(change)).map_err(broken)?;
+        let toggles = desk.start.localpath.inotify;
+        let add = |change: Change| {
+            Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
+            tally.add(change);
+        };
+        let report = landed.read(&desk.voice, add).map_err(broken)?;
         tally.says(report.totals);
         Ok(tally)
     }

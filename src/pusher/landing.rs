@@ -2,6 +2,7 @@
 
 use super::compare::{self, Compare};
 use super::desk::Stuck;
+use super::doubt::Doubt;
 use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::{Busy, Lane};
 use super::outcome::{self, Judgement, Trouble, Verdict};
@@ -16,6 +17,9 @@ use std::time::Duration;
 
 /// A comparison that was upset by changes is tried again after this.
 const UPSET_WAIT: Duration = Duration::from_millis(100);
+
+/// The names in the root are compared no sooner after they were.
+const NAMES_WAIT: Duration = Duration::from_secs(1);
 
 /// Which comparison came to its end.
 struct What {
@@ -85,6 +89,9 @@ impl Pusher {
                 if Lane::LARGE.contains(&lane) {
                     end.owe.extend(parent_of(&busy.work));
                 }
+                // Before it is settled: a death between the two must not forget it.
+                self.look_at_made(&busy.work)?;
+                self.note_beside(&end.settled);
                 self.settled(&end)?;
                 if lane == Lane::Small {
                     self.awaits.read(true);
@@ -94,6 +101,7 @@ impl Pusher {
             Ok(push::Progress::Remote(judgement)) => {
                 self.push_failed = true;
                 self.in_trouble(&judgement, now);
+                self.look_at_made(&busy.work)?;
                 if judgement.receiver_failed() {
                     self.torn(busy.work.parents())?;
                 } else if judgement.end_unseen {
@@ -110,6 +118,9 @@ impl Pusher {
     }
 
     fn settled(&mut self, end: &Settlement) -> Result<(), JournalError> {
+        if end.success {
+            self.doubt_when_back()?;
+        }
         let now_ms = clock::wall_ms();
         let desk = &mut self.desk;
         desk.journal.settle(&desk.name, end, now_ms)?;
@@ -165,6 +176,7 @@ impl Pusher {
 
     /// The remote answered.
     fn answered(&mut self) -> Result<(), JournalError> {
+        self.doubt_when_back()?;
         if self.health != Health::Good {
             info!(self.desk.log, "the remote is back"; "failures" => self.health.failures());
             self.health = Health::Good;
@@ -178,6 +190,7 @@ impl Pusher {
     }
 
     fn in_trouble(&mut self, judgement: &Judgement, now: Duration) {
+        self.doubt_after(judgement);
         let words = judgement.words.clone();
         let next = match judgement.verdict {
             Verdict::Remote(trouble) => {
@@ -267,6 +280,12 @@ impl Pusher {
             compare::Progress::Guarded(held) => {
                 self.guarded(held)?;
                 self.compared_well()?;
+            }
+            compare::Progress::Names(names) => {
+                self.compared_well()?;
+                self.names_compared(names)?;
+                // A push may have to answer first.
+                self.compare_not_before = self.wants_names().then_some(now + NAMES_WAIT);
             }
             compare::Progress::Remote(judgement) if self.crowds(&judgement, now) => {
                 self.compare_not_before = Some(now + UPSET_WAIT);
@@ -362,6 +381,9 @@ impl Pusher {
         self.desk.row.entries = Some(entries);
         self.desk.row.reconciled_at_ms = Some(now_ms);
         self.reconciles_done += 1;
+        if self.doubt == Doubt::Names {
+            self.doubt = Doubt::No;
+        }
         info!(self.desk.log, "compared everything"; "why" => why, "different" => found.found,
             "to_delete" => found.deletions);
         Ok(())

@@ -7,6 +7,7 @@ use super::push::Push;
 use super::rolling::Rolling;
 use super::verify::Looking;
 use crate::path::RelPath;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.
@@ -51,6 +52,8 @@ pub struct Lanes {
     pub(super) pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
+    /// What was pushed since a comparison of the names in the root began.
+    pub names_touched: BTreeSet<RelPath>,
     /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
     /// hours, and other comparisons go on beside it.
     pub spool: Option<Compare>,

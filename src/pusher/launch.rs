@@ -172,7 +172,8 @@ impl Pusher {
             }
             false => self.work.wide,
         };
-        self.compare_not_before.is_none_or(|at| now >= at) && (wide || self.wants_everything(now))
+        self.compare_not_before.is_none_or(|at| now >= at)
+            && (wide || self.wants_everything(now) || self.wants_names())
     }
 
     /// What the guard has a say in waits for the operator while it holds the remote. It also waits for what is owed by
@@ -215,6 +216,11 @@ impl Pusher {
         if let Some(looking) = &mut self.lanes.verify {
             looking.touch(ledger.items.iter().map(|item| &item.path));
         }
+        if self.wants_names() {
+            let names = ledger.items.iter().map(|item| &item.path);
+            let in_root = names.filter(|path| path.parent().is_some_and(|dir| dir.is_root()));
+            self.lanes.names_touched.extend(in_root.cloned());
+        }
         if let Some(rolling) = &mut self.lanes.rolling {
             rolling.touch(ledger.items.iter().map(|item| &item.path));
         }
@@ -237,6 +243,10 @@ impl Pusher {
         self.compare_not_before = None;
         let job = match self.desk.row.reconcile.as_ref().filter(|_| self.wants_everything(now)) {
             Some(why) => Job::Everything { why: why.clone(), exclude: self.left_out(why) },
+            None if self.wants_names() => {
+                self.lanes.names_touched.clear();
+                Job::Names
+            }
             None => {
                 let rows = self.desk.journal.due_wide(
                     &self.desk.name,

@@ -62,6 +62,10 @@ pub struct Findings {
     pub above: HashMap<RelPath, String>,
     /// Directories in which an rsync that broke off had begun files, in its order.
     pub torn: Vec<RelPath>,
+    /// Directories that the remote lacked and that are not in this batch.
+    pub made: Vec<RelPath>,
+    /// Directories that the remote lacked and that are in this batch, but not because somebody made them.
+    pub lacked: Vec<RelPath>,
 }
 
 impl Findings {
@@ -129,10 +133,16 @@ impl Ledger {
         self.has_bytes(path.as_bytes())
     }
 
-    /// True when a comparison found a path of this batch, which is sorted.
+    /// True when a comparison found a path of this batch.
     pub fn found(&self, path: &RelPath) -> bool {
-        let at = self.items.binary_search_by(|item| item.path.as_bytes().cmp(path.as_bytes()));
-        at.is_ok_and(|at| self.items[at].events.has(Events::RECONCILE))
+        self.events(path).is_some_and(|events| events.has(Events::RECONCILE))
+    }
+
+    /// What happened to a path of this batch, which is sorted.
+    pub fn events(&self, path: &RelPath) -> Option<Events> {
+        let at =
+            self.items.binary_search_by(|item| item.path.as_bytes().cmp(path.as_bytes())).ok()?;
+        Some(self.items[at].events)
     }
 
     fn has_bytes(&self, path: &[u8]) -> bool {
@@ -160,7 +170,16 @@ impl Ledger {
             if let Some(generation) = item.generation {
                 end.done.push((item.path.clone(), generation));
             }
-            end.owe.extend(still_owed(item, findings, times));
+            let path = item.path.clone();
+            match still_owed(item, findings, times) {
+                None => end.settled.push(path),
+                Some(owe) => {
+                    if owe.events.has(Events::ECHO) {
+                        end.settled.push(path);
+                    }
+                    end.owe.push(owe);
+                }
+            }
         }
         end.owe.extend(findings.above.iter().map(|(path, words)| refused(path, words, times)));
         end.owe.extend(findings.torn(times.now_ms));

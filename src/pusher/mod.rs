@@ -12,12 +12,14 @@
 //! of comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
 //! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
-//! looks on, in the words of [`differ`]; `rolling` does so all the time, a part of the tree after another, as [`roll`] says. `many` bounds what waits for a remote in trouble. Over ssh they share one
+//! looks on, in the words of [`differ`]; `rolling` does so all the time, a part of the tree after another, as [`roll`] says. `acknowledged` looks for what a
+//! remote may have lost, where [`doubt`] sees a sign. `many` bounds what waits for a remote in trouble. Over ssh they share one
 //! connection, the `master` ([`ssh`] knows its words).
 
 pub mod batch;
 pub mod complaint;
 pub mod differ;
+pub mod doubt;
 pub mod excluded;
 pub mod fail_log;
 pub mod guard;
@@ -34,6 +36,7 @@ pub mod trash;
 pub mod watchdog;
 pub mod whole;
 
+mod acknowledged;
 mod awaits;
 mod blame;
 mod compare;

@@ -2,6 +2,7 @@
 
 use super::awaits::Awaits;
 use super::desk::Desk;
+use super::doubt::Doubt;
 use super::health::Health;
 use super::lanes::{Lane, Lanes, Slots};
 use super::ledger::Ledger;
@@ -75,6 +76,7 @@ impl Pusher {
             slots: Slots::default(),
             health: Health::Good,
             push_failed: false,
+            doubt: Doubt::No,
             hold: None,
             judged: false,
             root_retry: None,
@@ -137,6 +139,7 @@ impl Pusher {
             owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
             self.torn(Ledger::new(marks, owed, 0).parents())?;
         }
+        self.doubt_at_start()?;
         self.desk.journal.set_clean(&self.desk.name, false)
     }
 }

@@ -5,13 +5,16 @@
 
 use super::batch::{self, Limits, Plan};
 use super::desk::{Desk, LEAVES_WITHIN, RootLook, Stuck, broken};
+use super::doubt;
 use super::flight::{Flight, Landed};
 use super::health::retry_most_ms;
+use super::itemize::Change;
 use super::lanes::Lane;
 use super::ledger::{Findings, Ledger, Times};
 use super::outcome::Judgement;
 use super::step::{self, Step};
 use super::trash;
+use crate::config::model::Toggles;
 use crate::journal::{Events, Owe, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::seen::Kind;
@@ -20,6 +23,7 @@ use crate::sys::files::Root;
 use slog::debug;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Plans of one batch that vanishing files may upset before the rest is left for later.
@@ -27,6 +31,9 @@ const REPLANS: u32 = 3;
 
 /// A step whose connection was refused comes again after this.
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
+
+/// One is enough; some more, for those that are on their way.
+const MADE_MOST: usize = 100;
 
 /// A batch being pushed.
 pub struct Push {
@@ -54,6 +61,8 @@ pub struct Push {
     forgotten: Vec<RelPath>,
     /// The remote answered: an rsync of this push has ended well.
     pub(super) answered: bool,
+    /// What other pushes have settled since this one began, each in order.
+    pub(super) beside: Vec<Rc<[RelPath]>>,
 }
 
 /// Why a step's rsync runs.
@@ -100,6 +109,7 @@ impl Push {
             pushed: Totals::default(),
             replans: 0,
             answered: false,
+            beside: Vec::new(),
             forgotten: Vec::new(),
             regular: BTreeMap::new(),
             absent: Vec::new(),
@@ -345,6 +355,29 @@ impl Push {
         let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));
         end.owe.retain(|owe| owe.error.is_none() || !forgotten(&owe.path));
         end.success = self.answered;
+        if !self.answered {
+            end.settled.clear();
+        }
         end
+    }
+
+    /// Notes a directory that the remote lacked, when nobody in this batch made it.
+    pub(super) fn note_made(
+        findings: &mut Findings,
+        ledger: &Ledger,
+        toggles: Toggles,
+        change: &Change,
+    ) {
+        if !doubt::tells(change, toggles) {
+            return;
+        }
+        let signs = match ledger.events(&change.path) {
+            None => &mut findings.made,
+            Some(events) if doubt::only_changed(events) => &mut findings.lacked,
+            Some(_) => return,
+        };
+        if signs.len() < MADE_MOST {
+            signs.push(change.path.clone());
+        }
     }
 }

@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub reconcile: Option<ReconcileProgress>,
     /// What a comparison could not see, while it waits to be done again.
     pub blind: Option<&'a str>,
+    /// Why it may have lost something that is not looked for yet.
+    pub doubt: Option<&'a str>,
     /// Reconciles that went through since the start.
     pub reconciles_done: u64,
     /// Batches that went through since the start.
@@ -89,6 +91,9 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
     if view.backlog.waiting + view.backlog.owed > 0 {
         return (PusherState::Behind, view.first_failure.clone());
     }
+    if let Some(words) = view.doubt {
+        return (PusherState::Behind, said(words));
+    }
     (PusherState::InSync, None)
 }
 
@@ -109,6 +114,7 @@ mod tests {
             pushing: false,
             reconcile: None,
             blind: None,
+            doubt: None,
             reconciles_done: 0,
             pushes: 0,
             verify: None,
@@ -128,6 +134,16 @@ mod tests {
             (status.state, status.reason.as_deref()),
             (PusherState::Backoff, Some("refused"))
         );
+    }
+
+    #[test]
+    fn what_may_be_lost_is_not_in_sync() {
+        let (row, good) = (RemoteRow::default(), Health::Good);
+        let mut view = view(&good, &row, Backlog::default());
+        view.doubt = Some("comparing the names");
+        let status = status(view);
+        assert_eq!(status.state, PusherState::Behind);
+        assert_eq!(status.reason.as_deref(), Some("comparing the names"));
     }
 
     #[test]

@@ -145,6 +145,8 @@ fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
     words.add(format!("--modify-window={window}"));
     words.add_if(options.delete && options.force, "--force");
     words.add_if(options.checksum, "--checksum");
+    // Receivers below 3.2.4 do not know it: a comparison does without.
+    words.add_if(remote.fsync && !dry, "--fsync");
     // It makes a daemon send one small packet more, which waits 40 ms for our acknowledgement where the slave has no
     // TCP_NODELAY: five times the cost of a small push. The watchdog ends a push that does not move.
     if matches!(form, Form::Children | Form::Tree | Form::Everything { .. }) {

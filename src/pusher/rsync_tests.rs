@@ -109,3 +109,18 @@ fn rules_name_files_and_directories() {
     assert!(too_long_for_a_rule(&path(&"*".repeat(2100))));
     assert!(!too_long_for_a_rule(&path(&"a".repeat(3900))));
 }
+
+#[test]
+fn only_what_writes_there_syncs_and_only_where_that_is_wished() {
+    let everything = Form::Everything { exclude: vec![] };
+    let writes = [Form::Batch { delete: true }, Form::Send, Form::Root];
+    let looks = [Form::Tree, Form::Children, everything];
+    for fsync in [false, true] {
+        let remote = Remote { fsync, ..remote(daemon("m"), &["-a"]) };
+        let has = |form: &Form, dry| {
+            argv(&remote, form, Options { dry, ..ON }).iter().any(|word| word == "--fsync")
+        };
+        assert!(writes.iter().all(|form| has(form, false) == fsync && !has(form, true)));
+        assert!(looks.iter().all(|form| !has(form, false)));
+    }
+}

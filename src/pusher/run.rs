@@ -2,6 +2,7 @@
 
 use super::awaits::Awaits;
 use super::desk::Desk;
+use super::doubt::Doubt;
 use super::health::{Blind, Health};
 use super::lanes::{Lanes, Slots};
 use super::ledger::PARENTS_MOST;
@@ -58,6 +59,8 @@ pub struct Pusher {
     pub(super) health: Health,
     /// The trouble was met by a push: a comparison, which writes nothing there, cannot tell that it is over.
     pub(super) push_failed: bool,
+    /// Whether the remote still has what it has acknowledged.
+    pub(super) doubt: Doubt,
     pub(super) hold: Option<String>,
     /// The watcher has found the root to be the one that was watched before.
     pub(super) judged: bool,

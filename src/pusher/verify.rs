@@ -150,7 +150,7 @@ impl Looking {
         };
         let staying = match self.job.below.is_root() {
             true => guard::staying(desk.contents()?, &report.totals),
-            false => guard::staying_of_part(desk.contents()?, known, deletions),
+            false => guard::staying_of_part(desk.contents()?, &report.totals, known, deletions),
         };
         let losses = Losses { deletions, made, entries: known, staying };
         if self.job.repair && guard::holds(desk.start.remote.max_delete, losses) {

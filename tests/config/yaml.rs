@@ -56,13 +56,13 @@ fn defaults() {
 #[test]
 fn layers_override_key_by_key() {
     let config = good(
-        "rsync: {params: -az --bwlimit=9, port: 874, auth: {user: u, password_file: /p}, timeout: 2m}\n\
+        "rsync: {params: -az --bwlimit=9, port: 874, auth: {user: u, password_file: /p}, timeout: 2m, fsync: true}\n\
          inotify: {delete: false}\nfilter: {exclude: ['a'], names: none}\nfail_log: {retry: 5m}\n\
          crontab: {every: 600m, exclude: ['*.php']}\ndelay: 5ms\nlarge_file: 1MiB\nmax_delete: 7\nfirst_copy: false\n\
          trash: {keep: 12h}\n\
          debug: true\nhost: whatever\n\
          localpaths:\n\
-         - {watch: /a, remotes: ['h::m', {host: h, module: n, port: 1, user: v, params: [-a, '--exclude=x y'], timeout: 3, trash: ~}]}\n\
+         - {watch: /a, remotes: ['h::m', {host: h, module: n, port: 1, user: v, params: [-a, '--exclude=x y'], timeout: 3, fsync: false, trash: ~}]}\n\
          - watch: /b\n  rsync: {auth: {user: w}, program: /opt/rsync}\n  inotify: {delete: true, modify: true}\n\
          \x20 filter: {exclude: [b], exclude_glob: '*.tmp'}\n  fail_log: {path: /log}\n  crontab: ~\n  delay: 0\n\
          \x20 max_delete: unlimited\n  first_copy: true\n  trash: {}\n  remotes: ['x@h:9::m', 'l@h:/p']\n",
@@ -75,6 +75,7 @@ fn layers_override_key_by_key() {
         timeout_s: 120,
         max_delete: MaxDelete::Entries(7),
         trash_keep_ms: Some(12 * 3_600_000),
+        fsync: true,
         target: Target::Daemon { port: 874, module: "m".into() },
         ..remote("h", "m")
     };
@@ -84,6 +85,7 @@ fn layers_override_key_by_key() {
         params: words(&["-a", "--exclude=x y"]),
         timeout_s: 3,
         trash_keep_ms: None,
+        fsync: false,
         ..common.clone()
     };
     let a = &config.localpaths[0];

@@ -27,6 +27,7 @@ mod guard;
 mod hostile;
 mod install;
 mod journal;
+mod lost_there;
 mod migrate;
 mod mounts;
 mod names;

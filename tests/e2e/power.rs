@@ -9,11 +9,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// An rsync that, when it is first started, copies the disk in `image` as a power cut would leave it, and only then works.
+/// An rsync that, when it is first started for a remote, copies the disk in `image` as a power cut would leave it, and only then works.
 fn copying_rsync(w: &World, image: &Path, copy: &Path) -> String {
     let script = w.outside.join("rsync");
     let text = format!(
-        "#!/bin/sh\nif [ -e '{0}/armed' ]; then rm '{0}/armed'; cp '{1}' '{2}'; fi\nexec rsync \"$@\"\n",
+        "#!/bin/sh\ncase \"$*\" in *rsync://*) if [ -e '{0}/armed' ]; then rm '{0}/armed'; cp '{1}' '{2}'; fi;; esac\nexec rsync \"$@\"\n",
         w.outside.display(),
         image.display(),
         copy.display()

@@ -5,7 +5,7 @@ use super::super::desk::{Desk, Stuck, broken};
 use super::super::differ::{Differ, Touched, may_come_from_below};
 use super::super::flight::{Flight, Landed};
 use super::super::guard::{self, Contents, Losses};
-use super::super::itemize::{Change, ChangeKind, Line, Lines};
+use super::super::itemize::{Change, ChangeKind, Line, Lines, Totals};
 use super::super::outcome::{self, Verdict};
 use super::super::roll::{Cost, Part};
 use super::super::rows::repair;
@@ -232,10 +232,12 @@ impl Comparing {
         let totals = report.totals;
         self.read.cost = Cost { names: totals.files, bytes: totals.total_bytes };
         self.read.there = guard::remote_entries(totals.files, totals.created, deletions);
-        if complete
-            && let Some(held) = self.guarded(desk, &mut landed, (deletions, made), run, approved)?
-        {
-            return Ok(held);
+        if complete {
+            let counted = (deletions, made);
+            let held = self.guarded(desk, &mut landed, counted, &totals, run, approved)?;
+            if let Some(held) = held {
+                return Ok(held);
+            }
         }
         landed.stdout.rewind().map_err(broken)?;
         let lines = Lines::new(BufReader::new(landed.stdout));
@@ -250,6 +252,7 @@ impl Comparing {
         desk: &Desk,
         landed: &mut Landed,
         (found, made): (u64, u64),
+        totals: &Totals,
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Option<Outcome>, Stuck> {
@@ -259,7 +262,7 @@ impl Comparing {
         let contents = if found > 0 { desk.contents()? } else { Contents::Something };
         let holds = |n: u64, made: u64| {
             let deletions = run.deletions + n;
-            let staying = guard::staying_of_part(contents, entries, deletions);
+            let staying = guard::staying_of_part(contents, totals, known, deletions);
             let losses = Losses { deletions, made, entries, staying };
             n > 0 && guard::holds(desk.start.remote.max_delete, losses)
         };

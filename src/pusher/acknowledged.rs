@@ -1,0 +1,159 @@
+//! A remote that may have lost what it has acknowledged: what is looked at, and what is done about it (rule 26).
+
+use super::doubt::{self, Doubt, Names};
+use super::outcome::Judgement;
+use super::push::Push;
+use super::run::Pusher;
+use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
+use crate::path::RelPath;
+use crate::sys::{clock, files};
+use slog::{info, warn};
+
+impl Pusher {
+    /// True when the remote was made equal at some time: else what differs there is no sign.
+    pub(super) fn was_equal(&self) -> bool {
+        let localpath = &self.desk.start.localpath;
+        // A scheduled comparison may leave names out.
+        let in_part = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
+        self.desk.row.reconciled_at_ms.is_some() && (localpath.first_copy || !in_part)
+    }
+
+    /// Nobody looked while this pusher did not run. After an orderly stop the names in the root are enough.
+    pub(super) fn doubt_at_start(&mut self) -> Result<(), JournalError> {
+        if !self.desk.row.clean {
+            self.push_recent_again(Events::ATTRIB)?;
+        }
+        self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
+        Ok(())
+    }
+
+    /// The remote is in trouble.
+    pub(super) fn doubt_after(&mut self, judgement: &Judgement) {
+        if doubt::is_outage(judgement) {
+            self.doubt = Doubt::Away;
+        }
+    }
+
+    /// The remote answers again. Before anything else is settled: what was settled before the outage is known by that.
+    pub(super) fn doubt_when_back(&mut self) -> Result<(), JournalError> {
+        if self.doubt != Doubt::Away {
+            return Ok(());
+        }
+        // Its disk may have kept names, sizes and times, and not the content.
+        let more = self.push_recent_again(Events::CONTENT)?;
+        if more && self.was_equal() && self.desk.row.reconcile.is_none() {
+            self.want_reconcile(
+                "it was out of reach, and had settled very much in the minute before",
+            )?;
+        }
+        self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
+        self.said.dirty = true;
+        Ok(())
+    }
+
+    /// What the remote settled lately is owed again; true when that was more than is known.
+    fn push_recent_again(&mut self, events: Events) -> Result<bool, JournalError> {
+        let desk = &mut self.desk;
+        let recent = desk.journal.recent(&desk.name)?;
+        let now_ms = clock::wall_ms();
+        let owe = |path| Owe {
+            path,
+            scope: Scope::Entry,
+            events,
+            error: None,
+            attempts: 0,
+            next_try_ms: now_ms,
+            since_ms: now_ms,
+        };
+        if !recent.paths.is_empty() {
+            info!(desk.log, "what was pushed last is looked at again"; "paths" => recent.paths.len());
+        }
+        let end = Settlement {
+            owe: recent.paths.into_iter().map(owe).collect(),
+            ..Settlement::default()
+        };
+        desk.journal.settle(&desk.name, &end, now_ms)?;
+        // After it is owed: a death between the two must not forget it.
+        desk.journal.forget_recent(&desk.name)?;
+        self.look = true;
+        Ok(recent.more)
+    }
+
+    /// True when the names in the root are to be compared. A comparison of everything does that, too.
+    pub(super) fn wants_names(&self) -> bool {
+        self.doubt != Doubt::No
+            && self.was_equal()
+            && self.desk.row.held.is_none()
+            && self.desk.row.reconcile.is_none()
+    }
+
+    /// The names in the root were compared. A name that is on its way, or so young that the watcher may not have seen it,
+    /// says nothing.
+    pub(super) fn names_compared(&mut self, names: Names) -> Result<(), JournalError> {
+        if self.doubt != Doubt::Names {
+            return Ok(());
+        }
+        let seen_ns = self.desk.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
+        let watch = self.desk.start.localpath.watch.as_path();
+        let old = |found: std::io::Result<crate::seen::Seen>| {
+            found.is_ok_and(|seen| seen.ctime_ns <= seen_ns)
+        };
+        let missing = names.missing.iter();
+        let missing = missing.filter(|path| old(files::lstat(&path.below(watch))));
+        let surplus = names.surplus.iter().filter(|_| old(files::stat(watch)));
+        let mut sign = None;
+        for (path, how) in
+            missing.map(|path| (path, "missing")).chain(surplus.map(|path| (path, "there")))
+        {
+            if !self.is_on_its_way(path)? {
+                sign = Some(format!("the names in its root are not what it had: {path} is {how}"));
+                break;
+            }
+        }
+        self.doubt = Doubt::No;
+        if let Some(why) = sign {
+            warn!(self.desk.log, "the remote has lost something"; "why" => &why);
+            self.want_reconcile(&why)?;
+        }
+        Ok(())
+    }
+
+    fn is_on_its_way(&self, path: &RelPath) -> Result<bool, JournalError> {
+        let (journal, name) = (&self.desk.journal, &self.desk.name);
+        Ok(self.lanes.in_hand(path)
+            || self.lanes.names_touched.contains(path)
+            || journal.on_its_way(name, path, false)?)
+    }
+
+    /// A push had to make directories that were there: the remote has lost more than them.
+    pub(super) fn look_at_made(&mut self, push: &Push) -> Result<(), JournalError> {
+        let comparing = self.lanes.everything().is_some() || self.desk.row.reconcile.is_some();
+        if comparing || !self.was_equal() {
+            return Ok(());
+        }
+        let findings = &push.findings;
+        let made = findings.made.iter().map(|path| (path, true));
+        // These are on their way themselves.
+        for (path, look) in made.chain(findings.lacked.iter().map(|path| (path, false))) {
+            let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
+            if known || self.lanes.in_hand(path) {
+                continue;
+            }
+            if !look || !self.desk.journal.on_its_way(&self.desk.name, path, false)? {
+                let why = format!("{path} was missing there, though nobody had changed it");
+                warn!(self.desk.log, "the remote has lost something"; "why" => &why);
+                return self.want_reconcile(&why);
+            }
+        }
+        Ok(())
+    }
+
+    /// A push has settled these: those beside it may make the directories among them before it does.
+    pub(super) fn note_beside(&mut self, settled: &[RelPath]) {
+        let mut shared = None;
+        for busy in self.lanes.pushes_mut() {
+            let shared = shared.get_or_insert_with(|| std::rc::Rc::<[RelPath]>::from(settled));
+            busy.work.beside.push(shared.clone());
+        }
+    }
+}
