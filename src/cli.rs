@@ -184,7 +184,10 @@ fn read(args: &[OsString]) -> Result<Words> {
             words.names.push(value);
             continue;
         }
-        let mut path = || parser.value().map(PathBuf::from).map_err(usage);
+        let mut path = || match parser.value().map_err(usage)? {
+            value if value.is_empty() => Err(empty(&name)),
+            value => Ok(PathBuf::from(value)),
+        };
         match name.as_str() {
             "state-dir" => words.state = Some(path()?),
             "run-dir" => words.run = Some(path()?),
@@ -295,6 +298,12 @@ fn value_of<T>(
 ) -> Result<T> {
     let word = parser.value().map_err(usage)?;
     read(&word.to_string_lossy()).map_err(|why| Error::usage(format!("{option} {why}")))
+}
+
+/// A value that is the empty word, which is no mistake that the system should explain.
+fn empty(option: &str) -> Error {
+    let dashes = if option.chars().count() == 1 { "-" } else { "--" };
+    Error::usage(format!("{dashes}{option} has an empty value; is a variable of the caller unset?"))
 }
 
 fn slots(value: &OsString) -> Result<usize> {

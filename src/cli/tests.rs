@@ -98,3 +98,17 @@ fn help_in_two_languages_names_everything() {
         assert!(text.contains("syncsup -dro"));
     }
 }
+
+#[test]
+fn an_empty_value_is_a_usage_error_that_names_its_option() {
+    for (words, option) in [
+        (&["status", "-o", ""][..], "-o"),
+        (&["check", "--state-dir", ""], "--state-dir"),
+        (&["--run-dir=", "-d"], "--run-dir"),
+    ] {
+        let args: Vec<OsString> = ["syncsup"].iter().chain(words).map(OsString::from).collect();
+        let error = super::parse(&args).unwrap_err();
+        assert_eq!(error.exit, crate::error::Exit::Usage, "{words:?}");
+        assert!(error.text.starts_with(&format!("{option} has an empty value")), "{}", error.text);
+    }
+}

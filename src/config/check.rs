@@ -183,6 +183,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> =
         config.http.iter().filter_map(|server| http::check(server, probe)).collect();
     let mut files = BTreeSet::new();
+    let (mut contents, mut said) = (BTreeSet::new(), BTreeSet::new());
     for localpath in &config.localpaths {
         let state = probe.watch(localpath.watch.as_path());
         if let Some(text) = watch_error(&as_written(localpath.watch.as_bytes()), &state) {
@@ -201,10 +202,15 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
         found.extend(loops);
         for remote in &localpath.remotes {
             let Some(file) = &remote.password_file else { continue };
-            if files.insert(file.clone()) {
+            let (shown, user) = (as_written(file.as_bytes()), remote.user.as_deref());
+            let new = files.insert(file.clone());
+            if new || contents.insert((file.clone(), user)) {
                 let state = probe.password_file(file.as_path());
-                let text = password_warning(&as_written(file.as_bytes()), &state, probe.user());
-                found.extend(text.map(|t| finding(Severity::Warning, &remote.place, t)));
+                let text = password_warning(&shown, &state, probe.user()).filter(|_| new);
+                let content = password_content_warning(&shown, &state, user);
+                let content = content.filter(|text| said.insert(text.clone()));
+                let texts = text.into_iter().chain(content);
+                found.extend(texts.map(|t| finding(Severity::Warning, &remote.place, t)));
             }
         }
     }
@@ -272,6 +278,35 @@ pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<S
             "it is empty; write the password as its only line".to_owned()
         }
         PasswordFile::Found { .. } => return None,
+    };
+    Some(format!("password file {file}: {why}"))
+}
+
+/// What the content of a password file has that a daemon would take for a part of the password. The commonest cause of
+/// `auth failed`; nothing of it is shown.
+pub fn password_content_warning(
+    file: &str,
+    state: &PasswordFile,
+    user: Option<&str>,
+) -> Option<String> {
+    let PasswordFile::Found { start, .. } = state else { return None };
+    let all = start.strip_prefix(b"\xef\xbb\xbf");
+    // As rsync reads it: the first line that is not empty, without its end.
+    let line = start.split(|&b| b == b'\n' || b == b'\r').find(|line| !line.is_empty())?;
+    let named =
+        user.and_then(|user| line.strip_prefix(user.as_bytes())).and_then(|l| l.strip_prefix(b":"));
+    let why = if all.is_some() {
+        "it begins with a byte order mark (BOM), which is taken for a part of the password; save it as UTF-8 without BOM"
+    } else if named.is_some() {
+        "it begins with the user and a colon, as the slave's secrets file does; only the password belongs there"
+    } else if line.trim_ascii().is_empty() || line.trim_ascii().len() != line.len() {
+        "there are blanks around the password, which are taken for a part of it; only the password belongs there"
+    } else if line.contains(&0) {
+        "it holds a NUL character; only the password belongs there, as plain text"
+    } else if line.starts_with(b"#") {
+        "its first line begins with #, and is taken for the password; only the password belongs there"
+    } else {
+        return None;
     };
     Some(format!("password file {file}: {why}"))
 }

@@ -21,7 +21,16 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     } else {
         let repaired =
             lint::repair(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), &mut notes);
-        if let Some(head) = read(&repaired, &mut notes) {
+        let root = read(&repaired, &mut notes);
+        if !is_sersyncs(&repaired) {
+            // Nothing of it is shown: it may be anything.
+            notes.list.clear();
+            let (line, text) = match root {
+                Some(root) => (root.line, "the root element is not sersync's <head>"),
+                None => (1, "no <head> element"),
+            };
+            notes.error(line, format!("{text}: this is not a confxml.xml"));
+        } else if let Some(head) = root {
             if head.name == "head" {
                 known(&head, "head", &mut notes);
                 Reading { head: &head, notes: &mut notes }.config(&mut config);
@@ -34,6 +43,12 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
         }
     }
     Parsed { config, diagnostics: notes.into_sorted() }
+}
+
+/// True when an element of sersync's stands in it, however broken the rest is.
+fn is_sersyncs(bytes: &[u8]) -> bool {
+    let names: [&[u8]; 4] = [b"<head", b"<sersync", b"<localpath", b"<inotify"];
+    names.iter().any(|name| bytes.windows(name.len()).any(|w| w.eq_ignore_ascii_case(name)))
 }
 
 /// What the rsync section says for all remotes of its sersync section.
@@ -131,6 +146,13 @@ impl<'e> Reading<'e, '_, '_> {
             None => (None, address),
         };
         let line = element.attribute("ip").map_or(element.line, |a| a.1);
+        let login = match login.map(|login| values::user(&login)).transpose() {
+            Ok(login) => login,
+            Err(text) => {
+                self.notes.error(line, format!("remote ip: {text}"));
+                return None;
+            }
+        };
         let host = host.and_then(|h| self.notes.take(line, "remote ip", values::host(&h)));
         let target = if rsync.ssh {
             Target::Ssh { path: name?, port: None, options: Vec::new(), control_master: true }
@@ -307,9 +329,5 @@ impl<'e> Reading<'e, '_, '_> {
 
 /// An rsync auth user.
 fn user(value: &[u8]) -> Result<String, String> {
-    let text = values::text(value)?;
-    match text.is_empty() || text.contains([':', '@', '/', ' ', ',']) {
-        true => Err(format!("`{text}` is not a user name; write one name")),
-        false => Ok(text),
-    }
+    values::user(&values::text(value)?)
 }

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn tokens_are_long_and_private() {
-        let found = |mode, size| PasswordFile::Found { mode, owner: 0, size };
+        let found = |mode, size| PasswordFile::Found { mode, owner: 0, size, start: Vec::new() };
         assert!(token_error("/t", &found(0o600, 33)).is_none());
         assert!(token_error("/t", &found(0o640, 33)).unwrap().contains("chmod 600 /t"));
         assert!(token_error("/t", &found(0o600, 3)).is_some());

@@ -26,6 +26,7 @@ mod trusted;
 mod values;
 mod xml;
 pub mod yaml;
+mod yaml_hint;
 mod yaml_plugin;
 mod yaml_rsync;
 mod yaml_settings;

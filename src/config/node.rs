@@ -1,6 +1,7 @@
 //! YAML as a tree whose every key and value knows its line.
 
 use super::diagnostic::{Notes, did_you_mean};
+use super::yaml_hint::{mistake, no_blank};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// A value.
@@ -65,6 +66,14 @@ impl Node {
         }
     }
 
+    /// True for a map that has no key but these.
+    pub(crate) fn has_only(&self, known: &[&str]) -> bool {
+        match &self.value {
+            Value::Map(fields) => fields.iter().all(|(key, _)| known.contains(&key.text.as_str())),
+            Value::Null | Value::Scalar { .. } | Value::List(_) => false,
+        }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
     }
@@ -83,16 +92,25 @@ impl<'n> Fields<'n> {
     ) -> Option<Self> {
         let Value::Map(fields) = &node.value else {
             let keys = known.join(", ");
-            notes.error(
-                node.line,
-                format!("{what} is {}; write a map with the keys {keys}", node.kind()),
-            );
+            let plain = || format!("{what} is {}; write a map with the keys {keys}", node.kind());
+            let why = match &node.value {
+                Value::Scalar { text, .. } => no_blank(text),
+                // `[::1]` without quotes.
+                Value::List(_) if known.contains(&"module") => Some(format!(
+                    "{what} is a list; write HOST::MODULE, and an address in brackets in quotes, as '[::1]::www'"
+                )),
+                _ => None,
+            };
+            notes.error(node.line, why.unwrap_or_else(plain));
             return None;
         };
         for (index, (key, _)) in fields.iter().enumerate() {
             if !known.contains(&key.text.as_str()) {
-                let hint = did_you_mean(&key.text, known);
-                notes.error(key.line, format!("unknown key `{}` in {what}{hint}", key.text));
+                let unknown = || {
+                    let hint = did_you_mean(&key.text, known);
+                    format!("unknown key `{}` in {what}{hint}", key.text)
+                };
+                notes.error(key.line, no_blank(&key.text).unwrap_or_else(unknown));
             }
             if let Some((first, _)) = fields[..index].iter().find(|(k, _)| k.text == key.text) {
                 let text = format!(
@@ -124,7 +142,13 @@ pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
             Ok(event) => event,
             Err(error) => {
                 let at = error.marker();
-                notes.error_at(at.line(), at.col() + 1, format!("not YAML: {}", error.info()));
+                match mistake(text, at.line()) {
+                    Some((line, why)) => notes.error(line, why),
+                    None => {
+                        let why = format!("not YAML: {}", error.info());
+                        notes.error_at(at.line(), at.col() + 1, why);
+                    }
+                }
                 return None;
             }
         };
@@ -166,24 +190,25 @@ pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
             return None;
         }
         if let Some(node) = done
-            && !place(node, &mut open, &mut root, notes)
+            && let Err((line, why)) = place(node, &mut open, &mut root)
         {
+            let (line, why) = mistake(text, line).unwrap_or((line, why));
+            notes.error(line, why);
             return None;
         }
     }
     root
 }
 
-/// Hands a finished node to what it lies in; false, and told, when it cannot be a key.
+/// Hands a finished node to what it lies in; the line and what is wrong when it cannot be a key.
 fn place(
     node: Node,
     open: &mut [(Node, Option<Key>)],
     root: &mut Option<Node>,
-    notes: &mut Notes,
-) -> bool {
+) -> Result<(), (usize, String)> {
     let Some((parent, key)) = open.last_mut() else {
         *root = Some(node);
-        return true;
+        return Ok(());
     };
     match (&mut parent.value, key.take()) {
         (Value::List(items), _) => items.push(node),
@@ -191,13 +216,10 @@ fn place(
         (_, _) => match node.value {
             Value::Scalar { text, .. } => *key = Some(Key { text, line: node.line }),
             _ => {
-                notes.error(
-                    node.line,
-                    format!("{} is no key; write a word before the colon", node.kind()),
-                );
-                return false;
+                let why = format!("{} is no key; write a word before the colon", node.kind());
+                return Err((node.line, why));
             }
         },
     }
-    true
+    Ok(())
 }

@@ -62,13 +62,7 @@ fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
         Some(at) => (Some(&text[..at]), &text[at + 1..]),
         None => (None, text),
     };
-    if let Some(user) = user
-        && (user.is_empty() || user.contains([':', ' ']))
-    {
-        return Err(format!(
-            "`{user}` is not a user name; a password belongs into a password_file"
-        ));
-    }
+    let user = user.map(values::user).transpose()?;
     let end = match rest.strip_prefix('[') {
         Some(inside) => {
             inside.find(']').map(|i| i + 2).ok_or("`[` of an IPv6 address is not closed")?
@@ -76,7 +70,7 @@ fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
         None => rest.find(':').unwrap_or(rest.len()),
     };
     let host = values::host(&rest[..end]).map_err(|e| format!("host {e}"))?;
-    Ok((user.map(str::to_owned), host, &rest[end..]))
+    Ok((user, host, &rest[end..]))
 }
 
 /// Milliseconds of `3ms`, `100s`, `2m`, `1h`, `1d`; a bare number counts in `bare` milliseconds, if that is given.

@@ -12,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// rsync reads no more of a password file, in bytes.
+const PASSWORD_LONGEST: u64 = 4_096;
 /// No `rsyncd.conf` is longer, in bytes.
 const RSYNCD_CONF_LONGEST: u64 = 1 << 20;
 
@@ -39,6 +41,8 @@ pub enum PasswordFile {
         owner: u32,
         /// Its length in bytes.
         size: u64,
+        /// What rsync reads of it: its beginning.
+        start: Vec<u8>,
     },
     /// Nothing.
     Missing,
@@ -86,11 +90,12 @@ impl Probe for Machine {
     fn password_file(&self, path: &Path) -> PasswordFile {
         match fs::metadata(path) {
             Ok(meta) if !meta.is_file() => PasswordFile::Refused("not a file".into()),
-            Ok(meta) => match fs::File::open(path) {
-                Ok(_) => PasswordFile::Found {
+            Ok(meta) => match beginning(path) {
+                Ok(start) => PasswordFile::Found {
                     mode: meta.mode() & 0o7777,
                     owner: meta.uid(),
                     size: meta.len(),
+                    start,
                 },
                 Err(error) => PasswordFile::Refused(error.to_string()),
             },
@@ -166,6 +171,13 @@ impl Probe for Machine {
         let Some((there, real)) = there else { return path.to_owned() };
         path.strip_prefix(there).map_or_else(|_| path.to_owned(), |rest| real.join(rest))
     }
+}
+
+/// As much of a password file as rsync reads.
+fn beginning(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    fs::File::open(path)?.take(PASSWORD_LONGEST).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// The addresses of a name in the text of an `/etc/hosts`.

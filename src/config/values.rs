@@ -41,17 +41,57 @@ pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
     if shown.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ff02}']) {
         return Err(format!("{shown} stands in curly quotes; write straight ones (\") or none"));
     }
+    if bytes.contains(&0) {
+        return Err(format!("`{shown}` holds a NUL character, which no path can; remove it"));
+    }
     if bytes[0] != b'/' {
-        return Err(format!("`{shown}` is not absolute; write it from the root, as /{shown}"));
+        return Err(not_absolute(&shown));
     }
     let parts: Vec<&[u8]> =
         bytes.split(|&b| b == b'/').filter(|c| !c.is_empty() && *c != b".").collect();
-    if parts.contains(&&b".."[..]) || bytes.contains(&0) {
+    if parts.contains(&&b".."[..]) {
         return Err(format!("`{shown}` holds `..`; write the path without it"));
     }
     let mut clean = vec![b'/'];
     clean.extend(parts.join(&b'/'));
     Ok(clean.into())
+}
+
+/// What is wrong with a path that does not begin with a slash.
+fn not_absolute(shown: &str) -> String {
+    if shown.starts_with('~') {
+        return format!(
+            "`{shown}`: `~` is the shell's, and no shell reads this; write the home directory out, as \
+             /home/USER/DIRECTORY"
+        );
+    }
+    if shown.contains('$') {
+        return format!(
+            "`{shown}`: no shell puts in the value of a variable here; write the path out, from the root"
+        );
+    }
+    if shown.starts_with('.') {
+        return format!(
+            "`{shown}` is relative, and a daemon has no current directory; write the path out, from the root"
+        );
+    }
+    format!("`{shown}` is not absolute; write it from the root, as /{shown}")
+}
+
+/// The name of a user: of an rsync daemon, or of a login.
+pub(crate) fn user(text: &str) -> Result<String, String> {
+    if let Some((name, _)) = text.split_once(':') {
+        // The rest may be a password, which no message shows.
+        return Err(format!(
+            "`{name}:...` is a user with a password; write the user alone, and the password alone into a password_file"
+        ));
+    }
+    match text.is_empty() || text.contains(['@', '/', ' ', ',', '\0']) || text.starts_with('-') {
+        true => {
+            Err(format!("`{}` is not a user name; write one name", as_written(text.as_bytes())))
+        }
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// A host name or address; an IPv6 address gets its brackets.
@@ -94,7 +134,10 @@ pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
         ));
     }
     let parts: Vec<&[u8]> = bytes.split(|&b| b == b'/').filter(|c| !c.is_empty()).collect();
-    if parts.iter().any(|c| *c == b"." || *c == b"..") || bytes.contains(&0) {
+    if bytes.contains(&0) {
+        return Err(format!("`{shown}` holds a NUL character, which no name can; remove it"));
+    }
+    if parts.iter().any(|c| *c == b"." || *c == b"..") {
         return Err(format!("`{shown}` holds `.` or `..`; write the plain path in the module"));
     }
     if parts.len() > 1 && bytes.iter().any(|b| b"*?[\\".contains(b)) {
@@ -123,11 +166,37 @@ mod tests {
         assert_eq!(absolute(b"/").unwrap().to_string(), "/");
         assert!(absolute(b"data").unwrap_err().contains("/data"));
         assert!(absolute(b"/a/../b").is_err());
+        for (path, word) in [
+            (&b"~/data"[..], "home directory"),
+            (b"~www/data", "home directory"),
+            (b"$HOME/data", "variable"),
+            (b"${HOME}/data", "variable"),
+            (b"./data", "relative"),
+            (b"../data", "relative"),
+            (b".", "relative"),
+            (b"/da\0ta", "NUL"),
+            (b"da\0ta", "NUL"),
+        ] {
+            let error = absolute(path).unwrap_err();
+            assert!(error.contains(word) && !error.contains("as /."), "{path:?}: {error}");
+            assert!(!error.contains("as /~") && !error.contains("as /$"), "{path:?}: {error}");
+        }
+        assert!(module(b"w\0w").unwrap_err().contains("NUL"));
         assert!(absolute("“/data”".as_bytes()).unwrap_err().contains("curly quotes"));
         assert_eq!(module(b"www/site/").unwrap().to_string(), "www/site");
         assert!(module(b"/data").unwrap_err().contains("[section]"));
         assert!(module(b"www --port=874").unwrap_err().contains("module `www`"));
         assert!(module(b"www/a*").is_err());
+    }
+
+    #[test]
+    fn users_are_names_and_no_password_is_shown() {
+        assert_eq!(user("rsync_backup").unwrap(), "rsync_backup");
+        let error = user("backup:geheim").unwrap_err();
+        assert!(error.contains("`backup:...`") && !error.contains("geheim"), "{error}");
+        for bad in ["", "a b", "a@h", "a,b", "-l"] {
+            assert!(user(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

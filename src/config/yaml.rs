@@ -7,9 +7,18 @@ use super::node::{Fields, Node, read};
 use super::notation::{self, PlaceThere};
 use super::yaml_rsync::Rsync;
 use super::yaml_settings::Settings;
-use super::{http, values};
+use super::{http, values, yaml_hint};
 use crate::path::OsBytes;
 use std::path::Path;
+
+/// Said of a file that has none of our keys; it shows nothing of it.
+fn no_configuration() -> String {
+    format!(
+        "this is no configuration: it has neither the <head> of a confxml.xml nor the keys of a syncsup.yaml; give the \
+         right file with -o; known here: {}",
+        top_keys().join(", ")
+    )
+}
 
 /// Keys that may stand at the top and in a localpath.
 const SETTINGS: [&str; 15] = [
@@ -36,10 +45,18 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     let mut config = Config { files: vec![file.to_owned()], ..Config::default() };
     match std::str::from_utf8(bytes) {
         Ok(text) => {
-            if let Some(root) = read(text.strip_prefix('\u{feff}').unwrap_or(text), &mut notes) {
-                top(&root, &mut config, &mut notes);
-            } else if notes.list.is_empty() {
-                notes.error(0, "the file is empty; write at least one localpath");
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            let root = read(text, &mut notes);
+            let ours =
+                |root: &Node| yaml_hint::is_configuration(text) || root.has_only(&top_keys());
+            match root {
+                Some(root) if ours(&root) => top(&root, &mut config, &mut notes),
+                // Nothing of it is shown: it may be anything, such as /etc/shadow.
+                Some(_) => notes.error(0, no_configuration()),
+                None if notes.list.is_empty() => {
+                    notes.error(0, "the file is empty; write at least one localpath");
+                }
+                None => {}
             }
         }
         Err(error) => {
@@ -50,10 +67,14 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     Parsed { config, diagnostics: notes.into_sorted() }
 }
 
-fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
+fn top_keys() -> Vec<&'static str> {
     let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "http", "host"];
     known.splice(1..1, SETTINGS);
-    let Some(fields) = Fields::of(root, "the configuration", &known, notes) else { return };
+    known
+}
+
+fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
+    let Some(fields) = Fields::of(root, "the configuration", &top_keys(), notes) else { return };
     let mut settings = Settings::default();
     settings.read(&fields, notes);
     if let Some(node) = fields.get("debug") {
@@ -183,7 +204,8 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
     let fields = Fields::of(node, "a remote", KNOWN, notes)?;
     let mut settings = defaults.clone();
     settings.read_common(&fields, notes);
-    let user = text(&fields, "user", notes).map(|u| u.0.to_owned());
+    let user = text(&fields, "user", notes)
+        .and_then(|(user, line)| notes.take(line, "remote user", values::user(user)));
     let host = match text(&fields, "host", notes) {
         Some((host, line)) => notes.take(line, "remote host", values::host(host)),
         None if fields.get("host").is_none() => {

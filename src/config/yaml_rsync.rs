@@ -140,8 +140,8 @@ impl Rsync {
             Some(auth) if auth.is_null() => (self.user, self.password_file) = (None, None),
             Some(auth) => {
                 if let Some(fields) = Fields::of(auth, "auth", &["user", "password_file"], notes) {
-                    let text = |n: &Node| n.text().map(str::to_owned);
-                    set_option(&mut self.user, fields.get("user"), "auth user", notes, text);
+                    let user = |n: &Node| n.text().and_then(values::user);
+                    set_option(&mut self.user, fields.get("user"), "auth user", notes, user);
                     let file = fields.get("password_file");
                     set_option(&mut self.password_file, file, "auth password_file", notes, path);
                 }

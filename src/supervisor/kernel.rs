@@ -30,6 +30,20 @@ pub fn limits(localpaths: usize) -> [Limit; 3] {
     ]
 }
 
+/// What to raise when no more inotify descriptors can be made: the limit that counts, by its name. In a user namespace,
+/// such as a container's, that may be its own. These are not the watches.
+pub fn instances_advice<E>(read: impl Fn(&str) -> Result<u64, E>) -> String {
+    let names = ["fs.inotify.max_user_instances", "user.max_inotify_instances"];
+    let known = names.into_iter().filter_map(|name| Some((read(name).ok()?, name)));
+    match known.min_by_key(|(limit, _)| *limit) {
+        Some((limit, name)) => format!(
+            "{name} is {limit}; raise it with sysctl -w {name}={}, or ulimit -n where that is reached",
+            limit + OTHER_INSTANCES
+        ),
+        None => "raise fs.inotify.max_user_instances".into(),
+    }
+}
+
 /// What came of it: the limits that were raised, from and to, and why the others could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raised {
@@ -63,6 +77,21 @@ pub fn raise<E: std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_instances_that_counts_is_named() {
+        let advice = |fs: u64, user: Option<u64>| {
+            instances_advice(|name| match (name.starts_with("fs."), user) {
+                (true, _) => Ok(fs),
+                (false, Some(user)) => Ok(user),
+                (false, None) => Err("no such file"),
+            })
+        };
+        assert!(advice(128, Some(9_000)).starts_with("fs.inotify.max_user_instances is 128; "));
+        assert!(advice(128, Some(7)).contains("sysctl -w user.max_inotify_instances=135"));
+        assert!(advice(128, None).contains("sysctl -w fs.inotify.max_user_instances=256"));
+        assert!(!advice(1, None).contains("watches"));
+    }
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 

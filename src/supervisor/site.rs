@@ -3,6 +3,7 @@
 use super::aside::{self, ASIDE, clean_journal};
 use super::child::Event;
 use super::fail_log;
+use super::kernel;
 use super::note::Of;
 use super::process::Process;
 use super::pusher::Pusher;
@@ -18,6 +19,7 @@ use crate::message::{
     WatcherStart, WatcherState,
 };
 use crate::sys::lock::{self, Lock};
+use crate::sys::sysctl;
 use damage::Damage;
 use kept::Kept;
 pub use kept::{LOCK_NAME, taken};
@@ -130,7 +132,7 @@ impl Site {
         title.push(watch.as_os_str());
         let inotify = crate::sys::inotify::create().map_err(|e| {
             let what = format!("localpath {watch}: cannot make an inotify descriptor");
-            Error::system(what, format!("{e}; raise fs.inotify.max_user_instances"))
+            Error::system(what, format!("{e}; {}", kernel::instances_advice(sysctl::read)))
         })?;
         let remotes = wanted.remotes.clone();
         let child_log = log.new(o!("child" => "watcher"));

@@ -316,9 +316,36 @@ fn password_files() {
     let missing = Machine.password_file(&files.path("none"));
     assert_eq!(missing, PasswordFile::Missing);
     assert!(check::password_warning("p", &missing, 0).unwrap().contains("no such file"));
-    let foreign = PasswordFile::Found { mode: 0o600, owner: 7, size: 3 };
+    let foreign = PasswordFile::Found { mode: 0o600, owner: 7, size: 3, start: b"abc".into() };
     assert!(check::password_warning("p", &foreign, 0).unwrap().contains("chown root p"));
     assert_eq!(check::password_warning("p", &foreign, 7), None);
+}
+
+#[test]
+fn what_a_password_file_holds_beside_the_password() {
+    let told = |content: &[u8]| {
+        let files = Files::new(&[]);
+        fs::write(files.path("p"), content).unwrap();
+        let state = Machine.password_file(&files.path("p"));
+        check::password_content_warning("p", &state, Some("web")).unwrap_or_default()
+    };
+    for good in [&b"geheim\n"[..], b"geheim", b"geheim\r\n", b"\ngeheim\n", b"s e:c#ret\n \n", b""]
+    {
+        assert_eq!(told(good), "", "{good:?}");
+    }
+    for (bad, word) in [
+        (&b"\xef\xbb\xbfgeheim\n"[..], "BOM"),
+        (b"geheim \n", "only the password belongs there"),
+        (b"geheim\t\r\n", "only the password belongs there"),
+        (b" geheim\n", "only the password belongs there"),
+        (b"   \ngeheim\n", "only the password belongs there"),
+        (b"web:geheim\n", "only the password belongs there"),
+        (b"# of the slave\ngeheim\n", "only the password belongs there"),
+        (b"s\0e\0c\0", "NUL"),
+    ] {
+        let told = told(bad);
+        assert!(told.contains(word) && !told.contains("geheim"), "{bad:?}: {told}");
+    }
 }
 
 #[test]
@@ -492,4 +519,72 @@ fn the_slaves_rsyncd_conf_is_right() {
     let log = fs::read_to_string(files.path("log")).unwrap_or_default();
     assert!(log.contains("rsync denied on module www"), "{said} {log}");
     assert!(!log.to_lowercase().contains("unknown") && !log.contains("IGNORING"), "{log}");
+}
+
+/// root may name any file.
+#[test]
+fn of_a_file_that_is_no_configuration_nothing_is_shown() {
+    let files = Files::new(&[
+        ("shadow", "root:$y$geheim:19000:0:99999:7:::\nsync:*:20228:0:99999:7:::\n"),
+        ("password", "geheim\n"),
+        ("user", "web:geheim\n"),
+        ("quoted", "\"geheim\n"),
+        ("list", "- geheim\n- 'geheim'\n"),
+        ("other.yaml", "host: db\nuser: web\npassword: geheim\n"),
+        ("flow", "{geheim: [geheim, *geheim]}\n"),
+        ("other.xml", "<config><password>geheim</password></config>\n"),
+        ("broken.xml", "<geheim a=geheim>geheim</geheim\n"),
+        ("mail", "<geheim@example.org> geheim\n"),
+    ]);
+    let names = ["shadow", "password", "user", "quoted", "list", "other.yaml", "flow"];
+    for name in names.into_iter().chain(["other.xml", "broken.xml", "mail"]) {
+        let told = read(&[files.path(name)]).diagnostics;
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && !told[0].contains("geheim"), "{name}: {told:?}");
+    }
+}
+
+#[test]
+fn mistakes_that_yaml_finds_too_late_have_their_own_line() {
+    for (text, line, word) in [
+        ("localpaths:\n- watch:/d\n  remotes: [h::m]\n", 2, "no blank after the colon"),
+        ("localpaths:\n- watch: /d\n  remotes:[h::m]\n", 3, "no blank after the colon"),
+        (
+            "delay:3ms\nlocalpaths:\n- watch: /d\n  remotes: ['h::m']\n",
+            1,
+            "no blank after the colon",
+        ),
+        ("localpaths: [{watch:/d, remotes: ['h::m']}]\n", 1, "no blank after the colon"),
+        ("localpaths:\n- watch: /d\n  remotes: [[::1]::www]\n", 3, "quote"),
+        ("localpaths:\n- watch: /d\n  remotes:\n  - [::1]::www\n", 4, "quote"),
+        ("localpaths:\n- watch: /d\n  remotes:\n  - [fe80::1]:874::www\n", 4, "quote"),
+    ] {
+        let told = one(text);
+        assert!(told[0].starts_with(&format!("a.yaml:{line}: ")), "{text}: {told:?}");
+        assert!(told[0].contains(word), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn paths_and_users_that_a_shell_or_a_url_would_understand() {
+    for (path, word) in [
+        ("~/data", "home directory"),
+        ("$HOME/data", "value of a variable"),
+        ("./data", "relative"),
+        ("\"/da\\0ta\"", "NUL"),
+    ] {
+        let told = one(&yaml(path, "'h::m'"));
+        assert!(told.len() == 1 && told[0].contains(word), "{path}: {told:?}");
+        assert!(!told[0].contains(&format!("as /{path}")), "{path}: {told:?}");
+    }
+    for text in [
+        yaml("/d", "'web:geheim@h::m'"),
+        yaml("/d", "'rsync://web:geheim@h/m'"),
+        yaml("/d", "{host: h, module: m, user: 'web:geheim'}"),
+        format!("rsync: {{auth: {{user: 'web:geheim'}}}}\n{}", yaml("/d", "'h::m'")),
+    ] {
+        let told = one(&text);
+        assert!(told.len() == 1 && told[0].contains("password_file"), "{text}: {told:?}");
+        assert!(!told[0].contains("geheim"), "{text}: {told:?}");
+    }
 }

@@ -1,0 +1,139 @@
+//! What is probably meant where YAML is not understood: a blank that is missing after a colon, an IPv6 address that is
+//! not in quotes. And whether a file is a configuration at all, before anything of it is shown. Pure.
+
+use super::diagnostic::nearest;
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// Keys by which a configuration is known: those that stand in hardly any other file.
+const OWN: [&str; 16] = [
+    "localpaths",
+    "watch",
+    "remotes",
+    "inotify",
+    "rsync",
+    "filter",
+    "fail_log",
+    "crontab",
+    "verify_schedule",
+    "large_file",
+    "max_delete",
+    "trash",
+    "first_copy",
+    "on_failure",
+    "on_recovery",
+    "sysctl",
+];
+
+/// Keys whose colon people write without a blank.
+const KEYS: [&str; 14] = [
+    "localpaths",
+    "watch",
+    "remotes",
+    "rsync",
+    "filter",
+    "fail_log",
+    "delay",
+    "params",
+    "password_file",
+    "module",
+    "exclude",
+    "exclude_glob",
+    "timeout",
+    "trash",
+];
+
+static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"(?m)["']?([A-Za-z_][A-Za-z_-]*)["']?[ \t]*:(?:\s|$|[\[{])"#).ok()
+});
+static BRACKETS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]+)?)\](:[^\s,\]]*)").ok()
+});
+
+/// True when a key of ours, or something near it, stands in the text. Of another file no error shows anything.
+pub(super) fn is_configuration(text: &str) -> bool {
+    let Some(key) = KEY.as_ref() else { return true };
+    key.captures_iter(text).any(|found| nearest(&found[1], &OWN).is_some())
+}
+
+/// What to say of a word that should have been a key and its value: `watch:/x`.
+pub(super) fn no_blank(word: &str) -> Option<String> {
+    let (key, rest) = word.split_once(':')?;
+    let missing = KEYS.contains(&key) && rest.starts_with(|c: char| !c.is_whitespace() && c != ':');
+    missing.then(|| {
+        format!("`{key}:` has no blank after the colon, so that it is no key; write `{key}: VALUE`")
+    })
+}
+
+/// The line at or above `line` that holds such a mistake, and what to say of it.
+pub(super) fn mistake(text: &str, line: usize) -> Option<(usize, String)> {
+    if !is_configuration(text) {
+        return None;
+    }
+    let lines: Vec<&str> = text.lines().take(line.max(1)).collect();
+    let on = |(at, line): (usize, &&str)| {
+        let plain = line.trim_start_matches([' ', '\t', '-', '{', '[']);
+        no_blank(plain).or_else(|| brackets(line)).map(|text| (at + 1, text))
+    };
+    // The parser notices it lines later.
+    lines.iter().enumerate().rev().find_map(on)
+}
+
+fn brackets(line: &str) -> Option<String> {
+    let found = BRACKETS.as_ref()?.captures(line)?;
+    let start = found.get(0)?.start();
+    if line[..start].ends_with(['"', '\'', '@', '/']) {
+        return None;
+    }
+    let whole = &found[0];
+    Some(format!(
+        "brackets are a list in YAML: quote an address that begins with them, as '{whole}'"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_mistake() {
+        for (text, line, wanted) in [
+            ("localpaths:\n- watch:/x\n  remotes: [h::m]\n", 3, Some(2)),
+            ("delay:3ms\nlocalpaths:\n", 2, Some(1)),
+            ("delay:3ms\npassword: x\n", 2, None),
+            ("localpaths:\n- watch: /x\n  remotes: [[::1]::www]\n", 3, Some(3)),
+            ("remotes:\n  - [fe80::1%eth0]:874::www\n", 2, Some(2)),
+            ("remotes: ['[::1]::www', \"u@[::1]::www\"]\n", 1, None),
+            ("exclude: ['[a-z]:x']\n", 1, None),
+            ("remotes: [h::m]\nwatch: /x:y\n", 2, None),
+            ("", 1, None),
+        ] {
+            assert_eq!(mistake(text, line).map(|m| m.0), wanted, "{text}");
+        }
+        assert!(mistake("remotes:\n- [::1]::www", 2).unwrap().1.contains("'[::1]::www'"));
+        assert!(no_blank("watch:/x").unwrap().contains("`watch: VALUE`"));
+        assert_eq!(no_blank("module::x"), None);
+    }
+
+    #[test]
+    fn configurations_and_other_files() {
+        for text in [
+            "localpaths: []",
+            "localpath:\n- watch: /x",
+            "{\"localpaths\": [{\"watch\": \"/x\"}]}",
+            "rsync: {port: 1}",
+            "- watch: /x",
+        ] {
+            assert!(is_configuration(text), "{text}");
+        }
+        for text in [
+            "root:$y$j9T$geheim:19000:0:99999:7:::\nsync:*:1:0:99999:7:::\n",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk=\n",
+            "user:geheim\n",
+            "password: geheim\nhost: db\n",
+            "geheim",
+        ] {
+            assert!(!is_configuration(text), "{text}");
+        }
+    }
+}
