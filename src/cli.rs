@@ -165,8 +165,16 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
     } else {
         command(words)?
     };
-    let line = args.join(" ".as_ref());
-    Ok(Invocation { directories, verbose, sysctl, http, files, module, command, line })
+    Ok(Invocation {
+        directories,
+        verbose,
+        sysctl,
+        http,
+        files,
+        module,
+        command,
+        words: args.to_vec(),
+    })
 }
 
 fn read(args: &[OsString]) -> Result<Words> {

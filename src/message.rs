@@ -20,7 +20,7 @@ pub use watcher::*;
 
 use serde::{Deserialize, Serialize};
 
-/// The hidden first argument of a re-executed child: its role.
+/// What a re-executed child is. No argument says it, and so no user can: it is the first packet of its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// The supervisor of an instance that was started with `-d`.
@@ -33,33 +33,41 @@ pub enum Role {
     Plugin,
     /// Shows status and metrics over HTTP.
     Reporter,
+    /// Writes the file system of its working directory to disk, and hears nothing.
+    Sync,
+    /// Looks at the path that is its argument, which may hang, and hears nothing.
+    Look,
 }
 
 impl Role {
-    /// The argument that starts it.
-    pub fn argument(self) -> &'static str {
+    /// The word that says it to the new process.
+    pub fn word(self) -> &'static str {
         match self {
-            Role::Supervisor => "role:supervisor",
-            Role::Watcher => "role:watcher",
-            Role::Pusher => "role:pusher",
-            Role::Plugin => "role:plugin",
-            Role::Reporter => "role:reporter",
+            Role::Supervisor => "supervisor",
+            Role::Watcher => "watcher",
+            Role::Pusher => "pusher",
+            Role::Plugin => "plugin",
+            Role::Reporter => "reporter",
+            Role::Sync => "sync",
+            Role::Look => "look",
         }
     }
 
-    /// The role that `argument` starts.
-    pub fn from_argument(argument: &str) -> Option<Role> {
-        [Role::Supervisor, Role::Watcher, Role::Pusher, Role::Plugin, Role::Reporter]
-            .into_iter()
-            .find(|r| r.argument() == argument)
+    /// The role of that word.
+    pub fn from_word(word: &[u8]) -> Option<Role> {
+        [
+            Role::Supervisor,
+            Role::Watcher,
+            Role::Pusher,
+            Role::Plugin,
+            Role::Reporter,
+            Role::Sync,
+            Role::Look,
+        ]
+        .into_iter()
+        .find(|r| r.word().as_bytes() == word)
     }
 }
-
-/// The argument that starts this program to write the file system of its working directory to disk.
-pub const SYNC_ARGUMENT: &str = "role:sync";
-
-/// The argument that starts this program to look at a path, which may hang.
-pub const LOOK_ARGUMENT: &str = "role:look";
 
 /// A child sends something at least this often.
 pub const ALIVE_EVERY_MS: u64 = 2_000;

@@ -1,43 +1,48 @@
 //! What a re-executed child does: one function for each role.
 
 use crate::message::Role;
+use crate::path::as_written;
 use crate::supervisor::daemon;
-use crate::sys::{log, process, session, umask};
+use crate::sys::{channel, log, process, session, umask};
 use slog::crit;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Writes the file system of the working directory to disk.
-pub fn sync() -> ExitCode {
-    session::close_inherited();
-    if process::sync_here().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// What this process was started as by another of this program; `None` when a user called it.
+pub fn of_this_process() -> Option<Role> {
+    channel::role()
 }
 
-/// Looks at a path, which may take for ever.
-pub fn look(path: &Path) -> ExitCode {
-    session::close_inherited();
-    process::look_at(path);
-    ExitCode::SUCCESS
+/// The short name that `ps` and `top` show, and by which `killall` and `pkill` find a process: the supervisor has the
+/// name that the program was called by, such as `sersync`.
+fn short_name(role: Role) -> OsString {
+    let called = std::env::args_os().next().unwrap_or_default();
+    match role {
+        Role::Supervisor => Path::new(&called).file_name().unwrap_or("syncsup".as_ref()).to_owned(),
+        Role::Watcher => "syncsup-watch".into(),
+        Role::Pusher => "syncsup-push".into(),
+        Role::Plugin => "syncsup-plugin".into(),
+        Role::Reporter => "syncsup-report".into(),
+        Role::Sync => "syncsup-sync".into(),
+        Role::Look => "syncsup-look".into(),
+    }
 }
 
 /// Runs a role to its end and returns its exit status.
 pub fn run(role: Role) -> ExitCode {
-    let name = match role {
-        Role::Supervisor => "syncsup",
-        Role::Watcher => "syncsup-watch",
-        Role::Pusher => "syncsup-push",
-        Role::Plugin => "syncsup-plugin",
-        Role::Reporter => "syncsup-report",
-    };
+    let name = short_name(role);
+    let shown = as_written(name.as_bytes());
     session::close_inherited();
     umask::make_private();
     // What is written into a log has a time, whatever wrote it.
     let log = log::logger(false);
     let of_panics = log.clone();
     std::panic::set_hook(Box::new(move |what| {
-        what.to_string().lines().for_each(|line| crit!(of_panics, "{name}: {line}"));
+        what.to_string().lines().for_each(|line| crit!(of_panics, "{shown}: {line}"));
     }));
-    let channel = match daemon::take_channel(name) {
+    let channel = match daemon::take_channel(&name) {
         Ok(channel) => channel,
         Err(error) => {
             crit!(log, "{error}");
@@ -50,6 +55,12 @@ pub fn run(role: Role) -> ExitCode {
         Role::Pusher => crate::pusher::run(channel),
         Role::Plugin => crate::plugin::run(channel),
         Role::Reporter => crate::reporter::run(channel),
+        // Nobody speaks to it.
+        Role::Sync => i32::from(process::sync_here().is_err()),
+        Role::Look => {
+            std::env::args_os().nth(1).iter().for_each(|path| process::look_at(path.as_ref()));
+            0
+        }
     };
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }

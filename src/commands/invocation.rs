@@ -26,8 +26,8 @@ pub struct Invocation {
     pub module: Option<String>,
     /// The subcommand.
     pub command: Command,
-    /// The whole command line, for the process list.
-    pub line: OsString,
+    /// The whole command line, the program's name first: a daemon keeps it.
+    pub words: Vec<OsString>,
 }
 
 /// A subcommand with its own options.

@@ -29,7 +29,7 @@ pub fn run(
     };
     let line = |text: &str| print(&format!("{text}\n"));
     if daemon {
-        let pid = daemon::start(&options, &invocation.line, &line)?;
+        let pid = daemon::start(&options, &invocation.words, &line)?;
         print(&format!("syncsup runs as a daemon, pid {pid}; see `syncsup status`\n"));
         return Ok(Exit::Ok);
     }

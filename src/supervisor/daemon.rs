@@ -3,13 +3,14 @@
 use super::Options;
 use super::run::{Progress, run};
 use crate::error::{Error, Exit, Result};
-use crate::sys::channel::{Channel, Received, pair};
+use crate::message::Role;
+use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::output::complain;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::{log, process, session};
 use serde::{Deserialize, Serialize};
 use slog::crit;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,9 +29,9 @@ enum Report {
     Failed { exit: u8, text: String },
 }
 
-/// Starts a daemon called `title` and returns its pid when every localpath is watched. A localpath that is held is an
+/// Starts a daemon with the command line `words` and returns its pid when every localpath is watched. A localpath that is held is an
 /// error with exit status 1, though the daemon runs on with the others. `greet` hears each line of the greeting.
-pub fn start(options: &Options, title: &OsStr, greet: &dyn Fn(&str)) -> Result<u32> {
+pub fn start(options: &Options, words: &[OsString], greet: &dyn Fn(&str)) -> Result<u32> {
     options.directories.prepare()?;
     let path = options.directories.log_file();
     let log = OpenOptions::new()
@@ -39,8 +40,9 @@ pub fn start(options: &Options, title: &OsStr, greet: &dyn Fn(&str)) -> Result<u
         .mode(0o600)
         .open(&path)
         .map_err(|e| Error::system(format!("cannot open the log {}", path.display()), e))?;
-    let (ours, theirs) = pair().map_err(|e| Error::system("cannot make a channel", e))?;
-    let pid = session::start_supervisor(title, theirs, log)
+    let (ours, theirs) =
+        pair_for(Role::Supervisor).map_err(|e| Error::system("cannot make a channel", e))?;
+    let pid = session::start_supervisor(words, theirs, log)
         .map_err(|e| Error::system("cannot start the supervisor", e))?;
     let mut channel: Channel<Options, Report> = Channel::new(ours);
     let lost = |why: &dyn std::fmt::Display| {
@@ -137,6 +139,6 @@ fn exit_of(status: u8) -> Exit {
 }
 
 /// In a role just started: its channel, and its short name.
-pub fn take_channel(name: &str) -> Result<OwnedFd> {
+pub fn take_channel(name: &OsStr) -> Result<OwnedFd> {
     process::take_channel(name).map_err(|e| Error::system("started without a channel", e))
 }

@@ -3,7 +3,7 @@
 use super::child::{Action, Child, Event, State};
 use crate::message::Role;
 use crate::seen::Exited;
-use crate::sys::channel::{Channel, Received, pair};
+use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::clock;
 use crate::sys::poll::Interest;
 use crate::sys::process::{GroupChild, start_role};
@@ -123,7 +123,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
     /// Starts its process with its first message.
     pub fn start(&mut self, first: io::Result<(Out, Vec<OwnedFd>)>, now: Duration) {
         let started = first.and_then(|(message, fds)| {
-            let (ours, theirs) = pair()?;
+            let (ours, theirs) = pair_for(self.role)?;
             let child = start_role(self.role, &self.title, theirs)?;
             Ok((child, Channel::new(ours), message, fds))
         });

@@ -19,7 +19,7 @@ use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
-use crate::sys::{clock, log, sysctl};
+use crate::sys::{clock, log, process, sysctl};
 use slog::{info, warn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -210,6 +210,9 @@ impl Supervisor {
             }
             for site in &mut self.sites {
                 site.tick(reap, &mut self.shared, now);
+            }
+            if reap {
+                process::reap_adopted();
             }
             self.forget_questions(now);
             self.forget_verifies(now);

@@ -1,10 +1,13 @@
 //! A control channel: whole messages, and descriptors with them, over a SEQPACKET socket. Never blocks.
 
+use crate::message::Role;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
+    socketpair, sockopt::socket_type,
 };
+use rustix::stdio::stdin;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -46,6 +49,33 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?)
+}
+
+/// How the packet begins that says to a process of this program what it is.
+const ROLE: &[u8] = b"syncsup role ";
+
+/// A [`pair`] for a child in this role, which is said to it already.
+pub fn pair_for(role: Role) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = pair()?;
+    send(&ours, &[ROLE, role.word().as_bytes()].concat(), SendFlags::NOSIGNAL)?;
+    Ok((ours, theirs))
+}
+
+/// The role that this process was started in: what waits on standard input. `None` for whatever a user started.
+pub fn role() -> Option<Role> {
+    role_on(stdin())
+}
+
+fn role_on(fd: BorrowedFd<'_>) -> Option<Role> {
+    if socket_type(fd).ok()? != SocketType::SEQPACKET {
+        return None;
+    }
+    let mut packet = [0u8; 64];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let (length, _) = recv(fd, packet.as_mut_slice(), flags).ok()?;
+    let role = Role::from_word(packet[..length].strip_prefix(ROLE)?)?;
+    recv(fd, packet.as_mut_slice(), RecvFlags::DONTWAIT).ok()?;
+    Some(role)
 }
 
 impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
@@ -146,6 +176,35 @@ impl<Out, In> AsFd for Channel<Out, In> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn the_role_is_said_before_anything_else() {
+        for role in [Role::Supervisor, Role::Pusher, Role::Sync] {
+            let (ours, theirs) = pair_for(role).unwrap();
+            let mut ours: Channel<u8, ()> = Channel::new(ours);
+            ours.send(&7, vec![]).unwrap();
+            assert_eq!(role_on(theirs.as_fd()), Some(role));
+            assert_eq!(role_on(theirs.as_fd()), None);
+            let mut theirs: Channel<(), u8> = Channel::new(theirs);
+            assert!(matches!(theirs.receive(), Ok(Received::Message(7, _))));
+        }
+        // Of whoever has gone already.
+        let (ours, theirs) = pair_for(Role::Sync).unwrap();
+        drop(ours);
+        assert_eq!(role_on(theirs.as_fd()), Some(Role::Sync));
+    }
+
+    #[test]
+    fn what_a_user_starts_has_no_role() {
+        let (ours, theirs) = pair().unwrap();
+        assert_eq!(role_on(theirs.as_fd()), None, "nothing waits");
+        send(&ours, b"syncsup role king", SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(role_on(theirs.as_fd()), None);
+        let (a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
+        b.write_all(b"syncsup role watcher").unwrap();
+        assert_eq!(role_on(a.as_fd()), None, "a stream");
+        assert_eq!(role_on(std::fs::File::open("/dev/null").unwrap().as_fd()), None);
+    }
 
     #[test]
     fn long_messages_and_many_descriptors_arrive_whole() {

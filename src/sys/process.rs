@@ -1,21 +1,25 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
+use super::channel::pair_for;
 use super::session::monotonic;
 use super::umask::as_given;
-use crate::message::{LOOK_ARGUMENT, Role, SYNC_ARGUMENT};
+use crate::message::Role;
 use crate::path::printable;
 use crate::seen::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
@@ -24,6 +28,38 @@ pub(super) fn exited(status: ExitStatus) -> Exited {
         (Some(code), _) => Exited::Code(code),
         (None, signal) => Exited::Signal(signal.unwrap_or(0)),
     }
+}
+
+/// The processes that this one has started and will reap itself; every other child of its is an adopted one.
+static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn started() -> MutexGuard<'static, BTreeSet<u32>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reaps what this process has adopted: as process 1 of a container it becomes the parent of every orphan.
+pub fn reap_adopted() {
+    if std::process::id() != 1 {
+        return;
+    }
+    let own = started();
+    for pid in ended_children(1).into_iter().filter(|pid| !own.contains(pid)) {
+        let _ = waitpid(Pid::from_raw(pid as i32), Some(WaitPidFlag::WNOHANG));
+    }
+}
+
+/// The children of a process that have ended and are not reaped.
+fn ended_children(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|p| p.file_name().to_str()?.parse::<u32>().ok());
+    let ended = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name before it may hold anything, parentheses too.
+        let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
+        let mut words = rest.split(' ');
+        (words.next(), words.next()) == (Some("Z"), Some(&parent.to_string()))
+    };
+    pids.filter(ended).collect()
 }
 
 /// A process in a group of its own.
@@ -50,7 +86,9 @@ impl GroupChild {
     /// Ends what is left of the group (an orphaned rsync), then waits for the leader.
     pub fn reap(mut self) -> io::Result<Exited> {
         self.kill();
-        Ok(exited(self.0.wait()?))
+        let ended = self.0.wait();
+        started().remove(&self.pid());
+        Ok(exited(ended?))
     }
 
     fn id(&self) -> Pid {
@@ -58,25 +96,27 @@ impl GroupChild {
     }
 }
 
-/// Starts this program again in `role`, called `title`, with `channel` as its standard input, in a process group of
-/// its own. `/proc/self/exe` is the same binary even after an upgrade.
+/// Starts this program again, called `title`, with `channel` of [`super::channel::pair_for`] as its standard input, in
+/// a process group of its own. `/proc/self/exe` is the same binary even after an upgrade.
 pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<GroupChild> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(title).arg(role.argument()).current_dir("/").process_group(0);
+    command.arg0(title).current_dir("/").process_group(0);
     // Only the supervisor speaks to systemd, not what a plugin starts.
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
-    command.stdin(channel).stdout(Stdio::null()).env(MARK, role.argument());
-    Ok(GroupChild(as_given(|| command.spawn())?))
+    command.stdin(channel).stdout(Stdio::null()).env(MARK, role.word());
+    let child = as_given(|| command.spawn())?;
+    started().insert(child.id());
+    Ok(GroupChild(child))
 }
 
 /// In a role just started: takes the channel off standard input, which becomes /dev/null, and sets the short name
 /// that `ps` and `top` show.
-pub fn take_channel(name: &str) -> io::Result<OwnedFd> {
+pub fn take_channel(name: &OsStr) -> io::Result<OwnedFd> {
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    let name = CString::new(name)?;
+    let name = CString::new(name.as_bytes())?;
     nix::sys::prctl::set_name(&name)?;
     Ok(channel)
 }
@@ -91,9 +131,12 @@ impl FileSystemSync {
     /// Starts it for what is at `directory`.
     pub fn start(directory: &Path) -> io::Result<Self> {
         let mut command = Command::new(SYNCS);
-        command.arg0("syncsup: sync").arg(SYNC_ARGUMENT).current_dir(directory).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(as_given(|| command.spawn())?))
+        command.arg0("syncsup: sync").current_dir(directory).process_group(0);
+        let (_, theirs) = pair_for(Role::Sync)?;
+        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = as_given(|| command.spawn())?;
+        started().insert(child.id());
+        Ok(Self(child))
     }
 
     /// True when each of them has done it; an error when one could not.
@@ -111,6 +154,13 @@ impl FileSystemSync {
     }
 }
 
+impl Drop for FileSystemSync {
+    fn drop(&mut self) {
+        // One that hangs is adopted, as it were.
+        started().remove(&self.0.id());
+    }
+}
+
 /// A process that looks at a path, where a look may never end. One that hangs is left alone, and ended with the asker,
 /// as far as that is possible.
 pub struct Question(Child);
@@ -119,8 +169,9 @@ impl Question {
     /// Starts it.
     pub fn ask(path: &Path) -> io::Result<Self> {
         let mut command = Command::new(SYNCS);
-        command.arg0("syncsup: look").arg(LOOK_ARGUMENT).arg(path).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg0("syncsup: look").arg(path).process_group(0);
+        let (_, theirs) = pair_for(Role::Look)?;
+        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self(command.spawn()?))
     }
 
@@ -470,6 +521,17 @@ fn taker_in(info: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_that_has_ended_is_seen_until_it_is_reaped() {
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        let (me, pid) = (std::process::id(), child.id());
+        while !ended_children(me).contains(&pid) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(!ended_children(me).contains(&pid));
+    }
 
     #[test]
     fn what_cannot_be_made_is_named() {

@@ -1,12 +1,11 @@
 //! The supervisor's own place in the system: its session, its user, what others may read.
 
-use crate::message::Role;
 use rustix::fs::{Mode, fchmod};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,14 +15,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Starts this program again as the supervisor of a daemon, called `title`, with `channel` as its standard input and
-/// `log` for all its output. It leaves the session by itself with [`new_session`].
-pub fn start_supervisor(title: &OsStr, channel: OwnedFd, log: File) -> io::Result<u32> {
+/// Starts this program again as the supervisor of a daemon, with the command line `words` that it was called by, the
+/// `channel` of [`super::channel::pair_for`] as its standard input and `log` for all its output. It leaves the session by
+/// itself with [`new_session`].
+pub fn start_supervisor(words: &[OsString], channel: OwnedFd, log: File) -> io::Result<u32> {
     // Not in a group of its own: the leader of one cannot begin a session.
+    let (name, rest) =
+        words.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
     let mut command = Command::new("/proc/self/exe");
     command
-        .arg0(title)
-        .arg(Role::Supervisor.argument())
+        .arg0(name)
+        .args(rest)
         .current_dir("/")
         .stdin(channel)
         .stdout(log.try_clone()?)

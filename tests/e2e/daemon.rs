@@ -51,6 +51,82 @@ fn d_returns_when_every_localpath_is_watched() {
     w.instance.stop();
 }
 
+/// As `killall` and `pkill` of the tutorials find it.
+#[test]
+fn a_daemon_has_the_name_that_it_was_called_by() {
+    let w = Setup::default().build();
+    let links = tempfile::tempdir().unwrap();
+    for called in ["sersync", "sersync2", "a name with \u{76ee}\u{5f55} and more"] {
+        let program = links.path().join(called);
+        std::os::unix::fs::symlink(Instance::program(), &program).unwrap();
+        let mut command = w.instance.prepare(&program, &["-d"]);
+        let out = command.arg("-o").arg(w.instance.config()).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        let supervisor = w.instance.supervisor();
+        let comm = fs::read(format!("/proc/{}/comm", supervisor.pid)).unwrap();
+        // The kernel keeps 15 bytes.
+        let short = &called.as_bytes()[..called.len().min(15)];
+        assert_eq!(comm.strip_suffix(b"\n"), Some(short), "{}", String::from_utf8_lossy(&comm));
+        let words = std::iter::once(program.as_os_str()).chain(command.get_args());
+        let words: Vec<_> = words.map(|w| w.to_string_lossy()).collect();
+        assert_eq!(supervisor.command, words.join(" "));
+        w.instance.pusher(&w.remotes[0].name());
+        let family = w.instance.family();
+        assert!(family.iter().all(|p| !p.command.contains("role:")), "{family:?}");
+        // As `killall` does it.
+        supervisor.signal(Signal::SIGTERM);
+        wait_for("the daemon's end", DEADLINE, || !family.iter().any(Proc::runs));
+    }
+}
+
+/// In a container.
+#[test]
+fn as_process_1_it_reaps_what_others_leave_behind() {
+    let launcher = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let tried = std::process::Command::new(launcher[0]).args(&launcher[1..]).arg("true").status();
+    if !tried.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no process name space");
+        return;
+    }
+    let mut w = Setup::default().build();
+    let script = w.outside.join("leaves");
+    let orphan = w.outside.join("orphan");
+    let text = format!(
+        "#!/bin/sh\n(setsid sh -c 'until read -r x x x parent x < /proc/$$/stat && [ $parent = 1 ]; do :; done; echo $parent > {}' &) &\n",
+        orphan.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&script, mode).unwrap();
+    let config = fs::read_to_string(w.instance.config()).unwrap();
+    let plugin = format!("plugins: [{{command: {{prefix: {script:?}}}}}]\n{config}");
+    fs::write(w.instance.config(), plugin).unwrap();
+    w.instance.launcher = launcher.map(Into::into).into();
+    w.run(&[]);
+    w.write("file", "x");
+    wait_for("an orphan that was adopted", DEADLINE, || {
+        fs::read_to_string(&orphan).is_ok_and(|parent| parent == "1\n")
+    });
+    let zombies = || w.instance.family().iter().filter(|p| p.state == 'Z').count();
+    wait_for("all to be reaped", DEADLINE, || zombies() == 0);
+    assert!(w.instance.watchers().len() == 1 && w.instance.pushers().len() == 1);
+    w.write("file", "y");
+    w.wait_identical();
+}
+
+#[test]
+fn what_a_process_is_cannot_be_asked_for_by_a_word() {
+    let w = Setup::default().build();
+    for word in ["role:watcher", "role:supervisor", "role:sync"] {
+        let out = w.instance.prepare(&Instance::program(), &[word]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("unknown command `{word}`")), "{said}");
+        let alone = std::process::Command::new(Instance::program()).arg(word).output().unwrap();
+        assert_eq!(alone.status.code(), Some(2), "{alone:?}");
+    }
+}
+
 #[test]
 fn d_returns_the_error() {
     let w = Setup::default().build();

@@ -235,7 +235,8 @@ impl Instance {
     /// The pusher of the remote named `remote`, waited for.
     pub fn pusher(&self, remote: &str) -> Proc {
         poll(DEADLINE, || {
-            self.pushers().into_iter().find(|p| p.command.contains(&format!(" {remote} ")))
+            let named = |p: &Proc| format!("{} ", p.command).contains(&format!(" {remote} "));
+            self.pushers().into_iter().find(named)
         })
         .expect("the pusher runs")
     }
