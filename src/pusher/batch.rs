@@ -37,6 +37,8 @@ pub struct Limits {
     pub hard_links: bool,
     /// Deletions are allowed at all.
     pub delete: bool,
+    /// The device of the root, where nothing of another file system is replicated (`-x`).
+    pub one_device: Option<u64>,
 }
 
 /// A file for a push of its own.
@@ -112,7 +114,7 @@ pub fn plan(
         entry.1 |= row.events;
     }
     let mut sorter = Sorter {
-        places: Places { look, excluded, known: HashMap::new() },
+        places: Places { look, excluded, one_device: limits.one_device, known: HashMap::new() },
         limits,
         out: Sets::default(),
     };
@@ -127,6 +129,8 @@ pub fn plan(
 enum Place {
     /// A directory, reached through directories.
     Dir,
+    /// A directory of another file system, which is not replicated: only its entry is, as with rsync's `-x`.
+    MountPoint,
     /// There, and no directory.
     NonDir(Seen),
     /// Missing, below a present directory.
@@ -135,7 +139,7 @@ enum Place {
     Cut(Rc<Cut>),
     /// It, or a directory above it, could not be looked at.
     Failed(i32),
-    /// It, or a directory above it, is excluded.
+    /// It, or a directory above it, is excluded; or it lies below a mount point that is not entered.
     Excluded,
 }
 
@@ -151,6 +155,7 @@ struct Cut {
 struct Places<'a, L, F> {
     look: &'a L,
     excluded: F,
+    one_device: Option<u64>,
     known: HashMap<RelPath, Place>,
 }
 
@@ -164,6 +169,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
             Place::Dir => self.look(path),
             Place::NonDir(seen) => Place::Cut(Rc::new(Cut { prefix: parent, seen: Some(seen) })),
             Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, seen: None })),
+            // An rsync that is told one of its names takes that name's file system for the one to stay on.
+            Place::MountPoint => Place::Excluded,
             place @ (Place::Cut(_) | Place::Failed(_) | Place::Excluded) => place,
         };
         self.known.insert(path.clone(), place.clone());
@@ -173,7 +180,10 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
     fn look(&self, path: &RelPath) -> Place {
         match self.look.lstat(path) {
             Ok(seen) if (self.excluded)(path, seen.kind == Kind::Dir) => Place::Excluded,
-            Ok(Seen { kind: Kind::Dir, .. }) => Place::Dir,
+            Ok(Seen { kind: Kind::Dir, dev, .. }) => match self.one_device {
+                Some(device) if device != dev => Place::MountPoint,
+                Some(_) | None => Place::Dir,
+            },
             Ok(seen) => Place::NonDir(seen),
             // ENOTDIR: a directory above was replaced between two looks.
             Err(ENOENT | ENOTDIR) => Place::Missing,
@@ -251,6 +261,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 }
                 Scope::Entry => drop(self.out.present.insert(path)),
             },
+            Place::MountPoint => drop(self.out.present.insert(path)),
             Place::NonDir(seen) => self.file(path, seen, events),
             Place::Missing => {
                 let unsure = Events::DIR | Events::SCAN | Events::RECONCILE;

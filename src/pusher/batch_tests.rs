@@ -42,7 +42,7 @@ fn mark(path: &str, events: Events) -> Marked {
 fn scoped(path: &str, scope: Scope) -> Marked {
     Marked { path: p(path), scope, events: Events::SCAN }
 }
-const LIMITS: Limits = Limits { large: 1000, hard_links: false, delete: true };
+const LIMITS: Limits = Limits { large: 1000, hard_links: false, delete: true, one_device: None };
 fn go(rows: Vec<Marked>, disk: &Disk) -> Plan {
     plan(rows, disk, LIMITS, |_, _| false)
 }
@@ -228,4 +228,34 @@ fn a_file_moved_soon_after_it_was_written_is_compared_by_content() {
     let plan = go(rows.map(|(path, events)| mark(path, events)).into(), &disk);
     assert_eq!(plan.checksum, paths(&["moved", "scanned"]));
     assert_eq!(plan.present, paths(&["fresh", "renamed at once", "written"]));
+}
+
+#[test]
+fn with_one_file_system_a_mount_point_is_an_entry_and_what_is_below_it_is_nobodys() {
+    let mut disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File)]);
+    let on = |kind| Ok(Seen { dev: 2, ..seen(kind) });
+    disk.names.insert(p("d/m"), on(Kind::Dir));
+    disk.names.insert(p("d/m/sub"), on(Kind::Dir));
+    disk.names.insert(p("d/m/f"), on(Kind::File));
+    disk.names.insert(p("d/m/link"), on(Kind::Symlink));
+    // A file system of the root's own device, mounted inside another.
+    disk.names.insert(p("d/m/own"), Ok(seen(Kind::Dir)));
+    // rsync takes a single file of another file system along.
+    disk.names.insert(p("d/mounted file"), on(Kind::File));
+    let limits = Limits { one_device: Some(1), ..LIMITS };
+    let below = ["d/m/f", "d/m/gone", "d/m/gone/x", "d/m/link", "d/m/own", "d/m/sub", "d/m/sub/x"];
+    for scope in [Scope::Entry, Scope::Children, Scope::Tree] {
+        let gone = Events::DELETE | Events::DIR;
+        let row = |path: &&str| Marked { path: p(path), scope, events: gone };
+        let rows = below.iter().chain(&["d/m", "d/mounted file"]).map(row).collect::<Vec<_>>();
+        let plan = plan(rows.clone(), &disk, limits, |_, _| false);
+        assert_eq!(plan.present, paths(&["d/m", "d/mounted file"]), "{scope:?}");
+        assert_eq!(plan.excluded, paths(&below), "{scope:?}");
+        assert!(plan.absent.is_empty() && plan.tree.is_empty() && plan.children.is_empty());
+        let all = go(rows, &disk);
+        assert!(
+            all.excluded.is_empty() && !all.absent.is_empty(),
+            "without it everything is replicated"
+        );
+    }
 }

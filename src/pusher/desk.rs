@@ -181,6 +181,17 @@ impl Desk {
         params::hard_links(&self.start.remote.params)
     }
 
+    /// The device of the root, where nothing of another file system is replicated.
+    pub fn one_device(&self, root: &Root) -> Option<u64> {
+        params::one_file_system(&self.start.remote.params).then_some(root.seen.dev)
+    }
+
+    /// True for a directory that a comparison may begin in. rsync takes the file system of each name that it is told
+    /// for the one to stay on, so none may be one that is not replicated.
+    pub fn enters(&self, root: &Root, seen: &Seen) -> bool {
+        seen.kind == Kind::Dir && self.one_device(root).is_none_or(|device| device == seen.dev)
+    }
+
     /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
     /// only form B protects.
     pub fn form_b(&self) -> bool {
@@ -216,7 +227,10 @@ impl Desk {
             let Some(directory) = directories.pop() else { return Ok(Contents::Nothing) };
             let names = match directory.is_root() {
                 true => root.names(),
-                false => root.subdir(&directory).and_then(|open| open.names()),
+                false => match root.subdir(&directory) {
+                    Ok(open) if !self.enters(&root, &open.seen) => continue,
+                    open => open.and_then(|open| open.names()),
+                },
             };
             self.voice.beat();
             for entry in names.into_iter().flatten() {
@@ -299,7 +313,12 @@ impl Desk {
         let look = root
             .as_ref()
             .map(|root| RootLook::new(root, mounts.clone(), silent.clone(), &self.voice));
-        let limits = Limits { large: u64::MAX, hard_links: false, delete: self.delete() };
+        let limits = Limits {
+            large: u64::MAX,
+            hard_links: false,
+            delete: self.delete(),
+            one_device: root.as_ref().and_then(|root| self.one_device(root)),
+        };
         let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
         let plan = |owed: &Owed| {
             let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);

@@ -277,7 +277,12 @@ impl Push {
             // It failed: perhaps on a directory there that nobody here knows of.
             events: if item.attempts > 0 { item.events | Events::DIR } else { item.events },
         });
-        let limits = Limits { large, hard_links: desk.hard_links(), delete: desk.delete() };
+        let limits = Limits {
+            large,
+            hard_links: desk.hard_links(),
+            delete: desk.delete(),
+            one_device: desk.one_device(&self.root),
+        };
         let mut plan =
             batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
         if desk.start.remote.trash_keep_ms.is_some() {

@@ -155,7 +155,12 @@ impl Here<'_> {
         self.desk.voice.beat();
         let names = match dir.is_root() {
             true => self.root.some_names(most),
-            false => self.root.subdir(dir).and_then(|dir| dir.some_names(most)),
+            false => {
+                self.root.subdir(dir).and_then(|dir| match self.desk.enters(self.root, &dir.seen) {
+                    true => dir.some_names(most),
+                    false => Ok(Vec::new()),
+                })
+            }
         };
         // Gone, or not to be read: rsync says so.
         let names = names.unwrap_or_default().into_iter();

@@ -8,7 +8,6 @@ use super::outcome::Judgement;
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
-use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 
@@ -118,7 +117,7 @@ pub fn directories(
             }
             let is_dir = match row.path.is_root() {
                 true => true,
-                false => look.lstat(&row.path).is_ok_and(|seen| seen.kind == Kind::Dir),
+                false => look.lstat(&row.path).is_ok_and(|seen| desk.enters(root, &seen)),
             };
             let excluded = desk.filter.excludes(&row.path, true);
             if is_dir && !excluded {

@@ -16,7 +16,6 @@ use super::run::Pusher;
 use crate::journal::{JournalError, Settlement};
 use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart};
 use crate::path::RelPath;
-use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
@@ -106,7 +105,7 @@ impl Looking {
             unchanged: self.job.progress,
         };
         let top = directory_of(&self.job.below, |path| {
-            root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir)
+            root.lstat(path).is_ok_and(|seen| desk.enters(&root, &seen))
         });
         let (form, list) = match top.is_root() {
             true => (Form::Everything { exclude: Vec::new() }, Vec::new()),

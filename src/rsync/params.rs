@@ -232,7 +232,19 @@ pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
             "add a --backup-dir outside of what is replicated, or use `trash` of a YAML configuration",
         ));
     }
+    if times_on(&items, "one-file-system") > 1 {
+        faults.push(Fault::Refused(
+            "-xx".into(),
+            "twice, it deletes on a remote what is below a directory that is a mount point here",
+            "write -x once",
+        ));
+    }
     faults
+}
+
+/// How often an option is turned on, since it was last turned off.
+fn times_on(items: &[Item], name: &str) -> usize {
+    items.iter().rev().filter(|item| item.option.is(name)).take_while(|item| item.on).count()
 }
 
 /// What is wrong with a value.

@@ -179,6 +179,11 @@ fn keys_of_the_configuration_among_the_parameters() {
     assert_eq!(settings(&words("-a|--timeout=30|--no-timeout")), Settings::default());
     assert_eq!(settings(&words("-a|--timeout=0")), Settings::default());
     assert!(one_file_system(&words("-ax")) && !one_file_system(&words("-ax|--no-x")));
+    for twice in ["-axx", "-ax|-x", "-ax|--one-file-system", "-x|--no-x|-xx"] {
+        let refused = |fault: &Fault| matches!(fault, Fault::Refused(name, ..) if name == "-xx");
+        assert!(faults(&words(twice)).iter().any(refused), "{twice}");
+    }
+    assert!(faults(&words("-ax|--no-one-file-system|-x")).is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -435,6 +436,73 @@ fn a_full_disk_under_a_slave_is_said_and_caught_up_with() {
         wait_for("its removal", DEADLINE * 2, || !left.exists());
         w.wait_identical_within(DEADLINE * 2);
         w.wait_in_sync();
+        w.instance.stop();
+    });
+}
+
+#[test]
+fn with_one_file_system_a_mount_point_is_an_entry_and_what_the_slave_has_below_it_stays() {
+    with_private_mounts(|| {
+        let remote = ", max_delete: unlimited";
+        let mut w = Setup { remote, params: "-ax", ..Setup::default() }.build();
+        for dir in ["d/m", "late", "same"] {
+            fs::create_dir_all(w.at(dir)).unwrap();
+        }
+        let here = Mounted::tmpfs(&w.at("d/m"));
+        write(&w.at("d/m/sub/file"), "not replicated");
+        // What the slave has there, under a name of here and under one of its own.
+        write(&w.there("d/m/kept/file"), "kept");
+        write(&w.there("d/m/sub/own"), "kept");
+        let store = w.outside.join("store");
+        populate(&store, 2, 2);
+        let same = Mounted::bind(&store, &w.at("same"));
+        w.run(&[]);
+        // To rsync a directory of the same device is no other file system.
+        wait_for("a bind mount", DEADLINE, || w.there("same/dir001/file001").exists());
+        let stays = |w: &World, what: &str, dir: &str, before: &Tree| {
+            w.write(&format!("beside {what}"), "x");
+            let there = w.there(&format!("beside {what}"));
+            wait_for(what, DEADLINE, || there.exists());
+            w.wait_in_sync();
+            assert_eq!(Tree::read(&w.there(dir)).names(), before.names(), "{what}");
+        };
+        let before = Tree::read(&w.there("d/m"));
+        stays(&w, "a first copy", "d/m", &before);
+        // Live events: a new name, a change, names that go, a directory that comes by a move, a file out of it.
+        write(&w.at("d/m/new"), "not replicated");
+        write(&w.at("d/m/sub/file"), "changed");
+        write(&w.at("d/m/sub/own"), "x");
+        write(&w.at("d/m/kept/file"), "x");
+        fs::create_dir(w.at("d/m/a")).unwrap();
+        fs::rename(w.at("d/m/a"), w.at("d/m/b")).unwrap();
+        stays(&w, "changes", "d/m", &before);
+        fs::remove_file(w.at("d/m/sub/own")).unwrap();
+        fs::remove_dir_all(w.at("d/m/kept")).unwrap();
+        stays(&w, "deletions", "d/m", &before);
+        // The entry of the mount point itself.
+        fs::set_permissions(w.at("d/m"), fs::Permissions::from_mode(0o700)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).map(|m| m.permissions().mode() & 0o777).ok();
+        wait_for("its mode", DEADLINE, || mode(&w.there("d/m")) == Some(0o700));
+        // Comparisons of all, of a part above it, and of a part in it.
+        for below in ["", "d", "d/m", "d/m/sub"] {
+            let verify = w.instance.command(&["verify", "--repair", w.at(below).to_str().unwrap()]);
+            assert!(verify.status.success(), "{below}: {verify:?}");
+        }
+        let sync = w.instance.command(&["sync"]);
+        assert!(sync.status.success(), "{sync:?}");
+        stays(&w, "comparisons", "d/m", &before);
+        // While it runs: what the slave has there already stays.
+        w.write("late/file", "replicated");
+        wait_for("a file", DEADLINE, || w.there("late/file").exists());
+        let late = Tree::read(&w.there("late"));
+        let mounted = Mounted::tmpfs(&w.at("late"));
+        write(&w.at("late/new"), "not replicated");
+        w.write("wake", "x");
+        stays(&w, "a mount while it runs", "late", &late);
+        let sync = w.instance.command(&["sync"]);
+        assert!(sync.status.success(), "{sync:?}");
+        stays(&w, "a comparison after it", "late", &late);
+        drop((mounted, same, here));
         w.instance.stop();
     });
 }

@@ -13,7 +13,6 @@ use super::super::rsync::{self, Form, Options};
 use super::super::verify::{BY_CONTENT, counts};
 use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
-use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
@@ -117,7 +116,7 @@ impl Comparing {
     ) -> Result<Option<Self>, Stuck> {
         let root = desk.open_root()?;
         let there = |dir: &&RelPath| {
-            dir.is_root() || root.lstat(dir).is_ok_and(|seen| seen.kind == Kind::Dir)
+            dir.is_root() || root.lstat(dir).is_ok_and(|seen| desk.enters(&root, &seen))
         };
         let directories: Vec<&RelPath> = part.directories().iter().filter(there).collect();
         if directories.is_empty() {
