@@ -79,6 +79,51 @@ fn a_daemon_has_the_name_that_it_was_called_by() {
     }
 }
 
+/// In a process name space of its own, where they find nothing else.
+#[test]
+fn killall_and_pkill_end_it_by_the_name_that_it_was_started_by() {
+    let space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let have = ["sh", "-c", "command -v killall && command -v pkill && command -v ps"];
+    let tried = std::process::Command::new(space[0]).args(&space[1..]).args(have).output();
+    if !tried.is_ok_and(|out| out.status.success()) {
+        eprintln!("SKIPPED: no process name space, killall or pkill");
+        return;
+    }
+    let w = Setup::default().build();
+    let links = tempfile::tempdir().unwrap();
+    // It is started as $1, in the foreground or not; $2 ends it, and then nothing of it is left.
+    let script = r#"
+        if [ "$MODE" = -d ]; then "$@" >/dev/null || exit 2; else "$@" >/dev/null & fi
+        n=0
+        until ps -eo args | grep -q '^syncsup: pusher'; do n=$((n+1)); [ $n -lt 600 ] || exit 3; sleep 0.1; done
+        ps -eo args | grep '[r]ole:' && exit 4
+        $END || exit 5
+        while ps -eo args | grep -q '^syncsup: ' || pgrep -x "$NAME" >/dev/null; do
+            n=$((n+1)); [ $n -lt 1200 ] || { ps -ef; exit 6; }; sleep 0.1
+        done"#;
+    for called in ["sersync", "syncsup"] {
+        let program = links.path().join(called);
+        std::os::unix::fs::symlink(Instance::program(), &program).unwrap();
+        for (end, daemon) in
+            [("killall", true), ("pkill", true), ("killall", false), ("pkill", false)]
+        {
+            let mode: &[&str] = if daemon { &["-d"] } else { &["-r"] };
+            let started = w.instance.prepare(&program, mode);
+            let mut command = std::process::Command::new(space[0]);
+            command.args(&space[1..]).args(["sh", "-c", script, "sh"]).arg(&program);
+            command.args(started.get_args()).arg("-o").arg(w.instance.config());
+            command.envs(started.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.env("END", format!("{end} {called}")).env("NAME", called).env("MODE", mode[0]);
+            let out = command.output().unwrap();
+            assert!(
+                out.status.success(),
+                "{end} {called} {mode:?}: {out:?}\n{}",
+                w.instance.report()
+            );
+        }
+    }
+}
+
 /// In a container.
 #[test]
 fn as_process_1_it_reaps_what_others_leave_behind() {
