@@ -7,7 +7,7 @@
 //!
 //! | room | what happens there |
 //! |---|---|
-//! | [`error`], [`path`], [`shell`], [`figures`] | exit statuses; paths as bytes; words for a shell; figures for people |
+//! | [`error`], [`path`], [`shell`], [`script`], [`figures`] | exit statuses; paths as bytes; words for a shell; how a script begins; figures for people |
 //! | [`trust`] | whose files this process may obey |
 //! | [`rsync`] | what rsync is told: the table of its options, the user's parameters |
 //! | [`filter`] | what is replicated |
@@ -39,6 +39,7 @@ pub mod pusher;
 pub mod reporter;
 pub mod role;
 pub mod rsync;
+pub mod script;
 pub mod seen;
 pub mod shell;
 pub mod supervisor;

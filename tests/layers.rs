@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use its own level and those below; the rooms of [`ROLES`] not their own.
 const LEVELS: &[&[&str]] = &[
-    &["error", "path", "shell", "figures", "trust"],
+    &["error", "path", "shell", "script", "figures", "trust"],
     &["rsync"],
     &["filter", "config", "message", "journal", "seen"],
     &["sys"],

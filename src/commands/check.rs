@@ -4,11 +4,11 @@ use super::invocation::Invocation;
 use super::{print, table};
 use crate::config::diagnostic::Severity;
 use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
-use crate::config::probe::Machine;
+use crate::config::probe::{Machine, Probe};
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
 use crate::pusher::itemize;
-use crate::pusher::outcome::{Judgement, Trouble, Verdict, verdict};
+use crate::pusher::outcome::{Judgement, Trouble, Verdict, login_failed, verdict};
 use crate::pusher::rsync::{self, Form, Options};
 use crate::pusher::{ssh, trash};
 use crate::rsync::{params, refused};
@@ -179,7 +179,7 @@ fn tried(
 ) -> std::result::Result<Vec<&'static str>, String> {
     let mut left_out: Vec<&'static str> = Vec::new();
     loop {
-        let Err(failed) = outcome(run, end) else { return Ok(left_out) };
+        let Err(failed) = outcome(run, remote, end) else { return Ok(left_out) };
         let Verdict::Refused(option) = failed.verdict else { return Err(failed.words) };
         let own = option == refused::CHECKSUM && params::has(&remote.params, option);
         if own || left_out.contains(&option) || refused::instead(option).is_none() {
@@ -227,7 +227,7 @@ fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
 }
 
 /// Waits for its end, or ends it; an error is what it means, in the words that `status` would show.
-fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), Judgement> {
+fn outcome(mut run: Rsync, remote: &Remote, end: Instant) -> std::result::Result<(), Judgement> {
     let failed = |words: String| Judgement {
         verdict: Verdict::Remote(Trouble::Unreachable),
         words,
@@ -249,7 +249,13 @@ fn outcome(mut run: Rsync, end: Instant) -> std::result::Result<(), Judgement> {
         return Ok(());
     }
     let words = run.complaints().map_err(|e| failed(e.to_string()))?;
-    let judgement = verdict(ended, &words);
+    let mut judgement = verdict(ended, &words);
+    if judgement.verdict == Verdict::Configuration && login_failed(&words) {
+        let file = remote.password_file.as_ref();
+        let file = file.map(|file| Machine.password_file(file.as_path()));
+        let hint = check::login_hint(remote, file.as_ref(), Machine.user());
+        judgement.words = format!("{}; {hint}", judgement.words);
+    }
     Err(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
         true => judgement.without_statistics(ended),
         false => judgement,

@@ -3,12 +3,13 @@
 
 use super::destination::Destination;
 use super::diagnostic::{Diagnostic, Severity};
-use super::model::{Config, LocalPath, Place, Remote};
+use super::model::{Config, LocalPath, Place, Remote, Target};
 use super::probe::{PasswordFile, Probe, Watch};
 use super::sender;
-use super::{here, http};
+use super::{here, http, trusted};
 use crate::filter::Filter;
 use crate::path::as_written;
+use crate::script;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -177,13 +178,14 @@ fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What one look at each localpath and password file shows: a missing watch is an error, since nothing could be
+/// What one look at each localpath, password file and script shows: a missing watch is an error, since nothing could be
 /// replicated.
 pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> =
         config.http.iter().filter_map(|server| http::check(server, probe)).collect();
     let mut files = BTreeSet::new();
     let (mut contents, mut said) = (BTreeSet::new(), BTreeSet::new());
+    let mut programs = BTreeSet::new();
     for localpath in &config.localpaths {
         let state = probe.watch(localpath.watch.as_path());
         if let Some(text) = watch_error(&as_written(localpath.watch.as_bytes()), &state) {
@@ -200,6 +202,17 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
             Some(finding(Severity::Warning, &remote.place, text))
         });
         found.extend(loops);
+        for (place, program) in trusted::programs_named(localpath) {
+            let why = || script::fault(&probe.program(&program)?);
+            if program.is_absolute()
+                && programs.insert(program.clone())
+                && let Some(why) = why()
+            {
+                let shown = as_written(program.as_os_str().as_bytes());
+                let text = format!("script {shown} cannot be run: {why}");
+                found.push(finding(Severity::Warning, place, text));
+            }
+        }
         for remote in &localpath.remotes {
             let Some(file) = &remote.password_file else { continue };
             let (shown, user) = (as_written(file.as_bytes()), remote.user.as_deref());
@@ -309,6 +322,32 @@ pub fn password_content_warning(
         return None;
     };
     Some(format!("password file {file}: {why}"))
+}
+
+/// What to look at when the daemon of `remote` does not take its login; `file` is what is at its password file, when it
+/// has one, and `runs` is who runs, by number.
+pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> String {
+    let module = match &remote.target {
+        Target::Daemon { module, .. } => as_written(module.as_bytes()),
+        Target::Ssh { .. } => String::new(),
+    };
+    let user = match &remote.user {
+        Some(user) => format!("user {user} of module {module}"),
+        None => format!("no user is given for module {module}, so rsync takes the name of its own"),
+    };
+    let path = remote.password_file.as_ref().map(|path| as_written(path.as_bytes()));
+    let (Some(path), Some(file)) = (path, file) else {
+        return format!("{user}: no password_file is given");
+    };
+    let wrong = password_content_warning(&path, file, remote.user.as_deref())
+        .or_else(|| password_warning(&path, file, runs));
+    match wrong {
+        Some(wrong) => format!("{user}: {wrong}"),
+        None => format!(
+            "{user}: compare the only line of {path} with the line of that user in the `secrets file` of the slave; that \
+             file must be mode 600, and `auth users` must name the user"
+        ),
+    }
 }
 
 /// Why the fail log cannot be written: its directory is not made by itself.

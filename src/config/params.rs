@@ -21,6 +21,14 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
 
 /// Says what is wrong with the words, or different from what they look like.
 pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
+    if let Some(word) = words.iter().find(|word| word.as_bytes().contains(&0)) {
+        let word = as_written(word.as_bytes());
+        notes.error(
+            line,
+            format!("rsync parameter `{word}` holds a NUL character, which no command line can; remove it"),
+        );
+        return;
+    }
     for fault in faults(words) {
         notes.error(line, fault_text(&fault));
     }

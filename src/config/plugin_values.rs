@@ -1,11 +1,25 @@
 //! Single values of plugins that both formats share: command lines, URLs. Errors say what to write.
 
+use crate::path::as_written;
+
 /// A command line as words, split as a shell splits them, at least so many. No shell ever sees them.
 pub(crate) fn words(text: &str, least: usize) -> Result<Vec<String>, String> {
+    no_nul(text)?;
     match shlex::split(text) {
         Some(words) if words.len() >= least => Ok(words),
         Some(_) => Err("is empty; write the program to run".into()),
         None => Err(format!("`{text}` has a quote that is not closed, or ends with a backslash")),
+    }
+}
+
+/// Refuses what no program can be given: its words end at a NUL.
+pub(crate) fn no_nul(text: &str) -> Result<(), String> {
+    match text.contains('\0') {
+        false => Ok(()),
+        true => Err(format!(
+            "`{}` holds a NUL character, which no command line can; remove it",
+            as_written(text.as_bytes())
+        )),
     }
 }
 
@@ -54,6 +68,9 @@ mod tests {
         assert!(words("", 0).unwrap().is_empty());
         assert!(words(" ", 1).unwrap_err().contains("is empty"));
         assert!(words("a 'b", 1).unwrap_err().contains("not closed"));
+        for nul in ["/bin/sh\0", "\0", "a 'b\0c'"] {
+            assert!(words(nul, 0).unwrap_err().contains("NUL"), "{nul:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::destination::{address, is_local_name};
 use super::here::{self, Daemon};
 use crate::filter::Filter;
 use crate::path::RelPath;
+use crate::script;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -56,6 +57,8 @@ pub trait Probe {
     fn watch(&self, path: &Path) -> Watch;
     /// Looks at a password file.
     fn password_file(&self, path: &Path) -> PasswordFile;
+    /// How a program begins, as far as the system looks; `None` when it cannot be read.
+    fn program(&self, path: &Path) -> Option<Vec<u8>>;
     /// Who runs this, by number.
     fn user(&self) -> u32;
     /// The first line of `PROGRAM --version`.
@@ -90,7 +93,7 @@ impl Probe for Machine {
     fn password_file(&self, path: &Path) -> PasswordFile {
         match fs::metadata(path) {
             Ok(meta) if !meta.is_file() => PasswordFile::Refused("not a file".into()),
-            Ok(meta) => match beginning(path) {
+            Ok(meta) => match beginning(path, PASSWORD_LONGEST) {
                 Ok(start) => PasswordFile::Found {
                     mode: meta.mode() & 0o7777,
                     owner: meta.uid(),
@@ -102,6 +105,14 @@ impl Probe for Machine {
             Err(error) if error.kind() == ErrorKind::NotFound => PasswordFile::Missing,
             Err(error) => PasswordFile::Refused(error.to_string()),
         }
+    }
+
+    fn program(&self, path: &Path) -> Option<Vec<u8>> {
+        // Others may hang, or be changed by a look.
+        if !fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        beginning(path, script::START).ok()
     }
 
     fn user(&self) -> u32 {
@@ -173,10 +184,10 @@ impl Probe for Machine {
     }
 }
 
-/// As much of a password file as rsync reads.
-fn beginning(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The first bytes of a file, at most so many.
+fn beginning(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    fs::File::open(path)?.take(PASSWORD_LONGEST).read_to_end(&mut start)?;
+    fs::File::open(path)?.take(most).read_to_end(&mut start)?;
     Ok(start)
 }
 

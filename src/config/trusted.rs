@@ -2,7 +2,7 @@
 //! and password files, whose words go to a remote. Pure: the doubts come in as values.
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::model::{Call, Config, Place, Remote};
+use super::model::{Call, Config, LocalPath, Place, Remote};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -40,30 +40,14 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
                 if let Some(file) = &remote.password_file {
                     self.look(&mut found, &remote.place, "password file", file.as_path());
                 }
-                for program in programs_of(remote) {
-                    self.look(&mut found, &remote.place, "program", &program);
-                }
             }
             for plugin in &localpath.plugins {
-                match &plugin.call {
-                    Call::Command { prefix, suffix, .. } => {
-                        let words = shlex::split(prefix).into_iter().chain(shlex::split(suffix));
-                        for program in programs(&words.flatten().collect::<Vec<_>>()) {
-                            self.look(&mut found, &plugin.place, "program", &program);
-                        }
-                    }
-                    Call::Http { ca_file: Some(file), .. } => {
-                        self.look(&mut found, &plugin.place, "ca_file", file.as_path());
-                    }
-                    Call::Http { ca_file: None, .. }
-                    | Call::Socket { .. }
-                    | Call::RefreshCdn { .. } => {}
+                if let Call::Http { ca_file: Some(file), .. } = &plugin.call {
+                    self.look(&mut found, &plugin.place, "ca_file", file.as_path());
                 }
             }
-            for words in [&localpath.alarms.on_failure, &localpath.alarms.on_recovery] {
-                for program in programs(words) {
-                    self.look(&mut found, &localpath.place, "program", &program);
-                }
+            for (place, program) in programs_named(localpath) {
+                self.look(&mut found, place, "program", &program);
             }
         }
         found
@@ -83,6 +67,28 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
             found.push(Diagnostic { severity: Severity::Error, place, column: 0, text });
         }
     }
+}
+
+/// The programs and scripts that a localpath's part of a configuration names, and where.
+pub(super) fn programs_named(localpath: &LocalPath) -> Vec<(&Place, PathBuf)> {
+    let mut found = Vec::new();
+    for remote in &localpath.remotes {
+        found.extend(programs_of(remote).into_iter().map(|program| (&remote.place, program)));
+    }
+    for plugin in &localpath.plugins {
+        match &plugin.call {
+            Call::Command { prefix, suffix, .. } => {
+                let words = shlex::split(prefix).into_iter().chain(shlex::split(suffix));
+                let programs = programs(&words.flatten().collect::<Vec<_>>());
+                found.extend(programs.into_iter().map(|program| (&plugin.place, program)));
+            }
+            Call::Http { .. } | Call::Socket { .. } | Call::RefreshCdn { .. } => {}
+        }
+    }
+    for words in [&localpath.alarms.on_failure, &localpath.alarms.on_recovery] {
+        found.extend(programs(words).into_iter().map(|program| (&localpath.place, program)));
+    }
+    found
 }
 
 /// The programs that a push runs: rsync, and what its parameters name for ssh.

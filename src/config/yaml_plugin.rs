@@ -4,7 +4,7 @@ use super::diagnostic::{Notes, did_you_mean};
 use super::model::{Call, CallEvents, Framing, Manner, Plugin, Secret};
 use super::node::{Fields, Node, Value};
 use super::notation::duration_ms;
-use super::plugin_values::{base_url, shell_only, url, words};
+use super::plugin_values::{base_url, no_nul, shell_only, url, words};
 use super::values;
 use crate::filter::{search_regex, whole_regex};
 use crate::path::OsBytes;
@@ -210,7 +210,8 @@ pub(super) fn alarm(node: &Node) -> Result<Vec<String>, String> {
     match &node.value {
         Value::Null => Ok(Vec::new()),
         Value::List(items) if !items.is_empty() => {
-            items.iter().map(|i| i.text().map(str::to_owned)).collect()
+            let word = |i: &Node| i.text().and_then(|text| no_nul(text).map(|()| text.to_owned()));
+            items.iter().map(word).collect()
         }
         _ => words(node.text()?, 1),
     }

@@ -9,12 +9,14 @@ use super::guard::Contents;
 use super::health::Patience;
 use super::itemize::{Change, ChangeKind};
 use super::master::Master;
-use super::outcome::{Judgement, Verdict};
+use super::outcome::{Judgement, Verdict, login_failed};
 use super::rsync::{self, Form, Options, rules_prefix};
 use super::step::Step;
 use super::times;
 use super::trash;
 use super::voice::Voice;
+use crate::config::check::login_hint;
+use crate::config::probe::{Machine, Probe};
 use crate::figures;
 use crate::filter::Filter;
 use crate::journal::{Found, Journal, JournalError, Owed, RemoteRow, is_same_root};
@@ -338,7 +340,13 @@ impl Desk {
 
     /// What has ended, and what is learnt from how long the remote let it wait.
     pub fn land(&mut self, flight: Flight, exited: Exited) -> Result<Landed, Stuck> {
-        let landed = flight.land(exited).map_err(broken)?;
+        let mut landed = flight.land(exited).map_err(broken)?;
+        if landed.judgement.verdict == Verdict::Configuration && login_failed(&landed.stderr) {
+            let file = self.start.remote.password_file.as_ref();
+            let file = file.map(|file| Machine.password_file(file.as_path()));
+            let hint = login_hint(&self.start.remote, file.as_ref(), Machine.user());
+            landed.judgement.words = shortened(format!("{}; {hint}", landed.judgement.words));
+        }
         let timeout = Duration::from_secs(u64::from(self.start.remote.timeout_s));
         self.patience = self.patience.after(landed.waited, timeout);
         if !landed.judgement.crowded() {

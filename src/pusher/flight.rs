@@ -186,7 +186,7 @@ impl Flight {
         if self.ended.is_none() && exited != Exited::Code(0) && self.floods() {
             self.ended = Some(GivenUp::Flooded);
         }
-        let stderr = self.rsync.complaints()?;
+        let mut stderr = self.rsync.complaints()?;
         self.rsync.stdout.rewind()?;
         let mut judgement = outcome::verdict(exited, &stderr);
         let last = self.rsync.printed_last(itemize::CLOSING_BYTES)?;
@@ -213,6 +213,9 @@ impl Flight {
             None => {}
         }
         judgement.words = shortened(judgement.words);
+        if judgement.verdict == Verdict::Configuration {
+            stderr.truncate(outcome::own_words(&stderr));
+        }
         Ok(Landed { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
     }
 }

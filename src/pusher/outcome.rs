@@ -100,8 +100,52 @@ impl Judgement {
 /// How a daemon begins when its `max connections` are in use.
 const CROWDED: &[u8] = b"@ERROR: max connections (";
 
+/// How a daemon begins when the `pre-xfer exec` of a module has refused; what that printed comes behind it.
+const PRE_XFER: &[u8] = b"pre-xfer exec returned failure (";
+/// What a daemon says when the `early exec` of a module has refused.
+const EARLY: &[u8] = b"@ERROR: early exec failed";
+/// So many lines of such a script are shown.
+const SCRIPT_LINES: usize = 3;
+
+/// What a daemon says of its own, and what a script of its module printed. The script's words decide nothing.
+fn apart(stderr: &[u8]) -> (&[u8], Vec<&[u8]>) {
+    let mut all = lines(stderr);
+    let Some(refusal) = all.by_ref().find(|line| refuses_by_script(line)) else {
+        return (stderr, Vec::new());
+    };
+    let script = all.take_while(|line| !is_summary(line) && !is_echo(line)).collect();
+    let end = refusal.as_ptr().addr() - stderr.as_ptr().addr() + refusal.len();
+    (&stderr[..end], script)
+}
+
+fn refuses_by_script(line: &[u8]) -> bool {
+    message(line.strip_prefix(b"@ERROR: ").unwrap_or(line)).starts_with(PRE_XFER)
+}
+
+/// True for what every broken connection ends with.
+fn is_echo(line: &[u8]) -> bool {
+    message(line).starts_with(b"connection unexpectedly closed")
+        || message(line).starts_with(b"read error: Connection reset by peer")
+        || MASTER_WORDS.iter().any(|words| line.starts_with(words))
+}
+
+/// How much of `stderr` a daemon says, before what a script of its module printed; in bytes.
+pub fn own_words(stderr: &[u8]) -> usize {
+    apart(stderr).0.len()
+}
+
+/// True when a daemon did not take the user or the password.
+pub fn login_failed(stderr: &[u8]) -> bool {
+    lines(apart(stderr).0).any(|line| line.starts_with(b"@ERROR: auth failed on module "))
+}
+
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
+    let (stderr, script) = match exit {
+        // Their table asks for no words: whoever says such a line hides nothing behind it.
+        Exited::Code(0 | 23 | 24 | 25) => (stderr, Vec::new()),
+        Exited::Code(_) | Exited::Signal(_) => apart(stderr),
+    };
     let unseen = matches!(exit, Exited::Signal(_) | Exited::Code(10 | 12 | 20 | 30 | 35 | 255));
     let verdict = match table(exit, stderr) {
         // 3.1.3 ends as if the connection had broken.
@@ -112,7 +156,7 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     };
     Judgement {
         verdict,
-        words: words(exit, stderr),
+        words: with_script(words(exit, stderr), &script),
         end_unseen: unseen && !never_connected(exit, stderr),
         deletions_skipped: lines(stderr).any(says_deletions_skipped) || exit == Exited::Code(25),
     }
@@ -253,13 +297,8 @@ fn missing_there(line: &[u8]) -> Option<bool> {
 /// The line that says most: an `@ERROR` of the daemon, else the first that is neither a summary nor an echo of a
 /// broken connection, else the summary.
 fn words(exit: Exited, stderr: &[u8]) -> String {
-    let echo = |line: &[u8]| {
-        message(line).starts_with(b"connection unexpectedly closed")
-            || message(line).starts_with(b"read error: Connection reset by peer")
-            || MASTER_WORDS.iter().any(|words| line.starts_with(words))
-    };
     let find = |test: &dyn Fn(&[u8]) -> bool| lines(stderr).find(|line| test(line));
-    let telling = |line: &&[u8]| !is_summary(line) && !echo(line);
+    let telling = |line: &&[u8]| !is_summary(line) && !is_echo(line);
     // Of ssh the last: a banner and warnings may stand before it.
     let ssh_failed = matches!(exit, Exited::Code(127 | 255));
     let of_ssh = matches!(exit, Exited::Code(12 | 127 | 255));
@@ -268,7 +307,7 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
         .or_else(|| if ssh_failed { lines(stderr).rfind(telling) } else { None })
         .or_else(|| find(&|line| telling(&line)))
         .or_else(|| find(&is_summary))
-        .or_else(|| find(&echo));
+        .or_else(|| find(&is_echo));
     match (line, exit) {
         (Some(line), _) => shown(line),
         (None, Exited::Code(0)) => String::new(),
@@ -277,6 +316,21 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
         }
         (None, signal) => format!("rsync was ended by {signal}"),
     }
+}
+
+/// The words of a refusal, with what the script said that refused.
+fn with_script(words: String, script: &[&[u8]]) -> String {
+    if words.as_bytes() == EARLY {
+        return format!(
+            "{words}: the script of the module refuses; `rsync HOST::MODULE` by hand shows what it prints"
+        );
+    }
+    if script.is_empty() {
+        return words;
+    }
+    let said: Vec<String> = script.iter().take(SCRIPT_LINES).map(|line| shown(line)).collect();
+    let more = if script.len() > SCRIPT_LINES { " ..." } else { "" };
+    format!("{}: {}{more}", words.trim_end_matches(':'), said.join("; "))
 }
 
 /// How long a remote is left alone after so many failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)

@@ -339,3 +339,55 @@ fn an_rsync_without_its_statistics_settled_nothing() {
         assert!(!verdict(Exited::Code(code), b"").verdict.is_an_end());
     }
 }
+
+#[test]
+fn what_a_script_of_the_module_prints_is_shown_and_decides_nothing() {
+    const END: &str = "rsync error: requested action not supported (code 4) at clientserver.c(1267) [Receiver=3.5.0]\n\
+        rsync: [sender] read error: Connection reset by peer (104)\n";
+    let told = |text: &str| verdict(Exited::Code(4), format!("{text}{END}").as_bytes());
+    for (printed, words) in [
+        ("pre-xfer exec returned failure (256)\n", "pre-xfer exec returned failure (256)"),
+        (
+            "pre-xfer exec returned failure (768):\ntenant 42 is locked\n",
+            "pre-xfer exec returned failure (768): tenant 42 is locked",
+        ),
+        (
+            "pre-xfer exec returned failure (1):\n\none\n two \n\x1b[31mthree\nfour\n",
+            "pre-xfer exec returned failure (1): one; two; \\x1b[31mthree ...",
+        ),
+        (
+            "@ERROR: pre-xfer exec returned failure (256):\nwhy\n",
+            "@ERROR: pre-xfer exec returned failure (256): why",
+        ),
+        // Chinese, as a terminal shows it.
+        (
+            "pre-xfer exec returned failure (1):\n磁盘未挂载\n",
+            "pre-xfer exec returned failure (1): 磁盘未挂载",
+        ),
+    ] {
+        let told = told(printed);
+        assert_eq!((told.verdict, told.words.as_str()), (Verdict::Configuration, words));
+    }
+    for said in [
+        "@ERROR: max connections (4) reached -- try again later",
+        "@ERROR: auth failed on module m",
+        "The server is configured to refuse --delete-missing-args",
+        "The server is configured to refuse --checksum",
+        "ABORTING due to invalid path from sender: x",
+        "file has vanished: x",
+    ] {
+        let text = format!("pre-xfer exec returned failure (256):\n{said}\n");
+        let told = told(&text);
+        assert_eq!(told.verdict, Verdict::Configuration, "{said}");
+        assert_eq!(told.words, format!("pre-xfer exec returned failure (256): {said}"));
+        assert!(!login_failed(text.as_bytes()));
+    }
+    let hidden =
+        b"pre-xfer exec returned failure (1)\nIO error encountered -- skipping file deletion\n";
+    assert!(verdict(Exited::Code(23), hidden).deletions_skipped);
+    assert_eq!(own_words(hidden), hidden.iter().position(|&b| b == b'\n').unwrap());
+    assert_eq!(own_words(b"a\nb\n"), 4);
+    let early = verdict(Exited::Code(5), b"@ERROR: early exec failed\n").words;
+    assert!(early.contains("rsync HOST::MODULE"), "{early}");
+    assert!(login_failed(b"@ERROR: auth failed on module m\n"));
+}

@@ -16,6 +16,7 @@ pub mod poll;
 pub mod process;
 pub mod procfs;
 pub mod program;
+pub mod script;
 pub mod session;
 pub mod signals;
 pub mod ssh;

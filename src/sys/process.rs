@@ -1,6 +1,7 @@
 //! Starting and ending processes: roles (this program again) and rsync.
 
 use super::channel::pair_for;
+use super::script::explained;
 use super::session::monotonic;
 use super::umask::as_given;
 use crate::message::Role;
@@ -257,7 +258,7 @@ impl Rsync {
             command.env_remove(name);
         }
         command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
-        let child = as_given(|| command.spawn())?;
+        let child = as_given(|| command.spawn()).map_err(|e| explained(program, e))?;
         // Half of what is free: others write there, too.
         let free =
             rustix::fs::fstatvfs(&stdout).map_or(STDOUT_MOST, |fs| fs.f_bavail * fs.f_frsize);

@@ -2,6 +2,7 @@
 //! successor finds it when this process was killed.
 
 use super::process::{kill_pid, lock_holders};
+use super::script::explained;
 use super::umask::as_given;
 use crate::seen::Exited;
 use nix::sys::signal::{Signal, killpg};
@@ -63,7 +64,7 @@ impl Program {
             Ok(child) => Ok(Self { child, output, kept: Vec::new(), trace: trace.to_owned() }),
             Err(e) => {
                 let _ = std::fs::remove_file(trace);
-                Err(e)
+                Err(explained(program, e))
             }
         }
     }

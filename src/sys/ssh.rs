@@ -2,6 +2,7 @@
 
 use super::lock::Lock;
 use super::process::{bounded_memory_file, exited};
+use super::script::explained;
 use super::session::connect_within;
 use super::umask::as_given;
 use crate::seen::Exited;
@@ -38,7 +39,8 @@ impl Starter {
         command.args(words).current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
         // ssh closes what it inherits, except these three; its output goes to /dev/null once it is in the background.
         command.stdout(starting.share()?).stderr(stderr.try_clone()?);
-        let child = role.hidden(|| as_given(|| command.spawn()))??;
+        let child = role.hidden(|| as_given(|| command.spawn()))?;
+        let child = child.map_err(|e| explained(program, e))?;
         Ok(Self { child, stderr })
     }
 

@@ -209,6 +209,9 @@ impl Probe for Slave {
     fn password_file(&self, path: &Path) -> PasswordFile {
         Bare.password_file(path)
     }
+    fn program(&self, _: &Path) -> Option<Vec<u8>> {
+        None
+    }
     fn user(&self) -> u32 {
         0
     }
@@ -420,6 +423,9 @@ impl Probe for Bare {
     fn password_file(&self, _: &Path) -> PasswordFile {
         PasswordFile::Missing
     }
+    fn program(&self, _: &Path) -> Option<Vec<u8>> {
+        None
+    }
     fn user(&self) -> u32 {
         0
     }
@@ -586,5 +592,82 @@ fn paths_and_users_that_a_shell_or_a_url_would_understand() {
         let told = one(&text);
         assert!(told.len() == 1 && told[0].contains("password_file"), "{text}: {told:?}");
         assert!(!told[0].contains("geheim"), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn what_to_look_at_when_a_daemon_does_not_take_the_login() {
+    let files = Files::new(&[("p", "web:geheim\n")]);
+    let text = yaml("/", "'web@h::www', 'h::img'");
+    let mut remotes =
+        parse(text.as_bytes(), Path::new("a.yaml")).config.localpaths.remove(0).remotes;
+    let file = files.path("p");
+    let hint = |remote: &syncsup::config::model::Remote| {
+        let state = remote.password_file.as_ref().map(|_| Machine.password_file(&file));
+        check::login_hint(remote, state.as_ref(), Machine.user())
+    };
+    assert!(hint(&remotes[0]).contains("user web of module www: no password_file"));
+    assert!(hint(&remotes[1]).contains("no user is given for module img"));
+    remotes[0].password_file = Some(file.as_path().into());
+    for (content, word) in [
+        ("web:geheim\n", "only the password belongs there"),
+        ("\u{feff}geheim\n", "BOM"),
+        ("geheim\n", "`secrets file`"),
+        ("", "it is empty"),
+    ] {
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let hint = hint(&remotes[0]);
+        assert!(hint.contains(word) && hint.starts_with("user web of module www: "), "{hint}");
+        assert!(!hint.contains("geheim"), "{hint}");
+    }
+}
+
+#[test]
+fn a_script_that_windows_wrote_is_told_wherever_it_is_named() {
+    let files = Files::new(&[("crlf", "#!/bin/sh\r\nexit\r\n"), ("bom", "\u{feff}#!/bin/sh\n")]);
+    fs::write(files.path("fine"), "#!/bin/sh\nexit\n").unwrap();
+    let told = |script: &str, what: &str| {
+        let path = files.path(script).display().to_string();
+        let text = what.replace("SCRIPT", &path);
+        let config = parse(text.as_bytes(), Path::new("a.yaml")).config;
+        assert_eq!(config.localpaths.len(), 1, "{text}");
+        files.told(
+            &Loaded { diagnostics: check::roots(&config, &Machine), config },
+            Severity::Warning,
+        )
+    };
+    let localpath = "localpaths:\n- watch: /\n  remotes: ['h::m']\n";
+    for what in [
+        format!("{localpath}  plugins: [{{command: {{prefix: SCRIPT -v}}}}]\n"),
+        format!("{localpath}  plugins: [{{command: {{prefix: /bin/sh SCRIPT}}}}]\n"),
+        format!("on_failure: SCRIPT\n{localpath}"),
+        format!("on_recovery: [SCRIPT, a]\n{localpath}"),
+        format!("rsync: {{program: SCRIPT}}\n{localpath}"),
+        format!("rsync: {{params: [-a, -e, SCRIPT -p 1]}}\n{localpath}"),
+    ] {
+        for (script, word) in [("crlf", "carriage return"), ("bom", "BOM")] {
+            let told = told(script, &what);
+            assert!(told.len() == 1 && told[0].contains(word), "{what}: {told:?}");
+        }
+        assert_eq!(told("fine", &what), Vec::<String>::new());
+        assert_eq!(told("missing", &what), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_nul_is_refused_where_a_program_would_be_given_it() {
+    let localpath = "localpaths:\n- watch: /\n  remotes: ['h::m']\n";
+    for (text, line) in [
+        (format!("rsync: {{params: [-a, \"--exclude=a\\0b\"]}}\n{localpath}"), 1),
+        (format!("rsync: {{params: \"-a --exclude=a\\0b\"}}\n{localpath}"), 1),
+        (format!("on_failure: \"/bin/a\\0b\"\n{localpath}"), 1),
+        (format!("on_failure: [/bin/a, \"a\\0b\"]\n{localpath}"), 1),
+        (format!("{localpath}  plugins: [{{command: {{prefix: \"/bin/a\\0b\"}}}}]\n"), 4),
+        (format!("{localpath}  plugins: [{{command: {{prefix: a, suffix: \"a\\0b\"}}}}]\n"), 4),
+    ] {
+        let errors = one(&text);
+        assert!(errors.len() == 1 && errors[0].contains("NUL"), "{text}: {errors:?}");
+        assert!(errors[0].starts_with(&format!("a.yaml:{line}:")), "{errors:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a slave refuses: it comes again at growing intervals, whatever it is called, and nothing is taken for done.
 
-use crate::common::rsyncd::Options;
+use crate::common::rsyncd::{Options, USER};
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World};
 use nix::unistd::{Uid, chown};
@@ -210,4 +210,61 @@ fn after_a_partial_end_that_names_nobody_nothing_is_settled() {
         fs::remove_file(&broken).unwrap();
         w.wait_in_sync();
     }
+}
+
+#[test]
+fn a_script_of_the_module_that_refuses_is_quoted_in_status_and_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("pre.sh");
+    // Not a daemon's words, though they look like it.
+    let said = "tenant 42 is locked\n@ERROR: max connections (4) reached -- try again later";
+    fs::write(&script, format!("#!/bin/sh\necho '{said}'\nexit 3\n")).unwrap();
+    mode(&script, 0o755);
+    let module_lines = format!("pre-xfer exec = {}\n", script.display());
+    let daemon = Options { module_lines, ..Options::default() };
+    let mut w = Setup { daemon, ..Setup::default() }.build();
+    w.write("file", "x");
+    w.run(&[]);
+    let held = w.wait_remote(0, "the refusal", |r| r["state"] == "held");
+    let why = held["reason"].as_str().unwrap_or_default();
+    assert!(why.contains("pre-xfer exec returned failure (768): tenant 42 is locked;"), "{held}");
+    let check = w.instance.command(&["check", "--connect"]);
+    let text = String::from_utf8_lossy(&check.stdout);
+    assert!(!check.status.success() && text.contains("(768): tenant 42 is locked;"), "{check:?}");
+    fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.wait_identical();
+}
+
+#[test]
+fn a_password_file_that_holds_more_is_named_beside_the_refused_login() {
+    let daemon = Options { auth: true, ..Options::default() };
+    let mut w = Setup { daemon, ..Setup::default() }.build();
+    w.write("file", "x");
+    let file = w.remotes[0].password_file();
+    fs::write(&file, format!("{USER}:hunter2\n")).unwrap();
+    w.run(&[]);
+    let hint = format!("user {USER} of module www: password file {}: ", file.display());
+    for (content, word) in [
+        (format!("{USER}:hunter2\n"), "only the password belongs there"),
+        ("\u{feff}hunter2\n".to_owned(), "BOM"),
+        ("hunter2 \n".to_owned(), "blanks around the password"),
+    ] {
+        fs::write(&file, content).unwrap();
+        w.instance.command(&["sync"]);
+        w.wait_remote(0, word, |r| {
+            let why = r["reason"].as_str().unwrap_or_default();
+            why.starts_with("@ERROR: auth failed on module www; ")
+                && why.contains(&hint)
+                && why.contains(word)
+                && !why.contains("hunter2")
+        });
+        let check = w.instance.command(&["check", "--connect"]);
+        let text = String::from_utf8_lossy(&check.stdout);
+        assert!(text.contains("FAILED: @ERROR: auth failed") && text.contains(&hint), "{check:?}");
+        assert!(text.contains(word) && !text.contains("hunter2"), "{check:?}");
+    }
+    fs::write(&file, "hunter2\n").unwrap();
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.wait_identical();
 }

@@ -108,3 +108,33 @@ fn hostile_names_reach_the_commands_as_they_are() {
         assert!(!place.join("pwned").exists());
     }
 }
+
+#[test]
+fn a_script_that_windows_wrote_is_said_when_it_is_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("tell.sh");
+    fs::write(&script, "#!/bin/sh\r\nexit 0\r\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let settings = format!(
+        "on_failure: {script:?}\nalarm_after: 100ms\nplugins: [{{command: {{prefix: {script:?}}}}}]\n"
+    );
+    let mut w = Setup { settings: settings.leak(), ..Setup::default() }.build();
+    w.run(&[]);
+    w.write("x", "x");
+    let name = script.display().to_string();
+    let words = "its first line ends in a carriage return";
+    let said = |start: &str| {
+        let log = w.instance.log_text();
+        log.lines().any(|l| l.contains(start) && l.contains(&name) && l.contains(words))
+    };
+    wait_for("the call", DEADLINE, || {
+        let out = w.instance.command(&["journal", "list"]).stdout;
+        let text = String::from_utf8_lossy(&out).into_owned();
+        text.contains(&name) && text.contains(words)
+    });
+    w.remotes[0].stop();
+    w.write("y", "x");
+    wait_for("the alarm", DEADLINE, || said("on_failure for "));
+    let check = w.instance.command(&["check"]);
+    assert!(String::from_utf8_lossy(&check.stderr).contains(words), "{check:?}");
+}

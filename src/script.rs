@@ -1,0 +1,71 @@
+//! How a script begins, as far as that keeps the system from running it. Pure.
+
+use crate::path::as_written;
+
+/// So much of a file the kernel reads for its `#!` line, in bytes.
+pub const START: u64 = 256;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Why a file that begins so cannot be run, and what to do.
+pub fn fault(start: &[u8]) -> Option<&'static str> {
+    let script = start.strip_prefix(BOM).unwrap_or(start).strip_prefix(b"#!")?;
+    let end = script.iter().position(|&b| b == b'\n')?;
+    if script[..end].ends_with(b"\r") {
+        return Some(
+            "its first line ends in a carriage return (CR), as Windows ends lines, and there is no program of such a \
+             name to run it; save it with the line ends of Unix (sed -i 's/\\r$//')",
+        );
+    }
+    start.starts_with(BOM).then_some(
+        "it begins with a byte order mark (BOM), which hides its #! line; save it as UTF-8 without BOM",
+    )
+}
+
+/// The program that the `#!` line of a file that begins so names.
+pub fn interpreter(start: &[u8]) -> Option<&[u8]> {
+    let line = start.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
+    line.split(|&b| b == b' ' || b == b'\t').find(|word| !word.is_empty())
+}
+
+/// What to say of a script whose interpreter is not there.
+pub fn without(interpreter: &[u8]) -> String {
+    format!(
+        "its first line names {}, which is not there; install that, or correct the line",
+        as_written(interpreter)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_that_no_system_runs() {
+        for (start, word) in [
+            (&b"#!/bin/sh\r\necho\r\n"[..], "carriage return"),
+            (b"#! /usr/bin/env python3 -u\r\n", "carriage return"),
+            (b"\xef\xbb\xbf#!/bin/sh\r\n", "carriage return"),
+            (b"\xef\xbb\xbf#!/bin/sh\n", "byte order mark"),
+        ] {
+            assert!(fault(start).is_some_and(|why| why.contains(word)), "{start:?}");
+        }
+        for start in
+            [&b"#!/bin/sh\necho\r\n"[..], b"", b"#!", b"\x7fELF\r\n", b"echo\r\n", b"#!/a\r"]
+        {
+            assert_eq!(fault(start), None, "{start:?}");
+        }
+    }
+
+    #[test]
+    fn the_program_of_a_script() {
+        for (start, program) in [
+            (&b"#!/bin/sh\nx"[..], Some(&b"/bin/sh"[..])),
+            (b"#!\t /usr/bin/env  php\n", Some(b"/usr/bin/env")),
+            (b"#!\n/bin/sh", None),
+            (b"echo", None),
+        ] {
+            assert_eq!(interpreter(start), program, "{start:?}");
+        }
+    }
+}
