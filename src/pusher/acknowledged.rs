@@ -8,6 +8,7 @@ use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::path::RelPath;
 use crate::sys::{clock, files};
 use slog::{info, warn};
+use std::collections::BTreeMap;
 
 impl Pusher {
     /// True when the remote was made equal at some time: else what differs there is no sign.
@@ -56,9 +57,27 @@ impl Pusher {
         let desk = &mut self.desk;
         let recent = desk.journal.recent(&desk.name)?;
         let now_ms = clock::wall_ms();
-        let owe = |path| Owe {
+        let watch = desk.start.localpath.watch.as_path();
+        let gone = |path: &RelPath| {
+            files::lstat(&path.below(watch)).is_err_and(|e| files::is_no_directory(&e))
+        };
+        let mut rows: BTreeMap<RelPath, (Scope, Events)> = BTreeMap::new();
+        for path in &recent.paths {
+            let above = || std::iter::successors(path.parent(), RelPath::parent);
+            let (path, row) = match gone(path) {
+                // It may have gone while nobody watched: the directory is compared, under the delete guard.
+                true => {
+                    let there = above().find(|dir| !gone(dir)).unwrap_or_default();
+                    (there, (Scope::Children, Events::SCAN | Events::DIR))
+                }
+                false => (path.clone(), (Scope::Entry, events)),
+            };
+            let known = rows.entry(path).or_insert(row);
+            *known = (known.0.max(row.0), known.1 | row.1);
+        }
+        let owe = |(path, (scope, events))| Owe {
             path,
-            scope: Scope::Entry,
+            scope,
             events,
             error: None,
             attempts: 0,
@@ -68,10 +87,7 @@ impl Pusher {
         if !recent.paths.is_empty() {
             info!(desk.log, "what was pushed last is looked at again"; "paths" => recent.paths.len());
         }
-        let end = Settlement {
-            owe: recent.paths.into_iter().map(owe).collect(),
-            ..Settlement::default()
-        };
+        let end = Settlement { owe: rows.into_iter().map(owe).collect(), ..Settlement::default() };
         desk.journal.settle(&desk.name, &end, now_ms)?;
         // After it is owed: a death between the two must not forget it.
         desk.journal.forget_recent(&desk.name)?;

@@ -3,7 +3,8 @@
 //! A mark says that a path may differ; what is there *now* decides what is done. Each component of a path is looked
 //! at, because rsync does harm below anything that is not a directory: the first missing or non-directory prefix is
 //! listed instead. Only ENOENT (or a present non-directory above) is absence; any other error is a failure of that
-//! path and never a deletion.
+//! path and never a deletion. What is absent is deleted only when a mark says that it went ([`Events::DELETE`]): of what
+//! went while nobody watched, a scan marks the directory, and the delete guard has its say.
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
@@ -82,8 +83,8 @@ pub struct Plan {
     pub failed: Vec<(RelPath, i32)>,
     /// What was marked -> the prefix that is listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
-    /// Marked, but excluded: settled by doing nothing.
-    pub excluded: Vec<RelPath>,
+    /// Marked, but excluded, or gone without a mark that says so: settled by doing nothing.
+    pub skipped: Vec<RelPath>,
     /// The root itself was marked as an entry; it cannot be listed.
     pub root: bool,
     /// Those of `present`, `checksum` and `large` that are no directories, where the remote may have one: sending
@@ -266,19 +267,19 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
             Place::Missing => {
                 let unsure = Events::DIR | Events::SCAN | Events::RECONCILE;
                 let may_be_dir = events.any(unsure) || scope != Scope::Entry;
-                self.missing(&path, &path, may_be_dir);
+                self.missing(&path, &path, events, may_be_dir);
             }
             Place::Cut(cut) => {
                 plan.replaced.insert(path.clone(), cut.prefix.clone());
                 match cut.seen {
                     // Something was below it, so what the remote has there was a directory.
-                    None => self.missing(&cut.prefix, &path, true),
+                    None => self.missing(&cut.prefix, &path, events, true),
                     // Its own events are not known here: be sure.
                     Some(seen) => self.file(cut.prefix.clone(), seen, Events::MOVE | Events::DIR),
                 }
             }
             Place::Failed(errno) => plan.failed.push((path, errno)),
-            Place::Excluded => plan.excluded.push(path),
+            Place::Excluded => plan.skipped.push(path),
         }
     }
 
@@ -311,11 +312,12 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         }
     }
 
-    fn missing(&mut self, path: &RelPath, marked: &RelPath, may_be_dir: bool) {
+    fn missing(&mut self, path: &RelPath, marked: &RelPath, events: Events, may_be_dir: bool) {
         // What it was is not known for sure, and what is excluded is never deleted.
         let excluded = &self.places.excluded;
-        if excluded(path, false) || (may_be_dir && excluded(path, true)) {
-            self.out.plan.excluded.push(marked.clone());
+        let kept = excluded(path, false) || (may_be_dir && excluded(path, true));
+        if kept || self.limits.delete && !events.has(Events::DELETE) {
+            self.out.plan.skipped.push(marked.clone());
         } else if self.limits.delete {
             *self.out.absent.entry(path.clone()).or_default() |= may_be_dir;
         } else if let Some(parent) = path.parent().filter(|parent| !parent.is_root()) {

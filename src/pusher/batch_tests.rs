@@ -53,7 +53,7 @@ fn absent(path: &str, may_be_dir: bool) -> Absent {
 #[test]
 fn the_present_and_the_absent() {
     let disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File), ("l", Kind::Symlink)]);
-    let rows = ["d/f", "d", "l", "d/gone"].map(|path| mark(path, Events::WRITE));
+    let rows = ["d/f", "d", "l", "d/gone"].map(|path| mark(path, Events::WRITE | Events::DELETE));
     let plan = go(rows.into(), &disk);
     assert_eq!(plan.present, paths(&["d", "d/f", "l"]));
     assert_eq!(plan.absent, [absent("d/gone", false)]);
@@ -63,12 +63,38 @@ fn the_present_and_the_absent() {
 #[test]
 fn the_first_missing_or_foreign_prefix_is_listed_instead() {
     let disk = disk(&[("a", Kind::Dir), ("link", Kind::Symlink), ("file", Kind::File)]);
-    let rows = ["a/b/c/d", "a/b/x", "link/c", "file/x/y"].map(|path| mark(path, Events::CREATE));
+    let rows = ["a/b/c/d", "a/b/x", "link/c", "file/x/y"]
+        .map(|path| mark(path, Events::CREATE | Events::DELETE));
     let plan = go(rows.into(), &disk);
     assert_eq!(plan.absent, [absent("a/b", true)]);
     assert_eq!(plan.present, paths(&["file", "link"]));
     let want = [("a/b/c/d", "a/b"), ("a/b/x", "a/b"), ("file/x/y", "file"), ("link/c", "link")];
     assert_eq!(plan.replaced, want.map(|(from, to)| (p(from), p(to))).into());
+}
+
+#[test]
+fn what_is_gone_without_a_mark_that_says_so_is_not_deleted() {
+    let disk = disk(&[("d", Kind::Dir)]);
+    let silent = [
+        Events::WRITE,
+        Events::CREATE | Events::DIR,
+        Events::MOVE,
+        Events::SCAN | Events::WRITE,
+        Events::RECONCILE,
+        Events::AGAIN | Events::WRITE,
+        Events::ECHO | Events::ATTRIB,
+    ];
+    for events in silent {
+        for scope in [Scope::Entry, Scope::Children, Scope::Tree] {
+            let gone = |path| Marked { path: p(path), scope, events };
+            let plan = go(vec![gone("d/gone"), gone("away/x")], &disk);
+            assert_eq!(plan.absent, [], "{events:?} {scope:?}");
+            assert_eq!(plan.skipped, paths(&["away/x", "d/gone"]), "{events:?} {scope:?}");
+            // One mark that says so is enough.
+            let plan = go(vec![gone("d/gone"), mark("d/gone", Events::DELETE)], &disk);
+            assert_eq!(plan.absent.len(), 1, "{events:?} {scope:?}");
+        }
+    }
 }
 
 #[test]
@@ -109,7 +135,7 @@ fn only_absence_is_absence() {
     }
     let mut disk = disk(&[]);
     disk.names.insert(p("x"), Err(ENOTDIR));
-    assert_eq!(go(vec![mark("x", Events::WRITE)], &disk).absent, [absent("x", false)]);
+    assert_eq!(go(vec![mark("x", Events::DELETE)], &disk).absent, [absent("x", false)]);
 }
 
 #[test]
@@ -170,6 +196,7 @@ fn scopes() {
         scoped("t-x", Scope::Entry),
         scoped("f", Scope::Tree),
         scoped("gone", Scope::Tree),
+        mark("gone", Events::DELETE),
         mark("", Events::default()),
     ];
     let plan = go(rows, &disk);
@@ -193,13 +220,13 @@ fn the_excluded_is_left_alone() {
     let excluded =
         |path: &RelPath, dir: bool| (dir && path == &p("ex")) || path.as_bytes().ends_with(b".tmp");
     let out = plan(rows, &disk, LIMITS, excluded);
-    assert_eq!(out.excluded, paths(&["d/a.tmp", "d/b.tmp", "ex/f"]));
+    assert_eq!(out.skipped, paths(&["d/a.tmp", "d/b.tmp", "ex/f"]));
     assert_eq!(out.absent, [absent("d/ok", false)]);
     assert!(out.present.is_empty());
     // A missing name that may have been an excluded directory stays; so does one below it.
     let rows = vec![scoped("gone", Scope::Entry), mark("gone/f", Events::DELETE)];
     let out = plan(rows, &disk, LIMITS, |path, dir| dir && path == &p("gone"));
-    assert_eq!((out.absent.len(), out.excluded), (0, paths(&["gone", "gone/f"])));
+    assert_eq!((out.absent.len(), out.skipped), (0, paths(&["gone", "gone/f"])));
 }
 
 #[test]
@@ -250,11 +277,11 @@ fn with_one_file_system_a_mount_point_is_an_entry_and_what_is_below_it_is_nobody
         let rows = below.iter().chain(&["d/m", "d/mounted file"]).map(row).collect::<Vec<_>>();
         let plan = plan(rows.clone(), &disk, limits, |_, _| false);
         assert_eq!(plan.present, paths(&["d/m", "d/mounted file"]), "{scope:?}");
-        assert_eq!(plan.excluded, paths(&below), "{scope:?}");
+        assert_eq!(plan.skipped, paths(&below), "{scope:?}");
         assert!(plan.absent.is_empty() && plan.tree.is_empty() && plan.children.is_empty());
         let all = go(rows, &disk);
         assert!(
-            all.excluded.is_empty() && !all.absent.is_empty(),
+            all.skipped.is_empty() && !all.absent.is_empty(),
             "without it everything is replicated"
         );
     }

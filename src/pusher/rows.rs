@@ -22,7 +22,8 @@ pub struct Unseen {
 /// The row of a difference; `since_ms` is of the oldest row that the comparison stands for.
 pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
     let kind = match (change.kind, change.is_dir) {
-        (ChangeKind::Deleted, true) => Events::DIR,
+        (ChangeKind::Deleted, true) => Events::DELETE | Events::DIR,
+        (ChangeKind::Deleted, false) => Events::DELETE,
         // Size and time agree: only a look at the attributes is needed.
         _ => Events::default(),
     };

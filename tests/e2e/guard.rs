@@ -119,3 +119,20 @@ fn a_release_after_a_restart_approves_what_was_shown_and_no_more() {
     release(&w);
     w.wait_identical();
 }
+
+#[test]
+fn what_waited_for_a_remote_is_not_deleted_when_it_went_while_nobody_watched() {
+    let mut w = stopped(Setup::default(), 30);
+    w.run(&[]);
+    w.remotes[0].stop();
+    (0..30).for_each(|n| w.write(&format!("d{}/f{n}", n % 5), "two"));
+    w.wait_remote(0, "its trouble", |r| r["state"] == "backoff" && r["waiting"] != 0);
+    w.instance.kill9();
+    empty(&w.master);
+    w.remotes[0].start_again();
+    w.run(&[]);
+    w.wait_remote(0, "held", held);
+    assert_eq!(files(&w), 30);
+    release(&w);
+    w.wait_identical();
+}
