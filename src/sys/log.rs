@@ -14,13 +14,12 @@ pub const CLEAR: &str = "\r\x1b[J";
 /// A logger to stderr. Debug shows each path and command line.
 pub fn logger(debug: bool) -> Logger {
     let level = if debug { Level::Debug } else { Level::Info };
-    let decorator = slog_term::PlainSyncDecorator::new(OneLine(std::io::stderr()));
-    let clear = if std::io::stderr().is_terminal() { CLEAR } else { "" };
+    let before = if std::io::stderr().is_terminal() { CLEAR } else { "" };
+    let out = OneLine { out: std::io::stderr(), before };
+    let decorator = slog_term::PlainSyncDecorator::new(out);
     let format = slog_term::FullFormat::new(decorator)
         .use_original_order()
-        .use_custom_timestamp(move |w| {
-            write!(w, "{clear}{}", super::clock::local(super::clock::wall_ms()))
-        })
+        .use_custom_timestamp(|w| write!(w, "{}", super::clock::local(super::clock::wall_ms())))
         .build();
     // A log that cannot be written (a full disk) must not end a process.
     let drain = Mutex::new(format).filter_level(level).ignore_res();
@@ -29,7 +28,11 @@ pub fn logger(debug: bool) -> Logger {
 
 /// Writes each record as one line, whatever is in it: a name, or what a remote says, begins no line of its own and moves no
 /// cursor of a terminal that shows it.
-struct OneLine<W>(W);
+struct OneLine<W> {
+    out: W,
+    /// Written before each.
+    before: &'static str,
+}
 
 impl<W: Write> Write for OneLine<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
@@ -37,12 +40,12 @@ impl<W: Write> Write for OneLine<W> {
             Some(text) => (text, "\n"),
             None => (record, ""),
         };
-        self.0.write_all(format!("{}{end}", as_written(text)).as_bytes())?;
+        self.out.write_all(format!("{}{}{end}", self.before, as_written(text)).as_bytes())?;
         Ok(record.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }
 
@@ -78,8 +81,9 @@ mod tests {
     #[test]
     fn a_record_is_one_line_of_what_can_be_seen() {
         let mut out = Vec::new();
-        OneLine(&mut out).write_all("a\nb \u{1b}[1m \u{202e} \u{56fe} \\x\n".as_bytes()).unwrap();
-        assert_eq!(out, "a\\x0ab \\x1b[1m \\xe2\\x80\\xae \u{56fe} \\x\n".as_bytes());
+        let mut lines = OneLine { out: &mut out, before: CLEAR };
+        lines.write_all("a\nb \u{1b}[1m \u{202e} \u{56fe} \\x\n".as_bytes()).unwrap();
+        assert_eq!(out, "\r\x1b[Ja\\x0ab \\x1b[1m \\xe2\\x80\\xae \u{56fe} \\x\n".as_bytes());
     }
 
     #[test]

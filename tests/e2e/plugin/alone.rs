@@ -162,7 +162,7 @@ fn commands_beside_an_instance_of_m() {
     let status: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(status["instances"].as_array().unwrap().len(), 1, "{text}");
     let (code, text) = said(&w, &["stop"]);
-    assert!(code == 2 && text.contains("with -m"), "{text}");
+    assert!(code == 2 && text.contains("-m http"), "{text}");
     assert_eq!(said(&w, &["stop", "-m", "http"]).0, 0);
 }
 
