@@ -109,6 +109,11 @@ stage: build
 	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/deb PREFIX=/usr INIT=sysv \
 		ZSHDIR=/usr/share/zsh/vendor-completions
 	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/rpm PREFIX=/usr
+	@# Debian's form of a changelog, which leads to the one that is kept.
+	@printf 'syncsup (%s-1) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
+		"$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \
+		"$$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)" \
+		"$$(LC_ALL=C date -R -d "@$${SOURCE_DATE_EPOCH:-$$(stat -c %Y CHANGELOG.md)}")" >$(STAGE)/changelog.Debian
 
 $(TOOLS)/bin/cargo-%:
 	CARGO_TARGET_DIR=$(TOOLS)/build $(CARGO) install --root $(TOOLS) --locked cargo-$*
