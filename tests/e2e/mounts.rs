@@ -502,6 +502,18 @@ fn with_one_file_system_a_mount_point_is_an_entry_and_what_the_slave_has_below_i
         let sync = w.instance.command(&["sync"]);
         assert!(sync.status.success(), "{sync:?}");
         stays(&w, "a comparison after it", "late", &late);
+        // The rolling comparison, with parts of its own for what is large.
+        write(&w.at("d/m/sub/large"), vec![b'x'; 3 << 20]);
+        w.instance.stop();
+        let config = fs::read_to_string(w.instance.config()).unwrap();
+        let rolling = "verify_schedule: {every: 1s, rate: 1MiB/s}\n";
+        fs::write(w.instance.config(), format!("{rolling}{config}")).unwrap();
+        w.run(&[]);
+        let ended = |r: &Value| !r["verify"]["last"].is_null();
+        let ended = w.wait_remote(0, "a rolling comparison", ended);
+        assert_eq!(ended["verify"]["last"]["repaired"], 0, "{ended}");
+        stays(&w, "a rolling comparison", "d/m", &before);
+        stays(&w, "the same", "late", &late);
         drop((mounted, same, here));
         w.instance.stop();
     });
