@@ -33,6 +33,19 @@ pub struct Patterns {
     pub others: bool,
 }
 
+impl Patterns {
+    /// The same for a remote that converts names or does not. There a byte of a character may be that of another, and
+    /// match a wildcard's end: `*~`.
+    pub fn with(&self, converts: bool) -> Patterns {
+        let mut out = self.clone();
+        if converts {
+            out.exact.retain(|pattern| !pattern.contains(&b'*'));
+            out.others |= out.exact.len() < self.exact.len();
+        }
+        out
+    }
+}
+
 /// Which list of [`FilterRules`] a bad rule stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleList {

@@ -92,6 +92,26 @@ pub struct Plan {
     pub in_the_way: BTreeSet<RelPath>,
 }
 
+impl Plan {
+    /// Takes out the paths that are here and of which `goes` is true.
+    pub fn leave_out(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<RelPath> {
+        let mut out = Vec::new();
+        let mut stays = |path: &RelPath| {
+            let stays = path.is_root() || !goes(path);
+            if !stays {
+                out.push(path.clone());
+            }
+            stays
+        };
+        self.present.retain(&mut stays);
+        self.checksum.retain(&mut stays);
+        self.large.retain(|large| stays(&large.path));
+        self.children.retain(&mut stays);
+        self.tree.retain(&mut stays);
+        out
+    }
+}
+
 const ENOENT: i32 = 2;
 const ENOTDIR: i32 = 20;
 const SECOND: i64 = 1_000_000_000;

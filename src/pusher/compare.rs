@@ -12,7 +12,7 @@ use super::guard::{self, Losses};
 use super::health::retry_most_ms;
 use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::outcome::{self, Judgement, Verdict};
-use super::rows::{Unseen, directories, not_compared, owe, swapped};
+use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
 use super::rsync::{self, Form, Options};
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
@@ -55,6 +55,8 @@ pub struct Compare {
     stage: Stage,
     /// What it found.
     pub found: Found,
+    /// Names that it left out because the remote cannot have them: a push says so.
+    unkept: Vec<RelPath>,
 }
 
 enum Stage {
@@ -121,15 +123,17 @@ impl Compare {
             stats: true,
             unchanged: false,
         };
-        let (job, rsync) = match job {
+        let (job, (rsync, unkept)) = match job {
             Job::Everything { why, exclude } => {
                 if let Some(words) = desk.cannot_compare(&[RelPath::root()])? {
                     let job = Job::Everything { why, exclude };
                     let stage = Stage::Refused(words);
-                    return Ok(Some(Compare { job, stage, found: Found::default() }));
+                    let (found, unkept) = (Found::default(), Vec::new());
+                    return Ok(Some(Compare { job, stage, found, unkept }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
-                (Job::Everything { why, exclude }, desk.compare(&root, &form, options, b"")?)
+                let compared = desk.compare(&root, &form, options, b"")?;
+                (Job::Everything { why, exclude }, compared)
             }
             Job::Wide(rows) => {
                 let Some(rows) = directories(desk, &root, rows)? else { return Ok(None) };
@@ -146,7 +150,8 @@ impl Compare {
         };
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let flight = Flight::new(rsync, timeout_s, desk.patience, now);
-        Ok(Some(Compare { job, stage: Stage::Flying { flight, root }, found: Found::default() }))
+        let stage = Stage::Flying { flight, root };
+        Ok(Some(Compare { job, stage, found: Found::default(), unkept }))
     }
 
     /// Why it runs, when it is a reconcile of everything.
@@ -207,7 +212,7 @@ impl Compare {
                 };
                 drop(root);
                 let landed = desk.land(flight, exited)?;
-                landed_to_spool(self.job, desk, landed, approved)
+                landed_to_spool(self.job, self.unkept, desk, landed, approved)
             }
             Stage::Refused(words) => {
                 let entries = desk.row.entries.unwrap_or(0) as u64;
@@ -271,6 +276,8 @@ impl Compare {
             Job::Wide(rows) => rows.iter().map(|row| (row.path.clone(), row.attempts)).collect(),
             Job::Everything { .. } | Job::Names => HashMap::new(),
         };
+        let portion = self.unkept.len().min(PORTION);
+        end.owe.extend(self.unkept.drain(..portion).map(|path| unkept(path, since_ms, now_ms)));
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             desk.voice.beat();
@@ -307,6 +314,7 @@ impl Compare {
 /// The end of a dry run: counts, guards, and turns its output into the spool that rows are read from.
 fn landed_to_spool(
     job: Job,
+    unkept: Vec<RelPath>,
     desk: &Desk,
     mut landed: Landed,
     approved: Option<u64>,
@@ -353,6 +361,7 @@ fn landed_to_spool(
             }
         })
         .map_err(broken)?;
+    found.paths += unkept.len() as u64;
     complete &= !report.deletions_skipped;
     let deletions = complete;
     if !deletions {
@@ -385,7 +394,7 @@ fn landed_to_spool(
     let blind =
         (!complete).then(|| Unseen::new(named(desk.complaints(&landed.stderr)), landed.judgement));
     let stage = Stage::Spooling { lines, deletions, blind };
-    Ok((Some(Compare { job, stage, found }), Progress::Rows))
+    Ok((Some(Compare { job, stage, found, unkept }), Progress::Rows))
 }
 
 /// What single paths are complained of, and how.

@@ -206,6 +206,14 @@ pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
     lines(stderr).filter(|line| !is_summary(line)).filter_map(one).collect()
 }
 
+/// The names that rsync could not convert.
+pub fn unconverted(stderr: &[u8], root: &Path) -> Vec<RelPath> {
+    let of_names =
+        |line: &&[u8]| message(line).starts_with(b"cannot convert filename: ") && !is_summary(line);
+    let named = |line| paths(line, root, b"").into_iter().next();
+    lines(stderr).filter(of_names).filter_map(named).collect()
+}
+
 /// True for a line in rsync's own manner.
 fn of_rsync(line: &[u8]) -> bool {
     let starts: &[&[u8]] =

@@ -22,6 +22,7 @@ use crate::filter::Filter;
 use crate::journal::{Found, Journal, JournalError, Owed, RemoteRow, is_same_root};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
+use crate::rsync::charset::Charsets;
 use crate::rsync::params::{self, OwnFilters};
 use crate::rsync::refused;
 use crate::seen::{Exited, Kind, Seen};
@@ -44,6 +45,8 @@ pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Excluded directories that a comparison is told of by name, at most.
 const EXCLUDED_MOST: usize = 10_000;
+/// Names that cannot be converted, remembered at most.
+const UNKEPT_MOST: usize = 10_000;
 /// Directories that are looked into for something to replicate; a tree of more than that is not empty.
 const LOOKED_INTO_MOST: usize = 10_000;
 
@@ -128,6 +131,10 @@ pub struct Desk {
     window: Option<i32>,
     /// A first copy has shown whether they are.
     times_known: Cell<bool>,
+    /// Between which charsets names are converted.
+    charsets: Option<Charsets>,
+    /// Names that rsync could not convert.
+    unkept: RefCell<BTreeSet<RelPath>>,
     /// Options that the remote's daemon refuses, and that something else stands for.
     refused: RefCell<BTreeSet<&'static str>>,
 }
@@ -146,6 +153,7 @@ impl Desk {
         let name = start.remote.name();
         let boot_id = boot_id().unwrap_or_default();
         let first_root = RefCell::new(None);
+        let charsets = Charsets::of(&start.remote.params);
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
         Self {
@@ -169,6 +177,8 @@ impl Desk {
             refuses_sparse: Cell::new(false),
             window: None,
             times_known: Cell::new(false),
+            charsets,
+            unkept: RefCell::default(),
             refused: RefCell::default(),
         }
     }
@@ -198,6 +208,38 @@ impl Desk {
     /// only form B protects.
     pub fn form_b(&self) -> bool {
         self.row.form_b || rsync::has_own_filters(&self.start.remote.params)
+    }
+
+    /// True when names are converted: rsync converts no rule.
+    pub fn converts(&self) -> bool {
+        self.charsets.is_some()
+    }
+
+    /// False when the remote cannot have this name, or one above it, in its charset.
+    pub fn keeps(&self, path: &RelPath) -> bool {
+        let Some(charsets) = self.charsets else { return true };
+        let unkept = self.unkept.borrow();
+        charsets.keeps(path) && !path.prefixes().any(|prefix| unkept.contains(&prefix))
+    }
+
+    /// Learns names that rsync could not convert; true when there is news.
+    pub fn learnt_unkept(&self, landed: &Landed) -> bool {
+        if !self.converts() || landed.judgement.verdict == Verdict::Settled {
+            return false;
+        }
+        let mut unkept = self.unkept.borrow_mut();
+        let before = unkept.len();
+        let complaints = complaint::unconverted(&landed.stderr, &self.real_root);
+        unkept.extend(complaints.into_iter().filter(|path| !path.is_root()).take(UNKEPT_MOST));
+        unkept.len() > before && unkept.len() <= UNKEPT_MOST
+    }
+
+    /// The rules that put these names at risk, as both sides must read them; `None` when the remote's charset is not known.
+    pub fn risk_rules(&self, names: &[RelPath]) -> Option<Vec<u8>> {
+        let Some(charsets) = self.charsets else { return Some(rsync::risk_rules(names, &[])) };
+        let there = |path: &RelPath| RelPath::new(charsets.there(path.as_bytes())?);
+        let converted: Option<Vec<RelPath>> = names.iter().map(there).collect();
+        Some([rsync::above_rules(names), rsync::risk_rules(&converted?, &[])].concat())
     }
 
     /// Opens the root and makes sure that it is the one whose changes are in the journal (rule 6): an unmounted or
@@ -265,7 +307,7 @@ impl Desk {
         let (start, file) = (&self.start, fail_log_part(&self.name));
         let (rows, root) = self.shown_rows(trouble)?;
         let own = params::own_filters(&start.remote.params);
-        let careful = own == OwnFilters::Rules || !self.filter.is_empty();
+        let careful = own == OwnFilters::Rules || !self.filter.is_empty() || self.converts();
         let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
         let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, clock::local);
         let path = start.state_dir.join(file);
@@ -379,7 +421,7 @@ impl Desk {
     ) -> Result<Rsync, Stuck> {
         // A look below absent names must see what is excluded there: only what it cannot enter is left out.
         let known = self.excluded.borrow();
-        let rules = rsync::leave_out_rules(&[], [], known.shown(Shown::Complained));
+        let rules = rsync::leave_out_rules(&[], [], known.shown(Shown::Complained), self.charsets);
         drop(known);
         let rules = if *form == Form::Root { Vec::new() } else { rules };
         self.launch(root, form, options, list, More { rules: &rules, ..self.more(form, options) })
@@ -469,17 +511,18 @@ impl Desk {
     }
 
     /// Starts a dry run that compares directories, in the open root: it enters nothing that is excluded, here or there.
+    /// Also the names here that it leaves out because the remote cannot have them.
     pub fn compare(
         &self,
         root: &Root,
         form: &Form,
         options: Options,
         list: &[u8],
-    ) -> Result<Rsync, Stuck> {
+    ) -> Result<(Rsync, Vec<RelPath>), Stuck> {
         if let Some(why) = self.cannot_compare(&rsync::listed(form, list))? {
             return Err(Stuck::System(why));
         }
-        let patterns = self.filter.patterns();
+        let patterns = self.filter.patterns().with(self.converts());
         let here = match patterns.others {
             true => root.excluded_below(
                 rsync::listed(form, list),
@@ -492,10 +535,21 @@ impl Desk {
         };
         let known = self.excluded.borrow();
         let there = known.shown(Shown::Listed);
-        let rules = rsync::leave_out_rules(&patterns.exact, &here, there);
+        let unkept = match self.converts() {
+            true => root.names_below(
+                rsync::listed(form, list),
+                *form != Form::Children,
+                |path| !self.keeps(path) && !self.filter.excludes(path, true),
+                |path| !self.filter.excludes(path, true),
+                || self.voice.beat(),
+            ),
+            false => Vec::new(),
+        };
+        let left_out = there.chain(&unkept);
+        let rules = rsync::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
         drop(known);
         let more = More { rules: &rules, how: How::Compare, ..self.more(form, options) };
-        self.launch(root, form, options, list, more)
+        Ok((self.launch(root, form, options, list, more)?, unkept))
     }
 
     /// Why no rsync may read these directories now: it would look at a mount point of a file system that does not answer,
@@ -541,11 +595,24 @@ impl Desk {
         refused::leave_out(argv, &gone.collect::<Vec<_>>());
     }
 
+    /// The directories of the remote that hold something excluded, as far as that is known: rsync shows even those that it
+    /// will leave, when they lie in others that go.
+    pub fn holders(&self) -> excluded::Holders {
+        let mut holders = excluded::Holders::default();
+        for path in self.excluded.borrow().shown(Shown::Listed) {
+            holders.stays(path, true);
+        }
+        holders
+    }
+
     /// True when a comparison stumbled over something that was not known before, and may do better with it: excluded
     /// paths, or options that the remote refuses.
     pub fn stumbled(&self, landed: &Landed) -> bool {
         if let Verdict::Refused(option) = landed.judgement.verdict {
             return option != refused::CHECKSUM && self.does_without(option);
+        }
+        if self.learnt_unkept(landed) {
+            return true;
         }
         if landed.judgement.verdict != Verdict::Partial || self.filter.is_empty() {
             return false;

@@ -2,7 +2,7 @@
 //! Pure: the time is given.
 
 use crate::path::RelPath;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So many are remembered.
@@ -42,6 +42,26 @@ impl Known {
     }
 }
 
+/// Directories that a remote has and the master has not, and that stay there: something excluded is in them. rsync tells
+/// of what it would delete in a directory before it tells of the directory.
+#[derive(Debug, Default)]
+pub struct Holders(BTreeSet<RelPath>);
+
+impl Holders {
+    /// True for a deletion that will be none; `excluded` says whether the filter leaves the path out.
+    pub fn stays(&mut self, path: &RelPath, excluded: bool) -> bool {
+        if excluded {
+            let above = std::iter::successors(path.parent(), RelPath::parent);
+            for dir in above {
+                if !self.0.insert(dir) {
+                    break;
+                }
+            }
+        }
+        excluded || self.0.contains(path)
+    }
+}
+
 /// The topmost of the directories above a path, or the path itself, that is excluded.
 pub fn topmost(
     path: &RelPath,
@@ -74,6 +94,16 @@ mod tests {
             known.learn(path(&format!("n{n}")), Shown::Listed, now + REMEMBERED);
         }
         assert_eq!(known.shown(Shown::Listed).count(), MOST);
+    }
+
+    #[test]
+    fn what_holds_something_excluded_stays() {
+        let mut holders = Holders::default();
+        let seen = [("d/e/keep/x", true), ("d/e/keep", true), ("d/e/f", false), ("d/e", false)];
+        let more = [("d/g/h", false), ("d/g", false), ("d", false), ("other", false)];
+        let stays = seen.into_iter().chain(more).map(|(p, out)| holders.stays(&path(p), out));
+        let expected = [true, true, false, true, false, false, true, false];
+        assert_eq!(stays.collect::<Vec<_>>(), expected);
     }
 
     #[test]

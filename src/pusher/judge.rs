@@ -37,6 +37,12 @@ impl Push {
             self.broke_off(desk, &mut landed)?;
             return self.unsteady(desk, &step, now);
         }
+        if desk.learnt_unkept(&landed) {
+            // The rest goes without those names; what this run did will not be done again.
+            self.broke_off(desk, &mut landed)?;
+            self.plan(desk)?;
+            return self.next(desk, now);
+        }
         if desk.refused_sparse(&landed) {
             return self.fly(desk, step, Aim::Do, now);
         }
@@ -54,6 +60,10 @@ impl Push {
                 self.next(desk, now)
             }
             Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
+            // The directories above are missing, as is known.
+            Verdict::Gone if matches!(step, Step::DeleteNamed { .. }) => {
+                self.fly(desk, step, Aim::Verify(landed), now)
+            }
             Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(desk, &step, now),
             Verdict::Gone => {
                 // What it did will not be done again.
@@ -95,6 +105,9 @@ impl Push {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
+        // Rules that were converted here may not be what the remote's own conversion makes of the names.
+        let by_rules = matches!(step, Step::Delete { .. }) && desk.converts();
+        let mut stayed = if by_rules { names.clone() } else { HashSet::new() };
         let (mut pushed, copies) =
             (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !desk.knows_times());
         let toggles = desk.start.localpath.inotify;
@@ -112,6 +125,7 @@ impl Push {
                 }
                 if change.kind == ChangeKind::Deleted {
                     gone += 1;
+                    stayed.remove(&change.path);
                     // Of what goes with much below it only the number is kept.
                     if step.looks() && change.path.prefixes().any(|prefix| names.contains(&prefix))
                     {
@@ -120,6 +134,8 @@ impl Push {
                 }
             })
             .map_err(broken)?;
+        let words = || "cannot convert filename: the remote did not find it by its rule".to_owned();
+        self.findings.failed.extend(stayed.into_iter().map(|path| (path, words())));
         if step.looks() {
             deleted.extend(desk.not_entered(&names));
             if let Step::Way { names } = step {
@@ -264,6 +280,12 @@ impl Push {
         };
         let all = complaints.len();
         complaints.retain(|c| c.paths.is_empty() || !c.paths.iter().all(excluded));
+        if matches!(step, Step::DeleteNamed { .. }) {
+            complaints.retain(|c| {
+                let known = ["file has vanished: ", "WARNING: parent dir is absent "];
+                !known.iter().any(|start| c.words.starts_with(start))
+            });
+        }
         let explained = complaints.len() < all || first.judgement.deletions_skipped;
         let blame = Blame::of(complaints, &names);
         let words = match &first.judgement.words {
@@ -326,8 +348,24 @@ impl Push {
             names.into_iter().partition(rsync::too_long_for_a_rule);
         let words = || "the path is too long for a filter rule of rsync".to_owned();
         self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
+        let ruled = |name: &RelPath| {
+            !desk.converts()
+                || !desk.row.form_b
+                || desk.risk_rules(std::slice::from_ref(name)).is_some()
+        };
+        let (names, stuck): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);
+        let words = || {
+            "cannot convert filename: the remote's rsync deletes by rules alone, and the charset that they need is not known; name it in --iconv"
+                .to_owned()
+        };
+        self.findings.failed.extend(stuck.into_iter().map(|path| (path, words())));
         if !names.is_empty() {
-            self.steps.push_front(step::delete(desk, names, from)?);
+            let delete = step::delete(desk, names, from)?;
+            if matches!(&delete, Step::DeleteNamed { from, .. } if from.iter().any(RelPath::is_root))
+            {
+                self.steps.push_front(Step::Root);
+            }
+            self.steps.push_front(delete);
         }
         Ok(())
     }

@@ -178,6 +178,10 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     let ends = |end: &str| {
         lines(stderr).any(|line| reason(&without_names(line)).ends_with(end.as_bytes()))
     };
+    // A receiver that cannot convert a name takes it for no name at all, and then for whatever comes next.
+    if begins("cannot convert filename: ") {
+        return Verdict::Configuration;
+    }
     if begins("--delete-missing-args: unknown option")
         || begins("The server is configured to refuse --delete-missing-args")
     {

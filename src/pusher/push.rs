@@ -29,6 +29,10 @@ use std::time::Duration;
 /// Plans of one batch that vanishing files may upset before the rest is left for later.
 const REPLANS: u32 = 3;
 
+/// Why a name fails that the remote cannot have.
+pub(super) const UNKEPT: &str =
+    "cannot convert filename: the charset of the remote (--iconv) has no such name; rename it";
+
 /// A step whose connection was refused comes again after this.
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
 
@@ -288,9 +292,11 @@ impl Push {
         if desk.start.remote.trash_keep_ms.is_some() {
             trash::leave_out_long(&mut plan);
         }
+        let unkept = plan.leave_out(|path| !desk.keeps(path));
         self.unmounted = look.unmounted;
         self.steps = step::steps(desk, &plan)?;
         self.find(plan);
+        self.findings.failed.extend(unkept.into_iter().map(|path| (path, UNKEPT.to_owned())));
         Ok(())
     }
 

@@ -38,6 +38,19 @@ pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
     }
 }
 
+/// The row of a name that a comparison left out because the remote cannot have it.
+pub fn unkept(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
+    Owe {
+        path,
+        scope: Scope::Entry,
+        events: Events::RECONCILE,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms,
+        since_ms,
+    }
+}
+
 /// The row of what somebody changed there by hand.
 pub fn repair(change: Change, why: &[Why], now_ms: i64) -> Owe {
     let mut row = owe(change, now_ms, now_ms);

@@ -8,6 +8,7 @@ use super::ssh;
 use crate::config::model::{Remote, Target};
 use crate::filter::TRASH;
 use crate::path::{OsBytes, RelPath, file_name};
+use crate::rsync::charset::Charsets;
 use crate::rsync::params::{self, OwnFilters, Use};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -40,6 +41,10 @@ pub enum Form {
         /// The file with the rules, as rsync can open it by name (`/proc/self/fd/N` for an inherited memfd).
         rules: PathBuf,
     },
+    /// Deletes the entries of [`list`], each of which is missing here; also below directories that are missing themselves.
+    /// It needs no rules, which a remote that converts names (`--iconv`) cannot read. Only names that a look has shown to
+    /// be there: it deletes what the user's filters exclude, too. It ends with 24 where a directory above one is missing.
+    DeleteNamed,
     /// Mode, owner and times of the root itself, which no list can name without the files in it. Reads no list.
     Root,
     /// Dry: the directories of [`list_directories`] and the names directly in them, deletions included.
@@ -198,6 +203,16 @@ fn form_words(words: &mut Words, form: &Form, options: Options) {
         Form::Batch { delete } => {
             words.add("--no-recursive");
             words.add(if *delete && options.delete {
+                "--delete-missing-args"
+            } else {
+                "--ignore-missing-args"
+            });
+        }
+        Form::DeleteNamed => {
+            words.add("--no-recursive");
+            // Else the missing directories above are listed, and go with all they hold.
+            words.add("--no-implied-dirs");
+            words.add(if options.delete {
                 "--delete-missing-args"
             } else {
                 "--ignore-missing-args"
@@ -386,24 +401,44 @@ pub fn has_own_filters(remote_params: &[OsBytes]) -> bool {
 }
 
 /// The rules that leave names out on both sides, NUL-separated: `patterns` in rsync's language, these directories and these
-/// paths. What is too long for a rule is none.
+/// paths. What is too long for a rule is none. rsync converts no rule: where names are converted each is there twice.
 pub fn leave_out_rules<'a>(
     patterns: &[Vec<u8>],
     directories: impl IntoIterator<Item = &'a RelPath>,
     paths: impl IntoIterator<Item = &'a RelPath>,
+    charsets: Option<Charsets>,
 ) -> Vec<u8> {
-    let named = |path: &RelPath, end: &[u8]| {
-        [b"/", escaped(path.as_bytes(), false).as_slice(), end].concat()
+    let there = |text: &[u8]| {
+        let charsets = charsets.filter(|_| !text.is_ascii())?;
+        charsets.there(text)
     };
-    let directories = directories.into_iter().map(|path| named(path, b"/"));
-    let paths = paths.into_iter().map(|path| named(path, b""));
+    let named = |path: &RelPath, end: &[u8]| {
+        let one = |name: &[u8]| [b"/", escaped(name, false).as_slice(), end].concat();
+        [Some(one(path.as_bytes())), there(path.as_bytes()).map(|name| one(&name))]
+    };
+    // Where names are converted it has no wildcard; the bytes of a converted character may be those of one.
+    let pattern = |pattern: &Vec<u8>| {
+        [Some(pattern.clone()), there(pattern).map(|pattern| escaped(&pattern, false))]
+    };
+    let directories = directories.into_iter().flat_map(|path| named(path, b"/"));
+    let paths = paths.into_iter().flat_map(|path| named(path, b""));
     let mut out = Vec::new();
-    for pattern in patterns.iter().cloned().chain(directories).chain(paths) {
+    for pattern in patterns.iter().flat_map(pattern).chain(directories).chain(paths).flatten() {
         if pattern.len() < RULE_MAX {
             out.extend([b"- ", pattern.as_slice(), b"\0"].concat());
         }
     }
     out
+}
+
+/// Why a comparison is not whole that left out these names, which the remote cannot have in its charset.
+pub fn unkept_words(names: &[RelPath]) -> Option<String> {
+    let more = match names {
+        [] => return None,
+        [_] => String::new(),
+        [_, others @ ..] => format!(" and {} more", others.len()),
+    };
+    Some(format!("cannot convert filename: {}{more}", names[0]))
 }
 
 /// Has a command line leave out what the rules in this file say, before any rule of the user's. His own rule files are of
@@ -452,23 +487,10 @@ pub fn too_long_for_a_rule(path: &RelPath) -> bool {
 /// rsync compares every name in the listed directories with every rule: 10,000 absent names in one directory of
 /// 20,000 names cost 8 s, in a hundred directories 1.7 s.
 pub fn risk_rules(whole: &[RelPath], single: &[RelPath]) -> Vec<u8> {
-    let mut directories = BTreeSet::new();
-    for path in whole.iter().chain(single) {
-        let mut next = path.parent();
-        while let Some(parent) = next.filter(|parent| !parent.is_root()) {
-            next = parent.parent();
-            if !directories.insert(parent) {
-                break;
-            }
-        }
-    }
-    let mut out = Vec::new();
+    let mut out = above_rules(whole.iter().chain(single));
     let mut rule = |name: Vec<u8>, tail: &[u8]| {
         out.extend([b"+ /", name.as_slice(), tail, b"\0"].concat());
     };
-    for directory in directories {
-        rule(escaped(directory.as_bytes(), false), b"/");
-    }
     for path in whole.iter().chain(single).filter(|path| !path.is_root()) {
         rule(escaped(path.as_bytes(), false), b"");
     }
@@ -478,6 +500,23 @@ pub fn risk_rules(whole: &[RelPath], single: &[RelPath]) -> Vec<u8> {
     }
     out.extend(b"- *\0");
     out
+}
+
+/// The rules that both sides need to reach these names: the directories above them. A side that leaves one out holds it
+/// for gone.
+pub fn above_rules<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<u8> {
+    let mut directories = BTreeSet::new();
+    for path in names {
+        let mut next = path.parent();
+        while let Some(parent) = next.filter(|parent| !parent.is_root()) {
+            next = parent.parent();
+            if !directories.insert(parent) {
+                break;
+            }
+        }
+    }
+    let rule = |dir: &RelPath| [b"+ /", escaped(dir.as_bytes(), false).as_slice(), b"/\0"].concat();
+    directories.iter().flat_map(rule).collect()
 }
 
 #[cfg(test)]

@@ -34,6 +34,13 @@ pub enum Step {
         /// Puts the names at risk.
         rules: NamedTempFile,
     },
+    /// Deletes by name what a look has shown, where rules cannot be read: each with everything below it.
+    DeleteNamed {
+        /// The names.
+        names: Vec<RelPath>,
+        /// The directories, present here, whose times that changes.
+        from: Vec<RelPath>,
+    },
     /// Looks what would be deleted to make way for these names: directories that may hold what the filter excludes.
     Way {
         /// The names, present here and no directories.
@@ -68,6 +75,7 @@ impl Step {
             Step::Below { names, .. }
             | Step::Extraneous { names }
             | Step::Way { names }
+            | Step::DeleteNamed { names, .. }
             | Step::Delete { names, .. } => names.clone(),
             Step::Entries { paths, .. } => paths.clone(),
             // What comes of it is no failure of theirs.
@@ -81,7 +89,9 @@ impl Step {
         match self {
             Step::Below { .. } | Step::Extraneous { .. } | Step::Way { .. } => true,
             Step::Times { .. } => true,
-            Step::Delete { .. } | Step::Entries { .. } | Step::Root => false,
+            Step::Delete { .. } | Step::DeleteNamed { .. } | Step::Entries { .. } | Step::Root => {
+                false
+            }
         }
     }
 
@@ -126,6 +136,10 @@ impl Step {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 desk.rsync(root, &form, options, &rsync::list_directories(from))
             }
+            Step::DeleteNamed { names, from } => {
+                let list = rsync::list(from.iter().chain(names));
+                desk.rsync(root, &Form::DeleteNamed, options, &list)
+            }
             Step::Way { names } => desk.rsync(root, &Form::Send, options, &rsync::list(names)),
             Step::Entries { paths, form, force, .. } => {
                 let checksum = self.by_content(desk, dry);
@@ -148,7 +162,9 @@ impl Step {
 /// The steps that make the remote equal to what the plan found here.
 pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     let mut steps = VecDeque::new();
-    let rules = params::own_filters(&desk.start.remote.params) == OwnFilters::Rules;
+    // Where names are converted no rule of ours is: what is there is looked at, and goes by its name.
+    let rules =
+        desk.converts() || params::own_filters(&desk.start.remote.params) == OwnFilters::Rules;
     // Something may be excluded: what is below a name is looked at before it goes.
     let careful = rules || !desk.filter.is_empty();
     let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
@@ -230,7 +246,10 @@ pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
 
 /// Deletes `names` with everything below them by form B, reached from the present directories `from`.
 pub fn delete(desk: &Desk, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
-    let rules = desk.rules_file(&rsync::risk_rules(&names, &[]))?;
+    if desk.converts() && !desk.row.form_b {
+        return Ok(Step::DeleteNamed { names, from });
+    }
+    let rules = desk.rules_file(&desk.risk_rules(&names).unwrap_or_default())?;
     Ok(Step::Delete { names, from, rules })
 }
 

@@ -63,7 +63,11 @@ pub fn leave_out_long(plan: &mut Plan) {
 pub fn is_needed(form: &Form, options: Options) -> bool {
     let acts = matches!(
         form,
-        Form::Batch { .. } | Form::Send | Form::SendWhole { .. } | Form::DeleteB { .. }
+        Form::Batch { .. }
+            | Form::DeleteNamed
+            | Form::Send
+            | Form::SendWhole { .. }
+            | Form::DeleteB { .. }
     );
     acts && !options.dry
 }

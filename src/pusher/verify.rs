@@ -4,6 +4,7 @@
 use super::compare::COMPARE_GRACE_S;
 use super::desk::{Desk, Stuck, broken};
 use super::differ::{Differ, Touched, directory_of, may_come_from_below};
+use super::excluded::Holders;
 use super::flight::{Flight, Landed};
 use super::guard::{self, Losses};
 use super::health::Health;
@@ -43,6 +44,10 @@ pub(super) struct Looking {
     asked: bool,
     /// When it last said how far it is.
     shown: Duration,
+    /// What stays there for what it holds.
+    holders: Holders,
+    /// What it left out because the remote cannot have it.
+    unkept: Option<String>,
 }
 
 /// How it ended.
@@ -111,7 +116,8 @@ impl Looking {
             true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
             false => (Form::Tree, rsync::list_directories([&top])),
         };
-        let rsync = desk.compare(&root, &form, options, &list)?;
+        let (rsync, unkept) = desk.compare(&root, &form, options, &list)?;
+        self.unkept = rsync::unkept_words(&unkept);
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
         if self.job.checksum {
@@ -133,9 +139,11 @@ impl Looking {
             _ => return Ok(Some(VerifyEnd::Failed(landed.judgement.words))),
         };
         let (mut deletions, mut made) = (0, 0);
+        self.holders = desk.holders();
+        let mut holders = desk.holders();
         let report = landed
             .read(&desk.voice, |change| {
-                if self.counts(desk, &change, true) {
+                if !stays(desk, &mut holders, &change) && self.counts(desk, &change, true) {
                     deletions += u64::from(change.kind == ChangeKind::Deleted);
                     made += u64::from(change.kind == ChangeKind::Created);
                 }
@@ -164,7 +172,7 @@ impl Looking {
         self.stage = Stage::Reading {
             lines: Lines::new(BufReader::new(landed.stdout)),
             entries: report.totals.files,
-            incomplete: (!complete).then_some(landed.judgement.words),
+            incomplete: (!complete).then_some(landed.judgement.words).or(self.unkept.take()),
             deletions: complete,
         };
         // The first part comes unasked.
@@ -196,7 +204,10 @@ impl Looking {
             desk.voice.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             let why = self.differ.why(&change);
-            if why.is_empty() || !self.counts(desk, &change, deletions) {
+            if stays(desk, &mut self.holders, &change)
+                || why.is_empty()
+                || !self.counts(desk, &change, deletions)
+            {
                 continue;
             }
             let below = may_come_from_below(&why);
@@ -213,6 +224,12 @@ impl Looking {
         }
         Ok(part)
     }
+}
+
+/// True for a deletion that will be none: it, or something in it, is excluded.
+pub(super) fn stays(desk: &Desk, holders: &mut Holders, change: &Change) -> bool {
+    change.kind == ChangeKind::Deleted
+        && holders.stays(&change.path, desk.filter.excludes(&change.path, change.is_dir))
 }
 
 /// True when this difference is one of what is replicated, and, without `deletions`, none.
@@ -239,6 +256,8 @@ impl Pusher {
             differ,
             asked: false,
             shown: Duration::ZERO,
+            holders: Holders::default(),
+            unkept: None,
         });
     }
 

@@ -4,6 +4,7 @@
 //! They stand in the place of `-a`, before ours, so ours win where both say something. Each is put so that no other
 //! word can be taken for its value, and it can take none: `--NAME=VALUE`, or a letter and its value.
 
+use super::charset;
 use super::options::{self, Class, Opt, Value};
 use crate::path::OsBytes;
 
@@ -97,6 +98,10 @@ impl Item {
                 vec![OsBytes::from(word)]
             }
             (Name::Long(name), None) => vec![OsBytes::from(format!("--{name}").as_str())],
+            (Name::Long(name), Some(value)) if self.option.is("iconv") => {
+                let value = charset::spelled_out(value);
+                vec![OsBytes::from([b"--", name.as_bytes(), b"=", value.as_slice()].concat())]
+            }
             (Name::Long(name), Some(value)) => {
                 let word = [b"--", name.as_bytes(), b"=", value.as_slice()].concat();
                 vec![OsBytes::from(word)]
@@ -224,6 +229,10 @@ pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
             faults.push(fault);
         }
     }
+    if converts(&items).is_some() {
+        let bad = items.iter().filter(|item| item.is_filter() && !may_stay_unconverted(item));
+        faults.extend(bad.map(|item| Fault::Refused(item.written(), UNCONVERTED, UNCONVERTED_DO)));
+    }
     let backs_up = |name: &str| last(&items, name).is_some_and(|item| item.on);
     if backs_up("backup") && !backs_up("backup-dir") {
         faults.push(Fault::Refused(
@@ -245,6 +254,27 @@ pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
 /// How often an option is turned on, since it was last turned off.
 fn times_on(items: &[Item], name: &str) -> usize {
     items.iter().rev().filter(|item| item.option.is(name)).take_while(|item| item.on).count()
+}
+
+const UNCONVERTED: &str = "with --iconv rsync converts names, but no filter rule, and a remote would delete or keep the wrong \
+     names";
+const UNCONVERTED_DO: &str = "write it in the `filter` section";
+
+/// True for a filter rule that means the same in every charset that has ASCII in it.
+fn may_stay_unconverted(item: &Item) -> bool {
+    let Some(value) = item.value.as_deref() else { return !item.on };
+    let merges = [&b"."[..], b":", b"merge", b"dir-merge"];
+    match item.option.value {
+        Value::File => false,
+        Value::Rule if merges.iter().any(|word| value.starts_with(word)) => false,
+        _ => value.is_ascii(),
+    }
+}
+
+/// The charsets between which names are converted.
+fn converts(items: &[Item]) -> Option<&[u8]> {
+    let last = last(items, "iconv").filter(|item| item.on)?;
+    last.value.as_deref().filter(|value| *value != b"-")
 }
 
 /// What is wrong with a value.
@@ -506,6 +536,11 @@ pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
 /// The remote shell the parameters ask for (`-e`, `--rsh`), the last one.
 pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
     last(&parse(params), "rsh").and_then(|item| item.value.clone())
+}
+
+/// The charsets between which names are converted (`--iconv`), as rsync is told them.
+pub fn iconv(params: &[OsBytes]) -> Option<Vec<u8>> {
+    converts(&parse(params)).map(charset::spelled_out)
 }
 
 /// True when names of one file are to be names of one file there, too: `-H`.

@@ -266,3 +266,26 @@ fn every_name_and_letter_stands_once_in_the_table() {
     letters.dedup();
     assert_eq!(letters.len(), count);
 }
+
+#[test]
+fn converted_names_take_no_filter_rule_that_would_have_to_be_converted() {
+    let refused = |text: &str| matches!(faults(&words(text))[..], [Fault::Refused(_, why, _)] if why == UNCONVERTED);
+    for rules in [
+        "--exclude=目录",
+        "--include=目",
+        "-f|- 目",
+        "--exclude-from=/f",
+        "-f|. /f",
+        "-f|: .rules",
+        "-F",
+        "-C",
+        "--filter=merge /f",
+    ] {
+        assert!(refused(&format!("-a|--iconv=UTF-8,GBK|{rules}")), "{rules}");
+        assert_eq!(faults(&words(&format!("-a|--iconv=UTF-8,GBK|--no-iconv|{rules}"))), []);
+        assert_eq!(faults(&words(&format!("-a|{rules}"))), []);
+    }
+    assert_eq!(faults(&words("-a|--iconv=.|--exclude=*.tmp|-f|- /a/")), []);
+    assert_eq!(cleaned("-a|--iconv=.,GBK"), "-a|--iconv=UTF-8,GBK");
+    assert_eq!(cleaned("-a|--iconv|."), "-a|--iconv=UTF-8,.");
+}

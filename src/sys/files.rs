@@ -162,6 +162,38 @@ impl Root {
         found
     }
 
+    /// The names in directories, and below them when `deep`, of which `stands_out` is true; nothing below such a one.
+    pub fn names_below(
+        &self,
+        tops: Vec<RelPath>,
+        deep: bool,
+        stands_out: impl Fn(&RelPath) -> bool,
+        enters: impl Fn(&RelPath) -> bool,
+        beat: impl Fn(),
+    ) -> Vec<RelPath> {
+        let (mut found, mut left) = (Vec::new(), std::collections::VecDeque::from(tops));
+        while let Some(directory) = left.pop_front() {
+            beat();
+            let names = match directory.is_root() {
+                true => self.names(),
+                false => self.subdir(&directory).and_then(|open| open.names()),
+            };
+            // Gone, or not to be read: rsync says so.
+            for name in names.unwrap_or_default() {
+                let path = directory.join(&name.name);
+                if stands_out(&path) {
+                    found.push(path);
+                } else if deep {
+                    let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|seen| seen.kind));
+                    if kind == Some(Kind::Dir) && enters(&path) {
+                        left.push_back(path);
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// A path to this very directory, whatever stands at its name now; valid in this process and, as a working
     /// directory, in one that it starts.
     pub fn proc_path(&self) -> PathBuf {

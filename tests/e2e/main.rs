@@ -12,6 +12,7 @@ mod common;
 mod machinery;
 
 mod broken_off;
+mod charsets;
 mod churn;
 mod coarse;
 mod configurations;

@@ -22,6 +22,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("-a --log-file=push.log", "write an absolute path"),
     ("-a -b --backup-dir=.old", "lies in what is replicated"),
     ("-a --exclude-from=-", "is the standard input"),
+    ("-a --iconv=UTF-8,GBK --exclude=目录", "no filter rule"),
+    ("-a --iconv=. --exclude-from=/etc/rules", "no filter rule"),
 ];
 
 fn check(w: &World, name: &str, text: &str) -> Output {

@@ -14,10 +14,11 @@ use crate::message::{Difference, VerifyAt, VerifyEnd};
 use crate::path::RelPath;
 use crate::pusher::complaint;
 use crate::pusher::differ::{Differ, directory_of};
-use crate::pusher::excluded::topmost;
+use crate::pusher::excluded::{Holders, topmost};
 use crate::pusher::itemize::{self, ChangeKind, Line, Lines, Totals};
 use crate::pusher::outcome::{self, Judgement, Verdict};
 use crate::pusher::rsync::{self, Form, Options};
+use crate::rsync::charset::Charsets;
 use crate::rsync::refused;
 use crate::seen::Kind;
 use crate::sys::files::Root;
@@ -77,10 +78,12 @@ fn compare(
     busy.show();
     // What is excluded, and an rsync stumbled over there.
     let mut left_out = BTreeSet::new();
+    // What it could not convert.
+    let mut unconverted = BTreeSet::new();
     let mut refused: Vec<&'static str> = Vec::new();
-    let (rsync, stderr, judgement) = loop {
-        let (mut rsync, _root) =
-            start(pair, localpath, remote, checksum, &filter, &left_out, &refused)?;
+    let (rsync, stderr, judgement, unkept) = loop {
+        let (mut rsync, _root, unkept) =
+            start(pair, localpath, remote, checksum, &filter, (&left_out, &unconverted), &refused)?;
         let (stderr, judgement) = match ended(&mut rsync, limit, &busy) {
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                 return Ok(VerifyEnd::Failed(e.to_string()));
@@ -101,7 +104,15 @@ fn compare(
             left_out.extend(excluded_of(&stderr, localpath, remote, &filter));
         }
         if left_out.len() == before {
-            break (rsync, stderr, judgement);
+            let before = unconverted.len();
+            if Charsets::of(&remote.params).is_some() && judgement.verdict != Verdict::Settled {
+                let watch = localpath.watch.as_path();
+                let real = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
+                unconverted.extend(complaint::unconverted(&stderr, &real));
+            }
+            if unconverted.len() == before {
+                break (rsync, stderr, judgement, rsync::unkept_words(&unkept));
+            }
         }
     };
     drop(busy);
@@ -110,14 +121,17 @@ fn compare(
         return Ok(VerifyEnd::Failed(judgement.words));
     };
     let (mut differ, mut totals) = (Differ::default(), Totals::default());
+    let mut holders = Holders::default();
     for line in Lines::new(BufReader::new(&rsync.stdout)) {
         match line.map_err(broken)? {
             Line::Change(change) => {
                 let why = differ.why(&change);
                 let deleted = change.kind == ChangeKind::Deleted;
+                let excluded = filter.excludes(&change.path, change.is_dir);
                 let counts = change.path.is_within(&pair.below)
+                    && !(deleted && holders.stays(&change.path, excluded))
                     && (!deleted || localpath.inotify.delete)
-                    && !filter.excludes(&change.path, change.is_dir);
+                    && !excluded;
                 if counts && !why.is_empty() {
                     each(Difference { path: change.path, dir: change.is_dir, why, pending: false });
                 }
@@ -127,9 +141,10 @@ fn compare(
             Line::NotEmpty(_) | Line::NonRegular(_) => {}
         }
     }
-    Ok(match complete {
-        true => VerifyEnd::Done { entries: totals.files },
-        false => VerifyEnd::Incomplete(judgement.words),
+    Ok(match (complete, unkept) {
+        (true, None) => VerifyEnd::Done { entries: totals.files },
+        (true, Some(words)) => VerifyEnd::Incomplete(words),
+        (false, _) => VerifyEnd::Incomplete(judgement.words),
     })
 }
 
@@ -188,9 +203,9 @@ fn start(
     remote: &Remote,
     checksum: bool,
     filter: &Filter,
-    left_out: &BTreeSet<RelPath>,
+    (left_out, unconverted): (&BTreeSet<RelPath>, &BTreeSet<RelPath>),
     refused: &[&str],
-) -> Result<(Rsync, Root)> {
+) -> Result<(Rsync, Root, Vec<RelPath>)> {
     let root = Root::open(localpath.watch.as_path())
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
     let delete = localpath.inotify.delete;
@@ -205,13 +220,29 @@ fn start(
     let mut argv = rsync::argv(remote, &form, options);
     refused::leave_out(&mut argv, refused);
     let patterns = filter.patterns();
+    let charsets = Charsets::of(&remote.params);
+    let tops = vec![top];
+    let patterns = patterns.with(charsets.is_some());
     let here = match patterns.others {
         true => {
-            root.excluded_below(vec![top], true, usize::MAX, |p| filter.excludes(p, true), || {})
+            let excludes = |p: &RelPath| filter.excludes(p, true);
+            root.excluded_below(tops.clone(), true, usize::MAX, excludes, || {})
         }
         false => Vec::new(),
     };
-    let rules = rsync::leave_out_rules(&patterns.exact, &here, left_out);
+    let keeps = |c: Charsets, path: &RelPath| c.keeps(path) && !unconverted.contains(path);
+    let unkept = match charsets {
+        Some(charsets) => root.names_below(
+            tops,
+            true,
+            |path| !keeps(charsets, path) && !filter.excludes(path, true),
+            |path| !filter.excludes(path, true),
+            || {},
+        ),
+        None => Vec::new(),
+    };
+    let left_out = left_out.iter().chain(&unkept);
+    let rules = rsync::leave_out_rules(&patterns.exact, &here, left_out, charsets);
     let broken = |e: io::Error| Error::system(&remote.rsync_program, e);
     let rules = match rules.as_slice() {
         [] => None,
@@ -226,5 +257,5 @@ fn start(
     let rsync =
         Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), &list, &scratch)
             .map_err(broken)?;
-    Ok((rsync.reading(rules), root))
+    Ok((rsync.reading(rules), root, unkept))
 }

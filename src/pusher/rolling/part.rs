@@ -134,7 +134,9 @@ impl Comparing {
             stats: true,
             unchanged: false,
         };
-        let rsync = desk.compare(&root, &form, options, &rsync::list_directories(directories))?;
+        // What a push cannot send fails there.
+        let list = rsync::list_directories(directories);
+        let (rsync, _) = desk.compare(&root, &form, options, &list)?;
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
         if checksum {

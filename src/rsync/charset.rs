@@ -1,0 +1,124 @@
+//! The charsets of names here and on a remote that converts them (`--iconv`). Pure.
+//!
+//! Found by trial (senders 3.5.0, receivers 3.5.0 and 3.2.7): rsync converts the names of its lists, and shows every name
+//! in the charset of this side; it converts no filter rule. A name that the receiver cannot convert ends a receiver of
+//! 3.5.0 with status 2. One of 3.2.7 takes it for a file in the place of the destination, and with `--force` it deletes
+//! all that it holds to make way for that file: `--force` stands in no rsync that sends names not yet looked at.
+
+use super::params;
+use crate::path::{OsBytes, RelPath};
+use encoding_rs::{BIG5, Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
+
+/// The charsets of a conversion, as far as they are known by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charsets {
+    here: Option<&'static Encoding>,
+    there: Option<&'static Encoding>,
+}
+
+impl Charsets {
+    /// Of the user's parameters; `None` when names are not converted.
+    pub fn of(params: &[OsBytes]) -> Option<Charsets> {
+        let value = params::iconv(params)?;
+        let mut halves = value.splitn(2, |&b| b == b',');
+        let here = halves.next().unwrap_or_default();
+        let known = |name: &[u8]| {
+            let unlike = [REPLACEMENT, UTF_16BE, UTF_16LE, ISO_2022_JP];
+            Encoding::for_label(name).filter(|encoding| !unlike.contains(encoding))
+        };
+        Some(Charsets { here: known(here), there: known(halves.next().unwrap_or(here)) })
+    }
+
+    /// False for a name that cannot be converted, as far as that can be told here. rsync itself tells of others.
+    pub fn keeps(&self, path: &RelPath) -> bool {
+        if path.as_bytes().is_ascii() {
+            return true;
+        }
+        let Some(here) = self.here else { return true };
+        match here.decode_without_bom_handling_and_without_replacement(path.as_bytes()) {
+            None => false,
+            // Of Big5 there are many.
+            Some(text) => self.there.is_none_or(|to| to == BIG5 || !to.encode(&text).2),
+        }
+    }
+
+    /// A text as it is there. `None` when it cannot be told.
+    pub fn there(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if text.is_ascii() {
+            return Some(text.to_vec());
+        }
+        let text = self.here?.decode_without_bom_handling_and_without_replacement(text)?;
+        let (bytes, _, lost) = self.there?.encode(&text);
+        (!lost).then(|| bytes.into_owned())
+    }
+}
+
+/// The value for rsync, which runs here in a locale that knows only ASCII: a `.` means UTF-8.
+pub(super) fn spelled_out(value: &[u8]) -> Vec<u8> {
+    let utf8 = UTF_8.name().as_bytes();
+    match value {
+        b"." => [utf8, b",."].concat(),
+        other => match other.strip_prefix(b".,") {
+            Some(there) => [utf8, b",", there].concat(),
+            None => other.to_vec(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &str) -> Option<Charsets> {
+        Charsets::of(&[OsBytes::from("-a"), OsBytes::from(format!("--iconv={value}").as_str())])
+    }
+
+    #[test]
+    fn a_dot_is_utf_8_here() {
+        let text = |value: &str| String::from_utf8(spelled_out(value.as_bytes())).unwrap();
+        assert_eq!(text("."), "UTF-8,.");
+        assert_eq!(text(".,GBK"), "UTF-8,GBK");
+        for same in ["UTF-8,GBK", "GBK", "GBK,.", ".x,GBK", "UTF-8,."] {
+            assert_eq!(text(same), same);
+        }
+    }
+
+    #[test]
+    fn names_that_a_charset_has_and_names_that_it_lacks() {
+        let keeps = |value: &str, name: &[u8]| {
+            of(value).unwrap().keeps(&RelPath::new(name).expect("a name"))
+        };
+        for value in ["UTF-8,GBK", ".,GBK", "utf8,gb2312", "UTF-8,SHIFT_JIS", "UTF-8,EUC-JP"] {
+            assert!(keeps(value, "文/文.txt".as_bytes()), "{value}");
+            assert!(!keeps(value, "文/😀".as_bytes()), "{value}");
+            assert!(!keeps(value, b"bad\xff"), "{value}");
+            assert!(keeps(value, b"plain"), "{value}");
+        }
+        for value in ["UTF-8,GB18030", "UTF-8,UTF-8", ".", "UTF-8,BIG5", "UTF-8,X-UNHEARD"] {
+            assert!(keeps(value, "文/😀".as_bytes()), "{value}");
+            assert!(!keeps(value, b"bad\xff"), "{value}");
+        }
+        assert!(keeps("X-UNHEARD,GBK", b"\xff"), "rsync tells");
+        assert!(keeps("GBK,UTF-8", b"\xc4\xbf\xc2\xbc") && !keeps("GBK,UTF-8", b"\xff"));
+    }
+
+    #[test]
+    fn names_as_they_are_there() {
+        let there = |value: &str, name: &[u8]| of(value).unwrap().there(name);
+        assert_eq!(
+            there("UTF-8,GBK", "目录".as_bytes()).as_deref(),
+            Some(&b"\xc4\xbf\xc2\xbc"[..])
+        );
+        assert_eq!(there("GBK,.", b"plain").as_deref(), Some(&b"plain"[..]));
+        assert_eq!(there(".", "目录".as_bytes()), None);
+        assert_eq!(there("UTF-8,GBK", "😀".as_bytes()), None);
+    }
+
+    #[test]
+    fn without_a_conversion_there_is_none() {
+        assert_eq!(of("-"), None);
+        assert_eq!(Charsets::of(&[OsBytes::from("-a")]), None);
+        let off = ["--iconv=UTF-8,GBK", "--no-iconv"].map(OsBytes::from);
+        assert_eq!(Charsets::of(&off), None);
+    }
+}
