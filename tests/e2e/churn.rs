@@ -104,7 +104,7 @@ fn plain() {
     let children = [w.instance.watchers(), w.instance.pushers()].concat();
     let before: Vec<i32> = children.iter().map(|p| p.pid).collect();
     assert_eq!(before.len(), 3);
-    churn_and_compare(w, length(), Duration::from_secs(10), |w| {
+    churn_and_compare(w, length(), DEADLINE, |w| {
         let now = w.instance.family();
         assert!(
             before.iter().all(|pid| now.iter().any(|p| p.pid == *pid)),
