@@ -29,7 +29,8 @@ fn owe(
         path: path.clone(),
         scope: Scope::Tree,
         // Nobody here saw what happened: as a scan, so that the delete guard looks at what it finds.
-        events: Events::SCAN | Events::WRITE,
+        // sersync saw it change, or go.
+        events: Events::SCAN | Events::WRITE | Events::DELETE,
         error: None,
         attempts: 0,
         next_try_ms: now_ms,

@@ -59,6 +59,8 @@ fn as_directories() {
 #[test]
 fn at_the_first_copy_and_while_stopped() {
     let mut w = setup().build();
+    // A remote is not emptied unasked.
+    w.write("stays", "x");
     names().for_each(|n| write(&w.master.join(n).join(n), "x"));
     w.run(&[]);
     w.wait_identical();
