@@ -5,7 +5,7 @@
 //! ([`Journal::nothing_after`]): from then on, what was marked before and is not settled is in `owed`, and rows that
 //! come of such a row keep its `since`.
 
-use super::{Journal, Result, Scope};
+use super::{Events, Journal, Result, Scope};
 use crate::path::RelPath;
 use rusqlite::params;
 
@@ -50,6 +50,20 @@ impl Journal {
                 || (below.iter().any(touches) && !root_itself)
                 || below.iter().any(RelPath::is_root)
             {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// True when a mark that `remote` has not settled says that this path, or a name above it, went.
+    pub fn is_going(&self, remote: &str, path: &RelPath) -> Result<bool> {
+        let mut marked = self.db.prepare_cached(
+            "SELECT 1 FROM change WHERE path = ?2 AND event & ?3 != 0
+               AND seq > (SELECT cursor FROM remote WHERE name = ?1)",
+        )?;
+        for above in path.prefixes() {
+            if marked.exists(params![remote, above.as_bytes(), Events::DELETE.0])? {
                 return Ok(true);
             }
         }

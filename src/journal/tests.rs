@@ -168,6 +168,24 @@ fn a_journal_of_the_version_before_is_taken_over() {
 }
 
 #[test]
+fn what_goes_is_known_until_it_is_settled() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let marks = vec![
+        Mark::entry(path("d"), Events::DELETE | Events::DIR),
+        Mark::entry(path("w"), Events::WRITE),
+        Mark::new(path(""), Scope::Children, Events::SCAN | Events::DIR),
+    ];
+    j.record(&Record { marks, ..Record::default() }, 5).unwrap();
+    let going = |j: &Journal, text| j.is_going("r", &path(text)).unwrap();
+    assert!(going(&j, "d") && going(&j, "d/x/y"));
+    assert!(!going(&j, "w") && !going(&j, "w/x") && !going(&j, "dd") && !going(&j, ""));
+    let end = Settlement { cursor: Some(j.last_seq().unwrap()), ..Settlement::default() };
+    j.settle("r", &end, 6).unwrap();
+    assert!(!going(&j, "d"));
+}
+
+#[test]
 fn an_owed_row_that_changed_meanwhile_stays() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();

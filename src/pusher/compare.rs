@@ -385,6 +385,9 @@ fn landed_to_spool(
         };
         let losses = Losses { deletions: found.deletions, made, entries, staying };
         if guard::holds(desk.start.remote.max_delete, losses) {
+            if some_are_going(desk, &mut landed)? {
+                return Ok((None, Progress::Upset));
+            }
             let why = guard::words(found.deletions, entries, &desk.name);
             return Ok((None, Progress::Guarded(Held { why, deletions: found.deletions })));
         }
@@ -395,6 +398,19 @@ fn landed_to_spool(
         (!complete).then(|| Unseen::new(named(desk.complaints(&landed.stderr)), landed.judgement));
     let stage = Stage::Spooling { lines, deletions, blind };
     Ok((Some(Compare { job, stage, found, unkept }), Progress::Rows))
+}
+
+/// True when a mark says that something it would delete went just now: that is no accident, and is soon done.
+fn some_are_going(desk: &Desk, landed: &mut Landed) -> Result<bool, Stuck> {
+    let mut going = Ok(false);
+    landed
+        .read(&desk.voice, |change| {
+            if matches!(going, Ok(false)) && change.kind == ChangeKind::Deleted {
+                going = desk.journal.is_going(&desk.name, &change.path);
+            }
+        })
+        .map_err(broken)?;
+    Ok(going?)
 }
 
 /// What single paths are complained of, and how.

@@ -103,6 +103,7 @@ fn no_link_on_the_way_leads_elsewhere() {
 fn a_directory_comes_back_whatever_its_names() {
     for daemon in receivers() {
         let w = Setup { daemon, ..setup() }.start();
+        w.wait_in_sync();
         let names: Vec<&OsStr> = HOSTILE.iter().copied().map(OsStr::from_bytes).collect();
         let dir = w.at("tree *[x]");
         for name in &names {
