@@ -212,6 +212,8 @@ const STDERR_READ: u64 = 1 << 20;
 const STDOUT_MOST: u64 = 4 << 30;
 /// And no less.
 const STDOUT_LEAST: u64 = 64 << 20;
+/// And no more than this between two looks at it: a flood is seen before it has taken much.
+const STDOUT_AT_ONCE: u64 = 256 << 20;
 /// How often it is looked whether an rsync still moves.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -223,8 +225,10 @@ pub struct Rsync {
     /// What it prints: read it when it has ended, or from the start at any time.
     pub stdout: File,
     stderr: File,
-    /// So many bytes it may print.
+    /// So many bytes it may print in all.
     stdout_most: u64,
+    /// Bytes that it may print before it is looked at again; `None` where its files are not bounded.
+    allowed: Option<u64>,
     /// A file that it reads by its name.
     _reads: Option<NamedTempFile>,
 }
@@ -264,10 +268,12 @@ impl Rsync {
             rustix::fs::fstatvfs(&stdout).map_or(STDOUT_MOST, |fs| fs.f_bavail * fs.f_frsize);
         let stdout_most = (free / 2).clamp(STDOUT_LEAST, STDOUT_MOST);
         // A log of the user's may be larger.
-        if !words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--log-file")) {
-            bound_files(&child, stdout_most);
+        let logs = words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--log-file"));
+        let allowed = (!logs).then(|| STDOUT_AT_ONCE.min(stdout_most));
+        if let Some(allowed) = allowed {
+            bound_files(&child, allowed, stdout_most);
         }
-        Ok(Self { child, list: watched, stdout, stderr, stdout_most, _reads: None })
+        Ok(Self { child, list: watched, stdout, stderr, stdout_most, allowed, _reads: None })
     }
 
     /// A file that it reads by its name stays until it has ended.
@@ -290,7 +296,22 @@ impl Rsync {
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> io::Result<Option<Exited>> {
-        Ok(self.child.try_wait()?.map(exited))
+        let ended = self.child.try_wait()?.map(exited);
+        if ended.is_none() && !self.overflows() {
+            self.allow_more();
+        }
+        Ok(ended)
+    }
+
+    /// Lets it print more, when it has used half of what it was allowed.
+    fn allow_more(&mut self) {
+        let wanted = self.printed().0.saturating_add(STDOUT_AT_ONCE).min(self.stdout_most);
+        if let Some(allowed) = &mut self.allowed
+            && wanted > *allowed + STDOUT_AT_ONCE / 2
+        {
+            *allowed = wanted;
+            bound_files(&self.child, wanted, self.stdout_most);
+        }
     }
 
     /// Waits for its end, looking every `pause`, when `each` is called too. One that makes no progress for longer than
@@ -390,7 +411,7 @@ impl Rsync {
     pub fn overflows(&self) -> bool {
         const NEARLY: u64 = 64 << 10;
         let (stdout, stderr) = self.printed();
-        stdout + NEARLY > self.stdout_most || stderr + NEARLY > STDERR_MOST
+        stdout + NEARLY > self.allowed.unwrap_or(self.stdout_most) || stderr + NEARLY > STDERR_MOST
     }
 
     /// The last `bytes` that it has printed.
@@ -429,10 +450,10 @@ pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// No file that it writes grows beyond so many bytes. It has just been started, and has written nothing to speak of.
-fn bound_files(child: &Child, most: u64) {
+/// No file that it writes grows beyond so many bytes for now, and beyond `most` ever.
+fn bound_files(child: &Child, now: u64, most: u64) {
     use rustix::process::{Resource, Rlimit, prlimit};
-    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    let limit = Rlimit { current: Some(now), maximum: Some(most) };
     // Gone already, or it has a lower limit: as well.
     let pid = rustix::process::Pid::from_raw(child.id() as i32);
     let _ = pid.map(|pid| prlimit(Some(pid), Resource::Fsize, limit));
