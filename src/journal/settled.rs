@@ -56,14 +56,16 @@ impl Journal {
         Ok(false)
     }
 
-    /// True when a mark that `remote` has not settled says that this path, or a name above it, went.
+    /// True when a mark that `remote` has not settled, or a row that it is owed, says that this path, or a name above it,
+    /// went.
     pub fn is_going(&self, remote: &str, path: &RelPath) -> Result<bool> {
-        let mut marked = self.db.prepare_cached(
+        let mut going = self.db.prepare_cached(
             "SELECT 1 FROM change WHERE path = ?2 AND event & ?3 != 0
-               AND seq > (SELECT cursor FROM remote WHERE name = ?1)",
+               AND seq > (SELECT cursor FROM remote WHERE name = ?1)
+             UNION ALL SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND event & ?3 != 0",
         )?;
         for above in path.prefixes() {
-            if marked.exists(params![remote, above.as_bytes(), Events::DELETE.0])? {
+            if going.exists(params![remote, above.as_bytes(), Events::DELETE.0])? {
                 return Ok(true);
             }
         }

@@ -183,6 +183,9 @@ fn what_goes_is_known_until_it_is_settled() {
     let end = Settlement { cursor: Some(j.last_seq().unwrap()), ..Settlement::default() };
     j.settle("r", &end, 6).unwrap();
     assert!(!going(&j, "d"));
+    let owe = vec![Owe { events: Events::DELETE, ..owe("o") }, owe("p")];
+    j.settle("r", &Settlement { owe, ..Settlement::default() }, 7).unwrap();
+    assert!(going(&j, "o") && going(&j, "o/x") && !going(&j, "p"));
 }
 
 #[test]

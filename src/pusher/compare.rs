@@ -6,6 +6,7 @@
 
 use super::complaint;
 use super::desk::{Desk, Stuck, broken};
+use super::differ::Touched;
 use super::doubt::Names;
 use super::flight::{Flight, Landed};
 use super::guard::{self, Losses};
@@ -57,6 +58,8 @@ pub struct Compare {
     pub found: Found,
     /// Names that it left out because the remote cannot have them: a push says so.
     unkept: Vec<RelPath>,
+    /// Names that a mark says went, of the pushes beside it: it may have seen them on the remote just before.
+    going: Touched,
 }
 
 enum Stage {
@@ -112,8 +115,13 @@ pub enum Progress {
 }
 
 impl Compare {
-    /// Starts the dry run. `None` when nothing is left to compare.
-    pub fn start(desk: &mut Desk, job: Job, now: Duration) -> Result<Option<Compare>, Stuck> {
+    /// Starts the dry run, beside pushes that delete what is `going`. `None` when nothing is left to compare.
+    pub fn start(
+        desk: &mut Desk,
+        job: Job,
+        going: Touched,
+        now: Duration,
+    ) -> Result<Option<Compare>, Stuck> {
         let root = desk.open_root()?;
         let mut options = Options {
             checksum: false,
@@ -129,7 +137,7 @@ impl Compare {
                     let job = Job::Everything { why, exclude };
                     let stage = Stage::Refused(words);
                     let (found, unkept) = (Found::default(), Vec::new());
-                    return Ok(Some(Compare { job, stage, found, unkept }));
+                    return Ok(Some(Compare { job, stage, found, unkept, going }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
                 let compared = desk.compare(&root, &form, options, b"")?;
@@ -151,7 +159,7 @@ impl Compare {
         let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
         let flight = Flight::new(rsync, timeout_s, desk.patience, now);
         let stage = Stage::Flying { flight, root };
-        Ok(Some(Compare { job, stage, found: Found::default(), unkept }))
+        Ok(Some(Compare { job, stage, found: Found::default(), unkept, going }))
     }
 
     /// Why it runs, when it is a reconcile of everything.
@@ -165,6 +173,11 @@ impl Compare {
     /// True when the delete guard leaves it alone.
     pub fn live(&self) -> bool {
         live(&self.job)
+    }
+
+    /// A push begins that deletes these.
+    pub fn touch<'a>(&mut self, going: impl IntoIterator<Item = &'a RelPath>) {
+        self.going.add(going);
     }
 
     /// True while its rsync runs.
@@ -212,7 +225,7 @@ impl Compare {
                 };
                 drop(root);
                 let landed = desk.land(flight, exited)?;
-                landed_to_spool(self.job, self.unkept, desk, landed, approved)
+                landed_to_spool(self.job, self.unkept, self.going, desk, landed, approved)
             }
             Stage::Refused(words) => {
                 let entries = desk.row.entries.unwrap_or(0) as u64;
@@ -315,6 +328,7 @@ impl Compare {
 fn landed_to_spool(
     job: Job,
     unkept: Vec<RelPath>,
+    going: Touched,
     desk: &Desk,
     mut landed: Landed,
     approved: Option<u64>,
@@ -385,11 +399,18 @@ fn landed_to_spool(
         };
         let losses = Losses { deletions: found.deletions, made, entries, staying };
         if guard::holds(desk.start.remote.max_delete, losses) {
-            if some_are_going(desk, &mut landed)? {
+            // Not known of any.
+            if going.is_full() {
                 return Ok((None, Progress::Upset));
             }
-            let why = guard::words(found.deletions, entries, &desk.name);
-            return Ok((None, Progress::Guarded(Held { why, deletions: found.deletions })));
+            let deletions = unasked(desk, &mut landed, &going)?;
+            let losses = Losses { deletions, ..losses };
+            if guard::holds(desk.start.remote.max_delete, losses)
+                && !guard::is_approved(approved, deletions)
+            {
+                let why = guard::words(deletions, entries, &desk.name);
+                return Ok((None, Progress::Guarded(Held { why, deletions })));
+            }
         }
     }
     landed.stdout.rewind().map_err(broken)?;
@@ -397,20 +418,25 @@ fn landed_to_spool(
     let blind =
         (!complete).then(|| Unseen::new(named(desk.complaints(&landed.stderr)), landed.judgement));
     let stage = Stage::Spooling { lines, deletions, blind };
-    Ok((Some(Compare { job, stage, found, unkept }), Progress::Rows))
+    Ok((Some(Compare { job, stage, found, unkept, going }), Progress::Rows))
 }
 
-/// True when a mark says that something it would delete went just now: that is no accident, and is soon done.
-fn some_are_going(desk: &Desk, landed: &mut Landed) -> Result<bool, Stuck> {
-    let mut going = Ok(false);
+/// How many names it would delete of which no mark says that they went: what somebody deletes here is no accident.
+fn unasked(desk: &Desk, landed: &mut Landed, going: &Touched) -> Result<u64, Stuck> {
+    let mut unasked = Ok(0);
     landed
         .read(&desk.voice, |change| {
-            if matches!(going, Ok(false)) && change.kind == ChangeKind::Deleted {
-                going = desk.journal.is_going(&desk.name, &change.path);
+            let deleted = change.kind == ChangeKind::Deleted && wanted(desk, &change, true);
+            if let (Ok(count), true) = (&mut unasked, deleted && !going.holds(&change.path, false))
+            {
+                match desk.journal.is_going(&desk.name, &change.path) {
+                    Ok(going) => *count += u64::from(!going),
+                    Err(error) => unasked = Err(error),
+                }
             }
         })
         .map_err(broken)?;
-    Ok(going?)
+    Ok(unasked?)
 }
 
 /// What single paths are complained of, and how.

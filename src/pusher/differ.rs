@@ -76,6 +76,11 @@ impl Touched {
         }
     }
 
+    /// True when there were too many to keep.
+    pub fn is_full(&self) -> bool {
+        self.all
+    }
+
     /// True when this path or a directory above it was pushed, with `below` also when something in it was.
     pub fn holds(&self, path: &RelPath, below: bool) -> bool {
         self.all || touched(path, below, &self.paths)

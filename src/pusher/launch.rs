@@ -1,6 +1,7 @@
 //! Which lanes start, and with what.
 
 use super::compare::{self, Compare, Job};
+use super::differ::Touched;
 use super::health::Health;
 use super::lanes::{Busy, Lane, Waiter};
 use super::outcome::Judgement;
@@ -216,6 +217,9 @@ impl Pusher {
         if let Some(looking) = &mut self.lanes.verify {
             looking.touch(ledger.items.iter().map(|item| &item.path));
         }
+        if let Some(compare) = &mut self.lanes.compare {
+            compare.work.touch(ledger.going());
+        }
         if self.wants_names() {
             let names = ledger.items.iter().map(|item| &item.path);
             let in_root = names.filter(|path| path.parent().is_some_and(|dir| dir.is_root()));
@@ -260,7 +264,9 @@ impl Pusher {
         self.look = true;
         self.said.dirty = true;
         let slot = !probe && self.slots.take();
-        match Compare::start(&mut self.desk, job, now) {
+        let mut going = Touched::default();
+        self.lanes.pushes().for_each(|push| going.add(push.going()));
+        match Compare::start(&mut self.desk, job, going, now) {
             Ok(Some(work)) => self.lanes.compare = Some(Busy { work, slot }),
             Ok(None) => self.return_slot(slot),
             Err(stuck) => {

@@ -145,6 +145,11 @@ impl Ledger {
         Some(self.items[at].events)
     }
 
+    /// The paths of this batch that a mark says went.
+    pub fn going(&self) -> impl Iterator<Item = &RelPath> {
+        self.items.iter().filter(|item| item.events.has(Events::DELETE)).map(|item| &item.path)
+    }
+
     fn has_bytes(&self, path: &[u8]) -> bool {
         self.items.binary_search_by(|item| item.path.as_bytes().cmp(path)).is_ok()
     }

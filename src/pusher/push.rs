@@ -372,6 +372,11 @@ impl Push {
         end
     }
 
+    /// What it deletes because a mark says that it went.
+    pub fn going(&self) -> impl Iterator<Item = &RelPath> {
+        self.ledger.going()
+    }
+
     /// Notes a directory that the remote lacked, when nobody in this batch made it.
     pub(super) fn note_made(
         findings: &mut Findings,

@@ -5,6 +5,7 @@ use super::common::wait::{DEADLINE, wait_for};
 use super::common::world::{Setup, World};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn held(remote: &Value) -> bool {
@@ -135,4 +136,51 @@ fn what_waited_for_a_remote_is_not_deleted_when_it_went_while_nobody_watched() {
     assert_eq!(files(&w), 30);
     release(&w);
     w.wait_identical();
+}
+
+/// An rsync whose comparisons of everything, once `dir/wait` exists, say `dir/listed` when they have seen the remote, and
+/// print what they saw when `dir/go` exists.
+fn slow_to_tell(dir: &Path) -> String {
+    let script = dir.join("rsync");
+    let text = r#"#!/bin/sh
+dir=$(dirname "$0")
+case " $* " in
+*" --files-from"*) exec rsync "$@" ;;
+*" -n "* | *" --dry-run "*) [ -e "$dir/wait" ] || exec rsync "$@" ;;
+*) exec rsync "$@" ;;
+esac
+rsync "$@" > "$dir/output"
+status=$?
+: > "$dir/listed"
+until [ -e "$dir/go" ]; do sleep 0.05; done
+cat "$dir/output"
+exit $status
+"#;
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    format!(", program: {script:?}")
+}
+
+#[test]
+fn what_somebody_deletes_while_everything_is_compared_is_no_accident() {
+    let dir = tempfile::tempdir().unwrap();
+    let rsync = Box::leak(slow_to_tell(dir.path()).into_boxed_str());
+    let w = Setup { rsync, ..Setup::default() }.start();
+    w.write("only/file", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    fs::write(dir.path().join("wait"), "").unwrap();
+    let _sync = w.instance.begin(&["sync"]);
+    let told = |name: &str| dir.path().join(name).exists();
+    wait_for("the comparison", DEADLINE, || told("listed"));
+    fs::remove_dir_all(w.at("only")).unwrap();
+    w.wait_identical();
+    wait_for("nothing waits", DEADLINE, || {
+        let local = &w.instance.status()["instances"][0]["localpaths"][0];
+        local["remotes"][0]["waiting"] == 0
+    });
+    fs::write(dir.path().join("go"), "").unwrap();
+    w.wait_in_sync();
+    let log = w.instance.log_text();
+    assert!(!log.contains("would delete"), "{}", w.instance.report());
 }
