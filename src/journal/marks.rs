@@ -10,6 +10,10 @@ const MARK_TIME_EVERY_MS: i64 = 1_000;
 /// Times that are kept, about.
 const MARK_TIMES_MOST: i64 = 1_000;
 
+/// The number up to which everything is settled by every remote and taken in by every plugin; null without any.
+const SETTLED: &str =
+    "(SELECT min(cursor) FROM (SELECT cursor FROM remote UNION ALL SELECT cursor FROM plugin))";
+
 /// Everything one read of the queue adds, written in one transaction.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -67,9 +71,9 @@ impl Journal {
     /// Removes up to `limit` marks that every remote has settled and every plugin has taken in. Returns how many went.
     pub fn clean(&mut self, limit: u32) -> Result<usize> {
         // Looked at without a lock first: this runs often and mostly finds nothing.
-        let settled = "SELECT seq FROM change WHERE seq <= (SELECT min(cursor) FROM
-               (SELECT cursor FROM remote UNION ALL SELECT cursor FROM plugin)) ORDER BY seq LIMIT ?1";
-        if !self.db.prepare_cached(settled)?.exists([limit])? {
+        let settled =
+            format!("SELECT seq FROM change WHERE seq <= {SETTLED} ORDER BY seq LIMIT ?1");
+        if !self.db.prepare_cached(&settled)?.exists([limit])? {
             return Ok(0);
         }
         let tx = self.write()?;
@@ -128,14 +132,20 @@ fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
     if noted > 0 {
         forget_times(tx)?;
     }
+    // What everybody has settled is history: only its row is still there.
+    let settled: Option<i64> =
+        tx.prepare_cached(&format!("SELECT {SETTLED}"))?.query_row([], |row| row.get(0))?;
     let mut mark = tx.prepare_cached(
         "INSERT INTO change (path, seq, scope, event, origin, marked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (path) DO UPDATE SET seq = excluded.seq, scope = max(scope, excluded.scope),
-           event = event | excluded.event, origin = excluded.origin, marked_at = excluded.marked_at",
+         ON CONFLICT (path) DO UPDATE SET seq = excluded.seq,
+           scope = iif(seq <= ?7, excluded.scope, max(scope, excluded.scope)),
+           event = iif(seq <= ?7, 0, event) | excluded.event,
+           origin = excluded.origin, marked_at = excluded.marked_at",
     )?;
     for (seq, m) in (first + 1..).zip(marks) {
         let origin = m.origin.as_ref().map(RelPath::as_bytes);
-        mark.execute(params![m.path.as_bytes(), seq, m.scope as i64, m.events.0, origin, now_ms])?;
+        let (path, scope, events) = (m.path.as_bytes(), m.scope as i64, m.events.0);
+        mark.execute(params![path, seq, scope, events, origin, now_ms, settled.unwrap_or(-1)])?;
     }
     Ok(())
 }

@@ -43,6 +43,42 @@ fn marking_again_moves_the_row_up_and_only_widens() {
 }
 
 #[test]
+fn what_everybody_has_settled_says_nothing_about_a_new_mark() {
+    let (_dir, mut j) = journal();
+    let wide = || Mark::new(path("a"), Scope::Tree, Events::MOVE | Events::DELETE);
+    let again = |j: &mut Journal| {
+        j.record(&Record { marks: vec![wide()], ..Record::default() }, 1).unwrap();
+        let settled = j.last_seq().unwrap();
+        mark(j, &["a"]);
+        let row = j.marks_after(0, 10).unwrap().remove(0);
+        (settled, row.scope, row.events)
+    };
+    let merged = (Scope::Tree, Events::MOVE | Events::DELETE | Events::WRITE);
+    // Nobody is asked.
+    let (_, scope, events) = again(&mut j);
+    assert_eq!((scope, events), merged);
+    for name in ["r", "s"] {
+        j.remote(name, None).unwrap();
+    }
+    let settle = |j: &mut Journal, name, cursor| {
+        j.settle(name, &Settlement { cursor, ..Settlement::default() }, 2).unwrap();
+    };
+    let (seq, scope, events) = again(&mut j);
+    assert_eq!((scope, events), merged);
+    settle(&mut j, "r", Some(seq + 1));
+    mark(&mut j, &["a"]);
+    let row = j.marks_after(0, 10).unwrap().remove(0);
+    assert_eq!((row.scope, row.events), merged, "the other one has not");
+    let last = j.last_seq().unwrap();
+    for name in ["r", "s"] {
+        settle(&mut j, name, Some(last));
+    }
+    mark(&mut j, &["a"]);
+    let row = j.marks_after(0, 10).unwrap().remove(0);
+    assert_eq!((row.scope, row.events), (Scope::Entry, Events::WRITE));
+}
+
+#[test]
 fn an_emptied_table_never_starts_again_below_a_cursor() {
     let (dir, mut j) = journal();
     j.remote("r", None).unwrap();

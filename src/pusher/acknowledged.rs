@@ -153,17 +153,18 @@ impl Pusher {
         }
         let seen_ns = self.desk.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
         let watch = self.desk.start.localpath.watch.as_path();
-        // One that came here after all that the watcher has seen is about to be marked, and so may be one above it.
+        // One that was moved here after all that the watcher has seen is about to be marked, and so may be one above it.
         let old = |path: &RelPath| {
             path.prefixes().all(|part| {
-                files::lstat(&part.below(watch)).is_ok_and(|seen| seen.ctime_ns <= seen_ns)
+                files::lstat(&part.below(watch))
+                    .is_ok_and(|seen| !doubt::may_have_come(&seen, seen_ns))
             })
         };
         let made = findings.made.iter().map(|path| (path, true));
         // These are on their way themselves.
         for (path, look) in made.chain(findings.lacked.iter().map(|path| (path, false))) {
             let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
-            if known || self.lanes.in_hand(path) || !old(path) {
+            if known || self.lanes.in_hand(path) || (look && !old(path)) {
                 continue;
             }
             if !look || !self.desk.journal.on_its_way(&self.desk.name, path, false)? {

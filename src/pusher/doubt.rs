@@ -9,6 +9,7 @@ use super::outcome::{Judgement, Trouble, Verdict};
 use crate::config::model::Toggles;
 use crate::journal::Events;
 use crate::path::RelPath;
+use crate::seen::Seen;
 
 /// What is not known of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,11 @@ pub fn tells(change: &Change, toggles: Toggles) -> bool {
     made && !change.path.is_root() && toggles.create_folder && toggles.move_to
 }
 
+/// True when a directory may have been moved here after `seen_ns`, a file time: a move changes its ctime alone.
+pub fn may_have_come(seen: &Seen, seen_ns: i64) -> bool {
+    seen.ctime_ns > seen_ns && seen.ctime_ns != seen.mtime_ns
+}
+
 /// True when what happened to a directory here is no reason for a remote to lack it.
 pub fn only_changed(events: Events) -> bool {
     let changes = Events::WRITE | Events::ATTRIB | Events::CONTENT | Events::DIR;
@@ -107,11 +113,28 @@ mod tests {
     use super::super::itemize::{Line, parse};
     use super::super::outcome::verdict;
     use super::*;
-    use crate::seen::Exited;
+    use crate::seen::{Exited, Kind};
 
     fn change(line: &str) -> Change {
         let Line::Change(change) = parse(line.as_bytes()) else { panic!("{line}") };
         change
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_here_just_now_may_be_about_to_be_marked() {
+        let seen = |ctime_ns, mtime_ns| Seen {
+            kind: Kind::Dir,
+            size: 4096,
+            mtime_ns,
+            ctime_ns,
+            sparse: false,
+            nlink: 2,
+            dev: 1,
+            ino: 2,
+        };
+        assert!(may_have_come(&seen(11, 5), 10));
+        assert!(!may_have_come(&seen(9, 5), 10), "the watcher has seen it");
+        assert!(!may_have_come(&seen(11, 11), 10), "something was made in it");
     }
 
     #[test]

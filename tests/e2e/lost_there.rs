@@ -42,7 +42,11 @@ fn in_sync_is_true(w: &World) {
     let waited = w.instance.command(&["wait", "--timeout", "60s"]);
     assert!(waited.status.success(), "{waited:?}\n{}", w.instance.report());
     let report = crate::common::tree::report(&w.master, &[&w.there("")]);
-    assert!(crate::common::tree::identical(&w.master, &w.there("")), "{report}");
+    assert!(
+        crate::common::tree::identical(&w.master, &w.there("")),
+        "{report}\n{}",
+        w.instance.report()
+    );
 }
 
 #[test]
