@@ -1,17 +1,43 @@
 //! What is replicated: one filter for events, scans, reconciles and pushes. Pure, over bytes.
 
-use crate::config::model::{FilterRules, NameRules};
 use crate::path::{OsBytes, RelPath};
+use crate::rsync::argv::TRASH;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The directory in the root of a remote that keeps what pushes delete and overwrite there. The name is reserved: in the
-/// root of a localpath it is never replicated, and on no remote ever deleted, whether the remote has a trash or not.
-pub const TRASH: &str = ".syncsup-trash";
+/// The rules of one filter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FilterRules {
+    /// Regular expressions; one that matches a whole path excludes it and everything below it.
+    pub exclude: Vec<OsBytes>,
+    /// Globs in the manner of .gitignore: `*.tmp`, `cache/**`.
+    pub exclude_glob: Vec<String>,
+    /// Names that are skipped without being written down.
+    pub names: NameRules,
+    /// Files and directories of our own (state, sockets, logs, the fail log) that lie inside the localpath. No
+    /// configuration says them: they are filled in with [`own_files`].
+    #[serde(default)]
+    pub inside: Vec<RelPath>,
+}
+
+/// Names skipped without a rule of the user's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameRules {
+    /// sersync's: files (not directories) that begin with `.`, end with `~` or are called `4913` do not mark when an
+    /// event reports them; reconciles send them.
+    Sersync,
+    /// What editors leave for a moment (files `*~`, `.*.swp`, `.*.swx`, `4913`, `.#*`, `#*#`) is excluded everywhere.
+    #[default]
+    Editors,
+    /// No name is skipped.
+    None,
+}
 
 /// Compiled rules. It answers for a path whether it, or a directory above it, is left out of replication.
 #[derive(Clone, Debug, Default)]

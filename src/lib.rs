@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`error`], [`path`], [`shell`], [`script`], [`figures`] | exit statuses; paths as bytes; words for a shell; how a script begins; figures for people |
 //! | [`trust`] | whose files this process may obey |
-//! | [`rsync`] | what rsync is told: the table of its options, the user's parameters |
+//! | [`rsync`] | what rsync is told and what it answers |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use its own level and those below; the rooms of [`ROLES`] not their own.
 const LEVELS: &[&[&str]] = &[
-    &["error", "path", "shell", "script", "figures", "trust"],
+    &["error", "path", "shell", "script", "figures", "seen", "trust"],
     &["rsync"],
-    &["filter", "config", "message", "journal", "seen"],
+    &["filter", "config", "message", "journal"],
     &["sys"],
     ROLES,
     &["commands"],
@@ -40,8 +40,8 @@ const PURE: &[&str] = &[
     "watcher/tree.rs",
     "watcher/event.rs",
     "pusher/batch.rs",
-    "pusher/rsync.rs",
-    "pusher/outcome.rs",
+    "rsync/argv.rs",
+    "rsync/exit_status.rs",
 ];
 
 /// One source file.

@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use syncsup::config::model::Target;
-use syncsup::pusher::complaint::complaints;
-use syncsup::pusher::itemize::{Change, Line};
-use syncsup::pusher::outcome::{Trouble, Verdict, only_in_the_way};
-use syncsup::pusher::rsync::{Form, Options, list, too_long_for_a_rule};
+use syncsup::rsync::argv::{Form, Options, list, too_long_for_a_rule};
+use syncsup::rsync::complaint::complaints;
+use syncsup::rsync::exit_status::{Trouble, Verdict, only_in_the_way};
+use syncsup::rsync::itemize::{Change, Line};
 use syncsup::seen::Exited;
 
 const BATCH: Form = Form::Batch { delete: true };
@@ -53,7 +53,7 @@ fn ends_are_judged() {
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Configuration);
         rig.params(&["-a"]);
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Settled);
-        rig.remote.target = Target::Daemon { port: free_port(), module: "m".into() };
+        rig.remote.peer.target = Target::Daemon { port: free_port(), module: "m".into() };
         let judged = verdict(&rig, &BATCH);
         assert_eq!(
             (judged.verdict, judged.end_unseen),
@@ -160,7 +160,7 @@ fn a_source_or_a_destination_that_is_gone() {
         assert_eq!(judged.verdict, Verdict::Configuration, "{judged:?}");
         rig.module(b"m");
         // The working directory is removed between the pusher's look and rsync's start.
-        rig.remote.rsync_program = rig.base().join("late").into();
+        rig.remote.peer.rsync_program = rig.base().join("late").into();
         let late = "#!/bin/sh\nrmdir \"$PWD\"\nexec rsync \"$@\"\n";
         fs::write(rig.base().join("late"), late).unwrap();
         fs::set_permissions(rig.base().join("late"), fs::Permissions::from_mode(0o755)).unwrap();

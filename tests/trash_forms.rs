@@ -9,10 +9,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
-use syncsup::filter::TRASH;
-use syncsup::pusher::outcome::{Trouble, Verdict};
-use syncsup::pusher::rsync::{self, Form, list};
-use syncsup::pusher::trash;
+use syncsup::rsync::argv::TRASH;
+use syncsup::rsync::argv::{self, Form, list};
+use syncsup::rsync::exit_status::{Trouble, Verdict};
+use syncsup::rsync::trash;
 
 fn run(words: &[OsString], directory: &Path, stdin: &[u8]) -> Output {
     use std::io::{Seek, Write};
@@ -26,7 +26,7 @@ fn run(words: &[OsString], directory: &Path, stdin: &[u8]) -> Output {
 
 /// A push that keeps what it takes away in the directory `stamp`.
 fn push(rig: &Rig, form: &Form, stamp: &str, names: &[u8]) -> Output {
-    let mut words = rsync::argv(&rig.remote, form, ON);
+    let mut words = argv::argv(&rig.remote.peer, form, ON);
     trash::keep(&mut words, stamp);
     run(&words, &rig.src(), names)
 }
@@ -67,7 +67,7 @@ fn exactly_what_is_older_expires() {
         let (empty, rules) = (rig.base().join("empty"), rig.base().join("rules"));
         fs::create_dir(&empty).unwrap();
         fs::write(&rules, trash::older_than(limit)).unwrap();
-        let out = run(&trash::expire(&rig.remote, &rules), &empty, b"");
+        let out = run(&trash::expire(&rig.remote.peer, &rules), &empty, b"");
         assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
         for stamp in &stamps {
             assert_eq!(below.join(stamp).exists(), stamp.as_str() >= limit, "{stamp}");
@@ -89,14 +89,14 @@ fn where_there_is_no_place_for_it_nothing_is_taken_away() {
         // A file stands at its name.
         make(&rig.dst(), [TRASH], "x");
         let rules = rig.base().join("rules");
-        fs::write(&rules, rsync::risk_rules(&ps(&["b"]), &[])).unwrap();
-        let root = rsync::list_directories([&p("")]);
+        fs::write(&rules, argv::risk_rules(&ps(&["b"]), &[])).unwrap();
+        let root = argv::list_directories([&p("")]);
         for (form, stdin) in
             [(Form::Send, &list(&ps(&["a"]))), (Form::DeleteB { rules: rules.clone() }, &root)]
         {
             let out = push(&rig, &form, "T", stdin);
             let exit = syncsup::seen::Exited::Code(out.status.code().unwrap());
-            let judged = syncsup::pusher::outcome::verdict(exit, &out.stderr);
+            let judged = syncsup::rsync::exit_status::verdict(exit, &out.stderr);
             assert_eq!(judged.verdict, Verdict::Remote(Trouble::Storage), "{out:?}");
         }
         for name in ["a", "b"] {
@@ -127,8 +127,8 @@ fn every_way_of_taking_away_is_kept() {
                 assert!(tries < 4 && trash::raced(&out.stderr), "{params:?} {out:?}");
             }
             let rules = rig.base().join("rules");
-            fs::write(&rules, rsync::risk_rules(&ps(&["gone"]), &[])).unwrap();
-            let root = rsync::list_directories([&p("")]);
+            fs::write(&rules, argv::risk_rules(&ps(&["gone"]), &[])).unwrap();
+            let root = argv::list_directories([&p("")]);
             push(&rig, &Form::DeleteB { rules }, "U", &root);
             let kept = rig.dst().join(TRASH);
             for name in ["a", "dir", "way/in/it", "gone/e/f"] {
@@ -154,7 +154,7 @@ fn everything_and_trees_leave_the_trash_alone() {
         make(&rig.dst(), [format!("{TRASH}/{stamp}/a"), "gone".into()], "old");
         make(&rig.src(), ["d/"], "");
         rig.run(&Form::Send, ON, &list(&ps(&["d"]))).ok();
-        let root = rsync::list_directories([&p("")]);
+        let root = argv::list_directories([&p("")]);
         for (form, stdin) in [
             (Form::Everything { exclude: vec![] }, &b""[..]),
             (Form::Tree, &root),
@@ -167,7 +167,7 @@ fn everything_and_trees_leave_the_trash_alone() {
         // As the fail log has it: no dry run.
         for form in [Form::Tree, Form::Children] {
             make(&rig.dst(), ["gone"], "old");
-            let mut words = rsync::argv(&rig.remote, &form, ON);
+            let mut words = argv::argv(&rig.remote.peer, &form, ON);
             words.retain(|word| word != "-n");
             trash::keep(&mut words, "T");
             let out = run(&words, &rig.src(), &root);
@@ -192,7 +192,7 @@ fn versions_are_listed_and_fetched_by_their_whole_names() {
         fs::create_dir(&empty).unwrap();
         let found = |name: &str| {
             fs::write(&rules, trash::below(&p(name)).unwrap()).unwrap();
-            let out = run(&trash::versions(&rig.remote, &rules), &empty, b"");
+            let out = run(&trash::versions(&rig.remote.peer, &rules), &empty, b"");
             assert!(out.status.success(), "{out:?}");
             let lines = out.stdout.split(|&b| b == b'\n').filter_map(trash::version);
             let mut names: Vec<_> = lines.map(|v| (v.path, v.size, v.stamp)).collect();
@@ -210,11 +210,11 @@ fn versions_are_listed_and_fetched_by_their_whole_names() {
         let stage = rig.base().join("stage");
         fs::create_dir(&stage).unwrap();
         fs::write(&rules, trash::only(&ps(&all[..4]))).unwrap();
-        let out = run(&trash::fetch(&rig.remote, stamp, &rules), &stage, b"");
+        let out = run(&trash::fetch(&rig.remote.peer, stamp, &rules), &stage, b"");
         assert!(out.status.success(), "{out:?}");
         assert_eq!(names(&stage).len(), 6, "{:?}", names(&stage));
         fs::remove_dir_all(rig.dst().join("sub").join(TRASH)).unwrap();
-        let out = run(&trash::versions(&rig.remote, &rules), &empty, b"");
+        let out = run(&trash::versions(&rig.remote.peer, &rules), &empty, b"");
         assert!(!out.status.success() && trash::is_missing(&out.stderr), "{out:?}");
     }
 }

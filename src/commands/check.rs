@@ -7,11 +7,11 @@ use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
 use crate::config::probe::{Machine, Probe};
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
-use crate::pusher::itemize;
-use crate::pusher::outcome::{Judgement, Trouble, Verdict, login_failed, verdict};
-use crate::pusher::rsync::{self, Form, Options};
-use crate::pusher::{ssh, trash};
+use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::exit_status::{Judgement, Trouble, Verdict, login_failed, verdict};
+use crate::rsync::itemize;
 use crate::rsync::{params, refused};
+use crate::rsync::{ssh, trash};
 use crate::seen::Exited;
 use crate::shell::quoted_text;
 use crate::supervisor::directories::instance;
@@ -68,14 +68,16 @@ struct RunPlace<'a> {
 impl RunPlace<'_> {
     /// The remote as its pusher reaches it once it is connected.
     fn through(&self, remote: &Remote) -> Remote {
-        let socket = ssh::socket(remote, self.dir, &self.instance).ok().flatten();
-        socket.map_or_else(|| remote.clone(), |socket| ssh::through(remote, &socket))
+        let socket = ssh::socket(&remote.peer, self.dir, &self.instance).ok().flatten();
+        let through = |socket: std::path::PathBuf| ssh::through(&remote.peer, &socket);
+        let peer = socket.map_or_else(|| remote.peer.clone(), through);
+        Remote { peer, ..remote.clone() }
     }
 
     /// Why remotes cannot keep a connection, each reason once.
     fn without_master(&self, config: &Config) -> BTreeSet<String> {
         let remotes = config.localpaths.iter().flat_map(|l| &l.remotes);
-        let why = remotes.filter_map(|r| ssh::socket(r, self.dir, &self.instance).err());
+        let why = remotes.filter_map(|r| ssh::socket(&r.peer, self.dir, &self.instance).err());
         why.map(|why| format!("warning: each push over ssh connects anew: {why}")).collect()
     }
 }
@@ -181,7 +183,7 @@ fn tried(
     loop {
         let Err(failed) = outcome(run, remote, end) else { return Ok(left_out) };
         let Verdict::Refused(option) = failed.verdict else { return Err(failed.words) };
-        let own = option == refused::CHECKSUM && params::has(&remote.params, option);
+        let own = option == refused::CHECKSUM && params::has(&remote.peer.params, option);
         if own || left_out.contains(&option) || refused::instead(option).is_none() {
             return Err(failed.words);
         }
@@ -200,13 +202,13 @@ fn start(
     let delete = localpath.inotify.delete;
     let options =
         Options { checksum: true, dry: true, delete, force: delete, stats: true, unchanged: false };
-    let mut words = rsync::argv(remote, &Form::Tree, options);
+    let mut words = argv::argv(&remote.peer, &Form::Tree, options);
     if remote.trash_keep_ms.is_some() {
         trash::keep(&mut words, "TIME");
     }
     refused::leave_out(&mut words, refused);
     let directory = localpath.watch.as_path();
-    Rsync::start(&words, rsync::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
+    Rsync::start(&words, argv::ENV, argv::ENV_REMOVE, directory, b"", scratch)
 }
 
 /// The command line of a push, as it would run.
@@ -219,7 +221,7 @@ fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
         stats: true,
         unchanged: false,
     };
-    let mut words = rsync::argv(remote, &Form::Batch { delete }, options);
+    let mut words = argv::argv(&remote.peer, &Form::Batch { delete }, options);
     if remote.trash_keep_ms.is_some() {
         trash::keep(&mut words, "TIME");
     }
@@ -251,7 +253,7 @@ fn outcome(mut run: Rsync, remote: &Remote, end: Instant) -> std::result::Result
     let words = run.complaints().map_err(|e| failed(e.to_string()))?;
     let mut judgement = verdict(ended, &words);
     if judgement.verdict == Verdict::Configuration && login_failed(&words) {
-        let file = remote.password_file.as_ref();
+        let file = remote.peer.password_file.as_ref();
         let file = file.map(|file| Machine.password_file(file.as_path()));
         let hint = check::login_hint(remote, file.as_ref(), Machine.user());
         judgement.words = format!("{}; {hint}", judgement.words);

@@ -105,14 +105,14 @@ fn remote_of(config: &Config, lost: &Lost) -> Option<(OsBytes, String)> {
 
 fn is(remote: &Remote, lost: &Lost) -> bool {
     let place = |bytes: &[u8]| bytes.strip_suffix(b"/").unwrap_or(bytes) == lost.place;
-    let there = match &remote.target {
+    let there = match &remote.peer.target {
         Target::Daemon { port, module } => {
             // The default port may have been changed since.
             !lost.ssh && lost.port.is_none_or(|p| p == *port) && place(module.as_bytes())
         }
         Target::Ssh { path, .. } => lost.ssh && place(path.as_bytes()),
     };
-    there && remote.host.as_bytes().eq_ignore_ascii_case(&lost.host)
+    there && remote.peer.host.as_bytes().eq_ignore_ascii_case(&lost.host)
 }
 
 fn not_configured(lost: &Lost) -> String {

@@ -11,9 +11,9 @@ use super::{client, print, table};
 use crate::config::model::{Config, LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::path::{OsBytes, RelPath};
-use crate::pusher::outcome::{self, Verdict};
-use crate::pusher::rsync;
-use crate::pusher::trash::{self, Version};
+use crate::rsync::argv;
+use crate::rsync::exit_status::{self, Verdict};
+use crate::rsync::trash::{self, Version};
 use crate::sys::own;
 use crate::sys::process::Rsync;
 use chrono::Local;
@@ -131,7 +131,7 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     rules.write_all(&text).map_err(system)?;
     let empty = scratch.join("empty");
     std::fs::create_dir(&empty).map_err(system)?;
-    let run = match finish(&trash::versions(remote, rules.path()), &empty, scratch)? {
+    let run = match finish(&trash::versions(&remote.peer, rules.path()), &empty, scratch)? {
         Ended::Well(run) => run,
         // There is no trash yet.
         Ended::Badly { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
@@ -167,11 +167,11 @@ enum Ended {
 /// Runs it to its end. Its own timeout ends one that hangs, and where that does not the watchdog.
 fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> {
     let system = |e| Error::system("rsync", e);
-    let mut run = Rsync::start(argv, trash::ENV, rsync::ENV_REMOVE, directory, b"", scratch)
+    let mut run = Rsync::start(argv, trash::ENV, argv::ENV_REMOVE, directory, b"", scratch)
         .map_err(system)?;
     let exited = run.finish(MOVES_WITHIN, Duration::from_millis(5), |_| {}).map_err(system)?;
     let stderr = run.complaints().map_err(system)?;
-    let judgement = outcome::verdict(exited, &stderr);
+    let judgement = exit_status::verdict(exited, &stderr);
     if judgement.verdict != Verdict::Settled {
         return Ok(Ended::Badly { words: judgement.words, stderr });
     }

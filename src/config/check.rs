@@ -214,8 +214,8 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
             }
         }
         for remote in &localpath.remotes {
-            let Some(file) = &remote.password_file else { continue };
-            let (shown, user) = (as_written(file.as_bytes()), remote.user.as_deref());
+            let Some(file) = &remote.peer.password_file else { continue };
+            let (shown, user) = (as_written(file.as_bytes()), remote.peer.user.as_deref());
             let new = files.insert(file.clone());
             if new || contents.insert((file.clone(), user)) {
                 let state = probe.password_file(file.as_path());
@@ -232,7 +232,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
 
 /// Why a remote on this machine would copy the localpath into itself, where that can be known.
 fn onto_itself(localpath: &LocalPath, remote: &Remote, probe: &dyn Probe) -> Option<String> {
-    if !probe.is_here(&remote.host) {
+    if !probe.is_here(&remote.peer.host) {
         return None;
     }
     let there = here::directory(remote, &probe.daemon())?;
@@ -327,19 +327,19 @@ pub fn password_content_warning(
 /// What to look at when the daemon of `remote` does not take its login; `file` is what is at its password file, when it
 /// has one, and `runs` is who runs, by number.
 pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> String {
-    let module = match &remote.target {
+    let module = match &remote.peer.target {
         Target::Daemon { module, .. } => as_written(module.as_bytes()),
         Target::Ssh { .. } => String::new(),
     };
-    let user = match &remote.user {
+    let user = match &remote.peer.user {
         Some(user) => format!("user {user} of module {module}"),
         None => format!("no user is given for module {module}, so rsync takes the name of its own"),
     };
-    let path = remote.password_file.as_ref().map(|path| as_written(path.as_bytes()));
+    let path = remote.peer.password_file.as_ref().map(|path| as_written(path.as_bytes()));
     let (Some(path), Some(file)) = (path, file) else {
         return format!("{user}: no password_file is given");
     };
-    let wrong = password_content_warning(&path, file, remote.user.as_deref())
+    let wrong = password_content_warning(&path, file, remote.peer.user.as_deref())
         .or_else(|| password_warning(&path, file, runs));
     match wrong {
         Some(wrong) => format!("{user}: {wrong}"),

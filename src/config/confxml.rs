@@ -161,11 +161,13 @@ impl<'e> Reading<'e, '_, '_> {
         };
         Some(Remote {
             place: self.notes.place(element.line),
-            user: login.or(rsync.user.clone()),
-            password_file: rsync.password_file.clone(),
-            params: rsync.params.clone(),
-            timeout_s: rsync.timeout_s,
-            ..Remote::new(host?, target)
+            ..Remote::new(Peer {
+                user: login.or(rsync.user.clone()),
+                password_file: rsync.password_file.clone(),
+                params: rsync.params.clone(),
+                timeout_s: rsync.timeout_s,
+                ..Peer::new(host?, target)
+            })
         })
     }
 

@@ -16,7 +16,7 @@ use serde_yaml::{Mapping, Value};
 pub fn as_written_in_yaml(config: &Config) -> Config {
     let mut config = config.clone();
     for remote in config.localpaths.iter_mut().flat_map(|l| &mut l.remotes) {
-        remote.params = without_dropped(&remote.params);
+        remote.peer.params = without_dropped(&remote.peer.params);
     }
     config
 }
@@ -142,26 +142,29 @@ impl Shared {
             }
         }
         let daemons = || {
-            remotes.iter().filter_map(|r| match r.target {
+            remotes.iter().filter_map(|r| match r.peer.target {
                 Target::Daemon { port, .. } => Some((port, r)),
                 Target::Ssh { .. } => None,
             })
         };
         Self {
             params: same(
-                remotes.iter().map(|r| r.params.clone()),
+                remotes.iter().map(|r| r.peer.params.clone()),
                 vec![OsBytes::from(YAML_PARAMS)],
             ),
             port: same(daemons().map(|d| d.0), RSYNC_PORT),
             auth: same(
-                daemons().map(|(_, r)| (r.user.clone(), r.password_file.clone())),
+                daemons().map(|(_, r)| (r.peer.user.clone(), r.peer.password_file.clone())),
                 (None, None),
             ),
-            timeout_s: same(remotes.iter().map(|r| r.timeout_s), TIMEOUT_S),
-            program: same(remotes.iter().map(|r| r.rsync_program.clone()), OsBytes::from("rsync")),
+            timeout_s: same(remotes.iter().map(|r| r.peer.timeout_s), TIMEOUT_S),
+            program: same(
+                remotes.iter().map(|r| r.peer.rsync_program.clone()),
+                OsBytes::from("rsync"),
+            ),
             max_delete: same(remotes.iter().map(|r| r.max_delete), MaxDelete::default()),
             trash_keep_ms: same(remotes.iter().map(|r| r.trash_keep_ms), None),
-            fsync: same(remotes.iter().map(|r| r.fsync), false),
+            fsync: same(remotes.iter().map(|r| r.peer.fsync), false),
             place: remotes.first().map(|r| r.place.clone()).unwrap_or_default(),
         }
     }
@@ -210,23 +213,23 @@ fn params(words: &[OsBytes], place: &Place) -> Result<Value> {
 fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
     let place = &remote.place;
     let mut map = Mapping::new();
-    insert(&mut map, "host", remote.host.as_str());
+    insert(&mut map, "host", remote.peer.host.as_str());
     let short;
-    match &remote.target {
+    match &remote.peer.target {
         Target::Daemon { port, module } => {
             insert(&mut map, "module", of_bytes(module, place)?);
             let module = text(module, place)?;
             if *port == shared.port {
-                short = Some(format!("{}::{module}", remote.host));
+                short = Some(format!("{}::{module}", remote.peer.host));
             } else {
                 insert(&mut map, "port", *port);
-                short = Some(format!("{}:{port}::{module}", remote.host));
+                short = Some(format!("{}:{port}::{module}", remote.peer.host));
             }
         }
         Target::Ssh { path, port, options, control_master } => {
             insert(&mut map, "path", of_bytes(path, place)?);
-            let ssh = format!("{}:{}", remote.host, text(path, place)?);
-            let ssh = remote.user.as_ref().map_or(ssh.clone(), |user| format!("{user}@{ssh}"));
+            let ssh = format!("{}:{}", remote.peer.host, text(path, place)?);
+            let ssh = remote.peer.user.as_ref().map_or(ssh.clone(), |user| format!("{user}@{ssh}"));
             short = Some(ssh).filter(|_| port.is_none() && options.is_empty() && *control_master);
             if let Some(port) = port {
                 insert(&mut map, "port", *port);
@@ -244,8 +247,8 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
             }
         }
     }
-    let daemon = matches!(remote.target, Target::Daemon { .. });
-    if let Some(user) = remote.user.as_ref().filter(|_| !daemon) {
+    let daemon = matches!(remote.peer.target, Target::Daemon { .. });
+    if let Some(user) = remote.peer.user.as_ref().filter(|_| !daemon) {
         insert(&mut map, "user", user.as_str());
     }
     let extra = differences(remote, shared, daemon)?;
@@ -262,19 +265,21 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
 fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping> {
     let place = &remote.place;
     let mut extra = Mapping::new();
-    if let Some(user) = remote.user.as_ref().filter(|_| daemon && remote.user != shared.auth.0) {
+    if let Some(user) =
+        remote.peer.user.as_ref().filter(|_| daemon && remote.peer.user != shared.auth.0)
+    {
         insert(&mut extra, "user", user.as_str());
     }
     if let Some(file) =
-        remote.password_file.as_ref().filter(|_| remote.password_file != shared.auth.1)
+        remote.peer.password_file.as_ref().filter(|_| remote.peer.password_file != shared.auth.1)
     {
         insert(&mut extra, "password_file", of_bytes(file, place)?);
     }
-    if remote.params != shared.params {
-        insert(&mut extra, "params", params(&remote.params, place)?);
+    if remote.peer.params != shared.params {
+        insert(&mut extra, "params", params(&remote.peer.params, place)?);
     }
-    if remote.timeout_s != shared.timeout_s {
-        insert(&mut extra, "timeout", format!("{}s", remote.timeout_s));
+    if remote.peer.timeout_s != shared.timeout_s {
+        insert(&mut extra, "timeout", format!("{}s", remote.peer.timeout_s));
     }
     if remote.max_delete != shared.max_delete {
         insert(&mut extra, "max_delete", max_delete(remote.max_delete));
@@ -282,11 +287,11 @@ fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping
     if remote.trash_keep_ms != shared.trash_keep_ms {
         insert(&mut extra, "trash", remote.trash_keep_ms.map_or(Value::Null, trash));
     }
-    if remote.fsync != shared.fsync {
-        insert(&mut extra, "fsync", remote.fsync);
+    if remote.peer.fsync != shared.fsync {
+        insert(&mut extra, "fsync", remote.peer.fsync);
     }
-    if remote.rsync_program != shared.program {
-        insert(&mut extra, "program", of_bytes(&remote.rsync_program, place)?);
+    if remote.peer.rsync_program != shared.program {
+        insert(&mut extra, "program", of_bytes(&remote.peer.rsync_program, place)?);
     }
     Ok(extra)
 }

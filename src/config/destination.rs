@@ -24,7 +24,7 @@ enum Service {
 impl Destination {
     /// Where pushes to this remote go.
     pub(super) fn of(remote: &Remote) -> Self {
-        let (service, path) = match &remote.target {
+        let (service, path) = match &remote.peer.target {
             Target::Daemon { port, module } => (Service::Daemon { port: *port }, module),
             Target::Ssh { path, port, options, .. } => {
                 let port = port.map(|p| p.to_string()).or_else(|| ssh_port(options));
@@ -32,7 +32,7 @@ impl Destination {
                 (Service::Ssh { port }, path)
             }
         };
-        Self { host: host(&remote.host), service, path: components(path.as_bytes()) }
+        Self { host: host(&remote.peer.host), service, path: components(path.as_bytes()) }
     }
 
     /// True when both are one directory.
@@ -112,6 +112,7 @@ fn ssh_port(options: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::Peer;
     use super::*;
     use crate::config::notation::{PlaceThere, remote};
 
@@ -125,7 +126,7 @@ mod tests {
                 Target::Ssh { path, port: None, options: Vec::new(), control_master: true }
             }
         };
-        Destination::of(&Remote { user: parsed.user, ..Remote::new(parsed.host, target) })
+        Destination::of(&Remote::new(Peer { user: parsed.user, ..Peer::new(parsed.host, target) }))
     }
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
         let ssh = |port: Option<u16>, options: &[&str]| {
             let options = options.iter().map(|o| (*o).to_owned()).collect();
             let target = Target::Ssh { path: "/srv".into(), port, options, control_master: true };
-            Destination::of(&Remote::new("h", target))
+            Destination::of(&Remote::new(Peer::new("h", target)))
         };
         let plain = ssh(None, &[]);
         for (port, options) in [

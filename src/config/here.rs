@@ -59,7 +59,7 @@ pub fn daemon(text: &[u8]) -> Daemon {
 /// The directory of this machine that pushes to `remote` write to, which is on this machine; `None` when that is not
 /// known.
 pub(super) fn directory(remote: &Remote, daemon: &Daemon) -> Option<Vec<u8>> {
-    match &remote.target {
+    match &remote.peer.target {
         Target::Ssh { path, .. } => Some(path.as_bytes().to_vec()),
         // Another port is another daemon, with a file of its own.
         Target::Daemon { port, .. } if *port != daemon.port.unwrap_or(super::model::RSYNC_PORT) => {
@@ -108,6 +108,7 @@ pub(super) fn warning(
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::Peer;
     use super::*;
 
     const CONF: &[u8] = b"# a comment\nport = 874\nuid = www\n[ www ]\n path = /data/www\n\
@@ -130,7 +131,8 @@ mod tests {
     fn the_directory_that_a_remote_writes_to() {
         let found = daemon(CONF);
         let of = |port, module: &str| {
-            let remote = Remote::new("h", Target::Daemon { port, module: module.into() });
+            let remote =
+                Remote::new(Peer::new("h", Target::Daemon { port, module: module.into() }));
             directory(&remote, &found).map(|path| as_written(&path))
         };
         assert_eq!(of(874, "www/sub"), Some("/data/www/sub".into()));

@@ -4,7 +4,9 @@ mod plugin;
 
 pub use plugin::*;
 
-use crate::path::{OsBytes, RelPath};
+pub use crate::filter::{FilterRules, NameRules};
+use crate::path::OsBytes;
+pub use crate::rsync::peer::{Peer, RSYNC_PORT, TIMEOUT_S, Target};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -102,35 +104,6 @@ pub struct OpenRule {
     pub after_ms: u64,
 }
 
-/// The rules of one filter; `crate::filter` gives them their meaning.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct FilterRules {
-    /// Regular expressions; one that matches a whole path excludes it and everything below it.
-    pub exclude: Vec<OsBytes>,
-    /// Globs in the manner of .gitignore: `*.tmp`, `cache/**`.
-    pub exclude_glob: Vec<String>,
-    /// Names that are skipped without being written down.
-    pub names: NameRules,
-    /// Files and directories of our own (state, sockets, logs, the fail log) that lie inside the localpath. No
-    /// configuration says them: whoever knows the directories fills them in with `crate::filter::own_files`.
-    #[serde(default)]
-    pub inside: Vec<RelPath>,
-}
-
-/// Names skipped without a rule of the user's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NameRules {
-    /// sersync's: files (not directories) that begin with `.`, end with `~` or are called `4913` do not mark when an
-    /// event reports them; reconciles send them.
-    Sersync,
-    /// What editors leave for a moment (files `*~`, `.*.swp`, `.*.swx`, `4913`, `.#*`, `#*#`) is excluded everywhere.
-    #[default]
-    Editors,
-    /// No name is skipped.
-    None,
-}
-
 /// sersync's `inotify` section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toggles {
@@ -173,52 +146,14 @@ impl Toggles {
 pub struct Remote {
     /// Where it was declared.
     pub place: Place,
-    /// Host name or address; an IPv6 address in brackets, as rsync writes it.
-    pub host: String,
-    /// How it is reached.
-    pub target: Target,
-    /// The user at the remote: rsync's auth user, or the ssh login.
-    pub user: Option<String>,
-    /// `--password-file` of a daemon.
-    pub password_file: Option<OsBytes>,
-    /// sersync's `commonParams`, as words.
-    pub params: Vec<OsBytes>,
-    /// rsync's I/O `--timeout`, in seconds.
-    pub timeout_s: u32,
+    /// How it is reached and spoken to.
+    #[serde(flatten)]
+    pub peer: Peer,
     /// When a reconcile is held for the operator.
     pub max_delete: MaxDelete,
     /// How long what is deleted and overwritten there is kept in its trash, in milliseconds; `None` without a trash.
     #[serde(default)]
     pub trash_keep_ms: Option<u64>,
-    /// The remote's rsync has each file on disk before it says that it is done.
-    #[serde(default)]
-    pub fsync: bool,
-    /// The rsync program here.
-    pub rsync_program: OsBytes,
-}
-
-/// How a remote is reached.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// A plain rsync daemon.
-    Daemon {
-        /// Its port.
-        port: u16,
-        /// The module, and a path in it: `www` or `www/site`.
-        module: OsBytes,
-    },
-    /// rsync started over ssh.
-    Ssh {
-        /// The absolute directory there.
-        path: OsBytes,
-        /// ssh's port, when it is not the default.
-        port: Option<u16>,
-        /// More words for the ssh command line, such as `-i FILE`.
-        options: Vec<String>,
-        /// One connection is kept, and pushes go through it.
-        control_master: bool,
-    },
 }
 
 /// The delete guard of a remote.
@@ -285,10 +220,6 @@ pub enum VerifyWhen {
 
 /// `verify_schedule: {rate}` when none is given: 20 MiB in a second.
 pub const VERIFY_RATE: u64 = 20 << 20;
-/// rsync's port when none is given.
-pub const RSYNC_PORT: u16 = 873;
-/// rsync's `--timeout` when none is given, in seconds (sersync's example value).
-pub const TIMEOUT_S: u32 = 100;
 /// Minutes between tries of what failed when none are given (sersync's example value).
 pub const RETRY_MINUTES: u32 = 60;
 /// `delay` when none is given, in milliseconds.
@@ -301,33 +232,18 @@ pub const TRASH_KEEP_MS: u64 = 7 * 86_400_000;
 pub const LARGE_FILE_BYTES: u64 = 32 << 20;
 
 impl Remote {
-    /// A remote with the defaults of both forms of a configuration, and no parameters for rsync.
-    pub fn new(host: impl Into<String>, target: Target) -> Self {
+    /// A remote with the defaults of both forms of a configuration.
+    pub fn new(peer: Peer) -> Self {
         Self {
             place: Place::default(),
-            host: host.into(),
-            target,
-            user: None,
-            password_file: None,
-            params: Vec::new(),
-            timeout_s: TIMEOUT_S,
+            peer,
             max_delete: MaxDelete::default(),
             trash_keep_ms: None,
-            fsync: false,
-            rsync_program: OsBytes::from("rsync"),
         }
     }
 
-    /// The remote in rsync's own notation, without a password: `10.0.0.2::www`, `10.0.0.2:874::www`, `web@h:/srv`.
-    /// It names the remote in logs, in `status` and on the command line.
+    /// See [`Peer::name`].
     pub fn name(&self) -> String {
-        match &self.target {
-            Target::Daemon { port: RSYNC_PORT, module } => format!("{}::{module}", self.host),
-            Target::Daemon { port, module } => format!("{}:{port}::{module}", self.host),
-            Target::Ssh { path, .. } => match &self.user {
-                Some(user) => format!("{user}@{}:{path}", self.host),
-                None => format!("{}:{path}", self.host),
-            },
-        }
+        self.peer.name()
     }
 }

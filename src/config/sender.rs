@@ -19,13 +19,13 @@ fn finding(severity: Severity, place: &Place, text: String) -> Diagnostic {
 
 /// Errors of parameters that depend on where they push to.
 pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnostic> {
-    let in_module = match &remote.target {
+    let in_module = match &remote.peer.target {
         Target::Daemon { module, .. } => {
             !module.as_bytes().strip_suffix(b"/").unwrap_or(module.as_bytes()).contains(&b'/')
         }
         Target::Ssh { .. } => false,
     };
-    let inside = params::inside_destination(&remote.params, in_module).into_iter();
+    let inside = params::inside_destination(&remote.peer.params, in_module).into_iter();
     // The trash takes the place of the user's backups.
     let counts = |name: &str| name != "--backup-dir" || remote.trash_keep_ms.is_none();
     let mut found: Vec<Diagnostic> = inside
@@ -40,7 +40,7 @@ pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnost
             finding(Severity::Error, &remote.place, text)
         })
         .collect();
-    if let Some(file) = params::log_file(&remote.params)
+    if let Some(file) = params::log_file(&remote.peer.params)
         && file.as_path().starts_with(localpath.watch.as_path())
     {
         let text = format!(
@@ -60,18 +60,20 @@ pub fn versions(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut programs = BTreeSet::new();
     let mut told = BTreeSet::new();
     for remote in config.localpaths.iter().flat_map(|localpath| &localpath.remotes) {
-        let program = &remote.rsync_program;
+        let program = &remote.peer.rsync_program;
         if programs.insert(program.clone()) {
             let line = probe.rsync_version(program.as_os_str());
             let text = rsync_warning(&program.to_string(), line.as_deref());
             found.extend(text.map(|t| finding(Severity::Warning, &remote.place, t)));
         }
-        if remote.params.is_empty() || !told.insert((program.clone(), remote.params.clone())) {
+        if remote.peer.params.is_empty()
+            || !told.insert((program.clone(), remote.peer.params.clone()))
+        {
             continue;
         }
         let line = probe.rsync_version(program.as_os_str());
         let Some(version) = line.as_deref().and_then(version) else { continue };
-        for (option, (major, minor, patch)) in params::newer_than(&remote.params, version) {
+        for (option, (major, minor, patch)) in params::newer_than(&remote.peer.params, version) {
             let text = format!(
                 "rsync parameter `{option}` needs rsync {major}.{minor}.{patch}, and {program} is {}",
                 shown(version)

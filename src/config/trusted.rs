@@ -37,7 +37,7 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
         }
         for localpath in &config.localpaths {
             for remote in &localpath.remotes {
-                if let Some(file) = &remote.password_file {
+                if let Some(file) = &remote.peer.password_file {
                     self.look(&mut found, &remote.place, "password file", file.as_path());
                 }
             }
@@ -93,9 +93,9 @@ pub(super) fn programs_named(localpath: &LocalPath) -> Vec<(&Place, PathBuf)> {
 
 /// The programs that a push runs: rsync, and what its parameters name for ssh.
 fn programs_of(remote: &Remote) -> Vec<PathBuf> {
-    let mut found = programs(&[remote.rsync_program.as_os_str()]);
+    let mut found = programs(&[remote.peer.rsync_program.as_os_str()]);
     // Also of a daemon: with it, rsync reaches one through ssh.
-    let shell = shell_of(&remote.params);
+    let shell = shell_of(&remote.peer.params);
     found.extend(shell.iter().flat_map(|line| programs(&shlex::split(line).unwrap_or_default())));
     found
 }

@@ -172,16 +172,18 @@ fn build(
     let daemon = matches!(target, Target::Daemon { .. });
     Remote {
         place: notes.place(node.line),
-        host,
-        target,
-        user: user.or_else(|| settings.user.clone().filter(|_| daemon)),
-        password_file: settings.password_file.clone().filter(|_| daemon),
-        params: settings.params.clone(),
-        timeout_s: settings.timeout_s,
+        peer: Peer {
+            host,
+            target,
+            user: user.or_else(|| settings.user.clone().filter(|_| daemon)),
+            password_file: settings.password_file.clone().filter(|_| daemon),
+            params: settings.params.clone(),
+            timeout_s: settings.timeout_s,
+            fsync: settings.fsync,
+            rsync_program: settings.program.clone(),
+        },
         max_delete: settings.max_delete,
         trash_keep_ms: settings.trash_keep_ms,
-        fsync: settings.fsync,
-        rsync_program: settings.program.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `syncsup verify` asks of a pusher, and what it answers.
 
 use crate::path::RelPath;
+pub use crate::rsync::differ::Why;
 use serde::{Deserialize, Serialize};
 
 /// A comparison for `syncsup verify`.
@@ -49,36 +50,6 @@ pub struct Difference {
     pub why: Vec<Why>,
     /// It is on its way: marked, owed, or pushed while it was compared.
     pub pending: bool,
-}
-
-/// In what a path differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// Not there, or something of another type stands in its place.
-    Missing,
-    /// There and not here.
-    Extra,
-    /// A directory stands in its place.
-    Type,
-    /// Its content, compared by checksum; or a device's number.
-    Content,
-    /// Its size.
-    Size,
-    /// Where a symbolic link leads.
-    Target,
-    /// Its modification time.
-    Time,
-    /// Its permissions.
-    Mode,
-    /// Its owner.
-    Owner,
-    /// Its group.
-    Group,
-    /// Its access control list.
-    Acl,
-    /// Its extended attributes.
-    Xattr,
 }
 
 /// How a comparison ended.

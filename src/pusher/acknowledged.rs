@@ -1,11 +1,11 @@
 //! A remote that may have lost what it has acknowledged: what is looked at, and what is done about it (rule 26).
 
 use super::doubt::{self, Doubt, Names};
-use super::outcome::Judgement;
 use super::push::Push;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::path::RelPath;
+use crate::rsync::exit_status::Judgement;
 use crate::sys::{clock, files};
 use slog::{info, warn};
 use std::collections::BTreeMap;

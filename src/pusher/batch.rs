@@ -8,6 +8,7 @@
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
+use crate::rsync::trash;
 use crate::seen::{Kind, Seen};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -92,7 +93,27 @@ pub struct Plan {
     pub in_the_way: BTreeSet<RelPath>,
 }
 
+/// Of a path that is too long for the trash.
+const ENAMETOOLONG: i32 = 36;
+
 impl Plan {
+    /// Takes out the paths that are too long for the trash: they fail, and nothing else with them.
+    pub fn leave_out_long(&mut self) {
+        let mut failed = Vec::new();
+        let mut fits = |path: &RelPath| {
+            let fits = trash::can_keep(path);
+            if !fits {
+                failed.push((path.clone(), ENAMETOOLONG));
+            }
+            fits
+        };
+        self.present.retain(&mut fits);
+        self.checksum.retain(&mut fits);
+        self.large.retain(|large| fits(&large.path));
+        self.absent.retain(|absent| fits(&absent.path));
+        self.failed.extend(failed);
+    }
+
     /// Takes out the paths that are here and of which `goes` is true.
     pub fn leave_out(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<RelPath> {
         let mut out = Vec::new();

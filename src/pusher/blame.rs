@@ -1,7 +1,7 @@
 //! Of which names of a step rsync's complaints are. Pure.
 
-use super::complaint::Complaint;
 use crate::path::RelPath;
+use crate::rsync::complaint::Complaint;
 use std::collections::{HashMap, HashSet};
 
 /// What a run complained of.

@@ -4,19 +4,19 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::complaint;
 use super::desk::{Desk, Stuck, broken};
-use super::differ::Touched;
 use super::doubt::Names;
 use super::flight::{Flight, Landed};
 use super::guard::{self, Losses};
 use super::health::retry_most_ms;
-use super::itemize::{Change, ChangeKind, Line, Lines};
-use super::outcome::{self, Judgement, Verdict};
 use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
-use super::rsync::{self, Form, Options};
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
+use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::complaint;
+use crate::rsync::differ::Touched;
+use crate::rsync::exit_status::{self, Judgement, Verdict};
+use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::collections::HashMap;
@@ -148,15 +148,15 @@ impl Compare {
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
                 options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
-                let list = rsync::list_directories(rows.iter().map(|row| &row.path));
+                let list = argv::list_directories(rows.iter().map(|row| &row.path));
                 (Job::Wide(rows), desk.compare(&root, &form, options, &list)?)
             }
             Job::Names => {
-                let list = rsync::list_directories([&RelPath::root()]);
+                let list = argv::list_directories([&RelPath::root()]);
                 (Job::Names, desk.compare(&root, &Form::Children, options, &list)?)
             }
         };
-        let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
+        let timeout_s = desk.start.remote.peer.timeout_s + COMPARE_GRACE_S;
         let flight = Flight::new(rsync, timeout_s, desk.patience, now);
         let stage = Stage::Flying { flight, root };
         Ok(Some(Compare { job, stage, found: Found::default(), unkept, going }))
@@ -339,7 +339,7 @@ fn landed_to_spool(
     let mut complete = match landed.judgement.verdict {
         Verdict::Settled | Verdict::Gone => true,
         // Something could not be read: what was found counts, but it is not all.
-        Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
+        Verdict::Partial => exit_status::only_in_the_way(&landed.stderr),
         Verdict::Upset => return Ok((None, Progress::Upset)),
         Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
         Verdict::Remote(_)

@@ -1,19 +1,13 @@
 //! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
 
 use super::batch::{self, Limits, Look, Marked};
-use super::complaint::{self, Complaint};
-use super::excluded::{self, Known, Shown};
 use super::fail_log;
 use super::flight::{Flight, Landed, shortened};
 use super::guard::Contents;
 use super::health::Patience;
-use super::itemize::{Change, ChangeKind};
 use super::master::Master;
-use super::outcome::{Judgement, Verdict, login_failed};
-use super::rsync::{self, Form, Options, rules_prefix};
 use super::step::Step;
 use super::times;
-use super::trash;
 use super::voice::Voice;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
@@ -22,9 +16,16 @@ use crate::filter::Filter;
 use crate::journal::{Found, Journal, JournalError, Owed, RemoteRow, is_same_root};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
+use crate::rsync::argv::{self, Form, Options, rules_prefix};
 use crate::rsync::charset::Charsets;
+use crate::rsync::complaint::{self, Complaint};
+use crate::rsync::excluded::{self, Known, Shown};
+use crate::rsync::exit_status::{Judgement, Verdict, login_failed};
+use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::params::{self, OwnFilters};
+use crate::rsync::peer::Peer;
 use crate::rsync::refused;
+use crate::rsync::trash;
 use crate::seen::{Exited, Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
@@ -153,7 +154,7 @@ impl Desk {
         let name = start.remote.name();
         let boot_id = boot_id().unwrap_or_default();
         let first_root = RefCell::new(None);
-        let charsets = Charsets::of(&start.remote.params);
+        let charsets = params::charsets(&start.remote.peer.params);
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
         Self {
@@ -190,12 +191,12 @@ impl Desk {
 
     /// Names of one file are to be names of one file there, too: they are pushed together.
     pub fn hard_links(&self) -> bool {
-        params::hard_links(&self.start.remote.params)
+        params::hard_links(&self.start.remote.peer.params)
     }
 
     /// The device of the root, where nothing of another file system is replicated.
     pub fn one_device(&self, root: &Root) -> Option<u64> {
-        params::one_file_system(&self.start.remote.params).then_some(root.seen.dev)
+        params::one_file_system(&self.start.remote.peer.params).then_some(root.seen.dev)
     }
 
     /// True for a directory that a comparison may begin in. rsync takes the file system of each name that it is told
@@ -207,7 +208,7 @@ impl Desk {
     /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
     /// only form B protects.
     pub fn form_b(&self) -> bool {
-        self.row.form_b || rsync::has_own_filters(&self.start.remote.params)
+        self.row.form_b || argv::has_own_filters(&self.start.remote.peer.params)
     }
 
     /// True when names are converted: rsync converts no rule.
@@ -236,10 +237,10 @@ impl Desk {
 
     /// The rules that put these names at risk, as both sides must read them; `None` when the remote's charset is not known.
     pub fn risk_rules(&self, names: &[RelPath]) -> Option<Vec<u8>> {
-        let Some(charsets) = self.charsets else { return Some(rsync::risk_rules(names, &[])) };
+        let Some(charsets) = self.charsets else { return Some(argv::risk_rules(names, &[])) };
         let there = |path: &RelPath| RelPath::new(charsets.there(path.as_bytes())?);
         let converted: Option<Vec<RelPath>> = names.iter().map(there).collect();
-        Some([rsync::above_rules(names), rsync::risk_rules(&converted?, &[])].concat())
+        Some([argv::above_rules(names), argv::risk_rules(&converted?, &[])].concat())
     }
 
     /// Opens the root and makes sure that it is the one whose changes are in the journal (rule 6): an unmounted or
@@ -306,7 +307,7 @@ impl Desk {
     pub fn write_fail_log(&self, trouble: Option<&str>) -> Result<bool, JournalError> {
         let (start, file) = (&self.start, fail_log_part(&self.name));
         let (rows, root) = self.shown_rows(trouble)?;
-        let own = params::own_filters(&start.remote.params);
+        let own = params::own_filters(&start.remote.peer.params);
         let careful = own == OwnFilters::Rules || !self.filter.is_empty() || self.converts();
         let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
         let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, clock::local);
@@ -374,7 +375,7 @@ impl Desk {
 
     /// What an rsync complained of.
     pub fn complaints(&self, stderr: &[u8]) -> Vec<Complaint> {
-        let sub = rsync::place_there(&self.start.remote);
+        let sub = argv::place_there(&self.start.remote.peer);
         let mut all = complaint::complaints(stderr, &self.real_root, sub);
         all.iter_mut().for_each(|c| c.words = shortened(std::mem::take(&mut c.words)));
         all
@@ -384,12 +385,12 @@ impl Desk {
     pub fn land(&mut self, flight: Flight, exited: Exited) -> Result<Landed, Stuck> {
         let mut landed = flight.land(exited).map_err(broken)?;
         if landed.judgement.verdict == Verdict::Configuration && login_failed(&landed.stderr) {
-            let file = self.start.remote.password_file.as_ref();
+            let file = self.start.remote.peer.password_file.as_ref();
             let file = file.map(|file| Machine.password_file(file.as_path()));
             let hint = login_hint(&self.start.remote, file.as_ref(), Machine.user());
             landed.judgement.words = shortened(format!("{}; {hint}", landed.judgement.words));
         }
-        let timeout = Duration::from_secs(u64::from(self.start.remote.timeout_s));
+        let timeout = Duration::from_secs(u64::from(self.start.remote.peer.timeout_s));
         self.patience = self.patience.after(landed.waited, timeout);
         if !landed.judgement.crowded() {
             self.served = clock::boot();
@@ -421,7 +422,7 @@ impl Desk {
     ) -> Result<Rsync, Stuck> {
         // A look below absent names must see what is excluded there: only what it cannot enter is left out.
         let known = self.excluded.borrow();
-        let rules = rsync::leave_out_rules(&[], [], known.shown(Shown::Complained), self.charsets);
+        let rules = argv::leave_out_rules(&[], [], known.shown(Shown::Complained), self.charsets);
         drop(known);
         let rules = if *form == Form::Root { Vec::new() } else { rules };
         self.launch(root, form, options, list, More { rules: &rules, ..self.more(form, options) })
@@ -438,7 +439,7 @@ impl Desk {
     ) -> Result<Rsync, Stuck> {
         let able = !options.dry
             && !self.refuses_sparse.get()
-            && params::leaves_sparse_open(&self.start.remote.params);
+            && params::leaves_sparse_open(&self.start.remote.peer.params);
         let mut paths = paths.into_iter();
         let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|seen| seen.sparse));
         let how = if sparse { How::Sparse } else { How::Plain };
@@ -464,7 +465,7 @@ impl Desk {
 
     /// True when comparisons take times for the same that are not.
     pub fn takes_times_for_the_same(&self) -> bool {
-        let users = params::modify_window(&self.start.remote.params);
+        let users = params::modify_window(&self.start.remote.peer.params);
         users.or(self.window).is_some_and(|window| window >= 0)
     }
 
@@ -486,7 +487,7 @@ impl Desk {
     /// The look at these files that were just pushed, when there is something to be learnt from it.
     pub fn look_at_times_of(&self, files: BTreeSet<RelPath>) -> Option<Step> {
         // The user has said it.
-        let said = params::modify_window(&self.start.remote.params).is_some();
+        let said = params::modify_window(&self.start.remote.peer.params).is_some();
         let window = self.window.unwrap_or(times::EXACT);
         (!said && !files.is_empty()).then_some(Step::Times { files, window })
     }
@@ -506,7 +507,7 @@ impl Desk {
     /// True when a remote refused what keeps files sparse; it is not asked again.
     pub fn refused_sparse(&self, landed: &Landed) -> bool {
         matches!(landed.judgement.verdict, Verdict::Configuration | Verdict::Refused(_))
-            && rsync::refuses_sparse(&landed.stderr)
+            && argv::refuses_sparse(&landed.stderr)
             && !self.refuses_sparse.replace(true)
     }
 
@@ -519,13 +520,13 @@ impl Desk {
         options: Options,
         list: &[u8],
     ) -> Result<(Rsync, Vec<RelPath>), Stuck> {
-        if let Some(why) = self.cannot_compare(&rsync::listed(form, list))? {
+        if let Some(why) = self.cannot_compare(&argv::listed(form, list))? {
             return Err(Stuck::System(why));
         }
         let patterns = self.filter.patterns().with(self.converts());
         let here = match patterns.others {
             true => root.excluded_below(
-                rsync::listed(form, list),
+                argv::listed(form, list),
                 *form != Form::Children,
                 EXCLUDED_MOST,
                 |path| self.filter.excludes(path, true),
@@ -537,7 +538,7 @@ impl Desk {
         let there = known.shown(Shown::Listed);
         let unkept = match self.converts() {
             true => root.names_below(
-                rsync::listed(form, list),
+                argv::listed(form, list),
                 *form != Form::Children,
                 |path| !self.keeps(path) && !self.filter.excludes(path, true),
                 |path| !self.filter.excludes(path, true),
@@ -546,7 +547,7 @@ impl Desk {
             false => Vec::new(),
         };
         let left_out = there.chain(&unkept);
-        let rules = rsync::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
+        let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
         drop(known);
         let more = More { rules: &rules, how: How::Compare, ..self.more(form, options) };
         Ok((self.launch(root, form, options, list, more)?, unkept))
@@ -572,7 +573,7 @@ impl Desk {
     /// Learns that the remote's `refuse options` forbids this option (the manual's name). True when something can stand
     /// for it from now on.
     pub fn does_without(&self, option: &'static str) -> bool {
-        let params = &self.start.remote.params;
+        let params = &self.start.remote.peer.params;
         // The user's own comparison by content has no equal.
         let instead = refused::instead(option)
             .filter(|_| option != refused::CHECKSUM || !params::has(params, option));
@@ -639,8 +640,8 @@ impl Desk {
 
     /// What every rsync of this form gets besides its words.
     fn more(&self, form: &Form, options: Options) -> More<'static> {
-        let said = params::modify_window(&self.start.remote.params).is_some();
-        let window = self.window.filter(|_| rsync::is_dry(form, options) && !said);
+        let said = params::modify_window(&self.start.remote.peer.params).is_some();
+        let window = self.window.filter(|_| argv::is_dry(form, options) && !said);
         More { window, ..More::default() }
     }
 
@@ -657,6 +658,11 @@ impl Desk {
         })
     }
 
+    /// How the remote is reached now.
+    pub(super) fn peer(&self) -> &Peer {
+        self.master.peer().unwrap_or(&self.start.remote.peer)
+    }
+
     fn launch(
         &self,
         root: &Root,
@@ -665,8 +671,8 @@ impl Desk {
         list: &[u8],
         more: More<'_>,
     ) -> Result<Rsync, Stuck> {
-        let remote = self.master.remote().unwrap_or(&self.start.remote);
-        let mut argv = rsync::argv(remote, form, options);
+        let remote = &self.start.remote;
+        let mut argv = argv::argv(self.peer(), form, options);
         if remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
             trash::keep(&mut argv, &self.stamp());
         }
@@ -676,19 +682,19 @@ impl Desk {
             rules => Some(self.rules_file(rules)?),
         };
         if let Some(rules) = &rules {
-            rsync::leave_out(&mut argv, rules.path());
+            argv::leave_out(&mut argv, rules.path());
         }
         if more.how == How::Sparse {
-            rsync::sparse(&mut argv);
+            argv::sparse(&mut argv);
         }
         if let Some(window) = more.window {
-            rsync::within(&mut argv, window);
+            argv::within(&mut argv, window);
         }
         self.leave_out_refused(&mut argv, more.how);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
-        Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), list, scratch)
+        Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), list, scratch)
             .map(|rsync| rsync.reading(rules))
-            .map_err(|e| Stuck::System(format!("{}: {e}", self.start.remote.rsync_program)))
+            .map_err(|e| Stuck::System(format!("{}: {e}", self.start.remote.peer.rsync_program)))
     }
 }
 

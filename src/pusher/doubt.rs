@@ -4,11 +4,11 @@
 //! What shows it are an outage, after which the last minute and the names in the root are looked at, and a directory that a
 //! push had to make though nobody had marked it.
 
-use super::itemize::{Change, ChangeKind};
-use super::outcome::{Judgement, Trouble, Verdict};
 use crate::config::model::Toggles;
 use crate::journal::Events;
 use crate::path::RelPath;
+use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
+use crate::rsync::itemize::{Change, ChangeKind};
 use crate::seen::Seen;
 
 /// What is not known of a remote.
@@ -110,9 +110,9 @@ pub fn only_changed(events: Events) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::itemize::{Line, parse};
-    use super::super::outcome::verdict;
     use super::*;
+    use crate::rsync::exit_status::verdict;
+    use crate::rsync::itemize::{Line, parse};
     use crate::seen::{Exited, Kind};
 
     fn change(line: &str) -> Change {

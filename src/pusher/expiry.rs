@@ -2,15 +2,15 @@
 
 use super::desk::{Desk, How, Stuck, broken};
 use super::flight::{Flight, Landed};
-use super::itemize::ChangeKind;
 use super::lanes::Busy;
-use super::outcome::Verdict;
-use super::rsync;
-use super::rsync::rules_prefix;
 use super::run::Pusher;
-use super::trash;
 use crate::figures;
 use crate::message::FromPusher;
+use crate::rsync::argv;
+use crate::rsync::argv::rules_prefix;
+use crate::rsync::exit_status::Verdict;
+use crate::rsync::itemize::ChangeKind;
+use crate::rsync::trash;
 use crate::sys::clock;
 use crate::sys::process::Rsync;
 use slog::{info, warn};
@@ -44,12 +44,12 @@ impl Expiry {
         let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
         let limit = trash::stamp(&figures::utc(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
         let (dir, rules) = prepare(desk, &limit).map_err(failed)?;
-        let remote = desk.master.remote().unwrap_or(&desk.start.remote);
-        let mut argv = trash::expire(remote, rules.path());
+        let peer = desk.peer();
+        let mut argv = trash::expire(peer, rules.path());
         desk.leave_out_refused(&mut argv, How::Plain);
-        let (unset, scratch) = (rsync::ENV_REMOVE, &desk.start.state_dir);
+        let (unset, scratch) = (argv::ENV_REMOVE, &desk.start.state_dir);
         let rsync = Rsync::start(&argv, trash::ENV, unset, &dir, b"", scratch).map_err(failed)?;
-        let timeout_s = desk.start.remote.timeout_s + GRACE_S;
+        let timeout_s = desk.start.remote.peer.timeout_s + GRACE_S;
         let flight = Flight::new(rsync, timeout_s, desk.patience, now);
         Ok(Expiry { flight, until: now + LONGEST, _rules: rules })
     }

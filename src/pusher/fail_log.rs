@@ -5,11 +5,11 @@
 //! when the line was written: what was there is sent and never deleted, what was gone is deleted.
 
 use super::batch::Plan;
-use super::rsync::{self, Form, Options};
-use super::trash;
 use crate::config::model::{LocalPath, Remote};
 use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, as_written};
+use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::trash;
 use crate::shell::{octal, quoted};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -143,7 +143,7 @@ fn line(
     let options =
         Options { checksum: true, dry: false, delete, force, stats: false, unchanged: false };
     let command = |form: &Form, options: Options| -> Vec<u8> {
-        let mut words = rsync::argv(remote, form, options);
+        let mut words = argv::argv(&remote.peer, form, options);
         // These forms only look, when a push uses them.
         words.retain(|word| word != "-n");
         if remote.trash_keep_ms.is_some() {
@@ -162,20 +162,20 @@ fn line(
     let at_risk = |top: &RelPath, rules: Vec<u8>| {
         let parent = top.parent().unwrap_or_else(RelPath::root);
         let form = Form::DeleteB { rules: "/dev/fd/3".into() };
-        let inner = piped(rsync::list_directories([&parent]), &form);
+        let inner = piped(argv::list_directories([&parent]), &form);
         [b"printf '", octal(&rules).as_slice(), b"' | { ", &inner, b"; } 3<&0"].concat()
     };
     out.extend(match repair {
-        Repair::Send(path) => piped(rsync::list([*path]), &Form::Send),
+        Repair::Send(path) => piped(argv::list([*path]), &Form::Send),
         Repair::Delete(path) if facts.form_b => {
-            at_risk(path, rsync::risk_rules(&[(*path).clone()], &[]))
+            at_risk(path, argv::risk_rules(&[(*path).clone()], &[]))
         }
-        Repair::Delete(path) => piped(rsync::list([*path]), &Form::Batch { delete }),
+        Repair::Delete(path) => piped(argv::list([*path]), &Form::Batch { delete }),
         Repair::DeleteOne(top, path) => {
             let names: Vec<RelPath> = path.prefixes().filter(|p| p.is_within(top)).collect();
-            at_risk(top, rsync::risk_rules(&[], &names))
+            at_risk(top, argv::risk_rules(&[], &names))
         }
-        Repair::Below(path, form) => piped(rsync::list_directories([*path]), form),
+        Repair::Below(path, form) => piped(argv::list_directories([*path]), form),
         Repair::Root => command(&Form::Root, options),
     });
     out.push(b'\n');

@@ -1,12 +1,12 @@
 //! One rsync in flight, and the watchdog that ends it when nothing moves any more.
 
 use super::health::{Patience, Waited};
-use super::itemize::{self, Change, Line, Lines, Totals, Words};
-use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::voice::Voice;
 use super::watchdog::{Sample, Watchdog};
 use crate::message::VerifyAt;
 use crate::path::RelPath;
+use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
+use crate::rsync::itemize::{self, Change, Line, Lines, Totals, Words};
 use crate::seen::Exited;
 use crate::sys::process::Rsync;
 use std::collections::HashSet;
@@ -188,7 +188,7 @@ impl Flight {
         }
         let mut stderr = self.rsync.complaints()?;
         self.rsync.stdout.rewind()?;
-        let mut judgement = outcome::verdict(exited, &stderr);
+        let mut judgement = exit_status::verdict(exited, &stderr);
         let last = self.rsync.printed_last(itemize::CLOSING_BYTES)?;
         if judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
             judgement = judgement.without_statistics(exited);
@@ -214,7 +214,7 @@ impl Flight {
         }
         judgement.words = shortened(judgement.words);
         if judgement.verdict == Verdict::Configuration {
-            stderr.truncate(outcome::own_words(&stderr));
+            stderr.truncate(exit_status::own_words(&stderr));
         }
         Ok(Landed { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
     }
@@ -289,7 +289,7 @@ mod tests {
     fn a_pass_over_the_output_shows_signs_of_life() {
         let mut stdout = tempfile::tempfile().unwrap();
         stdout.write_all(&b"<f+++++++++ a\n".repeat(1_000)).unwrap();
-        let judgement = outcome::verdict(Exited::Code(0), b"");
+        let judgement = exit_status::verdict(Exited::Code(0), b"");
         let mut landed = Landed { judgement, stdout, stderr: Vec::new(), waited: Waited::Unknown };
         let (voice, mut end) = voice();
         let mut changes = 0;

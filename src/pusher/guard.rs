@@ -1,7 +1,7 @@
 //! The delete guard: a comparison that would delete too much is held for the operator. Pure.
 
-use super::itemize::Totals;
 use crate::config::model::MaxDelete;
+use crate::rsync::itemize::Totals;
 
 /// Below this many deletions the default guard does not count.
 const ALWAYS_ALLOWED: u64 = 100;

@@ -2,19 +2,19 @@
 
 use super::blame::Blame;
 use super::desk::{Desk, Stuck, broken};
-use super::excluded;
 use super::flight::Landed;
-use super::itemize::{Change, ChangeKind};
 use super::lanes::Lane;
-use super::outcome::Verdict;
 use super::push::{Aim, Progress, Push};
-use super::rsync;
 use super::step::{self, Step};
 use super::tally::Tally;
 use super::times::{self, Told};
-use super::trash;
 use crate::journal::Totals;
 use crate::path::RelPath;
+use crate::rsync::argv;
+use crate::rsync::excluded;
+use crate::rsync::exit_status::Verdict;
+use crate::rsync::itemize::{Change, ChangeKind};
+use crate::rsync::trash;
 use crate::seen::Kind;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -345,7 +345,7 @@ impl Push {
         from: Vec<RelPath>,
     ) -> Result<(), Stuck> {
         let (long, names): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(rsync::too_long_for_a_rule);
+            names.into_iter().partition(argv::too_long_for_a_rule);
         let words = || "the path is too long for a filter rule of rsync".to_owned();
         self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
         let ruled = |name: &RelPath| {

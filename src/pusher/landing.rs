@@ -5,12 +5,12 @@ use super::desk::Stuck;
 use super::doubt::Doubt;
 use super::health::{Blind, Health, path_worth_saying};
 use super::lanes::{Busy, Lane};
-use super::outcome::{self, Judgement, Trouble, Verdict};
 use super::push::{self, Push};
 use super::run::{Pusher, ROOT_RETRY, TORN};
 use crate::journal::{Events, Held, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
+use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
 use crate::sys::clock;
 use slog::{info, warn};
 use std::time::Duration;
@@ -201,7 +201,7 @@ impl Pusher {
                     Trouble::Killed => 1,
                     _ => self.health.failures() + 1,
                 };
-                let wait = outcome::backoff(failures, jitter());
+                let wait = exit_status::backoff(failures, jitter());
                 self.health.after_trouble(now, wait, words)
             }
             _ => self.health.after_refusal(now, words),
@@ -236,7 +236,7 @@ impl Pusher {
                 self.root_retry = Some(now + ROOT_RETRY);
             }
             Stuck::System(why) => {
-                let wait = outcome::backoff(self.health.failures() + 1, jitter());
+                let wait = exit_status::backoff(self.health.failures() + 1, jitter());
                 let next = self.health.after_trouble(now, wait, why.clone());
                 if next.worth_saying(&self.health) {
                     warn!(self.desk.log, "cannot push"; "why" => why);

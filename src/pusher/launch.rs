@@ -1,15 +1,15 @@
 //! Which lanes start, and with what.
 
 use super::compare::{self, Compare, Job};
-use super::differ::Touched;
 use super::health::Health;
 use super::lanes::{Busy, Lane, Waiter};
-use super::outcome::Judgement;
 use super::push::Push;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Owed};
 use crate::message::{FromPusher, SCHEDULE};
 use crate::path::OsBytes;
+use crate::rsync::differ::Touched;
+use crate::rsync::exit_status::Judgement;
 use crate::sys::clock;
 use slog::info;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! This pusher's part in the master connection of its host (see [`super::ssh`]): starts it when nobody has, holds it
+//! This pusher's part in the master connection of its host (see [`crate::rsync::ssh`]): starts it when nobody has, holds it
 //! while this process lives, leaves it when it has failed, and ends it when it is the last one to go.
 
-use super::outcome::{self, verdict};
-use super::ssh;
-use crate::config::model::Remote;
 use crate::message::PusherStart;
+use crate::rsync::exit_status::{self, verdict};
+use crate::rsync::peer::Peer;
+use crate::rsync::ssh;
 use crate::seen::Exited;
 use crate::sys::lock::{self, Lock};
 use crate::sys::ssh::{Link, Sign, Starter, run_within};
@@ -44,8 +44,8 @@ pub struct Master {
 
 /// What never changes.
 struct Parts {
-    remote: Remote,
-    through: Remote,
+    peer: Peer,
+    through: Peer,
     socket: PathBuf,
     role: &'static Lock,
 }
@@ -71,10 +71,10 @@ impl Master {
     /// For this pusher; `role` is the lock that its rsync inherits.
     pub fn new(start: &PusherStart, role: &'static Lock, log: Logger) -> Self {
         let remote = &start.remote;
-        let parts = match ssh::socket(remote, &start.run_dir, &start.instance) {
+        let parts = match ssh::socket(&remote.peer, &start.run_dir, &start.instance) {
             Ok(socket) => socket.map(|socket| Parts {
-                remote: remote.clone(),
-                through: ssh::through(remote, &socket),
+                peer: remote.peer.clone(),
+                through: ssh::through(&remote.peer, &socket),
                 socket,
                 role,
             }),
@@ -93,8 +93,8 @@ impl Master {
         }
     }
 
-    /// The remote as it is reached through the master, while there is one.
-    pub fn remote(&self) -> Option<&Remote> {
+    /// The remote's rsync as it is reached through the master, while there is one.
+    pub fn peer(&self) -> Option<&Peer> {
         match &self.state {
             State::Joined(hold, _) if hold.link.is_at_its_name() => {
                 self.parts.as_ref().map(|parts| &parts.through)
@@ -226,7 +226,7 @@ impl Master {
             }
             Err(_) => {}
         }
-        let argv = ssh::start_argv(&parts.remote, &parts.socket);
+        let argv = ssh::start_argv(&parts.peer, &parts.socket);
         debug!(self.log, "ssh"; "command" => format!("{argv:?}"));
         match Starter::start(&argv, &lock, parts.role) {
             Ok(starter) => self.state = State::Starting(starter, lock, now),
@@ -246,7 +246,7 @@ impl Master {
 
     fn failed(&mut self, why: String, now: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Away(now + outcome::backoff(self.failures, 1.0));
+        self.state = State::Away(now + exit_status::backoff(self.failures, 1.0));
         // Where pushes fail too, none is wanted, and they say why.
         if self.failures >= SAID_AFTER && self.said.as_ref() != Some(&why) {
             info!(self.log, "each push connects anew for now"; "why" => &why);

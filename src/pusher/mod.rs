@@ -1,9 +1,8 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
-//! The pure part: [`batch`] turns marks into what to list, [`rsync`] says it in rsync's words ([`crate::rsync::params`] fits the
-//! user's own in), [`itemize`] and [`outcome`] read what rsync answered, [`ledger`] keeps the accounts of a batch, [`tally`] counts what a failed push did, [`trash`] keeps what
-//! a push takes away,
-//! [`health`] says when a remote is tried again, [`guard`] when a comparison must wait for the operator.
+//! The pure part: [`batch`] turns marks into what [`crate::rsync`] is told to list, [`ledger`] keeps the accounts of a
+//! batch, [`tally`] counts what a failed push did, [`health`] says when a remote is tried again, [`guard`] when a
+//! comparison must wait for the operator.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts what is to be done, which `select` has
 //! chosen, `landing`
@@ -12,27 +11,19 @@
 //! of comparisons (`compare`, which leaves `rows`).
 //! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
 //! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
-//! looks on, in the words of [`differ`]; `rolling` does so all the time, a part of the tree after another, as [`roll`] says. `acknowledged` looks for what a
+//! looks on; `rolling` does so all the time, a part of the tree after another, as [`roll`] says. `acknowledged` looks for what a
 //! remote may have lost, where [`doubt`] sees a sign. `many` bounds what waits for a remote in trouble. Over ssh they share one
-//! connection, the `master` ([`ssh`] knows its words).
+//! connection, the `master`.
 
 pub mod batch;
-pub mod complaint;
-pub mod differ;
 pub mod doubt;
-pub mod excluded;
 pub mod fail_log;
 pub mod guard;
 pub mod health;
-pub mod itemize;
 pub mod ledger;
-pub mod outcome;
 pub mod roll;
-pub mod rsync;
-pub mod ssh;
 pub mod tally;
 pub mod times;
-pub mod trash;
 pub mod watchdog;
 pub mod whole;
 

@@ -8,7 +8,6 @@ use super::lanes::{Lane, Lanes, Slots};
 use super::ledger::Ledger;
 use super::master::Master;
 use super::rolling::Rolling;
-use super::rsync::rules_prefix;
 use super::run::{Pusher, Said, Yielding};
 use super::select::BATCH;
 use super::voice::{Control, Voice};
@@ -16,6 +15,7 @@ use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Work};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
+use crate::rsync::argv::rules_prefix;
 use crate::sys::begin::{open_journal, wait_for_lock};
 use crate::sys::lock::Lock;
 use crate::sys::signals::Signals;
@@ -147,7 +147,7 @@ impl Pusher {
 /// The longest time that anything of this remote is put off: a path that fails, or what is pushed once more.
 fn longest_delay_ms(start: &PusherStart) -> i64 {
     let minutes = start.localpath.fail_log.as_ref().map_or(0, |log| log.retry_minutes);
-    (i64::from(minutes) * 60_000).max(i64::from(start.remote.timeout_s) * 1_000)
+    (i64::from(minutes) * 60_000).max(i64::from(start.remote.peer.timeout_s) * 1_000)
 }
 
 /// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2); what is

@@ -8,15 +8,14 @@ use super::desk::{Desk, LEAVES_WITHIN, RootLook, Stuck, broken};
 use super::doubt;
 use super::flight::{Flight, Landed};
 use super::health::retry_most_ms;
-use super::itemize::Change;
 use super::lanes::Lane;
 use super::ledger::{Findings, Ledger, Times};
-use super::outcome::Judgement;
 use super::step::{self, Step};
-use super::trash;
 use crate::config::model::Toggles;
 use crate::journal::{Events, Owe, Scope, Settlement, Totals};
 use crate::path::RelPath;
+use crate::rsync::exit_status::Judgement;
+use crate::rsync::itemize::Change;
 use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
@@ -290,7 +289,7 @@ impl Push {
         let mut plan =
             batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
         if desk.start.remote.trash_keep_ms.is_some() {
-            trash::leave_out_long(&mut plan);
+            plan.leave_out_long();
         }
         let unkept = plan.leave_out(|path| !desk.keeps(path));
         self.unmounted = look.unmounted;
@@ -340,7 +339,7 @@ impl Push {
     ) -> Result<Progress, Stuck> {
         let dry = matches!(aim, Aim::Verify(_));
         let rsync = step.start(desk, &self.root, dry)?;
-        let flight = Flight::new(rsync, desk.start.remote.timeout_s, desk.patience, now)
+        let flight = Flight::new(rsync, desk.start.remote.peer.timeout_s, desk.patience, now)
             .reading(step.bytes_by_content(desk, &self.root, dry));
         self.flight = Some((step, aim, flight));
         Ok(Progress::Running)
@@ -359,7 +358,7 @@ impl Push {
         let now_ms = clock::wall_ms();
         let times = Times {
             now_ms,
-            echo_ms: now_ms + i64::from(desk.start.remote.timeout_s) * 1_000,
+            echo_ms: now_ms + i64::from(desk.start.remote.peer.timeout_s) * 1_000,
             retry_most_ms: retry_most_ms(desk.start.localpath.fail_log.as_ref()),
         };
         let mut end = std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times);

@@ -3,11 +3,11 @@
 use super::batch::Look;
 use super::desk::{Desk, RootLook, Stuck};
 use super::health::path_retry_ms;
-use super::itemize::{Change, ChangeKind};
-use super::outcome::Judgement;
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
+use crate::rsync::exit_status::Judgement;
+use crate::rsync::itemize::{Change, ChangeKind};
 use crate::sys::clock;
 use crate::sys::files::Root;
 
@@ -187,7 +187,7 @@ mod tests {
             generation: 1,
         };
         let rows = [row("a"), row("b"), row("c")];
-        let judgement = crate::pusher::outcome::verdict(
+        let judgement = crate::rsync::exit_status::verdict(
             crate::seen::Exited::Code(23),
             b"rsync: opendir failed",
         );

@@ -1,11 +1,11 @@
 //! What a lane is to push now: of what is marked and owed, all that touches nothing another lane has in hand.
 
-use super::complaint;
 use super::lanes::Lane;
 use super::ledger::Ledger;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::path::RelPath;
+use crate::rsync::complaint;
 use crate::seen::Kind;
 use crate::sys::{clock, files};
 use std::collections::HashMap;

@@ -2,9 +2,9 @@
 
 use super::batch::Plan;
 use super::desk::{Desk, Stuck};
-use super::rsync::{self, Form, Options};
 use super::whole;
 use crate::path::RelPath;
+use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::params::{self, OwnFilters};
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
@@ -124,23 +124,20 @@ impl Step {
         match self {
             Step::Below { names, rules } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
-                desk.rsync(root, &form, options, &rsync::list_directories(&parents(names)))
+                desk.rsync(root, &form, options, &argv::list_directories(&parents(names)))
             }
-            Step::Extraneous { names } => desk.rsync(
-                root,
-                &Form::Children,
-                options,
-                &rsync::list_directories(&parents(names)),
-            ),
+            Step::Extraneous { names } => {
+                desk.rsync(root, &Form::Children, options, &argv::list_directories(&parents(names)))
+            }
             Step::Delete { from, rules, .. } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
-                desk.rsync(root, &form, options, &rsync::list_directories(from))
+                desk.rsync(root, &form, options, &argv::list_directories(from))
             }
             Step::DeleteNamed { names, from } => {
-                let list = rsync::list(from.iter().chain(names));
+                let list = argv::list(from.iter().chain(names));
                 desk.rsync(root, &Form::DeleteNamed, options, &list)
             }
-            Step::Way { names } => desk.rsync(root, &Form::Send, options, &rsync::list(names)),
+            Step::Way { names } => desk.rsync(root, &Form::Send, options, &argv::list(names)),
             Step::Entries { paths, form, force, .. } => {
                 let checksum = self.by_content(desk, dry);
                 let options = Options { checksum, force: *force, ..options };
@@ -149,10 +146,10 @@ impl Step {
                 {
                     return desk.send(root, &form, options, &list, paths);
                 }
-                desk.send(root, form, options, &rsync::list(paths), paths)
+                desk.send(root, form, options, &argv::list(paths), paths)
             }
             Step::Times { files, window } => {
-                desk.look_at_times(root, options, &rsync::list(files), *window)
+                desk.look_at_times(root, options, &argv::list(files), *window)
             }
             Step::Root => desk.rsync(root, &Form::Root, options, b""),
         }
@@ -164,7 +161,7 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     let mut steps = VecDeque::new();
     // Where names are converted no rule of ours is: what is there is looked at, and goes by its name.
     let rules =
-        desk.converts() || params::own_filters(&desk.start.remote.params) == OwnFilters::Rules;
+        desk.converts() || params::own_filters(&desk.start.remote.peer.params) == OwnFilters::Rules;
     // Something may be excluded: what is below a name is looked at before it goes.
     let careful = rules || !desk.filter.is_empty();
     let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
@@ -176,7 +173,7 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     if !look.is_empty() && rules {
         steps.push_back(Step::Extraneous { names: look });
     } else if !look.is_empty() {
-        let rules = desk.rules_file(&rsync::risk_rules(&look, &[]))?;
+        let rules = desk.rules_file(&argv::risk_rules(&look, &[]))?;
         steps.push_back(Step::Below { names: look, rules });
     }
     let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
@@ -227,7 +224,7 @@ fn entries(
 /// does: a name may appear before it looks.
 fn whole_directories(desk: &Desk, root: &Root, paths: &[RelPath]) -> Option<(Form, Vec<u8>)> {
     let options = desk.filter.as_rsync_options()?;
-    if params::own_filters(&desk.start.remote.params) != OwnFilters::None {
+    if params::own_filters(&desk.start.remote.peer.params) != OwnFilters::None {
         return None;
     }
     let names = |directory: &RelPath, most: usize| {
@@ -236,7 +233,7 @@ fn whole_directories(desk: &Desk, root: &Root, paths: &[RelPath]) -> Option<(For
         Some(names.into_iter().map(|name| name.name).collect())
     };
     let whole = whole::directories(paths, names);
-    (!whole.is_empty()).then(|| (Form::SendWhole { options }, rsync::list_whole(paths, &whole)))
+    (!whole.is_empty()).then(|| (Form::SendWhole { options }, argv::list_whole(paths, &whole)))
 }
 
 /// Sends present names; no step when there are none.

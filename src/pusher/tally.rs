@@ -1,9 +1,9 @@
 //! What a push that failed in part has done nevertheless: everything it printed but what a second look still finds
 //! different. Pure.
 
-use super::itemize::{self, Change, ChangeKind};
 use crate::journal;
 use crate::path::RelPath;
+use crate::rsync::itemize::{self, Change, ChangeKind};
 use std::collections::HashSet;
 
 /// The count of one run.

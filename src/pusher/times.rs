@@ -5,8 +5,8 @@
 //! time. Pushes never do: what was marked goes, though its size and second are the same. A remote whose times become fine
 //! later (another disk) is compared a little too kindly from then on, which harms nothing that was marked.
 
-use super::itemize::{Change, ChangeKind};
 use crate::path::RelPath;
+use crate::rsync::itemize::{Change, ChangeKind};
 use std::collections::BTreeSet;
 
 /// So many files are looked at.
@@ -59,8 +59,8 @@ pub fn told(
 
 #[cfg(test)]
 mod tests {
-    use super::super::itemize::{Line, parse};
     use super::*;
+    use crate::rsync::itemize::{Line, parse};
 
     #[test]
     fn a_time_alone() {

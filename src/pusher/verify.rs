@@ -3,20 +3,20 @@
 
 use super::compare::COMPARE_GRACE_S;
 use super::desk::{Desk, Stuck, broken};
-use super::differ::{Differ, Touched, directory_of, may_come_from_below};
-use super::excluded::Holders;
 use super::flight::{Flight, Landed};
 use super::guard::{self, Losses};
 use super::health::Health;
-use super::itemize::{Change, ChangeKind, Line, Lines};
 use super::lanes::{STALLED, Waiter};
-use super::outcome::{self, Verdict};
 use super::rows::repair;
-use super::rsync::{self, Form, Options};
 use super::run::Pusher;
 use crate::journal::{JournalError, Settlement};
 use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart};
 use crate::path::RelPath;
+use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
+use crate::rsync::excluded::Holders;
+use crate::rsync::exit_status::{self, Verdict};
+use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
@@ -114,11 +114,11 @@ impl Looking {
         });
         let (form, list) = match top.is_root() {
             true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
-            false => (Form::Tree, rsync::list_directories([&top])),
+            false => (Form::Tree, argv::list_directories([&top])),
         };
         let (rsync, unkept) = desk.compare(&root, &form, options, &list)?;
-        self.unkept = rsync::unkept_words(&unkept);
-        let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
+        self.unkept = argv::unkept_words(&unkept);
+        let timeout_s = desk.start.remote.peer.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
         if self.job.checksum {
             flight = flight.reading(BY_CONTENT);
@@ -135,7 +135,7 @@ impl Looking {
         }
         let mut complete = match landed.judgement.verdict {
             Verdict::Settled | Verdict::Gone => true,
-            Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
+            Verdict::Partial => exit_status::only_in_the_way(&landed.stderr),
             _ => return Ok(Some(VerifyEnd::Failed(landed.judgement.words))),
         };
         let (mut deletions, mut made) = (0, 0);

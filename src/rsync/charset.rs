@@ -5,8 +5,7 @@
 //! 3.5.0 with status 2. One of 3.2.7 takes it for a file in the place of the destination, and with `--force` it deletes
 //! all that it holds to make way for that file: `--force` stands in no rsync that sends names not yet looked at.
 
-use super::params;
-use crate::path::{OsBytes, RelPath};
+use crate::path::RelPath;
 use encoding_rs::{BIG5, Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
 
 /// The charsets of a conversion, as far as they are known by their names.
@@ -17,16 +16,15 @@ pub struct Charsets {
 }
 
 impl Charsets {
-    /// Of the user's parameters; `None` when names are not converted.
-    pub fn of(params: &[OsBytes]) -> Option<Charsets> {
-        let value = params::iconv(params)?;
+    /// Of the value of `--iconv`, as rsync is told it.
+    pub fn new(value: &[u8]) -> Charsets {
         let mut halves = value.splitn(2, |&b| b == b',');
         let here = halves.next().unwrap_or_default();
         let known = |name: &[u8]| {
             let unlike = [REPLACEMENT, UTF_16BE, UTF_16LE, ISO_2022_JP];
             Encoding::for_label(name).filter(|encoding| !unlike.contains(encoding))
         };
-        Some(Charsets { here: known(here), there: known(halves.next().unwrap_or(here)) })
+        Charsets { here: known(here), there: known(halves.next().unwrap_or(here)) }
     }
 
     /// False for a name that cannot be converted, as far as that can be told here. rsync itself tells of others.
@@ -69,8 +67,8 @@ pub(super) fn spelled_out(value: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn of(value: &str) -> Option<Charsets> {
-        Charsets::of(&[OsBytes::from("-a"), OsBytes::from(format!("--iconv={value}").as_str())])
+    fn of(value: &str) -> Charsets {
+        Charsets::new(&spelled_out(value.as_bytes()))
     }
 
     #[test]
@@ -85,9 +83,8 @@ mod tests {
 
     #[test]
     fn names_that_a_charset_has_and_names_that_it_lacks() {
-        let keeps = |value: &str, name: &[u8]| {
-            of(value).unwrap().keeps(&RelPath::new(name).expect("a name"))
-        };
+        let keeps =
+            |value: &str, name: &[u8]| of(value).keeps(&RelPath::new(name).expect("a name"));
         for value in ["UTF-8,GBK", ".,GBK", "utf8,gb2312", "UTF-8,SHIFT_JIS", "UTF-8,EUC-JP"] {
             assert!(keeps(value, "文/文.txt".as_bytes()), "{value}");
             assert!(!keeps(value, "文/😀".as_bytes()), "{value}");
@@ -104,7 +101,7 @@ mod tests {
 
     #[test]
     fn names_as_they_are_there() {
-        let there = |value: &str, name: &[u8]| of(value).unwrap().there(name);
+        let there = |value: &str, name: &[u8]| of(value).there(name);
         assert_eq!(
             there("UTF-8,GBK", "目录".as_bytes()).as_deref(),
             Some(&b"\xc4\xbf\xc2\xbc"[..])
@@ -112,13 +109,5 @@ mod tests {
         assert_eq!(there("GBK,.", b"plain").as_deref(), Some(&b"plain"[..]));
         assert_eq!(there(".", "目录".as_bytes()), None);
         assert_eq!(there("UTF-8,GBK", "😀".as_bytes()), None);
-    }
-
-    #[test]
-    fn without_a_conversion_there_is_none() {
-        assert_eq!(of("-"), None);
-        assert_eq!(Charsets::of(&[OsBytes::from("-a")]), None);
-        let off = ["--iconv=UTF-8,GBK", "--no-iconv"].map(OsBytes::from);
-        assert_eq!(Charsets::of(&off), None);
     }
 }

@@ -4,7 +4,7 @@
 //! They stand in the place of `-a`, before ours, so ours win where both say something. Each is put so that no other
 //! word can be taken for its value, and it can take none: `--NAME=VALUE`, or a letter and its value.
 
-use super::charset;
+use super::charset::{self, Charsets};
 use super::options::{self, Class, Opt, Value};
 use crate::path::OsBytes;
 
@@ -538,9 +538,9 @@ pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
     last(&parse(params), "rsh").and_then(|item| item.value.clone())
 }
 
-/// The charsets between which names are converted (`--iconv`), as rsync is told them.
-pub fn iconv(params: &[OsBytes]) -> Option<Vec<u8>> {
-    converts(&parse(params)).map(charset::spelled_out)
+/// The charsets between which names are converted (`--iconv`); `None` when they are not.
+pub fn charsets(params: &[OsBytes]) -> Option<Charsets> {
+    converts(&parse(params)).map(|value| Charsets::new(&charset::spelled_out(value)))
 }
 
 /// True when names of one file are to be names of one file there, too: `-H`.

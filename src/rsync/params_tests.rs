@@ -289,3 +289,12 @@ fn converted_names_take_no_filter_rule_that_would_have_to_be_converted() {
     assert_eq!(cleaned("-a|--iconv=.,GBK"), "-a|--iconv=UTF-8,GBK");
     assert_eq!(cleaned("-a|--iconv|."), "-a|--iconv=UTF-8,.");
 }
+
+#[test]
+fn without_a_conversion_there_are_no_charsets() {
+    let words = |list: &[&str]| list.iter().map(|w| OsBytes::from(*w)).collect::<Vec<_>>();
+    assert!(charsets(&words(&["-a", "--iconv=UTF-8,GBK"])).is_some());
+    for list in [&["-a"][..], &["--iconv=-"], &["--iconv=UTF-8,GBK", "--no-iconv"]] {
+        assert_eq!(charsets(&words(list)), None);
+    }
+}

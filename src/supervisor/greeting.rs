@@ -29,9 +29,9 @@ pub fn lines(
     }
     lines.push(format!("daemon thread num: {slots}"));
     let remotes = || config.localpaths.iter().flat_map(|l| &l.remotes);
-    let users = remotes().filter_map(|r| r.user.as_ref());
+    let users = remotes().filter_map(|r| r.peer.user.as_ref());
     push_each(&mut lines, users.map(|user| format!("user is\t{user}")));
-    let files = remotes().filter_map(|r| r.password_file.as_ref());
+    let files = remotes().filter_map(|r| r.peer.password_file.as_ref());
     push_each(&mut lines, files.map(|file| format!("passwordfile is \t{file}")));
     lines.push("config xml parse success".into());
     push_each(&mut lines, config.localpaths.iter().map(|l| format!("watch path is: {}", l.watch)));
@@ -57,8 +57,8 @@ mod tests {
     fn sersyncs_words_each_once() {
         let mut c = config(vec![localpath("/a", &["x", "y"]), localpath("/b", &["x"])]);
         for l in &mut c.localpaths {
-            l.remotes[0].user = Some("backup".into());
-            l.remotes[0].password_file = Some("/etc/rsync.pas".into());
+            l.remotes[0].peer.user = Some("backup".into());
+            l.remotes[0].peer.password_file = Some("/etc/rsync.pas".into());
         }
         let options = Options {
             files: vec!["/etc/test.yaml".into()],

@@ -1,7 +1,7 @@
 //! Small models for the unit tests of this room.
 
 use crate::config::model::{
-    Alarms, Config, FilterRules, LocalPath, Place, Remote, Target, Toggles,
+    Alarms, Config, FilterRules, LocalPath, Peer, Place, Remote, Target, Toggles,
 };
 
 /// A configuration of these localpaths.
@@ -39,5 +39,5 @@ pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
 /// The module `m` of a daemon.
 pub fn remote(host: &str) -> Remote {
     let target = Target::Daemon { port: 873, module: "m".into() };
-    Remote { params: vec!["-az".into()], ..Remote::new(host, target) }
+    Remote::new(Peer { params: vec!["-az".into()], ..Peer::new(host, target) })
 }

@@ -75,7 +75,7 @@ pub fn wanted(config: &Config) -> Vec<Wanted> {
 pub fn settings(localpath: &LocalPath, remote: &Remote) -> String {
     // Where our own files are says nothing about the remote.
     let filter = FilterRules { inside: Vec::new(), ..localpath.filter.clone() };
-    let parts = (&filter, &localpath.inotify, &remote.params);
+    let parts = (&filter, &localpath.inotify, &remote.peer.params);
     format!("{:016x}", fnv1a(text(&parts).as_bytes()))
 }
 
@@ -192,7 +192,7 @@ mod tests {
         ]));
         let mut new = old.clone();
         // /a: x gets other parameters, y goes, z comes.
-        new[0].remotes[0].params.push("-z".into());
+        new[0].remotes[0].peer.params.push("-z".into());
         new[0].remotes[1] = remote("z");
         // /b: another filter. /c goes, /d comes.
         new[1].localpath.filter.exclude.push("x.*".into());
@@ -235,10 +235,10 @@ mod tests {
         let (l, r) = (localpath("/a", &[]), remote("x"));
         let before = settings(&l, &r);
         let mut other = r.clone();
-        other.timeout_s += 1;
+        other.peer.timeout_s += 1;
         other.trash_keep_ms = Some(60_000);
         assert_eq!(settings(&l, &other), before);
-        other.params.push("-z".into());
+        other.peer.params.push("-z".into());
         assert_ne!(settings(&l, &other), before);
         let mut off = l.clone();
         off.inotify.delete = false;

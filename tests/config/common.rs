@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use syncsup::config::diagnostic::{Parsed, Severity};
-use syncsup::config::model::{Remote, Target};
+use syncsup::config::model::{Peer, Remote, Target};
 use syncsup::config::parse;
 
 /// sersync's own configuration file.
@@ -38,5 +38,5 @@ pub fn with(old: &str, new: &str) -> String {
 /// A module of a daemon, with rsync's parameters.
 pub fn remote(host: &str, module: &str, params: &str) -> Remote {
     let target = Target::Daemon { port: 873, module: module.into() };
-    Remote { params: vec![params.into()], ..Remote::new(host, target) }
+    Remote::new(Peer { params: vec![params.into()], ..Peer::new(host, target) })
 }

@@ -603,12 +603,12 @@ fn what_to_look_at_when_a_daemon_does_not_take_the_login() {
         parse(text.as_bytes(), Path::new("a.yaml")).config.localpaths.remove(0).remotes;
     let file = files.path("p");
     let hint = |remote: &syncsup::config::model::Remote| {
-        let state = remote.password_file.as_ref().map(|_| Machine.password_file(&file));
+        let state = remote.peer.password_file.as_ref().map(|_| Machine.password_file(&file));
         check::login_hint(remote, state.as_ref(), Machine.user())
     };
     assert!(hint(&remotes[0]).contains("user web of module www: no password_file"));
     assert!(hint(&remotes[1]).contains("no user is given for module img"));
-    remotes[0].password_file = Some(file.as_path().into());
+    remotes[0].peer.password_file = Some(file.as_path().into());
     for (content, word) in [
         ("web:geheim\n", "only the password belongs there"),
         ("\u{feff}geheim\n", "BOM"),

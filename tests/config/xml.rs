@@ -97,12 +97,12 @@ fn everything_switched_on() {
     assert!(parsed.config.debug);
     let localpath = &parsed.config.localpaths[0];
     let remote = &localpath.remotes[0];
-    assert_eq!(remote.target, Target::Daemon { port: 874, module: "tongbu1".into() });
+    assert_eq!(remote.peer.target, Target::Daemon { port: 874, module: "tongbu1".into() });
     assert_eq!(
-        (remote.user.as_deref(), &remote.password_file),
+        (remote.peer.user.as_deref(), &remote.peer.password_file),
         (Some("root"), &Some("/etc/rsync.pas".into()))
     );
-    assert_eq!(remote.timeout_s, 100);
+    assert_eq!(remote.peer.timeout_s, 100);
     assert_eq!(localpath.filter.exclude.len(), 4);
     assert_eq!(localpath.filter.exclude[2], "^info/*".into());
     let crontab =
@@ -194,7 +194,7 @@ fn ssh() {
     assert_eq!(errors(&parsed), Vec::<String>::new());
     let remote = &parsed.config.localpaths[0].remotes[0];
     assert_eq!(
-        remote.target,
+        remote.peer.target,
         Target::Ssh {
             path: "/data/backup".into(),
             port: None,
@@ -283,7 +283,7 @@ fn localpaths_and_remotes() {
     let spaced = read_xml(with("name=\"tongbu1\"", "name=\"tongbu1 \""));
     assert_eq!(spaced.config.localpaths, [sample_model()]);
     let v6 = read_xml(with("ip=\"127.0.0.1\"", "ip=\"fe80::1\""));
-    assert_eq!(v6.config.localpaths[0].remotes[0].host, "[fe80::1]");
+    assert_eq!(v6.config.localpaths[0].remotes[0].peer.host, "[fe80::1]");
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn patterns_and_parameters() {
     let parsed = read_xml(words);
     assert_eq!(told(&parsed), Vec::<String>::new());
     let wanted = ["-a", "--exclude=$HOME", "--exclude=$(x)", "--exclude=*", "-e", "ssh -p 3"];
-    assert_eq!(parsed.config.localpaths[0].remotes[0].params, wanted.map(OsBytes::from));
+    assert_eq!(parsed.config.localpaths[0].remotes[0].peer.params, wanted.map(OsBytes::from));
 }
 
 #[test]

@@ -36,6 +36,10 @@ fn base() -> LocalPath {
     }
 }
 
+fn peer(host: &str, module: &str) -> Peer {
+    remote(host, module).peer
+}
+
 fn remote(host: &str, module: &str) -> Remote {
     common::remote(host, module, "-a")
 }
@@ -69,23 +73,28 @@ fn layers_override_key_by_key() {
     );
     assert!(config.debug);
     let common = Remote {
-        params: words(&["-az", "--bwlimit=9"]),
-        user: Some("u".into()),
-        password_file: Some("/p".into()),
-        timeout_s: 120,
         max_delete: MaxDelete::Entries(7),
         trash_keep_ms: Some(12 * 3_600_000),
-        fsync: true,
-        target: Target::Daemon { port: 874, module: "m".into() },
-        ..remote("h", "m")
+        ..Remote::new(Peer {
+            params: words(&["-az", "--bwlimit=9"]),
+            user: Some("u".into()),
+            password_file: Some("/p".into()),
+            timeout_s: 120,
+            fsync: true,
+            target: Target::Daemon { port: 874, module: "m".into() },
+            ..peer("h", "m")
+        })
     };
     let own = Remote {
-        target: Target::Daemon { port: 1, module: "n".into() },
-        user: Some("v".into()),
-        params: words(&["-a", "--exclude=x y"]),
-        timeout_s: 3,
         trash_keep_ms: None,
-        fsync: false,
+        peer: Peer {
+            target: Target::Daemon { port: 1, module: "n".into() },
+            user: Some("v".into()),
+            params: words(&["-a", "--exclude=x y"]),
+            timeout_s: 3,
+            fsync: false,
+            ..common.peer.clone()
+        },
         ..common.clone()
     };
     let a = &config.localpaths[0];
@@ -98,16 +107,20 @@ fn layers_override_key_by_key() {
     );
     let b = &config.localpaths[1];
     let daemon = Remote {
-        target: Target::Daemon { port: 9, module: "m".into() },
-        user: Some("x".into()),
         max_delete: MaxDelete::Unlimited,
         trash_keep_ms: Some(7 * 86_400_000),
-        rsync_program: "/opt/rsync".into(),
+        peer: Peer {
+            target: Target::Daemon { port: 9, module: "m".into() },
+            user: Some("x".into()),
+            rsync_program: "/opt/rsync".into(),
+            ..common.peer
+        },
         ..common
     };
     let ssh = Target::Ssh { path: "/p".into(), port: None, options: vec![], control_master: true };
-    let login =
-        Remote { target: ssh, user: Some("l".into()), password_file: None, ..daemon.clone() };
+    let peer =
+        Peer { target: ssh, user: Some("l".into()), password_file: None, ..daemon.peer.clone() };
+    let login = Remote { peer, ..daemon.clone() };
     assert_eq!(b.remotes, [daemon, login]);
     assert!(b.inotify.delete && b.inotify.modify && b.first_copy);
     assert_eq!(b.filter.exclude, words(&["a", "b"]));
@@ -153,17 +166,20 @@ fn ssh() {
     let remotes = &config.localpaths[0].remotes;
     let options = vec!["-i".to_owned(), "/my key".to_owned()];
     assert_eq!(
-        remotes[0].target,
+        remotes[0].peer.target,
         Target::Ssh { path: "/x".into(), port: Some(22022), options, control_master: true }
     );
-    assert_eq!((&remotes[0].user, &remotes[0].password_file), (&None, &None));
+    assert_eq!((&remotes[0].peer.user, &remotes[0].peer.password_file), (&None, &None));
     let options = vec!["-4".to_owned()];
     assert_eq!(
-        remotes[1].target,
+        remotes[1].peer.target,
         Target::Ssh { path: "/y".into(), port: Some(9), options, control_master: true }
     );
-    assert_eq!(remotes[1].user.as_deref(), Some("l"));
-    assert_eq!((remotes[2].host.as_str(), remotes[2].user.as_deref()), ("[::1]", Some("u")));
+    assert_eq!(remotes[1].peer.user.as_deref(), Some("l"));
+    assert_eq!(
+        (remotes[2].peer.host.as_str(), remotes[2].peer.user.as_deref()),
+        ("[::1]", Some("u"))
+    );
 }
 
 #[test]

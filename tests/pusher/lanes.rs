@@ -53,7 +53,7 @@ fn marks_of_a_portion_in_flight_do_not_wake_the_other_lane() {
     let many: Vec<String> = (0..2_000).map(|n| format!("d/f{n}")).collect();
     make(&rig.src(), &many, &"one".repeat(1_000));
     let mut remote = rig.remote.clone();
-    remote.params = vec!["-a".into(), "--bwlimit=200".into()];
+    remote.peer.params = vec!["-a".into(), "--bwlimit=200".into()];
     let mut bench = Bench::with(&rig, localpath(&rig), remote, None);
     let journal = Journal::open_read_only(&bench.state).unwrap();
     let name = rig.remote.name();

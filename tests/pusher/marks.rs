@@ -69,7 +69,7 @@ pub fn slow_first_copy(rig: &Rig, content: &str) -> Bench {
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
     make(&rig.src(), &many, content);
     let mut remote = rig.remote.clone();
-    remote.params = vec!["-a".into(), "--bwlimit=400".into()];
+    remote.peer.params = vec!["-a".into(), "--bwlimit=400".into()];
     let mut bench = Bench::with(rig, localpath(rig), remote, None);
     bench.until("a copy under way", |_| copied(rig) > 0);
     bench

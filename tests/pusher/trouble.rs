@@ -162,7 +162,7 @@ fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
 fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
     let mut rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a"], "one");
-    rig.remote.timeout_s = 100;
+    rig.remote.peer.timeout_s = 100;
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.identical(&rig);
     rig.daemon.stop();

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use syncsup::path::RelPath;
-use syncsup::pusher::itemize::{Change, ChangeKind, Line};
-use syncsup::pusher::outcome::Verdict;
-use syncsup::pusher::rsync::{Form, Options, list, list_directories};
+use syncsup::rsync::argv::{Form, Options, list, list_directories};
+use syncsup::rsync::exit_status::Verdict;
+use syncsup::rsync::itemize::{Change, ChangeKind, Line};
 
 #[test]
 fn form_b_deletes_what_is_at_risk_and_nothing_else() {

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use syncsup::config::model::{Remote, Target};
+use syncsup::config::model::{Peer, Remote, Target};
 use syncsup::path::{OsBytes, RelPath};
-use syncsup::pusher::itemize::{self, Change, ChangeKind, Line};
-use syncsup::pusher::outcome::{self, Judgement};
-use syncsup::pusher::rsync::{self, Form, Options};
+use syncsup::rsync::argv::{self, Form, Options};
+use syncsup::rsync::exit_status::{self, Judgement};
+use syncsup::rsync::itemize::{self, Change, ChangeKind, Line};
 use syncsup::seen::Exited;
 use tempfile::TempDir;
 
@@ -177,13 +177,13 @@ impl Rig {
         fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
         let daemon = Daemon::start(program, &base.join("etc"), &base.join("dst"), more);
         let target = Target::Daemon { port: daemon.port, module: "m".into() };
-        let remote = Remote {
+        let remote = Remote::new(Peer {
             user: Some("rep".into()),
             password_file: Some(password_file.into()),
             params: vec!["-artuz".into()],
             timeout_s: 30,
-            ..Remote::new("127.0.0.1", target)
-        };
+            ..Peer::new("127.0.0.1", target)
+        });
         Self { dir, daemon, remote }
     }
 
@@ -197,10 +197,10 @@ impl Rig {
         self.base().join("dst")
     }
     pub fn params(&mut self, params: &[&str]) {
-        self.remote.params = params.iter().map(|&p| OsBytes::from(p)).collect();
+        self.remote.peer.params = params.iter().map(|&p| OsBytes::from(p)).collect();
     }
     pub fn module(&mut self, module: &[u8]) {
-        self.remote.target =
+        self.remote.peer.target =
             Target::Daemon { port: self.daemon.port, module: module.to_vec().into() };
     }
 
@@ -228,10 +228,10 @@ impl Rig {
     }
 
     pub fn command(&self, form: &Form, options: Options) -> Command {
-        let words = rsync::argv(&self.remote, form, options);
+        let words = argv::argv(&self.remote.peer, form, options);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(self.src()).envs(rsync::ENV.iter().copied());
-        for name in rsync::ENV_REMOVE {
+        command.args(&words[1..]).current_dir(self.src()).envs(argv::ENV.iter().copied());
+        for name in argv::ENV_REMOVE {
             command.env_remove(name);
         }
         command
@@ -240,8 +240,8 @@ impl Rig {
     /// Form B's second half.
     pub fn delete_b(&self, parents: &[RelPath], names: &[RelPath], options: Options) -> Run {
         let rules = self.base().join("rules");
-        File::create(&rules).unwrap().write_all(&rsync::risk_rules(names, &[])).unwrap();
-        self.run(&Form::DeleteB { rules }, options, &rsync::list_directories(parents))
+        File::create(&rules).unwrap().write_all(&argv::risk_rules(names, &[])).unwrap();
+        self.run(&Form::DeleteB { rules }, options, &argv::list_directories(parents))
     }
 }
 
@@ -263,7 +263,7 @@ impl Run {
         itemize::Lines::new(&self.stdout[..]).map(Result::unwrap).collect()
     }
     pub fn judged(&self) -> Judgement {
-        outcome::verdict(self.exit, &self.stderr)
+        exit_status::verdict(self.exit, &self.stderr)
     }
     #[track_caller]
     pub fn ok(&self) -> &Self {

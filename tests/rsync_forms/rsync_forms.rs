@@ -7,9 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use syncsup::config::model::{FilterRules, NameRules, Target};
 use syncsup::filter::Filter;
 use syncsup::path::RelPath;
-use syncsup::pusher::itemize::Totals;
-use syncsup::pusher::outcome::Verdict;
-use syncsup::pusher::rsync::{Form, Options, list, list_directories, list_whole};
+use syncsup::rsync::argv::{Form, Options, list, list_directories, list_whole};
+use syncsup::rsync::exit_status::Verdict;
+use syncsup::rsync::itemize::Totals;
 
 pub const BATCH: Form = Form::Batch { delete: true };
 const EVERYTHING: Form = Form::Everything { exclude: vec![] };
@@ -297,7 +297,7 @@ fn over_ssh_the_path_is_not_for_the_shell() {
     make(&rig.src(), ["d/f"], "");
     let sub = "w $(touch x) [1]*'";
     make(&rig.dst(), [format!("{sub}/d/gone"), "w $(touch x) 1y'/".into()], "");
-    rig.remote.target = Target::Ssh {
+    rig.remote.peer.target = Target::Ssh {
         path: rig.dst().join(sub).into(),
         port: Some(2222),
         options: vec!["-i".into(), "/key file".into()],

@@ -5,9 +5,9 @@ use super::{Ended, finish};
 use crate::commands::print;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
-use crate::filter::TRASH;
 use crate::path::{RelPath, printable};
-use crate::pusher::trash;
+use crate::rsync::argv::TRASH;
+use crate::rsync::trash;
 use crate::seen::Kind;
 use crate::sys::files::{self, Root};
 use crate::sys::lock::{self, Lock};
@@ -51,7 +51,7 @@ pub(super) fn run(
         for some in paths.chunks(trash::FETCHED_AT_ONCE) {
             let rules = scratch.join("only");
             fs::write(&rules, trash::only(some)).map_err(system)?;
-            match finish(&trash::fetch(remote, stamp, &rules), &here, scratch)? {
+            match finish(&trash::fetch(&remote.peer, stamp, &rules), &here, scratch)? {
                 Ended::Well(_) => {}
                 // What came is restored all the same; what did not shows as missing.
                 Ended::Badly { words, .. } => {

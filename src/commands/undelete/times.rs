@@ -3,7 +3,7 @@
 use crate::figures;
 use chrono::{DateTime, FixedOffset, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 
-/// A directory's name, as [`crate::pusher::trash::stamp`] makes it, in the time of `zone`:
+/// A directory's name, as [`crate::rsync::trash::stamp`] makes it, in the time of `zone`:
 /// `2026-11-22T18:15:00.123456+08:00`. A name that is no time stays as it is.
 pub fn shown<Z: TimeZone>(stamp: &str, zone: &Z) -> String {
     let time = stamp.parse::<DateTime<Utc>>().map(|t| t.with_timezone(zone));

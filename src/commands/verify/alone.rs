@@ -12,13 +12,14 @@ use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
 use crate::message::{Difference, VerifyAt, VerifyEnd};
 use crate::path::RelPath;
-use crate::pusher::complaint;
-use crate::pusher::differ::{Differ, directory_of};
-use crate::pusher::excluded::{Holders, topmost};
-use crate::pusher::itemize::{self, ChangeKind, Line, Lines, Totals};
-use crate::pusher::outcome::{self, Judgement, Verdict};
-use crate::pusher::rsync::{self, Form, Options};
+use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::charset::Charsets;
+use crate::rsync::complaint;
+use crate::rsync::differ::{Differ, directory_of};
+use crate::rsync::excluded::{Holders, topmost};
+use crate::rsync::exit_status::{self, Judgement, Verdict};
+use crate::rsync::itemize::{self, ChangeKind, Line, Lines, Totals};
+use crate::rsync::params;
 use crate::rsync::refused;
 use crate::seen::Kind;
 use crate::sys::files::Root;
@@ -72,7 +73,7 @@ fn compare(
 ) -> Result<VerifyEnd> {
     let filter = Filter::new(&localpath.filter)
         .map_err(|e| Error::usage(e.first().map(|e| e.text.clone()).unwrap_or_default()))?;
-    let broken = |e: std::io::Error| Error::system(&remote.rsync_program, e);
+    let broken = |e: std::io::Error| Error::system(&remote.peer.rsync_program, e);
     let limit = limit(remote, checksum);
     let busy = Busy::new(pair, checksum);
     busy.show();
@@ -105,13 +106,15 @@ fn compare(
         }
         if left_out.len() == before {
             let before = unconverted.len();
-            if Charsets::of(&remote.params).is_some() && judgement.verdict != Verdict::Settled {
+            if params::charsets(&remote.peer.params).is_some()
+                && judgement.verdict != Verdict::Settled
+            {
                 let watch = localpath.watch.as_path();
                 let real = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
                 unconverted.extend(complaint::unconverted(&stderr, &real));
             }
             if unconverted.len() == before {
-                break (rsync, stderr, judgement, rsync::unkept_words(&unkept));
+                break (rsync, stderr, judgement, argv::unkept_words(&unkept));
             }
         }
     };
@@ -152,7 +155,7 @@ fn compare(
 /// anything.
 fn limit(remote: &Remote, checksum: bool) -> Duration {
     let reads = if checksum { BY_CONTENT } else { GRACE };
-    Duration::from_secs(u64::from(remote.timeout_s)) + reads
+    Duration::from_secs(u64::from(remote.peer.timeout_s)) + reads
 }
 
 /// Waits for its end; its complaints and what they mean.
@@ -166,7 +169,7 @@ fn ended(rsync: &mut Rsync, limit: Duration, busy: &Busy) -> io::Result<(Vec<u8>
         }
     })?;
     let stderr = rsync.complaints()?;
-    let judgement = outcome::verdict(exited, &stderr);
+    let judgement = exit_status::verdict(exited, &stderr);
     let last = rsync.printed_last(itemize::CLOSING_BYTES)?;
     Ok(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
         true => (stderr, judgement.without_statistics(exited)),
@@ -183,7 +186,7 @@ fn excluded_of(
 ) -> Vec<RelPath> {
     let watch = localpath.watch.as_path();
     let real = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
-    let all = complaint::complaints(stderr, &real, rsync::place_there(remote));
+    let all = complaint::complaints(stderr, &real, argv::place_there(&remote.peer));
     let paths = all.into_iter().filter_map(|complaint| complaint.paths.into_iter().next());
     paths.filter_map(|path| topmost(&path, true, |p, dir| filter.excludes(p, dir))).collect()
 }
@@ -192,7 +195,7 @@ fn excluded_of(
 fn completeness(judgement: &Judgement, stderr: &[u8]) -> Option<bool> {
     match judgement.verdict {
         Verdict::Settled | Verdict::Gone => Some(true),
-        Verdict::Partial => Some(outcome::only_in_the_way(stderr)),
+        Verdict::Partial => Some(exit_status::only_in_the_way(stderr)),
         _ => None,
     }
 }
@@ -215,12 +218,12 @@ fn start(
         directory_of(&pair.below, |path| root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir));
     let (form, list) = match top.is_root() {
         true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
-        false => (Form::Tree, rsync::list_directories([&top])),
+        false => (Form::Tree, argv::list_directories([&top])),
     };
-    let mut argv = rsync::argv(remote, &form, options);
+    let mut argv = argv::argv(&remote.peer, &form, options);
     refused::leave_out(&mut argv, refused);
     let patterns = filter.patterns();
-    let charsets = Charsets::of(&remote.params);
+    let charsets = params::charsets(&remote.peer.params);
     let tops = vec![top];
     let patterns = patterns.with(charsets.is_some());
     let here = match patterns.others {
@@ -242,20 +245,20 @@ fn start(
         None => Vec::new(),
     };
     let left_out = left_out.iter().chain(&unkept);
-    let rules = rsync::leave_out_rules(&patterns.exact, &here, left_out, charsets);
-    let broken = |e: io::Error| Error::system(&remote.rsync_program, e);
+    let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, charsets);
+    let broken = |e: io::Error| Error::system(&remote.peer.rsync_program, e);
     let rules = match rules.as_slice() {
         [] => None,
         rules => {
             let mut file = NamedTempFile::new().map_err(broken)?;
             file.write_all(rules).map_err(broken)?;
-            rsync::leave_out(&mut argv, file.path());
+            argv::leave_out(&mut argv, file.path());
             Some(file)
         }
     };
     let scratch = std::env::temp_dir();
     let rsync =
-        Rsync::start(&argv, rsync::ENV, rsync::ENV_REMOVE, &root.proc_path(), &list, &scratch)
+        Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), &list, &scratch)
             .map_err(broken)?;
     Ok((rsync.reading(rules), root, unkept))
 }

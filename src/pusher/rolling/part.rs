@@ -2,17 +2,17 @@
 
 use super::super::compare::COMPARE_GRACE_S;
 use super::super::desk::{Desk, Stuck, broken};
-use super::super::differ::{Differ, Touched, may_come_from_below};
 use super::super::flight::{Flight, Landed};
 use super::super::guard::{self, Contents, Losses};
-use super::super::itemize::{Change, ChangeKind, Line, Lines, Totals};
-use super::super::outcome::{self, Verdict};
 use super::super::roll::{Cost, Part};
 use super::super::rows::repair;
-use super::super::rsync::{self, Form, Options};
 use super::super::verify::{BY_CONTENT, counts};
 use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
+use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::differ::{Differ, Touched, may_come_from_below};
+use crate::rsync::exit_status::{self, Verdict};
+use crate::rsync::itemize::{Change, ChangeKind, Line, Lines, Totals};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use std::fs::File;
@@ -135,9 +135,9 @@ impl Comparing {
             unchanged: false,
         };
         // What a push cannot send fails there.
-        let list = rsync::list_directories(directories);
+        let list = argv::list_directories(directories);
         let (rsync, _) = desk.compare(&root, &form, options, &list)?;
-        let timeout_s = desk.start.remote.timeout_s + COMPARE_GRACE_S;
+        let timeout_s = desk.start.remote.peer.timeout_s + COMPARE_GRACE_S;
         let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
         if checksum {
             flight = flight.reading(BY_CONTENT);
@@ -214,7 +214,7 @@ impl Comparing {
         }
         let mut complete = match landed.judgement.verdict {
             Verdict::Settled | Verdict::Gone => true,
-            Verdict::Partial => outcome::only_in_the_way(&landed.stderr),
+            Verdict::Partial => exit_status::only_in_the_way(&landed.stderr),
             verdict => {
                 let remote =
                     matches!(verdict, Verdict::Remote(_) | Verdict::Source | Verdict::Upset);

@@ -1,6 +1,6 @@
 //! A configuration that is converted to YAML is the same model.
 
-use super::{BASE, base, good, remote, words};
+use super::{BASE, base, good, peer, words};
 use crate::common::{SAMPLE, errors};
 use std::path::Path;
 use syncsup::config::confxml;
@@ -79,22 +79,24 @@ localpaths:
 fn odd_models_convert() {
     let mut first = base();
     first.remotes = vec![
-        Remote { params: vec![], timeout_s: 7, ..remote("h", "m") },
-        Remote {
+        Remote::new(Peer { params: vec![], timeout_s: 7, ..peer("h", "m") }),
+        Remote::new(Peer {
             user: Some("null".into()),
             password_file: Some("/p: #".into()),
-            ..remote("[::1]", "n n")
-        },
+            ..peer("[::1]", "n n")
+        }),
         Remote {
-            target: Target::Ssh {
-                path: "/x".into(),
-                port: Some(22),
-                options: vec!["-i".into(), "a b".into()],
-                control_master: false,
-            },
-            user: Some("web".into()),
             max_delete: MaxDelete::Entries(3),
-            ..remote("h", "")
+            ..Remote::new(Peer {
+                target: Target::Ssh {
+                    path: "/x".into(),
+                    port: Some(22),
+                    options: vec!["-i".into(), "a b".into()],
+                    control_master: false,
+                },
+                user: Some("web".into()),
+                ..peer("h", "")
+            })
         },
     ];
     first.filter = FilterRules {

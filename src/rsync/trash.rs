@@ -7,13 +7,12 @@
 //! status is 11. rsync itself does not protect it: [`crate::filter`] excludes it, and every form that deletes what is
 //! not listed names it.
 
-use super::batch::Plan;
+use super::argv::{self, Form, Options, TRASH, escaped};
 use super::itemize::unescaped;
-use super::rsync::{self, Form, Options, escaped};
-use crate::config::model::Remote;
-use crate::filter::TRASH;
+use super::peer::Peer;
+
+use super::params;
 use crate::path::{OsBytes, RelPath};
-use crate::rsync::params;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -40,23 +39,10 @@ pub fn is_stamp(name: &[u8]) -> bool {
 
 /// The longest path that can be kept: with a longer one a receiver ends in the middle of a push, with status 13.
 const LONGEST: usize = 4095 - TRASH.len() - 1 - SHAPE.len() - 1;
-const ENAMETOOLONG: i32 = 36;
 
-/// Takes the paths out of a plan that are too long for the trash: they fail, and nothing else with them.
-pub fn leave_out_long(plan: &mut Plan) {
-    let mut failed = Vec::new();
-    let mut fits = |path: &RelPath| {
-        let fits = path.as_bytes().len() <= LONGEST;
-        if !fits {
-            failed.push((path.clone(), ENAMETOOLONG));
-        }
-        fits
-    };
-    plan.present.retain(&mut fits);
-    plan.checksum.retain(&mut fits);
-    plan.large.retain(|large| fits(&large.path));
-    plan.absent.retain(|absent| fits(&absent.path));
-    plan.failed.extend(failed);
+/// True for a path that can be kept.
+pub fn can_keep(path: &RelPath) -> bool {
+    path.as_bytes().len() <= LONGEST
 }
 
 /// True when this rsync may take something away from the remote.
@@ -84,8 +70,8 @@ pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
 /// Deletes all directories in the trash that are older than `limit`, a [`stamp`]: run in an empty directory. It needs
 /// no list of them, so that it works with a module that cannot be read. The trash itself is the destination: no rule,
 /// however wrong, could reach anything outside. Makes the trash when there is none, for nobody but its owner.
-pub fn expire(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
-    let mut words = start(remote);
+pub fn expire(peer: &Peer, rules: &std::path::Path) -> Vec<OsString> {
+    let mut words = start(peer);
     words.extend(
         ["--recursive", "--perms", "--delete", "--out-format=%i %n", "--stats"].map(OsString::from),
     );
@@ -93,7 +79,7 @@ pub fn expire(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
         [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
     ));
     words.extend(["--", "./"].map(OsString::from));
-    words.push(OsString::from_vec(place(remote, "")));
+    words.push(OsString::from_vec(place(peer, "")));
     words
 }
 
@@ -120,8 +106,8 @@ pub fn older_than(limit: &str) -> Vec<u8> {
 }
 
 /// Lists what the trash holds of a path: run in an empty directory, with [`below`] in the file `rules`.
-pub fn versions(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
-    let mut words = start(remote);
+pub fn versions(peer: &Peer, rules: &std::path::Path) -> Vec<OsString> {
+    let mut words = start(peer);
     words.extend(
         ["-n", "--recursive", "--links", "--devices", "--specials", "--out-format=%l %M %n"]
             .map(OsString::from),
@@ -130,14 +116,14 @@ pub fn versions(remote: &Remote, rules: &std::path::Path) -> Vec<OsString> {
         [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
     ));
     words.push("--".into());
-    words.push(OsString::from_vec(place(remote, "")));
+    words.push(OsString::from_vec(place(peer, "")));
     words.push("./".into());
     words
 }
 
 /// The rules of [`versions`]: this path and everything below it. `None` when no rule can name it.
 pub fn below(path: &RelPath) -> Option<Vec<u8>> {
-    if rsync::too_long_for_a_rule(path) {
+    if argv::too_long_for_a_rule(path) {
         return None;
     }
     let mut out = b"+ /*/\0".to_vec();
@@ -162,37 +148,37 @@ pub const FETCHED_AT_ONCE: usize = 1_000;
 
 /// Fetches names of one directory of the trash into the working directory; [`only`] is in the file `rules`. Not by a
 /// list: a daemon without chroot that is given one for a directory below its module says that all have vanished.
-pub fn fetch(remote: &Remote, stamp: &str, rules: &std::path::Path) -> Vec<OsString> {
-    let mut words = start(remote);
+pub fn fetch(peer: &Peer, stamp: &str, rules: &std::path::Path) -> Vec<OsString> {
+    let mut words = start(peer);
     words.push("--archive".into());
     words.push(OsString::from_vec(
         [b"--include-from=", rules.as_os_str().as_encoded_bytes()].concat(),
     ));
     words.push("--".into());
-    words.push(OsString::from_vec(place(remote, stamp)));
+    words.push(OsString::from_vec(place(peer, stamp)));
     words.push("./".into());
     words
 }
 
 /// The rules of [`fetch`]: these names and the directories above them.
 pub fn only(names: &[RelPath]) -> Vec<u8> {
-    rsync::risk_rules(&[], names)
+    argv::risk_rules(&[], names)
 }
 
 /// The program and how the remote is reached: of the user's parameters only what that needs, and what more is to be
 /// kept of a file.
-fn start(remote: &Remote) -> Vec<OsString> {
-    let mut words = vec![remote.rsync_program.as_os_str().to_owned()];
+fn start(peer: &Peer) -> Vec<OsString> {
+    let mut words = vec![peer.rsync_program.as_os_str().to_owned()];
     let bare = |word: OsBytes| word.as_os_str().to_owned();
-    words.extend(params::of_transport(&remote.params).into_iter().map(bare));
+    words.extend(params::of_transport(&peer.params).into_iter().map(bare));
     words.push("--from0".into());
-    words.push(format!("--timeout={}", remote.timeout_s).into());
-    words.extend(rsync::connection(remote));
+    words.push(format!("--timeout={}", peer.timeout_s).into());
+    words.extend(argv::connection(peer));
     words
 }
 
-fn place(remote: &Remote, stamp: &str) -> Vec<u8> {
-    let mut place = rsync::destination(remote);
+fn place(peer: &Peer, stamp: &str) -> Vec<u8> {
+    let mut place = argv::destination(peer);
     place.extend(format!("{TRASH}/").bytes());
     if !stamp.is_empty() {
         place.extend(format!("{stamp}/").bytes());

@@ -2,7 +2,7 @@
 
 use super::complaint::{REFUSED, is_summary, lines, message, shown, without_names};
 use super::itemize::says_deletions_skipped;
-use crate::rsync::refused;
+use super::refused;
 use crate::seen::Exited;
 use std::time::Duration;
 
@@ -355,5 +355,5 @@ pub fn only_in_the_way(stderr: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "outcome_tests.rs"]
+#[path = "exit_status_tests.rs"]
 mod tests;

@@ -1,12 +1,12 @@
 use super::*;
-use crate::config::model::RSYNC_PORT;
+use crate::rsync::peer::RSYNC_PORT;
 
-fn remote(target: Target, params: &[&str]) -> Remote {
-    Remote {
+fn peer(target: Target, params: &[&str]) -> Peer {
+    Peer {
         user: Some("rep".into()),
         password_file: Some("/etc/pw".into()),
         params: params.iter().map(|&p| OsBytes::from(p)).collect(),
-        ..Remote::new("10.0.0.2", target)
+        ..Peer::new("10.0.0.2", target)
     }
 }
 fn daemon(module: &str) -> Target {
@@ -29,7 +29,7 @@ const ON: Options = Options {
 
 #[test]
 fn a_batch_to_a_daemon() {
-    let words = argv(&remote(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
+    let words = argv(&peer(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
     assert_eq!(
         joined(words),
         "rsync|-a|-t|-z|--from0|--modify-window=-1|--force|--out-format=%i %n|--no-motd|\
@@ -41,12 +41,12 @@ fn a_batch_to_a_daemon() {
 #[test]
 fn nothing_deletes_when_deletions_are_off() {
     let off = Options { delete: false, ..ON };
-    let remote = remote(daemon("m"), &["-a", "--delete", "--force"]);
+    let peer = peer(daemon("m"), &["-a", "--delete", "--force"]);
     let everything = Form::Everything { exclude: vec![] };
     for form in
         [Form::Batch { delete: true }, Form::DeleteB { rules: "r".into() }, Form::Tree, everything]
     {
-        let words = joined(argv(&remote, &form, off));
+        let words = joined(argv(&peer, &form, off));
         assert!(!words.contains("--delete") && !words.contains("--force"), "{words}");
     }
 }
@@ -56,7 +56,7 @@ fn ssh_has_no_daemon_options() {
     let options = vec!["-i".to_owned(), "/a b/it's".to_owned()];
     let target =
         Target::Ssh { path: "/srv/w[1]w".into(), port: Some(2222), options, control_master: true };
-    let words = joined(argv(&remote(target, &["-a"]), &Form::Send, ON));
+    let words = joined(argv(&peer(target, &["-a"]), &Form::Send, ON));
     assert!(
         words.contains("|-s|-e|ssh -oBatchMode=yes -p 2222 -i '/a b/it''s' -oConnectTimeout=10 -oServerAliveInterval=10|"),
         "{words}"
@@ -69,19 +69,19 @@ fn ssh_has_no_daemon_options() {
 
 #[test]
 fn destinations_are_not_patterns() {
-    let mut remote = remote(daemon("m[1]/a*\\b"), &[]);
-    remote.host = "::1".into();
-    remote.user = None;
-    assert_eq!(destination(&remote), b"rsync://[::1]:873/m[1]/a\\*\\\\b/");
+    let mut peer = peer(daemon("m[1]/a*\\b"), &[]);
+    peer.host = "::1".into();
+    peer.user = None;
+    assert_eq!(destination(&peer), b"rsync://[::1]:873/m[1]/a\\*\\\\b/");
 }
 
 #[test]
 fn filters_stay_or_go_with_the_form() {
     let form = Form::DeleteB { rules: "r".into() };
-    let words = joined(argv(&remote(daemon("m"), &["-a", "--exclude=*.tmp"]), &form, ON));
+    let words = joined(argv(&peer(daemon("m"), &["-a", "--exclude=*.tmp"]), &form, ON));
     let (user, ours) = (words.find("--exclude=*.tmp"), words.find("--include-from=r"));
     assert!(user.is_some() && user < ours, "{words}");
-    let words = joined(argv(&remote(daemon("m"), &["-a", "--include=*"]), &form, ON));
+    let words = joined(argv(&peer(daemon("m"), &["-a", "--include=*"]), &form, ON));
     assert!(!words.contains("--include=*"), "{words}");
     assert!(has_own_filters(&["-aC".into()]) && !has_own_filters(&["-a".into()]));
 }
@@ -116,9 +116,9 @@ fn only_what_writes_there_syncs_and_only_where_that_is_wished() {
     let writes = [Form::Batch { delete: true }, Form::Send, Form::Root];
     let looks = [Form::Tree, Form::Children, everything];
     for fsync in [false, true] {
-        let remote = Remote { fsync, ..remote(daemon("m"), &["-a"]) };
+        let peer = Peer { fsync, ..peer(daemon("m"), &["-a"]) };
         let has = |form: &Form, dry| {
-            argv(&remote, form, Options { dry, ..ON }).iter().any(|word| word == "--fsync")
+            argv(&peer, form, Options { dry, ..ON }).iter().any(|word| word == "--fsync")
         };
         assert!(writes.iter().all(|form| has(form, false) == fsync && !has(form, true)));
         assert!(looks.iter().all(|form| !has(form, false)));

@@ -2,9 +2,39 @@
 
 use super::complaint;
 use super::itemize::{Change, ChangeKind};
-use crate::message::Why;
 use crate::path::RelPath;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
+
+/// In what a path differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Not there, or something of another type stands in its place.
+    Missing,
+    /// There and not here.
+    Extra,
+    /// A directory stands in its place.
+    Type,
+    /// Its content, compared by checksum; or a device's number.
+    Content,
+    /// Its size.
+    Size,
+    /// Where a symbolic link leads.
+    Target,
+    /// Its modification time.
+    Time,
+    /// Its permissions.
+    Mode,
+    /// Its owner.
+    Owner,
+    /// Its group.
+    Group,
+    /// Its access control list.
+    Acl,
+    /// Its extended attributes.
+    Xattr,
+}
 
 /// Directories of which it is remembered that something in them is extra.
 const EMPTIED_MOST: usize = 100_000;

@@ -5,15 +5,15 @@
 //! each push then runs an ssh that only asks it for a session. Nothing depends on it: where there is no master, or it
 //! refuses a session (`MaxSessions` of sshd), ssh connects by itself, as it would without.
 
-use crate::config::model::{Remote, Target};
+use super::params;
+use super::peer::{Peer, Target};
 use crate::path::fnv1a;
-use crate::rsync::params;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Seconds that an address may leave a connection attempt unanswered.
-pub(super) const CONNECT_TIMEOUT_S: u32 = 10;
+pub const CONNECT_TIMEOUT_S: u32 = 10;
 /// A master that nobody holds any more ends after so many seconds: after the death of everything else it is no orphan
 /// for long, and a pusher that is started again finds it.
 pub const PERSIST_S: u32 = 60;
@@ -31,15 +31,15 @@ const WITH_VALUE: &[u8] = b"BDEFIJLOPQRSWbceilmopw";
 ///
 /// # Errors
 /// Why there can be none, and what to do.
-pub fn socket(remote: &Remote, run_dir: &Path, instance: &str) -> Result<Option<PathBuf>, String> {
-    let Target::Ssh { port, options, control_master: true, .. } = &remote.target else {
+pub fn socket(peer: &Peer, run_dir: &Path, instance: &str) -> Result<Option<PathBuf>, String> {
+    let Target::Ssh { port, options, control_master: true, .. } = &peer.target else {
         return Ok(None);
     };
-    if params::remote_shell(&remote.params).is_some() || has_own_control(options) {
+    if params::remote_shell(&peer.params).is_some() || has_own_control(options) {
         return Ok(None);
     }
     // Whatever makes it another connection makes it another name: login, keys, jumps.
-    let key = (instance, &remote.host, &remote.user, port, options);
+    let key = (instance, &peer.host, &peer.user, port, options);
     let socket = run_dir.join(format!("ssh-{:016x}", fnv1a(format!("{key:?}").as_bytes())));
     let bytes = socket.as_os_str().as_bytes();
     let shown = run_dir.display();
@@ -58,31 +58,31 @@ pub fn socket(remote: &Remote, run_dir: &Path, instance: &str) -> Result<Option<
 }
 
 /// The remote as it is pushed to through the master at `socket`.
-pub fn through(remote: &Remote, socket: &Path) -> Remote {
-    let mut remote = remote.clone();
-    if let Target::Ssh { options, .. } = &mut remote.target {
+pub fn through(peer: &Peer, socket: &Path) -> Peer {
+    let mut peer = peer.clone();
+    if let Target::Ssh { options, .. } = &mut peer.target {
         let name = socket_word(socket).to_string_lossy().into_owned();
         // Whatever ~/.ssh/config says of masters is not for this connection.
         options.extend(["-oControlMaster=no".into(), "-S".into(), name]);
     }
-    remote
+    peer
 }
 
 /// The command that connects, logs in and stays in the background as the master; its first process ends with 0 when
 /// the socket is there.
-pub fn start_argv(remote: &Remote, socket: &Path) -> Vec<OsString> {
-    let Target::Ssh { port, options, .. } = &remote.target else { return Vec::new() };
+pub fn start_argv(peer: &Peer, socket: &Path) -> Vec<OsString> {
+    let Target::Ssh { port, options, .. } = &peer.target else { return Vec::new() };
     let mut words = ["ssh", "-M", "-N", "-f", "-S"].map(OsString::from).to_vec();
     words.push(socket_word(socket));
     words.push(format!("-oControlPersist={PERSIST_S}").into());
     // The forwardings of ~/.ssh/config belong to the user's own sessions.
     words.push("-oClearAllForwardings=yes".into());
     words.extend(connection_words(*port, options).into_iter().map(OsString::from));
-    if let Some(user) = &remote.user {
+    if let Some(user) = &peer.user {
         words.extend(["-l".into(), user.into()]);
     }
-    let host = remote.host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    words.extend(["--".into(), host.unwrap_or(&remote.host).into()]);
+    let host = peer.host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    words.extend(["--".into(), host.unwrap_or(&peer.host).into()]);
     words
 }
 
@@ -95,7 +95,7 @@ pub fn exit_argv(socket: &Path) -> Vec<OsString> {
 
 /// What every ssh is given. ssh takes the first value that it meets, so the user's own come before ours, except that
 /// nobody is there to answer a question.
-pub(super) fn connection_words(port: Option<u16>, options: &[String]) -> Vec<String> {
+pub fn connection_words(port: Option<u16>, options: &[String]) -> Vec<String> {
     let mut words = vec!["-oBatchMode=yes".to_owned()];
     if let Some(port) = port {
         words.extend(["-p".to_owned(), port.to_string()]);

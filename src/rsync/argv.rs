@@ -4,16 +4,19 @@
 //! All forms run in the root of the localpath with `./` as their source, read their list (if any) from stdin and
 //! print `%i %n` lines for [`super::itemize`].
 
+use super::charset::Charsets;
+use super::params::{self, OwnFilters, Use};
+use super::peer::{Peer, Target};
 use super::ssh;
-use crate::config::model::{Remote, Target};
-use crate::filter::TRASH;
 use crate::path::{OsBytes, RelPath, file_name};
-use crate::rsync::charset::Charsets;
-use crate::rsync::params::{self, OwnFilters, Use};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+/// The directory in the root of a remote that keeps what pushes delete and overwrite there. The name is reserved: in the
+/// root of a localpath it is never replicated, and on no remote ever deleted, whether the remote has a trash or not.
+pub const TRASH: &str = ".syncsup-trash";
 
 /// What one rsync is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +98,14 @@ pub const ENV_REMOVE: &[&str] = &[
 const CONTENT_TIMEOUT_S: u32 = 3_600;
 
 /// The command line, program first.
-pub fn argv(remote: &Remote, form: &Form, options: Options) -> Vec<OsString> {
-    let mut words = Words(vec![remote.rsync_program.as_bytes().to_vec()]);
-    words.0.extend(user_words(remote, form, options).iter().map(|w| w.as_bytes().to_vec()));
-    common(&mut words, remote, form, options);
+pub fn argv(peer: &Peer, form: &Form, options: Options) -> Vec<OsString> {
+    let mut words = Words(vec![peer.rsync_program.as_bytes().to_vec()]);
+    words.0.extend(user_words(peer, form, options).iter().map(|w| w.as_bytes().to_vec()));
+    common(&mut words, peer, form, options);
     form_words(&mut words, form, options);
     words.add("--");
     words.add("./");
-    words.0.push(destination(remote));
+    words.0.push(destination(peer));
     words.0.into_iter().map(OsString::from_vec).collect()
 }
 
@@ -123,41 +126,41 @@ impl Words {
 }
 
 /// The user's own parameters in the place of `-a`; `-a` when there are none.
-fn user_words(remote: &Remote, form: &Form, options: Options) -> Vec<OsBytes> {
+fn user_words(peer: &Peer, form: &Form, options: Options) -> Vec<OsBytes> {
     let filters = match form {
         Form::Root => false,
-        Form::DeleteB { .. } => params::own_filters(&remote.params) != OwnFilters::Rules,
+        Form::DeleteB { .. } => params::own_filters(&peer.params) != OwnFilters::Rules,
         _ => true,
     };
-    if remote.params.is_empty() {
+    if peer.params.is_empty() {
         return vec![OsBytes::from("-a")];
     }
     let used = if is_dry(form, options) { Use::Compare } else { Use::Push };
-    params::clean(&remote.params, used, filters)
+    params::clean(&peer.params, used, filters)
 }
 
 /// True for a form that changes nothing.
-pub(super) fn is_dry(form: &Form, options: Options) -> bool {
+pub fn is_dry(form: &Form, options: Options) -> bool {
     options.dry || matches!(form, Form::Children | Form::Tree | Form::Everything { .. })
 }
 
-fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
+fn common(words: &mut Words, peer: &Peer, form: &Form, options: Options) {
     let dry = is_dry(form, options);
     words.add_if(dry, "-n");
     words.add("--from0");
     // What is pushed was marked: a change of the same size within the user's window is one.
-    let window = params::modify_window(&remote.params).filter(|_| dry).unwrap_or(-1);
+    let window = params::modify_window(&peer.params).filter(|_| dry).unwrap_or(-1);
     words.add(format!("--modify-window={window}"));
     words.add_if(options.delete && options.force, "--force");
     words.add_if(options.checksum, "--checksum");
     // Receivers below 3.2.4 do not know it: a comparison does without.
-    words.add_if(remote.fsync && !dry, "--fsync");
+    words.add_if(peer.fsync && !dry, "--fsync");
     // It makes a daemon send one small packet more, which waits 40 ms for our acknowledgement where the slave has no
     // TCP_NODELAY: five times the cost of a small push. The watchdog ends a push that does not move.
     if matches!(form, Form::Children | Form::Tree | Form::Everything { .. }) {
         // A remote that compares content says nothing while it reads a large file.
         let least = if options.checksum { CONTENT_TIMEOUT_S } else { 0 };
-        words.add(format!("--timeout={}", remote.timeout_s.max(least)));
+        words.add(format!("--timeout={}", peer.timeout_s.max(least)));
     }
     words.add("--out-format=%i %n");
     words.add_if(options.unchanged, "-ii");
@@ -165,27 +168,27 @@ fn common(words: &mut Words, remote: &Remote, form: &Form, options: Options) {
         words.add("--stats");
         words.add("--no-human-readable");
     }
-    connect(words, remote);
+    connect(words, peer);
 }
 
 /// How the remote is reached, and its password file.
-pub(super) fn connection(remote: &Remote) -> Vec<OsString> {
+pub fn connection(peer: &Peer) -> Vec<OsString> {
     let mut words = Words(Vec::new());
-    connect(&mut words, remote);
+    connect(&mut words, peer);
     words.0.into_iter().map(OsString::from_vec).collect()
 }
 
-fn connect(words: &mut Words, remote: &Remote) {
-    let shell = params::remote_shell(&remote.params);
-    match &remote.target {
+fn connect(words: &mut Words, peer: &Peer) {
+    let shell = params::remote_shell(&peer.params);
+    match &peer.target {
         // With a shell of the user's even a daemon is not spoken to directly, and rsync refuses these.
         Target::Daemon { .. } if shell.is_some() => words.add("--no-motd"),
         Target::Daemon { .. } => {
             words.add("--no-motd");
-            let wait_s = params::connect_timeout_s(&remote.params);
+            let wait_s = params::connect_timeout_s(&peer.params);
             words.add(format!("--contimeout={}", wait_s.unwrap_or(ssh::CONNECT_TIMEOUT_S)));
-            words.add_if(!params::has(&remote.params, "sockopts"), "--sockopts=TCP_NODELAY");
-            if let Some(file) = &remote.password_file {
+            words.add_if(!params::has(&peer.params, "sockopts"), "--sockopts=TCP_NODELAY");
+            if let Some(file) = &peer.password_file {
                 words.add_bytes("--password-file=", file.as_bytes());
             }
         }
@@ -286,15 +289,15 @@ fn ssh_command(user: Option<Vec<u8>>, port: Option<u16>, options: &[String]) -> 
 }
 
 /// `rsync://user@host:port/module/path/` or `user@host:/path/`.
-pub(super) fn destination(remote: &Remote) -> Vec<u8> {
-    let host = if remote.host.contains(':') && !remote.host.starts_with('[') {
-        format!("[{}]", remote.host)
+pub fn destination(peer: &Peer) -> Vec<u8> {
+    let host = if peer.host.contains(':') && !peer.host.starts_with('[') {
+        format!("[{}]", peer.host)
     } else {
-        remote.host.clone()
+        peer.host.clone()
     };
-    let user = remote.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let user = peer.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
     let mut out = Vec::new();
-    let path = match &remote.target {
+    let path = match &peer.target {
         Target::Daemon { port, module } => {
             out.extend(format!("rsync://{user}{host}:{port}/").into_bytes());
             let module = module.as_bytes().strip_prefix(b"/").unwrap_or(module.as_bytes());
@@ -316,7 +319,7 @@ pub(super) fn destination(remote: &Remote) -> Vec<u8> {
 }
 
 /// A name for rsync's matcher: once a pattern holds a wildcard, a backslash escapes; without one it is itself.
-pub(super) fn escaped(name: &[u8], wild: bool) -> Vec<u8> {
+pub fn escaped(name: &[u8], wild: bool) -> Vec<u8> {
     if !wild && !name.iter().any(|b| b"*?[".contains(b)) {
         return name.to_vec();
     }
@@ -380,8 +383,8 @@ pub fn listed(form: &Form, list: &[u8]) -> Vec<RelPath> {
 }
 
 /// The path in the module, or on the host: a receiver's names begin with it.
-pub fn place_there(remote: &Remote) -> &[u8] {
-    match &remote.target {
+pub fn place_there(peer: &Peer) -> &[u8] {
+    match &peer.target {
         Target::Daemon { module, .. } => {
             let bytes = module.as_bytes();
             bytes.iter().position(|&b| b == b'/').map_or(&b""[..], |slash| &bytes[slash..])
@@ -391,8 +394,8 @@ pub fn place_there(remote: &Remote) -> &[u8] {
 }
 
 /// How the names of this remote's rules files begin.
-pub fn rules_prefix(remote: &str) -> String {
-    format!("rules-{}-", file_name(remote))
+pub fn rules_prefix(peer: &str) -> String {
+    format!("rules-{}-", file_name(peer))
 }
 
 /// True when the user's parameters hold filter rules: then form B must be used.
@@ -520,5 +523,5 @@ pub fn above_rules<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<u8> 
 }
 
 #[cfg(test)]
-#[path = "rsync_tests.rs"]
+#[path = "argv_tests.rs"]
 mod tests;
