@@ -2,6 +2,7 @@
 
 mod alone;
 mod busy;
+mod pair;
 mod show;
 
 use super::client::{self, Instance};
@@ -11,18 +12,12 @@ use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
 use crate::path::{OsBytes, RelPath, printable};
 use busy::Busy;
+use pair::{Failing, Pair};
 use show::Show;
 use std::time::Duration;
 
 /// The pause between two questions while there is nothing to read.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// One remote that is compared.
-struct Pair {
-    watch: OsBytes,
-    below: RelPath,
-    remote: String,
-}
 
 /// Exit status 0 when everything is identical, or was repaired; 1 when not.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
@@ -103,15 +98,6 @@ fn one(instance: &Instance, pair: &Pair, verify: &Verify, show: &mut Show) -> Re
         return Ok(wait::one(instance, &pair.watch, pair.below.clone(), &pair.remote)? == Exit::Ok);
     }
     Ok(found.whole && found.differ + found.pending == 0 && failing.count == 0)
-}
-
-/// What could not be pushed of what is compared.
-#[derive(Debug, Default)]
-pub(super) struct Failing {
-    /// How many paths.
-    count: u64,
-    /// The first, with its error.
-    first: Option<String>,
 }
 
 fn failing(instance: &Instance, pair: &Pair) -> Result<Failing> {

@@ -1,7 +1,7 @@
 //! The failure journal: what a remote is owed with an error, and the calls of plugins that failed, for who looks at it and
 //! changes it.
 
-use super::remote::path_at;
+use super::row::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::params;

@@ -13,6 +13,7 @@ mod owed;
 mod plugin;
 mod recent;
 mod remote;
+mod row;
 mod schema;
 mod settled;
 mod times;

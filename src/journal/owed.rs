@@ -1,7 +1,7 @@
 //! What a remote is owed apart from its cursor: single names, names with what is below them, large files.
 
 use super::mark::{Events, Marked, Owed, Scope};
-use super::remote::path_at;
+use super::row::path_at;
 use super::{Journal, Result};
 use rusqlite::params;
 

@@ -5,7 +5,7 @@
 //! table can never be longer than the tree is large.
 
 use super::mark::{Events, Scope};
-use super::remote::path_at;
+use super::row::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::{Connection, Transaction, params};

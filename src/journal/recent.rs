@@ -1,6 +1,6 @@
 //! What each remote settled lately: after an outage it may have lost that again.
 
-use super::remote::path_at;
+use super::row::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::{Connection, Transaction, params};

@@ -1,7 +1,8 @@
 //! A pusher's side: its row in `remote`, its batches, what is owed.
 
 use super::mark::{Events, Marked, Owe, Scope};
-use super::{Journal, JournalError, Result};
+use super::row::path_at;
+use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::{Row, Transaction, params};
 
@@ -438,11 +439,6 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
         ])?;
     }
     Ok(())
-}
-
-pub(super) fn path_at(row: &Row<'_>, column: usize) -> Result<RelPath> {
-    let bytes: Vec<u8> = row.get(column)?;
-    RelPath::new(bytes).ok_or_else(|| JournalError::Damaged("a path that is not relative".into()))
 }
 
 fn remote_row(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {

@@ -41,7 +41,7 @@ impl Journal {
         let mut query = self.db.prepare_cached(sql)?;
         let mut rows = query.query(params![remote, since_ms])?;
         while let Some(row) = rows.next()? {
-            let path = super::remote::path_at(row, 0)?;
+            let path = super::row::path_at(row, 0)?;
             let wide = Scope::from_db(row.get(1)?) > Scope::Entry;
             // A name above them may be what stands, or must stand, in their way.
             let touches = |b: &RelPath| path.is_within(b) || b.is_within(&path);

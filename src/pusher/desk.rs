@@ -6,7 +6,6 @@ use super::flight::{Flight, Landed, shortened};
 use super::guard::Contents;
 use super::health::Patience;
 use super::master::Master;
-use super::step::Step;
 use super::times;
 use super::voice::Voice;
 use crate::config::check::login_hint;
@@ -484,12 +483,10 @@ impl Desk {
         self.times_known.set(true);
     }
 
-    /// The look at these files that were just pushed, when there is something to be learnt from it.
-    pub fn look_at_times_of(&self, files: BTreeSet<RelPath>) -> Option<Step> {
-        // The user has said it.
+    /// The window to look with at the times of files that were just pushed; `None` when the user has said it.
+    pub fn window_to_look_with(&self) -> Option<i32> {
         let said = params::modify_window(&self.start.remote.peer.params).is_some();
-        let window = self.window.unwrap_or(times::EXACT);
-        (!said && !files.is_empty()).then_some(Step::Times { files, window })
+        (!said).then_some(self.window.unwrap_or(times::EXACT))
     }
 
     /// Starts that look.

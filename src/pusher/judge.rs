@@ -161,7 +161,9 @@ impl Push {
             // Looked at in a second run: what is still there has failed.
             return self.fly(desk, step, Aim::Verify(landed), now);
         }
-        self.steps.extend(desk.look_at_times_of(pushed));
+        if let Some(window) = desk.window_to_look_with().filter(|_| !pushed.is_empty()) {
+            self.steps.push_back(Step::Times { files: pushed, window });
+        }
         self.pushed += Totals {
             files: report.totals.transferred,
             bytes: report.totals.transferred_bytes,

@@ -1,6 +1,6 @@
 //! How far a comparison is, on a terminal.
 
-use super::Pair;
+use super::pair::Pair;
 use crate::commands::table;
 use crate::message::VerifyAt;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -1,6 +1,6 @@
 //! How what differs is printed.
 
-use super::Failing;
+use super::pair::Failing;
 use crate::commands::invocation::Format;
 use crate::commands::{print, print_exactly, status::one_line, table};
 use crate::message::{Difference, VerifyEnd, Why};

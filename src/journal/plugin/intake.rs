@@ -1,8 +1,8 @@
 //! How marks become calls.
 
 use super::super::mark::{Events, Marked, Scope};
-use super::super::remote::path_at;
 use super::super::{Journal, Result};
+use crate::journal::row::path_at;
 use rusqlite::{OptionalExtension, params};
 
 impl Journal {

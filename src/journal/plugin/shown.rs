@@ -1,7 +1,7 @@
 //! What `status`, the fail log and the alarms want to know.
 
-use super::super::remote::path_at;
 use super::super::{Journal, Result};
+use crate::journal::row::path_at;
 use crate::path::RelPath;
 use rusqlite::params;
 
