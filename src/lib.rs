@@ -18,6 +18,7 @@
 //! | [`supervisor`] | starts and restarts the children of one instance, grants slots, answers commands |
 //! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
+//! | [`rsync_run`] | one rsync at work, under its watchdog; a comparison by a dry run |
 //! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
 //! | [`plugin`] | the process that calls the plugins of one localpath |
 //! | [`reporter`] | the process that shows status and metrics over HTTP |
@@ -39,6 +40,7 @@ pub mod pusher;
 pub mod reporter;
 pub mod role;
 pub mod rsync;
+pub mod rsync_run;
 pub mod script;
 pub mod seen;
 pub mod shell;

@@ -12,6 +12,7 @@ const LEVELS: &[&[&str]] = &[
     &["rsync"],
     &["filter", "config", "message", "journal"],
     &["sys"],
+    &["rsync_run"],
     ROLES,
     &["commands"],
     &["cli", "role", "main", "lib"],

@@ -6,8 +6,7 @@
 
 use super::desk::{Desk, Stuck, broken};
 use super::doubt::Names;
-use super::flight::{Flight, Landed};
-use super::guard::{self, Losses};
+use super::guard::{self, Extent, Losses};
 use super::health::retry_most_ms;
 use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
@@ -15,17 +14,17 @@ use crate::path::{OsBytes, RelPath};
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::complaint;
 use crate::rsync::differ::Touched;
-use crate::rsync::exit_status::{self, Judgement, Verdict};
+use crate::rsync::exit_status::{Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
+use crate::rsync_run::dry_run::{Compared, Counts, DryRun};
+use crate::rsync_run::run::Finished;
+use crate::seen::Kind;
 use crate::sys::clock;
-use crate::sys::files::Root;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::time::Duration;
 
-/// A comparison has rsync's own timeout; the watchdog comes after it, by so many seconds.
-pub(super) const COMPARE_GRACE_S: u32 = 30;
 /// Rows written at a time.
 const PORTION: usize = 10_000;
 /// While more of them than this wait or are being pushed, no more are written: two lanes have one each, the third is for
@@ -63,10 +62,7 @@ pub struct Compare {
 }
 
 enum Stage {
-    Flying {
-        flight: Flight,
-        root: Root,
-    },
+    Running(DryRun),
     /// It cannot be done now, for this reason.
     Refused(String),
     Spooling {
@@ -156,9 +152,7 @@ impl Compare {
                 (Job::Names, desk.compare(&root, &Form::Children, options, &list)?)
             }
         };
-        let timeout_s = desk.start.remote.peer.timeout_s + COMPARE_GRACE_S;
-        let flight = Flight::new(rsync, timeout_s, desk.patience, now);
-        let stage = Stage::Flying { flight, root };
+        let stage = Stage::Running(desk.dry_run(rsync, root, now));
         Ok(Some(Compare { job, stage, found: Found::default(), unkept, going }))
     }
 
@@ -181,14 +175,14 @@ impl Compare {
     }
 
     /// True while its rsync runs.
-    pub fn flies(&self) -> bool {
-        matches!(self.stage, Stage::Flying { .. })
+    pub fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running(_))
     }
 
     /// How long the rsync in flight has not moved.
     pub fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
-            Stage::Flying { flight, .. } => flight.stalled(now),
+            Stage::Running(run) => run.stalled(now),
             Stage::Spooling { .. } | Stage::Refused(_) => Duration::ZERO,
         }
     }
@@ -196,16 +190,15 @@ impl Compare {
     /// How long to wait before the next look at it.
     pub fn look_after(&self) -> Option<Duration> {
         match &self.stage {
-            Stage::Flying { flight, .. } => Some(flight.look_after()),
+            Stage::Running(run) => Some(run.look_after()),
             Stage::Spooling { .. } | Stage::Refused(_) => None,
         }
     }
 
     /// Ends the rsync in flight.
     pub fn kill(&mut self) {
-        if let Stage::Flying { flight, .. } = &mut self.stage {
-            // Gone already: as wished.
-            let _ = flight.kill();
+        if let Stage::Running(run) = &mut self.stage {
+            run.kill();
         }
     }
 
@@ -218,14 +211,13 @@ impl Compare {
         now: Duration,
     ) -> Result<(Option<Compare>, Progress), Stuck> {
         match self.stage {
-            Stage::Flying { mut flight, root } => {
-                let Some(exited) = flight.ended(now).map_err(broken)? else {
-                    self.stage = Stage::Flying { flight, root };
+            Stage::Running(mut run) => {
+                let Some(exited) = run.poll(now).map_err(broken)? else {
+                    self.stage = Stage::Running(run);
                     return Ok((Some(self), Progress::Running));
                 };
-                drop(root);
-                let landed = desk.land(flight, exited)?;
-                landed_to_spool(self.job, self.unkept, self.going, desk, landed, approved)
+                let finished = desk.finish(run.into_run(), exited)?;
+                spool(self.job, self.unkept, self.going, desk, finished, approved)
             }
             Stage::Refused(words) => {
                 let entries = desk.row.entries.unwrap_or(0) as u64;
@@ -325,118 +317,146 @@ impl Compare {
 }
 
 /// The end of a dry run: counts, guards, and turns its output into the spool that rows are read from.
-fn landed_to_spool(
+fn spool(
     job: Job,
     unkept: Vec<RelPath>,
     going: Touched,
     desk: &Desk,
-    mut landed: Landed,
+    finished: Finished,
     approved: Option<u64>,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
-    if desk.stumbled(&landed) {
+    if desk.stumbled(&finished) {
         return Ok((None, Progress::Upset));
     }
-    let mut complete = match landed.judgement.verdict {
-        Verdict::Settled | Verdict::Gone => true,
-        // Something could not be read: what was found counts, but it is not all.
-        Verdict::Partial => exit_status::only_in_the_way(&landed.stderr),
-        Verdict::Upset => return Ok((None, Progress::Upset)),
-        Verdict::Source => return Err(Stuck::Root(landed.judgement.words)),
-        Verdict::Remote(_)
-        | Verdict::Configuration
-        | Verdict::FormB
-        | Verdict::NoDelete
-        | Verdict::Refused(_) => return Ok((None, Progress::Remote(landed.judgement))),
+    let counts = |change: &Change| {
+        let wanted = wanted(desk, change, true);
+        if !wanted {
+            desk.note_excluded(change);
+        }
+        wanted
+    };
+    let compared = Compared::read(finished, || desk.voice.beat(), counts).map_err(broken)?;
+    let mut compared = match compared {
+        Ok(compared) => compared,
+        Err(judgement) => match judgement.verdict {
+            Verdict::Upset => return Ok((None, Progress::Upset)),
+            Verdict::Source => return Err(Stuck::Root(judgement.words)),
+            _ => return Ok((None, Progress::Remote(judgement))),
+        },
     };
     if matches!(job, Job::Names) {
         let mut names = Names::default();
-        let toggles = desk.start.localpath.inotify;
+        let (toggles, complete) = (desk.start.localpath.inotify, compared.complete);
         let add = |change: Change| {
             if wanted(desk, &change, complete) && complaint::temporary_of(&change.path).is_none() {
                 let skipped = desk.filter.skips_event(&change.path, change.is_dir);
                 names.add(&change, toggles, skipped);
             }
         };
-        let report = landed.read(&desk.voice, add).map_err(broken)?;
-        if report.deletions_skipped {
-            names.surplus.clear();
-        }
+        compared.again(|| desk.voice.beat(), add).map_err(broken)?;
         return Ok((None, Progress::Names(names)));
     }
-    let (mut found, mut made) = (Found::default(), 0);
-    let report = landed
-        .read(&desk.voice, |change| {
-            if wanted(desk, &change, true) {
-                found.paths += 1;
-                found.deletions += u64::from(change.kind == ChangeKind::Deleted);
-                made += u64::from(change.kind == ChangeKind::Created);
-            } else {
-                desk.note_excluded(&change);
-            }
-        })
-        .map_err(broken)?;
-    found.paths += unkept.len() as u64;
-    complete &= !report.deletions_skipped;
-    let deletions = complete;
-    if !deletions {
-        found.paths -= found.deletions;
-        found.deletions = 0;
-    }
-    found.bytes = report.totals.transferred_bytes;
-    found.entries =
-        guard::remote_entries(report.totals.files, report.totals.created, found.deletions);
-    let entries = match &job {
-        Job::Everything { .. } => Some(found.entries),
-        Job::Wide(_) | Job::Names => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
+    let Counts { paths, deletions, .. } = compared.counts;
+    let found = Found {
+        paths: paths + unkept.len() as u64,
+        deletions,
+        bytes: compared.totals.transferred_bytes,
+        written: 0,
+        entries: guard::remote_entries(compared.totals.files, compared.totals.created, deletions),
     };
-    let counts = found.deletions > 0 && !live(&job);
-    if counts && !guard::is_approved(approved, found.deletions) {
-        let staying = match &job {
-            Job::Everything { .. } => guard::staying(desk.contents()?, &report.totals),
-            Job::Wide(_) | Job::Names => {
-                guard::staying_of_part(desk.contents()?, &report.totals, entries, found.deletions)
-            }
+    if deletions > 0 && !live(&job) && !guard::is_approved(approved, deletions) {
+        let extent = match &job {
+            Job::Everything { .. } => Extent::Everything,
+            Job::Wide(_) | Job::Names => Extent::Part(desk.entries()),
         };
-        let losses = Losses { deletions: found.deletions, made, entries, staying };
+        let contents = desk.contents()?;
+        let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         if guard::holds(desk.start.remote.max_delete, losses) {
             // Not known of any.
             if going.is_full() {
                 return Ok((None, Progress::Upset));
             }
-            let deletions = unasked(desk, &mut landed, &going)?;
-            let losses = Losses { deletions, ..losses };
+            let deletions = unasked(desk, &mut compared, &going)?;
+            let made = losses.made + made_below(desk, &job, &mut compared, deletions)?;
+            let losses = Losses { deletions, made, ..losses };
             if guard::holds(desk.start.remote.max_delete, losses)
                 && !guard::is_approved(approved, deletions)
             {
-                let why = guard::words(deletions, entries, &desk.name);
+                let why = guard::words(deletions, losses.entries, &desk.name);
                 return Ok((None, Progress::Guarded(Held { why, deletions })));
             }
         }
     }
-    landed.stdout.rewind().map_err(broken)?;
-    let lines = Lines::new(BufReader::new(landed.stdout));
-    let blind =
-        (!complete).then(|| Unseen::new(named(desk.complaints(&landed.stderr)), landed.judgement));
+    let deletions = compared.complete;
+    let blind = (!deletions).then(|| {
+        Unseen::new(named(desk.complaints(compared.stderr())), compared.judgement().clone())
+    });
+    let lines = compared.into_lines().map_err(broken)?;
     let stage = Stage::Spooling { lines, deletions, blind };
     Ok((Some(Compare { job, stage, found, unkept, going }), Progress::Rows))
 }
 
 /// How many names it would delete of which no mark says that they went: what somebody deletes here is no accident.
-fn unasked(desk: &Desk, landed: &mut Landed, going: &Touched) -> Result<u64, Stuck> {
+fn unasked(desk: &Desk, compared: &mut Compared, going: &Touched) -> Result<u64, Stuck> {
     let mut unasked = Ok(0);
-    landed
-        .read(&desk.voice, |change| {
-            let deleted = change.kind == ChangeKind::Deleted && wanted(desk, &change, true);
-            if let (Ok(count), true) = (&mut unasked, deleted && !going.holds(&change.path, false))
-            {
-                match desk.journal.is_going(&desk.name, &change.path) {
-                    Ok(going) => *count += u64::from(!going),
-                    Err(error) => unasked = Err(error),
+    compared
+        .again(
+            || desk.voice.beat(),
+            |change| {
+                let deleted = change.kind == ChangeKind::Deleted && wanted(desk, &change, true);
+                if let (Ok(count), true) =
+                    (&mut unasked, deleted && !going.holds(&change.path, false))
+                {
+                    match desk.journal.is_going(&desk.name, &change.path) {
+                        Ok(going) => *count += u64::from(!going),
+                        Err(error) => unasked = Err(error),
+                    }
                 }
-            }
-        })
+            },
+        )
         .map_err(broken)?;
     Ok(unasked?)
+}
+
+/// How many names will be made in the directories that it would make, of which it has not listed the content: up to
+/// `most`.
+fn made_below(desk: &Desk, job: &Job, compared: &mut Compared, most: u64) -> Result<u64, Stuck> {
+    let lists_all = match job {
+        Job::Everything { .. } => true,
+        Job::Wide(rows) => rows.iter().any(|row| row.scope == Scope::Tree),
+        Job::Names => false,
+    };
+    if lists_all {
+        return Ok(0);
+    }
+    let mut directories = Vec::new();
+    let add = |change: Change| {
+        let made = change.kind == ChangeKind::Created && change.is_dir;
+        if made && !desk.filter.excludes(&change.path, true) {
+            directories.push(change.path);
+        }
+    };
+    compared.again(|| desk.voice.beat(), add).map_err(broken)?;
+    let (root, mut found) = (desk.open_root()?, 0);
+    while let Some(dir) = directories.pop() {
+        desk.voice.beat();
+        let entered = root.subdir(&dir).ok().filter(|dir| desk.enters(&root, &dir.seen));
+        let names = entered.and_then(|dir| dir.names().ok()).unwrap_or_default();
+        for path in names.into_iter().map(|name| dir.join(&name.name)) {
+            let is_dir = root.lstat(&path).is_ok_and(|seen| seen.kind == Kind::Dir);
+            if desk.filter.excludes(&path, is_dir) {
+                continue;
+            }
+            found += 1;
+            if found >= most {
+                return Ok(found);
+            }
+            if is_dir {
+                directories.push(path);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What single paths are complained of, and how.

@@ -2,9 +2,7 @@
 
 use super::batch::{self, Limits, Look, Marked};
 use super::fail_log;
-use super::flight::{Flight, Landed, shortened};
 use super::guard::Contents;
-use super::health::Patience;
 use super::master::Master;
 use super::times;
 use super::voice::Voice;
@@ -25,6 +23,9 @@ use crate::rsync::params::{self, OwnFilters};
 use crate::rsync::peer::Peer;
 use crate::rsync::refused;
 use crate::rsync::trash;
+use crate::rsync_run::dry_run::DryRun;
+use crate::rsync_run::patience::Patience;
+use crate::rsync_run::run::{Finished, Run, shortened};
 use crate::seen::{Exited, Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
@@ -223,13 +224,13 @@ impl Desk {
     }
 
     /// Learns names that rsync could not convert; true when there is news.
-    pub fn learnt_unkept(&self, landed: &Landed) -> bool {
-        if !self.converts() || landed.judgement.verdict == Verdict::Settled {
+    pub fn learnt_unkept(&self, finished: &Finished) -> bool {
+        if !self.converts() || finished.judgement.verdict == Verdict::Settled {
             return false;
         }
         let mut unkept = self.unkept.borrow_mut();
         let before = unkept.len();
-        let complaints = complaint::unconverted(&landed.stderr, &self.real_root);
+        let complaints = complaint::unconverted(&finished.stderr, &self.real_root);
         unkept.extend(complaints.into_iter().filter(|path| !path.is_root()).take(UNKEPT_MOST));
         unkept.len() > before && unkept.len() <= UNKEPT_MOST
     }
@@ -381,20 +382,20 @@ impl Desk {
     }
 
     /// What has ended, and what is learnt from how long the remote let it wait.
-    pub fn land(&mut self, flight: Flight, exited: Exited) -> Result<Landed, Stuck> {
-        let mut landed = flight.land(exited).map_err(broken)?;
-        if landed.judgement.verdict == Verdict::Configuration && login_failed(&landed.stderr) {
+    pub fn finish(&mut self, run: Run, exited: Exited) -> Result<Finished, Stuck> {
+        let mut finished = run.finish(exited).map_err(broken)?;
+        if finished.judgement.verdict == Verdict::Configuration && login_failed(&finished.stderr) {
             let file = self.start.remote.peer.password_file.as_ref();
             let file = file.map(|file| Machine.password_file(file.as_path()));
             let hint = login_hint(&self.start.remote, file.as_ref(), Machine.user());
-            landed.judgement.words = shortened(format!("{}; {hint}", landed.judgement.words));
+            finished.judgement.words = shortened(format!("{}; {hint}", finished.judgement.words));
         }
         let timeout = Duration::from_secs(u64::from(self.start.remote.peer.timeout_s));
-        self.patience = self.patience.after(landed.waited, timeout);
-        if !landed.judgement.crowded() {
+        self.patience = self.patience.after(finished.waited, timeout);
+        if !finished.judgement.crowded() {
             self.served = clock::boot();
         }
-        Ok(landed)
+        Ok(finished)
     }
 
     /// True when the remote refused a connection because it serves as many as it may, and one of them may be ours that
@@ -502,9 +503,9 @@ impl Desk {
     }
 
     /// True when a remote refused what keeps files sparse; it is not asked again.
-    pub fn refused_sparse(&self, landed: &Landed) -> bool {
-        matches!(landed.judgement.verdict, Verdict::Configuration | Verdict::Refused(_))
-            && argv::refuses_sparse(&landed.stderr)
+    pub fn refused_sparse(&self, finished: &Finished) -> bool {
+        matches!(finished.judgement.verdict, Verdict::Configuration | Verdict::Refused(_))
+            && argv::refuses_sparse(&finished.stderr)
             && !self.refuses_sparse.replace(true)
     }
 
@@ -605,20 +606,20 @@ impl Desk {
 
     /// True when a comparison stumbled over something that was not known before, and may do better with it: excluded
     /// paths, or options that the remote refuses.
-    pub fn stumbled(&self, landed: &Landed) -> bool {
-        if let Verdict::Refused(option) = landed.judgement.verdict {
+    pub fn stumbled(&self, finished: &Finished) -> bool {
+        if let Verdict::Refused(option) = finished.judgement.verdict {
             return option != refused::CHECKSUM && self.does_without(option);
         }
-        if self.learnt_unkept(landed) {
+        if self.learnt_unkept(finished) {
             return true;
         }
-        if landed.judgement.verdict != Verdict::Partial || self.filter.is_empty() {
+        if finished.judgement.verdict != Verdict::Partial || self.filter.is_empty() {
             return false;
         }
         let excludes = |path: &RelPath, dir: bool| self.filter.excludes(path, dir);
         let mut known = self.excluded.borrow_mut();
         let mut news = false;
-        let complaints = self.complaints(&landed.stderr);
+        let complaints = self.complaints(&finished.stderr);
         for path in complaints.into_iter().filter_map(|c| c.paths.into_iter().next()) {
             // What it is there is not known.
             if let Some(top) = excluded::topmost(&path, true, excludes) {
@@ -653,6 +654,16 @@ impl Desk {
         write().map_err(|e: io::Error| {
             Stuck::System(format!("{}: cannot write a rules file: {e}", directory.display()))
         })
+    }
+
+    /// A comparison that was just started in `root`.
+    pub fn dry_run(&self, rsync: Rsync, root: Root, now: Duration) -> DryRun {
+        DryRun::new(rsync, root, self.start.remote.peer.timeout_s, self.patience, now)
+    }
+
+    /// How many entries the remote has, if that is known.
+    pub fn entries(&self) -> Option<u64> {
+        self.row.entries.and_then(|n| u64::try_from(n).ok())
     }
 
     /// How the remote is reached now.

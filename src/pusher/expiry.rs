@@ -1,7 +1,6 @@
 //! What the trash of a remote has kept for long enough is deleted: when a pusher starts, and once a day.
 
 use super::desk::{Desk, How, Stuck, broken};
-use super::flight::{Flight, Landed};
 use super::lanes::Busy;
 use super::run::Pusher;
 use crate::figures;
@@ -11,6 +10,7 @@ use crate::rsync::argv::rules_prefix;
 use crate::rsync::exit_status::Verdict;
 use crate::rsync::itemize::ChangeKind;
 use crate::rsync::trash;
+use crate::rsync_run::run::{Finished, Run};
 use crate::sys::clock;
 use crate::sys::process::Rsync;
 use slog::{info, warn};
@@ -33,7 +33,7 @@ const GRACE_S: u32 = 30;
 
 /// An expiry under way.
 pub struct Expiry {
-    flight: Flight,
+    run: Run,
     until: Duration,
     _rules: NamedTempFile,
 }
@@ -50,19 +50,19 @@ impl Expiry {
         let (unset, scratch) = (argv::ENV_REMOVE, &desk.start.state_dir);
         let rsync = Rsync::start(&argv, trash::ENV, unset, &dir, b"", scratch).map_err(failed)?;
         let timeout_s = desk.start.remote.peer.timeout_s + GRACE_S;
-        let flight = Flight::new(rsync, timeout_s, desk.patience, now);
-        Ok(Expiry { flight, until: now + LONGEST, _rules: rules })
+        let run = Run::new(rsync, timeout_s, desk.patience, now);
+        Ok(Expiry { run, until: now + LONGEST, _rules: rules })
     }
 
     /// How long the rsync has not moved.
     pub fn stalled(&self, now: Duration) -> Duration {
-        self.flight.stalled(now)
+        self.run.stalled(now)
     }
 
     /// Ends the rsync.
     pub fn kill(&mut self) {
         // Gone already: as wished.
-        let _ = self.flight.kill();
+        let _ = self.run.kill();
     }
 }
 
@@ -112,8 +112,8 @@ impl Pusher {
     /// Looks at the expiry under way.
     pub(super) fn advance_expiry(&mut self, now: Duration) {
         let Some(mut busy) = self.lanes.expiry.take() else { return };
-        let ended = match busy.work.flight.ended(now) {
-            Ok(None) if now >= busy.work.until => busy.work.flight.kill().map(Some),
+        let ended = match busy.work.run.ended(now) {
+            Ok(None) if now >= busy.work.until => busy.work.run.kill().map(Some),
             other => other,
         };
         let exited = match ended {
@@ -125,9 +125,9 @@ impl Pusher {
             Err(e) => Err(broken(e)),
         };
         self.return_slot(busy.slot);
-        let landed = exited.and_then(|exited| self.desk.land(busy.work.flight, exited));
-        let why = match landed {
-            Ok(landed) => self.expired(landed).err(),
+        let finished = exited.and_then(|exited| self.desk.finish(busy.work.run, exited));
+        let why = match finished {
+            Ok(finished) => self.expired(finished).err(),
             Err(stuck) => Some(format!("{stuck:?}")),
         };
         let keep = Duration::from_millis(self.desk.start.remote.trash_keep_ms.unwrap_or(0));
@@ -142,23 +142,26 @@ impl Pusher {
     }
 
     /// Counts what went; an error is rsync's words.
-    fn expired(&self, mut landed: Landed) -> Result<(), String> {
+    fn expired(&self, mut finished: Finished) -> Result<(), String> {
         let (mut times, mut files) = (0u64, 0u64);
-        landed
-            .read(&self.desk.voice, |change| {
-                if change.kind == ChangeKind::Deleted {
-                    let top = change.path.parent().is_some_and(|parent| parent.is_root());
-                    times += u64::from(top && change.is_dir);
-                    files += u64::from(!change.is_dir);
-                }
-            })
+        finished
+            .read(
+                || self.desk.voice.beat(),
+                |change| {
+                    if change.kind == ChangeKind::Deleted {
+                        let top = change.path.parent().is_some_and(|parent| parent.is_root());
+                        times += u64::from(top && change.is_dir);
+                        files += u64::from(!change.is_dir);
+                    }
+                },
+            )
             .map_err(|e| e.to_string())?;
         if times > 0 || files > 0 {
             info!(self.desk.log, "old trash deleted"; "times" => times, "files" => files);
         }
-        match landed.judgement.verdict {
+        match finished.judgement.verdict {
             Verdict::Settled => Ok(()),
-            _ => Err(landed.judgement.words),
+            _ => Err(finished.judgement.words),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::model::MaxDelete;
 use crate::rsync::itemize::Totals;
+use crate::rsync_run::dry_run::Counts;
 
 /// Below this many deletions the default guard does not count.
 const ALWAYS_ALLOWED: u64 = 100;
@@ -49,6 +50,27 @@ pub fn staying_of_part(
         Some(some) if some > 0 => Some(some),
         _ => entries.map(|entries| entries.saturating_sub(deletions + 1)),
     }
+}
+
+/// What was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    Everything,
+    /// A part of a remote that has so many entries, as far as that is known.
+    Part(Option<u64>),
+}
+
+/// What a comparison of this extent would do.
+pub fn losses(extent: Extent, here: Contents, counts: Counts, totals: &Totals) -> Losses {
+    let Counts { deletions, made, .. } = counts;
+    let (entries, staying) = match extent {
+        Extent::Everything => {
+            (Some(remote_entries(totals.files, totals.created, deletions)), staying(here, totals))
+        }
+        Extent::Part(entries) => (entries, staying_of_part(here, totals, entries, deletions)),
+    };
+    Losses { deletions, made, entries, staying }
 }
 
 /// What there is in the localpath.

@@ -65,9 +65,9 @@ impl Pusher {
                 comparing.map_or(0, |work| found.found.saturating_sub(work.found.written));
             found.done = found.found.saturating_sub(outstanding + unwritten);
             // What is being sent counts, too.
-            let flying: u64 = self.lanes.pushes().map(Push::bytes_read).sum();
+            let is_running: u64 = self.lanes.pushes().map(Push::bytes_read).sum();
             let pushed = self.desk.row.totals.bytes.saturating_sub(self.bytes_before);
-            found.bytes_done = (pushed + flying).min(found.bytes);
+            found.bytes_done = (pushed + is_running).min(found.bytes);
         }
         if outstanding == 0 && comparing.is_none() {
             self.found = None;
@@ -112,11 +112,11 @@ impl Pusher {
     fn next_time(&self, due: Option<Duration>, now: Duration) -> Duration {
         let busy = !self.lanes.idle()
             || self.lanes.expiry.is_some()
-            || self.lanes.verify.as_ref().is_some_and(|l| l.flies())
-            || self.lanes.rolling.as_ref().is_some_and(Rolling::flies);
+            || self.lanes.verify.as_ref().is_some_and(|l| l.is_running())
+            || self.lanes.rolling.as_ref().is_some_and(Rolling::is_running);
         let able = self.may_start(now) && !self.lanes.busy(Lane::Small);
         let gather = self.gather_until.filter(|at| able && *at > now);
-        let rows = self.lanes.compare.as_ref().is_some_and(|c| !c.work.flies());
+        let rows = self.lanes.compare.as_ref().is_some_and(|c| !c.work.is_running());
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
             Some(self.voice.next_beat()),

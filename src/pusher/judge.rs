@@ -2,7 +2,6 @@
 
 use super::blame::Blame;
 use super::desk::{Desk, Stuck, broken};
-use super::flight::Landed;
 use super::lanes::Lane;
 use super::push::{Aim, Progress, Push};
 use super::step::{self, Step};
@@ -15,6 +14,7 @@ use crate::rsync::excluded;
 use crate::rsync::exit_status::Verdict;
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::trash;
+use crate::rsync_run::run::Finished;
 use crate::seen::Kind;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -25,54 +25,54 @@ impl Push {
         &mut self,
         desk: &mut Desk,
         step: Step,
-        mut landed: Landed,
+        mut finished: Finished,
         now: Duration,
     ) -> Result<Progress, Stuck> {
-        if landed.judgement.verdict != Verdict::Settled
+        if finished.judgement.verdict != Verdict::Settled
             && desk.start.remote.trash_keep_ms.is_some()
             && !step.looks()
             && self.may_plan_again()
-            && trash::raced(&landed.stderr)
+            && trash::raced(&finished.stderr)
         {
-            self.broke_off(desk, &mut landed)?;
+            self.broke_off(desk, &mut finished)?;
             return self.unsteady(desk, &step, now);
         }
-        if desk.learnt_unkept(&landed) {
+        if desk.learnt_unkept(&finished) {
             // The rest goes without those names; what this run did will not be done again.
-            self.broke_off(desk, &mut landed)?;
+            self.broke_off(desk, &mut finished)?;
             self.plan(desk)?;
             return self.next(desk, now);
         }
-        if desk.refused_sparse(&landed) {
-            return self.fly(desk, step, Aim::Do, now);
+        if desk.refused_sparse(&finished) {
+            return self.start_step(desk, step, Aim::Do, now);
         }
         if let Step::Times { files, window } = &step {
-            self.look_at_times(desk, files, *window, &mut landed)?;
+            self.look_at_times(desk, files, *window, &mut finished)?;
             return self.next(desk, now);
         }
-        match landed.judgement.verdict {
-            Verdict::Settled => self.stepped(desk, step, landed, now),
-            Verdict::Partial if step.looks() && desk.stumbled(&landed) => {
-                self.fly(desk, step, Aim::Do, now)
+        match finished.judgement.verdict {
+            Verdict::Settled => self.stepped(desk, step, finished, now),
+            Verdict::Partial if step.looks() && desk.stumbled(&finished) => {
+                self.start_step(desk, step, Aim::Do, now)
             }
             Verdict::Partial if step.looks() => {
-                self.fail(step.names(), &landed);
+                self.fail(step.names(), &finished);
                 self.next(desk, now)
             }
-            Verdict::Partial => self.fly(desk, step, Aim::Verify(landed), now),
+            Verdict::Partial => self.start_step(desk, step, Aim::Verify(finished), now),
             // The directories above are missing, as is known.
             Verdict::Gone if matches!(step, Step::DeleteNamed { .. }) => {
-                self.fly(desk, step, Aim::Verify(landed), now)
+                self.start_step(desk, step, Aim::Verify(finished), now)
             }
             Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(desk, &step, now),
             Verdict::Gone => {
                 // What it did will not be done again.
-                let done = self.tally(desk, &mut landed)?.totals();
+                let done = self.tally(desk, &mut finished)?.totals();
                 self.pushed += done;
                 self.unsteady(desk, &step, now)
             }
             Verdict::Upset => {
-                self.broke_off(desk, &mut landed)?;
+                self.broke_off(desk, &mut finished)?;
                 self.unsteady(desk, &step, now)
             }
             Verdict::FormB if !desk.row.form_b => {
@@ -85,12 +85,12 @@ impl Push {
                 self.plan(desk)?;
                 self.next(desk, now)
             }
-            Verdict::Source => Err(Stuck::Root(landed.judgement.words)),
+            Verdict::Source => Err(Stuck::Root(finished.judgement.words)),
             Verdict::FormB
             | Verdict::NoDelete
             | Verdict::Refused(_)
             | Verdict::Configuration
-            | Verdict::Remote(_) => Ok(Progress::Remote(landed.judgement)),
+            | Verdict::Remote(_) => Ok(Progress::Remote(finished.judgement)),
         }
     }
 
@@ -99,7 +99,7 @@ impl Push {
         &mut self,
         desk: &mut Desk,
         step: Step,
-        mut landed: Landed,
+        mut finished: Finished,
         now: Duration,
     ) -> Result<Progress, Stuck> {
         self.answered = true;
@@ -111,28 +111,32 @@ impl Push {
         let (mut pushed, copies) =
             (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !desk.knows_times());
         let toggles = desk.start.localpath.inotify;
-        let report = landed
-            .read(&desk.voice, |change| {
-                if !step.looks() {
-                    Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
-                }
-                created += u64::from(change.kind == ChangeKind::Created);
-                let first = copies && change.kind == ChangeKind::Created;
-                let shows =
-                    (first || times::only_in_time(&change)) && pushed.len() < times::LOOKED_AT;
-                if shows && self.shows_times(&change.path) {
-                    pushed.insert(change.path.clone());
-                }
-                if change.kind == ChangeKind::Deleted {
-                    gone += 1;
-                    stayed.remove(&change.path);
-                    // Of what goes with much below it only the number is kept.
-                    if step.looks() && change.path.prefixes().any(|prefix| names.contains(&prefix))
-                    {
-                        deleted.push((change.path, change.is_dir));
+        let report = finished
+            .read(
+                || desk.voice.beat(),
+                |change| {
+                    if !step.looks() {
+                        Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
                     }
-                }
-            })
+                    created += u64::from(change.kind == ChangeKind::Created);
+                    let first = copies && change.kind == ChangeKind::Created;
+                    let shows =
+                        (first || times::only_in_time(&change)) && pushed.len() < times::LOOKED_AT;
+                    if shows && self.shows_times(&change.path) {
+                        pushed.insert(change.path.clone());
+                    }
+                    if change.kind == ChangeKind::Deleted {
+                        gone += 1;
+                        stayed.remove(&change.path);
+                        // Of what goes with much below it only the number is kept.
+                        if step.looks()
+                            && change.path.prefixes().any(|prefix| names.contains(&prefix))
+                        {
+                            deleted.push((change.path, change.is_dir));
+                        }
+                    }
+                },
+            )
             .map_err(broken)?;
         let words = || "cannot convert filename: the remote did not find it by its rule".to_owned();
         self.findings.failed.extend(stayed.into_iter().map(|path| (path, words())));
@@ -156,10 +160,10 @@ impl Push {
             self.plan(desk)?;
             return self.next(desk, now);
         }
-        self.findings.blame(Blame::of(desk.complaints(&landed.stderr), &names));
+        self.findings.blame(Blame::of(desk.complaints(&finished.stderr), &names));
         if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
             // Looked at in a second run: what is still there has failed.
-            return self.fly(desk, step, Aim::Verify(landed), now);
+            return self.start_step(desk, step, Aim::Verify(finished), now);
         }
         if let Some(window) = desk.window_to_look_with().filter(|_| !pushed.is_empty()) {
             self.steps.push_back(Step::Times { files: pushed, window });
@@ -191,19 +195,23 @@ impl Push {
         desk: &mut Desk,
         files: &BTreeSet<RelPath>,
         window: i32,
-        landed: &mut Landed,
+        finished: &mut Finished,
     ) -> Result<(), Stuck> {
         // It answers for no path: what it cannot see it leaves alone.
-        if landed.judgement.verdict != Verdict::Settled {
+        if finished.judgement.verdict != Verdict::Settled {
             return Ok(());
         }
         let mut differ = BTreeSet::new();
         let mut otherwise = BTreeSet::new();
-        landed
-            .read(&desk.voice, |change| {
-                let some = if times::only_in_time(&change) { &mut differ } else { &mut otherwise };
-                some.insert(change.path);
-            })
+        finished
+            .read(
+                || desk.voice.beat(),
+                |change| {
+                    let some =
+                        if times::only_in_time(&change) { &mut differ } else { &mut otherwise };
+                    some.insert(change.path);
+                },
+            )
             .map_err(broken)?;
         let same = |path: &&RelPath| !otherwise.contains(*path) && self.is_as_planned(path);
         let files: BTreeSet<RelPath> = files.iter().filter(same).cloned().collect();
@@ -219,30 +227,30 @@ impl Push {
 
     /// A run ended in the middle, and the batch goes on: what it did will not be done again. Of the receiver's two
     /// processes the one that gives up ends the other, also between making a temporary file and making a note of it.
-    fn broke_off(&mut self, desk: &Desk, landed: &mut Landed) -> Result<(), Stuck> {
+    fn broke_off(&mut self, desk: &Desk, finished: &mut Finished) -> Result<(), Stuck> {
         let torn = &mut self.findings.torn;
         let begun = |change: Change| {
             let file = change.differs.kind == b'f' && change.kind != ChangeKind::Attributes;
             torn.extend(change.path.parent().filter(|dir| file && torn.last() != Some(dir)));
         };
-        landed.read(&desk.voice, begun).map_err(broken)?;
-        let done = self.tally(desk, landed)?.totals();
+        finished.read(|| desk.voice.beat(), begun).map_err(broken)?;
+        let done = self.tally(desk, finished)?.totals();
         self.pushed += done;
-        if landed.judgement.end_unseen {
+        if finished.judgement.end_unseen {
             self.ledger.again();
         }
         Ok(())
     }
 
     /// What a run says that it did.
-    fn tally(&mut self, desk: &Desk, landed: &mut Landed) -> Result<Tally, Stuck> {
+    fn tally(&mut self, desk: &Desk, finished: &mut Finished) -> Result<Tally, Stuck> {
         let mut tally = Tally::default();
         let toggles = desk.start.localpath.inotify;
         let add = |change: Change| {
             Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
             tally.add(change);
         };
-        let report = landed.read(&desk.voice, add).map_err(broken)?;
+        let report = finished.read(|| desk.voice.beat(), add).map_err(broken)?;
         tally.says(report.totals);
         Ok(tally)
     }
@@ -252,8 +260,8 @@ impl Push {
         &mut self,
         desk: &Desk,
         step: &Step,
-        mut first: Landed,
-        mut again: Landed,
+        mut first: Finished,
+        mut again: Finished,
         now: Duration,
     ) -> Result<Progress, Stuck> {
         match again.judgement.verdict {
@@ -296,16 +304,19 @@ impl Push {
         };
         let mut differs = HashSet::new();
         let report = again
-            .read(&desk.voice, |change| {
-                tally.take_back(&change, size);
-                // A deletion below a name that was to go: the name has failed.
-                let above = change.path.prefixes().chain([RelPath::root()]);
-                if let Some(name) = above.into_iter().find(|prefix| names.contains(prefix))
-                    && (change.kind == ChangeKind::Deleted || name == change.path)
-                {
-                    differs.insert(name);
-                }
-            })
+            .read(
+                || desk.voice.beat(),
+                |change| {
+                    tally.take_back(&change, size);
+                    // A deletion below a name that was to go: the name has failed.
+                    let above = change.path.prefixes().chain([RelPath::root()]);
+                    if let Some(name) = above.into_iter().find(|prefix| names.contains(prefix))
+                        && (change.kind == ChangeKind::Deleted || name == change.path)
+                    {
+                        differs.insert(name);
+                    }
+                },
+            )
             .map_err(broken)?;
         let unproved = match (&blame.nobody, first.judgement.verdict) {
             (Some(words), _) => Some(words.clone()),
@@ -372,8 +383,8 @@ impl Push {
         Ok(())
     }
 
-    fn fail(&mut self, names: Vec<RelPath>, landed: &Landed) {
-        let words = &landed.judgement.words;
+    fn fail(&mut self, names: Vec<RelPath>, finished: &Finished) {
+        let words = &finished.judgement.words;
         self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
     }
 }

@@ -33,7 +33,7 @@ impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in Lane::ALL {
             if let Some(mut busy) = self.lanes.place(lane).take() {
-                let beside = self.lanes.flying();
+                let beside = self.lanes.is_running();
                 let progress = busy.work.advance(&mut self.desk, beside, now);
                 self.pushed(lane, busy, progress, now)?;
             }
@@ -331,7 +331,7 @@ impl Pusher {
                 bytes_done: 0,
             });
         }
-        if compare.flies() || compare.why().is_none() {
+        if compare.is_running() || compare.why().is_none() {
             self.lanes.compare = Some(busy);
             return Ok(());
         }

@@ -2,11 +2,11 @@
 
 use super::compare::Compare;
 use super::expiry::Expiry;
-use super::flight::LOOK_EVERY;
 use super::push::Push;
 use super::rolling::Rolling;
 use super::verify::Looking;
 use crate::path::RelPath;
+use crate::rsync_run::run::LOOK_EVERY;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -138,8 +138,8 @@ impl Lanes {
     }
 
     /// True while an rsync pushes or compares.
-    pub fn flying(&self) -> bool {
-        self.pushing() || self.compare.as_ref().is_some_and(|busy| busy.work.flies())
+    pub fn is_running(&self) -> bool {
+        self.pushing() || self.compare.as_ref().is_some_and(|busy| busy.work.is_running())
     }
 
     /// True while `lane` pushes.
@@ -222,7 +222,7 @@ impl Lanes {
         }
         if let Some(compare) = &mut self.compare
             && compare.slot
-            && (compare.work.stalled(now) > STALLED || !compare.work.flies())
+            && (compare.work.stalled(now) > STALLED || !compare.work.is_running())
         {
             compare.slot = false;
             freed += 1;

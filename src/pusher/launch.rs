@@ -137,7 +137,7 @@ impl Pusher {
     fn waits(&mut self, waiter: Waiter, probe: bool, now: Duration) -> Option<u32> {
         // The remote takes one connection at a time; perhaps somebody has it.
         let crowded = self.crowded.is_some_and(|until| now < until);
-        if crowded && self.lanes.flying() {
+        if crowded && self.lanes.is_running() {
             self.slots.wait(waiter);
             return Some(0);
         }
@@ -149,7 +149,7 @@ impl Pusher {
     /// no trouble: for a while they come one after the other.
     pub(super) fn crowds(&mut self, judgement: &Judgement, now: Duration) -> bool {
         let crowds = judgement.crowded()
-            && (self.lanes.flying() || self.desk.has_one_leaving(judgement, now));
+            && (self.lanes.is_running() || self.desk.has_one_leaving(judgement, now));
         if crowds {
             if self.crowded.is_none_or(|until| now >= until) {
                 info!(self.desk.log, "one connection at a time"; "why" => &judgement.words);

@@ -9,7 +9,7 @@
 //! takes what comes of it, `idle` reports and sleeps. It has `lanes`, each with at most one rsync in flight:
 //! one of small pushes, one of large files, two of what comparisons found (`push`, in `step`s that `judge` ends) and one
 //! of comparisons (`compare`, which leaves `rows`).
-//! A lane works from the `desk`; a `flight` is one rsync under its watchdog; `voice` tells the supervisor that all this
+//! A lane works from the `desk`; [`crate::rsync_run`] is one rsync under its watchdog; `voice` tells the supervisor that all this
 //! lives, also from inside long work. `awaits` tells `syncsup wait` what is settled. `verify` compares for who
 //! looks on; `rolling` does so all the time, a part of the tree after another, as [`roll`] says. `acknowledged` looks for what a
 //! remote may have lost, where [`doubt`] sees a sign. `many` bounds what waits for a remote in trouble. Over ssh they share one
@@ -24,7 +24,6 @@ pub mod ledger;
 pub mod roll;
 pub mod tally;
 pub mod times;
-pub mod watchdog;
 pub mod whole;
 
 mod acknowledged;
@@ -33,7 +32,6 @@ mod blame;
 mod compare;
 mod desk;
 mod expiry;
-mod flight;
 mod idle;
 mod judge;
 mod landing;

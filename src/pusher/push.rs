@@ -6,7 +6,6 @@
 use super::batch::{self, Limits, Plan};
 use super::desk::{Desk, LEAVES_WITHIN, RootLook, Stuck, broken};
 use super::doubt;
-use super::flight::{Flight, Landed};
 use super::health::retry_most_ms;
 use super::lanes::Lane;
 use super::ledger::{Findings, Ledger, Times};
@@ -16,6 +15,7 @@ use crate::journal::{Events, Owe, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::Change;
+use crate::rsync_run::run::{Finished, Run};
 use crate::seen::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
@@ -45,7 +45,7 @@ pub struct Push {
     pub(super) root: Root,
     pub(super) findings: Findings,
     pub(super) steps: VecDeque<Step>,
-    flight: Option<(Step, Aim, Flight)>,
+    run: Option<(Step, Aim, Run)>,
     /// What comes again at this time: the remote had no room for it yet.
     refused: Option<(Step, Aim, Duration)>,
     /// Since when that is so.
@@ -73,7 +73,7 @@ pub(super) enum Aim {
     /// To do what the step says.
     Do,
     /// Once more with `-n`, after a partial end: what still differs has failed.
-    Verify(Landed),
+    Verify(Finished),
 }
 
 /// How a push goes on.
@@ -105,7 +105,7 @@ impl Push {
             root: desk.open_root()?,
             findings: Findings { deferred, ..Findings::default() },
             steps: VecDeque::new(),
-            flight: None,
+            run: None,
             refused: None,
             refused_since: None,
             unmounted: Vec::new(),
@@ -167,24 +167,24 @@ impl Push {
 
     /// How long the rsync in flight has not moved.
     pub fn stalled(&self, now: Duration) -> Duration {
-        self.flight.as_ref().map_or(Duration::ZERO, |(_, _, flight)| flight.stalled(now))
+        self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.stalled(now))
     }
 
     /// How long to wait before the next look at it.
     pub fn look_after(&self) -> Option<Duration> {
-        self.flight.as_ref().map(|(_, _, flight)| flight.look_after())
+        self.run.as_ref().map(|(_, _, run)| run.look_after())
     }
 
     /// Bytes that the rsync in flight has read so far.
     pub fn bytes_read(&self) -> u64 {
-        self.flight.as_ref().map_or(0, |(_, _, flight)| flight.bytes_read())
+        self.run.as_ref().map_or(0, |(_, _, run)| run.bytes_read())
     }
 
     /// Ends the rsync in flight.
     pub fn kill(&mut self) {
-        if let Some((_, _, flight)) = &mut self.flight {
+        if let Some((_, _, run)) = &mut self.run {
             // Gone already: as wished.
-            let _ = flight.kill();
+            let _ = run.kill();
         }
     }
 
@@ -212,19 +212,19 @@ impl Push {
                 self.plan(desk)?;
                 return self.next(desk, now);
             }
-            return self.fly(desk, step, aim, now);
+            return self.start_step(desk, step, aim, now);
         }
         if self.refused.is_some() {
             return Ok(Progress::Running);
         }
-        let Some((step, aim, mut flight)) = self.flight.take() else { return self.next(desk, now) };
-        let Some(exited) = flight.ended(now).map_err(broken)? else {
-            self.flight = Some((step, aim, flight));
+        let Some((step, aim, mut run)) = self.run.take() else { return self.next(desk, now) };
+        let Some(exited) = run.ended(now).map_err(broken)? else {
+            self.run = Some((step, aim, run));
             return Ok(Progress::Running);
         };
-        let landed = desk.land(flight, exited)?;
-        debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &landed.judgement.words);
-        if !beside && desk.has_one_leaving(&landed.judgement, now) {
+        let finished = desk.finish(run, exited)?;
+        debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &finished.judgement.words);
+        if !beside && desk.has_one_leaving(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LEAVES_WITHIN {
                 self.refused = Some((step, aim, now + REFUSED_WAIT));
@@ -234,8 +234,8 @@ impl Push {
             self.refused_since = None;
         }
         match aim {
-            Aim::Do => self.judge(desk, step, landed, now),
-            Aim::Verify(first) => self.verified(desk, &step, first, landed, now),
+            Aim::Do => self.judge(desk, step, finished, now),
+            Aim::Verify(first) => self.verified(desk, &step, first, finished, now),
         }
     }
 
@@ -327,10 +327,10 @@ impl Push {
         let Some(step) = self.steps.pop_front() else {
             return Ok(Progress::Done(self.settlement(desk)));
         };
-        self.fly(desk, step, Aim::Do, now)
+        self.start_step(desk, step, Aim::Do, now)
     }
 
-    pub(super) fn fly(
+    pub(super) fn start_step(
         &mut self,
         desk: &Desk,
         step: Step,
@@ -339,9 +339,9 @@ impl Push {
     ) -> Result<Progress, Stuck> {
         let dry = matches!(aim, Aim::Verify(_));
         let rsync = step.start(desk, &self.root, dry)?;
-        let flight = Flight::new(rsync, desk.start.remote.peer.timeout_s, desk.patience, now)
+        let run = Run::new(rsync, desk.start.remote.peer.timeout_s, desk.patience, now)
             .reading(step.bytes_by_content(desk, &self.root, dry));
-        self.flight = Some((step, aim, flight));
+        self.run = Some((step, aim, run));
         Ok(Progress::Running)
     }
 

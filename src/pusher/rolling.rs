@@ -86,8 +86,8 @@ impl Rolling {
     }
 
     /// True while its rsync runs.
-    pub(super) fn flies(&self) -> bool {
-        matches!(&self.stage, Stage::Comparing(work) if work.flies())
+    pub(super) fn is_running(&self) -> bool {
+        matches!(&self.stage, Stage::Comparing(work) if work.is_running())
     }
 
     /// Ends its rsync.

@@ -1,10 +1,8 @@
 //! `syncsup verify`: a dry run whose output goes to who asked, in parts, as fast as they are read. It marks nothing
 //! unless it is asked to repair: then each part is owed before it is told.
 
-use super::compare::COMPARE_GRACE_S;
 use super::desk::{Desk, Stuck, broken};
-use super::flight::{Flight, Landed};
-use super::guard::{self, Losses};
+use super::guard::{self, Extent};
 use super::health::Health;
 use super::lanes::{STALLED, Waiter};
 use super::rows::repair;
@@ -15,20 +13,18 @@ use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
 use crate::rsync::excluded::Holders;
-use crate::rsync::exit_status::{self, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
+use crate::rsync_run::dry_run::{Compared, DryRun};
+use crate::rsync_run::run::Finished;
 use crate::sys::clock;
-use crate::sys::files::Root;
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::time::Duration;
 
 /// Differences of one part.
 const PART: usize = 200;
 /// How often it says how far it is, to who wants to know.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
-/// Nothing moves here while a remote reads all its files: it is given this much time.
-pub(super) const BY_CONTENT: u64 = 1 << 40;
 
 /// A comparison that somebody reads.
 pub(super) struct Looking {
@@ -60,10 +56,7 @@ enum Ended {
 
 enum Stage {
     Wanted,
-    Flying {
-        flight: Flight,
-        root: Root,
-    },
+    Running(DryRun),
     Reading {
         lines: Lines<BufReader<File>>,
         entries: u64,
@@ -74,23 +67,22 @@ enum Stage {
 
 impl Looking {
     /// True while its rsync runs.
-    pub(super) fn flies(&self) -> bool {
-        matches!(self.stage, Stage::Flying { .. })
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running(_))
     }
 
     /// How long to wait before the next look at it.
     pub(super) fn look_after(&self) -> Option<Duration> {
         match &self.stage {
-            Stage::Flying { flight, .. } => Some(flight.look_after()),
+            Stage::Running(run) => Some(run.look_after()),
             Stage::Wanted | Stage::Reading { .. } => None,
         }
     }
 
     /// Ends its rsync.
     pub(super) fn kill(&mut self) {
-        if let Stage::Flying { flight, .. } = &mut self.stage {
-            // Gone already: as wished.
-            let _ = flight.kill();
+        if let Stage::Running(run) = &mut self.stage {
+            run.kill();
         }
     }
 
@@ -99,7 +91,7 @@ impl Looking {
         self.touched.add(paths);
     }
 
-    fn fly(&mut self, desk: &Desk, now: Duration) -> Result<(), Stuck> {
+    fn start_step(&mut self, desk: &Desk, now: Duration) -> Result<(), Stuck> {
         let root = desk.open_root()?;
         let options = Options {
             checksum: self.job.checksum,
@@ -118,62 +110,44 @@ impl Looking {
         };
         let (rsync, unkept) = desk.compare(&root, &form, options, &list)?;
         self.unkept = argv::unkept_words(&unkept);
-        let timeout_s = desk.start.remote.peer.timeout_s + COMPARE_GRACE_S;
-        let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
-        if self.job.checksum {
-            flight = flight.reading(BY_CONTENT);
-        }
-        self.stage = Stage::Flying { flight, root };
+        let run = desk.dry_run(rsync, root, now);
+        self.stage = Stage::Running(if self.job.checksum { run.by_content() } else { run });
         Ok(())
     }
 
     /// The dry run has ended: looks at the whole of it once. `Some` is the end already.
-    fn landed(&mut self, desk: &Desk, mut landed: Landed) -> Result<Option<VerifyEnd>, Stuck> {
-        if desk.stumbled(&landed) {
+    fn finished(&mut self, desk: &Desk, finished: Finished) -> Result<Option<VerifyEnd>, Stuck> {
+        if desk.stumbled(&finished) {
             self.stage = Stage::Wanted;
             return Ok(None);
         }
-        let mut complete = match landed.judgement.verdict {
-            Verdict::Settled | Verdict::Gone => true,
-            Verdict::Partial => exit_status::only_in_the_way(&landed.stderr),
-            _ => return Ok(Some(VerifyEnd::Failed(landed.judgement.words))),
-        };
-        let (mut deletions, mut made) = (0, 0);
         self.holders = desk.holders();
         let mut holders = desk.holders();
-        let report = landed
-            .read(&desk.voice, |change| {
-                if !stays(desk, &mut holders, &change) && self.counts(desk, &change, true) {
-                    deletions += u64::from(change.kind == ChangeKind::Deleted);
-                    made += u64::from(change.kind == ChangeKind::Created);
-                }
-            })
-            .map_err(broken)?;
-        complete &= !report.deletions_skipped;
-        let entries = guard::remote_entries(report.totals.files, report.totals.created, deletions);
-        let known = match self.job.below.is_root() {
-            true => Some(entries),
-            false => desk.row.entries.and_then(|n| u64::try_from(n).ok()),
+        let counts =
+            |change: &Change| !stays(desk, &mut holders, change) && self.counts(desk, change, true);
+        let compared = Compared::read(finished, || desk.voice.beat(), counts).map_err(broken)?;
+        let compared = match compared {
+            Ok(compared) => compared,
+            Err(judgement) => return Ok(Some(VerifyEnd::Failed(judgement.words))),
         };
-        let staying = match self.job.below.is_root() {
-            true => guard::staying(desk.contents()?, &report.totals),
-            false => guard::staying_of_part(desk.contents()?, &report.totals, known, deletions),
+        let extent = match self.job.below.is_root() {
+            true => Extent::Everything,
+            false => Extent::Part(desk.entries()),
         };
-        let losses = Losses { deletions, made, entries: known, staying };
+        let losses = guard::losses(extent, desk.contents()?, compared.counts, &compared.totals);
         if self.job.repair && guard::holds(desk.start.remote.max_delete, losses) {
-            let words = guard::words(deletions, known, &desk.name);
+            let words = guard::words(losses.deletions, losses.entries, &desk.name);
             let words = words.split(';').next().unwrap_or_default();
             return Ok(Some(VerifyEnd::Failed(format!(
                 "nothing is repaired: it {words}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
                 desk.name
             ))));
         }
-        landed.stdout.rewind().map_err(broken)?;
         self.stage = Stage::Reading {
-            lines: Lines::new(BufReader::new(landed.stdout)),
-            entries: report.totals.files,
-            incomplete: (!complete).then_some(landed.judgement.words).or(self.unkept.take()),
-            deletions: complete,
+            entries: compared.totals.files,
+            incomplete: compared.incomplete().map(str::to_owned).or(self.unkept.take()),
+            deletions: compared.complete,
+            lines: compared.into_lines().map_err(broken)?,
         };
         // The first part comes unasked.
         self.asked = true;
@@ -311,8 +285,8 @@ impl Pusher {
         // One at a time.
         self.put_off_rolling(Duration::ZERO, now);
         self.lanes.pushes().for_each(|push| looking.touch(push.paths()));
-        let flies = looking.fly(&self.desk, now);
-        self.went_on(looking, flies.map(|()| None))?;
+        let is_running = looking.start_step(&self.desk, now);
+        self.went_on(looking, is_running.map(|()| None))?;
         Ok(false)
     }
 
@@ -326,26 +300,26 @@ impl Pusher {
         }
         let Some(mut looking) = self.lanes.verify.take() else { return Ok(()) };
         let went = match std::mem::replace(&mut looking.stage, Stage::Wanted) {
-            Stage::Flying { mut flight, root } => match flight.ended(now) {
+            Stage::Running(mut run) => match run.poll(now) {
                 Ok(None) => {
                     // A hung remote must not starve healthy ones.
-                    if flight.stalled(now) > STALLED {
+                    if run.stalled(now) > STALLED {
                         self.return_slot(std::mem::take(&mut looking.slot));
                     }
                     if looking.job.progress && now >= looking.shown + SHOW_EVERY {
                         looking.shown = now;
-                        let progress = Some(flight.compared());
+                        let progress = Some(run.compared());
                         let part = VerifyPart { progress, ..VerifyPart::default() };
                         self.voice.send(&FromPusher::Verified(looking.ticket, part));
                     }
-                    looking.stage = Stage::Flying { flight, root };
+                    looking.stage = Stage::Running(run);
                     Ok(None)
                 }
                 Ok(Some(exited)) => {
                     self.return_slot(std::mem::take(&mut looking.slot));
                     self.look = true;
-                    let landed = self.desk.land(flight, exited);
-                    let end = landed.and_then(|landed| looking.landed(&self.desk, landed));
+                    let finished = self.desk.finish(run.into_run(), exited);
+                    let end = finished.and_then(|finished| looking.finished(&self.desk, finished));
                     end.map(|end| end.map(Ended::With))
                 }
                 Err(error) => Err(broken(error)),

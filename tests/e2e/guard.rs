@@ -33,8 +33,12 @@ fn files(w: &World) -> usize {
 
 /// An instance with this many files here and there, stopped.
 fn stopped(setup: Setup, files: usize) -> World {
+    stopped_with(setup, (0..files).map(|n| format!("d{}/f{n}", n % 5)))
+}
+
+fn stopped_with(setup: Setup, files: impl Iterator<Item = String>) -> World {
     let mut w = setup.start();
-    (0..files).for_each(|n| w.write(&format!("d{}/f{n}", n % 5), "one"));
+    files.for_each(|file| w.write(&file, "one"));
     w.wait_identical();
     w.wait_in_sync();
     w.instance.stop();
@@ -103,20 +107,22 @@ fn an_empty_localpath_empties_no_remote_at_a_first_copy_or_a_sync() {
 
 #[test]
 fn a_release_after_a_restart_approves_what_was_shown_and_no_more() {
-    let mut w = stopped(Setup::default(), 300);
-    (0..200).for_each(|n| fs::remove_file(w.at(&format!("d{}/f{n}", n % 5))).unwrap());
+    // In one directory: a scan beside other load marks several at different times.
+    let file = |n: usize| format!("d/f{n}");
+    let mut w = stopped_with(Setup::default(), (0..300).map(file));
+    (0..200).for_each(|n| fs::remove_file(w.at(&file(n))).unwrap());
     w.run(&[]);
     let shown = w.wait_remote(0, "held", held);
     assert!(shown["reason"].as_str().unwrap().contains("delete 200 of"), "{shown}");
     w.instance.kill9();
-    (200..260).for_each(|n| fs::remove_file(w.at(&format!("d{}/f{n}", n % 5))).unwrap());
+    (200..260).for_each(|n| fs::remove_file(w.at(&file(n))).unwrap());
     w.run(&[]);
     w.wait_remote(0, "still held", held);
     release(&w);
     let more = w.wait_remote(0, "held with the new number", |r| {
         r["reason"].as_str().is_some_and(|r| r.contains("delete 260 of"))
     });
-    assert!(held(&more) && w.there("d0/f0").exists() && w.there("d0/f255").exists(), "{more}");
+    assert!(held(&more) && w.there("d/f0").exists() && w.there("d/f255").exists(), "{more}");
     release(&w);
     w.wait_identical();
 }
@@ -181,6 +187,26 @@ fn what_somebody_deletes_while_everything_is_compared_is_no_accident() {
     });
     fs::write(dir.path().join("go"), "").unwrap();
     w.wait_in_sync();
+    let log = w.instance.log_text();
+    assert!(!log.contains("would delete"), "{}", w.instance.report());
+}
+
+#[test]
+fn what_was_only_renamed_while_stopped_is_no_loss() {
+    let mut w = Setup::default().start();
+    for round in 0..3 {
+        let (old, new) = (w.at(&format!("d{round}")), w.at(&format!("d{}", round + 1)));
+        if round == 0 {
+            (0..5).for_each(|n| w.write(&format!("d0/deep/f{n}"), "x"));
+            w.wait_identical();
+        }
+        w.wait_in_sync();
+        // What was settled last is looked at again at once, before a scan has told of the new names.
+        w.instance.kill9();
+        fs::rename(old, new).unwrap();
+        w.run(&[]);
+        w.wait_identical();
+    }
     let log = w.instance.log_text();
     assert!(!log.contains("would delete"), "{}", w.instance.report());
 }

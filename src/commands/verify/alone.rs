@@ -1,38 +1,36 @@
 //! `syncsup verify -o FILE` while nothing runs: the same dry run, started from here. It needs no journal, and so nothing
 //! is called pending: what was changed since the instance ended is simply different.
 
-use super::Failing;
 use super::busy::Busy;
+use super::pair::{Failing, Pair};
 use super::show::Show;
-use super::{PAUSE, Pair, choose};
+use super::{PAUSE, choose};
 use crate::commands::invocation::{Invocation, Verify};
 use crate::config;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
-use crate::message::{Difference, VerifyAt, VerifyEnd};
+use crate::message::{Difference, VerifyEnd};
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::charset::Charsets;
 use crate::rsync::complaint;
 use crate::rsync::differ::{Differ, directory_of};
 use crate::rsync::excluded::{Holders, topmost};
-use crate::rsync::exit_status::{self, Judgement, Verdict};
-use crate::rsync::itemize::{self, ChangeKind, Line, Lines, Totals};
+use crate::rsync::exit_status::Verdict;
+use crate::rsync::itemize::{Change, ChangeKind, Line};
 use crate::rsync::params;
 use crate::rsync::refused;
+use crate::rsync_run::dry_run::{Compared, DryRun};
+use crate::rsync_run::patience::Patience;
+use crate::rsync_run::run::Finished;
 use crate::seen::Kind;
+use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, Seek, Write};
-use std::time::Duration;
+use std::io::{self, Write};
 use tempfile::NamedTempFile;
-
-/// What rsync has beyond its timeout.
-const GRACE: Duration = Duration::from_secs(30);
-/// The same when it compares by content: a file of 1 TiB at 20 MiB/s.
-const BY_CONTENT: Duration = Duration::from_secs(52_429);
 
 /// Exit status 0 when everything is identical.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
@@ -74,7 +72,6 @@ fn compare(
     let filter = Filter::new(&localpath.filter)
         .map_err(|e| Error::usage(e.first().map(|e| e.text.clone()).unwrap_or_default()))?;
     let broken = |e: std::io::Error| Error::system(&remote.peer.rsync_program, e);
-    let limit = limit(remote, checksum);
     let busy = Busy::new(pair, checksum);
     busy.show();
     // What is excluded, and an rsync stumbled over there.
@@ -82,15 +79,11 @@ fn compare(
     // What it could not convert.
     let mut unconverted = BTreeSet::new();
     let mut refused: Vec<&'static str> = Vec::new();
-    let (rsync, stderr, judgement, unkept) = loop {
-        let (mut rsync, _root, unkept) =
+    let (finished, unkept) = loop {
+        let (run, unkept) =
             start(pair, localpath, remote, checksum, &filter, (&left_out, &unconverted), &refused)?;
-        let (stderr, judgement) = match ended(&mut rsync, limit, &busy) {
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                return Ok(VerifyEnd::Failed(e.to_string()));
-            }
-            ended => ended.map_err(broken)?,
-        };
+        let finished = ended(run, &busy).map_err(broken)?;
+        let (judgement, stderr) = (&finished.judgement, &finished.stderr);
         // Without a comparison by content that is asked for, nothing would be known.
         if let Verdict::Refused(option) = judgement.verdict
             && option != refused::CHECKSUM
@@ -102,7 +95,7 @@ fn compare(
         }
         let before = left_out.len();
         if judgement.verdict == Verdict::Partial {
-            left_out.extend(excluded_of(&stderr, localpath, remote, &filter));
+            left_out.extend(excluded_of(stderr, localpath, remote, &filter));
         }
         if left_out.len() == before {
             let before = unconverted.len();
@@ -111,70 +104,54 @@ fn compare(
             {
                 let watch = localpath.watch.as_path();
                 let real = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
-                unconverted.extend(complaint::unconverted(&stderr, &real));
+                unconverted.extend(complaint::unconverted(stderr, &real));
             }
             if unconverted.len() == before {
-                break (rsync, stderr, judgement, argv::unkept_words(&unkept));
+                break (finished, argv::unkept_words(&unkept));
             }
         }
     };
     drop(busy);
-    (&rsync.stdout).rewind().map_err(broken)?;
-    let Some(mut complete) = completeness(&judgement, &stderr) else {
-        return Ok(VerifyEnd::Failed(judgement.words));
-    };
-    let (mut differ, mut totals) = (Differ::default(), Totals::default());
     let mut holders = Holders::default();
-    for line in Lines::new(BufReader::new(&rsync.stdout)) {
-        match line.map_err(broken)? {
-            Line::Change(change) => {
-                let why = differ.why(&change);
-                let deleted = change.kind == ChangeKind::Deleted;
-                let excluded = filter.excludes(&change.path, change.is_dir);
-                let counts = change.path.is_within(&pair.below)
-                    && !(deleted && holders.stays(&change.path, excluded))
-                    && (!deleted || localpath.inotify.delete)
-                    && !excluded;
-                if counts && !why.is_empty() {
-                    each(Difference { path: change.path, dir: change.is_dir, why, pending: false });
-                }
-            }
-            Line::DeletionsSkipped => complete = false,
-            Line::Text(text) => totals.read(&text),
-            Line::NotEmpty(_) | Line::NonRegular(_) => {}
+    let mut counts = |change: &Change| {
+        let deleted = change.kind == ChangeKind::Deleted;
+        let excluded = filter.excludes(&change.path, change.is_dir);
+        change.path.is_within(&pair.below)
+            && !(deleted && holders.stays(&change.path, excluded))
+            && (!deleted || localpath.inotify.delete)
+            && !excluded
+    };
+    let compared = match Compared::read(finished, || {}, |_| true).map_err(broken)? {
+        Ok(compared) => compared,
+        Err(judgement) => return Ok(VerifyEnd::Failed(judgement.words)),
+    };
+    let incomplete = compared.incomplete().map(str::to_owned).or(unkept);
+    let entries = compared.totals.files;
+    let mut differ = Differ::default();
+    for line in compared.into_lines().map_err(broken)? {
+        let Line::Change(change) = line.map_err(broken)? else { continue };
+        let why = differ.why(&change);
+        if counts(&change) && !why.is_empty() {
+            each(Difference { path: change.path, dir: change.is_dir, why, pending: false });
         }
     }
-    Ok(match (complete, unkept) {
-        (true, None) => VerifyEnd::Done { entries: totals.files },
-        (true, Some(words)) => VerifyEnd::Incomplete(words),
-        (false, _) => VerifyEnd::Incomplete(judgement.words),
+    Ok(match incomplete {
+        None => VerifyEnd::Done { entries },
+        Some(words) => VerifyEnd::Incomplete(words),
     })
 }
 
-/// How long nothing may move, beside rsync's own timeout: a remote that compares content may read for long before it says
-/// anything.
-fn limit(remote: &Remote, checksum: bool) -> Duration {
-    let reads = if checksum { BY_CONTENT } else { GRACE };
-    Duration::from_secs(u64::from(remote.peer.timeout_s)) + reads
-}
-
-/// Waits for its end; its complaints and what they mean.
-fn ended(rsync: &mut Rsync, limit: Duration, busy: &Busy) -> io::Result<(Vec<u8>, Judgement)> {
-    let (mut entries, mut printed) = (0, 0);
-    let exited = rsync.finish(limit, PAUSE, |rsync| {
-        if Busy::shows() {
-            let (lines, at) = rsync.lines_after(printed);
-            (entries, printed) = (entries + lines, at);
-            busy.at(VerifyAt { entries, bytes: rsync.bytes_read().unwrap_or(0) });
+/// Waits for its end, and shows meanwhile how far it is.
+fn ended(mut run: DryRun, busy: &Busy) -> io::Result<Finished> {
+    loop {
+        if let Some(exited) = run.poll(clock::boot())? {
+            return run.into_run().finish(exited);
         }
-    })?;
-    let stderr = rsync.complaints()?;
-    let judgement = exit_status::verdict(exited, &stderr);
-    let last = rsync.printed_last(itemize::CLOSING_BYTES)?;
-    Ok(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
-        true => (stderr, judgement.without_statistics(exited)),
-        false => (stderr, judgement),
-    })
+        if Busy::shows() {
+            busy.at(run.compared());
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// The excluded paths that rsync complained of.
@@ -191,15 +168,6 @@ fn excluded_of(
     paths.filter_map(|path| topmost(&path, true, |p, dir| filter.excludes(p, dir))).collect()
 }
 
-/// Whether everything could be compared; `None` when nothing could.
-fn completeness(judgement: &Judgement, stderr: &[u8]) -> Option<bool> {
-    match judgement.verdict {
-        Verdict::Settled | Verdict::Gone => Some(true),
-        Verdict::Partial => Some(exit_status::only_in_the_way(stderr)),
-        _ => None,
-    }
-}
-
 fn start(
     pair: &Pair,
     localpath: &LocalPath,
@@ -208,7 +176,7 @@ fn start(
     filter: &Filter,
     (left_out, unconverted): (&BTreeSet<RelPath>, &BTreeSet<RelPath>),
     refused: &[&str],
-) -> Result<(Rsync, Root, Vec<RelPath>)> {
+) -> Result<(DryRun, Vec<RelPath>)> {
     let root = Root::open(localpath.watch.as_path())
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
     let delete = localpath.inotify.delete;
@@ -260,5 +228,7 @@ fn start(
     let rsync =
         Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), &list, &scratch)
             .map_err(broken)?;
-    Ok((rsync.reading(rules), root, unkept))
+    let (rsync, timeout_s) = (rsync.reading(rules), remote.peer.timeout_s);
+    let run = DryRun::new(rsync, root, timeout_s, Patience::FOR_THE_TIMEOUT, clock::boot());
+    Ok((if checksum { run.by_content() } else { run }, unkept))
 }

@@ -1,22 +1,21 @@
 //! One part of the rolling comparison: a dry run, and the rows of what it finds.
 
-use super::super::compare::COMPARE_GRACE_S;
 use super::super::desk::{Desk, Stuck, broken};
-use super::super::flight::{Flight, Landed};
-use super::super::guard::{self, Contents, Losses};
+use super::super::guard::{self, Contents, Extent, Losses};
 use super::super::roll::{Cost, Part};
 use super::super::rows::repair;
-use super::super::verify::{BY_CONTENT, counts};
+use super::super::verify::counts;
 use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, may_come_from_below};
-use crate::rsync::exit_status::{self, Verdict};
-use crate::rsync::itemize::{Change, ChangeKind, Line, Lines, Totals};
+use crate::rsync::exit_status::{Judgement, Verdict};
+use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
+use crate::rsync_run::dry_run::{Compared, Counts, DryRun};
+use crate::rsync_run::run::Finished;
 use crate::sys::clock;
-use crate::sys::files::Root;
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::time::Duration;
 
 /// Rows written at a time.
@@ -35,10 +34,7 @@ pub(in crate::pusher) struct Comparing {
 }
 
 enum Stage {
-    Flying {
-        flight: Flight,
-        _root: Root,
-    },
+    Running(DryRun),
     Reading {
         lines: Lines<BufReader<File>>,
         deletions: bool,
@@ -137,15 +133,12 @@ impl Comparing {
         // What a push cannot send fails there.
         let list = argv::list_directories(directories);
         let (rsync, _) = desk.compare(&root, &form, options, &list)?;
-        let timeout_s = desk.start.remote.peer.timeout_s + COMPARE_GRACE_S;
-        let mut flight = Flight::new(rsync, timeout_s, desk.patience, now);
-        if checksum {
-            flight = flight.reading(BY_CONTENT);
-        }
+        let run = desk.dry_run(rsync, root, now);
+        let run = if checksum { run.by_content() } else { run };
         let mut touched = Touched::default();
         touched.add(in_flight);
         let read = Read { part: part.clone(), ..Read::default() };
-        let stage = Stage::Flying { flight, _root: root };
+        let stage = Stage::Running(run);
         Ok(Some(Self { stage, touched, differ: Differ::default(), read }))
     }
 
@@ -155,23 +148,22 @@ impl Comparing {
     }
 
     /// True while its rsync runs.
-    pub(in crate::pusher) fn flies(&self) -> bool {
-        matches!(self.stage, Stage::Flying { .. })
+    pub(in crate::pusher) fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running(_))
     }
 
     /// How long its rsync has not moved.
     pub(in crate::pusher) fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
-            Stage::Flying { flight, .. } => flight.stalled(now),
+            Stage::Running(run) => run.stalled(now),
             Stage::Reading { .. } | Stage::Ended => Duration::ZERO,
         }
     }
 
     /// Ends its rsync.
     pub(in crate::pusher) fn kill(&mut self) {
-        if let Stage::Flying { flight, .. } = &mut self.stage {
-            // Gone already: as wished.
-            let _ = flight.kill();
+        if let Stage::Running(run) = &mut self.stage {
+            run.kill();
         }
     }
 
@@ -188,62 +180,53 @@ impl Comparing {
         approved: Option<u64>,
         now: Duration,
     ) -> Result<Outcome, Stuck> {
-        let Stage::Flying { flight, .. } = &mut self.stage else {
+        let Stage::Running(dry_run) = &mut self.stage else {
             return self.write_rows(desk);
         };
-        let Some(exited) = flight.ended(now).map_err(broken)? else {
+        let Some(exited) = dry_run.poll(now).map_err(broken)? else {
             return Ok(Outcome::Running);
         };
-        let Stage::Flying { flight, .. } = std::mem::replace(&mut self.stage, Stage::Ended) else {
+        let Stage::Running(dry_run) = std::mem::replace(&mut self.stage, Stage::Ended) else {
             return Ok(Outcome::Running);
         };
-        let landed = desk.land(flight, exited)?;
-        self.landed(desk, landed, run, approved)
+        let finished = desk.finish(dry_run.into_run(), exited)?;
+        self.finished(desk, finished, run, approved)
     }
 
     /// Looks at the whole of the output once: counts and guard.
-    fn landed(
+    fn finished(
         &mut self,
         desk: &Desk,
-        mut landed: Landed,
+        finished: Finished,
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Outcome, Stuck> {
-        if desk.stumbled(&landed) {
-            return Ok(Outcome::Failed { words: landed.judgement.words, remote: true });
+        if desk.stumbled(&finished) {
+            return Ok(Outcome::Failed { words: finished.judgement.words, remote: true });
         }
-        let mut complete = match landed.judgement.verdict {
-            Verdict::Settled | Verdict::Gone => true,
-            Verdict::Partial => exit_status::only_in_the_way(&landed.stderr),
-            verdict => {
+        let counts = |change: &Change| self.counts(desk, change, true);
+        let compared = Compared::read(finished, || desk.voice.beat(), counts).map_err(broken)?;
+        let mut compared = match compared {
+            Ok(compared) => compared,
+            Err(Judgement { verdict, words, .. }) => {
                 let remote =
                     matches!(verdict, Verdict::Remote(_) | Verdict::Source | Verdict::Upset);
-                return Ok(Outcome::Failed { words: landed.judgement.words, remote });
+                return Ok(Outcome::Failed { words, remote });
             }
         };
-        let (mut deletions, mut made) = (0, 0);
-        let report = landed
-            .read(&desk.voice, |change| {
-                deletions += u64::from(self.deletes(desk, &change));
-                let new = change.kind == ChangeKind::Created && self.counts(desk, &change, false);
-                made += u64::from(new);
-            })
-            .map_err(broken)?;
-        complete &= !report.deletions_skipped;
-        let totals = report.totals;
+        let totals = compared.totals;
         self.read.cost = Cost { names: totals.files, bytes: totals.total_bytes };
+        let deletions = compared.counts.deletions;
         self.read.there = guard::remote_entries(totals.files, totals.created, deletions);
-        if complete {
-            let counted = (deletions, made);
-            let held = self.guarded(desk, &mut landed, counted, &totals, run, approved)?;
-            if let Some(held) = held {
-                return Ok(held);
-            }
+        if compared.complete
+            && let Some(held) = self.guarded(desk, &mut compared, run, approved)?
+        {
+            return Ok(held);
         }
-        landed.stdout.rewind().map_err(broken)?;
-        let lines = Lines::new(BufReader::new(landed.stdout));
-        self.stage = Stage::Reading { lines, deletions: complete };
-        self.read.incomplete = (!complete).then_some(landed.judgement.words);
+        self.read.incomplete = compared.incomplete().map(str::to_owned);
+        let deletions = compared.complete;
+        let lines = compared.into_lines().map_err(broken)?;
+        self.stage = Stage::Reading { lines, deletions };
         Ok(Outcome::Rows { more_in: Duration::ZERO })
     }
 
@@ -251,39 +234,40 @@ impl Comparing {
     fn guarded(
         &mut self,
         desk: &Desk,
-        landed: &mut Landed,
-        (found, made): (u64, u64),
-        totals: &Totals,
+        compared: &mut Compared,
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Option<Outcome>, Stuck> {
-        let known = desk.row.entries.and_then(|n| u64::try_from(n).ok());
+        let Counts { deletions, made, .. } = compared.counts;
         // Where nobody has counted: what this run has seen.
-        let entries = known.or(Some(run.there + self.read.there));
-        let contents = if found > 0 { desk.contents()? } else { Contents::Something };
-        let holds = |n: u64, made: u64| {
-            let deletions = run.deletions + n;
-            let staying = guard::staying_of_part(contents, totals, known, deletions);
-            let losses = Losses { deletions, made, entries, staying };
-            n > 0 && guard::holds(desk.start.remote.max_delete, losses)
+        let entries = desk.entries().or(Some(run.there + self.read.there));
+        let contents = if deletions > 0 { desk.contents()? } else { Contents::Something };
+        let totals = compared.totals;
+        let holds = |n: u64| {
+            let counts = Counts { deletions: run.deletions + n, made, ..Counts::default() };
+            let losses = guard::losses(Extent::Part(desk.entries()), contents, counts, &totals);
+            n > 0 && guard::holds(desk.start.remote.max_delete, Losses { entries, ..losses })
         };
-        if !holds(found, made) {
+        if !holds(deletions) {
             return Ok(None);
         }
         // What somebody deletes here just now is no accident there.
         let (mut deletions, mut went) = (0, Ok(()));
-        landed
-            .read(&desk.voice, |change| {
-                if went.is_ok() && self.deletes(desk, &change) {
-                    match self.on_its_way(desk, &change.path, true) {
-                        Ok(pending) => deletions += u64::from(!pending),
-                        Err(error) => went = Err(error),
+        compared
+            .again(
+                || desk.voice.beat(),
+                |change| {
+                    if went.is_ok() && self.deletes(desk, &change) {
+                        match self.on_its_way(desk, &change.path, true) {
+                            Ok(pending) => deletions += u64::from(!pending),
+                            Err(error) => went = Err(error),
+                        }
                     }
-                }
-            })
+                },
+            )
             .map_err(broken)?;
         went?;
-        if !holds(deletions, made) {
+        if !holds(deletions) {
             return Ok(None);
         }
         let all = run.deletions + deletions;

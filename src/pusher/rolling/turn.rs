@@ -217,7 +217,7 @@ impl Pusher {
                 return Ok(());
             }
         };
-        if work.flies() && !self.may_roll() {
+        if work.is_running() && !self.may_roll() {
             work.kill();
             r.again(Duration::ZERO, now);
             self.give_spare_back(r);
@@ -226,7 +226,7 @@ impl Pusher {
         let run = r.state.run.clone().unwrap_or_default();
         let went = work.advance(&mut self.desk, &run, self.approved, now);
         // A hung remote must not hold a slot, nor what only reads.
-        if !work.flies() || work.stalled(now) > STALLED {
+        if !work.is_running() || work.stalled(now) > STALLED {
             self.give_spare_back(r);
         }
         let part = work.part().clone();
@@ -300,7 +300,7 @@ impl Pusher {
     /// A push wants the spare slot.
     pub(in crate::pusher) fn yield_spare(&mut self, now: Duration) {
         if let Some(r) = self.lanes.rolling.as_mut().filter(|r| r.spare) {
-            r.yields += u32::from(r.flies());
+            r.yields += u32::from(r.is_running());
             self.put_off_rolling(ASK_AGAIN, now);
         }
     }

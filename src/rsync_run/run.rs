@@ -1,7 +1,7 @@
-//! One rsync in flight, and the watchdog that ends it when nothing moves any more.
+//! One run of an rsync: its watchdog ends it when nothing moves any more, and what its end means is told together with
+//! its output.
 
-use super::health::{Patience, Waited};
-use super::voice::Voice;
+use super::patience::{Patience, Waited};
 use super::watchdog::{Sample, Watchdog};
 use crate::message::VerifyAt;
 use crate::path::RelPath;
@@ -32,8 +32,8 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// While it prints much.
 const LOOK_OFTEN: Duration = Duration::from_millis(100);
 
-/// One rsync in flight.
-pub struct Flight {
+/// One running rsync.
+pub struct Run {
     rsync: Box<Rsync>,
     watchdog: Box<Watchdog>,
     /// How long it may wait for the first word of the other end.
@@ -61,7 +61,7 @@ enum GivenUp {
 }
 
 /// An rsync that has ended.
-pub struct Landed {
+pub struct Finished {
     /// What its end means.
     pub judgement: Judgement,
     /// Its output, from the start.
@@ -85,7 +85,7 @@ pub struct Report {
     pub not_regular: HashSet<RelPath>,
 }
 
-impl Flight {
+impl Run {
     /// Takes over an rsync that has just been started; one that does not move for `timeout_s` seconds is ended, and
     /// one that has waited for its first answer for longer than `patience` says.
     pub fn new(rsync: Rsync, timeout_s: u32, patience: Patience, now: Duration) -> Self {
@@ -181,7 +181,7 @@ impl Flight {
     }
 
     /// Its output and what its end means.
-    pub fn land(mut self, exited: Exited) -> io::Result<Landed> {
+    pub fn finish(mut self, exited: Exited) -> io::Result<Finished> {
         // It may have come to its bounds by itself.
         if self.ended.is_none() && exited != Exited::Code(0) && self.floods() {
             self.ended = Some(GivenUp::Flooded);
@@ -216,7 +216,7 @@ impl Flight {
         if judgement.verdict == Verdict::Configuration {
             stderr.truncate(exit_status::own_words(&stderr));
         }
-        Ok(Landed { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
+        Ok(Finished { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
     }
 }
 
@@ -238,7 +238,7 @@ fn judgement_of_flood(of_end: Judgement) -> Judgement {
     }
 }
 
-impl Flight {
+impl Run {
     /// The watchdog ended it: that says something of the remote, not of the signal.
     fn judgement_of_silence(&self, of_signal: Judgement) -> Judgement {
         if self.waited == Waited::InVain {
@@ -259,14 +259,18 @@ impl Flight {
     }
 }
 
-impl Landed {
+impl Finished {
     /// Reads the output to its end, with signs of life; each change goes to `each`.
-    pub fn read(&mut self, alive: &Voice, mut each: impl FnMut(Change)) -> io::Result<Report> {
+    pub fn read(
+        &mut self,
+        mut alive: impl FnMut(),
+        mut each: impl FnMut(Change),
+    ) -> io::Result<Report> {
         let mut report =
             Report { deletions_skipped: self.judgement.deletions_skipped, ..Report::default() };
         self.stdout.rewind()?;
         for line in Lines::new(BufReader::new(&self.stdout)) {
-            alive.beat();
+            alive();
             match line? {
                 Line::Change(change) => each(change),
                 Line::DeletionsSkipped => report.deletions_skipped = true,
@@ -281,7 +285,6 @@ impl Landed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::voice::tests::{heard, voice};
     use super::*;
     use std::io::Write;
 
@@ -290,10 +293,10 @@ mod tests {
         let mut stdout = tempfile::tempfile().unwrap();
         stdout.write_all(&b"<f+++++++++ a\n".repeat(1_000)).unwrap();
         let judgement = exit_status::verdict(Exited::Code(0), b"");
-        let mut landed = Landed { judgement, stdout, stderr: Vec::new(), waited: Waited::Unknown };
-        let (voice, mut end) = voice();
-        let mut changes = 0;
-        landed.read(&voice, |_| changes += 1).unwrap();
-        assert_eq!((changes, heard(&mut end)), (1_000, 1), "one was due");
+        let mut finished =
+            Finished { judgement, stdout, stderr: Vec::new(), waited: Waited::Unknown };
+        let (mut signs, mut changes) = (0, 0);
+        finished.read(|| signs += 1, |_| changes += 1).unwrap();
+        assert_eq!((signs, changes), (1_000, 1_000));
     }
 }

@@ -1,0 +1,165 @@
+//! A comparison of two sides: an rsync that changes nothing. What its lines are good for depends on its end: an incomplete
+//! one counts no deletion.
+
+use super::patience::Patience;
+use super::run::{Finished, Run};
+use crate::message::VerifyAt;
+use crate::rsync::exit_status::{self, Judgement, Verdict};
+use crate::rsync::itemize::{Change, ChangeKind, Lines, Totals};
+use crate::seen::Exited;
+use crate::sys::files::Root;
+use crate::sys::process::Rsync;
+use std::fs::File;
+use std::io::{self, BufReader, Seek};
+use std::time::Duration;
+
+/// A comparison has rsync's own timeout; the watchdog comes this much later, in seconds.
+const GRACE_S: u32 = 30;
+/// Bytes that a peer may read before it answers, when it compares by content: nothing moves here meanwhile.
+const BY_CONTENT: u64 = 1 << 40;
+
+/// A comparison under way.
+pub struct DryRun {
+    run: Run,
+    /// It stays open: its rsync works in it.
+    _root: Root,
+}
+
+impl DryRun {
+    /// Takes over an rsync that was just started in `root` and has a `timeout_s` of its own, in seconds.
+    pub fn new(
+        rsync: Rsync,
+        root: Root,
+        timeout_s: u32,
+        patience: Patience,
+        now: Duration,
+    ) -> Self {
+        Self { run: Run::new(rsync, timeout_s + GRACE_S, patience, now), _root: root }
+    }
+
+    /// Its peer compares by content.
+    pub fn by_content(mut self) -> Self {
+        self.run = self.run.reading(BY_CONTENT);
+        self
+    }
+
+    /// Looks whether it has ended; ends it when nothing moves any more.
+    pub fn poll(&mut self, now: Duration) -> io::Result<Option<Exited>> {
+        self.run.ended(now)
+    }
+
+    /// The rsync, which has ended.
+    pub fn into_run(self) -> Run {
+        self.run
+    }
+
+    /// How long it has made no progress.
+    pub fn stalled(&self, now: Duration) -> Duration {
+        self.run.stalled(now)
+    }
+
+    /// How long to wait before the next look at it.
+    pub fn look_after(&self) -> Duration {
+        self.run.look_after()
+    }
+
+    /// How far it is, when it prints a line for every entry.
+    pub fn compared(&mut self) -> VerifyAt {
+        self.run.compared()
+    }
+
+    /// Ends it at once. One that has ended already is as good.
+    pub fn kill(&mut self) {
+        let _ = self.run.kill();
+    }
+}
+
+/// How many paths differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// In all.
+    pub paths: u64,
+    /// There and not here.
+    pub deletions: u64,
+    /// Here and not there.
+    pub made: u64,
+}
+
+/// A comparison that has ended and can be used.
+pub struct Compared {
+    finished: Finished,
+    /// All that differs is known. Else the deletions are not to be believed, and are not counted.
+    pub complete: bool,
+    /// What differs.
+    pub counts: Counts,
+    /// rsync's own totals.
+    pub totals: Totals,
+}
+
+impl Compared {
+    /// Passes over the output once, with signs of life, and counts the changes for which `counts` is true. `Err` is the
+    /// end of a comparison that compared nothing.
+    pub fn read(
+        mut finished: Finished,
+        alive: impl FnMut(),
+        mut counts: impl FnMut(&Change) -> bool,
+    ) -> io::Result<Result<Compared, Judgement>> {
+        let Some(complete) = completeness(&finished) else { return Ok(Err(finished.judgement)) };
+        let mut found = Counts::default();
+        let report = finished.read(alive, |change| {
+            if counts(&change) {
+                found.paths += 1;
+                found.deletions += u64::from(change.kind == ChangeKind::Deleted);
+                found.made += u64::from(change.kind == ChangeKind::Created);
+            }
+        })?;
+        let complete = complete && !report.deletions_skipped;
+        if !complete {
+            found.paths -= found.deletions;
+            found.deletions = 0;
+        }
+        Ok(Ok(Compared { finished, complete, counts: found, totals: report.totals }))
+    }
+
+    /// Passes over the output once more.
+    pub fn again(&mut self, alive: impl FnMut(), each: impl FnMut(Change)) -> io::Result<()> {
+        self.finished.read(alive, each).map(drop)
+    }
+
+    /// rsync's messages on what could not be compared; `None` when all was.
+    pub fn incomplete(&self) -> Option<&str> {
+        (!self.complete).then_some(self.finished.judgement.words.as_str())
+    }
+
+    /// What its end means.
+    pub fn judgement(&self) -> &Judgement {
+        &self.finished.judgement
+    }
+
+    /// Its complaints.
+    pub fn stderr(&self) -> &[u8] {
+        &self.finished.stderr
+    }
+
+    /// The output, from its start.
+    pub fn into_lines(mut self) -> io::Result<Lines<BufReader<File>>> {
+        self.finished.stdout.rewind()?;
+        Ok(Lines::new(BufReader::new(self.finished.stdout)))
+    }
+}
+
+/// Whether everything could be compared; `None` when nothing could.
+fn completeness(finished: &Finished) -> Option<bool> {
+    match finished.judgement.verdict {
+        Verdict::Settled | Verdict::Gone => Some(true),
+        // Something could not be read: what was found counts, but it is not all.
+        Verdict::Partial => Some(exit_status::only_in_the_way(&finished.stderr)),
+        Verdict::Upset
+        | Verdict::Source
+        | Verdict::Remote(_)
+        | Verdict::Configuration
+        | Verdict::FormB
+        | Verdict::NoDelete
+        | Verdict::Refused(_) => None,
+    }
+}

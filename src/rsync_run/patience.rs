@@ -1,0 +1,68 @@
+//! How long an rsync waits for the other end's first answer. Pure.
+
+use std::time::Duration;
+
+/// How long an rsync waits for the first word of the other end before it is ended: a slave that takes connections and
+/// says nothing is noticed long before the timeout. One that only takes its time (a slow name server, a `pre-xfer
+/// exec`) is waited for longer each time, up to the timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience(Duration);
+
+/// How an rsync's wait for the first word ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The other end answered after this time.
+    For(Duration),
+    /// It was ended, unanswered.
+    InVain,
+    /// It ended by itself: it said why.
+    Unknown,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl Patience {
+    /// The wait where nothing is known: a connection takes up to 10 s of it.
+    const FIRST: Duration = Duration::from_secs(20);
+
+    /// For one that is not tried again: as long as its timeout.
+    pub const FOR_THE_TIMEOUT: Patience = Patience(Duration::MAX);
+
+    /// How long to wait with a timeout of `timeout`.
+    pub fn limit(self, timeout: Duration) -> Duration {
+        self.0.min(timeout)
+    }
+
+    /// What is to be waited next time.
+    #[must_use]
+    pub fn after(self, waited: Waited, timeout: Duration) -> Patience {
+        match waited {
+            Waited::For(time) if time <= Self::FIRST / 2 => Self::default(),
+            Waited::InVain => Self((self.0 * 2).min(timeout.max(Self::FIRST))),
+            Waited::For(_) | Waited::Unknown => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slave_that_says_nothing_is_given_up_early_and_a_slow_one_is_waited_for() {
+        let (timeout, s) = (Duration::from_secs(100), Duration::from_secs);
+        let mut patience = Patience::default();
+        assert_eq!((patience.limit(timeout), patience.limit(s(5))), (s(20), s(5)));
+        for wait in [40, 80, 100, 100] {
+            patience = patience.after(Waited::InVain, timeout);
+            assert_eq!(patience.limit(timeout), s(wait));
+        }
+        assert_eq!(patience.after(Waited::For(s(30)), timeout), patience);
+        assert_eq!(patience.after(Waited::Unknown, timeout), patience);
+        assert_eq!(patience.after(Waited::For(s(1)), timeout), Patience::default());
+    }
+}
