@@ -3,10 +3,10 @@
 use super::process::Process;
 use super::schedule::{self, Clockwork};
 use super::slots::{Holder, Slots};
-use super::verifies::Verifying;
 use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
-    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteStatus, Role, SCHEDULE, ToPusher,
+    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteHealth, RemoteStatus, Role, SCHEDULE,
+    Ticket, ToPusher, VerifyEnd, VerifyPart,
 };
 use crate::sys::session::monotonic;
 use crate::sys::{clock, wake};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long a stopping pusher may go on with the push in hand.
 const GRACE_MS: u64 = 10_000;
+/// A pusher that is not started again within this time is down; one that is, is not waited for in vain.
+const SOON: Duration = Duration::from_secs(1);
 
 /// One pusher.
 pub struct Pusher {
@@ -49,6 +51,16 @@ struct Pending {
     why: String,
     /// Reconciles that the child had finished when it was asked.
     done_before: u64,
+}
+
+/// A comparison that a client reads.
+pub(super) struct Verifying {
+    /// Its number.
+    pub(super) ticket: Ticket,
+    /// When the client last asked for a part.
+    pub(super) asked: Duration,
+    /// What the client has not read yet.
+    pub(super) part: Option<VerifyPart>,
 }
 
 impl Pusher {
@@ -175,6 +187,36 @@ impl Pusher {
     /// When its schedule is due.
     pub fn next_scheduled(&self) -> Option<Duration> {
         self.next_scheduled
+    }
+
+    /// A part of a comparison has come.
+    pub(super) fn verified(&mut self, ticket: Ticket, part: VerifyPart) {
+        if let Some(verifying) = self.verifying.as_mut().filter(|v| v.ticket == ticket) {
+            verifying.part = Some(part);
+        }
+    }
+
+    /// Its process has ended, and with it the comparison; the part it sent last is still read.
+    pub(super) fn verify_lost(&mut self) {
+        if let Some(verifying) = &mut self.verifying {
+            let why = "its pusher ended in the middle of it; ask again".to_owned();
+            verifying.part.get_or_insert_default().end.get_or_insert(VerifyEnd::Failed(why));
+        }
+    }
+
+    /// How its remote is, for the plugins that wait for it or tell of it.
+    pub fn health(&self, now: Duration) -> RemoteHealth {
+        let down = !self.process.runs() && self.process.next_at().is_none_or(|at| at > now + SOON);
+        let said = match self.status.state {
+            PusherState::Backoff | PusherState::Held => Some(self.status.state),
+            _ => None,
+        };
+        let trouble = if down { Some(PusherState::Down) } else { said };
+        let reason = match down {
+            true => self.process.report().last_exit.map(|e| format!("its pusher ended: {e}")),
+            false => self.status.reason.clone().filter(|_| trouble.is_some()),
+        };
+        RemoteHealth { name: self.name.clone(), trouble, reason }
     }
 
     /// For `status`.

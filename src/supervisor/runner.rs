@@ -1,12 +1,9 @@
 //! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it said last, what it was told.
 
 use super::process::Process;
-use super::pusher::Pusher;
 use super::topology::Wanted;
 use crate::config::model::{LocalPath, plugin_names};
-use crate::message::{
-    FromPlugin, PluginStart, PluginStatus, PusherState, RemoteHealth, Role, ToPlugin,
-};
+use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, Role, ToPlugin};
 use crate::sys::wake;
 use slog::{Logger, o};
 use std::ffi::OsString;
@@ -17,8 +14,6 @@ use std::time::Duration;
 
 /// How long a stopping runner may go on with the calls in hand.
 const GRACE_MS: u64 = 5_000;
-/// A pusher that is not started again within this time is down; one that is, is not waited for in vain.
-const SOON: Duration = Duration::from_secs(1);
 
 /// The name of its wake pipe: no remote is called so.
 pub const WAKE: &str = "plugin runner";
@@ -35,11 +30,6 @@ pub struct Runner {
     pub failing: bool,
     wake: (OwnedFd, OwnedFd),
     told: Vec<RemoteHealth>,
-}
-
-/// True when a localpath needs one.
-pub fn wanted(localpath: &LocalPath) -> bool {
-    !localpath.plugins.is_empty() || !localpath.alarms.is_empty()
 }
 
 impl Runner {
@@ -99,19 +89,4 @@ impl Runner {
         self.status = status;
         std::mem::replace(&mut self.failing, fails) || fails
     }
-}
-
-/// How a remote is, for those who wait for it or tell of it.
-pub fn health(pusher: &Pusher, now: Duration) -> RemoteHealth {
-    let down = !pusher.process.runs() && pusher.process.next_at().is_none_or(|at| at > now + SOON);
-    let said = match pusher.status.state {
-        PusherState::Backoff | PusherState::Held => Some(pusher.status.state),
-        _ => None,
-    };
-    let trouble = if down { Some(PusherState::Down) } else { said };
-    let reason = match down {
-        true => pusher.process.report().last_exit.map(|e| format!("its pusher ended: {e}")),
-        false => pusher.status.reason.clone().filter(|_| trouble.is_some()),
-    };
-    RemoteHealth { name: pusher.name.clone(), trouble, reason }
 }

@@ -70,6 +70,11 @@ pub fn wanted(config: &Config) -> Vec<Wanted> {
     all
 }
 
+/// True when a localpath needs a plugin runner.
+pub fn needs_runner(localpath: &LocalPath) -> bool {
+    !localpath.plugins.is_empty() || !localpath.alarms.is_empty()
+}
+
 /// What decides how a remote is to look, as a hash: filter, toggles and rsync's parameters. When it is another than
 /// the one in the journal, a reconcile is due.
 pub fn settings(localpath: &LocalPath, remote: &Remote) -> String {
@@ -104,7 +109,7 @@ fn parts(wanted: &[Wanted]) -> BTreeMap<ChildId, String> {
             let id = ChildId::Pusher { site: w.id.clone(), remote: remote.name() };
             all.insert(id, pusher_part(w, remote));
         }
-        if super::runner::wanted(&w.localpath) {
+        if needs_runner(&w.localpath) {
             all.insert(ChildId::Runner { site: w.id.clone() }, runner_part(w));
         }
     }

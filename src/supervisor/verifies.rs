@@ -1,8 +1,8 @@
 //! `syncsup verify`: hands what a pusher finds to the client, a part at a time, so that nobody keeps all of it.
 
-use super::pusher::Pusher;
+use super::pusher::Verifying;
 use super::run::Supervisor;
-use crate::message::{Answer, Ticket, ToPusher, VerifyEnd, VerifyJob, VerifyPart};
+use crate::message::{Answer, Ticket, ToPusher, VerifyJob, VerifyPart};
 use crate::path::OsBytes;
 use std::time::Duration;
 
@@ -10,30 +10,6 @@ use std::time::Duration;
 const FORGOTTEN: Duration = Duration::from_secs(300);
 /// One that has not asked for so long makes room for another.
 const IDLE: Duration = Duration::from_secs(2);
-
-/// A comparison that a client reads.
-pub(super) struct Verifying {
-    ticket: Ticket,
-    asked: Duration,
-    part: Option<VerifyPart>,
-}
-
-impl Pusher {
-    /// A part has come.
-    pub(super) fn verified(&mut self, ticket: Ticket, part: VerifyPart) {
-        if let Some(verifying) = self.verifying.as_mut().filter(|v| v.ticket == ticket) {
-            verifying.part = Some(part);
-        }
-    }
-
-    /// Its process has ended, and with it the comparison; what it told last is still read.
-    pub(super) fn verify_lost(&mut self) {
-        if let Some(verifying) = &mut self.verifying {
-            let why = "its pusher ended in the middle of it; ask again".to_owned();
-            verifying.part.get_or_insert_default().end.get_or_insert(VerifyEnd::Failed(why));
-        }
-    }
-}
 
 impl Supervisor {
     pub(super) fn verify(

@@ -6,14 +6,15 @@ use crate::journal::Journal;
 use crate::message::{FromPlugin, RemoteHealth, ToPlugin, ToWatcher};
 use crate::supervisor::child::Event;
 use crate::supervisor::fail_log;
-use crate::supervisor::runner::{Runner, WAKE, health, wanted};
+use crate::supervisor::runner::{Runner, WAKE};
+use crate::supervisor::topology::needs_runner;
 use slog::{info, warn};
 use std::time::Duration;
 
 impl Site {
     /// A runner, when one is wanted.
     pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
-        if wanted(&self.wanted.localpath) {
+        if needs_runner(&self.wanted.localpath) {
             let runner = Runner::new(&self.wanted.localpath, &self.log, now)
                 .map_err(|e| Error::system("cannot make a wake pipe", e))?;
             self.runner = Some(runner);
@@ -35,7 +36,7 @@ impl Site {
     }
 
     fn remotes_health(&self, now: Duration) -> Vec<RemoteHealth> {
-        self.pushers.iter().filter(|p| !p.removed).map(|p| health(p, now)).collect()
+        self.pushers.iter().filter(|p| !p.removed).map(|p| p.health(now)).collect()
     }
 
     /// Starts it when it is due, tells it of the remotes.
@@ -76,7 +77,7 @@ impl Site {
 
     /// After a new configuration; true when the watcher has yet to hear of its wake pipe.
     pub(super) fn reconfigure_runner(&mut self, restart: bool, now: Duration) -> Result<bool> {
-        let wanted = wanted(&self.wanted.localpath);
+        let wanted = needs_runner(&self.wanted.localpath);
         match &mut self.runner {
             None => {
                 self.add_runner(now)?;
