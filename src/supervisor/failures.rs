@@ -1,8 +1,8 @@
 //! The failure journal for `syncsup journal`: through a running supervisor, or under the lock of the localpath while
 //! nothing runs (rule 14).
 
-use super::run::Supervisor;
 use super::site::taken;
+use super::state::Supervisor;
 use super::topology::Wanted;
 use crate::config::model::{Plugin, plugin_names, plugin_titles};
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! `-r` in the foreground: whoever started the instance hears how far the comparison is, until it is over.
 
-use super::run::{Progress, Supervisor};
+use super::run::Progress;
+use super::state::Supervisor;
 use crate::sys::clock;
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 
 use super::aside::{self, clean_journal};
 use super::directories::{Directories, make_private};
-use super::run::Supervisor;
 use super::site::taken;
+use super::state::Supervisor;
 use super::topology;
 use crate::config::model::{Config, Remote};
 use crate::error::{Error, Result};

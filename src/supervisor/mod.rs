@@ -30,11 +30,11 @@ mod runner;
 pub mod schedule;
 mod site;
 pub mod slots;
+mod state;
 mod tell;
 #[cfg(test)]
 mod testing;
 pub mod topology;
-mod verifies;
 mod waits;
 
 pub use fail_log::HEAD as OWN_FAIL_LOG;

@@ -1,7 +1,7 @@
 //! A new configuration while everything runs: only what changed is touched.
 
-use super::run::Supervisor;
 use super::site::Site;
+use super::state::Supervisor;
 use super::{configuration, topology};
 use crate::error::{Error, Result};
 use crate::sys::session::monotonic;

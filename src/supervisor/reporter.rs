@@ -3,7 +3,6 @@
 
 use super::child::Event;
 use super::process::Process;
-use super::run::Supervisor;
 use crate::config::model::HttpServer;
 use crate::message::{
     FromReporter, InstanceStatus, ReporterStart, ReporterStatus, Role, ToReporter,
@@ -102,7 +101,7 @@ impl Reporter {
     }
 
     /// Starts who is due, kills who is silent, ends who is no longer wanted. True when a snapshot is due.
-    fn tick(&mut self, reap: bool, now: Duration) -> bool {
+    pub fn tick(&mut self, reap: bool, now: Duration) -> bool {
         if let Some(serving) = &mut self.serving {
             if reap && let Some(last) = serving.process.reap(now) {
                 last.into_iter().for_each(|message| serving.take(message, &self.log));
@@ -131,7 +130,8 @@ impl Reporter {
         due && serving.process.runs() && !serving.process.is_behind()
     }
 
-    fn show(&mut self, status: InstanceStatus, now: Duration) {
+    /// Sends it a snapshot.
+    pub fn show(&mut self, status: InstanceStatus, now: Duration) {
         if let Some(serving) = &mut self.serving {
             serving.process.send(&ToReporter::Snapshot(Box::new(status)), vec![], now);
         }
@@ -150,15 +150,5 @@ impl Serving {
             Some(_) => {}
         }
         self.said = Some(trouble);
-    }
-}
-
-impl Supervisor {
-    /// The reporter's part of a turn.
-    pub(super) fn tick_reporter(&mut self, reap: bool, now: Duration) {
-        if self.reporter.tick(reap, now) {
-            let status = self.report();
-            self.reporter.show(status, now);
-        }
     }
 }

@@ -1,7 +1,10 @@
 //! What commands ask for.
 
+mod verify;
+mod wait;
+
 use super::control::ClientId;
-use super::run::Supervisor;
+use super::state::Supervisor;
 use crate::message::{Answer, InstanceStatus, Request, ToPusher, ToWatcher};
 use crate::sys::clock;
 use std::time::Duration;

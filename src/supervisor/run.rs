@@ -1,28 +1,20 @@
 //! The supervisor's loop: waits for signals, commands and children, and lets everybody do their part.
 
-use super::control::ClientId;
-use super::directories::instance;
 use super::instance::Instance;
-use super::notify::Notify;
-use super::reporter::Reporter;
-use super::site::{Shared, Site};
-use super::slots::{Slots, default_limit};
-use super::waits::Question;
-use super::{Options, configuration, directories, fail_log, greeting, kernel, topology};
+use super::site::Site;
+use super::state::Supervisor;
+use super::{Options, configuration, fail_log, greeting, kernel};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
 use crate::config::sender;
 use crate::error::{Error, Result};
-use crate::filter::own_files;
-use crate::message::{LocalPathStatus, Ticket, ToPusher};
+use crate::message::{LocalPathStatus, ToPusher};
 use crate::path::OsBytes;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
-use crate::sys::{clock, log, process, sysctl};
+use crate::sys::{log, process, sysctl};
 use slog::{info, warn};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Clients may take this long for their last answers.
@@ -43,33 +35,6 @@ pub enum Progress {
     Started(Vec<String>),
     /// How far the comparison of `-r` is, in the foreground.
     Comparing(Vec<LocalPathStatus>),
-}
-
-/// The running supervisor.
-pub(super) struct Supervisor {
-    pub(super) options: Options,
-    pub(super) config: Config,
-    pub(super) sites: Vec<Site>,
-    pub(super) shared: Shared,
-    pub(super) reporter: Reporter,
-    pub(super) notify: Notify,
-    /// Who asked for the end and hears when it has come.
-    pub(super) last_answers: Vec<ClientId>,
-    pub(super) stopping: bool,
-    /// What `syncsup wait` asks.
-    pub(super) questions: Vec<Question>,
-    pub(super) last_ticket: Ticket,
-    /// When it was started, by the wall clock, in milliseconds.
-    pub(super) since_ms: i64,
-    /// Every localpath is watched, or is not for a reason that was told.
-    pub(super) started: bool,
-    /// When the progress of `-r` is told.
-    pub(super) follow_at: Option<Duration>,
-    pub(super) next_alive: Option<Duration>,
-    next_reap: Duration,
-    pub(super) next_summary: Duration,
-    /// Fail logs that could not be written.
-    unwritten: BTreeMap<PathBuf, log::Seldom>,
 }
 
 /// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
@@ -128,70 +93,6 @@ fn raise_limits(options: &Options, config: &Config, log: &slog::Logger) -> Optio
 }
 
 impl Supervisor {
-    fn new(options: Options, config: Config, log: slog::Logger) -> Result<Self> {
-        let now = monotonic();
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let limit = options.slots.unwrap_or_else(|| default_limit(cores));
-        let slots = Slots::new(limit);
-        let mut shared = Shared {
-            log,
-            slots,
-            granted: vec![],
-            next_key: 1,
-            fail_logs: BTreeSet::new(),
-            run_dir: options.directories.run.clone(),
-            instance: instance(&options.files),
-            files: options.files.clone(),
-            module: options.module.clone(),
-        };
-        let reconcile = options.reconcile.then_some("-r");
-        let state = &options.directories.state;
-        let sites = Self::wanted(&options, &config)
-            .into_iter()
-            .map(|w| Site::open(w, state, reconcile, &mut shared, now))
-            .collect::<Result<Vec<Site>>>()?;
-        let (notify, last_answers) = (Notify::from_env(), vec![]);
-        let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
-        let next_alive = notify.watchdog().map(|_| now);
-        info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => sites.len(), "slots" => limit);
-        Ok(Self {
-            options,
-            config,
-            sites,
-            shared,
-            reporter,
-            notify,
-            last_answers,
-            stopping: false,
-            questions: Vec::new(),
-            last_ticket: 0,
-            since_ms: clock::wall_ms(),
-            started: false,
-            follow_at: None,
-            next_alive,
-            next_reap: now,
-            next_summary: now,
-            unwritten: BTreeMap::new(),
-        })
-    }
-
-    /// The children that `config` wants.
-    pub(super) fn wanted(options: &Options, config: &Config) -> Vec<topology::Wanted> {
-        let mut wanted = topology::wanted(config);
-        for w in &mut wanted {
-            w.debug |= options.debug;
-            if let Some(kind) = &options.module {
-                // It may run beside an instance that replicates the same directory.
-                w.id = directories::with_module(&w.id, kind);
-            }
-            let l = &mut w.localpath;
-            let fail_log = l.fail_log.iter().map(|f| f.path.as_path());
-            let own = [options.directories.state.as_path(), options.directories.run.as_path()];
-            l.filter.inside = own_files(l.watch.as_path(), own.into_iter().chain(fail_log));
-        }
-        wanted
-    }
-
     fn turn_until_end(
         &mut self,
         signals: &mut Signals,
@@ -222,7 +123,10 @@ impl Supervisor {
             self.tell(tell);
             self.tell_progress(tell, now);
             self.keep_alive(now);
-            self.tick_reporter(reap, now);
+            if self.reporter.tick(reap, now) {
+                let status = self.report();
+                self.reporter.show(status, now);
+            }
             if give_up
                 && !self.started
                 && !self.stopping

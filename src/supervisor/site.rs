@@ -20,7 +20,6 @@ use crate::message::{
 };
 use crate::sys::lock::{self, Lock};
 use crate::sys::sysctl;
-use damage::Damage;
 use kept::Kept;
 pub use kept::{LOCK_NAME, taken};
 use slog::{Logger, error, info, o, warn};
@@ -62,6 +61,16 @@ fn note_of(dir: &Path, wanted: &Wanted, shared: &Shared) {
         module: shared.module.clone(),
     };
     of.note(dir);
+}
+
+/// What is wrong until it is mended.
+pub struct Damage {
+    /// For the operator.
+    pub why: String,
+    /// Mended no sooner.
+    pub at: Duration,
+    /// The database at its place is not to be used; else only the lock was lost.
+    journal: bool,
 }
 
 /// One localpath.
@@ -440,3 +449,4 @@ mod kept;
 mod plugins;
 mod reload;
 mod report;
+mod wait;

@@ -1,6 +1,7 @@
 //! What whoever started the instance and systemd hear of it, unasked.
 
-use super::run::{Progress, Supervisor, TURN};
+use super::run::{Progress, TURN};
+use super::state::Supervisor;
 use crate::error::{Error, Exit};
 use crate::message::PusherState;
 use crate::sys::clock;

@@ -1,27 +1,20 @@
 //! A damaged or lost journal: everybody who uses it is ended, then it is set aside and begun anew.
 
-use super::{ASIDE, Site};
+use super::kept::{Kept, LOCK_NAME, is_locked_by, taken};
+use super::{ASIDE, Damage, Site};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
+use crate::supervisor::directories::make_private;
 use crate::supervisor::waits::Waiting;
+use crate::sys::lock;
 use slog::{crit, error, warn};
 use std::time::Duration;
 
 /// How long to wait after a journal could not be set aside.
 const ASIDE_AGAIN: Duration = Duration::from_secs(5);
-
-/// What is wrong until it is mended.
-pub struct Damage {
-    /// For the operator.
-    pub why: String,
-    /// Mended no sooner.
-    pub at: Duration,
-    /// The database at its place is not to be used; else only the lock was lost.
-    journal: bool,
-}
 
 impl Site {
     /// Its journal is to be set aside.
@@ -100,5 +93,48 @@ impl Site {
         if let Some(runner) = &mut self.runner {
             runner.process.step(Event::KillWanted, now);
         }
+    }
+}
+
+impl Site {
+    /// Notes which files are its own.
+    pub(super) fn note_kept(&mut self, now: Duration) {
+        self.kept = Kept::new(&self.lock, &self.dir, now);
+    }
+
+    /// Looks whether they are still there. When a child is down at every turn: the next one would make a new journal,
+    /// perhaps with the number of the old one.
+    pub(super) fn look_after(&mut self, now: Duration) {
+        if self.damaged.is_some() || (!self.kept.is_due(now) && self.all_run()) {
+            return;
+        }
+        self.kept.looked(now);
+        if !self.kept.knows_journal() {
+            self.note_kept(now);
+        }
+        if let Some((why, journal)) = self.kept.wrong(&self.dir) {
+            self.lost(why, journal, now);
+        }
+    }
+
+    fn all_run(&self) -> bool {
+        self.watcher.runs()
+            && self.pushers.iter().all(|p| p.process.runs())
+            && self.runner.as_ref().is_none_or(|r| r.process.runs())
+    }
+
+    /// Makes the directory and takes the lock again, where another file or none stands in its place.
+    pub(super) fn lock_again(&mut self) -> Result<()> {
+        make_private(&self.dir)?;
+        let path = self.dir.join(LOCK_NAME);
+        let refused = |e| Error::system(format!("cannot lock {}", path.display()), e);
+        if is_locked_by(&self.lock, &path).map_err(refused)? {
+            return Ok(());
+        }
+        let watch = self.wanted.localpath.watch.to_string();
+        let lock = lock::take(&path, false).map_err(refused)?;
+        self.lock = lock.ok_or_else(|| taken(&watch, &path))?;
+        let _ = self.lock.sign();
+        Ok(())
     }
 }

@@ -1,12 +1,10 @@
 //! What a localpath keeps in its state directory is looked after: files that somebody removed or replaced are noticed by
 //! device and inode, and begun anew. The database itself is never opened for that (rule 14).
 
-use super::Site;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit};
 use crate::journal::FILE_NAME;
-use crate::supervisor::directories;
 use crate::sys::files;
-use crate::sys::lock::{self, FileId};
+use crate::sys::lock::{self, FileId, Lock};
 use crate::sys::process;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -35,13 +33,37 @@ enum Fate {
 }
 
 impl Kept {
+    /// Notes which files are there now: the lock that is held, and the journal in `dir`.
+    pub fn new(held: &Lock, dir: &Path, now: Duration) -> Self {
+        Self {
+            lock: held.id().ok(),
+            journal: id(&dir.join(FILE_NAME)).ok().flatten(),
+            look_at: now + EVERY,
+        }
+    }
+
+    /// False when the last look was a moment ago.
+    pub fn is_due(&self, now: Duration) -> bool {
+        now >= self.look_at
+    }
+
+    /// The next look is due after a while.
+    pub fn looked(&mut self, now: Duration) {
+        self.look_at = now + EVERY;
+    }
+
+    /// It is known which file the journal is.
+    pub fn knows_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// The next look is due.
     pub fn look_now(&mut self) {
         self.look_at = Duration::ZERO;
     }
 
     /// What is wrong: the sentence, and whether it concerns the journal.
-    fn wrong(&self, dir: &Path) -> Option<(String, bool)> {
+    pub fn wrong(&self, dir: &Path) -> Option<(String, bool)> {
         let journal = fate(self.journal, &dir.join(FILE_NAME));
         let lock = fate(self.lock, &dir.join(LOCK_NAME));
         let names = [(FILE_NAME, journal), (LOCK_NAME, lock)];
@@ -68,6 +90,11 @@ fn id(path: &Path) -> io::Result<Option<FileId>> {
     }
 }
 
+/// True when the file at `path` is the one that is locked.
+pub fn is_locked_by(held: &Lock, path: &Path) -> io::Result<bool> {
+    Ok(id(path)? == Some(held.id()?))
+}
+
 fn fate(known: Option<FileId>, path: &Path) -> Fate {
     match (known, id(path)) {
         // What cannot be looked at is not known to be another.
@@ -75,53 +102,6 @@ fn fate(known: Option<FileId>, path: &Path) -> Fate {
         (Some(_), Ok(None)) => Fate::Gone,
         (Some(known), Ok(Some(now))) if now == known => Fate::Same,
         (Some(_), Ok(Some(_))) => Fate::Replaced,
-    }
-}
-
-impl Site {
-    /// Notes which files are its own.
-    pub(super) fn note_kept(&mut self, now: Duration) {
-        self.kept = Kept {
-            lock: self.lock.id().ok(),
-            journal: id(&self.dir.join(FILE_NAME)).ok().flatten(),
-            look_at: now + EVERY,
-        };
-    }
-
-    /// Looks whether they are still there. When a child is down at every turn: the next one would make a new journal,
-    /// perhaps with the number of the old one.
-    pub(super) fn look_after(&mut self, now: Duration) {
-        if self.damaged.is_some() || (now < self.kept.look_at && self.all_run()) {
-            return;
-        }
-        self.kept.look_at = now + EVERY;
-        if self.kept.journal.is_none() {
-            self.note_kept(now);
-        }
-        if let Some((why, journal)) = self.kept.wrong(&self.dir) {
-            self.lost(why, journal, now);
-        }
-    }
-
-    fn all_run(&self) -> bool {
-        self.watcher.runs()
-            && self.pushers.iter().all(|p| p.process.runs())
-            && self.runner.as_ref().is_none_or(|r| r.process.runs())
-    }
-
-    /// Makes the directory and takes the lock again, where another file or none stands in its place.
-    pub(super) fn lock_again(&mut self) -> Result<()> {
-        directories::make_private(&self.dir)?;
-        let path = self.dir.join(LOCK_NAME);
-        let refused = |e| Error::system(format!("cannot lock {}", path.display()), e);
-        if id(&path).map_err(refused)? == Some(self.lock.id().map_err(refused)?) {
-            return Ok(());
-        }
-        let watch = self.wanted.localpath.watch.to_string();
-        let lock = lock::take(&path, false).map_err(refused)?;
-        self.lock = lock.ok_or_else(|| taken(&watch, &path))?;
-        let _ = self.lock.sign();
-        Ok(())
     }
 }
 

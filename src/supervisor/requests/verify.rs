@@ -1,9 +1,9 @@
 //! `syncsup verify`: hands what a pusher finds to the client, a part at a time, so that nobody keeps all of it.
 
-use super::pusher::Verifying;
-use super::run::Supervisor;
 use crate::message::{Answer, Ticket, ToPusher, VerifyJob, VerifyPart};
 use crate::path::OsBytes;
+use crate::supervisor::pusher::Verifying;
+use crate::supervisor::state::Supervisor;
 use std::time::Duration;
 
 /// A client that has not asked for so long does not read any more.
@@ -12,7 +12,7 @@ const FORGOTTEN: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    pub(super) fn verify(
+    pub(in crate::supervisor) fn verify(
         &mut self,
         watch: &OsBytes,
         remote: &str,
@@ -39,7 +39,11 @@ impl Supervisor {
     }
 
     /// The next part, empty while there is none.
-    pub(super) fn verified(&mut self, ticket: Ticket, now: Duration) -> Option<VerifyPart> {
+    pub(in crate::supervisor) fn verified(
+        &mut self,
+        ticket: Ticket,
+        now: Duration,
+    ) -> Option<VerifyPart> {
         let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
         let pusher = pushers.find(|p| p.verifying.as_ref().is_some_and(|v| v.ticket == ticket))?;
         let verifying = pusher.verifying.as_mut()?;
@@ -55,7 +59,7 @@ impl Supervisor {
     }
 
     /// Ends what nobody reads any more.
-    pub(super) fn forget_verifies(&mut self, now: Duration) {
+    pub(in crate::supervisor) fn forget_verifies(&mut self, now: Duration) {
         for pusher in self.sites.iter_mut().flat_map(|s| &mut s.pushers) {
             let old = |v: &mut Verifying| now.saturating_sub(v.asked) > FORGOTTEN;
             if let Some(verifying) = pusher.verifying.take_if(old) {

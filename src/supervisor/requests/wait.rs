@@ -1,0 +1,75 @@
+//! `syncsup wait`: a client gets a ticket, and asks how it is with that until what was changed is settled.
+
+use crate::message::{Answer, Ticket, ToWatcher, WaitFor, Waited};
+use crate::supervisor::state::Supervisor;
+use crate::supervisor::waits::{Question, Waiting};
+use crate::sys::clock;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A client that has not asked for so long does not wait any more.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+/// So many may wait at a time.
+const MOST: usize = 1_000;
+
+impl Supervisor {
+    /// A ticket for what is changed by now.
+    pub(in crate::supervisor) fn wait(&mut self, what: Vec<WaitFor>, now: Duration) -> Answer {
+        if self.questions.len() >= MOST {
+            return Answer::Refused(format!("{MOST} commands wait already"));
+        }
+        let known = |watch| {
+            self.sites.iter().position(|s| !s.retiring && s.wanted.localpath.watch == watch)
+        };
+        let mut found = Vec::new();
+        for WaitFor { watch, below } in what {
+            let Some(n) = known(watch.clone()) else {
+                return Answer::Refused(format!("{watch} is no localpath here"));
+            };
+            found.push((n, below));
+        }
+        let ticket = self.next_ticket();
+        let mut question = Question { ticket, asked: now, sites: vec![] };
+        for (n, below) in found {
+            let site = &mut self.sites[n];
+            question.sites.push(site.wanted.id.clone());
+            let settled = BTreeSet::new();
+            let barrier = ToWatcher::Barrier { ticket, below: below.clone() };
+            site.waiting.push(Waiting { ticket, below, seq: None, settled });
+            site.watcher.send(&barrier, vec![], now);
+        }
+        self.questions.push(question);
+        Answer::Ticket(ticket)
+    }
+
+    /// How it is with a ticket.
+    pub(in crate::supervisor) fn waited(
+        &mut self,
+        ticket: Ticket,
+        now: Duration,
+    ) -> Option<Vec<Waited>> {
+        let question = self.questions.iter_mut().find(|q| q.ticket == ticket)?;
+        question.asked = now;
+        let wall_ms = clock::wall_ms();
+        let one = |id: &String| {
+            let site = self.sites.iter().find(|s| s.wanted.id == *id && !s.retiring)?;
+            let waiting = site.waiting.iter().find(|w| w.ticket == ticket)?;
+            let settled = waiting.settled.iter().cloned().collect();
+            let reached = waiting.seq.is_some();
+            Some(Waited { reached, settled, status: site.report(wall_ms) })
+        };
+        // A localpath that is no longer configured: the client must choose anew.
+        question.sites.iter().map(one).collect()
+    }
+
+    /// Forgets what nobody asks about any more.
+    pub(in crate::supervisor) fn forget_questions(&mut self, now: Duration) {
+        let old = |q: &Question| now.saturating_sub(q.asked) > FORGOTTEN;
+        let gone: Vec<Ticket> =
+            self.questions.iter().filter(|q| old(q)).map(|q| q.ticket).collect();
+        for ticket in gone {
+            self.questions.retain(|q| q.ticket != ticket);
+            self.sites.iter_mut().for_each(|site| site.forget_wait(ticket, now));
+        }
+    }
+}

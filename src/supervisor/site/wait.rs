@@ -1,0 +1,47 @@
+//! `syncsup wait` in one localpath: asks its watcher, then its pushers, and keeps what they answer.
+
+use super::Site;
+use crate::message::{Ticket, ToPusher, ToWatcher};
+use std::time::Duration;
+
+impl Site {
+    /// Asks the watcher what it has not answered yet: one that has just begun knows nothing of it.
+    pub(super) fn ask_barriers(&mut self, now: Duration) {
+        for waiting in self.waiting.iter().filter(|w| w.seq.is_none()) {
+            let (ticket, below) = (waiting.ticket, waiting.below.clone());
+            self.watcher.send(&ToWatcher::Barrier { ticket, below }, vec![], now);
+        }
+    }
+
+    /// Everything that was changed before is marked.
+    pub(super) fn barrier_reached(&mut self, ticket: Ticket, seq: i64, now: Duration) {
+        // A journal that is to be set aside has nothing to say.
+        if self.damaged() {
+            return;
+        }
+        let Some(waiting) = self.waiting.iter_mut().find(|w| w.ticket == ticket) else { return };
+        if waiting.seq.is_none() {
+            waiting.seq = Some(seq);
+            for pusher in &mut self.pushers {
+                waiting.ask(pusher, now);
+            }
+        }
+    }
+
+    /// All of it is settled on the remote of pusher `n`.
+    pub(super) fn awaited_settled(&mut self, n: usize, ticket: Ticket) {
+        let waiting = self.waiting.iter_mut().find(|w| w.ticket == ticket && w.seq.is_some());
+        if let (Some(waiting), Some(pusher)) = (waiting, self.pushers.get(n)) {
+            waiting.settled.insert(pusher.name.clone());
+        }
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(in crate::supervisor) fn forget_wait(&mut self, ticket: Ticket, now: Duration) {
+        self.waiting.retain(|w| w.ticket != ticket);
+        self.watcher.send(&ToWatcher::DropBarrier(ticket), vec![], now);
+        for pusher in &mut self.pushers {
+            pusher.process.send(&ToPusher::DropAwait(ticket), vec![], now);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The supervisor's state: what it was started with, its localpaths, what is under way.
+
+use super::control::ClientId;
+use super::directories::{self, instance};
+use super::notify::Notify;
+use super::reporter::Reporter;
+use super::site::{Shared, Site};
+use super::slots::{Slots, default_limit};
+use super::waits::Question;
+use super::{Options, topology};
+use crate::config::model::Config;
+use crate::error::Result;
+use crate::filter::own_files;
+use crate::message::Ticket;
+use crate::sys::session::monotonic;
+use crate::sys::{clock, log};
+use slog::info;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The running supervisor.
+pub(super) struct Supervisor {
+    pub(super) options: Options,
+    pub(super) config: Config,
+    pub(super) sites: Vec<Site>,
+    pub(super) shared: Shared,
+    pub(super) reporter: Reporter,
+    pub(super) notify: Notify,
+    /// Who asked for the end and hears when it has come.
+    pub(super) last_answers: Vec<ClientId>,
+    pub(super) stopping: bool,
+    /// What `syncsup wait` asks.
+    pub(super) questions: Vec<Question>,
+    pub(super) last_ticket: Ticket,
+    /// When it was started, by the wall clock, in milliseconds.
+    pub(super) since_ms: i64,
+    /// Every localpath is watched, or is not for a reason that was told.
+    pub(super) started: bool,
+    /// When the progress of `-r` is told.
+    pub(super) follow_at: Option<Duration>,
+    pub(super) next_alive: Option<Duration>,
+    pub(super) next_reap: Duration,
+    pub(super) next_summary: Duration,
+    /// Fail logs that could not be written.
+    pub(super) unwritten: BTreeMap<PathBuf, log::Seldom>,
+}
+
+impl Supervisor {
+    /// Takes every localpath; nothing is started yet.
+    pub(super) fn new(options: Options, config: Config, log: slog::Logger) -> Result<Self> {
+        let now = monotonic();
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let limit = options.slots.unwrap_or_else(|| default_limit(cores));
+        let slots = Slots::new(limit);
+        let mut shared = Shared {
+            log,
+            slots,
+            granted: vec![],
+            next_key: 1,
+            fail_logs: BTreeSet::new(),
+            run_dir: options.directories.run.clone(),
+            instance: instance(&options.files),
+            files: options.files.clone(),
+            module: options.module.clone(),
+        };
+        let reconcile = options.reconcile.then_some("-r");
+        let state = &options.directories.state;
+        let sites = Self::wanted(&options, &config)
+            .into_iter()
+            .map(|w| Site::open(w, state, reconcile, &mut shared, now))
+            .collect::<Result<Vec<Site>>>()?;
+        let (notify, last_answers) = (Notify::from_env(), vec![]);
+        let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
+        let next_alive = notify.watchdog().map(|_| now);
+        info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => sites.len(), "slots" => limit);
+        Ok(Self {
+            options,
+            config,
+            sites,
+            shared,
+            reporter,
+            notify,
+            last_answers,
+            stopping: false,
+            questions: Vec::new(),
+            last_ticket: 0,
+            since_ms: clock::wall_ms(),
+            started: false,
+            follow_at: None,
+            next_alive,
+            next_reap: now,
+            next_summary: now,
+            unwritten: BTreeMap::new(),
+        })
+    }
+
+    /// The children that `config` wants.
+    pub(super) fn wanted(options: &Options, config: &Config) -> Vec<topology::Wanted> {
+        let mut wanted = topology::wanted(config);
+        for w in &mut wanted {
+            w.debug |= options.debug;
+            if let Some(kind) = &options.module {
+                // It may run beside an instance that replicates the same directory.
+                w.id = directories::with_module(&w.id, kind);
+            }
+            let l = &mut w.localpath;
+            let fail_log = l.fail_log.iter().map(|f| f.path.as_path());
+            let own = [options.directories.state.as_path(), options.directories.run.as_path()];
+            l.filter.inside = own_files(l.watch.as_path(), own.into_iter().chain(fail_log));
+        }
+        wanted
+    }
+
+    /// A ticket that was never given out: another supervisor may have given out any small number.
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket = (self.last_ticket + 1).max(clock::wall_ns().unsigned_abs());
+        self.last_ticket
+    }
+}
