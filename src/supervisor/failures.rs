@@ -1,7 +1,7 @@
 //! The failure journal for `syncsup journal`: through a running supervisor, or under the lock of the localpath while
 //! nothing runs (rule 14).
 
-use super::site::taken;
+use super::localpath::taken;
 use super::state::Supervisor;
 use super::topology::Wanted;
 use crate::config::model::{Plugin, plugin_names, plugin_titles};
@@ -128,25 +128,26 @@ impl Supervisor {
         watch: &OsBytes,
         whose: &Whose,
     ) -> std::result::Result<(PathBuf, Whose), Answer> {
-        let mut sites =
-            self.sites.iter().filter(|s| !s.retiring && s.wanted.localpath.watch == *watch);
-        let found = sites.find_map(|site| {
+        let mut localpaths = self.localpaths.iter().filter(|l| !l.retiring && l.watch() == watch);
+        let found = localpaths.find_map(|localpath| {
             let known = match whose {
-                Whose::Remote(name) => site.pushers.iter().any(|p| p.name == *name && !p.removed),
+                Whose::Remote(name) => {
+                    localpath.pushers.iter().any(|p| p.name == *name && !p.removed)
+                }
                 Whose::Plugin(_) => true,
             };
-            let whose = in_journal(whose, &site.wanted.localpath.plugins).filter(|_| known)?;
-            Some((site, whose))
+            let whose = in_journal(whose, &localpath.wanted.localpath.plugins).filter(|_| known)?;
+            Some((localpath, whose))
         });
         match found {
             None => Err(Answer::Refused(match whose {
                 Whose::Remote(name) => format!("{name} is no remote of {watch}"),
                 Whose::Plugin(name) => format!("{name} is no plugin of {watch}"),
             })),
-            Some((site, _)) if site.damaged() => Err(Answer::Refused(format!(
+            Some((localpath, _)) if localpath.damaged() => Err(Answer::Refused(format!(
                 "the journal of {watch} is damaged and is being set aside"
             ))),
-            Some((site, whose)) => Ok((site.dir().to_owned(), whose)),
+            Some((localpath, whose)) => Ok((localpath.dir().to_owned(), whose)),
         }
     }
 
@@ -178,10 +179,10 @@ impl Supervisor {
             Err(refused) => return refused,
         };
         let changed = change(&dir, party(&of), below, forget);
-        for site in self.sites.iter_mut().filter(|s| s.wanted.localpath.watch == *watch) {
+        for localpath in self.localpaths.iter_mut().filter(|l| l.watch() == watch) {
             match whose {
                 Whose::Remote(name) => {
-                    for pusher in site.pushers.iter_mut().filter(|p| p.name == *name) {
+                    for pusher in localpath.pushers.iter_mut().filter(|p| p.name == *name) {
                         // A push in hand may owe it once more: its pusher forgets it, too.
                         let message = match forget {
                             true => ToPusher::FailuresForgotten(below.to_vec()),
@@ -191,7 +192,7 @@ impl Supervisor {
                     }
                 }
                 Whose::Plugin(_) => {
-                    if let Some(runner) = &mut site.runner {
+                    if let Some(runner) = &mut localpath.runner {
                         runner.process.send(&ToPlugin::FailuresChanged, vec![], now);
                     }
                 }

@@ -15,7 +15,8 @@ impl Supervisor {
             return;
         }
         let wall_ms = clock::wall_ms();
-        let all: Vec<_> = self.sites.iter().map(|site| site.report(wall_ms)).collect();
+        let all: Vec<_> =
+            self.localpaths.iter().map(|localpath| localpath.report(wall_ms)).collect();
         let over = all.iter().flat_map(|l| &l.remotes).all(|r| r.is_compared());
         self.follow_at = (!over).then_some(now + EVERY);
         tell(Progress::Comparing(all));

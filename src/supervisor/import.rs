@@ -3,7 +3,7 @@
 
 use super::aside::{self, clean_journal};
 use super::directories::{Directories, make_private};
-use super::site::taken;
+use super::localpath::taken;
 use super::state::Supervisor;
 use super::topology;
 use crate::config::model::{Config, Remote};
@@ -82,20 +82,19 @@ impl Supervisor {
         paths: &[RelPath],
         now: Duration,
     ) -> Answer {
-        let site = self.sites.iter_mut().filter(|s| !s.retiring).find(|s| {
-            s.wanted.localpath.watch == *watch
-                && s.pushers.iter().any(|p| p.name == remote && !p.removed)
+        let localpath = self.localpaths.iter_mut().filter(|l| !l.retiring).find(|l| {
+            l.watch() == watch && l.pushers.iter().any(|p| p.name == remote && !p.removed)
         });
-        let Some(site) = site else {
+        let Some(localpath) = localpath else {
             return Answer::Refused(format!("{watch} with remote {remote} is not kept here"));
         };
         let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
         if names.len() < paths.len() {
-            site.ask_reconcile(WHY, |p| p.name == remote, now);
+            localpath.ask_reconcile(WHY, |p| p.name == remote, now);
         }
-        match Journal::open(site.dir()).and_then(|mut j| owe(&mut j, remote, &names)) {
+        match Journal::open(localpath.dir()).and_then(|mut j| owe(&mut j, remote, &names)) {
             Ok(()) => {
-                site.pushers.iter().filter(|p| p.name == remote).for_each(|p| p.wake());
+                localpath.pushers.iter().filter(|p| p.name == remote).for_each(|p| p.wake());
                 Answer::Done(vec![])
             }
             Err(e) => Answer::Refused(format!("the journal of {watch}: {e}; try again")),

@@ -2,9 +2,9 @@
 //! which localpath it is of and which files configured it.
 
 use super::directories::with_module;
+use super::localpath::LOCK_NAME;
 use super::names::localpath_id;
 use super::note::{Of, read};
-use super::site::LOCK_NAME;
 use crate::config::{self, model::Config, module};
 use crate::journal::FILE_NAME;
 use crate::sys::lock::{self, Lock};

@@ -1,6 +1,6 @@
 //! A new configuration while everything runs: only what changed is touched.
 
-use super::site::Site;
+use super::localpath::SupervisedLocalPath;
 use super::state::Supervisor;
 use super::{configuration, topology};
 use crate::error::{Error, Result};
@@ -30,22 +30,24 @@ impl Supervisor {
         let (config, warnings) = configuration::reload(&self.options, &self.config)?;
         let new = Self::wanted(&self.options, &config);
         let old: Vec<Wanted> =
-            self.sites.iter().filter(|s| !s.retiring).map(|s| s.wanted.clone()).collect();
+            self.localpaths.iter().filter(|l| !l.retiring).map(|l| l.wanted.clone()).collect();
         let diff = topology::diff(&old, &new);
         // Everything that can fail comes first: then nothing is half done.
         let opened = self.open_new(&old, &new, now)?;
         for wanted in new.iter().filter(|w| old.iter().any(|o| o.id == w.id)) {
-            let Self { sites, shared, .. } = self;
-            let site = sites.iter_mut().find(|s| s.wanted.id == wanted.id && !s.retiring);
-            if let Some(site) = site {
-                site.reconfigure(wanted.clone(), &diff, shared, now)?;
+            let Self { localpaths, shared, .. } = self;
+            let localpath = localpaths.iter_mut().find(|l| l.wanted.id == wanted.id && !l.retiring);
+            if let Some(localpath) = localpath {
+                localpath.reconfigure(wanted.clone(), &diff, shared, now)?;
             }
         }
-        for site in self.sites.iter_mut().filter(|s| !new.iter().any(|w| w.id == s.wanted.id)) {
-            site.retiring = true;
-            site.stop(now);
+        for localpath in
+            self.localpaths.iter_mut().filter(|l| !new.iter().any(|w| w.id == l.wanted.id))
+        {
+            localpath.retiring = true;
+            localpath.stop(now);
         }
-        self.sites.extend(opened);
+        self.localpaths.extend(opened);
         // A fail log may have lost a remote, or all of them.
         let logs = old.iter().chain(&new).filter_map(|w| w.localpath.fail_log.as_ref());
         self.shared.fail_logs.extend(logs.map(|log| log.path.as_path().to_owned()));
@@ -65,16 +67,27 @@ impl Supervisor {
         Ok(warnings.iter().map(ToString::to_string).chain([line]).collect())
     }
 
-    fn open_new(&mut self, old: &[Wanted], new: &[Wanted], now: Duration) -> Result<Vec<Site>> {
+    fn open_new(
+        &mut self,
+        old: &[Wanted],
+        new: &[Wanted],
+        now: Duration,
+    ) -> Result<Vec<SupervisedLocalPath>> {
         let mut opened = Vec::new();
         for wanted in new.iter().filter(|w| !old.iter().any(|o| o.id == w.id)) {
-            if self.sites.iter().any(|s| s.retiring && s.wanted.id == wanted.id) {
+            if self.localpaths.iter().any(|l| l.retiring && l.wanted.id == wanted.id) {
                 let watch = &wanted.localpath.watch;
                 let text = format!("localpath {watch} is still stopping; reload again in a moment");
                 return Err(Error::usage(text));
             }
             let state = &self.options.directories.state;
-            opened.push(Site::open(wanted.clone(), state, None, &mut self.shared, now)?);
+            opened.push(SupervisedLocalPath::open(
+                wanted.clone(),
+                state,
+                None,
+                &mut self.shared,
+                now,
+            )?);
         }
         Ok(opened)
     }

@@ -54,7 +54,12 @@ impl Supervisor {
             since_ms: Some(self.since_ms),
             now_ms: wall,
             files: self.config.files.clone(),
-            localpaths: self.sites.iter().filter(|s| !s.retiring).map(|s| s.report(wall)).collect(),
+            localpaths: self
+                .localpaths
+                .iter()
+                .filter(|l| !l.retiring)
+                .map(|l| l.report(wall))
+                .collect(),
             reporter: self.reporter.report(),
         }
     }
@@ -65,11 +70,11 @@ impl Supervisor {
             return self.unknown(unknown);
         }
         let mut asked = Vec::new();
-        for site in self.sites.iter_mut().filter(|s| !s.retiring) {
-            let watch = site.wanted.localpath.watch.to_string();
+        for localpath in self.localpaths.iter_mut().filter(|l| !l.retiring) {
+            let watch = localpath.watch().to_string();
             let all = names.is_empty() || names.iter().any(|n| same_path(n, &watch));
             let picked =
-                site.ask_reconcile("syncsup sync", |p| all || names.contains(&p.name), now);
+                localpath.ask_reconcile("syncsup sync", |p| all || names.contains(&p.name), now);
             asked.extend(picked.into_iter().map(|name| format!("{watch} {name}")));
         }
         Answer::Done(asked)
@@ -80,21 +85,21 @@ impl Supervisor {
             return self.unknown(name);
         }
         let mut done = Vec::new();
-        for site in self.sites.iter_mut().filter(|s| !s.retiring) {
-            let watch = site.wanted.localpath.watch.to_string();
+        for localpath in self.localpaths.iter_mut().filter(|l| !l.retiring) {
+            let watch = localpath.watch().to_string();
             if same_path(name, &watch) {
                 // Else whatever appears there later, an empty mount point say, would be taken for it.
-                if !site.wanted.localpath.watch.as_path().is_dir() {
+                if !localpath.watch().as_path().is_dir() {
                     return Answer::Refused(format!(
                         "localpath {watch}: there is no directory now; mount it or put it there first, then release it"
                     ));
                 }
-                site.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
+                localpath.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
                 done.push(format!(
                     "localpath {watch}: its root and its mount points are taken as they are now"
                 ));
             }
-            for pusher in site.pushers.iter_mut().filter(|p| p.name == name && !p.removed) {
+            for pusher in localpath.pushers.iter_mut().filter(|p| p.name == name && !p.removed) {
                 pusher.process.send(&ToPusher::Release, vec![], now);
                 done.push(format!("remote {name} of {watch}: released"));
             }
@@ -103,17 +108,17 @@ impl Supervisor {
     }
 
     fn is_known(&self, name: &str) -> bool {
-        self.sites.iter().filter(|s| !s.retiring).any(|s| {
-            same_path(name, &s.wanted.localpath.watch.to_string())
-                || s.pushers.iter().any(|p| p.name == name && !p.removed)
+        self.localpaths.iter().filter(|l| !l.retiring).any(|l| {
+            same_path(name, &l.watch().to_string())
+                || l.pushers.iter().any(|p| p.name == name && !p.removed)
         })
     }
 
     fn unknown(&self, name: &str) -> Answer {
         let mut known: Vec<String> = Vec::new();
-        for site in &self.sites {
-            known.push(site.wanted.localpath.watch.to_string());
-            known.extend(site.pushers.iter().map(|p| p.name.clone()));
+        for localpath in &self.localpaths {
+            known.push(localpath.watch().to_string());
+            known.extend(localpath.pushers.iter().map(|p| p.name.clone()));
         }
         known.dedup();
         Answer::Refused(format!(

@@ -1,7 +1,7 @@
 //! The supervisor's loop: waits for signals, commands and children, and lets everybody do their part.
 
 use super::instance::Instance;
-use super::site::Site;
+use super::localpath::SupervisedLocalPath;
 use super::state::Supervisor;
 use super::{Options, configuration, fail_log, greeting, kernel};
 use crate::config::model::Config;
@@ -102,15 +102,18 @@ impl Supervisor {
     ) -> Result<()> {
         let mut ended = Ok(());
         self.follow_at = (self.options.reconcile && !give_up).then(monotonic);
-        while !(self.stopping && self.sites.iter().all(Site::is_gone) && self.reporter.is_gone()) {
+        while !(self.stopping
+            && self.localpaths.iter().all(SupervisedLocalPath::is_gone)
+            && self.reporter.is_gone())
+        {
             let (child_ended, now) = self.look(signals, instance)?;
             // Once a second anyway: a signal that is lost costs no more than that.
             let reap = child_ended || now >= self.next_reap;
             if reap {
                 self.next_reap = now + TURN;
             }
-            for site in &mut self.sites {
-                site.tick(reap, &mut self.shared, now);
+            for localpath in &mut self.localpaths {
+                localpath.tick(reap, &mut self.shared, now);
             }
             if reap {
                 process::reap_adopted();
@@ -119,7 +122,7 @@ impl Supervisor {
             self.forget_verifies(now);
             self.grant(now);
             self.write_fail_logs(now);
-            self.sites.retain(|s| !(s.retiring && s.is_gone()));
+            self.localpaths.retain(|l| !(l.retiring && l.is_gone()));
             self.tell(tell);
             self.tell_progress(tell, now);
             self.keep_alive(now);
@@ -147,8 +150,8 @@ impl Supervisor {
         let clients = control.len();
         fds.extend(control);
         let mut children = Vec::new();
-        for (n, site) in self.sites.iter().enumerate() {
-            for (child, interest) in site.interests() {
+        for (n, localpath) in self.localpaths.iter().enumerate() {
+            for (child, interest) in localpath.interests() {
                 children.push((n, child));
                 fds.push(interest);
             }
@@ -158,10 +161,10 @@ impl Supervisor {
         let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
         drop(fds);
         let now = monotonic();
-        for ((site, child), _) in
+        for ((localpath, child), _) in
             children.into_iter().zip(&ready[1 + clients..]).filter(|(_, ready)| **ready)
         {
-            self.sites[site].hear(child, &mut self.shared, now);
+            self.localpaths[localpath].hear(child, &mut self.shared, now);
         }
         if ready.get(reporter) == Some(&true) {
             self.reporter.hear(now);
@@ -183,8 +186,8 @@ impl Supervisor {
 
     fn timeout(&self, instance: &Instance) -> Duration {
         let now = monotonic();
-        let sites = self.sites.iter().filter_map(Site::next_at);
-        let next = sites
+        let localpaths = self.localpaths.iter().filter_map(SupervisedLocalPath::next_at);
+        let next = localpaths
             .chain(instance.control.next_at())
             .chain(self.next_alive)
             .chain(self.reporter.next_at())
@@ -199,8 +202,8 @@ impl Supervisor {
         }
         info!(self.shared.log, "stops");
         self.notify.stopping();
-        for site in &mut self.sites {
-            site.stop(now);
+        for localpath in &mut self.localpaths {
+            localpath.stop(now);
         }
         self.reporter.stop(now);
     }
@@ -208,11 +211,20 @@ impl Supervisor {
     /// Writes the fail logs of which something changed.
     fn write_fail_logs(&mut self, now: Duration) {
         for script in std::mem::take(&mut self.shared.fail_logs) {
-            let of = |site: &&Site| {
-                site.wanted.localpath.fail_log.as_ref().is_some_and(|l| l.path.as_path() == script)
+            let of = |localpath: &&SupervisedLocalPath| {
+                localpath
+                    .wanted
+                    .localpath
+                    .fail_log
+                    .as_ref()
+                    .is_some_and(|l| l.path.as_path() == script)
             };
-            let parts: Vec<_> =
-                self.sites.iter().filter(of).flat_map(Site::fail_log_parts).collect();
+            let parts: Vec<_> = self
+                .localpaths
+                .iter()
+                .filter(of)
+                .flat_map(SupervisedLocalPath::fail_log_parts)
+                .collect();
             let unwritten = self.unwritten.entry(script.clone()).or_default();
             match fail_log::write(&script, &parts) {
                 Ok(aside) => {
@@ -234,7 +246,7 @@ impl Supervisor {
     /// Tells pushers of their slots; one that has died meanwhile passes its slot on.
     fn grant(&mut self, now: Duration) {
         while let Some(key) = self.shared.granted.pop() {
-            let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+            let mut pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);
             match pushers.find(|p| p.key == key && p.process.runs()) {
                 Some(pusher) => {
                     pusher.process.send(&ToPusher::Slot, vec![], now);
@@ -246,7 +258,7 @@ impl Supervisor {
             }
         }
         for key in self.shared.slots.yields() {
-            let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+            let mut pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);
             if let Some(pusher) = pushers.find(|p| p.key == key) {
                 pusher.process.send(&ToPusher::Yield, vec![], now);
             }

@@ -2,9 +2,9 @@
 
 use super::control::ClientId;
 use super::directories::{self, instance};
+use super::localpath::{Shared, SupervisedLocalPath};
 use super::notify::Notify;
 use super::reporter::Reporter;
-use super::site::{Shared, Site};
 use super::slots::{Slots, default_limit};
 use super::waits::Question;
 use super::{Options, topology};
@@ -23,7 +23,7 @@ use std::time::Duration;
 pub(super) struct Supervisor {
     pub(super) options: Options,
     pub(super) config: Config,
-    pub(super) sites: Vec<Site>,
+    pub(super) localpaths: Vec<SupervisedLocalPath>,
     pub(super) shared: Shared,
     pub(super) reporter: Reporter,
     pub(super) notify: Notify,
@@ -66,18 +66,18 @@ impl Supervisor {
         };
         let reconcile = options.reconcile.then_some("-r");
         let state = &options.directories.state;
-        let sites = Self::wanted(&options, &config)
+        let localpaths = Self::wanted(&options, &config)
             .into_iter()
-            .map(|w| Site::open(w, state, reconcile, &mut shared, now))
-            .collect::<Result<Vec<Site>>>()?;
+            .map(|w| SupervisedLocalPath::open(w, state, reconcile, &mut shared, now))
+            .collect::<Result<Vec<SupervisedLocalPath>>>()?;
         let (notify, last_answers) = (Notify::from_env(), vec![]);
         let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
         let next_alive = notify.watchdog().map(|_| now);
-        info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => sites.len(), "slots" => limit);
+        info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => localpaths.len(), "slots" => limit);
         Ok(Self {
             options,
             config,
-            sites,
+            localpaths,
             shared,
             reporter,
             notify,

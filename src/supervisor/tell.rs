@@ -12,19 +12,20 @@ const STARTS_MAX: u64 = 5;
 
 impl Supervisor {
     pub(super) fn tell(&mut self, tell: &mut dyn FnMut(Progress)) {
-        for site in &mut self.sites {
-            if !site.announced && site.is_watched() {
-                site.announced = true;
-                let watch = site.wanted.localpath.watch.clone();
+        for localpath in &mut self.localpaths {
+            if !localpath.announced && localpath.is_watched() {
+                localpath.announced = true;
+                let watch = localpath.watch().clone();
                 tell(Progress::Watching(watch));
             }
         }
-        if !self.started && self.sites.iter().all(|s| s.announced || s.stuck().is_some()) {
+        if !self.started && self.localpaths.iter().all(|l| l.announced || l.stuck().is_some()) {
             self.started = true;
             self.notify.ready();
-            let stuck = self.sites.iter().filter_map(|s| {
-                Some(format!("localpath {} {}", s.wanted.localpath.watch, s.stuck()?))
-            });
+            let stuck = self
+                .localpaths
+                .iter()
+                .filter_map(|l| Some(format!("localpath {} {}", l.watch(), l.stuck()?)));
             tell(Progress::Started(stuck.collect()));
         }
     }
@@ -46,10 +47,10 @@ impl Supervisor {
     /// One line on everything.
     fn summary(&self) -> String {
         let wall = clock::wall_ms();
-        let reports: Vec<_> = self.sites.iter().map(|s| s.report(wall)).collect();
+        let reports: Vec<_> = self.localpaths.iter().map(|l| l.report(wall)).collect();
         let remotes = || reports.iter().flat_map(|r| &r.remotes);
         let in_sync = remotes().filter(|r| r.status.state == PusherState::InSync).count();
-        let watched = self.sites.iter().filter(|s| s.is_watched()).count();
+        let watched = self.localpaths.iter().filter(|l| l.is_watched()).count();
         format!(
             "{watched} of {} localpaths watched, {in_sync} of {} remotes in sync",
             reports.len(),
@@ -59,14 +60,14 @@ impl Supervisor {
 
     /// Why the start has failed, if it has.
     pub(super) fn hopeless(&self) -> Option<Error> {
-        let site = self
-            .sites
+        let localpath = self
+            .localpaths
             .iter()
-            .find(|s| !s.announced && s.watcher.report().restarts + 1 >= STARTS_MAX)?;
-        let last = site.watcher.report().last_exit.unwrap_or_default();
+            .find(|l| !l.announced && l.watcher.report().restarts + 1 >= STARTS_MAX)?;
+        let last = localpath.watcher.report().last_exit.unwrap_or_default();
         let text = format!(
             "localpath {}: its watcher ended {STARTS_MAX} times before it watched, at last with {last}; its words are in {}",
-            site.wanted.localpath.watch,
+            localpath.watch(),
             self.options.directories.log_file().display()
         );
         Some(Error::new(Exit::System, text))

@@ -13,19 +13,19 @@ pub enum ChildId {
     /// The watcher of a localpath.
     Watcher {
         /// The localpath's state directory name.
-        site: String,
+        localpath: String,
     },
     /// The pusher of one of its remotes.
     Pusher {
         /// The localpath's state directory name.
-        site: String,
+        localpath: String,
         /// The remote's name.
         remote: String,
     },
     /// The plugin runner of a localpath.
     Runner {
         /// The localpath's state directory name.
-        site: String,
+        localpath: String,
     },
 }
 
@@ -104,13 +104,13 @@ pub fn diff(old: &[Wanted], new: &[Wanted]) -> Diff {
 fn parts(wanted: &[Wanted]) -> BTreeMap<ChildId, String> {
     let mut all = BTreeMap::new();
     for w in wanted {
-        all.insert(ChildId::Watcher { site: w.id.clone() }, watcher_part(w));
+        all.insert(ChildId::Watcher { localpath: w.id.clone() }, watcher_part(w));
         for remote in &w.remotes {
-            let id = ChildId::Pusher { site: w.id.clone(), remote: remote.name() };
+            let id = ChildId::Pusher { localpath: w.id.clone(), remote: remote.name() };
             all.insert(id, pusher_part(w, remote));
         }
         if needs_runner(&w.localpath) {
-            all.insert(ChildId::Runner { site: w.id.clone() }, runner_part(w));
+            all.insert(ChildId::Runner { localpath: w.id.clone() }, runner_part(w));
         }
     }
     all
@@ -155,11 +155,11 @@ mod tests {
     use super::*;
 
     fn watcher(w: &Wanted) -> ChildId {
-        ChildId::Watcher { site: w.id.clone() }
+        ChildId::Watcher { localpath: w.id.clone() }
     }
 
     fn pusher(w: &Wanted, remote: &str) -> ChildId {
-        ChildId::Pusher { site: w.id.clone(), remote: remote.into() }
+        ChildId::Pusher { localpath: w.id.clone(), remote: remote.into() }
     }
 
     fn set<const N: usize>(ids: [ChildId; N]) -> BTreeSet<ChildId> {
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn plugins_are_the_runners_business() {
         let old = wanted(&config(vec![localpath("/a", &["x"])]));
-        let runner = |w: &Wanted| ChildId::Runner { site: w.id.clone() };
+        let runner = |w: &Wanted| ChildId::Runner { localpath: w.id.clone() };
         let mut with = old.clone();
         with[0].localpath.alarms.on_failure = vec!["mail".into()];
         let d = diff(&old, &with);

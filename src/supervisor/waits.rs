@@ -13,7 +13,7 @@ pub(super) struct Question {
     /// When its client last asked.
     pub(super) asked: Duration,
     /// The localpaths that it is about, by the names of their state directories.
-    pub(super) sites: Vec<String>,
+    pub(super) localpaths: Vec<String>,
 }
 
 /// What one localpath has to say about it.

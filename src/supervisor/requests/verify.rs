@@ -20,9 +20,8 @@ impl Supervisor {
         now: Duration,
     ) -> Answer {
         let ticket = self.next_ticket();
-        let sites =
-            self.sites.iter_mut().filter(|s| !s.retiring && s.wanted.localpath.watch == *watch);
-        let mut pushers = sites.flat_map(|s| &mut s.pushers).filter(|p| !p.removed);
+        let localpaths = self.localpaths.iter_mut().filter(|l| !l.retiring && l.watch() == watch);
+        let mut pushers = localpaths.flat_map(|l| &mut l.pushers).filter(|p| !p.removed);
         let Some(pusher) = pushers.find(|p| p.name == remote) else {
             return Answer::Refused(format!("{remote} is no remote of {watch}"));
         };
@@ -44,7 +43,7 @@ impl Supervisor {
         ticket: Ticket,
         now: Duration,
     ) -> Option<VerifyPart> {
-        let mut pushers = self.sites.iter_mut().flat_map(|s| &mut s.pushers);
+        let mut pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);
         let pusher = pushers.find(|p| p.verifying.as_ref().is_some_and(|v| v.ticket == ticket))?;
         let verifying = pusher.verifying.as_mut()?;
         verifying.asked = now;
@@ -60,7 +59,7 @@ impl Supervisor {
 
     /// Ends what nobody reads any more.
     pub(in crate::supervisor) fn forget_verifies(&mut self, now: Duration) {
-        for pusher in self.sites.iter_mut().flat_map(|s| &mut s.pushers) {
+        for pusher in self.localpaths.iter_mut().flat_map(|l| &mut l.pushers) {
             let old = |v: &mut Verifying| now.saturating_sub(v.asked) > FORGOTTEN;
             if let Some(verifying) = pusher.verifying.take_if(old) {
                 pusher.process.send(&ToPusher::DropVerify(verifying.ticket), vec![], now);

@@ -18,9 +18,7 @@ impl Supervisor {
         if self.questions.len() >= MOST {
             return Answer::Refused(format!("{MOST} commands wait already"));
         }
-        let known = |watch| {
-            self.sites.iter().position(|s| !s.retiring && s.wanted.localpath.watch == watch)
-        };
+        let known = |watch| self.localpaths.iter().position(|l| !l.retiring && *l.watch() == watch);
         let mut found = Vec::new();
         for WaitFor { watch, below } in what {
             let Some(n) = known(watch.clone()) else {
@@ -29,14 +27,14 @@ impl Supervisor {
             found.push((n, below));
         }
         let ticket = self.next_ticket();
-        let mut question = Question { ticket, asked: now, sites: vec![] };
+        let mut question = Question { ticket, asked: now, localpaths: vec![] };
         for (n, below) in found {
-            let site = &mut self.sites[n];
-            question.sites.push(site.wanted.id.clone());
+            let localpath = &mut self.localpaths[n];
+            question.localpaths.push(localpath.wanted.id.clone());
             let settled = BTreeSet::new();
             let barrier = ToWatcher::Barrier { ticket, below: below.clone() };
-            site.waiting.push(Waiting { ticket, below, seq: None, settled });
-            site.watcher.send(&barrier, vec![], now);
+            localpath.waiting.push(Waiting { ticket, below, seq: None, settled });
+            localpath.watcher.send(&barrier, vec![], now);
         }
         self.questions.push(question);
         Answer::Ticket(ticket)
@@ -52,14 +50,14 @@ impl Supervisor {
         question.asked = now;
         let wall_ms = clock::wall_ms();
         let one = |id: &String| {
-            let site = self.sites.iter().find(|s| s.wanted.id == *id && !s.retiring)?;
-            let waiting = site.waiting.iter().find(|w| w.ticket == ticket)?;
+            let localpath = self.localpaths.iter().find(|l| l.wanted.id == *id && !l.retiring)?;
+            let waiting = localpath.waiting.iter().find(|w| w.ticket == ticket)?;
             let settled = waiting.settled.iter().cloned().collect();
             let reached = waiting.seq.is_some();
-            Some(Waited { reached, settled, status: site.report(wall_ms) })
+            Some(Waited { reached, settled, status: localpath.report(wall_ms) })
         };
         // A localpath that is no longer configured: the client must choose anew.
-        question.sites.iter().map(one).collect()
+        question.localpaths.iter().map(one).collect()
     }
 
     /// Forgets what nobody asks about any more.
@@ -69,7 +67,7 @@ impl Supervisor {
             self.questions.iter().filter(|q| old(q)).map(|q| q.ticket).collect();
         for ticket in gone {
             self.questions.retain(|q| q.ticket != ticket);
-            self.sites.iter_mut().for_each(|site| site.forget_wait(ticket, now));
+            self.localpaths.iter_mut().for_each(|localpath| localpath.forget_wait(ticket, now));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A new configuration for a localpath that is running.
 
-use super::{Shared, Site};
+use super::{Shared, SupervisedLocalPath};
 use crate::error::Result;
 use crate::message::ToWatcher;
 use crate::supervisor::aside;
@@ -10,7 +10,7 @@ use crate::supervisor::topology::{ChildId, Diff, Wanted};
 use slog::{info, warn};
 use std::time::Duration;
 
-impl Site {
+impl SupervisedLocalPath {
     /// Takes `new` over: what `diff` leaves alone does not notice.
     pub fn reconfigure(
         &mut self,
@@ -19,8 +19,9 @@ impl Site {
         shared: &mut Shared,
         now: Duration,
     ) -> Result<()> {
-        let site = new.id.clone();
-        let pusher_id = |name: &str| ChildId::Pusher { site: site.clone(), remote: name.into() };
+        let localpath = new.id.clone();
+        let pusher_id =
+            |name: &str| ChildId::Pusher { localpath: localpath.clone(), remote: name.into() };
         self.wanted = new;
         self.note_of(shared);
         for n in 0..self.pushers.len() {
@@ -56,11 +57,11 @@ impl Site {
                 }
             }
         }
-        let runner = ChildId::Runner { site: site.clone() };
+        let runner = ChildId::Runner { localpath: localpath.clone() };
         if self.reconfigure_runner(diff.restart.contains(&runner), now)? {
             added.push(WAKE.to_owned());
         }
-        if diff.restart.contains(&ChildId::Watcher { site }) {
+        if diff.restart.contains(&ChildId::Watcher { localpath }) {
             info!(self.log, "configured anew");
             self.watcher.step(Event::RestartWanted, now);
         } else if !added.is_empty() {

@@ -1,7 +1,7 @@
 //! A damaged or lost journal: everybody who uses it is ended, then it is set aside and begun anew.
 
 use super::kept::{Kept, LOCK_NAME, is_locked_by, taken};
-use super::{ASIDE, Damage, Site};
+use super::{ASIDE, Damage, SupervisedLocalPath};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
 use crate::journal::Journal;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long to wait after a journal could not be set aside.
 const ASIDE_AGAIN: Duration = Duration::from_secs(5);
 
-impl Site {
+impl SupervisedLocalPath {
     /// Its journal is to be set aside.
     pub(in crate::supervisor) fn damaged(&self) -> bool {
         self.damaged.is_some()
@@ -96,7 +96,7 @@ impl Site {
     }
 }
 
-impl Site {
+impl SupervisedLocalPath {
     /// Notes which files are its own.
     pub(super) fn note_kept(&mut self, now: Duration) {
         self.kept = Kept::new(&self.lock, &self.dir, now);
@@ -131,7 +131,7 @@ impl Site {
         if is_locked_by(&self.lock, &path).map_err(refused)? {
             return Ok(());
         }
-        let watch = self.wanted.localpath.watch.to_string();
+        let watch = self.watch().to_string();
         let lock = lock::take(&path, false).map_err(refused)?;
         self.lock = lock.ok_or_else(|| taken(&watch, &path))?;
         let _ = self.lock.sign();

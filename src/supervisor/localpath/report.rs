@@ -1,9 +1,9 @@
 //! A localpath for `status`.
 
-use super::Site;
+use super::SupervisedLocalPath;
 use crate::message::{LocalPathStatus, WatcherState};
 
-impl Site {
+impl SupervisedLocalPath {
     /// Why it is not watched, when that will not pass by itself.
     pub fn stuck(&self) -> Option<String> {
         match (&self.held, &self.state) {
@@ -28,7 +28,7 @@ impl Site {
             (Some(Held(why)), _) => ("held", Some(why.clone())),
         };
         LocalPathStatus {
-            watch: self.wanted.localpath.watch.clone(),
+            watch: self.watch().clone(),
             state: state.to_owned(),
             reason,
             watches: self.watches,

@@ -18,6 +18,7 @@ use crate::message::{
     ADOPTING, FromPusher, FromWatcher, OpenFiles, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
     WatcherStart, WatcherState,
 };
+use crate::path::OsBytes;
 use crate::sys::lock::{self, Lock};
 use crate::sys::sysctl;
 use kept::Kept;
@@ -74,7 +75,7 @@ pub struct Damage {
 }
 
 /// One localpath.
-pub struct Site {
+pub struct SupervisedLocalPath {
     /// Its part of the configuration.
     pub wanted: Wanted,
     /// Its watcher.
@@ -107,7 +108,7 @@ pub struct Site {
     lock: Lock,
 }
 
-impl Site {
+impl SupervisedLocalPath {
     /// Takes the localpath: its state directory, its lock (or exit status 4), its journal, its descriptors. Nothing is
     /// started yet. `reconcile` is the reason for a full comparison at the start.
     pub fn open(
@@ -145,7 +146,7 @@ impl Site {
         })?;
         let remotes = wanted.remotes.clone();
         let child_log = log.new(o!("child" => "watcher"));
-        let mut site = Self {
+        let mut localpath = Self {
             wanted,
             watcher: Process::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
             pushers: Vec::new(),
@@ -168,13 +169,13 @@ impl Site {
             log,
             lock,
         };
-        site.note_kept(now);
+        localpath.note_kept(now);
         for remote in remotes {
-            site.add_pusher(remote, reconcile, shared, now)?;
+            localpath.add_pusher(remote, reconcile, shared, now)?;
         }
-        site.add_runner(now)?;
-        site.forget_fail_logs(shared);
-        Ok(site)
+        localpath.add_runner(now)?;
+        localpath.forget_fail_logs(shared);
+        Ok(localpath)
     }
 
     /// Writes what its state directory is of, once more.
@@ -224,7 +225,7 @@ impl Site {
         self.end_watcher(now);
     }
 
-    /// When [`Site::tick`] has something to do.
+    /// When [`SupervisedLocalPath::tick`] has something to do.
     pub fn next_at(&self) -> Option<Duration> {
         let open = self.damaged.is_none();
         let due = |runs: bool, at: Option<Duration>| at.filter(|_| open || runs);
@@ -382,6 +383,11 @@ impl Site {
             FromPusher::Verified(ticket, part) => pusher.verified(ticket, part),
             FromPusher::Settled(ticket) => self.awaited_settled(n, ticket),
         }
+    }
+
+    /// The directory that is replicated.
+    pub fn watch(&self) -> &OsBytes {
+        &self.wanted.localpath.watch
     }
 
     /// Its state directory.

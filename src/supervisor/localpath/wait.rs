@@ -1,10 +1,10 @@
 //! `syncsup wait` in one localpath: asks its watcher, then its pushers, and keeps what they answer.
 
-use super::Site;
+use super::SupervisedLocalPath;
 use crate::message::{Ticket, ToPusher, ToWatcher};
 use std::time::Duration;
 
-impl Site {
+impl SupervisedLocalPath {
     /// Asks the watcher what it has not answered yet: one that has just begun knows nothing of it.
     pub(super) fn ask_barriers(&mut self, now: Duration) {
         for waiting in self.waiting.iter().filter(|w| w.seq.is_none()) {

@@ -1,6 +1,6 @@
 //! What the children of a localpath say, and their ends.
 
-use super::{Shared, Site};
+use super::{Shared, SupervisedLocalPath};
 use crate::message::OpenFiles;
 use crate::sys::poll::Interest;
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ pub enum Who {
     Runner,
 }
 
-impl Site {
+impl SupervisedLocalPath {
     /// What to wait for.
     pub fn interests(&self) -> Vec<(Who, (BorrowedFd<'_>, Interest))> {
         let watcher = self.watcher.interest().map(|i| (Who::Watcher, i));

@@ -1,6 +1,6 @@
 //! The plugin runner of a localpath.
 
-use super::{Shared, Site};
+use super::{Shared, SupervisedLocalPath};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{FromPlugin, RemoteHealth, ToPlugin, ToWatcher};
@@ -11,7 +11,7 @@ use crate::supervisor::topology::needs_runner;
 use slog::{info, warn};
 use std::time::Duration;
 
-impl Site {
+impl SupervisedLocalPath {
     /// A runner, when one is wanted.
     pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
         if needs_runner(&self.wanted.localpath) {

@@ -1,6 +1,6 @@
 //! Remotes that are no longer configured leave the journal and the fail log when their pusher has ended.
 
-use super::{Shared, Site};
+use super::{Shared, SupervisedLocalPath};
 use crate::journal::Journal;
 use crate::supervisor::fail_log;
 use crate::supervisor::pusher::Pusher;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long to wait after a remote could not be forgotten.
 const FORGET_AGAIN: Duration = Duration::from_secs(5);
 
-impl Site {
+impl SupervisedLocalPath {
     /// Forgets the remotes whose pusher has ended. One that the journal refuses to forget is tried again: its cursor
     /// would keep every mark from now on.
     pub(super) fn forget_removed(&mut self, shared: &mut Shared, now: Duration) {
