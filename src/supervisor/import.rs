@@ -1,9 +1,9 @@
 //! Owing a remote what another program has left undone: through a running supervisor, or under the lock of the localpath
 //! while nothing runs (rule 14).
 
-use super::aside::{self, clean_journal};
 use super::directories::{Directories, make_private};
 use super::localpath::taken;
+use super::quarantine::{self, clean_journal};
 use super::state::Supervisor;
 use super::topology;
 use crate::config::model::{Config, Remote};
@@ -67,7 +67,7 @@ pub fn owe_alone(
     let _ = lock.sign();
     let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
     // As a start does it, so that the next one finds everything in order.
-    clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log::logger(false))?;
+    clean_journal(&dir, &names, quarantine::first_copy(&wanted.localpath), &log::logger(false))?;
     Journal::open(&dir)
         .and_then(|mut journal| owe(&mut journal, remote, paths))
         .map_err(|e| Error::system(format!("the journal of {watch}"), e))

@@ -1,12 +1,12 @@
 //! One localpath at run time: its lock, its inotify descriptor, its watcher and its pushers.
 
-use super::aside::{self, ASIDE, clean_journal};
 use super::child::Event;
 use super::fail_log;
 use super::kernel;
 use super::note::Of;
 use super::process::Process;
 use super::pusher::Pusher;
+use super::quarantine::{self, QUARANTINED, clean_journal};
 use super::runner::{Runner, WAKE};
 use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
@@ -130,14 +130,15 @@ impl SupervisedLocalPath {
         note_of(&dir, &wanted, shared);
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
-        let set_aside = clean_journal(&dir, &names, aside::first_copy(&wanted.localpath), &log)?;
+        let quarantined =
+            clean_journal(&dir, &names, quarantine::first_copy(&wanted.localpath), &log)?;
         // Before anything is marked: what is marked before a plugin is known never reaches it.
         Journal::open(&dir)
             .and_then(|mut j| j.set_plugins(&plugin_names(&wanted.localpath.plugins)))
             .map_err(|e| {
                 Error::system(format!("cannot note the plugins in {}", dir.display()), e)
             })?;
-        let reconcile = if set_aside { Some(ASIDE) } else { reconcile };
+        let reconcile = if quarantined { Some(QUARANTINED) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
         let inotify = crate::sys::inotify::create().map_err(|e| {

@@ -3,7 +3,6 @@
 //!
 //! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
 
-mod aside;
 pub mod child;
 mod configuration;
 pub mod control;
@@ -23,6 +22,7 @@ mod note;
 pub mod notify;
 mod process;
 mod pusher;
+mod quarantine;
 mod reload;
 mod reporter;
 mod requests;

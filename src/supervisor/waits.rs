@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// The journal is another one now.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.seq = None;
         self.settled.clear();
     }

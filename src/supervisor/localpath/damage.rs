@@ -1,20 +1,21 @@
-//! A damaged or lost journal: everybody who uses it is ended, then it is set aside and begun anew.
+//! A damaged or lost journal: every process that uses it is ended, then it is quarantined and a new one is begun. The
+//! files of the state directory are checked by device and inode; the database itself is never opened for that (rule 14).
 
 use super::kept::{Kept, LOCK_NAME, is_locked_by, taken};
-use super::{ASIDE, Damage, SupervisedLocalPath};
+use super::{Damage, QUARANTINED, SupervisedLocalPath};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
 use crate::journal::Journal;
-use crate::supervisor::aside::{begin_anew, set_aside, stamp};
 use crate::supervisor::child::Event;
 use crate::supervisor::directories::make_private;
+use crate::supervisor::quarantine::{begin_new, quarantine, stamp};
 use crate::supervisor::waits::Waiting;
 use crate::sys::lock;
 use slog::{crit, error, warn};
 use std::time::Duration;
 
 /// How long to wait after a journal could not be set aside.
-const ASIDE_AGAIN: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl SupervisedLocalPath {
     /// Its journal is to be set aside.
@@ -29,13 +30,13 @@ impl SupervisedLocalPath {
             self.damaged = Some(damage);
             return;
         }
-        match self.put_aside(&damage) {
+        match self.make_room(&damage) {
             Ok(done) => {
                 crit!(self.log, "{done}; every remote is compared");
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
-                if let Err(e) = begin_anew(&self.dir, &names) {
-                    // What set_aside left makes the next start wish for it.
+                if let Err(e) = begin_new(&self.dir, &names) {
+                    // The marker that is left makes the next start do it.
                     error!(self.log, "cannot begin a new journal: {e}");
                 }
                 let plugins = plugin_names(&self.wanted.localpath.plugins);
@@ -44,24 +45,24 @@ impl SupervisedLocalPath {
                     warn!(self.log, "cannot note the plugins now: {e}");
                 }
                 self.note_kept(now);
-                self.ask_reconcile(ASIDE, |_| true, now);
+                self.ask_reconcile(QUARANTINED, |_| true, now);
             }
             Err(e) => {
                 crit!(self.log, "{}; tried again", e.text);
-                let again = now + ASIDE_AGAIN;
+                let again = now + RETRY_AFTER;
                 self.damaged = Some(Damage { why: e.text, at: again, journal: damage.journal });
             }
         }
     }
 
     /// Makes room for a new journal; says what was done.
-    fn put_aside(&mut self, damage: &Damage) -> Result<String> {
+    fn make_room(&mut self, damage: &Damage) -> Result<String> {
         self.lock_again()?;
         let why = &damage.why;
         if !damage.journal {
             return Ok(format!("{why}; it is locked again"));
         }
-        let to = set_aside(&self.dir, &stamp()).map_err(|e| {
+        let to = quarantine(&self.dir, &stamp()).map_err(|e| {
             let dir = self.dir.display();
             Error::system(format!("the journal in {dir} ({why}) cannot be set aside"), e)
         })?;
@@ -85,7 +86,7 @@ impl SupervisedLocalPath {
     fn end_all(&mut self, why: String, journal: bool, now: Duration) {
         self.damaged.get_or_insert(Damage { why, at: now, journal: false }).journal |= journal;
         // The next journal counts from 0.
-        self.waiting.iter_mut().for_each(Waiting::begin_anew);
+        self.waiting.iter_mut().for_each(Waiting::reset);
         self.watcher.step(Event::KillWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::KillWanted, now);

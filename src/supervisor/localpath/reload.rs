@@ -3,8 +3,8 @@
 use super::{Shared, SupervisedLocalPath};
 use crate::error::Result;
 use crate::message::ToWatcher;
-use crate::supervisor::aside;
 use crate::supervisor::child::Event;
+use crate::supervisor::quarantine;
 use crate::supervisor::runner::WAKE;
 use crate::supervisor::topology::{ChildId, Diff, Wanted};
 use slog::{info, warn};
@@ -36,8 +36,8 @@ impl SupervisedLocalPath {
             let known = self.pushers.iter().position(|p| p.name == name);
             match known {
                 None => {
-                    let first = aside::first_copy(&self.wanted.localpath);
-                    if let Err(e) = aside::register(&self.dir, [&name], first) {
+                    let first = quarantine::first_copy(&self.wanted.localpath);
+                    if let Err(e) = quarantine::register(&self.dir, [&name], first) {
                         // Its pusher makes the row then.
                         warn!(self.log, "cannot note remote {name} now: {e}");
                     }

@@ -1,4 +1,5 @@
-//! What the supervisor does to a journal: setting a damaged one aside, forgetting remotes. Only when no child of its localpath lives (rule 13).
+//! A damaged or lost journal is quarantined: set aside under another name, and a new one is begun. Only while no process
+//! of its localpath runs (rule 13). Also what every start does to a journal that is well: rows for the remotes that are configured.
 
 use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
@@ -13,10 +14,10 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The reason of a reconcile after the journal was set aside.
-pub const ASIDE: &str = "the journal was set aside";
+pub const QUARANTINED: &str = "the journal was set aside";
 
-/// A file that is there from before a journal is set aside until the new one wishes for the comparison of every
-/// remote; it holds the time in the damaged one's name.
+/// A file that is there from before a journal is set aside until the new one requests a reconcile of every remote; it
+/// holds the time in the damaged one's name.
 const MARKER: &str = "journal.aside";
 
 /// True when there is no journal where there was one: what only children write beside it is still there.
@@ -36,9 +37,9 @@ fn is_lost(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Sets the journal aside, or what is left of it, so that whoever dies in between has a successor that goes on with it:
-/// [`begin_anew`] comes next. Returns the database's new name.
-pub fn set_aside(dir: &Path, time: &str) -> io::Result<PathBuf> {
+/// Sets the journal aside, or what is left of it. A supervisor that dies in between has a successor that goes on with it:
+/// [`begin_new`] comes next. Returns the database's new name.
+pub fn quarantine(dir: &Path, time: &str) -> io::Result<PathBuf> {
     let mut marker = File::create(dir.join(MARKER))?;
     marker.write_all(time.as_bytes())?;
     marker.sync_all()?;
@@ -46,15 +47,15 @@ pub fn set_aside(dir: &Path, time: &str) -> io::Result<PathBuf> {
 }
 
 /// Makes the new journal, in which every remote is to be compared.
-pub fn begin_anew<'a>(
+pub fn begin_new<'a>(
     dir: &Path,
     names: impl IntoIterator<Item = &'a String>,
 ) -> std::result::Result<(), JournalError> {
     let mut journal = Journal::open(dir)?;
     for name in names {
-        // The row may be there already, without the wish.
-        journal.remote(name, Some((ASIDE, clock::wall_ms())))?;
-        journal.want_reconcile(name, Some(ASIDE))?;
+        // The row may be there already, without the request.
+        journal.remote(name, Some((QUARANTINED, clock::wall_ms())))?;
+        journal.want_reconcile(name, Some(QUARANTINED))?;
     }
     match std::fs::remove_file(dir.join(MARKER)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(JournalError::Refused(e.to_string())),
@@ -67,7 +68,7 @@ fn resume(dir: &Path) -> io::Result<bool> {
     match std::fs::read_to_string(dir.join(MARKER)) {
         Ok(time) => {
             // The database goes last: as long as it has not, what stands there is the damaged one.
-            if !time.is_empty() && !aside_name(dir, &time).exists() {
+            if !time.is_empty() && !quarantined_name(dir, &time).exists() {
                 rename(dir, &time)?;
             }
             Ok(true)
@@ -77,25 +78,25 @@ fn resume(dir: &Path) -> io::Result<bool> {
     }
 }
 
-fn aside_name(dir: &Path, time: &str) -> PathBuf {
+fn quarantined_name(dir: &Path, time: &str) -> PathBuf {
     dir.join(format!("{FILE_NAME}.damaged-{time}"))
 }
 
 /// Renames the database, its write-ahead log and its shared memory together; `time` becomes part of the name.
 /// Returns the database's new name.
 fn rename(dir: &Path, time: &str) -> io::Result<PathBuf> {
-    let aside = aside_name(dir, time);
+    let quarantined = quarantined_name(dir, time);
     // The log first: a log that is left beside a new database would be replayed into it.
     for suffix in ["-wal", "-shm", ""] {
         let from = dir.join(format!("{FILE_NAME}{suffix}"));
-        let mut to = aside.clone().into_os_string();
+        let mut to = quarantined.clone().into_os_string();
         to.push(suffix);
         match std::fs::rename(from, to) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
             _ => {}
         }
     }
-    Ok(aside)
+    Ok(quarantined)
 }
 
 /// Makes the rows of new remotes, before anything can be marked: a mark that is older than its row would never reach
@@ -138,26 +139,26 @@ pub fn clean_journal(
     let resumed = resume(dir).map_err(|e| refused(&e))?;
     if !resumed && is_lost(dir).map_err(|e| refused(&e))? {
         // What a lost database has left would be replayed into a new one.
-        set_aside(dir, &stamp()).map_err(|e| refused(&e))?;
-        begin_anew(dir, names).map_err(|e| refused(&e))?;
+        quarantine(dir, &stamp()).map_err(|e| refused(&e))?;
+        begin_new(dir, names).map_err(|e| refused(&e))?;
         crit!(log, "the journal in {} was lost; every remote is compared", dir.display());
         return Ok(true);
     }
     match clean() {
         Ok(()) if resumed => {
-            begin_anew(dir, names).map_err(|e| refused(&e))?;
+            begin_new(dir, names).map_err(|e| refused(&e))?;
             warn!(log, "the journal was set aside before; every remote is compared");
             Ok(true)
         }
         Ok(()) => Ok(false),
         Err(JournalError::Refused(why)) => Err(refused(&why)),
         Err(JournalError::Damaged(why)) => {
-            let aside = set_aside(dir, &stamp()).map_err(|e| refused(&e))?;
-            begin_anew(dir, names).map_err(|e| refused(&e))?;
+            let quarantined = quarantine(dir, &stamp()).map_err(|e| refused(&e))?;
+            begin_new(dir, names).map_err(|e| refused(&e))?;
             crit!(
                 log,
                 "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
-                aside.display()
+                quarantined.display()
             );
             Ok(true)
         }
@@ -180,8 +181,8 @@ mod tests {
         for suffix in ["", "-wal"] {
             std::fs::write(dir.path().join(format!("journal.db{suffix}")), suffix).unwrap();
         }
-        let aside = rename(dir.path(), "20260102T030405").unwrap();
-        assert_eq!(aside.file_name().unwrap(), "journal.db.damaged-20260102T030405");
+        let quarantined = rename(dir.path(), "20260102T030405").unwrap();
+        assert_eq!(quarantined.file_name().unwrap(), "journal.db.damaged-20260102T030405");
         let mut names: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Every moment at which a supervisor may die between the damage and the wish.
+    /// Every moment at which a supervisor may die between the damage and the request.
     #[test]
     fn a_successor_goes_on() {
         let log = Logger::root(slog::Discard, slog::o!());
@@ -222,22 +223,22 @@ mod tests {
             drop(Journal::open(dir).unwrap().remote("old", None).unwrap());
             match died {
                 0 => std::fs::write(dir.join(MARKER), "1").unwrap(),
-                1 => drop(set_aside(dir, "1").unwrap()),
+                1 => drop(quarantine(dir, "1").unwrap()),
                 2 => {
-                    set_aside(dir, "1").unwrap();
+                    quarantine(dir, "1").unwrap();
                     register(dir, &names, None).unwrap();
                 }
                 _ => {
-                    set_aside(dir, "1").unwrap();
-                    begin_anew(dir, &names).unwrap();
+                    quarantine(dir, "1").unwrap();
+                    begin_new(dir, &names).unwrap();
                 }
             }
             assert_eq!(clean_journal(dir, &names, None, &log).unwrap(), died < 3, "{died}");
             let mut journal = Journal::open(dir).unwrap();
             assert_eq!(journal.remote_names().unwrap(), ["r"], "{died}");
             let row = journal.remote("r", None).unwrap();
-            assert_eq!(row.reconcile.as_deref(), Some(ASIDE), "{died}");
-            assert!(aside_name(dir, "1").exists() && !dir.join(MARKER).exists(), "{died}");
+            assert_eq!(row.reconcile.as_deref(), Some(QUARANTINED), "{died}");
+            assert!(quarantined_name(dir, "1").exists() && !dir.join(MARKER).exists(), "{died}");
         }
     }
 }
