@@ -5,7 +5,7 @@ mod bars;
 use super::invocation::Invocation;
 use super::print;
 use crate::error::{Exit, Result};
-use crate::supervisor::run::Progress;
+use crate::supervisor::notifications::Notification;
 use crate::supervisor::{Options, daemon, run};
 use crate::sys::session::monotonic;
 use bars::Bars;
@@ -34,15 +34,15 @@ pub fn run(
         return Ok(Exit::Ok);
     }
     let mut bars = Bars::new();
-    run::run(options, false, &mut |progress| match progress {
-        Progress::Comparing(localpaths) => bars.update(&localpaths, monotonic()),
-        Progress::Greeting(lines) => lines.iter().for_each(|text| line(text)),
-        Progress::Watching(watch) => {
+    run::run(options, false, &mut |notification| match notification {
+        Notification::Comparing(localpaths) => bars.update(&localpaths, monotonic()),
+        Notification::Greeting(lines) => lines.iter().for_each(|text| line(text)),
+        Notification::Watching(watch) => {
             bars.clear();
             line(&format!("watching {watch}"));
         }
         // The log says it, and that is on the terminal too.
-        Progress::Warned(_) | Progress::Started(_) => {}
+        Notification::Warned(_) | Notification::Started(_) => {}
     })?;
     Ok(Exit::Ok)
 }

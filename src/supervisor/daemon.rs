@@ -1,7 +1,8 @@
 //! `-d`: the command starts the supervisor in a session of its own and waits until every localpath is watched.
 
 use super::Options;
-use super::run::{Progress, run};
+use super::notifications::Notification;
+use super::run::run;
 use crate::error::{Error, Exit, Result};
 use crate::message::Role;
 use crate::sys::channel::{Channel, Received, pair_for};
@@ -80,14 +81,14 @@ pub fn supervise(channel: OwnedFd) -> i32 {
         .map_err(|e| Error::system("cannot leave the session", e))
         .and_then(|()| options(channel.as_mut()))
         .and_then(|options| {
-            run(options, true, &mut |progress| match progress {
-                Progress::Watching(_) | Progress::Comparing(_) => {}
-                Progress::Warned(warning) => {
+            run(options, true, &mut |notification| match notification {
+                Notification::Watching(_) | Notification::Comparing(_) => {}
+                Notification::Warned(warning) => {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&Report::Warned(warning), vec![]);
                     }
                 }
-                Progress::Greeting(lines) => {
+                Notification::Greeting(lines) => {
                     if let Some(channel) = &mut channel {
                         // A message has a limit: line by line none is near it.
                         for line in lines {
@@ -95,7 +96,7 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                         }
                     }
                 }
-                Progress::Started(held) => {
+                Notification::Started(held) => {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&Report::Started(held), vec![]);
                     }

@@ -2,14 +2,14 @@
 
 use super::instance::Instance;
 use super::localpath::SupervisedLocalPath;
+use super::notifications::Notification;
 use super::state::Supervisor;
 use super::{Options, configuration, fail_log, greeting, kernel};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
 use crate::config::sender;
 use crate::error::{Error, Result};
-use crate::message::{LocalPathStatus, ToPusher};
-use crate::path::OsBytes;
+use crate::message::ToPusher;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
@@ -20,32 +20,17 @@ use std::time::Duration;
 /// Clients may take this long for their last answers.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// The loop turns at least this often.
-pub(super) const TURN: Duration = Duration::from_secs(1);
-
-/// What whoever started the supervisor hears.
-#[derive(Debug)]
-pub enum Progress {
-    /// The configuration is odd: a warning, as `check` prints it.
-    Warned(String),
-    /// What was understood, line by line, before anything is started.
-    Greeting(Vec<String>),
-    /// A localpath is watched for the first time.
-    Watching(OsBytes),
-    /// Every localpath is watched, or is not for the reasons given.
-    Started(Vec<String>),
-    /// How far the comparison of `-r` is, in the foreground.
-    Comparing(Vec<LocalPathStatus>),
-}
+const TURN: Duration = Duration::from_secs(1);
 
 /// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
 /// that); else every child is tried for ever.
-pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> Result<()> {
+pub fn run(options: Options, give_up: bool, notify: &mut dyn FnMut(Notification)) -> Result<()> {
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
     let (config, warnings) = configuration::load(&options)?;
     for warning in warnings {
         warn!(log, "{}", warning.without_severity());
-        tell(Progress::Warned(warning.to_string()));
+        notify(Notification::Warned(warning.to_string()));
     }
     // Which rsync is here is no trouble to start with.
     for warning in sender::versions(&config, &Machine) {
@@ -64,8 +49,8 @@ pub fn run(options: Options, give_up: bool, tell: &mut dyn FnMut(Progress)) -> R
     };
     let (options, config, slots) =
         (&supervisor.options, &supervisor.config, supervisor.shared.slots.limit());
-    tell(Progress::Greeting(greeting::lines(options, config, slots, raised.as_deref())));
-    let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, tell);
+    notify(Notification::Greeting(greeting::lines(options, config, slots, raised.as_deref())));
+    let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, notify);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
         instance.control.answer(client, &answer, monotonic());
@@ -98,7 +83,7 @@ impl Supervisor {
         signals: &mut Signals,
         instance: &mut Instance,
         give_up: bool,
-        tell: &mut dyn FnMut(Progress),
+        notify: &mut dyn FnMut(Notification),
     ) -> Result<()> {
         let mut ended = Ok(());
         self.follow_at = (self.options.reconcile && !give_up).then(monotonic);
@@ -123,8 +108,8 @@ impl Supervisor {
             self.grant(now);
             self.write_fail_logs(now);
             self.localpaths.retain(|l| !(l.retiring && l.is_gone()));
-            self.tell(tell);
-            self.tell_progress(tell, now);
+            self.notify_starter(notify);
+            self.notify_progress(notify, now);
             self.keep_alive(now);
             if self.reporter.tick(reap, now) {
                 let status = self.report();

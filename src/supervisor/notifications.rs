@@ -1,22 +1,43 @@
-//! What whoever started the instance and systemd hear of it, unasked.
+//! What the process that started the instance is told, and systemd.
 
-use super::run::{Progress, TURN};
 use super::state::Supervisor;
 use crate::error::{Error, Exit};
-use crate::message::PusherState;
+use crate::message::{LocalPathStatus, PusherState};
+use crate::path::OsBytes;
 use crate::sys::clock;
 use std::time::Duration;
 
-/// A daemon whose watcher ends this often before it ever watched reports failure to who started it.
+/// A daemon whose watcher ends this often before it ever watched reports failure to the process that started it.
 const STARTS_MAX: u64 = 5;
 
+/// How often systemd is told.
+const SUMMARY_EVERY: Duration = Duration::from_secs(1);
+/// How often the progress of `-r` is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// What the process that started the supervisor is told.
+#[derive(Debug)]
+pub enum Notification {
+    /// The configuration is odd: a warning, as `check` prints it.
+    Warned(String),
+    /// What was understood, line by line, before anything is started.
+    Greeting(Vec<String>),
+    /// A localpath is watched for the first time.
+    Watching(OsBytes),
+    /// Every localpath is watched, or is not for the reasons given.
+    Started(Vec<String>),
+    /// How far the comparison of `-r` is, in the foreground.
+    Comparing(Vec<LocalPathStatus>),
+}
+
 impl Supervisor {
-    pub(super) fn tell(&mut self, tell: &mut dyn FnMut(Progress)) {
+    /// Tells what is new.
+    pub(super) fn notify_starter(&mut self, notify: &mut dyn FnMut(Notification)) {
         for localpath in &mut self.localpaths {
             if !localpath.announced && localpath.is_watched() {
                 localpath.announced = true;
                 let watch = localpath.watch().clone();
-                tell(Progress::Watching(watch));
+                notify(Notification::Watching(watch));
             }
         }
         if !self.started && self.localpaths.iter().all(|l| l.announced || l.stuck().is_some()) {
@@ -26,10 +47,24 @@ impl Supervisor {
                 .localpaths
                 .iter()
                 .filter_map(|l| Some(format!("localpath {} {}", l.watch(), l.stuck()?)));
-            tell(Progress::Started(stuck.collect()));
+            notify(Notification::Started(stuck.collect()));
         }
     }
 
+    /// `-r` in the foreground: how far the reconcile is, until it is over.
+    pub(super) fn notify_progress(&mut self, notify: &mut dyn FnMut(Notification), now: Duration) {
+        if self.stopping || self.follow_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let wall_ms = clock::wall_ms();
+        let all: Vec<_> =
+            self.localpaths.iter().map(|localpath| localpath.report(wall_ms)).collect();
+        let over = all.iter().flat_map(|l| &l.remotes).all(|r| r.is_compared());
+        self.follow_at = (!over).then_some(now + PROGRESS_EVERY);
+        notify(Notification::Comparing(all));
+    }
+
+    /// Tells systemd.
     pub(super) fn keep_alive(&mut self, now: Duration) {
         if let (Some(due), Some(every)) = (self.next_alive, self.notify.watchdog())
             && now >= due
@@ -38,7 +73,7 @@ impl Supervisor {
             self.next_alive = Some(now + every);
         }
         if self.notify.listens() && now >= self.next_summary {
-            self.next_summary = now + TURN;
+            self.next_summary = now + SUMMARY_EVERY;
             let line = self.summary();
             self.notify.status(line);
         }
