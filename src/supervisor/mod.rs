@@ -19,7 +19,6 @@ mod localpath;
 pub mod names;
 mod note;
 pub mod notifications;
-pub mod notify;
 mod process;
 mod pusher;
 mod quarantine;
@@ -29,6 +28,7 @@ mod requests;
 pub mod run;
 mod runner;
 pub mod schedule;
+pub mod sd_notify;
 pub mod slots;
 mod state;
 #[cfg(test)]

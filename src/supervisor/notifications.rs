@@ -42,7 +42,7 @@ impl Supervisor {
         }
         if !self.started && self.localpaths.iter().all(|l| l.announced || l.stuck().is_some()) {
             self.started = true;
-            self.notify.ready();
+            self.systemd.ready();
             let stuck = self
                 .localpaths
                 .iter()
@@ -66,16 +66,16 @@ impl Supervisor {
 
     /// Tells systemd.
     pub(super) fn keep_alive(&mut self, now: Duration) {
-        if let (Some(due), Some(every)) = (self.next_alive, self.notify.watchdog())
+        if let (Some(due), Some(every)) = (self.next_alive, self.systemd.watchdog())
             && now >= due
         {
-            self.notify.alive();
+            self.systemd.alive();
             self.next_alive = Some(now + every);
         }
-        if self.notify.listens() && now >= self.next_summary {
+        if self.systemd.listens() && now >= self.next_summary {
             self.next_summary = now + SUMMARY_EVERY;
             let line = self.summary();
-            self.notify.status(line);
+            self.systemd.status(line);
         }
     }
 

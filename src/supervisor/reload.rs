@@ -14,14 +14,14 @@ impl Supervisor {
     pub(super) fn reload(&mut self, now: Duration) -> Result<Vec<String>> {
         // Before everything is watched it is not ready, and a reload does not make it so.
         if self.started {
-            self.notify.reloading(monotonic());
+            self.systemd.reloading(monotonic());
         }
         let done = self.take_over(now);
         if let Err(e) = &done {
             e.text.lines().for_each(|line| error!(self.shared.log, "not reloaded: {line}"));
         }
         if self.started {
-            self.notify.ready();
+            self.systemd.ready();
         }
         done
     }

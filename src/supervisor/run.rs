@@ -186,7 +186,7 @@ impl Supervisor {
             return;
         }
         info!(self.shared.log, "stops");
-        self.notify.stopping();
+        self.systemd.stopping();
         for localpath in &mut self.localpaths {
             localpath.stop(now);
         }

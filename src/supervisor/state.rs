@@ -3,8 +3,8 @@
 use super::control::ClientId;
 use super::directories::{self, instance};
 use super::localpath::{Shared, SupervisedLocalPath};
-use super::notify::Notify;
 use super::reporter::Reporter;
+use super::sd_notify::SdNotify;
 use super::slots::{Slots, default_limit};
 use super::waits::Question;
 use super::{Options, topology};
@@ -26,7 +26,7 @@ pub(super) struct Supervisor {
     pub(super) localpaths: Vec<SupervisedLocalPath>,
     pub(super) shared: Shared,
     pub(super) reporter: Reporter,
-    pub(super) notify: Notify,
+    pub(super) systemd: SdNotify,
     /// Who asked for the end and hears when it has come.
     pub(super) last_answers: Vec<ClientId>,
     pub(super) stopping: bool,
@@ -70,9 +70,9 @@ impl Supervisor {
             .into_iter()
             .map(|w| SupervisedLocalPath::open(w, state, reconcile, &mut shared, now))
             .collect::<Result<Vec<SupervisedLocalPath>>>()?;
-        let (notify, last_answers) = (Notify::from_env(), vec![]);
+        let (systemd, last_answers) = (SdNotify::from_env(), vec![]);
         let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
-        let next_alive = notify.watchdog().map(|_| now);
+        let next_alive = systemd.watchdog().map(|_| now);
         info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => localpaths.len(), "slots" => limit);
         Ok(Self {
             options,
@@ -80,7 +80,7 @@ impl Supervisor {
             localpaths,
             shared,
             reporter,
-            notify,
+            systemd,
             last_answers,
             stopping: false,
             questions: Vec::new(),

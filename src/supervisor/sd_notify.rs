@@ -7,13 +7,13 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 /// Where messages go; nowhere outside systemd.
-pub struct Notify {
+pub struct SdNotify {
     to: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
     last_status: String,
 }
 
-impl Notify {
+impl SdNotify {
     /// From the values of `NOTIFY_SOCKET` (a path, or `@name` in the abstract name space), `WATCHDOG_USEC` and
     /// `WATCHDOG_PID`.
     pub fn new(socket: Option<OsString>, usec: Option<String>, pid: Option<String>) -> Self {
@@ -39,7 +39,7 @@ impl Notify {
         Self::new(std::env::var_os("NOTIFY_SOCKET"), text("WATCHDOG_USEC"), text("WATCHDOG_PID"))
     }
 
-    /// How often [`Notify::alive`] is to be called.
+    /// How often [`SdNotify::alive`] is to be called.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
@@ -101,7 +101,7 @@ mod tests {
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let me = std::process::id().to_string();
-        let mut notify = Notify::new(Some(path.into()), Some("3000000".into()), Some(me));
+        let mut notify = SdNotify::new(Some(path.into()), Some("3000000".into()), Some(me));
         assert_eq!(notify.watchdog(), Some(Duration::from_millis(1_500)));
         notify.ready();
         notify.reloading(Duration::from_secs(2));
@@ -119,16 +119,16 @@ mod tests {
         let name = format!("syncsup-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
-        Notify::new(Some(format!("@{name}").into()), None, None).alive();
+        SdNotify::new(Some(format!("@{name}").into()), None, None).alive();
         assert_eq!(receive(&socket), "WATCHDOG=1");
     }
 
     #[test]
     fn silent_outside_systemd_and_for_another_process() {
-        let notify = Notify::new(None, Some("1000".into()), None);
+        let notify = SdNotify::new(None, Some("1000".into()), None);
         assert_eq!(notify.watchdog(), None);
         notify.ready();
-        let other = Notify::new(Some("@x".into()), Some("1000".into()), Some("1".into()));
+        let other = SdNotify::new(Some("@x".into()), Some("1000".into()), Some("1".into()));
         assert_eq!(other.watchdog(), None);
     }
 }
