@@ -21,8 +21,8 @@ use crate::message::{
 use crate::path::OsBytes;
 use crate::sys::lock::{self, Lock};
 use crate::sys::sysctl;
-use kept::Kept;
-pub use kept::{LOCK_NAME, taken};
+use integrity::Integrity;
+pub use integrity::{LOCK_NAME, taken};
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -99,7 +99,7 @@ pub struct SupervisedLocalPath {
     open: OpenFiles,
     held: Option<String>,
     damaged: Option<Damage>,
-    kept: Kept,
+    integrity: Integrity,
     /// Removed remotes are forgotten no sooner.
     forget_at: Duration,
     since: Duration,
@@ -163,14 +163,14 @@ impl SupervisedLocalPath {
             open: OpenFiles::default(),
             held: None,
             damaged: None,
-            kept: Kept::default(),
+            integrity: Integrity::default(),
             forget_at: now,
             since: now,
             waiting: Vec::new(),
             log,
             lock,
         };
-        localpath.note_kept(now);
+        localpath.note_files(now);
         for remote in remotes {
             localpath.add_pusher(remote, reconcile, shared, now)?;
         }
@@ -205,7 +205,7 @@ impl SupervisedLocalPath {
             self.reap(shared, now);
         }
         self.forget_removed(shared, now);
-        self.look_after(now);
+        self.check_files(now);
         self.mend(now);
         let crontab = self.wanted.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
@@ -243,8 +243,8 @@ impl SupervisedLocalPath {
     /// Asks every child to stop, for good; the watcher last.
     pub fn stop(&mut self, now: Duration) {
         // The next start could not tell any more.
-        self.kept.look_now();
-        self.look_after(now);
+        self.integrity.look_now();
+        self.check_files(now);
         self.ending = true;
         for pusher in &mut self.pushers {
             pusher.process.step(Event::StopWanted, now);
@@ -452,7 +452,7 @@ impl SupervisedLocalPath {
 mod damage;
 mod forget;
 mod hear;
-mod kept;
+mod integrity;
 mod plugins;
 mod reload;
 mod report;

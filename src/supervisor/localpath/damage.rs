@@ -1,7 +1,7 @@
 //! A damaged or lost journal: every process that uses it is ended, then it is quarantined and a new one is begun. The
 //! files of the state directory are checked by device and inode; the database itself is never opened for that (rule 14).
 
-use super::kept::{Kept, LOCK_NAME, is_locked_by, taken};
+use super::integrity::{Integrity, LOCK_NAME, is_locked_by, taken};
 use super::{Damage, QUARANTINED, SupervisedLocalPath};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
@@ -44,7 +44,7 @@ impl SupervisedLocalPath {
                     // The runner does it when it starts.
                     warn!(self.log, "cannot note the plugins now: {e}");
                 }
-                self.note_kept(now);
+                self.note_files(now);
                 self.ask_reconcile(QUARANTINED, |_| true, now);
             }
             Err(e) => {
@@ -57,7 +57,7 @@ impl SupervisedLocalPath {
 
     /// Makes room for a new journal; says what was done.
     fn make_room(&mut self, damage: &Damage) -> Result<String> {
-        self.lock_again()?;
+        self.relock()?;
         let why = &damage.why;
         if !damage.journal {
             return Ok(format!("{why}; it is locked again"));
@@ -99,21 +99,21 @@ impl SupervisedLocalPath {
 
 impl SupervisedLocalPath {
     /// Notes which files are its own.
-    pub(super) fn note_kept(&mut self, now: Duration) {
-        self.kept = Kept::new(&self.lock, &self.dir, now);
+    pub(super) fn note_files(&mut self, now: Duration) {
+        self.integrity = Integrity::new(&self.lock, &self.dir, now);
     }
 
     /// Looks whether they are still there. When a child is down at every turn: the next one would make a new journal,
     /// perhaps with the number of the old one.
-    pub(super) fn look_after(&mut self, now: Duration) {
-        if self.damaged.is_some() || (!self.kept.is_due(now) && self.all_run()) {
+    pub(super) fn check_files(&mut self, now: Duration) {
+        if self.damaged.is_some() || (!self.integrity.is_due(now) && self.all_run()) {
             return;
         }
-        self.kept.looked(now);
-        if !self.kept.knows_journal() {
-            self.note_kept(now);
+        self.integrity.looked(now);
+        if !self.integrity.knows_journal() {
+            self.note_files(now);
         }
-        if let Some((why, journal)) = self.kept.wrong(&self.dir) {
+        if let Some((why, journal)) = self.integrity.wrong(&self.dir) {
             self.lost(why, journal, now);
         }
     }
@@ -125,7 +125,7 @@ impl SupervisedLocalPath {
     }
 
     /// Makes the directory and takes the lock again, where another file or none stands in its place.
-    pub(super) fn lock_again(&mut self) -> Result<()> {
+    pub(super) fn relock(&mut self) -> Result<()> {
         make_private(&self.dir)?;
         let path = self.dir.join(LOCK_NAME);
         let refused = |e| Error::system(format!("cannot lock {}", path.display()), e);

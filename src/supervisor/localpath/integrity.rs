@@ -1,5 +1,5 @@
-//! What a localpath keeps in its state directory is looked after: files that somebody removed or replaced are noticed by
-//! device and inode, and begun anew. The database itself is never opened for that (rule 14).
+//! Whether the lock and the journal in a state directory are still the files that this supervisor opened: by device and
+//! inode, since the database itself is never opened for that (rule 14).
 
 use crate::error::{Error, Exit};
 use crate::journal::FILE_NAME;
@@ -18,7 +18,7 @@ pub const LOCK_NAME: &str = "lock";
 
 /// Which files they are. One that is not known yet is not missed.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct Integrity {
     lock: Option<FileId>,
     journal: Option<FileId>,
     look_at: Duration,
@@ -32,7 +32,7 @@ enum Fate {
     Replaced,
 }
 
-impl Kept {
+impl Integrity {
     /// Notes which files are there now: the lock that is held, and the journal in `dir`.
     pub fn new(held: &Lock, dir: &Path, now: Duration) -> Self {
         Self {
@@ -137,15 +137,18 @@ mod tests {
             std::fs::write(at(name), "").unwrap();
         }
         let known = |name: &str| id(&at(name)).unwrap();
-        let kept =
-            Kept { lock: known(LOCK_NAME), journal: known(FILE_NAME), look_at: Duration::ZERO };
-        assert_eq!(kept.wrong(dir.path()), None);
+        let integrity = Integrity {
+            lock: known(LOCK_NAME),
+            journal: known(FILE_NAME),
+            look_at: Duration::ZERO,
+        };
+        assert_eq!(integrity.wrong(dir.path()), None);
         std::fs::rename(at("new"), at(LOCK_NAME)).unwrap();
-        let (why, journal) = kept.wrong(dir.path()).unwrap();
+        let (why, journal) = integrity.wrong(dir.path()).unwrap();
         assert!(why.ends_with("/lock was replaced") && !journal, "{why}");
         std::fs::remove_file(at(FILE_NAME)).unwrap();
-        let (why, journal) = kept.wrong(dir.path()).unwrap();
+        let (why, journal) = integrity.wrong(dir.path()).unwrap();
         assert!(why.contains("/journal.db was removed, ") && journal, "{why}");
-        assert_eq!(Kept::default().wrong(dir.path()), None);
+        assert_eq!(Integrity::default().wrong(dir.path()), None);
     }
 }
