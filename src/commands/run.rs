@@ -36,7 +36,7 @@ pub fn run(
     let mut bars = Bars::new();
     run::run(options, false, &mut |notification| match notification {
         Notification::Comparing(localpaths) => bars.update(&localpaths, monotonic()),
-        Notification::Greeting(lines) => lines.iter().for_each(|text| line(text)),
+        Notification::Banner(lines) => lines.iter().for_each(|text| line(text)),
         Notification::Watching(watch) => {
             bars.clear();
             line(&format!("watching {watch}"));

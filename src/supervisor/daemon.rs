@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 enum Report {
     /// A warning about the configuration.
     Warned(String),
-    /// A line on what was understood.
-    Greeting(String),
+    /// A line of the banner.
+    Banner(String),
     /// Every localpath is watched, or held for the reasons given.
     Started(Vec<String>),
     /// It ends.
@@ -31,8 +31,8 @@ enum Report {
 }
 
 /// Starts a daemon with the command line `words` and returns its pid when every localpath is watched. A localpath that is held is an
-/// error with exit status 1, though the daemon runs on with the others. `greet` hears each line of the greeting.
-pub fn start(options: &Options, words: &[OsString], greet: &dyn Fn(&str)) -> Result<u32> {
+/// error with exit status 1, though the daemon runs on with the others. `print_line` prints each line of the banner.
+pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -> Result<u32> {
     options.directories.prepare()?;
     let path = options.directories.log_file();
     let log = OpenOptions::new()
@@ -61,7 +61,7 @@ pub fn start(options: &Options, words: &[OsString], greet: &dyn Fn(&str)) -> Res
             Received::Message(Report::Warned(warning), _) => {
                 complain(&format!("syncsup: {warning}"))
             }
-            Received::Message(Report::Greeting(line), _) => greet(&line),
+            Received::Message(Report::Banner(line), _) => print_line(&line),
             Received::Message(Report::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));
             }
@@ -88,11 +88,11 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                         let _ = channel.send(&Report::Warned(warning), vec![]);
                     }
                 }
-                Notification::Greeting(lines) => {
+                Notification::Banner(lines) => {
                     if let Some(channel) = &mut channel {
                         // A message has a limit: line by line none is near it.
                         for line in lines {
-                            let _ = channel.send(&Report::Greeting(line), vec![]);
+                            let _ = channel.send(&Report::Banner(line), vec![]);
                         }
                     }
                 }

@@ -3,6 +3,7 @@
 //!
 //! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
 
+mod banner;
 pub mod child;
 mod configuration;
 pub mod control;
@@ -10,7 +11,6 @@ pub mod daemon;
 pub mod directories;
 mod fail_log;
 pub mod failures;
-mod greeting;
 pub mod import;
 mod instance;
 pub mod kernel;

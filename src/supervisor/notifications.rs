@@ -20,8 +20,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 pub enum Notification {
     /// The configuration is odd: a warning, as `check` prints it.
     Warned(String),
-    /// What was understood, line by line, before anything is started.
-    Greeting(Vec<String>),
+    /// The banner: what was understood, line by line, before anything is started.
+    Banner(Vec<String>),
     /// A localpath is watched for the first time.
     Watching(OsBytes),
     /// Every localpath is watched, or is not for the reasons given.

@@ -4,7 +4,7 @@ use super::instance::Instance;
 use super::localpath::SupervisedLocalPath;
 use super::notifications::Notification;
 use super::state::Supervisor;
-use super::{Options, configuration, fail_log, greeting, kernel};
+use super::{Options, banner, configuration, fail_log, kernel};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
 use crate::config::sender;
@@ -49,7 +49,7 @@ pub fn run(options: Options, give_up: bool, notify: &mut dyn FnMut(Notification)
     };
     let (options, config, slots) =
         (&supervisor.options, &supervisor.config, supervisor.shared.slots.limit());
-    notify(Notification::Greeting(greeting::lines(options, config, slots, raised.as_deref())));
+    notify(Notification::Banner(banner::lines(options, config, slots, raised.as_deref())));
     let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, notify);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
