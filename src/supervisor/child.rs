@@ -48,7 +48,7 @@ pub enum State {
         then: Then,
     },
     /// SIGKILL is on its way.
-    Killed {
+    Killing {
         /// What then.
         then: Then,
         /// Only because its channel was closed: most likely it was dying already.
@@ -70,7 +70,7 @@ pub enum Event {
     /// Its process has ended and was reaped.
     Ended,
     /// The same, by SIGKILL: somebody, or the kernel out of memory, killed it.
-    Slain,
+    Killed,
     /// Its channel is closed or speaks nonsense.
     Lost,
     /// Time has passed. Comes every second.
@@ -103,7 +103,7 @@ pub struct Child {
 }
 
 /// A child that was killed from outside does not fail by itself: it waits no longer than this.
-const SLAIN_MOST: Duration = Duration::from_secs(1);
+const KILLED_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// How long to wait before a restart: nothing the first time, then 100 ms, doubling up to 30 s.
 pub fn restart_delay(failures: u32) -> Duration {
@@ -120,7 +120,7 @@ impl State {
             State::Starting { .. } => State::Starting { since: now },
             State::Up { since, .. } => State::Up { since, heard: now },
             State::Stopping { then, .. } => State::Stopping { deadline: now + STOP_DEADLINE, then },
-            State::Down { .. } | State::Killed { .. } | State::Gone => self,
+            State::Down { .. } | State::Killing { .. } | State::Gone => self,
         }
     }
 }
@@ -148,7 +148,7 @@ impl Child {
             State::Starting { since } => Some(since + SILENT),
             State::Up { heard, .. } => Some(heard + SILENT),
             State::Stopping { deadline, .. } => Some(deadline),
-            State::Killed { .. } | State::Gone => None,
+            State::Killing { .. } | State::Gone => None,
         }
     }
 
@@ -165,7 +165,7 @@ impl Child {
             State::Starting { since } => self.starting(since, event, now),
             State::Up { since, heard } => self.up(since, heard, event, now),
             State::Stopping { deadline, then } => self.stopping(deadline, then, event, now),
-            State::Killed { then, lost } => (self.killed(then, lost, event, now), None),
+            State::Killing { then, lost } => (self.killing(then, lost, event, now), None),
             State::Gone => (gone(event, now), None),
         };
         self.state = state;
@@ -178,8 +178,8 @@ impl Child {
         State::Down { restart_at: now + delay }
     }
 
-    fn slain(&mut self, now: Duration) -> State {
-        let delay = restart_delay(self.failures).min(SLAIN_MOST);
+    fn was_killed(&mut self, now: Duration) -> State {
+        let delay = restart_delay(self.failures).min(KILLED_DELAY_MAX);
         self.failures = self.failures.saturating_add(1);
         State::Down { restart_at: now + delay }
     }
@@ -201,7 +201,7 @@ impl Child {
             }
             Event::StopWanted => (State::Gone, None),
             Event::RestartWanted => (State::Down { restart_at: now }, None),
-            Event::Heard | Event::Ended | Event::Slain | Event::Lost | Event::KillWanted => {
+            Event::Heard | Event::Ended | Event::Killed | Event::Lost | Event::KillWanted => {
                 (same, None)
             }
         }
@@ -216,8 +216,8 @@ impl Child {
         match event {
             Event::Heard => (State::Up { since: now, heard: now }, None),
             Event::Ended => (self.failed(now), None),
-            Event::Slain => (self.slain(now), None),
-            Event::Lost => (State::Killed { then: Then::Restart, lost: true }, Some(Action::Kill)),
+            Event::Killed => (self.was_killed(now), None),
+            Event::Lost => (State::Killing { then: Then::Restart, lost: true }, Some(Action::Kill)),
             Event::Tick if now < since + SILENT => (State::Starting { since }, None),
             Event::Tick | Event::KillWanted => kill(Then::Restart),
             Event::StopWanted => stop(Then::End, now),
@@ -239,8 +239,8 @@ impl Child {
         match event {
             Event::Heard => (State::Up { since, heard: now }, None),
             Event::Ended => (self.failed(now), None),
-            Event::Slain => (self.slain(now), None),
-            Event::Lost => (State::Killed { then: Then::Restart, lost: true }, Some(Action::Kill)),
+            Event::Killed => (self.was_killed(now), None),
+            Event::Lost => (State::Killing { then: Then::Restart, lost: true }, Some(Action::Kill)),
             Event::Tick if now < heard + SILENT => (State::Up { since, heard }, None),
             Event::Tick | Event::KillWanted => kill(Then::Restart),
             Event::StopWanted => stop(Then::End, now),
@@ -258,7 +258,7 @@ impl Child {
     ) -> (State, Option<Action>) {
         let with = |then| (State::Stopping { deadline, then }, None);
         match event {
-            Event::Ended | Event::Slain => match then {
+            Event::Ended | Event::Killed => match then {
                 Then::Restart => (State::Down { restart_at: now }, None),
                 Then::End => (State::Gone, None),
             },
@@ -273,27 +273,27 @@ impl Child {
         }
     }
 
-    fn killed(&mut self, then: Then, lost: bool, event: Event, now: Duration) -> State {
+    fn killing(&mut self, then: Then, lost: bool, event: Event, now: Duration) -> State {
         match event {
-            Event::Ended | Event::Slain => match then {
-                Then::Restart if lost && event == Event::Slain => self.slain(now),
+            Event::Ended | Event::Killed => match then {
+                Then::Restart if lost && event == Event::Killed => self.was_killed(now),
                 Then::Restart => self.failed(now),
                 Then::End => State::Gone,
             },
-            Event::StopWanted => State::Killed { then: Then::End, lost },
-            Event::RestartWanted => State::Killed { then: Then::Restart, lost },
+            Event::StopWanted => State::Killing { then: Then::End, lost },
+            Event::RestartWanted => State::Killing { then: Then::Restart, lost },
             Event::Tick
             | Event::Heard
             | Event::Lost
             | Event::KillWanted
             | Event::Started
-            | Event::Refused => State::Killed { then, lost },
+            | Event::Refused => State::Killing { then, lost },
         }
     }
 }
 
 fn kill(then: Then) -> (State, Option<Action>) {
-    (State::Killed { then, lost: false }, Some(Action::Kill))
+    (State::Killing { then, lost: false }, Some(Action::Kill))
 }
 
 fn stop(then: Then, now: Duration) -> (State, Option<Action>) {
@@ -308,7 +308,7 @@ fn gone(event: Event, now: Duration) -> State {
         | Event::Refused
         | Event::Heard
         | Event::Ended
-        | Event::Slain
+        | Event::Killed
         | Event::Lost
         | Event::Tick
         | Event::StopWanted

@@ -201,8 +201,8 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         self.last_exit = Some(how.clone());
         self.since_ms = clock::wall_ms();
         let before = self.machine.state();
-        let slain = matches!(ended, Ok(Exited::Signal(SIGKILL)));
-        self.machine.step(if slain { Event::Slain } else { Event::Ended }, now);
+        let killed = matches!(ended, Ok(Exited::Signal(SIGKILL)));
+        self.machine.step(if killed { Event::Killed } else { Event::Ended }, now);
         match (before, self.machine.state()) {
             (State::Stopping { .. }, _) => debug!(self.log, "stopped"; "how" => how),
             (_, State::Down { restart_at }) => {

@@ -45,9 +45,9 @@ fn what_is_killed_from_outside_comes_back_soon() {
         if n % 2 == 0 {
             assert_eq!(child.step(Event::Lost, now), Some(Action::Kill));
         }
-        child.step(Event::Slain, now);
+        child.step(Event::Killed, now);
         let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
-        assert!(restart_at - now <= SLAIN_MOST);
+        assert!(restart_at - now <= KILLED_DELAY_MAX);
         now = restart_at;
     }
 }
