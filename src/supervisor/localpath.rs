@@ -10,7 +10,7 @@ use super::quarantine::{self, QUARANTINED, clean_journal};
 use super::runner::{Runner, WAKE};
 use super::slots::{Holder, Slots};
 use super::topology::{Wanted, settings};
-use super::waits::Waiting;
+use super::waiters::LocalPathWait;
 use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
@@ -103,7 +103,8 @@ pub struct SupervisedLocalPath {
     /// Removed remotes are forgotten no sooner.
     forget_at: Duration,
     since: Duration,
-    pub(super) waiting: Vec<Waiting>,
+    /// What `syncsup wait` waits for in it.
+    pub(super) waits: Vec<LocalPathWait>,
     log: Logger,
     lock: Lock,
 }
@@ -166,7 +167,7 @@ impl SupervisedLocalPath {
             integrity: Integrity::default(),
             forget_at: now,
             since: now,
-            waiting: Vec::new(),
+            waits: Vec::new(),
             log,
             lock,
         };
@@ -443,8 +444,8 @@ impl SupervisedLocalPath {
         if self.judged || self.held.is_some() {
             pusher.process.send(&ToPusher::Hold(self.held.clone()), vec![], now);
         }
-        for waiting in &self.waiting {
-            waiting.ask(pusher, now);
+        for wait in &self.waits {
+            wait.ask(pusher, now);
         }
     }
 }

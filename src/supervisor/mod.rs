@@ -34,7 +34,7 @@ mod state;
 #[cfg(test)]
 mod testing;
 pub mod topology;
-mod waits;
+mod waiters;
 
 pub use fail_log::HEAD as OWN_FAIL_LOG;
 

@@ -103,7 +103,7 @@ impl Supervisor {
             if reap {
                 process::reap_adopted();
             }
-            self.forget_questions(now);
+            self.forget_waiters(now);
             self.forget_verifies(now);
             self.grant(now);
             self.write_fail_logs(now);

@@ -6,7 +6,7 @@ use super::localpath::{Shared, SupervisedLocalPath};
 use super::reporter::Reporter;
 use super::sd_notify::SdNotify;
 use super::slots::{Slots, default_limit};
-use super::waits::Question;
+use super::waiters::Waiter;
 use super::{Options, topology};
 use crate::config::model::Config;
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub(super) struct Supervisor {
     pub(super) last_answers: Vec<ClientId>,
     pub(super) stopping: bool,
     /// What `syncsup wait` asks.
-    pub(super) questions: Vec<Question>,
+    pub(super) waiters: Vec<Waiter>,
     pub(super) last_ticket: Ticket,
     /// When it was started, by the wall clock, in milliseconds.
     pub(super) since_ms: i64,
@@ -83,7 +83,7 @@ impl Supervisor {
             systemd,
             last_answers,
             stopping: false,
-            questions: Vec::new(),
+            waiters: Vec::new(),
             last_ticket: 0,
             since_ms: clock::wall_ms(),
             started: false,

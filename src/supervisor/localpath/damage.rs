@@ -9,7 +9,7 @@ use crate::journal::Journal;
 use crate::supervisor::child::Event;
 use crate::supervisor::directories::make_private;
 use crate::supervisor::quarantine::{begin_new, quarantine, stamp};
-use crate::supervisor::waits::Waiting;
+use crate::supervisor::waiters::LocalPathWait;
 use crate::sys::lock;
 use slog::{crit, error, warn};
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl SupervisedLocalPath {
     fn end_all(&mut self, why: String, journal: bool, now: Duration) {
         self.damaged.get_or_insert(Damage { why, at: now, journal: false }).journal |= journal;
         // The next journal counts from 0.
-        self.waiting.iter_mut().for_each(Waiting::reset);
+        self.waits.iter_mut().for_each(LocalPathWait::reset);
         self.watcher.step(Event::KillWanted, now);
         for pusher in &mut self.pushers {
             pusher.process.step(Event::KillWanted, now);

@@ -7,8 +7,8 @@ use std::time::Duration;
 impl SupervisedLocalPath {
     /// Asks the watcher what it has not answered yet: one that has just begun knows nothing of it.
     pub(super) fn ask_barriers(&mut self, now: Duration) {
-        for waiting in self.waiting.iter().filter(|w| w.seq.is_none()) {
-            let (ticket, below) = (waiting.ticket, waiting.below.clone());
+        for wait in self.waits.iter().filter(|w| w.seq.is_none()) {
+            let (ticket, below) = (wait.ticket, wait.below.clone());
             self.watcher.send(&ToWatcher::Barrier { ticket, below }, vec![], now);
         }
     }
@@ -19,26 +19,26 @@ impl SupervisedLocalPath {
         if self.damaged() {
             return;
         }
-        let Some(waiting) = self.waiting.iter_mut().find(|w| w.ticket == ticket) else { return };
-        if waiting.seq.is_none() {
-            waiting.seq = Some(seq);
+        let Some(wait) = self.waits.iter_mut().find(|w| w.ticket == ticket) else { return };
+        if wait.seq.is_none() {
+            wait.seq = Some(seq);
             for pusher in &mut self.pushers {
-                waiting.ask(pusher, now);
+                wait.ask(pusher, now);
             }
         }
     }
 
     /// All of it is settled on the remote of pusher `n`.
     pub(super) fn awaited_settled(&mut self, n: usize, ticket: Ticket) {
-        let waiting = self.waiting.iter_mut().find(|w| w.ticket == ticket && w.seq.is_some());
-        if let (Some(waiting), Some(pusher)) = (waiting, self.pushers.get(n)) {
-            waiting.settled.insert(pusher.name.clone());
+        let wait = self.waits.iter_mut().find(|w| w.ticket == ticket && w.seq.is_some());
+        if let (Some(wait), Some(pusher)) = (wait, self.pushers.get(n)) {
+            wait.settled.insert(pusher.name.clone());
         }
     }
 
     /// Nobody waits for this answer any more.
     pub(in crate::supervisor) fn forget_wait(&mut self, ticket: Ticket, now: Duration) {
-        self.waiting.retain(|w| w.ticket != ticket);
+        self.waits.retain(|w| w.ticket != ticket);
         self.watcher.send(&ToWatcher::DropBarrier(ticket), vec![], now);
         for pusher in &mut self.pushers {
             pusher.process.send(&ToPusher::DropAwait(ticket), vec![], now);

@@ -2,7 +2,7 @@
 
 use crate::message::{Answer, Ticket, ToWatcher, WaitFor, Waited};
 use crate::supervisor::state::Supervisor;
-use crate::supervisor::waits::{Question, Waiting};
+use crate::supervisor::waiters::{LocalPathWait, Waiter};
 use crate::sys::clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const MOST: usize = 1_000;
 impl Supervisor {
     /// A ticket for what is changed by now.
     pub(in crate::supervisor) fn wait(&mut self, what: Vec<WaitFor>, now: Duration) -> Answer {
-        if self.questions.len() >= MOST {
+        if self.waiters.len() >= MOST {
             return Answer::Refused(format!("{MOST} commands wait already"));
         }
         let known = |watch| self.localpaths.iter().position(|l| !l.retiring && *l.watch() == watch);
@@ -27,16 +27,16 @@ impl Supervisor {
             found.push((n, below));
         }
         let ticket = self.next_ticket();
-        let mut question = Question { ticket, asked: now, localpaths: vec![] };
+        let mut waiter = Waiter { ticket, asked: now, localpaths: vec![] };
         for (n, below) in found {
             let localpath = &mut self.localpaths[n];
-            question.localpaths.push(localpath.wanted.id.clone());
+            waiter.localpaths.push(localpath.wanted.id.clone());
             let settled = BTreeSet::new();
             let barrier = ToWatcher::Barrier { ticket, below: below.clone() };
-            localpath.waiting.push(Waiting { ticket, below, seq: None, settled });
+            localpath.waits.push(LocalPathWait { ticket, below, seq: None, settled });
             localpath.watcher.send(&barrier, vec![], now);
         }
-        self.questions.push(question);
+        self.waiters.push(waiter);
         Answer::Ticket(ticket)
     }
 
@@ -46,27 +46,26 @@ impl Supervisor {
         ticket: Ticket,
         now: Duration,
     ) -> Option<Vec<Waited>> {
-        let question = self.questions.iter_mut().find(|q| q.ticket == ticket)?;
-        question.asked = now;
+        let waiter = self.waiters.iter_mut().find(|w| w.ticket == ticket)?;
+        waiter.asked = now;
         let wall_ms = clock::wall_ms();
         let one = |id: &String| {
             let localpath = self.localpaths.iter().find(|l| l.wanted.id == *id && !l.retiring)?;
-            let waiting = localpath.waiting.iter().find(|w| w.ticket == ticket)?;
-            let settled = waiting.settled.iter().cloned().collect();
-            let reached = waiting.seq.is_some();
+            let wait = localpath.waits.iter().find(|w| w.ticket == ticket)?;
+            let settled = wait.settled.iter().cloned().collect();
+            let reached = wait.seq.is_some();
             Some(Waited { reached, settled, status: localpath.report(wall_ms) })
         };
         // A localpath that is no longer configured: the client must choose anew.
-        question.localpaths.iter().map(one).collect()
+        waiter.localpaths.iter().map(one).collect()
     }
 
     /// Forgets what nobody asks about any more.
-    pub(in crate::supervisor) fn forget_questions(&mut self, now: Duration) {
-        let old = |q: &Question| now.saturating_sub(q.asked) > FORGOTTEN;
-        let gone: Vec<Ticket> =
-            self.questions.iter().filter(|q| old(q)).map(|q| q.ticket).collect();
+    pub(in crate::supervisor) fn forget_waiters(&mut self, now: Duration) {
+        let old = |w: &Waiter| now.saturating_sub(w.asked) > FORGOTTEN;
+        let gone: Vec<Ticket> = self.waiters.iter().filter(|w| old(w)).map(|w| w.ticket).collect();
         for ticket in gone {
-            self.questions.retain(|q| q.ticket != ticket);
+            self.waiters.retain(|w| w.ticket != ticket);
             self.localpaths.iter_mut().for_each(|localpath| localpath.forget_wait(ticket, now));
         }
     }

@@ -6,8 +6,8 @@ use crate::path::RelPath;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A question that clients ask about.
-pub(super) struct Question {
+/// A client of `syncsup wait`.
+pub(super) struct Waiter {
     /// Its number.
     pub(super) ticket: Ticket,
     /// When its client last asked.
@@ -16,8 +16,8 @@ pub(super) struct Question {
     pub(super) localpaths: Vec<String>,
 }
 
-/// What one localpath has to say about it.
-pub(super) struct Waiting {
+/// How far a wait is in one localpath.
+pub(super) struct LocalPathWait {
     /// Its number.
     pub(super) ticket: Ticket,
     /// Only what is at or below these; everything when empty.
@@ -28,7 +28,7 @@ pub(super) struct Waiting {
     pub(super) settled: BTreeSet<String>,
 }
 
-impl Waiting {
+impl LocalPathWait {
     /// The journal is another one now.
     pub(super) fn reset(&mut self) {
         self.seq = None;
