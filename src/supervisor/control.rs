@@ -25,25 +25,25 @@ const REST: Duration = Duration::from_secs(1);
 pub type ClientId = u64;
 
 /// The listening socket and its clients. The socket's file goes with it.
-pub struct Control {
+pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
-    clients: Vec<Client>,
+    clients: Vec<Connection>,
     next_id: ClientId,
     /// The listener is left alone until then.
     rest_until: Option<Duration>,
 }
 
-struct Client {
+struct Connection {
     id: ClientId,
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
-    stage: Stage,
+    stage: ConnectionStage,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stage {
+enum ConnectionStage {
     /// Until this time.
     Asking(Duration),
     /// The supervisor has its request.
@@ -63,7 +63,7 @@ pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>)
     act(&Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
-impl Control {
+impl ControlSocket {
     /// Listens at `path`, mode 0600. What is there is replaced: the caller holds the instance's lock, so nobody
     /// listens on it any more.
     pub fn listen(path: &Path) -> io::Result<Self> {
@@ -92,15 +92,17 @@ impl Control {
         let mut fds: Vec<_> = listener.into_iter().collect();
         fds.extend(self.clients.iter().map(|c| {
             let interest = match c.stage {
-                Stage::Taking(_) => Interest::ReadWrite,
-                Stage::Asking(_) | Stage::Waiting | Stage::Done => Interest::Read,
+                ConnectionStage::Taking(_) => Interest::ReadWrite,
+                ConnectionStage::Asking(_) | ConnectionStage::Waiting | ConnectionStage::Done => {
+                    Interest::Read
+                }
             };
             (c.stream.as_fd(), interest)
         }));
         fds
     }
 
-    /// Does what `ready` (in the order of [`Control::interests`]) allows, and returns the requests that are whole.
+    /// Does what `ready` (in the order of [`ControlSocket::interests`]) allows, and returns the requests that are whole.
     pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
         let mut requests = Vec::new();
         let listened = usize::from(self.listens());
@@ -108,11 +110,12 @@ impl Control {
             requests.extend(client.turn(now).map(|r| (client.id, r)));
         }
         for client in &mut self.clients {
-            if matches!(client.stage, Stage::Asking(until) | Stage::Taking(until) if now >= until) {
-                client.stage = Stage::Done;
+            if matches!(client.stage, ConnectionStage::Asking(until) | ConnectionStage::Taking(until) if now >= until)
+            {
+                client.stage = ConnectionStage::Done;
             }
         }
-        self.clients.retain(|c| c.stage != Stage::Done);
+        self.clients.retain(|c| c.stage != ConnectionStage::Done);
         if self.rest_until.is_some_and(|until| now >= until) {
             self.rest_until = None;
         }
@@ -124,9 +127,9 @@ impl Control {
 
     /// When the patience with some client ends.
     pub fn next_at(&self) -> Option<Duration> {
-        let until = |c: &Client| match c.stage {
-            Stage::Asking(until) | Stage::Taking(until) => Some(until),
-            Stage::Waiting | Stage::Done => None,
+        let until = |c: &Connection| match c.stage {
+            ConnectionStage::Asking(until) | ConnectionStage::Taking(until) => Some(until),
+            ConnectionStage::Waiting | ConnectionStage::Done => None,
         };
         self.clients.iter().filter_map(until).chain(self.rest_until).min()
     }
@@ -140,7 +143,7 @@ impl Control {
 
     /// Gives clients up to `patience` to take their last answers; for the end of the supervisor.
     pub fn finish(mut self, patience: Duration) {
-        self.clients.retain(|c| matches!(c.stage, Stage::Taking(_)));
+        self.clients.retain(|c| matches!(c.stage, ConnectionStage::Taking(_)));
         for client in &mut self.clients {
             let blocking = client.stream.set_nonblocking(false).is_ok()
                 && client.stream.set_write_timeout(Some(patience)).is_ok();
@@ -163,47 +166,48 @@ impl Control {
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
-            let stage = Stage::Asking(now + PATIENCE);
-            let client = Client { id: self.next_id, stream, input: vec![], output: vec![], stage };
+            let stage = ConnectionStage::Asking(now + PATIENCE);
+            let client =
+                Connection { id: self.next_id, stream, input: vec![], output: vec![], stage };
             self.clients.push(client);
             self.next_id += 1;
         }
     }
 }
 
-impl Drop for Control {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-impl Client {
+impl Connection {
     fn turn(&mut self, now: Duration) -> Option<Request> {
         let open = self.read();
         match self.stage {
-            Stage::Asking(_) => {
+            ConnectionStage::Asking(_) => {
                 let Some(end) = self.input.iter().position(|b| *b == b'\n') else {
                     if self.input.len() > REQUEST_MAX || !open {
-                        self.stage = Stage::Done;
+                        self.stage = ConnectionStage::Done;
                     }
                     return None;
                 };
                 match serde_json::from_slice(&self.input[..end]) {
                     Ok(request) => {
-                        self.stage = Stage::Waiting;
+                        self.stage = ConnectionStage::Waiting;
                         return Some(request);
                     }
                     Err(e) => self.say(&Answer::Refused(format!("not understood: {e}")), now),
                 }
             }
-            Stage::Taking(_) => {
+            ConnectionStage::Taking(_) => {
                 self.write();
                 if !open {
-                    self.stage = Stage::Done;
+                    self.stage = ConnectionStage::Done;
                 }
             }
-            Stage::Waiting if !open => self.stage = Stage::Done,
-            Stage::Waiting | Stage::Done => {}
+            ConnectionStage::Waiting if !open => self.stage = ConnectionStage::Done,
+            ConnectionStage::Waiting | ConnectionStage::Done => {}
         }
         None
     }
@@ -214,7 +218,7 @@ impl Client {
         for _ in 0..=REQUEST_MAX / buffer.len() {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return false,
-                Ok(n) if matches!(self.stage, Stage::Asking(_)) => {
+                Ok(n) if matches!(self.stage, ConnectionStage::Asking(_)) => {
                     self.input.extend_from_slice(&buffer[..n]);
                 }
                 Ok(_) => {}
@@ -228,7 +232,7 @@ impl Client {
     fn say(&mut self, answer: &Answer, now: Duration) {
         self.output = serde_json::to_vec(answer).unwrap_or_default();
         self.output.push(b'\n');
-        self.stage = Stage::Taking(now + PATIENCE);
+        self.stage = ConnectionStage::Taking(now + PATIENCE);
         self.write();
     }
 
@@ -241,7 +245,7 @@ impl Client {
                 Err(_) => break,
             }
         }
-        self.stage = Stage::Done;
+        self.stage = ConnectionStage::Done;
     }
 }
 

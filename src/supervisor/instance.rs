@@ -1,7 +1,7 @@
 //! What makes an instance the only one of its configuration: its lock, its pid file, its control socket.
 
 use super::Options;
-use super::control::Control;
+use super::control::ControlSocket;
 use super::directories::{GIVEN, instance, is_of_module, started_with, with_module, write_given};
 use crate::error::{Error, Exit, Result};
 use crate::sys::lock::{self, Lock};
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Held while the instance runs.
 pub struct Instance {
     /// Where commands come in.
-    pub control: Control,
+    pub control: ControlSocket,
     pid_file: PathBuf,
     given_file: PathBuf,
     _lock: Lock,
@@ -36,7 +36,7 @@ impl Instance {
         // Before the socket is there, by which the instance is found.
         write_given(&given_file, &options.files)
             .map_err(|e| Error::system(format!("cannot write {}", given_file.display()), e))?;
-        let control = Control::listen(&socket)
+        let control = ControlSocket::listen(&socket)
             .map_err(|e| Error::system(format!("cannot listen on {}", socket.display()), e))?;
         std::fs::write(&pid_file, format!("{}\n", std::process::id()))
             .map_err(|e| Error::system(format!("cannot write {}", pid_file.display()), e))?;

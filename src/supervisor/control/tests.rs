@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
-fn turn(control: &mut Control, now: Duration) -> Vec<(ClientId, Request)> {
+fn turn(control: &mut ControlSocket, now: Duration) -> Vec<(ClientId, Request)> {
     let ready = {
         let fds = control.interests();
         crate::sys::poll::wait(&fds, Some(Duration::from_millis(50))).unwrap()
@@ -12,12 +12,12 @@ fn turn(control: &mut Control, now: Duration) -> Vec<(ClientId, Request)> {
     control.turn(&ready, now)
 }
 
-fn listen() -> (tempfile::TempDir, PathBuf, Control) {
+fn listen() -> (tempfile::TempDir, PathBuf, ControlSocket) {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("d".repeat(120));
     std::fs::create_dir(&long).unwrap();
     let path = long.join("a.sock");
-    let control = Control::listen(&path).unwrap();
+    let control = ControlSocket::listen(&path).unwrap();
     (dir, path, control)
 }
 
@@ -100,7 +100,7 @@ fn the_last_answers_are_taken_and_the_socket_goes() {
 fn a_stale_socket_is_replaced() {
     let (_dir, path, control) = listen();
     std::mem::forget(control);
-    assert!(Control::listen(&path).is_ok());
+    assert!(ControlSocket::listen(&path).is_ok());
 }
 
 #[test]
