@@ -8,7 +8,7 @@ use super::process::Process;
 use super::pusher::Pusher;
 use super::quarantine::{self, QUARANTINED, clean_journal};
 use super::runner::{Runner, WAKE};
-use super::slots::{Holder, Slots};
+use super::slots::{SlotHolder, SlotPool};
 use super::topology::{Wanted, settings};
 use super::waiters::LocalPathWait;
 use crate::config::model::{Remote, plugin_names};
@@ -36,11 +36,11 @@ pub struct Shared {
     /// The instance's log.
     pub log: Logger,
     /// Who may push.
-    pub slots: Slots,
+    pub slots: SlotPool,
     /// Who was granted a slot and is not told yet.
-    pub granted: Vec<Holder>,
+    pub granted: Vec<SlotHolder>,
     /// The next pusher's key.
-    pub next_key: Holder,
+    pub next_key: SlotHolder,
     /// Fail logs that must be written anew.
     pub fail_logs: BTreeSet<PathBuf>,
     /// The run directory.

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::schedule::{self, Clockwork};
-use super::slots::{Holder, Slots};
+use super::slots::{SlotHolder, SlotPool};
 use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
     ChildStatus, FromPusher, PusherState, PusherStatus, RemoteHealth, RemoteStatus, Role, SCHEDULE,
@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// One pusher.
 pub struct Pusher {
     /// Names it among the holders of slots; never used twice.
-    pub key: Holder,
+    pub key: SlotHolder,
     /// Its part of the configuration.
     pub remote: Remote,
     /// The remote's name.
@@ -66,7 +66,7 @@ pub(super) struct Verifying {
 impl Pusher {
     /// A pusher that is due now, with a reconcile to begin with, if there is a reason for one.
     pub fn new(
-        key: Holder,
+        key: SlotHolder,
         remote: Remote,
         reconcile: Option<String>,
         log: &Logger,
@@ -124,7 +124,7 @@ impl Pusher {
     }
 
     /// It gets a slot that nobody else wants, if there is one.
-    pub fn want_spare(&mut self, slots: &mut Slots, now: Duration) {
+    pub fn want_spare(&mut self, slots: &mut SlotPool, now: Duration) {
         if slots.spare(self.key) {
             self.process.send(&ToPusher::Spare, vec![], now);
         }

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 /// Who may hold a slot: a pusher of this supervisor, dead or alive.
-pub type Holder = u64;
+pub type SlotHolder = u64;
 
-/// Slots held, and who waits for one. A pusher may hold several: one for each rsync it has in flight.
+/// SlotPool held, and who waits for one. A pusher may hold several: one for each rsync it has in flight.
 #[derive(Debug)]
-pub struct Slots {
+pub struct SlotPool {
     limit: usize,
-    held: BTreeMap<Holder, usize>,
-    waiting: VecDeque<Holder>,
-    /// Slots that nobody waited for, one for each of these at most: who waits now gets them back. True when it was
+    held: BTreeMap<SlotHolder, usize>,
+    waiting: VecDeque<SlotHolder>,
+    /// SlotPool that nobody waited for, one for each of these at most: who waits now gets them back. True when it was
     /// told so.
-    spare: BTreeMap<Holder, bool>,
+    spare: BTreeMap<SlotHolder, bool>,
 }
 
 /// The number of slots when none is given: cores x 2 + 2, at least 10, as sersync counts its threads.
@@ -21,7 +21,7 @@ pub fn default_limit(cores: usize) -> usize {
     (cores * 2 + 2).max(10)
 }
 
-impl Slots {
+impl SlotPool {
     /// How many there are.
     pub fn limit(&self) -> usize {
         self.limit
@@ -34,13 +34,13 @@ impl Slots {
     }
 
     /// `holder` wants one more slot. Returns who is granted one now.
-    pub fn want(&mut self, holder: Holder) -> Vec<Holder> {
+    pub fn want(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.waiting.push_back(holder);
         self.grant()
     }
 
     /// `holder` gives one slot back, or no longer waits for one. Returns who is granted one now.
-    pub fn done(&mut self, holder: Holder) -> Vec<Holder> {
+    pub fn done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         match self.held.get_mut(&holder) {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) => drop(self.held.remove(&holder)),
@@ -53,7 +53,7 @@ impl Slots {
     }
 
     /// `holder` has work that can wait. True when it gets a slot for it: nobody waits, and one is free.
-    pub fn spare(&mut self, holder: Holder) -> bool {
+    pub fn spare(&mut self, holder: SlotHolder) -> bool {
         let free = self.waiting.is_empty() && self.taken() < self.limit;
         if free {
             self.spare.insert(holder, false);
@@ -62,13 +62,13 @@ impl Slots {
     }
 
     /// `holder` gives its spare slot back. Returns who is granted one now.
-    pub fn spare_done(&mut self, holder: Holder) -> Vec<Holder> {
+    pub fn spare_done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.spare.remove(&holder);
         self.grant()
     }
 
     /// Who must give a spare slot back now, each told once: others wait.
-    pub fn yields(&mut self) -> Vec<Holder> {
+    pub fn yields(&mut self) -> Vec<SlotHolder> {
         let told = self.spare.values().filter(|told| **told).count();
         let more = self.waiting.len().saturating_sub(told);
         let quiet = self.spare.iter_mut().filter(|(_, told)| !**told).take(more);
@@ -85,7 +85,7 @@ impl Slots {
     }
 
     /// `holder` is dead: what it held and waited for is free. Returns who is granted one now.
-    pub fn gone(&mut self, holder: Holder) -> Vec<Holder> {
+    pub fn gone(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.held.remove(&holder);
         self.spare.remove(&holder);
         self.waiting.retain(|h| *h != holder);
@@ -97,11 +97,11 @@ impl Slots {
         self.limit.min(self.limit / 2 + 1)
     }
 
-    fn grant(&mut self) -> Vec<Holder> {
+    fn grant(&mut self) -> Vec<SlotHolder> {
         let mut granted = Vec::new();
         while self.taken() < self.limit {
             let share = self.share();
-            let next = |h: &Holder| self.held.get(h).is_none_or(|count| *count < share);
+            let next = |h: &SlotHolder| self.held.get(h).is_none_or(|count| *count < share);
             let Some(place) = self.waiting.iter().position(next) else { break };
             let Some(holder) = self.waiting.remove(place) else { break };
             *self.held.entry(holder).or_default() += 1;
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn in_turn_and_never_more_than_the_limit() {
-        let mut slots = Slots::new(2);
+        let mut slots = SlotPool::new(2);
         assert_eq!(slots.want(1), [1]);
         assert_eq!(slots.want(2), [2]);
         assert!(slots.want(3).is_empty());
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_pusher_may_hold_one_for_each_rsync() {
-        let mut slots = Slots::new(3);
+        let mut slots = SlotPool::new(3);
         assert_eq!(slots.want(1), [1]);
         assert_eq!(slots.want(1), [1]);
         assert_eq!(slots.want(2), [2]);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn one_pusher_never_has_them_all() {
         for (limit, most) in [(1, 1), (2, 2), (3, 2), (4, 3), (10, 6)] {
-            let mut slots = Slots::new(limit);
+            let mut slots = SlotPool::new(limit);
             let granted: usize = (0..20).map(|_| slots.want(1).len()).sum();
             assert_eq!(granted, most, "of {limit}");
             // Who comes later does not wait behind what that one may not have.
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_dead_return_what_they_held_and_waited_for() {
-        let mut slots = Slots::new(2);
+        let mut slots = SlotPool::new(2);
         slots.want(1);
         slots.want(1);
         slots.want(2);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_can_wait_makes_way_at_once() {
-        let mut slots = Slots::new(2);
+        let mut slots = SlotPool::new(2);
         assert!(slots.spare(1) && slots.spare(2) && !slots.spare(3));
         assert!(slots.yields().is_empty());
         assert!(slots.want(4).is_empty());

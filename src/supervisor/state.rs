@@ -5,7 +5,7 @@ use super::directories::{self, instance};
 use super::localpath::{Shared, SupervisedLocalPath};
 use super::reporter::Reporter;
 use super::sd_notify::SdNotify;
-use super::slots::{Slots, default_limit};
+use super::slots::{SlotPool, default_limit};
 use super::waiters::Waiter;
 use super::{Options, topology};
 use crate::config::model::Config;
@@ -52,7 +52,7 @@ impl Supervisor {
         let now = monotonic();
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let limit = options.slots.unwrap_or_else(|| default_limit(cores));
-        let slots = Slots::new(limit);
+        let slots = SlotPool::new(limit);
         let mut shared = Shared {
             log,
             slots,

@@ -10,7 +10,7 @@ use syncsup::config::model::{Alarms, FilterRules, LocalPath, Place, Remote, Togg
 use syncsup::journal::{Checkpoint, Events, Journal, Mark, Record, Scope};
 use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, ToPusher};
 use syncsup::pusher;
-use syncsup::supervisor::slots::Slots;
+use syncsup::supervisor::slots::SlotPool;
 use syncsup::sys::channel::{self, Channel, Received};
 use syncsup::sys::{clock, files, poll, wake};
 
@@ -25,7 +25,7 @@ pub struct Bench {
     thread: Option<std::thread::JoinHandle<i32>>,
     pub state: PathBuf,
     /// What is left of `-n`.
-    pub slots: Slots,
+    pub slots: SlotPool,
     /// How many it has asked for.
     pub wants: usize,
 }
@@ -105,7 +105,7 @@ impl Bench {
             status,
             thread: Some(thread),
             state,
-            slots: Slots::new(100),
+            slots: SlotPool::new(100),
             wants: 0,
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use syncsup::journal::{Events, Journal, Scope};
 use syncsup::message::ToPusher;
-use syncsup::supervisor::slots::Slots;
+use syncsup::supervisor::slots::SlotPool;
 
 /// What waits for a portion waits for it no more when that is given up.
 #[test]
@@ -88,7 +88,7 @@ fn a_first_copy_with_one_slot_and_marks_without_end() {
     let rig = Rig::new(Path::new("rsync"));
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.identical(&rig);
-    bench.slots = Slots::new(1);
+    bench.slots = SlotPool::new(1);
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
     make(&rig.src(), &many, "one");
     bench.control.send(&ToPusher::Reconcile("asked for".into()), vec![]).unwrap();
