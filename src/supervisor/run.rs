@@ -1,8 +1,8 @@
 //! The supervisor's loop: waits for signals, commands and children, and lets everybody do their part.
 
-use super::instance::Instance;
 use super::localpath::SupervisedLocalPath;
 use super::notifications::Notification;
+use super::run_files::RunFiles;
 use super::state::Supervisor;
 use super::{Options, banner, configuration, fail_log, kernel};
 use crate::config::model::Config;
@@ -38,25 +38,25 @@ pub fn run(options: Options, give_up: bool, notify: &mut dyn FnMut(Notification)
     }
     options.directories.prepare()?;
     session::raise_file_limit();
-    let mut instance = Instance::take(&options)?;
+    let mut files = RunFiles::take(&options)?;
     let raised = raise_limits(&options, &config, &log);
     let mut supervisor = match Supervisor::new(options, config, log) {
         Ok(supervisor) => supervisor,
         Err(error) => {
-            instance.leave(LAST_ANSWER);
+            files.leave(LAST_ANSWER);
             return Err(error);
         }
     };
     let (options, config, slots) =
         (&supervisor.options, &supervisor.config, supervisor.shared.slots.limit());
     notify(Notification::Banner(banner::lines(options, config, slots, raised.as_deref())));
-    let ended = supervisor.turn_until_end(&mut signals, &mut instance, give_up, notify);
+    let ended = supervisor.turn_until_end(&mut signals, &mut files, give_up, notify);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
-        instance.control.answer(client, &answer, monotonic());
+        files.control.answer(client, &answer, monotonic());
     }
     info!(supervisor.shared.log, "stopped");
-    instance.leave(LAST_ANSWER);
+    files.leave(LAST_ANSWER);
     ended
 }
 
@@ -81,7 +81,7 @@ impl Supervisor {
     fn turn_until_end(
         &mut self,
         signals: &mut Signals,
-        instance: &mut Instance,
+        files: &mut RunFiles,
         give_up: bool,
         notify: &mut dyn FnMut(Notification),
     ) -> Result<()> {
@@ -91,7 +91,7 @@ impl Supervisor {
             && self.localpaths.iter().all(SupervisedLocalPath::is_gone)
             && self.reporter.is_gone())
         {
-            let (child_ended, now) = self.look(signals, instance)?;
+            let (child_ended, now) = self.look(signals, files)?;
             // Once a second anyway: a signal that is lost costs no more than that.
             let reap = child_ended || now >= self.next_reap;
             if reap {
@@ -128,10 +128,10 @@ impl Supervisor {
     }
 
     /// Waits for something to happen and hears it. True when a child has ended, and what time it is.
-    fn look(&mut self, signals: &mut Signals, instance: &mut Instance) -> Result<(bool, Duration)> {
-        let timeout = self.timeout(instance);
+    fn look(&mut self, signals: &mut Signals, files: &mut RunFiles) -> Result<(bool, Duration)> {
+        let timeout = self.timeout(files);
         let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];
-        let control = instance.control.interests();
+        let control = files.control.interests();
         let clients = control.len();
         fds.extend(control);
         let mut children = Vec::new();
@@ -154,9 +154,9 @@ impl Supervisor {
         if ready.get(reporter) == Some(&true) {
             self.reporter.hear(now);
         }
-        for (client, request) in instance.control.turn(&ready[1..=clients], now) {
+        for (client, request) in files.control.turn(&ready[1..=clients], now) {
             if let Some(answer) = self.answer(client, request, now) {
-                instance.control.answer(client, &answer, now);
+                files.control.answer(client, &answer, now);
             }
         }
         let arrived = signals.take();
@@ -169,11 +169,11 @@ impl Supervisor {
         Ok((arrived.child, now))
     }
 
-    fn timeout(&self, instance: &Instance) -> Duration {
+    fn timeout(&self, files: &RunFiles) -> Duration {
         let now = monotonic();
         let localpaths = self.localpaths.iter().filter_map(SupervisedLocalPath::next_at);
         let next = localpaths
-            .chain(instance.control.next_at())
+            .chain(files.control.next_at())
             .chain(self.next_alive)
             .chain(self.reporter.next_at())
             .min();

@@ -8,7 +8,7 @@ use crate::sys::lock::{self, Lock};
 use std::path::PathBuf;
 
 /// Held while the instance runs.
-pub struct Instance {
+pub struct RunFiles {
     /// Where commands come in.
     pub control: ControlSocket,
     pid_file: PathBuf,
@@ -16,7 +16,7 @@ pub struct Instance {
     _lock: Lock,
 }
 
-impl Instance {
+impl RunFiles {
     /// Takes the instance's place in the run directory. Exit status 4 when it runs already.
     pub fn take(options: &Options) -> Result<Self> {
         let id = instance(&options.files);
