@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// What the new process says to the command that started it.
 #[derive(Serialize, Deserialize)]
-enum Report {
+enum StartReport {
     /// A warning about the configuration.
     Warned(String),
     /// A line of the banner.
@@ -45,7 +45,7 @@ pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -
         pair_for(Role::Supervisor).map_err(|e| Error::system("cannot make a channel", e))?;
     let pid = session::start_supervisor(words, theirs, log)
         .map_err(|e| Error::system("cannot start the supervisor", e))?;
-    let mut channel: Channel<Options, Report> = Channel::new(ours);
+    let mut channel: Channel<Options, StartReport> = Channel::new(ours);
     let lost = |why: &dyn std::fmt::Display| {
         let text = format!("the supervisor (pid {pid}) ended early: {why}; see {}", path.display());
         Error::new(Exit::System, text)
@@ -53,16 +53,16 @@ pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -
     channel.send(options, vec![]).map_err(|e| lost(&e))?;
     loop {
         match channel.receive().map_err(|e| lost(&e))? {
-            Received::Message(Report::Started(held), _) if held.is_empty() => return Ok(pid),
-            Received::Message(Report::Started(held), _) => {
+            Received::Message(StartReport::Started(held), _) if held.is_empty() => return Ok(pid),
+            Received::Message(StartReport::Started(held), _) => {
                 let text = format!("{}\nthe supervisor (pid {pid}) runs", held.join("\n"));
                 return Err(Error::new(Exit::No, text));
             }
-            Received::Message(Report::Warned(warning), _) => {
+            Received::Message(StartReport::Warned(warning), _) => {
                 complain(&format!("syncsup: {warning}"))
             }
-            Received::Message(Report::Banner(line), _) => print_line(&line),
-            Received::Message(Report::Failed { exit, text }, _) => {
+            Received::Message(StartReport::Banner(line), _) => print_line(&line),
+            Received::Message(StartReport::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));
             }
             Received::Closed => return Err(lost(&"it said nothing")),
@@ -76,7 +76,7 @@ pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -
 
 /// The role of the new process; returns its exit status.
 pub fn supervise(channel: OwnedFd) -> i32 {
-    let mut channel: Option<Channel<Report, Options>> = Some(Channel::new(channel));
+    let mut channel: Option<Channel<StartReport, Options>> = Some(Channel::new(channel));
     let ended = session::new_session()
         .map_err(|e| Error::system("cannot leave the session", e))
         .and_then(|()| options(channel.as_mut()))
@@ -85,20 +85,20 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                 Notification::Watching(_) | Notification::Comparing(_) => {}
                 Notification::Warned(warning) => {
                     if let Some(channel) = &mut channel {
-                        let _ = channel.send(&Report::Warned(warning), vec![]);
+                        let _ = channel.send(&StartReport::Warned(warning), vec![]);
                     }
                 }
                 Notification::Banner(lines) => {
                     if let Some(channel) = &mut channel {
                         // A message has a limit: line by line none is near it.
                         for line in lines {
-                            let _ = channel.send(&Report::Banner(line), vec![]);
+                            let _ = channel.send(&StartReport::Banner(line), vec![]);
                         }
                     }
                 }
                 Notification::Started(held) => {
                     if let Some(channel) = &mut channel {
-                        let _ = channel.send(&Report::Started(held), vec![]);
+                        let _ = channel.send(&StartReport::Started(held), vec![]);
                     }
                     // Whoever waited has gone on.
                     channel = None;
@@ -110,13 +110,13 @@ pub fn supervise(channel: OwnedFd) -> i32 {
     let log = log::logger(false);
     error.text.lines().for_each(|line| crit!(log, "{line}"));
     if let Some(channel) = &mut channel {
-        let report = Report::Failed { exit: error.exit as u8, text: error.text };
+        let report = StartReport::Failed { exit: error.exit as u8, text: error.text };
         let _ = channel.send(&report, vec![]);
     }
     error.exit as i32
 }
 
-fn options(channel: Option<&mut Channel<Report, Options>>) -> Result<Options> {
+fn options(channel: Option<&mut Channel<StartReport, Options>>) -> Result<Options> {
     let nobody = || Error::system("cannot read the options", "whoever started this is gone");
     let channel = channel.ok_or_else(nobody)?;
     let end = Instant::now() + Duration::from_secs(10);

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What all localpaths share.
-pub struct Shared {
+pub struct SharedState {
     /// The instance's log.
     pub log: Logger,
     /// Who may push.
@@ -54,7 +54,7 @@ pub struct Shared {
 }
 
 /// Writes what the state directory of a localpath is of, for who finds it when it is no longer configured.
-fn note_of(dir: &Path, wanted: &Wanted, shared: &Shared) {
+fn note_of(dir: &Path, wanted: &Wanted, shared: &SharedState) {
     let of = Of {
         watch: wanted.localpath.watch.clone(),
         remotes: wanted.remotes.iter().map(Remote::name).collect(),
@@ -116,7 +116,7 @@ impl SupervisedLocalPath {
         wanted: Wanted,
         state_dir: &Path,
         reconcile: Option<&str>,
-        shared: &mut Shared,
+        shared: &mut SharedState,
         now: Duration,
     ) -> Result<Self> {
         let watch = wanted.localpath.watch.clone();
@@ -181,7 +181,7 @@ impl SupervisedLocalPath {
     }
 
     /// Writes what its state directory is of, once more.
-    fn note_of(&self, shared: &Shared) {
+    fn note_of(&self, shared: &SharedState) {
         note_of(&self.dir, &self.wanted, shared);
     }
 
@@ -189,7 +189,7 @@ impl SupervisedLocalPath {
         &mut self,
         remote: Remote,
         reconcile: Option<&str>,
-        shared: &mut Shared,
+        shared: &mut SharedState,
         now: Duration,
     ) -> Result<()> {
         let key = shared.next_key;
@@ -201,7 +201,7 @@ impl SupervisedLocalPath {
     }
 
     /// Starts who is due, kills who is silent, does what the schedule wants, and with `reap` buries who has ended.
-    pub fn tick(&mut self, reap: bool, shared: &mut Shared, now: Duration) {
+    pub fn tick(&mut self, reap: bool, shared: &mut SharedState, now: Duration) {
         if reap {
             self.reap(shared, now);
         }
@@ -368,7 +368,13 @@ impl SupervisedLocalPath {
         self.state = Some(state);
     }
 
-    fn take_pusher(&mut self, n: usize, message: FromPusher, shared: &mut Shared, now: Duration) {
+    fn take_pusher(
+        &mut self,
+        n: usize,
+        message: FromPusher,
+        shared: &mut SharedState,
+        now: Duration,
+    ) {
         let pusher = &mut self.pushers[n];
         match message {
             FromPusher::Alive => {}
@@ -426,7 +432,7 @@ impl SupervisedLocalPath {
         Ok((ToWatcher::Start(Box::new(start)), fds))
     }
 
-    fn start_pusher(&mut self, n: usize, shared: &Shared, now: Duration) {
+    fn start_pusher(&mut self, n: usize, shared: &SharedState, now: Duration) {
         let pusher = &mut self.pushers[n];
         let start = PusherStart {
             localpath: self.wanted.bare(),

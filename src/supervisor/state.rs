@@ -2,7 +2,7 @@
 
 use super::control::ClientId;
 use super::directories::{self, instance};
-use super::localpath::{Shared, SupervisedLocalPath};
+use super::localpath::{SharedState, SupervisedLocalPath};
 use super::reporter::Reporter;
 use super::sd_notify::SdNotify;
 use super::slots::{SlotPool, default_limit};
@@ -24,7 +24,7 @@ pub(super) struct Supervisor {
     pub(super) options: Options,
     pub(super) config: Config,
     pub(super) localpaths: Vec<SupervisedLocalPath>,
-    pub(super) shared: Shared,
+    pub(super) shared: SharedState,
     pub(super) reporter: Reporter,
     pub(super) systemd: SdNotify,
     /// Who asked for the end and hears when it has come.
@@ -53,7 +53,7 @@ impl Supervisor {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let limit = options.slots.unwrap_or_else(|| default_limit(cores));
         let slots = SlotPool::new(limit);
-        let mut shared = Shared {
+        let mut shared = SharedState {
             log,
             slots,
             granted: vec![],

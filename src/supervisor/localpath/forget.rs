@@ -1,6 +1,6 @@
 //! Remotes that are no longer configured leave the journal and the fail log when their pusher has ended.
 
-use super::{Shared, SupervisedLocalPath};
+use super::{SharedState, SupervisedLocalPath};
 use crate::journal::Journal;
 use crate::supervisor::fail_log;
 use crate::supervisor::pusher::Pusher;
@@ -14,7 +14,7 @@ const FORGET_AGAIN: Duration = Duration::from_secs(5);
 impl SupervisedLocalPath {
     /// Forgets the remotes whose pusher has ended. One that the journal refuses to forget is tried again: its cursor
     /// would keep every mark from now on.
-    pub(super) fn forget_removed(&mut self, shared: &mut Shared, now: Duration) {
+    pub(super) fn forget_removed(&mut self, shared: &mut SharedState, now: Duration) {
         if now < self.forget_at {
             return;
         }
@@ -41,7 +41,7 @@ impl SupervisedLocalPath {
     }
 
     /// Removes what pushers wrote of remotes that are gone; the script is written anew without it.
-    pub(super) fn forget_fail_logs(&self, shared: &mut Shared) {
+    pub(super) fn forget_fail_logs(&self, shared: &mut SharedState) {
         let names: BTreeSet<String> = self.pushers.iter().map(|p| p.name.clone()).collect();
         match fail_log::remove_others(&self.dir, &names) {
             Ok(false) => {}

@@ -1,6 +1,6 @@
 //! What the children of a localpath say, and their ends.
 
-use super::{Shared, SupervisedLocalPath};
+use super::{SharedState, SupervisedLocalPath};
 use crate::message::OpenFiles;
 use crate::sys::poll::Interest;
 use std::os::fd::BorrowedFd;
@@ -29,7 +29,7 @@ impl SupervisedLocalPath {
     }
 
     /// Hears the child whose channel is ready.
-    pub fn hear(&mut self, child: Who, shared: &mut Shared, now: Duration) {
+    pub fn hear(&mut self, child: Who, shared: &mut SharedState, now: Duration) {
         match child {
             Who::Runner => {
                 let said = self.runner.as_mut().map(|r| r.process.receive(now));
@@ -50,7 +50,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    pub(super) fn reap(&mut self, shared: &mut Shared, now: Duration) {
+    pub(super) fn reap(&mut self, shared: &mut SharedState, now: Duration) {
         for n in 0..self.pushers.len() {
             let Some(last) = self.pushers[n].process.reap(now) else { continue };
             for message in last {

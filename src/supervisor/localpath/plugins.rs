@@ -1,6 +1,6 @@
 //! The plugin runner of a localpath.
 
-use super::{Shared, SupervisedLocalPath};
+use super::{SharedState, SupervisedLocalPath};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{FromPlugin, RemoteHealth, ToPlugin, ToWatcher};
@@ -22,7 +22,12 @@ impl SupervisedLocalPath {
         Ok(())
     }
 
-    pub(super) fn take_runner(&mut self, message: FromPlugin, shared: &mut Shared, now: Duration) {
+    pub(super) fn take_runner(
+        &mut self,
+        message: FromPlugin,
+        shared: &mut SharedState,
+        now: Duration,
+    ) {
         match message {
             FromPlugin::Alive => {}
             FromPlugin::Status(status) => {
@@ -40,7 +45,7 @@ impl SupervisedLocalPath {
     }
 
     /// Starts it when it is due, tells it of the remotes.
-    pub(super) fn tick_runner(&mut self, shared: &mut Shared, now: Duration) {
+    pub(super) fn tick_runner(&mut self, shared: &mut SharedState, now: Duration) {
         let remotes = self.remotes_health(now);
         let start_allowed = self.damaged.is_none();
         let Some(runner) = &mut self.runner else { return };
@@ -59,7 +64,7 @@ impl SupervisedLocalPath {
     }
 
     /// Its calls go with it.
-    fn forget_runner(&mut self, shared: &mut Shared) {
+    fn forget_runner(&mut self, shared: &mut SharedState) {
         self.runner = None;
         for part in fail_log::plugin_parts(&self.dir) {
             let _ = std::fs::remove_file(part);

@@ -1,6 +1,6 @@
 //! A new configuration for a localpath that is running.
 
-use super::{Shared, SupervisedLocalPath};
+use super::{SharedState, SupervisedLocalPath};
 use crate::error::Result;
 use crate::message::ToWatcher;
 use crate::supervisor::child::Event;
@@ -16,7 +16,7 @@ impl SupervisedLocalPath {
         &mut self,
         new: Wanted,
         diff: &Diff,
-        shared: &mut Shared,
+        shared: &mut SharedState,
         now: Duration,
     ) -> Result<()> {
         let localpath = new.id.clone();
