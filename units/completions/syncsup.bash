@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of syncsup (and of sersync, its other name) for bash. It needs no package bash-completion.
 
-# The names in the status of the running instances that match, one a line. A localpath has a slash, a remote a colon, a
+# Names from the status of the running instances that match, one per line. A localpath has a slash, a remote a colon, a
 # plugin neither.
 _syncsup_names() {
     "$1" status --json 2>/dev/null | grep -o '"\(name\|watch\)":"[^"\\]*"' | cut -d '"' -f 4 | grep -x -- "$2" | sort -u
@@ -11,7 +11,7 @@ _syncsup() {
     local IFS=$' \t\n'
     local program=${COMP_WORDS[0]} line=${COMP_LINE:0:COMP_POINT} commands globals options word i
     local command="" action="" prev="" cur
-    # By blanks alone: bash itself splits 10.0.0.2::www at its colons.
+    # Split at blanks only: bash itself splits 10.0.0.2::www at its colons.
     local -a words
     read -ra words <<<"$line"
     [[ $line != *[[:space:]] ]] || words+=("")
@@ -22,7 +22,7 @@ _syncsup() {
         word=${words[i]}
         case $word in
         -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --http | --max-lag | --quorum | --remote | --plugin | --timeout | --at)
-            # Its value is no command.
+            # The value of an option is not a command.
             ((i + 1 == ${#words[@]} - 1)) && prev=$word
             ((i++))
             ;;
@@ -33,7 +33,7 @@ _syncsup() {
 
     COMPREPLY=()
     case $prev in
-    # Nothing here: the names of files, by readline itself.
+    # Nothing here: readline itself completes file names.
     -o | -[dr]*o | --state-dir | --run-dir) return ;;
     -m | -[dr]*m) options="command socket http refreshCDN" ;;
     --http) options="127.0.0.1:8008" ;;
@@ -63,14 +63,14 @@ _syncsup() {
             "") options=$commands ;;
             sync | release) options=$(_syncsup_names "$program" '.*[:/].*') ;;
             journal) if [[ -z $action ]]; then options="list retry drop import prune"; else return; fi ;;
-            # The names of files.
+            # File names.
             *) return ;;
             esac
         fi
         ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
-    # bash replaces only what stands after the last colon.
+    # bash replaces only the part after the last colon.
     if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
         COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
     fi

@@ -1,6 +1,6 @@
 # Completion of syncsup (and of sersync, its other name) for fish.
 
-# The names in the status of the running instances that match. A localpath has a slash, a remote a colon, a plugin neither.
+# Names from the status of the running instances that match. A localpath has a slash, a remote a colon, a plugin neither.
 function __syncsup_names
     syncsup status --json 2>/dev/null | string match -ar '"(?:name|watch)":"([^"\\\\]*)"' -g | string match -r '^'$argv[1]'$' | sort -u
 end
@@ -10,7 +10,7 @@ for name in syncsup sersync
     set -l none "not __fish_seen_subcommand_from $commands"
     complete -c $name -e
     complete -c $name -f -n $none -a run -d 'replicate; the same as no command'
-    complete -c $name -f -n $none -a check -d 'show what the configuration means, or all that is wrong with it'
+    complete -c $name -f -n $none -a check -d 'show what the configuration means, or every error in it'
     complete -c $name -f -n $none -a convert -d 'print a confxml.xml as YAML'
     complete -c $name -f -n $none -a status -d 'show every localpath and remote'
     complete -c $name -f -n $none -a stop -d 'let pushes in hand finish, then end the instance'
@@ -21,8 +21,8 @@ for name in syncsup sersync
     complete -c $name -f -n $none -a verify -d 'compare, and show what differs'
     complete -c $name -f -n $none -a journal -d 'show what could not be pushed; retry, drop, import or prune it'
     complete -c $name -f -n $none -a undelete -d 'show what the trash of a remote holds, or restore it'
-    complete -c $name -f -n $none -a migrate -d 'write what takes the place of a sersync'
-    complete -c $name -f -n $none -a demo -d 'all of this at work'
+    complete -c $name -f -n $none -a migrate -d 'write what replaces a sersync'
+    complete -c $name -f -n $none -a demo -d 'demonstrate all of this'
 
     complete -c $name -s o -r -F -d 'configuration file, or a directory of them'
     complete -c $name -l state-dir -r -F -d 'journals and log of the daemon'
@@ -33,7 +33,7 @@ for name in syncsup sersync
     complete -c $name -s V -l version -d version
 
     set -l run "$none; or __fish_seen_subcommand_from run"
-    complete -c $name -n $run -s d -d 'run as a daemon; return when all is watched'
+    complete -c $name -n $run -s d -d 'run as a daemon; return when everything is watched'
     complete -c $name -n $run -s r -d 'compare everything at the start'
     complete -c $name -n $run -s n -x -d 'rsyncs that may push at a time'
     complete -c $name -n $run -l http -x -a 127.0.0.1:8008 -d 'show status, metrics and health there'
@@ -47,8 +47,8 @@ for name in syncsup sersync
     complete -c $name -n '__fish_seen_subcommand_from sync release' -f -a '(__syncsup_names ".*[:/].*")'
     complete -c $name -n '__fish_seen_subcommand_from release' -l show -d 'only list what would be deleted'
     complete -c $name -n '__fish_seen_subcommand_from wait' -l all -d 'on all remotes'
-    complete -c $name -n '__fish_seen_subcommand_from wait' -l quorum -x -d 'on so many remotes of each localpath'
-    complete -c $name -n '__fish_seen_subcommand_from wait' -l timeout -x -a '10s 60s 5m' -d 'for so long'
+    complete -c $name -n '__fish_seen_subcommand_from wait' -l quorum -x -d 'on this number of remotes of each localpath'
+    complete -c $name -n '__fish_seen_subcommand_from wait' -l timeout -x -a '10s 60s 5m' -d 'how long to wait'
     complete -c $name -n '__fish_seen_subcommand_from wait verify journal undelete' -l remote -x \
         -a '(__syncsup_names "[^/].*:.*")' -d 'this remote'
     complete -c $name -n '__fish_seen_subcommand_from journal' -l plugin -x \
