@@ -80,9 +80,6 @@ pub enum What {
     Overflow,
 }
 
-/// How the identity of a file system begins that says nothing in another boot.
-pub const DEVICE_ID: &str = "device:";
-
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exited {

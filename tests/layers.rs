@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use its own level and those below; the rooms of [`ROLES`] not their own.
 const LEVELS: &[&[&str]] = &[
-    &["error", "path", "shell", "script", "figures", "seen", "trust"],
+    &["error", "path", "shell", "script", "figures", "seen", "root_id", "trust"],
     &["rsync"],
     &["filter", "config", "message", "journal"],
     &["sys"],
@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "path.rs",
     "filter.rs",
     "seen.rs",
+    "root_id.rs",
     "shell.rs",
     "supervisor/child.rs",
     "supervisor/topology.rs",

@@ -2,6 +2,7 @@
 
 use super::{Journal, JournalError, Result};
 use crate::path::RelPath;
+use crate::root_id::RootId;
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +15,9 @@ pub struct Checkpoint {
     pub boot_id: String,
     /// Wall clock minus time since boot, in nanoseconds: a clock that was set shows here.
     pub clock_offset_ns: i64,
-    /// Device of the root; only comparable within one boot.
-    pub root_dev: u64,
-    /// Inode of the root.
-    pub root_ino: u64,
-    /// Identity of the file system across boots, empty when it has none.
-    pub fs_id: String,
+    /// The root.
+    #[serde(flatten, with = "Fields")]
+    pub root: RootId,
     /// The watcher stopped in order after it, and everything that was pushed was on disk by then.
     pub clean: bool,
     /// The number of the watcher's run; the state directory keeps it too, so that one of the two that was put back
@@ -31,25 +29,43 @@ pub struct Checkpoint {
     pub canaries: Vec<Canary>,
 }
 
-/// A root as it is found: device, inode, identity of its file system.
-pub type Found = (u64, u64, String);
+/// A [`RootId`] under the names that it has in a checkpoint.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RootId")]
+struct Fields {
+    #[serde(rename = "root_dev")]
+    dev: u64,
+    #[serde(rename = "root_ino")]
+    ino: u64,
+    fs_id: String,
+}
 
-/// Whether the root that is found in the boot `boot_id` is the one whose changes are in the journal: of an empty mount point,
-/// or another directory in its place, everything would look deleted. `first` is what was found before in this run. Pure.
-pub fn is_same_root(
-    checkpoint: Option<&Checkpoint>,
-    boot_id: &str,
-    here: &Found,
-    first: Option<&Found>,
-) -> bool {
-    let unchanged = first.is_none_or(|first| first == here);
-    match checkpoint {
-        Some(c) if c.boot_id == boot_id => {
-            (here.0, here.1, here.2.as_str()) == (c.root_dev, c.root_ino, c.fs_id.as_str())
+/// Whether a root that is found is the one whose changes are in the journal: of an empty mount point, or another directory
+/// in its place, everything would look deleted. Pure.
+#[derive(Debug)]
+pub struct RootCheck {
+    boot_id: String,
+    /// What was found first, for the time before a checkpoint of this boot.
+    first: Option<RootId>,
+}
+
+impl RootCheck {
+    /// For a process of this boot.
+    pub fn new(boot_id: String) -> Self {
+        Self { boot_id, first: None }
+    }
+
+    /// True when `found` is the root of `checkpoint`, and of what was found before when no checkpoint of this boot says
+    /// more.
+    pub fn is_same(&mut self, checkpoint: Option<&Checkpoint>, found: RootId) -> bool {
+        let same_boot = checkpoint.is_some_and(|last| last.boot_id == self.boot_id);
+        let of_journal = checkpoint.is_none_or(|last| last.root.same_as(&found, same_boot));
+        let unchanged = || self.first.as_ref().is_none_or(|first| first.same_as(&found, true));
+        let same = of_journal && (same_boot || unchanged());
+        if same {
+            self.first = Some(found);
         }
-        // Devices are only comparable within one boot; the watcher judges the rest before it says go.
-        Some(c) => c.root_ino == here.1 && unchanged,
-        None => unchanged,
+        same
     }
 }
 
@@ -90,31 +106,67 @@ impl Journal {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_root_is_another_when_its_device_inode_or_file_system_is() {
-        let checkpoint = Checkpoint {
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
             at_ns: 0,
             boot_id: "b".into(),
             clock_offset_ns: 0,
-            root_dev: 1,
-            root_ino: 2,
-            fs_id: "f".into(),
+            root: id(1, 2, "f"),
             clean: true,
             run: None,
             canaries: Vec::new(),
-        };
-        let found = |dev, ino, fs: &str| (dev, ino, fs.to_owned());
-        let same = |boot: &str, here: &Found, first: Option<&Found>| {
-            is_same_root(Some(&checkpoint), boot, here, first)
-        };
-        let (it, moved) = (found(1, 2, "f"), found(9, 2, "g"));
-        assert!(same("b", &it, None) && same("b", &it, Some(&it)));
-        for other in [found(9, 2, "f"), found(1, 9, "f"), found(1, 2, "g")] {
-            assert!(!same("b", &other, None), "{other:?}");
         }
-        assert!(same("c", &moved, None) && same("c", &moved, Some(&moved)));
-        assert!(!same("c", &moved, Some(&it)) && !same("c", &found(9, 3, "g"), None));
-        let unknown = |here: &Found, first: Option<&Found>| is_same_root(None, "b", here, first);
-        assert!(unknown(&it, None) && unknown(&it, Some(&it)) && !unknown(&it, Some(&moved)));
+    }
+
+    fn id(dev: u64, ino: u64, fs_id: &str) -> RootId {
+        RootId { dev, ino, fs_id: fs_id.into() }
+    }
+
+    #[test]
+    fn root_check_compares_with_the_checkpoint_and_what_was_found_first() {
+        let same = |boot: &str, checkpoint: Option<&Checkpoint>, found: &[RootId]| {
+            let mut check = RootCheck::new(boot.into());
+            found.iter().map(|root| check.is_same(checkpoint, root.clone())).collect::<Vec<_>>()
+        };
+        let last = checkpoint();
+        let (it, renumbered) = (id(1, 2, "f"), id(9, 2, "f"));
+        let others = [id(1, 9, "f"), id(1, 2, "g")];
+        assert_eq!(same("b", Some(&last), &[it.clone(), it.clone()]), [true, true]);
+        assert_eq!(same("b", Some(&last), &[renumbered.clone(), it.clone()]), [false, true]);
+        assert_eq!(same("b", Some(&last), &others), [false, false]);
+        // The checkpoint is of another boot.
+        assert_eq!(same("c", Some(&last), &others), [false, false]);
+        assert_eq!(same("c", Some(&last), &[renumbered.clone(), renumbered]), [true, true]);
+        assert_eq!(same("c", Some(&last), &[it.clone(), id(9, 2, "f")]), [true, false]);
+        // There is none.
+        assert_eq!(same("b", None, &[it.clone(), id(1, 2, "g"), it]), [true, false, true]);
+    }
+
+    #[test]
+    fn root_check_takes_the_root_that_a_checkpoint_of_this_boot_has_adopted() {
+        let mut check = RootCheck::new("b".into());
+        let (old, new) = (checkpoint(), Checkpoint { root: id(1, 7, "f"), ..checkpoint() });
+        assert!(check.is_same(Some(&old), old.root.clone()));
+        assert!(check.is_same(Some(&new), new.root.clone()));
+        assert!(check.is_same(None, new.root));
+    }
+
+    #[test]
+    fn checkpoints_of_older_versions_can_be_read_and_their_names_stay() {
+        let first = r#"{"at_ns":7,"boot_id":"b","clock_offset_ns":-3,"root_dev":18446744073709551615,"root_ino":2,"fs_id":"f","clean":true}"#;
+        let with_run = r#"{"at_ns":7,"boot_id":"b","clock_offset_ns":-3,"root_dev":18446744073709551615,"root_ino":2,"fs_id":"f","clean":true,"run":4,"canaries":[{"path":"d/f","ctime_ns":5}]}"#;
+        let read = |text: &str| serde_json::from_str::<Checkpoint>(text).unwrap();
+        let canary = Canary { path: RelPath::new("d/f").unwrap(), ctime_ns: 5 };
+        let wanted = Checkpoint {
+            at_ns: 7,
+            clock_offset_ns: -3,
+            root: id(u64::MAX, 2, "f"),
+            ..checkpoint()
+        };
+        assert_eq!(read(first), wanted);
+        let wanted = Checkpoint { run: Some(4), canaries: vec![canary], ..wanted };
+        assert_eq!(read(with_run), wanted);
+        assert_eq!(serde_json::to_string(&wanted).unwrap(), with_run);
+        assert!(serde_json::from_str::<Checkpoint>(&first.replace("root_ino", "ino")).is_err());
     }
 }

@@ -19,7 +19,7 @@ mod settled;
 mod times;
 mod verify;
 
-pub use checkpoint::{Canary, Checkpoint, Found, is_same_root};
+pub use checkpoint::{Canary, Checkpoint, RootCheck};
 pub use failures::{FailedRow, Party};
 pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
 pub use marks::Record;

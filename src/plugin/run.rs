@@ -5,7 +5,7 @@ use super::caller::Pool;
 use super::prepare::{Control, open_journal, take_lock};
 use super::station::{Flight, Landed, Station};
 use crate::config::model::plugin_titles;
-use crate::journal::{Found, Journal, JournalError, Marked, is_same_root};
+use crate::journal::{Journal, JournalError, Marked, RootCheck};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
@@ -94,9 +94,8 @@ pub struct Runner {
     pub more: bool,
     pub stop: Option<Duration>,
     pub orphaned: bool,
-    boot_id: String,
-    /// What was found at the localpath first.
-    first_root: RefCell<Option<Found>>,
+    /// Whether a root that is found is the one whose changes are in the journal.
+    root_check: RefCell<RootCheck>,
     pub said: Said,
     pub log: Logger,
     _lock: Lock,
@@ -157,8 +156,7 @@ impl Runner {
             more: false,
             stop: None,
             orphaned: false,
-            boot_id: boot_id().unwrap_or_default(),
-            first_root: RefCell::default(),
+            root_check: RefCell::new(RootCheck::new(boot_id().unwrap_or_default())),
             said: Said { dirty: true, failed: true, ..Said::default() },
             log,
             start,
@@ -345,17 +343,14 @@ impl Runner {
             Ok(root) => root,
             Err(e) => return Ok(Err(format!("{watch}: {e}"))),
         };
-        let fs = match root.file_system() {
-            Ok(fs) => fs,
+        let id = match root.id() {
+            Ok(id) => id,
             Err(e) => return Ok(Err(format!("{watch}: {e}"))),
         };
-        let here = (root.seen.dev, root.seen.ino, fs.id);
         let checkpoint = self.journal.checkpoint()?;
-        let mut first = self.first_root.borrow_mut();
-        if !is_same_root(checkpoint.as_ref(), &self.boot_id, &here, first.as_ref()) {
+        if !self.root_check.borrow_mut().is_same(checkpoint.as_ref(), id) {
             return Ok(Err(format!("{watch}: another directory than the one that was watched")));
         }
-        *first = Some(here);
         Ok(Ok(root))
     }
 

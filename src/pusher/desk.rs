@@ -10,7 +10,7 @@ use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
 use crate::figures;
 use crate::filter::Filter;
-use crate::journal::{Found, Journal, JournalError, Owed, RemoteRow, is_same_root};
+use crate::journal::{Journal, JournalError, Owed, RemoteRow, RootCheck};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
 use crate::rsync::argv::{self, Form, Options, rules_prefix};
@@ -113,9 +113,8 @@ pub struct Desk {
     pub voice: Voice,
     /// Where to write.
     pub log: Logger,
-    /// The root as it was when this pusher started, for the time before the first checkpoint.
-    first_root: RefCell<Option<Found>>,
-    boot_id: String,
+    /// Whether a root that is found is the one whose changes are in the journal.
+    root_check: RefCell<RootCheck>,
     /// The fail log could not be written.
     unwritten: Cell<Seldom>,
     /// The localpath without symbolic links in it, as rsync names it.
@@ -152,8 +151,7 @@ impl Desk {
         log: Logger,
     ) -> Self {
         let name = start.remote.name();
-        let boot_id = boot_id().unwrap_or_default();
-        let first_root = RefCell::new(None);
+        let root_check = RefCell::new(RootCheck::new(boot_id().unwrap_or_default()));
         let charsets = params::charsets(&start.remote.peer.params);
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
@@ -168,8 +166,7 @@ impl Desk {
             master,
             voice,
             log,
-            first_root,
-            boot_id,
+            root_check,
             unwritten: Cell::default(),
             real_root,
             stamped_us: Cell::new(0),
@@ -249,12 +246,9 @@ impl Desk {
         let watch = self.start.localpath.watch.as_path();
         let root = Root::open(watch)
             .map_err(|e| Stuck::Root(format!("{}: {e}", self.start.localpath.watch)))?;
-        let fs = root.file_system().map_err(|e| Stuck::Root(e.to_string()))?;
-        let here = (root.seen.dev, root.seen.ino, fs.id);
-        let mut first = self.first_root.borrow_mut();
+        let id = root.id().map_err(|e| Stuck::Root(e.to_string()))?;
         let checkpoint = self.journal.checkpoint()?;
-        if is_same_root(checkpoint.as_ref(), &self.boot_id, &here, first.as_ref()) {
-            *first = Some(here);
+        if self.root_check.borrow_mut().is_same(checkpoint.as_ref(), id) {
             return Ok(root);
         }
         Err(Stuck::Root(format!(

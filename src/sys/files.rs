@@ -1,7 +1,8 @@
 //! Looking at files: an open root, lstat below it, directory listings, file systems.
 
 use crate::path::RelPath;
-use crate::seen::{DEVICE_ID, Kind, Seen};
+use crate::root_id::{DEVICE_ID, RootId};
+use crate::seen::{Kind, Seen};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, StatxAttributes,
     StatxFlags, fstat, fstatfs, openat, renameat_with, statat, statfs, statx,
@@ -200,6 +201,11 @@ impl Root {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
+    /// Which directory it is.
+    pub fn id(&self) -> io::Result<RootId> {
+        Ok(root_id(&self.seen, self.file_system()?))
+    }
+
     /// The file system under it.
     pub fn file_system(&self) -> io::Result<FileSystem> {
         Ok(described(&fstatfs(&self.fd)?))
@@ -218,9 +224,13 @@ pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
 }
 
-/// The file system under a path.
-pub fn file_system(path: &Path) -> io::Result<FileSystem> {
-    Ok(described(&statfs(path)?))
+/// Which directory stands at a path, without opening it: an open one would keep its file system busy.
+pub fn root_id_at(path: &Path) -> io::Result<RootId> {
+    Ok(root_id(&stat(path)?, described(&statfs(path)?)))
+}
+
+fn root_id(seen: &Seen, fs: FileSystem) -> RootId {
+    RootId { dev: seen.dev, ino: seen.ino, fs_id: fs.id }
 }
 
 fn described(fs: &StatFs) -> FileSystem {

@@ -2,6 +2,7 @@
 
 use crate::journal::{Canary, Checkpoint};
 use crate::path::RelPath;
+use crate::root_id::RootId;
 use crate::seen::Seen;
 use crate::sys::clock;
 use crate::sys::files::{self, Root};
@@ -14,9 +15,8 @@ use std::path::Path;
 /// The root that is watched.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    dev: u64,
-    ino: u64,
-    fs_id: String,
+    /// Which directory it is.
+    pub root: RootId,
     boot_id: String,
     /// Other machines may change the files: there is no checkpoint.
     pub network: bool,
@@ -25,20 +25,16 @@ pub struct Identity {
 impl Identity {
     /// Looks at an open root.
     pub fn of(root: &Root) -> io::Result<Self> {
-        let fs = root.file_system()?;
         Ok(Self {
-            dev: root.seen.dev,
-            ino: root.seen.ino,
-            fs_id: fs.id,
+            root: root.id()?,
             boot_id: files::boot_id()?,
-            network: fs.network,
+            network: root.file_system()?.network,
         })
     }
 
-    /// True when this is the same directory. A file system that is made anew, or another tmpfs, may well have the
-    /// same device and inode numbers.
-    pub fn is(&self, seen: &Seen, fs_id: &str) -> bool {
-        (self.dev, self.ino) == (seen.dev, seen.ino) && self.fs_id == fs_id
+    /// True when `found`, in this boot, is the same directory.
+    pub fn is(&self, found: &RootId) -> bool {
+        self.root.same_as(found, true)
     }
 
     /// What a checkpoint is compared with; `put_back` is what is older than it.
@@ -48,9 +44,7 @@ impl Identity {
             clock_offset_ns: clock_offset_ns(),
             boot_stamp_ns: boot_stamp_ns(),
             wall_ns: clock::wall_ns(),
-            root_dev: self.dev,
-            root_ino: self.ino,
-            fs_id: self.fs_id.clone(),
+            root: self.root.clone(),
             network: self.network,
             put_back,
         }
@@ -60,9 +54,7 @@ impl Identity {
     pub fn known(&self, not_before_ns: Option<i64>) -> Known {
         Known {
             boot_id: self.boot_id.clone(),
-            dev: self.dev,
-            ino: self.ino,
-            fs_id: self.fs_id.clone(),
+            root: self.root.clone(),
             network: self.network,
             not_before_ns,
             mounts: BTreeSet::new(),
@@ -77,9 +69,7 @@ impl Identity {
             at_ns,
             boot_id: self.boot_id.clone(),
             clock_offset_ns: clock_offset_ns(),
-            root_dev: self.dev,
-            root_ino: self.ino,
-            fs_id: self.fs_id.clone(),
+            root: self.root.clone(),
             clean,
             run: None,
             canaries: Vec::new(),
@@ -155,9 +145,8 @@ fn boot_stamp_ns() -> Option<i64> {
 
 /// Looks whether the directory at `watch` is the one that is watched; says why not.
 pub fn check(watch: &Path, identity: Option<&Identity>) -> Result<(), String> {
-    let found = files::stat(watch).and_then(|seen| Ok((seen, files::file_system(watch)?)));
-    match (found, identity) {
-        (Ok((seen, fs)), Some(identity)) if !identity.is(&seen, &fs.id) => Err(format!(
+    match (files::root_id_at(watch), identity) {
+        (Ok(found), Some(identity)) if !identity.is(&found) => Err(format!(
             "another directory stands there; if it is the right one: syncsup release {}",
             watch.display()
         )),

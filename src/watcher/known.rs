@@ -2,6 +2,7 @@
 //! system has no checkpoint, and a lost journal has none either.
 
 use crate::path::RelPath;
+use crate::root_id::RootId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Write};
@@ -14,12 +15,9 @@ pub use crate::path::ROOT_FILE as FILE_NAME;
 pub struct Known {
     /// The boot in which it was seen.
     pub boot_id: String,
-    /// Its device; only comparable within one boot.
-    pub dev: u64,
-    /// Its inode.
-    pub ino: u64,
-    /// Identity of its file system, empty when it has none.
-    pub fs_id: String,
+    /// Which directory it is.
+    #[serde(flatten)]
+    pub root: RootId,
     /// It was on a network file system.
     pub network: bool,
     /// There was to be no first copy: what changed before is never marked. Nanoseconds since 1970.
@@ -89,42 +87,67 @@ pub fn other(known: Option<&Known>, has_checkpoint: bool, now: &Known) -> Option
         return None;
     }
     let same_boot = known.boot_id == now.boot_id;
-    let lasting =
-        |id: &str| !id.is_empty() && (same_boot || !id.starts_with(crate::seen::DEVICE_ID));
-    let same = known.ino == now.ino
-        && (!same_boot || known.dev == now.dev)
-        && (!lasting(&known.fs_id) || !lasting(&now.fs_id) || known.fs_id == now.fs_id);
-    (!same).then_some("it is not the directory that was watched before")
+    (!known.root.same_as(&now.root, same_boot))
+        .then_some("it is not the directory that was watched before")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn root(dev: u64, ino: u64, fs_id: &str) -> RootId {
+        RootId { dev, ino, fs_id: fs_id.into() }
+    }
+
     #[test]
-    fn a_network_root_that_became_local_is_another() {
-        let local = Known {
+    fn records_of_older_versions_can_be_read_and_their_names_stay() {
+        let first =
+            r#"{"boot_id":"b","dev":1,"ino":2,"fs_id":"f","network":false,"not_before_ns":null}"#;
+        let full = r#"{"boot_id":"b","dev":1,"ino":2,"fs_id":"f","network":false,"not_before_ns":5,"mounts":["m"],"run":3,"next_run":4}"#;
+        let read = |text: &str| serde_json::from_str::<Known>(text).unwrap();
+        let wanted = Known {
             boot_id: "b".into(),
-            dev: 1,
-            ino: 2,
-            fs_id: "f".into(),
+            root: root(1, 2, "f"),
             network: false,
             not_before_ns: None,
             mounts: BTreeSet::new(),
             run: None,
             next_run: None,
         };
-        let network = Known { network: true, ino: 1, fs_id: "n".into(), ..local.clone() };
+        assert_eq!(read(first), wanted);
+        let wanted = Known {
+            not_before_ns: Some(5),
+            mounts: BTreeSet::from([RelPath::new("m").unwrap()]),
+            run: Some(3),
+            next_run: Some(4),
+            ..wanted
+        };
+        assert_eq!(read(full), wanted);
+        assert_eq!(serde_json::to_string(&wanted).unwrap(), full);
+    }
+
+    #[test]
+    fn a_network_root_that_became_local_is_another() {
+        let local = Known {
+            boot_id: "b".into(),
+            root: root(1, 2, "f"),
+            network: false,
+            not_before_ns: None,
+            mounts: BTreeSet::new(),
+            run: None,
+            next_run: None,
+        };
+        let network = Known { network: true, root: root(1, 1, "n"), ..local.clone() };
         assert_eq!(other(None, false, &local), None);
         assert!(other(Some(&network), false, &local).is_some());
         assert!(other(Some(&network), true, &local).is_some());
-        let remounted = Known { fs_id: "m".into(), dev: 7, ..network.clone() };
+        let remounted = Known { root: root(7, 1, "m"), ..network.clone() };
         assert_eq!(other(Some(&network), false, &remounted), None);
         assert_eq!(other(Some(&local), false, &local), None);
-        let empty = Known { ino: 3, ..local.clone() };
+        let empty = Known { root: root(1, 3, "f"), ..local.clone() };
         assert!(other(Some(&local), false, &empty).is_some());
         assert_eq!(other(Some(&local), true, &empty), None, "the checkpoint knows better");
-        let booted = Known { boot_id: "c".into(), dev: 9, ..local.clone() };
+        let booted = Known { boot_id: "c".into(), root: root(9, 2, "f"), ..local.clone() };
         assert_eq!(other(Some(&local), false, &booted), None);
     }
 
@@ -132,9 +155,7 @@ mod tests {
     fn a_journal_of_another_run_does_not_fit() {
         let known = |run, next_run| Known {
             boot_id: "b".into(),
-            dev: 1,
-            ino: 2,
-            fs_id: "f".into(),
+            root: root(1, 2, "f"),
             network: false,
             not_before_ns: None,
             mounts: BTreeSet::new(),

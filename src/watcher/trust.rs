@@ -2,6 +2,7 @@
 
 use crate::journal::{Canary, Checkpoint};
 use crate::path::RelPath;
+use crate::root_id::RootId;
 use crate::watcher::scan::SLACK_NS;
 use std::ops::ControlFlow::{Break, Continue};
 
@@ -16,12 +17,8 @@ pub struct Circumstances {
     pub boot_stamp_ns: Option<i64>,
     /// Wall clock, in nanoseconds since 1970.
     pub wall_ns: i64,
-    /// The root's device.
-    pub root_dev: u64,
-    /// The root's inode.
-    pub root_ino: u64,
-    /// Identity of its file system across boots; empty when it has none.
-    pub fs_id: String,
+    /// The root.
+    pub root: RootId,
     /// Other machines may change the files.
     pub network: bool,
     /// What is older than the checkpoint, so that a file system, a journal or a state directory was put back.
@@ -118,13 +115,7 @@ pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
     }
     let Some(last) = checkpoint else { return Trust::First };
     let same_boot = last.boot_id == now.boot_id;
-    let lasting =
-        |id: &str| !id.is_empty() && (same_boot || !id.starts_with(crate::seen::DEVICE_ID));
-    let known_fs = lasting(&last.fs_id) && lasting(&now.fs_id);
-    let same_root = last.root_ino == now.root_ino
-        && (!same_boot || last.root_dev == now.root_dev)
-        && (!known_fs || last.fs_id == now.fs_id);
-    if !same_root {
+    if !last.root.same_as(&now.root, same_boot) {
         return Trust::OtherRoot("it is not the directory that was watched before".into());
     }
     if let Some(why) = &now.put_back {
@@ -148,14 +139,16 @@ mod tests {
     /// When the last checkpoint was made, 50 s after its boot; it is looked at 100 s later.
     const AT: i64 = 1_000 * S;
 
+    fn root(dev: u64, ino: u64, fs_id: &str) -> RootId {
+        RootId { dev, ino, fs_id: fs_id.into() }
+    }
+
     fn last() -> Checkpoint {
         Checkpoint {
             at_ns: AT,
             boot_id: "b1".into(),
             clock_offset_ns: AT - 50 * S,
-            root_dev: 1,
-            root_ino: 2,
-            fs_id: "f".into(),
+            root: root(1, 2, "f"),
             clean: false,
             run: None,
             canaries: vec![],
@@ -168,9 +161,7 @@ mod tests {
             clock_offset_ns: AT - 50 * S,
             boot_stamp_ns: Some(AT - 50 * S),
             wall_ns: AT + 100 * S,
-            root_dev: 1,
-            root_ino: 2,
-            fs_id: "f".into(),
+            root: root(1, 2, "f"),
             network: false,
             put_back: None,
         }
@@ -183,7 +174,7 @@ mod tests {
             boot_id: "b2".into(),
             clock_offset_ns: boot,
             boot_stamp_ns: Some(boot),
-            root_dev: 9,
+            root: root(9, 2, "f"),
             ..now()
         }
     }
@@ -240,13 +231,13 @@ mod tests {
             ),
             ("now before then", Circumstances { wall_ns: AT - S, ..now() }, "reconcile"),
             ("put back", Circumstances { put_back: Some("old".into()), ..now() }, "reconcile"),
-            ("another device", Circumstances { root_dev: 9, ..now() }, "other"),
-            ("another inode", Circumstances { root_ino: 9, ..now() }, "other"),
+            ("another device", Circumstances { root: root(9, 2, "f"), ..now() }, "other"),
+            ("another inode", Circumstances { root: root(1, 9, "f"), ..now() }, "other"),
             // Another tmpfs at the same place has the same device and inode.
-            ("another file system", Circumstances { fs_id: "g".into(), ..now() }, "other"),
+            ("another file system", Circumstances { root: root(1, 2, "g"), ..now() }, "other"),
             (
                 "another file system, put back",
-                Circumstances { fs_id: "g".into(), put_back: Some("old".into()), ..now() },
+                Circumstances { root: root(1, 2, "g"), put_back: Some("old".into()), ..now() },
                 "other",
             ),
             ("a network", Circumstances { network: true, ..now() }, "reconcile"),
@@ -331,15 +322,20 @@ mod tests {
                 false,
                 "reconcile",
             ),
-            ("another file system", Circumstances { fs_id: "g".into(), ..booted() }, true, "other"),
-            ("another inode", Circumstances { root_ino: 9, ..booted() }, true, "other"),
+            (
+                "another file system",
+                Circumstances { root: root(9, 2, "g"), ..booted() },
+                true,
+                "other",
+            ),
+            ("another inode", Circumstances { root: root(9, 9, "f"), ..booted() }, true, "other"),
         ] {
             let last = Checkpoint { clean, ..last() };
             assert_eq!(kind(&trust(Some(&last), &here)), want, "{name}");
         }
         // XFS: made from the device's number, which may be another in every boot.
-        let renumbered = Circumstances { fs_id: "device:58465342:2".into(), ..booted() };
-        let clean = Checkpoint { fs_id: "device:58465342:1".into(), clean: true, ..last() };
+        let renumbered = Circumstances { root: root(9, 2, "device:58465342:2"), ..booted() };
+        let clean = Checkpoint { root: root(1, 2, "device:58465342:1"), clean: true, ..last() };
         assert_eq!(kind(&trust(Some(&clean), &renumbered)), "scan");
     }
 

@@ -67,14 +67,11 @@ impl Bench {
         let state = rig.base().join("state");
         fs::create_dir_all(&state).unwrap();
         let mut journal = Journal::open(&state).unwrap();
-        let root = files::stat(&rig.src()).unwrap();
         let checkpoint = Checkpoint {
             at_ns: clock::wall_ns(),
             boot_id: files::boot_id().unwrap(),
             clock_offset_ns: 0,
-            root_dev: root.dev,
-            root_ino: root.ino,
-            fs_id: files::Root::open(&rig.src()).unwrap().file_system().unwrap().id,
+            root: files::Root::open(&rig.src()).unwrap().id().unwrap(),
             clean: false,
             run: None,
             canaries: vec![],

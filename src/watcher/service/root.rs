@@ -52,7 +52,7 @@ impl Service {
     pub(super) fn try_begin(&mut self) -> io::Result<()> {
         let root = Root::open(&self.watch)?;
         if let Some(identity) = &self.identity {
-            if !identity.is(&root.seen, &root.file_system()?.id) {
+            if !identity.is(&root.id()?) {
                 return Err(io::Error::other("another directory stands there"));
             }
             info!(self.log, "the root is back");

@@ -1,0 +1,62 @@
+//! Which directory the root of a localpath is, as a value (rule 18). Pure.
+
+use serde::{Deserialize, Serialize};
+
+/// How the id of a file system begins that the kernel makes from the number of its device (XFS and others): in another
+/// boot it may be another.
+pub const DEVICE_ID: &str = "device:";
+
+/// What makes a directory the one that was seen before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootId {
+    /// Its device; comparable only within one boot.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+    /// The id of its file system; empty when it has none. It begins with [`DEVICE_ID`] when it, too, is comparable only
+    /// within one boot.
+    pub fs_id: String,
+}
+
+impl RootId {
+    /// True when both are one directory. Two tmpfs, or two file systems made one after the other on one device, may give
+    /// their roots the same device and inode; the id of the file system tells them apart.
+    pub fn same_as(&self, other: &Self, same_boot: bool) -> bool {
+        let comparable = |id: &str| !id.is_empty() && (same_boot || !id.starts_with(DEVICE_ID));
+        let same_fs =
+            self.fs_id == other.fs_id || !comparable(&self.fs_id) || !comparable(&other.fs_id);
+        self.ino == other.ino && (!same_boot || self.dev == other.dev) && same_fs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(dev: u64, ino: u64, fs_id: &str) -> RootId {
+        RootId { dev, ino, fs_id: fs_id.into() }
+    }
+
+    #[test]
+    fn same_as_compares_what_the_boot_allows() {
+        for (name, a, b, in_one_boot, across_boots) in [
+            ("unchanged", id(1, 2, "f"), id(1, 2, "f"), true, true),
+            ("other device number", id(1, 2, "f"), id(9, 2, "f"), false, true),
+            ("other inode", id(1, 2, "f"), id(1, 9, "f"), false, false),
+            // Another tmpfs at the same place has the same device and inode.
+            ("other file system", id(1, 2, "f"), id(1, 2, "g"), false, false),
+            ("other file system and device", id(1, 2, "f"), id(9, 2, "g"), false, false),
+            ("renumbered device", id(1, 2, "device:f:1"), id(9, 2, "device:f:2"), false, true),
+            ("renumbered file system", id(1, 2, "device:f:1"), id(1, 2, "device:f:2"), false, true),
+            ("lasting id became a number", id(1, 2, "f"), id(1, 2, "device:f"), false, true),
+            ("no file system id", id(1, 2, ""), id(1, 2, "f"), true, true),
+            ("no file system ids", id(1, 2, ""), id(1, 2, ""), true, true),
+            ("no file system id, other inode", id(1, 2, ""), id(1, 3, "f"), false, false),
+        ] {
+            for (a, b) in [(&a, &b), (&b, &a)] {
+                assert_eq!(a.same_as(b, true), in_one_boot, "{name}, one boot");
+                assert_eq!(a.same_as(b, false), across_boots, "{name}, two boots");
+            }
+        }
+    }
+}
