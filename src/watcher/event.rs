@@ -3,6 +3,7 @@
 
 mod files;
 mod open;
+mod open_file;
 
 use crate::config::model::Toggles;
 use crate::filter::Filter;
@@ -13,8 +14,8 @@ use crate::watcher::batch::{Batch, Look};
 use crate::watcher::doubts::{Content, Inode, Marked};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::tree::Tree;
-pub use open::{Looked, OpenAfter};
-use open::{Open, State};
+use open_file::Open;
+pub use open_file::{Looked, OpenAfter};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;

@@ -3,25 +3,23 @@
 //! Directories are named by their watch, not by their path, and a directory is only read when the path that the map
 //! has for it leads to that very directory: a walk goes on right through renames.
 
-mod footing;
+mod context;
 mod mounts;
 mod place;
 mod read;
 
-pub use footing::Ground;
+pub use context::Ground;
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::seen::{Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::lstat_at;
-use crate::sys::files::{self, Name, Root};
-use crate::sys::inotify::Queue;
-use crate::watcher::batch::Batch;
+use crate::sys::files::{Name, Root};
 use crate::watcher::event::{Act, Detached, Map, Why};
 use crate::watcher::tree::Placed;
-use footing::Trouble;
-use slog::{Logger, debug, warn};
+use context::Trouble;
+use slog::{debug, warn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;

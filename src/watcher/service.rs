@@ -5,7 +5,6 @@ mod barrier;
 mod root;
 mod turn;
 
-use super::{Control, refusal};
 use crate::filter::Filter;
 use crate::journal::{Canary, Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{
@@ -13,7 +12,7 @@ use crate::message::{
 };
 use crate::path::RelPath;
 use crate::seen::{Notice, Seen, What};
-use crate::sys::channel::Received;
+use crate::sys::channel::{Channel, Received};
 use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;
 use crate::sys::mounts::Mounts;
@@ -21,14 +20,15 @@ use crate::sys::poll::{Interest, wait};
 use crate::sys::process::FileSystemSync;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
+use crate::watcher::answers::Answers;
+use crate::watcher::barriers::Barriers;
 use crate::watcher::batch::Batch;
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
 use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
+use crate::watcher::silent::WITHIN;
 use crate::watcher::trust::{Trust, set_back_ns, trust};
-use answers::Answers;
-use barrier::Barriers;
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
 use std::io;
@@ -57,6 +57,9 @@ const CLEAN_ROWS: u32 = 5_000;
 /// Time for that in a second.
 const CLEAN_FOR: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The watcher's end of its control channel.
+pub type Control = Channel<FromWatcher, ToWatcher>;
 
 /// How the loop ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -465,4 +468,12 @@ impl Service {
         }
         false
     }
+}
+
+/// What a journal that refuses is to its operator.
+pub(super) fn refusal(state_dir: &Path, why: &str) -> String {
+    format!(
+        "the journal in {} cannot be written: {why}; make room or mend that, and it goes on",
+        state_dir.display()
+    )
 }

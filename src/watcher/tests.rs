@@ -8,17 +8,22 @@ mod roots;
 mod starts;
 mod unnamed;
 
+use super::service::Control;
+use super::start::{serve, start_of};
 use super::*;
 use crate::config::model::{Alarms, FilterRules, LocalPath, NameRules, OpenRule, Place, Toggles};
-use crate::journal::{Events, Marked, Scope};
-use crate::message::WatcherState;
+use crate::journal::{Events, Journal, Marked, Scope};
+use crate::message::{FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::path::RelPath;
+use crate::sys::channel::{Channel, Received};
 use crate::sys::{channel, inotify, wake};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 type Side = Channel<ToWatcher, FromWatcher>;
 

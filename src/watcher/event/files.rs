@@ -1,5 +1,6 @@
 //! Files: which of their events mark, which are open, what time alone brings.
 
+use super::open_file::{Open, State};
 use super::*;
 
 impl Map {

@@ -2,14 +2,11 @@
 //! the modification time alone, report IN_MODIFY and nothing after it. So a file that has been quiet for a while is
 //! looked at: it is marked unless a process has it open for writing.
 
+use super::open_file::{Looked, Open, State};
 use super::*;
-use crate::config::model::OpenRule;
-use crate::filter::Globs;
 use crate::watcher::doubts::DOUBT_FOR;
 use std::os::unix::ffi::OsStrExt;
 
-/// An open file that has been quiet for this long is looked at.
-pub const QUIET_FOR: Duration = Duration::from_secs(2);
 /// While somebody has it open, the looks come at growing intervals, up to this.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Open files are counted after this time: a file that is being copied is no news.
@@ -19,76 +16,6 @@ const SET_NS: u64 = 2_000_000_000;
 
 /// Files in doubt of one look.
 const DOUBTS: usize = 5_000;
-
-/// How a file is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
-    /// It was made, and no event says that it was written.
-    Created,
-    /// It was written, and its close is an event.
-    Written,
-    /// It is written by a descriptor of which the name is gone: neither that nor its close is an event.
-    Unnamed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Open {
-    state: State,
-    /// When that was first known.
-    since: Duration,
-    /// Not looked at before.
-    due: Duration,
-    /// From a look to the next.
-    pause: Duration,
-    /// It was marked, though perhaps open, with this ctime.
-    marked: Option<i64>,
-    /// It is marked as it is then, though open.
-    send: Option<Duration>,
-}
-
-impl Open {
-    pub(super) fn new(now: Duration, state: State) -> Self {
-        let due = now + QUIET_FOR;
-        Self { state, since: now, due, pause: QUIET_FOR, marked: None, send: None }
-    }
-
-    pub(super) fn is_written(&self) -> bool {
-        self.state > State::Created
-    }
-
-    /// The same file under another of its names.
-    pub(super) fn unnamed(self, now: Duration) -> Self {
-        Self { since: self.since, ..Self::new(now, State::Unnamed) }
-    }
-}
-
-/// Which open files are marked as they are, and after which time.
-#[derive(Default)]
-pub struct OpenAfter {
-    globs: Globs,
-    after: Vec<Duration>,
-}
-
-impl OpenAfter {
-    /// An error says which glob is none.
-    pub fn new(rules: &[OpenRule]) -> Result<Self, String> {
-        let globs = Globs::new(rules.iter().map(|rule| rule.glob.as_str()))?;
-        let after = rules.iter().map(|rule| Duration::from_millis(rule.after_ms.max(1)));
-        Ok(Self { globs, after: after.collect() })
-    }
-
-    fn of(&self, path: &RelPath) -> Option<Duration> {
-        self.after.get(self.globs.first(path)?).copied()
-    }
-}
-
-/// What a look at an open file, or at one that may be, found.
-pub struct Looked<'a> {
-    /// What lstat says of it; `None` when it is gone.
-    pub seen: Option<&'a Seen>,
-    /// A process has it open for writing.
-    pub writer: bool,
-}
 
 impl Map {
     pub(super) fn open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
@@ -357,8 +284,9 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
+    use super::super::open_file::OpenAfter;
     use super::*;
-    use crate::config::model::FilterRules;
+    use crate::config::model::{FilterRules, OpenRule};
     use crate::seen::What;
 
     const S: Duration = Duration::from_secs(1);

@@ -4,8 +4,12 @@ use super::*;
 use crate::config::model::{FilterRules, NameRules, Toggles};
 use crate::filter::Filter;
 use crate::seen::{Notice, What};
+use crate::sys::files;
 use crate::sys::inotify;
+use crate::sys::inotify::Queue;
+use crate::watcher::batch::Batch;
 use crate::watcher::event::PAIR_WITHIN;
+use slog::Logger;
 use std::fs;
 use std::path::PathBuf;
 

@@ -383,7 +383,7 @@ impl Service {
             .iter()
             .cloned()
             .chain(self.unmounted_why())
-            .chain(self.silent_why())
+            .chain(self.answers.why())
             .collect();
         if why.is_empty() {
             return self.say_state(WatcherState::Watching);

@@ -1,6 +1,16 @@
-//! Directories by their watch: opened only where the map has them.
+//! What the walker works with in one turn: directories by their watch, opened only where the map has them.
 
-use super::*;
+use crate::journal::{Events, Scope};
+use crate::path::RelPath;
+use crate::sys::clock;
+use crate::sys::files::{self, Root};
+use crate::sys::inotify::Queue;
+use crate::watcher::batch::Batch;
+use crate::watcher::event::Map;
+use slog::Logger;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
 
 /// What the walker works with in one turn.
 pub struct Ground<'a> {
