@@ -1,6 +1,8 @@
 //! What a mark and an owed row say.
 
 use crate::path::RelPath;
+use rusqlite::ToSql;
+use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
 
 /// How far below a path a mark reaches. It only widens until it is settled.
@@ -25,64 +27,60 @@ impl Scope {
     }
 }
 
-/// What happened to a path since it was last settled: a set of bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Events(pub u32);
+bitflags::bitflags! {
+    /// What happened to a path since it was last settled. The journal keeps the bits.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Events: u32 {
+        /// Content was written.
+        const WRITE = 1 << 0;
+        /// Mode, owner or times were changed.
+        const ATTRIB = 1 << 1;
+        /// The name was made.
+        const CREATE = 1 << 2;
+        /// The name was removed.
+        const DELETE = 1 << 3;
+        /// The name was moved here or away.
+        const MOVE = 1 << 4;
+        /// It is or was a directory.
+        const DIR = 1 << 5;
+        /// A scan found it.
+        const SCAN = 1 << 6;
+        /// A reconcile found it.
+        const RECONCILE = 1 << 7;
+        /// A push of it ended unseen: an old receiver may still be at work, so it is pushed once more later (rule 2).
+        const AGAIN = 1 << 8;
+        /// It is settled, and this is that later push.
+        const ECHO = 1 << 9;
+        /// A large file that waits for a push of its own.
+        const LARGE = 1 << 10;
+        /// Its content was compared and differs, though size and time agree: they prove nothing.
+        const CONTENT = 1 << 11;
+        /// A comparison of everything found it: one of perhaps very many, which go in lanes of their own.
+        const BULK = 1 << 12;
+    }
+}
 
 impl Events {
-    /// Content was written.
-    pub const WRITE: Events = Events(1);
-    /// Mode, owner or times were changed.
-    pub const ATTRIB: Events = Events(2);
-    /// The name was made.
-    pub const CREATE: Events = Events(4);
-    /// The name was removed.
-    pub const DELETE: Events = Events(8);
-    /// The name was moved here or away.
-    pub const MOVE: Events = Events(16);
-    /// It is or was a directory.
-    pub const DIR: Events = Events(32);
-    /// A scan found it.
-    pub const SCAN: Events = Events(64);
-    /// A reconcile found it.
-    pub const RECONCILE: Events = Events(128);
-    /// A push of it ended unseen: an old receiver may still be at work, so it is pushed once more later (rule 2).
-    pub const AGAIN: Events = Events(256);
-    /// It is settled, and this is that later push.
-    pub const ECHO: Events = Events(512);
-    /// A large file that waits for a push of its own.
-    pub const LARGE: Events = Events(1024);
-    /// Its content was compared and differs, though size and time agree: they prove nothing.
-    pub const CONTENT: Events = Events(2048);
-    /// A comparison of everything found it: one of perhaps very many, which go in lanes of their own.
-    pub const BULK: Events = Events(4096);
-
-    /// True when all bits of `other` are set.
-    pub fn has(self, other: Events) -> bool {
-        self.0 & other.0 == other.0
+    /// As SQL: an `event` has at least one of these.
+    pub(super) fn any_in_sql(self) -> String {
+        format!("event & {} != 0", self.bits())
     }
 
-    /// True when at least one bit of `other` is set.
-    pub fn any(self, other: Events) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// These bits less those of `other`.
-    pub fn without(self, other: Events) -> Events {
-        Events(self.0 & !other.0)
+    /// As SQL: an `event` has none of these.
+    pub(super) fn none_in_sql(self) -> String {
+        format!("event & {} = 0", self.bits())
     }
 }
 
-impl std::ops::BitOr for Events {
-    type Output = Events;
-    fn bitor(self, other: Events) -> Events {
-        Events(self.0 | other.0)
+impl ToSql for Events {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.bits().into())
     }
 }
 
-impl std::ops::BitOrAssign for Events {
-    fn bitor_assign(&mut self, other: Events) {
-        self.0 |= other.0;
+impl FromSql for Events {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u32::column_result(value).map(Events::from_bits_retain)
     }
 }
 

@@ -144,7 +144,7 @@ fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
     )?;
     for (seq, m) in (first + 1..).zip(marks) {
         let origin = m.origin.as_ref().map(RelPath::as_bytes);
-        let (path, scope, events) = (m.path.as_bytes(), m.scope as i64, m.events.0);
+        let (path, scope, events) = (m.path.as_bytes(), m.scope as i64, m.events);
         mark.execute(params![path, seq, scope, events, origin, now_ms, settled.unwrap_or(-1)])?;
     }
     Ok(())

@@ -14,11 +14,9 @@ impl Journal {
     /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows; with `live` only what
     /// no scan has marked.
     pub fn due_wide(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
-        let which = match live {
-            true => "lane = 1 AND event & 64 = 0 ORDER BY next_try, path",
-            false => "lane = 1 ORDER BY next_try, path",
-        };
-        self.due_rows(which, remote, now_ms, limit)
+        let live = if live { Events::SCAN.none_in_sql() } else { "TRUE".to_owned() };
+        let which = format!("lane = 1 AND {live} ORDER BY next_try, path");
+        self.due_rows(&which, remote, now_ms, limit)
     }
 
     /// The large files that `remote` is owed, due at `now_ms`, at most `limit` rows.
@@ -94,9 +92,13 @@ impl Journal {
     /// How many of them are in the lanes of comparisons of everything, or, without `bulk`, are not: each kind comes in
     /// portions of its own, and never waits for the other.
     pub fn owed_in_bulk(&self, remote: &str, bulk: bool) -> Result<u64> {
-        let sql = "SELECT count(*) FROM owed WHERE remote = ?1 AND event & 128 != 0
-               AND event & 1536 = 0 AND error IS NULL AND (event & 4096 != 0) = ?2";
-        let mut query = self.db.prepare_cached(sql)?;
+        let found = Events::RECONCILE.any_in_sql();
+        let first_time = (Events::ECHO | Events::LARGE).none_in_sql();
+        let in_bulk = Events::BULK.any_in_sql();
+        let mut query = self.db.prepare_cached(&format!(
+            "SELECT count(*) FROM owed WHERE remote = ?1 AND {found} AND {first_time}
+               AND error IS NULL AND ({in_bulk}) = ?2"
+        ))?;
         let count: i64 = query.query_row(params![remote, bulk], |row| row.get(0))?;
         Ok(count as u64)
     }
@@ -124,8 +126,9 @@ impl Journal {
 
     /// All that `remote` is owed, what fails first, at most `limit` rows; not what is only pushed once more.
     pub fn owing(&self, remote: &str, limit: u32) -> Result<Vec<Owed>> {
+        let unsettled = Events::ECHO.none_in_sql();
         self.owed_rows(
-            "WHERE remote = ?1 AND event & 512 = 0 ORDER BY error IS NULL, path LIMIT ?2",
+            &format!("WHERE remote = ?1 AND {unsettled} ORDER BY error IS NULL, path LIMIT ?2"),
             params![remote, limit],
         )
     }
@@ -139,7 +142,7 @@ impl Journal {
             owed.push(Owed {
                 path: path_at(row, 0)?,
                 scope: Scope::from_db(row.get(1)?),
-                events: Events(row.get(2)?),
+                events: row.get(2)?,
                 error: row.get(3)?,
                 attempts: row.get(4)?,
                 since_ms: row.get(5)?,

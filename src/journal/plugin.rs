@@ -202,7 +202,7 @@ impl Journal {
                 path: path_at(row, 0)?,
                 seq: row.get(1)?,
                 scope: Scope::from_db(row.get(2)?),
-                events: Events(row.get(3)?),
+                events: row.get(3)?,
                 attempts: row.get(4)?,
                 since_ms: row.get(5)?,
             });
@@ -311,12 +311,12 @@ fn keep_newest(tx: &Transaction<'_>, plugin: &str) -> Result<()> {
 
 /// True when one of `remotes` has yet to try this path (or, with `below`, something in it).
 fn is_owed(tx: &Transaction<'_>, remotes: &[String], path: &[u8], below: bool) -> Result<bool> {
-    const UNTRIED: &str = "error IS NULL AND event & 512 = 0";
+    let untried = format!("error IS NULL AND {}", Events::ECHO.none_in_sql());
     let mut here = tx.prepare_cached(&format!(
-        "SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND {UNTRIED}"
+        "SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND {untried}"
     ))?;
     let mut inside = tx.prepare_cached(&format!(
-        "SELECT 1 FROM owed WHERE remote = ?1 AND path > ?2 AND path < ?3 AND {UNTRIED}"
+        "SELECT 1 FROM owed WHERE remote = ?1 AND path > ?2 AND path < ?3 AND {untried}"
     ))?;
     let (mut from, mut to) = (path.to_vec(), path.to_vec());
     if path.is_empty() {

@@ -283,7 +283,7 @@ impl Journal {
                 path: path_at(row, 0)?,
                 seq: row.get(1)?,
                 scope: Scope::from_db(row.get(2)?),
-                events: Events(row.get(3)?),
+                events: row.get(3)?,
                 marked_at_ms: row.get(4)?,
             });
         }
@@ -347,10 +347,11 @@ impl Journal {
         let oldest_mark = oldest_row.map(|row| oldest_number.map_or(row, |number| number.min(row)));
         let (owed, failing, since, next): (i64, i64, Option<i64>, Option<i64>) = self
             .db
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "SELECT count(*), count(error), min(since), min(next_try) FROM owed
-                 WHERE remote = ?1 AND event & 512 = 0",
-            )?
+                 WHERE remote = ?1 AND {}",
+                Events::ECHO.none_in_sql()
+            ))?
             .query_row([remote], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         Ok(Backlog {
             waiting: waiting as u64,
@@ -389,7 +390,7 @@ impl Journal {
                 .exists([cursor])?,
             due: due("lane = 0")?,
             wide: due("lane = 1")?,
-            wide_live: due("lane = 1 AND event & 64 = 0")?,
+            wide_live: due(&format!("lane = 1 AND {}", Events::SCAN.none_in_sql()))?,
             large: due("lane = 2")?,
             bulk: due("lane = 3")?,
             next_ms: [next(0)?, next(1)?, next(2)?, next(3)?].into_iter().flatten().min(),
@@ -416,8 +417,8 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
         "INSERT INTO owed (remote, path, scope, event, error, attempts, next_try, since, generation)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope),
-           event = CASE (event & 512) = (excluded.event & 512) WHEN 1 THEN event | excluded.event
-             ELSE (event | excluded.event) & ~512 | 256 END,
+           event = CASE (event & ?10) = (excluded.event & ?10) WHEN 1 THEN event | excluded.event
+             ELSE (event | excluded.event) & ~?10 | ?11 END,
            since = min(since, excluded.since), error = coalesce(excluded.error, error),
            attempts = max(attempts, excluded.attempts),
            next_try = CASE WHEN (error IS NULL) = (excluded.error IS NULL) THEN
@@ -430,12 +431,14 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
             remote,
             o.path.as_bytes(),
             o.scope as i64,
-            o.events.0,
+            o.events,
             o.error,
             o.attempts,
             o.next_try_ms,
             o.since_ms,
-            generation
+            generation,
+            Events::ECHO,
+            Events::AGAIN,
         ])?;
     }
     Ok(())

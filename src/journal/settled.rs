@@ -36,9 +36,10 @@ impl Journal {
     /// True when `remote` is owed something since `since_ms` or before that may touch these paths, anything when there
     /// are none. What is settled and only pushed once more is not owed.
     pub fn owes(&self, remote: &str, since_ms: i64, below: &[RelPath]) -> Result<bool> {
-        let sql =
-            "SELECT path, scope FROM owed WHERE remote = ?1 AND since <= ?2 AND event & 512 = 0";
-        let mut query = self.db.prepare_cached(sql)?;
+        let mut query = self.db.prepare_cached(&format!(
+            "SELECT path, scope FROM owed WHERE remote = ?1 AND since <= ?2 AND {}",
+            Events::ECHO.none_in_sql()
+        ))?;
         let mut rows = query.query(params![remote, since_ms])?;
         while let Some(row) = rows.next()? {
             let path = super::row::path_at(row, 0)?;
@@ -65,7 +66,7 @@ impl Journal {
              UNION ALL SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND event & ?3 != 0",
         )?;
         for above in path.prefixes() {
-            if going.exists(params![remote, above.as_bytes(), Events::DELETE.0])? {
+            if going.exists(params![remote, above.as_bytes(), Events::DELETE])? {
                 return Ok(true);
             }
         }
@@ -76,7 +77,7 @@ impl Journal {
     /// that is written and not yet closed; with `below` also when something in it is.
     pub fn on_its_way(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
         let marked = "FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)";
-        let owed = "FROM owed WHERE remote = ?1 AND event & 512 = 0";
+        let owed = &format!("FROM owed WHERE remote = ?1 AND {}", Events::ECHO.none_in_sql());
         // `0` is the byte after `/`.
         let first = if path.is_root() { vec![] } else { [path.as_bytes(), b"/"].concat() };
         let after = if path.is_root() { vec![0xff] } else { [path.as_bytes(), b"0"].concat() };
@@ -86,7 +87,7 @@ impl Journal {
             Some(parent) if parent.is_root() => "AND (length(path) > 0 OR scope > 0)",
             Some(_) => "AND (length(path) > 0 OR scope > 1)",
         };
-        for table in [marked, owed] {
+        for table in [marked, owed.as_str()] {
             let within = format!("SELECT 1 {table} AND path >= ?2 AND path < ?3");
             if below && self.db.prepare_cached(&within)?.exists(params![remote, first, after])? {
                 return Ok(true);

@@ -456,3 +456,13 @@ fn a_journal_from_before_the_table_of_rolling_comparisons_gets_it() {
     j.set_verify_state("r", None).unwrap();
     assert_eq!(j.verify_state("r").unwrap(), None);
 }
+
+#[test]
+fn the_schema_names_the_bits_of_the_events() {
+    let (_dir, j) = journal();
+    let sql = "SELECT sql FROM sqlite_schema WHERE name = 'owed'";
+    let sql: String = j.db.query_row(sql, [], |row| row.get(0)).unwrap();
+    for events in [Events::LARGE, Events::BULK] {
+        assert!(sql.contains(&events.any_in_sql()), "{events:?}: {sql}");
+    }
+}

@@ -53,18 +53,18 @@ pub fn decide(
     before: Option<Called>,
     wanted: CallEvents,
 ) -> Decision {
-    let dir = seen.map_or(due.events.has(Events::DIR), |s| s.kind == Kind::Dir);
+    let dir = seen.map_or(due.events.contains(Events::DIR), |s| s.kind == Kind::Dir);
     let now = seen.map(|s| Called { dir, ino: s.ino, ctime_ns: s.ctime_ns });
     // A scan finds again what was called for, when everything was killed.
     let same = match (before, now) {
         (Some(b), Some(n)) => b.dir == n.dir && b.ino == n.ino && (n.dir || b == n),
         _ => false,
     };
-    if same && due.events.has(Events::SCAN) {
+    if same && due.events.contains(Events::SCAN) {
         return Decision::Skip(before);
     }
     let happened = Events::WRITE | Events::ATTRIB | Events::CREATE | Events::DELETE | Events::MOVE;
-    let only_scanned = due.scope == Scope::Children && !due.events.any(happened);
+    let only_scanned = due.scope == Scope::Children && !due.events.intersects(happened);
     let for_that = match seen {
         None => wanted.delete,
         Some(_) if is_attrib(due.events) => wanted.attrib,
@@ -84,17 +84,17 @@ pub fn decide(
 
 fn is_attrib(events: Events) -> bool {
     let content = Events::WRITE | Events::CREATE | Events::DELETE | Events::MOVE | Events::SCAN;
-    events.has(Events::ATTRIB) && !events.any(content)
+    events.contains(Events::ATTRIB) && !events.intersects(content)
 }
 
 fn mask(events: Events, present: bool, dir: bool) -> u32 {
     let event = match present {
-        false if events.has(Events::MOVE) => IN_MOVED_FROM,
+        false if events.contains(Events::MOVE) => IN_MOVED_FROM,
         false => IN_DELETE,
         true if is_attrib(events) => IN_ATTRIB,
-        true if events.has(Events::WRITE) && !dir => IN_CLOSE_WRITE,
-        true if events.has(Events::MOVE) => IN_MOVED_TO,
-        true if dir || events.has(Events::CREATE) => IN_CREATE,
+        true if events.contains(Events::WRITE) && !dir => IN_CLOSE_WRITE,
+        true if events.contains(Events::MOVE) => IN_MOVED_TO,
+        true if dir || events.contains(Events::CREATE) => IN_CREATE,
         true => IN_CLOSE_WRITE,
     };
     if dir { event | IN_ISDIR } else { event }

@@ -298,7 +298,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 Scope::Children => plan.children.push(path),
                 Scope::Entry if path.is_root() => plan.root = true,
                 // It was deleted and is there again: what the remote has in it may be the old one's.
-                Scope::Entry if events.has(Events::DELETE | Events::DIR) => {
+                Scope::Entry if events.contains(Events::DELETE | Events::DIR) => {
                     plan.children.push(path);
                 }
                 Scope::Entry => drop(self.out.present.insert(path)),
@@ -307,7 +307,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
             Place::NonDir(seen) => self.file(path, seen, events),
             Place::Missing => {
                 let unsure = Events::DIR | Events::SCAN | Events::RECONCILE;
-                let may_be_dir = events.any(unsure) || scope != Scope::Entry;
+                let may_be_dir = events.intersects(unsure) || scope != Scope::Entry;
                 self.missing(&path, &path, events, may_be_dir);
             }
             Place::Cut(cut) => {
@@ -332,17 +332,17 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         let harmless = Events::ATTRIB | Events::RECONCILE;
         let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
         let proven =
-            events.any(harmless) && !events.without(harmless | bookkeeping).any(Events(!0));
-        if events.has(Events::DIR) {
+            events.intersects(harmless) && events.difference(harmless | bookkeeping).is_empty();
+        if events.contains(Events::DIR) {
             self.out.plan.in_the_way.insert(path.clone());
         }
         let regular = seen.kind == Kind::File;
         // Two files written in one tick of the clock have the same mtime. When one of them is moved over the other
         // soon after, only its content tells.
-        let moved = events.any(Events::MOVE | Events::SCAN);
+        let moved = events.intersects(Events::MOVE | Events::SCAN);
         let fresh = if moved { TICK } else { FRESH };
         let set = !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
-        let checksum = regular && (set || events.has(Events::CONTENT));
+        let checksum = regular && (set || events.contains(Events::CONTENT));
         let together = self.limits.hard_links && seen.nlink > 1;
         if regular && seen.size >= self.limits.large && !together {
             *self.out.large.entry(path).or_default() |= checksum;
@@ -357,7 +357,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         // What it was is not known for sure, and what is excluded is never deleted.
         let excluded = &self.places.excluded;
         let kept = excluded(path, false) || (may_be_dir && excluded(path, true));
-        if kept || self.limits.delete && !events.has(Events::DELETE) {
+        if kept || self.limits.delete && !events.contains(Events::DELETE) {
             self.out.plan.skipped.push(marked.clone());
         } else if self.limits.delete {
             *self.out.absent.entry(path.clone()).or_default() |= may_be_dir;

@@ -265,7 +265,7 @@ impl Compare {
         // Where a scan found a changed directory, one in it that is missing there may have been there for long: the remote
         // has lost it, with all it held.
         let unseen_below = matches!(&self.job, Job::Wide(rows) if rows.iter().all(|row| {
-            row.scope == Scope::Children && row.events.has(Events::SCAN)
+            row.scope == Scope::Children && row.events.contains(Events::SCAN)
         }));
         // Only the lane of marks looks whether its name is in hand.
         let apart = |change: &Change| {
@@ -467,7 +467,7 @@ fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
 
 /// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
 fn live(job: &Job) -> bool {
-    matches!(job, Job::Wide(rows) if !rows.iter().any(|row| row.events.has(Events::SCAN)))
+    matches!(job, Job::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
 }
 
 /// True when this difference is to be owed.

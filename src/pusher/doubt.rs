@@ -105,7 +105,7 @@ pub fn may_have_come(seen: &Seen, seen_ns: i64) -> bool {
 /// True when what happened to a directory here is no reason for a remote to lack it.
 pub fn only_changed(events: Events) -> bool {
     let changes = Events::WRITE | Events::ATTRIB | Events::CONTENT | Events::DIR;
-    events.any(changes) && !events.without(changes).any(Events(!0))
+    events.intersects(changes) && events.difference(changes).is_empty()
 }
 
 #[cfg(test)]

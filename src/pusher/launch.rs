@@ -288,7 +288,11 @@ impl Pusher {
 /// long as others keep coming. What a scan found stands under the delete guard, and must not hold live events.
 fn of_one_kind(mut rows: Vec<Owed>) -> Vec<Owed> {
     let kind = |row: &Owed| {
-        (row.scope, row.events.has(Events::MOVE | Events::DELETE), row.events.has(Events::SCAN))
+        (
+            row.scope,
+            row.events.contains(Events::MOVE | Events::DELETE),
+            row.events.contains(Events::SCAN),
+        )
     };
     if let Some(first) = rows.first().map(kind) {
         rows.retain(|row| kind(row) == first);

@@ -135,7 +135,7 @@ impl Ledger {
 
     /// True when a comparison found a path of this batch.
     pub fn found(&self, path: &RelPath) -> bool {
-        self.events(path).is_some_and(|events| events.has(Events::RECONCILE))
+        self.events(path).is_some_and(|events| events.contains(Events::RECONCILE))
     }
 
     /// What happened to a path of this batch, which is sorted.
@@ -147,7 +147,7 @@ impl Ledger {
 
     /// The paths of this batch that a mark says went.
     pub fn going(&self) -> impl Iterator<Item = &RelPath> {
-        self.items.iter().filter(|item| item.events.has(Events::DELETE)).map(|item| &item.path)
+        self.items.iter().filter(|item| item.events.contains(Events::DELETE)).map(|item| &item.path)
     }
 
     fn has_bytes(&self, path: &[u8]) -> bool {
@@ -179,7 +179,7 @@ impl Ledger {
             match still_owed(item, findings, times) {
                 None => end.settled.push(path),
                 Some(owe) => {
-                    if owe.events.has(Events::ECHO) {
+                    if owe.events.contains(Events::ECHO) {
                         end.settled.push(path);
                     }
                     end.owe.push(owe);
@@ -268,9 +268,9 @@ fn owe(item: &Item, next_try_ms: i64) -> Owe {
 
 fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
     let listed = findings.replaced.get(&item.path).unwrap_or(&item.path);
-    let fresh = item.events.without(Events::ECHO | Events::LARGE | Events::BULK);
+    let fresh = item.events.difference(Events::ECHO | Events::LARGE | Events::BULK);
     if let Some(&wait_ms) = findings.deferred.get(&item.path) {
-        let events = item.events.without(Events::ECHO);
+        let events = item.events.difference(Events::ECHO);
         return Some(Owe { events, ..owe(&item, times.now_ms + wait_ms) });
     }
     if findings.large.contains(listed) {
@@ -305,8 +305,8 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
     if let Some(&scope) = findings.wide.get(&item.path) {
         return Some(Owe { scope, events: fresh, ..owe(&item, times.now_ms) });
     }
-    if item.events.has(Events::AGAIN) {
-        let events = fresh.without(Events::AGAIN) | Events::ECHO;
+    if item.events.contains(Events::AGAIN) {
+        let events = fresh.difference(Events::AGAIN) | Events::ECHO;
         return Some(Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) });
     }
     None

@@ -167,7 +167,7 @@ pub fn directories(
 /// True for a directory that was moved to the name of one that left it: files in both may have the same size and
 /// time, so that only their content tells them apart (rule 3).
 pub fn swapped(row: &Owed) -> bool {
-    row.scope == Scope::Tree && row.events.has(Events::MOVE | Events::DELETE)
+    row.scope == Scope::Tree && row.events.contains(Events::MOVE | Events::DELETE)
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl Pusher {
         let made = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
         for item in &mut ledger.items {
             let only_made =
-                item.scope == Scope::Children && !item.events.without(made).any(Events(!0));
+                item.scope == Scope::Children && item.events.difference(made).is_empty();
             if only_made && !busy && item.since_ms - self.compared_ms > COMPARED_LATELY_MS {
                 item.scope = Scope::Entry;
             }
@@ -146,7 +146,7 @@ impl Pusher {
     /// What a comparison found too much there and may be the temporary file of a name in hand comes when it is in hand no
     /// more: by then that has gone, or it is what an earlier receiver left (rule 20).
     fn beside_temporaries(&self, ledger: &Ledger, deferred: &mut Deferred) {
-        let found = ledger.items.iter().filter(|item| item.events.has(Events::RECONCILE));
+        let found = ledger.items.iter().filter(|item| item.events.contains(Events::RECONCILE));
         let of_one_in_hand = |path: &&RelPath| {
             complaint::temporary_of(path).is_some_and(|name| self.lanes.in_hand(&name))
         };

@@ -172,4 +172,4 @@ pub fn below(base: &Path) -> BTreeMap<Vec<u8>, (u32, i64, i64, Vec<u8>)> {
     all
 }
 
-pub const WRITTEN: Events = Events(Events::WRITE.0 | Events::CREATE.0);
+pub const WRITTEN: Events = Events::WRITE.union(Events::CREATE);

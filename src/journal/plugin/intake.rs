@@ -43,7 +43,7 @@ impl Journal {
                     path: path_at(row, 0)?,
                     seq: row.get(1)?,
                     scope: Scope::from_db(row.get(2)?),
-                    events: Events(row.get(3)?),
+                    events: row.get(3)?,
                     marked_at_ms: row.get(4)?,
                 };
                 if !ripe(&mark) {
@@ -54,12 +54,12 @@ impl Journal {
                 let (path, since) = (mark.path.as_bytes(), mark.marked_at_ms);
                 let waiting = old
                     .query_row(params![plugin, path], |row| {
-                        Ok((Scope::from_db(row.get(0)?), Events(row.get(1)?)))
+                        Ok((Scope::from_db(row.get(0)?), row.get(1)?))
                     })
                     .optional()?;
                 let new = (mark.scope, mark.events);
                 let (scope, events) = waiting.map_or(new, |old| together(old, new));
-                call.execute(params![plugin, path, mark.seq, scope as i64, events.0, since])?;
+                call.execute(params![plugin, path, mark.seq, scope as i64, events, since])?;
             }
         }
         tx.execute("UPDATE plugin SET cursor = ?2 WHERE name = ?1", params![plugin, last])?;
@@ -84,17 +84,17 @@ impl Journal {
 pub(super) fn together(old: (Scope, Events), new: (Scope, Events)) -> (Scope, Events) {
     let mut scope = old.0.max(new.0);
     let mut events = old.1 | new.1;
-    match (old.1.has(Events::SCAN), new.1.has(Events::SCAN)) {
+    match (old.1.contains(Events::SCAN), new.1.contains(Events::SCAN)) {
         // An event is called for whatever was called before; what a scan found is a change, but for the names in a
         // directory.
         (true, false) => {
-            events = events.without(Events::SCAN);
+            events = events.difference(Events::SCAN);
             if old.0 != Scope::Children {
                 events |= Events::WRITE;
             }
         }
         // What a directory was does not show that it changed.
-        (false, true) if events.has(Events::DIR) => events = events.without(Events::SCAN),
+        (false, true) if events.contains(Events::DIR) => events = events.difference(Events::SCAN),
         // One of them is for more than the names in it.
         (true, true) if old.0 != new.0 => scope = Scope::Tree,
         _ => {}

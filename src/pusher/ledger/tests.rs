@@ -24,8 +24,8 @@ fn a_path_is_in_a_batch_once_with_all_it_is() {
         (Scope::Tree, Events::MOVE | Events::WRITE, Some(9))
     );
     let a = ledger.items.iter().find(|i| i.path == path("a")).unwrap();
-    assert!(a.events.has(Events::AGAIN), "up to the mark that was in hand");
-    assert!(!b.events.has(Events::AGAIN));
+    assert!(a.events.contains(Events::AGAIN), "up to the mark that was in hand");
+    assert!(!b.events.contains(Events::AGAIN));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
     };
     let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
-    assert!(of("big").events.has(Events::LARGE));
+    assert!(of("big").events.contains(Events::LARGE));
     assert_eq!(of("dir").scope, Scope::Tree);
     assert!(of("later").next_try_ms > TIMES.now_ms);
 }
@@ -97,7 +97,7 @@ fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
     assert_eq!(end.owe.len(), 2);
     for owe in &end.owe {
         assert!(owe.error.is_none() && owe.attempts == 0 && owe.next_try_ms <= 2_000);
-        assert!(owe.events.has(Events::AGAIN), "still to be pushed once more");
+        assert!(owe.events.contains(Events::AGAIN), "still to be pushed once more");
     }
     assert_eq!(end.owe[1].scope, Scope::Tree);
 }
@@ -108,7 +108,7 @@ fn what_was_set_during_the_push_comes_again_by_content() {
     let findings = Findings { unproven: [path("a")].into(), ..Findings::default() };
     let end = Ledger::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
-    assert!(end.owe[0].events.has(Events::WRITE), "no longer proven");
+    assert!(end.owe[0].events.contains(Events::WRITE), "no longer proven");
     assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
 }
 
@@ -135,7 +135,7 @@ fn where_an_rsync_broke_off_the_last_directories_are_compared() {
     let names: Vec<_> = end.owe.iter().map(|owe| owe.path.to_string()).collect();
     assert_eq!((names.len(), &*names[0], &*names[999]), (1_000, "d0500", "d1499"));
     assert!(end.owe.iter().all(|owe| (owe.scope, owe.next_try_ms) == (Scope::Children, 1_000)));
-    assert!(!end.owe[0].events.has(Events::SCAN), "a temporary file is no accident");
+    assert!(!end.owe[0].events.contains(Events::SCAN), "a temporary file is no accident");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
     let parents = ledger.parents();
     assert_eq!(parents.len(), 1);
     assert_eq!((parents[0].path.is_root(), parents[0].scope), (true, Scope::Children));
-    assert!(unseen.owe[0].events.has(Events::AGAIN));
+    assert!(unseen.owe[0].events.contains(Events::AGAIN));
     let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert_eq!(end.owe[0].next_try_ms, TIMES.echo_ms);
@@ -191,7 +191,8 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
         let row = |name: &str, now_ms: i64, draw: &mut Draw| Owe {
             path: path(name),
             scope: [Scope::Entry, Scope::Children, Scope::Tree][draw.of(3) as usize],
-            events: Events(draw.of(256) as u32 | if draw.yes(2) { Events::BULK.0 } else { 0 }),
+            events: Events::from_bits_retain(draw.of(256) as u32)
+                | if draw.yes(2) { Events::BULK } else { Events::empty() },
             error: None,
             attempts: 0,
             next_try_ms: now_ms,
@@ -214,7 +215,7 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                         0 if row.attempts == 0 && row.scope == Scope::Entry => {
                             findings.large.insert(row.path.clone());
                         }
-                        1 if row.events.has(Events::DELETE) => {
+                        1 if row.events.contains(Events::DELETE) => {
                             findings.wide.insert(row.path.clone(), Scope::Children);
                         }
                         _ => {

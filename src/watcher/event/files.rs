@@ -53,7 +53,7 @@ impl Map {
                 if !self.links.is_empty() {
                     // In an exchange what arrives is told of first, and that stays.
                     linked = self.links.forget(notice.wd, &notice.name);
-                    self.look(notice, path.clone(), Events(0), batch);
+                    self.look(notice, path.clone(), Events::empty(), batch);
                 }
                 let open = match arrived.filter(|arrived| arrived.at == path) {
                     Some(arrived) => arrived.displaced.or(self.open.get(&path).copied()),
@@ -71,7 +71,7 @@ impl Map {
     fn written(&mut self, notice: &Notice, path: RelPath, now: Duration, batch: &mut Batch) {
         // Times that were set show at once in a look.
         if !self.open.contains_key(&path) {
-            self.look(notice, path.clone(), Events(0), batch);
+            self.look(notice, path.clone(), Events::empty(), batch);
         }
         self.open(path, Open::new(now, State::Written), batch);
     }
@@ -203,7 +203,7 @@ impl Map {
         // A fifo may have several names too, and its mode is that of all.
         let many = seen.nlink > 1;
         // No close will follow.
-        if look.events.has(Events::CREATE) && (seen.kind != Kind::File || many) {
+        if look.events.contains(Events::CREATE) && (seen.kind != Kind::File || many) {
             self.close(&path, batch);
             if !self.filter.skips_event(&path, false) {
                 batch.mark(path.clone(), Scope::Entry, Events::CREATE);
@@ -213,18 +213,18 @@ impl Map {
             batch.mark(path.clone(), Scope::Entry, Events::WRITE);
         }
         // It may be open under a name that gives no events here, or soon none.
-        if many && look.events.any(Events::CREATE | Events::MOVE) {
+        if many && look.events.intersects(Events::CREATE | Events::MOVE) {
             self.found(look.dir, &look.name, seen, now);
         }
         if seen.kind == Kind::File {
             self.mark_if_times_were_set(&path, seen, batch);
         }
-        let of_content = Events(look.events.0 & (Events::WRITE.0 | Events::ATTRIB.0));
+        let of_content = look.events & (Events::WRITE | Events::ATTRIB);
         let wanted = [
             (Events::WRITE, self.toggles.close_write || self.toggles.modify),
             (Events::ATTRIB, self.toggles.attrib),
         ];
-        if many && wanted.iter().any(|(bit, on)| *on && of_content.has(*bit)) {
+        if many && wanted.iter().any(|(bit, on)| *on && of_content.contains(*bit)) {
             self.mark_links(seen, of_content, batch);
         }
     }

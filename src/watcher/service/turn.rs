@@ -304,7 +304,7 @@ impl Service {
         }
         if self.debug {
             record.marks.iter().for_each(|m| {
-                debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.0);
+                debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.bits());
             });
         }
         match self.journal.record(&record, clock::wall_ms()) {
