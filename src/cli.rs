@@ -9,7 +9,7 @@ use crate::config::diagnostic::nearest;
 use crate::config::model::PLUGIN_KINDS;
 use crate::config::{http, module};
 use crate::error::{Error, Exit, Result};
-use crate::supervisor::directories::Directories;
+use crate::instance::directories::Directories;
 use crate::sys::output::{self, complain};
 use crate::sys::session;
 use lexopt::Arg;

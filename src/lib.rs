@@ -19,6 +19,7 @@
 //! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
 //! | [`rsync_run`] | one rsync at work, under its watchdog; a comparison by a dry run |
+//! | [`instance`] | an instance on disk: its directories, their names, what commands do while no supervisor runs |
 //! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
 //! | [`plugin`] | the process that calls the plugins of one localpath |
 //! | [`reporter`] | the process that shows status and metrics over HTTP |
@@ -32,6 +33,7 @@ pub mod config;
 pub mod error;
 pub mod figures;
 pub mod filter;
+pub mod instance;
 pub mod journal;
 pub mod message;
 pub mod path;

@@ -13,6 +13,7 @@ const LEVELS: &[&[&str]] = &[
     &["filter", "config", "message", "journal"],
     &["sys"],
     &["rsync_run"],
+    &["instance"],
     ROLES,
     &["commands"],
     &["cli", "role", "main", "lib"],

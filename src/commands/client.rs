@@ -2,10 +2,10 @@
 
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
+use crate::instance::directories::{instance, is_of_module, started_with, with_module, words_of};
 use crate::message::{Answer, InstanceStatus, LocalPathStatus, Request};
 use crate::shell::quoted_text;
 use crate::supervisor::control::{REQUEST_MAX, with_short_path};
-use crate::supervisor::directories::{instance, is_of_module, started_with, with_module, words_of};
 use crate::sys::session::connect_within;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;

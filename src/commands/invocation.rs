@@ -1,7 +1,7 @@
 //! What a command line asks for, parsed.
 
 use crate::error::{Error, Result};
-use crate::supervisor::directories::Directories;
+use crate::instance::directories::Directories;
 use crate::sys::output::complain;
 use crate::trust::{self, User};
 use std::ffi::OsString;

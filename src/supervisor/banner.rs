@@ -49,9 +49,9 @@ fn push_each(lines: &mut Vec<String>, more: impl Iterator<Item = String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::directories::Directories;
     use super::super::testing::{config, localpath};
     use super::*;
+    use crate::instance::directories::Directories;
 
     #[test]
     fn sersyncs_words_each_once() {

@@ -1,11 +1,11 @@
 //! Journals of localpaths that are no longer configured: what they were of, and their end. Each state directory says
 //! which localpath it is of and which files configured it.
 
-use super::directories::with_module;
 use super::localpath::LOCK_NAME;
-use super::names::localpath_id;
-use super::note::{Of, read};
 use crate::config::{self, model::Config, module};
+use crate::instance::directories::with_module;
+use crate::instance::names::localpath_id;
+use crate::instance::note::{StateNote, read};
 use crate::journal::FILE_NAME;
 use crate::sys::lock::{self, Lock};
 use std::fs::{self, Metadata};
@@ -35,7 +35,7 @@ pub struct Found {
     /// Its name.
     pub id: String,
     /// What it is of; `None` when it does not say so.
-    pub of: Option<Of>,
+    pub of: Option<StateNote>,
     /// The files in it.
     pub bytes: u64,
     /// When something was last written there, in milliseconds since 1970.
@@ -116,7 +116,7 @@ fn locks(dir: &Path) -> io::Result<Locks> {
 }
 
 /// Whether anything names the localpath of a directory that nobody uses.
-fn standing(id: &str, of: Option<&Of>, files: &[PathBuf]) -> Standing {
+fn standing(id: &str, of: Option<&StateNote>, files: &[PathBuf]) -> Standing {
     let noted = of.into_iter().flat_map(|of| &of.files).map(|f| f.as_path().to_owned());
     let module = of.and_then(|of| of.module.as_deref());
     let mut broken = None;
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
     use crate::path::OsBytes;
 
-    fn of(watch: &str, files: &[&Path], module: Option<&str>) -> Of {
-        Of {
+    fn of(watch: &str, files: &[&Path], module: Option<&str>) -> StateNote {
+        StateNote {
             watch: watch.into(),
             remotes: vec!["h::m".into()],
             files: files.iter().map(|f| OsBytes::from(*f)).collect(),
@@ -225,7 +225,7 @@ mod tests {
         std::os::unix::fs::symlink(at("www-1"), at("link")).unwrap();
         for name in ["www-1", "www-2", "www-3", "www-4"] {
             fs::write(at(name).join(FILE_NAME), [0; 1_000]).unwrap();
-            of("/data/www", &[], None).note(&at(name));
+            of("/data/www", &[], None).write(&at(name));
         }
         fs::write(at("www-1/lock"), "").unwrap();
         let held = lock::take(&at("www-1/lock"), false).unwrap().unwrap();

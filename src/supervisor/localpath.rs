@@ -3,7 +3,6 @@
 use super::child::Event;
 use super::fail_log;
 use super::kernel;
-use super::note::Of;
 use super::process::Process;
 use super::pusher::Pusher;
 use super::quarantine::{self, QUARANTINED, clean_journal};
@@ -13,6 +12,7 @@ use super::topology::{Wanted, settings};
 use super::waiters::LocalPathWait;
 use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Result};
+use crate::instance::note::StateNote;
 use crate::journal::Journal;
 use crate::message::{
     ADOPTING, FromPusher, FromWatcher, OpenFiles, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
@@ -55,13 +55,13 @@ pub struct SharedState {
 
 /// Writes what the state directory of a localpath is of, for who finds it when it is no longer configured.
 fn note_of(dir: &Path, wanted: &Wanted, shared: &SharedState) {
-    let of = Of {
+    let of = StateNote {
         watch: wanted.localpath.watch.clone(),
         remotes: wanted.remotes.iter().map(Remote::name).collect(),
         files: shared.files.iter().map(|f| f.as_path().into()).collect(),
         module: shared.module.clone(),
     };
-    of.note(dir);
+    of.write(dir);
 }
 
 /// What is wrong until it is mended.
@@ -121,7 +121,7 @@ impl SupervisedLocalPath {
     ) -> Result<Self> {
         let watch = wanted.localpath.watch.clone();
         let dir = state_dir.join(&wanted.id);
-        super::directories::make_private(&dir)?;
+        crate::instance::directories::make_private(&dir)?;
         let lock_path = dir.join(LOCK_NAME);
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?

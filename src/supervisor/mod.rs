@@ -1,22 +1,19 @@
 //! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. No threads, and no
 //! part of the data path.
 //!
-//! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and [`names`] are pure; the loop in [`run`] reads, calls them, acts.
+//! [`child`], [`slots`], [`schedule`], [`topology`] and [`kernel`] are pure; the loop in [`run`] reads, calls them, acts.
 
 mod banner;
 pub mod child;
 mod configuration;
 pub mod control;
 pub mod daemon;
-pub mod directories;
 mod fail_log;
 pub mod failures;
 pub mod import;
 pub mod kernel;
 pub mod leftover;
 mod localpath;
-pub mod names;
-mod note;
 pub mod notifications;
 mod process;
 mod pusher;
@@ -38,7 +35,7 @@ mod waiters;
 
 pub use fail_log::HEAD as OWN_FAIL_LOG;
 
-use directories::Directories;
+use crate::instance::directories::Directories;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -2,8 +2,10 @@
 
 use super::Options;
 use super::control::ControlSocket;
-use super::directories::{GIVEN, instance, is_of_module, started_with, with_module, write_given};
 use crate::error::{Error, Exit, Result};
+use crate::instance::directories::{
+    GIVEN, instance, is_of_module, started_with, with_module, write_given,
+};
 use crate::sys::lock::{self, Lock};
 use std::path::PathBuf;
 

@@ -1,7 +1,6 @@
 //! The supervisor's state: what it was started with, its localpaths, what is under way.
 
 use super::control::ClientId;
-use super::directories::{self, instance};
 use super::localpath::{SharedState, SupervisedLocalPath};
 use super::reporter::Reporter;
 use super::sd_notify::SdNotify;
@@ -11,6 +10,7 @@ use super::{Options, topology};
 use crate::config::model::Config;
 use crate::error::Result;
 use crate::filter::own_files;
+use crate::instance::directories::{self, instance};
 use crate::message::Ticket;
 use crate::sys::session::monotonic;
 use crate::sys::{clock, log};

@@ -2,8 +2,8 @@
 //!
 //! A localpath has one watcher, a pusher for each of its remotes, and a plugin runner when it has plugins or alarms.
 
-use super::names::{fnv1a, localpath_id};
 use crate::config::model::{Alarms, Config, FilterRules, LocalPath, Remote};
+use crate::instance::names::{fnv1a, localpath_id};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,7 +12,7 @@ const NOTE_MOST_BYTES: u64 = 1 << 20;
 
 /// What a state directory is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Of {
+pub struct StateNote {
     /// The localpath.
     pub watch: OsBytes,
     /// Its remotes, in rsync's notation.
@@ -23,10 +23,10 @@ pub struct Of {
     pub module: Option<String>,
 }
 
-impl Of {
+impl StateNote {
     /// Writes it into the state directory, where it is not there already. It is lost with a full disk: then it is not
     /// known, and nothing removes the directory unasked.
-    pub fn note(&self, dir: &Path) {
+    pub fn write(&self, dir: &Path) {
         if read(dir).as_ref() != Some(self)
             && let Ok(text) = serde_json::to_vec(self)
         {
@@ -36,7 +36,7 @@ impl Of {
 }
 
 /// What a state directory says that it is of.
-pub fn read(dir: &Path) -> Option<Of> {
+pub fn read(dir: &Path) -> Option<StateNote> {
     let path = dir.join(NOTE);
     let plain =
         fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= NOTE_MOST_BYTES);
@@ -50,13 +50,13 @@ mod tests {
     #[test]
     fn a_note_is_read_again_whatever_the_bytes() {
         let dir = tempfile::tempdir().unwrap();
-        let note = Of {
+        let note = StateNote {
             watch: b"/d\xff\n".to_vec().into(),
             remotes: vec!["h::m".into()],
             files: vec!["/etc/x.yaml".into()],
             module: Some("http".into()),
         };
-        note.note(dir.path());
+        note.write(dir.path());
         assert_eq!(read(dir.path()), Some(note));
         fs::write(dir.path().join(NOTE), "odd").unwrap();
         assert_eq!(read(dir.path()), None);

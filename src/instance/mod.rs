@@ -1,0 +1,8 @@
+//! An instance on disk, as the supervisor and the commands find it: where its directories are, what they are called, what
+//! is in them, and what is done with a journal while no supervisor runs.
+//!
+//! [`names`] is pure.
+
+pub mod directories;
+pub mod names;
+pub mod note;
