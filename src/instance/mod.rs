@@ -4,5 +4,6 @@
 //! [`names`] is pure.
 
 pub mod directories;
+pub mod lock;
 pub mod names;
 pub mod note;

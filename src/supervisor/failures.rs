@@ -1,11 +1,11 @@
 //! The failure journal for `syncsup journal`: through a running supervisor, or under the lock of the localpath while
 //! nothing runs (rule 14).
 
-use super::localpath::taken;
 use super::state::Supervisor;
 use super::topology::Wanted;
 use crate::config::model::{Plugin, plugin_names, plugin_titles};
 use crate::error::{Error, Result};
+use crate::instance::lock::taken;
 use crate::journal::{Backlog, FILE_NAME, FailedRow, Journal, JournalError, Party};
 use crate::message::{Answer, Failure, ToPlugin, ToPusher, Whose};
 use crate::path::{OsBytes, RelPath};

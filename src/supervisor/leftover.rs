@@ -1,9 +1,9 @@
 //! Journals of localpaths that are no longer configured: what they were of, and their end. Each state directory says
 //! which localpath it is of and which files configured it.
 
-use super::localpath::LOCK_NAME;
 use crate::config::{self, model::Config, module};
 use crate::instance::directories::with_module;
+use crate::instance::lock::LOCK_NAME;
 use crate::instance::names::localpath_id;
 use crate::instance::note::{StateNote, read};
 use crate::journal::FILE_NAME;

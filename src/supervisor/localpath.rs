@@ -12,6 +12,7 @@ use super::topology::{Wanted, settings};
 use super::waiters::LocalPathWait;
 use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Result};
+use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::note::StateNote;
 use crate::journal::Journal;
 use crate::message::{
@@ -22,7 +23,6 @@ use crate::path::OsBytes;
 use crate::sys::lock::{self, Lock};
 use crate::sys::sysctl;
 use integrity::Integrity;
-pub use integrity::{LOCK_NAME, taken};
 use slog::{Logger, error, info, o, warn};
 use std::collections::BTreeSet;
 use std::ffi::OsString;

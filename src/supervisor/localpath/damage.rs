@@ -1,11 +1,12 @@
 //! A damaged or lost journal: every process that uses it is ended, then it is quarantined and a new one is begun. The
 //! files of the state directory are checked by device and inode; the database itself is never opened for that (rule 14).
 
-use super::integrity::{Integrity, LOCK_NAME, is_locked_by, taken};
+use super::integrity::{Integrity, is_locked_by};
 use super::{Damage, QUARANTINED, SupervisedLocalPath};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
 use crate::instance::directories::make_private;
+use crate::instance::lock::{LOCK_NAME, taken};
 use crate::journal::Journal;
 use crate::supervisor::child::Event;
 use crate::supervisor::quarantine::{begin_new, quarantine, stamp};

@@ -1,20 +1,16 @@
 //! Whether the lock and the journal in a state directory are still the files that this supervisor opened: by device and
 //! inode, since the database itself is never opened for that (rule 14).
 
-use crate::error::{Error, Exit};
+use crate::instance::lock::LOCK_NAME;
 use crate::journal::FILE_NAME;
 use crate::sys::files;
-use crate::sys::lock::{self, FileId, Lock};
-use crate::sys::process;
+use crate::sys::lock::{FileId, Lock};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
 /// How often to look while everybody runs.
 const EVERY: Duration = Duration::from_secs(2);
-
-/// The lock of a localpath in its state directory.
-pub const LOCK_NAME: &str = "lock";
 
 /// Which files they are. One that is not known yet is not missed.
 #[derive(Debug, Default)]
@@ -103,26 +99,6 @@ fn fate(known: Option<FileId>, path: &Path) -> Fate {
         (Some(known), Ok(Some(now))) if now == known => Fate::Same,
         (Some(_), Ok(Some(_))) => Fate::Replaced,
     }
-}
-
-/// Another supervisor has the lock.
-pub fn taken(watch: &str, file: &Path) -> Error {
-    let holders = process::lock_holders(file);
-    let by = match (holders.iter().find(|h| !h.ours), lock::holder(file)) {
-        (Some(other), _) => {
-            let text = format!(
-                "localpath {watch}: {} is locked by {other}, which is no supervisor; end it, or choose another --state-dir",
-                file.display()
-            );
-            return Error::new(Exit::AlreadyRunning, text);
-        }
-        (None, pid) => pid.map_or(String::new(), |pid| format!(" by pid {pid}")),
-    };
-    let text = format!(
-        "localpath {watch}: another supervisor keeps it already ({} is locked{by}); stop that one first, or choose another --state-dir",
-        file.display()
-    );
-    Error::new(Exit::AlreadyRunning, text)
 }
 
 #[cfg(test)]

@@ -1,0 +1,29 @@
+//! The lock of a localpath: the supervisor that has it keeps its journal; while none has it, a command may.
+
+use crate::error::{Error, Exit};
+use crate::sys::lock;
+use crate::sys::process;
+use std::path::Path;
+
+/// The lock of a localpath in its state directory.
+pub const LOCK_NAME: &str = "lock";
+
+/// Another supervisor has the lock.
+pub fn taken(watch: &str, file: &Path) -> Error {
+    let holders = process::lock_holders(file);
+    let by = match (holders.iter().find(|h| !h.ours), lock::holder(file)) {
+        (Some(other), _) => {
+            let text = format!(
+                "localpath {watch}: {} is locked by {other}, which is no supervisor; end it, or choose another --state-dir",
+                file.display()
+            );
+            return Error::new(Exit::AlreadyRunning, text);
+        }
+        (None, pid) => pid.map_or(String::new(), |pid| format!(" by pid {pid}")),
+    };
+    let text = format!(
+        "localpath {watch}: another supervisor keeps it already ({} is locked{by}); stop that one first, or choose another --state-dir",
+        file.display()
+    );
+    Error::new(Exit::AlreadyRunning, text)
+}
