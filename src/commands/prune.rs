@@ -4,8 +4,8 @@ use super::invocation::Invocation;
 use super::{print, table};
 use crate::error::{Error, Exit, Result};
 use crate::figures;
+use crate::instance::state_dirs::{self, Standing, StateDir};
 use crate::path::printable;
-use crate::supervisor::leftover::{self, Found, Standing};
 use crate::sys::clock;
 
 /// Lists them, or removes those of `names`, with `yes` all. What is in use or configured is never removed.
@@ -16,7 +16,7 @@ pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit>
         true => invocation.files_or_default().unwrap_or_default(),
         false => invocation.files_or_default()?,
     };
-    let mut found = leftover::all(state, &files)
+    let mut found = state_dirs::all(state, &files)
         .map_err(|e| Error::system(format!("cannot look into {}", state.display()), e))?;
     if !names.is_empty() {
         return remove(&chosen(&found, names)?);
@@ -31,17 +31,17 @@ pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit>
 }
 
 /// What the names mean: each is a directory's name or a localpath.
-fn chosen<'f>(found: &'f [Found], names: &[String]) -> Result<Vec<&'f Found>> {
-    let mut all: Vec<&Found> = Vec::new();
+fn chosen<'f>(found: &'f [StateDir], names: &[String]) -> Result<Vec<&'f StateDir>> {
+    let mut all: Vec<&StateDir> = Vec::new();
     for name in names {
         let path = match name.len() {
             1 => name,
             _ => name.trim_end_matches('/'),
         };
-        let is = |f: &&Found| {
+        let is = |f: &&StateDir| {
             f.id == *name || f.of.as_ref().is_some_and(|of| of.watch.as_bytes() == path.as_bytes())
         };
-        let meant: Vec<&Found> = found.iter().filter(is).collect();
+        let meant: Vec<&StateDir> = found.iter().filter(is).collect();
         let name = printable(name.as_bytes());
         if meant.is_empty() {
             let text =
@@ -72,9 +72,9 @@ fn chosen<'f>(found: &'f [Found], names: &[String]) -> Result<Vec<&'f Found>> {
     Ok(all)
 }
 
-fn remove(found: &[&Found]) -> Result<Exit> {
+fn remove(found: &[&StateDir]) -> Result<Exit> {
     for one in found {
-        leftover::remove(one)
+        state_dirs::remove(one)
             .map_err(|e| Error::system(format!("cannot remove the journal {}", one.id), e))?;
         print(&format!("removed {} ({}): {}\n", one.id, figures::bytes(one.bytes), of(one)));
     }
@@ -87,7 +87,7 @@ fn remove(found: &[&Found]) -> Result<Exit> {
 const NOTHING: &str = "every journal is of a localpath that is configured or in use\n";
 
 /// A line for each, and what can be done.
-fn shown(found: &[Found], time: impl Fn(i64) -> String) -> String {
+fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
     if found.is_empty() {
         return NOTHING.to_owned();
     }
@@ -113,7 +113,7 @@ fn shown(found: &[Found], time: impl Fn(i64) -> String) -> String {
 }
 
 /// What it was of, and why it is thought to be left over.
-fn of(found: &Found) -> String {
+fn of(found: &StateDir) -> String {
     let mut words = match &found.of {
         None => String::new(),
         Some(of) => {

@@ -7,3 +7,4 @@ pub mod directories;
 pub mod lock;
 pub mod names;
 pub mod note;
+pub mod state_dirs;

@@ -12,7 +12,6 @@ mod fail_log;
 pub mod failures;
 pub mod import;
 pub mod kernel;
-pub mod leftover;
 mod localpath;
 pub mod notifications;
 mod process;

@@ -1,11 +1,11 @@
 //! Journals of localpaths that are no longer configured: what they were of, and their end. Each state directory says
 //! which localpath it is of and which files configured it.
 
+use super::directories::with_module;
+use super::lock::LOCK_NAME;
+use super::names::localpath_id;
+use super::note::{StateNote, read};
 use crate::config::{self, model::Config, module};
-use crate::instance::directories::with_module;
-use crate::instance::lock::LOCK_NAME;
-use crate::instance::names::localpath_id;
-use crate::instance::note::{StateNote, read};
 use crate::journal::FILE_NAME;
 use crate::sys::lock::{self, Lock};
 use std::fs::{self, Metadata};
@@ -31,7 +31,7 @@ pub enum Standing {
 
 /// A directory with a journal below the state directory.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct StateDir {
     /// Its name.
     pub id: String,
     /// What it is of; `None` when it does not say so.
@@ -46,7 +46,7 @@ pub struct Found {
 }
 
 /// Every directory with a journal below `state`, by name. `files` are configuration files that count too.
-pub fn all(state: &Path, files: &[PathBuf]) -> io::Result<Vec<Found>> {
+pub fn all(state: &Path, files: &[PathBuf]) -> io::Result<Vec<StateDir>> {
     let entries = match fs::read_dir(state) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -68,7 +68,7 @@ pub fn all(state: &Path, files: &[PathBuf]) -> io::Result<Vec<Found>> {
             Locks::Held { pid } => Standing::InUse { pid },
             Locks::Ours(_) => standing(&id, of.as_ref(), files),
         };
-        all.push(Found { id, of, bytes, used_ms, standing, dir });
+        all.push(StateDir { id, of, bytes, used_ms, standing, dir });
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)
@@ -152,7 +152,7 @@ fn names(config: &Config, module: Option<&str>, id: &str) -> bool {
 }
 
 /// Removes a directory, when nobody has begun to use it.
-pub fn remove(found: &Found) -> io::Result<()> {
+pub fn remove(found: &StateDir) -> io::Result<()> {
     match locks(&found.dir)? {
         Locks::Held { .. } => Err(io::Error::other("an instance uses it now")),
         Locks::Ours(_held) => fs::remove_dir_all(&found.dir),
