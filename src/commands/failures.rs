@@ -9,10 +9,10 @@ use super::{place, print, print_exactly, status, table};
 use crate::config;
 use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
+use crate::instance::localpaths::{self, ConfiguredLocalPath};
 use crate::message::{Answer, Failure, Request, Whose};
 use crate::path::{OsBytes, RelPath, printable};
 use crate::supervisor::failures::Alone;
-use crate::supervisor::topology;
 use crate::sys::clock;
 use serde::Serialize;
 
@@ -144,7 +144,7 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
         let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
         return Err(Error::usage(lines.join("\n")));
     }
-    let place = |wanted: topology::Wanted| {
+    let place = |wanted: ConfiguredLocalPath| {
         let alone = Alone::take(&wanted, &invocation.directories.state)?;
         let mut parties = Vec::new();
         for name in wanted.remotes.iter().map(Remote::name) {
@@ -159,7 +159,7 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
         let (watch, keeper) = (wanted.localpath.watch, Keeper::Nobody(alone));
         Ok(Place { watch, parties, keeper, below: Vec::new() })
     };
-    topology::wanted(&loaded.config).into_iter().map(place).collect()
+    localpaths::configured(&loaded.config).into_iter().map(place).collect()
 }
 
 impl Place {

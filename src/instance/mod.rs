@@ -4,6 +4,7 @@
 //! [`names`] is pure.
 
 pub mod directories;
+pub mod localpaths;
 pub mod lock;
 pub mod names;
 pub mod note;

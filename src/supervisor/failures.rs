@@ -2,9 +2,9 @@
 //! nothing runs (rule 14).
 
 use super::state::Supervisor;
-use super::topology::Wanted;
 use crate::config::model::{Plugin, plugin_names, plugin_titles};
 use crate::error::{Error, Result};
+use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::instance::lock::taken;
 use crate::journal::{Backlog, FILE_NAME, FailedRow, Journal, JournalError, Party};
 use crate::message::{Answer, Failure, ToPlugin, ToPusher, Whose};
@@ -70,9 +70,9 @@ pub struct Alone {
 
 impl Alone {
     /// Takes it. Exit status 4 when a supervisor keeps it.
-    pub fn take(wanted: &Wanted, state: &Path) -> Result<Self> {
-        let (dir, watch) = (state.join(&wanted.id), wanted.localpath.watch.clone());
-        let plugins = wanted.localpath.plugins.clone();
+    pub fn take(configured: &ConfiguredLocalPath, state: &Path) -> Result<Self> {
+        let (dir, watch) = (state.join(&configured.id), configured.localpath.watch.clone());
+        let plugins = configured.localpath.plugins.clone();
         if !dir.join(FILE_NAME).exists() {
             return Ok(Self { dir, watch, plugins, lock: None });
         }
@@ -136,7 +136,8 @@ impl Supervisor {
                 }
                 Whose::Plugin(_) => true,
             };
-            let whose = in_journal(whose, &localpath.wanted.localpath.plugins).filter(|_| known)?;
+            let whose =
+                in_journal(whose, &localpath.configured.localpath.plugins).filter(|_| known)?;
             Some((localpath, whose))
         });
         match found {

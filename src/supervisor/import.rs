@@ -3,10 +3,10 @@
 
 use super::quarantine::{self, clean_journal};
 use super::state::Supervisor;
-use super::topology;
 use crate::config::model::{Config, Remote};
 use crate::error::{Error, Result};
 use crate::instance::directories::{Directories, make_private};
+use crate::instance::localpaths;
 use crate::instance::lock::taken;
 use crate::journal::{Events, Journal, JournalError, Owe, Scope, Settlement};
 use crate::message::Answer;
@@ -51,23 +51,28 @@ pub fn owe_alone(
     remote: &str,
     paths: &[RelPath],
 ) -> Result<()> {
-    let wanted = topology::wanted(config)
+    let configured = localpaths::configured(config)
         .into_iter()
         .find(|w| w.localpath.watch == *watch && w.remotes.iter().any(|r| r.name() == remote));
-    let wanted = wanted.ok_or_else(|| {
+    let configured = configured.ok_or_else(|| {
         Error::usage(format!("localpath {watch} with remote {remote} is not configured"))
     })?;
     directories.prepare()?;
-    let dir = directories.state.join(&wanted.id);
+    let dir = directories.state.join(&configured.id);
     make_private(&dir)?;
     let path = dir.join("lock");
     let lock = lock::take(&path, false)
         .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
         .ok_or_else(|| taken(&watch.to_string(), &path))?;
     let _ = lock.sign();
-    let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
+    let names: BTreeSet<String> = configured.remotes.iter().map(Remote::name).collect();
     // As a start does it, so that the next one finds everything in order.
-    clean_journal(&dir, &names, quarantine::first_copy(&wanted.localpath), &log::logger(false))?;
+    clean_journal(
+        &dir,
+        &names,
+        quarantine::first_copy(&configured.localpath),
+        &log::logger(false),
+    )?;
     Journal::open(&dir)
         .and_then(|mut journal| owe(&mut journal, remote, paths))
         .map_err(|e| Error::system(format!("the journal of {watch}"), e))

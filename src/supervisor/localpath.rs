@@ -8,10 +8,11 @@ use super::pusher::Pusher;
 use super::quarantine::{self, QUARANTINED, clean_journal};
 use super::runner::{Runner, WAKE};
 use super::slots::{SlotHolder, SlotPool};
-use super::topology::{Wanted, settings};
+use super::topology::settings;
 use super::waiters::LocalPathWait;
 use crate::config::model::{Remote, plugin_names};
 use crate::error::{Error, Result};
+use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::note::StateNote;
 use crate::journal::Journal;
@@ -54,10 +55,10 @@ pub struct SharedState {
 }
 
 /// Writes what the state directory of a localpath is of, for who finds it when it is no longer configured.
-fn note_of(dir: &Path, wanted: &Wanted, shared: &SharedState) {
+fn note_of(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState) {
     let of = StateNote {
-        watch: wanted.localpath.watch.clone(),
-        remotes: wanted.remotes.iter().map(Remote::name).collect(),
+        watch: configured.localpath.watch.clone(),
+        remotes: configured.remotes.iter().map(Remote::name).collect(),
         files: shared.files.iter().map(|f| f.as_path().into()).collect(),
         module: shared.module.clone(),
     };
@@ -77,7 +78,7 @@ pub struct Damage {
 /// One localpath.
 pub struct SupervisedLocalPath {
     /// Its part of the configuration.
-    pub wanted: Wanted,
+    pub configured: ConfiguredLocalPath,
     /// Its watcher.
     pub watcher: Process<ToWatcher, FromWatcher>,
     /// Its pushers, also those that are being removed.
@@ -113,14 +114,14 @@ impl SupervisedLocalPath {
     /// Takes the localpath: its state directory, its lock (or exit status 4), its journal, its descriptors. Nothing is
     /// started yet. `reconcile` is the reason for a full comparison at the start.
     pub fn open(
-        wanted: Wanted,
+        configured: ConfiguredLocalPath,
         state_dir: &Path,
         reconcile: Option<&str>,
         shared: &mut SharedState,
         now: Duration,
     ) -> Result<Self> {
-        let watch = wanted.localpath.watch.clone();
-        let dir = state_dir.join(&wanted.id);
+        let watch = configured.localpath.watch.clone();
+        let dir = state_dir.join(&configured.id);
         crate::instance::directories::make_private(&dir)?;
         let lock_path = dir.join(LOCK_NAME);
         let lock = lock::take_over(&lock_path)
@@ -128,14 +129,14 @@ impl SupervisedLocalPath {
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
         // A full disk is no reason not to start here: the journal says more about that.
         let _ = lock.sign();
-        note_of(&dir, &wanted, shared);
+        note_of(&dir, &configured, shared);
         let log = shared.log.new(o!("localpath" => watch.to_string()));
-        let names: BTreeSet<String> = wanted.remotes.iter().map(Remote::name).collect();
+        let names: BTreeSet<String> = configured.remotes.iter().map(Remote::name).collect();
         let quarantined =
-            clean_journal(&dir, &names, quarantine::first_copy(&wanted.localpath), &log)?;
+            clean_journal(&dir, &names, quarantine::first_copy(&configured.localpath), &log)?;
         // Before anything is marked: what is marked before a plugin is known never reaches it.
         Journal::open(&dir)
-            .and_then(|mut j| j.set_plugins(&plugin_names(&wanted.localpath.plugins)))
+            .and_then(|mut j| j.set_plugins(&plugin_names(&configured.localpath.plugins)))
             .map_err(|e| {
                 Error::system(format!("cannot note the plugins in {}", dir.display()), e)
             })?;
@@ -146,10 +147,10 @@ impl SupervisedLocalPath {
             let what = format!("localpath {watch}: cannot make an inotify descriptor");
             Error::system(what, format!("{e}; {}", kernel::instances_advice(sysctl::read)))
         })?;
-        let remotes = wanted.remotes.clone();
+        let remotes = configured.remotes.clone();
         let child_log = log.new(o!("child" => "watcher"));
         let mut localpath = Self {
-            wanted,
+            configured,
             watcher: Process::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
             pushers: Vec::new(),
             runner: None,
@@ -182,7 +183,7 @@ impl SupervisedLocalPath {
 
     /// Writes what its state directory is of, once more.
     fn note_of(&self, shared: &SharedState) {
-        note_of(&self.dir, &self.wanted, shared);
+        note_of(&self.dir, &self.configured, shared);
     }
 
     fn add_pusher(
@@ -208,7 +209,7 @@ impl SupervisedLocalPath {
         self.forget_removed(shared, now);
         self.check_files(now);
         self.mend(now);
-        let crontab = self.wanted.localpath.crontab.clone();
+        let crontab = self.configured.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
         if (start_allowed || self.watcher.runs()) && self.watcher.step(Event::Tick, now) {
             let first = self.watcher_start();
@@ -384,7 +385,7 @@ impl SupervisedLocalPath {
             FromPusher::SpareDone => shared.granted.extend(shared.slots.spare_done(pusher.key)),
             FromPusher::Status(status) => pusher.note(*status),
             FromPusher::FailLog => {
-                let log = self.wanted.localpath.fail_log.as_ref();
+                let log = self.configured.localpath.fail_log.as_ref();
                 shared.fail_logs.extend(log.map(|log| log.path.as_path().to_owned()));
             }
             FromPusher::Damaged(why) => self.damage(why, now),
@@ -395,7 +396,7 @@ impl SupervisedLocalPath {
 
     /// The directory that is replicated.
     pub fn watch(&self) -> &OsBytes {
-        &self.wanted.localpath.watch
+        &self.configured.localpath.watch
     }
 
     /// Its state directory.
@@ -424,10 +425,10 @@ impl SupervisedLocalPath {
             fds.push(runner.waker()?);
         }
         let start = WatcherStart {
-            localpath: self.wanted.bare(),
+            localpath: self.configured.bare(),
             state_dir: self.dir.clone(),
             wakes,
-            debug: self.wanted.debug,
+            debug: self.configured.debug,
         };
         Ok((ToWatcher::Start(Box::new(start)), fds))
     }
@@ -435,14 +436,14 @@ impl SupervisedLocalPath {
     fn start_pusher(&mut self, n: usize, shared: &SharedState, now: Duration) {
         let pusher = &mut self.pushers[n];
         let start = PusherStart {
-            localpath: self.wanted.bare(),
+            localpath: self.configured.bare(),
             remote: pusher.remote.clone(),
             state_dir: self.dir.clone(),
             run_dir: shared.run_dir.clone(),
             instance: shared.instance.clone(),
-            settings: settings(&self.wanted.localpath, &pusher.remote),
+            settings: settings(&self.configured.localpath, &pusher.remote),
             reconcile: pusher.pending(),
-            debug: self.wanted.debug,
+            debug: self.configured.debug,
         };
         pusher.begins();
         let first = pusher.wake_reader().map(|fd| (ToPusher::Start(Box::new(start)), vec![fd]));

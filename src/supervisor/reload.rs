@@ -4,10 +4,10 @@ use super::localpath::SupervisedLocalPath;
 use super::state::Supervisor;
 use super::{configuration, topology};
 use crate::error::{Error, Result};
+use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::sys::session::monotonic;
 use slog::{error, info, warn};
 use std::time::Duration;
-use topology::Wanted;
 
 impl Supervisor {
     /// Reads the configuration again; with errors the old one stays. Returns what it did, for the user.
@@ -28,21 +28,22 @@ impl Supervisor {
 
     fn take_over(&mut self, now: Duration) -> Result<Vec<String>> {
         let (config, warnings) = configuration::reload(&self.options, &self.config)?;
-        let new = Self::wanted(&self.options, &config);
-        let old: Vec<Wanted> =
-            self.localpaths.iter().filter(|l| !l.retiring).map(|l| l.wanted.clone()).collect();
+        let new = Self::configured(&self.options, &config);
+        let old: Vec<ConfiguredLocalPath> =
+            self.localpaths.iter().filter(|l| !l.retiring).map(|l| l.configured.clone()).collect();
         let diff = topology::diff(&old, &new);
         // Everything that can fail comes first: then nothing is half done.
         let opened = self.open_new(&old, &new, now)?;
-        for wanted in new.iter().filter(|w| old.iter().any(|o| o.id == w.id)) {
+        for configured in new.iter().filter(|w| old.iter().any(|o| o.id == w.id)) {
             let Self { localpaths, shared, .. } = self;
-            let localpath = localpaths.iter_mut().find(|l| l.wanted.id == wanted.id && !l.retiring);
+            let localpath =
+                localpaths.iter_mut().find(|l| l.configured.id == configured.id && !l.retiring);
             if let Some(localpath) = localpath {
-                localpath.reconfigure(wanted.clone(), &diff, shared, now)?;
+                localpath.reconfigure(configured.clone(), &diff, shared, now)?;
             }
         }
         for localpath in
-            self.localpaths.iter_mut().filter(|l| !new.iter().any(|w| w.id == l.wanted.id))
+            self.localpaths.iter_mut().filter(|l| !new.iter().any(|w| w.id == l.configured.id))
         {
             localpath.retiring = true;
             localpath.stop(now);
@@ -69,20 +70,20 @@ impl Supervisor {
 
     fn open_new(
         &mut self,
-        old: &[Wanted],
-        new: &[Wanted],
+        old: &[ConfiguredLocalPath],
+        new: &[ConfiguredLocalPath],
         now: Duration,
     ) -> Result<Vec<SupervisedLocalPath>> {
         let mut opened = Vec::new();
-        for wanted in new.iter().filter(|w| !old.iter().any(|o| o.id == w.id)) {
-            if self.localpaths.iter().any(|l| l.retiring && l.wanted.id == wanted.id) {
-                let watch = &wanted.localpath.watch;
+        for configured in new.iter().filter(|w| !old.iter().any(|o| o.id == w.id)) {
+            if self.localpaths.iter().any(|l| l.retiring && l.configured.id == configured.id) {
+                let watch = &configured.localpath.watch;
                 let text = format!("localpath {watch} is still stopping; reload again in a moment");
                 return Err(Error::usage(text));
             }
             let state = &self.options.directories.state;
             opened.push(SupervisedLocalPath::open(
-                wanted.clone(),
+                configured.clone(),
                 state,
                 None,
                 &mut self.shared,

@@ -198,7 +198,7 @@ impl Supervisor {
         for script in std::mem::take(&mut self.shared.fail_logs) {
             let of = |localpath: &&SupervisedLocalPath| {
                 localpath
-                    .wanted
+                    .configured
                     .localpath
                     .fail_log
                     .as_ref()

@@ -1,8 +1,8 @@
 //! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it said last, what it was told.
 
 use super::process::Process;
-use super::topology::Wanted;
 use crate::config::model::{LocalPath, plugin_names};
+use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, Role, ToPlugin};
 use crate::sys::wake;
 use slog::{Logger, o};
@@ -57,7 +57,7 @@ impl Runner {
     /// Starts its process, with the state directory of its localpath and the run directory.
     pub fn start(
         &mut self,
-        of: &Wanted,
+        of: &ConfiguredLocalPath,
         (dir, run_dir): (&Path, &Path),
         remotes: Vec<RemoteHealth>,
         now: Duration,

@@ -1,16 +1,17 @@
 //! The supervisor's state: what it was started with, its localpaths, what is under way.
 
+use super::Options;
 use super::control::ClientId;
 use super::localpath::{SharedState, SupervisedLocalPath};
 use super::reporter::Reporter;
 use super::sd_notify::SdNotify;
 use super::slots::{SlotPool, default_limit};
 use super::waiters::Waiter;
-use super::{Options, topology};
 use crate::config::model::Config;
 use crate::error::Result;
 use crate::filter::own_files;
 use crate::instance::directories::{self, instance};
+use crate::instance::localpaths::{self, ConfiguredLocalPath};
 use crate::message::Ticket;
 use crate::sys::session::monotonic;
 use crate::sys::{clock, log};
@@ -66,7 +67,7 @@ impl Supervisor {
         };
         let reconcile = options.reconcile.then_some("-r");
         let state = &options.directories.state;
-        let localpaths = Self::wanted(&options, &config)
+        let localpaths = Self::configured(&options, &config)
             .into_iter()
             .map(|w| SupervisedLocalPath::open(w, state, reconcile, &mut shared, now))
             .collect::<Result<Vec<SupervisedLocalPath>>>()?;
@@ -96,9 +97,9 @@ impl Supervisor {
     }
 
     /// The children that `config` wants.
-    pub(super) fn wanted(options: &Options, config: &Config) -> Vec<topology::Wanted> {
-        let mut wanted = topology::wanted(config);
-        for w in &mut wanted {
+    pub(super) fn configured(options: &Options, config: &Config) -> Vec<ConfiguredLocalPath> {
+        let mut configured = localpaths::configured(config);
+        for w in &mut configured {
             w.debug |= options.debug;
             if let Some(kind) = &options.module {
                 // It may run beside an instance that replicates the same directory.
@@ -109,7 +110,7 @@ impl Supervisor {
             let own = [options.directories.state.as_path(), options.directories.run.as_path()];
             l.filter.inside = own_files(l.watch.as_path(), own.into_iter().chain(fail_log));
         }
-        wanted
+        configured
     }
 
     /// A ticket that was never given out: another supervisor may have given out any small number.

@@ -2,8 +2,9 @@
 //!
 //! A localpath has one watcher, a pusher for each of its remotes, and a plugin runner when it has plugins or alarms.
 
-use crate::config::model::{Alarms, Config, FilterRules, LocalPath, Remote};
-use crate::instance::names::{fnv1a, localpath_id};
+use crate::config::model::{FilterRules, LocalPath, Remote};
+use crate::instance::localpaths::ConfiguredLocalPath;
+use crate::path::fnv1a;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,19 +30,6 @@ pub enum ChildId {
     },
 }
 
-/// A localpath and the name of its state directory.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
-    /// Stable over runs; see [`localpath_id`].
-    pub id: String,
-    /// The localpath without its remotes.
-    pub localpath: LocalPath,
-    /// Its remotes, each name once.
-    pub remotes: Vec<Remote>,
-    /// Children log each path.
-    pub debug: bool,
-}
-
 /// What a reload has to do. Children that are in `same` do not notice it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
@@ -53,21 +41,6 @@ pub struct Diff {
     pub restart: BTreeSet<ChildId>,
     /// Untouched.
     pub same: BTreeSet<ChildId>,
-}
-
-/// The localpaths of a configuration that was checked: a directory that is named twice there is one localpath with the
-/// remotes of both, or an error. So nothing depends on the order in which it names them.
-pub fn wanted(config: &Config) -> Vec<Wanted> {
-    let mut all = Vec::new();
-    for localpath in &config.localpaths {
-        let id = localpath_id(localpath.watch.as_path());
-        let mut localpath = localpath.clone();
-        let mut names = BTreeSet::new();
-        let mut remotes = std::mem::take(&mut localpath.remotes);
-        remotes.retain(|r| names.insert(r.name()));
-        all.push(Wanted { id, localpath, remotes, debug: config.debug });
-    }
-    all
 }
 
 /// True when a localpath needs a plugin runner.
@@ -84,8 +57,8 @@ pub fn settings(localpath: &LocalPath, remote: &Remote) -> String {
     format!("{:016x}", fnv1a(text(&parts).as_bytes()))
 }
 
-/// Compares two lists of [`wanted`].
-pub fn diff(old: &[Wanted], new: &[Wanted]) -> Diff {
+/// Compares two lists of localpaths as they are configured.
+pub fn diff(old: &[ConfiguredLocalPath], new: &[ConfiguredLocalPath]) -> Diff {
     let (old, new) = (parts(old), parts(new));
     let mut diff = Diff::default();
     for (id, part) in &new {
@@ -101,9 +74,9 @@ pub fn diff(old: &[Wanted], new: &[Wanted]) -> Diff {
 }
 
 /// Every child and the part of the configuration that it is started with, as text.
-fn parts(wanted: &[Wanted]) -> BTreeMap<ChildId, String> {
+fn parts(configured: &[ConfiguredLocalPath]) -> BTreeMap<ChildId, String> {
     let mut all = BTreeMap::new();
-    for w in wanted {
+    for w in configured {
         all.insert(ChildId::Watcher { localpath: w.id.clone() }, watcher_part(w));
         for remote in &w.remotes {
             let id = ChildId::Pusher { localpath: w.id.clone(), remote: remote.name() };
@@ -116,20 +89,13 @@ fn parts(wanted: &[Wanted]) -> BTreeMap<ChildId, String> {
     all
 }
 
-impl Wanted {
-    /// The localpath as watchers and pushers get it: plugins are not their business, nor are their passwords.
-    pub fn bare(&self) -> LocalPath {
-        LocalPath { plugins: Vec::new(), alarms: Alarms::default(), ..self.localpath.clone() }
-    }
-}
-
 /// A watcher takes no interest in schedules, delays, plugins or remotes.
-fn watcher_part(w: &Wanted) -> String {
+fn watcher_part(w: &ConfiguredLocalPath) -> String {
     let l = &w.localpath;
     text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, &l.open_after, w.debug))
 }
 
-fn pusher_part(w: &Wanted, remote: &Remote) -> String {
+fn pusher_part(w: &ConfiguredLocalPath, remote: &Remote) -> String {
     let mut localpath = w.bare();
     localpath.place = Default::default();
     localpath.open_after = Vec::new();
@@ -138,7 +104,7 @@ fn pusher_part(w: &Wanted, remote: &Remote) -> String {
     text(&(localpath, remote, w.debug))
 }
 
-fn runner_part(w: &Wanted) -> String {
+fn runner_part(w: &ConfiguredLocalPath) -> String {
     let l = &w.localpath;
     let plugins: Vec<_> = l.plugins.iter().map(|p| (&p.call, &p.manner)).collect();
     text(&(&l.watch, plugins, &l.alarms, w.debug))
@@ -153,12 +119,13 @@ fn text(value: &impl Serialize) -> String {
 mod tests {
     use super::super::testing::{config, localpath, remote};
     use super::*;
+    use crate::instance::localpaths::configured;
 
-    fn watcher(w: &Wanted) -> ChildId {
+    fn watcher(w: &ConfiguredLocalPath) -> ChildId {
         ChildId::Watcher { localpath: w.id.clone() }
     }
 
-    fn pusher(w: &Wanted, remote: &str) -> ChildId {
+    fn pusher(w: &ConfiguredLocalPath, remote: &str) -> ChildId {
         ChildId::Pusher { localpath: w.id.clone(), remote: remote.into() }
     }
 
@@ -169,7 +136,7 @@ mod tests {
     #[test]
     fn one_watcher_and_a_pusher_for_each_remote_once() {
         let wanted =
-            wanted(&config(vec![localpath("/a", &["x", "y", "x"]), localpath("/b", &["z"])]));
+            configured(&config(vec![localpath("/a", &["x", "y", "x"]), localpath("/b", &["z"])]));
         let names: Vec<Vec<String>> =
             wanted.iter().map(|w| w.remotes.iter().map(Remote::name).collect()).collect();
         assert_eq!(names, [vec!["x::m", "y::m"], vec!["z::m"]]);
@@ -179,7 +146,7 @@ mod tests {
 
     #[test]
     fn places_change_nothing() {
-        let old = wanted(&config(vec![localpath("/a", &["x"])]));
+        let old = configured(&config(vec![localpath("/a", &["x"])]));
         let mut new = old.clone();
         new[0].localpath.place.line = 99;
         new[0].remotes[0].place.line = 77;
@@ -190,7 +157,7 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_touched() {
-        let old = wanted(&config(vec![
+        let old = configured(&config(vec![
             localpath("/a", &["x", "y"]),
             localpath("/b", &["x"]),
             localpath("/c", &["x"]),
@@ -201,7 +168,7 @@ mod tests {
         new[0].remotes[1] = remote("z");
         // /b: another filter. /c goes, /d comes.
         new[1].localpath.filter.exclude.push("x.*".into());
-        new[2] = wanted(&config(vec![localpath("/d", &["x"])])).remove(0);
+        new[2] = configured(&config(vec![localpath("/d", &["x"])])).remove(0);
         let diff = diff(&old, &new);
         let (a, b, c, d) = (&new[0], &new[1], &old[2], &new[2]);
         assert_eq!(diff.start, set([pusher(a, "z::m"), watcher(d), pusher(d, "x::m")]));
@@ -212,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_schedule_is_the_pushers_business() {
-        let old = wanted(&config(vec![localpath("/a", &["x"])]));
+        let old = configured(&config(vec![localpath("/a", &["x"])]));
         let mut new = old.clone();
         new[0].localpath.delay_ms += 1;
         let diff = diff(&old, &new);
@@ -221,8 +188,8 @@ mod tests {
 
     #[test]
     fn plugins_are_the_runners_business() {
-        let old = wanted(&config(vec![localpath("/a", &["x"])]));
-        let runner = |w: &Wanted| ChildId::Runner { localpath: w.id.clone() };
+        let old = configured(&config(vec![localpath("/a", &["x"])]));
+        let runner = |w: &ConfiguredLocalPath| ChildId::Runner { localpath: w.id.clone() };
         let mut with = old.clone();
         with[0].localpath.alarms.on_failure = vec!["mail".into()];
         let d = diff(&old, &with);

@@ -40,7 +40,7 @@ impl SupervisedLocalPath {
                     // The marker that is left makes the next start do it.
                     error!(self.log, "cannot begin a new journal: {e}");
                 }
-                let plugins = plugin_names(&self.wanted.localpath.plugins);
+                let plugins = plugin_names(&self.configured.localpath.plugins);
                 if let Err(e) = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&plugins)) {
                     // The runner does it when it starts.
                     warn!(self.log, "cannot note the plugins now: {e}");

@@ -46,7 +46,7 @@ impl SupervisedLocalPath {
         match fail_log::remove_others(&self.dir, &names) {
             Ok(false) => {}
             Ok(true) => {
-                let script = self.wanted.localpath.fail_log.as_ref();
+                let script = self.configured.localpath.fail_log.as_ref();
                 shared.fail_logs.extend(script.map(|l| l.path.as_path().to_owned()));
             }
             Err(e) => warn!(self.log, "cannot remove an old part of the fail log: {e}"),

@@ -14,8 +14,8 @@ use std::time::Duration;
 impl SupervisedLocalPath {
     /// A runner, when one is wanted.
     pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
-        if needs_runner(&self.wanted.localpath) {
-            let runner = Runner::new(&self.wanted.localpath, &self.log, now)
+        if needs_runner(&self.configured.localpath) {
+            let runner = Runner::new(&self.configured.localpath, &self.log, now)
                 .map_err(|e| Error::system("cannot make a wake pipe", e))?;
             self.runner = Some(runner);
         }
@@ -32,7 +32,7 @@ impl SupervisedLocalPath {
             FromPlugin::Alive => {}
             FromPlugin::Status(status) => {
                 let fails = self.runner.as_mut().is_some_and(|r| r.note(status));
-                if let (true, Some(log)) = (fails, &self.wanted.localpath.fail_log) {
+                if let (true, Some(log)) = (fails, &self.configured.localpath.fail_log) {
                     shared.fail_logs.insert(log.path.as_path().to_owned());
                 }
             }
@@ -50,7 +50,7 @@ impl SupervisedLocalPath {
         let start_allowed = self.damaged.is_none();
         let Some(runner) = &mut self.runner else { return };
         if (start_allowed || runner.process.runs()) && runner.process.step(Event::Tick, now) {
-            runner.start(&self.wanted, (&self.dir, &shared.run_dir), remotes, now);
+            runner.start(&self.configured, (&self.dir, &shared.run_dir), remotes, now);
             if self.judged || self.held.is_some() {
                 runner.process.send(&ToPlugin::Hold(self.held.clone()), vec![], now);
             }
@@ -69,7 +69,7 @@ impl SupervisedLocalPath {
         for part in fail_log::plugin_parts(&self.dir) {
             let _ = std::fs::remove_file(part);
         }
-        if let Some(log) = &self.wanted.localpath.fail_log {
+        if let Some(log) = &self.configured.localpath.fail_log {
             shared.fail_logs.insert(log.path.as_path().to_owned());
         }
         let forgotten = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&[]));
@@ -82,7 +82,7 @@ impl SupervisedLocalPath {
 
     /// After a new configuration; true when the watcher has yet to hear of its wake pipe.
     pub(super) fn reconfigure_runner(&mut self, restart: bool, now: Duration) -> Result<bool> {
-        let wanted = needs_runner(&self.wanted.localpath);
+        let wanted = needs_runner(&self.configured.localpath);
         match &mut self.runner {
             None => {
                 self.add_runner(now)?;

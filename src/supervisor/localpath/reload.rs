@@ -2,11 +2,12 @@
 
 use super::{SharedState, SupervisedLocalPath};
 use crate::error::Result;
+use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::message::ToWatcher;
 use crate::supervisor::child::Event;
 use crate::supervisor::quarantine;
 use crate::supervisor::runner::WAKE;
-use crate::supervisor::topology::{ChildId, Diff, Wanted};
+use crate::supervisor::topology::{ChildId, Diff};
 use slog::{info, warn};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ impl SupervisedLocalPath {
     /// Takes `new` over: what `diff` leaves alone does not notice.
     pub fn reconfigure(
         &mut self,
-        new: Wanted,
+        new: ConfiguredLocalPath,
         diff: &Diff,
         shared: &mut SharedState,
         now: Duration,
@@ -22,7 +23,7 @@ impl SupervisedLocalPath {
         let localpath = new.id.clone();
         let pusher_id =
             |name: &str| ChildId::Pusher { localpath: localpath.clone(), remote: name.into() };
-        self.wanted = new;
+        self.configured = new;
         self.note_of(shared);
         for n in 0..self.pushers.len() {
             let name = self.pushers[n].name.clone();
@@ -31,12 +32,12 @@ impl SupervisedLocalPath {
             }
         }
         let mut added = Vec::new();
-        for remote in self.wanted.remotes.clone() {
+        for remote in self.configured.remotes.clone() {
             let name = remote.name();
             let known = self.pushers.iter().position(|p| p.name == name);
             match known {
                 None => {
-                    let first = quarantine::first_copy(&self.wanted.localpath);
+                    let first = quarantine::first_copy(&self.configured.localpath);
                     if let Err(e) = quarantine::register(&self.dir, [&name], first) {
                         // Its pusher makes the row then.
                         warn!(self.log, "cannot note remote {name} now: {e}");

@@ -30,7 +30,7 @@ impl Supervisor {
         let mut waiter = Waiter { ticket, asked: now, localpaths: vec![] };
         for (n, below) in found {
             let localpath = &mut self.localpaths[n];
-            waiter.localpaths.push(localpath.wanted.id.clone());
+            waiter.localpaths.push(localpath.configured.id.clone());
             let settled = BTreeSet::new();
             let barrier = ToWatcher::Barrier { ticket, below: below.clone() };
             localpath.waits.push(LocalPathWait { ticket, below, seq: None, settled });
@@ -50,7 +50,8 @@ impl Supervisor {
         waiter.asked = now;
         let wall_ms = clock::wall_ms();
         let one = |id: &String| {
-            let localpath = self.localpaths.iter().find(|l| l.wanted.id == *id && !l.retiring)?;
+            let localpath =
+                self.localpaths.iter().find(|l| l.configured.id == *id && !l.retiring)?;
             let wait = localpath.waits.iter().find(|w| w.ticket == ticket)?;
             let settled = wait.settled.iter().cloned().collect();
             let reached = wait.seq.is_some();
