@@ -8,4 +8,5 @@ pub mod localpaths;
 pub mod lock;
 pub mod names;
 pub mod note;
+pub mod quarantine;
 pub mod state_dirs;

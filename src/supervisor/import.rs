@@ -1,13 +1,13 @@
 //! Owing a remote what another program has left undone: through a running supervisor, or under the lock of the localpath
 //! while nothing runs (rule 14).
 
-use super::quarantine::{self, clean_journal};
 use super::state::Supervisor;
 use crate::config::model::{Config, Remote};
 use crate::error::{Error, Result};
 use crate::instance::directories::{Directories, make_private};
 use crate::instance::localpaths;
 use crate::instance::lock::taken;
+use crate::instance::quarantine::{self, clean_journal};
 use crate::journal::{Events, Journal, JournalError, Owe, Scope, Settlement};
 use crate::message::Answer;
 use crate::path::{OsBytes, RelPath};

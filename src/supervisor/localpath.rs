@@ -5,7 +5,6 @@ use super::fail_log;
 use super::kernel;
 use super::process::Process;
 use super::pusher::Pusher;
-use super::quarantine::{self, QUARANTINED, clean_journal};
 use super::runner::{Runner, WAKE};
 use super::slots::{SlotHolder, SlotPool};
 use super::topology::settings;
@@ -15,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::note::StateNote;
+use crate::instance::quarantine::{self, QUARANTINED, clean_journal};
 use crate::journal::Journal;
 use crate::message::{
     ADOPTING, FromPusher, FromWatcher, OpenFiles, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,

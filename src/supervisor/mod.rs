@@ -16,7 +16,6 @@ mod localpath;
 pub mod notifications;
 mod process;
 mod pusher;
-mod quarantine;
 mod reload;
 mod reporter;
 mod requests;

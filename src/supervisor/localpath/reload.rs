@@ -3,9 +3,9 @@
 use super::{SharedState, SupervisedLocalPath};
 use crate::error::Result;
 use crate::instance::localpaths::ConfiguredLocalPath;
+use crate::instance::quarantine;
 use crate::message::ToWatcher;
 use crate::supervisor::child::Event;
-use crate::supervisor::quarantine;
 use crate::supervisor::runner::WAKE;
 use crate::supervisor::topology::{ChildId, Diff};
 use slog::{info, warn};
