@@ -9,17 +9,17 @@ use super::{place, print, print_exactly, status, table};
 use crate::config;
 use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
+use crate::instance::failures::OfflineJournal;
 use crate::instance::localpaths::{self, ConfiguredLocalPath};
 use crate::message::{Answer, Failure, Request, Whose};
 use crate::path::{OsBytes, RelPath, printable};
-use crate::supervisor::failures::Alone;
 use crate::sys::clock;
 use serde::Serialize;
 
 /// Where a journal is: with a running instance, or with nobody.
 enum Keeper {
     Instance(Instance),
-    Nobody(Alone),
+    Nobody(OfflineJournal),
 }
 
 /// One localpath with its remotes and plugins.
@@ -145,7 +145,7 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
         return Err(Error::usage(lines.join("\n")));
     }
     let place = |wanted: ConfiguredLocalPath| {
-        let alone = Alone::take(&wanted, &invocation.directories.state)?;
+        let alone = OfflineJournal::take(&wanted, &invocation.directories.state)?;
         let mut parties = Vec::new();
         for name in wanted.remotes.iter().map(Remote::name) {
             let left = alone.backlog(&name)?.and_then(|(backlog, reconcile)| {
@@ -165,7 +165,7 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
 impl Place {
     fn some(&self, whose: &Whose, after: Option<RelPath>) -> Result<Vec<Failure>> {
         match &self.keeper {
-            Keeper::Nobody(alone) => alone.some(whose, after.as_ref()),
+            Keeper::Nobody(alone) => alone.list(whose, after.as_ref()),
             Keeper::Instance(instance) => {
                 let (watch, whose) = (self.watch.clone(), whose.clone());
                 match instance.ask(&Request::Failing { watch, whose, after }, client::PATIENCE)? {

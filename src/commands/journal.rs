@@ -7,9 +7,9 @@ use crate::config;
 use crate::config::model::{Config, Remote, Target};
 use crate::config::sersync_log::{self, Lost};
 use crate::error::{Error, Exit, Result};
+use crate::instance::owe::owe_offline;
 use crate::message::Request;
 use crate::path::{OsBytes, RelPath, printable};
-use crate::supervisor::import::owe_alone;
 use crate::sys::output::complain;
 use crate::sys::own;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +50,7 @@ pub fn import(invocation: &Invocation, file: &Path) -> Result<Exit> {
         let paths: Vec<RelPath> = paths.iter().cloned().collect();
         match kept.iter().find(|(kept, _)| kept == watch) {
             Some((_, instance)) => ask(instance, watch, remote, &paths)?,
-            None => owe_alone(&invocation.directories, &config, watch, remote, &paths)?,
+            None => owe_offline(&invocation.directories, &config, watch, remote, &paths)?,
         }
         print(&format!("{watch} {remote}: {} taken over\n", counted(&paths)));
     }

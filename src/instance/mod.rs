@@ -4,9 +4,11 @@
 //! [`names`] is pure.
 
 pub mod directories;
+pub mod failures;
 pub mod localpaths;
 pub mod lock;
 pub mod names;
 pub mod note;
+pub mod owe;
 pub mod quarantine;
 pub mod state_dirs;

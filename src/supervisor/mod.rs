@@ -9,8 +9,6 @@ mod configuration;
 pub mod control;
 pub mod daemon;
 mod fail_log;
-pub mod failures;
-pub mod import;
 pub mod kernel;
 mod localpath;
 pub mod notifications;

@@ -1,5 +1,7 @@
 //! What commands ask for.
 
+mod failures;
+mod owe;
 mod verify;
 mod wait;
 

@@ -1,25 +1,22 @@
-//! Owing a remote what another program has left undone: through a running supervisor, or under the lock of the localpath
-//! while nothing runs (rule 14).
+//! Owing a remote what another program has left undone: what the supervisor does for a command, and what a command does
+//! by itself under the lock of the localpath while no supervisor runs (rule 14).
 
-use super::state::Supervisor;
+use super::directories::{Directories, make_private};
+use super::localpaths;
+use super::lock::{LOCK_NAME, taken};
+use super::quarantine::{self, clean_journal};
 use crate::config::model::{Config, Remote};
 use crate::error::{Error, Result};
-use crate::instance::directories::{Directories, make_private};
-use crate::instance::localpaths;
-use crate::instance::lock::taken;
-use crate::instance::quarantine::{self, clean_journal};
 use crate::journal::{Events, Journal, JournalError, Owe, Scope, Settlement};
-use crate::message::Answer;
 use crate::path::{OsBytes, RelPath};
 use crate::sys::{clock, lock, log};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// The reason of a comparison of everything.
-const WHY: &str = "syncsup journal import";
+pub const WHY: &str = "syncsup journal import";
 
 /// Writes that `remote` may lack these paths, with everything below them; the root is everything.
-fn owe(
+pub fn owe(
     journal: &mut Journal,
     remote: &str,
     paths: &[RelPath],
@@ -44,7 +41,7 @@ fn owe(
 }
 
 /// Owes it while no supervisor keeps the localpath; exit status 4 when one does.
-pub fn owe_alone(
+pub fn owe_offline(
     directories: &Directories,
     config: &Config,
     watch: &OsBytes,
@@ -60,7 +57,7 @@ pub fn owe_alone(
     directories.prepare()?;
     let dir = directories.state.join(&configured.id);
     make_private(&dir)?;
-    let path = dir.join("lock");
+    let path = dir.join(LOCK_NAME);
     let lock = lock::take(&path, false)
         .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
         .ok_or_else(|| taken(&watch.to_string(), &path))?;
@@ -76,33 +73,4 @@ pub fn owe_alone(
     Journal::open(&dir)
         .and_then(|mut journal| owe(&mut journal, remote, paths))
         .map_err(|e| Error::system(format!("the journal of {watch}"), e))
-}
-
-impl Supervisor {
-    /// The same for a localpath that this supervisor keeps; its pusher looks at once.
-    pub(super) fn owe(
-        &mut self,
-        watch: &OsBytes,
-        remote: &str,
-        paths: &[RelPath],
-        now: Duration,
-    ) -> Answer {
-        let localpath = self.localpaths.iter_mut().filter(|l| !l.retiring).find(|l| {
-            l.watch() == watch && l.pushers.iter().any(|p| p.name == remote && !p.removed)
-        });
-        let Some(localpath) = localpath else {
-            return Answer::Refused(format!("{watch} with remote {remote} is not kept here"));
-        };
-        let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
-        if names.len() < paths.len() {
-            localpath.ask_reconcile(WHY, |p| p.name == remote, now);
-        }
-        match Journal::open(localpath.dir()).and_then(|mut j| owe(&mut j, remote, &names)) {
-            Ok(()) => {
-                localpath.pushers.iter().filter(|p| p.name == remote).for_each(|p| p.wake());
-                Answer::Done(vec![])
-            }
-            Err(e) => Answer::Refused(format!("the journal of {watch}: {e}; try again")),
-        }
-    }
 }

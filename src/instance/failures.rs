@@ -1,0 +1,123 @@
+//! The failure journal for `syncsup journal`: what the supervisor does for a command, and what a command does by itself
+//! under the lock of the localpath while no supervisor runs (rule 14).
+
+use super::localpaths::ConfiguredLocalPath;
+use super::lock::{LOCK_NAME, taken};
+use crate::config::model::{Plugin, plugin_names, plugin_titles};
+use crate::error::{Error, Result};
+use crate::journal::{Backlog, FILE_NAME, FailedRow, Journal, JournalError, Party};
+use crate::message::{Failure, Whose};
+use crate::path::{OsBytes, RelPath};
+use crate::sys::{clock, lock};
+use std::path::{Path, PathBuf};
+
+/// Rows of one answer.
+const AT_ONCE: u32 = 200;
+
+/// What the journal says, or that it refuses.
+pub type JournalResult<T> = std::result::Result<T, JournalError>;
+
+/// The next failures after a path, from the first on when `None`.
+pub fn list(dir: &Path, of: Party<'_>, after: Option<&RelPath>) -> JournalResult<Vec<Failure>> {
+    let rows = Journal::open_read_only(dir)?.failures(of, after, AT_ONCE)?;
+    let failure = |row: FailedRow| Failure {
+        path: row.path,
+        error: row.error,
+        attempts: row.attempts,
+        since_ms: row.since_ms,
+        next_try_ms: row.next_try_ms,
+    };
+    Ok(rows.into_iter().map(failure).collect())
+}
+
+/// Makes failures due now, or forgets them; how many.
+pub fn change(dir: &Path, of: Party<'_>, below: &[RelPath], forget: bool) -> JournalResult<u64> {
+    let mut journal = Journal::open(dir)?;
+    match forget {
+        true => journal.forget_failures(of, below),
+        false => journal.retry_failures(of, below, clock::wall_ms()),
+    }
+}
+
+/// A plugin's name in the journal; `None` when there is no such plugin.
+fn plugin_key(plugins: &[Plugin], title: &str) -> Option<String> {
+    let mut all = plugin_titles(plugins).into_iter().zip(plugin_names(plugins));
+    all.find(|(name, _)| name == title).map(|(_, key)| key)
+}
+
+/// Whose failures are meant, by its name in the journal; `None` when there is no such plugin.
+pub fn in_journal(whose: &Whose, plugins: &[Plugin]) -> Option<Whose> {
+    match whose {
+        Whose::Remote(_) => Some(whose.clone()),
+        Whose::Plugin(title) => plugin_key(plugins, title).map(Whose::Plugin),
+    }
+}
+
+/// The same for the journal.
+pub fn party(whose: &Whose) -> Party<'_> {
+    match whose {
+        Whose::Remote(name) => Party::Remote(name),
+        Whose::Plugin(key) => Party::Plugin(key),
+    }
+}
+
+/// The journal of a localpath that no supervisor keeps, as long as this lives.
+pub struct OfflineJournal {
+    dir: PathBuf,
+    watch: OsBytes,
+    plugins: Vec<Plugin>,
+    /// `None` where there is no journal yet.
+    lock: Option<lock::Lock>,
+}
+
+impl OfflineJournal {
+    /// Takes it. Exit status 4 when a supervisor keeps it.
+    pub fn take(configured: &ConfiguredLocalPath, state: &Path) -> Result<Self> {
+        let (dir, watch) = (state.join(&configured.id), configured.localpath.watch.clone());
+        let plugins = configured.localpath.plugins.clone();
+        if !dir.join(FILE_NAME).exists() {
+            return Ok(Self { dir, watch, plugins, lock: None });
+        }
+        let path = dir.join(LOCK_NAME);
+        let lock = lock::take(&path, false)
+            .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
+            .ok_or_else(|| taken(&watch.to_string(), &path))?;
+        Ok(Self { dir, watch, plugins, lock: Some(lock) })
+    }
+
+    /// Some of what failed.
+    pub fn list(&self, whose: &Whose, after: Option<&RelPath>) -> Result<Vec<Failure>> {
+        match (&self.lock, in_journal(whose, &self.plugins)) {
+            (Some(_), Some(whose)) => {
+                list(&self.dir, party(&whose), after).map_err(|e| self.refused(e))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What a remote is owed, and why everything is to be compared, if it is; `None` where there is no journal yet.
+    pub fn backlog(&self, remote: &str) -> Result<Option<(Backlog, Option<String>)>> {
+        if self.lock.is_none() {
+            return Ok(None);
+        }
+        let read = || {
+            let journal = Journal::open_read_only(&self.dir)?;
+            Ok((journal.backlog(remote)?, journal.wish(remote)?))
+        };
+        read().map(Some).map_err(|e| self.refused(e))
+    }
+
+    /// Has it tried at the next start, or forgets it; how many.
+    pub fn change(&self, whose: &Whose, below: &[RelPath], forget: bool) -> Result<u64> {
+        match (&self.lock, in_journal(whose, &self.plugins)) {
+            (Some(_), Some(whose)) => {
+                change(&self.dir, party(&whose), below, forget).map_err(|e| self.refused(e))
+            }
+            _ => Ok(0),
+        }
+    }
+
+    fn refused(&self, error: JournalError) -> Error {
+        Error::system(format!("the journal of {}", self.watch), error)
+    }
+}

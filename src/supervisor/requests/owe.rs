@@ -1,0 +1,37 @@
+//! `syncsup journal import` into a localpath that this supervisor keeps.
+
+use crate::instance::owe::{WHY, owe};
+use crate::journal::Journal;
+use crate::message::Answer;
+use crate::path::{OsBytes, RelPath};
+use crate::supervisor::state::Supervisor;
+use std::time::Duration;
+
+impl Supervisor {
+    /// Owes a remote these paths; its pusher looks at once.
+    pub(in crate::supervisor) fn owe(
+        &mut self,
+        watch: &OsBytes,
+        remote: &str,
+        paths: &[RelPath],
+        now: Duration,
+    ) -> Answer {
+        let localpath = self.localpaths.iter_mut().filter(|l| !l.retiring).find(|l| {
+            l.watch() == watch && l.pushers.iter().any(|p| p.name == remote && !p.removed)
+        });
+        let Some(localpath) = localpath else {
+            return Answer::Refused(format!("{watch} with remote {remote} is not kept here"));
+        };
+        let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
+        if names.len() < paths.len() {
+            localpath.ask_reconcile(WHY, |p| p.name == remote, now);
+        }
+        match Journal::open(localpath.dir()).and_then(|mut j| owe(&mut j, remote, &names)) {
+            Ok(()) => {
+                localpath.pushers.iter().filter(|p| p.name == remote).for_each(|p| p.wake());
+                Answer::Done(vec![])
+            }
+            Err(e) => Answer::Refused(format!("the journal of {watch}: {e}; try again")),
+        }
+    }
+}
