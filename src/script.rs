@@ -5,6 +5,12 @@ use crate::path::as_written;
 /// So much of a file the kernel reads for its `#!` line, in bytes.
 pub const START: u64 = 256;
 
+/// How a fail log of our own begins.
+pub const FAIL_LOG_HEAD: &str = "#!/bin/sh
+# What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.
+# It is tried again by itself; this file is written anew whenever that changes something.
+";
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file that begins so cannot be run, and what to do.

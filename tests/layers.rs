@@ -22,6 +22,10 @@ const LEVELS: &[&[&str]] = &[
 /// One process each.
 const ROLES: &[&str] = &["supervisor", "watcher", "pusher", "plugin", "reporter"];
 
+/// The one command that becomes a process of its own, and which: `syncsup run` is the supervisor, in the foreground or as
+/// a daemon. No other command imports a role: it asks one over its socket, or looks at what is on disk.
+const BECOMES: (&str, &str) = ("commands/run.rs", "supervisor");
+
 /// The crates that only `sys` may name.
 const SYSTEM: &[&str] = &["nix", "rustix", "signal_hook", "inotify", "libc"];
 
@@ -190,6 +194,11 @@ fn wrong_imports(file: &Source) -> Vec<String> {
     };
     let mut wrong = Vec::new();
     for (line, used) in file.uses() {
+        let becomes = (file.name.as_str(), used.as_str()) == BECOMES;
+        if file.room() == "commands" && ROLES.contains(&used.as_str()) && !becomes {
+            wrong.push(format!("src/{}:{line}: a command imports the role {used}", file.name));
+            continue;
+        }
         // A macro or item of the crate's root is not a room.
         let Some(other) = level(&used) else { continue };
         let role_to_role =
@@ -260,7 +269,7 @@ fn assert_none(wrong: Vec<String>) {
 }
 
 #[test]
-fn imports_run_downwards_and_roles_do_not_know_each_other() {
+fn imports_run_downwards_and_neither_roles_nor_commands_know_a_role() {
     assert_none(sources().iter().flat_map(wrong_imports).collect());
 }
 
@@ -319,6 +328,10 @@ fn these_tests_see_what_is_wrong() {
         ("path.rs", "use super::config::model;"),
         ("sys/mod.rs", "pub use crate::commands::status;"),
         ("attic.rs", ""),
+        ("commands/run.rs", "use crate::pusher::y;"),
+        ("commands/run/bars.rs", "use crate::supervisor::x;"),
+        ("commands/status.rs", "use crate::supervisor::x;"),
+        ("instance/lock.rs", "use crate::supervisor::x;"),
         ("watcher/mod.rs", "use nix::sys::stat;"),
         ("watcher/mod.rs", "use ::inotify::Inotify;"),
         ("journal/mod.rs", "let x = (rustix::fs::stat)(y);"),
@@ -343,7 +356,7 @@ fn these_tests_see_what_is_wrong() {
             "watcher/tree.rs",
             "#[cfg(test)]\nmod tests {\n  use crate::sys;\n  fn f() { Instant::now(); }\n}\n",
         ),
-        ("commands/status.rs", "use crate::supervisor::x;\nuse crate::pusher::y;"),
+        ("commands/run.rs", "use crate::supervisor::x;\nuse crate::instance::y;"),
         ("commands/sync.rs", "fn f() { io::stdout().is_terminal() && isatty(stdout()) }"),
         ("sys/output.rs", "fn f() { write(stdout(), b\"x\"); }"),
         ("main.rs", "use syncsup::cli;"),

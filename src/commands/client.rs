@@ -3,10 +3,9 @@
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::{instance, is_of_module, started_with, with_module, words_of};
-use crate::message::{Answer, InstanceStatus, LocalPathStatus, Request};
+use crate::message::{Answer, InstanceStatus, LocalPathStatus, REQUEST_MAX, Request};
 use crate::shell::quoted_text;
-use crate::supervisor::control::{REQUEST_MAX, with_short_path};
-use crate::sys::session::connect_within;
+use crate::sys::session::{connect_within, with_short_path};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;

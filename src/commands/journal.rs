@@ -10,6 +10,7 @@ use crate::error::{Error, Exit, Result};
 use crate::instance::owe::owe_offline;
 use crate::message::Request;
 use crate::path::{OsBytes, RelPath, printable};
+use crate::script::FAIL_LOG_HEAD;
 use crate::sys::output::complain;
 use crate::sys::own;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,7 @@ const EACH_BYTES: usize = 16;
 pub fn import(invocation: &Invocation, file: &Path) -> Result<Exit> {
     let shown = printable(file.as_os_str().as_bytes());
     let text = own::read(file, MOST_BYTES).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
-    if text.starts_with(crate::supervisor::OWN_FAIL_LOG.as_bytes()) {
+    if text.starts_with(FAIL_LOG_HEAD.as_bytes()) {
         let why = "syncsup wrote this itself: what it says is in the journal already";
         return Err(Error::usage(format!("{shown}: {why}")));
     }

@@ -4,6 +4,9 @@ use super::{InstanceStatus, LocalPathStatus, VerifyJob, VerifyPart};
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 
+/// A request may be this long, in bytes.
+pub const REQUEST_MAX: usize = 64 << 10;
+
 /// A command to the supervisor over its control socket: one JSON line each way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,17 +1,15 @@
 //! The control socket: one JSON line in, one JSON line out. Nobody at the other end can make the supervisor wait: every
 //! client is bounded in bytes and in time.
 
-use crate::message::{Answer, Request};
+use crate::message::{Answer, REQUEST_MAX, Request};
 use crate::sys::poll::Interest;
-use crate::sys::session;
+use crate::sys::session::{self, with_short_path};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A request may be this long, in bytes.
-pub const REQUEST_MAX: usize = 64 << 10;
 /// More clients than this wait in the kernel's queue.
 const CLIENTS_MAX: usize = 32;
 /// A client has this long to send its request, and as long to take its answer.
@@ -51,16 +49,6 @@ enum ConnectionStage {
     /// Until this time.
     Taking(Duration),
     Done,
-}
-
-/// Connects to, or binds at, a path however long: through the open directory, since a socket's name is limited to
-/// 107 bytes.
-pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::other("not a path of a socket"));
-    };
-    let dir = std::fs::File::open(dir)?;
-    act(&Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
 impl ControlSocket {

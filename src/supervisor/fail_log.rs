@@ -1,18 +1,13 @@
 //! sersync's `failLog`: one script for all localpaths that name it, put together from what their pushers wrote.
 
 use crate::path::{PLUGIN_PART, fail_log_part};
+use crate::script::FAIL_LOG_HEAD;
 use crate::sys::own::{self, Place};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-/// How a fail log of our own begins.
-pub const HEAD: &str = "#!/bin/sh
-# What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.
-# It is tried again by itself; this file is written anew whenever that changes something.
-";
 
 /// Names that are tried for a fail log that is kept.
 const NAMES_MOST: u32 = 1_000;
@@ -30,11 +25,11 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
         }
     }
     if !text.is_empty() {
-        text.splice(0..0, HEAD.bytes());
+        text.splice(0..0, FAIL_LOG_HEAD.bytes());
     }
     // It may lie where everybody can write, as sersync's in /tmp did.
     let (place, name) = own::split(script)?;
-    let most = text.len().max(HEAD.len()) as u64 + 1;
+    let most = text.len().max(FAIL_LOG_HEAD.len()) as u64 + 1;
     let (old, private) = match place.file(name) {
         Ok(file) => {
             let private = file.metadata()?.permissions().mode() & 0o777 == 0o600;
@@ -48,7 +43,7 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     if old == text && (text.is_empty() || private) {
         return Ok(None);
     }
-    let aside = match old.is_empty() || old.starts_with(HEAD.as_bytes()) {
+    let aside = match old.is_empty() || old.starts_with(FAIL_LOG_HEAD.as_bytes()) {
         true => None,
         // What it owes can be taken over; without that it would be lost.
         false => Some(set_aside(&place, script)?),
@@ -129,7 +124,7 @@ mod tests {
         assert!(!remove_others(dir.path(), &kept).unwrap());
         assert_eq!(plugin_parts(dir.path()), [dir.path().join("fail-plugin http.sh")]);
         assert_eq!(write(&script, &parts).unwrap(), None);
-        assert_eq!(fs::read_to_string(&script).unwrap(), format!("{HEAD}one\n"));
+        assert_eq!(fs::read_to_string(&script).unwrap(), format!("{FAIL_LOG_HEAD}one\n"));
         // Somebody has opened it to all.
         fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(write(&script, &parts).unwrap(), None);
@@ -150,7 +145,7 @@ mod tests {
             let aside = write(&script, &parts).unwrap().unwrap();
             assert_eq!(aside, dir.path().join(name));
             assert!(fs::read_to_string(&aside).unwrap().contains(name));
-            assert_eq!(fs::read_to_string(&script).unwrap(), format!("{HEAD}one\n"));
+            assert_eq!(fs::read_to_string(&script).unwrap(), format!("{FAIL_LOG_HEAD}one\n"));
         }
     }
 
@@ -175,6 +170,6 @@ mod tests {
         fs::write(at("large"), vec![b'x'; 1 << 20]).unwrap();
         let aside = write(&at("large"), &parts).unwrap().unwrap();
         assert_eq!(fs::metadata(aside).unwrap().len(), 1 << 20);
-        assert_eq!(fs::read_to_string(at("large")).unwrap(), format!("{HEAD}one\n"));
+        assert_eq!(fs::read_to_string(at("large")).unwrap(), format!("{FAIL_LOG_HEAD}one\n"));
     }
 }

@@ -29,8 +29,6 @@ mod testing;
 pub mod topology;
 mod waiters;
 
-pub use fail_log::HEAD as OWN_FAIL_LOG;
-
 use crate::instance::directories::Directories;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

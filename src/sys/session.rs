@@ -8,7 +8,7 @@ use rustix::net::{
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -65,6 +65,16 @@ pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     listen(&socket, 64)?;
     Ok(UnixListener::from(socket))
+}
+
+/// Connects to, or binds at, a path however long: through the open directory, since a socket's name is limited to
+/// 107 bytes.
+pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("not a path of a socket"));
+    };
+    let dir = std::fs::File::open(dir)?;
+    act(&Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
 /// Connects to a listening socket; gives up (`WouldBlock`) when nobody accepts within `patience`.
