@@ -17,11 +17,11 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The control socket of a running instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance(PathBuf);
+pub struct RunningInstance(PathBuf);
 
 /// The instances that run: with `-o` the one of those files that replicates, or with `-m` the one that only calls these
 /// plugins; without `-o` all in the run directory (with `-m` those that call these plugins).
-pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
+pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
     let dir = &invocation.directories.run;
     let module = invocation.module.as_deref();
     let sockets = if invocation.files.is_empty() {
@@ -49,7 +49,7 @@ pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
                 return Err(Error::new(Exit::System, text));
             }
             // One that does not accept is running all the same; what is asked of it will tell.
-            Ok(_) | Err(_) => running.push(Instance(socket)),
+            Ok(_) | Err(_) => running.push(RunningInstance(socket)),
         }
     }
     if !invocation.files.is_empty() {
@@ -60,12 +60,12 @@ pub fn running(invocation: &Invocation) -> Result<Vec<Instance>> {
 }
 
 /// The one instance that is meant. Exit status 3 when none runs.
-pub fn the_one(invocation: &Invocation) -> Result<Instance> {
+pub fn the_one(invocation: &Invocation) -> Result<RunningInstance> {
     one_of(running(invocation)?, invocation)
 }
 
 /// The one instance with remotes that is meant, as [`the_one`]; those of `-m` count only when `-m` names one.
-pub fn the_one_with_remotes(invocation: &Invocation) -> Result<Instance> {
+pub fn the_one_with_remotes(invocation: &Invocation) -> Result<RunningInstance> {
     let mut all = running(invocation)?;
     if all.len() > 1 && invocation.module.is_none() {
         // One that does not answer may have some: what is asked of it will tell.
@@ -79,12 +79,12 @@ pub fn has_remotes(localpath: &LocalPathStatus) -> bool {
     !localpath.remotes.is_empty()
 }
 
-fn one_of(mut running: Vec<Instance>, invocation: &Invocation) -> Result<Instance> {
+fn one_of(mut running: Vec<RunningInstance>, invocation: &Invocation) -> Result<RunningInstance> {
     match running.len() {
         0 => Err(none(invocation)),
         1 => Ok(running.remove(0)),
         _ => {
-            let names: Vec<String> = running.iter().map(Instance::words).collect();
+            let names: Vec<String> = running.iter().map(RunningInstance::words).collect();
             let text = format!(
                 "several instances run ({}); say which, with one of these",
                 names.join("; ")
@@ -132,7 +132,7 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
     with_short_path(socket, |path| connect_within(path, patience))
 }
 
-impl Instance {
+impl RunningInstance {
     /// The words of a command line that mean it: `-o /etc/www.yaml -m http`.
     fn words(&self) -> String {
         let (run, id) = (self.0.parent(), self.0.file_stem().and_then(|id| id.to_str()));

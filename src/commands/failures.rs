@@ -3,7 +3,7 @@
 
 mod left;
 
-use super::client::{self, Instance};
+use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, JournalAction, Which};
 use super::{place, print, print_exactly, status, table};
 use crate::config;
@@ -18,12 +18,12 @@ use serde::Serialize;
 
 /// Where a journal is: with a running instance, or with nobody.
 enum Keeper {
-    Instance(Instance),
+    Instance(RunningInstance),
     Nobody(OfflineJournal),
 }
 
 /// One localpath with its remotes and plugins.
-struct Place {
+struct LocalPathFailures {
     watch: OsBytes,
     parties: Vec<Party>,
     keeper: Keeper,
@@ -39,7 +39,7 @@ struct Party {
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct ShownFailure<'a> {
     localpath: &'a OsBytes,
     /// `remote` or `plugin`, and its name.
     #[serde(flatten)]
@@ -58,7 +58,7 @@ pub fn run(invocation: &Invocation, action: &JournalAction) -> Result<Exit> {
 }
 
 /// The localpaths that are meant.
-fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
+fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailures>> {
     let mut all = Vec::new();
     for instance in client::running(invocation)? {
         for localpath in instance.status()?.localpaths {
@@ -72,7 +72,12 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<Place>> {
             });
             let (parties, keeper) =
                 (remotes.chain(plugins).collect(), Keeper::Instance(instance.clone()));
-            all.push(Place { watch: localpath.watch, parties, keeper, below: Vec::new() });
+            all.push(LocalPathFailures {
+                watch: localpath.watch,
+                parties,
+                keeper,
+                below: Vec::new(),
+            });
         }
     }
     if all.is_empty() {
@@ -112,7 +117,7 @@ fn meant(which: &Which, whose: &Whose) -> bool {
 }
 
 /// Every name is one that is there.
-fn known(all: &[Place], which: &Which) -> Result<()> {
+fn known(all: &[LocalPathFailures], which: &Which) -> Result<()> {
     let parties = || all.iter().flat_map(|p| &p.parties).map(|p| &p.whose);
     let remotes = parties().filter_map(|w| match w {
         Whose::Remote(name) => Some(name.as_str()),
@@ -138,7 +143,7 @@ fn known(all: &[Place], which: &Which) -> Result<()> {
     Ok(())
 }
 
-fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
+fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<LocalPathFailures>> {
     let loaded = config::read(&invocation.files_or_default()?);
     if loaded.has_errors() {
         let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
@@ -157,12 +162,12 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<Place>> {
         let plugins = plugin_titles(&wanted.localpath.plugins).into_iter().map(Whose::Plugin);
         parties.extend(plugins.map(|whose| Party { whose, left: None }));
         let (watch, keeper) = (wanted.localpath.watch, Keeper::Nobody(alone));
-        Ok(Place { watch, parties, keeper, below: Vec::new() })
+        Ok(LocalPathFailures { watch, parties, keeper, below: Vec::new() })
     };
     localpaths::configured(&loaded.config).into_iter().map(place).collect()
 }
 
-impl Place {
+impl LocalPathFailures {
     fn some(&self, whose: &Whose, after: Option<RelPath>) -> Result<Vec<Failure>> {
         match &self.keeper {
             Keeper::Nobody(alone) => alone.list(whose, after.as_ref()),
@@ -204,14 +209,14 @@ impl Place {
     }
 }
 
-fn list(places: &[Place], which: &Which, json: bool) -> Result<Exit> {
+fn list(places: &[LocalPathFailures], which: &Which, json: bool) -> Result<Exit> {
     let mut any = false;
     for place in places {
         for Party { whose, left } in &place.parties {
             let mut all = Vec::new();
             place.each(whose, |rows| match json {
                 true => rows.iter().for_each(|failure| {
-                    let row = Row { localpath: &place.watch, whose, failure };
+                    let row = ShownFailure { localpath: &place.watch, whose, failure };
                     print_exactly(&(serde_json::to_string(&row).unwrap_or_default() + "\n"));
                 }),
                 false => all.extend(rows),
@@ -274,7 +279,7 @@ fn rows(failures: &[Failure], now_ms: i64) -> String {
     table::columns(&lines)
 }
 
-fn change(places: &[Place], which: &Which, forget: bool) -> Result<Exit> {
+fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<Exit> {
     let mut total = 0;
     for place in places {
         for Party { whose, .. } in &place.parties {

@@ -1,6 +1,6 @@
 //! `syncsup journal import FILE`: takes over what sersync itself still owed.
 
-use super::client::{self, Instance};
+use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, absolute};
 use super::print;
 use crate::config;
@@ -71,7 +71,9 @@ fn counted(paths: &[RelPath]) -> String {
 }
 
 /// What is configured, and which localpaths a running instance keeps.
-pub(super) fn configuration(invocation: &Invocation) -> Result<(Config, Vec<(OsBytes, Instance)>)> {
+pub(super) fn configuration(
+    invocation: &Invocation,
+) -> Result<(Config, Vec<(OsBytes, RunningInstance)>)> {
     let mut kept = Vec::new();
     let mut files = Vec::new();
     for instance in client::running(invocation)? {
@@ -127,7 +129,7 @@ fn not_configured(lost: &Lost) -> String {
     )
 }
 
-fn ask(instance: &Instance, watch: &OsBytes, remote: &str, paths: &[RelPath]) -> Result<()> {
+fn ask(instance: &RunningInstance, watch: &OsBytes, remote: &str, paths: &[RelPath]) -> Result<()> {
     let mut rest = paths;
     while !rest.is_empty() {
         let mut bytes = 0;

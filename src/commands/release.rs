@@ -1,7 +1,7 @@
 //! `syncsup release NAME`: a held remote goes on, or a replaced localpath is taken as it is now. With `--show` it is only
 //! compared, and what would be deleted is listed.
 
-use super::client::Instance;
+use super::client::RunningInstance;
 use super::invocation::Invocation;
 use super::status::one_line;
 use super::{client, print, table, verify};
@@ -46,7 +46,7 @@ fn held_back(status: &InstanceStatus, name: &str) -> String {
 }
 
 /// Compares, and lists what would be deleted. Exit status 1 when that cannot be known.
-fn show_deletions(instance: &Instance, name: &str) -> Result<Exit> {
+fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
     let status = instance.status()?;
     let mut pairs = Vec::new();
     for localpath in &status.localpaths {

@@ -5,7 +5,7 @@ mod busy;
 mod pair;
 mod show;
 
-use super::client::{self, Instance};
+use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, Verify};
 use super::{place, wait};
 use crate::error::{Error, Exit, Result};
@@ -82,7 +82,7 @@ fn choose<T: Clone>(
 }
 
 /// Compares one remote; true when it is identical, or repaired.
-fn one(instance: &Instance, pair: &Pair, verify: &Verify, show: &mut Show) -> Result<bool> {
+fn one(instance: &RunningInstance, pair: &Pair, verify: &Verify, show: &mut Show) -> Result<bool> {
     let job = VerifyJob {
         below: pair.below.clone(),
         checksum: verify.checksum,
@@ -100,7 +100,7 @@ fn one(instance: &Instance, pair: &Pair, verify: &Verify, show: &mut Show) -> Re
     Ok(found.whole && found.differ + found.pending == 0 && failing.count == 0)
 }
 
-fn failing(instance: &Instance, pair: &Pair) -> Result<Failing> {
+fn failing(instance: &RunningInstance, pair: &Pair) -> Result<Failing> {
     let mut found = Failing::default();
     let mut after = None;
     loop {
@@ -122,7 +122,7 @@ fn failing(instance: &Instance, pair: &Pair) -> Result<Failing> {
 
 /// Reads one comparison to its end.
 pub(super) fn ask(
-    instance: &Instance,
+    instance: &RunningInstance,
     watch: &OsBytes,
     remote: &str,
     each: impl FnMut(Difference),
@@ -138,7 +138,7 @@ pub(super) fn ask(
 }
 
 fn read(
-    instance: &Instance,
+    instance: &RunningInstance,
     pair: &Pair,
     job: VerifyJob,
     mut each: impl FnMut(Difference),
@@ -172,7 +172,7 @@ fn read(
     }
 }
 
-fn begin(instance: &Instance, pair: &Pair, job: VerifyJob) -> Result<Ticket> {
+fn begin(instance: &RunningInstance, pair: &Pair, job: VerifyJob) -> Result<Ticket> {
     let (watch, remote) = (pair.watch.clone(), pair.remote.clone());
     match instance.ask(&Request::Verify { watch, remote, job }, client::PATIENCE)? {
         Answer::Ticket(ticket) => Ok(ticket),

@@ -1,6 +1,6 @@
 //! `syncsup wait`: returns when what was changed before it is settled on the remotes.
 
-use super::client::{self, Instance};
+use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, On, Wait};
 use super::{place, print, status, table};
 use crate::error::{Error, Exit, Result};
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_millis(200);
 
 /// One instance that is asked.
 struct Asked {
-    instance: Instance,
+    instance: RunningInstance,
     what: Vec<WaitFor>,
     ticket: Option<Ticket>,
     answer: Vec<Waited>,
@@ -35,7 +35,7 @@ pub fn run(invocation: &Invocation, wait: &Wait) -> Result<Exit> {
 
 /// Waits until what is changed by now at or below a path is settled on one remote, and prints how it is.
 pub(super) fn one(
-    instance: &Instance,
+    instance: &RunningInstance,
     watch: &OsBytes,
     below: RelPath,
     remote: &str,

@@ -20,11 +20,11 @@ pub struct Bars {
     /// A block is on the terminal.
     drawn: bool,
     finished: bool,
-    rows: BTreeMap<String, Row>,
+    rows: BTreeMap<String, Bar>,
 }
 
 #[derive(Default)]
-struct Row {
+struct Bar {
     phase: String,
     text: String,
     share: Option<f64>,
@@ -134,11 +134,11 @@ fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
 }
 
 /// The block: a line for each remote, as many as there is room for.
-fn lines(rows: &BTreeMap<String, Row>, width: usize, height: usize) -> Vec<String> {
+fn lines(rows: &BTreeMap<String, Bar>, width: usize, height: usize) -> Vec<String> {
     let wide = rows.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     let bar = (width.saturating_sub(wide) / 4).clamp(8, WIDTH);
     let room = height.saturating_sub(3).max(1);
-    let line = |(name, row): (&String, &Row)| {
+    let line = |(name, row): (&String, &Bar)| {
         let shown = progress::bar(row.share.unwrap_or(0.0), bar);
         progress::cut(&format!("{name:wide$} {shown} {}", row.text), width.saturating_sub(1))
     };
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn the_block_fits_on_the_terminal() {
-        let row = |share| Row { text: "comparing".into(), share, ..Row::default() };
-        let rows: BTreeMap<String, Row> =
+        let row = |share| Bar { text: "comparing".into(), share, ..Bar::default() };
+        let rows: BTreeMap<String, Bar> =
             (0..9).map(|n| (format!("/d r{n}"), row((n == 0).then_some(0.5)))).collect();
         let block = lines(&rows, 30, 6);
         assert_eq!(block.len(), 4);

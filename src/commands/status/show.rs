@@ -11,7 +11,7 @@ use crate::path::printable;
 use chrono::Local;
 
 /// What the table has a line for: cells, then what is said below them.
-type Row = (Vec<String>, Vec<String>);
+type TableRow = (Vec<String>, Vec<String>);
 
 /// One instance: its localpaths with their remotes, then its processes.
 pub fn instance(instance: &InstanceStatus, now_ms: i64) -> String {
@@ -21,7 +21,7 @@ pub fn instance(instance: &InstanceStatus, now_ms: i64) -> String {
     let head =
         ["REMOTE", "STATE", "LAG", "TO PUSH", "FAILING", "LAST PUSH", "SENT", "NEXT COMPARISON"];
     let indented = |word: &str| format!("  {word}");
-    let mut rows: Vec<Row> = vec![(head.map(str::to_owned).to_vec(), vec![])];
+    let mut rows: Vec<TableRow> = vec![(head.map(str::to_owned).to_vec(), vec![])];
     rows[0].0[0] = indented(head[0]);
     for localpath in &instance.localpaths {
         rows.push((vec![], localpath_lines(localpath)));
@@ -52,7 +52,7 @@ fn localpath_lines(localpath: &LocalPathStatus) -> Vec<String> {
     lines
 }
 
-fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> Row {
+fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRow {
     let s = &remote.status;
     let left = s.waiting + s.owed;
     let lag = match (left, remote.lag_ms) {
@@ -127,7 +127,7 @@ pub(super) fn trouble(remote: &RemoteStatus, now_ms: i64) -> Option<String> {
     }
 }
 
-fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus, now_ms: i64) -> Row {
+fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus, now_ms: i64) -> TableRow {
     let runner = localpath.plugin_runner.clone().unwrap_or_default();
     let (state, reason) = match runner.pid {
         Some(_) => (plugin.state.clone(), plugin.reason.clone()),

@@ -42,7 +42,7 @@ pub(super) fn run(
     let root = Root::open(watch.as_path()).map_err(system)?;
     let aside = aside(&root).map_err(|e| Error::system(format!("{watch}/{TRASH}"), e))?;
     clear_leftovers(&aside);
-    let stage = Stage::new(&aside).map_err(system)?;
+    let stage = StagingDirectory::new(&aside).map_err(system)?;
     let mut done = 0u64;
     let mut left = Vec::new();
     for (stamp, paths) in chosen {
@@ -88,14 +88,14 @@ fn aside(root: &Root) -> io::Result<Root> {
 }
 
 /// Where it is fetched to: a directory of our own, used as it was opened, whatever somebody does to its name.
-struct Stage<'a> {
+struct StagingDirectory<'a> {
     aside: &'a Root,
     name: OsString,
     root: Root,
     _lock: Option<Lock>,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> StagingDirectory<'a> {
     fn new(aside: &'a Root) -> io::Result<Self> {
         // A name that nobody has; made by the library, which tries another when it is taken.
         let made = own::directory_in(&aside.proc_path(), STAGE)?.keep();
@@ -115,7 +115,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-impl Drop for Stage<'_> {
+impl Drop for StagingDirectory<'_> {
     fn drop(&mut self) {
         remove(self.aside, &self.name);
     }
@@ -256,7 +256,7 @@ mod tests {
     fn a_stage_is_private_and_the_directory_that_was_opened_whatever_its_name_leads_to() {
         let dir = tempfile::tempdir().unwrap();
         let aside = Root::open(dir.path()).unwrap();
-        let stage = Stage::new(&aside).unwrap();
+        let stage = StagingDirectory::new(&aside).unwrap();
         let name = dir.path().join(&stage.name);
         assert_eq!(fs::metadata(&name).unwrap().mode() & 0o777, 0o700);
         fs::rename(&name, dir.path().join("moved")).unwrap();

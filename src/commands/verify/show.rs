@@ -31,7 +31,7 @@ pub struct Found {
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct ShownDifference<'a> {
     localpath: &'a OsBytes,
     remote: &'a str,
     path: &'a RelPath,
@@ -75,7 +75,7 @@ impl Show {
         }
         match self.format {
             Format::Lines => print(&line(d)),
-            Format::Json => json(&Row {
+            Format::Json => json(&ShownDifference {
                 localpath: &self.watch,
                 remote: &self.remote,
                 path: &d.path,
