@@ -47,6 +47,9 @@ const PURE: &[&str] = &[
     "watcher/tree.rs",
     "watcher/event.rs",
     "pusher/batch.rs",
+    "pusher/plan.rs",
+    "pusher/lane.rs",
+    "pusher/slots.rs",
     "rsync/argv.rs",
     "rsync/exit_status.rs",
 ];

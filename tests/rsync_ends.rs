@@ -194,7 +194,7 @@ fn a_full_house_is_passing_trouble() {
             }
             assert!(Instant::now() < deadline, "no connection held the only place for 180 s");
         };
-        assert_eq!(judged.verdict, Verdict::Remote(Trouble::Crowded), "{judged:?}");
+        assert_eq!(judged.verdict, Verdict::Remote(Trouble::ConnectionLimited), "{judged:?}");
         assert!(judged.words.contains("max connections"), "{judged:?}");
         drop(writer);
         first.wait().unwrap();

@@ -13,15 +13,15 @@ use std::collections::BTreeMap;
 impl Pusher {
     /// True when the remote was made equal at some time: else what differs there is no sign.
     pub(super) fn was_equal(&self) -> bool {
-        let localpath = &self.desk.start.localpath;
+        let localpath = &self.context.start.localpath;
         // A scheduled comparison may leave names out.
         let in_part = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
-        self.desk.row.reconciled_at_ms.is_some() && (localpath.first_copy || !in_part)
+        self.context.row.reconciled_at_ms.is_some() && (localpath.first_copy || !in_part)
     }
 
     /// Nobody looked while this pusher did not run. After an orderly stop the names in the root are enough.
     pub(super) fn doubt_at_start(&mut self) -> Result<(), JournalError> {
-        if !self.desk.row.clean {
+        if !self.context.row.clean {
             self.push_recent_again(Events::ATTRIB)?;
         }
         self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
@@ -42,7 +42,7 @@ impl Pusher {
         }
         // Its disk may have kept names, sizes and times, and not the content.
         let more = self.push_recent_again(Events::CONTENT)?;
-        if more && self.was_equal() && self.desk.row.reconcile.is_none() {
+        if more && self.was_equal() && self.context.row.reconcile.is_none() {
             self.want_reconcile(
                 "it was out of reach, and had settled very much in the minute before",
             )?;
@@ -54,10 +54,10 @@ impl Pusher {
 
     /// What the remote settled lately is owed again; true when that was more than is known.
     fn push_recent_again(&mut self, events: Events) -> Result<bool, JournalError> {
-        let desk = &mut self.desk;
-        let recent = desk.journal.recent(&desk.name)?;
+        let context = &mut self.context;
+        let recent = context.journal.recent(&context.name)?;
         let now_ms = clock::wall_ms();
-        let watch = desk.start.localpath.watch.as_path();
+        let watch = context.start.localpath.watch.as_path();
         let gone = |path: &RelPath| {
             files::lstat(&path.below(watch)).is_err_and(|e| files::is_no_directory(&e))
         };
@@ -85,12 +85,12 @@ impl Pusher {
             since_ms: now_ms,
         };
         if !recent.paths.is_empty() {
-            info!(desk.log, "what was pushed last is looked at again"; "paths" => recent.paths.len());
+            info!(context.log, "what was pushed last is looked at again"; "paths" => recent.paths.len());
         }
         let end = Settlement { owe: rows.into_iter().map(owe).collect(), ..Settlement::default() };
-        desk.journal.settle(&desk.name, &end, now_ms)?;
+        context.journal.settle(&context.name, &end, now_ms)?;
         // After it is owed: a death between the two must not forget it.
-        desk.journal.forget_recent(&desk.name)?;
+        context.journal.forget_recent(&context.name)?;
         self.look = true;
         Ok(recent.more)
     }
@@ -99,8 +99,8 @@ impl Pusher {
     pub(super) fn wants_names(&self) -> bool {
         self.doubt != Doubt::No
             && self.was_equal()
-            && self.desk.row.held.is_none()
-            && self.desk.row.reconcile.is_none()
+            && self.context.row.held.is_none()
+            && self.context.row.reconcile.is_none()
     }
 
     /// The names in the root were compared. A name that is on its way, or so young that the watcher may not have seen it,
@@ -109,8 +109,8 @@ impl Pusher {
         if self.doubt != Doubt::Names {
             return Ok(());
         }
-        let seen_ns = self.desk.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
-        let watch = self.desk.start.localpath.watch.as_path();
+        let seen_ns = self.context.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
+        let watch = self.context.start.localpath.watch.as_path();
         let old = |found: std::io::Result<crate::seen::Seen>| {
             found.is_ok_and(|seen| seen.ctime_ns <= seen_ns)
         };
@@ -128,22 +128,22 @@ impl Pusher {
         }
         self.doubt = Doubt::No;
         if let Some(why) = sign {
-            warn!(self.desk.log, "the remote has lost something"; "why" => &why);
+            warn!(self.context.log, "the remote has lost something"; "why" => &why);
             self.want_reconcile(&why)?;
         }
         Ok(())
     }
 
     fn is_on_its_way(&self, path: &RelPath) -> Result<bool, JournalError> {
-        let (journal, name) = (&self.desk.journal, &self.desk.name);
-        Ok(self.lanes.in_hand(path)
-            || self.lanes.names_touched.contains(path)
+        let (journal, name) = (&self.context.journal, &self.context.name);
+        Ok(self.jobs.in_hand(path)
+            || self.jobs.names_touched.contains(path)
             || journal.on_its_way(name, path, false)?)
     }
 
     /// A push had to make directories that were there: the remote has lost more than them.
     pub(super) fn look_at_made(&mut self, push: &Push) -> Result<(), JournalError> {
-        let comparing = self.lanes.everything().is_some() || self.desk.row.reconcile.is_some();
+        let comparing = self.jobs.everything().is_some() || self.context.row.reconcile.is_some();
         if comparing || !self.was_equal() {
             return Ok(());
         }
@@ -151,8 +151,8 @@ impl Pusher {
         if findings.made.is_empty() && findings.lacked.is_empty() {
             return Ok(());
         }
-        let seen_ns = self.desk.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
-        let watch = self.desk.start.localpath.watch.as_path();
+        let seen_ns = self.context.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
+        let watch = self.context.start.localpath.watch.as_path();
         // One that was moved here after all that the watcher has seen is about to be marked, and so may be one above it.
         let old = |path: &RelPath| {
             path.prefixes().all(|part| {
@@ -164,12 +164,12 @@ impl Pusher {
         // These are on their way themselves.
         for (path, look) in made.chain(findings.lacked.iter().map(|path| (path, false))) {
             let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
-            if known || self.lanes.in_hand(path) || (look && !old(path)) {
+            if known || self.jobs.in_hand(path) || (look && !old(path)) {
                 continue;
             }
-            if !look || !self.desk.journal.on_its_way(&self.desk.name, path, false)? {
+            if !look || !self.context.journal.on_its_way(&self.context.name, path, false)? {
                 let why = format!("{path} was missing there, though nobody had changed it");
-                warn!(self.desk.log, "the remote has lost something"; "why" => &why);
+                warn!(self.context.log, "the remote has lost something"; "why" => &why);
                 return self.want_reconcile(&why);
             }
         }
@@ -179,7 +179,7 @@ impl Pusher {
     /// A push has settled these: those beside it may make the directories among them before it does.
     pub(super) fn note_beside(&mut self, settled: &[RelPath]) {
         let mut shared = None;
-        for busy in self.lanes.pushes_mut() {
+        for busy in self.jobs.pushes_mut() {
             let shared = shared.get_or_insert_with(|| std::rc::Rc::<[RelPath]>::from(settled));
             busy.work.beside.push(shared.clone());
         }

@@ -1,373 +1,316 @@
-//! From marks to what an rsync must be told: a pure plan of one batch.
-//!
-//! A mark says that a path may differ; what is there *now* decides what is done. Each component of a path is looked
-//! at, because rsync does harm below anything that is not a directory: the first missing or non-directory prefix is
-//! listed instead. Only ENOENT (or a present non-directory above) is absence; any other error is a failure of that
-//! path and never a deletion. What is absent is deleted only when a mark says that it went ([`Events::DELETE`]): of what
-//! went while nobody watched, a scan marks the directory, and the delete guard has its say.
+//! The accounts of one batch: which journal rows it answers for, and what is written about each at its end. Pure.
 
-use crate::journal::{Events, Scope};
+use super::blame::Blame;
+use super::health::path_retry_ms;
+use crate::journal::{Events, Marked, Owe, Owed, Scope, Settlement, Totals};
 use crate::path::RelPath;
-use crate::rsync::trash;
-use crate::seen::{Kind, Seen};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// A row of the journal, as far as a plan needs it.
+/// One path of a batch and the rows it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marked {
-    /// The path.
+pub struct Item {
+    /// The path as it was marked.
     pub path: RelPath,
-    /// How far the mark reaches.
+    /// How far below it.
     pub scope: Scope,
     /// What happened.
     pub events: Events,
+    /// Its row in `owed`, when it has one there.
+    pub generation: Option<i64>,
+    /// Failed pushes so far.
+    pub attempts: u32,
+    /// Since when it waits, in milliseconds since 1970.
+    pub since_ms: i64,
 }
 
-/// lstat below the root of a localpath.
-pub trait Look {
-    /// What is at `path`, no link followed; on failure the system's errno.
-    fn lstat(&self, path: &RelPath) -> Result<Seen, i32>;
+/// What was unsteady under rsync's eyes is pushed again after this.
+const UNSTEADY_MS: i64 = 200;
+
+/// So many directories are compared, in one dry run, for the temporary files of a receiver that was ended; with more,
+/// everything is.
+pub const PARENTS_MOST: usize = 1_000;
+
+/// The accounts.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Every path once.
+    pub items: Vec<Item>,
+    /// The cursor moves here.
+    pub cursor: Option<i64>,
 }
 
-/// What a plan is made with, besides the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Regular files of at least this many bytes are [`Plan::large`].
-    pub large: u64,
-    /// Names of one file stay together, however large it is.
-    pub hard_links: bool,
-    /// Deletions are allowed at all.
-    pub delete: bool,
-    /// The device of the root, where nothing of another file system is replicated (`-x`).
-    pub one_device: Option<u64>,
-}
-
-/// A file for a push of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Large {
-    /// The file.
-    pub path: RelPath,
-    /// It must be compared by content, see [`Plan::checksum`].
-    pub checksum: bool,
-}
-
-/// A name to delete. Its parent is a present directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absent {
-    /// The first missing component of what was marked.
-    pub path: RelPath,
-    /// Nothing proves that it was no directory; then it may hold excluded names on the remote.
-    pub may_be_dir: bool,
-}
-
-/// What a batch comes to. No path is in two of `present`, `checksum`, `large`, `absent` and `failed`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Entries that exist.
-    pub present: Vec<RelPath>,
-    /// Regular files of which size and mtime prove nothing: the mtime was set (it is over 2 s away from the ctime),
-    /// so the remote's file may have the same size and mtime and other content. For a run of their own with
-    /// `--checksum`.
-    pub checksum: Vec<RelPath>,
-    /// Every regular file of `present`, `checksum` and `large`, with its mtime as it was looked at.
-    pub regular: BTreeMap<RelPath, i64>,
-    /// Large regular files.
-    pub large: Vec<Large>,
-    /// What is to be deleted; empty when deletions are off (then the parents are in `present`).
-    pub absent: Vec<Absent>,
-    /// Directories of which the direct children must be found by a dry run; none is below one of `tree`.
-    pub children: Vec<RelPath>,
-    /// Directories of which everything below must be found by a dry run; none is below another.
-    pub tree: Vec<RelPath>,
-    /// Paths that could not be looked at, and the errno.
-    pub failed: Vec<(RelPath, i32)>,
-    /// What was marked -> the prefix that is listed in its place.
+/// What the push found about its paths; everything not named here is settled.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Listed path -> rsync's words.
+    pub failed: HashMap<RelPath, String>,
+    /// What was marked -> the prefix that was listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
-    /// Marked, but excluded, or gone without a mark that says so: settled by doing nothing.
-    pub skipped: Vec<RelPath>,
-    /// The root itself was marked as an entry; it cannot be listed.
-    pub root: bool,
-    /// Those of `present`, `checksum` and `large` that are no directories, where the remote may have one: sending
-    /// them would delete what it holds.
-    pub in_the_way: BTreeSet<RelPath>,
+    /// Files that go in a push of their own.
+    pub large: HashSet<RelPath>,
+    /// Directories whose names below are still to be found by a dry run.
+    pub wide: HashMap<RelPath, Scope>,
+    /// Listed paths that changed under rsync's eyes again and again: neither settled nor failed.
+    pub unsteady: HashSet<RelPath>,
+    /// Files whose mtime was set during the push: to be compared by content.
+    pub unproven: HashSet<RelPath>,
+    /// Names that were absent and are directories now: the remote's may not have been deleted, but taken for them.
+    pub reborn: HashSet<RelPath>,
+    /// Not pushed in this batch, because a push in flight touches them -> milliseconds until they are due.
+    pub deferred: HashMap<RelPath, i64>,
+    /// Directories above listed paths on which the remote refused something -> rsync's words.
+    pub above: HashMap<RelPath, String>,
+    /// Directories in which an rsync that broke off had begun files, in its order.
+    pub leftovers: Vec<RelPath>,
+    /// Directories that the remote lacked and that are not in this batch.
+    pub made: Vec<RelPath>,
+    /// Directories that the remote lacked and that are in this batch, but not because somebody made them.
+    pub lacked: Vec<RelPath>,
 }
 
-/// Of a path that is too long for the trash.
-const ENAMETOOLONG: i32 = 36;
+impl Findings {
+    /// Takes in what a run complained of by name.
+    pub fn blame(&mut self, blame: Blame) {
+        self.failed.extend(blame.failed);
+        self.above.extend(blame.above);
+    }
 
-impl Plan {
-    /// Takes out the paths that are too long for the trash: they fail, and nothing else with them.
-    pub fn leave_out_long(&mut self) {
-        let mut failed = Vec::new();
-        let mut fits = |path: &RelPath| {
-            let fits = trash::can_keep(path);
-            if !fits {
-                failed.push((path.clone(), ENAMETOOLONG));
+    /// The directories in which a temporary file may be left. The receiver was not far behind the last that was begun.
+    pub fn leftovers(&self, now_ms: i64) -> Vec<Owe> {
+        let dirs: BTreeSet<&RelPath> = self.leftovers.iter().rev().take(PARENTS_MOST).collect();
+        dirs.into_iter().map(|dir| compared(dir.clone(), now_ms)).collect()
+    }
+}
+
+/// The times a settlement is made with, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Now.
+    pub now_ms: i64,
+    /// When a path whose earlier push ended unseen is pushed once more.
+    pub echo_ms: i64,
+    /// The longest wait before a failed path is pushed again.
+    pub retry_most_ms: i64,
+}
+
+impl Batch {
+    /// Merges marks and owed rows, each path once. Marks up to `again_upto` may be in the hands of an old receiver.
+    pub fn new(marks: Vec<Marked>, owed: Vec<Owed>, again_upto: i64) -> Self {
+        let cursor = marks.last().map(|m| m.seq);
+        let mut items: Vec<Item> = owed.into_iter().map(Item::from).collect();
+        let known: HashMap<RelPath, usize> =
+            items.iter().enumerate().map(|(i, it)| (it.path.clone(), i)).collect();
+        for mark in marks {
+            let mut events = mark.events;
+            if mark.seq <= again_upto {
+                events |= Events::AGAIN;
             }
-            fits
-        };
-        self.present.retain(&mut fits);
-        self.checksum.retain(&mut fits);
-        self.large.retain(|large| fits(&large.path));
-        self.absent.retain(|absent| fits(&absent.path));
-        self.failed.extend(failed);
-    }
-
-    /// Takes out the paths that are here and of which `goes` is true.
-    pub fn leave_out(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<RelPath> {
-        let mut out = Vec::new();
-        let mut stays = |path: &RelPath| {
-            let stays = path.is_root() || !goes(path);
-            if !stays {
-                out.push(path.clone());
-            }
-            stays
-        };
-        self.present.retain(&mut stays);
-        self.checksum.retain(&mut stays);
-        self.large.retain(|large| stays(&large.path));
-        self.children.retain(&mut stays);
-        self.tree.retain(&mut stays);
-        out
-    }
-}
-
-const ENOENT: i32 = 2;
-const ENOTDIR: i32 = 20;
-const SECOND: i64 = 1_000_000_000;
-/// Coarse file system clocks and slow writers: a fresh mtime may be this much older than the ctime.
-const FRESH: i64 = 2 * SECOND;
-/// The longest tick of the clock that stamps files (100 Hz).
-const TICK: i64 = SECOND / 100;
-
-/// Makes the plan. `excluded` says whether a path (a directory, if true) is left out by the filter; it is asked for
-/// every directory above a path too.
-pub fn plan(
-    rows: impl IntoIterator<Item = Marked>,
-    look: &impl Look,
-    limits: Limits,
-    excluded: impl Fn(&RelPath, bool) -> bool,
-) -> Plan {
-    let mut merged: BTreeMap<RelPath, (Scope, Events)> = BTreeMap::new();
-    for row in rows {
-        let entry = merged.entry(row.path).or_insert((Scope::Entry, Events::default()));
-        entry.0 = entry.0.max(row.scope);
-        entry.1 |= row.events;
-    }
-    let mut sorter = Sorter {
-        places: Places { look, excluded, one_device: limits.one_device, known: HashMap::new() },
-        limits,
-        out: Sets::default(),
-    };
-    for (path, (scope, events)) in merged {
-        sorter.sort(path, scope, events);
-    }
-    sorter.out.into_plan()
-}
-
-/// What the way to a path, the path included, turns out to be.
-#[derive(Clone, Debug)]
-enum Place {
-    /// A directory, reached through directories.
-    Dir,
-    /// A directory of another file system, which is not replicated: only its entry is, as with rsync's `-x`.
-    MountPoint,
-    /// There, and no directory.
-    NonDir(Seen),
-    /// Missing, below a present directory.
-    Missing,
-    /// Below this missing or non-directory prefix.
-    Cut(Rc<Cut>),
-    /// It, or a directory above it, could not be looked at.
-    Failed(i32),
-    /// It, or a directory above it, is excluded; or it lies below a mount point that is not entered.
-    Excluded,
-}
-
-/// Where the way to a path ends before the path.
-#[derive(Debug)]
-struct Cut {
-    prefix: RelPath,
-    /// What is there, when it is not missing.
-    seen: Option<Seen>,
-}
-
-/// Every place is looked at once in a batch.
-struct Places<'a, L, F> {
-    look: &'a L,
-    excluded: F,
-    one_device: Option<u64>,
-    known: HashMap<RelPath, Place>,
-}
-
-impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
-    fn get(&mut self, path: &RelPath) -> Place {
-        let Some(parent) = path.parent() else { return Place::Dir };
-        if let Some(place) = self.known.get(path) {
-            return place.clone();
-        }
-        let place = match self.get(&parent) {
-            Place::Dir => self.look(path),
-            Place::NonDir(seen) => Place::Cut(Rc::new(Cut { prefix: parent, seen: Some(seen) })),
-            Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, seen: None })),
-            // An rsync that is told one of its names takes that name's file system for the one to stay on.
-            Place::MountPoint => Place::Excluded,
-            place @ (Place::Cut(_) | Place::Failed(_) | Place::Excluded) => place,
-        };
-        self.known.insert(path.clone(), place.clone());
-        place
-    }
-
-    fn look(&self, path: &RelPath) -> Place {
-        match self.look.lstat(path) {
-            Ok(seen) if (self.excluded)(path, seen.kind == Kind::Dir) => Place::Excluded,
-            Ok(Seen { kind: Kind::Dir, dev, .. }) => match self.one_device {
-                Some(device) if device != dev => Place::MountPoint,
-                Some(_) | None => Place::Dir,
-            },
-            Ok(seen) => Place::NonDir(seen),
-            // ENOTDIR: a directory above was replaced between two looks.
-            Err(ENOENT | ENOTDIR) => Place::Missing,
-            Err(errno) => Place::Failed(errno),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Sets {
-    plan: Plan,
-    present: BTreeSet<RelPath>,
-    checksum: BTreeSet<RelPath>,
-    /// With whether it must be compared by content.
-    large: BTreeMap<RelPath, bool>,
-    /// With whether it may be a directory.
-    absent: BTreeMap<RelPath, bool>,
-}
-
-impl Sets {
-    fn into_plan(mut self) -> Plan {
-        let plan = &mut self.plan;
-        plan.tree = uncovered(std::mem::take(&mut plan.tree));
-        let tree: BTreeSet<_> = plan.tree.iter().collect();
-        plan.children = std::mem::take(&mut plan.children)
-            .into_iter()
-            .filter(|path| {
-                !tree.contains(&RelPath::root()) && !path.prefixes().any(|p| tree.contains(&p))
-            })
-            .collect();
-        self.present.retain(|path| !self.checksum.contains(path));
-        plan.present = self.present.into_iter().collect();
-        plan.checksum = self.checksum.into_iter().collect();
-        plan.large =
-            self.large.into_iter().map(|(path, checksum)| Large { path, checksum }).collect();
-        plan.absent =
-            self.absent.into_iter().map(|(path, may_be_dir)| Absent { path, may_be_dir }).collect();
-        self.plan
-    }
-}
-
-/// Paths in order, without those below another of them.
-fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
-    paths.sort();
-    let all: BTreeSet<_> = paths.iter().cloned().collect();
-    let root = all.contains(&RelPath::root());
-    let above = |path: &RelPath| path.prefixes().any(|p| p != *path && all.contains(&p));
-    paths.retain(|path| path.is_root() || !(root || above(path)));
-    paths
-}
-
-/// What a second look, after a plan was carried out, tells of a file whose mtime was `planned`: true when its mtime
-/// was set meanwhile. It may have been pushed by size and mtime though they prove nothing any more.
-pub fn set_meanwhile(planned: i64, now: &Seen) -> bool {
-    now.kind == Kind::File && now.mtime_ns != planned && (now.ctime_ns - now.mtime_ns).abs() > FRESH
-}
-
-struct Sorter<'a, L, F> {
-    places: Places<'a, L, F>,
-    limits: Limits,
-    out: Sets,
-}
-
-impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
-    fn sort(&mut self, path: RelPath, scope: Scope, events: Events) {
-        let plan = &mut self.out.plan;
-        match self.places.get(&path) {
-            Place::Dir => match scope {
-                Scope::Tree => plan.tree.push(path),
-                Scope::Children => plan.children.push(path),
-                Scope::Entry if path.is_root() => plan.root = true,
-                // It was deleted and is there again: what the remote has in it may be the old one's.
-                Scope::Entry if events.contains(Events::DELETE | Events::DIR) => {
-                    plan.children.push(path);
+            match known.get(&mark.path).and_then(|&i| items.get_mut(i)) {
+                Some(item) => {
+                    item.scope = item.scope.max(mark.scope);
+                    item.events |= events;
                 }
-                Scope::Entry => drop(self.out.present.insert(path)),
-            },
-            Place::MountPoint => drop(self.out.present.insert(path)),
-            Place::NonDir(seen) => self.file(path, seen, events),
-            Place::Missing => {
-                let unsure = Events::DIR | Events::SCAN | Events::RECONCILE;
-                let may_be_dir = events.intersects(unsure) || scope != Scope::Entry;
-                self.missing(&path, &path, events, may_be_dir);
+                None => items.push(Item {
+                    path: mark.path,
+                    scope: mark.scope,
+                    events,
+                    generation: None,
+                    attempts: 0,
+                    since_ms: mark.marked_at_ms,
+                }),
             }
-            Place::Cut(cut) => {
-                plan.replaced.insert(path.clone(), cut.prefix.clone());
-                match cut.seen {
-                    // Something was below it, so what the remote has there was a directory.
-                    None => self.missing(&cut.prefix, &path, events, true),
-                    // Its own events are not known here: be sure.
-                    Some(seen) => self.file(cut.prefix.clone(), seen, Events::MOVE | Events::DIR),
+        }
+        Self { items, cursor }
+    }
+
+    /// Puts the items in order, for [`Batch::has`] and [`Batch::touches`].
+    pub fn sort(&mut self) {
+        self.items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
+
+    /// True when a path is in this batch, which is sorted.
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.has_bytes(path.as_bytes())
+    }
+
+    /// True when a comparison found a path of this batch.
+    pub fn found(&self, path: &RelPath) -> bool {
+        self.events(path).is_some_and(|events| events.contains(Events::RECONCILE))
+    }
+
+    /// What happened to a path of this batch, which is sorted.
+    pub fn events(&self, path: &RelPath) -> Option<Events> {
+        let at =
+            self.items.binary_search_by(|item| item.path.as_bytes().cmp(path.as_bytes())).ok()?;
+        Some(self.items[at].events)
+    }
+
+    /// The paths of this batch that a mark says went.
+    pub fn going(&self) -> impl Iterator<Item = &RelPath> {
+        self.items.iter().filter(|item| item.events.contains(Events::DELETE)).map(|item| &item.path)
+    }
+
+    fn has_bytes(&self, path: &[u8]) -> bool {
+        self.items.binary_search_by(|item| item.path.as_bytes().cmp(path)).is_ok()
+    }
+
+    /// True when a path, one above it or one below it is in this batch, which is sorted. The root is above none: of the
+    /// root itself a push sets mode, owner and times, and nothing ever stands in its place.
+    pub fn touches(&self, path: &RelPath) -> bool {
+        let bytes = path.as_bytes();
+        let slashes = bytes.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
+        let mut ends = [bytes.len()].into_iter().chain(slashes);
+        ends.any(|end| self.has_bytes(&bytes[..end])) || {
+            let below = [bytes, b"/"].concat();
+            let next = self.items.partition_point(|item| item.path.as_bytes() < &below[..]);
+            let next = self.items.get(next).filter(|_| !path.is_root());
+            next.is_some_and(|item| item.path.is_within(path))
+        }
+    }
+
+    /// What is to be written when the push has ended: each row is settled, or owed from now on.
+    pub fn settle(self, findings: &Findings, pushed: Totals, times: Times) -> Settlement {
+        let mut end = Settlement { cursor: self.cursor, pushed, ..Settlement::default() };
+        for item in self.items {
+            if let Some(generation) = item.generation {
+                end.done.push((item.path.clone(), generation));
+            }
+            let path = item.path.clone();
+            match still_owed(item, findings, times) {
+                None => end.settled.push(path),
+                Some(owe) => {
+                    if owe.events.contains(Events::ECHO) {
+                        end.settled.push(path);
+                    }
+                    end.owe.push(owe);
                 }
             }
-            Place::Failed(errno) => plan.failed.push((path, errno)),
-            Place::Excluded => plan.skipped.push(path),
         }
+        end.owe.extend(findings.above.iter().map(|(path, words)| refused(path, words, times)));
+        end.owe.extend(findings.leftovers(times.now_ms));
+        end
     }
 
-    fn file(&mut self, path: RelPath, seen: Seen, events: Events) {
-        if seen.kind == Kind::File {
-            self.out.plan.regular.insert(path.clone(), seen.mtime_ns);
-        }
-        // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
-        let harmless = Events::ATTRIB | Events::RECONCILE;
-        let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
-        let proven =
-            events.intersects(harmless) && events.difference(harmless | bookkeeping).is_empty();
-        if events.contains(Events::DIR) {
-            self.out.plan.in_the_way.insert(path.clone());
-        }
-        let regular = seen.kind == Kind::File;
-        // Two files written in one tick of the clock have the same mtime. When one of them is moved over the other
-        // soon after, only its content tells.
-        let moved = events.intersects(Events::MOVE | Events::SCAN);
-        let fresh = if moved { TICK } else { FRESH };
-        let set = !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
-        let checksum = regular && (set || events.contains(Events::CONTENT));
-        let together = self.limits.hard_links && seen.nlink > 1;
-        if regular && seen.size >= self.limits.large && !together {
-            *self.out.large.entry(path).or_default() |= checksum;
-        } else if checksum {
-            self.out.checksum.insert(path);
-        } else {
-            self.out.present.insert(path);
-        }
+    /// An rsync of this batch ended unseen, and the batch goes on: all of it will be pushed once more later.
+    pub fn again(&mut self) {
+        self.items.iter_mut().for_each(|item| item.events |= Events::AGAIN);
     }
 
-    fn missing(&mut self, path: &RelPath, marked: &RelPath, events: Events, may_be_dir: bool) {
-        // What it was is not known for sure, and what is excluded is never deleted.
-        let excluded = &self.places.excluded;
-        let kept = excluded(path, false) || (may_be_dir && excluded(path, true));
-        if kept || self.limits.delete && !events.contains(Events::DELETE) {
-            self.out.plan.skipped.push(marked.clone());
-        } else if self.limits.delete {
-            *self.out.absent.entry(path.clone()).or_default() |= may_be_dir;
-        } else if let Some(parent) = path.parent().filter(|parent| !parent.is_root()) {
-            // The deletion changed the parent's times.
-            self.out.present.insert(parent);
+    /// What is to be written when the push ended unseen: nothing is settled, and every path will be pushed once more
+    /// after it is. Marks become owed as well, for a path that is marked again meanwhile is the one in danger.
+    pub fn unseen(&self) -> Settlement {
+        let again = |item: &Item| {
+            let events = item.events | Events::AGAIN;
+            Owe { events, ..owe(item, item.since_ms) }
+        };
+        Settlement { owe: self.items.iter().map(again).collect(), ..Settlement::default() }
+    }
+
+    /// A receiver that was ended leaves its temporary file; only a comparison of the directory finds it.
+    pub fn parents(&self) -> Vec<Owe> {
+        let parents = self.items.iter().filter_map(|item| Some((item.path.parent()?, item)));
+        let parents: BTreeMap<RelPath, &Item> = parents.collect();
+        parents.into_iter().map(|(path, item)| compared(path, item.since_ms)).collect()
+    }
+}
+
+impl From<Owed> for Item {
+    fn from(row: Owed) -> Self {
+        Self {
+            path: row.path,
+            scope: row.scope,
+            events: row.events,
+            generation: Some(row.generation),
+            attempts: row.attempts,
+            since_ms: row.since_ms,
         }
     }
+}
+
+/// A directory whose names are to be compared at once.
+fn compared(path: RelPath, since_ms: i64) -> Owe {
+    Owe {
+        path,
+        scope: Scope::Children,
+        events: Events::RECONCILE | Events::DIR,
+        error: None,
+        attempts: 0,
+        next_try_ms: since_ms,
+        since_ms,
+    }
+}
+
+/// A directory that was not in hand, and on which the remote refused something all the same.
+fn refused(path: &RelPath, words: &str, times: Times) -> Owe {
+    Owe {
+        path: path.clone(),
+        scope: Scope::Entry,
+        events: Events::ATTRIB | Events::DIR,
+        error: Some(words.to_owned()),
+        attempts: 1,
+        next_try_ms: times.now_ms + path_retry_ms(1, times.retry_most_ms),
+        since_ms: times.now_ms,
+    }
+}
+
+/// The item as an owed row that is due at `next_try_ms`.
+fn owe(item: &Item, next_try_ms: i64) -> Owe {
+    Owe {
+        path: item.path.clone(),
+        scope: item.scope,
+        events: item.events,
+        error: None,
+        attempts: item.attempts,
+        next_try_ms,
+        since_ms: item.since_ms,
+    }
+}
+
+fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
+    let listed = findings.replaced.get(&item.path).unwrap_or(&item.path);
+    let fresh = item.events.difference(Events::ECHO | Events::LARGE | Events::BULK);
+    if let Some(&wait_ms) = findings.deferred.get(&item.path) {
+        let events = item.events.difference(Events::ECHO);
+        return Some(Owe { events, ..owe(&item, times.now_ms + wait_ms) });
+    }
+    if findings.large.contains(listed) {
+        return Some(Owe {
+            scope: Scope::Entry,
+            events: fresh | Events::LARGE,
+            ..owe(&item, times.now_ms)
+        });
+    }
+    if findings.unsteady.contains(listed) {
+        return Some(Owe { events: fresh, ..owe(&item, times.now_ms + UNSTEADY_MS) });
+    }
+    if let Some(words) = findings.failed.get(listed) {
+        let attempts = item.attempts.saturating_add(1);
+        let next_try_ms = times.now_ms + path_retry_ms(attempts, times.retry_most_ms);
+        return Some(Owe {
+            events: fresh,
+            error: Some(words.clone()),
+            attempts,
+            ..owe(&item, next_try_ms)
+        });
+    }
+    if findings.unproven.contains(listed) {
+        let events = fresh | Events::WRITE;
+        return Some(Owe { events, ..owe(&item, times.now_ms) });
+    }
+    if findings.reborn.contains(listed) {
+        let scope = if *listed == item.path { Scope::Tree } else { item.scope };
+        let events = fresh | Events::MOVE | Events::DELETE | Events::DIR;
+        return Some(Owe { scope, events, ..owe(&item, times.now_ms) });
+    }
+    if let Some(&scope) = findings.wide.get(&item.path) {
+        return Some(Owe { scope, events: fresh, ..owe(&item, times.now_ms) });
+    }
+    if item.events.contains(Events::AGAIN) {
+        let events = fresh.difference(Events::AGAIN) | Events::ECHO;
+        return Some(Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) });
+    }
+    None
 }
 
 #[cfg(test)]
-#[path = "batch_tests.rs"]
 mod tests;

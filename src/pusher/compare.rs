@@ -4,7 +4,7 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::desk::{Desk, Stuck, broken};
+use super::context::{Context, Stuck, broken};
 use super::doubt::Names;
 use super::guard::{self, Extent, Losses};
 use super::health::retry_most_ms;
@@ -68,7 +68,7 @@ enum Stage {
     Spooling {
         lines: Lines<BufReader<File>>,
         deletions: bool,
-        blind: Option<Unseen>,
+        incomplete: Option<Unseen>,
     },
 }
 
@@ -113,46 +113,46 @@ pub enum Progress {
 impl Compare {
     /// Starts the dry run, beside pushes that delete what is `going`. `None` when nothing is left to compare.
     pub fn start(
-        desk: &mut Desk,
+        context: &mut Context,
         job: Job,
         going: Touched,
         now: Duration,
     ) -> Result<Option<Compare>, Stuck> {
-        let root = desk.open_root()?;
+        let root = context.open_root()?;
         let mut options = Options {
             checksum: false,
             dry: true,
-            delete: desk.delete(),
+            delete: context.delete(),
             force: true,
             stats: true,
             unchanged: false,
         };
         let (job, (rsync, unkept)) = match job {
             Job::Everything { why, exclude } => {
-                if let Some(words) = desk.cannot_compare(&[RelPath::root()])? {
+                if let Some(words) = context.cannot_compare(&[RelPath::root()])? {
                     let job = Job::Everything { why, exclude };
                     let stage = Stage::Refused(words);
                     let (found, unkept) = (Found::default(), Vec::new());
                     return Ok(Some(Compare { job, stage, found, unkept, going }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
-                let compared = desk.compare(&root, &form, options, b"")?;
+                let compared = context.compare(&root, &form, options, b"")?;
                 (Job::Everything { why, exclude }, compared)
             }
             Job::Wide(rows) => {
-                let Some(rows) = directories(desk, &root, rows)? else { return Ok(None) };
+                let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
                 options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
-                (Job::Wide(rows), desk.compare(&root, &form, options, &list)?)
+                (Job::Wide(rows), context.compare(&root, &form, options, &list)?)
             }
             Job::Names => {
                 let list = argv::list_directories([&RelPath::root()]);
-                (Job::Names, desk.compare(&root, &Form::Children, options, &list)?)
+                (Job::Names, context.compare(&root, &Form::Children, options, &list)?)
             }
         };
-        let stage = Stage::Running(desk.dry_run(rsync, root, now));
+        let stage = Stage::Running(context.dry_run(rsync, root, now));
         Ok(Some(Compare { job, stage, found: Found::default(), unkept, going }))
     }
 
@@ -205,7 +205,7 @@ impl Compare {
     /// Goes on, beside a push when one is in flight. The operator has `approved` so many deletions.
     pub fn advance(
         mut self,
-        desk: &mut Desk,
+        context: &mut Context,
         pushing: bool,
         approved: Option<u64>,
         now: Duration,
@@ -216,15 +216,15 @@ impl Compare {
                     self.stage = Stage::Running(run);
                     return Ok((Some(self), Progress::Running));
                 };
-                let finished = desk.finish(run.into_run(), exited)?;
-                spool(self.job, self.unkept, self.going, desk, finished, approved)
+                let finished = context.finish(run.into_run(), exited)?;
+                spool(self.job, self.unkept, self.going, context, finished, approved)
             }
             Stage::Refused(words) => {
-                let entries = desk.row.entries.unwrap_or(0) as u64;
+                let entries = context.row.entries.unwrap_or(0) as u64;
                 Ok((None, Progress::Done { incomplete: Some(words), entries }))
             }
             Stage::Spooling { .. } => {
-                let progress = self.write_rows(desk, pushing)?;
+                let progress = self.write_rows(context, pushing)?;
                 match progress {
                     more @ (Progress::Running | Progress::Rows) => Ok((Some(self), more)),
                     end => Ok((None, end)),
@@ -234,18 +234,18 @@ impl Compare {
     }
 
     /// True when what it finds goes in the lanes of portions.
-    fn is_bulk(&self, desk: &Desk) -> bool {
-        matches!(self.job, Job::Everything { .. }) && !desk.hard_links()
+    fn is_bulk(&self, context: &Context) -> bool {
+        matches!(self.job, Job::Everything { .. }) && !context.hard_links()
     }
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
-    fn write_rows(&mut self, desk: &mut Desk, pushing: bool) -> Result<Progress, Stuck> {
-        let bulk = self.is_bulk(desk);
-        let Stage::Spooling { lines, deletions, blind } = &mut self.stage else {
+    fn write_rows(&mut self, context: &mut Context, pushing: bool) -> Result<Progress, Stuck> {
+        let bulk = self.is_bulk(context);
+        let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
             return Ok(Progress::Running);
         };
         if self.found.written > 0 {
-            let left = desk.journal.owed_in_bulk(&desk.name, bulk)?;
+            let left = context.journal.owed_in_bulk(&context.name, bulk)?;
             let ahead = match &self.job {
                 Job::Wide(_) | Job::Names => PORTION as u64,
                 Job::Everything { .. } => AHEAD,
@@ -274,7 +274,7 @@ impl Compare {
         let since_ms = match &self.job {
             Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
             // What waited for it is known by its age alone.
-            Job::Everything { .. } => desk.row.behind_since_ms.unwrap_or(now_ms),
+            Job::Everything { .. } => context.row.behind_since_ms.unwrap_or(now_ms),
             Job::Names => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.job {
@@ -285,9 +285,9 @@ impl Compare {
         end.owe.extend(self.unkept.drain(..portion).map(|path| unkept(path, since_ms, now_ms)));
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
-            desk.voice.beat();
+            context.supervisor.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
-            if wanted(desk, &change, *deletions) {
+            if wanted(context, &change, *deletions) {
                 let also = if apart(&change) { Events::default() } else { also };
                 let below = unseen_below && change.kind == ChangeKind::Created && change.is_dir;
                 let mut owe = owe(change, since_ms, now_ms);
@@ -304,13 +304,13 @@ impl Compare {
         let last = end.owe.len() < PORTION;
         if let (true, Job::Wide(rows)) = (last, &self.job) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
-            if let Some(blind) = blind {
-                let most_ms = retry_most_ms(desk.start.localpath.fail_log.as_ref());
-                end.owe.extend(not_compared(rows, blind, now_ms, most_ms));
+            if let Some(incomplete) = incomplete {
+                let most_ms = retry_most_ms(context.start.localpath.fail_log.as_ref());
+                end.owe.extend(not_compared(rows, incomplete, now_ms, most_ms));
             }
         }
-        let incomplete = blind.as_ref().map(|blind| blind.words.clone());
-        desk.journal.settle(&desk.name, &end, now_ms)?;
+        let incomplete = incomplete.as_ref().map(|incomplete| incomplete.words.clone());
+        context.journal.settle(&context.name, &end, now_ms)?;
         let entries = self.found.entries;
         Ok(if last { Progress::Done { incomplete, entries } } else { Progress::Rows })
     }
@@ -321,21 +321,22 @@ fn spool(
     job: Job,
     unkept: Vec<RelPath>,
     going: Touched,
-    desk: &Desk,
+    context: &Context,
     finished: Finished,
     approved: Option<u64>,
 ) -> Result<(Option<Compare>, Progress), Stuck> {
-    if desk.stumbled(&finished) {
+    if context.stumbled(&finished) {
         return Ok((None, Progress::Upset));
     }
     let counts = |change: &Change| {
-        let wanted = wanted(desk, change, true);
+        let wanted = wanted(context, change, true);
         if !wanted {
-            desk.note_excluded(change);
+            context.note_excluded(change);
         }
         wanted
     };
-    let compared = Compared::read(finished, || desk.voice.beat(), counts).map_err(broken)?;
+    let compared =
+        Compared::read(finished, || context.supervisor.beat(), counts).map_err(broken)?;
     let mut compared = match compared {
         Ok(compared) => compared,
         Err(judgement) => match judgement.verdict {
@@ -346,14 +347,15 @@ fn spool(
     };
     if matches!(job, Job::Names) {
         let mut names = Names::default();
-        let (toggles, complete) = (desk.start.localpath.inotify, compared.complete);
+        let (toggles, complete) = (context.start.localpath.inotify, compared.complete);
         let add = |change: Change| {
-            if wanted(desk, &change, complete) && complaint::temporary_of(&change.path).is_none() {
-                let skipped = desk.filter.skips_event(&change.path, change.is_dir);
+            if wanted(context, &change, complete) && complaint::temporary_of(&change.path).is_none()
+            {
+                let skipped = context.filter.skips_event(&change.path, change.is_dir);
                 names.add(&change, toggles, skipped);
             }
         };
-        compared.again(|| desk.voice.beat(), add).map_err(broken)?;
+        compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
         return Ok((None, Progress::Names(names)));
     }
     let Counts { paths, deletions, .. } = compared.counts;
@@ -367,47 +369,47 @@ fn spool(
     if deletions > 0 && !live(&job) && !guard::is_approved(approved, deletions) {
         let extent = match &job {
             Job::Everything { .. } => Extent::Everything,
-            Job::Wide(_) | Job::Names => Extent::Part(desk.entries()),
+            Job::Wide(_) | Job::Names => Extent::Part(context.entries()),
         };
-        let contents = desk.contents()?;
+        let contents = context.contents()?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
-        if guard::holds(desk.start.remote.max_delete, losses) {
+        if guard::holds(context.start.remote.max_delete, losses) {
             // Not known of any.
             if going.is_full() {
                 return Ok((None, Progress::Upset));
             }
-            let deletions = unasked(desk, &mut compared, &going)?;
-            let made = losses.made + made_below(desk, &job, &mut compared, deletions)?;
+            let deletions = unasked(context, &mut compared, &going)?;
+            let made = losses.made + made_below(context, &job, &mut compared, deletions)?;
             let losses = Losses { deletions, made, ..losses };
-            if guard::holds(desk.start.remote.max_delete, losses)
+            if guard::holds(context.start.remote.max_delete, losses)
                 && !guard::is_approved(approved, deletions)
             {
-                let why = guard::words(deletions, losses.entries, &desk.name);
+                let why = guard::words(deletions, losses.entries, &context.name);
                 return Ok((None, Progress::Guarded(Held { why, deletions })));
             }
         }
     }
     let deletions = compared.complete;
-    let blind = (!deletions).then(|| {
-        Unseen::new(named(desk.complaints(compared.stderr())), compared.judgement().clone())
+    let incomplete = (!deletions).then(|| {
+        Unseen::new(named(context.complaints(compared.stderr())), compared.judgement().clone())
     });
     let lines = compared.into_lines().map_err(broken)?;
-    let stage = Stage::Spooling { lines, deletions, blind };
+    let stage = Stage::Spooling { lines, deletions, incomplete };
     Ok((Some(Compare { job, stage, found, unkept, going }), Progress::Rows))
 }
 
 /// How many names it would delete of which no mark says that they went: what somebody deletes here is no accident.
-fn unasked(desk: &Desk, compared: &mut Compared, going: &Touched) -> Result<u64, Stuck> {
+fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Result<u64, Stuck> {
     let mut unasked = Ok(0);
     compared
         .again(
-            || desk.voice.beat(),
+            || context.supervisor.beat(),
             |change| {
-                let deleted = change.kind == ChangeKind::Deleted && wanted(desk, &change, true);
+                let deleted = change.kind == ChangeKind::Deleted && wanted(context, &change, true);
                 if let (Ok(count), true) =
                     (&mut unasked, deleted && !going.holds(&change.path, false))
                 {
-                    match desk.journal.is_going(&desk.name, &change.path) {
+                    match context.journal.is_going(&context.name, &change.path) {
                         Ok(going) => *count += u64::from(!going),
                         Err(error) => unasked = Err(error),
                     }
@@ -420,7 +422,12 @@ fn unasked(desk: &Desk, compared: &mut Compared, going: &Touched) -> Result<u64,
 
 /// How many names will be made in the directories that it would make, of which it has not listed the content: up to
 /// `most`.
-fn made_below(desk: &Desk, job: &Job, compared: &mut Compared, most: u64) -> Result<u64, Stuck> {
+fn made_below(
+    context: &Context,
+    job: &Job,
+    compared: &mut Compared,
+    most: u64,
+) -> Result<u64, Stuck> {
     let lists_all = match job {
         Job::Everything { .. } => true,
         Job::Wide(rows) => rows.iter().any(|row| row.scope == Scope::Tree),
@@ -432,19 +439,19 @@ fn made_below(desk: &Desk, job: &Job, compared: &mut Compared, most: u64) -> Res
     let mut directories = Vec::new();
     let add = |change: Change| {
         let made = change.kind == ChangeKind::Created && change.is_dir;
-        if made && !desk.filter.excludes(&change.path, true) {
+        if made && !context.filter.excludes(&change.path, true) {
             directories.push(change.path);
         }
     };
-    compared.again(|| desk.voice.beat(), add).map_err(broken)?;
-    let (root, mut found) = (desk.open_root()?, 0);
+    compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
+    let (root, mut found) = (context.open_root()?, 0);
     while let Some(dir) = directories.pop() {
-        desk.voice.beat();
-        let entered = root.subdir(&dir).ok().filter(|dir| desk.enters(&root, &dir.seen));
+        context.supervisor.beat();
+        let entered = root.subdir(&dir).ok().filter(|dir| context.enters(&root, &dir.seen));
         let names = entered.and_then(|dir| dir.names().ok()).unwrap_or_default();
         for path in names.into_iter().map(|name| dir.join(&name.name)) {
             let is_dir = root.lstat(&path).is_ok_and(|seen| seen.kind == Kind::Dir);
-            if desk.filter.excludes(&path, is_dir) {
+            if context.filter.excludes(&path, is_dir) {
                 continue;
             }
             found += 1;
@@ -471,10 +478,10 @@ fn live(job: &Job) -> bool {
 }
 
 /// True when this difference is to be owed.
-fn wanted(desk: &Desk, change: &Change, deletions: bool) -> bool {
+fn wanted(context: &Context, change: &Change, deletions: bool) -> bool {
     let deleted = change.kind == ChangeKind::Deleted;
-    if deleted && (!deletions || !desk.delete()) {
+    if deleted && (!deletions || !context.delete()) {
         return false;
     }
-    !desk.filter.excludes(&change.path, change.is_dir)
+    !context.filter.excludes(&change.path, change.is_dir)
 }

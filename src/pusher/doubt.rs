@@ -38,7 +38,7 @@ impl Doubt {
 pub fn is_outage(judgement: &Judgement) -> bool {
     match judgement.verdict {
         // Of this side; and a slave that is full goes on as it is.
-        Verdict::Remote(Trouble::Killed | Trouble::Full | Trouble::Crowded) => false,
+        Verdict::Remote(Trouble::Killed | Trouble::Full | Trouble::ConnectionLimited) => false,
         Verdict::Remote(Trouble::Unreachable | Trouble::Broken | Trouble::Storage) => true,
         // A module's directory that is gone, too.
         Verdict::Configuration => true,

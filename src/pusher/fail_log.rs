@@ -4,7 +4,7 @@
 //! each path a comment and one line that repairs it by hand. A line does what a push would do with the path as it was
 //! when the line was written: what was there is sent and never deleted, what was gone is deleted.
 
-use super::batch::Plan;
+use super::plan::Plan;
 use crate::config::model::{LocalPath, Remote};
 use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, as_written};

@@ -96,19 +96,19 @@ impl Health {
 
 /// A comparison of everything that could not see everything, `times` in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blind {
+pub struct Incomplete {
     /// How often.
     pub times: u32,
     /// What rsync said of it.
     pub words: String,
 }
 
-impl Blind {
+impl Incomplete {
     /// Once more, with these words; and whether that is worth a line in the log.
-    pub fn again(before: Option<Blind>, words: String) -> (Blind, bool) {
+    pub fn again(before: Option<Incomplete>, words: String) -> (Incomplete, bool) {
         let times = before.as_ref().map_or(1, |b| b.times.saturating_add(1));
         let news = before.is_none_or(|b| b.words != words);
-        (Blind { times, words }, news || times.is_power_of_two())
+        (Incomplete { times, words }, news || times.is_power_of_two())
     }
 
     /// How long to wait before everything is compared again: 60 s doubled to one hour.
@@ -160,14 +160,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_looked_for_ever_more_rarely() {
-        let mut blind = None;
+        let mut incomplete = None;
         let mut waits = Vec::new();
         let mut said = Vec::new();
         for words in ["a", "a", "a", "b", "b", "b", "b", "b"] {
-            let (next, news) = Blind::again(blind, words.into());
+            let (next, news) = Incomplete::again(incomplete, words.into());
             waits.push(next.wait().as_secs());
             said.push(news);
-            blind = Some(next);
+            incomplete = Some(next);
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
         assert_eq!(said, [true, true, false, true, false, false, false, true]);

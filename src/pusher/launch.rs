@@ -1,10 +1,12 @@
-//! Which lanes start, and with what.
+//! Which jobs start, and with what.
 
 use super::compare::{self, Compare, Job};
 use super::health::Health;
-use super::lanes::{Busy, Lane, Waiter};
+use super::jobs::Busy;
+use super::lane::Lane;
 use super::push::Push;
 use super::run::Pusher;
+use super::slots::Waiter;
 use crate::journal::{Events, JournalError, Owed};
 use crate::message::{FromPusher, SCHEDULE};
 use crate::path::OsBytes;
@@ -15,20 +17,23 @@ use slog::info;
 use std::time::Duration;
 
 /// A remote that was short of connections gets one at a time for so long.
-const CROWDED: Duration = Duration::from_secs(600);
+const CONNECTION_LIMITED: Duration = Duration::from_secs(600);
 
 impl Pusher {
     pub(super) fn look_at_journal(&mut self, now: Duration) -> Result<(), JournalError> {
         let before = self.work;
-        self.work =
-            self.desk.journal.work(&self.desk.name, self.desk.row.cursor, clock::wall_ms())?;
+        self.work = self.context.journal.work(
+            &self.context.name,
+            self.context.row.cursor,
+            clock::wall_ms(),
+        )?;
         self.look = false;
         self.looked = now;
         self.yielding.large = false;
-        let idle = !before.marks && !before.due && !self.lanes.busy(Lane::Small);
+        let idle = !before.marks && !before.due && !self.jobs.busy(Lane::Small);
         if self.work.marks && idle && self.gather_until.is_none() {
             self.gather_until =
-                Some(now + Duration::from_millis(self.desk.start.localpath.delay_ms));
+                Some(now + Duration::from_millis(self.context.start.localpath.delay_ms));
         }
         if self.work != before {
             self.said.dirty = true;
@@ -53,31 +58,31 @@ impl Pusher {
         let mut wanted = 0;
         let probe = self.health != Health::Good;
         let due = self.work.due && !self.yielding.small;
-        let small = !self.lanes.busy(Lane::Small) && (self.work.marks || due);
+        let small = !self.jobs.busy(Lane::Small) && (self.work.marks || due);
         if small && self.gather_until.is_none_or(|at| now >= at) {
             wanted += self.start_push(Lane::Small, probe, now)?;
         }
         // A remote in trouble is tried by one push, and by a comparison only when there is none.
-        let alone = probe && (small || self.lanes.pushing());
+        let alone = probe && (small || self.jobs.pushing());
         let before = wanted;
         for lane in Lane::LARGE {
-            let alone = alone || (probe && self.lanes.pushing());
+            let alone = alone || (probe && self.jobs.pushing());
             // The second waits for nothing that the first has not got.
-            let free = !self.lanes.busy(lane) && wanted == before && self.work.large;
+            let free = !self.jobs.busy(lane) && wanted == before && self.work.large;
             if !alone && free && self.has_another_large(lane)? {
                 wanted += self.start_push(lane, probe, now)?;
             }
         }
         let before = wanted;
         for lane in Lane::BULK {
-            let alone = probe && (small || self.work.large || self.lanes.pushing());
+            let alone = probe && (small || self.work.large || self.jobs.pushing());
             // The second waits for nothing that the first has not got.
             if !alone && wanted == before && self.wants_bulk(lane) {
                 wanted += self.start_push(lane, probe, now)?;
             }
         }
-        let push = small || self.work.large || self.work.bulk || self.lanes.pushing();
-        if !(probe && push) && self.lanes.compare.is_none() && self.wants_compare(now) {
+        let push = small || self.work.large || self.work.bulk || self.jobs.pushing();
+        if !(probe && push) && self.jobs.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
         }
         wanted += u32::from(self.start_verify(now)?);
@@ -87,19 +92,19 @@ impl Pusher {
         }
         while self.slots.asked + self.slots.free < wanted {
             self.slots.asked += 1;
-            self.voice.send(&FromPusher::WantSlot);
+            self.supervisor.send(&FromPusher::WantSlot);
         }
         if wanted == 0 {
             self.give_free_slots_back();
         }
         let quiet =
-            wanted == 0 && !self.lanes.pushing() && !self.work.marks && !self.work.due && !probe;
-        self.start_rolling(quiet, now)
+            wanted == 0 && !self.jobs.pushing() && !self.work.marks && !self.work.due && !probe;
+        self.start_scrub(quiet, now)
     }
 
     /// True when there is a large file for this lane beside one in flight. Looked for before a slot is asked for.
     fn has_another_large(&mut self, lane: Lane) -> Result<bool, JournalError> {
-        if self.lanes.large().next().is_none() {
+        if self.jobs.large().next().is_none() {
             return Ok(true);
         }
         if !self.yielding.large {
@@ -110,7 +115,7 @@ impl Pusher {
 
     /// True when nothing stands against starting an rsync at `now`.
     pub(super) fn may_start(&self, now: Duration) -> bool {
-        self.may_connect(now) && !self.desk.master.is_coming(now)
+        self.may_connect(now) && !self.context.master.is_coming(now)
     }
 
     fn may_connect(&self, now: Duration) -> bool {
@@ -136,34 +141,34 @@ impl Pusher {
     /// How many slots are missing for `waiter`, when it cannot start now.
     fn waits(&mut self, waiter: Waiter, probe: bool, now: Duration) -> Option<u32> {
         // The remote takes one connection at a time; perhaps somebody has it.
-        let crowded = self.crowded.is_some_and(|until| now < until);
-        if crowded && self.lanes.is_running() {
+        let connection_limited = self.connection_limited.is_some_and(|until| now < until);
+        if connection_limited && self.jobs.is_running() {
             self.slots.wait(waiter);
             return Some(0);
         }
-        let most = if crowded { 1 } else { u32::MAX };
+        let most = if connection_limited { 1 } else { u32::MAX };
         (!probe && !self.slots.is_turn(waiter, most)).then_some(1)
     }
 
     /// True when the remote has no room for another connection beside ours, or one of ours that has just ended, which is
     /// no trouble: for a while they come one after the other.
-    pub(super) fn crowds(&mut self, judgement: &Judgement, now: Duration) -> bool {
-        let crowds = judgement.crowded()
-            && (self.lanes.is_running() || self.desk.has_one_leaving(judgement, now));
-        if crowds {
-            if self.crowded.is_none_or(|until| now >= until) {
-                info!(self.desk.log, "one connection at a time"; "why" => &judgement.words);
+    pub(super) fn limits_connections(&mut self, judgement: &Judgement, now: Duration) -> bool {
+        let limits_connections = judgement.connection_limited()
+            && (self.jobs.is_running() || self.context.has_one_leaving(judgement, now));
+        if limits_connections {
+            if self.connection_limited.is_none_or(|until| now >= until) {
+                info!(self.context.log, "one connection at a time"; "why" => &judgement.words);
             }
-            self.crowded = Some(now + CROWDED);
+            self.connection_limited = Some(now + CONNECTION_LIMITED);
         }
-        crowds
+        limits_connections
     }
 
     fn wants_bulk(&self, lane: Lane) -> bool {
-        let small = self.work.marks || self.work.due || self.lanes.busy(Lane::Small);
+        let small = self.work.marks || self.work.due || self.jobs.busy(Lane::Small);
         let waits =
-            (self.yielding.bulk && small) || (self.yielding.portions && self.lanes.pushing());
-        self.work.bulk && !self.lanes.busy(lane) && !waits
+            (self.yielding.bulk && small) || (self.yielding.portions && self.jobs.pushing());
+        self.work.bulk && !self.jobs.busy(lane) && !waits
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
@@ -190,14 +195,14 @@ impl Pusher {
 
     fn wants_everything(&self, now: Duration) -> bool {
         !self.held()
-            && self.desk.row.reconcile.is_some()
-            && self.lanes.spool.is_none()
+            && self.context.row.reconcile.is_some()
+            && self.jobs.spool.is_none()
             && self.compare_retry.is_none_or(|at| now >= at)
     }
 
     /// The delete guard holds a comparison.
     fn held(&self) -> bool {
-        self.desk.row.held.is_some()
+        self.context.row.held.is_some()
     }
 
     /// Starts a push in `lane`; returns 1 when a slot is missing for it.
@@ -205,32 +210,32 @@ impl Pusher {
         if let Some(missing) = self.waits(Waiter::Push(lane), probe, now) {
             return Ok(missing);
         }
-        let Some((mut ledger, deferred)) = self.read(lane)? else { return Ok(0) };
-        self.narrow(&mut ledger);
+        let Some((mut batch, deferred)) = self.read(lane)? else { return Ok(0) };
+        self.narrow(&mut batch);
         if lane == Lane::Small {
             self.gather_until = None;
         }
         self.look = true;
-        if ledger.items.is_empty() && ledger.cursor.is_none() {
+        if batch.items.is_empty() && batch.cursor.is_none() {
             return Ok(0);
         }
-        if let Some(looking) = &mut self.lanes.verify {
-            looking.touch(ledger.items.iter().map(|item| &item.path));
+        if let Some(looking) = &mut self.jobs.verify {
+            looking.touch(batch.items.iter().map(|item| &item.path));
         }
-        if let Some(compare) = &mut self.lanes.compare {
-            compare.work.touch(ledger.going());
+        if let Some(compare) = &mut self.jobs.compare {
+            compare.work.touch(batch.going());
         }
         if self.wants_names() {
-            let names = ledger.items.iter().map(|item| &item.path);
+            let names = batch.items.iter().map(|item| &item.path);
             let in_root = names.filter(|path| path.parent().is_some_and(|dir| dir.is_root()));
-            self.lanes.names_touched.extend(in_root.cloned());
+            self.jobs.names_touched.extend(in_root.cloned());
         }
-        if let Some(rolling) = &mut self.lanes.rolling {
-            rolling.touch(ledger.items.iter().map(|item| &item.path));
+        if let Some(scrub) = &mut self.jobs.scrub {
+            scrub.touch(batch.items.iter().map(|item| &item.path));
         }
         // Nothing from here on fails without giving it back.
         let slot = !probe && self.slots.take();
-        match Push::start(&mut self.desk, lane, ledger, deferred, now) {
+        match Push::start(&mut self.context, lane, batch, deferred, now) {
             Ok((work, progress)) => self.pushed(lane, Busy { work, slot }, Ok(progress), now)?,
             Err(stuck) => {
                 self.return_slot(slot);
@@ -245,15 +250,15 @@ impl Pusher {
             return Ok(missing);
         }
         self.compare_not_before = None;
-        let job = match self.desk.row.reconcile.as_ref().filter(|_| self.wants_everything(now)) {
+        let job = match self.context.row.reconcile.as_ref().filter(|_| self.wants_everything(now)) {
             Some(why) => Job::Everything { why: why.clone(), exclude: self.left_out(why) },
             None if self.wants_names() => {
-                self.lanes.names_touched.clear();
+                self.jobs.names_touched.clear();
                 Job::Names
             }
             None => {
-                let rows = self.desk.journal.due_wide(
-                    &self.desk.name,
+                let rows = self.context.journal.due_wide(
+                    &self.context.name,
                     self.only_live(),
                     clock::wall_ms(),
                     compare::WIDE_AT_ONCE,
@@ -265,9 +270,9 @@ impl Pusher {
         self.said.dirty = true;
         let slot = !probe && self.slots.take();
         let mut going = Touched::default();
-        self.lanes.pushes().for_each(|push| going.add(push.going()));
-        match Compare::start(&mut self.desk, job, going, now) {
-            Ok(Some(work)) => self.lanes.compare = Some(Busy { work, slot }),
+        self.jobs.pushes().for_each(|push| going.add(push.going()));
+        match Compare::start(&mut self.context, job, going, now) {
+            Ok(Some(work)) => self.jobs.compare = Some(Busy { work, slot }),
             Ok(None) => self.return_slot(slot),
             Err(stuck) => {
                 self.return_slot(slot);
@@ -279,7 +284,7 @@ impl Pusher {
 
     /// sersync's `crontabfilter`: only for scheduled reconciles.
     fn left_out(&self, why: &str) -> Vec<OsBytes> {
-        let crontab = self.desk.start.localpath.crontab.as_ref();
+        let crontab = self.context.start.localpath.crontab.as_ref();
         crontab.filter(|_| why == SCHEDULE).map(|c| c.exclude.clone()).unwrap_or_default()
     }
 }

@@ -1,16 +1,18 @@
 //! Before a pusher works: its lock, its journal, its remote's row, and what it wishes for first.
 
-use super::awaits::Awaits;
-use super::desk::Desk;
+use super::batch::Batch;
+use super::context::Context;
 use super::doubt::Doubt;
 use super::health::Health;
-use super::lanes::{Lane, Lanes, Slots};
-use super::ledger::Ledger;
+use super::jobs::Jobs;
+use super::lane::Lane;
 use super::master::Master;
-use super::rolling::Rolling;
 use super::run::{Pusher, Said, Yielding};
+use super::scrub::Scrub;
 use super::select::BATCH;
-use super::voice::{Control, Voice};
+use super::slots::Slots;
+use super::supervisor_link::{Control, SupervisorLink};
+use super::waiters::Waiters;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Work};
 use crate::message::{FromPusher, PusherStart};
@@ -44,35 +46,37 @@ impl Pusher {
         let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
             format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
         })?;
-        let voice = Voice::new(control);
+        let supervisor = SupervisorLink::new(control);
         let master = Master::new(&start, lock, logger.clone());
-        let mut desk = Desk::new(start, journal, row, filter, master, voice.clone(), logger);
-        desk.recall_window().map_err(|e| e.to_string())?;
-        let rolling = Rolling::new(&mut desk, clock::boot()).map_err(|e| e.to_string())?;
-        let mut pusher = Pusher::new(voice, signals, wake, desk, rolling);
+        let mut context =
+            Context::new(start, journal, row, filter, master, supervisor.clone(), logger);
+        context.recall_window().map_err(|e| e.to_string())?;
+        let scrub = Scrub::new(&mut context, clock::boot()).map_err(|e| e.to_string())?;
+        let mut pusher = Pusher::new(supervisor, signals, wake, context, scrub);
         pusher.first_wishes().map_err(|e| e.to_string())?;
         // What a predecessor that was killed left there may be settled.
-        if pusher.desk.start.localpath.fail_log.is_some() {
-            pusher.fail_log_shows = pusher.desk.write_fail_log(None).map_err(|e| e.to_string())?;
-            pusher.voice.send(&FromPusher::FailLog);
+        if pusher.context.start.localpath.fail_log.is_some() {
+            pusher.fail_log_shows =
+                pusher.context.write_fail_log(None).map_err(|e| e.to_string())?;
+            pusher.supervisor.send(&FromPusher::FailLog);
         }
         Ok(pusher)
     }
 
     /// As it is before it has looked at anything.
     fn new(
-        voice: Voice,
+        supervisor: SupervisorLink,
         signals: Signals,
         wake: OwnedFd,
-        desk: Desk,
-        rolling: Option<Rolling>,
+        context: Context,
+        scrub: Option<Scrub>,
     ) -> Pusher {
         Pusher {
-            voice,
+            supervisor,
             signals,
             wake,
-            desk,
-            lanes: Lanes { rolling, ..Lanes::default() },
+            context,
+            jobs: Jobs { scrub, ..Jobs::default() },
             slots: Slots::default(),
             health: Health::Good,
             push_failed: false,
@@ -81,7 +85,7 @@ impl Pusher {
             judged: false,
             root_retry: None,
             compare_retry: None,
-            blind: None,
+            incomplete: None,
             compare_not_before: None,
             journal_retry: None,
             expiry_due: None,
@@ -90,7 +94,7 @@ impl Pusher {
             looked: Duration::ZERO,
             gather_until: None,
             yielding: Yielding::default(),
-            crowded: None,
+            connection_limited: None,
             approved: None,
             wished_again: false,
             // A predecessor may have compared.
@@ -101,20 +105,20 @@ impl Pusher {
             pushes: 0,
             stop: None,
             killed: false,
-            torn_widely: false,
+            leftovers_everywhere: false,
             orphaned: false,
             fail_log_shows: false,
-            awaits: Awaits::default(),
+            waiters: Waiters::default(),
             said: Said { dirty: true, ..Said::default() },
         }
     }
 
     /// What the start, a change of settings or an unclean end ask for.
     fn first_wishes(&mut self) -> Result<(), JournalError> {
-        let desk = &mut self.desk;
-        let settings = desk.start.settings.clone();
-        let changed = desk.row.settings.as_ref().is_some_and(|old| *old != settings);
-        let why = desk
+        let context = &mut self.context;
+        let settings = context.start.settings.clone();
+        let changed = context.row.settings.as_ref().is_some_and(|old| *old != settings);
+        let why = context
             .start
             .reconcile
             .take()
@@ -123,24 +127,28 @@ impl Pusher {
             self.want_reconcile(&why)?;
         }
         // After the wish: a death between the two must not forget it (rule 11).
-        let desk = &mut self.desk;
-        if desk.row.settings.as_ref() != Some(&settings) {
-            desk.journal.set_settings(&desk.name, &settings)?;
+        let context = &mut self.context;
+        if context.row.settings.as_ref() != Some(&settings) {
+            context.journal.set_settings(&context.name, &settings)?;
         }
-        if !desk.row.clean {
+        if !context.row.clean {
             // Its pushes may still be in the hands of a receiver (rule 2).
-            desk.again_upto = desk.journal.last_seq()?;
+            context.again_upto = context.journal.last_seq()?;
             let now_ms = clock::wall_ms();
-            desk.journal.push_again_later(&desk.name, now_ms)?;
+            context.journal.push_again_later(&context.name, now_ms)?;
             // A receiver that was killed with it has left its temporary files.
-            let marks = desk.journal.marks_after(desk.row.cursor, BATCH)?;
-            let mut owed = desk.journal.due(&desk.name, now_ms, BATCH)?;
-            owed.extend(desk.journal.due_large(&desk.name, now_ms, Lane::LARGE.len() as u32)?);
-            owed.extend(desk.journal.due_bulk(&desk.name, now_ms, 2 * BATCH)?);
-            self.torn(Ledger::new(marks, owed, 0).parents())?;
+            let marks = context.journal.marks_after(context.row.cursor, BATCH)?;
+            let mut owed = context.journal.due(&context.name, now_ms, BATCH)?;
+            owed.extend(context.journal.due_large(
+                &context.name,
+                now_ms,
+                Lane::LARGE.len() as u32,
+            )?);
+            owed.extend(context.journal.due_bulk(&context.name, now_ms, 2 * BATCH)?);
+            self.leftovers(Batch::new(marks, owed, 0).parents())?;
         }
         self.doubt_at_start()?;
-        self.desk.journal.set_clean(&self.desk.name, false)
+        self.context.journal.set_clean(&self.context.name, false)
     }
 }
 

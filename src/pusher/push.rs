@@ -3,12 +3,12 @@
 //! This is the only code that changes a remote. What is done with a path is decided by what is there at the moment
 //! of the push, never by what was marked.
 
-use super::batch::{self, Limits, Plan};
-use super::desk::{Desk, LEAVES_WITHIN, RootLook, Stuck, broken};
+use super::batch::{Batch, Findings, Times};
+use super::context::{Context, LEAVES_WITHIN, RootLook, Stuck, broken};
 use super::doubt;
 use super::health::retry_most_ms;
-use super::lanes::Lane;
-use super::ledger::{Findings, Ledger, Times};
+use super::lane::Lane;
+use super::plan::{self, Limits, Plan};
 use super::step::{self, Step};
 use crate::config::model::Toggles;
 use crate::journal::{Events, Owe, Scope, Settlement, Totals};
@@ -41,7 +41,7 @@ const MADE_MOST: usize = 100;
 /// A batch being pushed.
 pub struct Push {
     pub(super) lane: Lane,
-    pub(super) ledger: Ledger,
+    pub(super) batch: Batch,
     pub(super) root: Root,
     pub(super) findings: Findings,
     pub(super) steps: VecDeque<Step>,
@@ -90,19 +90,19 @@ impl Push {
     /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight; they are due
     /// again after so many milliseconds.
     pub fn start(
-        desk: &mut Desk,
+        context: &mut Context,
         lane: Lane,
-        mut ledger: Ledger,
+        mut batch: Batch,
         deferred: HashMap<RelPath, i64>,
         now: Duration,
     ) -> Result<(Push, Progress), Stuck> {
-        let first = ledger.items.first().map(|item| (item.path.clone(), item.since_ms));
-        ledger.sort();
+        let first = batch.items.first().map(|item| (item.path.clone(), item.since_ms));
+        batch.sort();
         let mut push = Push {
             lane,
             first,
-            ledger,
-            root: desk.open_root()?,
+            batch,
+            root: context.open_root()?,
             findings: Findings { deferred, ..Findings::default() },
             steps: VecDeque::new(),
             run: None,
@@ -117,24 +117,24 @@ impl Push {
             regular: BTreeMap::new(),
             absent: Vec::new(),
         };
-        push.plan(desk)?;
-        let progress = push.next(desk, now)?;
+        push.plan(context)?;
+        let progress = push.next(context, now)?;
         Ok((push, progress))
     }
 
     /// The paths in hand.
     pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
-        self.ledger.items.iter().map(|item| &item.path)
+        self.batch.items.iter().map(|item| &item.path)
     }
 
     /// True for a path in hand.
     pub fn has(&self, path: &RelPath) -> bool {
-        self.ledger.has(path)
+        self.batch.has(path)
     }
 
     /// True for a path in hand, and for one above or below one.
     pub fn touches(&self, path: &RelPath) -> bool {
-        self.ledger.touches(path)
+        self.batch.touches(path)
     }
 
     /// The first of them, and since when it waits in milliseconds since 1970. Still there when the push is done.
@@ -152,17 +152,17 @@ impl Push {
 
     /// The last mark of the batch.
     pub fn cursor(&self) -> Option<i64> {
-        self.ledger.cursor
+        self.batch.cursor
     }
 
     /// What is written when the end of this push was not seen.
     pub fn unseen(&self) -> Settlement {
-        self.ledger.unseen()
+        self.batch.unseen()
     }
 
     /// The directories in which a receiver that was ended may have left a temporary file.
     pub fn parents(&self) -> Vec<Owe> {
-        self.ledger.parents()
+        self.batch.parents()
     }
 
     /// How long the rsync in flight has not moved.
@@ -196,35 +196,35 @@ impl Push {
     /// Looks at the rsync in flight and goes on when it has ended; `beside` it others of this remote fly.
     pub fn advance(
         &mut self,
-        desk: &mut Desk,
+        context: &mut Context,
         beside: bool,
         now: Duration,
     ) -> Result<Progress, Stuck> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
             let look = RootLook::new(
                 &self.root,
-                desk.journal.mounts()?,
-                desk.journal.silent_mounts()?,
-                &desk.voice,
+                context.journal.mounts()?,
+                context.journal.silent_mounts()?,
+                &context.supervisor,
             );
             if look.unmounted != self.unmounted {
                 // The step may name what only seems to be gone (rule 6).
-                self.plan(desk)?;
-                return self.next(desk, now);
+                self.plan(context)?;
+                return self.next(context, now);
             }
-            return self.start_step(desk, step, aim, now);
+            return self.start_step(context, step, aim, now);
         }
         if self.refused.is_some() {
             return Ok(Progress::Running);
         }
-        let Some((step, aim, mut run)) = self.run.take() else { return self.next(desk, now) };
+        let Some((step, aim, mut run)) = self.run.take() else { return self.next(context, now) };
         let Some(exited) = run.ended(now).map_err(broken)? else {
             self.run = Some((step, aim, run));
             return Ok(Progress::Running);
         };
-        let finished = desk.finish(run, exited)?;
-        debug!(desk.log, "rsync ended"; "how" => exited.to_string(), "words" => &finished.judgement.words);
-        if !beside && desk.has_one_leaving(&finished.judgement, now) {
+        let finished = context.finish(run, exited)?;
+        debug!(context.log, "rsync ended"; "how" => exited.to_string(), "words" => &finished.judgement.words);
+        if !beside && context.has_one_leaving(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LEAVES_WITHIN {
                 self.refused = Some((step, aim, now + REFUSED_WAIT));
@@ -234,8 +234,8 @@ impl Push {
             self.refused_since = None;
         }
         match aim {
-            Aim::Do => self.judge(desk, step, finished, now),
-            Aim::Verify(first) => self.verified(desk, &step, first, finished, now),
+            Aim::Do => self.judge(context, step, finished, now),
+            Aim::Verify(first) => self.verified(context, &step, first, finished, now),
         }
     }
 
@@ -248,33 +248,33 @@ impl Push {
     /// again soon.
     pub(super) fn unsteady(
         &mut self,
-        desk: &Desk,
+        context: &Context,
         step: &Step,
         now: Duration,
     ) -> Result<Progress, Stuck> {
         if self.may_plan_again() {
             self.replans += 1;
-            self.plan(desk)?;
+            self.plan(context)?;
         } else {
             self.findings.unsteady.extend(step.names());
         }
-        self.next(desk, now)
+        self.next(context, now)
     }
 
-    pub(super) fn plan(&mut self, desk: &Desk) -> Result<(), Stuck> {
+    pub(super) fn plan(&mut self, context: &Context) -> Result<(), Stuck> {
         let look = RootLook::new(
             &self.root,
-            desk.journal.mounts()?,
-            desk.journal.silent_mounts()?,
-            &desk.voice,
+            context.journal.mounts()?,
+            context.journal.silent_mounts()?,
+            &context.supervisor,
         );
         let large = match self.lane {
             Lane::Large | Lane::Large2 => u64::MAX,
-            Lane::Small | Lane::Bulk | Lane::Bulk2 => desk.start.localpath.large_file_bytes,
+            Lane::Small | Lane::Bulk | Lane::Bulk2 => context.start.localpath.large_file_bytes,
         };
         let deferred = &self.findings.deferred;
-        let rows = self.ledger.items.iter().filter(|item| !deferred.contains_key(&item.path));
-        let rows = rows.map(|item| batch::Marked {
+        let rows = self.batch.items.iter().filter(|item| !deferred.contains_key(&item.path));
+        let rows = rows.map(|item| plan::Marked {
             path: item.path.clone(),
             scope: item.scope,
             // It failed: perhaps on a directory there that nobody here knows of.
@@ -282,18 +282,18 @@ impl Push {
         });
         let limits = Limits {
             large,
-            hard_links: desk.hard_links(),
-            delete: desk.delete(),
-            one_device: desk.one_device(&self.root),
+            hard_links: context.hard_links(),
+            delete: context.delete(),
+            one_device: context.one_device(&self.root),
         };
         let mut plan =
-            batch::plan(rows, &look, limits, |path, is_dir| desk.filter.excludes(path, is_dir));
-        if desk.start.remote.trash_keep_ms.is_some() {
+            plan::plan(rows, &look, limits, |path, is_dir| context.filter.excludes(path, is_dir));
+        if context.start.remote.trash_keep_ms.is_some() {
             plan.leave_out_long();
         }
-        let unkept = plan.leave_out(|path| !desk.keeps(path));
+        let unkept = plan.leave_out(|path| !context.keeps(path));
         self.unmounted = look.unmounted;
-        self.steps = step::steps(desk, &plan)?;
+        self.steps = step::steps(context, &plan)?;
         self.find(plan);
         self.findings.failed.extend(unkept.into_iter().map(|path| (path, UNKEPT.to_owned())));
         Ok(())
@@ -306,7 +306,7 @@ impl Push {
             plan.tree.iter().any(|top| path.is_within(top)) || children.contains(path)
         };
         let words = |errno| format!("cannot look at it: {}", io::Error::from_raw_os_error(errno));
-        let items = self.ledger.items.iter();
+        let items = self.batch.items.iter();
         self.findings.wide = items
             .filter(|item| match item.scope {
                 Scope::Entry => children.contains(&item.path),
@@ -323,32 +323,32 @@ impl Push {
     }
 
     /// Starts the next step, or ends the push.
-    pub(super) fn next(&mut self, desk: &Desk, now: Duration) -> Result<Progress, Stuck> {
+    pub(super) fn next(&mut self, context: &Context, now: Duration) -> Result<Progress, Stuck> {
         let Some(step) = self.steps.pop_front() else {
-            return Ok(Progress::Done(self.settlement(desk)));
+            return Ok(Progress::Done(self.settlement(context)));
         };
-        self.start_step(desk, step, Aim::Do, now)
+        self.start_step(context, step, Aim::Do, now)
     }
 
     pub(super) fn start_step(
         &mut self,
-        desk: &Desk,
+        context: &Context,
         step: Step,
         aim: Aim,
         now: Duration,
     ) -> Result<Progress, Stuck> {
         let dry = matches!(aim, Aim::Verify(_));
-        let rsync = step.start(desk, &self.root, dry)?;
-        let run = Run::new(rsync, desk.start.remote.peer.timeout_s, desk.patience, now)
-            .reading(step.bytes_by_content(desk, &self.root, dry));
+        let rsync = step.start(context, &self.root, dry)?;
+        let run = Run::new(rsync, context.start.remote.peer.timeout_s, context.patience, now)
+            .reading(step.bytes_by_content(context, &self.root, dry));
         self.run = Some((step, aim, run));
         Ok(Progress::Running)
     }
 
-    fn settlement(&mut self, desk: &Desk) -> Settlement {
+    fn settlement(&mut self, context: &Context) -> Settlement {
         let set = |(path, planned): &(RelPath, i64)| {
-            desk.voice.beat();
-            self.root.lstat(path).is_ok_and(|seen| batch::set_meanwhile(*planned, &seen))
+            context.supervisor.beat();
+            self.root.lstat(path).is_ok_and(|seen| plan::set_meanwhile(*planned, &seen))
         };
         let regular = std::mem::take(&mut self.regular);
         self.findings.unproven = regular.into_iter().filter(set).map(|(path, _)| path).collect();
@@ -358,10 +358,10 @@ impl Push {
         let now_ms = clock::wall_ms();
         let times = Times {
             now_ms,
-            echo_ms: now_ms + i64::from(desk.start.remote.peer.timeout_s) * 1_000,
-            retry_most_ms: retry_most_ms(desk.start.localpath.fail_log.as_ref()),
+            echo_ms: now_ms + i64::from(context.start.remote.peer.timeout_s) * 1_000,
+            retry_most_ms: retry_most_ms(context.start.localpath.fail_log.as_ref()),
         };
-        let mut end = std::mem::take(&mut self.ledger).settle(&self.findings, self.pushed, times);
+        let mut end = std::mem::take(&mut self.batch).settle(&self.findings, self.pushed, times);
         let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));
         end.owe.retain(|owe| owe.error.is_none() || !forgotten(&owe.path));
         end.success = self.answered;
@@ -373,20 +373,20 @@ impl Push {
 
     /// What it deletes because a mark says that it went.
     pub fn going(&self) -> impl Iterator<Item = &RelPath> {
-        self.ledger.going()
+        self.batch.going()
     }
 
     /// Notes a directory that the remote lacked, when nobody in this batch made it.
     pub(super) fn note_made(
         findings: &mut Findings,
-        ledger: &Ledger,
+        batch: &Batch,
         toggles: Toggles,
         change: &Change,
     ) {
         if !doubt::tells(change, toggles) {
             return;
         }
-        let signs = match ledger.events(&change.path) {
+        let signs = match batch.events(&change.path) {
             None => &mut findings.made,
             Some(events) if doubt::only_changed(events) => &mut findings.lacked,
             Some(_) => return,

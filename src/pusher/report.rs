@@ -26,14 +26,14 @@ pub struct View<'a> {
     /// A reconcile is under way, or what it found is being pushed.
     pub reconcile: Option<ReconcileProgress>,
     /// What a comparison could not see, while it waits to be done again.
-    pub blind: Option<&'a str>,
+    pub incomplete: Option<&'a str>,
     /// Why it may have lost something that is not looked for yet.
     pub doubt: Option<&'a str>,
     /// Reconciles that went through since the start.
     pub reconciles_done: u64,
     /// Batches that went through since the start.
     pub pushes: u64,
-    /// How far the rolling comparison is.
+    /// How far the scrub is.
     pub verify: Option<VerifyProgress>,
 }
 
@@ -55,7 +55,7 @@ pub fn status(view: View<'_>) -> PusherStatus {
         pushed_files: view.row.totals.files,
         pushed_bytes: view.row.totals.bytes,
         deleted: view.row.totals.deleted,
-        incomplete: view.blind.is_some(),
+        incomplete: view.incomplete.is_some(),
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
         pushes: view.pushes,
@@ -79,13 +79,13 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
     if !view.judged {
         return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
     }
-    if view.reconcile.is_some() && view.blind.is_none() {
+    if view.reconcile.is_some() && view.incomplete.is_none() {
         return (PusherState::Reconciling, view.row.reconcile.clone());
     }
     if view.pushing {
         return (PusherState::Pushing, None);
     }
-    if let Some(words) = view.blind {
+    if let Some(words) = view.incomplete {
         return (PusherState::Behind, Some(format!("not everything could be compared: {words}")));
     }
     if view.backlog.waiting + view.backlog.owed > 0 {
@@ -113,7 +113,7 @@ mod tests {
             first_failure: None,
             pushing: false,
             reconcile: None,
-            blind: None,
+            incomplete: None,
             doubt: None,
             reconciles_done: 0,
             pushes: 0,
@@ -152,7 +152,7 @@ mod tests {
         let good = Health::Good;
         let mut view = view(&good, &row, Backlog::default());
         view.reconcile = Some(ReconcileProgress::default());
-        view.blind = Some("opendir \"d\" failed");
+        view.incomplete = Some("opendir \"d\" failed");
         let status = status(view);
         assert!(status.state == PusherState::Behind && status.incomplete);
         assert!(status.reason.unwrap().contains("opendir"));

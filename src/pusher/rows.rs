@@ -1,8 +1,8 @@
 //! The rows of a comparison: which directories it takes, and what is owed after it.
 
-use super::batch::Look;
-use super::desk::{Desk, RootLook, Stuck};
+use super::context::{Context, RootLook, Stuck};
 use super::health::path_retry_ms;
+use super::plan::Look;
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
@@ -77,13 +77,13 @@ impl Unseen {
 /// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
 /// words, to be compared later (after `most_ms` at the latest), and the others, of which it only held back the
 /// deletions, at once without them.
-pub fn not_compared(rows: &[Owed], blind: &Unseen, now_ms: i64, most_ms: i64) -> Vec<Owe> {
-    let named = |row: &Owed| blind.paths.iter().find(|(path, _)| path.is_within(&row.path));
+pub fn not_compared(rows: &[Owed], incomplete: &Unseen, now_ms: i64, most_ms: i64) -> Vec<Owe> {
+    let named = |row: &Owed| incomplete.paths.iter().find(|(path, _)| path.is_within(&row.path));
     let any = rows.iter().any(|row| named(row).is_some());
     let one = |row: &Owed| {
         let words = match named(row) {
             Some((_, words)) => Some(words),
-            None => (!any).then_some(&blind.words),
+            None => (!any).then_some(&incomplete.words),
         };
         let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
         let wait = words.map_or(0, |_| path_retry_ms(attempts, most_ms));
@@ -106,17 +106,21 @@ const SILENT_RETRY_MS: i64 = 10_000;
 /// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
 /// trees does for directories too, but not the other way round.
 pub fn directories(
-    desk: &mut Desk,
+    context: &mut Context,
     root: &Root,
     rows: Vec<Owed>,
 ) -> Result<Option<Vec<Owed>>, Stuck> {
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {
-        let look =
-            RootLook::new(root, desk.journal.mounts()?, desk.journal.silent_mounts()?, &desk.voice);
+        let look = RootLook::new(
+            root,
+            context.journal.mounts()?,
+            context.journal.silent_mounts()?,
+            &context.supervisor,
+        );
         for row in rows {
-            if let Some(words) = desk.cannot_compare(std::slice::from_ref(&row.path))? {
+            if let Some(words) = context.cannot_compare(std::slice::from_ref(&row.path))? {
                 end.done.push((row.path.clone(), row.generation));
                 end.owe.push(Owe {
                     path: row.path,
@@ -131,9 +135,9 @@ pub fn directories(
             }
             let is_dir = match row.path.is_root() {
                 true => true,
-                false => look.lstat(&row.path).is_ok_and(|seen| desk.enters(root, &seen)),
+                false => look.lstat(&row.path).is_ok_and(|seen| context.enters(root, &seen)),
             };
-            let excluded = desk.filter.excludes(&row.path, true);
+            let excluded = context.filter.excludes(&row.path, true);
             if is_dir && !excluded {
                 dirs.push(row);
                 continue;
@@ -151,7 +155,7 @@ pub fn directories(
         }
     }
     if !end.done.is_empty() {
-        desk.journal.settle(&desk.name, &end, clock::wall_ms())?;
+        context.journal.settle(&context.name, &end, clock::wall_ms())?;
     }
     let tree = dirs.iter().any(|row| row.scope == Scope::Tree);
     if tree {
@@ -191,13 +195,13 @@ mod tests {
             crate::seen::Exited::Code(23),
             b"rsync: opendir failed",
         );
-        let blind = Unseen::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
-        let owed = not_compared(&rows, &blind, 1_000, 60_000);
+        let incomplete = Unseen::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());
+        let owed = not_compared(&rows, &incomplete, 1_000, 60_000);
         let error = |n: usize| owed[n].error.as_deref();
         assert_eq!((error(0), error(1), error(2)), (None, Some("opendir b/x"), None));
         assert!(owed[0].next_try_ms == 1_000 && owed[1].next_try_ms == 61_000);
-        let blind = Unseen::new(vec![], judgement);
-        let owed = not_compared(&rows, &blind, 1_000, 60_000);
+        let incomplete = Unseen::new(vec![], judgement);
+        let owed = not_compared(&rows, &incomplete, 1_000, 60_000);
         assert!(owed.iter().all(|o| o.error.is_some() && o.next_try_ms == 61_000));
     }
 }

@@ -1,13 +1,14 @@
 //! The pusher's process: reads, calls, acts. What is decided is decided in the pure parts.
 
-use super::awaits::Awaits;
-use super::desk::Desk;
+use super::batch::PARENTS_MOST;
+use super::context::Context;
 use super::doubt::Doubt;
-use super::health::{Blind, Health};
-use super::lanes::{Lanes, Slots};
-use super::ledger::PARENTS_MOST;
+use super::health::{Health, Incomplete};
+use super::jobs::Jobs;
 use super::push::Push;
-use super::voice::Voice;
+use super::slots::Slots;
+use super::supervisor_link::SupervisorLink;
+use super::waiters::Waiters;
 use crate::journal::{JournalError, Owe, Settlement, Work};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher};
 use crate::sys::begin::{Begun, begin, cannot_start};
@@ -50,11 +51,11 @@ pub fn run(channel: OwnedFd) -> i32 {
 
 /// A pusher at work.
 pub struct Pusher {
-    pub(super) voice: Voice,
+    pub(super) supervisor: SupervisorLink,
     pub(super) signals: Signals,
     pub(super) wake: OwnedFd,
-    pub(super) desk: Desk,
-    pub(super) lanes: Lanes,
+    pub(super) context: Context,
+    pub(super) jobs: Jobs,
     pub(super) slots: Slots,
     pub(super) health: Health,
     /// The trouble was met by a push: a comparison, which writes nothing there, cannot tell that it is over.
@@ -68,7 +69,7 @@ pub struct Pusher {
     /// A reconcile of everything comes no sooner.
     pub(super) compare_retry: Option<Duration>,
     /// What the last reconcile of everything could not see.
-    pub(super) blind: Option<Blind>,
+    pub(super) incomplete: Option<Incomplete>,
     /// No comparison at all comes sooner.
     pub(super) compare_not_before: Option<Duration>,
     pub(super) journal_retry: Option<Duration>,
@@ -80,7 +81,7 @@ pub struct Pusher {
     pub(super) gather_until: Option<Duration>,
     pub(super) yielding: Yielding,
     /// The remote takes few connections: until then there is one at a time.
-    pub(super) crowded: Option<Duration>,
+    pub(super) connection_limited: Option<Duration>,
     /// So many deletions the operator has approved for the next comparison.
     pub(super) approved: Option<u64>,
     /// The reconcile under way was wished for once more.
@@ -94,12 +95,12 @@ pub struct Pusher {
     pub(super) pushes: u64,
     pub(super) stop: Option<Duration>,
     pub(super) killed: bool,
-    /// Everything is to be compared when the remote is back, see [`Pusher::torn`].
-    pub(super) torn_widely: bool,
+    /// Everything is to be compared when the remote is back, see [`Pusher::leftovers`].
+    pub(super) leftovers_everywhere: bool,
     pub(super) orphaned: bool,
     /// This remote's part of the fail log is not empty.
     pub(super) fail_log_shows: bool,
-    pub(super) awaits: Awaits,
+    pub(super) waiters: Waiters,
     pub(super) said: Said,
 }
 
@@ -130,19 +131,19 @@ pub(super) struct Said {
 }
 
 /// Why everything is compared after a push that was ended.
-pub(super) const TORN: &str = "a receiver was ended in the middle of a large push";
+pub(super) const LEFTOVERS: &str = "a receiver was ended in the middle of a large push";
 
 impl Pusher {
     pub(super) fn want_reconcile(&mut self, why: &str) -> Result<(), JournalError> {
         // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
-        if why == SCHEDULE && self.desk.row.reconcile.is_some() {
+        if why == SCHEDULE && self.context.row.reconcile.is_some() {
             return Ok(());
         }
-        self.wished_again = self.lanes.everything().is_some_and(|work| work.why() == Some(why));
-        self.desk.journal.want_reconcile(&self.desk.name, Some(why))?;
-        self.desk.row.reconcile = Some(why.to_owned());
+        self.wished_again = self.jobs.everything().is_some_and(|work| work.why() == Some(why));
+        self.context.journal.want_reconcile(&self.context.name, Some(why))?;
+        self.context.row.reconcile = Some(why.to_owned());
         self.compare_retry = None;
-        self.blind = None;
+        self.incomplete = None;
         self.said.dirty = true;
         Ok(())
     }
@@ -153,14 +154,14 @@ impl Pusher {
                 Ok(None) => {}
                 Ok(Some(exit)) => return exit,
                 Err(JournalError::Damaged(why)) => {
-                    slog::error!(self.desk.log, "the journal is damaged"; "why" => &why);
-                    self.lanes.kill();
+                    slog::error!(self.context.log, "the journal is damaged"; "why" => &why);
+                    self.jobs.kill();
                     // The supervisor sets it aside when this process has ended.
-                    self.voice.send(&FromPusher::Damaged(why));
+                    self.supervisor.send(&FromPusher::Damaged(why));
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {
-                    warn!(self.desk.log, "the journal cannot be used now"; "why" => why);
+                    warn!(self.context.log, "the journal cannot be used now"; "why" => why);
                     self.journal_retry = Some(clock::boot() + ROOT_RETRY);
                 }
             }
@@ -172,9 +173,9 @@ impl Pusher {
         self.listen()?;
         let now = clock::boot();
         self.advance(now)?;
-        self.desk.master.tend(self.wants_master(now), now);
+        self.context.master.tend(self.wants_master(now), now);
         if let Some(until) = self.stop {
-            if self.lanes.idle() || now >= until {
+            if self.jobs.idle() || now >= until {
                 return self.end().map(Some);
             }
         } else if self.journal_retry.is_none_or(|at| now >= at) {
@@ -183,25 +184,27 @@ impl Pusher {
                 self.look_at_journal(now)?;
             }
             self.start_lanes(now)?;
-            self.answer_awaits()?;
+            for ticket in self.waiters.settled(&self.context, self.doubt)? {
+                self.supervisor.send(&FromPusher::Settled(ticket));
+            }
         }
-        for _ in 0..self.lanes.slots_of_stalled(now) {
+        for _ in 0..self.jobs.slots_of_stalled(now) {
             self.give_slot_back();
         }
         self.tell(now)?;
         if let Err(e) = self.sleep(now) {
-            warn!(self.desk.log, "poll"; "why" => e.to_string());
+            warn!(self.context.log, "poll"; "why" => e.to_string());
         }
         Ok(None)
     }
 
     /// Stops in order: whatever is still in flight is ended.
     fn end(&mut self) -> Result<i32, JournalError> {
-        let killed = !self.lanes.idle() || self.killed || self.torn_widely;
-        self.lanes.kill();
-        self.desk.master.leave();
+        let killed = !self.jobs.idle() || self.killed || self.leftovers_everywhere;
+        self.jobs.kill();
+        self.context.master.leave();
         if !killed {
-            self.desk.journal.set_clean(&self.desk.name, true)?;
+            self.context.journal.set_clean(&self.context.name, true)?;
         }
         Ok(0)
     }
@@ -213,13 +216,13 @@ impl Pusher {
             self.stop_within(ORPHAN_GRACE);
         }
         loop {
-            match self.voice.receive() {
+            match self.supervisor.receive() {
                 Ok(Received::Message(message, _)) => self.obey(message)?,
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {
                     // The supervisor is gone: finish or abandon the push in hand.
                     if !self.orphaned {
-                        info!(self.desk.log, "the supervisor is gone");
+                        info!(self.context.log, "the supervisor is gone");
                         self.orphaned = true;
                         self.stop_within(ORPHAN_GRACE);
                     }
@@ -248,15 +251,15 @@ impl Pusher {
                 if why != SCHEDULE {
                     self.health.hasten(clock::boot());
                     // Whoever asks for it may have mended what failed.
-                    self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
+                    self.context.journal.retry_now(&self.context.name, clock::wall_ms())?;
                 }
                 self.want_reconcile(&why)?;
             }
             ToPusher::Release => {
                 // Nothing is approved in advance.
-                if let Some(held) = self.desk.row.held.take() {
-                    info!(self.desk.log, "released by the operator"; "deletions" => held.deletions);
-                    self.desk.journal.set_held(&self.desk.name, None)?;
+                if let Some(held) = self.context.row.held.take() {
+                    info!(self.context.log, "released by the operator"; "deletions" => held.deletions);
+                    self.context.journal.set_held(&self.context.name, None)?;
                     self.approved = Some(held.deletions);
                     self.compare_retry = None;
                 }
@@ -272,8 +275,8 @@ impl Pusher {
                     self.abandon()?;
                 }
             }
-            ToPusher::Await { ticket, seq, below } => self.awaits.add(ticket, seq, below),
-            ToPusher::DropAwait(ticket) => self.awaits.forget(ticket),
+            ToPusher::Await { ticket, seq, below } => self.waiters.add(ticket, seq, below),
+            ToPusher::DropAwait(ticket) => self.waiters.forget(ticket),
             ToPusher::Verify(ticket, job) => self.verify(ticket, job),
             ToPusher::VerifyMore(ticket) => self.verify_more(ticket, true),
             ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
@@ -287,12 +290,12 @@ impl Pusher {
 
     /// Ends everything in flight; nothing of it is settled.
     fn abandon(&mut self) -> Result<(), JournalError> {
-        self.killed |= !self.lanes.idle();
-        self.lanes.kill();
+        self.killed |= !self.jobs.idle();
+        self.jobs.kill();
         self.end_expiry();
-        let pushes = self.lanes.take_pushes();
-        let compare = self.lanes.compare.take();
-        self.lanes.spool = None;
+        let pushes = self.jobs.take_pushes();
+        let compare = self.jobs.compare.take();
+        self.jobs.spool = None;
         // Nothing is left in flight that anybody could wait for.
         self.yielding = Yielding::default();
         compare.iter().for_each(|busy| self.return_slot(busy.slot));
@@ -302,22 +305,22 @@ impl Pusher {
 
     /// The end of this push was not seen: an old receiver may still be at work on its names (rule 2).
     pub(super) fn unseen(&mut self, push: &Push) -> Result<(), JournalError> {
-        self.desk.again_upto = self.desk.again_upto.max(push.cursor().unwrap_or(0));
-        self.torn(push.parents())?;
-        self.desk.journal.settle(&self.desk.name, &push.unseen(), clock::wall_ms())
+        self.context.again_upto = self.context.again_upto.max(push.cursor().unwrap_or(0));
+        self.leftovers(push.parents())?;
+        self.context.journal.settle(&self.context.name, &push.unseen(), clock::wall_ms())
     }
 
     /// Has these directories compared, because a receiver that was ended may have left a temporary file in one of them.
-    pub(super) fn torn(&mut self, parents: Vec<Owe>) -> Result<(), JournalError> {
+    pub(super) fn leftovers(&mut self, parents: Vec<Owe>) -> Result<(), JournalError> {
         if parents.len() > PARENTS_MOST {
             // One that stays in trouble is not to be compared after each try.
-            self.torn_widely = self.health != Health::Good;
-            return if self.torn_widely { Ok(()) } else { self.want_reconcile(TORN) };
+            self.leftovers_everywhere = self.health != Health::Good;
+            return if self.leftovers_everywhere { Ok(()) } else { self.want_reconcile(LEFTOVERS) };
         }
         if parents.is_empty() {
             return Ok(());
         }
         let end = Settlement { owe: parents, ..Settlement::default() };
-        self.desk.journal.settle(&self.desk.name, &end, clock::wall_ms())
+        self.context.journal.settle(&self.context.name, &end, clock::wall_ms())
     }
 }

@@ -1,7 +1,7 @@
 //! The steps of a push: which rsyncs a plan takes, and how each is started.
 
-use super::batch::Plan;
-use super::desk::{Desk, Stuck};
+use super::context::{Context, Stuck};
+use super::plan::Plan;
 use super::whole;
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
@@ -97,26 +97,26 @@ impl Step {
 
     /// True when content is compared. Where comparisons take times for the same that are not, a file that could not be
     /// pushed shows by nothing else.
-    fn by_content(&self, desk: &Desk, dry: bool) -> bool {
+    fn by_content(&self, context: &Context, dry: bool) -> bool {
         let Step::Entries { checksum, .. } = self else { return false };
-        *checksum || (dry && desk.takes_times_for_the_same())
+        *checksum || (dry && context.takes_times_for_the_same())
     }
 
     /// Bytes that the remote reads to compare by content.
-    pub fn bytes_by_content(&self, desk: &Desk, root: &Root, dry: bool) -> u64 {
+    pub fn bytes_by_content(&self, context: &Context, root: &Root, dry: bool) -> u64 {
         let Step::Entries { paths, .. } = self else { return 0 };
-        if !self.by_content(desk, dry) {
+        if !self.by_content(context, dry) {
             return 0;
         }
         paths.iter().filter_map(|path| root.lstat(path).ok()).map(|seen| seen.size).sum()
     }
 
     /// Starts its rsync; `dry` changes nothing.
-    pub fn start(&self, desk: &Desk, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
+    pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
         let options = Options {
             checksum: false,
             dry: dry || self.looks(),
-            delete: desk.delete(),
+            delete: context.delete(),
             force: true,
             stats: true,
             unchanged: false,
@@ -124,46 +124,49 @@ impl Step {
         match self {
             Step::Below { names, rules } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
-                desk.rsync(root, &form, options, &argv::list_directories(&parents(names)))
+                context.rsync(root, &form, options, &argv::list_directories(&parents(names)))
             }
-            Step::Extraneous { names } => {
-                desk.rsync(root, &Form::Children, options, &argv::list_directories(&parents(names)))
-            }
+            Step::Extraneous { names } => context.rsync(
+                root,
+                &Form::Children,
+                options,
+                &argv::list_directories(&parents(names)),
+            ),
             Step::Delete { from, rules, .. } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
-                desk.rsync(root, &form, options, &argv::list_directories(from))
+                context.rsync(root, &form, options, &argv::list_directories(from))
             }
             Step::DeleteNamed { names, from } => {
                 let list = argv::list(from.iter().chain(names));
-                desk.rsync(root, &Form::DeleteNamed, options, &list)
+                context.rsync(root, &Form::DeleteNamed, options, &list)
             }
-            Step::Way { names } => desk.rsync(root, &Form::Send, options, &argv::list(names)),
+            Step::Way { names } => context.rsync(root, &Form::Send, options, &argv::list(names)),
             Step::Entries { paths, form, force, .. } => {
-                let checksum = self.by_content(desk, dry);
+                let checksum = self.by_content(context, dry);
                 let options = Options { checksum, force: *force, ..options };
                 if *form == Form::Send
-                    && let Some((form, list)) = whole_directories(desk, root, paths)
+                    && let Some((form, list)) = whole_directories(context, root, paths)
                 {
-                    return desk.send(root, &form, options, &list, paths);
+                    return context.send(root, &form, options, &list, paths);
                 }
-                desk.send(root, form, options, &argv::list(paths), paths)
+                context.send(root, form, options, &argv::list(paths), paths)
             }
             Step::Times { files, window } => {
-                desk.look_at_times(root, options, &argv::list(files), *window)
+                context.look_at_times(root, options, &argv::list(files), *window)
             }
-            Step::Root => desk.rsync(root, &Form::Root, options, b""),
+            Step::Root => context.rsync(root, &Form::Root, options, b""),
         }
     }
 }
 
 /// The steps that make the remote equal to what the plan found here.
-pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
+pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     let mut steps = VecDeque::new();
     // Where names are converted no rule of ours is: what is there is looked at, and goes by its name.
-    let rules =
-        desk.converts() || params::own_filters(&desk.start.remote.peer.params) == OwnFilters::Rules;
+    let rules = context.converts()
+        || params::own_filters(&context.start.remote.peer.params) == OwnFilters::Rules;
     // Something may be excluded: what is below a name is looked at before it goes.
-    let careful = rules || !desk.filter.is_empty();
+    let careful = rules || !context.filter.is_empty();
     let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
     let absent = |look: bool| {
         let some = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == look);
@@ -173,14 +176,14 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     if !look.is_empty() && rules {
         steps.push_back(Step::Extraneous { names: look });
     } else if !look.is_empty() {
-        let rules = desk.rules_file(&argv::risk_rules(&look, &[]))?;
+        let rules = context.rules_file(&argv::risk_rules(&look, &[]))?;
         steps.push_back(Step::Below { names: look, rules });
     }
     let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
     let wide = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
     let present = plan.present.iter().chain(wide).filter(|path| !in_the_way(path));
     let present: BTreeSet<RelPath> = present.cloned().collect();
-    steps.extend(entries(desk, sure, present.into_iter().collect(), !careful)?);
+    steps.extend(entries(context, sure, present.into_iter().collect(), !careful)?);
     let by_content = plan.checksum.iter().filter(|path| !in_the_way(path));
     steps.extend(send(by_content.cloned().collect(), true, !careful));
     let way = plan.present.iter().chain(&plan.checksum).filter(in_the_way);
@@ -196,17 +199,17 @@ pub fn steps(desk: &Desk, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
 
 /// Deletes `absent` names and sends `present` ones: one rsync in form A, two in form B.
 fn entries(
-    desk: &Desk,
+    context: &Context,
     absent: Vec<RelPath>,
     present: Vec<RelPath>,
     force: bool,
 ) -> Result<Vec<Step>, Stuck> {
-    if !desk.form_b() && !absent.is_empty() {
+    if !context.form_b() && !absent.is_empty() {
         let form = Form::Batch { delete: true };
         let batch = |paths| Step::Entries { paths, form, checksum: false, force };
         // The two processes of a receiver make directories in the trash without knowing of each other: one deletes, the
         // other overwrites, and whoever comes second fails.
-        if desk.start.remote.trash_keep_ms.is_some() {
+        if context.start.remote.trash_keep_ms.is_some() {
             return Ok([batch(absent)].into_iter().chain(send(present, false, force)).collect());
         }
         return Ok(vec![batch(absent.into_iter().chain(present).collect())]);
@@ -214,7 +217,7 @@ fn entries(
     let mut steps = Vec::new();
     if !absent.is_empty() {
         let from = parents(&absent);
-        steps.push(delete(desk, absent, from)?);
+        steps.push(delete(context, absent, from)?);
     }
     steps.extend(send(present, false, force));
     Ok(steps)
@@ -222,13 +225,13 @@ fn entries(
 
 /// The form and the list where the paths are all there is in some directories, and rsync leaves out there what the filter
 /// does: a name may appear before it looks.
-fn whole_directories(desk: &Desk, root: &Root, paths: &[RelPath]) -> Option<(Form, Vec<u8>)> {
-    let options = desk.filter.as_rsync_options()?;
-    if params::own_filters(&desk.start.remote.peer.params) != OwnFilters::None {
+fn whole_directories(context: &Context, root: &Root, paths: &[RelPath]) -> Option<(Form, Vec<u8>)> {
+    let options = context.filter.as_rsync_options()?;
+    if params::own_filters(&context.start.remote.peer.params) != OwnFilters::None {
         return None;
     }
     let names = |directory: &RelPath, most: usize| {
-        desk.voice.beat();
+        context.supervisor.beat();
         let names = root.subdir(directory).ok()?.some_names(most + 1).ok()?;
         Some(names.into_iter().map(|name| name.name).collect())
     };
@@ -242,11 +245,11 @@ pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
 }
 
 /// Deletes `names` with everything below them by form B, reached from the present directories `from`.
-pub fn delete(desk: &Desk, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
-    if desk.converts() && !desk.row.form_b {
+pub fn delete(context: &Context, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
+    if context.converts() && !context.row.form_b {
         return Ok(Step::DeleteNamed { names, from });
     }
-    let rules = desk.rules_file(&desk.risk_rules(&names).unwrap_or_default())?;
+    let rules = context.rules_file(&context.risk_rules(&names).unwrap_or_default())?;
     Ok(Step::Delete { names, from, rules })
 }
 

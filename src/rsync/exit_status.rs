@@ -12,7 +12,7 @@ pub enum Trouble {
     /// No connection: it is down, or restarting.
     Unreachable,
     /// The daemon serves as many connections as it may: others may be ours.
-    Crowded,
+    ConnectionLimited,
     /// The connection broke or fell silent.
     Broken,
     /// The rsync here was ended by a signal, which says nothing of the remote: tried again soon.
@@ -92,8 +92,8 @@ impl Judgement {
     }
 
     /// True when the daemon serves as many as it may: others may be ours.
-    pub fn crowded(&self) -> bool {
-        self.verdict == Verdict::Remote(Trouble::Crowded)
+    pub fn connection_limited(&self) -> bool {
+        self.verdict == Verdict::Remote(Trouble::ConnectionLimited)
     }
 }
 
@@ -206,7 +206,7 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
         3 if lines(stderr).any(is_of_destination) => Verdict::Configuration,
         3 => Verdict::Source,
         5 if lines(stderr).any(|line| line.starts_with(CROWDED)) => {
-            Verdict::Remote(Trouble::Crowded)
+            Verdict::Remote(Trouble::ConnectionLimited)
         }
         // What forwards to the slave (a TLS or TCP proxy, a container's port) is up, and the slave is not.
         5 if begins("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),

@@ -47,7 +47,7 @@ fn the_table() {
             "rsync: [Receiver] ERROR: cannot stat destination \"file/\" (in m): Not a directory (20)",
             Configuration,
         ),
-        (5, "@ERROR: max connections (4) reached -- try again later", Remote(Crowded)),
+        (5, "@ERROR: max connections (4) reached -- try again later", Remote(ConnectionLimited)),
         (5, "rsync: did not see server greeting", Remote(Unreachable)),
         (5, "@ERROR: auth failed on module m", Configuration),
         (5, "@ERROR: Unknown module 'x'", Configuration),
@@ -154,12 +154,16 @@ fn ends_that_were_not_seen() {
 
 #[test]
 fn short_of_connections() {
-    assert!(!verdict(Exited::Code(5), b"@ERROR: max connections are no concern of mine").crowded());
-    let crowded = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).crowded();
-    assert!(crowded(5, "@ERROR: max connections (4) reached -- try again later"));
+    assert!(
+        !verdict(Exited::Code(5), b"@ERROR: max connections are no concern of mine")
+            .connection_limited()
+    );
+    let connection_limited =
+        |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).connection_limited();
+    assert!(connection_limited(5, "@ERROR: max connections (4) reached -- try again later"));
     let file =
         "rsync: [sender] send_files failed to open \"/d/max connections\": Permission denied (13)";
-    assert!(!crowded(23, file));
+    assert!(!connection_limited(23, file));
 }
 
 #[test]
@@ -294,8 +298,9 @@ fn a_name_decides_nothing_wherever_it_stands() {
             let plain = of("plain");
             for name in HOSTILE {
                 let got = of(name);
-                let facts =
-                    |j: &Judgement| (j.verdict, j.end_unseen, j.deletions_skipped, j.crowded());
+                let facts = |j: &Judgement| {
+                    (j.verdict, j.end_unseen, j.deletions_skipped, j.connection_limited())
+                };
                 assert_eq!(facts(&got), facts(&plain), "{code} {}", line(name));
                 assert!(!got.words.is_empty(), "{}", line(name));
             }

@@ -5,6 +5,6 @@ mod rig;
 
 mod bench;
 mod guard;
-mod lanes;
+mod jobs;
 mod marks;
 mod trouble;

@@ -1,9 +1,10 @@
-//! The lanes of a pusher, and the slots they hold.
+//! The jobs of a pusher: at most one rsync in each.
 
 use super::compare::Compare;
 use super::expiry::Expiry;
+use super::lane::Lane;
 use super::push::Push;
-use super::rolling::Rolling;
+use super::scrub::Scrub;
 use super::verify::Looking;
 use crate::path::RelPath;
 use crate::rsync_run::run::LOOK_EVERY;
@@ -21,34 +22,9 @@ pub struct Busy<T> {
     pub slot: bool,
 }
 
-/// Which paths a push takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// What is marked, and single names that are owed.
-    Small,
-    /// One large file: that which has waited longest.
-    Large,
-    /// Another one: the smallest of those that wait, so that the largest hold up no other.
-    Large2,
-    /// A portion of what a comparison of everything found. There are two such lanes: one portion is prepared, and its rsync started,
-    /// while the other goes.
-    Bulk,
-    /// The other one.
-    Bulk2,
-}
-
-impl Lane {
-    /// In the order in which they start.
-    pub const ALL: [Lane; 5] = [Lane::Small, Lane::Large, Lane::Large2, Lane::Bulk, Lane::Bulk2];
-    /// Those of large files.
-    pub const LARGE: [Lane; 2] = [Lane::Large, Lane::Large2];
-    /// Those of portions.
-    pub const BULK: [Lane; 2] = [Lane::Bulk, Lane::Bulk2];
-}
-
 /// At most one rsync in each.
 #[derive(Default)]
-pub struct Lanes {
+pub struct Jobs {
     pub(super) pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
@@ -60,73 +36,12 @@ pub struct Lanes {
     /// A comparison that somebody reads.
     pub(super) verify: Option<Looking>,
     /// The comparison that goes on all the time, where there is one. It may be ended at any time.
-    pub(super) rolling: Option<Rolling>,
+    pub(super) scrub: Option<Scrub>,
     /// What the trash has kept for long enough is being deleted. Nothing waits for it, and it may be ended at any time.
     pub expiry: Option<Busy<Expiry>>,
 }
 
-/// What needs a slot to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiter {
-    /// A push.
-    Push(Lane),
-    /// A comparison.
-    Compare,
-    /// A comparison that somebody reads.
-    Verify,
-}
-
-/// The slots of this pusher. Its lanes take them in the order in which they began to wait: where there are fewer slots
-/// than lanes, marks that never end must not keep all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slots {
-    /// Granted and not in a lane's hands.
-    pub free: u32,
-    /// Asked for and not yet granted.
-    pub asked: u32,
-    /// Who waits, the longest first.
-    queue: Vec<Waiter>,
-    /// Who was there in this turn of the loop.
-    here: Vec<Waiter>,
-}
-
-impl Slots {
-    /// Takes a free slot.
-    pub fn take(&mut self) -> bool {
-        let had = self.free > 0;
-        self.free -= u32::from(had);
-        had
-    }
-
-    /// `waiter` cannot start in this turn, but keeps its place.
-    pub fn wait(&mut self, waiter: Waiter) {
-        if !self.queue.contains(&waiter) {
-            self.queue.push(waiter);
-        }
-        self.here.push(waiter);
-    }
-
-    /// True when `waiter` may start now, of which there may be `most`; else it waits.
-    pub fn is_turn(&mut self, waiter: Waiter, most: u32) -> bool {
-        self.wait(waiter);
-        let before = self.queue.iter().take_while(|other| **other != waiter).count();
-        let turn = before < self.free.min(most) as usize;
-        if turn {
-            self.queue.retain(|other| *other != waiter);
-        }
-        turn
-    }
-
-    /// The end of a turn of the loop: who was not there waits no longer. True when a slot is left that somebody let
-    /// another have who did not take it.
-    pub fn turn_ends(&mut self) -> bool {
-        let here = std::mem::take(&mut self.here);
-        self.queue.retain(|waiter| here.contains(waiter));
-        self.free > 0 && !self.queue.is_empty()
-    }
-}
-
-impl Lanes {
+impl Jobs {
     /// True when no lane has work that is to be finished.
     pub fn idle(&self) -> bool {
         !self.pushing() && self.compare.is_none() && self.spool.is_none()
@@ -242,42 +157,7 @@ impl Lanes {
         self.pushes_mut().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
         self.verify.iter_mut().for_each(Looking::kill);
-        self.rolling.iter_mut().for_each(Rolling::kill);
+        self.scrub.iter_mut().for_each(Scrub::kill);
         self.expiry.iter_mut().for_each(|busy| busy.work.kill());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: Waiter = Waiter::Push(Lane::Small);
-    const BULK: Waiter = Waiter::Push(Lane::Bulk);
-
-    #[test]
-    fn who_has_waited_longer_goes_first() {
-        let mut slots = Slots { free: 1, ..Slots::default() };
-        assert!(slots.is_turn(SMALL, 9) && slots.take());
-        assert!(!slots.is_turn(BULK, 9) && !slots.is_turn(Waiter::Compare, 9));
-        assert!(!slots.turn_ends());
-        slots.free = 1;
-        assert!(!slots.is_turn(SMALL, 9), "it was served before");
-        assert!(slots.is_turn(BULK, 9) && slots.take());
-        assert!(!slots.is_turn(Waiter::Compare, 9) && !slots.turn_ends());
-        slots.free = 2;
-        assert!(!slots.is_turn(SMALL, 1), "there is room for one");
-        assert!(slots.is_turn(Waiter::Compare, 1) && slots.take());
-        assert!(slots.turn_ends(), "to be looked at again");
-        assert!(slots.is_turn(SMALL, 1) && slots.take() && !slots.turn_ends());
-    }
-
-    #[test]
-    fn who_wants_nothing_any_more_is_not_waited_for() {
-        let mut slots = Slots::default();
-        assert!(!slots.is_turn(BULK, 9) && !slots.turn_ends());
-        slots.free = 1;
-        assert!(!slots.is_turn(SMALL, 9));
-        assert!(slots.turn_ends());
-        assert!(slots.is_turn(SMALL, 9));
     }
 }

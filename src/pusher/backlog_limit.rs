@@ -15,19 +15,19 @@ impl Pusher {
     /// guard's: which of them were asked for by name is not known any more.
     pub(super) fn bound_backlog(&mut self) -> Result<(), JournalError> {
         // While the guard holds comparisons, only what is known by name comes through.
-        if self.health.failures() < FAILURES_LEAST || self.desk.row.held.is_some() {
+        if self.health.failures() < FAILURES_LEAST || self.context.row.held.is_some() {
             return Ok(());
         }
-        let desk = &mut self.desk;
+        let context = &mut self.context;
         let Some(Instead { cursor, why, behind_since_ms }) =
-            desk.journal.compare_instead(&desk.name, NAMES_MOST)?
+            context.journal.compare_instead(&context.name, NAMES_MOST)?
         else {
             return Ok(());
         };
-        warn!(desk.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => &why);
-        desk.row.cursor = cursor;
-        desk.row.reconcile = Some(why);
-        desk.row.behind_since_ms = behind_since_ms;
+        warn!(context.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => &why);
+        context.row.cursor = cursor;
+        context.row.reconcile = Some(why);
+        context.row.behind_since_ms = behind_since_ms;
         self.wished_again = false;
         self.compare_retry = None;
         self.said.dirty = true;

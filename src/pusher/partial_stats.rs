@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 /// The count of one run.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct PartialStats {
     sent: HashSet<RelPath>,
     deleted: HashSet<RelPath>,
     created: u64,
@@ -16,7 +16,7 @@ pub struct Tally {
     bytes: u64,
 }
 
-impl Tally {
+impl PartialStats {
     /// The run printed this change.
     pub fn add(&mut self, change: Change) {
         self.created += u64::from(change.kind == ChangeKind::Created);
@@ -66,7 +66,7 @@ mod tests {
             let differs = Default::default();
             Change { path: RelPath::new(path).unwrap(), kind, is_dir, differs }
         };
-        let mut tally = Tally::default();
+        let mut partial_stats = PartialStats::default();
         for (path, kind, is_dir) in [
             ("a", ChangeKind::Created, false),
             ("b", ChangeKind::Sent, false),
@@ -75,11 +75,14 @@ mod tests {
             ("x", ChangeKind::Deleted, false),
             ("y", ChangeKind::Deleted, true),
         ] {
-            tally.add(change(path, kind, is_dir));
+            partial_stats.add(change(path, kind, is_dir));
         }
         let said = itemize::Totals { transferred: 2, transferred_bytes: 30, ..Default::default() };
-        tally.says(said);
-        assert_eq!(tally.totals(), journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3 });
+        partial_stats.says(said);
+        assert_eq!(
+            partial_stats.totals(),
+            journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3 }
+        );
         let size = |path: &RelPath| (path.name() != "link").then_some(10);
         for left in [
             change("b", ChangeKind::Sent, false),
@@ -88,8 +91,11 @@ mod tests {
             change("a", ChangeKind::Attributes, false),
             change("y", ChangeKind::Deleted, true),
         ] {
-            tally.take_back(&left, size);
+            partial_stats.take_back(&left, size);
         }
-        assert_eq!(tally.totals(), journal::Totals { files: 1, bytes: 20, deleted: 1, created: 2 });
+        assert_eq!(
+            partial_stats.totals(),
+            journal::Totals { files: 1, bytes: 20, deleted: 1, created: 2 }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The rolling comparison (`verify_schedule`): when a run begins, which part of the tree is next, how long to pause.
+//! The scrub (`verify_schedule`): when a run begins, which part of the tree is next, how long to pause.
 //! Pure: the tree and the time are given.
 //!
 //! A run goes through the tree in the order of its names: the names directly in a directory first, then the directories
@@ -372,5 +372,5 @@ fn millis(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-#[path = "roll_tests.rs"]
+#[path = "plan_tests.rs"]
 mod tests;

@@ -1,14 +1,14 @@
-//! The rolling comparison (`verify_schedule`) at work: one part of the tree after another, beside all pushes. What it
+//! The scrub (`verify_schedule`) at work: one part of the tree after another, beside all pushes. What it
 //! decides is decided in [`super::roll`]; `part` compares, `turn` is its share of the loop.
 //!
 //! It pushes nothing and waits for everybody: a part begins only when nothing else is to be done (or that has been so
 //! for a minute), with a slot that nobody waits for and that is given back as soon as a push wants it.
 
 mod part;
+mod plan;
 mod turn;
 
-use super::desk::Desk;
-use super::roll::{self, Entry, Part, Planner, Tree};
+use super::context::Context;
 use crate::config::model::VerifySchedule;
 use crate::journal::{Compared, JournalError, VerifyRun, VerifyState};
 use crate::message::{self, VerifyProgress};
@@ -18,11 +18,12 @@ use crate::sys::clock;
 use crate::sys::files::{Name, Root};
 use chrono::Local;
 use part::Comparing;
+use plan::{Entry, Part, Planner, Tree};
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// The rolling comparison of this remote.
-pub(super) struct Rolling {
+/// The scrub of this remote.
+pub(super) struct Scrub {
     schedule: VerifySchedule,
     state: VerifyState,
     due_ms: Option<i64>,
@@ -51,25 +52,25 @@ enum Stage {
     Comparing(Box<Comparing>),
 }
 
-impl Rolling {
+impl Scrub {
     /// As the journal has it. Without a schedule there is none, and what one has left goes.
-    pub(super) fn new(desk: &mut Desk, now: Duration) -> Result<Option<Rolling>, JournalError> {
-        let (name, old) = (desk.name.clone(), desk.journal.verify_state(&desk.name)?);
-        let Some(schedule) = desk.start.localpath.verify_schedule.clone() else {
+    pub(super) fn new(context: &mut Context, now: Duration) -> Result<Option<Scrub>, JournalError> {
+        let (name, old) = (context.name.clone(), context.journal.verify_state(&context.name)?);
+        let Some(schedule) = context.start.localpath.verify_schedule.clone() else {
             if old.is_some() {
-                desk.journal.set_verify_state(&name, None)?;
+                context.journal.set_verify_state(&name, None)?;
             }
             return Ok(None);
         };
         let now_ms = clock::wall_ms();
         let fresh = old.is_none();
-        let mut state = old.unwrap_or_else(|| roll::first(&schedule, &name, now_ms));
-        roll::resume(&schedule, &mut state, &name, now_ms, &Local);
+        let mut state = old.unwrap_or_else(|| plan::first(&schedule, &name, now_ms));
+        plan::resume(&schedule, &mut state, &name, now_ms, &Local);
         if fresh {
-            desk.journal.set_verify_state(&name, Some(&state))?;
+            context.journal.set_verify_state(&name, Some(&state))?;
         }
-        let due_ms = roll::due(&schedule, &state, &name, &Local);
-        Ok(Some(Rolling {
+        let due_ms = plan::due(&schedule, &state, &name, &Local);
+        Ok(Some(Scrub {
             schedule,
             state,
             due_ms,
@@ -146,21 +147,21 @@ fn shown(run: &VerifyRun) -> message::VerifyRun {
 /// The tree below an open root.
 struct Here<'a> {
     root: &'a Root,
-    desk: &'a Desk,
+    context: &'a Context,
 }
 
 impl Here<'_> {
     /// The names in a directory, with their kinds.
     fn names(&self, dir: &RelPath, most: usize) -> Vec<(Name, Kind)> {
-        self.desk.voice.beat();
+        self.context.supervisor.beat();
         let names = match dir.is_root() {
             true => self.root.some_names(most),
-            false => {
-                self.root.subdir(dir).and_then(|dir| match self.desk.enters(self.root, &dir.seen) {
+            false => self.root.subdir(dir).and_then(|dir| {
+                match self.context.enters(self.root, &dir.seen) {
                     true => dir.some_names(most),
                     false => Ok(Vec::new()),
-                })
-            }
+                }
+            }),
         };
         // Gone, or not to be read: rsync says so.
         let names = names.unwrap_or_default().into_iter();
@@ -176,7 +177,7 @@ impl Tree for Here<'_> {
     fn directories(&self, dir: &RelPath) -> Vec<OsString> {
         let names = self.names(dir, usize::MAX).into_iter().filter(|(_, kind)| *kind == Kind::Dir);
         let names = names.map(|(name, _)| name.name);
-        names.filter(|name| !self.desk.filter.excludes(&dir.join(name), true)).collect()
+        names.filter(|name| !self.context.filter.excludes(&dir.join(name), true)).collect()
     }
 
     fn entries(&self, dir: &RelPath, most: usize) -> Vec<Entry> {

@@ -1,11 +1,11 @@
 //! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
 
-use super::batch::{self, Limits, Look, Marked};
+use super::coarse_times;
 use super::fail_log;
 use super::guard::Contents;
 use super::master::Master;
-use super::times;
-use super::voice::Voice;
+use super::plan::{self, Limits, Look, Marked};
+use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
 use crate::figures;
@@ -91,8 +91,8 @@ struct More<'r> {
     window: Option<i32>,
 }
 
-/// What the lanes share.
-pub struct Desk {
+/// What the jobs share.
+pub struct Context {
     /// The pusher's part of the configuration.
     pub start: PusherStart,
     /// The remote's name.
@@ -110,7 +110,7 @@ pub struct Desk {
     /// The connection that pushes over ssh share.
     pub master: Master,
     /// The line to the supervisor, for a sign of life in long work.
-    pub voice: Voice,
+    pub supervisor: SupervisorLink,
     /// Where to write.
     pub log: Logger,
     /// Whether a root that is found is the one whose changes are in the journal.
@@ -139,7 +139,7 @@ pub struct Desk {
     refused: RefCell<BTreeSet<&'static str>>,
 }
 
-impl Desk {
+impl Context {
     /// Everything in one place.
     pub fn new(
         start: PusherStart,
@@ -147,7 +147,7 @@ impl Desk {
         row: RemoteRow,
         filter: Filter,
         master: Master,
-        voice: Voice,
+        supervisor: SupervisorLink,
         log: Logger,
     ) -> Self {
         let name = start.remote.name();
@@ -164,7 +164,7 @@ impl Desk {
             again_upto: 0,
             patience: Patience::default(),
             master,
-            voice,
+            supervisor,
             log,
             root_check,
             unwritten: Cell::default(),
@@ -271,7 +271,7 @@ impl Desk {
                     open => open.and_then(|open| open.names()),
                 },
             };
-            self.voice.beat();
+            self.supervisor.beat();
             for entry in names.into_iter().flatten() {
                 let path = directory.join(&entry.name);
                 let kind = entry.kind.or_else(|| root.lstat(&path).ok().map(|seen| seen.kind));
@@ -325,7 +325,7 @@ impl Desk {
             Err(_) => {}
         }
         self.unwritten.set(unwritten);
-        self.voice.send(&FromPusher::FailLog);
+        self.supervisor.send(&FromPusher::FailLog);
         Ok(!text.is_empty())
     }
 
@@ -351,7 +351,7 @@ impl Desk {
         let (mounts, silent) = (self.journal.mounts()?, self.journal.silent_mounts()?);
         let look = root
             .as_ref()
-            .map(|root| RootLook::new(root, mounts.clone(), silent.clone(), &self.voice));
+            .map(|root| RootLook::new(root, mounts.clone(), silent.clone(), &self.supervisor));
         let limits = Limits {
             large: u64::MAX,
             hard_links: false,
@@ -361,7 +361,7 @@ impl Desk {
         let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
         let plan = |owed: &Owed| {
             let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);
-            Some(batch::plan([Marked { path, scope, events }], look.as_ref()?, limits, excluded))
+            Some(plan::plan([Marked { path, scope, events }], look.as_ref()?, limits, excluded))
         };
         let rows = owed.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
         Ok((rows.collect(), root.as_ref().map(|root| root.seen.ino)))
@@ -386,7 +386,7 @@ impl Desk {
         }
         let timeout = Duration::from_secs(u64::from(self.start.remote.peer.timeout_s));
         self.patience = self.patience.after(finished.waited, timeout);
-        if !finished.judgement.crowded() {
+        if !finished.judgement.connection_limited() {
             self.served = clock::boot();
         }
         Ok(finished)
@@ -395,7 +395,7 @@ impl Desk {
     /// True when the remote refused a connection because it serves as many as it may, and one of them may be ours that
     /// has just ended here: the other end of it goes a moment later.
     pub fn has_one_leaving(&self, judgement: &Judgement, now: Duration) -> bool {
-        judgement.crowded() && now < self.served + LEAVES_WITHIN
+        judgement.connection_limited() && now < self.served + LEAVES_WITHIN
     }
 
     /// The name of a directory of the trash that no other rsync of this process has had: two versions of a file must
@@ -481,7 +481,7 @@ impl Desk {
     /// The window to look with at the times of files that were just pushed; `None` when the user has said it.
     pub fn window_to_look_with(&self) -> Option<i32> {
         let said = params::modify_window(&self.start.remote.peer.params).is_some();
-        (!said).then_some(self.window.unwrap_or(times::EXACT))
+        (!said).then_some(self.window.unwrap_or(coarse_times::EXACT))
     }
 
     /// Starts that look.
@@ -522,7 +522,7 @@ impl Desk {
                 *form != Form::Children,
                 EXCLUDED_MOST,
                 |path| self.filter.excludes(path, true),
-                || self.voice.beat(),
+                || self.supervisor.beat(),
             ),
             false => Vec::new(),
         };
@@ -534,7 +534,7 @@ impl Desk {
                 *form != Form::Children,
                 |path| !self.keeps(path) && !self.filter.excludes(path, true),
                 |path| !self.filter.excludes(path, true),
-                || self.voice.beat(),
+                || self.supervisor.beat(),
             ),
             false => Vec::new(),
         };
@@ -709,7 +709,7 @@ pub fn broken(error: io::Error) -> Stuck {
 /// the directories above it: with them, all of it would go.
 pub struct RootLook<'a> {
     root: &'a Root,
-    voice: &'a Voice,
+    supervisor: &'a SupervisorLink,
     /// The recorded mount points at which nothing is mounted now.
     pub unmounted: Vec<RelPath>,
 }
@@ -725,19 +725,19 @@ impl<'a> RootLook<'a> {
         root: &'a Root,
         mounts: Vec<RelPath>,
         silent: Vec<RelPath>,
-        voice: &'a Voice,
+        supervisor: &'a SupervisorLink,
     ) -> Self {
         let touched = |m: &RelPath| !silent.iter().any(|silent| m.is_within(silent));
         let mounts = mounts.into_iter().filter(touched);
         let mut unmounted: Vec<RelPath> = mounts.filter(|m| !root.is_mounted(m)).collect();
         unmounted.extend(silent.iter().cloned());
-        Self { root, voice, unmounted }
+        Self { root, supervisor, unmounted }
     }
 }
 
 impl Look for RootLook<'_> {
     fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
-        self.voice.beat();
+        self.supervisor.beat();
         if self.unmounted.iter().any(|mount| path.is_within(mount)) {
             return Err(ENODEV);
         }
@@ -752,7 +752,7 @@ impl Look for RootLook<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::voice::tests::{heard, voice};
+    use super::super::supervisor_link::tests::{heard, supervisor};
     use super::*;
 
     #[test]
@@ -760,8 +760,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "x").unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let (voice, mut end) = voice();
-        let look = RootLook::new(&root, vec![], vec![], &voice);
+        let (supervisor, mut end) = supervisor();
+        let look = RootLook::new(&root, vec![], vec![], &supervisor);
         assert!(look.lstat(&RelPath::new("a").unwrap()).is_ok());
         assert_eq!(heard(&mut end), 1);
     }

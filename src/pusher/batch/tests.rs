@@ -16,14 +16,14 @@ fn owed(text: &str, events: Events) -> Owed {
 #[test]
 fn a_path_is_in_a_batch_once_with_all_it_is() {
     let marks = vec![marked("a", 5), Marked { scope: Scope::Tree, ..marked("b", 6) }];
-    let ledger = Ledger::new(marks, vec![owed("b", Events::MOVE)], 5);
-    assert_eq!(ledger.cursor, Some(6));
-    let b = ledger.items.iter().find(|i| i.path == path("b")).unwrap();
+    let batch = Batch::new(marks, vec![owed("b", Events::MOVE)], 5);
+    assert_eq!(batch.cursor, Some(6));
+    let b = batch.items.iter().find(|i| i.path == path("b")).unwrap();
     assert_eq!(
         (b.scope, b.events, b.generation),
         (Scope::Tree, Events::MOVE | Events::WRITE, Some(9))
     );
-    let a = ledger.items.iter().find(|i| i.path == path("a")).unwrap();
+    let a = batch.items.iter().find(|i| i.path == path("a")).unwrap();
     assert!(a.events.contains(Events::AGAIN), "up to the mark that was in hand");
     assert!(!b.events.contains(Events::AGAIN));
 }
@@ -32,36 +32,36 @@ fn a_path_is_in_a_batch_once_with_all_it_is() {
 fn what_touches_a_batch() {
     let names = ["d/e", "d-e/f", "a/b/c", "z"];
     let marks = names.into_iter().zip(5..).map(|(name, seq)| marked(name, seq));
-    let mut ledger = Ledger::new(marks.collect(), vec![], 0);
-    ledger.sort();
+    let mut batch = Batch::new(marks.collect(), vec![], 0);
+    batch.sort();
     for text in ["d/e", "d", "d/e/x", "a", "a/b", "a/b/c", "a/b/c/d/e", "d-e", "z"] {
-        assert!(ledger.touches(&path(text)), "{text}");
+        assert!(batch.touches(&path(text)), "{text}");
     }
     for text in ["d/f", "d/e-", "d-", "a/b/cd", "a/b/x", "y", "zz", ""] {
-        assert!(!ledger.touches(&path(text)), "{text}");
+        assert!(!batch.touches(&path(text)), "{text}");
     }
-    assert!(!Ledger::default().touches(&path("")));
-    let all = Ledger::new(vec![marked("", 5)], vec![], 0);
+    assert!(!Batch::default().touches(&path("")));
+    let all = Batch::new(vec![marked("", 5)], vec![], 0);
     assert!(all.touches(&path("")) && !all.touches(&path("x/y")), "the root itself");
 }
 
 #[test]
 fn what_settled_leaves_nothing() {
-    let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
-    let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
+    let batch = Batch::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
+    let end = batch.settle(&Findings::default(), Totals::default(), TIMES);
     assert_eq!((end.cursor, end.owe.len()), (Some(5), 0));
     assert_eq!(end.done, [(path("b"), 9)]);
 }
 
 #[test]
 fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
-    let ledger = Ledger::new(vec![marked("d/x", 5), marked("e", 6)], vec![], 0);
+    let batch = Batch::new(vec![marked("d/x", 5), marked("e", 6)], vec![], 0);
     let findings = Findings {
         failed: [(path("d"), "Permission denied".to_owned())].into(),
         replaced: [(path("d/x"), path("d"))].into(),
         ..Findings::default()
     };
-    let end = ledger.settle(&findings, Totals::default(), TIMES);
+    let end = batch.settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert_eq!((end.owe[0].path.clone(), end.owe[0].attempts), (path("d/x"), 1));
     assert_eq!(end.owe[0].error.as_deref(), Some("Permission denied"));
@@ -77,7 +77,7 @@ fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
         deferred: [(path("later"), 500)].into(),
         ..Findings::default()
     };
-    let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert!(of("big").events.contains(Events::LARGE));
     assert_eq!(of("dir").scope, Scope::Tree);
@@ -93,7 +93,7 @@ fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
         wide: [(path("t"), Scope::Tree)].into(),
         ..Findings::default()
     };
-    let end = Ledger::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 2);
     for owe in &end.owe {
         assert!(owe.error.is_none() && owe.attempts == 0 && owe.next_try_ms <= 2_000);
@@ -106,7 +106,7 @@ fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
 fn what_was_set_during_the_push_comes_again_by_content() {
     let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
     let findings = Findings { unproven: [path("a")].into(), ..Findings::default() };
-    let end = Ledger::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert!(end.owe[0].events.contains(Events::WRITE), "no longer proven");
     assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
@@ -120,7 +120,7 @@ fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
         replaced: [(path("d/x"), path("d"))].into(),
         ..Findings::default()
     };
-    let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert_eq!(of("d").scope, Scope::Tree);
     assert_eq!(of("d/x").scope, Scope::Entry, "looked at again");
@@ -129,9 +129,9 @@ fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
 #[test]
 fn where_an_rsync_broke_off_the_last_directories_are_compared() {
     let dirs = (0..3_000).map(|n| path(&format!("d{:04}", n % 1_500)));
-    let findings = Findings { torn: dirs.collect(), ..Findings::default() };
+    let findings = Findings { leftovers: dirs.collect(), ..Findings::default() };
     let marks = vec![marked("d1499/f", 5)];
-    let end = Ledger::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let names: Vec<_> = end.owe.iter().map(|owe| owe.path.to_string()).collect();
     assert_eq!((names.len(), &*names[0], &*names[999]), (1_000, "d0500", "d1499"));
     assert!(end.owe.iter().all(|owe| (owe.scope, owe.next_try_ms) == (Scope::Children, 1_000)));
@@ -140,20 +140,20 @@ fn where_an_rsync_broke_off_the_last_directories_are_compared() {
 
 #[test]
 fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
-    let ledger = Ledger::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
-    let unseen = ledger.unseen();
+    let batch = Batch::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
+    let unseen = batch.unseen();
     assert_eq!(unseen.cursor, None);
     assert_eq!(unseen.owe.len(), 2, "a mark too, for it may be marked again");
-    let parents = ledger.parents();
+    let parents = batch.parents();
     assert_eq!(parents.len(), 1);
     assert_eq!((parents[0].path.is_root(), parents[0].scope), (true, Scope::Children));
     assert!(unseen.owe[0].events.contains(Events::AGAIN));
-    let end = ledger.settle(&Findings::default(), Totals::default(), TIMES);
+    let end = batch.settle(&Findings::default(), Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert_eq!(end.owe[0].next_try_ms, TIMES.echo_ms);
     let echo = owed("a", end.owe[0].events);
     let end =
-        Ledger::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
+        Batch::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
     assert!(end.owe.is_empty());
 }
 
@@ -226,7 +226,7 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                 }
                 findings.above.extend(draw.yes(2).then(|| (path("d"), "refused".into())));
                 let times = Times { now_ms, echo_ms: now_ms + 60_000, retry_most_ms: MOST_MS };
-                let end = Ledger::new(vec![], rows, 0).settle(&findings, Totals::default(), times);
+                let end = Batch::new(vec![], rows, 0).settle(&findings, Totals::default(), times);
                 journal.settle("r", &end, now_ms).unwrap();
             }
             if !wide.is_empty() {
@@ -245,20 +245,20 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                     })
                     .collect();
                 if draw.yes(2) {
-                    let blind = super::super::rows::Unseen {
+                    let incomplete = super::super::rows::Unseen {
                         words: "opendir".into(),
                         paths: vec![(path("d"), "opendir".into())],
                     };
                     for row in &wide {
                         failures.entry(row.path.clone()).or_default().push(now_ms);
                     }
-                    end.owe.extend(not_compared(&wide, &blind, now_ms, MOST_MS));
+                    end.owe.extend(not_compared(&wide, &incomplete, now_ms, MOST_MS));
                 }
                 journal.settle("r", &end, now_ms).unwrap();
             }
             // A push of something else is refused by what is above it, or its end is not seen.
             if draw.yes(50) {
-                let lost = Ledger::new(vec![marked("d/other", 1)], vec![], 0).parents();
+                let lost = Batch::new(vec![marked("d/other", 1)], vec![], 0).parents();
                 journal
                     .settle("r", &Settlement { owe: lost, ..Settlement::default() }, now_ms)
                     .unwrap();

@@ -1,10 +1,10 @@
-//! One part of the rolling comparison: a dry run, and the rows of what it finds.
+//! One part of the scrub: a dry run, and the rows of what it finds.
 
-use super::super::desk::{Desk, Stuck, broken};
+use super::super::context::{Context, Stuck, broken};
 use super::super::guard::{self, Contents, Extent, Losses};
-use super::super::roll::{Cost, Part};
 use super::super::rows::repair;
 use super::super::verify::counts;
+use super::plan::{Cost, Part};
 use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
@@ -104,15 +104,15 @@ pub(in crate::pusher) enum Outcome {
 impl Comparing {
     /// Starts the dry run, beside the pushes of `in_flight`. `None` when none of its directories is there any more.
     pub(in crate::pusher) fn start<'a>(
-        desk: &Desk,
+        context: &Context,
         part: &Part,
         checksum: bool,
         in_flight: impl IntoIterator<Item = &'a RelPath>,
         now: Duration,
     ) -> Result<Option<Self>, Stuck> {
-        let root = desk.open_root()?;
+        let root = context.open_root()?;
         let there = |dir: &&RelPath| {
-            dir.is_root() || root.lstat(dir).is_ok_and(|seen| desk.enters(&root, &seen))
+            dir.is_root() || root.lstat(dir).is_ok_and(|seen| context.enters(&root, &seen))
         };
         let directories: Vec<&RelPath> = part.directories().iter().filter(there).collect();
         if directories.is_empty() {
@@ -125,15 +125,15 @@ impl Comparing {
         let options = Options {
             checksum,
             dry: true,
-            delete: desk.delete(),
+            delete: context.delete(),
             force: true,
             stats: true,
             unchanged: false,
         };
         // What a push cannot send fails there.
         let list = argv::list_directories(directories);
-        let (rsync, _) = desk.compare(&root, &form, options, &list)?;
-        let run = desk.dry_run(rsync, root, now);
+        let (rsync, _) = context.compare(&root, &form, options, &list)?;
+        let run = context.dry_run(rsync, root, now);
         let run = if checksum { run.by_content() } else { run };
         let mut touched = Touched::default();
         touched.add(in_flight);
@@ -175,13 +175,13 @@ impl Comparing {
     /// Goes on, as a part of `run`. The operator has `approved` so many deletions.
     pub(in crate::pusher) fn advance(
         &mut self,
-        desk: &mut Desk,
+        context: &mut Context,
         run: &VerifyRun,
         approved: Option<u64>,
         now: Duration,
     ) -> Result<Outcome, Stuck> {
         let Stage::Running(dry_run) = &mut self.stage else {
-            return self.write_rows(desk);
+            return self.write_rows(context);
         };
         let Some(exited) = dry_run.poll(now).map_err(broken)? else {
             return Ok(Outcome::Running);
@@ -189,23 +189,24 @@ impl Comparing {
         let Stage::Running(dry_run) = std::mem::replace(&mut self.stage, Stage::Ended) else {
             return Ok(Outcome::Running);
         };
-        let finished = desk.finish(dry_run.into_run(), exited)?;
-        self.finished(desk, finished, run, approved)
+        let finished = context.finish(dry_run.into_run(), exited)?;
+        self.finished(context, finished, run, approved)
     }
 
     /// Looks at the whole of the output once: counts and guard.
     fn finished(
         &mut self,
-        desk: &Desk,
+        context: &Context,
         finished: Finished,
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Outcome, Stuck> {
-        if desk.stumbled(&finished) {
+        if context.stumbled(&finished) {
             return Ok(Outcome::Failed { words: finished.judgement.words, remote: true });
         }
-        let counts = |change: &Change| self.counts(desk, change, true);
-        let compared = Compared::read(finished, || desk.voice.beat(), counts).map_err(broken)?;
+        let counts = |change: &Change| self.counts(context, change, true);
+        let compared =
+            Compared::read(finished, || context.supervisor.beat(), counts).map_err(broken)?;
         let mut compared = match compared {
             Ok(compared) => compared,
             Err(Judgement { verdict, words, .. }) => {
@@ -219,7 +220,7 @@ impl Comparing {
         let deletions = compared.counts.deletions;
         self.read.there = guard::remote_entries(totals.files, totals.created, deletions);
         if compared.complete
-            && let Some(held) = self.guarded(desk, &mut compared, run, approved)?
+            && let Some(held) = self.guarded(context, &mut compared, run, approved)?
         {
             return Ok(held);
         }
@@ -233,20 +234,20 @@ impl Comparing {
     /// The guard counts over a whole run: what is deleted in a hundred parts is deleted.
     fn guarded(
         &mut self,
-        desk: &Desk,
+        context: &Context,
         compared: &mut Compared,
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Option<Outcome>, Stuck> {
         let Counts { deletions, made, .. } = compared.counts;
         // Where nobody has counted: what this run has seen.
-        let entries = desk.entries().or(Some(run.there + self.read.there));
-        let contents = if deletions > 0 { desk.contents()? } else { Contents::Something };
+        let entries = context.entries().or(Some(run.there + self.read.there));
+        let contents = if deletions > 0 { context.contents()? } else { Contents::Something };
         let totals = compared.totals;
         let holds = |n: u64| {
             let counts = Counts { deletions: run.deletions + n, made, ..Counts::default() };
-            let losses = guard::losses(Extent::Part(desk.entries()), contents, counts, &totals);
-            n > 0 && guard::holds(desk.start.remote.max_delete, Losses { entries, ..losses })
+            let losses = guard::losses(Extent::Part(context.entries()), contents, counts, &totals);
+            n > 0 && guard::holds(context.start.remote.max_delete, Losses { entries, ..losses })
         };
         if !holds(deletions) {
             return Ok(None);
@@ -255,10 +256,10 @@ impl Comparing {
         let (mut deletions, mut went) = (0, Ok(()));
         compared
             .again(
-                || desk.voice.beat(),
+                || context.supervisor.beat(),
                 |change| {
-                    if went.is_ok() && self.deletes(desk, &change) {
-                        match self.on_its_way(desk, &change.path, true) {
+                    if went.is_ok() && self.deletes(context, &change) {
+                        match self.on_its_way(context, &change.path, true) {
                             Ok(pending) => deletions += u64::from(!pending),
                             Err(error) => went = Err(error),
                         }
@@ -275,26 +276,32 @@ impl Comparing {
             self.read.approved = true;
             return Ok(None);
         }
-        let why = guard::words(all, entries, &desk.name);
+        let why = guard::words(all, entries, &context.name);
         Ok(Some(Outcome::Guarded(Held { why, deletions: all })))
     }
 
-    fn counts(&self, desk: &Desk, change: &Change, deletions: bool) -> bool {
-        self.read.part.holds(&change.path) && counts(desk, &self.touched, change, deletions)
+    fn counts(&self, context: &Context, change: &Change, deletions: bool) -> bool {
+        self.read.part.holds(&change.path) && counts(context, &self.touched, change, deletions)
     }
 
-    fn deletes(&self, desk: &Desk, change: &Change) -> bool {
-        change.kind == ChangeKind::Deleted && self.counts(desk, change, true)
+    fn deletes(&self, context: &Context, change: &Change) -> bool {
+        change.kind == ChangeKind::Deleted && self.counts(context, change, true)
     }
 
-    fn on_its_way(&self, desk: &Desk, path: &RelPath, below: bool) -> Result<bool, JournalError> {
-        Ok(self.touched.holds(path, below) || desk.journal.on_its_way(&desk.name, path, below)?)
+    fn on_its_way(
+        &self,
+        context: &Context,
+        path: &RelPath,
+        below: bool,
+    ) -> Result<bool, JournalError> {
+        Ok(self.touched.holds(path, below)
+            || context.journal.on_its_way(&context.name, path, below)?)
     }
 
     /// Writes the next rows; a part with very many of them waits until they are pushed.
-    fn write_rows(&mut self, desk: &mut Desk) -> Result<Outcome, Stuck> {
+    fn write_rows(&mut self, context: &mut Context) -> Result<Outcome, Stuck> {
         if self.read.repaired >= OWED_MOST
-            && desk.journal.owed_in_bulk(&desk.name, false)? > OWED_MOST
+            && context.journal.owed_in_bulk(&context.name, false)? > OWED_MOST
         {
             return Ok(Outcome::Rows { more_in: LOOK_AGAIN });
         }
@@ -307,13 +314,13 @@ impl Comparing {
                 last = true;
                 break;
             };
-            desk.voice.beat();
+            context.supervisor.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             let why = self.differ.why(&change);
-            if why.is_empty() || !self.counts(desk, &change, deletions) {
+            if why.is_empty() || !self.counts(context, &change, deletions) {
                 continue;
             }
-            if self.on_its_way(desk, &change.path, may_come_from_below(&why))? {
+            if self.on_its_way(context, &change.path, may_come_from_below(&why))? {
                 continue;
             }
             self.read.first.get_or_insert_with(|| change.path.clone());
@@ -322,7 +329,7 @@ impl Comparing {
             end.owe.push(repair(change, &why, now_ms));
         }
         if !end.owe.is_empty() {
-            desk.journal.settle(&desk.name, &end, now_ms)?;
+            context.journal.settle(&context.name, &end, now_ms)?;
         }
         match last {
             true => Ok(Outcome::Done(self.read.clone())),

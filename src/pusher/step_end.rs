@@ -1,12 +1,12 @@
 //! What the end of one step of a push means: the next step, another look, or trouble.
 
 use super::blame::Blame;
-use super::desk::{Desk, Stuck, broken};
-use super::lanes::Lane;
+use super::coarse_times::{self, Told};
+use super::context::{Context, Stuck, broken};
+use super::lane::Lane;
+use super::partial_stats::PartialStats;
 use super::push::{Aim, Progress, Push};
 use super::step::{self, Step};
-use super::tally::Tally;
-use super::times::{self, Told};
 use crate::journal::Totals;
 use crate::path::RelPath;
 use crate::rsync::argv;
@@ -23,67 +23,67 @@ impl Push {
     /// What the end of a step means.
     pub(super) fn judge(
         &mut self,
-        desk: &mut Desk,
+        context: &mut Context,
         step: Step,
         mut finished: Finished,
         now: Duration,
     ) -> Result<Progress, Stuck> {
         if finished.judgement.verdict != Verdict::Settled
-            && desk.start.remote.trash_keep_ms.is_some()
+            && context.start.remote.trash_keep_ms.is_some()
             && !step.looks()
             && self.may_plan_again()
             && trash::raced(&finished.stderr)
         {
-            self.broke_off(desk, &mut finished)?;
-            return self.unsteady(desk, &step, now);
+            self.broke_off(context, &mut finished)?;
+            return self.unsteady(context, &step, now);
         }
-        if desk.learnt_unkept(&finished) {
+        if context.learnt_unkept(&finished) {
             // The rest goes without those names; what this run did will not be done again.
-            self.broke_off(desk, &mut finished)?;
-            self.plan(desk)?;
-            return self.next(desk, now);
+            self.broke_off(context, &mut finished)?;
+            self.plan(context)?;
+            return self.next(context, now);
         }
-        if desk.refused_sparse(&finished) {
-            return self.start_step(desk, step, Aim::Do, now);
+        if context.refused_sparse(&finished) {
+            return self.start_step(context, step, Aim::Do, now);
         }
         if let Step::Times { files, window } = &step {
-            self.look_at_times(desk, files, *window, &mut finished)?;
-            return self.next(desk, now);
+            self.look_at_times(context, files, *window, &mut finished)?;
+            return self.next(context, now);
         }
         match finished.judgement.verdict {
-            Verdict::Settled => self.stepped(desk, step, finished, now),
-            Verdict::Partial if step.looks() && desk.stumbled(&finished) => {
-                self.start_step(desk, step, Aim::Do, now)
+            Verdict::Settled => self.stepped(context, step, finished, now),
+            Verdict::Partial if step.looks() && context.stumbled(&finished) => {
+                self.start_step(context, step, Aim::Do, now)
             }
             Verdict::Partial if step.looks() => {
                 self.fail(step.names(), &finished);
-                self.next(desk, now)
+                self.next(context, now)
             }
-            Verdict::Partial => self.start_step(desk, step, Aim::Verify(finished), now),
+            Verdict::Partial => self.start_step(context, step, Aim::Verify(finished), now),
             // The directories above are missing, as is known.
             Verdict::Gone if matches!(step, Step::DeleteNamed { .. }) => {
-                self.start_step(desk, step, Aim::Verify(finished), now)
+                self.start_step(context, step, Aim::Verify(finished), now)
             }
-            Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(desk, &step, now),
+            Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(context, &step, now),
             Verdict::Gone => {
                 // What it did will not be done again.
-                let done = self.tally(desk, &mut finished)?.totals();
+                let done = self.partial_stats(context, &mut finished)?.totals();
                 self.pushed += done;
-                self.unsteady(desk, &step, now)
+                self.unsteady(context, &step, now)
             }
             Verdict::Upset => {
-                self.broke_off(desk, &mut finished)?;
-                self.unsteady(desk, &step, now)
+                self.broke_off(context, &mut finished)?;
+                self.unsteady(context, &step, now)
             }
-            Verdict::FormB if !desk.row.form_b => {
-                desk.remember_form_b()?;
-                self.plan(desk)?;
-                self.next(desk, now)
+            Verdict::FormB if !context.row.form_b => {
+                context.remember_form_b()?;
+                self.plan(context)?;
+                self.next(context, now)
             }
-            Verdict::Refused(option) if desk.does_without(option) && self.may_plan_again() => {
+            Verdict::Refused(option) if context.does_without(option) && self.may_plan_again() => {
                 self.replans += 1;
-                self.plan(desk)?;
-                self.next(desk, now)
+                self.plan(context)?;
+                self.next(context, now)
             }
             Verdict::Source => Err(Stuck::Root(finished.judgement.words)),
             Verdict::FormB
@@ -97,7 +97,7 @@ impl Push {
     /// A step went well.
     fn stepped(
         &mut self,
-        desk: &mut Desk,
+        context: &mut Context,
         step: Step,
         mut finished: Finished,
         now: Duration,
@@ -106,22 +106,22 @@ impl Push {
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
         // Rules that were converted here may not be what the remote's own conversion makes of the names.
-        let by_rules = matches!(step, Step::Delete { .. }) && desk.converts();
+        let by_rules = matches!(step, Step::Delete { .. }) && context.converts();
         let mut stayed = if by_rules { names.clone() } else { HashSet::new() };
         let (mut pushed, copies) =
-            (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !desk.knows_times());
-        let toggles = desk.start.localpath.inotify;
+            (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !context.knows_times());
+        let toggles = context.start.localpath.inotify;
         let report = finished
             .read(
-                || desk.voice.beat(),
+                || context.supervisor.beat(),
                 |change| {
                     if !step.looks() {
-                        Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
+                        Push::note_made(&mut self.findings, &self.batch, toggles, &change);
                     }
                     created += u64::from(change.kind == ChangeKind::Created);
                     let first = copies && change.kind == ChangeKind::Created;
-                    let shows =
-                        (first || times::only_in_time(&change)) && pushed.len() < times::LOOKED_AT;
+                    let shows = (first || coarse_times::only_in_time(&change))
+                        && pushed.len() < coarse_times::LOOKED_AT;
                     if shows && self.shows_times(&change.path) {
                         pushed.insert(change.path.clone());
                     }
@@ -141,31 +141,31 @@ impl Push {
         let words = || "cannot convert filename: the remote did not find it by its rule".to_owned();
         self.findings.failed.extend(stayed.into_iter().map(|path| (path, words())));
         if step.looks() {
-            deleted.extend(desk.not_entered(&names));
+            deleted.extend(context.not_entered(&names));
             if let Step::Way { names } = step {
-                self.make_way(desk, names, &deleted);
-                return self.next(desk, now);
+                self.make_way(context, names, &deleted);
+                return self.next(context, now);
             }
             let goes = step::deletable(&deleted, |path, is_dir| {
-                desk.voice.beat();
-                desk.filter.excludes(path, is_dir)
+                context.supervisor.beat();
+                context.filter.excludes(path, is_dir)
             });
-            self.delete(desk, goes, step::parents(&names))?;
-            return self.next(desk, now);
+            self.delete(context, goes, step::parents(&names))?;
+            return self.next(context, now);
         }
         let ignored = report.not_regular.iter().filter(|path| names.contains(*path));
-        if !desk.form_b() && ignored.clone().any(|path| self.root.lstat(path).is_err()) {
+        if !context.form_b() && ignored.clone().any(|path| self.root.lstat(path).is_err()) {
             // The slave's `refuse options` made rsync ignore an absent name, with exit 0.
-            desk.remember_form_b()?;
-            self.plan(desk)?;
-            return self.next(desk, now);
+            context.remember_form_b()?;
+            self.plan(context)?;
+            return self.next(context, now);
         }
-        self.findings.blame(Blame::of(desk.complaints(&finished.stderr), &names));
+        self.findings.blame(Blame::of(context.complaints(&finished.stderr), &names));
         if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
             // Looked at in a second run: what is still there has failed.
-            return self.start_step(desk, step, Aim::Verify(finished), now);
+            return self.start_step(context, step, Aim::Verify(finished), now);
         }
-        if let Some(window) = desk.window_to_look_with().filter(|_| !pushed.is_empty()) {
+        if let Some(window) = context.window_to_look_with().filter(|_| !pushed.is_empty()) {
             self.steps.push_back(Step::Times { files: pushed, window });
         }
         self.pushed += Totals {
@@ -174,14 +174,14 @@ impl Push {
             deleted: gone,
             created,
         };
-        self.next(desk, now)
+        self.next(context, now)
     }
 
     /// True for a file that a comparison found, and whose time no coarse file system keeps. It is as it was planned.
     fn shows_times(&self, path: &RelPath) -> bool {
         const FINE_NS: i64 = 1_000_000_000;
         let planned = self.regular.get(path).copied().filter(|ns| ns % FINE_NS != 0);
-        planned.is_some() && self.ledger.found(path) && self.is_as_planned(path)
+        planned.is_some() && self.batch.found(path) && self.is_as_planned(path)
     }
 
     fn is_as_planned(&self, path: &RelPath) -> bool {
@@ -192,7 +192,7 @@ impl Push {
     /// What files that were just pushed tell of the times that the remote keeps.
     fn look_at_times(
         &mut self,
-        desk: &mut Desk,
+        context: &mut Context,
         files: &BTreeSet<RelPath>,
         window: i32,
         finished: &mut Finished,
@@ -205,10 +205,13 @@ impl Push {
         let mut otherwise = BTreeSet::new();
         finished
             .read(
-                || desk.voice.beat(),
+                || context.supervisor.beat(),
                 |change| {
-                    let some =
-                        if times::only_in_time(&change) { &mut differ } else { &mut otherwise };
+                    let some = if coarse_times::only_in_time(&change) {
+                        &mut differ
+                    } else {
+                        &mut otherwise
+                    };
                     some.insert(change.path);
                 },
             )
@@ -216,49 +219,54 @@ impl Push {
         let same = |path: &&RelPath| !otherwise.contains(*path) && self.is_as_planned(path);
         let files: BTreeSet<RelPath> = files.iter().filter(same).cloned().collect();
         differ.retain(|path| files.contains(path));
-        let known = desk.window().unwrap_or(times::EXACT);
-        match times::told(&files, &differ, window, known) {
+        let known = context.window().unwrap_or(coarse_times::EXACT);
+        match coarse_times::told(&files, &differ, window, known) {
             Told::Look(window) => self.steps.push_front(Step::Times { files, window }),
-            Told::Window(window) => desk.remember_window(window)?,
-            Told::Nothing => desk.times_are_known(),
+            Told::Window(window) => context.remember_window(window)?,
+            Told::Nothing => context.times_are_known(),
         }
         Ok(())
     }
 
     /// A run ended in the middle, and the batch goes on: what it did will not be done again. Of the receiver's two
     /// processes the one that gives up ends the other, also between making a temporary file and making a note of it.
-    fn broke_off(&mut self, desk: &Desk, finished: &mut Finished) -> Result<(), Stuck> {
-        let torn = &mut self.findings.torn;
+    fn broke_off(&mut self, context: &Context, finished: &mut Finished) -> Result<(), Stuck> {
+        let leftovers = &mut self.findings.leftovers;
         let begun = |change: Change| {
             let file = change.differs.kind == b'f' && change.kind != ChangeKind::Attributes;
-            torn.extend(change.path.parent().filter(|dir| file && torn.last() != Some(dir)));
+            leftovers
+                .extend(change.path.parent().filter(|dir| file && leftovers.last() != Some(dir)));
         };
-        finished.read(|| desk.voice.beat(), begun).map_err(broken)?;
-        let done = self.tally(desk, finished)?.totals();
+        finished.read(|| context.supervisor.beat(), begun).map_err(broken)?;
+        let done = self.partial_stats(context, finished)?.totals();
         self.pushed += done;
         if finished.judgement.end_unseen {
-            self.ledger.again();
+            self.batch.again();
         }
         Ok(())
     }
 
     /// What a run says that it did.
-    fn tally(&mut self, desk: &Desk, finished: &mut Finished) -> Result<Tally, Stuck> {
-        let mut tally = Tally::default();
-        let toggles = desk.start.localpath.inotify;
+    fn partial_stats(
+        &mut self,
+        context: &Context,
+        finished: &mut Finished,
+    ) -> Result<PartialStats, Stuck> {
+        let mut partial_stats = PartialStats::default();
+        let toggles = context.start.localpath.inotify;
         let add = |change: Change| {
-            Push::note_made(&mut self.findings, &self.ledger, toggles, &change);
-            tally.add(change);
+            Push::note_made(&mut self.findings, &self.batch, toggles, &change);
+            partial_stats.add(change);
         };
-        let report = finished.read(|| desk.voice.beat(), add).map_err(broken)?;
-        tally.says(report.totals);
-        Ok(tally)
+        let report = finished.read(|| context.supervisor.beat(), add).map_err(broken)?;
+        partial_stats.says(report.totals);
+        Ok(partial_stats)
     }
 
     /// The dry run after a partial end: what it still prints has failed, with rsync's words; the rest is settled.
     pub(super) fn verified(
         &mut self,
-        desk: &Desk,
+        context: &Context,
         step: &Step,
         mut first: Finished,
         mut again: Finished,
@@ -272,21 +280,21 @@ impl Push {
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
                 // It ended before it had looked at everything.
                 self.findings.unsteady.extend(step.names());
-                return self.next(desk, now);
+                return self.next(context, now);
             }
             Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
         }
         self.answered = true;
-        let mut tally = self.tally(desk, &mut first)?;
+        let mut partial_stats = self.partial_stats(context, &mut first)?;
         let size = |path: &RelPath| {
             self.root.lstat(path).ok().filter(|seen| seen.kind == Kind::File).map(|seen| seen.size)
         };
         let names: HashSet<RelPath> = step.names().into_iter().collect();
-        let complaints = [&first.stderr, &again.stderr].map(|stderr| desk.complaints(stderr));
+        let complaints = [&first.stderr, &again.stderr].map(|stderr| context.complaints(stderr));
         let mut complaints = complaints.concat();
         // What is excluded is nobody's here.
         let excluded = |path: &RelPath| {
-            excluded::topmost(path, true, |p, dir| desk.filter.excludes(p, dir)).is_some()
+            excluded::topmost(path, true, |p, dir| context.filter.excludes(p, dir)).is_some()
         };
         let all = complaints.len();
         complaints.retain(|c| c.paths.is_empty() || !c.paths.iter().all(excluded));
@@ -305,9 +313,9 @@ impl Push {
         let mut differs = HashSet::new();
         let report = again
             .read(
-                || desk.voice.beat(),
+                || context.supervisor.beat(),
                 |change| {
-                    tally.take_back(&change, size);
+                    partial_stats.take_back(&change, size);
                     // A deletion below a name that was to go: the name has failed.
                     let above = change.path.prefixes().chain([RelPath::root()]);
                     if let Some(name) = above.into_iter().find(|prefix| names.contains(prefix))
@@ -333,13 +341,13 @@ impl Push {
             self.findings.failed.extend(failed);
         }
         self.findings.blame(blame);
-        self.pushed += tally.totals();
-        self.next(desk, now)
+        self.pushed += partial_stats.totals();
+        self.next(context, now)
     }
 
     /// Sends names that take the place of directories, except where that would delete what is excluded.
-    fn make_way(&mut self, desk: &Desk, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
-        let kept = deleted.iter().filter(|(path, is_dir)| desk.filter.excludes(path, *is_dir));
+    fn make_way(&mut self, context: &Context, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
+        let kept = deleted.iter().filter(|(path, is_dir)| context.filter.excludes(path, *is_dir));
         let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
         let (stuck, free): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|name| kept.contains(name));
@@ -353,7 +361,7 @@ impl Push {
     /// Deletes names that a look found, next. What no rule can name fails: it would stay without a word.
     fn delete(
         &mut self,
-        desk: &Desk,
+        context: &Context,
         names: Vec<RelPath>,
         from: Vec<RelPath>,
     ) -> Result<(), Stuck> {
@@ -362,9 +370,9 @@ impl Push {
         let words = || "the path is too long for a filter rule of rsync".to_owned();
         self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
         let ruled = |name: &RelPath| {
-            !desk.converts()
-                || !desk.row.form_b
-                || desk.risk_rules(std::slice::from_ref(name)).is_some()
+            !context.converts()
+                || !context.row.form_b
+                || context.risk_rules(std::slice::from_ref(name)).is_some()
         };
         let (names, stuck): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);
         let words = || {
@@ -373,7 +381,7 @@ impl Push {
         };
         self.findings.failed.extend(stuck.into_iter().map(|path| (path, words())));
         if !names.is_empty() {
-            let delete = step::delete(desk, names, from)?;
+            let delete = step::delete(context, names, from)?;
             if matches!(&delete, Step::DeleteNamed { from, .. } if from.iter().any(RelPath::is_root))
             {
                 self.steps.push_front(Step::Root);

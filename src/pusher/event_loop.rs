@@ -1,10 +1,10 @@
 //! The end of each turn: what the supervisor is told, and how long to sleep.
 
-use super::lanes::Lane;
+use super::lane::Lane;
 use super::push::Push;
 use super::report::{self, View};
-use super::rolling::Rolling;
 use super::run::{LOOK_EVERY, Pusher};
+use super::scrub::Scrub;
 use crate::journal::{JournalError, Owed};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
 use crate::sys::{clock, poll, wake};
@@ -24,20 +24,20 @@ impl Pusher {
     /// Says what is new, and that this process lives.
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
         // A progress bar moves.
-        self.said.dirty |= self.found.is_some() && self.lanes.pushing();
+        self.said.dirty |= self.found.is_some() && self.jobs.pushing();
         let work = self.work;
-        let idle = self.lanes.idle() && !(work.marks || work.due || work.wide || work.bulk);
+        let idle = self.jobs.idle() && !(work.marks || work.due || work.wide || work.bulk);
         let wait = if idle { Duration::ZERO } else { self.status_every() };
         if self.said.dirty && now.saturating_sub(self.said.status_at) >= wait {
             let status = self.status()?;
             self.said.dirty = false;
             self.said.status_at = now;
             if self.said.status.as_ref() != Some(&status) {
-                self.voice.tell(&FromPusher::Status(Box::new(status.clone())), now);
+                self.supervisor.tell(&FromPusher::Status(Box::new(status.clone())), now);
                 self.said.status = Some(status);
             }
         }
-        self.voice.beat_at(now);
+        self.supervisor.beat_at(now);
         Ok(())
     }
 
@@ -50,49 +50,51 @@ impl Pusher {
 
     fn status(&mut self) -> Result<PusherStatus, JournalError> {
         self.note_retry();
-        let backlog = self.desk.journal.backlog(&self.desk.name)?;
+        let backlog = self.context.journal.backlog(&self.context.name)?;
         let first: Option<Owed> = match backlog.failing {
             0 => None,
-            _ => self.desk.journal.failing(&self.desk.name, 1)?.into_iter().next(),
+            _ => self.context.journal.failing(&self.context.name, 1)?.into_iter().next(),
         };
         let outstanding = match &self.found {
-            Some(_) => self.desk.journal.owed_by_reconcile(&self.desk.name)?,
+            Some(_) => self.context.journal.owed_by_reconcile(&self.context.name)?,
             None => 0,
         };
-        let comparing = self.lanes.everything();
+        let comparing = self.jobs.everything();
         if let Some(found) = &mut self.found {
             let unwritten =
                 comparing.map_or(0, |work| found.found.saturating_sub(work.found.written));
             found.done = found.found.saturating_sub(outstanding + unwritten);
             // What is being sent counts, too.
-            let is_running: u64 = self.lanes.pushes().map(Push::bytes_read).sum();
-            let pushed = self.desk.row.totals.bytes.saturating_sub(self.bytes_before);
+            let is_running: u64 = self.jobs.pushes().map(Push::bytes_read).sum();
+            let pushed = self.context.row.totals.bytes.saturating_sub(self.bytes_before);
             found.bytes_done = (pushed + is_running).min(found.bytes);
         }
         if outstanding == 0 && comparing.is_none() {
             self.found = None;
         }
-        let wanted = self.desk.row.reconcile.as_ref().filter(|_| self.desk.row.held.is_none());
+        let wanted =
+            self.context.row.reconcile.as_ref().filter(|_| self.context.row.held.is_none());
         let waiting = wanted
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
         // Until it is compared again, and what was found is pushed.
-        let blind = self.blind.as_ref().filter(|_| self.found.is_none() && comparing.is_none());
+        let incomplete =
+            self.incomplete.as_ref().filter(|_| self.found.is_none() && comparing.is_none());
         Ok(report::status(View {
             hold: self.hold.as_deref(),
             judged: self.judged,
             health: &self.health,
             retry_ms: self.said.retry.map(|(_, ms)| ms),
-            row: &self.desk.row,
+            row: &self.context.row,
             backlog,
             first_failure: first
                 .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
-            pushing: self.lanes.pushing(),
+            pushing: self.jobs.pushing(),
             reconcile: self.found.clone().or(waiting),
-            blind: blind.map(|blind| blind.words.as_str()),
+            incomplete: incomplete.map(|incomplete| incomplete.words.as_str()),
             doubt: self.doubt.words(),
             reconciles_done: self.reconciles_done,
             pushes: self.pushes,
-            verify: self.lanes.rolling.as_ref().map(Rolling::progress),
+            verify: self.jobs.scrub.as_ref().map(Scrub::progress),
         }))
     }
 
@@ -110,33 +112,33 @@ impl Pusher {
 
     /// When there is something to be done again, whatever comes; `due` is when something owed is.
     fn next_time(&self, due: Option<Duration>, now: Duration) -> Duration {
-        let busy = !self.lanes.idle()
-            || self.lanes.expiry.is_some()
-            || self.lanes.verify.as_ref().is_some_and(|l| l.is_running())
-            || self.lanes.rolling.as_ref().is_some_and(Rolling::is_running);
-        let able = self.may_start(now) && !self.lanes.busy(Lane::Small);
+        let busy = !self.jobs.idle()
+            || self.jobs.expiry.is_some()
+            || self.jobs.verify.as_ref().is_some_and(|l| l.is_running())
+            || self.jobs.scrub.as_ref().is_some_and(Scrub::is_running);
+        let able = self.may_start(now) && !self.jobs.busy(Lane::Small);
         let gather = self.gather_until.filter(|at| able && *at > now);
-        let rows = self.lanes.compare.as_ref().is_some_and(|c| !c.work.is_running());
+        let rows = self.jobs.compare.as_ref().is_some_and(|c| !c.work.is_running());
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
-            Some(self.voice.next_beat()),
+            Some(self.supervisor.next_beat()),
             Some(self.looked + LOOK_EVERY),
-            soon(busy, self.lanes.look_after()),
+            soon(busy, self.jobs.look_after()),
             soon(rows, Duration::from_millis(50)),
             soon(self.said.dirty, self.status_every()),
             // Something is to be done at once.
             soon(self.look && self.stop.is_none() && self.journal_retry.is_none(), Duration::ZERO),
             due,
             gather,
-            self.lanes.goes_on_at(),
+            self.jobs.goes_on_at(),
             self.root_retry,
             self.compare_retry.filter(|at| *at > now),
             self.compare_not_before.filter(|at| *at > now),
             self.journal_retry,
             self.health.until().filter(|at| *at > now),
             self.stop,
-            self.desk.master.next_at(self.wants_master(now), now),
-            self.lanes.rolling.as_ref().and_then(Rolling::wake),
+            self.context.master.next_at(self.wants_master(now), now),
+            self.jobs.scrub.as_ref().and_then(Scrub::wake),
         ];
         times.into_iter().flatten().min().unwrap_or(now)
     }
@@ -152,14 +154,14 @@ impl Pusher {
         if due.is_some_and(|at| at <= now) {
             self.look = true;
         }
-        let channel = self.voice.channel();
+        let channel = self.supervisor.channel();
         let interest =
             if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };
         let mut fds = vec![
             (self.wake.as_fd(), poll::Interest::Read),
             (self.signals.as_fd(), poll::Interest::Read),
         ];
-        fds.extend(self.desk.master.fd().map(|fd| (fd, poll::Interest::Read)));
+        fds.extend(self.context.master.fd().map(|fd| (fd, poll::Interest::Read)));
         // A closed channel is always ready.
         if !self.orphaned {
             fds.push((channel.as_fd(), interest));
@@ -175,7 +177,7 @@ impl Pusher {
             self.look = true;
         }
         // A closed channel shows when it is read.
-        self.voice.flush();
+        self.supervisor.flush();
         Ok(())
     }
 }

@@ -5,24 +5,24 @@
 //! that moment that may stand for changes. Third, all that was owed at that moment, and what came of it, is gone. What
 //! is marked meanwhile does not count, so that a busy localpath is not waited for without end.
 
+use super::context::Context;
 use super::doubt::Doubt;
-use super::run::Pusher;
 use crate::journal::JournalError;
-use crate::message::{FromPusher, SCHEDULE, Ticket};
+use crate::message::{SCHEDULE, Ticket};
 use crate::path::RelPath;
 use crate::sys::clock;
 
 /// What is waited for.
 #[derive(Default)]
-pub(super) struct Awaits {
-    open: Vec<Await>,
+pub(super) struct Waiters {
+    open: Vec<Waiter>,
     /// Every mark up to it was settled or owed at some moment.
     whole: i64,
     /// The batch in flight has read all marks up to it.
     reading: Option<i64>,
 }
 
-struct Await {
+struct Waiter {
     ticket: Ticket,
     seq: i64,
     below: Vec<RelPath>,
@@ -30,10 +30,10 @@ struct Await {
     since_ms: Option<i64>,
 }
 
-impl Awaits {
+impl Waiters {
     pub(super) fn add(&mut self, ticket: Ticket, seq: i64, below: Vec<RelPath>) {
         self.forget(ticket);
-        self.open.push(Await { ticket, seq, below, since_ms: None });
+        self.open.push(Waiter { ticket, seq, below, since_ms: None });
     }
 
     pub(super) fn forget(&mut self, ticket: Ticket) {
@@ -50,35 +50,35 @@ impl Awaits {
         let read = self.reading.take().filter(|_| settled);
         self.whole = self.whole.max(read.unwrap_or(0));
     }
-}
 
-impl Pusher {
-    /// Tells who waits for what is settled by now.
-    pub(super) fn answer_awaits(&mut self) -> Result<(), JournalError> {
-        if self.awaits.open.is_empty() {
-            return Ok(());
+    /// Those for which everything is settled by now; they wait no longer. `lost` says whether the remote may have lost
+    /// something.
+    pub(super) fn settled(
+        &mut self,
+        context: &Context,
+        lost: Doubt,
+    ) -> Result<Vec<Ticket>, JournalError> {
+        if self.open.is_empty() {
+            return Ok(Vec::new());
         }
-        let (journal, name) = (&self.desk.journal, &self.desk.name);
-        let whole = journal.nothing_after(self.desk.row.cursor)?.unwrap_or(0);
-        self.awaits.whole = self.awaits.whole.max(whole);
-        // The schedule's stand for nothing that was marked.
-        let compares = self.doubt != Doubt::No
-            || journal.wanted_reconcile(name)?.is_some_and(|why| why != SCHEDULE);
+        let (journal, name) = (&context.journal, &context.name);
+        let whole = journal.nothing_after(context.row.cursor)?.unwrap_or(0);
+        self.whole = self.whole.max(whole);
+        // A scheduled reconcile stands for nothing that was marked.
+        let compares =
+            lost != Doubt::No || journal.wanted_reconcile(name)?.is_some_and(|why| why != SCHEDULE);
         let mut settled = Vec::new();
-        for a in &mut self.awaits.open {
-            if a.since_ms.is_none() && self.awaits.whole >= a.seq && !compares {
-                a.since_ms = Some(journal.owed_since(name, clock::wall_ms())?);
+        for waiter in &mut self.open {
+            if waiter.since_ms.is_none() && self.whole >= waiter.seq && !compares {
+                waiter.since_ms = Some(journal.owed_since(name, clock::wall_ms())?);
             }
-            if let Some(since_ms) = a.since_ms
-                && !journal.owes(name, since_ms, &a.below)?
+            if let Some(since_ms) = waiter.since_ms
+                && !journal.owes(name, since_ms, &waiter.below)?
             {
-                settled.push(a.ticket);
+                settled.push(waiter.ticket);
             }
         }
-        for ticket in settled {
-            self.awaits.forget(ticket);
-            self.voice.send(&FromPusher::Settled(ticket));
-        }
-        Ok(())
+        settled.iter().for_each(|ticket| self.forget(*ticket));
+        Ok(settled)
     }
 }

@@ -1,12 +1,13 @@
 //! What comes of each lane: settled, in trouble, held, compared.
 
 use super::compare::{self, Compare};
-use super::desk::Stuck;
+use super::context::Stuck;
 use super::doubt::Doubt;
-use super::health::{Blind, Health, path_worth_saying};
-use super::lanes::{Busy, Lane};
+use super::health::{Health, Incomplete, path_worth_saying};
+use super::jobs::Busy;
+use super::lane::Lane;
 use super::push::{self, Push};
-use super::run::{Pusher, ROOT_RETRY, TORN};
+use super::run::{LEFTOVERS, Pusher, ROOT_RETRY};
 use crate::journal::{Events, Held, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
@@ -32,20 +33,20 @@ struct What {
 impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in Lane::ALL {
-            if let Some(mut busy) = self.lanes.place(lane).take() {
-                let beside = self.lanes.is_running();
-                let progress = busy.work.advance(&mut self.desk, beside, now);
+            if let Some(mut busy) = self.jobs.place(lane).take() {
+                let beside = self.jobs.is_running();
+                let progress = busy.work.advance(&mut self.context, beside, now);
                 self.pushed(lane, busy, progress, now)?;
             }
         }
-        if let Some(busy) = self.lanes.compare.take() {
+        if let Some(busy) = self.jobs.compare.take() {
             self.advance_compare(busy, now)?;
         }
         self.advance_verify(now)?;
-        self.advance_rolling(now)?;
+        self.advance_scrub(now)?;
         self.advance_expiry(now);
         // Rows are wanted when a push has begun or ended, and then there is a look to be had.
-        match self.lanes.spool.take_if(|_| self.look) {
+        match self.jobs.spool.take_if(|_| self.look) {
             Some(work) => self.advance_compare(Busy { work, slot: false }, now),
             None => Ok(()),
         }
@@ -53,8 +54,8 @@ impl Pusher {
 
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
         let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
-        let pushing = self.lanes.pushing();
-        let progress = busy.work.advance(&mut self.desk, pushing, self.approved, now);
+        let pushing = self.jobs.pushing();
+        let progress = busy.work.advance(&mut self.context, pushing, self.approved, now);
         self.compared(what, busy.slot, progress, now)
     }
 
@@ -67,7 +68,7 @@ impl Pusher {
         now: Duration,
     ) -> Result<(), JournalError> {
         if matches!(progress, Ok(push::Progress::Running)) {
-            *self.lanes.place(lane) = Some(busy);
+            *self.jobs.place(lane) = Some(busy);
             return Ok(());
         }
         // Before anything that may fail: a slot that is not given back is lost to everybody.
@@ -81,7 +82,7 @@ impl Pusher {
             self.yielding.portions = false;
         }
         if lane == Lane::Small && !matches!(progress, Ok(push::Progress::Done(_))) {
-            self.awaits.read(false);
+            self.waiters.read(false);
         }
         match progress {
             Ok(push::Progress::Running) => {}
@@ -94,21 +95,21 @@ impl Pusher {
                 self.note_beside(&end.settled);
                 self.settled(&end)?;
                 if lane == Lane::Small {
-                    self.awaits.read(true);
+                    self.waiters.read(true);
                 }
             }
-            Ok(push::Progress::Remote(judgement)) if self.crowds(&judgement, now) => {}
+            Ok(push::Progress::Remote(judgement)) if self.limits_connections(&judgement, now) => {}
             Ok(push::Progress::Remote(judgement)) => {
                 self.push_failed = true;
                 self.in_trouble(&judgement, now);
                 self.look_at_made(&busy.work)?;
                 if judgement.receiver_failed() {
-                    self.torn(busy.work.parents())?;
+                    self.leftovers(busy.work.parents())?;
                 } else if judgement.end_unseen {
                     self.unseen(&busy.work)?;
                 } else {
                     // An rsync of this push may have broken off before.
-                    self.torn(busy.work.findings.torn(clock::wall_ms()))?;
+                    self.leftovers(busy.work.findings.leftovers(clock::wall_ms()))?;
                 }
                 self.bound_backlog()?;
             }
@@ -122,30 +123,30 @@ impl Pusher {
             self.doubt_when_back()?;
         }
         let now_ms = clock::wall_ms();
-        let desk = &mut self.desk;
-        desk.journal.settle(&desk.name, end, now_ms)?;
-        desk.row.cursor = desk.row.cursor.max(end.cursor.unwrap_or(0));
-        desk.row.totals += end.pushed;
+        let context = &mut self.context;
+        context.journal.settle(&context.name, end, now_ms)?;
+        context.row.cursor = context.row.cursor.max(end.cursor.unwrap_or(0));
+        context.row.totals += end.pushed;
         let grown = end.pushed.created as i64 - end.pushed.deleted as i64;
-        desk.row.entries = desk.row.entries.map(|entries| (entries + grown).max(0));
+        context.row.entries = context.row.entries.map(|entries| (entries + grown).max(0));
         if end.success {
-            desk.row.last_success_ms = Some(now_ms);
+            context.row.last_success_ms = Some(now_ms);
             self.pushes += 1;
         }
         let failed = end.owe.iter().filter(|owe| owe.error.is_some());
         if let Some(first) = failed.clone().min_by_key(|owe| owe.attempts)
             && path_worth_saying(first.attempts)
         {
-            warn!(desk.log, "paths failed"; "count" => failed.count(), "first" => first.path.to_string(),
+            warn!(context.log, "paths failed"; "count" => failed.count(), "first" => first.path.to_string(),
                 "why" => first.error.clone());
         }
         let failing = end.owe.iter().any(|owe| owe.error.is_some());
         // What is settled by its cursor alone was not in it.
         let touched =
             failing || (self.fail_log_shows && !(end.done.is_empty() && end.owe.is_empty()));
-        if touched && desk.start.localpath.fail_log.is_some() {
+        if touched && context.start.localpath.fail_log.is_some() {
             let trouble = self.health.words().filter(|_| !end.success);
-            self.fail_log_shows = self.desk.write_fail_log(trouble)?;
+            self.fail_log_shows = self.context.write_fail_log(trouble)?;
         }
         if end.success {
             self.push_failed = false;
@@ -156,9 +157,9 @@ impl Pusher {
 
     /// An operator does not want to hear of these failures any more, nor of those of the pushes in hand.
     pub(super) fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
-        let desk = &mut self.desk;
-        desk.journal.forget_failures(Party::Remote(&desk.name), below)?;
-        for busy in self.lanes.pushes_mut() {
+        let context = &mut self.context;
+        context.journal.forget_failures(Party::Remote(&context.name), below)?;
+        for busy in self.jobs.pushes_mut() {
             busy.work.forget_failures(below);
         }
         self.show_owed();
@@ -178,11 +179,11 @@ impl Pusher {
     fn answered(&mut self) -> Result<(), JournalError> {
         self.doubt_when_back()?;
         if self.health != Health::Good {
-            info!(self.desk.log, "the remote is back"; "failures" => self.health.failures());
+            info!(self.context.log, "the remote is back"; "failures" => self.health.failures());
             self.health = Health::Good;
-            self.desk.journal.retry_now(&self.desk.name, clock::wall_ms())?;
-            if std::mem::take(&mut self.torn_widely) {
-                self.want_reconcile(TORN)?;
+            self.context.journal.retry_now(&self.context.name, clock::wall_ms())?;
+            if std::mem::take(&mut self.leftovers_everywhere) {
+                self.want_reconcile(LEFTOVERS)?;
             }
             self.show_owed();
         }
@@ -194,8 +195,11 @@ impl Pusher {
         let words = judgement.words.clone();
         let next = match judgement.verdict {
             Verdict::Remote(trouble) => {
-                if matches!(trouble, Trouble::Unreachable | Trouble::Crowded | Trouble::Broken) {
-                    self.desk.master.distrust(now);
+                if matches!(
+                    trouble,
+                    Trouble::Unreachable | Trouble::ConnectionLimited | Trouble::Broken
+                ) {
+                    self.context.master.distrust(now);
                 }
                 let failures = match trouble {
                     Trouble::Killed => 1,
@@ -208,7 +212,7 @@ impl Pusher {
         };
         if next.worth_saying(&self.health) {
             let again_in = next.until().unwrap_or(now).saturating_sub(now);
-            warn!(self.desk.log, "the remote cannot be pushed to"; "why" => &judgement.words,
+            warn!(self.context.log, "the remote cannot be pushed to"; "why" => &judgement.words,
                 "failures" => next.failures(), "again_in_s" => again_in.as_secs());
         }
         self.health = next;
@@ -217,9 +221,9 @@ impl Pusher {
 
     /// Keeps the fail log right when the remote comes into trouble or out of it.
     fn show_owed(&mut self) {
-        if self.desk.start.localpath.fail_log.is_some() {
+        if self.context.start.localpath.fail_log.is_some() {
             // A journal that cannot be read now is met again by the next push.
-            if let Ok(shows) = self.desk.write_fail_log(self.health.words()) {
+            if let Ok(shows) = self.context.write_fail_log(self.health.words()) {
                 self.fail_log_shows = shows;
             }
         }
@@ -230,7 +234,7 @@ impl Pusher {
             Stuck::Journal(error) => return Err(error),
             Stuck::Root(why) => {
                 if self.hold.as_deref() != Some(&why) {
-                    warn!(self.desk.log, "held"; "why" => &why);
+                    warn!(self.context.log, "held"; "why" => &why);
                 }
                 self.hold = Some(why);
                 self.root_retry = Some(now + ROOT_RETRY);
@@ -239,7 +243,7 @@ impl Pusher {
                 let wait = exit_status::backoff(self.health.failures() + 1, jitter());
                 let next = self.health.after_trouble(now, wait, why.clone());
                 if next.worth_saying(&self.health) {
-                    warn!(self.desk.log, "cannot push"; "why" => why);
+                    warn!(self.context.log, "cannot push"; "why" => why);
                 }
                 self.health = next;
             }
@@ -287,7 +291,7 @@ impl Pusher {
                 // A push may have to answer first.
                 self.compare_not_before = self.wants_names().then_some(now + NAMES_WAIT);
             }
-            compare::Progress::Remote(judgement) if self.crowds(&judgement, now) => {
+            compare::Progress::Remote(judgement) if self.limits_connections(&judgement, now) => {
                 self.compare_not_before = Some(now + UPSET_WAIT);
             }
             compare::Progress::Remote(judgement) => {
@@ -300,11 +304,11 @@ impl Pusher {
 
     /// The delete guard holds what a comparison found.
     pub(super) fn guarded(&mut self, held: Held) -> Result<(), JournalError> {
-        warn!(self.desk.log, "held"; "why" => &held.why);
+        warn!(self.context.log, "held"; "why" => &held.why);
         // What was approved was less.
         self.approved = None;
-        self.desk.journal.set_held(&self.desk.name, Some(&held))?;
-        self.desk.row.held = Some(held);
+        self.context.journal.set_held(&self.context.name, Some(&held))?;
+        self.context.row.held = Some(held);
         self.said.dirty = true;
         Ok(())
     }
@@ -332,18 +336,18 @@ impl Pusher {
             });
         }
         if compare.is_running() || compare.why().is_none() {
-            self.lanes.compare = Some(busy);
+            self.jobs.compare = Some(busy);
             return Ok(());
         }
         self.return_slot(busy.slot);
         if found.written == 0 {
             // Counted just now; what it found is not pushed yet.
             let entries = found.entries as i64;
-            self.desk.journal.set_entries(&self.desk.name, entries)?;
-            self.desk.row.entries = Some(entries);
-            self.bytes_before = self.desk.row.totals.bytes;
+            self.context.journal.set_entries(&self.context.name, entries)?;
+            self.context.row.entries = Some(entries);
+            self.bytes_before = self.context.row.totals.bytes;
         }
-        self.lanes.spool = Some(busy.work);
+        self.jobs.spool = Some(busy.work);
         Ok(())
     }
 
@@ -357,34 +361,34 @@ impl Pusher {
         self.compared_well()?;
         let Some(why) = why else { return Ok(()) };
         if let Some(words) = incomplete {
-            let (blind, news) = Blind::again(self.blind.take(), words);
+            let (incomplete, news) = Incomplete::again(self.incomplete.take(), words);
             if news {
-                warn!(self.desk.log, "not everything could be compared"; "why" => &blind.words,
-                    "times" => blind.times, "again_in_s" => blind.wait().as_secs());
+                warn!(self.context.log, "not everything could be compared"; "why" => &incomplete.words,
+                    "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs());
             }
-            self.compare_retry = Some(now + blind.wait());
-            self.blind = Some(blind);
+            self.compare_retry = Some(now + incomplete.wait());
+            self.incomplete = Some(incomplete);
             return Ok(());
         }
-        self.blind = None;
+        self.incomplete = None;
         let found = self.found.clone().unwrap_or_default();
         let now_ms = clock::wall_ms();
         // A wish that came meanwhile stays: for another reason, or for the same once more.
         let settled = (!std::mem::take(&mut self.wished_again)).then_some(why.as_str());
         // Counted before its first row was pushed, and kept since.
-        let entries = self.desk.row.entries.unwrap_or(entries as i64);
-        let left = self.desk.journal.reconciled(&self.desk.name, now_ms, entries, settled)?;
+        let entries = self.context.row.entries.unwrap_or(entries as i64);
+        let left = self.context.journal.reconciled(&self.context.name, now_ms, entries, settled)?;
         if left.is_none() {
-            self.desk.row.behind_since_ms = None;
+            self.context.row.behind_since_ms = None;
         }
-        self.desk.row.reconcile = left;
-        self.desk.row.entries = Some(entries);
-        self.desk.row.reconciled_at_ms = Some(now_ms);
+        self.context.row.reconcile = left;
+        self.context.row.entries = Some(entries);
+        self.context.row.reconciled_at_ms = Some(now_ms);
         self.reconciles_done += 1;
         if self.doubt == Doubt::Names {
             self.doubt = Doubt::No;
         }
-        info!(self.desk.log, "compared everything"; "why" => why, "different" => found.found,
+        info!(self.context.log, "compared everything"; "why" => why, "different" => found.found,
             "to_delete" => found.deletions);
         Ok(())
     }
@@ -396,7 +400,7 @@ impl Pusher {
     }
 
     pub(super) fn give_slot_back(&mut self) {
-        self.voice.send(&FromPusher::SlotDone);
+        self.supervisor.send(&FromPusher::SlotDone);
     }
 }
 

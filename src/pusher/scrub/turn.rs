@@ -1,13 +1,13 @@
-//! The rolling comparison's share of the pusher's loop.
+//! The scrub's share of the pusher's loop.
 
-use super::super::desk::Stuck;
+use super::super::context::Stuck;
 use super::super::health::Health;
-use super::super::lanes::STALLED;
+use super::super::jobs::STALLED;
 use super::super::push::Push;
-use super::super::roll::{self, Bound, Part, Planner, Step};
 use super::super::run::Pusher;
 use super::part::{Comparing, Outcome, Read};
-use super::{Here, Rolling, Stage};
+use super::plan::{self, Bound, Part, Planner, Step};
+use super::{Here, Scrub, Stage};
 use crate::journal::{JournalError, VerifyRun};
 use crate::message::FromPusher;
 use crate::sys::clock;
@@ -25,24 +25,24 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const TRIES_MOST: u32 = 4;
 
 impl Pusher {
-    /// Lets the rolling comparison begin its next part when nothing stands against it. `quiet`: nobody pushes, and
+    /// Lets the scrub begin its next part when nothing stands against it. `quiet`: nobody pushes, and
     /// nothing is to be pushed.
-    pub(in crate::pusher) fn start_rolling(
+    pub(in crate::pusher) fn start_scrub(
         &mut self,
         quiet: bool,
         now: Duration,
     ) -> Result<(), JournalError> {
-        let Some(mut rolling) = self.lanes.rolling.take() else { return Ok(()) };
-        let went = match rolling.stage {
+        let Some(mut scrub) = self.jobs.scrub.take() else { return Ok(()) };
+        let went = match scrub.stage {
             Stage::Comparing(_) => Ok(()),
-            Stage::Idle | Stage::Ready(_) => self.begin_part(&mut rolling, quiet, now),
+            Stage::Idle | Stage::Ready(_) => self.begin_part(&mut scrub, quiet, now),
         };
-        self.lanes.rolling = Some(rolling);
+        self.jobs.scrub = Some(scrub);
         match went {
             Ok(()) => Ok(()),
             Err(Stuck::Journal(error)) => Err(error),
             Err(Stuck::Root(_) | Stuck::System(_)) => {
-                self.put_off_rolling(roll::retry(1), now);
+                self.put_off_scrub(plan::retry(1), now);
                 Ok(())
             }
         }
@@ -53,13 +53,13 @@ impl Pusher {
         self.health == Health::Good
             && self.hold.is_none()
             && self.stop.is_none()
-            && self.lanes.verify.is_none()
-            && self.lanes.everything().is_none()
-            && self.desk.row.reconcile.is_none()
-            && self.desk.row.held.is_none()
+            && self.jobs.verify.is_none()
+            && self.jobs.everything().is_none()
+            && self.context.row.reconcile.is_none()
+            && self.context.row.held.is_none()
     }
 
-    fn begin_part(&mut self, r: &mut Rolling, quiet: bool, now: Duration) -> Result<(), Stuck> {
+    fn begin_part(&mut self, r: &mut Scrub, quiet: bool, now: Duration) -> Result<(), Stuck> {
         if !self.may_roll() {
             self.give_spare_back(r);
             return Ok(());
@@ -79,13 +79,13 @@ impl Pusher {
         if !r.spare {
             if now >= r.ask_again {
                 r.ask_again = now + ASK_AGAIN;
-                self.voice.send(&FromPusher::WantSpare);
+                self.supervisor.send(&FromPusher::WantSpare);
             }
             r.wake = Some(r.ask_again);
             return Ok(());
         }
-        let in_flight = self.lanes.pushes().flat_map(Push::paths);
-        match Comparing::start(&self.desk, part, r.schedule.checksum, in_flight, now) {
+        let in_flight = self.jobs.pushes().flat_map(Push::paths);
+        match Comparing::start(&self.context, part, r.schedule.checksum, in_flight, now) {
             Ok(Some(work)) => r.stage = Stage::Comparing(Box::new(work)),
             // Nothing of it is there any more.
             Ok(None) => {
@@ -102,7 +102,7 @@ impl Pusher {
     }
 
     /// True when a run begins now.
-    fn begin_run(&mut self, r: &mut Rolling, now: Duration) -> Result<bool, JournalError> {
+    fn begin_run(&mut self, r: &mut Scrub, now: Duration) -> Result<bool, JournalError> {
         let now_ms = clock::wall_ms();
         let Some(due_ms) = r.due_ms else { return Ok(false) };
         if now_ms < due_ms {
@@ -111,15 +111,15 @@ impl Pusher {
         }
         r.state.run = Some(VerifyRun { began_ms: now_ms, ..VerifyRun::default() });
         (r.planner, r.not_before, self.said.dirty) = (None, now, true);
-        self.desk.journal.set_verify_state(&self.desk.name, Some(&r.state))?;
-        info!(self.desk.log, "verify_schedule: a run begins");
+        self.context.journal.set_verify_state(&self.context.name, Some(&r.state))?;
+        info!(self.context.log, "verify_schedule: a run begins");
         Ok(true)
     }
 
     /// Looks for the next part, for a moment.
-    fn plan(&mut self, r: &mut Rolling, now: Duration) -> Result<(), Stuck> {
-        let root = self.desk.open_root()?;
-        let here = Here { root: &root, desk: &self.desk };
+    fn plan(&mut self, r: &mut Scrub, now: Duration) -> Result<(), Stuck> {
+        let root = self.context.open_root()?;
+        let here = Here { root: &root, context: &self.context };
         let after = r.state.run.as_ref().and_then(|run| run.after.as_ref());
         let bound = Bound::new(&r.schedule, r.yields);
         if r.planner.is_none() {
@@ -143,11 +143,11 @@ impl Pusher {
         }
     }
 
-    fn end_run(&mut self, r: &mut Rolling) -> Result<(), JournalError> {
-        let (log, name) = (&self.desk.log, &self.desk.name);
-        let late = roll::ended(&r.schedule, &mut r.state, name, clock::wall_ms(), &Local);
-        self.desk.journal.set_verify_state(name, Some(&r.state))?;
-        r.due_ms = roll::due(&r.schedule, &r.state, name, &Local);
+    fn end_run(&mut self, r: &mut Scrub) -> Result<(), JournalError> {
+        let (log, name) = (&self.context.log, &self.context.name);
+        let late = plan::ended(&r.schedule, &mut r.state, name, clock::wall_ms(), &Local);
+        self.context.journal.set_verify_state(name, Some(&r.state))?;
+        r.due_ms = plan::due(&r.schedule, &r.state, name, &Local);
         r.planner = None;
         let run = r.state.last.clone().unwrap_or_default();
         info!(log, "verify_schedule: everything was compared"; "parts" => run.parts, "entries" => run.entries,
@@ -161,13 +161,8 @@ impl Pusher {
     }
 
     /// A part was compared, and what differs is owed.
-    fn part_done(
-        &mut self,
-        r: &mut Rolling,
-        read: Read,
-        now: Duration,
-    ) -> Result<(), JournalError> {
-        let log = &self.desk.log;
+    fn part_done(&mut self, r: &mut Scrub, read: Read, now: Duration) -> Result<(), JournalError> {
+        let log = &self.context.log;
         if read.repaired > 0 {
             info!(log, "verify_schedule: what differs is pushed again"; "count" => read.repaired,
                 "to_delete" => read.deletions, "first" => read.first.as_ref().map(ToString::to_string));
@@ -190,8 +185,8 @@ impl Pusher {
         if read.approved {
             self.approved = None;
         }
-        self.desk.journal.set_verify_state(&self.desk.name, Some(&r.state))?;
-        r.not_before = roll::next_part(&r.schedule, read.cost, r.began, now);
+        self.context.journal.set_verify_state(&self.context.name, Some(&r.state))?;
+        r.not_before = plan::next_part(&r.schedule, read.cost, r.began, now);
         (r.stage, r.tries, r.began) = (Stage::Idle, 0, r.not_before);
         if r.yields > 0 {
             (r.yields, r.planner) = (r.yields - 1, None);
@@ -201,15 +196,15 @@ impl Pusher {
     }
 
     /// Looks at the rsync of the part in hand, and writes what it found.
-    pub(in crate::pusher) fn advance_rolling(&mut self, now: Duration) -> Result<(), JournalError> {
-        let Some(mut r) = self.lanes.rolling.take() else { return Ok(()) };
+    pub(in crate::pusher) fn advance_scrub(&mut self, now: Duration) -> Result<(), JournalError> {
+        let Some(mut r) = self.jobs.scrub.take() else { return Ok(()) };
         r.wake = None;
         let went = self.advance_part(&mut r, now);
-        self.lanes.rolling = Some(r);
+        self.jobs.scrub = Some(r);
         went
     }
 
-    fn advance_part(&mut self, r: &mut Rolling, now: Duration) -> Result<(), JournalError> {
+    fn advance_part(&mut self, r: &mut Scrub, now: Duration) -> Result<(), JournalError> {
         let mut work = match std::mem::replace(&mut r.stage, Stage::Idle) {
             Stage::Comparing(work) => work,
             other => {
@@ -224,7 +219,7 @@ impl Pusher {
             return Ok(());
         }
         let run = r.state.run.clone().unwrap_or_default();
-        let went = work.advance(&mut self.desk, &run, self.approved, now);
+        let went = work.advance(&mut self.context, &run, self.approved, now);
         // A hung remote must not hold a slot, nor what only reads.
         if !work.is_running() || work.stalled(now) > STALLED {
             self.give_spare_back(r);
@@ -246,7 +241,7 @@ impl Pusher {
                 r.again(Duration::ZERO, now);
             }
             Err(Stuck::Journal(error)) => {
-                r.again(roll::retry(1), now);
+                r.again(plan::retry(1), now);
                 return Err(error);
             }
             Err(Stuck::Root(why) | Stuck::System(why)) => {
@@ -258,7 +253,7 @@ impl Pusher {
 
     fn part_failed(
         &mut self,
-        r: &mut Rolling,
+        r: &mut Scrub,
         part: Part,
         words: String,
         remote: bool,
@@ -269,9 +264,9 @@ impl Pusher {
             let read = Read { part, incomplete: Some(words), ..Read::default() };
             return self.part_done(r, read, now);
         }
-        let wait = roll::retry(r.tries);
+        let wait = plan::retry(r.tries);
         if r.tries.is_power_of_two() {
-            warn!(self.desk.log, "verify_schedule: a part could not be compared"; "why" => words,
+            warn!(self.context.log, "verify_schedule: a part could not be compared"; "why" => words,
                 "in" => part.directories().first().map(ToString::to_string), "again_in_s" => wait.as_secs());
         }
         r.again(wait, now);
@@ -279,35 +274,35 @@ impl Pusher {
     }
 
     /// The part in hand makes way, and is compared again no sooner than after `wait`.
-    pub(in crate::pusher) fn put_off_rolling(&mut self, wait: Duration, now: Duration) {
-        if let Some(mut r) = self.lanes.rolling.take() {
+    pub(in crate::pusher) fn put_off_scrub(&mut self, wait: Duration, now: Duration) {
+        if let Some(mut r) = self.jobs.scrub.take() {
             r.again(wait, now);
             self.give_spare_back(&mut r);
-            self.lanes.rolling = Some(r);
+            self.jobs.scrub = Some(r);
         }
     }
 
     /// The spare slot that was asked for has come.
     pub(in crate::pusher) fn spare_granted(&mut self) {
-        match &mut self.lanes.rolling {
+        match &mut self.jobs.scrub {
             // It was asked for twice, and is one.
             Some(r) if r.spare => {}
             Some(r) if matches!(r.stage, Stage::Ready(_)) => r.spare = true,
-            _ => self.voice.send(&FromPusher::SpareDone),
+            _ => self.supervisor.send(&FromPusher::SpareDone),
         }
     }
 
     /// A push wants the spare slot.
     pub(in crate::pusher) fn yield_spare(&mut self, now: Duration) {
-        if let Some(r) = self.lanes.rolling.as_mut().filter(|r| r.spare) {
+        if let Some(r) = self.jobs.scrub.as_mut().filter(|r| r.spare) {
             r.yields += u32::from(r.is_running());
-            self.put_off_rolling(ASK_AGAIN, now);
+            self.put_off_scrub(ASK_AGAIN, now);
         }
     }
 
-    fn give_spare_back(&self, r: &mut Rolling) {
+    fn give_spare_back(&self, r: &mut Scrub) {
         if std::mem::take(&mut r.spare) {
-            self.voice.send(&FromPusher::SpareDone);
+            self.supervisor.send(&FromPusher::SpareDone);
         }
     }
 }

@@ -13,20 +13,20 @@ pub type Control = Channel<FromPusher, ToPusher>;
 
 /// The line. Its clones are one.
 #[derive(Clone)]
-pub struct Voice(Rc<Inner>);
+pub struct SupervisorLink(Rc<Inner>);
 
 struct Inner {
     control: RefCell<Control>,
     said: Cell<Duration>,
 }
 
-impl Voice {
+impl SupervisorLink {
     /// Over this channel.
     pub fn new(control: Control) -> Self {
         Self(Rc::new(Inner { control: RefCell::new(control), said: Cell::new(Duration::ZERO) }))
     }
 
-    /// Says something. A channel that cannot be written to is closed: [`Voice::receive`] tells.
+    /// Says something. A channel that cannot be written to is closed: [`SupervisorLink::receive`] tells.
     pub fn send(&self, message: &FromPusher) {
         let _ = self.0.control.borrow_mut().send(message, vec![]);
     }
@@ -82,9 +82,9 @@ pub mod tests {
     use crate::sys::channel;
 
     /// A line, and the supervisor's end of it.
-    pub fn voice() -> (Voice, Channel<ToPusher, FromPusher>) {
+    pub fn supervisor() -> (SupervisorLink, Channel<ToPusher, FromPusher>) {
         let (ours, theirs) = channel::pair().unwrap();
-        (Voice::new(Channel::new(ours)), Channel::new(theirs))
+        (SupervisorLink::new(Channel::new(ours)), Channel::new(theirs))
     }
 
     /// How many signs of life have come.
@@ -99,18 +99,18 @@ pub mod tests {
 
     #[test]
     fn signs_of_life_come_when_they_are_due_and_do_not_pile_up() {
-        let (voice, mut end) = voice();
+        let (supervisor, mut end) = supervisor();
         for ms in (1_000..=20_000).step_by(10) {
-            voice.beat_at(Duration::from_millis(ms));
+            supervisor.beat_at(Duration::from_millis(ms));
         }
         assert_eq!(heard(&mut end), 10);
         // Nobody reads.
         for s in (100..1_000_000).step_by(10) {
-            voice.beat_at(Duration::from_secs(s));
+            supervisor.beat_at(Duration::from_secs(s));
         }
         let most = heard(&mut end);
         assert!(most < 10_000, "{most}");
-        voice.flush();
+        supervisor.flush();
         assert!(heard(&mut end) <= 1);
     }
 }
