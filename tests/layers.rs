@@ -3,6 +3,7 @@
 //!
 //! A file calls itself pure when its own documentation says `Pure`, `a pure` or `(pure)`. Test modules are free.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -314,6 +315,114 @@ fn wrong_output(file: &Source) -> Vec<String> {
 #[test]
 fn one_file_writes_to_standard_output() {
     assert_none(sources().iter().flat_map(wrong_output).collect());
+}
+
+/// Every path that a text of uses says, one by one: `a::{b, c::{d}}` gives `a::b`, `a::c::d`.
+fn spread(tree: &str) -> Vec<String> {
+    let Some((before, rest)) = tree.split_once('{') else { return vec![tree.to_string()] };
+    let (mut depth, mut parts, mut start) = (0, Vec::new(), 0);
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                parts.push(&rest[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&rest[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.flat_map(|part| spread(part).into_iter().map(|p| format!("{before}{p}"))).collect()
+}
+
+/// The files that a file imports, by their modules. What a file names of its own children by `pub use` is no import.
+fn imports(file: &Source, modules: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
+    let named = |statement: &&str| {
+        let text = statement.trim_start();
+        let visible = text.split_once(") use ").is_some_and(|(before, _)| !before.contains('\n'));
+        text.starts_with("pub use ") || text.starts_with("pub(") && visible
+    };
+    let rest: String =
+        file.code.split_inclusive(';').filter(|statement| !named(statement)).collect();
+    let mut paths = Vec::new();
+    let mut after = rest.as_str();
+    while let Some(at) = after.find("use ") {
+        let free = !after[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        after = &after[at + "use ".len()..];
+        let Some(end) = after.find(';').filter(|_| free) else { continue };
+        let tree: String = after[..end].chars().filter(|c| !c.is_whitespace()).collect();
+        paths.extend(spread(&tree));
+    }
+    for head in ["crate::", "super::"] {
+        for (at, _) in rest.match_indices(head).filter(|(at, _)| !rest[..*at].ends_with("::")) {
+            let path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            paths.push(rest[at..].chars().take_while(|c| path(*c)).collect());
+        }
+    }
+    paths.iter().filter_map(|path| resolve(&file.module, path, modules)).collect()
+}
+
+/// The file that a path leads to, from a module.
+fn resolve(module: &[String], path: &str, modules: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
+    let mut base = module.to_vec();
+    let mut parts = path.split("::").peekable();
+    match *parts.peek()? {
+        "crate" => {
+            parts.next();
+            base.clear();
+        }
+        _ => {
+            while parts.next_if_eq(&"super").is_some() {
+                base.pop()?;
+            }
+            parts.next_if_eq(&"self");
+        }
+    }
+    base.extend(parts.map(str::to_string));
+    (1..=base.len()).rev().map(|n| base[..n].to_vec()).find(|m| modules.contains(m))
+}
+
+/// The files that import each other in a circle: what is left when those that nobody needs, or that need nobody, are gone.
+fn circles(files: &[Source]) -> Vec<String> {
+    let modules: BTreeSet<Vec<String>> = files.iter().map(|file| file.module.clone()).collect();
+    let mut graph: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for file in files {
+        let mut used = imports(file, &modules);
+        used.remove(&file.module);
+        graph.insert(file.module.clone(), used);
+    }
+    loop {
+        let needed: BTreeSet<Vec<String>> = graph.values().flatten().cloned().collect();
+        let before = graph.len();
+        graph.retain(|module, used| !used.is_empty() && needed.contains(module));
+        let left: BTreeSet<Vec<String>> = graph.keys().cloned().collect();
+        graph.values_mut().for_each(|used| used.retain(|module| left.contains(module)));
+        if graph.len() == before {
+            break;
+        }
+    }
+    let name = |module: &Vec<String>| module.join("::");
+    let names = |used: &BTreeSet<Vec<String>>| used.iter().map(name).collect::<Vec<_>>().join(", ");
+    graph.iter().map(|(module, used)| format!("{} imports {}", name(module), names(used))).collect()
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    assert_none(circles(&sources()));
+    let file = |name: &str, text: &str| Source::new(name, text);
+    let circle = [
+        file("a/mod.rs", "mod b;\nmod c;\npub use b::B;\nuse crate::e::{E, F};"),
+        file("a/b.rs", "use super::c::{C, D};"),
+        file("a/c.rs", "fn f() { crate::a::b::g() }"),
+        file("e.rs", "pub struct E;"),
+    ];
+    assert_eq!(circles(&circle), ["a::b imports a::c", "a::c imports a::b"]);
+    assert!(circles(&circle[..2]).is_empty());
 }
 
 #[test]
