@@ -75,6 +75,17 @@ pub struct Damage {
     journal: bool,
 }
 
+/// Whether its children are to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// They are started again when they end.
+    Kept,
+    /// They end for good: the supervisor stops.
+    Stopping,
+    /// They end for good: the localpath is no longer configured.
+    Retiring,
+}
+
 /// One localpath.
 pub struct SupervisedLocalPath {
     /// Its part of the configuration.
@@ -87,10 +98,7 @@ pub struct SupervisedLocalPath {
     pub runner: Option<Runner>,
     /// It was watched at least once.
     pub announced: bool,
-    /// It is no longer configured.
-    pub retiring: bool,
-    /// Every child ends for good.
-    ending: bool,
+    phase: Phase,
     dir: PathBuf,
     inotify: OwnedFd,
     state: Option<WatcherState>,
@@ -155,8 +163,7 @@ impl SupervisedLocalPath {
             pushers: Vec::new(),
             runner: None,
             announced: false,
-            retiring: false,
-            ending: false,
+            phase: Phase::Kept,
             dir,
             inotify,
             state: None,
@@ -242,12 +249,28 @@ impl SupervisedLocalPath {
             .min()
     }
 
+    /// False when it is not in the configuration any more; it goes when its children have ended.
+    pub fn is_configured(&self) -> bool {
+        match self.phase {
+            Phase::Kept | Phase::Stopping => true,
+            Phase::Retiring => false,
+        }
+    }
+
+    /// It is no longer configured: every child stops, for good.
+    pub fn retire(&mut self, now: Duration) {
+        self.phase = Phase::Retiring;
+        self.stop(now);
+    }
+
     /// Asks every child to stop, for good; the watcher last.
     pub fn stop(&mut self, now: Duration) {
         // The next start could not tell any more.
         self.integrity.look_now();
         self.check_files(now);
-        self.ending = true;
+        if self.phase == Phase::Kept {
+            self.phase = Phase::Stopping;
+        }
         for pusher in &mut self.pushers {
             pusher.process.step(Event::StopWanted, now);
         }
@@ -260,7 +283,7 @@ impl SupervisedLocalPath {
 
     /// The watcher ends when nothing is pushed any more: what it has written to disk then is all that any remote has.
     fn end_watcher(&mut self, now: Duration) {
-        if self.ending && self.rest_is_gone() && !self.watcher.is_stopping() {
+        if self.phase != Phase::Kept && self.rest_is_gone() && !self.watcher.is_stopping() {
             self.watcher.send(&ToWatcher::Last, vec![], now);
             self.watcher.step(Event::StopWanted, now);
         }
@@ -406,7 +429,7 @@ impl SupervisedLocalPath {
 
     /// Where its pushers and its plugin runner write their parts of the fail log.
     pub fn fail_log_parts(&self) -> Vec<PathBuf> {
-        let kept = self.pushers.iter().filter(|p| !p.removed && !self.retiring);
+        let kept = self.pushers.iter().filter(|p| !p.removed && self.is_configured());
         let mut parts: Vec<PathBuf> =
             kept.map(|p| self.dir.join(crate::path::fail_log_part(&p.name))).collect();
         parts.extend(fail_log::plugin_parts(&self.dir));

@@ -29,15 +29,20 @@ impl Supervisor {
     fn take_over(&mut self, now: Duration) -> Result<Vec<String>> {
         let (config, warnings) = configuration::reload(&self.options, &self.config)?;
         let new = Self::configured(&self.options, &config);
-        let old: Vec<ConfiguredLocalPath> =
-            self.localpaths.iter().filter(|l| !l.retiring).map(|l| l.configured.clone()).collect();
+        let old: Vec<ConfiguredLocalPath> = self
+            .localpaths
+            .iter()
+            .filter(|l| l.is_configured())
+            .map(|l| l.configured.clone())
+            .collect();
         let diff = topology::diff(&old, &new);
         // Everything that can fail comes first: then nothing is half done.
         let opened = self.open_new(&old, &new, now)?;
         for configured in new.iter().filter(|w| old.iter().any(|o| o.id == w.id)) {
             let Self { localpaths, shared, .. } = self;
-            let localpath =
-                localpaths.iter_mut().find(|l| l.configured.id == configured.id && !l.retiring);
+            let localpath = localpaths
+                .iter_mut()
+                .find(|l| l.configured.id == configured.id && l.is_configured());
             if let Some(localpath) = localpath {
                 localpath.reconfigure(configured.clone(), &diff, shared, now)?;
             }
@@ -45,8 +50,7 @@ impl Supervisor {
         for localpath in
             self.localpaths.iter_mut().filter(|l| !new.iter().any(|w| w.id == l.configured.id))
         {
-            localpath.retiring = true;
-            localpath.stop(now);
+            localpath.retire(now);
         }
         self.localpaths.extend(opened);
         // A fail log may have lost a remote, or all of them.
@@ -76,7 +80,11 @@ impl Supervisor {
     ) -> Result<Vec<SupervisedLocalPath>> {
         let mut opened = Vec::new();
         for configured in new.iter().filter(|w| !old.iter().any(|o| o.id == w.id)) {
-            if self.localpaths.iter().any(|l| l.retiring && l.configured.id == configured.id) {
+            if self
+                .localpaths
+                .iter()
+                .any(|l| !l.is_configured() && l.configured.id == configured.id)
+            {
                 let watch = &configured.localpath.watch;
                 let text = format!("localpath {watch} is still stopping; reload again in a moment");
                 return Err(Error::usage(text));

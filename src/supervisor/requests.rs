@@ -59,7 +59,7 @@ impl Supervisor {
             localpaths: self
                 .localpaths
                 .iter()
-                .filter(|l| !l.retiring)
+                .filter(|l| l.is_configured())
                 .map(|l| l.report(wall))
                 .collect(),
             reporter: self.reporter.report(),
@@ -72,7 +72,7 @@ impl Supervisor {
             return self.unknown(unknown);
         }
         let mut asked = Vec::new();
-        for localpath in self.localpaths.iter_mut().filter(|l| !l.retiring) {
+        for localpath in self.localpaths.iter_mut().filter(|l| l.is_configured()) {
             let watch = localpath.watch().to_string();
             let all = names.is_empty() || names.iter().any(|n| same_path(n, &watch));
             let picked =
@@ -87,7 +87,7 @@ impl Supervisor {
             return self.unknown(name);
         }
         let mut done = Vec::new();
-        for localpath in self.localpaths.iter_mut().filter(|l| !l.retiring) {
+        for localpath in self.localpaths.iter_mut().filter(|l| l.is_configured()) {
             let watch = localpath.watch().to_string();
             if same_path(name, &watch) {
                 // Else whatever appears there later, an empty mount point say, would be taken for it.
@@ -110,7 +110,7 @@ impl Supervisor {
     }
 
     fn is_known(&self, name: &str) -> bool {
-        self.localpaths.iter().filter(|l| !l.retiring).any(|l| {
+        self.localpaths.iter().filter(|l| l.is_configured()).any(|l| {
             same_path(name, &l.watch().to_string())
                 || l.pushers.iter().any(|p| p.name == name && !p.removed)
         })

@@ -107,7 +107,7 @@ impl Supervisor {
             self.forget_verifies(now);
             self.grant(now);
             self.write_fail_logs(now);
-            self.localpaths.retain(|l| !(l.retiring && l.is_gone()));
+            self.localpaths.retain(|l| l.is_configured() || !l.is_gone());
             self.notify_starter(notify);
             self.notify_progress(notify, now);
             self.keep_alive(now);

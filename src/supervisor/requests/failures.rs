@@ -11,7 +11,8 @@ impl Supervisor {
     /// The state directory of a localpath with this remote or plugin, unless its journal is to be set aside, and its name
     /// there.
     fn journal_of(&self, watch: &OsBytes, whose: &Whose) -> Result<(PathBuf, Whose), Answer> {
-        let mut localpaths = self.localpaths.iter().filter(|l| !l.retiring && l.watch() == watch);
+        let mut localpaths =
+            self.localpaths.iter().filter(|l| l.is_configured() && l.watch() == watch);
         let found = localpaths.find_map(|localpath| {
             let known = match whose {
                 Whose::Remote(name) => {

@@ -16,7 +16,7 @@ impl Supervisor {
         paths: &[RelPath],
         now: Duration,
     ) -> Answer {
-        let localpath = self.localpaths.iter_mut().filter(|l| !l.retiring).find(|l| {
+        let localpath = self.localpaths.iter_mut().filter(|l| l.is_configured()).find(|l| {
             l.watch() == watch && l.pushers.iter().any(|p| p.name == remote && !p.removed)
         });
         let Some(localpath) = localpath else {

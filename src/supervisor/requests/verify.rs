@@ -20,7 +20,8 @@ impl Supervisor {
         now: Duration,
     ) -> Answer {
         let ticket = self.next_ticket();
-        let localpaths = self.localpaths.iter_mut().filter(|l| !l.retiring && l.watch() == watch);
+        let localpaths =
+            self.localpaths.iter_mut().filter(|l| l.is_configured() && l.watch() == watch);
         let mut pushers = localpaths.flat_map(|l| &mut l.pushers).filter(|p| !p.removed);
         let Some(pusher) = pushers.find(|p| p.name == remote) else {
             return Answer::Refused(format!("{remote} is no remote of {watch}"));

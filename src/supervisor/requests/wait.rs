@@ -18,7 +18,8 @@ impl Supervisor {
         if self.waiters.len() >= MOST {
             return Answer::Refused(format!("{MOST} commands wait already"));
         }
-        let known = |watch| self.localpaths.iter().position(|l| !l.retiring && *l.watch() == watch);
+        let known =
+            |watch| self.localpaths.iter().position(|l| l.is_configured() && *l.watch() == watch);
         let mut found = Vec::new();
         for WaitFor { watch, below } in what {
             let Some(n) = known(watch.clone()) else {
@@ -51,7 +52,7 @@ impl Supervisor {
         let wall_ms = clock::wall_ms();
         let one = |id: &String| {
             let localpath =
-                self.localpaths.iter().find(|l| l.configured.id == *id && !l.retiring)?;
+                self.localpaths.iter().find(|l| l.configured.id == *id && l.is_configured())?;
             let wait = localpath.waits.iter().find(|w| w.ticket == ticket)?;
             let settled = wait.settled.iter().cloned().collect();
             let reached = wait.seq.is_some();
