@@ -5,6 +5,7 @@ use super::fail_log;
 use super::kernel;
 use super::process::Process;
 use super::pusher::Pusher;
+use super::root_state::RootState;
 use super::runner::{Runner, WAKE};
 use super::slots::{SlotHolder, SlotPool};
 use super::topology::settings;
@@ -102,11 +103,10 @@ pub struct SupervisedLocalPath {
     dir: PathBuf,
     inotify: OwnedFd,
     state: Option<WatcherState>,
-    /// The watcher has found the root to be the one that was watched before.
-    judged: bool,
+    /// A pusher waits until this is known.
+    root: RootState,
     watches: u64,
     open: OpenFiles,
-    held: Option<String>,
     damaged: Option<Damage>,
     integrity: Integrity,
     /// Removed remotes are forgotten no sooner.
@@ -167,10 +167,9 @@ impl SupervisedLocalPath {
             dir,
             inotify,
             state: None,
-            judged: false,
+            root: RootState::Unknown,
             watches: 0,
             open: OpenFiles::default(),
-            held: None,
             damaged: None,
             integrity: Integrity::default(),
             forget_at: now,
@@ -351,45 +350,35 @@ impl SupervisedLocalPath {
     }
 
     fn watcher_state(&mut self, state: WatcherState, now: Duration) {
-        let held = match &state {
-            // A new watcher has not looked at the root yet.
-            WatcherState::Starting => self.held.clone(),
-            WatcherState::Refused(why) => {
-                if self.state.as_ref() != Some(&state) {
-                    error!(self.log, "nothing new is pushed: {why}");
-                }
-                self.held.clone()
-            }
-            WatcherState::Scanning | WatcherState::Watching => None,
-            WatcherState::Degraded(why) => {
-                if self.state.as_ref() != Some(&state) {
-                    warn!(self.log, "degraded: {why}");
-                }
-                None
-            }
-            WatcherState::Held(why) => Some(why.clone()),
-        };
-        // A pusher waits until the root was judged for the first time.
-        use WatcherState::{Refused, Starting};
-        let judged = held.is_none() && !matches!(state, Starting | Refused(_));
-        let first = judged && !self.judged;
-        self.judged |= judged;
-        if held != self.held || first {
-            match &held {
-                Some(why) if why == ADOPTING => info!(self.log, "held: {why}"),
-                Some(why) => error!(self.log, "held: {why}"),
-                None if first => {}
-                None => info!(self.log, "no longer held"),
-            }
-            for pusher in &mut self.pushers {
-                pusher.process.send(&ToPusher::Hold(held.clone()), vec![], now);
-            }
-            if let Some(runner) = &mut self.runner {
-                runner.process.send(&ToPlugin::Hold(held.clone()), vec![], now);
-            }
-            self.held = held;
+        let new = self.state.as_ref() != Some(&state);
+        match &state {
+            WatcherState::Refused(why) if new => error!(self.log, "nothing new is pushed: {why}"),
+            WatcherState::Degraded(why) if new => warn!(self.log, "degraded: {why}"),
+            _ => {}
         }
+        let root = self.root.after(&state);
         self.state = Some(state);
+        if root == self.root {
+            return;
+        }
+        match (&self.root, &root) {
+            (_, RootState::HeldFromStart(why) | RootState::Held(why)) if why == ADOPTING => {
+                info!(self.log, "held: {why}");
+            }
+            (_, RootState::HeldFromStart(why) | RootState::Held(why)) => {
+                error!(self.log, "held: {why}");
+            }
+            (RootState::Held(_), RootState::Accepted) => info!(self.log, "no longer held"),
+            (_, RootState::Accepted | RootState::Unknown) => {}
+        }
+        self.root = root;
+        let Some(hold) = self.root.hold() else { return };
+        for pusher in &mut self.pushers {
+            pusher.process.send(&ToPusher::Hold(hold.clone()), vec![], now);
+        }
+        if let Some(runner) = &mut self.runner {
+            runner.process.send(&ToPlugin::Hold(hold), vec![], now);
+        }
     }
 
     fn take_pusher(
@@ -471,8 +460,8 @@ impl SupervisedLocalPath {
         pusher.begins();
         let first = pusher.wake_reader().map(|fd| (ToPusher::Start(Box::new(start)), vec![fd]));
         pusher.process.start(first, now);
-        if self.judged || self.held.is_some() {
-            pusher.process.send(&ToPusher::Hold(self.held.clone()), vec![], now);
+        if let Some(hold) = self.root.hold() {
+            pusher.process.send(&ToPusher::Hold(hold), vec![], now);
         }
         for wait in &self.waits {
             wait.ask(pusher, now);

@@ -1,7 +1,7 @@
 //! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. No threads, and no
 //! part of the data path.
 //!
-//! [`child`], [`slots`], [`schedule`], [`topology`] and [`kernel`] are pure; the loop in [`run`] reads, calls them, acts.
+//! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and `root_state` are pure; the loop in [`run`] reads, calls them, acts.
 
 mod banner;
 pub mod child;
@@ -17,6 +17,7 @@ mod pusher;
 mod reload;
 mod reporter;
 mod requests;
+mod root_state;
 pub mod run;
 mod run_files;
 mod runner;

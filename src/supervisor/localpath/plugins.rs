@@ -51,10 +51,10 @@ impl SupervisedLocalPath {
         let Some(runner) = &mut self.runner else { return };
         if (start_allowed || runner.process.runs()) && runner.process.step(Event::Tick, now) {
             runner.start(&self.configured, (&self.dir, &shared.run_dir), remotes, now);
-            if self.judged || self.held.is_some() {
-                runner.process.send(&ToPlugin::Hold(self.held.clone()), vec![], now);
+            if let Some(hold) = self.root.hold() {
+                runner.process.send(&ToPlugin::Hold(hold), vec![], now);
             }
-        } else if self.held.is_none() {
+        } else if self.root.held().is_none() {
             // A held localpath says nothing about its remotes.
             runner.tell(remotes, now);
         }

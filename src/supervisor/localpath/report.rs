@@ -6,7 +6,7 @@ use crate::message::{LocalPathStatus, WatcherState};
 impl SupervisedLocalPath {
     /// Why it is not watched, when that will not pass by itself.
     pub fn stuck(&self) -> Option<String> {
-        match (&self.held, &self.state) {
+        match (self.root.held(), &self.state) {
             (Some(why), _) => Some(format!("is held: {why}")),
             (None, Some(WatcherState::Refused(why))) => Some(format!("is not replicated: {why}")),
             (None, _) => None,

@@ -1,0 +1,88 @@
+//! What the watchers of a localpath have found about its root. Pure.
+
+use crate::message::WatcherState;
+
+/// Whether the root may be pushed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootState {
+    /// No watcher has looked at it yet: pushers wait.
+    Unknown,
+    /// It has been held since the start, and why.
+    HeldFromStart(String),
+    /// It is the one that was watched before.
+    Accepted,
+    /// It was accepted before and is held now, and why.
+    Held(String),
+}
+
+impl RootState {
+    /// The same after what a watcher says.
+    pub fn after(&self, said: &WatcherState) -> RootState {
+        match said {
+            // A new watcher has not looked at it yet; a full disk says nothing about it.
+            WatcherState::Starting | WatcherState::Refused(_) => self.clone(),
+            WatcherState::Scanning | WatcherState::Watching | WatcherState::Degraded(_) => {
+                RootState::Accepted
+            }
+            WatcherState::Held(why) => match self {
+                RootState::Unknown | RootState::HeldFromStart(_) => {
+                    RootState::HeldFromStart(why.clone())
+                }
+                RootState::Accepted | RootState::Held(_) => RootState::Held(why.clone()),
+            },
+        }
+    }
+
+    /// Why it is held.
+    pub fn held(&self) -> Option<&str> {
+        match self {
+            RootState::HeldFromStart(why) | RootState::Held(why) => Some(why),
+            RootState::Unknown | RootState::Accepted => None,
+        }
+    }
+
+    /// What a pusher and the plugin runner are told: `Hold` with it. `None` while nothing is known, so that they wait.
+    pub fn hold(&self) -> Option<Option<String>> {
+        match self {
+            RootState::Unknown => None,
+            RootState::Accepted => Some(None),
+            RootState::HeldFromStart(why) | RootState::Held(why) => Some(Some(why.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_transition() {
+        use RootState::{Accepted, Held, HeldFromStart, Unknown};
+        let why = |text: &str| text.to_owned();
+        let all = [Unknown, HeldFromStart(why("a")), Accepted, Held(why("a"))];
+        for state in &all {
+            for same in [WatcherState::Starting, WatcherState::Refused(why("full"))] {
+                assert_eq!(state.after(&same), *state, "{same:?}");
+            }
+            for good in
+                [WatcherState::Scanning, WatcherState::Watching, WatcherState::Degraded(why("d"))]
+            {
+                assert_eq!(state.after(&good), Accepted, "{good:?}");
+            }
+        }
+        let held = all.map(|state| state.after(&WatcherState::Held(why("b"))));
+        let b = why("b");
+        assert_eq!(
+            held,
+            [HeldFromStart(b.clone()), HeldFromStart(b.clone()), Held(b.clone()), Held(b)]
+        );
+    }
+
+    #[test]
+    fn pushers_wait_until_it_is_known() {
+        assert_eq!(RootState::Unknown.hold(), None);
+        assert_eq!(RootState::Accepted.hold(), Some(None));
+        let held = RootState::Held("gone".into());
+        assert_eq!((held.hold(), held.held()), (Some(Some("gone".into())), Some("gone")));
+    }
+}
