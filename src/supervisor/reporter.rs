@@ -19,7 +19,6 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Reporter {
     wanted: Option<HttpServer>,
     serving: Option<Serving>,
-    stopping: bool,
     debug: bool,
     log: Logger,
 }
@@ -28,9 +27,18 @@ pub struct Reporter {
 struct Serving {
     http: HttpServer,
     process: Process<ToReporter, FromReporter>,
-    /// It listens, or why it does not.
-    said: Option<Option<String>>,
+    listener: Listener,
     next: Duration,
+}
+
+/// Whether it can be asked.
+enum Listener {
+    /// It has not said anything yet.
+    Unknown,
+    /// It listens.
+    Listening,
+    /// It cannot listen, and why.
+    Refused(String),
 }
 
 impl Serving {
@@ -39,14 +47,14 @@ impl Serving {
         let log = log.new(o!("reporter" => http.listen.to_string()));
         let process =
             Process::new(Role::Reporter, title.into(), || ToReporter::Stop, log.clone(), now);
-        Self { http, process, said: None, next: now }
+        Self { http, process, listener: Listener::Unknown, next: now }
     }
 }
 
 impl Reporter {
     /// Started with the first [`Reporter::tick`].
     pub fn new(wanted: Option<HttpServer>, debug: bool, log: &Logger) -> Self {
-        Self { wanted, serving: None, stopping: false, debug, log: log.clone() }
+        Self { wanted, serving: None, debug, log: log.clone() }
     }
 
     /// After a new configuration.
@@ -72,7 +80,7 @@ impl Reporter {
 
     /// Asks it to stop, for good.
     pub fn stop(&mut self, now: Duration) {
-        self.stopping = true;
+        self.wanted = None;
         if let Some(serving) = &mut self.serving {
             serving.process.step(Event::StopWanted, now);
         }
@@ -90,11 +98,11 @@ impl Reporter {
     pub fn report(&self) -> Option<ReporterStatus> {
         let serving = self.serving.as_ref()?;
         let process = serving.process.report();
-        let (state, reason) = match (&serving.said, process.pid) {
+        let (state, reason) = match (&serving.listener, process.pid) {
             (_, None) => ("down", process.last_exit.as_ref().map(|e| format!("it ended: {e}"))),
-            (None, _) => ("starting", None),
-            (Some(None), _) => ("listening", None),
-            (Some(Some(why)), _) => ("refused", Some(why.clone())),
+            (Listener::Unknown, _) => ("starting", None),
+            (Listener::Listening, _) => ("listening", None),
+            (Listener::Refused(why), _) => ("refused", Some(why.clone())),
         };
         let listen = serving.http.listen.to_string();
         Some(ReporterStatus { listen, state: state.into(), reason, process })
@@ -105,7 +113,7 @@ impl Reporter {
         if let Some(serving) = &mut self.serving {
             if reap && let Some(last) = serving.process.reap(now) {
                 last.into_iter().for_each(|message| serving.take(message, &self.log));
-                serving.said = None;
+                serving.listener = Listener::Unknown;
             }
             if Some(&serving.http) != self.wanted.as_ref() {
                 serving.process.step(Event::StopWanted, now);
@@ -114,7 +122,7 @@ impl Reporter {
                 self.serving = None;
             }
         }
-        if self.serving.is_none() && !self.stopping {
+        if self.serving.is_none() {
             self.serving = self.wanted.clone().map(|http| Serving::new(http, &self.log, now));
         }
         let Some(serving) = &mut self.serving else { return false };
@@ -142,13 +150,16 @@ impl Serving {
     fn take(&mut self, message: FromReporter, log: &Logger) {
         let FromReporter::Listens(trouble) = message else { return };
         let at = self.http.listen;
-        match &trouble {
-            None => info!(log, "status and metrics: http://{at}/"),
-            Some(why) if self.said != Some(trouble.clone()) => {
-                warn!(log, "no status and metrics over HTTP: {why}; replication goes on");
+        self.listener = match (trouble, &self.listener) {
+            (None, _) => {
+                info!(log, "status and metrics: http://{at}/");
+                Listener::Listening
             }
-            Some(_) => {}
-        }
-        self.said = Some(trouble);
+            (Some(why), Listener::Refused(before)) if why == *before => Listener::Refused(why),
+            (Some(why), _) => {
+                warn!(log, "no status and metrics over HTTP: {why}; replication goes on");
+                Listener::Refused(why)
+            }
+        };
     }
 }

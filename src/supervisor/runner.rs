@@ -26,8 +26,6 @@ pub struct Runner {
     pub status: Vec<PluginStatus>,
     /// No plugin is configured any more: forgotten when it has ended.
     pub removed: bool,
-    /// Something was wrong when it last spoke.
-    pub failing: bool,
     wake: (OwnedFd, OwnedFd),
     told: Vec<RemoteHealth>,
 }
@@ -43,7 +41,6 @@ impl Runner {
             process: Process::new(Role::Plugin, title, stop, log, now),
             status: Vec::new(),
             removed: false,
-            failing: false,
             wake: wake::pipe()?,
             told: Vec::new(),
         })
@@ -85,8 +82,12 @@ impl Runner {
 
     /// Notes what it does now. True when its part of the fail log may have changed.
     pub fn note(&mut self, status: Vec<PluginStatus>) -> bool {
-        let fails = status.iter().any(|s| s.failing + s.given_up > 0);
+        let before = any_fails(&self.status);
         self.status = status;
-        std::mem::replace(&mut self.failing, fails) || fails
+        before || any_fails(&self.status)
     }
+}
+
+fn any_fails(status: &[PluginStatus]) -> bool {
+    status.iter().any(|s| s.failing + s.given_up > 0)
 }
