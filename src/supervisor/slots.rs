@@ -5,15 +5,23 @@ use std::collections::{BTreeMap, VecDeque};
 /// Who may hold a slot: a pusher of this supervisor, dead or alive.
 pub type SlotHolder = u64;
 
-/// SlotPool held, and who waits for one. A pusher may hold several: one for each rsync it has in flight.
+/// Slots held, and who waits for one. A pusher may hold several: one for each rsync it has in flight.
 #[derive(Debug)]
 pub struct SlotPool {
     limit: usize,
     held: BTreeMap<SlotHolder, usize>,
     waiting: VecDeque<SlotHolder>,
-    /// SlotPool that nobody waited for, one for each of these at most: who waits now gets them back. True when it was
-    /// told so.
-    spare: BTreeMap<SlotHolder, bool>,
+    /// Slots that nobody waited for, one for each of these at most.
+    spare: BTreeMap<SlotHolder, Spare>,
+}
+
+/// A slot that was lent because nobody waited for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spare {
+    /// Its holder may keep it while nobody waits.
+    Lent,
+    /// Somebody waits: its holder was told to give it back.
+    AskedBack,
 }
 
 /// The number of slots when none is given: cores x 2 + 2, at least 10, as sersync counts its threads.
@@ -56,7 +64,7 @@ impl SlotPool {
     pub fn spare(&mut self, holder: SlotHolder) -> bool {
         let free = self.waiting.is_empty() && self.taken() < self.limit;
         if free {
-            self.spare.insert(holder, false);
+            self.spare.insert(holder, Spare::Lent);
         }
         free
     }
@@ -69,15 +77,14 @@ impl SlotPool {
 
     /// Who must give a spare slot back now, each told once: others wait.
     pub fn yields(&mut self) -> Vec<SlotHolder> {
-        let told = self.spare.values().filter(|told| **told).count();
-        let more = self.waiting.len().saturating_sub(told);
-        let quiet = self.spare.iter_mut().filter(|(_, told)| !**told).take(more);
-        quiet
-            .map(|(holder, told)| {
-                *told = true;
-                *holder
-            })
-            .collect()
+        let asked = self.spare.values().filter(|s| **s == Spare::AskedBack).count();
+        let more = self.waiting.len().saturating_sub(asked);
+        let lent = self.spare.iter_mut().filter(|(_, s)| **s == Spare::Lent).take(more);
+        lent.map(|(holder, spare)| {
+            *spare = Spare::AskedBack;
+            *holder
+        })
+        .collect()
     }
 
     fn taken(&self) -> usize {
