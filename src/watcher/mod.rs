@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `start` | the start of the process: the lock, the journal |
 //! | `service` | the loop: read the queue, write one record, wake the pushers |
-//! | `ground` | the root: is it there, is it the same, what is the checkpoint worth |
+//! | `watched_root`, `canaries` | the root: is it there, is it the same; was its file system put back |
 //! | [`event`] | one event -> marks, and what is to be done about directories; pure |
 //! | [`tree`], [`hardlinks`], [`batch`], [`trust`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
 //! | [`doubts`] | files that may be written without an event; pure |
@@ -15,9 +15,9 @@
 mod answers;
 mod barriers;
 pub mod batch;
+mod canaries;
 pub mod doubts;
 pub mod event;
-mod ground;
 pub mod hardlinks;
 mod known;
 pub mod scan;
@@ -26,6 +26,7 @@ pub mod silent;
 mod start;
 pub mod tree;
 pub mod trust;
+mod watched_root;
 
 pub use start::{LOCK_NAME, run};
 

@@ -23,12 +23,13 @@ use crate::sys::{clock, descriptors, wake};
 use crate::watcher::answers::Answers;
 use crate::watcher::barriers::Barriers;
 use crate::watcher::batch::Batch;
+use crate::watcher::canaries;
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
-use crate::watcher::ground::{self, Identity};
 use crate::watcher::known::{self, Known};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
 use crate::watcher::silent::WITHIN;
 use crate::watcher::trust::{Trust, set_back_ns, trust};
+use crate::watcher::watched_root::{self, WatchedRoot};
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
 use std::io;
@@ -106,7 +107,7 @@ pub struct Service {
     walker: Walker,
     /// `None` where there is no table of mounts.
     mounts: Option<Mounts>,
-    identity: Option<Identity>,
+    watched_root: Option<WatchedRoot>,
     /// What the state directory knows of it.
     known: Option<Known>,
     /// The number of this run, while the journal has one.
@@ -188,7 +189,7 @@ impl Service {
             map: Map::new(start.localpath.inotify, filter).with_open_after(open_after),
             walker,
             mounts: None,
-            identity: None,
+            watched_root: None,
             known: None,
             run: None,
             canaries: Vec::new(),
@@ -196,7 +197,7 @@ impl Service {
             not_before_ns: None,
             first_copy: start.localpath.first_copy,
             unwatched_base_ns: 0,
-            clock_offset_ns: ground::clock_offset_ns(),
+            clock_offset_ns: watched_root::clock_offset_ns(),
             reconcile_after: None,
             were_open: HashMap::new(),
             old_wds: Vec::new(),
@@ -374,7 +375,7 @@ impl Service {
 
     /// What changes after the clock was set back has a time before the scan that should find it: scans begin earlier.
     fn look_at_clock(&mut self) {
-        let offset_ns = ground::clock_offset_ns();
+        let offset_ns = watched_root::clock_offset_ns();
         let before_ns = std::mem::replace(&mut self.clock_offset_ns, offset_ns);
         if let Some(back_ns) = set_back_ns(before_ns, offset_ns) {
             info!(self.log, "the clock was set back"; "seconds" => back_ns / 1_000_000_000);
@@ -416,7 +417,7 @@ impl Service {
         if end == End::Damaged {
             return Ok(false);
         }
-        if matches!(self.state, WatcherState::Held(_)) || self.identity.is_none() {
+        if matches!(self.state, WatcherState::Held(_)) || self.watched_root.is_none() {
             return Ok(true);
         }
         let until = clock::boot() + FINISH_WITHIN;

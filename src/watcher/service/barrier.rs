@@ -33,7 +33,7 @@ impl Service {
             return;
         }
         // It may have been replaced before, and no event tells when a directory above it was moved.
-        if let Err(why) = ground::check(&self.watch, self.identity.as_ref()) {
+        if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
             return self.hold(why);
         }
         match self.journal.last_seq() {

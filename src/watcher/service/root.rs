@@ -7,10 +7,10 @@ impl Service {
     /// Holds when the root is gone or another, and begins when it is there.
     pub(super) fn look_at_root(&mut self) {
         let held = matches!(self.state, WatcherState::Held(_));
-        let found = ground::check(&self.watch, self.identity.as_ref());
+        let found = watched_root::check(&self.watch, self.watched_root.as_ref());
         match found {
             Err(why) => self.hold(why),
-            Ok(()) if held || self.identity.is_none() => self.begin(),
+            Ok(()) if held || self.watched_root.is_none() => self.begin(),
             Ok(()) => {}
         }
     }
@@ -51,24 +51,24 @@ impl Service {
 
     pub(super) fn try_begin(&mut self) -> io::Result<()> {
         let root = Root::open(&self.watch)?;
-        if let Some(identity) = &self.identity {
-            if !identity.is(&root.id()?) {
+        if let Some(watched) = &self.watched_root {
+            if !watched.is(&root.id()?) {
                 return Err(io::Error::other("another directory stands there"));
             }
             info!(self.log, "the root is back");
             self.judge_again(&root)?;
             return self.scan(&root, WatcherState::Scanning);
         }
-        let identity = Identity::of(&root)?;
+        let watched = WatchedRoot::of(&root)?;
         let last = self.journal.checkpoint().map_err(io::Error::other)?;
         let known = Known::read(&self.state_dir)?;
-        if let Some(why) = known::other(known.as_ref(), last.is_some(), &identity.known(None)) {
+        if let Some(why) = known::other(known.as_ref(), last.is_some(), &watched.known(None)) {
             return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
         }
         let now_ns = clock::file_ns();
         let trust = trust(
             last.as_ref(),
-            &identity.circumstances(self.put_back(&root, &last, known.as_ref())),
+            &watched.circumstances(self.put_back(&root, &last, known.as_ref())),
         );
         let not_before_ns = known.as_ref().and_then(|known| known.not_before_ns);
         self.walker.first = match trust {
@@ -86,12 +86,12 @@ impl Service {
         let run = last.as_ref().and_then(|last| last.run);
         // A watcher that follows one that died goes on with its run.
         let fresh = last.as_ref().is_none_or(|last| last.clean || last.run.is_none());
-        let this = match identity.network {
+        let this = match watched.network {
             true => None,
             false if fresh => Some(known::run_after(known.as_ref(), run)),
             false => run,
         };
-        let seen = Known { mounts, run, next_run: this, ..identity.known(self.not_before_ns) };
+        let seen = Known { mounts, run, next_run: this, ..watched.known(self.not_before_ns) };
         self.known = known.clone();
         if known.as_ref() != Some(&Known { run: this, next_run: None, ..seen.clone() }) {
             self.note_root(seen.clone())?;
@@ -102,8 +102,8 @@ impl Service {
             // A clean stop is only clean until the next start.
             Some(last) => fresh.then_some(Checkpoint { clean: false, run: this, ..last }),
             // A watcher that dies in its first scan has a successor that finds what changed since.
-            None => (!identity.network)
-                .then(|| Checkpoint { run: this, ..identity.checkpoint(now_ns - 1, false) }),
+            None => (!watched.network)
+                .then(|| Checkpoint { run: this, ..watched.checkpoint(now_ns - 1, false) }),
         };
         let mut record = Batch::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
@@ -122,7 +122,7 @@ impl Service {
         if self.known.as_ref() != Some(&seen) {
             self.note_root(seen)?;
         }
-        self.identity = Some(identity);
+        self.watched_root = Some(watched);
         self.mounts = Mounts::open().ok();
         if let Some(mounts) = &mut self.mounts {
             // What is mounted by now, the scan finds.
@@ -150,7 +150,7 @@ impl Service {
 
     fn put_back_below(&self, root: &Root, last: &Checkpoint) -> Option<String> {
         let mounts: Vec<RelPath> = self.walker.mounts.keys().cloned().collect();
-        ground::put_back(last, root, &self.watch, &mounts, |path| self.walker.avoids(path))
+        canaries::put_back(last, root, &self.watch, &mounts, |path| self.walker.avoids(path))
     }
 
     fn note_root(&mut self, seen: Known) -> io::Result<()> {
@@ -258,13 +258,13 @@ impl Service {
     /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and
     /// where the clock was set back since the last checkpoint. Fails when the journal cannot note that.
     pub(super) fn judge_again(&mut self, root: &Root) -> io::Result<()> {
-        let Some(identity) = &self.identity else { return Ok(()) };
-        let why = if identity.network {
+        let Some(watched) = &self.watched_root else { return Ok(()) };
+        let why = if watched.network {
             "events of a network file system were lost".into()
         } else {
             let last = self.journal.checkpoint().map_err(io::Error::other)?;
             let put_back = last.as_ref().and_then(|last| self.put_back_below(root, last));
-            match trust(last.as_ref(), &identity.circumstances(put_back)) {
+            match trust(last.as_ref(), &watched.circumstances(put_back)) {
                 Trust::Reconcile(why) => why,
                 _ => return Ok(()),
             }
@@ -319,7 +319,7 @@ impl Service {
             return;
         }
         self.walker.forget_mounts();
-        self.identity = None;
+        self.watched_root = None;
         self.look_at_root();
     }
 
@@ -332,7 +332,7 @@ impl Service {
     /// Builds the map anew, from the last checkpoint.
     pub(super) fn rebuild(&mut self) {
         // A map that does not fit may belong to a root that is not there any more.
-        if let Err(why) = ground::check(&self.watch, self.identity.as_ref()) {
+        if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
             return self.hold(why);
         }
         match Root::open(&self.watch) {

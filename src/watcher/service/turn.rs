@@ -284,18 +284,17 @@ impl Service {
             || since >= CHECKPOINT_EVERY
             || (self.events_since_checkpoint && since >= CHECKPOINT_AFTER);
         let mut record = batch.into_record(None);
-        if let (Some(identity), Some(at)) = (&self.identity, at_ns)
+        if let (Some(watched), Some(at)) = (&self.watched_root, at_ns)
             && due
-            && !identity.network
+            && !watched.network
         {
             // After the queue was empty: what is removed from now on makes its directory younger than the checkpoint.
             let youngest = record.marks.last().map(|mark| &mark.path);
             let avoids = |path: &RelPath| self.walker.avoids(path);
-            ground::look_at_canaries(&mut self.canaries, youngest, &self.watch, avoids);
+            canaries::refresh(&mut self.canaries, youngest, &self.watch, avoids);
             let clean = last == Some(true);
             let (run, canaries) = (self.run, self.canaries.clone());
-            record.checkpoint =
-                Some(Checkpoint { run, canaries, ..identity.checkpoint(at, clean) });
+            record.checkpoint = Some(Checkpoint { run, canaries, ..watched.checkpoint(at, clean) });
         }
         record.mounts = self.walker.mounts_to_record();
         record.silent = self.walker.avoided_to_record();

@@ -1,0 +1,70 @@
+//! Canaries: the youngest entries that were marked. A file system that was put back to an older state shows in them
+//! (rule 27).
+
+use crate::journal::{Canary, Checkpoint};
+use crate::path::RelPath;
+use crate::seen::Seen;
+use crate::sys::files::{self, Root};
+use crate::watcher::trust::{Sight, older};
+use std::io;
+use std::path::Path;
+
+/// A checkpoint keeps this many.
+const CANARIES: usize = 4;
+
+/// Takes the youngest entry that was marked, and its directory, among the canaries, and looks at all of them again.
+/// What is gone is none, nor is what lies in a file system that must not be touched.
+pub fn refresh(
+    canaries: &mut Vec<Canary>,
+    youngest: Option<&RelPath>,
+    watch: &Path,
+    avoids: impl Fn(&RelPath) -> bool,
+) {
+    let newest =
+        youngest.into_iter().flat_map(|path| [Some(path.clone()), path.parent()]).flatten();
+    let mut paths: Vec<RelPath> = newest.collect();
+    for canary in canaries.drain(..) {
+        if !paths.contains(&canary.path) {
+            paths.push(canary.path);
+        }
+    }
+    let look = |path: RelPath| {
+        if avoids(&path) {
+            return None;
+        }
+        let ctime_ns = lstat(watch, &path).ok()?.ctime_ns;
+        Some(Canary { path, ctime_ns })
+    };
+    canaries.extend(paths.into_iter().filter_map(look).take(CANARIES));
+}
+
+/// Why the file system below `watch` is one that was put back since this checkpoint, if it is. What lies below a mount
+/// point of `mounts` that is not mounted, or must not be touched, says nothing.
+pub fn put_back(
+    last: &Checkpoint,
+    root: &Root,
+    watch: &Path,
+    mounts: &[RelPath],
+    avoids: impl Fn(&RelPath) -> bool,
+) -> Option<String> {
+    let unmounted: Vec<&RelPath> =
+        mounts.iter().filter(|mount| avoids(mount) || !root.is_mounted(mount)).collect();
+    let look = |path: &RelPath| {
+        if unmounted.iter().any(|mount| path.is_within(mount)) {
+            return Sight::Unknown;
+        }
+        match lstat(watch, path) {
+            Ok(seen) => Sight::There(seen.ctime_ns),
+            Err(error) if files::is_no_directory(&error) => Sight::Gone,
+            Err(_) => Sight::Unknown,
+        }
+    };
+    let canary = older(&last.canaries, last.at_ns, look)?;
+    let path = if canary.path.is_root() { ".".into() } else { canary.path.to_string() };
+    Some(format!("the file system was put back to an older state: {path} is older than it was"))
+}
+
+fn lstat(watch: &Path, path: &RelPath) -> io::Result<Seen> {
+    // The localpath itself may be reached by a symbolic link.
+    if path.is_root() { files::stat(watch) } else { files::lstat(&path.below(watch)) }
+}

@@ -1,0 +1,103 @@
+//! The root that is watched: whether it is there and still the same directory (rules 6, 18, 21).
+
+use crate::journal::Checkpoint;
+use crate::root_id::RootId;
+use crate::sys::clock;
+use crate::sys::files::{self, Root};
+use crate::watcher::known::Known;
+use crate::watcher::trust::Circumstances;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+/// The root that is watched.
+#[derive(Clone, Debug)]
+pub struct WatchedRoot {
+    /// Which directory it is.
+    pub id: RootId,
+    boot_id: String,
+    /// Other machines may change the files: there is no checkpoint.
+    pub network: bool,
+}
+
+impl WatchedRoot {
+    /// Looks at an open root.
+    pub fn of(root: &Root) -> io::Result<Self> {
+        Ok(Self {
+            id: root.id()?,
+            boot_id: files::boot_id()?,
+            network: root.file_system()?.network,
+        })
+    }
+
+    /// True when `found`, in this boot, is the same directory.
+    pub fn is(&self, found: &RootId) -> bool {
+        self.id.same_as(found, true)
+    }
+
+    /// What a checkpoint is compared with; `put_back` is what is older than it.
+    pub fn circumstances(&self, put_back: Option<String>) -> Circumstances {
+        Circumstances {
+            boot_id: self.boot_id.clone(),
+            clock_offset_ns: clock_offset_ns(),
+            boot_stamp_ns: boot_stamp_ns(),
+            wall_ns: clock::wall_ns(),
+            root: self.id.clone(),
+            network: self.network,
+            put_back,
+        }
+    }
+
+    /// What the state directory keeps of this root, but for its mount points.
+    pub fn known(&self, not_before_ns: Option<i64>) -> Known {
+        Known {
+            boot_id: self.boot_id.clone(),
+            root: self.id.clone(),
+            network: self.network,
+            not_before_ns,
+            mounts: BTreeSet::new(),
+            run: None,
+            next_run: None,
+        }
+    }
+
+    /// A checkpoint of this root, without a run and canaries.
+    pub fn checkpoint(&self, at_ns: i64, clean: bool) -> Checkpoint {
+        Checkpoint {
+            at_ns,
+            boot_id: self.boot_id.clone(),
+            clock_offset_ns: clock_offset_ns(),
+            root: self.id.clone(),
+            clean,
+            run: None,
+            canaries: Vec::new(),
+        }
+    }
+}
+
+/// These file systems are made when a machine starts, and their roots keep the time of that.
+fn boot_stamp_ns() -> Option<i64> {
+    let made = ["/proc", "/sys"].map(|dir| files::lstat(Path::new(dir)).ok());
+    made.into_iter().flatten().map(|seen| seen.mtime_ns).filter(|at| *at > 0).min()
+}
+
+/// Looks whether the directory at `watch` is the one that is watched; says why not.
+pub fn check(watch: &Path, root: Option<&WatchedRoot>) -> Result<(), String> {
+    match (files::root_id_at(watch), root) {
+        (Ok(found), Some(root)) if !root.is(&found) => Err(format!(
+            "another directory stands there; if it is the right one: syncsup release {}",
+            watch.display()
+        )),
+        (Ok(_), _) => Ok(()),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+            Err("the directory is gone; it goes on when it is mounted or put back".into())
+        }
+        (Err(error), _) => Err(format!("the directory cannot be read: {error}")),
+    }
+}
+
+/// Wall clock minus time since boot: it only changes when the clock is set.
+pub fn clock_offset_ns() -> i64 {
+    // Nanoseconds since boot fit for 292 years.
+    clock::wall_ns() - clock::boot().as_nanos() as i64
+}
