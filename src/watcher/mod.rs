@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `start` | the start of the process: the lock, the journal |
 //! | `service` | the loop: read the queue, write one record, wake the pushers |
-//! | `watched_root`, `canaries` | the root: is it there, is it the same; was its file system put back |
+//! | `watched_root`, `root_record`, `canaries` | the root: is it there, is it the same; what the state directory keeps of it; was its file system put back |
 //! | [`event`] | one event -> marks, and what is to be done about directories; pure |
 //! | [`tree`], [`hardlinks`], [`batch`], [`trust`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
 //! | [`doubts`] | files that may be written without an event; pure |
@@ -19,7 +19,7 @@ mod canaries;
 pub mod doubts;
 pub mod event;
 pub mod hardlinks;
-mod known;
+mod root_record;
 pub mod scan;
 mod service;
 pub mod silent;

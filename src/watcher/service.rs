@@ -25,7 +25,7 @@ use crate::watcher::barriers::Barriers;
 use crate::watcher::batch::Batch;
 use crate::watcher::canaries;
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
-use crate::watcher::known::{self, Known};
+use crate::watcher::root_record::{self, RootRecord};
 use crate::watcher::scan::{Done, Ground, Purpose, SLACK_NS, Walker};
 use crate::watcher::silent::WITHIN;
 use crate::watcher::trust::{Trust, set_back_ns, trust};
@@ -109,7 +109,7 @@ pub struct Service {
     mounts: Option<Mounts>,
     watched_root: Option<WatchedRoot>,
     /// What the state directory knows of it.
-    known: Option<Known>,
+    root_record: Option<RootRecord>,
     /// The number of this run, while the journal has one.
     run: Option<u64>,
     /// The youngest entries that were marked.
@@ -190,7 +190,7 @@ impl Service {
             walker,
             mounts: None,
             watched_root: None,
-            known: None,
+            root_record: None,
             run: None,
             canaries: Vec::new(),
             base_ns: clock::file_ns(),

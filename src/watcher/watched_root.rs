@@ -4,7 +4,7 @@ use crate::journal::Checkpoint;
 use crate::root_id::RootId;
 use crate::sys::clock;
 use crate::sys::files::{self, Root};
-use crate::watcher::known::Known;
+use crate::watcher::root_record::RootRecord;
 use crate::watcher::trust::Circumstances;
 use std::collections::BTreeSet;
 use std::io;
@@ -49,8 +49,8 @@ impl WatchedRoot {
     }
 
     /// What the state directory keeps of this root, but for its mount points.
-    pub fn known(&self, not_before_ns: Option<i64>) -> Known {
-        Known {
+    pub fn record(&self, not_before_ns: Option<i64>) -> RootRecord {
+        RootRecord {
             boot_id: self.boot_id.clone(),
             root: self.id.clone(),
             network: self.network,

@@ -61,16 +61,18 @@ impl Service {
         }
         let watched = WatchedRoot::of(&root)?;
         let last = self.journal.checkpoint().map_err(io::Error::other)?;
-        let known = Known::read(&self.state_dir)?;
-        if let Some(why) = known::other(known.as_ref(), last.is_some(), &watched.known(None)) {
+        let noted = RootRecord::read(&self.state_dir)?;
+        if let Some(why) =
+            root_record::other_root(noted.as_ref(), last.is_some(), &watched.record(None))
+        {
             return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
         }
         let now_ns = clock::file_ns();
         let trust = trust(
             last.as_ref(),
-            &watched.circumstances(self.put_back(&root, &last, known.as_ref())),
+            &watched.circumstances(self.put_back(&root, &last, noted.as_ref())),
         );
-        let not_before_ns = known.as_ref().and_then(|known| known.not_before_ns);
+        let not_before_ns = noted.as_ref().and_then(|noted| noted.not_before_ns);
         self.walker.first = match trust {
             Trust::First | Trust::Reconcile(_) => true,
             // The first scan was cut short: it has made no checkpoint of its own.
@@ -78,8 +80,8 @@ impl Service {
             Trust::ScanAndReconcile(..) | Trust::OtherRoot(_) => false,
         };
         self.heed(trust, not_before_ns, now_ns)?;
-        if let Some(known) = &known {
-            self.walker.recall_mounts(&known.mounts);
+        if let Some(noted) = &noted {
+            self.walker.recall_mounts(&noted.mounts);
         }
         // Before the checkpoint: what it vouches for depends on it.
         let mounts = self.walker.mounts.keys().cloned().collect();
@@ -88,12 +90,12 @@ impl Service {
         let fresh = last.as_ref().is_none_or(|last| last.clean || last.run.is_none());
         let this = match watched.network {
             true => None,
-            false if fresh => Some(known::run_after(known.as_ref(), run)),
+            false if fresh => Some(root_record::run_after(noted.as_ref(), run)),
             false => run,
         };
-        let seen = Known { mounts, run, next_run: this, ..watched.known(self.not_before_ns) };
-        self.known = known.clone();
-        if known.as_ref() != Some(&Known { run: this, next_run: None, ..seen.clone() }) {
+        let seen = RootRecord { mounts, run, next_run: this, ..watched.record(self.not_before_ns) };
+        self.root_record = noted.clone();
+        if noted.as_ref() != Some(&RootRecord { run: this, next_run: None, ..seen.clone() }) {
             self.note_root(seen.clone())?;
         }
         self.run = this;
@@ -118,8 +120,8 @@ impl Service {
         if let Some(silent) = record.silent {
             self.walker.avoided_are_recorded(silent);
         }
-        let seen = Known { run: this, next_run: None, ..seen };
-        if self.known.as_ref() != Some(&seen) {
+        let seen = RootRecord { run: this, next_run: None, ..seen };
+        if self.root_record.as_ref() != Some(&seen) {
             self.note_root(seen)?;
         }
         self.watched_root = Some(watched);
@@ -136,10 +138,10 @@ impl Service {
         &self,
         root: &Root,
         last: &Option<Checkpoint>,
-        known: Option<&Known>,
+        noted: Option<&RootRecord>,
     ) -> Option<String> {
         let last = last.as_ref()?;
-        if !known::fits(known, last.run) {
+        if !root_record::fits(noted, last.run) {
             let dir = self.state_dir.display();
             return Some(format!(
                 "the journal and root.json in {dir} are of different runs: one was put back"
@@ -153,12 +155,12 @@ impl Service {
         canaries::put_back(last, root, &self.watch, &mounts, |path| self.walker.avoids(path))
     }
 
-    fn note_root(&mut self, seen: Known) -> io::Result<()> {
+    fn note_root(&mut self, seen: RootRecord) -> io::Result<()> {
         seen.write(&self.state_dir).map_err(|e| {
             let dir = self.state_dir.display();
             io::Error::other(format!("cannot note the root in {dir}: {e}"))
         })?;
-        self.known = Some(seen);
+        self.root_record = Some(seen);
         Ok(())
     }
 
@@ -293,9 +295,9 @@ impl Service {
 
     /// Notes the mount points beside the journal.
     pub(super) fn note_mounts(&mut self) {
-        if let Some(known) = &mut self.known {
-            known.mounts = self.walker.mounts.keys().cloned().collect();
-            if let Err(error) = known.write(&self.state_dir) {
+        if let Some(noted) = &mut self.root_record {
+            noted.mounts = self.walker.mounts.keys().cloned().collect();
+            if let Err(error) = noted.write(&self.state_dir) {
                 debug!(self.log, "cannot note the mount points"; "error" => %error);
             }
         }
@@ -308,7 +310,7 @@ impl Service {
         if !self.need_reconcile("the root was replaced and released".into()) {
             return;
         }
-        if let Err(error) = Known::forget(&self.state_dir) {
+        if let Err(error) = RootRecord::forget(&self.state_dir) {
             warn!(self.log, "cannot forget the old root"; "error" => %error);
             return;
         }

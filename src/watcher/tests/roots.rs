@@ -10,9 +10,9 @@ fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
     Journal::open(&state).unwrap().remote("r", None).unwrap();
     Journal::open(&state).unwrap().forget_checkpoint().unwrap();
     // What a start with the file system mounted leaves: no checkpoint, and this.
-    let mut known = known::Known::read(&state).unwrap().unwrap();
-    known.network = true;
-    known.write(&state).unwrap();
+    let mut record = root_record::RootRecord::read(&state).unwrap().unwrap();
+    record.network = true;
+    record.write(&state).unwrap();
     let world = World { queue: inotify::create().unwrap(), ..world };
     let mut run = world.launch();
     run.hears(
@@ -23,7 +23,7 @@ fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
     run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
     run.watching();
     assert!(run.journal().remote_names().unwrap() == ["r"]);
-    assert!(!known::Known::read(&state).unwrap().unwrap().network);
+    assert!(!root_record::RootRecord::read(&state).unwrap().unwrap().network);
     assert!(Journal::open(&state).unwrap().remote("r", None).unwrap().reconcile.is_some());
     let seq = run.last();
     fs::write(root.join("x"), "x").unwrap();

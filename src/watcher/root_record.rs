@@ -1,4 +1,4 @@
-//! What is known of the root apart from the checkpoint: a small file in the state directory. A root on a network file
+//! The root record: what is noted of the root apart from the checkpoint, in a small file in the state directory. A root on a network file
 //! system has no checkpoint, and a lost journal has none either.
 
 use crate::path::RelPath;
@@ -12,7 +12,7 @@ pub use crate::path::ROOT_FILE as FILE_NAME;
 
 /// The root as a watcher took it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+pub struct RootRecord {
     /// The boot in which it was seen.
     pub boot_id: String,
     /// Which directory it is.
@@ -33,7 +33,7 @@ pub struct Known {
     pub next_run: Option<u64>,
 }
 
-impl Known {
+impl RootRecord {
     /// What the state directory knows; a file that cannot be understood is as good as none.
     pub fn read(dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(dir.join(FILE_NAME)) {
@@ -64,30 +64,34 @@ impl Known {
 
 /// True when a journal whose last run is `run` belongs to this state directory: neither was put back without the other.
 /// Pure.
-pub fn fits(known: Option<&Known>, run: Option<u64>) -> bool {
-    let (noted, next) = known.map_or((None, None), |known| (known.run, known.next_run));
+pub fn fits(record: Option<&RootRecord>, run: Option<u64>) -> bool {
+    let (noted, next) = record.map_or((None, None), |record| (record.run, record.next_run));
     // A start that was cut short between the two.
     run == noted || (next.is_some() && run == next)
 }
 
 /// The number of the run after these. Pure.
-pub fn run_after(known: Option<&Known>, run: Option<u64>) -> u64 {
-    let known = known.iter().flat_map(|known| [known.run, known.next_run]);
-    known.chain([run]).flatten().max().unwrap_or(0) + 1
+pub fn run_after(record: Option<&RootRecord>, run: Option<u64>) -> u64 {
+    let record = record.iter().flat_map(|record| [record.run, record.next_run]);
+    record.chain([run]).flatten().max().unwrap_or(0) + 1
 }
 
-/// Why the root at a start is not the one that is known, where no checkpoint says so. Pure. One on a network file
+/// Why the root at a start is not the recorded one, where no checkpoint says so. Pure. One on a network file
 /// system has no lasting numbers: only that it became a local directory shows that it is not mounted.
-pub fn other(known: Option<&Known>, has_checkpoint: bool, now: &Known) -> Option<&'static str> {
-    let known = known?;
-    if known.network && !now.network {
+pub fn other_root(
+    record: Option<&RootRecord>,
+    has_checkpoint: bool,
+    now: &RootRecord,
+) -> Option<&'static str> {
+    let record = record?;
+    if record.network && !now.network {
         return Some("it was on a network file system and is a local directory now");
     }
-    if known.network || now.network || has_checkpoint {
+    if record.network || now.network || has_checkpoint {
         return None;
     }
-    let same_boot = known.boot_id == now.boot_id;
-    (!known.root.same_as(&now.root, same_boot))
+    let same_boot = record.boot_id == now.boot_id;
+    (!record.root.same_as(&now.root, same_boot))
         .then_some("it is not the directory that was watched before")
 }
 
@@ -104,8 +108,8 @@ mod tests {
         let first =
             r#"{"boot_id":"b","dev":1,"ino":2,"fs_id":"f","network":false,"not_before_ns":null}"#;
         let full = r#"{"boot_id":"b","dev":1,"ino":2,"fs_id":"f","network":false,"not_before_ns":5,"mounts":["m"],"run":3,"next_run":4}"#;
-        let read = |text: &str| serde_json::from_str::<Known>(text).unwrap();
-        let wanted = Known {
+        let read = |text: &str| serde_json::from_str::<RootRecord>(text).unwrap();
+        let wanted = RootRecord {
             boot_id: "b".into(),
             root: root(1, 2, "f"),
             network: false,
@@ -115,7 +119,7 @@ mod tests {
             next_run: None,
         };
         assert_eq!(read(first), wanted);
-        let wanted = Known {
+        let wanted = RootRecord {
             not_before_ns: Some(5),
             mounts: BTreeSet::from([RelPath::new("m").unwrap()]),
             run: Some(3),
@@ -128,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_network_root_that_became_local_is_another() {
-        let local = Known {
+        let local = RootRecord {
             boot_id: "b".into(),
             root: root(1, 2, "f"),
             network: false,
@@ -137,23 +141,23 @@ mod tests {
             run: None,
             next_run: None,
         };
-        let network = Known { network: true, root: root(1, 1, "n"), ..local.clone() };
-        assert_eq!(other(None, false, &local), None);
-        assert!(other(Some(&network), false, &local).is_some());
-        assert!(other(Some(&network), true, &local).is_some());
-        let remounted = Known { root: root(7, 1, "m"), ..network.clone() };
-        assert_eq!(other(Some(&network), false, &remounted), None);
-        assert_eq!(other(Some(&local), false, &local), None);
-        let empty = Known { root: root(1, 3, "f"), ..local.clone() };
-        assert!(other(Some(&local), false, &empty).is_some());
-        assert_eq!(other(Some(&local), true, &empty), None, "the checkpoint knows better");
-        let booted = Known { boot_id: "c".into(), root: root(9, 2, "f"), ..local.clone() };
-        assert_eq!(other(Some(&local), false, &booted), None);
+        let network = RootRecord { network: true, root: root(1, 1, "n"), ..local.clone() };
+        assert_eq!(other_root(None, false, &local), None);
+        assert!(other_root(Some(&network), false, &local).is_some());
+        assert!(other_root(Some(&network), true, &local).is_some());
+        let remounted = RootRecord { root: root(7, 1, "m"), ..network.clone() };
+        assert_eq!(other_root(Some(&network), false, &remounted), None);
+        assert_eq!(other_root(Some(&local), false, &local), None);
+        let empty = RootRecord { root: root(1, 3, "f"), ..local.clone() };
+        assert!(other_root(Some(&local), false, &empty).is_some());
+        assert_eq!(other_root(Some(&local), true, &empty), None, "the checkpoint knows better");
+        let booted = RootRecord { boot_id: "c".into(), root: root(9, 2, "f"), ..local.clone() };
+        assert_eq!(other_root(Some(&local), false, &booted), None);
     }
 
     #[test]
     fn a_journal_of_another_run_does_not_fit() {
-        let known = |run, next_run| Known {
+        let record = |run, next_run| RootRecord {
             boot_id: "b".into(),
             root: root(1, 2, "f"),
             network: false,
@@ -162,26 +166,26 @@ mod tests {
             run,
             next_run,
         };
-        for (known, run, fit) in [
+        for (record, run, fit) in [
             (None, None, true),
             // Put back: the journal alone, the state beside it alone.
-            (Some(known(Some(4), None)), Some(3), false),
-            (Some(known(Some(3), None)), Some(4), false),
-            (Some(known(Some(4), None)), Some(4), true),
+            (Some(record(Some(4), None)), Some(3), false),
+            (Some(record(Some(3), None)), Some(4), false),
+            (Some(record(Some(4), None)), Some(4), true),
             // A start was cut short before and after the journal noted it.
-            (Some(known(Some(4), Some(5))), Some(4), true),
-            (Some(known(Some(4), Some(5))), Some(5), true),
-            (Some(known(Some(4), Some(5))), Some(3), false),
+            (Some(record(Some(4), Some(5))), Some(4), true),
+            (Some(record(Some(4), Some(5))), Some(5), true),
+            (Some(record(Some(4), Some(5))), Some(3), false),
             // Before runs had numbers, and one of the two from then.
-            (Some(known(None, None)), None, true),
-            (Some(known(None, None)), Some(7), false),
-            (Some(known(Some(7), None)), None, false),
+            (Some(record(None, None)), None, true),
+            (Some(record(None, None)), Some(7), false),
+            (Some(record(Some(7), None)), None, false),
             (None, Some(7), false),
         ] {
-            assert_eq!(fits(known.as_ref(), run), fit, "{known:?} {run:?}");
-            let next = run_after(known.as_ref(), run);
+            assert_eq!(fits(record.as_ref(), run), fit, "{record:?} {run:?}");
+            let next = run_after(record.as_ref(), run);
             assert!(run.is_none_or(|run| next > run));
-            assert!(known.is_none_or(|k| k.run.max(k.next_run).is_none_or(|n| next > n)));
+            assert!(record.is_none_or(|k| k.run.max(k.next_run).is_none_or(|n| next > n)));
         }
     }
 }
