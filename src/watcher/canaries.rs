@@ -5,7 +5,7 @@ use crate::journal::{Canary, Checkpoint};
 use crate::path::RelPath;
 use crate::seen::Seen;
 use crate::sys::files::{self, Root};
-use crate::watcher::trust::{Sight, older};
+use crate::watcher::checkpoint_validity::{Sight, older};
 use std::io;
 use std::path::Path;
 

@@ -16,6 +16,7 @@ use crate::seen::{Kind, Seen};
 use crate::sys::clock;
 use crate::sys::files::lstat_at;
 use crate::sys::files::{Name, Root};
+use crate::watcher::checkpoint_validity::SLACK_NS;
 use crate::watcher::event::{Act, Detached, Map, Why};
 use crate::watcher::tree::Placed;
 use context::Trouble;
@@ -31,8 +32,6 @@ use std::time::Duration;
 pub const PORTION: usize = if cfg!(test) { 20 } else { 2_000 };
 /// Time of one portion.
 pub const PORTION_TIME: Duration = Duration::from_millis(50);
-/// File times are this coarse, and an event may come this much after the change it reports.
-pub const SLACK_NS: i64 = 2_000_000_000;
 /// When a directory does not stand where the map has it for this long, and no event says why, the map is built anew.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 

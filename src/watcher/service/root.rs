@@ -32,7 +32,7 @@ impl Service {
         self.say_state(WatcherState::Held(why));
     }
 
-    /// The root is there: judge the checkpoint, and scan.
+    /// The root is there: asks what the checkpoint is worth, and scans.
     pub(super) fn begin(&mut self) {
         if let Err(error) = self.try_begin() {
             match damage(&error) {
@@ -56,7 +56,7 @@ impl Service {
                 return Err(io::Error::other("another directory stands there"));
             }
             info!(self.log, "the root is back");
-            self.judge_again(&root)?;
+            self.revalidate(&root)?;
             return self.scan(&root, WatcherState::Scanning);
         }
         let watched = WatchedRoot::of(&root)?;
@@ -68,18 +68,18 @@ impl Service {
             return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
         }
         let now_ns = clock::file_ns();
-        let trust = trust(
+        let validity = validity(
             last.as_ref(),
             &watched.circumstances(self.put_back(&root, &last, noted.as_ref())),
         );
         let not_before_ns = noted.as_ref().and_then(|noted| noted.not_before_ns);
-        self.walker.first = match trust {
-            Trust::First | Trust::Reconcile(_) => true,
+        self.walker.first = match validity {
+            Validity::First | Validity::Reconcile(_) => true,
             // The first scan was cut short: it has made no checkpoint of its own.
-            Trust::Scan(since) => not_before_ns.is_some_and(|start| since < start),
-            Trust::ScanAndReconcile(..) | Trust::OtherRoot(_) => false,
+            Validity::Scan(since) => not_before_ns.is_some_and(|start| since < start),
+            Validity::ScanAndReconcile(..) | Validity::OtherRoot(_) => false,
         };
-        self.heed(trust, not_before_ns, now_ns)?;
+        self.heed(validity, not_before_ns, now_ns)?;
         if let Some(noted) = &noted {
             self.walker.recall_mounts(&noted.mounts);
         }
@@ -165,29 +165,34 @@ impl Service {
     }
 
     /// Where the first scan begins, and what it cannot find. `not_before_ns` is what was noted of the root before.
-    fn heed(&mut self, trust: Trust, not_before_ns: Option<i64>, now_ns: i64) -> io::Result<()> {
-        match trust {
-            Trust::OtherRoot(why) => {
+    fn heed(
+        &mut self,
+        validity: Validity,
+        not_before_ns: Option<i64>,
+        now_ns: i64,
+    ) -> io::Result<()> {
+        match validity {
+            Validity::OtherRoot(why) => {
                 return Err(io::Error::other(format!(
                     "{why}; if it is the right one: syncsup release {}",
                     self.watch.display()
                 )));
             }
-            Trust::First => {
+            Validity::First => {
                 self.base_ns = now_ns;
                 self.not_before_ns = (!self.first_copy).then_some(now_ns);
             }
-            Trust::Scan(since) => {
+            Validity::Scan(since) => {
                 self.base_ns = since;
                 // The checkpoint of a first start that was cut short: its slack must not reach before that.
                 self.not_before_ns =
                     not_before_ns.filter(|start| since < start.saturating_add(SLACK_NS));
             }
-            Trust::ScanAndReconcile(since, why) => {
+            Validity::ScanAndReconcile(since, why) => {
                 self.base_ns = since;
                 self.reconcile_after = Some(why);
             }
-            Trust::Reconcile(why) => {
+            Validity::Reconcile(why) => {
                 self.base_ns = now_ns;
                 self.need_reconcile(why);
             }
@@ -259,15 +264,15 @@ impl Service {
 
     /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and
     /// where the clock was set back since the last checkpoint. Fails when the journal cannot note that.
-    pub(super) fn judge_again(&mut self, root: &Root) -> io::Result<()> {
+    pub(super) fn revalidate(&mut self, root: &Root) -> io::Result<()> {
         let Some(watched) = &self.watched_root else { return Ok(()) };
         let why = if watched.network {
             "events of a network file system were lost".into()
         } else {
             let last = self.journal.checkpoint().map_err(io::Error::other)?;
             let put_back = last.as_ref().and_then(|last| self.put_back_below(root, last));
-            match trust(last.as_ref(), &watched.circumstances(put_back)) {
-                Trust::Reconcile(why) => why,
+            match validity(last.as_ref(), &watched.circumstances(put_back)) {
+                Validity::Reconcile(why) => why,
                 _ => return Ok(()),
             }
         };
@@ -340,7 +345,7 @@ impl Service {
         match Root::open(&self.watch) {
             Ok(root) => {
                 let begun =
-                    self.judge_again(&root).and_then(|()| self.scan(&root, WatcherState::Scanning));
+                    self.revalidate(&root).and_then(|()| self.scan(&root, WatcherState::Scanning));
                 if let Err(error) = begun {
                     if let Some(why) = damage(&error) {
                         return self.damaged(why);

@@ -1,9 +1,8 @@
-//! What a checkpoint is worth when a watcher starts (rules 18, 25, 27). Pure.
+//! Checkpoint validity: what a checkpoint is worth when a watcher starts (rules 18, 25, 27). Pure.
 
 use crate::journal::{Canary, Checkpoint};
 use crate::path::RelPath;
 use crate::root_id::RootId;
-use crate::watcher::scan::SLACK_NS;
 use std::ops::ControlFlow::{Break, Continue};
 
 /// What the system says at a start.
@@ -25,9 +24,9 @@ pub struct Circumstances {
     pub put_back: Option<String>,
 }
 
-/// How much a scan can find out.
+/// How much a scan from the checkpoint can find out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub enum Validity {
     /// There is no checkpoint: nothing is known of the time before now.
     First,
     /// A scan from this time finds everything.
@@ -40,6 +39,8 @@ pub enum Trust {
     OtherRoot(String),
 }
 
+/// File times are this coarse, and an event may come this much after the change it reports.
+pub const SLACK_NS: i64 = 2_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 /// A clock that was set back by more than this makes file times useless.
 const SET_BACK_NS: i64 = SECOND_NS;
@@ -108,27 +109,29 @@ pub fn older(canaries: &[Canary], at_ns: i64, look: impl Fn(&RelPath) -> Sight) 
     canaries.iter().find(is_older)
 }
 
-/// Judges the last checkpoint.
-pub fn trust(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Trust {
+/// What the last checkpoint is worth now.
+pub fn validity(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Validity {
     if now.network {
-        return Trust::Reconcile("other machines may have changed this network file system".into());
+        return Validity::Reconcile(
+            "other machines may have changed this network file system".into(),
+        );
     }
-    let Some(last) = checkpoint else { return Trust::First };
+    let Some(last) = checkpoint else { return Validity::First };
     let same_boot = last.boot_id == now.boot_id;
     if !last.root.same_as(&now.root, same_boot) {
-        return Trust::OtherRoot("it is not the directory that was watched before".into());
+        return Validity::OtherRoot("it is not the directory that was watched before".into());
     }
     if let Some(why) = &now.put_back {
-        return Trust::Reconcile(why.clone());
+        return Validity::Reconcile(why.clone());
     }
     if let Some(why) = clock(last, now) {
-        return Trust::Reconcile(why.into());
+        return Validity::Reconcile(why.into());
     }
     if !same_boot && !last.clean {
         let why = "the machine started again without an orderly stop before";
-        return Trust::ScanAndReconcile(last.at_ns, why.into());
+        return Validity::ScanAndReconcile(last.at_ns, why.into());
     }
-    Trust::Scan(last.at_ns)
+    Validity::Scan(last.at_ns)
 }
 
 #[cfg(test)]
@@ -179,14 +182,14 @@ mod tests {
         }
     }
 
-    fn kind(trust: &Trust) -> &'static str {
-        match trust {
-            Trust::First => "first",
-            Trust::Scan(AT) => "scan",
-            Trust::ScanAndReconcile(AT, _) => "both",
-            Trust::Scan(_) | Trust::ScanAndReconcile(..) => "from another time",
-            Trust::Reconcile(_) => "reconcile",
-            Trust::OtherRoot(_) => "other",
+    fn kind(validity: &Validity) -> &'static str {
+        match validity {
+            Validity::First => "first",
+            Validity::Scan(AT) => "scan",
+            Validity::ScanAndReconcile(AT, _) => "both",
+            Validity::Scan(_) | Validity::ScanAndReconcile(..) => "from another time",
+            Validity::Reconcile(_) => "reconcile",
+            Validity::OtherRoot(_) => "other",
         }
     }
 
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn within_one_boot() {
-        assert_eq!(trust(None, &now()), Trust::First);
+        assert_eq!(validity(None, &now()), Validity::First);
         let offset = |by: i64| now().clock_offset_ns + by;
         for (name, here, want) in [
             ("as it was", now(), "scan"),
@@ -246,11 +249,11 @@ mod tests {
         ] {
             for clean in [false, true] {
                 let last = Checkpoint { clean, ..last() };
-                assert_eq!(kind(&trust(Some(&last), &here)), want, "{name}, clean {clean}");
+                assert_eq!(kind(&validity(Some(&last), &here)), want, "{name}, clean {clean}");
             }
         }
         let network = Circumstances { network: true, ..now() };
-        assert_eq!(kind(&trust(None, &network)), "reconcile");
+        assert_eq!(kind(&validity(None, &network)), "reconcile");
     }
 
     #[test]
@@ -331,12 +334,12 @@ mod tests {
             ("another inode", Circumstances { root: root(9, 9, "f"), ..booted() }, true, "other"),
         ] {
             let last = Checkpoint { clean, ..last() };
-            assert_eq!(kind(&trust(Some(&last), &here)), want, "{name}");
+            assert_eq!(kind(&validity(Some(&last), &here)), want, "{name}");
         }
         // XFS: made from the device's number, which may be another in every boot.
         let renumbered = Circumstances { root: root(9, 2, "device:58465342:2"), ..booted() };
         let clean = Checkpoint { root: root(1, 2, "device:58465342:1"), clean: true, ..last() };
-        assert_eq!(kind(&trust(Some(&clean), &renumbered)), "scan");
+        assert_eq!(kind(&validity(Some(&clean), &renumbered)), "scan");
     }
 
     #[test]
