@@ -5,10 +5,10 @@
 
 mod context;
 mod mounts;
-mod place;
 mod read;
+mod resolve;
 
-pub use context::Ground;
+pub use context::ScanContext;
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
@@ -37,7 +37,7 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 
 /// What a scan from `since_ns` marks of something it sees (section 4): a file that changed; a directory that changed,
 /// and its names; and, where its parent changed too, everything below, for it may have been moved there.
-pub fn judge(seen: &Seen, parent_changed: bool, since_ns: i64) -> Option<Scope> {
+pub fn scope_to_mark(seen: &Seen, parent_changed: bool, since_ns: i64) -> Option<Scope> {
     if seen.ctime_ns < since_ns.saturating_sub(SLACK_NS) {
         return None;
     }
@@ -70,8 +70,9 @@ enum Mode {
     Whole,
 }
 
+/// A directory that is walked.
 #[derive(Clone, Debug)]
-enum Place {
+enum DirRef {
     Watched(i32),
     /// It cannot be watched.
     Unwatched(RelPath),
@@ -79,7 +80,7 @@ enum Place {
 
 #[derive(Clone, Debug)]
 struct Item {
-    place: Place,
+    at: DirRef,
     mode: Mode,
     /// The device of its parent; `None` when that is of no interest.
     parent_dev: Option<u64>,
@@ -87,7 +88,7 @@ struct Item {
 }
 
 struct Reading {
-    place: Place,
+    at: DirRef,
     mode: Mode,
     changed: bool,
     dev: u64,
@@ -217,23 +218,23 @@ impl Walker {
     pub fn start_scan(
         &mut self,
         root: &Root,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         since_ns: i64,
     ) -> io::Result<()> {
         self.clear();
-        let wd = ground.queue.add(&root.proc_path(), true)?;
-        ground.map.tree.start(wd);
-        let place = Place::Watched(wd);
+        let wd = context.queue.add(&root.proc_path(), true)?;
+        context.map.tree.start(wd);
+        let at = DirRef::Watched(wd);
         let mode = Mode::Since(since_ns);
-        let item = Item { place, mode, parent_dev: None, parent_changed: false };
+        let item = Item { at, mode, parent_dev: None, parent_changed: false };
         self.jobs.push(Job::new(Purpose::Scan, vec![item]));
         Ok(())
     }
 
     /// Begins a search for names of these files.
     pub fn start_link_search(&mut self, root: i32, wanted: Vec<(u64, u64)>) {
-        let place = Place::Watched(root);
-        let item = Item { place, mode: Mode::Quiet, parent_dev: None, parent_changed: false };
+        let at = DirRef::Watched(root);
+        let item = Item { at, mode: Mode::Quiet, parent_dev: None, parent_changed: false };
         self.jobs.push(Job::new(Purpose::Links(wanted), vec![item]));
     }
 
@@ -242,7 +243,7 @@ impl Walker {
         self.refusal = None;
         self.out_of_watches = false;
         let item = |path: &RelPath| Item {
-            place: Place::Unwatched(path.clone()),
+            at: DirRef::Unwatched(path.clone()),
             mode: Mode::Since(since_ns),
             parent_dev: None,
             parent_changed: true,
@@ -252,7 +253,7 @@ impl Walker {
     }
 
     /// Walks one portion. Returns the walks that came to their end.
-    pub fn portion(&mut self, ground: &mut Ground<'_>) -> Vec<Done> {
+    pub fn portion(&mut self, context: &mut ScanContext<'_>) -> Vec<Done> {
         let until = clock::boot() + PORTION_TIME;
         let (mut entries, mut done) = (0, Vec::new());
         while let Some(mut job) = self.jobs.pop() {
@@ -263,20 +264,20 @@ impl Walker {
                 let reading = match job.reading.take() {
                     Some(reading) => Some(reading),
                     None => match job.stack.pop() {
-                        Some(item) => self.begin(ground, item, &mut job),
+                        Some(item) => self.begin(context, item, &mut job),
                         None => break true,
                     },
                 };
                 entries += 1;
                 if let Some(mut reading) = reading
-                    && !self.read(ground, &mut reading, &mut job, &mut entries)
+                    && !self.read(context, &mut reading, &mut job, &mut entries)
                 {
                     reading.dir = None;
                     job.reading = Some(reading);
                 }
             };
             if finished {
-                done.push(self.finish(ground, job));
+                done.push(self.finish(context, job));
             } else {
                 self.jobs.push(job);
                 break;
@@ -285,18 +286,18 @@ impl Walker {
         done
     }
 
-    fn finish(&mut self, ground: &mut Ground<'_>, job: Job) -> Done {
+    fn finish(&mut self, context: &mut ScanContext<'_>, job: Job) -> Done {
         for top in job.tops {
-            if let Some(path) = ground.map.tree.path(top) {
-                ground.mark_tree(path);
+            if let Some(path) = context.map.tree.path(top) {
+                context.mark_tree(path);
             }
         }
         if let Purpose::Links(wanted) = &job.purpose {
-            for path in ground.map.links.searched(wanted, &ground.map.tree) {
-                ground.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+            for path in context.map.links.searched(wanted, &context.map.tree) {
+                context.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
             }
             if job.incomplete {
-                ground.map.links.want(wanted);
+                context.map.links.want(wanted);
             }
         }
         Done { purpose: job.purpose, dirs: job.dirs }

@@ -27,7 +27,7 @@ use crate::watcher::canaries;
 use crate::watcher::checkpoint_validity::{SLACK_NS, Validity, set_back_ns, validity};
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
 use crate::watcher::root_record::{self, RootRecord};
-use crate::watcher::scan::{Done, Ground, Purpose, Walker};
+use crate::watcher::scan::{Done, Purpose, ScanContext, Walker};
 use crate::watcher::silent::WITHIN;
 use crate::watcher::watched_root::{self, WatchedRoot};
 use slog::{Logger, debug, error, info, warn};

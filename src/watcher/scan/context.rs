@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 /// What the walker works with in one turn.
-pub struct Ground<'a> {
+pub struct ScanContext<'a> {
     /// The queue that watches are added to.
     pub queue: &'a Queue,
     /// The root's path.
@@ -46,7 +46,7 @@ impl From<io::Error> for Trouble {
     }
 }
 
-impl<'a> Ground<'a> {
+impl<'a> ScanContext<'a> {
     /// For one turn.
     pub fn new(
         queue: &'a Queue,

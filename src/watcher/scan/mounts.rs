@@ -39,61 +39,61 @@ impl Walker {
     }
 
     /// The same for these, and for no others: what is not among them any more answers, or is unmounted.
-    pub fn avoid_only(&mut self, paths: BTreeSet<RelPath>, ground: &mut Ground<'_>) {
+    pub fn avoid_only(&mut self, paths: BTreeSet<RelPath>, context: &mut ScanContext<'_>) {
         for path in paths.difference(&self.avoided.clone()) {
-            if let Some(wd) = ground.map.tree.find(path) {
-                let gone = ground.map.tree.remove(wd);
-                ground.unwatch(&gone);
+            if let Some(wd) = context.map.tree.find(path) {
+                let gone = context.map.tree.remove(wd);
+                context.unwatch(&gone);
             }
-            ground.map.unwatched.retain(|unwatched| !unwatched.is_within(path));
+            context.map.unwatched.retain(|unwatched| !unwatched.is_within(path));
             self.avoid(path.clone());
         }
         let before = std::mem::replace(&mut self.avoided, paths);
         let free: Vec<RelPath> = before.difference(&self.avoided).cloned().collect();
         for path in free {
             self.look_again = true;
-            if ground.is_mounted(&path) && !ground.map.skips(&path, true) {
-                self.mounted(path, ground);
+            if context.is_mounted(&path) && !context.map.skips(&path, true) {
+                self.mounted(path, context);
             }
         }
     }
 
     /// Looks what is mounted now. No event tells of a new mount, nor of the end of one whose file system is mounted
     /// elsewhere too; without a table, what was found not to be mounted is looked at alone.
-    pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, ground: &mut Ground<'_>) {
+    pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, context: &mut ScanContext<'_>) {
         let again = std::mem::take(&mut self.look_again);
         let places = match table {
             // One that failed is repeated by itself.
-            Some(table) => table.look(ground.watch, again).unwrap_or_default(),
+            Some(table) => table.look(context.watch, again).unwrap_or_default(),
             None => again.then(BTreeSet::new),
         };
         if let Some(places) = places {
             // What another one hides is no difference in the table.
-            self.look_for_missing(ground);
+            self.look_for_missing(context);
             for path in places {
                 let held = self.unmounted.contains(&path) || self.missing.contains(&path);
-                if !held && !self.avoids(&path) && !ground.map.skips(&path, true) {
-                    self.mounted(path, ground);
+                if !held && !self.avoids(&path) && !context.map.skips(&path, true) {
+                    self.mounted(path, context);
                 }
             }
         }
         for path in self.unmounted.clone() {
-            if !self.avoids(&path) && ground.is_mounted(&path) {
-                self.mounted(path, ground);
+            if !self.avoids(&path) && context.is_mounted(&path) {
+                self.mounted(path, context);
             }
         }
     }
 
     /// Holds mount points at which nothing is mounted, also where nothing stands at all, when two looks find that: the
     /// queue may just be about to tell that a directory above was moved.
-    pub fn look_for_missing(&mut self, ground: &mut Ground<'_>) {
+    pub fn look_for_missing(&mut self, context: &mut ScanContext<'_>) {
         let before = std::mem::take(&mut self.missing);
         let known: Vec<RelPath> = self.mounts.keys().cloned().collect();
         for path in known {
             if self.unmounted.contains(&path)
                 || self.avoids(&path)
-                || ground.map.skips(&path, true)
-                || ground.is_mounted(&path)
+                || context.map.skips(&path, true)
+                || context.is_mounted(&path)
             {
                 continue;
             }
@@ -102,28 +102,28 @@ impl Walker {
                 self.look_again = true;
                 continue;
             }
-            if let Some(wd) = ground.map.tree.find(&path) {
-                let gone = ground.map.tree.remove(wd);
-                ground.unwatch(&gone);
+            if let Some(wd) = context.map.tree.find(&path) {
+                let gone = context.map.tree.remove(wd);
+                context.unwatch(&gone);
             }
-            ground.map.unwatched.retain(|unwatched| !unwatched.is_within(&path));
-            self.unmount(ground, path);
+            context.map.unwatched.retain(|unwatched| !unwatched.is_within(&path));
+            self.unmount(context, path);
         }
     }
 
     /// Something is mounted here now, or was for a moment: everything may differ from what was here before.
-    fn mounted(&mut self, path: RelPath, ground: &mut Ground<'_>) {
+    fn mounted(&mut self, path: RelPath, context: &mut ScanContext<'_>) {
         // Noted with the first marks below it, which are only safe then. A file is no mount point of ours.
-        if ground.is_mounted(&path)
-            && let Ok(dir) = ground.open_path(&path)
+        if context.is_mounted(&path)
+            && let Ok(dir) = context.open_path(&path)
         {
-            info!(ground.log, "mounted"; "mount_point" => %path);
+            info!(context.log, "mounted"; "mount_point" => %path);
             self.note_mount(path.clone(), dir.identity().unwrap_or_default());
         }
         self.unmounted.remove(&path);
-        if let Some((parent, name)) = ground.map.split(&path) {
+        if let Some((parent, name)) = context.map.split(&path) {
             let name = name.to_owned();
-            self.enter(ground, parent, name, Why::Again);
+            self.enter(context, parent, name, Why::Again);
         }
         // Where the walk over everything has not come to yet, it marks too little.
         self.remounted.insert(path);
@@ -131,12 +131,12 @@ impl Walker {
 
     /// A directory on a file system that was unmounted says so, as each of it does: the mount point above them is what
     /// is held.
-    pub(super) fn unmount(&mut self, ground: &Ground<'_>, path: RelPath) {
+    pub(super) fn unmount(&mut self, context: &ScanContext<'_>, path: RelPath) {
         let known = self.mounts.keys().rev().find(|mount| path.is_within(mount)).cloned();
         let mount = known.unwrap_or(path);
         if self.unmounted.insert(mount.clone()) {
-            warn!(ground.log, "not mounted; nothing is pushed there until it is";
-                "mount_point" => %mount, "hint" => ground.when_gone_for_good());
+            warn!(context.log, "not mounted; nothing is pushed there until it is";
+                "mount_point" => %mount, "hint" => context.when_gone_for_good());
             if self.mounts.get(&mount).is_none_or(|known| known != NOTHING) {
                 self.note_mount(mount, NOTHING.to_owned());
             }
@@ -150,13 +150,13 @@ impl Walker {
         from: &RelPath,
         to: &RelPath,
         seen: bool,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
     ) {
         for old in self.mounted_within(from) {
             let rest = old.as_path().strip_prefix(from.as_path());
             let new = rest.map(|rest| to.as_path().join(rest).into_os_string().into_vec());
             let Some(new) = new.ok().and_then(RelPath::new) else { continue };
-            if !seen || ground.is_mounted(&new) {
+            if !seen || context.is_mounted(&new) {
                 let identity = self.mounts.get(&old).cloned().unwrap_or_default();
                 self.forget_mount(&old);
                 self.note_mount(new, identity);
@@ -165,9 +165,9 @@ impl Walker {
     }
 
     /// A directory left the tree, and what is mounted in it went along.
-    pub(super) fn mounts_left(&mut self, from: &RelPath, ground: &mut Ground<'_>) {
+    pub(super) fn mounts_left(&mut self, from: &RelPath, context: &mut ScanContext<'_>) {
         for old in self.mounted_within(from) {
-            if !ground.is_mounted(&old) {
+            if !context.is_mounted(&old) {
                 self.forget_mount(&old);
             }
         }
@@ -216,7 +216,7 @@ impl Walker {
     /// Notes mount points. False for one that is not mounted now: what lies under it is not ours.
     pub(super) fn is_there(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         item: &Item,
         path: &RelPath,
         dir: &Root,
@@ -248,10 +248,10 @@ impl Walker {
             self.forget_mount(path);
             return true;
         }
-        self.unmount(ground, path.clone());
-        if let Place::Watched(wd) = item.place {
-            let gone = ground.map.tree.remove(wd);
-            ground.unwatch(&gone);
+        self.unmount(context, path.clone());
+        if let DirRef::Watched(wd) = item.at {
+            let gone = context.map.tree.remove(wd);
+            context.unwatch(&gone);
         }
         false
     }

@@ -1,63 +1,63 @@
-//! One directory of a walk: opened, judged, read.
+//! One directory of a walk: opened, marked, read.
 
 use super::*;
 
 impl Walker {
-    /// Opens and judges a directory and lists its names; `None` when there is nothing to read.
+    /// Opens and marks a directory and lists its names; `None` when there is nothing to read.
     pub(super) fn begin(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         mut item: Item,
         job: &mut Job,
     ) -> Option<Reading> {
         if matches!(job.purpose, Purpose::Unwatched(_)) {
-            self.try_to_watch(ground, &mut item);
+            self.try_to_watch(context, &mut item);
         }
-        let path = match &item.place {
-            Place::Watched(wd) => match ground.map.tree.path(*wd) {
+        let path = match &item.at {
+            DirRef::Watched(wd) => match context.map.tree.path(*wd) {
                 Some(path) => path,
                 None => {
-                    self.read_later(ground, item, job);
+                    self.read_later(context, item, job);
                     return None;
                 }
             },
-            Place::Unwatched(path) => path.clone(),
+            DirRef::Unwatched(path) => path.clone(),
         };
         if self.avoids(&path) {
             return None;
         }
-        let opened = match &item.place {
-            Place::Watched(wd) => ground.open_watched(*wd),
-            Place::Unwatched(path) => ground.open_path(path),
+        let opened = match &item.at {
+            DirRef::Watched(wd) => context.open_watched(*wd),
+            DirRef::Unwatched(path) => context.open_path(path),
         };
         let dir = match opened {
             Ok(dir) => dir,
             Err(Trouble::Refused(error)) => {
-                self.refused(ground, &path, &error);
+                self.refused(context, &path, &error);
                 return None;
             }
             Err(_) => {
-                match item.place {
-                    Place::Watched(_) => self.read_later(ground, item, job),
-                    Place::Unwatched(path) => drop(ground.map.unwatched.remove(&path)),
+                match item.at {
+                    DirRef::Watched(_) => self.read_later(context, item, job),
+                    DirRef::Unwatched(path) => drop(context.map.unwatched.remove(&path)),
                 }
                 return None;
             }
         };
         job.dirs += 1;
-        if !self.is_there(ground, &item, &path, &dir) {
+        if !self.is_there(context, &item, &path, &dir) {
             return None;
         }
-        if let (Mode::Whole, Place::Watched(wd)) = (item.mode, &item.place) {
-            let top_of = |top: &i32| ground.map.tree.path(*top);
+        if let (Mode::Whole, DirRef::Watched(wd)) = (item.mode, &item.at) {
+            let top_of = |top: &i32| context.map.tree.path(*top);
             if !job.tops.iter().filter_map(top_of).any(|top| path.is_within(&top)) {
                 job.tops.push(*wd);
             }
         }
-        let (mode, changed) = begin_marks(ground, &item, path.clone(), &dir.seen);
+        let (mode, changed) = begin_marks(context, &item, path.clone(), &dir.seen);
         match dir.names() {
             Ok(names) => Some(Reading {
-                place: item.place,
+                at: item.at,
                 mode,
                 changed,
                 dev: dir.seen.dev,
@@ -65,26 +65,26 @@ impl Walker {
                 dir: Some(dir),
             }),
             Err(error) => {
-                self.refused(ground, &path, &error);
+                self.refused(context, &path, &error);
                 None
             }
         }
     }
 
     /// Something that could not be watched before.
-    pub(super) fn try_to_watch(&mut self, ground: &mut Ground<'_>, item: &mut Item) {
-        let Place::Unwatched(path) = &item.place else { return };
-        let Some((parent, name)) = ground.map.split(path) else { return };
+    pub(super) fn try_to_watch(&mut self, context: &mut ScanContext<'_>, item: &mut Item) {
+        let DirRef::Unwatched(path) = &item.at else { return };
+        let Some((parent, name)) = context.map.split(path) else { return };
         let name = name.to_owned();
-        match ground.watch_child(parent, &name) {
+        match context.watch_child(parent, &name) {
             Ok((_, wd)) => {
-                ground.map.unwatched.remove(path);
-                self.place(ground, parent, &name, wd, Why::Moved);
-                item.place = Place::Watched(wd);
+                context.map.unwatched.remove(path);
+                self.place(context, parent, &name, wd, Why::Moved);
+                item.at = DirRef::Watched(wd);
             }
             Err(Trouble::Refused(error)) => {
                 let path = path.clone();
-                self.refused(ground, &path, &error);
+                self.refused(context, &path, &error);
             }
             Err(_) => {}
         }
@@ -93,39 +93,39 @@ impl Walker {
     /// Reads on; false when the portion is used up.
     pub(super) fn read(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         reading: &mut Reading,
         job: &mut Job,
         entries: &mut usize,
     ) -> bool {
-        let path = match &reading.place {
-            Place::Watched(wd) => ground.map.tree.path(*wd),
-            Place::Unwatched(path) => Some(path.clone()),
+        let path = match &reading.at {
+            DirRef::Watched(wd) => context.map.tree.path(*wd),
+            DirRef::Unwatched(path) => Some(path.clone()),
         };
         if reading.dir.is_none() {
-            reading.dir = match &reading.place {
-                Place::Watched(wd) => ground.open_watched(*wd).ok(),
-                Place::Unwatched(path) => ground.open_path(path).ok(),
+            reading.dir = match &reading.at {
+                DirRef::Watched(wd) => context.open_watched(*wd).ok(),
+                DirRef::Unwatched(path) => context.open_path(path).ok(),
             };
         }
         let (Some(path), Some(dir)) = (path, reading.dir.take()) else {
             // Read from its start when it is found again: it may be between the halves of a move.
-            let (place, mode) = (reading.place.clone(), reading.mode);
-            let item = Item { place, mode, parent_dev: None, parent_changed: true };
-            self.read_later(ground, item, job);
+            let (at, mode) = (reading.at.clone(), reading.mode);
+            let item = Item { at, mode, parent_dev: None, parent_changed: true };
+            self.read_later(context, item, job);
             return true;
         };
         while *entries < PORTION {
             let Some(name) = reading.names.next() else { return true };
             *entries += 1;
-            self.entry(ground, reading, &dir, &path, name, job);
+            self.entry(context, reading, &dir, &path, name, job);
         }
         false
     }
 
     pub(super) fn entry(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         reading: &Reading,
         dir: &Root,
         dir_path: &RelPath,
@@ -149,45 +149,45 @@ impl Walker {
             }
         };
         let path = at;
-        if ground.map.skips(&path, kind == Kind::Dir) {
-            if let (Kind::Dir, Place::Watched(wd)) = (kind, &reading.place) {
-                ground.map.skipped_in(*wd);
+        if context.map.skips(&path, kind == Kind::Dir) {
+            if let (Kind::Dir, DirRef::Watched(wd)) = (kind, &reading.at) {
+                context.map.skipped_in(*wd);
             }
             return;
         }
         if kind == Kind::Dir {
-            return self.subdirectory(ground, reading, dir, path, &name, job);
+            return self.subdirectory(context, reading, dir, path, &name, job);
         }
         let Some(seen) = seen.or_else(look) else { return };
-        if let Place::Watched(wd) = reading.place
-            && (seen.nlink > 1 || !ground.map.links.is_empty())
+        if let DirRef::Watched(wd) = reading.at
+            && (seen.nlink > 1 || !context.map.links.is_empty())
         {
             // Through a name here that nobody watched yet, maybe.
-            let written = ground.map.links.was_written(&seen);
-            if ground.map.links.saw(wd, &name, &seen) {
-                ground.batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+            let written = context.map.links.was_written(&seen);
+            if context.map.links.saw(wd, &name, &seen) {
+                context.batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
             }
             if written {
-                ground.map.mark_links(&seen, Events::WRITE | Events::SCAN, ground.batch);
+                context.map.mark_links(&seen, Events::WRITE | Events::SCAN, context.batch);
             }
         }
         match reading.mode {
             Mode::Since(since) => {
-                if let Some(scope) = judge(&seen, reading.changed, since) {
-                    ground.batch.mark(path, scope, Events::WRITE | Events::SCAN);
-                    self.doubt(ground, reading, &name, &seen);
+                if let Some(scope) = scope_to_mark(&seen, reading.changed, since) {
+                    context.batch.mark(path, scope, Events::WRITE | Events::SCAN);
+                    self.doubt(context, reading, &name, &seen);
                 }
             }
             Mode::Moved(since) => {
-                if judge(&seen, reading.changed, since).is_some() || needs_content(&seen) {
-                    ground.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+                if scope_to_mark(&seen, reading.changed, since).is_some() || needs_content(&seen) {
+                    context.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
                 }
             }
             Mode::All => {
-                ground.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
+                context.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
                 // Not every file of a new directory: events will tell of those with one name.
                 if seen.nlink > 1 {
-                    self.doubt(ground, reading, &name, &seen);
+                    self.doubt(context, reading, &name, &seen);
                 }
             }
             Mode::Quiet | Mode::Whole => {}
@@ -195,15 +195,15 @@ impl Walker {
     }
 
     /// It changed, so a process may be writing to it, and by a name that is gone.
-    fn doubt(&self, ground: &mut Ground<'_>, reading: &Reading, name: &OsStr, seen: &Seen) {
-        if let Place::Watched(wd) = reading.place {
-            ground.map.found(wd, name, seen, clock::boot());
+    fn doubt(&self, context: &mut ScanContext<'_>, reading: &Reading, name: &OsStr, seen: &Seen) {
+        if let DirRef::Watched(wd) = reading.at {
+            context.map.found(wd, name, seen, clock::boot());
         }
     }
 
     pub(super) fn subdirectory(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         reading: &Reading,
         dir: &Root,
         path: RelPath,
@@ -211,38 +211,43 @@ impl Walker {
         job: &mut Job,
     ) {
         let (mode, parent_dev) = (reading.mode, Some(reading.dev));
-        let item = |place| Item { place, mode, parent_dev, parent_changed: reading.changed };
-        let Place::Watched(parent) = reading.place else {
-            return job.stack.push(item(Place::Unwatched(path)));
+        let item = |at| Item { at, mode, parent_dev, parent_changed: reading.changed };
+        let DirRef::Watched(parent) = reading.at else {
+            return job.stack.push(item(DirRef::Unwatched(path)));
         };
-        let wd = match ground.watch_in(dir, parent, name) {
+        let wd = match context.watch_in(dir, parent, name) {
             Ok(wd) => wd,
             Err(Trouble::Refused(error)) => {
-                self.refused(ground, &path, &error);
-                return job.stack.push(item(Place::Unwatched(path)));
+                self.refused(context, &path, &error);
+                return job.stack.push(item(DirRef::Unwatched(path)));
             }
             Err(_) => return,
         };
         // A whole scan and the walk of a new directory leave alone what an event brought in meanwhile.
         let again = matches!(job.purpose, Purpose::Tree | Purpose::Links(_));
         let searches = matches!(job.purpose, Purpose::Links(_));
-        match self.place(ground, parent, name, wd, Why::Moved) {
+        match self.place(context, parent, name, wd, Why::Moved) {
             // Its own event, when that comes, finds it known.
-            Fresh::New if searches => self.walk_entered(ground, wd, parent_dev, Why::Again),
-            Fresh::New => job.stack.push(item(Place::Watched(wd))),
-            Fresh::Known if again => job.stack.push(item(Place::Watched(wd))),
+            Fresh::New if searches => self.walk_entered(context, wd, parent_dev, Why::Again),
+            Fresh::New => job.stack.push(item(DirRef::Watched(wd))),
+            Fresh::Known if again => job.stack.push(item(DirRef::Watched(wd))),
             Fresh::Known | Fresh::Handled => {}
         }
     }
 }
 
 /// Marks the directory itself; tells how what is in it is looked at, and whether it changed.
-fn begin_marks(ground: &mut Ground<'_>, item: &Item, path: RelPath, seen: &Seen) -> (Mode, bool) {
+fn begin_marks(
+    context: &mut ScanContext<'_>,
+    item: &Item,
+    path: RelPath,
+    seen: &Seen,
+) -> (Mode, bool) {
     match item.mode {
         Mode::Since(since) | Mode::Moved(since) => {
-            match judge(seen, item.parent_changed, since) {
+            match scope_to_mark(seen, item.parent_changed, since) {
                 Some(scope) => {
-                    ground.batch.mark(path, scope, Events::SCAN | Events::DIR);
+                    context.batch.mark(path, scope, Events::SCAN | Events::DIR);
                     // Below a tree only what changes from now on is news.
                     let tree = scope == Scope::Tree;
                     (if tree { Mode::Moved(clock::file_ns()) } else { item.mode }, true)
@@ -251,8 +256,8 @@ fn begin_marks(ground: &mut Ground<'_>, item: &Item, path: RelPath, seen: &Seen)
             }
         }
         Mode::All => {
-            if ground.map.marks_folders() {
-                ground.batch.mark(path, Scope::Children, Events::CREATE | Events::DIR);
+            if context.map.marks_folders() {
+                context.batch.mark(path, Scope::Children, Events::CREATE | Events::DIR);
             }
             (Mode::All, true)
         }

@@ -45,9 +45,9 @@ impl Rig {
             walker: Walker::default(),
             log: Logger::root(slog::Discard, slog::o!()),
         };
-        rig.walk_on_ground(|walker, ground| {
-            let root = Root::open(ground.watch).unwrap();
-            walker.start_scan(&root, ground, clock::file_ns()).unwrap();
+        rig.walk_with_context(|walker, context| {
+            let root = Root::open(context.watch).unwrap();
+            walker.start_scan(&root, context, clock::file_ns()).unwrap();
         });
         rig.finish();
         rig
@@ -61,11 +61,12 @@ impl Rig {
         self.dir.path().join("out").join(path)
     }
 
-    fn walk_on_ground(&mut self, act: impl FnOnce(&mut Walker, &mut Ground<'_>)) -> Batch {
+    fn walk_with_context(&mut self, act: impl FnOnce(&mut Walker, &mut ScanContext<'_>)) -> Batch {
         let mut batch = Batch::default();
         let watch = self.dir.path().join("root");
-        let mut ground = Ground::new(&self.queue, &watch, &mut self.map, &mut batch, &self.log);
-        act(&mut self.walker, &mut ground);
+        let mut context =
+            ScanContext::new(&self.queue, &watch, &mut self.map, &mut batch, &self.log);
+        act(&mut self.walker, &mut context);
         batch
     }
 
@@ -83,12 +84,12 @@ impl Rig {
     }
 
     fn take(&mut self, notices: Vec<Notice>) -> Batch {
-        self.walk_on_ground(|walker, ground| {
+        self.walk_with_context(|walker, context| {
             let mut acts = Vec::new();
             for notice in notices {
-                ground.map.step(&notice, clock::boot(), ground.batch, &mut acts);
+                context.map.step(&notice, clock::boot(), context.batch, &mut acts);
                 for act in acts.drain(..) {
-                    walker.act(act, ground);
+                    walker.act(act, context);
                 }
             }
         })
@@ -96,11 +97,11 @@ impl Rig {
 
     /// Everything that is still waited for is over.
     fn expire(&mut self) -> Batch {
-        self.walk_on_ground(|walker, ground| {
+        self.walk_with_context(|walker, context| {
             let mut acts = Vec::new();
-            ground.map.expire(clock::boot() + PAIR_WITHIN, ground.batch, &mut acts);
+            context.map.expire(clock::boot() + PAIR_WITHIN, context.batch, &mut acts);
             for act in acts {
-                walker.act(act, ground);
+                walker.act(act, context);
             }
         })
     }
@@ -119,15 +120,15 @@ impl Rig {
     }
 
     fn portion(&mut self) -> Batch {
-        self.walk_on_ground(|walker, ground| drop(walker.portion(ground)))
+        self.walk_with_context(|walker, context| drop(walker.portion(context)))
     }
 
     /// Walks to the end.
     fn finish(&mut self) -> Batch {
-        self.walk_on_ground(|walker, ground| {
+        self.walk_with_context(|walker, context| {
             while !walker.is_idle() {
-                walker.try_later(ground);
-                walker.portion(ground);
+                walker.try_later(context);
+                walker.portion(context);
             }
         })
     }
@@ -350,13 +351,13 @@ fn what_a_scan_marks() {
     };
     let since = 100 * SLACK_NS;
     let (old, new) = (since - SLACK_NS - 1, since - SLACK_NS);
-    assert_eq!(judge(&seen(Kind::File, old), true, since), None);
-    assert_eq!(judge(&seen(Kind::File, new), false, since), Some(Scope::Entry));
-    assert_eq!(judge(&seen(Kind::Symlink, new), true, since), Some(Scope::Entry));
-    assert_eq!(judge(&seen(Kind::Dir, new), false, since), Some(Scope::Children));
-    assert_eq!(judge(&seen(Kind::Dir, new), true, since), Some(Scope::Tree));
+    assert_eq!(scope_to_mark(&seen(Kind::File, old), true, since), None);
+    assert_eq!(scope_to_mark(&seen(Kind::File, new), false, since), Some(Scope::Entry));
+    assert_eq!(scope_to_mark(&seen(Kind::Symlink, new), true, since), Some(Scope::Entry));
+    assert_eq!(scope_to_mark(&seen(Kind::Dir, new), false, since), Some(Scope::Children));
+    assert_eq!(scope_to_mark(&seen(Kind::Dir, new), true, since), Some(Scope::Tree));
     assert!(!needs_content(&seen(Kind::File, new)));
     let set = |kind| Seen { mtime_ns: new - 3_000_000_000, ..seen(kind, new) };
     assert!(needs_content(&set(Kind::File)) && !needs_content(&set(Kind::Dir)));
-    assert_eq!(judge(&seen(Kind::Dir, old), true, since), None);
+    assert_eq!(scope_to_mark(&seen(Kind::Dir, old), true, since), None);
 }

@@ -27,9 +27,9 @@ impl Service {
             return;
         }
         let mut batch = Batch::default();
-        let mut ground =
-            Ground::new(&self.queue, &self.watch, &mut self.map, &mut batch, &self.log);
-        self.walker.avoid_only(now, &mut ground);
+        let mut context =
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut batch, &self.log);
+        self.walker.avoid_only(now, &mut context);
         // What is noted and marked goes with the next record.
         self.answers_batch = Some(batch);
     }

@@ -217,9 +217,9 @@ impl Service {
         let start = self.not_before_ns.map(|start| start.saturating_add(SLACK_NS));
         let since = self.base_ns.max(start.unwrap_or(i64::MIN));
         let mut batch = Batch::default();
-        let mut ground =
-            Ground::new(&self.queue, &self.watch, &mut self.map, &mut batch, &self.log);
-        self.walker.start_scan(root, &mut ground, since)?;
+        let mut context =
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut batch, &self.log);
+        self.walker.start_scan(root, &mut context, since)?;
         (self.scanning, self.rebuild) = (true, false);
         self.unwatched_said = None;
         // The first checkpoint comes at once.

@@ -83,22 +83,23 @@ impl Service {
         let now = clock::boot();
         let idle = self.walker.is_idle();
         let mut acts = Vec::new();
-        let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
+        let mut context =
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         for notice in notices {
             if self.debug {
                 debug!(self.log, "event"; "what" => ?notice.what, "wd" => notice.wd,
-                    "dir" => ground.map.tree.path(notice.wd).map(|p| p.to_string()), "name" => ?notice.name);
+                    "dir" => context.map.tree.path(notice.wd).map(|p| p.to_string()), "name" => ?notice.name);
             }
-            if idle && notice.wd >= 0 && !ground.map.tree.contains(notice.wd) {
+            if idle && notice.wd >= 0 && !context.map.tree.contains(notice.wd) {
                 // Left by a predecessor: a directory that has left the tree.
                 if notice.what != What::Ignored {
                     self.queue.remove(notice.wd);
                 }
                 continue;
             }
-            ground.map.step(notice, now, ground.batch, &mut acts);
+            context.map.step(notice, now, context.batch, &mut acts);
             for act in acts.drain(..) {
-                left.extend(self.walker.act(act, &mut ground));
+                left.extend(self.walker.act(act, &mut context));
             }
         }
     }
@@ -111,37 +112,38 @@ impl Service {
         left: &mut Vec<Act>,
     ) -> Vec<Done> {
         let now = clock::boot();
-        let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
+        let mut context =
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         if emptied {
             // First: a map that does not fit may be no more than that.
             if now >= self.times.mounts + SECOND {
                 self.times.mounts = now;
-                self.walker.look_at_mounts(self.mounts.as_mut(), &mut ground);
+                self.walker.look_at_mounts(self.mounts.as_mut(), &mut context);
             }
-            self.walker.try_later(&mut ground);
+            self.walker.try_later(&mut context);
             let mut acts = Vec::new();
-            ground.map.expire(now, ground.batch, &mut acts);
+            context.map.expire(now, context.batch, &mut acts);
             for act in acts {
-                left.extend(self.walker.act(act, &mut ground));
+                left.extend(self.walker.act(act, &mut context));
             }
         }
         if self.walker.is_idle() {
-            if let Some(root) = ground.map.tree.root()
-                && ground.map.links.wants_search()
+            if let Some(root) = context.map.tree.root()
+                && context.map.links.wants_search()
                 && now >= self.times.links
             {
                 self.times.links_begun = now;
-                self.walker.start_link_search(root, ground.map.links.take_wanted());
-            } else if !ground.map.unwatched.is_empty()
+                self.walker.start_link_search(root, context.map.links.take_wanted());
+            } else if !context.map.unwatched.is_empty()
                 && now >= self.times.unwatched + UNWATCHED_EVERY
             {
                 self.times.unwatched = now;
                 self.barriers.scan_begins();
                 let (since, start) = (self.unwatched_base_ns, clock::file_ns());
-                self.walker.start_unwatched(ground.map, since, start);
+                self.walker.start_unwatched(context.map, since, start);
             }
         }
-        self.walker.portion(&mut ground)
+        self.walker.portion(&mut context)
     }
 
     /// lstat, where the kind of a file or its links matter.
@@ -151,15 +153,16 @@ impl Service {
         for look in batch.take_looks().into_values() {
             looks.entry(look.dir).or_default().push(look);
         }
-        let mut ground = Ground::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
+        let mut context =
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
         for (wd, looks) in looks {
             // It may have been moved since the event, and that event may not have been read yet.
-            let Some(dir) = self.walker.open(&mut ground, wd) else { continue };
-            let Some(path) = ground.map.tree.path(wd) else { continue };
+            let Some(dir) = self.walker.open(&mut context, wd) else { continue };
+            let Some(path) = context.map.tree.path(wd) else { continue };
             for look in looks {
                 let seen = files::lstat_at(dir.as_fd(), Path::new(&look.name)).ok();
                 let path = path.join(&look.name);
-                ground.map.looked(path, &look, seen.as_ref(), now, ground.batch);
+                context.map.looked(path, &look, seen.as_ref(), now, context.batch);
             }
         }
     }
@@ -244,8 +247,8 @@ impl Service {
                     }
                 }
                 let (map, log) = (&mut self.map, &self.log);
-                let mut ground = Ground::new(&self.queue, &self.watch, map, batch, log);
-                self.walker.look_for_missing(&mut ground);
+                let mut context = ScanContext::new(&self.queue, &self.watch, map, batch, log);
+                self.walker.look_for_missing(&mut context);
                 if let Some(why) = self.reconcile_after.take() {
                     self.need_reconcile(why);
                 }

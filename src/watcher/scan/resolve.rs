@@ -1,50 +1,57 @@
-//! What events ask for: names entered, moves made sure of, and what does not fit tried again.
+//! Brings the map and the file system together: names that events ask to be entered, moves that are made sure of, and what
+//! does not fit tried again.
 
 use super::*;
 
 impl Walker {
     /// Carries out what concerns directories; what is left is for the caller.
-    pub fn act(&mut self, act: Act, ground: &mut Ground<'_>) -> Option<Act> {
+    pub fn act(&mut self, act: Act, context: &mut ScanContext<'_>) -> Option<Act> {
         match act {
-            Act::Enter { parent, name, why } => self.enter(ground, parent, name, why),
-            Act::Attach { parent, name, moved } => self.attach(ground, parent, name, moved),
-            Act::Unwatch(wds) => ground.unwatch(&wds),
-            Act::Unmounted(path) => self.unmount(ground, path),
+            Act::Enter { parent, name, why } => self.enter(context, parent, name, why),
+            Act::Attach { parent, name, moved } => self.attach(context, parent, name, moved),
+            Act::Unwatch(wds) => context.unwatch(&wds),
+            Act::Unmounted(path) => self.unmount(context, path),
             Act::Overflow | Act::CheckRoot | Act::RootLost => return Some(act),
         }
         None
     }
 
-    pub(super) fn enter(&mut self, ground: &mut Ground<'_>, parent: i32, name: OsString, why: Why) {
-        if !ground.map.tree.contains(parent) {
+    pub(super) fn enter(
+        &mut self,
+        context: &mut ScanContext<'_>,
+        parent: i32,
+        name: OsString,
+        why: Why,
+    ) {
+        if !context.map.tree.contains(parent) {
             return;
         }
         if why == Why::Left
-            && let Some(dir) = ground.map.tree.path(parent)
+            && let Some(dir) = context.map.tree.path(parent)
         {
-            self.mounts_left(&dir.join(&name), ground);
+            self.mounts_left(&dir.join(&name), context);
         }
-        let path = ground.map.tree.path(parent).map(|dir| dir.join(&name));
+        let path = context.map.tree.path(parent).map(|dir| dir.join(&name));
         if path.is_some_and(|path| self.avoids(&path)) {
             return;
         }
-        match ground.watch_child(parent, &name) {
+        match context.watch_child(parent, &name) {
             Ok((dev, wd)) => {
-                let fresh = self.place(ground, parent, &name, wd, why);
+                let fresh = self.place(context, parent, &name, wd, why);
                 let again = matches!(why, Why::Again | Why::Left);
                 let read = matches!(fresh, Fresh::New) || (matches!(fresh, Fresh::Known) && again);
                 if read {
-                    self.walk_entered(ground, wd, Some(dev), why);
+                    self.walk_entered(context, wd, Some(dev), why);
                 }
-                if again && let Some(path) = ground.map.tree.path(wd) {
-                    ground.mark_tree(path);
+                if again && let Some(path) = context.map.tree.path(wd) {
+                    context.mark_tree(path);
                 }
             }
             Err(Trouble::Gone) => {
                 if why == Why::Again
-                    && let Some(dir) = ground.map.tree.path(parent)
+                    && let Some(dir) = context.map.tree.path(parent)
                 {
-                    ground.mark_tree(dir.join(&name));
+                    context.mark_tree(dir.join(&name));
                 }
             }
             Err(Trouble::Stale) => {
@@ -52,16 +59,16 @@ impl Walker {
                 self.later(Todo::Enter { parent, name, why });
             }
             Err(Trouble::Refused(error)) => {
-                let Some(dir) = ground.map.tree.path(parent) else { return };
+                let Some(dir) = context.map.tree.path(parent) else { return };
                 let path = dir.join(&name);
-                self.refused(ground, &path, &error);
+                self.refused(context, &path, &error);
                 if matches!(why, Why::Again | Why::Left) {
                     // A scan of what is not watched may have passed it by.
-                    ground.mark_tree(path.clone());
+                    context.mark_tree(path.clone());
                 }
-                let place = Place::Unwatched(path);
+                let at = DirRef::Unwatched(path);
                 let mode = if why == Why::Created { Mode::All } else { Mode::Quiet };
-                let item = Item { place, mode, parent_dev: None, parent_changed: true };
+                let item = Item { at, mode, parent_dev: None, parent_changed: true };
                 self.jobs.push(Job::new(Purpose::New, vec![item]));
             }
         }
@@ -69,80 +76,80 @@ impl Walker {
 
     pub(super) fn walk_entered(
         &mut self,
-        ground: &Ground<'_>,
+        context: &ScanContext<'_>,
         wd: i32,
         parent_dev: Option<u64>,
         why: Why,
     ) {
         let (purpose, mode) = match why {
             Why::Created => (Purpose::New, Mode::All),
-            Why::Moved if !ground.map.marks_moves() => (Purpose::Tree, Mode::Quiet),
+            Why::Moved if !context.map.marks_moves() => (Purpose::Tree, Mode::Quiet),
             Why::Moved | Why::Again | Why::Left => (Purpose::Tree, Mode::Whole),
         };
-        let place = Place::Watched(wd);
-        let item = Item { place, mode, parent_dev, parent_changed: true };
+        let at = DirRef::Watched(wd);
+        let item = Item { at, mode, parent_dev, parent_changed: true };
         self.jobs.push(Job::new(purpose, vec![item]));
     }
 
     /// A watched directory was moved to this name, says the queue; add_watch on the name must give its watch.
     pub(super) fn attach(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         parent: i32,
         name: OsString,
         moved: Detached,
     ) {
         let Some(wd) = moved.wd else { return };
-        let to = ground.map.tree.path(parent).map(|dir| dir.join(&name));
+        let to = context.map.tree.path(parent).map(|dir| dir.join(&name));
         if let Some(to) = &to {
-            self.mounts_moved(&moved.from, to, true, ground);
+            self.mounts_moved(&moved.from, to, true, context);
         }
         let (old_parent, old_name) = (moved.old_parent, moved.from.name().to_owned());
-        match ground.watch_child(parent, &name) {
+        match context.watch_child(parent, &name) {
             Ok((dev, got)) if got == wd => {
-                self.attach_at(ground, parent, &name, wd);
+                self.attach_at(context, parent, &name, wd);
                 if moved.dirty {
-                    self.walk_entered(ground, wd, Some(dev), Why::Moved);
+                    self.walk_entered(context, wd, Some(dev), Why::Moved);
                 }
             }
             // It was moved on or removed, and the queue will tell; or it is another that came here and left, and this one
             // stands where the map had it.
             Err(trouble @ (Trouble::Gone | Trouble::Stale)) => {
                 if let Some(to) = &to {
-                    self.mounts_moved(&moved.from, to, false, ground);
+                    self.mounts_moved(&moved.from, to, false, context);
                 }
-                self.attach_at(ground, parent, &name, wd);
+                self.attach_at(context, parent, &name, wd);
                 if moved.dirty {
-                    self.walk_entered(ground, wd, None, Why::Moved);
+                    self.walk_entered(context, wd, None, Why::Moved);
                 }
                 if matches!(trouble, Trouble::Stale) {
                     self.later(Todo::Enter { parent, name, why: Why::Again });
                 }
-                self.enter(ground, old_parent, old_name, Why::Left);
+                self.enter(context, old_parent, old_name, Why::Left);
             }
             Ok(_) | Err(Trouble::Refused(_)) => {
-                debug!(ground.log, "a move that is no longer true"; "from" => %moved.from);
-                let gone = ground.map.tree.remove(wd);
-                ground.unwatch(&gone);
-                self.enter(ground, parent, name, Why::Again);
-                self.enter(ground, old_parent, old_name, Why::Again);
+                debug!(context.log, "a move that is no longer true"; "from" => %moved.from);
+                let gone = context.map.tree.remove(wd);
+                context.unwatch(&gone);
+                self.enter(context, parent, name, Why::Again);
+                self.enter(context, old_parent, old_name, Why::Again);
             }
         }
     }
 
     pub(super) fn attach_at(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         parent: i32,
         name: &OsStr,
         wd: i32,
     ) {
-        match ground.map.tree.place(parent, name, wd) {
-            Placed::New { dropped } | Placed::Moved { dropped, .. } => ground.unwatch(&dropped),
+        match context.map.tree.place(parent, name, wd) {
+            Placed::New { dropped } | Placed::Moved { dropped, .. } => context.unwatch(&dropped),
             Placed::Same => {}
             Placed::Nowhere => {
-                let gone = ground.map.tree.remove(wd);
-                ground.unwatch(&gone);
+                let gone = context.map.tree.remove(wd);
+                context.unwatch(&gone);
                 self.later(Todo::Enter { parent, name: name.to_owned(), why: Why::Again });
             }
         }
@@ -151,40 +158,40 @@ impl Walker {
     /// Puts a watch that was just added into the map.
     pub(super) fn place(
         &mut self,
-        ground: &mut Ground<'_>,
+        context: &mut ScanContext<'_>,
         parent: i32,
         name: &OsStr,
         wd: i32,
         why: Why,
     ) -> Fresh {
-        match ground.map.tree.place(parent, name, wd) {
+        match context.map.tree.place(parent, name, wd) {
             Placed::Same => Fresh::Known,
             Placed::New { dropped } => {
-                ground.unwatch(&dropped);
+                context.unwatch(&dropped);
                 Fresh::New
             }
             Placed::Moved { from, dropped } => {
-                ground.unwatch(&dropped);
-                ground.map.found_detached(wd);
-                if let Some(path) = ground.map.tree.path(wd) {
-                    ground.mark_tree(path);
+                context.unwatch(&dropped);
+                context.map.found_detached(wd);
+                if let Some(path) = context.map.tree.path(wd) {
+                    context.mark_tree(path);
                 }
                 if let Some(from) = from {
-                    if let Some(to) = ground.map.tree.path(wd) {
-                        self.mounts_moved(&from, &to, true, ground);
+                    if let Some(to) = context.map.tree.path(wd) {
+                        self.mounts_moved(&from, &to, true, context);
                     }
-                    if let Some((parent, name)) = ground.map.split(&from) {
+                    if let Some((parent, name)) = context.map.split(&from) {
                         let name = name.to_owned();
                         self.later(Todo::Enter { parent, name, why: Why::Again });
                     }
-                    ground.mark_tree(from);
+                    context.mark_tree(from);
                 }
-                self.walk_entered(ground, wd, None, Why::Again);
+                self.walk_entered(context, wd, None, Why::Again);
                 Fresh::Handled
             }
             Placed::Nowhere => {
-                if !ground.map.tree.contains(wd) {
-                    ground.queue.remove(wd);
+                if !context.map.tree.contains(wd) {
+                    context.queue.remove(wd);
                 }
                 let why = if why == Why::Moved { Why::Again } else { why };
                 self.later(Todo::Enter { parent, name: name.to_owned(), why });
@@ -199,8 +206,8 @@ impl Walker {
 
     /// A directory of the map that does not stand where the map has it now. A search is repeated as a whole: names that
     /// are found after its end would mark nothing.
-    pub(super) fn read_later(&mut self, ground: &Ground<'_>, item: Item, job: &mut Job) {
-        if matches!(&item.place, Place::Watched(wd) if !ground.map.tree.contains(*wd)) {
+    pub(super) fn read_later(&mut self, context: &ScanContext<'_>, item: Item, job: &mut Job) {
+        if matches!(&item.at, DirRef::Watched(wd) if !context.map.tree.contains(*wd)) {
             return;
         }
         match job.purpose {
@@ -211,34 +218,34 @@ impl Walker {
 
     /// Opens a watched directory, so that names in it can be looked at. `None` where the map is behind the file system:
     /// its names are looked at when the map is up to date.
-    pub fn open(&mut self, ground: &mut Ground<'_>, wd: i32) -> Option<Root> {
-        let opened = ground.open_watched(wd);
-        if matches!(opened, Err(Trouble::Stale)) && ground.map.tree.contains(wd) {
+    pub fn open(&mut self, context: &mut ScanContext<'_>, wd: i32) -> Option<Root> {
+        let opened = context.open_watched(wd);
+        if matches!(opened, Err(Trouble::Stale)) && context.map.tree.contains(wd) {
             self.later(Todo::Names(wd));
         }
         opened.ok()
     }
 
     /// Tries again what did not fit; to be called when the queue is empty.
-    pub fn try_later(&mut self, ground: &mut Ground<'_>) {
+    pub fn try_later(&mut self, context: &mut ScanContext<'_>) {
         for Later { since, todo } in std::mem::take(&mut self.later) {
             let before = self.later.len();
             match todo {
-                Todo::Enter { parent, name, why } => self.enter(ground, parent, name, why),
+                Todo::Enter { parent, name, why } => self.enter(context, parent, name, why),
                 Todo::Read(item) => {
-                    let Place::Watched(wd) = item.place else { continue };
-                    match ground.open_watched(wd) {
+                    let DirRef::Watched(wd) = item.at else { continue };
+                    match context.open_watched(wd) {
                         Ok(_) | Err(Trouble::Refused(_)) => {
                             self.jobs.push(Job::new(Purpose::Tree, vec![item]));
                         }
-                        Err(_) if ground.map.tree.contains(wd) => self.later(Todo::Read(item)),
+                        Err(_) if context.map.tree.contains(wd) => self.later(Todo::Read(item)),
                         Err(_) => {}
                     }
                 }
                 Todo::Names(wd) => {
-                    if self.open(ground, wd).is_some() {
-                        let (place, mode) = (Place::Watched(wd), Mode::Quiet);
-                        let item = Item { place, mode, parent_dev: None, parent_changed: false };
+                    if self.open(context, wd).is_some() {
+                        let (at, mode) = (DirRef::Watched(wd), Mode::Quiet);
+                        let item = Item { at, mode, parent_dev: None, parent_changed: false };
                         self.jobs.push(Job::new(Purpose::New, vec![item]));
                     }
                 }
@@ -250,15 +257,20 @@ impl Walker {
         }
     }
 
-    pub(super) fn refused(&mut self, ground: &mut Ground<'_>, path: &RelPath, error: &io::Error) {
+    pub(super) fn refused(
+        &mut self,
+        context: &mut ScanContext<'_>,
+        path: &RelPath,
+        error: &io::Error,
+    ) {
         self.out_of_watches |= error.kind() == io::ErrorKind::StorageFull;
         if self.refusal.is_none() {
             // Said once, not after every scan.
             if !std::mem::replace(&mut self.refusal_said, true) {
-                warn!(ground.log, "cannot watch a directory"; "directory" => %path, "error" => %error);
+                warn!(context.log, "cannot watch a directory"; "directory" => %path, "error" => %error);
             }
             self.refusal = Some(format!("{path}: {error}"));
         }
-        ground.map.unwatched.insert(path.clone());
+        context.map.unwatched.insert(path.clone());
     }
 }
