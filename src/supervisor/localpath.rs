@@ -18,14 +18,13 @@ use crate::instance::note::StateNote;
 use crate::instance::quarantine::{self, QUARANTINED, clean_journal};
 use crate::journal::Journal;
 use crate::message::{
-    ADOPTING, FromPusher, FromWatcher, OpenFiles, PusherStart, Role, ToPlugin, ToPusher, ToWatcher,
-    WatcherStart, WatcherState,
+    FromWatcher, OpenFiles, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
 };
 use crate::path::OsBytes;
 use crate::sys::lock::{self, Lock};
 use crate::sys::sysctl;
 use integrity::Integrity;
-use slog::{Logger, error, info, o, warn};
+use slog::{Logger, o};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -331,81 +330,6 @@ impl SupervisedLocalPath {
             || self.runner.as_ref().is_some_and(|r| r.process.runs())
     }
 
-    fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
-        match message {
-            FromWatcher::Alive => {}
-            FromWatcher::State(state) => {
-                self.watcher_state(state, now);
-                self.ask_barriers(now);
-            }
-            FromWatcher::Watches(n) => self.watches = n,
-            FromWatcher::Open(open) => self.open = open,
-            FromWatcher::NeedReconcile(why) => {
-                warn!(self.log, "every remote is compared: {why}");
-                self.ask_reconcile(&why, |_| true, now);
-            }
-            FromWatcher::Damaged(why) => self.damage(why, now),
-            FromWatcher::Reached { ticket, seq } => self.barrier_reached(ticket, seq, now),
-        }
-    }
-
-    fn watcher_state(&mut self, state: WatcherState, now: Duration) {
-        let new = self.state.as_ref() != Some(&state);
-        match &state {
-            WatcherState::Refused(why) if new => error!(self.log, "nothing new is pushed: {why}"),
-            WatcherState::Degraded(why) if new => warn!(self.log, "degraded: {why}"),
-            _ => {}
-        }
-        let root = self.root.after(&state);
-        self.state = Some(state);
-        if root == self.root {
-            return;
-        }
-        match (&self.root, &root) {
-            (_, RootState::HeldFromStart(why) | RootState::Held(why)) if why == ADOPTING => {
-                info!(self.log, "held: {why}");
-            }
-            (_, RootState::HeldFromStart(why) | RootState::Held(why)) => {
-                error!(self.log, "held: {why}");
-            }
-            (RootState::Held(_), RootState::Accepted) => info!(self.log, "no longer held"),
-            (_, RootState::Accepted | RootState::Unknown) => {}
-        }
-        self.root = root;
-        let Some(hold) = self.root.hold() else { return };
-        for pusher in &mut self.pushers {
-            pusher.process.send(&ToPusher::Hold(hold.clone()), vec![], now);
-        }
-        if let Some(runner) = &mut self.runner {
-            runner.process.send(&ToPlugin::Hold(hold), vec![], now);
-        }
-    }
-
-    fn take_pusher(
-        &mut self,
-        n: usize,
-        message: FromPusher,
-        shared: &mut SharedState,
-        now: Duration,
-    ) {
-        let pusher = &mut self.pushers[n];
-        match message {
-            FromPusher::Alive => {}
-            FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
-            FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
-            FromPusher::WantSpare => pusher.want_spare(&mut shared.slots, now),
-            FromPusher::SpareDone => shared.granted.extend(shared.slots.spare_done(pusher.key)),
-            FromPusher::Status(status) => pusher.note(*status),
-            FromPusher::FailLog => {
-                let log = self.configured.localpath.fail_log.as_ref();
-                shared.fail_logs.extend(log.map(|log| log.path.as_path().to_owned()));
-            }
-            FromPusher::Damaged(why) => self.damage(why, now),
-            FromPusher::Verified(ticket, part) => pusher.verified(ticket, part),
-            FromPusher::Settled(ticket) => self.awaited_settled(n, ticket),
-        }
-    }
-
     /// The directory that is replicated.
     pub fn watch(&self) -> &OsBytes {
         &self.configured.localpath.watch
@@ -471,8 +395,8 @@ impl SupervisedLocalPath {
 
 mod damage;
 mod forget;
-mod hear;
 mod integrity;
+mod messages;
 mod plugins;
 mod reload;
 mod report;

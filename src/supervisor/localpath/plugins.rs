@@ -3,7 +3,7 @@
 use super::{SharedState, SupervisedLocalPath};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
-use crate::message::{FromPlugin, RemoteHealth, ToPlugin, ToWatcher};
+use crate::message::{RemoteHealth, ToPlugin, ToWatcher};
 use crate::supervisor::child::Event;
 use crate::supervisor::fail_log;
 use crate::supervisor::runner::{Runner, WAKE};
@@ -20,24 +20,6 @@ impl SupervisedLocalPath {
             self.runner = Some(runner);
         }
         Ok(())
-    }
-
-    pub(super) fn take_runner(
-        &mut self,
-        message: FromPlugin,
-        shared: &mut SharedState,
-        now: Duration,
-    ) {
-        match message {
-            FromPlugin::Alive => {}
-            FromPlugin::Status(status) => {
-                let fails = self.runner.as_mut().is_some_and(|r| r.note(status));
-                if let (true, Some(log)) = (fails, &self.configured.localpath.fail_log) {
-                    shared.fail_logs.insert(log.path.as_path().to_owned());
-                }
-            }
-            FromPlugin::Damaged(why) => self.damage(why, now),
-        }
     }
 
     fn remotes_health(&self, now: Duration) -> Vec<RemoteHealth> {
