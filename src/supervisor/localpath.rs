@@ -394,7 +394,6 @@ impl SupervisedLocalPath {
 }
 
 mod damage;
-mod forget;
 mod integrity;
 mod messages;
 mod plugins;
