@@ -176,7 +176,7 @@ impl RunningInstance {
     pub fn status_within(&self, patience: Duration) -> Result<InstanceStatus> {
         match self.ask(&Request::Status, patience)? {
             Answer::Status(status) => Ok(*status),
-            _ => Err(odd()),
+            _ => Err(unexpected()),
         }
     }
 
@@ -184,7 +184,7 @@ impl RunningInstance {
     pub fn command(&self, request: &Request, patience: Duration) -> Result<Vec<String>> {
         match self.ask(request, patience)? {
             Answer::Done(lines) => Ok(lines),
-            _ => Err(odd()),
+            _ => Err(unexpected()),
         }
     }
 
@@ -222,7 +222,7 @@ pub fn named<T>(answer: Result<T>) -> Result<T> {
     answer.map_err(|e| if e.exit == Exit::No { Error::usage(e.text) } else { e })
 }
 
-/// An answer that does not fit the question.
-pub fn odd() -> Error {
-    Error::system("the supervisor gave an odd answer", "is it of another version? restart it")
+/// An answer that does not fit the request.
+pub fn unexpected() -> Error {
+    Error::system("unexpected reply from the supervisor", "is it of another version? restart it")
 }

@@ -175,7 +175,7 @@ impl LocalPathFailures {
                 let (watch, whose) = (self.watch.clone(), whose.clone());
                 match instance.ask(&Request::Failing { watch, whose, after }, client::PATIENCE)? {
                     Answer::Failing(rows) => Ok(rows),
-                    _ => Err(client::odd()),
+                    _ => Err(client::unexpected()),
                 }
             }
         }
@@ -202,7 +202,7 @@ impl LocalPathFailures {
                 let request = Request::Failures { watch, whose, below: self.below.clone(), forget };
                 match instance.ask(&request, client::PATIENCE)? {
                     Answer::Count(count) => Ok(count),
-                    _ => Err(client::odd()),
+                    _ => Err(client::unexpected()),
                 }
             }
         }

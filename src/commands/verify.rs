@@ -108,7 +108,7 @@ fn failing(instance: &RunningInstance, pair: &Pair) -> Result<Failing> {
         let rows =
             match instance.ask(&Request::Failing { watch, whose, after }, client::PATIENCE)? {
                 Answer::Failing(rows) => rows,
-                _ => return Err(client::odd()),
+                _ => return Err(client::unexpected()),
             };
         let Some(last) = rows.last() else { return Ok(found) };
         after = Some(last.path.clone());
@@ -148,7 +148,7 @@ fn read(
     loop {
         let Answer::Verified(part) = instance.ask(&Request::Verified(ticket), client::PATIENCE)?
         else {
-            return Err(client::odd());
+            return Err(client::unexpected());
         };
         let Some(part) = part else {
             let why = "the supervisor knows nothing of it any more; ask again";
@@ -176,6 +176,6 @@ fn begin(instance: &RunningInstance, pair: &Pair, job: VerifyJob) -> Result<Tick
     let (watch, remote) = (pair.watch.clone(), pair.remote.clone());
     match instance.ask(&Request::Verify { watch, remote, job }, client::PATIENCE)? {
         Answer::Ticket(ticket) => Ok(ticket),
-        _ => Err(client::odd()),
+        _ => Err(client::unexpected()),
     }
 }

@@ -161,7 +161,7 @@ impl Asked {
             Some(ticket) => ticket,
             None => match self.instance.ask(&Request::Wait(self.what.clone()), client::PATIENCE)? {
                 Answer::Ticket(ticket) => ticket,
-                _ => return Err(client::odd()),
+                _ => return Err(client::unexpected()),
             },
         };
         match self.instance.ask(&Request::Waited(ticket), client::PATIENCE)? {
@@ -175,7 +175,7 @@ impl Asked {
                 self.answer.clear();
                 Ok(())
             }
-            _ => Err(client::odd()),
+            _ => Err(client::unexpected()),
         }
     }
 

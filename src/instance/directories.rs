@@ -73,8 +73,8 @@ impl Directories {
     }
 }
 
-/// Makes a directory for this user only, with all above it. One that another user owns or can write is refused, and so is
-/// one that everybody shares: what is in it is obeyed, and /tmp is everybody's. A directory of this user's that others can
+/// Makes a directory for this user only, with all above it. One that another user owns or can write is refused, and so
+/// is one that all users share, as /tmp is: what is in it is obeyed. A directory of this user's that others can
 /// write is taken back from them, unless they have put something into it.
 pub fn make(dir: &Path) -> Result<()> {
     let shown = printable(dir.as_os_str().as_bytes());

@@ -1,7 +1,7 @@
-//! An instance on disk, as the supervisor and the commands find it: where its directories are, what they are called, what
-//! is in them, and what is done with a journal while no supervisor runs.
+//! An instance on disk, as the supervisor and the commands find it: where its directories are, what they are called,
+//! what is in them, and what is done with a journal while no supervisor runs.
 //!
-//! [`names`] is pure.
+//! [`names`] and [`localpaths`] are pure.
 
 pub mod directories;
 pub mod failures;

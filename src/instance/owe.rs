@@ -25,7 +25,7 @@ pub fn owe(
     let owed = |path: &RelPath| Owe {
         path: path.clone(),
         scope: Scope::Tree,
-        // Nobody here saw what happened: as a scan, so that the delete guard looks at what it finds.
+        // No watcher saw what happened: as a scan, so that the delete guard looks at what it finds.
         // sersync saw it change, or go.
         events: Events::SCAN | Events::WRITE | Events::DELETE,
         error: None,

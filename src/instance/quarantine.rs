@@ -1,5 +1,6 @@
-//! A damaged or lost journal is quarantined: set aside under another name, and a new one is begun. Only while no process
-//! of its localpath runs (rule 13). Also what every start does to a journal that is well: rows for the remotes that are configured.
+//! A damaged or lost journal is quarantined: set aside under another name, and a new one is begun. Only while no
+//! process of its localpath runs (rule 13). Also what every start does to a journal that is well: rows for the remotes
+//! that are configured.
 
 use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
@@ -37,8 +38,8 @@ fn is_lost(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Sets the journal aside, or what is left of it. A supervisor that dies in between has a successor that goes on with it:
-/// [`begin_new`] comes next. Returns the database's new name.
+/// Sets the journal aside, or what is left of it. A supervisor that dies in between has a successor that goes on with
+/// it: [`begin_new`] comes next. Returns the database's new name.
 pub fn quarantine(dir: &Path, time: &str) -> io::Result<PathBuf> {
     let mut marker = File::create(dir.join(MARKER))?;
     marker.write_all(time.as_bytes())?;

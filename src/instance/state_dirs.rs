@@ -115,7 +115,7 @@ fn locks(dir: &Path) -> io::Result<Locks> {
     Ok(Locks::Ours(ours))
 }
 
-/// Whether anything names the localpath of a directory that nobody uses.
+/// Whether a configuration names the localpath of a directory that no process uses.
 fn standing(id: &str, of: Option<&StateNote>, files: &[PathBuf]) -> Standing {
     let noted = of.into_iter().flat_map(|of| &of.files).map(|f| f.as_path().to_owned());
     let module = of.and_then(|of| of.module.as_deref());
@@ -151,7 +151,7 @@ fn names(config: &Config, module: Option<&str>, id: &str) -> bool {
     })
 }
 
-/// Removes a directory, when nobody has begun to use it.
+/// Removes a directory, unless a process has begun to use it.
 pub fn remove(found: &StateDir) -> io::Result<()> {
     match locks(&found.dir)? {
         Locks::Held { .. } => Err(io::Error::other("an instance uses it now")),

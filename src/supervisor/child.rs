@@ -58,7 +58,7 @@ pub enum State {
     Gone,
 }
 
-/// What happened to a child, or is wished of it.
+/// What happened to a child, or is requested of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Its process was started.
@@ -69,7 +69,7 @@ pub enum Event {
     Heard,
     /// Its process has ended and was reaped.
     Ended,
-    /// The same, by SIGKILL: somebody, or the kernel out of memory, killed it.
+    /// The same, by SIGKILL: an operator, or the kernel out of memory, killed it.
     Killed,
     /// Its channel is closed or speaks nonsense.
     Lost,
@@ -77,9 +77,9 @@ pub enum Event {
     Tick,
     /// It shall stop, for good.
     StopWanted,
-    /// It shall stop and start anew (its configuration changed).
+    /// Restart it: stop it in order first (its configuration changed).
     RestartWanted,
-    /// It shall end at once and start anew (its journal is damaged or lost).
+    /// Restart it: kill it first (its journal is damaged or lost).
     KillWanted,
 }
 

@@ -1,4 +1,4 @@
-//! The control socket: one JSON line in, one JSON line out. Nobody at the other end can make the supervisor wait: every
+//! The control socket: one JSON line in, one JSON line out. No client can make the supervisor wait: every
 //! client is bounded in bytes and in time.
 
 use crate::message::{Answer, REQUEST_MAX, Request};
@@ -52,8 +52,8 @@ enum ConnectionStage {
 }
 
 impl ControlSocket {
-    /// Listens at `path`, mode 0600. What is there is replaced: the caller holds the instance's lock, so nobody
-    /// listens on it any more.
+    /// Listens at `path`, mode 0600. What is there is replaced: the caller holds the instance's lock, so no other
+    /// process listens on it.
     pub fn listen(path: &Path) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
@@ -90,7 +90,8 @@ impl ControlSocket {
         fds
     }
 
-    /// Does what `ready` (in the order of [`ControlSocket::interests`]) allows, and returns the requests that are whole.
+    /// Does what `ready` (in the order of [`ControlSocket::interests`]) allows, and returns the requests that are
+    /// whole.
     pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
         let mut requests = Vec::new();
         let listened = usize::from(self.listens());
@@ -122,7 +123,7 @@ impl ControlSocket {
         self.clients.iter().filter_map(until).chain(self.rest_until).min()
     }
 
-    /// Answers a request; a client that is gone is nobody's loss.
+    /// Answers a request, unless the client is gone.
     pub fn answer(&mut self, id: ClientId, answer: &Answer, now: Duration) {
         if let Some(client) = self.clients.iter_mut().find(|c| c.id == id) {
             client.say(answer, now);

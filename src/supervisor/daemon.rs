@@ -30,8 +30,9 @@ enum StartReport {
     Failed { exit: u8, text: String },
 }
 
-/// Starts a daemon with the command line `words` and returns its pid when every localpath is watched. A localpath that is held is an
-/// error with exit status 1, though the daemon runs on with the others. `print_line` prints each line of the banner.
+/// Starts a daemon with the command line `words`, and returns its pid when every localpath is watched. A
+/// localpath that is held is an error with exit status 1, though the daemon runs on with the others. `print_line`
+/// prints each line of the banner.
 pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -> Result<u32> {
     options.directories.prepare()?;
     let path = options.directories.log_file();
@@ -100,7 +101,7 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&StartReport::Started(held), vec![]);
                     }
-                    // Whoever waited has gone on.
+                    // The starter has gone on.
                     channel = None;
                 }
             })

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Names that are tried for a fail log that is kept.
 const NAMES_MOST: u32 = 1_000;
 
-/// Writes the script anew from these parts, of which any may be missing; empty when nothing is owed, and unchanged when
+/// Rewrites the script from these parts, of which any may be missing; empty when nothing is owed, and unchanged when
 /// it says the same. Never made when there is nothing to say. A script that is not ours, as sersync leaves it, is
 /// renamed first; returns its new name. Errors are those of the file system.
 pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
@@ -27,7 +27,7 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     if !text.is_empty() {
         text.splice(0..0, FAIL_LOG_HEAD.bytes());
     }
-    // It may lie where everybody can write, as sersync's in /tmp did.
+    // It may lie where every user can write, as sersync's in /tmp did.
     let (place, name) = own::split(script)?;
     let most = text.len().max(FAIL_LOG_HEAD.len()) as u64 + 1;
     let (old, private) = match place.file(name) {
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(plugin_parts(dir.path()), [dir.path().join("fail-plugin http.sh")]);
         assert_eq!(write(&script, &parts).unwrap(), None);
         assert_eq!(fs::read_to_string(&script).unwrap(), format!("{FAIL_LOG_HEAD}one\n"));
-        // Somebody has opened it to all.
+        // Its mode was changed to be open to all.
         fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(write(&script, &parts).unwrap(), None);
         assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o600);

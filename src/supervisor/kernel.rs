@@ -18,7 +18,7 @@ pub struct Limit {
     pub wanted: u64,
 }
 
-/// The limits that an instance with so many localpaths wants: each of them needs one descriptor.
+/// The limits that an instance with this number of localpaths wants: each of them needs one descriptor.
 pub fn limits(localpaths: usize) -> [Limit; 3] {
     [
         Limit { name: "fs.inotify.max_user_watches", wanted: MAX_USER_WATCHES },

@@ -36,13 +36,13 @@ use std::time::Duration;
 pub struct SharedState {
     /// The instance's log.
     pub log: Logger,
-    /// Who may push.
+    /// The slots for pushes.
     pub slots: SlotPool,
-    /// Who was granted a slot and is not told yet.
+    /// The pushers that were granted a slot and are not told yet.
     pub granted: Vec<SlotHolder>,
     /// The next pusher's key.
     pub next_key: SlotHolder,
-    /// Fail logs that must be written anew.
+    /// Fail logs that must be rewritten.
     pub fail_logs: BTreeSet<PathBuf>,
     /// The run directory.
     pub run_dir: PathBuf,
@@ -54,7 +54,7 @@ pub struct SharedState {
     pub module: Option<String>,
 }
 
-/// Writes what the state directory of a localpath is of, for who finds it when it is no longer configured.
+/// Writes what the state directory of a localpath is of, for `syncsup journal prune` when it is no longer configured.
 fn note_of(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState) {
     let of = StateNote {
         watch: configured.localpath.watch.clone(),
@@ -206,7 +206,8 @@ impl SupervisedLocalPath {
         Ok(())
     }
 
-    /// Starts who is due, kills who is silent, does what the schedule wants, and with `reap` buries who has ended.
+    /// Starts the children that are due, kills those that are silent, runs the schedule, and with `reap` reaps those
+    /// that have ended.
     pub fn tick(&mut self, reap: bool, shared: &mut SharedState, now: Duration) {
         if reap {
             self.reap(shared, now);

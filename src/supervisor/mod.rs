@@ -1,7 +1,8 @@
 //! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. No threads, and no
 //! part of the data path.
 //!
-//! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and `root_state` are pure; the loop in [`run`] reads, calls them, acts.
+//! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and `root_state` are pure; the loop in [`run`] reads,
+//! calls them, acts.
 
 mod banner;
 pub mod child;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const SIGKILL: i32 = 9;
 
-/// Messages of one child that are read in one turn; the others come after everybody's turn.
+/// Messages of one child that are read in one turn; the others come after every child's turn.
 const AT_ONCE: usize = 64;
 
 /// A child with its messages: `Out` to it, `In` from it.
@@ -168,7 +168,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
                 Ok(Received::Nothing) => break,
                 Ok(Received::Closed) => lost = true,
                 Err(e) => {
-                    error!(self.log, "says what nobody understands: {e}");
+                    error!(self.log, "sent an invalid message: {e}");
                     lost = true;
                 }
             }
@@ -183,7 +183,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         messages
     }
 
-    /// If its process has ended: reaps it, its orphans killed first, and gives its last words.
+    /// If its process has ended: reaps it, its orphans killed first, and returns its last messages.
     pub fn reap(&mut self, now: Duration) -> Option<Vec<In>> {
         if !self.has_ended() {
             return None;

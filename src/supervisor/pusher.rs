@@ -123,7 +123,7 @@ impl Pusher {
         self.process.send(&ToPusher::Reconcile(why.to_owned()), vec![], now);
     }
 
-    /// It gets a slot that nobody else wants, if there is one.
+    /// Gives it a slot that no push wants, if there is one.
     pub fn want_spare(&mut self, slots: &mut SlotPool, now: Duration) {
         if slots.spare(self.key) {
             self.process.send(&ToPusher::Spare, vec![], now);

@@ -1,5 +1,5 @@
-//! The reporter as the supervisor sees it: its child, what it is told, what it said last. It never holds anything up:
-//! a snapshot that it does not take in time is followed by none.
+//! The reporter as the supervisor sees it: its child, the snapshots it gets, what it said last. It never holds
+//! anything up: a snapshot that it does not take in time is followed by none.
 
 use super::child::Event;
 use super::process::Process;
@@ -86,7 +86,7 @@ impl Reporter {
         }
     }
 
-    /// Hears what it said.
+    /// Reads what it sent.
     pub fn hear(&mut self, now: Duration) {
         let Some(serving) = &mut self.serving else { return };
         for message in serving.process.receive(now) {
@@ -108,7 +108,8 @@ impl Reporter {
         Some(ReporterStatus { listen, state: state.into(), reason, process })
     }
 
-    /// Starts who is due, kills who is silent, ends who is no longer wanted. True when a snapshot is due.
+    /// Starts it when it is due, kills it when it is silent, ends it when it is no longer wanted. True when a snapshot
+    /// is due.
     pub fn tick(&mut self, reap: bool, now: Duration) -> bool {
         if let Some(serving) = &mut self.serving {
             if reap && let Some(last) = serving.process.reap(now) {

@@ -1,4 +1,4 @@
-//! The supervisor's loop: waits for signals, commands and children, and lets everybody do their part.
+//! The supervisor's loop: waits for signals, commands and children, and gives each its turn.
 
 use super::localpath::SupervisedLocalPath;
 use super::notifications::Notification;
@@ -127,7 +127,7 @@ impl Supervisor {
         ended
     }
 
-    /// Waits for something to happen and hears it. True when a child has ended, and what time it is.
+    /// Waits for something to happen, and reads it. True when a child has ended, and what time it is.
     fn look(&mut self, signals: &mut Signals, files: &mut RunFiles) -> Result<(bool, Duration)> {
         let timeout = self.timeout(files);
         let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];

@@ -1,4 +1,5 @@
-//! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it said last, what it was told.
+//! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it sent last, what it was
+//! sent.
 
 use super::process::Process;
 use crate::config::model::{LocalPath, plugin_names};
@@ -72,7 +73,7 @@ impl Runner {
         self.process.start(first, now);
     }
 
-    /// Tells it how the remotes are, when that is new.
+    /// Sends it how the remotes are, when that is new.
     pub fn tell(&mut self, remotes: Vec<RemoteHealth>, now: Duration) {
         if self.process.runs() && self.told != remotes {
             self.process.send(&ToPlugin::Remotes(remotes.clone()), vec![], now);

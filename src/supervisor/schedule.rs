@@ -44,7 +44,7 @@ impl Clockwork {
     }
 
     /// True when a reconcile is due at the wall clock's time `now`, once for each. After the clock was set back the
-    /// next one is found anew; after it was set forward what was passed over is one.
+    /// next one is computed again; after it was set forward what was passed over is one.
     pub fn turn<Tz: TimeZone>(&mut self, remote: &str, now: &DateTime<Tz>) -> bool {
         let now_ms = now.timestamp_millis();
         let due = self.due_ms.is_some_and(|due| now_ms >= due);
@@ -142,7 +142,7 @@ mod tests {
         assert!(works.turn("r", &due));
         assert!(!works.turn("r", &(due + S(1))));
         assert_eq!(works.left(), Some(S(24 * 3_600 - 1)));
-        // Three days forward: one. Then back: it is found anew.
+        // Three days forward: one. Then back: it is computed again.
         assert!(works.turn("r", &(due + S(3 * 24 * 3_600 + 60))));
         assert!(!works.turn("r", &(due - S(60))));
         assert_eq!(works.left(), Some(S(60)));

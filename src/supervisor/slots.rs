@@ -1,26 +1,27 @@
-//! At most so many rsyncs push at a time (sersync's `-n`): slots are granted in the order they were asked for. Pure.
+//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted in the order of the requests. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Who may hold a slot: a pusher of this supervisor, dead or alive.
+/// What may hold a slot: a pusher of this supervisor, dead or alive.
 pub type SlotHolder = u64;
 
-/// Slots held, and who waits for one. A pusher may hold several: one for each rsync it has in flight.
+/// The slots that are held, and the pushers that wait for one. A pusher may hold several: one for each rsync it has in
+/// flight.
 #[derive(Debug)]
 pub struct SlotPool {
     limit: usize,
     held: BTreeMap<SlotHolder, usize>,
     waiting: VecDeque<SlotHolder>,
-    /// Slots that nobody waited for, one for each of these at most.
+    /// Slots that no push waited for: at most one for each holder.
     spare: BTreeMap<SlotHolder, Spare>,
 }
 
-/// A slot that was lent because nobody waited for one.
+/// A slot that was lent because no push waited for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spare {
-    /// Its holder may keep it while nobody waits.
+    /// Its holder may keep it while no push waits.
     Lent,
-    /// Somebody waits: its holder was told to give it back.
+    /// A push waits: its holder was told to give it back.
     AskedBack,
 }
 
@@ -41,13 +42,13 @@ impl SlotPool {
         Self { limit: limit.max(1), held, waiting, spare }
     }
 
-    /// `holder` wants one more slot. Returns who is granted one now.
+    /// `holder` wants one more slot. Returns the pushers that are granted one now.
     pub fn want(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.waiting.push_back(holder);
         self.grant()
     }
 
-    /// `holder` gives one slot back, or no longer waits for one. Returns who is granted one now.
+    /// `holder` gives one slot back, or no longer waits for one. Returns the pushers that are granted one now.
     pub fn done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         match self.held.get_mut(&holder) {
             Some(count) if *count > 1 => *count -= 1,
@@ -60,7 +61,7 @@ impl SlotPool {
         self.grant()
     }
 
-    /// `holder` has work that can wait. True when it gets a slot for it: nobody waits, and one is free.
+    /// `holder` has work that can wait. True when it gets a slot for it: no push waits, and one is free.
     pub fn spare(&mut self, holder: SlotHolder) -> bool {
         let free = self.waiting.is_empty() && self.taken() < self.limit;
         if free {
@@ -69,13 +70,13 @@ impl SlotPool {
         free
     }
 
-    /// `holder` gives its spare slot back. Returns who is granted one now.
+    /// `holder` gives its spare slot back. Returns the pushers that are granted one now.
     pub fn spare_done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.spare.remove(&holder);
         self.grant()
     }
 
-    /// Who must give a spare slot back now, each told once: others wait.
+    /// The pushers that must give a spare slot back now, each told once: pushes wait.
     pub fn yields(&mut self) -> Vec<SlotHolder> {
         let asked = self.spare.values().filter(|s| **s == Spare::AskedBack).count();
         let more = self.waiting.len().saturating_sub(asked);
@@ -91,7 +92,7 @@ impl SlotPool {
         self.held.values().sum::<usize>() + self.spare.len()
     }
 
-    /// `holder` is dead: what it held and waited for is free. Returns who is granted one now.
+    /// `holder` is dead: what it held and waited for is free. Returns the pushers that are granted one now.
     pub fn gone(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.held.remove(&holder);
         self.spare.remove(&holder);
@@ -99,7 +100,7 @@ impl SlotPool {
         self.grant()
     }
 
-    /// So many one pusher may hold: half of them and one, so that no remote has them all.
+    /// The most that one pusher may hold: half of them and one, so that no remote has them all.
     fn share(&self) -> usize {
         self.limit.min(self.limit / 2 + 1)
     }
@@ -153,7 +154,7 @@ mod tests {
             let mut slots = SlotPool::new(limit);
             let granted: usize = (0..20).map(|_| slots.want(1).len()).sum();
             assert_eq!(granted, most, "of {limit}");
-            // Who comes later does not wait behind what that one may not have.
+            // A later request does not wait behind what that one may not have.
             let others: usize = (2..20).map(|holder| slots.want(holder).len()).sum();
             assert_eq!(others, limit - most, "of {limit}");
         }

@@ -28,7 +28,7 @@ pub(super) struct Supervisor {
     pub(super) shared: SharedState,
     pub(super) reporter: Reporter,
     pub(super) systemd: SdNotify,
-    /// Who asked for the end and hears when it has come.
+    /// The clients that requested the stop: answered when it is done.
     pub(super) last_answers: Vec<ClientId>,
     pub(super) stopping: bool,
     /// What `syncsup wait` asks.
@@ -38,7 +38,7 @@ pub(super) struct Supervisor {
     pub(super) since_ms: i64,
     /// Every localpath is watched, or is not for a reason that was told.
     pub(super) started: bool,
-    /// When the progress of `-r` is told.
+    /// When the progress of `-r` is next reported.
     pub(super) follow_at: Option<Duration>,
     pub(super) next_alive: Option<Duration>,
     pub(super) next_reap: Duration,

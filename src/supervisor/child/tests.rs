@@ -82,7 +82,7 @@ fn one_that_never_speaks_is_killed_too() {
     assert_eq!(ticks(&mut child, SILENT), Some(Action::Kill));
 }
 
-/// Stopped, or held up, it could hear nobody: wherever in its turn that was, patience begins anew.
+/// Stopped, or held up, it could read no message: wherever in its turn that was, patience starts again.
 #[test]
 fn a_supervisor_that_overslept_takes_nobody_for_silent() {
     let mut child = Child::new(ms(0));

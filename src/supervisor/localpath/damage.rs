@@ -1,5 +1,6 @@
 //! A damaged or lost journal: every process that uses it is ended, then it is quarantined and a new one is begun. The
-//! files of the state directory are checked by device and inode; the database itself is never opened for that (rule 14).
+//! files of the state directory are checked by device and inode; the database itself is never opened for that (rule
+//! 14).
 
 use super::integrity::{Integrity, is_locked_by};
 use super::{Damage, QUARANTINED, SupervisedLocalPath};
@@ -24,7 +25,7 @@ impl SupervisedLocalPath {
         self.damaged.is_some()
     }
 
-    /// Sets a damaged journal aside when nobody uses it any more.
+    /// Sets a damaged journal aside when no process uses it any more.
     pub(super) fn mend(&mut self, now: Duration) {
         let Some(damage) = self.damaged.take_if(|d| now >= d.at) else { return };
         if self.any_runs() {

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often to look while everybody runs.
+/// How often to look while every child runs.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Which files they are. One that is not known yet is not missed.

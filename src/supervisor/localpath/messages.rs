@@ -33,7 +33,7 @@ impl SupervisedLocalPath {
         watcher.into_iter().chain(runner).chain(pushers).collect()
     }
 
-    /// Hears the child whose channel is ready.
+    /// Reads what the child whose channel is ready has sent.
     pub fn hear(&mut self, child: LocalPathChild, shared: &mut SharedState, now: Duration) {
         match child {
             LocalPathChild::Runner => {
@@ -55,7 +55,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Buries the children that have ended, and hears what they sent last.
+    /// Reaps the children that have ended, and reads what they sent last.
     pub(super) fn reap(&mut self, shared: &mut SharedState, now: Duration) {
         for n in 0..self.pushers.len() {
             let Some(last) = self.pushers[n].process.reap(now) else { continue };

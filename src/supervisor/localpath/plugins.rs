@@ -26,7 +26,7 @@ impl SupervisedLocalPath {
         self.pushers.iter().filter(|p| !p.removed).map(|p| p.health(now)).collect()
     }
 
-    /// Starts it when it is due, tells it of the remotes.
+    /// Starts it when it is due, sends it how the remotes are.
     pub(super) fn tick_runner(&mut self, shared: &mut SharedState, now: Duration) {
         let remotes = self.remotes_health(now);
         let start_allowed = self.damaged.is_none();
@@ -62,7 +62,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// After a new configuration; true when the watcher has yet to hear of its wake pipe.
+    /// After a new configuration; true when the watcher does not have its wake pipe yet.
     pub(super) fn reconfigure_runner(&mut self, restart: bool, now: Duration) -> Result<bool> {
         let wanted = needs_runner(&self.configured.localpath);
         match &mut self.runner {

@@ -1,5 +1,5 @@
-//! A new configuration for a localpath that is running. A remote that is no longer configured leaves the journal and the
-//! fail log when its pusher has ended.
+//! A new configuration for a localpath that is running. A remote that is no longer configured leaves the journal and
+//! the fail log when its pusher has ended.
 
 use super::{SharedState, SupervisedLocalPath};
 use crate::error::Result;
@@ -127,7 +127,7 @@ impl SupervisedLocalPath {
         self.forget_fail_logs(shared);
     }
 
-    /// Removes what pushers wrote of remotes that are gone; the script is written anew without it.
+    /// Removes what pushers wrote of remotes that are gone; the script is rewritten without it.
     pub(super) fn forget_fail_logs(&self, shared: &mut SharedState) {
         let names: BTreeSet<String> = self.pushers.iter().map(|p| p.name.clone()).collect();
         match fail_log::remove_others(&self.dir, &names) {

@@ -36,7 +36,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Nobody waits for this answer any more.
+    /// No client waits for this answer any more.
     pub(in crate::supervisor) fn forget_wait(&mut self, ticket: Ticket, now: Duration) {
         self.waits.retain(|w| w.ticket != ticket);
         self.watcher.send(&ToWatcher::DropBarrier(ticket), vec![], now);

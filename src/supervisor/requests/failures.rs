@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 impl Supervisor {
-    /// The state directory of a localpath with this remote or plugin, unless its journal is to be set aside, and its name
-    /// there.
+    /// The state directory of a localpath with this remote or plugin, unless its journal is to be set aside, and its
+    /// name there.
     fn journal_of(&self, watch: &OsBytes, whose: &Whose) -> Result<(PathBuf, Whose), Answer> {
         let mut localpaths =
             self.localpaths.iter().filter(|l| l.is_configured() && l.watch() == watch);

@@ -1,4 +1,4 @@
-//! `syncsup verify`: hands what a pusher finds to the client, a part at a time, so that nobody keeps all of it.
+//! `syncsup verify`: hands what a pusher finds to the client, a part at a time, so that no process keeps all of it.
 
 use crate::message::{Answer, Ticket, ToPusher, VerifyJob, VerifyPart};
 use crate::path::OsBytes;
@@ -51,14 +51,14 @@ impl Supervisor {
         let Some(part) = verifying.part.take() else { return Some(VerifyPart::default()) };
         match part.end {
             Some(_) => pusher.verifying = None,
-            // Nobody has asked for it, and the first part that counts comes unasked.
+            // It was not requested, and the first part that counts comes unrequested.
             None if part.progress.is_some() => {}
             None => pusher.process.send(&ToPusher::VerifyMore(ticket), vec![], now),
         }
         Some(part)
     }
 
-    /// Ends what nobody reads any more.
+    /// Ends the comparisons that no client reads any more.
     pub(in crate::supervisor) fn forget_verifies(&mut self, now: Duration) {
         for pusher in self.localpaths.iter_mut().flat_map(|l| &mut l.pushers) {
             let old = |v: &mut Verifying| now.saturating_sub(v.asked) > FORGOTTEN;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A client that has not asked for so long does not wait any more.
 const FORGOTTEN: Duration = Duration::from_secs(30);
-/// So many may wait at a time.
+/// The most waiters at a time.
 const MOST: usize = 1_000;
 
 impl Supervisor {
@@ -58,11 +58,11 @@ impl Supervisor {
             let reached = wait.seq.is_some();
             Some(Waited { reached, settled, status: localpath.report(wall_ms) })
         };
-        // A localpath that is no longer configured: the client must choose anew.
+        // A localpath that is no longer configured: the client must ask again.
         waiter.localpaths.iter().map(one).collect()
     }
 
-    /// Forgets what nobody asks about any more.
+    /// Forgets the waiters that have stopped asking.
     pub(in crate::supervisor) fn forget_waiters(&mut self, now: Duration) {
         let old = |w: &Waiter| now.saturating_sub(w.asked) > FORGOTTEN;
         let gone: Vec<Ticket> = self.waiters.iter().filter(|w| old(w)).map(|w| w.ticket).collect();
