@@ -6,7 +6,7 @@ use super::invocation::Invocation;
 use super::print;
 use crate::error::{Exit, Result};
 use crate::supervisor::notifications::Notification;
-use crate::supervisor::{Options, daemon, run};
+use crate::supervisor::{InstanceOptions, daemon, run};
 use crate::sys::session::monotonic;
 use bars::Bars;
 
@@ -17,7 +17,7 @@ pub fn run(
     reconcile: bool,
     slots: Option<usize>,
 ) -> Result<Exit> {
-    let options = Options {
+    let options = InstanceOptions {
         files: invocation.files_or_default()?,
         directories: invocation.directories.clone(),
         slots,

@@ -3,12 +3,12 @@
 //! Of sersync's start-up text the lines stay that say what was understood; what described its threads is gone, and
 //! so is the advice. Blanks and tabs are sersync's.
 
-use super::Options;
+use super::InstanceOptions;
 use crate::config::model::Config;
 
 /// The lines, in sersync's order. `raised`: what was done to the kernel's limits; `slots`: how many rsyncs may push.
 pub fn lines(
-    options: &Options,
+    options: &InstanceOptions,
     config: &Config,
     slots: usize,
     raised: Option<&str>,
@@ -60,7 +60,7 @@ mod tests {
             l.remotes[0].peer.user = Some("backup".into());
             l.remotes[0].peer.password_file = Some("/etc/rsync.pas".into());
         }
-        let options = Options {
+        let options = InstanceOptions {
             files: vec!["/etc/test.yaml".into()],
             directories: Directories { state: "/s".into(), run: "/r".into() },
             slots: None,
@@ -80,7 +80,7 @@ mod tests {
             "watch path is: /b",
         ];
         assert_eq!(lines(&options, &c, 10, None), wanted);
-        let options = Options { reconcile: true, ..options };
+        let options = InstanceOptions { reconcile: true, ..options };
         let more = lines(&options, &c, 10, Some("x 1 -> 2"));
         assert_eq!(more[0], "set the system param: x 1 -> 2");
         assert!(more[1].starts_with("option: -r \trsync all the local files"), "{more:?}");

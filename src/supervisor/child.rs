@@ -22,7 +22,7 @@ pub enum Then {
 
 /// Where a child is in its life. Times are monotonic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ChildState {
     /// No process; the next one is due at this time.
     Down {
         /// When it is started.
@@ -60,7 +60,7 @@ pub enum State {
 
 /// What happened to a child, or is requested of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ChildEvent {
     /// Its process was started.
     Started,
     /// The system refused to start its process.
@@ -85,7 +85,7 @@ pub enum Event {
 
 /// What the shell has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ChildAction {
     /// Start a process; report `Started` or `Refused`.
     Start,
     /// Ask it to stop.
@@ -97,7 +97,7 @@ pub enum Action {
 /// One child.
 #[derive(Clone, Debug)]
 pub struct Child {
-    state: State,
+    state: ChildState,
     failures: u32,
     ticked: Duration,
 }
@@ -113,14 +113,16 @@ pub fn restart_delay(failures: u32) -> Duration {
     }
 }
 
-impl State {
+impl ChildState {
     /// The same, with patience that begins now.
-    fn anew(self, now: Duration) -> State {
+    fn anew(self, now: Duration) -> ChildState {
         match self {
-            State::Starting { .. } => State::Starting { since: now },
-            State::Up { since, .. } => State::Up { since, heard: now },
-            State::Stopping { then, .. } => State::Stopping { deadline: now + STOP_DEADLINE, then },
-            State::Down { .. } | State::Killing { .. } | State::Gone => self,
+            ChildState::Starting { .. } => ChildState::Starting { since: now },
+            ChildState::Up { since, .. } => ChildState::Up { since, heard: now },
+            ChildState::Stopping { then, .. } => {
+                ChildState::Stopping { deadline: now + STOP_DEADLINE, then }
+            }
+            ChildState::Down { .. } | ChildState::Killing { .. } | ChildState::Gone => self,
         }
     }
 }
@@ -128,101 +130,105 @@ impl State {
 impl Child {
     /// A child that is due now.
     pub fn new(now: Duration) -> Self {
-        Self { state: State::Down { restart_at: now }, failures: 0, ticked: now }
+        Self { state: ChildState::Down { restart_at: now }, failures: 0, ticked: now }
     }
 
     /// Where it is.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ChildState {
         self.state
     }
 
     /// True when it has ended for good.
     pub fn is_gone(&self) -> bool {
-        self.state == State::Gone
+        self.state == ChildState::Gone
     }
 
     /// When `Tick` has something to do, if nothing else happens.
     pub fn next_at(&self) -> Option<Duration> {
         match self.state {
-            State::Down { restart_at } => Some(restart_at),
-            State::Starting { since } => Some(since + SILENT),
-            State::Up { heard, .. } => Some(heard + SILENT),
-            State::Stopping { deadline, .. } => Some(deadline),
-            State::Killing { .. } | State::Gone => None,
+            ChildState::Down { restart_at } => Some(restart_at),
+            ChildState::Starting { since } => Some(since + SILENT),
+            ChildState::Up { heard, .. } => Some(heard + SILENT),
+            ChildState::Stopping { deadline, .. } => Some(deadline),
+            ChildState::Killing { .. } | ChildState::Gone => None,
         }
     }
 
     /// What to do about `event` at `now`.
-    pub fn step(&mut self, event: Event, now: Duration) -> Option<Action> {
-        if event == Event::Tick {
+    pub fn step(&mut self, event: ChildEvent, now: Duration) -> Option<ChildAction> {
+        if event == ChildEvent::Tick {
             let pause = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
             if pause > OVERSLEPT {
                 self.state = self.state.anew(now);
             }
         }
         let (state, action) = match self.state {
-            State::Down { restart_at } => self.down(restart_at, event, now),
-            State::Starting { since } => self.starting(since, event, now),
-            State::Up { since, heard } => self.up(since, heard, event, now),
-            State::Stopping { deadline, then } => self.stopping(deadline, then, event, now),
-            State::Killing { then, lost } => (self.killing(then, lost, event, now), None),
-            State::Gone => (gone(event, now), None),
+            ChildState::Down { restart_at } => self.down(restart_at, event, now),
+            ChildState::Starting { since } => self.starting(since, event, now),
+            ChildState::Up { since, heard } => self.up(since, heard, event, now),
+            ChildState::Stopping { deadline, then } => self.stopping(deadline, then, event, now),
+            ChildState::Killing { then, lost } => (self.killing(then, lost, event, now), None),
+            ChildState::Gone => (gone(event, now), None),
         };
         self.state = state;
         action
     }
 
-    fn failed(&mut self, now: Duration) -> State {
+    fn failed(&mut self, now: Duration) -> ChildState {
         let delay = restart_delay(self.failures);
         self.failures = self.failures.saturating_add(1);
-        State::Down { restart_at: now + delay }
+        ChildState::Down { restart_at: now + delay }
     }
 
-    fn was_killed(&mut self, now: Duration) -> State {
+    fn was_killed(&mut self, now: Duration) -> ChildState {
         let delay = restart_delay(self.failures).min(KILLED_DELAY_MAX);
         self.failures = self.failures.saturating_add(1);
-        State::Down { restart_at: now + delay }
+        ChildState::Down { restart_at: now + delay }
     }
 
     fn down(
         &mut self,
         restart_at: Duration,
-        event: Event,
+        event: ChildEvent,
         now: Duration,
-    ) -> (State, Option<Action>) {
-        let same = State::Down { restart_at };
+    ) -> (ChildState, Option<ChildAction>) {
+        let same = ChildState::Down { restart_at };
         match event {
-            Event::Tick => (same, (now >= restart_at).then_some(Action::Start)),
-            Event::Started => (State::Starting { since: now }, None),
+            ChildEvent::Tick => (same, (now >= restart_at).then_some(ChildAction::Start)),
+            ChildEvent::Started => (ChildState::Starting { since: now }, None),
             // A refusal is never 'the first time': the system needs a moment.
-            Event::Refused => {
+            ChildEvent::Refused => {
                 self.failures = self.failures.max(1);
                 (self.failed(now), None)
             }
-            Event::StopWanted => (State::Gone, None),
-            Event::RestartWanted => (State::Down { restart_at: now }, None),
-            Event::Heard | Event::Ended | Event::Killed | Event::Lost | Event::KillWanted => {
-                (same, None)
-            }
+            ChildEvent::StopWanted => (ChildState::Gone, None),
+            ChildEvent::RestartWanted => (ChildState::Down { restart_at: now }, None),
+            ChildEvent::Heard
+            | ChildEvent::Ended
+            | ChildEvent::Killed
+            | ChildEvent::Lost
+            | ChildEvent::KillWanted => (same, None),
         }
     }
 
     fn starting(
         &mut self,
         since: Duration,
-        event: Event,
+        event: ChildEvent,
         now: Duration,
-    ) -> (State, Option<Action>) {
+    ) -> (ChildState, Option<ChildAction>) {
         match event {
-            Event::Heard => (State::Up { since: now, heard: now }, None),
-            Event::Ended => (self.failed(now), None),
-            Event::Killed => (self.was_killed(now), None),
-            Event::Lost => (State::Killing { then: Then::Restart, lost: true }, Some(Action::Kill)),
-            Event::Tick if now < since + SILENT => (State::Starting { since }, None),
-            Event::Tick | Event::KillWanted => kill(Then::Restart),
-            Event::StopWanted => stop(Then::End, now),
-            Event::RestartWanted => stop(Then::Restart, now),
-            Event::Started | Event::Refused => (State::Starting { since }, None),
+            ChildEvent::Heard => (ChildState::Up { since: now, heard: now }, None),
+            ChildEvent::Ended => (self.failed(now), None),
+            ChildEvent::Killed => (self.was_killed(now), None),
+            ChildEvent::Lost => {
+                (ChildState::Killing { then: Then::Restart, lost: true }, Some(ChildAction::Kill))
+            }
+            ChildEvent::Tick if now < since + SILENT => (ChildState::Starting { since }, None),
+            ChildEvent::Tick | ChildEvent::KillWanted => kill(Then::Restart),
+            ChildEvent::StopWanted => stop(Then::End, now),
+            ChildEvent::RestartWanted => stop(Then::Restart, now),
+            ChildEvent::Started | ChildEvent::Refused => (ChildState::Starting { since }, None),
         }
     }
 
@@ -230,22 +236,24 @@ impl Child {
         &mut self,
         since: Duration,
         heard: Duration,
-        event: Event,
+        event: ChildEvent,
         now: Duration,
-    ) -> (State, Option<Action>) {
+    ) -> (ChildState, Option<ChildAction>) {
         if now >= since + HEALTHY {
             self.failures = 0;
         }
         match event {
-            Event::Heard => (State::Up { since, heard: now }, None),
-            Event::Ended => (self.failed(now), None),
-            Event::Killed => (self.was_killed(now), None),
-            Event::Lost => (State::Killing { then: Then::Restart, lost: true }, Some(Action::Kill)),
-            Event::Tick if now < heard + SILENT => (State::Up { since, heard }, None),
-            Event::Tick | Event::KillWanted => kill(Then::Restart),
-            Event::StopWanted => stop(Then::End, now),
-            Event::RestartWanted => stop(Then::Restart, now),
-            Event::Started | Event::Refused => (State::Up { since, heard }, None),
+            ChildEvent::Heard => (ChildState::Up { since, heard: now }, None),
+            ChildEvent::Ended => (self.failed(now), None),
+            ChildEvent::Killed => (self.was_killed(now), None),
+            ChildEvent::Lost => {
+                (ChildState::Killing { then: Then::Restart, lost: true }, Some(ChildAction::Kill))
+            }
+            ChildEvent::Tick if now < heard + SILENT => (ChildState::Up { since, heard }, None),
+            ChildEvent::Tick | ChildEvent::KillWanted => kill(Then::Restart),
+            ChildEvent::StopWanted => stop(Then::End, now),
+            ChildEvent::RestartWanted => stop(Then::Restart, now),
+            ChildEvent::Started | ChildEvent::Refused => (ChildState::Up { since, heard }, None),
         }
     }
 
@@ -253,66 +261,68 @@ impl Child {
         &mut self,
         deadline: Duration,
         then: Then,
-        event: Event,
+        event: ChildEvent,
         now: Duration,
-    ) -> (State, Option<Action>) {
-        let with = |then| (State::Stopping { deadline, then }, None);
+    ) -> (ChildState, Option<ChildAction>) {
+        let with = |then| (ChildState::Stopping { deadline, then }, None);
         match event {
-            Event::Ended | Event::Killed => match then {
-                Then::Restart => (State::Down { restart_at: now }, None),
-                Then::End => (State::Gone, None),
+            ChildEvent::Ended | ChildEvent::Killed => match then {
+                Then::Restart => (ChildState::Down { restart_at: now }, None),
+                Then::End => (ChildState::Gone, None),
             },
-            Event::Tick if now >= deadline => kill(then),
-            Event::KillWanted => kill(then),
-            Event::StopWanted => with(Then::End),
-            Event::RestartWanted => with(Then::Restart),
+            ChildEvent::Tick if now >= deadline => kill(then),
+            ChildEvent::KillWanted => kill(then),
+            ChildEvent::StopWanted => with(Then::End),
+            ChildEvent::RestartWanted => with(Then::Restart),
             // A child that stops closes its channel just before its end.
-            Event::Tick | Event::Lost | Event::Heard | Event::Started | Event::Refused => {
-                with(then)
-            }
+            ChildEvent::Tick
+            | ChildEvent::Lost
+            | ChildEvent::Heard
+            | ChildEvent::Started
+            | ChildEvent::Refused => with(then),
         }
     }
 
-    fn killing(&mut self, then: Then, lost: bool, event: Event, now: Duration) -> State {
+    fn killing(&mut self, then: Then, lost: bool, event: ChildEvent, now: Duration) -> ChildState {
         match event {
-            Event::Ended | Event::Killed => match then {
-                Then::Restart if lost && event == Event::Killed => self.was_killed(now),
+            ChildEvent::Ended | ChildEvent::Killed => match then {
+                Then::Restart if lost && event == ChildEvent::Killed => self.was_killed(now),
                 Then::Restart => self.failed(now),
-                Then::End => State::Gone,
+                Then::End => ChildState::Gone,
             },
-            Event::StopWanted => State::Killing { then: Then::End, lost },
-            Event::RestartWanted => State::Killing { then: Then::Restart, lost },
-            Event::Tick
-            | Event::Heard
-            | Event::Lost
-            | Event::KillWanted
-            | Event::Started
-            | Event::Refused => State::Killing { then, lost },
+            ChildEvent::StopWanted => ChildState::Killing { then: Then::End, lost },
+            ChildEvent::RestartWanted => ChildState::Killing { then: Then::Restart, lost },
+            ChildEvent::Tick
+            | ChildEvent::Heard
+            | ChildEvent::Lost
+            | ChildEvent::KillWanted
+            | ChildEvent::Started
+            | ChildEvent::Refused => ChildState::Killing { then, lost },
         }
     }
 }
 
-fn kill(then: Then) -> (State, Option<Action>) {
-    (State::Killing { then, lost: false }, Some(Action::Kill))
+fn kill(then: Then) -> (ChildState, Option<ChildAction>) {
+    (ChildState::Killing { then, lost: false }, Some(ChildAction::Kill))
 }
 
-fn stop(then: Then, now: Duration) -> (State, Option<Action>) {
-    (State::Stopping { deadline: now + STOP_DEADLINE, then }, Some(Action::SendStop))
+fn stop(then: Then, now: Duration) -> (ChildState, Option<ChildAction>) {
+    (ChildState::Stopping { deadline: now + STOP_DEADLINE, then }, Some(ChildAction::SendStop))
 }
 
-fn gone(event: Event, now: Duration) -> State {
+fn gone(event: ChildEvent, now: Duration) -> ChildState {
     match event {
         // Configured again.
-        Event::RestartWanted => State::Down { restart_at: now },
-        Event::Started
-        | Event::Refused
-        | Event::Heard
-        | Event::Ended
-        | Event::Killed
-        | Event::Lost
-        | Event::Tick
-        | Event::StopWanted
-        | Event::KillWanted => State::Gone,
+        ChildEvent::RestartWanted => ChildState::Down { restart_at: now },
+        ChildEvent::Started
+        | ChildEvent::Refused
+        | ChildEvent::Heard
+        | ChildEvent::Ended
+        | ChildEvent::Killed
+        | ChildEvent::Lost
+        | ChildEvent::Tick
+        | ChildEvent::StopWanted
+        | ChildEvent::KillWanted => ChildState::Gone,
     }
 }
 

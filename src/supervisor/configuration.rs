@@ -1,6 +1,6 @@
 //! Reading the configuration, at the start and again at a reload.
 
-use super::Options;
+use super::InstanceOptions;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
@@ -9,14 +9,14 @@ use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
 /// Reads the configuration to start with: every localpath must be there. Returns the warnings too.
-pub fn load(options: &Options) -> Result<(Config, Vec<Diagnostic>)> {
+pub fn load(options: &InstanceOptions) -> Result<(Config, Vec<Diagnostic>)> {
     let mut loaded = read(options);
     loaded.diagnostics.extend(check::roots(&loaded.config, &Machine));
     sort_out(loaded)
 }
 
 /// The files, with `-m` only what that wants of them, and `--http` over them.
-fn read(options: &Options) -> Loaded {
+fn read(options: &InstanceOptions) -> Loaded {
     let mut loaded = config::read(&options.files);
     if let Some(kind) = &options.module {
         loaded.diagnostics.extend(module::only(&mut loaded.config, kind));
@@ -26,7 +26,7 @@ fn read(options: &Options) -> Loaded {
 }
 
 /// Reads it again: the localpaths that are kept already may be missing, since a running instance holds them (rule 21).
-pub fn reload(options: &Options, kept: &Config) -> Result<(Config, Vec<Diagnostic>)> {
+pub fn reload(options: &InstanceOptions, kept: &Config) -> Result<(Config, Vec<Diagnostic>)> {
     let mut loaded = read(options);
     let known: BTreeSet<_> = kept.localpaths.iter().map(|l| &l.watch).collect();
     let mut new = loaded.config.clone();

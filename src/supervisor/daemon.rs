@@ -1,6 +1,6 @@
 //! `-d`: the command starts the supervisor in a session of its own and waits until every localpath is watched.
 
-use super::Options;
+use super::InstanceOptions;
 use super::notifications::Notification;
 use super::run::run;
 use crate::error::{Error, Exit, Result};
@@ -33,7 +33,11 @@ enum StartReport {
 /// Starts a daemon with the command line `words`, and returns its pid when every localpath is watched. A
 /// localpath that is held is an error with exit status 1, though the daemon runs on with the others. `print_line`
 /// prints each line of the banner.
-pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -> Result<u32> {
+pub fn start(
+    options: &InstanceOptions,
+    words: &[OsString],
+    print_line: &dyn Fn(&str),
+) -> Result<u32> {
     options.directories.prepare()?;
     let path = options.directories.log_file();
     let log = OpenOptions::new()
@@ -46,7 +50,7 @@ pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -
         pair_for(Role::Supervisor).map_err(|e| Error::system("cannot make a channel", e))?;
     let pid = session::start_supervisor(words, theirs, log)
         .map_err(|e| Error::system("cannot start the supervisor", e))?;
-    let mut channel: Channel<Options, StartReport> = Channel::new(ours);
+    let mut channel: Channel<InstanceOptions, StartReport> = Channel::new(ours);
     let lost = |why: &dyn std::fmt::Display| {
         let text = format!("the supervisor (pid {pid}) ended early: {why}; see {}", path.display());
         Error::new(Exit::System, text)
@@ -77,7 +81,7 @@ pub fn start(options: &Options, words: &[OsString], print_line: &dyn Fn(&str)) -
 
 /// The role of the new process; returns its exit status.
 pub fn supervise(channel: OwnedFd) -> i32 {
-    let mut channel: Option<Channel<StartReport, Options>> = Some(Channel::new(channel));
+    let mut channel: Option<Channel<StartReport, InstanceOptions>> = Some(Channel::new(channel));
     let ended = session::new_session()
         .map_err(|e| Error::system("cannot leave the session", e))
         .and_then(|()| options(channel.as_mut()))
@@ -117,7 +121,7 @@ pub fn supervise(channel: OwnedFd) -> i32 {
     error.exit as i32
 }
 
-fn options(channel: Option<&mut Channel<StartReport, Options>>) -> Result<Options> {
+fn options(channel: Option<&mut Channel<StartReport, InstanceOptions>>) -> Result<InstanceOptions> {
     let nobody = || Error::system("cannot read the options", "whoever started this is gone");
     let channel = channel.ok_or_else(nobody)?;
     let end = Instant::now() + Duration::from_secs(10);

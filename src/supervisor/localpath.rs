@@ -1,12 +1,12 @@
 //! One localpath at run time: its lock, its inotify descriptor, its watcher and its pushers.
 
-use super::child::Event;
+use super::child::ChildEvent;
 use super::fail_log;
 use super::kernel;
-use super::process::Process;
-use super::pusher::Pusher;
+use super::process::ChildProcess;
+use super::pusher::SupervisedPusher;
 use super::root_state::RootState;
-use super::runner::{Runner, WAKE};
+use super::runner::{SupervisedRunner, WAKE};
 use super::slots::{SlotHolder, SlotPool};
 use super::topology::settings;
 use super::waiters::LocalPathWait;
@@ -91,11 +91,11 @@ pub struct SupervisedLocalPath {
     /// Its part of the configuration.
     pub configured: ConfiguredLocalPath,
     /// Its watcher.
-    pub watcher: Process<ToWatcher, FromWatcher>,
+    pub watcher: ChildProcess<ToWatcher, FromWatcher>,
     /// Its pushers, also those that are being removed.
-    pub pushers: Vec<Pusher>,
+    pub pushers: Vec<SupervisedPusher>,
     /// What calls its plugins, if there are any.
-    pub runner: Option<Runner>,
+    pub runner: Option<SupervisedRunner>,
     /// It was watched at least once.
     pub announced: bool,
     phase: Phase,
@@ -158,7 +158,7 @@ impl SupervisedLocalPath {
         let child_log = log.new(o!("child" => "watcher"));
         let mut localpath = Self {
             configured,
-            watcher: Process::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
+            watcher: ChildProcess::new(Role::Watcher, title, || ToWatcher::Stop, child_log, now),
             pushers: Vec::new(),
             runner: None,
             announced: false,
@@ -200,8 +200,9 @@ impl SupervisedLocalPath {
     ) -> Result<()> {
         let key = shared.next_key;
         shared.next_key += 1;
-        let pusher = Pusher::new(key, remote, reconcile.map(str::to_owned), &self.log, now)
-            .map_err(|e| Error::system("cannot make a wake pipe", e))?;
+        let pusher =
+            SupervisedPusher::new(key, remote, reconcile.map(str::to_owned), &self.log, now)
+                .map_err(|e| Error::system("cannot make a wake pipe", e))?;
         self.pushers.push(pusher);
         Ok(())
     }
@@ -217,7 +218,7 @@ impl SupervisedLocalPath {
         self.mend(now);
         let crontab = self.configured.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
-        if (start_allowed || self.watcher.runs()) && self.watcher.step(Event::Tick, now) {
+        if (start_allowed || self.watcher.runs()) && self.watcher.step(ChildEvent::Tick, now) {
             let first = self.watcher_start();
             self.watcher.start(first, now);
         }
@@ -226,7 +227,9 @@ impl SupervisedLocalPath {
             if !pusher.removed {
                 pusher.run_schedule(crontab.as_ref(), self.since, now);
             }
-            if (start_allowed || pusher.process.runs()) && pusher.process.step(Event::Tick, now) {
+            if (start_allowed || pusher.process.runs())
+                && pusher.process.step(ChildEvent::Tick, now)
+            {
                 self.start_pusher(n, shared, now);
             }
         }
@@ -271,10 +274,10 @@ impl SupervisedLocalPath {
             self.phase = Phase::Stopping;
         }
         for pusher in &mut self.pushers {
-            pusher.process.step(Event::StopWanted, now);
+            pusher.process.step(ChildEvent::StopWanted, now);
         }
         if let Some(runner) = &mut self.runner {
-            runner.process.step(Event::StopWanted, now);
+            runner.process.step(ChildEvent::StopWanted, now);
         }
         self.mend(now);
         self.end_watcher(now);
@@ -284,7 +287,7 @@ impl SupervisedLocalPath {
     fn end_watcher(&mut self, now: Duration) {
         if self.phase != Phase::Kept && self.rest_is_gone() && !self.watcher.is_stopping() {
             self.watcher.send(&ToWatcher::Last, vec![], now);
-            self.watcher.step(Event::StopWanted, now);
+            self.watcher.step(ChildEvent::StopWanted, now);
         }
     }
 
@@ -311,7 +314,7 @@ impl SupervisedLocalPath {
     pub fn ask_reconcile(
         &mut self,
         why: &str,
-        chosen: impl Fn(&Pusher) -> bool,
+        chosen: impl Fn(&SupervisedPusher) -> bool,
         now: Duration,
     ) -> Vec<String> {
         let pushers = self.pushers.iter_mut().filter(|p| !p.removed);

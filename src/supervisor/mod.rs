@@ -37,7 +37,7 @@ use std::path::PathBuf;
 
 /// What an instance is started with. All paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
+pub struct InstanceOptions {
     /// The files and directories given with `-o`.
     pub files: Vec<PathBuf>,
     /// State and run directory.

@@ -1,6 +1,6 @@
 //! One child as it runs: its process, its channel, and the state machine that decides about it.
 
-use super::child::{Action, Child, Event, State};
+use super::child::{Child, ChildAction, ChildEvent, ChildState};
 use crate::message::Role;
 use crate::seen::Exited;
 use crate::sys::channel::{Channel, Received, pair_for};
@@ -20,11 +20,11 @@ const SIGKILL: i32 = 9;
 const AT_ONCE: usize = 64;
 
 /// A child with its messages: `Out` to it, `In` from it.
-pub struct Process<Out, In> {
+pub struct ChildProcess<Out, In> {
     role: Role,
     title: OsString,
     machine: Child,
-    running: Option<Running<Out, In>>,
+    running: Option<RunningChild<Out, In>>,
     stop: fn() -> Out,
     log: Logger,
     starts: u64,
@@ -33,12 +33,12 @@ pub struct Process<Out, In> {
     last_exit: Option<String>,
 }
 
-struct Running<Out, In> {
+struct RunningChild<Out, In> {
     child: GroupChild,
     channel: Channel<Out, In>,
 }
 
-impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
+impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
     /// A child that is due now; `stop` is what asks it to stop.
     pub fn new(role: Role, title: OsString, stop: fn() -> Out, log: Logger, now: Duration) -> Self {
         let machine = Child::new(now);
@@ -75,7 +75,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
 
     /// True when it was asked to stop, and after its end.
     pub fn is_stopping(&self) -> bool {
-        matches!(self.machine.state(), State::Stopping { .. } | State::Gone)
+        matches!(self.machine.state(), ChildState::Stopping { .. } | ChildState::Gone)
     }
 
     /// When it next needs a tick.
@@ -93,21 +93,21 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         }
     }
 
-    /// Tells the machine; true when the child is to be started with [`Process::start`].
-    pub fn step(&mut self, event: Event, now: Duration) -> bool {
-        let silent =
-            event == Event::Tick && !matches!(self.machine.state(), State::Stopping { .. });
+    /// Tells the machine; true when the child is to be started with [`ChildProcess::start`].
+    pub fn step(&mut self, event: ChildEvent, now: Duration) -> bool {
+        let silent = event == ChildEvent::Tick
+            && !matches!(self.machine.state(), ChildState::Stopping { .. });
         match self.machine.step(event, now) {
-            Some(Action::Start) => return true,
-            Some(Action::SendStop) => {
+            Some(ChildAction::Start) => return true,
+            Some(ChildAction::SendStop) => {
                 let stop = (self.stop)();
                 self.send(&stop, vec![], now);
             }
-            Some(Action::Kill) => {
+            Some(ChildAction::Kill) => {
                 let why = match event {
-                    Event::Tick if silent => "it was silent for too long",
-                    Event::Tick => "it does not stop",
-                    Event::Lost => "its channel is closed",
+                    ChildEvent::Tick if silent => "it was silent for too long",
+                    ChildEvent::Tick => "it does not stop",
+                    ChildEvent::Lost => "its channel is closed",
                     _ => "its journal is damaged or lost",
                 };
                 warn!(self.log, "killed: {why}"; "pid" => self.running.as_ref().map(|r| r.child.pid()));
@@ -132,14 +132,14 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
                 self.starts += 1;
                 self.since_ms = clock::wall_ms();
                 debug!(self.log, "started"; "pid" => child.pid());
-                self.running = Some(Running { child, channel });
-                self.step(Event::Started, now);
+                self.running = Some(RunningChild { child, channel });
+                self.step(ChildEvent::Started, now);
                 self.send(&message, fds, now);
             }
             Err(e) => {
                 error!(self.log, "cannot be started: {e}; tried again soon");
                 self.last_exit = Some(format!("not started: {e}"));
-                self.step(Event::Refused, now);
+                self.step(ChildEvent::Refused, now);
             }
         }
     }
@@ -148,7 +148,7 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
     pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>, now: Duration) {
         let Some(running) = &mut self.running else { return };
         if running.channel.send(message, fds).is_err() {
-            self.step(Event::Lost, now);
+            self.step(ChildEvent::Lost, now);
         }
     }
 
@@ -174,11 +174,11 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
             }
         }
         if !messages.is_empty() {
-            self.step(Event::Heard, now);
+            self.step(ChildEvent::Heard, now);
         }
         // A child that ends closes its channel first: the end is looked for before it is called lost.
         if lost && !self.has_ended() {
-            self.step(Event::Lost, now);
+            self.step(ChildEvent::Lost, now);
         }
         messages
     }
@@ -202,10 +202,10 @@ impl<Out: Serialize, In: DeserializeOwned> Process<Out, In> {
         self.since_ms = clock::wall_ms();
         let before = self.machine.state();
         let killed = matches!(ended, Ok(Exited::Signal(SIGKILL)));
-        self.machine.step(if killed { Event::Killed } else { Event::Ended }, now);
+        self.machine.step(if killed { ChildEvent::Killed } else { ChildEvent::Ended }, now);
         match (before, self.machine.state()) {
-            (State::Stopping { .. }, _) => debug!(self.log, "stopped"; "how" => how),
-            (_, State::Down { restart_at }) => {
+            (ChildState::Stopping { .. }, _) => debug!(self.log, "stopped"; "how" => how),
+            (_, ChildState::Down { restart_at }) => {
                 let in_ms = restart_at.saturating_sub(now).as_millis() as u64;
                 warn!(self.log, "ended by itself: started again"; "how" => how, "in_ms" => in_ms);
             }

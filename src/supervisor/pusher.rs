@@ -1,6 +1,6 @@
 //! A pusher as the supervisor sees it: its child, its wake pipe, what it said last, what it has yet to be told.
 
-use super::process::Process;
+use super::process::ChildProcess;
 use super::schedule::{self, Clockwork};
 use super::slots::{SlotHolder, SlotPool};
 use crate::config::model::{Crontab, Remote, Schedule};
@@ -23,7 +23,7 @@ const GRACE_MS: u64 = 10_000;
 const SOON: Duration = Duration::from_secs(1);
 
 /// One pusher.
-pub struct Pusher {
+pub struct SupervisedPusher {
     /// Names it among the holders of slots; never used twice.
     pub key: SlotHolder,
     /// Its part of the configuration.
@@ -31,7 +31,7 @@ pub struct Pusher {
     /// The remote's name.
     pub name: String,
     /// Its child.
-    pub process: Process<ToPusher, FromPusher>,
+    pub process: ChildProcess<ToPusher, FromPusher>,
     /// What it said last.
     pub status: PusherStatus,
     /// Its remote is no longer configured: forgotten when it has ended.
@@ -63,7 +63,7 @@ pub(super) struct Verifying {
     pub(super) part: Option<VerifyPart>,
 }
 
-impl Pusher {
+impl SupervisedPusher {
     /// A pusher that is due now, with a reconcile to begin with, if there is a reason for one.
     pub fn new(
         key: SlotHolder,
@@ -79,7 +79,7 @@ impl Pusher {
             key,
             remote,
             name,
-            process: Process::new(Role::Pusher, title, stop, log, now),
+            process: ChildProcess::new(Role::Pusher, title, stop, log, now),
             status: PusherStatus::default(),
             removed: false,
             verifying: None,
@@ -262,7 +262,7 @@ mod tests {
     fn what_a_predecessor_knew_is_not_in_sync() {
         let log = Logger::root(slog::Discard, o!());
         let remote = testing::remote("10.0.0.2");
-        let mut pusher = Pusher::new(1, remote, None, &log, Duration::ZERO).unwrap();
+        let mut pusher = SupervisedPusher::new(1, remote, None, &log, Duration::ZERO).unwrap();
         assert_eq!(pusher.status.state, PusherState::Behind, "nothing is known");
         for (before, after) in [
             (PusherState::InSync, PusherState::Behind),

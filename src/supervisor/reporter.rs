@@ -1,8 +1,8 @@
 //! The reporter as the supervisor sees it: its child, the snapshots it gets, what it said last. It never holds
 //! anything up: a snapshot that it does not take in time is followed by none.
 
-use super::child::Event;
-use super::process::Process;
+use super::child::ChildEvent;
+use super::process::ChildProcess;
 use crate::config::model::HttpServer;
 use crate::message::{
     FromReporter, InstanceStatus, ReporterStart, ReporterStatus, Role, ToReporter,
@@ -16,7 +16,7 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The reporter of an instance, wanted or not.
-pub struct Reporter {
+pub struct SupervisedReporter {
     wanted: Option<HttpServer>,
     serving: Option<Serving>,
     debug: bool,
@@ -26,7 +26,7 @@ pub struct Reporter {
 /// One that runs, or is to run, with one configuration.
 struct Serving {
     http: HttpServer,
-    process: Process<ToReporter, FromReporter>,
+    process: ChildProcess<ToReporter, FromReporter>,
     listener: Listener,
     next: Duration,
 }
@@ -46,13 +46,13 @@ impl Serving {
         let title = format!("syncsup: reporter {}", http.listen);
         let log = log.new(o!("reporter" => http.listen.to_string()));
         let process =
-            Process::new(Role::Reporter, title.into(), || ToReporter::Stop, log.clone(), now);
+            ChildProcess::new(Role::Reporter, title.into(), || ToReporter::Stop, log.clone(), now);
         Self { http, process, listener: Listener::Unknown, next: now }
     }
 }
 
-impl Reporter {
-    /// Started with the first [`Reporter::tick`].
+impl SupervisedReporter {
+    /// Started with the first [`SupervisedReporter::tick`].
     pub fn new(wanted: Option<HttpServer>, debug: bool, log: &Logger) -> Self {
         Self { wanted, serving: None, debug, log: log.clone() }
     }
@@ -67,7 +67,7 @@ impl Reporter {
         self.serving.as_ref()?.process.interest()
     }
 
-    /// When [`Reporter::tick`] has something to do.
+    /// When [`SupervisedReporter::tick`] has something to do.
     pub fn next_at(&self) -> Option<Duration> {
         let serving = self.serving.as_ref()?;
         serving.process.next_at().into_iter().chain([serving.next]).min()
@@ -82,7 +82,7 @@ impl Reporter {
     pub fn stop(&mut self, now: Duration) {
         self.wanted = None;
         if let Some(serving) = &mut self.serving {
-            serving.process.step(Event::StopWanted, now);
+            serving.process.step(ChildEvent::StopWanted, now);
         }
     }
 
@@ -117,7 +117,7 @@ impl Reporter {
                 serving.listener = Listener::Unknown;
             }
             if Some(&serving.http) != self.wanted.as_ref() {
-                serving.process.step(Event::StopWanted, now);
+                serving.process.step(ChildEvent::StopWanted, now);
             }
             if serving.process.is_gone() {
                 self.serving = None;
@@ -127,7 +127,7 @@ impl Reporter {
             self.serving = self.wanted.clone().map(|http| Serving::new(http, &self.log, now));
         }
         let Some(serving) = &mut self.serving else { return false };
-        if serving.process.step(Event::Tick, now) {
+        if serving.process.step(ChildEvent::Tick, now) {
             let start = ReporterStart { http: serving.http.clone(), debug: self.debug };
             serving.process.start(Ok((ToReporter::Start(Box::new(start)), vec![])), now);
             serving.next = now;

@@ -4,7 +4,7 @@ use super::localpath::SupervisedLocalPath;
 use super::notifications::Notification;
 use super::run_files::RunFiles;
 use super::state::Supervisor;
-use super::{Options, banner, configuration, fail_log, kernel};
+use super::{InstanceOptions, banner, configuration, fail_log, kernel};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
 use crate::config::sender;
@@ -24,7 +24,11 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
 /// that); else every child is tried for ever.
-pub fn run(options: Options, give_up: bool, notify: &mut dyn FnMut(Notification)) -> Result<()> {
+pub fn run(
+    options: InstanceOptions,
+    give_up: bool,
+    notify: &mut dyn FnMut(Notification),
+) -> Result<()> {
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
     let (config, warnings) = configuration::load(&options)?;
@@ -61,7 +65,7 @@ pub fn run(options: Options, give_up: bool, notify: &mut dyn FnMut(Notification)
 }
 
 /// Raises the kernel's limits, where that is wanted and allowed; returns what was done.
-fn raise_limits(options: &Options, config: &Config, log: &slog::Logger) -> Option<String> {
+fn raise_limits(options: &InstanceOptions, config: &Config, log: &slog::Logger) -> Option<String> {
     if !options.sysctl || config.no_sysctl || session::user() != 0 {
         return None;
     }

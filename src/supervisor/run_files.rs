@@ -1,6 +1,6 @@
 //! What makes an instance the only one of its configuration: its lock, its pid file, its control socket.
 
-use super::Options;
+use super::InstanceOptions;
 use super::control::ControlSocket;
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::{
@@ -20,7 +20,7 @@ pub struct RunFiles {
 
 impl RunFiles {
     /// Takes the instance's place in the run directory. Exit status 4 when it runs already.
-    pub fn take(options: &Options) -> Result<Self> {
+    pub fn take(options: &InstanceOptions) -> Result<Self> {
         let id = instance(&options.files);
         let id = options.module.as_ref().map_or(id.clone(), |kind| with_module(&id, kind));
         let file = |extension| options.directories.run_file(&id, extension);
@@ -54,13 +54,13 @@ impl RunFiles {
 }
 
 /// Other instances of the same `-m` that were started with the same paths, which led elsewhere then.
-fn namesakes(options: &Options, id: &str) -> Vec<String> {
+fn namesakes(options: &InstanceOptions, id: &str) -> Vec<String> {
     let mut found = started_with(&options.directories.run, &options.files);
     found.retain(|other| other != id && is_of_module(other, options.module.as_deref()));
     found
 }
 
-fn runs_already(options: &Options, pid_file: &std::path::Path) -> Error {
+fn runs_already(options: &InstanceOptions, pid_file: &std::path::Path) -> Error {
     let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
     let files: Vec<_> = options.files.iter().map(|f| f.display().to_string()).collect();
     let text = format!(

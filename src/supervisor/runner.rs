@@ -1,7 +1,7 @@
 //! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it sent last, what it was
 //! sent.
 
-use super::process::Process;
+use super::process::ChildProcess;
 use crate::config::model::{LocalPath, plugin_names};
 use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, Role, ToPlugin};
@@ -20,9 +20,9 @@ const GRACE_MS: u64 = 5_000;
 pub const WAKE: &str = "plugin runner";
 
 /// The plugin runner.
-pub struct Runner {
+pub struct SupervisedRunner {
     /// Its child.
-    pub process: Process<ToPlugin, FromPlugin>,
+    pub process: ChildProcess<ToPlugin, FromPlugin>,
     /// What it said last.
     pub status: Vec<PluginStatus>,
     /// No plugin is configured any more: forgotten when it has ended.
@@ -31,7 +31,7 @@ pub struct Runner {
     told: Vec<RemoteHealth>,
 }
 
-impl Runner {
+impl SupervisedRunner {
     /// A runner that is due now.
     pub fn new(localpath: &LocalPath, log: &Logger, now: Duration) -> io::Result<Self> {
         let mut title = OsString::from("syncsup: plugin runner ");
@@ -39,7 +39,7 @@ impl Runner {
         let stop = || ToPlugin::Stop { grace_ms: GRACE_MS };
         let log = log.new(o!("child" => "plugin runner"));
         Ok(Self {
-            process: Process::new(Role::Plugin, title, stop, log, now),
+            process: ChildProcess::new(Role::Plugin, title, stop, log, now),
             status: Vec::new(),
             removed: false,
             wake: wake::pipe()?,

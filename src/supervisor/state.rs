@@ -1,9 +1,9 @@
 //! The supervisor's state: what it was started with, its localpaths, what is under way.
 
-use super::Options;
+use super::InstanceOptions;
 use super::control::ClientId;
 use super::localpath::{SharedState, SupervisedLocalPath};
-use super::reporter::Reporter;
+use super::reporter::SupervisedReporter;
 use super::sd_notify::SdNotify;
 use super::slots::{SlotPool, default_limit};
 use super::waiters::Waiter;
@@ -22,11 +22,11 @@ use std::time::Duration;
 
 /// The running supervisor.
 pub(super) struct Supervisor {
-    pub(super) options: Options,
+    pub(super) options: InstanceOptions,
     pub(super) config: Config,
     pub(super) localpaths: Vec<SupervisedLocalPath>,
     pub(super) shared: SharedState,
-    pub(super) reporter: Reporter,
+    pub(super) reporter: SupervisedReporter,
     pub(super) systemd: SdNotify,
     /// The clients that requested the stop: answered when it is done.
     pub(super) last_answers: Vec<ClientId>,
@@ -49,7 +49,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Takes every localpath; nothing is started yet.
-    pub(super) fn new(options: Options, config: Config, log: slog::Logger) -> Result<Self> {
+    pub(super) fn new(options: InstanceOptions, config: Config, log: slog::Logger) -> Result<Self> {
         let now = monotonic();
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let limit = options.slots.unwrap_or_else(|| default_limit(cores));
@@ -72,7 +72,7 @@ impl Supervisor {
             .map(|w| SupervisedLocalPath::open(w, state, reconcile, &mut shared, now))
             .collect::<Result<Vec<SupervisedLocalPath>>>()?;
         let (systemd, last_answers) = (SdNotify::from_env(), vec![]);
-        let reporter = Reporter::new(config.http.clone(), options.debug, &shared.log);
+        let reporter = SupervisedReporter::new(config.http.clone(), options.debug, &shared.log);
         let next_alive = systemd.watchdog().map(|_| now);
         info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => localpaths.len(), "slots" => limit);
         Ok(Self {
@@ -97,7 +97,10 @@ impl Supervisor {
     }
 
     /// The children that `config` wants.
-    pub(super) fn configured(options: &Options, config: &Config) -> Vec<ConfiguredLocalPath> {
+    pub(super) fn configured(
+        options: &InstanceOptions,
+        config: &Config,
+    ) -> Vec<ConfiguredLocalPath> {
         let mut configured = localpaths::configured(config);
         for w in &mut configured {
             w.debug |= options.debug;

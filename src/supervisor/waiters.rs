@@ -1,6 +1,6 @@
 //! What `syncsup wait` waits for: the tickets that clients have, and how far each localpath is with one.
 
-use super::pusher::Pusher;
+use super::pusher::SupervisedPusher;
 use crate::message::{Ticket, ToPusher};
 use crate::path::RelPath;
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ impl LocalPathWait {
     }
 
     /// Asks a pusher, once it is known what for.
-    pub(super) fn ask(&self, pusher: &mut Pusher, now: Duration) {
+    pub(super) fn ask(&self, pusher: &mut SupervisedPusher, now: Duration) {
         if let Some(seq) = self.seq
             && !self.settled.contains(&pusher.name)
         {

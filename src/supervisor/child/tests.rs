@@ -5,9 +5,9 @@ fn ms(n: u64) -> Duration {
 }
 
 fn start(child: &mut Child, now: Duration) {
-    assert_eq!(child.step(Event::Tick, now), Some(Action::Start));
-    assert_eq!(child.step(Event::Started, now), None);
-    assert_eq!(child.step(Event::Heard, now), None);
+    assert_eq!(child.step(ChildEvent::Tick, now), Some(ChildAction::Start));
+    assert_eq!(child.step(ChildEvent::Started, now), None);
+    assert_eq!(child.step(ChildEvent::Heard, now), None);
 }
 
 #[test]
@@ -17,11 +17,11 @@ fn restarts_at_once_then_ever_slower_then_at_once_again() {
     let mut delays = Vec::new();
     for _ in 0..14 {
         start(&mut child, now);
-        child.step(Event::Ended, now);
-        let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
+        child.step(ChildEvent::Ended, now);
+        let ChildState::Down { restart_at } = child.state() else { panic!("{child:?}") };
         delays.push((restart_at - now).as_millis());
-        assert_eq!(child.step(Event::Tick, restart_at - ms(1).min(restart_at - now)), {
-            (restart_at == now).then_some(Action::Start)
+        assert_eq!(child.step(ChildEvent::Tick, restart_at - ms(1).min(restart_at - now)), {
+            (restart_at == now).then_some(ChildAction::Start)
         });
         now = restart_at;
     }
@@ -31,8 +31,8 @@ fn restarts_at_once_then_ever_slower_then_at_once_again() {
     );
     start(&mut child, now);
     now += HEALTHY;
-    child.step(Event::Ended, now);
-    assert_eq!(child.state(), State::Down { restart_at: now });
+    child.step(ChildEvent::Ended, now);
+    assert_eq!(child.state(), ChildState::Down { restart_at: now });
 }
 
 #[test]
@@ -43,21 +43,21 @@ fn what_is_killed_from_outside_comes_back_soon() {
         start(&mut child, now);
         // Now and then the closed channel is seen first.
         if n % 2 == 0 {
-            assert_eq!(child.step(Event::Lost, now), Some(Action::Kill));
+            assert_eq!(child.step(ChildEvent::Lost, now), Some(ChildAction::Kill));
         }
-        child.step(Event::Killed, now);
-        let State::Down { restart_at } = child.state() else { panic!("{child:?}") };
+        child.step(ChildEvent::Killed, now);
+        let ChildState::Down { restart_at } = child.state() else { panic!("{child:?}") };
         assert!(restart_at - now <= KILLED_DELAY_MAX);
         now = restart_at;
     }
 }
 
 /// A tick each second, as the loop gives them, up to this time; what the last one asks for.
-fn ticks(child: &mut Child, to: Duration) -> Option<Action> {
+fn ticks(child: &mut Child, to: Duration) -> Option<ChildAction> {
     while child.ticked + ms(1_000) < to {
-        assert_eq!(child.step(Event::Tick, child.ticked + ms(1_000)), None, "{child:?}");
+        assert_eq!(child.step(ChildEvent::Tick, child.ticked + ms(1_000)), None, "{child:?}");
     }
-    child.step(Event::Tick, to)
+    child.step(ChildEvent::Tick, to)
 }
 
 #[test]
@@ -65,79 +65,79 @@ fn silence_kills() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
     assert_eq!(ticks(&mut child, ms(5_000)), None);
-    child.step(Event::Heard, ms(5_000));
+    child.step(ChildEvent::Heard, ms(5_000));
     assert_eq!(child.next_at(), Some(ms(5_000) + SILENT));
     assert_eq!(ticks(&mut child, ms(5_000) + SILENT - ms(1)), None);
-    assert_eq!(ticks(&mut child, ms(5_000) + SILENT), Some(Action::Kill));
-    assert_eq!(child.step(Event::Tick, ms(50_000)), None, "one kill is enough");
-    child.step(Event::Ended, ms(50_000));
-    assert_eq!(child.state(), State::Down { restart_at: ms(50_000) });
+    assert_eq!(ticks(&mut child, ms(5_000) + SILENT), Some(ChildAction::Kill));
+    assert_eq!(child.step(ChildEvent::Tick, ms(50_000)), None, "one kill is enough");
+    child.step(ChildEvent::Ended, ms(50_000));
+    assert_eq!(child.state(), ChildState::Down { restart_at: ms(50_000) });
 }
 
 #[test]
 fn one_that_never_speaks_is_killed_too() {
     let mut child = Child::new(ms(0));
-    child.step(Event::Tick, ms(0));
-    child.step(Event::Started, ms(0));
-    assert_eq!(ticks(&mut child, SILENT), Some(Action::Kill));
+    child.step(ChildEvent::Tick, ms(0));
+    child.step(ChildEvent::Started, ms(0));
+    assert_eq!(ticks(&mut child, SILENT), Some(ChildAction::Kill));
 }
 
 /// Stopped, or held up, it could read no message: wherever in its turn that was, patience starts again.
 #[test]
 fn a_supervisor_that_overslept_takes_nobody_for_silent() {
     let mut child = Child::new(ms(0));
-    child.step(Event::Tick, ms(0));
-    child.step(Event::Started, ms(0));
-    assert_eq!(child.step(Event::Tick, SILENT), None, "it may have started");
-    child.step(Event::Heard, SILENT);
-    assert_eq!(child.step(Event::Tick, 3 * SILENT), None, "it may have spoken");
+    child.step(ChildEvent::Tick, ms(0));
+    child.step(ChildEvent::Started, ms(0));
+    assert_eq!(child.step(ChildEvent::Tick, SILENT), None, "it may have started");
+    child.step(ChildEvent::Heard, SILENT);
+    assert_eq!(child.step(ChildEvent::Tick, 3 * SILENT), None, "it may have spoken");
     assert_eq!(ticks(&mut child, 4 * SILENT - ms(1)), None);
-    assert_eq!(ticks(&mut child, 4 * SILENT), Some(Action::Kill), "it has had its time");
+    assert_eq!(ticks(&mut child, 4 * SILENT), Some(ChildAction::Kill), "it has had its time");
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
-    child.step(Event::StopWanted, ms(1));
+    child.step(ChildEvent::StopWanted, ms(1));
     let woken = 2 * STOP_DEADLINE;
-    assert_eq!(child.step(Event::Tick, woken), None, "it may be about to end");
-    assert_eq!(ticks(&mut child, woken + STOP_DEADLINE), Some(Action::Kill));
+    assert_eq!(child.step(ChildEvent::Tick, woken), None, "it may be about to end");
+    assert_eq!(ticks(&mut child, woken + STOP_DEADLINE), Some(ChildAction::Kill));
 }
 
 #[test]
 fn stops_in_order_or_is_killed() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
-    assert_eq!(child.step(Event::StopWanted, ms(1)), Some(Action::SendStop));
-    assert_eq!(child.step(Event::StopWanted, ms(2)), None);
-    assert_eq!(child.step(Event::Lost, ms(3)), None);
-    assert_eq!(ticks(&mut child, ms(1) + STOP_DEADLINE), Some(Action::Kill));
-    child.step(Event::Ended, ms(20_000));
+    assert_eq!(child.step(ChildEvent::StopWanted, ms(1)), Some(ChildAction::SendStop));
+    assert_eq!(child.step(ChildEvent::StopWanted, ms(2)), None);
+    assert_eq!(child.step(ChildEvent::Lost, ms(3)), None);
+    assert_eq!(ticks(&mut child, ms(1) + STOP_DEADLINE), Some(ChildAction::Kill));
+    child.step(ChildEvent::Ended, ms(20_000));
     assert!(child.is_gone());
-    assert_eq!(child.step(Event::Tick, ms(90_000)), None);
+    assert_eq!(child.step(ChildEvent::Tick, ms(90_000)), None);
 }
 
 #[test]
 fn the_last_wish_counts() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
-    child.step(Event::StopWanted, ms(1));
-    child.step(Event::RestartWanted, ms(2));
-    child.step(Event::Ended, ms(3));
-    assert_eq!(child.state(), State::Down { restart_at: ms(3) }, "configured again");
+    child.step(ChildEvent::StopWanted, ms(1));
+    child.step(ChildEvent::RestartWanted, ms(2));
+    child.step(ChildEvent::Ended, ms(3));
+    assert_eq!(child.state(), ChildState::Down { restart_at: ms(3) }, "configured again");
     start(&mut child, ms(3));
-    child.step(Event::RestartWanted, ms(4));
-    child.step(Event::StopWanted, ms(5));
-    child.step(Event::Ended, ms(6));
+    child.step(ChildEvent::RestartWanted, ms(4));
+    child.step(ChildEvent::StopWanted, ms(5));
+    child.step(ChildEvent::Ended, ms(6));
     assert!(child.is_gone());
-    child.step(Event::RestartWanted, ms(7));
-    assert_eq!(child.state(), State::Down { restart_at: ms(7) });
+    child.step(ChildEvent::RestartWanted, ms(7));
+    assert_eq!(child.state(), ChildState::Down { restart_at: ms(7) });
 }
 
 #[test]
 fn a_lost_channel_kills_and_a_refused_start_waits() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
-    assert_eq!(child.step(Event::Lost, ms(1)), Some(Action::Kill));
-    child.step(Event::Ended, ms(2));
-    assert_eq!(child.step(Event::Tick, ms(2)), Some(Action::Start));
-    child.step(Event::Refused, ms(2));
-    assert_eq!(child.state(), State::Down { restart_at: ms(102) });
+    assert_eq!(child.step(ChildEvent::Lost, ms(1)), Some(ChildAction::Kill));
+    child.step(ChildEvent::Ended, ms(2));
+    assert_eq!(child.step(ChildEvent::Tick, ms(2)), Some(ChildAction::Start));
+    child.step(ChildEvent::Refused, ms(2));
+    assert_eq!(child.state(), ChildState::Down { restart_at: ms(102) });
 }

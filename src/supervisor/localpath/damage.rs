@@ -10,7 +10,7 @@ use crate::instance::directories::make_private;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::quarantine::{begin_new, quarantine, stamp};
 use crate::journal::Journal;
-use crate::supervisor::child::Event;
+use crate::supervisor::child::ChildEvent;
 use crate::supervisor::waiters::LocalPathWait;
 use crate::sys::lock;
 use slog::{crit, error, warn};
@@ -89,12 +89,12 @@ impl SupervisedLocalPath {
         self.damaged.get_or_insert(Damage { why, at: now, journal: false }).journal |= journal;
         // The next journal counts from 0.
         self.waits.iter_mut().for_each(LocalPathWait::reset);
-        self.watcher.step(Event::KillWanted, now);
+        self.watcher.step(ChildEvent::KillWanted, now);
         for pusher in &mut self.pushers {
-            pusher.process.step(Event::KillWanted, now);
+            pusher.process.step(ChildEvent::KillWanted, now);
         }
         if let Some(runner) = &mut self.runner {
-            runner.process.step(Event::KillWanted, now);
+            runner.process.step(ChildEvent::KillWanted, now);
         }
     }
 }

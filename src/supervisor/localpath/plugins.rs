@@ -4,9 +4,9 @@ use super::{SharedState, SupervisedLocalPath};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::message::{RemoteHealth, ToPlugin, ToWatcher};
-use crate::supervisor::child::Event;
+use crate::supervisor::child::ChildEvent;
 use crate::supervisor::fail_log;
-use crate::supervisor::runner::{Runner, WAKE};
+use crate::supervisor::runner::{SupervisedRunner, WAKE};
 use crate::supervisor::topology::needs_runner;
 use slog::{info, warn};
 use std::time::Duration;
@@ -15,7 +15,7 @@ impl SupervisedLocalPath {
     /// A runner, when one is wanted.
     pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
         if needs_runner(&self.configured.localpath) {
-            let runner = Runner::new(&self.configured.localpath, &self.log, now)
+            let runner = SupervisedRunner::new(&self.configured.localpath, &self.log, now)
                 .map_err(|e| Error::system("cannot make a wake pipe", e))?;
             self.runner = Some(runner);
         }
@@ -31,7 +31,7 @@ impl SupervisedLocalPath {
         let remotes = self.remotes_health(now);
         let start_allowed = self.damaged.is_none();
         let Some(runner) = &mut self.runner else { return };
-        if (start_allowed || runner.process.runs()) && runner.process.step(Event::Tick, now) {
+        if (start_allowed || runner.process.runs()) && runner.process.step(ChildEvent::Tick, now) {
             runner.start(&self.configured, (&self.dir, &shared.run_dir), remotes, now);
             if let Some(hold) = self.root.hold() {
                 runner.process.send(&ToPlugin::Hold(hold), vec![], now);
@@ -72,14 +72,14 @@ impl SupervisedLocalPath {
             }
             Some(runner) if !wanted => {
                 runner.removed = true;
-                runner.process.step(Event::StopWanted, now);
+                runner.process.step(ChildEvent::StopWanted, now);
                 self.watcher.send(&ToWatcher::DropWake(WAKE.into()), vec![], now);
             }
             Some(runner) => {
                 let back = std::mem::take(&mut runner.removed);
                 if restart || back {
                     info!(self.log, "plugins: configured anew");
-                    runner.process.step(Event::RestartWanted, now);
+                    runner.process.step(ChildEvent::RestartWanted, now);
                 }
                 return Ok(back);
             }

@@ -7,9 +7,9 @@ use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::instance::quarantine;
 use crate::journal::Journal;
 use crate::message::ToWatcher;
-use crate::supervisor::child::Event;
+use crate::supervisor::child::ChildEvent;
 use crate::supervisor::fail_log;
-use crate::supervisor::pusher::Pusher;
+use crate::supervisor::pusher::SupervisedPusher;
 use crate::supervisor::runner::WAKE;
 use crate::supervisor::topology::{ChildId, Diff};
 use slog::{info, warn};
@@ -58,7 +58,7 @@ impl SupervisedLocalPath {
                     pusher.remote = remote;
                     if pusher.removed || diff.restart.contains(&pusher_id(&name)) {
                         info!(self.log, "remote {name}: configured anew");
-                        pusher.process.step(Event::RestartWanted, now);
+                        pusher.process.step(ChildEvent::RestartWanted, now);
                     }
                     if std::mem::take(&mut pusher.removed) {
                         added.push(name);
@@ -72,7 +72,7 @@ impl SupervisedLocalPath {
         }
         if diff.restart.contains(&ChildId::Watcher { localpath }) {
             info!(self.log, "configured anew");
-            self.watcher.step(Event::RestartWanted, now);
+            self.watcher.step(ChildEvent::RestartWanted, now);
         } else if !added.is_empty() {
             self.add_wakes(added, now);
         }
@@ -83,7 +83,7 @@ impl SupervisedLocalPath {
         let pusher = &mut self.pushers[n];
         info!(self.log, "remote {}: no longer configured", pusher.name);
         pusher.removed = true;
-        pusher.process.step(Event::StopWanted, now);
+        pusher.process.step(ChildEvent::StopWanted, now);
         self.watcher.send(&ToWatcher::DropWake(pusher.name.clone()), vec![], now);
     }
 
@@ -95,7 +95,7 @@ impl SupervisedLocalPath {
         match names.iter().filter_map(known).collect() {
             Ok(fds) => self.watcher.send(&ToWatcher::AddWakes(names), fds, now),
             // Its next incarnation gets all of them.
-            Err(_) => drop(self.watcher.step(Event::RestartWanted, now)),
+            Err(_) => drop(self.watcher.step(ChildEvent::RestartWanted, now)),
         }
     }
 
@@ -105,7 +105,7 @@ impl SupervisedLocalPath {
         if now < self.forget_at {
             return;
         }
-        let gone = |p: &Pusher| p.removed && p.process.is_gone();
+        let gone = |p: &SupervisedPusher| p.removed && p.process.is_gone();
         let names: Vec<String> =
             self.pushers.iter().filter(|p| gone(p)).map(|p| p.name.clone()).collect();
         if names.is_empty() {
