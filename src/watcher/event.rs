@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::seen::{Kind, Notice, Seen, What};
-use crate::watcher::batch::{Batch, Look};
+use crate::watcher::change_set::{ChangeSet, StatRequest};
 use crate::watcher::doubts::{Content, Inode, Marked};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::tree::Tree;
@@ -181,40 +181,46 @@ impl Map {
     }
 
     /// Takes one event of the queue.
-    pub fn step(&mut self, notice: &Notice, now: Duration, batch: &mut Batch, acts: &mut Vec<Act>) {
-        self.end_move(notice, now, batch);
+    pub fn step(
+        &mut self,
+        notice: &Notice,
+        now: Duration,
+        changes: &mut ChangeSet,
+        acts: &mut Vec<Act>,
+    ) {
+        self.end_move(notice, now, changes);
         let arrived = self.arrived.take();
         match notice.what {
             What::Overflow => return acts.push(Act::Overflow),
             What::DeleteSelf | What::MoveSelf | What::Unmount | What::Ignored => {
                 return self.step_self(notice, acts);
             }
-            _ if notice.name.is_empty() => return self.step_itself(notice, batch),
+            _ if notice.name.is_empty() => return self.step_itself(notice, changes),
             _ => {}
         }
         let Some(dir) = self.tree.path(notice.wd) else {
-            return self.note_detached(notice, now, batch);
+            return self.note_detached(notice, now, changes);
         };
         let path = dir.join(&notice.name);
         if self.filter.excludes(&path, notice.is_dir) {
-            return self.step_excluded(notice, now, batch, acts);
+            return self.step_excluded(notice, now, changes, acts);
         }
         if notice.is_dir {
-            self.step_dir(notice, path, now, batch, acts);
+            self.step_dir(notice, path, now, changes, acts);
         } else {
-            self.step_file(notice, path, arrived, now, batch);
+            self.step_file(notice, path, arrived, now, changes);
         }
     }
 
     /// The attributes of a watched directory were changed. What stands above it says so too, but nothing does where it
     /// is the root, or a mount point, or mounted from elsewhere (rule 31). One between the halves of its move is marked
     /// as a tree by that.
-    fn step_itself(&self, notice: &Notice, batch: &mut Batch) {
+    fn step_itself(&self, notice: &Notice, changes: &mut ChangeSet) {
         if self.toggles.attrib
             && matches!(notice.what, What::Attrib | What::Modify)
             && let Some(path) = self.tree.path(notice.wd)
         {
-            batch.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
+            changes.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
         }
     }
 
@@ -244,7 +250,7 @@ impl Map {
         &mut self,
         notice: &Notice,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
         acts: &mut Vec<Act>,
     ) {
         if notice.is_dir && matches!(notice.what, What::Create | What::MovedTo) {
@@ -253,7 +259,7 @@ impl Map {
                 self.left(&moved, acts);
             }
         } else if notice.what == What::MovedTo {
-            self.moved_away(now, batch);
+            self.moved_away(now, changes);
         }
     }
 
@@ -270,9 +276,9 @@ impl Map {
 
     /// Something happened in a directory that is between the halves of its move, or that is not known. Its move
     /// marks it as a tree; only new directories in it, and names that may be further ones of a file, must be found again.
-    fn note_detached(&mut self, notice: &Notice, now: Duration, batch: &mut Batch) {
+    fn note_detached(&mut self, notice: &Notice, now: Duration, changes: &mut ChangeSet) {
         if !notice.is_dir && matches!(notice.what, What::Delete | What::MovedFrom | What::MovedTo) {
-            self.name_gone(notice, None, now, batch);
+            self.name_gone(notice, None, now, changes);
         }
         if (notice.is_dir || matches!(notice.what, What::Create | What::MovedTo))
             && let Some(top) = self.tree.top(notice.wd)
@@ -286,29 +292,29 @@ impl Map {
         notice: &Notice,
         path: RelPath,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
         acts: &mut Vec<Act>,
     ) {
         let (parent, name) = (notice.wd, &notice.name);
         match notice.what {
             What::Create => {
                 if self.toggles.create_folder {
-                    batch.mark(path, Scope::Children, Events::CREATE | Events::DIR);
+                    changes.mark(path, Scope::Children, Events::CREATE | Events::DIR);
                 }
                 acts.push(Act::Enter { parent, name: name.clone(), why: Why::Created });
             }
             // `utimensat` of the modification time alone is IN_MODIFY, for a directory too.
             What::Attrib | What::Modify if self.toggles.attrib => {
-                batch.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
+                changes.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
             }
             What::Delete => {
                 if let Some(wd) = self.tree.child(parent, name) {
                     acts.push(Act::Unwatch(self.tree.remove(wd)));
                 }
                 self.forget_unwatched(&path);
-                self.take_below(&path, batch);
+                self.take_below(&path, changes);
                 if self.toggles.delete {
-                    batch.mark(path, Scope::Entry, Events::DELETE | Events::DIR);
+                    changes.mark(path, Scope::Entry, Events::DELETE | Events::DIR);
                 }
             }
             What::MovedFrom => {
@@ -318,7 +324,7 @@ impl Map {
                 }
                 let unwatched = self.forget_unwatched(&path);
                 let dirty = unwatched || wd.is_none_or(|wd| self.holds_excluded(wd));
-                let open = self.take_below(&path, batch);
+                let open = self.take_below(&path, changes);
                 self.detached.push(Detached {
                     cookie: notice.cookie,
                     since: now,
@@ -331,23 +337,29 @@ impl Map {
                 });
                 if self.toggles.move_from {
                     let events = Events::MOVE | Events::DELETE | Events::DIR;
-                    batch.mark(path, Scope::Tree, events);
+                    changes.mark(path, Scope::Tree, events);
                 }
             }
-            What::MovedTo => self.moved_in(notice, path, batch, acts),
+            What::MovedTo => self.moved_in(notice, path, changes, acts),
             _ => {}
         }
     }
 
-    fn moved_in(&mut self, notice: &Notice, path: RelPath, batch: &mut Batch, acts: &mut Vec<Act>) {
+    fn moved_in(
+        &mut self,
+        notice: &Notice,
+        path: RelPath,
+        changes: &mut ChangeSet,
+        acts: &mut Vec<Act>,
+    ) {
         let (parent, name) = (notice.wd, notice.name.clone());
         let moved = self.take_detached(notice.cookie);
         for (name, open) in moved.iter().flat_map(|m| &m.open) {
-            self.open(path.join(name), *open, batch);
+            self.open(path.join(name), *open, changes);
         }
         if self.toggles.move_to {
             let origin = moved.as_ref().map(|m| m.from.clone());
-            batch.mark_moved(path, Scope::Tree, Events::MOVE | Events::DIR, origin);
+            changes.mark_moved(path, Scope::Tree, Events::MOVE | Events::DIR, origin);
         }
         match moved {
             Some(moved) if moved.wd.is_some() => acts.push(Act::Attach { parent, name, moved }),

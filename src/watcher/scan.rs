@@ -294,7 +294,7 @@ impl Walker {
         }
         if let Purpose::Links(wanted) = &job.purpose {
             for path in context.map.links.searched(wanted, &context.map.tree) {
-                context.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+                context.changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
             }
             if job.incomplete {
                 context.map.links.want(wanted);

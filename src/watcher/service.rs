@@ -22,8 +22,8 @@ use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
 use crate::watcher::answers::Answers;
 use crate::watcher::barriers::Barriers;
-use crate::watcher::batch::Batch;
 use crate::watcher::canaries;
+use crate::watcher::change_set::ChangeSet;
 use crate::watcher::checkpoint_validity::{SLACK_NS, Validity, set_back_ns, validity};
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
 use crate::watcher::root_record::{self, RootRecord};
@@ -150,7 +150,7 @@ pub struct Service {
     barriers: Barriers,
     answers: Answers,
     /// What became of those that answer again, or no longer, for the next record.
-    answers_batch: Option<Batch>,
+    pending_changes: Option<ChangeSet>,
     end: Option<End>,
 }
 
@@ -215,7 +215,7 @@ impl Service {
             times: Times::default(),
             barriers: Barriers::default(),
             answers: Answers::default(),
-            answers_batch: None,
+            pending_changes: None,
             end: None,
         })
     }

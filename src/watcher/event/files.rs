@@ -10,70 +10,70 @@ impl Map {
         path: RelPath,
         arrived: Option<Arrived>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let t = self.toggles;
         let skipped = self.filter.skips_event(&path, false);
-        let entry = |batch: &mut Batch, wanted: bool, path: &RelPath, events: Events| {
+        let entry = |changes: &mut ChangeSet, wanted: bool, path: &RelPath, events: Events| {
             if wanted && !skipped {
-                batch.mark(path.clone(), Scope::Entry, events);
+                changes.mark(path.clone(), Scope::Entry, events);
             }
         };
         match notice.what {
             What::Create => {
-                entry(batch, t.create_file, &path, Events::CREATE);
+                entry(changes, t.create_file, &path, Events::CREATE);
                 if t.close_write && !skipped {
-                    self.open(path.clone(), Open::new(now, State::Created), batch);
+                    self.open(path.clone(), Open::new(now, State::Created), changes);
                 }
-                self.look(notice, path, Events::CREATE, batch);
+                self.look(notice, path, Events::CREATE, changes);
             }
             What::Modify => {
-                entry(batch, t.modify, &path, Events::WRITE);
+                entry(changes, t.modify, &path, Events::WRITE);
                 if !t.modify && t.close_write && !skipped {
-                    self.written(notice, path, now, batch);
+                    self.written(notice, path, now, changes);
                 }
             }
             What::CloseWrite => {
-                entry(batch, t.close_write, &path, Events::WRITE);
-                self.closed(&path, now, batch);
-                self.look_at_links(notice, path, Events::WRITE, t.close_write, batch);
+                entry(changes, t.close_write, &path, Events::WRITE);
+                self.closed(&path, now, changes);
+                self.look_at_links(notice, path, Events::WRITE, t.close_write, changes);
             }
             What::Attrib => {
-                entry(batch, t.attrib, &path, Events::ATTRIB);
-                self.look_at_links(notice, path, Events::ATTRIB, t.attrib, batch);
+                entry(changes, t.attrib, &path, Events::ATTRIB);
+                self.look_at_links(notice, path, Events::ATTRIB, t.attrib, changes);
             }
             What::Delete => {
-                entry(batch, t.delete, &path, Events::DELETE);
-                let open = self.close(&path, batch);
-                self.name_gone(notice, open, now, batch);
+                entry(changes, t.delete, &path, Events::DELETE);
+                let open = self.close(&path, changes);
+                self.name_gone(notice, open, now, changes);
             }
             What::MovedFrom => {
-                entry(batch, t.move_from, &path, Events::MOVE | Events::DELETE);
+                entry(changes, t.move_from, &path, Events::MOVE | Events::DELETE);
                 let mut linked = None;
                 if !self.links.is_empty() {
                     // In an exchange what arrives is told of first, and that stays.
                     linked = self.links.forget(notice.wd, &notice.name);
-                    self.look(notice, path.clone(), Events::empty(), batch);
+                    self.look(notice, path.clone(), Events::empty(), changes);
                 }
                 let open = match arrived.filter(|arrived| arrived.at == path) {
                     Some(arrived) => arrived.displaced.or(self.open.get(&path).copied()),
-                    None => self.close(&path, batch),
+                    None => self.close(&path, changes),
                 };
                 let (cookie, since) = (notice.cookie, now);
                 self.moved_file = Some(MovedFile { cookie, since, from: path, open, linked });
             }
-            What::MovedTo => self.moved_to(notice, path, t.move_to && !skipped, now, batch),
+            What::MovedTo => self.moved_to(notice, path, t.move_to && !skipped, now, changes),
             _ => {}
         }
     }
 
     /// Written, and the close is waited for.
-    fn written(&mut self, notice: &Notice, path: RelPath, now: Duration, batch: &mut Batch) {
+    fn written(&mut self, notice: &Notice, path: RelPath, now: Duration, changes: &mut ChangeSet) {
         // Times that were set show at once in a look.
         if !self.open.contains_key(&path) {
-            self.look(notice, path.clone(), Events::empty(), batch);
+            self.look(notice, path.clone(), Events::empty(), changes);
         }
-        self.open(path, Open::new(now, State::Written), batch);
+        self.open(path, Open::new(now, State::Written), changes);
     }
 
     fn moved_to(
@@ -82,37 +82,37 @@ impl Map {
         path: RelPath,
         marks: bool,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let moved = self.moved_file.take().filter(|m| m.cookie == notice.cookie);
-        let displaced = self.close(&path, batch);
-        self.name_gone(notice, displaced, now, batch);
+        let displaced = self.close(&path, changes);
+        self.name_gone(notice, displaced, now, changes);
         self.arrived = Some(Arrived { at: path.clone(), displaced });
         if let Some(open) = moved.as_ref().and_then(|m| m.open) {
-            self.open(path.clone(), open, batch);
+            self.open(path.clone(), open, changes);
         }
         if marks {
             let origin = moved.map(|m| m.from);
-            batch.mark_moved(path.clone(), Scope::Entry, Events::MOVE, origin);
+            changes.mark_moved(path.clone(), Scope::Entry, Events::MOVE, origin);
         }
-        self.look(notice, path, Events::MOVE, batch);
+        self.look(notice, path, Events::MOVE, changes);
     }
 
     /// An event ends the wait for the other half of a move, unless it is that.
-    pub(super) fn end_move(&mut self, notice: &Notice, now: Duration, batch: &mut Batch) {
+    pub(super) fn end_move(&mut self, notice: &Notice, now: Duration, changes: &mut ChangeSet) {
         let half = |m: &MovedFile| notice.what == What::MovedTo && m.cookie == notice.cookie;
         if self.moved_file.as_ref().is_some_and(|moved| !half(moved)) {
-            self.moved_away(now, batch);
+            self.moved_away(now, changes);
         }
     }
 
     /// The file that was moved has left what is watched. What a process writes to it from now on, under whatever name,
     /// changes its other names here.
-    pub(super) fn moved_away(&mut self, now: Duration, batch: &mut Batch) {
+    pub(super) fn moved_away(&mut self, now: Duration, changes: &mut ChangeSet) {
         if let Some(moved) = self.moved_file.take()
             && let Some(linked) = moved.linked
         {
-            self.unnamed(linked, moved.open, now, batch);
+            self.unnamed(linked, moved.open, now, changes);
         }
     }
 
@@ -123,10 +123,10 @@ impl Map {
         notice: &Notice,
         open: Option<Open>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         if let Some(linked) = self.links.forget(notice.wd, &notice.name) {
-            self.unnamed(linked, open, now, batch);
+            self.unnamed(linked, open, now, changes);
         }
     }
 
@@ -136,7 +136,7 @@ impl Map {
         (inode, content): (Inode, Content),
         open: Option<Open>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         if !self.marks_content() {
             return;
@@ -146,7 +146,7 @@ impl Map {
         };
         let names = self.links.paths_of(inode, &self.tree);
         match names.into_iter().find(|name| !self.filter.skips_event(name, false)) {
-            Some(name) => self.open(name, open.unnamed(now), batch),
+            Some(name) => self.open(name, open.unnamed(now), changes),
             None => self.links.doubt(inode, None, Marked::Behind, now),
         }
     }
@@ -173,51 +173,57 @@ impl Map {
         path: RelPath,
         events: Events,
         marks: bool,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         if self.links.is_empty() {
             return;
         }
         if marks {
             for name in self.links.paths_like(notice.wd, &notice.name, &self.tree) {
-                batch.mark(name, Scope::Entry, events);
+                changes.mark(name, Scope::Entry, events);
             }
         }
-        self.look(notice, path, events, batch);
+        self.look(notice, path, events, changes);
     }
 
-    pub(super) fn look(&self, notice: &Notice, path: RelPath, events: Events, batch: &mut Batch) {
-        batch.look(path, Look { dir: notice.wd, name: notice.name.clone(), events });
+    pub(super) fn look(
+        &self,
+        notice: &Notice,
+        path: RelPath,
+        events: Events,
+        changes: &mut ChangeSet,
+    ) {
+        changes.look(path, StatRequest { dir: notice.wd, name: notice.name.clone(), events });
     }
 
     /// Takes what lstat said of a file that events wanted looked at; `None` when it is gone.
     pub fn looked(
         &mut self,
         path: RelPath,
-        look: &Look,
+        look: &StatRequest,
         seen: Option<&Seen>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let Some(seen) = seen.filter(|s| s.kind != Kind::Dir) else { return };
         // A fifo may have several names too, and its mode is that of all.
         let many = seen.nlink > 1;
         // No close will follow.
         if look.events.contains(Events::CREATE) && (seen.kind != Kind::File || many) {
-            self.close(&path, batch);
+            self.close(&path, changes);
             if !self.filter.skips_event(&path, false) {
-                batch.mark(path.clone(), Scope::Entry, Events::CREATE);
+                changes.mark(path.clone(), Scope::Entry, Events::CREATE);
             }
         }
         if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, seen) {
-            batch.mark(path.clone(), Scope::Entry, Events::WRITE);
+            changes.mark(path.clone(), Scope::Entry, Events::WRITE);
         }
         // It may be open under a name that gives no events here, or soon none.
         if many && look.events.intersects(Events::CREATE | Events::MOVE) {
             self.found(look.dir, &look.name, seen, now);
         }
         if seen.kind == Kind::File {
-            self.mark_if_times_were_set(&path, seen, batch);
+            self.mark_if_times_were_set(&path, seen, changes);
         }
         let of_content = look.events & (Events::WRITE | Events::ATTRIB);
         let wanted = [
@@ -225,14 +231,14 @@ impl Map {
             (Events::ATTRIB, self.toggles.attrib),
         ];
         if many && wanted.iter().any(|(bit, on)| *on && of_content.contains(*bit)) {
-            self.mark_links(seen, of_content, batch);
+            self.mark_links(seen, of_content, changes);
         }
     }
 
     /// Marks every known name of a file.
-    pub fn mark_links(&mut self, seen: &Seen, events: Events, batch: &mut Batch) {
+    pub fn mark_links(&mut self, seen: &Seen, events: Events, changes: &mut ChangeSet) {
         for name in self.links.paths(seen, &self.tree) {
-            batch.mark(name, Scope::Entry, events);
+            changes.mark(name, Scope::Entry, events);
         }
     }
 
@@ -247,14 +253,14 @@ impl Map {
 
     /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files
     /// that nobody touched are marked.
-    pub fn expire(&mut self, now: Duration, batch: &mut Batch, acts: &mut Vec<Act>) {
+    pub fn expire(&mut self, now: Duration, changes: &mut ChangeSet, acts: &mut Vec<Act>) {
         for moved in
             self.detached.extract_if(.., |d| now >= d.since + PAIR_WITHIN).collect::<Vec<_>>()
         {
             self.left(&moved, acts);
         }
         if self.moved_file.as_ref().is_some_and(|m| now >= m.since + PAIR_WITHIN) {
-            self.moved_away(now, batch);
+            self.moved_away(now, changes);
         }
         self.expire_open(now);
     }

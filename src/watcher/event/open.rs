@@ -18,8 +18,8 @@ const SET_NS: u64 = 2_000_000_000;
 const DOUBTS: usize = 5_000;
 
 impl Map {
-    pub(super) fn open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
-        self.note_open(path.clone(), open, batch);
+    pub(super) fn open(&mut self, path: RelPath, open: Open, changes: &mut ChangeSet) {
+        self.note_open(path.clone(), open, changes);
         self.plan_send(path);
     }
 
@@ -35,7 +35,7 @@ impl Map {
         }
     }
 
-    fn note_open(&mut self, path: RelPath, open: Open, batch: &mut Batch) {
+    fn note_open(&mut self, path: RelPath, open: Open, changes: &mut ChangeSet) {
         match self.open.get_mut(&path) {
             Some(known) => {
                 if open.due < known.due {
@@ -46,7 +46,7 @@ impl Map {
                 known.since = known.since.min(open.since);
             }
             None => {
-                batch.open(path.clone());
+                changes.open(path.clone());
                 self.due.insert((open.due, path.clone()));
                 // At another name there may be another rule.
                 self.open.insert(path, Open { send: None, ..open });
@@ -73,7 +73,7 @@ impl Map {
         path: RelPath,
         seen: Option<&Seen>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let Some(after) = self.open_after.of(&path) else { return };
         let Some(open) = self.open.get_mut(&path) else { return };
@@ -82,9 +82,9 @@ impl Map {
         let Some(seen) = seen.filter(|s| s.kind == Kind::File) else { return };
         if open.marked.replace(seen.ctime_ns) != Some(seen.ctime_ns) {
             if seen.nlink > 1 {
-                self.mark_links(seen, Events::WRITE, batch);
+                self.mark_links(seen, Events::WRITE, changes);
             }
-            batch.mark(path, Scope::Entry, Events::WRITE);
+            changes.mark(path, Scope::Entry, Events::WRITE);
         }
     }
 
@@ -97,12 +97,12 @@ impl Map {
     }
 
     /// Somebody closed it. A descriptor without a name of its own may be open still.
-    pub(super) fn closed(&mut self, path: &RelPath, now: Duration, batch: &mut Batch) {
+    pub(super) fn closed(&mut self, path: &RelPath, now: Duration, changes: &mut ChangeSet) {
         match self.open.get(path) {
             Some(open) if open.state == State::Unnamed => {
-                self.open(path.clone(), Open::new(now, State::Unnamed), batch);
+                self.open(path.clone(), Open::new(now, State::Unnamed), changes);
             }
-            _ => drop(self.close(path, batch)),
+            _ => drop(self.close(path, changes)),
         }
     }
 
@@ -112,15 +112,15 @@ impl Map {
         path: RelPath,
         (ctime_ns, since): (i64, Duration),
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let marked = Some(ctime_ns);
-        self.open(path, Open { marked, since, ..Open::new(now, State::Unnamed) }, batch);
+        self.open(path, Open { marked, since, ..Open::new(now, State::Unnamed) }, changes);
     }
 
-    pub(super) fn close(&mut self, path: &RelPath, batch: &mut Batch) -> Option<Open> {
+    pub(super) fn close(&mut self, path: &RelPath, changes: &mut ChangeSet) -> Option<Open> {
         let known = self.open.remove(path)?;
-        batch.close(path.clone());
+        changes.close(path.clone());
         Some(known)
     }
 
@@ -128,12 +128,12 @@ impl Map {
     pub(super) fn take_below(
         &mut self,
         gone: &RelPath,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) -> Vec<(OsString, Open)> {
         let inside = |p: &&RelPath| p.is_within(gone) && *p != gone;
         let below: Vec<RelPath> = self.open.keys().filter(inside).cloned().collect();
         let taken = below.into_iter().filter_map(|path| {
-            let open = self.close(&path, batch)?;
+            let open = self.close(&path, changes)?;
             Some((
                 OsStr::from_bytes(&path.as_bytes()[gone.as_bytes().len() + 1..]).to_owned(),
                 open,
@@ -147,14 +147,14 @@ impl Map {
         &mut self,
         path: &RelPath,
         seen: &Seen,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let Some(open) = self.open.get_mut(path).filter(|o| o.is_written()) else { return };
         if seen.mtime_ns.abs_diff(seen.ctime_ns) > SET_NS && open.marked != Some(seen.ctime_ns) {
             open.marked = Some(seen.ctime_ns);
-            batch.mark(path.clone(), Scope::Entry, Events::WRITE);
+            changes.mark(path.clone(), Scope::Entry, Events::WRITE);
             if seen.nlink > 1 {
-                self.mark_links(seen, Events::WRITE, batch);
+                self.mark_links(seen, Events::WRITE, changes);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Map {
 
     /// Marks the open files at or below these paths, all when there are none, as they are now, and those that may be
     /// open: under every known name, for what is written under one is the content of all. They stay open.
-    pub fn mark_open(&mut self, below: &[RelPath], batch: &mut Batch) {
+    pub fn mark_open(&mut self, below: &[RelPath], changes: &mut ChangeSet) {
         let meant = |path: &RelPath| below.is_empty() || below.iter().any(|b| path.is_within(b));
         for path in self.open.keys().cloned().collect::<Vec<_>>() {
             let mut names = match self.split(&path) {
@@ -184,12 +184,12 @@ impl Map {
             };
             names.push(path);
             for name in names.into_iter().filter(meant) {
-                batch.mark(name, Scope::Entry, Events::WRITE);
+                changes.mark(name, Scope::Entry, Events::WRITE);
             }
         }
         for (_, names) in self.links.all_doubted(&self.tree) {
             for name in names.into_iter().filter(meant) {
-                batch.mark(name, Scope::Entry, Events::WRITE);
+                changes.mark(name, Scope::Entry, Events::WRITE);
             }
         }
     }
@@ -217,7 +217,7 @@ impl Map {
         path: RelPath,
         looked: Looked<'_>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let Some(open) = self.open.get_mut(&path) else { return };
         let created = open.state == State::Created;
@@ -229,7 +229,7 @@ impl Map {
                     // Nobody wrote to it, so it is whole: a lock, say.
                     Some(seen) if created && seen.size == 0 && open.marked.is_none() => {
                         open.marked = Some(seen.ctime_ns);
-                        batch.mark(path.clone(), Scope::Entry, Events::CREATE);
+                        changes.mark(path.clone(), Scope::Entry, Events::CREATE);
                     }
                     // Without an event.
                     Some(seen) if created && seen.size > 0 => open.state = State::Unnamed,
@@ -241,15 +241,15 @@ impl Map {
             return;
         }
         let marked = open.marked;
-        self.close(&path, batch);
+        self.close(&path, changes);
         if marked.is_some() && marked == looked.seen.map(|s| s.ctime_ns) {
             return;
         }
         let events = if created { Events::CREATE } else { Events::WRITE };
         if let Some(seen) = looked.seen.filter(|s| s.kind == Kind::File && s.nlink > 1) {
-            self.mark_links(seen, events, batch);
+            self.mark_links(seen, events, changes);
         }
-        batch.mark(path, Scope::Entry, events);
+        changes.mark(path, Scope::Entry, events);
     }
 
     /// Takes the look at a file that may be open, at one of its names: `None` when it was found at none.
@@ -258,16 +258,16 @@ impl Map {
         inode: Inode,
         at: Option<(RelPath, Looked<'_>)>,
         now: Duration,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
     ) {
         let Some(marked) = self.links.doubt_of(inode) else { return };
         match at {
             Some((path, looked)) if looked.writer => {
-                self.open(path, Open::new(now, State::Unnamed), batch);
+                self.open(path, Open::new(now, State::Unnamed), changes);
             }
             Some((path, looked)) if !looked.seen.is_some_and(|seen| marked.covers(seen)) => {
-                self.mark_doubted(inode, batch);
-                batch.mark(path, Scope::Entry, Events::WRITE);
+                self.mark_doubted(inode, changes);
+                changes.mark(path, Scope::Entry, Events::WRITE);
             }
             Some(_) | None => {}
         }
@@ -275,9 +275,9 @@ impl Map {
     }
 
     /// Marks a file that may be open under every name that is known.
-    pub fn mark_doubted(&mut self, inode: Inode, batch: &mut Batch) {
+    pub fn mark_doubted(&mut self, inode: Inode, changes: &mut ChangeSet) {
         for name in self.links.paths_of(inode, &self.tree) {
-            batch.mark(name, Scope::Entry, Events::WRITE);
+            changes.mark(name, Scope::Entry, Events::WRITE);
         }
     }
 }
@@ -297,18 +297,18 @@ mod tests {
         map
     }
 
-    fn tell(map: &mut Map, what: What, now: Duration) -> Batch {
-        let mut batch = Batch::default();
+    fn tell(map: &mut Map, what: What, now: Duration) -> ChangeSet {
+        let mut changes = ChangeSet::default();
         let name = "f".into();
         let notice = Notice { wd: 1, what, is_dir: false, cookie: 0, name };
-        map.step(&notice, now, &mut batch, &mut Vec::new());
-        batch
+        map.step(&notice, now, &mut changes, &mut Vec::new());
+        changes
     }
 
-    fn expire(map: &mut Map, now: Duration) -> Batch {
-        let mut batch = Batch::default();
-        map.expire(now, &mut batch, &mut Vec::new());
-        batch
+    fn expire(map: &mut Map, now: Duration) -> ChangeSet {
+        let mut changes = ChangeSet::default();
+        map.expire(now, &mut changes, &mut Vec::new());
+        changes
     }
 
     fn path() -> RelPath {
@@ -317,9 +317,9 @@ mod tests {
 
     fn look(map: &mut Map, seen: Option<&Seen>, writer: bool, now: Duration) -> bool {
         assert_eq!(map.take_quiet(), [path()]);
-        let mut batch = Batch::default();
-        map.looked_at_quiet(path(), Looked { seen, writer }, now, &mut batch);
-        batch.has_marks()
+        let mut changes = ChangeSet::default();
+        map.looked_at_quiet(path(), Looked { seen, writer }, now, &mut changes);
+        changes.has_marks()
     }
 
     fn seen(mtime_ns: i64, ctime_ns: i64) -> Seen {
@@ -368,10 +368,10 @@ mod tests {
         // Closed between the pass and its result.
         assert_eq!(map.take_quiet(), [path()]);
         assert!(tell(&mut map, What::CloseWrite, now + 3 * S).has_marks());
-        let mut batch = Batch::default();
+        let mut changes = ChangeSet::default();
         let looked = Looked { seen: None, writer: false };
-        map.looked_at_quiet(path(), looked, now + 3 * S, &mut batch);
-        assert!(batch.is_empty());
+        map.looked_at_quiet(path(), looked, now + 3 * S, &mut changes);
+        assert!(changes.is_empty());
     }
 
     #[test]
@@ -388,18 +388,18 @@ mod tests {
     fn times_that_were_set_are_marked_at_once_and_once() {
         let mut map = map();
         let set = seen(0, 100_000_000_000);
-        let mut batch = tell(&mut map, What::Modify, 10 * S);
-        let looks = batch.take_looks();
-        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut batch);
-        assert!(batch.has_marks());
+        let mut changes = tell(&mut map, What::Modify, 10 * S);
+        let looks = changes.take_stat_requests();
+        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut changes);
+        assert!(changes.has_marks());
         expire(&mut map, 12 * S);
         assert!(!look(&mut map, Some(&set), false, 12 * S));
 
         tell(&mut map, What::Modify, 20 * S);
-        let mut batch = Batch::default();
-        map.looked(path(), &looks[&path()], Some(&seen(100, 200)), 10 * S, &mut batch);
-        assert!(!batch.has_marks(), "times that come by writing wait for the close");
-        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut batch);
+        let mut changes = ChangeSet::default();
+        map.looked(path(), &looks[&path()], Some(&seen(100, 200)), 10 * S, &mut changes);
+        assert!(!changes.has_marks(), "times that come by writing wait for the close");
+        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut changes);
         expire(&mut map, 22 * S);
         let later = seen(0, 100_000_000_001);
         assert!(look(&mut map, Some(&later), false, 22 * S), "changed since it was marked");
@@ -410,10 +410,10 @@ mod tests {
         let mut map = map();
         let set = Seen { nlink: 2, ..seen(0, 100_000_000_000) };
         map.links.saw(1, OsStr::new("other"), &set);
-        let mut batch = tell(&mut map, What::Modify, 10 * S);
-        let looks = batch.take_looks();
-        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut batch);
-        let record = batch.into_record(None);
+        let mut changes = tell(&mut map, What::Modify, 10 * S);
+        let looks = changes.take_stat_requests();
+        map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut changes);
+        let record = changes.into_record(None);
         let marked: Vec<String> = record.marks.iter().map(|m| m.path.to_string()).collect();
         assert_eq!(marked, ["f", "other"]);
     }
@@ -428,18 +428,18 @@ mod tests {
         tell(&mut map, What::Modify, 10 * S);
         for (below, wanted) in [(&[][..], &["f", "other"][..]), (&["other"], &["other"])] {
             let below: Vec<RelPath> = below.iter().map(|b| RelPath::new(*b).unwrap()).collect();
-            let mut batch = Batch::default();
-            map.mark_open(&below, &mut batch);
-            let record = batch.into_record(None);
+            let mut changes = ChangeSet::default();
+            map.mark_open(&below, &mut changes);
+            let record = changes.into_record(None);
             let marked: BTreeSet<String> =
                 record.marks.iter().map(|m| m.path.to_string()).collect();
             assert!(marked.iter().eq(wanted), "{marked:?}");
         }
     }
 
-    fn event(map: &mut Map, what: What, cookie: u32, name: &str, batch: &mut Batch) {
+    fn event(map: &mut Map, what: What, cookie: u32, name: &str, changes: &mut ChangeSet) {
         let notice = Notice { wd: 1, what, is_dir: false, cookie, name: name.into() };
-        map.step(&notice, 10 * S, batch, &mut Vec::new());
+        map.step(&notice, 10 * S, changes, &mut Vec::new());
     }
 
     fn open_now(map: &Map) -> Vec<(String, State)> {
@@ -457,15 +457,15 @@ mod tests {
             (&["a"], &["a", "b"]),
         ] {
             let mut map = map();
-            let mut batch = Batch::default();
-            names.iter().for_each(|name| event(&mut map, What::Modify, 0, name, &mut batch));
+            let mut changes = ChangeSet::default();
+            names.iter().for_each(|name| event(&mut map, What::Modify, 0, name, &mut changes));
             for (what, cookie, name) in [
                 (What::MovedFrom, 1, "a"),
                 (What::MovedTo, 1, "b"),
                 (What::MovedFrom, 2, "b"),
                 (What::MovedTo, 2, "a"),
             ] {
-                event(&mut map, what, cookie, name, &mut batch);
+                event(&mut map, what, cookie, name, &mut changes);
             }
             let open: Vec<String> = open_now(&map).into_iter().map(|(name, _)| name).collect();
             assert_eq!(open, wanted, "{names:?} were open");
@@ -485,13 +485,13 @@ mod tests {
                 map.links.saw(1, OsStr::new(name), &twice);
             }
             map.links.found(&map.tree);
-            let mut batch = tell(&mut map, What::Modify, 10 * S);
+            let mut changes = tell(&mut map, What::Modify, 10 * S);
             for (what, cookie, name) in lost {
-                event(&mut map, *what, *cookie, name, &mut batch);
+                event(&mut map, *what, *cookie, name, &mut changes);
             }
             assert_eq!(open_now(&map), [("g".to_owned(), State::Unnamed)], "{gone}");
             // A close of another descriptor says nothing of this one.
-            event(&mut map, What::CloseWrite, 0, "g", &mut batch);
+            event(&mut map, What::CloseWrite, 0, "g", &mut changes);
             assert_eq!(open_now(&map).len(), 1);
         }
     }
@@ -515,20 +515,20 @@ mod tests {
             assert!(map.doubted(10 * S).is_empty(), "not at once");
             let doubted = map.doubted(10 * S + DOUBT_FOR);
             assert_eq!(doubted, [((1, 1), vec![g()])]);
-            let mut batch = Batch::default();
+            let mut changes = ChangeSet::default();
             let at = Some((g(), Looked { seen: Some(&seen), writer }));
-            map.looked_at_doubt((1, 1), at, 11 * S, &mut batch);
-            assert_eq!((batch.len(), map.open.len()), (marked, open), "{seen:?} {writer}");
+            map.looked_at_doubt((1, 1), at, 11 * S, &mut changes);
+            assert_eq!((changes.len(), map.open.len()), (marked, open), "{seen:?} {writer}");
             assert!(map.doubted(20 * S).is_empty());
         }
     }
 
     fn sent(map: &mut Map, seen: Seen, now: Duration) -> Vec<String> {
-        let mut batch = Batch::default();
+        let mut changes = ChangeSet::default();
         for path in map.take_sends(now) {
-            map.send_open(path, Some(&seen), now, &mut batch);
+            map.send_open(path, Some(&seen), now, &mut changes);
         }
-        let marks = batch.into_record(None).marks;
+        let marks = changes.into_record(None).marks;
         marks.iter().map(|m| m.path.to_string()).collect()
     }
 
@@ -537,10 +537,10 @@ mod tests {
         let rule = |glob: &str, after_ms| OpenRule { glob: glob.into(), after_ms };
         let rules = [rule("*.log", 10_000), rule("slow/**", 60_000)];
         let mut map = map().with_open_after(OpenAfter::new(&rules).unwrap());
-        let mut batch = Batch::default();
+        let mut changes = ChangeSet::default();
         for name in ["a.log", "other"] {
-            event(&mut map, What::Create, 0, name, &mut batch);
-            event(&mut map, What::Modify, 0, name, &mut batch);
+            event(&mut map, What::Create, 0, name, &mut changes);
+            event(&mut map, What::Modify, 0, name, &mut changes);
         }
         assert!(sent(&mut map, seen(5, 5), 19 * S).is_empty());
         assert_eq!(sent(&mut map, seen(5, 5), 20 * S), ["a.log"]);
@@ -551,11 +551,11 @@ mod tests {
         assert!(map.next_expiry().is_some());
         // Moved: the mark of the move is one of it as it is; it is sent at the same interval.
         for (what, name) in [(What::MovedFrom, "a.log"), (What::MovedTo, "b.log")] {
-            event(&mut map, what, 9, name, &mut batch);
+            event(&mut map, what, 9, name, &mut changes);
         }
         assert_eq!(sent(&mut map, seen(8, 8), 60 * S), ["b.log"]);
         // Closed: its mark is that of the close.
-        event(&mut map, What::CloseWrite, 0, "b.log", &mut batch);
+        event(&mut map, What::CloseWrite, 0, "b.log", &mut changes);
         assert!(sent(&mut map, seen(9, 9), 99 * S).is_empty());
         let bad = OpenAfter::new(&[rule("a[", 1)]).map(|_| ()).unwrap_err();
         assert!(bad.contains("a["), "{bad}");
@@ -564,10 +564,10 @@ mod tests {
     #[test]
     fn open_files_are_counted_once_they_are_open_for_a_while() {
         let mut map = map();
-        let mut batch = Batch::default();
+        let mut changes = ChangeSet::default();
         // Made and not written: a lock.
-        event(&mut map, What::Create, 0, "lock", &mut batch);
-        event(&mut map, What::Modify, 0, "b", &mut batch);
+        event(&mut map, What::Create, 0, "lock", &mut changes);
+        event(&mut map, What::Modify, 0, "b", &mut changes);
         assert_eq!(map.open_files(12 * S), (0, None));
         let b = RelPath::new("b").unwrap();
         tell(&mut map, What::Modify, 13 * S);
@@ -575,7 +575,7 @@ mod tests {
         // Written again: open as long as before.
         tell(&mut map, What::Modify, 20 * S);
         assert_eq!(map.open_files(20 * S), (2, Some((&b, 10 * S))));
-        event(&mut map, What::CloseWrite, 0, "b", &mut batch);
+        event(&mut map, What::CloseWrite, 0, "b", &mut changes);
         assert_eq!(map.open_files(20 * S), (1, Some((&path(), 13 * S))));
     }
 

@@ -5,7 +5,7 @@ use crate::path::RelPath;
 use crate::sys::clock;
 use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;
-use crate::watcher::batch::Batch;
+use crate::watcher::change_set::ChangeSet;
 use crate::watcher::event::Map;
 use slog::Logger;
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ pub struct ScanContext<'a> {
     /// What is known.
     pub map: &'a mut Map,
     /// What is marked.
-    pub batch: &'a mut Batch,
+    pub changes: &'a mut ChangeSet,
     /// Where to say it.
     pub log: &'a Logger,
     /// The open root, kept for this turn only: an open descriptor keeps a file system busy.
@@ -52,10 +52,10 @@ impl<'a> ScanContext<'a> {
         queue: &'a Queue,
         watch: &'a Path,
         map: &'a mut Map,
-        batch: &'a mut Batch,
+        changes: &'a mut ChangeSet,
         log: &'a Logger,
     ) -> Self {
-        Self { queue, watch, map, batch, log, root: None }
+        Self { queue, watch, map, changes, log, root: None }
     }
 
     pub(super) fn root(&mut self) -> io::Result<&Root> {
@@ -140,6 +140,6 @@ impl<'a> ScanContext<'a> {
 
     pub(super) fn mark_tree(&mut self, path: RelPath) {
         let events = Events::MOVE | Events::DIR | Events::SCAN;
-        self.batch.mark(path, Scope::Tree, events);
+        self.changes.mark(path, Scope::Tree, events);
     }
 }

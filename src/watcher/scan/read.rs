@@ -165,26 +165,26 @@ impl Walker {
             // Through a name here that nobody watched yet, maybe.
             let written = context.map.links.was_written(&seen);
             if context.map.links.saw(wd, &name, &seen) {
-                context.batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+                context.changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
             }
             if written {
-                context.map.mark_links(&seen, Events::WRITE | Events::SCAN, context.batch);
+                context.map.mark_links(&seen, Events::WRITE | Events::SCAN, context.changes);
             }
         }
         match reading.mode {
             Mode::Since(since) => {
                 if let Some(scope) = scope_to_mark(&seen, reading.changed, since) {
-                    context.batch.mark(path, scope, Events::WRITE | Events::SCAN);
+                    context.changes.mark(path, scope, Events::WRITE | Events::SCAN);
                     self.doubt(context, reading, &name, &seen);
                 }
             }
             Mode::Moved(since) => {
                 if scope_to_mark(&seen, reading.changed, since).is_some() || needs_content(&seen) {
-                    context.batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+                    context.changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
                 }
             }
             Mode::All => {
-                context.batch.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
+                context.changes.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
                 // Not every file of a new directory: events will tell of those with one name.
                 if seen.nlink > 1 {
                     self.doubt(context, reading, &name, &seen);
@@ -247,7 +247,7 @@ fn begin_marks(
         Mode::Since(since) | Mode::Moved(since) => {
             match scope_to_mark(seen, item.parent_changed, since) {
                 Some(scope) => {
-                    context.batch.mark(path, scope, Events::SCAN | Events::DIR);
+                    context.changes.mark(path, scope, Events::SCAN | Events::DIR);
                     // Below a tree only what changes from now on is news.
                     let tree = scope == Scope::Tree;
                     (if tree { Mode::Moved(clock::file_ns()) } else { item.mode }, true)
@@ -257,7 +257,7 @@ fn begin_marks(
         }
         Mode::All => {
             if context.map.marks_folders() {
-                context.batch.mark(path, Scope::Children, Events::CREATE | Events::DIR);
+                context.changes.mark(path, Scope::Children, Events::CREATE | Events::DIR);
             }
             (Mode::All, true)
         }

@@ -7,7 +7,7 @@ use crate::seen::{Notice, What};
 use crate::sys::files;
 use crate::sys::inotify;
 use crate::sys::inotify::Queue;
-use crate::watcher::batch::Batch;
+use crate::watcher::change_set::ChangeSet;
 use crate::watcher::event::PAIR_WITHIN;
 use slog::Logger;
 use std::fs;
@@ -61,17 +61,20 @@ impl Rig {
         self.dir.path().join("out").join(path)
     }
 
-    fn walk_with_context(&mut self, act: impl FnOnce(&mut Walker, &mut ScanContext<'_>)) -> Batch {
-        let mut batch = Batch::default();
+    fn walk_with_context(
+        &mut self,
+        act: impl FnOnce(&mut Walker, &mut ScanContext<'_>),
+    ) -> ChangeSet {
+        let mut changes = ChangeSet::default();
         let watch = self.dir.path().join("root");
         let mut context =
-            ScanContext::new(&self.queue, &watch, &mut self.map, &mut batch, &self.log);
+            ScanContext::new(&self.queue, &watch, &mut self.map, &mut changes, &self.log);
         act(&mut self.walker, &mut context);
-        batch
+        changes
     }
 
     /// Takes all events.
-    fn events(&mut self) -> Batch {
+    fn events(&mut self) -> ChangeSet {
         let mut notices = Vec::new();
         loop {
             let some = self.queue.read().unwrap();
@@ -83,11 +86,11 @@ impl Rig {
         self.take(notices)
     }
 
-    fn take(&mut self, notices: Vec<Notice>) -> Batch {
+    fn take(&mut self, notices: Vec<Notice>) -> ChangeSet {
         self.walk_with_context(|walker, context| {
             let mut acts = Vec::new();
             for notice in notices {
-                context.map.step(&notice, clock::boot(), context.batch, &mut acts);
+                context.map.step(&notice, clock::boot(), context.changes, &mut acts);
                 for act in acts.drain(..) {
                     walker.act(act, context);
                 }
@@ -96,10 +99,10 @@ impl Rig {
     }
 
     /// Everything that is still waited for is over.
-    fn expire(&mut self) -> Batch {
+    fn expire(&mut self) -> ChangeSet {
         self.walk_with_context(|walker, context| {
             let mut acts = Vec::new();
-            context.map.expire(clock::boot() + PAIR_WITHIN, context.batch, &mut acts);
+            context.map.expire(clock::boot() + PAIR_WITHIN, context.changes, &mut acts);
             for act in acts {
                 walker.act(act, context);
             }
@@ -119,12 +122,12 @@ impl Rig {
         marks.iter().any(|mark| mark.path == rel(path))
     }
 
-    fn portion(&mut self) -> Batch {
+    fn portion(&mut self) -> ChangeSet {
         self.walk_with_context(|walker, context| drop(walker.portion(context)))
     }
 
     /// Walks to the end.
-    fn finish(&mut self) -> Batch {
+    fn finish(&mut self) -> ChangeSet {
         self.walk_with_context(|walker, context| {
             while !walker.is_idle() {
                 walker.try_later(context);
@@ -135,8 +138,8 @@ impl Rig {
 }
 
 /// What a record marks as a tree.
-fn trees(batch: Batch) -> Vec<RelPath> {
-    let marks = batch.into_record(None).marks;
+fn trees(changes: ChangeSet) -> Vec<RelPath> {
+    let marks = changes.into_record(None).marks;
     marks.into_iter().filter(|m| m.scope == Scope::Tree).map(|m| m.path).collect()
 }
 
@@ -306,7 +309,7 @@ fn what_cannot_be_watched_and_is_exchanged_is_not_forgotten() {
     ] {
         let notice = Notice { wd: root, what, is_dir: true, cookie, name: name.into() };
         acts.clear();
-        rig.map.step(&notice, clock::boot(), &mut Batch::default(), &mut acts);
+        rig.map.step(&notice, clock::boot(), &mut ChangeSet::default(), &mut acts);
         if what == What::MovedTo {
             // Refused again.
             rig.map.unwatched.insert(rel(name));
@@ -331,9 +334,9 @@ fn files_that_are_open_go_with_the_directory_that_they_are_in() {
     let _open = fs::File::create(rig.at("d/new")).unwrap();
     rig.events();
     rig.expire();
-    let mut batch = Batch::default();
-    rig.map.mark_open(&[], &mut batch);
-    let open: Vec<RelPath> = batch.into_record(None).marks.into_iter().map(|m| m.path).collect();
+    let mut changes = ChangeSet::default();
+    rig.map.mark_open(&[], &mut changes);
+    let open: Vec<RelPath> = changes.into_record(None).marks.into_iter().map(|m| m.path).collect();
     assert_eq!(open, [rel("d/new")]);
 }
 

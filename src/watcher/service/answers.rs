@@ -26,12 +26,12 @@ impl Service {
         if now == *self.walker.avoided() || matches!(self.state, WatcherState::Held(_)) {
             return;
         }
-        let mut batch = Batch::default();
+        let mut changes = ChangeSet::default();
         let mut context =
-            ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut batch, &self.log);
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut changes, &self.log);
         self.walker.avoid_only(now, &mut context);
         // What is noted and marked goes with the next record.
-        self.answers_batch = Some(batch);
+        self.pending_changes = Some(changes);
     }
 
     /// lstat, but of nothing in a file system that does not answer.

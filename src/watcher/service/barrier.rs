@@ -13,11 +13,11 @@ impl Service {
         self.times.mounts = Duration::ZERO;
     }
 
-    /// The queue was empty at a time after the barriers came, and all that was in it is in `batch`. Files that are
+    /// The queue was empty at a time after the barriers came, and all that was in it is in `changes`. Files that are
     /// still open, or that nobody may close, are marked as they are now.
-    pub(super) fn pass_barriers(&mut self, batch: &mut Batch) {
+    pub(super) fn pass_barriers(&mut self, changes: &mut ChangeSet) {
         for below in self.barriers.pass() {
-            self.map.mark_open(below, batch);
+            self.map.mark_open(below, changes);
         }
     }
 

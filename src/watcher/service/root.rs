@@ -107,7 +107,7 @@ impl Service {
             None => (!watched.network)
                 .then(|| Checkpoint { run: this, ..watched.checkpoint(now_ns - 1, false) }),
         };
-        let mut record = Batch::default().into_record(checkpoint);
+        let mut record = ChangeSet::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
         // What a predecessor found may be true no more.
         let silent = self.journal.silent_mounts().map_err(io::Error::other)?;
@@ -207,18 +207,18 @@ impl Service {
         self.walker.clear();
         self.barriers.not_passed();
         open.extend(self.journal.open_paths().map_err(io::Error::other)?);
-        let mut batch = Batch::default();
-        self.mark_were_open(open, &mut batch)?;
-        if !batch.is_empty() {
-            let record = batch.into_record(None);
+        let mut changes = ChangeSet::default();
+        self.mark_were_open(open, &mut changes)?;
+        if !changes.is_empty() {
+            let record = changes.into_record(None);
             self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
             self.wake_all();
         }
         let start = self.not_before_ns.map(|start| start.saturating_add(SLACK_NS));
         let since = self.base_ns.max(start.unwrap_or(i64::MIN));
-        let mut batch = Batch::default();
+        let mut changes = ChangeSet::default();
         let mut context =
-            ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut batch, &self.log);
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut changes, &self.log);
         self.walker.start_scan(root, &mut context, since)?;
         (self.scanning, self.rebuild) = (true, false);
         self.unwatched_said = None;
@@ -233,7 +233,7 @@ impl Service {
     }
 
     /// Marks files that were open. Those that a process still has open for writing stay so.
-    fn mark_were_open(&mut self, open: Vec<RelPath>, batch: &mut Batch) -> io::Result<()> {
+    fn mark_were_open(&mut self, open: Vec<RelPath>, changes: &mut ChangeSet) -> io::Result<()> {
         if open.is_empty() && self.were_open.is_empty() {
             return Ok(());
         }
@@ -253,9 +253,9 @@ impl Service {
         for (seen, path) in seen {
             let still = seen.filter(|seen| written.contains(&id(seen)));
             let still = still.map(|seen| (seen.ctime_ns, since(&path)));
-            batch.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+            changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
             if still.is_none() {
-                batch.close(path.clone());
+                changes.close(path.clone());
             }
             self.were_open.insert(path, still);
         }

@@ -1,14 +1,14 @@
 //! One turn of the loop: events, a portion of the walks, one record.
 
 use super::*;
-use crate::watcher::batch::Look;
+use crate::watcher::change_set::StatRequest;
 use crate::watcher::doubts::DOUBT_FOR;
 
 impl Service {
     /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
     /// turn: true when everything is known to be marked after it.
     pub(super) fn turn(&mut self, last: Option<bool>) -> io::Result<bool> {
-        let mut batch = self.answers_batch.take().unwrap_or_default();
+        let mut changes = self.pending_changes.take().unwrap_or_default();
         let mut left = Vec::new();
         let (mut count, mut emptied) = (0, None);
         while count < TURN_EVENTS {
@@ -19,27 +19,27 @@ impl Service {
                 break;
             }
             count += notices.len();
-            self.take_notices(&notices, &mut batch, &mut left);
+            self.take_notices(&notices, &mut changes, &mut left);
         }
         self.events_since_checkpoint |= count > 0;
-        let done = self.walk(emptied.is_some(), &mut batch, &mut left);
-        self.look_at_files(&mut batch);
+        let done = self.walk(emptied.is_some(), &mut changes, &mut left);
+        self.look_at_files(&mut changes);
         if emptied.is_some() {
-            self.look_for_writers(&mut batch);
-            self.send_open(&mut batch);
+            self.look_for_writers(&mut changes);
+            self.send_open(&mut changes);
         }
-        done.into_iter().for_each(|d| self.walk_ended(d, &mut batch));
+        done.into_iter().for_each(|d| self.walk_ended(d, &mut changes));
         // A scan looks at every name by itself.
         if !self.scanning {
             for path in self.map.links.found(&self.map.tree) {
-                batch.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+                changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
             }
         }
         let overflow = left.contains(&Act::Overflow) || std::mem::take(&mut self.walker.lost);
         if emptied.is_some() && !overflow {
-            self.pass_barriers(&mut batch);
+            self.pass_barriers(&mut changes);
         }
-        let written = self.write(batch, emptied.filter(|_| !overflow), last);
+        let written = self.write(changes, emptied.filter(|_| !overflow), last);
         match written {
             Written::Damaged => return Ok(false),
             Written::Refused => {
@@ -77,14 +77,14 @@ impl Service {
     pub(super) fn take_notices(
         &mut self,
         notices: &[Notice],
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
         left: &mut Vec<Act>,
     ) {
         let now = clock::boot();
         let idle = self.walker.is_idle();
         let mut acts = Vec::new();
         let mut context =
-            ScanContext::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, changes, &self.log);
         for notice in notices {
             if self.debug {
                 debug!(self.log, "event"; "what" => ?notice.what, "wd" => notice.wd,
@@ -97,7 +97,7 @@ impl Service {
                 }
                 continue;
             }
-            context.map.step(notice, now, context.batch, &mut acts);
+            context.map.step(notice, now, context.changes, &mut acts);
             for act in acts.drain(..) {
                 left.extend(self.walker.act(act, &mut context));
             }
@@ -108,12 +108,12 @@ impl Service {
     pub(super) fn walk(
         &mut self,
         emptied: bool,
-        batch: &mut Batch,
+        changes: &mut ChangeSet,
         left: &mut Vec<Act>,
     ) -> Vec<Done> {
         let now = clock::boot();
         let mut context =
-            ScanContext::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, changes, &self.log);
         if emptied {
             // First: a map that does not fit may be no more than that.
             if now >= self.times.mounts + SECOND {
@@ -122,7 +122,7 @@ impl Service {
             }
             self.walker.try_later(&mut context);
             let mut acts = Vec::new();
-            context.map.expire(now, context.batch, &mut acts);
+            context.map.expire(now, context.changes, &mut acts);
             for act in acts {
                 left.extend(self.walker.act(act, &mut context));
             }
@@ -147,14 +147,14 @@ impl Service {
     }
 
     /// lstat, where the kind of a file or its links matter.
-    pub(super) fn look_at_files(&mut self, batch: &mut Batch) {
+    pub(super) fn look_at_files(&mut self, changes: &mut ChangeSet) {
         let now = clock::boot();
-        let mut looks: HashMap<i32, Vec<Look>> = HashMap::new();
-        for look in batch.take_looks().into_values() {
+        let mut looks: HashMap<i32, Vec<StatRequest>> = HashMap::new();
+        for look in changes.take_stat_requests().into_values() {
             looks.entry(look.dir).or_default().push(look);
         }
         let mut context =
-            ScanContext::new(&self.queue, &self.watch, &mut self.map, batch, &self.log);
+            ScanContext::new(&self.queue, &self.watch, &mut self.map, changes, &self.log);
         for (wd, looks) in looks {
             // It may have been moved since the event, and that event may not have been read yet.
             let Some(dir) = self.walker.open(&mut context, wd) else { continue };
@@ -162,14 +162,14 @@ impl Service {
             for look in looks {
                 let seen = files::lstat_at(dir.as_fd(), Path::new(&look.name)).ok();
                 let path = path.join(&look.name);
-                context.map.looked(path, &look, seen.as_ref(), now, context.batch);
+                context.map.looked(path, &look, seen.as_ref(), now, context.changes);
             }
         }
     }
 
     /// Marks open files that are quiet, and files that may have been written without an event, unless a process has them
     /// open for writing.
-    pub(super) fn look_for_writers(&mut self, batch: &mut Batch) {
+    pub(super) fn look_for_writers(&mut self, changes: &mut ChangeSet) {
         let began = clock::boot();
         if began < self.times.writers || self.map.next_look().is_none_or(|look| began < look) {
             return;
@@ -194,14 +194,14 @@ impl Service {
         let looked = |seen: Option<&Seen>| written.contains(&seen.map(id).unwrap_or_default());
         for (path, seen) in quiet {
             let looked = Looked { seen: seen.as_ref(), writer: looked(seen.as_ref()) };
-            self.map.looked_at_quiet(path, looked, began, batch);
+            self.map.looked_at_quiet(path, looked, began, changes);
         }
         for (inode, found) in doubted {
             let at = found.as_ref().map(|(seen, path)| {
                 let looked = Looked { seen: Some(seen), writer: looked(Some(seen)) };
                 (path.clone(), looked)
             });
-            self.map.looked_at_doubt(inode, at, began, batch);
+            self.map.looked_at_doubt(inode, at, began, changes);
         }
         // A twentieth of the time at most.
         let now = clock::boot();
@@ -209,15 +209,15 @@ impl Service {
     }
 
     /// Marks files that are open, where they are to be sent as they are.
-    fn send_open(&mut self, batch: &mut Batch) {
+    fn send_open(&mut self, changes: &mut ChangeSet) {
         let now = clock::boot();
         for path in self.map.take_sends(now) {
             let seen = self.lstat(&path);
-            self.map.send_open(path, seen.as_ref(), now, batch);
+            self.map.send_open(path, seen.as_ref(), now, changes);
         }
     }
 
-    pub(super) fn walk_ended(&mut self, done: Done, batch: &mut Batch) {
+    pub(super) fn walk_ended(&mut self, done: Done, changes: &mut ChangeSet) {
         let now = clock::boot();
         match done.purpose {
             Purpose::Scan => {
@@ -236,18 +236,18 @@ impl Service {
                 self.map.links.searched(&wanted, &self.map.tree);
                 for (path, still) in std::mem::take(&mut self.were_open) {
                     if let Some(seen) = self.lstat(&path) {
-                        self.map.mark_links(&seen, Events::WRITE | Events::SCAN, batch);
+                        self.map.mark_links(&seen, Events::WRITE | Events::SCAN, changes);
                     }
                     match still {
                         Some(was) if self.map.split(&path).is_some() => {
-                            self.map.still_open(path, was, now, batch);
+                            self.map.still_open(path, was, now, changes);
                         }
-                        Some(_) => batch.close(path),
+                        Some(_) => changes.close(path),
                         None => {}
                     }
                 }
                 let (map, log) = (&mut self.map, &self.log);
-                let mut context = ScanContext::new(&self.queue, &self.watch, map, batch, log);
+                let mut context = ScanContext::new(&self.queue, &self.watch, map, changes, log);
                 self.walker.look_for_missing(&mut context);
                 if let Some(why) = self.reconcile_after.take() {
                     self.need_reconcile(why);
@@ -268,10 +268,15 @@ impl Service {
     }
 
     /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
-    fn write(&mut self, mut batch: Batch, emptied: Option<i64>, last: Option<bool>) -> Written {
+    fn write(
+        &mut self,
+        mut changes: ChangeSet,
+        emptied: Option<i64>,
+        last: Option<bool>,
+    ) -> Written {
         let now = clock::boot();
         for path in &self.walker.remounted {
-            batch.mark(path.clone(), Scope::Tree, Events::MOVE | Events::DIR | Events::SCAN);
+            changes.mark(path.clone(), Scope::Tree, Events::MOVE | Events::DIR | Events::SCAN);
         }
         let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
         let at_ns = emptied.filter(|_| settled).map(|at| {
@@ -281,12 +286,12 @@ impl Service {
             at.min(self.unwatched_base_ns).min(at.saturating_sub(self.doubted_ns(now)))
         });
         let since = now.saturating_sub(self.times.checkpoint);
-        let due = !batch.is_empty()
+        let due = !changes.is_empty()
             || last.is_some()
             || self.times.checkpoint.is_zero()
             || since >= CHECKPOINT_EVERY
             || (self.events_since_checkpoint && since >= CHECKPOINT_AFTER);
-        let mut record = batch.into_record(None);
+        let mut record = changes.into_record(None);
         if let (Some(watched), Some(at)) = (&self.watched_root, at_ns)
             && due
             && !watched.network

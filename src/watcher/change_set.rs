@@ -1,4 +1,4 @@
-//! What one turn of the loop adds to the journal: marks without doubles, files opened and closed. Pure.
+//! The change set: what one turn of the loop adds to the journal, marks without doubles, files opened and closed. Pure.
 
 use crate::journal::{Checkpoint, Events, Mark, Record, Scope};
 use crate::path::RelPath;
@@ -14,7 +14,7 @@ struct Gathered {
 
 /// A file to be looked at before the turn ends, because its kind or its links matter.
 #[derive(Debug)]
-pub struct Look {
+pub struct StatRequest {
     /// The watch of its directory.
     pub dir: i32,
     /// Its name there.
@@ -25,14 +25,14 @@ pub struct Look {
 
 /// Gathers; a path marked twice is one mark, as wide as the wider.
 #[derive(Default)]
-pub struct Batch {
+pub struct ChangeSet {
     marks: HashMap<RelPath, Gathered>,
     opened: HashSet<RelPath>,
     closed: HashSet<RelPath>,
-    looks: HashMap<RelPath, Look>,
+    looks: HashMap<RelPath, StatRequest>,
 }
 
-impl Batch {
+impl ChangeSet {
     /// This path may differ now.
     pub fn mark(&mut self, path: RelPath, scope: Scope, events: Events) {
         self.mark_moved(path, scope, events, None);
@@ -63,7 +63,7 @@ impl Batch {
         }
     }
 
-    /// The journal, or this batch, has this path as open: no longer.
+    /// The journal, or this set, has this path as open: no longer.
     pub fn close(&mut self, path: RelPath) {
         if !self.opened.remove(&path) {
             self.closed.insert(path);
@@ -71,12 +71,12 @@ impl Batch {
     }
 
     /// Have a look at this file before the turn ends.
-    pub fn look(&mut self, path: RelPath, look: Look) {
+    pub fn look(&mut self, path: RelPath, look: StatRequest) {
         self.looks.entry(path).and_modify(|l| l.events |= look.events).or_insert(look);
     }
 
     /// The files to be looked at.
-    pub fn take_looks(&mut self) -> HashMap<RelPath, Look> {
+    pub fn take_stat_requests(&mut self) -> HashMap<RelPath, StatRequest> {
         std::mem::take(&mut self.looks)
     }
 
@@ -122,12 +122,12 @@ mod tests {
 
     #[test]
     fn marks_widen_and_keep_their_order() {
-        let mut batch = Batch::default();
-        batch.mark(path("b"), Scope::Entry, Events::WRITE);
-        batch.mark(path("a"), Scope::Tree, Events::MOVE);
-        batch.mark(path("b"), Scope::Children, Events::ATTRIB);
-        batch.mark(path("a"), Scope::Entry, Events::ATTRIB);
-        let marks = batch.into_record(None).marks;
+        let mut changes = ChangeSet::default();
+        changes.mark(path("b"), Scope::Entry, Events::WRITE);
+        changes.mark(path("a"), Scope::Tree, Events::MOVE);
+        changes.mark(path("b"), Scope::Children, Events::ATTRIB);
+        changes.mark(path("a"), Scope::Entry, Events::ATTRIB);
+        let marks = changes.into_record(None).marks;
         assert_eq!(marks.len(), 2);
         assert_eq!(marks[0], Mark::new(path("b"), Scope::Children, Events::WRITE | Events::ATTRIB));
         assert_eq!(marks[1].scope, Scope::Tree);
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn opened_and_closed_in_one_turn_is_nothing() {
-        let mut batch = Batch::default();
-        batch.open(path("a"));
-        batch.close(path("a"));
-        batch.close(path("b"));
-        batch.open(path("b"));
-        assert!(batch.is_empty());
+        let mut changes = ChangeSet::default();
+        changes.open(path("a"));
+        changes.close(path("a"));
+        changes.close(path("b"));
+        changes.open(path("b"));
+        assert!(changes.is_empty());
     }
 }
