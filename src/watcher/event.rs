@@ -11,8 +11,8 @@ use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::seen::{Kind, Notice, Seen, What};
 use crate::watcher::change_set::{ChangeSet, StatRequest};
-use crate::watcher::doubts::{Content, Inode, Marked};
 use crate::watcher::hardlinks::Links;
+use crate::watcher::maybe_open::{Content, Inode, Marked};
 use crate::watcher::tree::Tree;
 use open_file::Open;
 pub use open_file::{Looked, OpenAfter};
@@ -164,8 +164,9 @@ impl Map {
     /// Forgets what it knows of directories, links and open files, to be built anew; the open files, and those that may
     /// be, are returned.
     pub fn forget(&mut self) -> Vec<RelPath> {
-        let doubted = self.links.all_doubted(&self.tree).into_iter().flat_map(|(_, paths)| paths);
-        let mut open: Vec<RelPath> = doubted.collect();
+        let maybe_open =
+            self.links.all_maybe_open(&self.tree).into_iter().flat_map(|(_, paths)| paths);
+        let mut open: Vec<RelPath> = maybe_open.collect();
         self.tree = Tree::default();
         self.links = Links::default();
         self.unwatched.clear();

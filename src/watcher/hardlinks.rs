@@ -2,7 +2,7 @@
 
 use crate::path::RelPath;
 use crate::seen::Seen;
-use crate::watcher::doubts::{Content, Doubts, Inode, Marked, Name};
+use crate::watcher::maybe_open::{Content, Inode, Marked, MaybeOpen, Name};
 use crate::watcher::tree::Tree;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -30,13 +30,13 @@ pub struct Links {
     /// A search for their names is on its way.
     sought: HashSet<Inode>,
     /// Files that may be written without an event.
-    doubts: Doubts,
+    maybe_open: MaybeOpen,
 }
 
 impl Links {
-    /// True when no file with several names is known, nor one that is in doubt.
+    /// True when no file with several names is known, nor one that may be open.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.doubts.is_empty()
+        self.files.is_empty() && self.maybe_open.is_empty()
     }
 
     /// Says what stands at a name now. Names that are missing are put on the list of [`Links::take_wanted`]. True when it
@@ -47,7 +47,7 @@ impl Links {
             self.forget(dir, name);
         }
         if seen.nlink < 2 {
-            self.doubts.named(inode, (dir, name.to_owned()));
+            self.maybe_open.named(inode, (dir, name.to_owned()));
             let Some(file) = self.files.remove(&inode) else { return false };
             for (dir, name) in &file.names {
                 self.take_name(*dir, name);
@@ -85,42 +85,48 @@ impl Links {
     }
 
     /// This file may be written by a descriptor that gives no events: it is looked at soon.
-    pub fn doubt(&mut self, inode: Inode, name: Option<Name>, marked: Marked, now: Duration) {
-        self.doubts.add(inode, name, marked, now);
+    pub fn add_maybe_open(
+        &mut self,
+        inode: Inode,
+        name: Option<Name>,
+        marked: Marked,
+        now: Duration,
+    ) {
+        self.maybe_open.add(inode, name, marked, now);
     }
 
-    /// Since when the oldest of them is in doubt.
-    pub fn doubted_since(&self) -> Option<Duration> {
-        self.doubts.oldest()
+    /// Since when the oldest of them may be open.
+    pub fn maybe_open_since(&self) -> Option<Duration> {
+        self.maybe_open.oldest()
     }
 
     /// At most so many of them that are to be looked at now, with their names. Those of which names are still looked for
     /// wait.
-    pub fn doubted(
+    pub fn due_maybe_open(
         &mut self,
         now: Duration,
         most: usize,
         tree: &Tree,
     ) -> Vec<(Inode, Vec<RelPath>)> {
         let known = |inode| !self.wanted.contains(&inode) && !self.sought.contains(&inode);
-        let due = self.doubts.due(now, most, known);
+        let due = self.maybe_open.due(now, most, known);
         due.into_iter().map(|inode| (inode, self.paths_of(inode, tree))).collect()
     }
 
-    /// All that are in doubt, with the names that are known.
-    pub fn all_doubted(&mut self, tree: &Tree) -> Vec<(Inode, Vec<RelPath>)> {
-        let all: Vec<Inode> = self.doubts.all().collect();
+    /// All that may be open, with the names that are known.
+    pub fn all_maybe_open(&mut self, tree: &Tree) -> Vec<(Inode, Vec<RelPath>)> {
+        let all: Vec<Inode> = self.maybe_open.all().collect();
         all.into_iter().map(|inode| (inode, self.paths_of(inode, tree))).collect()
     }
 
-    /// What of a file in doubt is marked.
-    pub fn doubt_of(&self, inode: Inode) -> Option<Marked> {
-        self.doubts.get(inode).map(|(marked, _)| marked)
+    /// What of a file that may be open is marked.
+    pub fn marked_of_maybe_open(&self, inode: Inode) -> Option<Marked> {
+        self.maybe_open.get(inode).map(|(marked, _)| marked)
     }
 
     /// It was looked at.
-    pub fn no_doubt(&mut self, inode: Inode) {
-        self.doubts.remove(inode);
+    pub fn forget_maybe_open(&mut self, inode: Inode) {
+        self.maybe_open.remove(inode);
     }
 
     /// These directories are not watched any more: what is written through a name in them from now on is not seen. The
@@ -134,7 +140,7 @@ impl Links {
                         self.files.remove(&inode);
                     } else {
                         self.wanted.insert(inode);
-                        self.doubts.add(inode, None, Marked::Until(file.content), now);
+                        self.maybe_open.add(inode, None, Marked::Until(file.content), now);
                     }
                 }
             }
@@ -167,7 +173,7 @@ impl Links {
     /// The same by device and inode.
     pub fn paths_of(&mut self, inode: Inode, tree: &Tree) -> Vec<RelPath> {
         let Some(file) = self.files.get_mut(&inode) else {
-            let name = self.doubts.get(inode).and_then(|(_, name)| name);
+            let name = self.maybe_open.get(inode).and_then(|(_, name)| name);
             let path = name.and_then(|(dir, name)| Some(tree.path(*dir)?.join(name)));
             return path.into_iter().collect();
         };
@@ -195,8 +201,8 @@ impl Links {
         let all_known = |inode: &&Inode| {
             self.files.get(inode).is_some_and(|file| file.names.len() as u64 >= file.nlink)
         };
-        let (files, doubts) = (&self.files, &self.doubts);
-        self.wanted.retain(|inode| files.contains_key(inode) || doubts.has(*inode));
+        let (files, maybe_open) = (&self.files, &self.maybe_open);
+        self.wanted.retain(|inode| files.contains_key(inode) || maybe_open.has(*inode));
         let found: Vec<Inode> = self.wanted.iter().filter(all_known).copied().collect();
         self.searched(&found, tree)
     }
@@ -208,7 +214,7 @@ impl Links {
 
     /// These files are to be looked for once more.
     pub fn want(&mut self, files: &[(u64, u64)]) {
-        let known = |inode: &&Inode| self.files.contains_key(inode) || self.doubts.has(**inode);
+        let known = |inode: &&Inode| self.files.contains_key(inode) || self.maybe_open.has(**inode);
         self.wanted.extend(files.iter().filter(known));
     }
 
@@ -322,7 +328,7 @@ mod tests {
         assert_eq!(links.take_wanted(), [(1, 7)]);
         assert_eq!(links.searched(&[(1, 7)], &tree), [RelPath::new("a").unwrap()]);
         links.lost(&[1], Duration::ZERO);
-        links.no_doubt((1, 7));
+        links.forget_maybe_open((1, 7));
         assert!(links.is_empty() && !links.wants_search());
     }
 

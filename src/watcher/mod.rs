@@ -7,7 +7,7 @@
 //! | `watched_root`, `root_record`, `canaries` | the root: is it there, is it the same; what the state directory keeps of it; was its file system put back |
 //! | [`event`] | one event -> marks, and what is to be done about directories; pure |
 //! | [`tree`], [`hardlinks`], [`change_set`], [`checkpoint_validity`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
-//! | [`doubts`] | files that may be written without an event; pure |
+//! | [`maybe_open`] | files that may be written without an event; pure |
 //! | [`silent`], `answers` | file systems below that do not answer, pure; asking them |
 //! | `barriers` | when is everything before a `syncsup wait` marked; pure |
 //! | [`scan`] | walks: watch first, read after, in portions |
@@ -17,9 +17,9 @@ mod barriers;
 mod canaries;
 pub mod change_set;
 pub mod checkpoint_validity;
-pub mod doubts;
 pub mod event;
 pub mod hardlinks;
+pub mod maybe_open;
 mod root_record;
 pub mod scan;
 mod service;

@@ -142,12 +142,12 @@ impl Map {
             return;
         }
         let Some(open) = open.filter(|open| open.is_written()) else {
-            return self.links.doubt(inode, None, Marked::Until(content), now);
+            return self.links.add_maybe_open(inode, None, Marked::Until(content), now);
         };
         let names = self.links.paths_of(inode, &self.tree);
         match names.into_iter().find(|name| !self.filter.skips_event(name, false)) {
             Some(name) => self.open(name, open.unnamed(now), changes),
-            None => self.links.doubt(inode, None, Marked::Behind, now),
+            None => self.links.add_maybe_open(inode, None, Marked::Behind, now),
         }
     }
 
@@ -161,7 +161,7 @@ impl Map {
         if seen.kind == Kind::File && self.marks_content() {
             let name = (dir, name.to_owned());
             let inode = (seen.dev, seen.ino);
-            self.links.doubt(inode, Some(name), Marked::all_of(seen), now);
+            self.links.add_maybe_open(inode, Some(name), Marked::all_of(seen), now);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::open_file::{Looked, Open, State};
 use super::*;
-use crate::watcher::doubts::DOUBT_FOR;
+use crate::watcher::maybe_open::LOOK_AFTER;
 use std::os::unix::ffi::OsStrExt;
 
 /// While somebody has it open, the looks come at growing intervals, up to this.
@@ -14,8 +14,8 @@ const SHOWN_AFTER: Duration = Duration::from_secs(3);
 /// A modification time this far from the time of the change was set, not come by writing.
 const SET_NS: u64 = 2_000_000_000;
 
-/// Files in doubt of one look.
-const DOUBTS: usize = 5_000;
+/// Files that may be open, looked at in one turn.
+const MAYBE_OPEN_MOST: usize = 5_000;
 
 impl Map {
     pub(super) fn open(&mut self, path: RelPath, open: Open, changes: &mut ChangeSet) {
@@ -187,7 +187,7 @@ impl Map {
                 changes.mark(name, Scope::Entry, Events::WRITE);
             }
         }
-        for (_, names) in self.links.all_doubted(&self.tree) {
+        for (_, names) in self.links.all_maybe_open(&self.tree) {
             for name in names.into_iter().filter(meant) {
                 changes.mark(name, Scope::Entry, Events::WRITE);
             }
@@ -197,8 +197,8 @@ impl Map {
     /// When files are to be looked at, in time since boot.
     pub fn next_look(&self) -> Option<Duration> {
         let quiet = (!self.quiet.is_empty()).then_some(Duration::ZERO);
-        let doubted = self.links.doubted_since().map(|since| since + DOUBT_FOR);
-        quiet.into_iter().chain(doubted).min()
+        let maybe_open = self.links.maybe_open_since().map(|since| since + LOOK_AFTER);
+        quiet.into_iter().chain(maybe_open).min()
     }
 
     /// The open files to be looked at; each is for [`Map::looked_at_quiet`].
@@ -206,9 +206,9 @@ impl Map {
         std::mem::take(&mut self.quiet)
     }
 
-    /// The files to be looked at because they may be open, with their names; each is for [`Map::looked_at_doubt`].
-    pub fn doubted(&mut self, now: Duration) -> Vec<(Inode, Vec<RelPath>)> {
-        self.links.doubted(now, DOUBTS, &self.tree)
+    /// The files to be looked at because they may be open, with their names; each is for [`Map::looked_at_maybe_open`].
+    pub fn due_maybe_open(&mut self, now: Duration) -> Vec<(Inode, Vec<RelPath>)> {
+        self.links.due_maybe_open(now, MAYBE_OPEN_MOST, &self.tree)
     }
 
     /// Takes the look at a quiet file.
@@ -253,29 +253,29 @@ impl Map {
     }
 
     /// Takes the look at a file that may be open, at one of its names: `None` when it was found at none.
-    pub fn looked_at_doubt(
+    pub fn looked_at_maybe_open(
         &mut self,
         inode: Inode,
         at: Option<(RelPath, Looked<'_>)>,
         now: Duration,
         changes: &mut ChangeSet,
     ) {
-        let Some(marked) = self.links.doubt_of(inode) else { return };
+        let Some(marked) = self.links.marked_of_maybe_open(inode) else { return };
         match at {
             Some((path, looked)) if looked.writer => {
                 self.open(path, Open::new(now, State::Unnamed), changes);
             }
             Some((path, looked)) if !looked.seen.is_some_and(|seen| marked.covers(seen)) => {
-                self.mark_doubted(inode, changes);
+                self.mark_maybe_open(inode, changes);
                 changes.mark(path, Scope::Entry, Events::WRITE);
             }
             Some(_) | None => {}
         }
-        self.links.no_doubt(inode);
+        self.links.forget_maybe_open(inode);
     }
 
     /// Marks a file that may be open under every name that is known.
-    pub fn mark_doubted(&mut self, inode: Inode, changes: &mut ChangeSet) {
+    pub fn mark_maybe_open(&mut self, inode: Inode, changes: &mut ChangeSet) {
         for name in self.links.paths_of(inode, &self.tree) {
             changes.mark(name, Scope::Entry, Events::WRITE);
         }
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_doubt_is_marked_kept_open_or_nothing_at_all() {
+    fn a_file_that_may_be_open_is_marked_kept_open_or_nothing_at_all() {
         let twice = Seen { nlink: 2, ..seen(5, 5) };
         let g = || RelPath::new("g").unwrap();
         for (seen, writer, marked, open) in [
@@ -512,14 +512,14 @@ mod tests {
             }
             map.links.found(&map.tree);
             tell(&mut map, What::Delete, 10 * S);
-            assert!(map.doubted(10 * S).is_empty(), "not at once");
-            let doubted = map.doubted(10 * S + DOUBT_FOR);
-            assert_eq!(doubted, [((1, 1), vec![g()])]);
+            assert!(map.due_maybe_open(10 * S).is_empty(), "not at once");
+            let maybe_open = map.due_maybe_open(10 * S + LOOK_AFTER);
+            assert_eq!(maybe_open, [((1, 1), vec![g()])]);
             let mut changes = ChangeSet::default();
             let at = Some((g(), Looked { seen: Some(&seen), writer }));
-            map.looked_at_doubt((1, 1), at, 11 * S, &mut changes);
+            map.looked_at_maybe_open((1, 1), at, 11 * S, &mut changes);
             assert_eq!((changes.len(), map.open.len()), (marked, open), "{seen:?} {writer}");
-            assert!(map.doubted(20 * S).is_empty());
+            assert!(map.due_maybe_open(20 * S).is_empty());
         }
     }
 

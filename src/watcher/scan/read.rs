@@ -175,7 +175,7 @@ impl Walker {
             Mode::Since(since) => {
                 if let Some(scope) = scope_to_mark(&seen, reading.changed, since) {
                     context.changes.mark(path, scope, Events::WRITE | Events::SCAN);
-                    self.doubt(context, reading, &name, &seen);
+                    self.maybe_open(context, reading, &name, &seen);
                 }
             }
             Mode::Moved(since) => {
@@ -187,7 +187,7 @@ impl Walker {
                 context.changes.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
                 // Not every file of a new directory: events will tell of those with one name.
                 if seen.nlink > 1 {
-                    self.doubt(context, reading, &name, &seen);
+                    self.maybe_open(context, reading, &name, &seen);
                 }
             }
             Mode::Quiet | Mode::Whole => {}
@@ -195,7 +195,13 @@ impl Walker {
     }
 
     /// It changed, so a process may be writing to it, and by a name that is gone.
-    fn doubt(&self, context: &mut ScanContext<'_>, reading: &Reading, name: &OsStr, seen: &Seen) {
+    fn maybe_open(
+        &self,
+        context: &mut ScanContext<'_>,
+        reading: &Reading,
+        name: &OsStr,
+        seen: &Seen,
+    ) {
         if let DirRef::Watched(wd) = reading.at {
             context.map.found(wd, name, seen, clock::boot());
         }

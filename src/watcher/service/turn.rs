@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::watcher::change_set::StatRequest;
-use crate::watcher::doubts::DOUBT_FOR;
+use crate::watcher::maybe_open::LOOK_AFTER;
 
 impl Service {
     /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
@@ -182,26 +182,26 @@ impl Service {
             (path, seen)
         });
         let quiet: Vec<_> = quiet.collect();
-        let doubted = self.map.doubted(began).into_iter().map(|(inode, names)| {
+        let maybe_open = self.map.due_maybe_open(began).into_iter().map(|(inode, names)| {
             let mut seen = names.into_iter().filter_map(|path| Some((lstat(&path)?, path)));
             (inode, seen.find(|(seen, _)| id(seen) == inode))
         });
-        let doubted: Vec<_> = doubted.collect();
+        let maybe_open: Vec<_> = maybe_open.collect();
         let of_quiet = quiet.iter().filter_map(|(_, seen)| seen.as_ref());
-        let of_doubted =
-            doubted.iter().filter_map(|(_, found)| found.as_ref().map(|(seen, _)| seen));
-        let written = descriptors::written(&of_quiet.chain(of_doubted).map(id).collect());
+        let of_maybe_open =
+            maybe_open.iter().filter_map(|(_, found)| found.as_ref().map(|(seen, _)| seen));
+        let written = descriptors::written(&of_quiet.chain(of_maybe_open).map(id).collect());
         let looked = |seen: Option<&Seen>| written.contains(&seen.map(id).unwrap_or_default());
         for (path, seen) in quiet {
             let looked = Looked { seen: seen.as_ref(), writer: looked(seen.as_ref()) };
             self.map.looked_at_quiet(path, looked, began, changes);
         }
-        for (inode, found) in doubted {
+        for (inode, found) in maybe_open {
             let at = found.as_ref().map(|(seen, path)| {
                 let looked = Looked { seen: Some(seen), writer: looked(Some(seen)) };
                 (path.clone(), looked)
             });
-            self.map.looked_at_doubt(inode, at, began, changes);
+            self.map.looked_at_maybe_open(inode, at, began, changes);
         }
         // A twentieth of the time at most.
         let now = clock::boot();
@@ -283,7 +283,7 @@ impl Service {
             if self.map.unwatched.is_empty() {
                 self.unwatched_base_ns = at;
             }
-            at.min(self.unwatched_base_ns).min(at.saturating_sub(self.doubted_ns(now)))
+            at.min(self.unwatched_base_ns).min(at.saturating_sub(self.checkpoint_behind_ns(now)))
         });
         let since = now.saturating_sub(self.times.checkpoint);
         let due = !changes.is_empty()
@@ -332,9 +332,9 @@ impl Service {
     }
 
     /// How far a checkpoint stays behind: what may have been written without an event must be found by a scan from it.
-    fn doubted_ns(&self, now: Duration) -> i64 {
-        let since = self.map.links.doubted_since().unwrap_or(now);
-        let late = now.saturating_sub(since).saturating_sub(DOUBT_FOR);
+    fn checkpoint_behind_ns(&self, now: Duration) -> i64 {
+        let since = self.map.links.maybe_open_since().unwrap_or(now);
+        let late = now.saturating_sub(since).saturating_sub(LOOK_AFTER);
         i64::try_from(late.as_nanos()).unwrap_or(i64::MAX)
     }
 

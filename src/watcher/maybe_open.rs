@@ -1,5 +1,5 @@
-//! Files that a process may write without an event: through a descriptor whose own name is gone, removed, written over,
-//! moved away or never given (`O_TMPFILE`). Each is looked at once, soon after that: where a process has it open for
+//! Files that may be open for writing without an event: through a descriptor whose own name is gone, removed, written
+//! over, moved away or never given (`O_TMPFILE`). Each is looked at once, soon after that: where a process has it open for
 //! writing, it is kept as an open file. Pure.
 
 use crate::seen::Seen;
@@ -12,8 +12,8 @@ pub type Inode = (u64, u64);
 /// The watch of the directory, and the name in it: a renamed directory takes its names along.
 pub type Name = (i32, OsString);
 
-/// The look comes this much after the doubt. A scan from a checkpoint finds what changed this much before it.
-pub const DOUBT_FOR: Duration = Duration::from_secs(1);
+/// The look comes this much after a file may be open. A scan from a checkpoint finds what changed this much before it.
+pub const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Size and modification time.
 pub type Content = (u64, i64);
@@ -39,7 +39,7 @@ impl Marked {
     }
 }
 
-struct Doubt {
+struct Entry {
     since: Duration,
     marked: Marked,
     /// Its name, when it has only one.
@@ -48,12 +48,12 @@ struct Doubt {
 
 /// The files, by inode.
 #[derive(Default)]
-pub struct Doubts {
-    files: HashMap<Inode, Doubt>,
+pub struct MaybeOpen {
+    files: HashMap<Inode, Entry>,
     order: BTreeSet<(Duration, Inode)>,
 }
 
-impl Doubts {
+impl MaybeOpen {
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -67,15 +67,15 @@ impl Doubts {
     /// This file may be written by a descriptor that gives no events.
     pub fn add(&mut self, inode: Inode, name: Option<Name>, marked: Marked, now: Duration) {
         match self.files.get_mut(&inode) {
-            Some(doubt) => {
+            Some(entry) => {
                 // What was seen last need not be marked under all names; what was seen first is.
                 if marked == Marked::Behind {
-                    doubt.marked = marked;
+                    entry.marked = marked;
                 }
-                doubt.name = name.or(doubt.name.take());
+                entry.name = name.or(entry.name.take());
             }
             None => {
-                self.files.insert(inode, Doubt { since: now, marked, name });
+                self.files.insert(inode, Entry { since: now, marked, name });
                 self.order.insert((now, inode));
             }
         }
@@ -83,16 +83,16 @@ impl Doubts {
 
     /// Its only name was seen here.
     pub fn named(&mut self, inode: Inode, name: Name) {
-        if let Some(doubt) = self.files.get_mut(&inode) {
-            doubt.name = Some(name);
+        if let Some(entry) = self.files.get_mut(&inode) {
+            entry.name = Some(name);
         }
     }
 
-    /// It is in no doubt any more.
+    /// Whether it is open is known.
     pub fn remove(&mut self, inode: Inode) -> Option<(Marked, Option<Name>)> {
-        let doubt = self.files.remove(&inode)?;
-        self.order.remove(&(doubt.since, inode));
-        Some((doubt.marked, doubt.name))
+        let entry = self.files.remove(&inode)?;
+        self.order.remove(&(entry.since, inode));
+        Some((entry.marked, entry.name))
     }
 
     /// Its only name, and what of it is marked.
@@ -100,14 +100,14 @@ impl Doubts {
         self.files.get(&inode).map(|d| (d.marked, d.name.as_ref()))
     }
 
-    /// Since when the oldest is in doubt.
+    /// Since when the oldest may be open.
     pub fn oldest(&self) -> Option<Duration> {
         self.order.first().map(|(since, _)| *since)
     }
 
     /// At most so many that are to be looked at, in the order in which they came.
     pub fn due(&self, now: Duration, most: usize, ready: impl Fn(Inode) -> bool) -> Vec<Inode> {
-        let old = self.order.iter().take_while(|(since, _)| *since + DOUBT_FOR <= now);
+        let old = self.order.iter().take_while(|(since, _)| *since + LOOK_AFTER <= now);
         old.map(|(_, inode)| *inode).filter(|inode| ready(*inode)).take(most).collect()
     }
 
@@ -125,31 +125,31 @@ mod tests {
 
     #[test]
     fn looked_at_in_order_once_they_are_old_and_ready() {
-        let mut doubts = Doubts::default();
+        let mut maybe_open = MaybeOpen::default();
         let until = Marked::Until((1, 1));
-        doubts.add((1, 1), None, until, S);
-        doubts.add((1, 2), None, until, 2 * S);
-        assert!(doubts.due(S, 9, |_| true).is_empty());
-        assert_eq!(doubts.due(2 * S, 9, |_| true), [(1, 1)]);
-        assert_eq!(doubts.due(9 * S, 9, |_| true), [(1, 1), (1, 2)]);
-        assert_eq!(doubts.due(9 * S, 1, |inode| inode.1 > 1), [(1, 2)]);
+        maybe_open.add((1, 1), None, until, S);
+        maybe_open.add((1, 2), None, until, 2 * S);
+        assert!(maybe_open.due(S, 9, |_| true).is_empty());
+        assert_eq!(maybe_open.due(2 * S, 9, |_| true), [(1, 1)]);
+        assert_eq!(maybe_open.due(9 * S, 9, |_| true), [(1, 1), (1, 2)]);
+        assert_eq!(maybe_open.due(9 * S, 1, |inode| inode.1 > 1), [(1, 2)]);
         // One more of its names is gone: a file that loses names all the time is looked at, too.
-        doubts.add((1, 1), None, until, 3 * S);
-        assert_eq!(doubts.oldest(), Some(S));
-        assert_eq!(doubts.remove((1, 1)), Some((until, None)));
-        assert_eq!(doubts.due(3 * S, 9, |_| true), [(1, 2)]);
-        doubts.remove((1, 2));
-        assert!(doubts.is_empty() && doubts.oldest().is_none());
+        maybe_open.add((1, 1), None, until, 3 * S);
+        assert_eq!(maybe_open.oldest(), Some(S));
+        assert_eq!(maybe_open.remove((1, 1)), Some((until, None)));
+        assert_eq!(maybe_open.due(3 * S, 9, |_| true), [(1, 2)]);
+        maybe_open.remove((1, 2));
+        assert!(maybe_open.is_empty() && maybe_open.oldest().is_none());
     }
 
     #[test]
     fn what_was_written_since_its_mark_stays_so() {
-        let mut doubts = Doubts::default();
-        doubts.add((1, 1), None, Marked::Behind, S);
-        doubts.add((1, 1), None, Marked::Until((7, 7)), S);
-        assert_eq!(doubts.get((1, 1)), Some((Marked::Behind, None)));
-        doubts.add((1, 2), None, Marked::Until((1, 1)), S);
-        doubts.add((1, 2), None, Marked::Until((2, 2)), S);
-        assert_eq!(doubts.remove((1, 2)), Some((Marked::Until((1, 1)), None)));
+        let mut maybe_open = MaybeOpen::default();
+        maybe_open.add((1, 1), None, Marked::Behind, S);
+        maybe_open.add((1, 1), None, Marked::Until((7, 7)), S);
+        assert_eq!(maybe_open.get((1, 1)), Some((Marked::Behind, None)));
+        maybe_open.add((1, 2), None, Marked::Until((1, 1)), S);
+        maybe_open.add((1, 2), None, Marked::Until((2, 2)), S);
+        assert_eq!(maybe_open.remove((1, 2)), Some((Marked::Until((1, 1)), None)));
     }
 }
