@@ -8,11 +8,10 @@
 //! | [`event`] | one event -> marks, and what is to be done about directories; pure |
 //! | [`tree`], [`hardlinks`], [`change_set`], [`checkpoint_validity`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
 //! | [`maybe_open`] | files that may be written without an event; pure |
-//! | [`silent`], `answers` | file systems below that do not answer, pure; asking them |
+//! | [`mount_health`], `mount_probes` | which file systems below answer, pure; asking them |
 //! | `barriers` | when is everything before a `syncsup wait` marked; pure |
 //! | [`scan`] | walks: watch first, read after, in portions |
 
-mod answers;
 mod barriers;
 mod canaries;
 pub mod change_set;
@@ -20,10 +19,11 @@ pub mod checkpoint_validity;
 pub mod event;
 pub mod hardlinks;
 pub mod maybe_open;
+pub mod mount_health;
+mod mount_probes;
 mod root_record;
 pub mod scan;
 mod service;
-pub mod silent;
 mod start;
 pub mod tree;
 mod watched_root;

@@ -1,7 +1,7 @@
 //! The loop: read the queue until it is empty, write one record with its checkpoint, wake the pushers at once.
 
-mod answers;
 mod barrier;
+mod mount_probes;
 mod root;
 mod turn;
 
@@ -20,15 +20,15 @@ use crate::sys::poll::{Interest, wait};
 use crate::sys::process::FileSystemSync;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, descriptors, wake};
-use crate::watcher::answers::Answers;
 use crate::watcher::barriers::Barriers;
 use crate::watcher::canaries;
 use crate::watcher::change_set::ChangeSet;
 use crate::watcher::checkpoint_validity::{SLACK_NS, Validity, set_back_ns, validity};
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
+use crate::watcher::mount_health::WITHIN;
+use crate::watcher::mount_probes::MountProbes;
 use crate::watcher::root_record::{self, RootRecord};
 use crate::watcher::scan::{Done, Purpose, ScanContext, Walker};
-use crate::watcher::silent::WITHIN;
 use crate::watcher::watched_root::{self, WatchedRoot};
 use slog::{Logger, debug, error, info, warn};
 use std::collections::HashMap;
@@ -148,7 +148,7 @@ pub struct Service {
     worked: bool,
     times: Times,
     barriers: Barriers,
-    answers: Answers,
+    mount_probes: MountProbes,
     /// What became of those that answer again, or no longer, for the next record.
     pending_changes: Option<ChangeSet>,
     end: Option<End>,
@@ -214,7 +214,7 @@ impl Service {
             worked: false,
             times: Times::default(),
             barriers: Barriers::default(),
-            answers: Answers::default(),
+            mount_probes: MountProbes::default(),
             pending_changes: None,
             end: None,
         })
@@ -223,7 +223,7 @@ impl Service {
     /// Serves until the end; true after an orderly stop.
     pub fn serve(mut self) -> io::Result<bool> {
         self.say(&FromWatcher::State(WatcherState::Starting));
-        self.ask_first();
+        self.probe_mounts_first();
         self.look_at_root();
         loop {
             if let Some(end) = self.end {
@@ -366,7 +366,7 @@ impl Service {
         }
         self.times.second = now;
         self.look_at_clock();
-        self.look_at_answers();
+        self.look_at_mount_probes();
         self.look_at_root();
         self.say_watches();
         self.say_open();

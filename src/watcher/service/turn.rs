@@ -175,7 +175,7 @@ impl Service {
             return;
         }
         let (walker, watch) = (&self.walker, &self.watch);
-        let lstat = |path: &RelPath| answers::lstat(walker, watch, path);
+        let lstat = |path: &RelPath| mount_probes::lstat(walker, watch, path);
         let id = |seen: &Seen| (seen.dev, seen.ino);
         let quiet = self.map.take_quiet().into_iter().map(|path| {
             let seen = lstat(&path);
@@ -390,7 +390,7 @@ impl Service {
             .iter()
             .cloned()
             .chain(self.unmounted_why())
-            .chain(self.answers.why())
+            .chain(self.mount_probes.why())
             .collect();
         if why.is_empty() {
             return self.say_state(WatcherState::Watching);

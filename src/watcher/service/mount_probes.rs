@@ -4,25 +4,25 @@ use super::*;
 
 impl Service {
     /// Before a walk: asks each, and waits a moment for those that were never asked.
-    pub(super) fn ask_first(&mut self) {
+    pub(super) fn probe_mounts_first(&mut self) {
         let until = clock::boot() + WITHIN;
         loop {
-            self.answers.ask(&self.watch, &self.log);
-            if !self.answers.are_awaited() || clock::boot() >= until + SECOND {
+            self.mount_probes.probe(&self.watch, &self.log);
+            if !self.mount_probes.first_awaited() || clock::boot() >= until + SECOND {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        for path in self.answers.avoided() {
+        for path in self.mount_probes.avoided() {
             self.walker.avoid(path);
         }
     }
 
     /// Asks those that are due, and hears what has come. What does not answer is let alone, and taken up again when it
     /// does.
-    pub(super) fn look_at_answers(&mut self) {
-        self.answers.ask(&self.watch, &self.log);
-        let now = self.answers.avoided();
+    pub(super) fn look_at_mount_probes(&mut self) {
+        self.mount_probes.probe(&self.watch, &self.log);
+        let now = self.mount_probes.avoided();
         if now == *self.walker.avoided() || matches!(self.state, WatcherState::Held(_)) {
             return;
         }

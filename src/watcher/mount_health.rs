@@ -1,0 +1,121 @@
+//! File systems below the localpath that may not answer: a network server that is gone, a FUSE process that hangs. A look
+//! at one would never end, so each is asked first, by a process of its own. Pure.
+
+use crate::path::RelPath;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// One that has not answered after this time is unresponsive.
+pub const WITHIN: Duration = Duration::from_secs(3);
+/// One that answers is asked again after this.
+const EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Asked for the first time.
+    Unknown { since: Duration },
+    /// It answered.
+    Responsive { next: Duration },
+    /// It answered, and was asked again.
+    Probing { since: Duration },
+    /// It does not answer.
+    Unresponsive,
+}
+
+/// Their mount points.
+#[derive(Default)]
+pub struct MountHealth(BTreeMap<RelPath, State>);
+
+impl MountHealth {
+    /// These are mounted now. Returns those that are to be asked; whether they answer is for [`MountHealth::answered`].
+    pub fn due(&mut self, mounted: &BTreeSet<RelPath>, now: Duration) -> Vec<RelPath> {
+        self.0.retain(|path, _| mounted.contains(path));
+        let mut asked = Vec::new();
+        for path in mounted {
+            let next = match self.0.get(path) {
+                None => State::Unknown { since: now },
+                Some(State::Responsive { next }) if now >= *next => State::Probing { since: now },
+                Some(State::Unknown { since } | State::Probing { since })
+                    if now >= *since + WITHIN =>
+                {
+                    self.0.insert(path.clone(), State::Unresponsive);
+                    continue;
+                }
+                Some(_) => continue,
+            };
+            self.0.insert(path.clone(), next);
+            asked.push(path.clone());
+        }
+        asked
+    }
+
+    /// This one answered.
+    pub fn answered(&mut self, path: &RelPath, now: Duration) {
+        if let Some(state) = self.0.get_mut(path) {
+            *state = State::Responsive { next: now + EVERY };
+        }
+    }
+
+    /// True while one may still answer for the first time.
+    pub fn awaits_first(&self) -> bool {
+        self.0.values().any(|state| matches!(state, State::Unknown { .. }))
+    }
+
+    /// Those that must not be touched.
+    pub fn avoided(&self) -> BTreeSet<RelPath> {
+        let avoided = |state: &State| matches!(state, State::Unknown { .. } | State::Unresponsive);
+        self.0.iter().filter(|(_, state)| avoided(state)).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Those that do not answer.
+    pub fn unresponsive(&self) -> BTreeSet<RelPath> {
+        let unresponsive = self.0.iter().filter(|(_, state)| **state == State::Unresponsive);
+        unresponsive.map(|(path, _)| path.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn set(names: &[&str]) -> BTreeSet<RelPath> {
+        names.iter().map(|name| RelPath::new(*name).unwrap()).collect()
+    }
+
+    #[test]
+    fn unresponsive_until_it_answers() {
+        let mut health = MountHealth::default();
+        let m = RelPath::new("m").unwrap();
+        assert_eq!(health.due(&set(&["m", "n"]), S).len(), 2);
+        assert!(
+            health.awaits_first()
+                && health.avoided() == set(&["m", "n"])
+                && health.unresponsive().is_empty()
+        );
+        health.answered(&RelPath::new("n").unwrap(), S);
+        assert_eq!((health.avoided(), health.unresponsive()), (set(&["m"]), set(&[])));
+        assert!(health.due(&set(&["m", "n"]), S + WITHIN).is_empty(), "asked once");
+        assert_eq!((health.avoided(), health.unresponsive()), (set(&["m"]), set(&["m"])));
+        assert!(!health.awaits_first());
+        health.answered(&m, 9 * S);
+        assert!(health.avoided().is_empty() && health.unresponsive().is_empty());
+    }
+
+    #[test]
+    fn one_that_answered_is_asked_again_and_used_meanwhile() {
+        let mut health = MountHealth::default();
+        let m = RelPath::new("m").unwrap();
+        health.due(&set(&["m"]), S);
+        health.answered(&m, S);
+        assert!(health.due(&set(&["m"]), S + EVERY - Duration::from_millis(1)).is_empty());
+        assert_eq!(health.due(&set(&["m"]), S + EVERY), [m]);
+        assert!(health.avoided().is_empty(), "it may answer yet");
+        assert!(health.due(&set(&["m"]), S + EVERY + WITHIN).is_empty());
+        assert_eq!(health.unresponsive(), set(&["m"]));
+        // Unmounted.
+        health.due(&set(&[]), 20 * S);
+        assert!(health.avoided().is_empty());
+    }
+}

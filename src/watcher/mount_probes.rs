@@ -1,0 +1,69 @@
+//! Probes file systems below the localpath before anything there is touched: do they answer?
+
+use crate::path::RelPath;
+use crate::sys::process::Question;
+use crate::sys::{clock, mounts};
+use crate::watcher::mount_health::MountHealth;
+use slog::{Logger, info, warn};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+/// The probes on their way, and what is known.
+#[derive(Default)]
+pub struct MountProbes {
+    health: MountHealth,
+    probes: HashMap<RelPath, Question>,
+    /// Those that were said not to answer.
+    unresponsive: BTreeSet<RelPath>,
+}
+
+impl MountProbes {
+    /// Probes those that are due, and hears what has come.
+    pub fn probe(&mut self, watch: &Path, log: &Logger) {
+        let now = clock::boot();
+        let heard = self.probes.extract_if(|_, question| question.is_answered());
+        for (path, _) in heard.collect::<Vec<_>>() {
+            self.health.answered(&path, now);
+        }
+        let Ok(mounted) = mounts::that_may_hang(watch) else { return };
+        self.probes.retain(|path, _| mounted.contains(path));
+        for path in self.health.due(&mounted, now) {
+            match Question::ask(&path.below(watch)) {
+                Ok(question) => drop(self.probes.insert(path, question)),
+                // It cannot be probed: taken as it is.
+                Err(_) => self.health.answered(&path, now),
+            }
+        }
+        let unresponsive = self.health.unresponsive();
+        for path in unresponsive.difference(&self.unresponsive) {
+            warn!(log, "a file system does not answer; nothing is pushed or deleted there until it does";
+                "mount_point" => %path);
+        }
+        for path in self.unresponsive.difference(&unresponsive) {
+            info!(log, "it answers again, or is unmounted"; "mount_point" => %path);
+        }
+        self.unresponsive = unresponsive;
+    }
+
+    /// True while one may still answer for the first time.
+    pub fn first_awaited(&self) -> bool {
+        self.health.awaits_first()
+    }
+
+    /// Those that must not be touched.
+    pub fn avoided(&self) -> BTreeSet<RelPath> {
+        self.health.avoided()
+    }
+
+    /// Which do not answer, and what that means.
+    pub fn why(&self) -> Option<String> {
+        let unresponsive: Vec<String> = self.unresponsive.iter().map(ToString::to_string).collect();
+        let verb = if unresponsive.len() == 1 { "does" } else { "do" };
+        let why = format!(
+            "{} {verb} not answer, so nothing is pushed or deleted there, and no directory above is compared; \
+             it goes on when the file system there answers, or is unmounted",
+            unresponsive.join(", ")
+        );
+        (!unresponsive.is_empty()).then_some(why)
+    }
+}
