@@ -39,6 +39,7 @@ pub mod message;
 pub mod path;
 pub mod plugin;
 pub mod pusher;
+pub mod reconcile_reason;
 pub mod reporter;
 pub mod role;
 pub mod root_id;

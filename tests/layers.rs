@@ -9,7 +9,17 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use its own level and those below; the rooms of [`ROLES`] not their own.
 const LEVELS: &[&[&str]] = &[
-    &["error", "path", "shell", "script", "figures", "seen", "root_id", "trust"],
+    &[
+        "error",
+        "path",
+        "shell",
+        "script",
+        "figures",
+        "seen",
+        "reconcile_reason",
+        "root_id",
+        "trust",
+    ],
     &["rsync"],
     &["filter", "config", "message", "journal"],
     &["sys"],

@@ -155,6 +155,7 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<LocalPathFailures>> {
         for name in wanted.remotes.iter().map(Remote::name) {
             let left = alone.backlog(&name)?.and_then(|(backlog, reconcile)| {
                 let left = backlog.waiting + backlog.owed;
+                let reconcile = reconcile.map(|why| why.to_string());
                 left::of_nobody(left, backlog.failing, reconcile.as_deref())
             });
             parties.push(Party { whose: Whose::Remote(name), left });

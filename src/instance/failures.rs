@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::journal::{Backlog, FILE_NAME, FailedRow, Journal, JournalError, Party};
 use crate::message::{Failure, Whose};
 use crate::path::{OsBytes, RelPath};
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::{clock, lock};
 use std::path::{Path, PathBuf};
 
@@ -96,7 +97,7 @@ impl OfflineJournal {
     }
 
     /// What a remote is owed, and why everything is to be compared, if it is; `None` where there is no journal yet.
-    pub fn backlog(&self, remote: &str) -> Result<Option<(Backlog, Option<String>)>> {
+    pub fn backlog(&self, remote: &str) -> Result<Option<(Backlog, Option<ReconcileReason>)>> {
         if self.lock.is_none() {
             return Ok(None);
         }

@@ -9,11 +9,9 @@ use crate::config::model::{Config, Remote};
 use crate::error::{Error, Result};
 use crate::journal::{Events, Journal, JournalError, Owe, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::{clock, lock, log};
 use std::collections::BTreeSet;
-
-/// The reason of a comparison of everything.
-pub const WHY: &str = "syncsup journal import";
 
 /// Writes that `remote` may lack these paths, with everything below them; the root is everything.
 pub fn owe(
@@ -35,7 +33,7 @@ pub fn owe(
     };
     let owe: Vec<Owe> = paths.iter().filter(|path| !path.is_root()).map(owed).collect();
     if owe.len() < paths.len() {
-        journal.want_reconcile(remote, Some(WHY))?;
+        journal.want_reconcile(remote, Some(&ReconcileReason::Import))?;
     }
     journal.settle(remote, &Settlement { owe, ..Settlement::default() }, now_ms)
 }
@@ -67,7 +65,7 @@ pub fn owe_offline(
     clean_journal(
         &dir,
         &names,
-        quarantine::first_copy(&configured.localpath),
+        quarantine::first_copy(&configured.localpath).as_ref(),
         &log::logger(false),
     )?;
     Journal::open(&dir)

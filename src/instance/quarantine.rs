@@ -7,15 +7,13 @@ use crate::error::{Error, Result};
 use crate::figures;
 use crate::journal::{FILE_NAME, Journal, JournalError};
 use crate::path::{PUSHER_LOCK, ROOT_FILE};
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
 use slog::{Logger, crit, info, warn};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-
-/// The reason of a reconcile after the journal was set aside.
-pub const QUARANTINED: &str = "the journal was set aside";
 
 /// A file that is there from before a journal is set aside until the new one requests a reconcile of every remote; it
 /// holds the time in the damaged one's name.
@@ -55,8 +53,8 @@ pub fn begin_new<'a>(
     let mut journal = Journal::open(dir)?;
     for name in names {
         // The row may be there already, without the request.
-        journal.remote(name, Some((QUARANTINED, clock::wall_ms())))?;
-        journal.want_reconcile(name, Some(QUARANTINED))?;
+        journal.remote(name, Some((&ReconcileReason::JournalSetAside, clock::wall_ms())))?;
+        journal.want_reconcile(name, Some(&ReconcileReason::JournalSetAside))?;
     }
     match std::fs::remove_file(dir.join(MARKER)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(JournalError::Refused(e.to_string())),
@@ -105,7 +103,7 @@ fn rename(dir: &Path, time: &str) -> io::Result<PathBuf> {
 pub fn register<'a>(
     dir: &Path,
     names: impl IntoIterator<Item = &'a String>,
-    first: Option<&str>,
+    first: Option<&ReconcileReason>,
 ) -> std::result::Result<(), JournalError> {
     let mut journal = Journal::open(dir)?;
     let first = first.map(|why| (why, clock::wall_ms()));
@@ -113,8 +111,8 @@ pub fn register<'a>(
 }
 
 /// The reason for the first comparison of a new remote, when there is to be one.
-pub fn first_copy(localpath: &LocalPath) -> Option<&'static str> {
-    localpath.first_copy.then_some("a new remote")
+pub fn first_copy(localpath: &LocalPath) -> Option<ReconcileReason> {
+    localpath.first_copy.then_some(ReconcileReason::NewRemote)
 }
 
 /// Forgets remotes that are no longer configured, and makes rows for new ones; `first` is the reason for a comparison
@@ -123,7 +121,7 @@ pub fn first_copy(localpath: &LocalPath) -> Option<&'static str> {
 pub fn clean_journal(
     dir: &Path,
     names: &BTreeSet<String>,
-    first: Option<&str>,
+    first: Option<&ReconcileReason>,
     log: &Logger,
 ) -> Result<bool> {
     let clean = || {
@@ -238,7 +236,7 @@ mod tests {
             let mut journal = Journal::open(dir).unwrap();
             assert_eq!(journal.remote_names().unwrap(), ["r"], "{died}");
             let row = journal.remote("r", None).unwrap();
-            assert_eq!(row.reconcile.as_deref(), Some(QUARANTINED), "{died}");
+            assert_eq!(row.reconcile, Some(ReconcileReason::JournalSetAside), "{died}");
             assert!(quarantined_name(dir, "1").exists() && !dir.join(MARKER).exists(), "{died}");
         }
     }

@@ -4,6 +4,7 @@ use super::mark::{Events, Marked, Owe, Scope};
 use super::row::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use rusqlite::{Row, Transaction, params};
 
 /// A row of `remote`.
@@ -12,7 +13,7 @@ pub struct RemoteRow {
     /// All marks up to it are settled or owed.
     pub cursor: i64,
     /// Why a reconcile is wanted.
-    pub reconcile: Option<String>,
+    pub reconcile: Option<ReconcileReason>,
     /// The hash of filter, toggles and parameters that the remote's state was made with.
     pub settings: Option<String>,
     /// The delete guard holds it: the operator must look first.
@@ -71,7 +72,7 @@ pub struct Instead {
     /// The remote's new cursor.
     pub cursor: i64,
     /// Why it is to be reconciled.
-    pub why: String,
+    pub why: ReconcileReason,
     /// Since when it lacks something, in milliseconds since 1970.
     pub behind_since_ms: Option<i64>,
 }
@@ -131,7 +132,11 @@ pub struct Work {
 impl Journal {
     /// The row of `remote`; when there is none it is made first, with the cursor at the counter and the wish for a
     /// reconcile `first` (rule 11: committed before its dry run starts), for a reason and since a time in milliseconds since 1970.
-    pub fn remote(&mut self, name: &str, first: Option<(&str, i64)>) -> Result<RemoteRow> {
+    pub fn remote(
+        &mut self,
+        name: &str,
+        first: Option<(&ReconcileReason, i64)>,
+    ) -> Result<RemoteRow> {
         let tx = self.write()?;
         tx.execute(
             "INSERT OR IGNORE INTO remote (name, cursor, reconcile, behind_since)
@@ -179,14 +184,14 @@ impl Journal {
     }
 
     /// Why a reconcile of `name` is wanted, if it is.
-    pub fn wish(&self, name: &str) -> Result<Option<String>> {
+    pub fn wish(&self, name: &str) -> Result<Option<ReconcileReason>> {
         let mut query = self.db.prepare("SELECT reconcile FROM remote WHERE name = ?1")?;
         let mut rows = query.query([name])?;
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?.flatten())
     }
 
     /// Wishes for a reconcile, or takes the wish back.
-    pub fn want_reconcile(&mut self, name: &str, why: Option<&str>) -> Result<()> {
+    pub fn want_reconcile(&mut self, name: &str, why: Option<&ReconcileReason>) -> Result<()> {
         self.set(name, "reconcile", &why)
     }
 
@@ -197,8 +202,8 @@ impl Journal {
         name: &str,
         now_ms: i64,
         entries: i64,
-        settled: Option<&str>,
-    ) -> Result<Option<String>> {
+        settled: Option<&ReconcileReason>,
+    ) -> Result<Option<ReconcileReason>> {
         let tx = self.write()?;
         let left = tx.query_row(
             "UPDATE remote SET reconcile = nullif(reconcile, ?4), reconciled_at = ?2, entries = ?3,
@@ -233,7 +238,8 @@ impl Journal {
         let oldest_ms = self.backlog(name)?.oldest_ms;
         let tx = self.write()?;
         let seq: i64 = tx.query_row("SELECT seq FROM counter", [], |row| row.get(0))?;
-        let why = format!("more than {most} names waited for it (mark {seq})");
+        let why =
+            ReconcileReason::Found(format!("more than {most} names waited for it (mark {seq})"));
         tx.execute(
             "UPDATE remote SET cursor = ?2, reconcile = ?3, behind_since = ?4 WHERE name = ?1",
             params![name, seq, why, oldest_ms],

@@ -2,10 +2,24 @@
 
 use super::{JournalError, Result};
 use crate::path::RelPath;
-use rusqlite::Row;
+use crate::reconcile_reason::ReconcileReason;
+use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Row, ToSql};
 
 /// A path that a table keeps as bytes.
 pub(super) fn path_at(row: &Row<'_>, column: usize) -> Result<RelPath> {
     let bytes: Vec<u8> = row.get(column)?;
     RelPath::new(bytes).ok_or_else(|| JournalError::Damaged("a path that is not relative".into()))
+}
+
+impl ToSql for ReconcileReason {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
+
+impl FromSql for ReconcileReason {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        String::column_result(value).map(ReconcileReason::from)
+    }
 }

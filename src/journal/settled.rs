@@ -7,6 +7,7 @@
 
 use super::{Events, Journal, Result, Scope};
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use rusqlite::params;
 
 impl Journal {
@@ -20,7 +21,7 @@ impl Journal {
     }
 
     /// Why `remote` is to be compared, as the journal has it: a watcher may have written it there.
-    pub fn wanted_reconcile(&self, remote: &str) -> Result<Option<String>> {
+    pub fn wanted_reconcile(&self, remote: &str) -> Result<Option<ReconcileReason>> {
         let sql = "SELECT reconcile FROM remote WHERE name = ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?)
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
@@ -162,9 +163,9 @@ fn the_times_of_marks_are_bounded_and_the_oldest_is_kept() {
 #[test]
 fn a_remote_that_is_to_be_compared_keeps_the_age_of_what_was_forgotten() {
     let (_dir, mut j) = journal();
-    j.remote("new", Some(("a new remote", 7_000))).unwrap();
+    j.remote("new", Some((&ReconcileReason::NewRemote, 7_000))).unwrap();
     assert_eq!(oldest(&j, "new"), Some(7_000), "it has nothing yet");
-    j.reconciled("new", 8_000, 1, Some("a new remote")).unwrap();
+    j.reconciled("new", 8_000, 1, Some(&ReconcileReason::NewRemote)).unwrap();
     assert_eq!(oldest(&j, "new"), None);
     mark_at(&mut j, &["a", "b", "c", "d"], 9_000);
     mark_at(&mut j, &["a", "b", "c", "d"], 90_000);
@@ -173,7 +174,7 @@ fn a_remote_that_is_to_be_compared_keeps_the_age_of_what_was_forgotten() {
     mark_at(&mut j, &["e"], 99_000);
     assert_eq!(oldest(&j, "new"), Some(9_000));
     // Another reconcile does not settle it; its own does, and leaves what came meanwhile.
-    j.reconciled("new", 100_000, 1, Some("another")).unwrap();
+    j.reconciled("new", 100_000, 1, Some(&ReconcileReason::Sync)).unwrap();
     assert_eq!(oldest(&j, "new"), Some(9_000));
     j.reconciled("new", 100_000, 1, Some(&instead.why)).unwrap();
     assert_eq!(oldest(&j, "new"), Some(99_000));
@@ -290,11 +291,12 @@ fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
     let (_dir, mut j) = journal();
     j.remote("old", None).unwrap();
     mark(&mut j, &["a", "b"]);
-    let row = j.remote("new", Some(("new remote", 5))).unwrap();
-    assert_eq!((row.cursor, row.reconcile.as_deref()), (2, Some("new remote")));
-    assert_eq!(j.reconciled("new", 8, 77, Some("another")).unwrap().as_deref(), Some("new remote"));
-    assert_eq!(j.reconciled("new", 9, 77, Some("new remote")).unwrap(), None);
-    let row = j.remote("new", Some(("new remote", 5))).unwrap();
+    let row = j.remote("new", Some((&ReconcileReason::NewRemote, 5))).unwrap();
+    assert_eq!((row.cursor, row.reconcile), (2, Some(ReconcileReason::NewRemote)));
+    let left = j.reconciled("new", 8, 77, Some(&ReconcileReason::Sync)).unwrap();
+    assert_eq!(left, Some(ReconcileReason::NewRemote));
+    assert_eq!(j.reconciled("new", 9, 77, Some(&ReconcileReason::NewRemote)).unwrap(), None);
+    let row = j.remote("new", Some((&ReconcileReason::NewRemote, 5))).unwrap();
     assert_eq!((row.reconcile, row.reconciled_at_ms, row.entries), (None, Some(9), Some(77)));
 }
 

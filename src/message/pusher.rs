@@ -3,6 +3,7 @@
 use super::{Ticket, VerifyJob, VerifyPart, VerifyProgress};
 use crate::config::model::{LocalPath, Remote};
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ pub enum ToPusher {
     /// A push wants the spare slot: give it back now.
     Yield,
     /// Compare everything, for this reason.
-    Reconcile(String),
+    Reconcile(ReconcileReason),
     /// Let a held reconcile go on.
     Release,
     /// The watcher holds the localpath (why), or lets go of it.
@@ -67,7 +68,7 @@ pub struct PusherStart {
     /// A hash of filter, toggles and parameters: when it changed, a reconcile is due.
     pub settings: String,
     /// A reconcile is wanted whatever the journal says (`-r`, the journal was set aside).
-    pub reconcile: Option<String>,
+    pub reconcile: Option<ReconcileReason>,
     /// Log each path.
     pub debug: bool,
 }
@@ -145,7 +146,7 @@ pub struct PusherStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReconcileProgress {
     /// Why it runs.
-    pub why: String,
+    pub why: ReconcileReason,
     /// Paths found different; 0 while it compares.
     pub found: u64,
     /// Paths settled of them.
@@ -195,6 +196,3 @@ impl PusherState {
         }
     }
 }
-
-/// The reason of scheduled reconciles: `crontabfilter` applies to them.
-pub const SCHEDULE: &str = "schedule";

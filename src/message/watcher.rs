@@ -3,6 +3,7 @@
 use super::Ticket;
 use crate::config::model::LocalPath;
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -58,7 +59,7 @@ pub enum FromWatcher {
     /// Files that are open for writing, and so not sent yet.
     Open(OpenFiles),
     /// No scan can tell what changed (rule 18): every remote of this localpath needs a reconcile.
-    NeedReconcile(String),
+    NeedReconcile(ReconcileReason),
     /// The journal must be set aside.
     Damaged(String),
     /// Everything that was changed before this barrier came is in the journal, up to the mark `seq`.

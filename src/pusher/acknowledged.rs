@@ -5,6 +5,7 @@ use super::push::Push;
 use super::run::Pusher;
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::exit_status::Judgement;
 use crate::sys::{clock, files};
 use slog::{info, warn};
@@ -43,9 +44,8 @@ impl Pusher {
         // Its disk may have kept names, sizes and times, and not the content.
         let more = self.push_recent_again(Events::CONTENT)?;
         if more && self.was_equal() && self.context.row.reconcile.is_none() {
-            self.want_reconcile(
-                "it was out of reach, and had settled very much in the minute before",
-            )?;
+            let why = "it was out of reach, and had settled very much in the minute before";
+            self.want_reconcile(&ReconcileReason::Found(why.to_owned()))?;
         }
         self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
         self.said.dirty = true;
@@ -129,7 +129,7 @@ impl Pusher {
         self.doubt = Doubt::No;
         if let Some(why) = sign {
             warn!(self.context.log, "the remote has lost something"; "why" => &why);
-            self.want_reconcile(&why)?;
+            self.want_reconcile(&ReconcileReason::Found(why))?;
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl Pusher {
             if !look || !self.context.journal.on_its_way(&self.context.name, path, false)? {
                 let why = format!("{path} was missing there, though nobody had changed it");
                 warn!(self.context.log, "the remote has lost something"; "why" => &why);
-                return self.want_reconcile(&why);
+                return self.want_reconcile(&ReconcileReason::Found(why));
             }
         }
         Ok(())

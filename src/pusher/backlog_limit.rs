@@ -24,7 +24,7 @@ impl Pusher {
         else {
             return Ok(());
         };
-        warn!(context.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => &why);
+        warn!(context.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => %why);
         context.row.cursor = cursor;
         context.row.reconcile = Some(why);
         context.row.behind_since_ms = behind_since_ms;

@@ -11,6 +11,7 @@ use super::health::retry_most_ms;
 use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
+use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::complaint;
 use crate::rsync::differ::Touched;
@@ -39,7 +40,7 @@ pub enum Job {
     /// Everything, for this reason. The schedule's leave out what `crontabfilter` says.
     Everything {
         /// Why.
-        why: String,
+        why: ReconcileReason,
         /// Patterns in rsync's language.
         exclude: Vec<OsBytes>,
     },
@@ -157,7 +158,7 @@ impl Compare {
     }
 
     /// Why it runs, when it is a reconcile of everything.
-    pub fn why(&self) -> Option<&str> {
+    pub fn why(&self) -> Option<&ReconcileReason> {
         match &self.job {
             Job::Everything { why, .. } => Some(why),
             Job::Wide(_) | Job::Names => None,

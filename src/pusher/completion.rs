@@ -7,10 +7,11 @@ use super::health::{Health, Incomplete, path_worth_saying};
 use super::jobs::Busy;
 use super::lane::Lane;
 use super::push::{self, Push};
-use super::run::{LEFTOVERS, Pusher, ROOT_RETRY};
+use super::run::{Pusher, ROOT_RETRY};
 use crate::journal::{Events, Held, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
 use crate::sys::clock;
 use slog::{info, warn};
@@ -25,7 +26,7 @@ const NAMES_WAIT: Duration = Duration::from_secs(1);
 /// Which comparison came to its end.
 struct What {
     /// Why, when it was one of everything.
-    why: Option<String>,
+    why: Option<ReconcileReason>,
     /// The delete guard has no say in it.
     live: bool,
 }
@@ -53,7 +54,7 @@ impl Pusher {
     }
 
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
-        let what = What { why: busy.work.why().map(str::to_owned), live: busy.work.live() };
+        let what = What { why: busy.work.why().cloned(), live: busy.work.live() };
         let pushing = self.jobs.pushing();
         let progress = busy.work.advance(&mut self.context, pushing, self.approved, now);
         self.compared(what, busy.slot, progress, now)
@@ -183,7 +184,7 @@ impl Pusher {
             self.health = Health::Good;
             self.context.journal.retry_now(&self.context.name, clock::wall_ms())?;
             if std::mem::take(&mut self.leftovers_everywhere) {
-                self.want_reconcile(LEFTOVERS)?;
+                self.want_reconcile(&ReconcileReason::Leftovers)?;
             }
             self.show_owed();
         }
@@ -353,7 +354,7 @@ impl Pusher {
 
     fn comparison_done(
         &mut self,
-        why: Option<String>,
+        why: Option<ReconcileReason>,
         incomplete: Option<String>,
         entries: u64,
         now: Duration,
@@ -374,7 +375,7 @@ impl Pusher {
         let found = self.found.clone().unwrap_or_default();
         let now_ms = clock::wall_ms();
         // A wish that came meanwhile stays: for another reason, or for the same once more.
-        let settled = (!std::mem::take(&mut self.wished_again)).then_some(why.as_str());
+        let settled = (!std::mem::take(&mut self.wished_again)).then_some(&why);
         // Counted before its first row was pushed, and kept since.
         let entries = self.context.row.entries.unwrap_or(entries as i64);
         let left = self.context.journal.reconciled(&self.context.name, now_ms, entries, settled)?;
@@ -388,7 +389,7 @@ impl Pusher {
         if self.doubt == Doubt::Names {
             self.doubt = Doubt::No;
         }
-        info!(self.context.log, "compared everything"; "why" => why, "different" => found.found,
+        info!(self.context.log, "compared everything"; "why" => %why, "different" => found.found,
             "to_delete" => found.deletions);
         Ok(())
     }

@@ -8,8 +8,9 @@ use super::push::Push;
 use super::run::Pusher;
 use super::slots::Waiter;
 use crate::journal::{Events, JournalError, Owed};
-use crate::message::{FromPusher, SCHEDULE};
+use crate::message::FromPusher;
 use crate::path::OsBytes;
+use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::differ::Touched;
 use crate::rsync::exit_status::Judgement;
 use crate::sys::clock;
@@ -283,9 +284,12 @@ impl Pusher {
     }
 
     /// sersync's `crontabfilter`: only for scheduled reconciles.
-    fn left_out(&self, why: &str) -> Vec<OsBytes> {
+    fn left_out(&self, why: &ReconcileReason) -> Vec<OsBytes> {
         let crontab = self.context.start.localpath.crontab.as_ref();
-        crontab.filter(|_| why == SCHEDULE).map(|c| c.exclude.clone()).unwrap_or_default()
+        crontab
+            .filter(|_| *why == ReconcileReason::Schedule)
+            .map(|c| c.exclude.clone())
+            .unwrap_or_default()
     }
 }
 

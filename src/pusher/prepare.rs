@@ -17,6 +17,7 @@ use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Work};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
+use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::rules_prefix;
 use crate::sys::begin::{open_journal, wait_for_lock};
 use crate::sys::lock::Lock;
@@ -41,7 +42,8 @@ impl Pusher {
         let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
         journal.set_longest_delay(longest_delay_ms(&start));
         let name = start.remote.name();
-        let first = start.localpath.first_copy.then(|| ("a new remote", clock::wall_ms()));
+        let first =
+            start.localpath.first_copy.then(|| (&ReconcileReason::NewRemote, clock::wall_ms()));
         let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
         let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
             format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
@@ -118,11 +120,8 @@ impl Pusher {
         let context = &mut self.context;
         let settings = context.start.settings.clone();
         let changed = context.row.settings.as_ref().is_some_and(|old| *old != settings);
-        let why = context
-            .start
-            .reconcile
-            .take()
-            .or(changed.then(|| "filter or parameters changed".to_owned()));
+        let why =
+            context.start.reconcile.take().or(changed.then_some(ReconcileReason::SettingsChanged));
         if let Some(why) = why {
             self.want_reconcile(&why)?;
         }

@@ -3,6 +3,7 @@
 use super::health::Health;
 use crate::journal::{Backlog, RemoteRow};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
+use crate::reconcile_reason::ReconcileReason;
 
 /// Everything a status is made of.
 #[derive(Debug)]
@@ -80,7 +81,8 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
         return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
     }
     if view.reconcile.is_some() && view.incomplete.is_none() {
-        return (PusherState::Reconciling, view.row.reconcile.clone());
+        let why = view.row.reconcile.as_ref().map(ReconcileReason::to_string);
+        return (PusherState::Reconciling, why);
     }
     if view.pushing {
         return (PusherState::Pushing, None);

@@ -10,7 +10,8 @@ use super::slots::Slots;
 use super::supervisor_link::SupervisorLink;
 use super::waiters::Waiters;
 use crate::journal::{JournalError, Owe, Settlement, Work};
-use crate::message::{FromPusher, PusherStatus, ReconcileProgress, SCHEDULE, ToPusher};
+use crate::message::{FromPusher, PusherStatus, ReconcileProgress, ToPusher};
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
 use crate::sys::signals::Signals;
@@ -130,18 +131,15 @@ pub(super) struct Said {
     pub(super) retry: Option<(Duration, i64)>,
 }
 
-/// Why everything is compared after a push that was ended.
-pub(super) const LEFTOVERS: &str = "a receiver was ended in the middle of a large push";
-
 impl Pusher {
-    pub(super) fn want_reconcile(&mut self, why: &str) -> Result<(), JournalError> {
+    pub(super) fn want_reconcile(&mut self, why: &ReconcileReason) -> Result<(), JournalError> {
         // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
-        if why == SCHEDULE && self.context.row.reconcile.is_some() {
+        if *why == ReconcileReason::Schedule && self.context.row.reconcile.is_some() {
             return Ok(());
         }
         self.wished_again = self.jobs.everything().is_some_and(|work| work.why() == Some(why));
         self.context.journal.want_reconcile(&self.context.name, Some(why))?;
-        self.context.row.reconcile = Some(why.to_owned());
+        self.context.row.reconcile = Some(why.clone());
         self.compare_retry = None;
         self.incomplete = None;
         self.said.dirty = true;
@@ -248,7 +246,7 @@ impl Pusher {
             ToPusher::Spare => self.spare_granted(),
             ToPusher::Yield => self.yield_spare(clock::boot()),
             ToPusher::Reconcile(why) => {
-                if why != SCHEDULE {
+                if why != ReconcileReason::Schedule {
                     self.health.hasten(clock::boot());
                     // Whoever asks for it may have mended what failed.
                     self.context.journal.retry_now(&self.context.name, clock::wall_ms())?;
@@ -315,7 +313,11 @@ impl Pusher {
         if parents.len() > PARENTS_MOST {
             // One that stays in trouble is not to be compared after each try.
             self.leftovers_everywhere = self.health != Health::Good;
-            return if self.leftovers_everywhere { Ok(()) } else { self.want_reconcile(LEFTOVERS) };
+            return if self.leftovers_everywhere {
+                Ok(())
+            } else {
+                self.want_reconcile(&ReconcileReason::Leftovers)
+            };
         }
         if parents.is_empty() {
             return Ok(());

@@ -8,8 +8,9 @@
 use super::context::Context;
 use super::doubt::Doubt;
 use crate::journal::JournalError;
-use crate::message::{SCHEDULE, Ticket};
+use crate::message::Ticket;
 use crate::path::RelPath;
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
 
 /// What is waited for.
@@ -65,8 +66,8 @@ impl Waiters {
         let whole = journal.nothing_after(context.row.cursor)?.unwrap_or(0);
         self.whole = self.whole.max(whole);
         // A scheduled reconcile stands for nothing that was marked.
-        let compares =
-            lost != Doubt::No || journal.wanted_reconcile(name)?.is_some_and(|why| why != SCHEDULE);
+        let compares = lost != Doubt::No
+            || journal.wanted_reconcile(name)?.is_some_and(|why| why != ReconcileReason::Schedule);
         let mut settled = Vec::new();
         for waiter in &mut self.open {
             if waiter.since_ms.is_none() && self.whole >= waiter.seq && !compares {

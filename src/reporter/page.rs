@@ -117,8 +117,8 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
         "<div class=\"remote\"><div class=\"row\"><h3>{}</h3><span class=\"{class}\">{word}</span></div>",
         html(&r.name)
     );
-    let reconcile = s.reconcile.as_ref().map(|c| &c.why);
-    why(out, s.reason.as_deref().filter(|_| s.reason.as_ref() != reconcile));
+    let reconcile = s.reconcile.as_ref().map(|c| c.why.to_string());
+    why(out, s.reason.as_deref().filter(|_| s.reason != reconcile));
     if let Some(c) = &s.reconcile {
         let text = match c.found {
             0 => format!("everything is compared: {}", c.why),

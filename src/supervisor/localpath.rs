@@ -15,12 +15,13 @@ use crate::error::{Error, Result};
 use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::note::StateNote;
-use crate::instance::quarantine::{self, QUARANTINED, clean_journal};
+use crate::instance::quarantine::{self, clean_journal};
 use crate::journal::Journal;
 use crate::message::{
     FromWatcher, OpenFiles, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
 };
 use crate::path::OsBytes;
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::lock::{self, Lock};
 use crate::sys::sysctl;
 use integrity::Integrity;
@@ -123,7 +124,7 @@ impl SupervisedLocalPath {
     pub fn open(
         configured: ConfiguredLocalPath,
         state_dir: &Path,
-        reconcile: Option<&str>,
+        reconcile: Option<&ReconcileReason>,
         shared: &mut SharedState,
         now: Duration,
     ) -> Result<Self> {
@@ -139,15 +140,20 @@ impl SupervisedLocalPath {
         note_of(&dir, &configured, shared);
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = configured.remotes.iter().map(Remote::name).collect();
-        let quarantined =
-            clean_journal(&dir, &names, quarantine::first_copy(&configured.localpath), &log)?;
+        let quarantined = clean_journal(
+            &dir,
+            &names,
+            quarantine::first_copy(&configured.localpath).as_ref(),
+            &log,
+        )?;
         // Before anything is marked: what is marked before a plugin is known never reaches it.
         Journal::open(&dir)
             .and_then(|mut j| j.set_plugins(&plugin_names(&configured.localpath.plugins)))
             .map_err(|e| {
                 Error::system(format!("cannot note the plugins in {}", dir.display()), e)
             })?;
-        let reconcile = if quarantined { Some(QUARANTINED) } else { reconcile };
+        let reconcile =
+            if quarantined { Some(&ReconcileReason::JournalSetAside) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
         let inotify = crate::sys::inotify::create().map_err(|e| {
@@ -194,15 +200,14 @@ impl SupervisedLocalPath {
     fn add_pusher(
         &mut self,
         remote: Remote,
-        reconcile: Option<&str>,
+        reconcile: Option<&ReconcileReason>,
         shared: &mut SharedState,
         now: Duration,
     ) -> Result<()> {
         let key = shared.next_key;
         shared.next_key += 1;
-        let pusher =
-            SupervisedPusher::new(key, remote, reconcile.map(str::to_owned), &self.log, now)
-                .map_err(|e| Error::system("cannot make a wake pipe", e))?;
+        let pusher = SupervisedPusher::new(key, remote, reconcile.cloned(), &self.log, now)
+            .map_err(|e| Error::system("cannot make a wake pipe", e))?;
         self.pushers.push(pusher);
         Ok(())
     }
@@ -313,7 +318,7 @@ impl SupervisedLocalPath {
     /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
     pub fn ask_reconcile(
         &mut self,
-        why: &str,
+        why: &ReconcileReason,
         chosen: impl Fn(&SupervisedPusher) -> bool,
         now: Duration,
     ) -> Vec<String> {

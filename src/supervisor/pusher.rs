@@ -5,9 +5,10 @@ use super::schedule::{self, Clockwork};
 use super::slots::{SlotHolder, SlotPool};
 use crate::config::model::{Crontab, Remote, Schedule};
 use crate::message::{
-    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteHealth, RemoteStatus, Role, SCHEDULE,
-    Ticket, ToPusher, VerifyEnd, VerifyPart,
+    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteHealth, RemoteStatus, Role, Ticket,
+    ToPusher, VerifyEnd, VerifyPart,
 };
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::session::monotonic;
 use crate::sys::{clock, wake};
 use chrono::{Local, TimeZone};
@@ -48,7 +49,7 @@ pub struct SupervisedPusher {
 
 /// A reconcile that was asked for and is not yet known to be in the journal.
 struct Pending {
-    why: String,
+    why: ReconcileReason,
     /// Reconciles that the child had finished when it was asked.
     done_before: u64,
 }
@@ -68,7 +69,7 @@ impl SupervisedPusher {
     pub fn new(
         key: SlotHolder,
         remote: Remote,
-        reconcile: Option<String>,
+        reconcile: Option<ReconcileReason>,
         log: &Logger,
         now: Duration,
     ) -> io::Result<Self> {
@@ -107,20 +108,20 @@ impl SupervisedPusher {
     }
 
     /// The reason of the reconcile that the next incarnation begins with.
-    pub fn pending(&mut self) -> Option<String> {
+    pub fn pending(&mut self) -> Option<ReconcileReason> {
         let pending = self.pending.as_mut()?;
         pending.done_before = 0;
         Some(pending.why.clone())
     }
 
     /// Asks for a reconcile. It is asked for again at the next start unless the pusher is seen to do it.
-    pub fn ask_reconcile(&mut self, why: &str, now: Duration) {
-        if why == SCHEDULE && self.pending.is_some() {
+    pub fn ask_reconcile(&mut self, why: &ReconcileReason, now: Duration) {
+        if *why == ReconcileReason::Schedule && self.pending.is_some() {
             return;
         }
         let done_before = self.status.reconciles_done;
-        self.pending = Some(Pending { why: why.to_owned(), done_before });
-        self.process.send(&ToPusher::Reconcile(why.to_owned()), vec![], now);
+        self.pending = Some(Pending { why: why.clone(), done_before });
+        self.process.send(&ToPusher::Reconcile(why.clone()), vec![], now);
     }
 
     /// Gives it a slot that no push wants, if there is one.
@@ -165,7 +166,7 @@ impl SupervisedPusher {
         };
         self.clockwork = None;
         if self.next_scheduled.is_some_and(|due| now >= due) && minutes > 0 {
-            self.ask_reconcile(SCHEDULE, now);
+            self.ask_reconcile(&ReconcileReason::Schedule, now);
         }
         self.next_scheduled = schedule::next_after(start, minutes, &self.name, now);
     }
@@ -180,7 +181,7 @@ impl SupervisedPusher {
         let due = clockwork.turn(&self.name, &wall);
         self.next_scheduled = clockwork.left().map(|left| now + left);
         if due {
-            self.ask_reconcile(SCHEDULE, now);
+            self.ask_reconcile(&ReconcileReason::Schedule, now);
         }
     }
 

@@ -8,6 +8,7 @@ mod wait;
 use super::control::ClientId;
 use super::state::Supervisor;
 use crate::message::{Answer, InstanceStatus, Request, ToPusher, ToWatcher};
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
 use std::time::Duration;
 
@@ -75,8 +76,11 @@ impl Supervisor {
         for localpath in self.localpaths.iter_mut().filter(|l| l.is_configured()) {
             let watch = localpath.watch().to_string();
             let all = names.is_empty() || names.iter().any(|n| same_path(n, &watch));
-            let picked =
-                localpath.ask_reconcile("syncsup sync", |p| all || names.contains(&p.name), now);
+            let picked = localpath.ask_reconcile(
+                &ReconcileReason::Sync,
+                |p| all || names.contains(&p.name),
+                now,
+            );
             asked.extend(picked.into_iter().map(|name| format!("{watch} {name}")));
         }
         Answer::Done(asked)

@@ -13,6 +13,7 @@ use crate::filter::own_files;
 use crate::instance::directories::{self, instance};
 use crate::instance::localpaths::{self, ConfiguredLocalPath};
 use crate::message::Ticket;
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::session::monotonic;
 use crate::sys::{clock, log};
 use slog::info;
@@ -65,7 +66,7 @@ impl Supervisor {
             files: options.files.clone(),
             module: options.module.clone(),
         };
-        let reconcile = options.reconcile.then_some("-r");
+        let reconcile = options.reconcile.then_some(&ReconcileReason::AtStart);
         let state = &options.directories.state;
         let localpaths = Self::configured(&options, &config)
             .into_iter()

@@ -88,7 +88,7 @@ impl Bench {
             run_dir: state.clone(),
             instance: "test".into(),
             settings: "1".into(),
-            reconcile: reconcile.map(str::to_owned),
+            reconcile: reconcile.map(|why| why.to_owned().into()),
             debug: std::env::var_os("SYNCSUP_DEBUG").is_some(),
         };
         control.send(&ToPusher::Start(Box::new(start)), vec![reader]).unwrap();

@@ -78,14 +78,14 @@ fn a_release_in_advance_approves_nothing() {
     bench.control.send(&ToPusher::Release, vec![]).unwrap();
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
-    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
     bench.until("held", |s| s.state == PusherState::Held);
     assert!(rig.dst().join("stray/149").exists());
     bench.control.send(&ToPusher::Release, vec![]).unwrap();
     bench.identical(&rig);
     // Only once.
     make(&rig.dst(), &names, "old");
-    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
     bench.until("held again", |s| s.state == PusherState::Held);
     bench.stop();
 }
@@ -95,7 +95,7 @@ fn live_directories_are_compared_while_the_guard_holds() {
     let (rig, mut bench) = synced(["a", "c/d/x"]);
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
-    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
     bench.until("held", |s| s.state == PusherState::Held);
     // A directory moved in, and one swapped at its name; what a scan finds waits.
     make(&rig.src(), ["moved/in/y", "new/z", "scanned/s"], "two");

@@ -91,7 +91,7 @@ fn a_first_copy_with_one_slot_and_marks_without_end() {
     bench.slots = SlotPool::new(1);
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
     make(&rig.src(), &many, "one");
-    bench.control.send(&ToPusher::Reconcile("asked for".into()), vec![]).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked for".to_owned().into()), vec![]).unwrap();
     // Marks without end: what takes every slot from the copy never lets it end, however long that is waited for.
     let (end, mut n) = (Instant::now() + DEADLINE, 0);
     while Instant::now() < end && copied(&rig) < 25 {

@@ -46,7 +46,7 @@ fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
     assert!(journal.marks_after(counter, 1).unwrap().is_empty());
     let row = bench.journal.remote(&name, None).unwrap();
     assert_eq!(row.cursor, counter);
-    assert!(row.reconcile.unwrap().contains("more than 200000 names"));
+    assert!(row.reconcile.unwrap().to_string().contains("more than 200000 names"));
     let etc = rig.base().join("etc");
     rig.daemon.start_again(Path::new("rsync"), &etc);
     bench.identical(&rig);
@@ -139,7 +139,7 @@ fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.until("trouble", |s| s.state == PusherState::Backoff);
     // A dry run passes where no push does.
-    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
     let log = rig.base().join("etc/log");
     let failures = || fs::read_to_string(&log).unwrap().matches("mkdir").count();
     let first = Instant::now();
@@ -209,7 +209,7 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
     assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
     chown(&hidden, NOBODY, NOBODY).unwrap();
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
-    bench.control.send(&ToPusher::Reconcile("asked".into()), vec![]).unwrap();
+    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
     bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
     bench.stop();
 }

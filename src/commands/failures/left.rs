@@ -9,7 +9,7 @@ use crate::message::{PluginStatus, PusherState, RemoteStatus};
 /// and why it is in trouble.
 pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<String> {
     let s = &remote.status;
-    let reconcile = s.reconcile.as_ref().map(|r| r.why.as_str());
+    let reconcile = s.reconcile.as_ref().map(|r| r.why.to_string());
     let left = s.waiting + s.owed;
     let why = match s.state {
         // What is on its way does not wait.
@@ -21,7 +21,7 @@ pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<Strin
             format!("{}{why}", status::word(s.state))
         }
     };
-    Some(text(left, s.failing, reconcile, &why))
+    Some(text(left, s.failing, reconcile.as_deref(), &why))
 }
 
 /// The same of a remote that no supervisor keeps.
@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(of_remote(&remote, trouble).as_deref(), wanted, "{remote:?}");
         }
         let mut dropped = remote(Backoff, 0, 0, 0);
-        let why = "more than 200000 names waited for it".to_owned();
+        let why = "more than 200000 names waited for it".to_owned().into();
         dropped.status.reconcile = Some(ReconcileProgress { why, ..Default::default() });
         assert_eq!(
             of_remote(&dropped, full()).unwrap(),

@@ -110,8 +110,8 @@ pub(super) fn trouble(remote: &RemoteStatus, now_ms: i64) -> Option<String> {
     let reason = s.reason.as_ref().map(|r| one_line(r));
     if !matches!(s.state, PusherState::Backoff | PusherState::Held | PusherState::Down) {
         // What fails is said anyway.
-        let why = s.reconcile.as_ref().map(|r| &r.why);
-        return reason.filter(|_| s.reason != s.first_failure && s.reason.as_ref() != why);
+        let why = s.reconcile.as_ref().map(|r| r.why.to_string());
+        return reason.filter(|_| s.reason != s.first_failure && s.reason != why);
     }
     let since =
         remote.trouble_since_ms.map(|ms| format!("since {} ({})", at(ms), span(ms, now_ms)));

@@ -3,13 +3,14 @@
 //! 14).
 
 use super::integrity::{Integrity, is_locked_by};
-use super::{Damage, QUARANTINED, SupervisedLocalPath};
+use super::{Damage, SupervisedLocalPath};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
 use crate::instance::directories::make_private;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::quarantine::{begin_new, quarantine, stamp};
 use crate::journal::Journal;
+use crate::reconcile_reason::ReconcileReason;
 use crate::supervisor::child::ChildEvent;
 use crate::supervisor::waiters::LocalPathWait;
 use crate::sys::lock;
@@ -47,7 +48,7 @@ impl SupervisedLocalPath {
                     warn!(self.log, "cannot note the plugins now: {e}");
                 }
                 self.note_files(now);
-                self.ask_reconcile(QUARANTINED, |_| true, now);
+                self.ask_reconcile(&ReconcileReason::JournalSetAside, |_| true, now);
             }
             Err(e) => {
                 crit!(self.log, "{}; tried again", e.text);

@@ -46,7 +46,7 @@ impl SupervisedLocalPath {
             match known {
                 None => {
                     let first = quarantine::first_copy(&self.configured.localpath);
-                    if let Err(e) = quarantine::register(&self.dir, [&name], first) {
+                    if let Err(e) = quarantine::register(&self.dir, [&name], first.as_ref()) {
                         // Its pusher makes the row then.
                         warn!(self.log, "cannot note remote {name} now: {e}");
                     }

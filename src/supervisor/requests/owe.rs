@@ -1,9 +1,10 @@
 //! `syncsup journal import` into a localpath that this supervisor keeps.
 
-use crate::instance::owe::{WHY, owe};
+use crate::instance::owe::owe;
 use crate::journal::Journal;
 use crate::message::Answer;
 use crate::path::{OsBytes, RelPath};
+use crate::reconcile_reason::ReconcileReason;
 use crate::supervisor::state::Supervisor;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ impl Supervisor {
         };
         let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
         if names.len() < paths.len() {
-            localpath.ask_reconcile(WHY, |p| p.name == remote, now);
+            localpath.ask_reconcile(&ReconcileReason::Import, |p| p.name == remote, now);
         }
         match Journal::open(localpath.dir()).and_then(|mut j| owe(&mut j, remote, &names)) {
             Ok(()) => {

@@ -1,6 +1,7 @@
 //! The root comes and goes; with it, scans begin.
 
 use super::*;
+use crate::reconcile_reason::ReconcileReason;
 use std::collections::BTreeSet;
 
 impl Service {
@@ -286,7 +287,8 @@ impl Service {
 
     /// True when the journal has noted it.
     pub(super) fn need_reconcile(&mut self, why: String) -> bool {
-        debug!(self.log, "every remote is reconciled"; "why" => &why);
+        let why = ReconcileReason::Found(why);
+        debug!(self.log, "every remote is reconciled"; "why" => %why);
         // In the journal too: a message is lost when the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
             names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))

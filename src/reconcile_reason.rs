@@ -1,0 +1,94 @@
+//! Why a remote is reconciled. The journal keeps it as text. Pure.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A reason for a reconcile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum ReconcileReason {
+    /// sersync's `crontab`: `crontabfilter` applies, so any other reason compares more.
+    Schedule,
+    /// The remote is new.
+    NewRemote,
+    /// `-r`.
+    AtStart,
+    /// `syncsup sync`.
+    Sync,
+    /// `syncsup journal import`.
+    Import,
+    /// The filter, the toggles or the parameters changed.
+    SettingsChanged,
+    /// The journal was damaged and set aside.
+    JournalSetAside,
+    /// A receiver was ended in the middle of a large push: its temporaries may lie anywhere.
+    Leftovers,
+    /// What was found, for people.
+    Found(String),
+}
+
+/// Those that have one text each.
+const FIXED: [(ReconcileReason, &str); 8] = [
+    (ReconcileReason::Schedule, "schedule"),
+    (ReconcileReason::NewRemote, "a new remote"),
+    (ReconcileReason::AtStart, "-r"),
+    (ReconcileReason::Sync, "syncsup sync"),
+    (ReconcileReason::Import, "syncsup journal import"),
+    (ReconcileReason::SettingsChanged, "filter or parameters changed"),
+    (ReconcileReason::JournalSetAside, "the journal was set aside"),
+    (ReconcileReason::Leftovers, "a receiver was ended in the middle of a large push"),
+];
+
+impl fmt::Display for ReconcileReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fixed = FIXED.iter().find(|(reason, _)| reason == self).map(|(_, text)| *text);
+        match (fixed, self) {
+            (Some(text), _) => f.write_str(text),
+            (None, ReconcileReason::Found(text)) => f.write_str(text),
+            // Each of the others stands in the table, as the test holds.
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl From<String> for ReconcileReason {
+    fn from(text: String) -> Self {
+        let fixed = FIXED.iter().find(|(_, fixed)| *fixed == text);
+        fixed.map_or(ReconcileReason::Found(text), |(reason, _)| reason.clone())
+    }
+}
+
+impl From<ReconcileReason> for String {
+    fn from(reason: ReconcileReason) -> String {
+        reason.to_string()
+    }
+}
+
+impl Default for ReconcileReason {
+    fn default() -> Self {
+        ReconcileReason::Found(String::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_read_from_its_text() {
+        for (reason, text) in FIXED {
+            assert_eq!(
+                (reason.to_string(), ReconcileReason::from(text.to_owned())),
+                (text.into(), reason)
+            );
+        }
+        let found = ReconcileReason::Found("a was missing there".into());
+        assert_eq!(ReconcileReason::from(found.to_string()), found);
+        let json = serde_json::to_string(&ReconcileReason::Schedule).unwrap();
+        assert_eq!(json, "\"schedule\"");
+        assert_eq!(
+            serde_json::from_str::<ReconcileReason>(&json).unwrap(),
+            ReconcileReason::Schedule
+        );
+    }
+}
