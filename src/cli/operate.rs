@@ -1,7 +1,7 @@
 //! The words of the commands for who operates an instance: `status`, `wait`, `verify`, `journal`, `undelete`.
 
 use crate::commands::invocation::{
-    At, Command, Format, How, JournalAction, On, Verify, Wait, Which, Wish,
+    At, Command, Format, JournalAction, On, StatusFormat, Verify, Wait, Which, Wish,
 };
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
@@ -85,9 +85,9 @@ fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
 
 pub(super) fn status(words: &super::Words) -> Result<Command> {
     match (has(words, "--json"), has(words, "--watch")) {
-        (false, false) => Ok(Command::Status(How::Table)),
-        (true, false) => Ok(Command::Status(How::Json)),
-        (false, true) => Ok(Command::Status(How::Watch)),
+        (false, false) => Ok(Command::Status(StatusFormat::Table)),
+        (true, false) => Ok(Command::Status(StatusFormat::Json)),
+        (false, true) => Ok(Command::Status(StatusFormat::Watch)),
         (true, true) => Err(Error::usage("`syncsup status` takes one of --json and --watch")),
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::commands::invocation::How;
+use crate::commands::invocation::StatusFormat;
 use std::path::Path;
 
 fn parse_line(line: &str) -> Result<Invocation> {
@@ -45,7 +45,7 @@ fn global_options_stand_anywhere() {
         "syncsup status --json --run-dir /r -v --state-dir /s",
     ] {
         let all = parse_line(line).unwrap();
-        assert_eq!(all.command, Command::Status(How::Json));
+        assert_eq!(all.command, Command::Status(StatusFormat::Json));
         assert_eq!(all.directories, Directories { state: "/s".into(), run: "/r".into() });
         assert!(all.verbose);
     }

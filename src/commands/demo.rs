@@ -15,12 +15,12 @@ use crate::error::{Exit, Result};
 use changes::ODD_NAMES;
 use procs::tree as process_tree;
 use say::time;
-use stage::Stage;
+use stage::DemoStage;
 use std::time::{Duration, Instant};
 
 /// Runs the demo; [`Exit::No`] when master and slaves were different in the end.
 pub fn run() -> Result<Exit> {
-    let mut stage = Stage::build()?;
+    let mut stage = DemoStage::build()?;
     let played = play(&mut stage);
     let told = match &played {
         Err(e) if e.exit == Exit::No => {
@@ -36,7 +36,7 @@ pub fn run() -> Result<Exit> {
     }
 }
 
-fn play(stage: &mut Stage) -> Result<()> {
+fn play(stage: &mut DemoStage) -> Result<()> {
     let began = Instant::now();
     start(stage)?;
     small_changes(stage)?;
@@ -63,7 +63,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     )
 }
 
-fn start(stage: &mut Stage) -> Result<()> {
+fn start(stage: &mut DemoStage) -> Result<()> {
     let say = &mut stage.say;
     say.step(("Start: one master, three slaves", "启动：一台主机，三台从机"))?;
     let version = slave::rsync_version()?;
@@ -94,7 +94,7 @@ fn start(stage: &mut Stage) -> Result<()> {
     stage.compare(&[0, 1, 2], since)
 }
 
-fn small_changes(stage: &mut Stage) -> Result<()> {
+fn small_changes(stage: &mut DemoStage) -> Result<()> {
     let all = [0, 1, 2];
     stage.say.step(("Create files with odd names", "创建带有各种怪异文件名的文件"))?;
     let names: Vec<String> = ODD_NAMES.iter().map(|n| crate::path::printable(n)).collect();
@@ -124,7 +124,7 @@ fn small_changes(stage: &mut Stage) -> Result<()> {
     stage.compare(&all, since)
 }
 
-fn many_files(stage: &mut Stage) -> Result<()> {
+fn many_files(stage: &mut DemoStage) -> Result<()> {
     let all = [0, 1, 2];
     stage.say.step((
         "Many at once: 400 files in 40 directories",
@@ -140,7 +140,7 @@ fn many_files(stage: &mut Stage) -> Result<()> {
     stage.compare(&all, since)
 }
 
-fn slave_down(stage: &mut Stage) -> Result<()> {
+fn slave_down(stage: &mut DemoStage) -> Result<()> {
     stage.say.step(("Stop one slave while files change", "停掉一台从机，期间文件继续变化"))?;
     stage.slaves[2].stop()?;
     stage
@@ -157,7 +157,7 @@ fn slave_down(stage: &mut Stage) -> Result<()> {
     stage
         .say
         .line(("'syncsup status' says of it: {}", "syncsup status 对它的描述：{}"), &[&state])?;
-    let Stage { slaves, watch, .. } = stage;
+    let DemoStage { slaves, watch, .. } = stage;
     slaves[2].start_again(watch)?;
     stage.say.line(
         (
@@ -169,9 +169,9 @@ fn slave_down(stage: &mut Stage) -> Result<()> {
     stage.compare(&[0, 1, 2], Instant::now())
 }
 
-/// Kills one of the processes (`which` in the order of [`Stage::children`]) while files change; the others go on, and
+/// Kills one of the processes (`which` in the order of [`DemoStage::children`]) while files change; the others go on, and
 /// it comes back by itself.
-fn child_killed(stage: &mut Stage, which: usize) -> Result<()> {
+fn child_killed(stage: &mut DemoStage, which: usize) -> Result<()> {
     stage.say.step(match which {
         0 => ("kill -9 the watcher while files change", "文件变化期间 kill -9 监视进程（watcher）"),
         _ => ("kill -9 a pusher while files change", "文件变化期间 kill -9 推送进程（pusher）"),
@@ -196,7 +196,7 @@ fn child_killed(stage: &mut Stage, which: usize) -> Result<()> {
     )
 }
 
-fn all_killed(stage: &mut Stage) -> Result<()> {
+fn all_killed(stage: &mut DemoStage) -> Result<()> {
     stage.say.step((
         "kill -9 everything, change files while nothing runs, start again",
         "kill -9 全部进程，在无进程运行时修改文件，再重新启动",

@@ -25,14 +25,14 @@ enum Keeper {
 /// One localpath with its remotes and plugins.
 struct LocalPathFailures {
     watch: OsBytes,
-    parties: Vec<Party>,
+    parties: Vec<FailureParty>,
     keeper: Keeper,
     /// Only what is at or below these; everything when empty.
     below: Vec<RelPath>,
 }
 
 /// What has failures.
-struct Party {
+struct FailureParty {
     whose: Whose,
     /// What waits without having failed, and why.
     left: Option<String>,
@@ -64,11 +64,11 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailure
         for localpath in instance.status()?.localpaths {
             let remotes = localpath.remotes.into_iter().map(|r| {
                 let left = left::of_remote(&r, status::trouble(&r));
-                Party { whose: Whose::Remote(r.name), left }
+                FailureParty { whose: Whose::Remote(r.name), left }
             });
             let plugins = localpath.plugins.into_iter().map(|p| {
                 let left = left::of_plugin(&p);
-                Party { whose: Whose::Plugin(p.name), left }
+                FailureParty { whose: Whose::Plugin(p.name), left }
             });
             let (parties, keeper) =
                 (remotes.chain(plugins).collect(), Keeper::Instance(instance.clone()));
@@ -158,10 +158,10 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<LocalPathFailures>> {
                 let reconcile = reconcile.map(|why| why.to_string());
                 left::of_nobody(left, backlog.failing, reconcile.as_deref())
             });
-            parties.push(Party { whose: Whose::Remote(name), left });
+            parties.push(FailureParty { whose: Whose::Remote(name), left });
         }
         let plugins = plugin_titles(&wanted.localpath.plugins).into_iter().map(Whose::Plugin);
-        parties.extend(plugins.map(|whose| Party { whose, left: None }));
+        parties.extend(plugins.map(|whose| FailureParty { whose, left: None }));
         let (watch, keeper) = (wanted.localpath.watch, Keeper::Nobody(alone));
         Ok(LocalPathFailures { watch, parties, keeper, below: Vec::new() })
     };
@@ -213,7 +213,7 @@ impl LocalPathFailures {
 fn list(places: &[LocalPathFailures], which: &Which, json: bool) -> Result<Exit> {
     let mut any = false;
     for place in places {
-        for Party { whose, left } in &place.parties {
+        for FailureParty { whose, left } in &place.parties {
             let mut all = Vec::new();
             place.each(whose, |rows| match json {
                 true => rows.iter().for_each(|failure| {
@@ -283,7 +283,7 @@ fn rows(failures: &[Failure], now_ms: i64) -> String {
 fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<Exit> {
     let mut total = 0;
     for place in places {
-        for Party { whose, .. } in &place.parties {
+        for FailureParty { whose, .. } in &place.parties {
             let count = place.change(whose, forget)?;
             total += count;
             if count > 0 {

@@ -50,7 +50,7 @@ pub enum Command {
     /// A `confxml.xml` as YAML.
     Convert,
     /// How things are.
-    Status(How),
+    Status(StatusFormat),
     /// Ends an instance.
     Stop,
     /// Reads the configuration again.
@@ -172,9 +172,9 @@ pub struct Which {
     pub paths: Vec<PathBuf>,
 }
 
-/// How `status` shows.
+/// How `status` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum StatusFormat {
     /// Once.
     Table,
     /// Once, as one JSON object.

@@ -15,7 +15,7 @@ use crate::path::printable;
 use crate::shell::quoted_text;
 use crate::sys::output::complain;
 use crate::sys::{own, procfs};
-use find::{Found, find};
+use find::{FoundConfiguration, find};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -52,7 +52,7 @@ pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
         return Err(Error::new(Exit::No, text));
     }
     // Everything is read before anything is written.
-    let plans: Vec<Result<(&Found, Vec<Wanted>)>> =
+    let plans: Vec<Result<(&FoundConfiguration, Vec<Wanted>)>> =
         found.iter().map(|f| Ok((f, plan(f)?))).collect();
     let mut exit = Exit::Ok;
     for plan in plans {
@@ -93,7 +93,7 @@ fn word(path: &Path) -> String {
 }
 
 /// Says what there is and what it means; returns the files that would take its place.
-fn plan(found: &Found) -> Result<Vec<Wanted>> {
+fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
     let file = &found.file;
     let loaded = config::read(std::slice::from_ref(file));
     let state = match &found.process {
@@ -138,7 +138,7 @@ fn plan(found: &Found) -> Result<Vec<Wanted>> {
 
 /// What takes the place of a process that runs a plugin alone: the same with the old file. The YAML would not do: it has
 /// no plugin that is not started, and without `-m` it would push.
-fn plan_alone(found: &Found, name: &str, mut config: Config) -> Result<Wanted> {
+fn plan_alone(found: &FoundConfiguration, name: &str, mut config: Config) -> Result<Wanted> {
     let file = shown(&found.file);
     let kind = module::kind(name)
         .ok_or_else(|| Error::usage(format!("{file}: -m {name} is not a plugin of sersync's")))?;
@@ -183,7 +183,12 @@ fn says_the_same(text: &str, old: &Config) -> bool {
 }
 
 /// With `alone` the one that runs only the plugins of that kind.
-fn unit_of(found: &Found, config: &Path, alone: Option<&str>, needs: &Needs) -> Result<Wanted> {
+fn unit_of(
+    found: &FoundConfiguration,
+    config: &Path,
+    alone: Option<&str>,
+    needs: &Needs,
+) -> Result<Wanted> {
     let program = std::env::current_exe().map_err(|e| Error::system("where am I installed", e))?;
     let mut options = Vec::new();
     if let Some(process) = &found.process {
@@ -241,7 +246,7 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
 }
 
 /// What is left to the operator: the unit is the last file.
-fn next_steps(found: &Found, wanted: &[Wanted]) -> String {
+fn next_steps(found: &FoundConfiguration, wanted: &[Wanted]) -> String {
     let Some(unit) = wanted.last() else { return String::new() };
     let name = unit.path.file_name().unwrap_or_default().to_string_lossy();
     let stop = match &found.process {

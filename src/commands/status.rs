@@ -3,7 +3,7 @@
 mod show;
 mod watch;
 
-use super::invocation::{How, Invocation};
+use super::invocation::{Invocation, StatusFormat};
 use super::{client, print, print_exactly};
 use crate::error::{Error, Exit, Result};
 use crate::message::{
@@ -13,30 +13,30 @@ use crate::sys::clock;
 use std::time::Duration;
 
 /// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs, 5 when one does not answer.
-pub fn run(invocation: &Invocation, how: How) -> Result<Exit> {
-    if how == How::Watch {
+pub fn run(invocation: &Invocation, how: StatusFormat) -> Result<Exit> {
+    if how == StatusFormat::Watch {
         return watch::run(invocation);
     }
     let found = look(invocation, client::PATIENCE)?;
     match how {
-        How::Json => {
+        StatusFormat::Json => {
             let all = AllStatus { instances: found.instances.clone() };
             print_exactly(&(serde_json::to_string(&all).unwrap_or_default() + "\n"));
         }
-        How::Table | How::Watch => print(&found.text()),
+        StatusFormat::Table | StatusFormat::Watch => print(&found.text()),
     }
     found.verdict(invocation)
 }
 
 /// What there is to show.
-struct Found {
+struct StatusReport {
     instances: Vec<InstanceStatus>,
     /// One that does not answer. The others are shown all the same.
     silent: Option<Error>,
 }
 
-fn look(invocation: &Invocation, patience: Duration) -> Result<Found> {
-    let mut found = Found { instances: Vec::new(), silent: None };
+fn look(invocation: &Invocation, patience: Duration) -> Result<StatusReport> {
+    let mut found = StatusReport { instances: Vec::new(), silent: None };
     for instance in client::running(invocation)? {
         match instance.status_within(patience) {
             Ok(status) => found.instances.push(status),
@@ -48,7 +48,7 @@ fn look(invocation: &Invocation, patience: Duration) -> Result<Found> {
     Ok(found)
 }
 
-impl Found {
+impl StatusReport {
     fn text(&self) -> String {
         let now_ms = clock::wall_ms();
         let all: Vec<String> = self.instances.iter().map(|i| show::instance(i, now_ms)).collect();

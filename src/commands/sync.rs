@@ -8,7 +8,7 @@ use super::{client, print};
 use crate::error::{Error, Exit, Result};
 use crate::message::{InstanceStatus, Request};
 use crate::sys::clock;
-use follow::{Follow, Verdict};
+use follow::{Follow, SyncOutcome};
 use show::Show;
 use std::time::{Duration, Instant};
 
@@ -45,13 +45,13 @@ pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
             follow.look(now, started.elapsed(), clock::wall_ms());
             show.update(n, follow, now);
         }
-        if follows.iter().all(|f| f.verdict != Verdict::Going) {
+        if follows.iter().all(|f| f.verdict != SyncOutcome::Going) {
             break;
         }
         std::thread::sleep(EVERY);
     }
     show.finish();
-    let fine = follows.iter().all(|f| f.verdict == Verdict::InSync);
+    let fine = follows.iter().all(|f| f.verdict == SyncOutcome::InSync);
     Ok(if fine { Exit::Ok } else { Exit::No })
 }
 

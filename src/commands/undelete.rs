@@ -132,10 +132,10 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     let empty = scratch.join("empty");
     std::fs::create_dir(&empty).map_err(system)?;
     let run = match finish(&trash::versions(&remote.peer, rules.path()), &empty, scratch)? {
-        Ended::Well(run) => run,
+        FetchEnd::Well(run) => run,
         // There is no trash yet.
-        Ended::Badly { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
-        Ended::Badly { words, .. } => {
+        FetchEnd::Badly { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
+        FetchEnd::Badly { words, .. } => {
             return Err(Error::new(Exit::No, format!("{}: {words}", remote.name())));
         }
     };
@@ -152,7 +152,7 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
 const MOVES_WITHIN: Duration = Duration::from_secs(900);
 
 /// How an rsync ended.
-enum Ended {
+enum FetchEnd {
     /// With what it printed.
     Well(std::fs::File),
     /// With its words.
@@ -165,7 +165,7 @@ enum Ended {
 }
 
 /// Runs it to its end. Its own timeout ends one that hangs, and where that does not the watchdog.
-fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> {
+fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEnd> {
     let system = |e| Error::system("rsync", e);
     let mut run = Rsync::start(argv, trash::ENV, argv::ENV_REMOVE, directory, b"", scratch)
         .map_err(system)?;
@@ -173,10 +173,10 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<Ended> 
     let stderr = run.complaints().map_err(system)?;
     let judgement = exit_status::verdict(exited, &stderr);
     if judgement.verdict != Verdict::Settled {
-        return Ok(Ended::Badly { words: judgement.words, stderr });
+        return Ok(FetchEnd::Badly { words: judgement.words, stderr });
     }
     run.stdout.rewind().map_err(system)?;
-    Ok(Ended::Well(run.stdout))
+    Ok(FetchEnd::Well(run.stdout))
 }
 
 /// Of a file its versions; of a directory how much each time took away.

@@ -11,9 +11,9 @@ use super::{place, wait};
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
 use crate::path::{OsBytes, RelPath, printable};
-use busy::Busy;
+use busy::BusyLine;
 use pair::{Failing, Pair};
-use show::Show;
+use show::VerifyOutput;
 use std::time::Duration;
 
 /// The pause between two questions while there is nothing to read.
@@ -36,7 +36,7 @@ pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
         }
     }
     let pairs = choose(verify, known)?;
-    let mut show = Show::new(verify.format);
+    let mut show = VerifyOutput::new(verify.format);
     let mut fine = true;
     // One after another: a comparison reads the whole tree here.
     for (pair, instance) in pairs {
@@ -82,12 +82,17 @@ fn choose<T: Clone>(
 }
 
 /// Compares one remote; true when it is identical, or repaired.
-fn one(instance: &RunningInstance, pair: &Pair, verify: &Verify, show: &mut Show) -> Result<bool> {
+fn one(
+    instance: &RunningInstance,
+    pair: &Pair,
+    verify: &Verify,
+    show: &mut VerifyOutput,
+) -> Result<bool> {
     let job = VerifyJob {
         below: pair.below.clone(),
         checksum: verify.checksum,
         repair: verify.repair,
-        progress: Busy::shows(),
+        progress: BusyLine::shows(),
     };
     show.begin(&pair.watch, &pair.remote);
     let end = read(instance, pair, job, |difference| show.difference(&difference))?;
@@ -132,7 +137,7 @@ pub(super) fn ask(
         below: RelPath::root(),
         checksum: false,
         repair: false,
-        progress: Busy::shows(),
+        progress: BusyLine::shows(),
     };
     read(instance, &pair, job, each)
 }
@@ -143,7 +148,7 @@ fn read(
     job: VerifyJob,
     mut each: impl FnMut(Difference),
 ) -> Result<VerifyEnd> {
-    let busy = Busy::new(pair, job.checksum);
+    let busy = BusyLine::new(pair, job.checksum);
     let ticket = begin(instance, pair, job)?;
     loop {
         let Answer::Verified(part) = instance.ask(&Request::Verified(ticket), client::PATIENCE)?

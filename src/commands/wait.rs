@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_millis(200);
 
 /// One instance that is asked.
-struct Asked {
+struct AskedInstance {
     instance: RunningInstance,
     what: Vec<WaitFor>,
     ticket: Option<Ticket>,
@@ -42,12 +42,17 @@ pub(super) fn one(
 ) -> Result<Exit> {
     let below = if below.is_root() { vec![] } else { vec![below] };
     let what = vec![WaitFor { watch: watch.clone(), below }];
-    let asked =
-        Asked { instance: instance.clone(), what, ticket: None, answer: Vec::new(), silent: None };
+    let asked = AskedInstance {
+        instance: instance.clone(),
+        what,
+        ticket: None,
+        answer: Vec::new(),
+        silent: None,
+    };
     until_settled(vec![asked], &On::Remotes(vec![remote.to_owned()]), TIMEOUT)
 }
 
-fn until_settled(mut asked: Vec<Asked>, on: &On, timeout: Duration) -> Result<Exit> {
+fn until_settled(mut asked: Vec<AskedInstance>, on: &On, timeout: Duration) -> Result<Exit> {
     let end = Instant::now().checked_add(timeout);
     let mut pause = FIRST;
     loop {
@@ -78,7 +83,7 @@ fn until_settled(mut asked: Vec<Asked>, on: &On, timeout: Duration) -> Result<Ex
 }
 
 /// Which instances are asked for what.
-fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<Asked>> {
+fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<AskedInstance>> {
     let mut running = Vec::new();
     for instance in client::running(invocation)? {
         let status = instance.status()?;
@@ -108,7 +113,7 @@ fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<Asked>> {
             WaitFor { watch, below }
         };
         let what = watch(&status).into_iter().filter(chosen).map(of).collect();
-        Asked { instance, what, ticket: None, answer: Vec::new(), silent: None }
+        AskedInstance { instance, what, ticket: None, answer: Vec::new(), silent: None }
     });
     Ok(asked.filter(|a| !a.what.is_empty()).collect())
 }
@@ -141,7 +146,7 @@ fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
     }
 }
 
-impl Asked {
+impl AskedInstance {
     /// Asks how far it is. A supervisor that has gone may come back: then it is asked anew.
     fn ask(&mut self) -> Result<()> {
         match self.try_ask() {

@@ -1,6 +1,6 @@
 //! What happens to the master: each function makes changes and returns the time of the last one.
 
-use super::watch::Watch;
+use super::watch::DemoWatch;
 use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -155,7 +155,7 @@ pub fn round(root: &Path, name: &str) -> Result<Instant> {
 pub fn churn(
     root: &Path,
     name: &str,
-    watch: &mut Watch,
+    watch: &mut DemoWatch,
     mut meanwhile: impl FnMut(u32),
 ) -> Result<Instant> {
     let dir = root.join(name);

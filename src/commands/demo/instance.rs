@@ -1,6 +1,6 @@
 //! syncsup itself, started as a user would start it, with directories of its own.
 
-use super::watch::Watch;
+use super::watch::DemoWatch;
 use crate::error::{Error, Exit, Result};
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
@@ -13,12 +13,12 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One instance.
-pub struct Instance {
+pub struct DemoInstance {
     dir: PathBuf,
     child: Option<Child>,
 }
 
-impl Instance {
+impl DemoInstance {
     /// Writes the configuration of an instance that keeps everything in `dir`; it does not run yet.
     pub fn new(dir: &Path, master: &Path, ports: &[u16]) -> Result<Self> {
         let remotes: Vec<String> = ports
@@ -44,7 +44,7 @@ impl Instance {
     }
 
     /// Starts it and waits until it says that it watches `master`.
-    pub fn start(&mut self, master: &Path, watch: &mut Watch) -> Result<()> {
+    pub fn start(&mut self, master: &Path, watch: &mut DemoWatch) -> Result<()> {
         let cannot = |e| Error::system("cannot start syncsup", e);
         let stdout = self.dir.join("stdout");
         let log = OpenOptions::new().create(true).append(true).open(self.dir.join("log"));
@@ -90,7 +90,7 @@ impl Instance {
     }
 
     /// Asks it to stop and waits for its end.
-    pub fn stop(&mut self, watch: &mut Watch) -> Result<()> {
+    pub fn stop(&mut self, watch: &mut DemoWatch) -> Result<()> {
         let output = self.run("stop", &[])?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -138,7 +138,7 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for DemoInstance {
     fn drop(&mut self) {
         self.kill();
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// One process.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub struct DemoProcess {
     /// Its number.
     pub pid: u32,
     parent: u32,
@@ -19,24 +19,24 @@ pub struct Process {
 }
 
 /// All processes below this one that have not ended.
-pub fn family() -> Vec<Process> {
+pub fn family() -> Vec<DemoProcess> {
     below(std::process::id())
 }
 
 /// The same without those of the given process groups.
-pub fn family_without(groups: &[u32]) -> Vec<Process> {
+pub fn family_without(groups: &[u32]) -> Vec<DemoProcess> {
     family().into_iter().filter(|p| !groups.contains(&p.group)).collect()
 }
 
 /// All processes below `root` that have not ended, parents first.
-pub fn below(root: u32) -> Vec<Process> {
+pub fn below(root: u32) -> Vec<DemoProcess> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let all: Vec<Process> = pids.filter_map(read).collect();
+    let all: Vec<DemoProcess> = pids.filter_map(read).collect();
     let mut known = BTreeSet::from([root]);
     let mut found = Vec::new();
     loop {
-        let more: Vec<&Process> =
+        let more: Vec<&DemoProcess> =
             all.iter().filter(|p| known.contains(&p.parent) && !known.contains(&p.pid)).collect();
         if more.is_empty() {
             return found;
@@ -48,7 +48,7 @@ pub fn below(root: u32) -> Vec<Process> {
 
 /// The tree below `root`, the watcher first, rsyncs left out: they come and go.
 pub fn tree(root: u32, title: &str) -> Vec<String> {
-    let mut children: Vec<Process> = below(root)
+    let mut children: Vec<DemoProcess> = below(root)
         .into_iter()
         .filter(|p| p.parent == root && p.title.starts_with("syncsup"))
         .collect();
@@ -78,7 +78,7 @@ pub fn end_all(patience: Duration) -> bool {
     }
 }
 
-fn read(pid: u32) -> Option<Process> {
+fn read(pid: u32) -> Option<DemoProcess> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     // The name may hold blanks and parentheses: the fields begin after the last ')'.
@@ -88,5 +88,5 @@ fn read(pid: u32) -> Option<Process> {
     let group = fields.next()?.parse().ok()?;
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let title = printable(line.split(|&b| b == 0).next().unwrap_or_default());
-    Some(Process { pid, parent, group, zombie, title })
+    Some(DemoProcess { pid, parent, group, zombie, title })
 }

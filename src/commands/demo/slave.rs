@@ -1,6 +1,6 @@
 //! A slave: a real rsync daemon with one module, on a loopback port of its own.
 
-use super::watch::Watch;
+use super::watch::DemoWatch;
 use crate::error::{Error, Exit, Result};
 use crate::sys::family;
 use std::fs;
@@ -18,16 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// One slave.
-pub struct Slave {
+pub struct DemoSlave {
     /// The daemon's port.
     pub port: u16,
     dir: PathBuf,
     daemon: Option<Child>,
 }
 
-impl Slave {
+impl DemoSlave {
     /// Starts a daemon that keeps everything in `dir`.
-    pub fn start(dir: PathBuf, watch: &mut Watch) -> Result<Self> {
+    pub fn start(dir: PathBuf, watch: &mut DemoWatch) -> Result<Self> {
         let module = dir.join("www");
         fs::create_dir_all(&module)
             .map_err(|e| Error::system(format!("cannot make {}", module.display()), e))?;
@@ -70,7 +70,7 @@ impl Slave {
     }
 
     /// Starts the daemon, again on the same port, and waits until it answers.
-    pub fn start_again(&mut self, watch: &mut Watch) -> Result<()> {
+    pub fn start_again(&mut self, watch: &mut DemoWatch) -> Result<()> {
         let child = Command::new("rsync")
             .args(["--daemon", "--no-detach", "--config"])
             .arg(self.configuration())
@@ -132,7 +132,7 @@ impl Slave {
     }
 }
 
-impl Drop for Slave {
+impl Drop for DemoSlave {
     fn drop(&mut self) {
         let _ = self.stop();
     }

@@ -1,11 +1,11 @@
 //! What the demo plays on: a temporary directory with the master, the slaves and the instance, and the comparisons.
 
-use super::instance::Instance;
+use super::instance::DemoInstance;
 use super::procs;
 use super::say::{Say, time};
-use super::slave::Slave;
-use super::tree::Tree;
-use super::watch::Watch;
+use super::slave::DemoSlave;
+use super::tree::DemoTree;
+use super::watch::DemoWatch;
 use crate::error::{Error, Exit, Result};
 use crate::sys::family;
 use std::fs;
@@ -19,23 +19,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SHOWN: usize = 10;
 
 /// Everything the demo has.
-pub struct Stage {
+pub struct DemoStage {
     /// Speaks.
     pub say: Say,
     /// Waits.
-    pub watch: Watch,
+    pub watch: DemoWatch,
     /// The slaves.
-    pub slaves: Vec<Slave>,
+    pub slaves: Vec<DemoSlave>,
     /// Comparisons that were good.
     pub comparisons: u32,
-    instance: Option<Instance>,
+    instance: Option<DemoInstance>,
     dir: Option<TempDir>,
 }
 
-impl Stage {
+impl DemoStage {
     /// An empty stage.
     pub fn build() -> Result<Self> {
-        let watch = Watch::new()?;
+        let watch = DemoWatch::new()?;
         family::adopt_orphans().map_err(|e| Error::system("cannot adopt orphans", e))?;
         let dir = TempDir::with_prefix("syncsup-demo-")
             .map_err(|e| Error::system("cannot make a temporary directory", e))?;
@@ -61,10 +61,10 @@ impl Stage {
     pub fn add_slaves(&mut self, count: usize) -> Result<()> {
         for n in 1..=count {
             let dir = self.path().join(format!("slave{n}"));
-            self.slaves.push(Slave::start(dir, &mut self.watch)?);
+            self.slaves.push(DemoSlave::start(dir, &mut self.watch)?);
         }
         let ports: Vec<u16> = self.slaves.iter().map(|s| s.port).collect();
-        self.instance = Some(Instance::new(self.path(), &self.master(), &ports)?);
+        self.instance = Some(DemoInstance::new(self.path(), &self.master(), &ports)?);
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Stage {
 
     /// The supervisor's process; 0 while there is none.
     pub fn instance_pid(&self) -> u32 {
-        self.instance.as_ref().and_then(Instance::pid).unwrap_or(0)
+        self.instance.as_ref().and_then(DemoInstance::pid).unwrap_or(0)
     }
 
     /// The processes of the watcher and of the pushers, in this order, as `status` gives them.
@@ -197,7 +197,7 @@ impl Stage {
                 text += &format!("  'syncsup status' says of it: {state}\n");
             }
         }
-        let log = self.instance.as_ref().map(Instance::log).unwrap_or_default();
+        let log = self.instance.as_ref().map(DemoInstance::log).unwrap_or_default();
         Error::new(Exit::No, format!("{text}the end of syncsup's log:\n{log}"))
     }
 
@@ -221,7 +221,7 @@ impl Stage {
     }
 
     fn daemons(&self) -> Vec<u32> {
-        self.slaves.iter().filter_map(Slave::pid).collect()
+        self.slaves.iter().filter_map(DemoSlave::pid).collect()
     }
 
     /// Ends every process and removes every file, and looks whether that is so.
@@ -249,14 +249,14 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for DemoStage {
     fn drop(&mut self) {
         // Only after a panic is there still something to do.
         let _ = self.clean();
     }
 }
 
-fn remote_state(instance: &Instance, name: &str) -> Result<String> {
+fn remote_state(instance: &DemoInstance, name: &str) -> Result<String> {
     let status = instance.status()?;
     let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
     let remote = remotes.into_iter().find(|r| r["name"] == name).unwrap_or_default();
@@ -264,12 +264,12 @@ fn remote_state(instance: &Instance, name: &str) -> Result<String> {
     Ok([word("state"), word("reason")].join(": ").trim_end_matches(": ").to_owned())
 }
 
-fn read(root: &Path) -> Result<Tree> {
-    Tree::read(root).map_err(|e| Error::system(format!("cannot read {}", root.display()), e))
+fn read(root: &Path) -> Result<DemoTree> {
+    DemoTree::read(root).map_err(|e| Error::system(format!("cannot read {}", root.display()), e))
 }
 
-fn is_same(ours: &Tree, master: &Path, slave: &Path) -> bool {
+fn is_same(ours: &DemoTree, master: &Path, slave: &Path) -> bool {
     // Files come and go on a slave while it is read: that is a difference, too.
-    Tree::read(slave).is_ok_and(|theirs| *ours == theirs)
+    DemoTree::read(slave).is_ok_and(|theirs| *ours == theirs)
         && ours.content_differences(master, slave).is_ok_and(|lines| lines.is_empty())
 }

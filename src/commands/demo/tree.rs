@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// What is known of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct DemoEntry {
     /// Type and permissions; of a symbolic link the type alone, since its permissions mean nothing.
     mode: u32,
     owner: (u32, u32),
@@ -24,16 +24,16 @@ struct Entry {
 
 /// Everything below a directory; the directory itself is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree(BTreeMap<Vec<u8>, Entry>);
+pub struct DemoTree(BTreeMap<Vec<u8>, DemoEntry>);
 
 const TYPE: u32 = 0o170_000;
 const SYMLINK: u32 = 0o120_000;
 const FILE: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;
 
-impl Tree {
+impl DemoTree {
     /// Reads all of it; a name that vanishes meanwhile is left out.
-    pub fn read(root: &Path) -> io::Result<Tree> {
+    pub fn read(root: &Path) -> io::Result<DemoTree> {
         let mut tree = BTreeMap::new();
         let mut open = vec![Vec::new()];
         while let Some(path) = open.pop() {
@@ -50,7 +50,7 @@ impl Tree {
                 tree.insert(path, entry);
             }
         }
-        Ok(Tree(tree))
+        Ok(DemoTree(tree))
     }
 
     /// How many names it has.
@@ -59,7 +59,7 @@ impl Tree {
     }
 
     /// One line for each name that differs at the slave, content not looked at.
-    pub fn differences(&self, slave: &Tree) -> Vec<String> {
+    pub fn differences(&self, slave: &DemoTree) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, ours) in &self.0 {
             match slave.0.get(path) {
@@ -87,8 +87,8 @@ impl Tree {
     }
 }
 
-impl Entry {
-    fn what(&self, other: &Entry) -> &'static str {
+impl DemoEntry {
+    fn what(&self, other: &DemoEntry) -> &'static str {
         match () {
             () if self.mode & TYPE != other.mode & TYPE => "type",
             () if self.size != other.size => "length",
@@ -100,10 +100,10 @@ impl Entry {
     }
 }
 
-fn entry(path: &Path) -> io::Result<Entry> {
+fn entry(path: &Path) -> io::Result<DemoEntry> {
     let meta = fs::symlink_metadata(path)?;
     let kind = meta.mode() & TYPE;
-    Ok(Entry {
+    Ok(DemoEntry {
         mode: if kind == SYMLINK { kind } else { meta.mode() },
         owner: (meta.uid(), meta.gid()),
         mtime: (meta.mtime(), meta.mtime_nsec()),
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn sees_every_difference() {
-        type Change = fn(&Path);
-        let changes: [(&str, Change); 6] = [
+        type DemoChange = fn(&Path);
+        let changes: [(&str, DemoChange); 6] = [
             ("missing: d/f\\x0a", |r| fs::remove_file(r.join("d/f\n")).unwrap()),
             ("too much: x", |r| fs::write(r.join("x"), "").unwrap()),
             ("different mode: d/f\\x0a", |r| {
@@ -163,7 +163,7 @@ mod tests {
             build(b.path());
             // The time of a link cannot be set without a link's own call; here it is left out.
             let read = |root: &Path| {
-                let mut tree = Tree::read(root).unwrap();
+                let mut tree = DemoTree::read(root).unwrap();
                 tree.0.remove(b"d/l".as_slice());
                 tree
             };
@@ -179,7 +179,7 @@ mod tests {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         build(a.path());
         build(b.path());
-        let tree = Tree::read(a.path()).unwrap();
+        let tree = DemoTree::read(a.path()).unwrap();
         assert!(tree.content_differences(a.path(), b.path()).unwrap().is_empty());
         let file = b.path().join("d/f\n");
         let time = fs::metadata(&file).unwrap().modified().unwrap();

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits.
-pub struct Watch {
+pub struct DemoWatch {
     signals: Signals,
     stopped: bool,
 }
 
-impl Watch {
+impl DemoWatch {
     /// From now on SIGINT and SIGTERM end the next wait with an error.
     pub fn new() -> Result<Self> {
         let signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;

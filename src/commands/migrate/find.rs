@@ -15,16 +15,16 @@ const MOST_BYTES: u64 = 4 << 20;
 
 /// One configuration file of sersync's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundConfiguration {
     /// The `confxml.xml`, absolute.
     pub file: PathBuf,
     /// The process that runs with it.
-    pub process: Option<Process>,
+    pub process: Option<SersyncProcess>,
 }
 
 /// A running sersync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct SersyncProcess {
     /// Its number.
     pub pid: u32,
     /// Those of others that do the same with the same file.
@@ -39,7 +39,7 @@ pub struct Process {
     file: Option<PathBuf>,
 }
 
-impl Process {
+impl SersyncProcess {
     /// The numbers of all that are this one, for people and for `kill`.
     pub fn pids(&self) -> String {
         let all = std::iter::once(&self.pid).chain(&self.others);
@@ -49,10 +49,10 @@ impl Process {
 
 /// Every sersync below `paths` (configuration files, or directories that hold them or a `conf` with them), or with none
 /// given everything that runs and what is in the usual places.
-pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
+pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<FoundConfiguration> {
+    let mut found: Vec<FoundConfiguration> = Vec::new();
     for running in running.iter().filter(|r| is_sersync(r)) {
-        let process = Process { pid: running.pid, ..letters(&running.args[1..]) };
+        let process = SersyncProcess { pid: running.pid, ..letters(&running.args[1..]) };
         let Some(file) = file_of(running, &process) else { continue };
         let given = paths.iter().any(|p| p.canonicalize().is_ok_and(|p| file.starts_with(p)));
         if !paths.is_empty() && !given {
@@ -68,18 +68,18 @@ pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<Found> {
                 twin.reconcile |= process.reconcile;
                 twin.slots = twin.slots.max(process.slots);
             }
-            None => found.push(Found { file, process: Some(process) }),
+            None => found.push(FoundConfiguration { file, process: Some(process) }),
         }
     }
     let usual = USUAL.map(PathBuf::from);
     for path in if paths.is_empty() { &usual } else { paths } {
         for file in configurations(path) {
             if !found.iter().any(|f| f.file == file) {
-                found.push(Found { file, process: None });
+                found.push(FoundConfiguration { file, process: None });
             }
         }
     }
-    let plugin = |f: &Found| f.process.as_ref().and_then(|p| p.plugin.clone());
+    let plugin = |f: &FoundConfiguration| f.process.as_ref().and_then(|p| p.plugin.clone());
     found.sort_by_key(|f| (f.file.clone(), plugin(f)));
     found
 }
@@ -98,8 +98,8 @@ fn is_sersync(running: &Running) -> bool {
 }
 
 /// sersync's own letters; they combine, and `o`, `n` and `m` take the rest of the word or the next one.
-fn letters(args: &[OsString]) -> Process {
-    let mut process = Process::default();
+fn letters(args: &[OsString]) -> SersyncProcess {
+    let mut process = SersyncProcess::default();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let Some(mut rest) = arg.as_bytes().strip_prefix(b"-") else { continue };
@@ -125,7 +125,7 @@ fn letters(args: &[OsString]) -> Process {
 }
 
 /// The file it was started with; a relative one from its working directory, or beside its program.
-fn file_of(running: &Running, process: &Process) -> Option<PathBuf> {
+fn file_of(running: &Running, process: &SersyncProcess) -> Option<PathBuf> {
     let file = process.file.clone().unwrap_or_else(|| "confxml.xml".into());
     let beside = running.exe.as_ref().and_then(|exe| exe.parent());
     let places = [running.cwd.as_deref(), beside];
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(process.file.as_deref(), Some(Path::new("/a b.xml")));
         assert_eq!((process.reconcile, process.slots), (true, Some(20)));
         assert_eq!(process.plugin.as_deref(), Some("command"));
-        assert_eq!(letters(&["-d".into()]), Process::default());
+        assert_eq!(letters(&["-d".into()]), SersyncProcess::default());
     }
 
     #[test]

@@ -28,7 +28,7 @@ const PLACES: [&str; 12] = [
 
 /// A line that starts it, maybe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Starter {
+pub struct SersyncStarter {
     file: PathBuf,
     line: usize,
     text: String,
@@ -36,7 +36,7 @@ pub struct Starter {
     more: usize,
 }
 
-impl Starter {
+impl SersyncStarter {
     /// `FILE:LINE: TEXT`.
     pub fn shown(&self) -> String {
         let more = match self.more {
@@ -50,7 +50,7 @@ impl Starter {
 }
 
 /// Everything of that kind below `root`, which is `/`. What may not be read is left out.
-pub fn find(root: &Path) -> Vec<Starter> {
+pub fn find(root: &Path) -> Vec<SersyncStarter> {
     let mut files = Vec::new();
     for place in PLACES {
         let path = root.join(place);
@@ -72,7 +72,7 @@ pub fn find(root: &Path) -> Vec<Starter> {
         .collect()
 }
 
-fn starter(text: &[u8], file: PathBuf) -> Option<Starter> {
+fn starter(text: &[u8], file: PathBuf) -> Option<SersyncStarter> {
     let has = |line: &[u8], word: &[u8]| line.windows(word.len()).any(|w| w == word);
     let starts = |line: &&[u8]| {
         let line = line.trim_ascii();
@@ -82,7 +82,7 @@ fn starter(text: &[u8], file: PathBuf) -> Option<Starter> {
     let mut lines = text.split(|&b| b == b'\n').enumerate().filter(|(_, line)| starts(line));
     let (at, line) = lines.next()?;
     let text = printable(line.trim_ascii()).chars().take(120).collect();
-    Some(Starter { file, line: at + 1, text, more: lines.count() })
+    Some(SersyncStarter { file, line: at + 1, text, more: lines.count() })
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
             "etc/systemd/system/syncsup-confxml.service",
             "ExecStart=syncsup -o /usr/local/sersync/x\n",
         );
-        let found: Vec<String> = find(&root).iter().map(Starter::shown).collect();
+        let found: Vec<String> = find(&root).iter().map(SersyncStarter::shown).collect();
         let at = |place: &str| root.join(place).display().to_string();
         assert_eq!(
             found,

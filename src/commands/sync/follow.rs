@@ -11,7 +11,7 @@ const HELD: Duration = Duration::from_secs(2);
 
 /// What became of a remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SyncOutcome {
     /// Not decided yet.
     Going,
     /// Compared, and everything found is pushed.
@@ -26,7 +26,7 @@ pub struct Follow {
     /// `WATCH NAME`.
     pub name: String,
     /// What became of it.
-    pub verdict: Verdict,
+    pub verdict: SyncOutcome,
     done_before: u64,
     pid: Option<u32>,
     trouble_since: Option<(PusherState, Duration)>,
@@ -35,17 +35,17 @@ pub struct Follow {
 impl Follow {
     /// A remote that had finished `done_before` comparisons when it was asked.
     pub fn new(name: &str, done_before: u64) -> Self {
-        let verdict = Verdict::Going;
+        let verdict = SyncOutcome::Going;
         Self { name: name.to_owned(), verdict, done_before, pid: None, trouble_since: None }
     }
 
     /// Looks at it, `elapsed` after it was asked; `wall_ms` is the time.
     pub fn look(&mut self, now: Option<&RemoteStatus>, elapsed: Duration, wall_ms: i64) {
-        if self.verdict != Verdict::Going {
+        if self.verdict != SyncOutcome::Going {
             return;
         }
         let Some(remote) = now else {
-            self.verdict = Verdict::Failed("no longer configured".into());
+            self.verdict = SyncOutcome::Failed("no longer configured".into());
             return;
         };
         let pid = remote.pusher.pid.filter(|_| remote.status.state != PusherState::Down);
@@ -61,7 +61,7 @@ impl Follow {
         let s = &remote.status;
         let compared = s.reconciles_done > self.done_before && s.reconcile.is_none();
         if compared && s.state == PusherState::InSync {
-            self.verdict = Verdict::InSync;
+            self.verdict = SyncOutcome::InSync;
             return;
         }
         // While a path is tried again there is no reason for waiting.
@@ -70,7 +70,7 @@ impl Follow {
             known.cloned().unwrap_or_else(|| "see the log".into())
         };
         if compared && s.failing > 0 && s.failing == s.owed && s.waiting == 0 {
-            self.verdict = Verdict::Failed(format!(
+            self.verdict = SyncOutcome::Failed(format!(
                 "{}: {}",
                 table::count(s.failing, "path fails", "paths fail"),
                 why()
@@ -102,7 +102,7 @@ impl Follow {
         };
         self.trouble_since = Some((s.state, since));
         if elapsed >= since + patience {
-            self.verdict = Verdict::Failed(why());
+            self.verdict = SyncOutcome::Failed(why());
         }
     }
 }
@@ -125,13 +125,13 @@ mod tests {
     fn in_sync_only_after_the_comparison_that_was_asked_for() {
         let mut follow = Follow::new("/a r", 3);
         follow.look(Some(&remote(PusherState::InSync, 3, 1)), S(0), NOW);
-        assert_eq!(follow.verdict, Verdict::Going);
+        assert_eq!(follow.verdict, SyncOutcome::Going);
         let mut busy = remote(PusherState::Reconciling, 4, 1);
         busy.status.reconcile = Some(ReconcileProgress::default());
         follow.look(Some(&busy), S(1), NOW);
-        assert_eq!(follow.verdict, Verdict::Going);
+        assert_eq!(follow.verdict, SyncOutcome::Going);
         follow.look(Some(&remote(PusherState::InSync, 4, 1)), S(2), NOW);
-        assert_eq!(follow.verdict, Verdict::InSync);
+        assert_eq!(follow.verdict, SyncOutcome::InSync);
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
         follow.look(Some(&remote(PusherState::Reconciling, 3, 1)), S(0), NOW);
         follow.look(Some(&remote(PusherState::Reconciling, 0, 2)), S(1), NOW);
         follow.look(Some(&remote(PusherState::InSync, 1, 2)), S(2), NOW);
-        assert_eq!(follow.verdict, Verdict::InSync);
+        assert_eq!(follow.verdict, SyncOutcome::InSync);
     }
 
     #[test]
@@ -150,26 +150,26 @@ mod tests {
         follow.look(Some(&remote(PusherState::Reconciling, 0, 1)), S(8), NOW);
         follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(9), NOW);
         follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(18), NOW);
-        assert_eq!(follow.verdict, Verdict::Going);
+        assert_eq!(follow.verdict, SyncOutcome::Going);
         let mut refused = remote(PusherState::Backoff, 0, 1);
         refused.status.reason = Some("connection refused".into());
         follow.look(Some(&refused), S(19), NOW);
-        assert_eq!(follow.verdict, Verdict::Failed("connection refused".into()));
+        assert_eq!(follow.verdict, SyncOutcome::Failed("connection refused".into()));
     }
 
     #[test]
     fn held_failing_or_gone() {
         let mut held = Follow::new("/a r", 0);
         held.look(Some(&remote(PusherState::Held, 0, 1)), S(0), NOW);
-        assert_eq!(held.verdict, Verdict::Going);
+        assert_eq!(held.verdict, SyncOutcome::Going);
         let mut tried = remote(PusherState::Held, 0, 1);
         tried.status.retry_ms = Some(NOW);
         held.look(Some(&tried), S(9), NOW);
-        assert_eq!(held.verdict, Verdict::Going, "it may have been mended");
+        assert_eq!(held.verdict, SyncOutcome::Going, "it may have been mended");
         tried.status.retry_ms = Some(NOW + 60_000);
         held.look(Some(&tried), S(10), NOW);
         held.look(Some(&tried), S(12), NOW);
-        assert!(matches!(held.verdict, Verdict::Failed(_)));
+        assert!(matches!(held.verdict, SyncOutcome::Failed(_)));
         let mut failing = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 1, 1);
         (status.status.owed, status.status.failing) = (2, 2);
@@ -177,15 +177,15 @@ mod tests {
         status.status.state = PusherState::Pushing;
         status.status.first_failure = Some("f: refused".into());
         failing.look(Some(&status), S(1), NOW);
-        assert_eq!(failing.verdict, Verdict::Failed("2 paths fail: f: refused".into()));
+        assert_eq!(failing.verdict, SyncOutcome::Failed("2 paths fail: f: refused".into()));
         let mut blind = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 0, 1);
         (status.status.incomplete, status.status.reason) = (true, Some("cannot read d".into()));
         blind.look(Some(&status), S(1), NOW);
         blind.look(Some(&status), S(3), NOW);
-        assert_eq!(blind.verdict, Verdict::Failed("cannot read d".into()));
+        assert_eq!(blind.verdict, SyncOutcome::Failed("cannot read d".into()));
         let mut gone = Follow::new("/a r", 0);
         gone.look(None, S(1), NOW);
-        assert!(matches!(gone.verdict, Verdict::Failed(_)));
+        assert!(matches!(gone.verdict, SyncOutcome::Failed(_)));
     }
 }

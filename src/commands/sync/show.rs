@@ -1,6 +1,6 @@
 //! What `syncsup sync` shows: a bar for each remote on a terminal, else a line whenever something changes.
 
-use super::follow::{Follow, Verdict};
+use super::follow::{Follow, SyncOutcome};
 use crate::commands::{print, progress, status::word};
 use crate::message::RemoteStatus;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -35,11 +35,11 @@ impl Show {
                 if let Some(progress) = now.and_then(|r| r.status.reconcile.as_ref()) {
                     bar.set_position((progress::share(progress) * LENGTH as f64) as u64);
                 }
-                if follow.verdict == Verdict::InSync {
+                if follow.verdict == SyncOutcome::InSync {
                     bar.set_position(LENGTH);
                 }
                 bar.set_message(text);
-                if follow.verdict != Verdict::Going {
+                if follow.verdict != SyncOutcome::Going {
                     bar.abandon();
                 }
             }
@@ -69,10 +69,12 @@ fn bar(all: &MultiProgress, name: &str, width: usize) -> ProgressBar {
 
 fn line(follow: &Follow, now: Option<&RemoteStatus>) -> String {
     match (&follow.verdict, now) {
-        (Verdict::InSync, _) => "in sync".into(),
-        (Verdict::Failed(why), _) => format!("FAILED: {}", crate::path::as_written(why.as_bytes())),
-        (Verdict::Going, None) => "waits".into(),
-        (Verdict::Going, Some(remote)) => match &remote.status.reconcile {
+        (SyncOutcome::InSync, _) => "in sync".into(),
+        (SyncOutcome::Failed(why), _) => {
+            format!("FAILED: {}", crate::path::as_written(why.as_bytes()))
+        }
+        (SyncOutcome::Going, None) => "waits".into(),
+        (SyncOutcome::Going, Some(remote)) => match &remote.status.reconcile {
             Some(p) if p.found > 0 => progress::of_reconcile(p),
             Some(_) => "comparing".into(),
             None => word(remote.status.state).into(),

@@ -1,7 +1,7 @@
 //! From the trash to the master: fetched into a directory that is not replicated, then moved to its place, name by
 //! name, through opened directories, so that no symbolic link on the way leads anywhere else.
 
-use super::{Ended, finish};
+use super::{FetchEnd, finish};
 use crate::commands::print;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
@@ -52,9 +52,9 @@ pub(super) fn run(
             let rules = scratch.join("only");
             fs::write(&rules, trash::only(some)).map_err(system)?;
             match finish(&trash::fetch(&remote.peer, stamp, &rules), &here, scratch)? {
-                Ended::Well(_) => {}
+                FetchEnd::Well(_) => {}
                 // What came is restored all the same; what did not shows as missing.
-                Ended::Badly { words, .. } => {
+                FetchEnd::Badly { words, .. } => {
                     complain(&format!("syncsup: {}: {words}", remote.name()))
                 }
             }

@@ -1,9 +1,9 @@
 //! `syncsup verify -o FILE` while nothing runs: the same dry run, started from here. It needs no journal, and so nothing
 //! is called pending: what was changed since the instance ended is simply different.
 
-use super::busy::Busy;
+use super::busy::BusyLine;
 use super::pair::{Failing, Pair};
-use super::show::Show;
+use super::show::VerifyOutput;
 use super::{PAUSE, choose};
 use crate::commands::invocation::{Invocation, Verify};
 use crate::config;
@@ -49,7 +49,7 @@ pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
         localpath.filter.inside = own_files(localpath.watch.as_path(), own);
         known.push((localpath.watch.clone(), names, localpath));
     }
-    let mut show = Show::new(verify.format);
+    let mut show = VerifyOutput::new(verify.format);
     let mut fine = true;
     for (pair, localpath) in choose(verify, known)? {
         let remote = localpath.remotes.iter().find(|r| r.name() == pair.remote);
@@ -72,7 +72,7 @@ fn compare(
     let filter = Filter::new(&localpath.filter)
         .map_err(|e| Error::usage(e.first().map(|e| e.text.clone()).unwrap_or_default()))?;
     let broken = |e: std::io::Error| Error::system(&remote.peer.rsync_program, e);
-    let busy = Busy::new(pair, checksum);
+    let busy = BusyLine::new(pair, checksum);
     busy.show();
     // What is excluded, and an rsync stumbled over there.
     let mut left_out = BTreeSet::new();
@@ -142,12 +142,12 @@ fn compare(
 }
 
 /// Waits for its end, and shows meanwhile how far it is.
-fn ended(mut run: DryRun, busy: &Busy) -> io::Result<Finished> {
+fn ended(mut run: DryRun, busy: &BusyLine) -> io::Result<Finished> {
     loop {
         if let Some(exited) = run.poll(clock::boot())? {
             return run.into_run().finish(exited);
         }
-        if Busy::shows() {
+        if BusyLine::shows() {
             busy.at(run.compared());
         }
         std::thread::sleep(PAUSE);
@@ -180,8 +180,14 @@ fn start(
     let root = Root::open(localpath.watch.as_path())
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
     let delete = localpath.inotify.delete;
-    let options =
-        Options { checksum, dry: true, delete, force: true, stats: true, unchanged: Busy::shows() };
+    let options = Options {
+        checksum,
+        dry: true,
+        delete,
+        force: true,
+        stats: true,
+        unchanged: BusyLine::shows(),
+    };
     let top =
         directory_of(&pair.below, |path| root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir));
     let (form, list) = match top.is_root() {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A bar for one remote; what is to be compared is counted meanwhile.
-pub struct Busy {
+pub struct BusyLine {
     bar: Option<ProgressBar>,
     shown: Cell<bool>,
     checksum: bool,
@@ -31,7 +31,7 @@ struct ToDo {
     over: AtomicBool,
 }
 
-impl Busy {
+impl BusyLine {
     /// Nothing shown yet.
     pub fn new(pair: &Pair, checksum: bool) -> Self {
         let to_do = Arc::new(ToDo::default());
@@ -84,7 +84,7 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for BusyLine {
     fn drop(&mut self) {
         self.to_do.over.store(true, Ordering::Relaxed);
         self.hide();

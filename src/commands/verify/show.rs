@@ -12,16 +12,16 @@ use serde::Serialize;
 const WIDTH: usize = 16;
 
 /// Prints one comparison after another.
-pub struct Show {
+pub struct VerifyOutput {
     format: Format,
     watch: OsBytes,
     remote: String,
-    found: Found,
+    found: DifferenceCounts,
 }
 
 /// What was found on one remote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct DifferenceCounts {
     /// Paths that differ.
     pub differ: u64,
     /// Paths that differ and are on their way.
@@ -41,7 +41,7 @@ struct ShownDifference<'a> {
 }
 
 #[derive(Serialize)]
-struct End<'a> {
+struct ShownEnd<'a> {
     localpath: &'a OsBytes,
     remote: &'a str,
     differ: u64,
@@ -52,16 +52,16 @@ struct End<'a> {
     error: Option<&'a str>,
 }
 
-impl Show {
+impl VerifyOutput {
     /// Nothing printed yet.
     pub fn new(format: Format) -> Self {
-        Self { format, watch: "".into(), remote: String::new(), found: Found::default() }
+        Self { format, watch: "".into(), remote: String::new(), found: DifferenceCounts::default() }
     }
 
     /// Begins with a remote.
     pub fn begin(&mut self, watch: &OsBytes, remote: &str) {
         (self.watch, self.remote, self.found) =
-            (watch.clone(), remote.to_owned(), Found::default());
+            (watch.clone(), remote.to_owned(), DifferenceCounts::default());
         if self.format == Format::Lines {
             print(&format!("{watch} {remote}\n"));
         }
@@ -95,9 +95,9 @@ impl Show {
     }
 
     /// The end of a remote, and what was found there.
-    pub fn end(&mut self, end: &VerifyEnd, failing: &Failing, repair: bool) -> Found {
+    pub fn end(&mut self, end: &VerifyEnd, failing: &Failing, repair: bool) -> DifferenceCounts {
         self.found.whole = matches!(end, VerifyEnd::Done { .. });
-        let Found { differ, pending, .. } = self.found;
+        let DifferenceCounts { differ, pending, .. } = self.found;
         if self.format == Format::Json {
             let (entries, error) = match end {
                 VerifyEnd::Done { entries } => (Some(*entries), None),
@@ -105,7 +105,7 @@ impl Show {
             };
             let (localpath, remote) = (&self.watch, self.remote.as_str());
             let (failing, first_failure) = (failing.count, failing.first.as_deref());
-            json(&End {
+            json(&ShownEnd {
                 localpath,
                 remote,
                 differ,
@@ -140,7 +140,7 @@ fn line(d: &Difference) -> String {
     }
 }
 
-fn summary(found: Found, end: &VerifyEnd, failing: &Failing, repair: bool) -> String {
+fn summary(found: DifferenceCounts, end: &VerifyEnd, failing: &Failing, repair: bool) -> String {
     let fails = failing.first.as_ref().map_or(String::new(), |first| {
         let paths = table::count(failing.count, "path fails", "paths fail");
         format!("; {paths}: {}", one_line(first))
@@ -148,7 +148,7 @@ fn summary(found: Found, end: &VerifyEnd, failing: &Failing, repair: bool) -> St
     compared(found, end, fails.is_empty(), repair) + &fails
 }
 
-fn compared(found: Found, end: &VerifyEnd, fine: bool, repair: bool) -> String {
+fn compared(found: DifferenceCounts, end: &VerifyEnd, fine: bool, repair: bool) -> String {
     let differ = match (found.differ, found.pending) {
         (0, 0) if fine => "identical".to_owned(),
         (0, 0) => "nothing differs but what fails".to_owned(),
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn summaries() {
-        let found = |differ, pending| Found { differ, pending, whole: true };
+        let found = |differ, pending| DifferenceCounts { differ, pending, whole: true };
         let done = VerifyEnd::Done { entries: 12 };
         let summary = |found, end: &VerifyEnd, repair| {
             super::summary(found, end, &Failing::default(), repair)
