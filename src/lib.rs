@@ -14,7 +14,7 @@
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
 //! | [`message`] | one enum for each direction of each control channel |
-//! | [`seen`], [`root_id`] | what the system says of a file or of the queue, and which directory a root is, as values |
+//! | [`stat`], [`root_id`] | what the system says of a file or of the queue, and which directory a root is, as values |
 //! | [`supervisor`] | starts and restarts the children of one instance, grants slots, answers commands |
 //! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
@@ -46,8 +46,8 @@ pub mod root_id;
 pub mod rsync;
 pub mod rsync_run;
 pub mod script;
-pub mod seen;
 pub mod shell;
+pub mod stat;
 pub mod supervisor;
 pub mod sys;
 pub mod trust;

@@ -15,7 +15,7 @@ const LEVELS: &[&[&str]] = &[
         "shell",
         "script",
         "figures",
-        "seen",
+        "stat",
         "reconcile_reason",
         "root_id",
         "trust",
@@ -50,7 +50,7 @@ const OUTPUT: &[&str] = &["sys/output.rs", "sys/log.rs"];
 const PURE: &[&str] = &[
     "path.rs",
     "filter.rs",
-    "seen.rs",
+    "stat.rs",
     "root_id.rs",
     "shell.rs",
     "supervisor/child.rs",

@@ -13,7 +13,7 @@ use syncsup::rsync::argv::{Form, Options, list, too_long_for_a_rule};
 use syncsup::rsync::complaint::complaints;
 use syncsup::rsync::exit_status::{Trouble, Verdict, only_in_the_way};
 use syncsup::rsync::itemize::{Change, Line};
-use syncsup::seen::Exited;
+use syncsup::stat::Exited;
 
 const BATCH: Form = Form::Batch { delete: true };
 

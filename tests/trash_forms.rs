@@ -95,7 +95,7 @@ fn where_there_is_no_place_for_it_nothing_is_taken_away() {
             [(Form::Send, &list(&ps(&["a"]))), (Form::DeleteB { rules: rules.clone() }, &root)]
         {
             let out = push(&rig, &form, "T", stdin);
-            let exit = syncsup::seen::Exited::Code(out.status.code().unwrap());
+            let exit = syncsup::stat::Exited::Code(out.status.code().unwrap());
             let judged = syncsup::rsync::exit_status::verdict(exit, &out.stderr);
             assert_eq!(judged.verdict, Verdict::Remote(Trouble::Storage), "{out:?}");
         }

@@ -13,8 +13,8 @@ use crate::rsync::exit_status::{Judgement, Trouble, Verdict, login_failed, verdi
 use crate::rsync::itemize;
 use crate::rsync::{params, refused};
 use crate::rsync::{ssh, trash};
-use crate::seen::Exited;
 use crate::shell::quoted_text;
+use crate::stat::Exited;
 use crate::sys::output::complain;
 use crate::sys::own;
 use crate::sys::process::Rsync;

@@ -5,7 +5,7 @@
 use crate::filter::whole_regex;
 use crate::path::{OsBytes, printable};
 use crate::plugin::queue::{Fault, Outcome};
-use crate::seen::Exited;
+use crate::stat::Exited;
 use regex::bytes::RegexSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

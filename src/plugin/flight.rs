@@ -72,8 +72,8 @@ impl Runner {
     ) -> Result<bool, JournalError> {
         let watch = self.start.localpath.watch.clone();
         let file_ns = clock::file_ns();
-        let seen = match look(root, &due.path) {
-            Ok(seen) => seen,
+        let stat = match look(root, &due.path) {
+            Ok(stat) => stat,
             Err(e) => {
                 // Neither there nor gone: nothing can be said of it now.
                 let outcome = Outcome::Failed { error: e.to_string(), fault: Fault::Path };
@@ -86,7 +86,7 @@ impl Runner {
         let station = &mut self.stations[n];
         let before = self.journal.called(&station.key, &due.path)?;
         let events = station.plugin.manner.events;
-        let decision = decide(&due, watch.as_path(), seen.as_ref(), file_ns, before, events);
+        let decision = decide(&due, watch.as_path(), stat.as_ref(), file_ns, before, events);
         let (subject, called) = match decision {
             Decision::Call(subject, called) => (subject, called),
             Decision::Skip(called) => {
@@ -235,10 +235,10 @@ impl Runner {
 }
 
 /// lstat; `None` when it is gone for sure.
-fn look(root: &Root, path: &RelPath) -> std::io::Result<Option<crate::seen::Seen>> {
+fn look(root: &Root, path: &RelPath) -> std::io::Result<Option<crate::stat::Stat>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match root.lstat(path) {
-        Ok(seen) => Ok(Some(seen)),
+        Ok(stat) => Ok(Some(stat)),
         Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
         Err(e) => Err(e),
     }

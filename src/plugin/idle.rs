@@ -74,7 +74,7 @@ impl Runner {
                 }
                 Ok(None) => true,
                 Ok(Some((exited, output))) => {
-                    if exited != crate::seen::Exited::Code(0) {
+                    if exited != crate::stat::Exited::Code(0) {
                         let said = crate::path::printable(output.trim_ascii());
                         warn!(log, "{what} failed: {exited}"; "said" => said);
                     }

@@ -5,7 +5,7 @@
 
 use crate::config::model::CallEvents;
 use crate::journal::{Called, Due, Events, Scope};
-use crate::seen::{Kind, Seen};
+use crate::stat::{Kind, Stat};
 use std::path::Path;
 
 /// What a plugin is told.
@@ -43,18 +43,18 @@ const IN_CREATE: u32 = 0x100;
 const IN_DELETE: u32 = 0x200;
 const IN_ISDIR: u32 = 0x4000_0000;
 
-/// Decides about a path of the localpath `watch`. `seen` is what lstat says now (`None`: it is gone), `file_ns` the
+/// Decides about a path of the localpath `watch`. `stat` is what lstat says now (`None`: it is gone), `file_ns` the
 /// time that file systems stamp changes with, `before` what the path was when it was last called for.
 pub fn decide(
     due: &Due,
     watch: &Path,
-    seen: Option<&Seen>,
+    stat: Option<&Stat>,
     file_ns: i64,
     before: Option<Called>,
     wanted: CallEvents,
 ) -> Decision {
-    let dir = seen.map_or(due.events.contains(Events::DIR), |s| s.kind == Kind::Dir);
-    let now = seen.map(|s| Called { dir, ino: s.ino, ctime_ns: s.ctime_ns });
+    let dir = stat.map_or(due.events.contains(Events::DIR), |s| s.kind == Kind::Dir);
+    let now = stat.map(|s| Called { dir, ino: s.ino, ctime_ns: s.ctime_ns });
     // A scan finds again what was called for, when everything was killed.
     let same = match (before, now) {
         (Some(b), Some(n)) => b.dir == n.dir && b.ino == n.ino && (n.dir || b == n),
@@ -65,7 +65,7 @@ pub fn decide(
     }
     let happened = Events::WRITE | Events::ATTRIB | Events::CREATE | Events::DELETE | Events::MOVE;
     let only_scanned = due.scope == Scope::Children && !due.events.intersects(happened);
-    let for_that = match seen {
+    let for_that = match stat {
         None => wanted.delete,
         Some(_) if is_attrib(due.events) => wanted.attrib,
         Some(_) => wanted.change,
@@ -77,9 +77,9 @@ pub fn decide(
     let mut below = vec![b'/'];
     below.extend_from_slice(due.path.as_bytes());
     let path = due.path.below(watch).into_os_string().into_encoded_bytes();
-    let mask = mask(due.events, seen.is_some(), dir);
+    let mask = mask(due.events, stat.is_some(), dir);
     let known = now.filter(|n| n.dir || n.ctime_ns < file_ns - TICK_NS);
-    Decision::Call(Subject { path, below, dir, present: seen.is_some(), mask }, known)
+    Decision::Call(Subject { path, below, dir, present: stat.is_some(), mask }, known)
 }
 
 fn is_attrib(events: Events) -> bool {
@@ -110,18 +110,18 @@ mod tests {
         Due { path, seq: 1, scope, events, attempts: 0, since_ms: 0 }
     }
 
-    fn seen(kind: Kind) -> Seen {
-        Seen { kind, size: 1, mtime_ns: 1, ctime_ns: 1, sparse: false, nlink: 1, dev: 1, ino: 7 }
+    fn stat(kind: Kind) -> Stat {
+        Stat { kind, size: 1, mtime_ns: 1, ctime_ns: 1, sparse: false, nlink: 1, dev: 1, ino: 7 }
     }
 
     const NOW: i64 = 1_000_000_000;
 
-    fn decision(due: &Due, seen: Option<&Seen>, before: Option<Called>) -> Decision {
-        decide(due, Path::new("/data"), seen, NOW, before, CallEvents::default())
+    fn decision(due: &Due, stat: Option<&Stat>, before: Option<Called>) -> Decision {
+        decide(due, Path::new("/data"), stat, NOW, before, CallEvents::default())
     }
 
-    fn subject(due: &Due, seen: Option<&Seen>) -> Subject {
-        match decision(due, seen, None) {
+    fn subject(due: &Due, stat: Option<&Stat>) -> Subject {
+        match decision(due, stat, None) {
             Decision::Call(subject, _) => subject,
             skip => panic!("{skip:?}"),
         }
@@ -130,13 +130,13 @@ mod tests {
     #[test]
     fn paths_are_bytes_and_the_mask_is_inotifys() {
         let hostile = b"a b/$(x)\n\xff";
-        let file = seen(Kind::File);
+        let file = stat(Kind::File);
         let s = subject(&due(hostile, Scope::Entry, Events::WRITE), Some(&file));
         assert_eq!(s.path, b"/data/a b/$(x)\n\xff");
         assert_eq!(s.below, b"/a b/$(x)\n\xff");
         assert_eq!((s.present, s.dir, s.mask), (true, false, 8));
-        let of = |events, seen: Option<&Seen>| subject(&due(b"x", Scope::Entry, events), seen).mask;
-        let dir = seen(Kind::Dir);
+        let of = |events, stat: Option<&Stat>| subject(&due(b"x", Scope::Entry, events), stat).mask;
+        let dir = stat(Kind::Dir);
         assert_eq!(of(Events::DELETE, None), 0x200);
         assert_eq!(of(Events::DELETE | Events::DIR, None), 0x4000_0200);
         assert_eq!(of(Events::MOVE | Events::DELETE, None), 0x40);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_scan_does_not_call_twice() {
-        let file = seen(Kind::File);
+        let file = stat(Kind::File);
         let found = due(b"x", Scope::Entry, Events::WRITE | Events::SCAN);
         let same = Called { dir: false, ino: 7, ctime_ns: 1 };
         assert_eq!(decision(&found, Some(&file), Some(same)), Decision::Skip(Some(same)));
@@ -160,11 +160,11 @@ mod tests {
         let event = due(b"x", Scope::Entry, Events::WRITE);
         assert!(matches!(decision(&event, Some(&file), Some(same)), Decision::Call(..)));
         // Of a file that was written just now nothing is known for sure.
-        let young = Seen { ctime_ns: NOW - 1, ..file };
+        let young = Stat { ctime_ns: NOW - 1, ..file };
         assert!(matches!(decision(&event, Some(&young), None), Decision::Call(_, None)));
         // A directory's time changes with what is in it.
         let moved = due(b"d", Scope::Tree, Events::SCAN | Events::DIR);
-        let dir = Seen { ctime_ns: NOW, ..seen(Kind::Dir) };
+        let dir = Stat { ctime_ns: NOW, ..stat(Kind::Dir) };
         let known = Called { dir: true, ino: 7, ctime_ns: 3 };
         assert_eq!(decision(&moved, Some(&dir), Some(known)), Decision::Skip(Some(known)));
         assert!(matches!(decision(&moved, Some(&dir), None), Decision::Call(_, Some(_))));
@@ -172,13 +172,13 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_is_skipped() {
-        let (file, dir) = (seen(Kind::File), seen(Kind::Dir));
+        let (file, dir) = (stat(Kind::File), stat(Kind::Dir));
         let scanned = due(b"d", Scope::Children, Events::SCAN | Events::DIR);
         assert_eq!(decision(&scanned, Some(&dir), None), Decision::Skip(None));
         let root = due(b"", Scope::Tree, Events::MOVE);
         assert_eq!(decision(&root, Some(&dir), None), Decision::Skip(None));
         let only = |change, attrib, delete| CallEvents { change, attrib, delete };
-        for (events, seen, wanted, called) in [
+        for (events, stat, wanted, called) in [
             (Events::WRITE, Some(&file), only(true, false, false), true),
             (Events::WRITE, Some(&file), only(false, true, true), false),
             (Events::ATTRIB, Some(&file), only(true, false, true), false),
@@ -186,7 +186,7 @@ mod tests {
             (Events::DELETE, None, only(true, true, false), false),
         ] {
             let due = due(b"x", Scope::Entry, events);
-            let decision = decide(&due, Path::new("/"), seen, NOW, None, wanted);
+            let decision = decide(&due, Path::new("/"), stat, NOW, None, wanted);
             assert_eq!(matches!(decision, Decision::Call(..)), called, "{events:?} {wanted:?}");
         }
     }

@@ -111,8 +111,8 @@ impl Pusher {
         }
         let seen_ns = self.context.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
         let watch = self.context.start.localpath.watch.as_path();
-        let old = |found: std::io::Result<crate::seen::Seen>| {
-            found.is_ok_and(|seen| seen.ctime_ns <= seen_ns)
+        let old = |found: std::io::Result<crate::stat::Stat>| {
+            found.is_ok_and(|stat| stat.ctime_ns <= seen_ns)
         };
         let missing = names.missing.iter();
         let missing = missing.filter(|path| old(files::lstat(&path.below(watch))));
@@ -157,7 +157,7 @@ impl Pusher {
         let old = |path: &RelPath| {
             path.prefixes().all(|part| {
                 files::lstat(&part.below(watch))
-                    .is_ok_and(|seen| !doubt::may_have_come(&seen, seen_ns))
+                    .is_ok_and(|stat| !doubt::may_have_come(&stat, seen_ns))
             })
         };
         let made = findings.made.iter().map(|path| (path, true));

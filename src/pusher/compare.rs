@@ -19,7 +19,7 @@ use crate::rsync::exit_status::{Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
 use crate::rsync_run::dry_run::{Compared, Counts, DryRun};
 use crate::rsync_run::run::Finished;
-use crate::seen::Kind;
+use crate::stat::Kind;
 use crate::sys::clock;
 use std::collections::HashMap;
 use std::fs::File;
@@ -448,10 +448,10 @@ fn made_below(
     let (root, mut found) = (context.open_root()?, 0);
     while let Some(dir) = directories.pop() {
         context.supervisor.beat();
-        let entered = root.subdir(&dir).ok().filter(|dir| context.enters(&root, &dir.seen));
+        let entered = root.subdir(&dir).ok().filter(|dir| context.enters(&root, &dir.stat));
         let names = entered.and_then(|dir| dir.names().ok()).unwrap_or_default();
         for path in names.into_iter().map(|name| dir.join(&name.name)) {
-            let is_dir = root.lstat(&path).is_ok_and(|seen| seen.kind == Kind::Dir);
+            let is_dir = root.lstat(&path).is_ok_and(|stat| stat.kind == Kind::Dir);
             if context.filter.excludes(&path, is_dir) {
                 continue;
             }

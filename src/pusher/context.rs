@@ -26,7 +26,7 @@ use crate::rsync::trash;
 use crate::rsync_run::dry_run::DryRun;
 use crate::rsync_run::patience::Patience;
 use crate::rsync_run::run::{Finished, Run, shortened};
-use crate::seen::{Exited, Kind, Seen};
+use crate::stat::{Exited, Kind, Stat};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
 use crate::sys::log::Seldom;
@@ -193,13 +193,13 @@ impl Context {
 
     /// The device of the root, where nothing of another file system is replicated.
     pub fn one_device(&self, root: &Root) -> Option<u64> {
-        params::one_file_system(&self.start.remote.peer.params).then_some(root.seen.dev)
+        params::one_file_system(&self.start.remote.peer.params).then_some(root.stat.dev)
     }
 
     /// True for a directory that a comparison may begin in. rsync takes the file system of each name that it is told
     /// for the one to stay on, so none may be one that is not replicated.
-    pub fn enters(&self, root: &Root, seen: &Seen) -> bool {
-        seen.kind == Kind::Dir && self.one_device(root).is_none_or(|device| device == seen.dev)
+    pub fn enters(&self, root: &Root, stat: &Stat) -> bool {
+        stat.kind == Kind::Dir && self.one_device(root).is_none_or(|device| device == stat.dev)
     }
 
     /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
@@ -267,14 +267,14 @@ impl Context {
             let names = match directory.is_root() {
                 true => root.names(),
                 false => match root.subdir(&directory) {
-                    Ok(open) if !self.enters(&root, &open.seen) => continue,
+                    Ok(open) if !self.enters(&root, &open.stat) => continue,
                     open => open.and_then(|open| open.names()),
                 },
             };
             self.supervisor.beat();
             for entry in names.into_iter().flatten() {
                 let path = directory.join(&entry.name);
-                let kind = entry.kind.or_else(|| root.lstat(&path).ok().map(|seen| seen.kind));
+                let kind = entry.kind.or_else(|| root.lstat(&path).ok().map(|stat| stat.kind));
                 match (kind, self.filter.excludes(&path, kind == Some(Kind::Dir))) {
                     (Some(Kind::Dir), false) => directories.push(path),
                     (Some(_), false) => return Ok(Contents::Something),
@@ -364,7 +364,7 @@ impl Context {
             Some(plan::plan([Marked { path, scope, events }], look.as_ref()?, limits, excluded))
         };
         let rows = owed.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
-        Ok((rows.collect(), root.as_ref().map(|root| root.seen.ino)))
+        Ok((rows.collect(), root.as_ref().map(|root| root.stat.ino)))
     }
 
     /// What an rsync complained of.
@@ -435,7 +435,7 @@ impl Context {
             && !self.refuses_sparse.get()
             && params::leaves_sparse_open(&self.start.remote.peer.params);
         let mut paths = paths.into_iter();
-        let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|seen| seen.sparse));
+        let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|stat| stat.sparse));
         let how = if sparse { How::Sparse } else { How::Plain };
         self.launch(root, form, options, list, More { how, ..self.more(form, options) })
     }
@@ -736,17 +736,17 @@ impl<'a> RootLook<'a> {
 }
 
 impl Look for RootLook<'_> {
-    fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
+    fn lstat(&self, path: &RelPath) -> Result<Stat, i32> {
         self.supervisor.beat();
         if self.unmounted.iter().any(|mount| path.is_within(mount)) {
             return Err(ENODEV);
         }
-        let seen = self.root.lstat(path);
-        let dir = seen.as_ref().is_ok_and(|seen| seen.kind == Kind::Dir);
+        let stat = self.root.lstat(path);
+        let dir = stat.as_ref().is_ok_and(|stat| stat.kind == Kind::Dir);
         if !dir && self.unmounted.iter().any(|mount| mount.is_within(path)) {
             return Err(ENODEV);
         }
-        seen.map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
+        stat.map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::journal::Events;
 use crate::path::RelPath;
 use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind};
-use crate::seen::Seen;
+use crate::stat::Stat;
 
 /// What is not known of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +98,8 @@ pub fn tells(change: &Change, toggles: Toggles) -> bool {
 }
 
 /// True when a directory may have been moved here after `seen_ns`, a file time: a move changes its ctime alone.
-pub fn may_have_come(seen: &Seen, seen_ns: i64) -> bool {
-    seen.ctime_ns > seen_ns && seen.ctime_ns != seen.mtime_ns
+pub fn may_have_come(stat: &Stat, seen_ns: i64) -> bool {
+    stat.ctime_ns > seen_ns && stat.ctime_ns != stat.mtime_ns
 }
 
 /// True when what happened to a directory here is no reason for a remote to lack it.
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::rsync::exit_status::verdict;
     use crate::rsync::itemize::{Line, parse};
-    use crate::seen::{Exited, Kind};
+    use crate::stat::{Exited, Kind};
 
     fn change(line: &str) -> Change {
         let Line::Change(change) = parse(line.as_bytes()) else { panic!("{line}") };
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_was_moved_here_just_now_may_be_about_to_be_marked() {
-        let seen = |ctime_ns, mtime_ns| Seen {
+        let stat = |ctime_ns, mtime_ns| Stat {
             kind: Kind::Dir,
             size: 4096,
             mtime_ns,
@@ -132,9 +132,9 @@ mod tests {
             dev: 1,
             ino: 2,
         };
-        assert!(may_have_come(&seen(11, 5), 10));
-        assert!(!may_have_come(&seen(9, 5), 10), "the watcher has seen it");
-        assert!(!may_have_come(&seen(11, 11), 10), "something was made in it");
+        assert!(may_have_come(&stat(11, 5), 10));
+        assert!(!may_have_come(&stat(9, 5), 10), "the watcher has seen it");
+        assert!(!may_have_come(&stat(11, 11), 10), "something was made in it");
     }
 
     #[test]

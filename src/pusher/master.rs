@@ -5,7 +5,7 @@ use crate::message::PusherStart;
 use crate::rsync::exit_status::{self, verdict};
 use crate::rsync::peer::Peer;
 use crate::rsync::ssh;
-use crate::seen::Exited;
+use crate::stat::Exited;
 use crate::sys::lock::{self, Lock};
 use crate::sys::ssh::{Link, Sign, Starter, run_within};
 use slog::{Logger, debug, info, warn};

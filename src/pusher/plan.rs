@@ -9,7 +9,7 @@
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::rsync::trash;
-use crate::seen::{Kind, Seen};
+use crate::stat::{Kind, Stat};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ pub struct Marked {
 /// lstat below the root of a localpath.
 pub trait Look {
     /// What is at `path`, no link followed; on failure the system's errno.
-    fn lstat(&self, path: &RelPath) -> Result<Seen, i32>;
+    fn lstat(&self, path: &RelPath) -> Result<Stat, i32>;
 }
 
 /// What a plan is made with, besides the rows.
@@ -174,7 +174,7 @@ enum Place {
     /// A directory of another file system, which is not replicated: only its entry is, as with rsync's `-x`.
     MountPoint,
     /// There, and no directory.
-    NonDir(Seen),
+    NonDir(Stat),
     /// Missing, below a present directory.
     Missing,
     /// Below this missing or non-directory prefix.
@@ -190,7 +190,7 @@ enum Place {
 struct Cut {
     prefix: RelPath,
     /// What is there, when it is not missing.
-    seen: Option<Seen>,
+    stat: Option<Stat>,
 }
 
 /// Every place is looked at once in a batch.
@@ -209,8 +209,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
         }
         let place = match self.get(&parent) {
             Place::Dir => self.look(path),
-            Place::NonDir(seen) => Place::Cut(Rc::new(Cut { prefix: parent, seen: Some(seen) })),
-            Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, seen: None })),
+            Place::NonDir(stat) => Place::Cut(Rc::new(Cut { prefix: parent, stat: Some(stat) })),
+            Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, stat: None })),
             // An rsync that is told one of its names takes that name's file system for the one to stay on.
             Place::MountPoint => Place::Excluded,
             place @ (Place::Cut(_) | Place::Failed(_) | Place::Excluded) => place,
@@ -221,12 +221,12 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
 
     fn look(&self, path: &RelPath) -> Place {
         match self.look.lstat(path) {
-            Ok(seen) if (self.excluded)(path, seen.kind == Kind::Dir) => Place::Excluded,
-            Ok(Seen { kind: Kind::Dir, dev, .. }) => match self.one_device {
+            Ok(stat) if (self.excluded)(path, stat.kind == Kind::Dir) => Place::Excluded,
+            Ok(Stat { kind: Kind::Dir, dev, .. }) => match self.one_device {
                 Some(device) if device != dev => Place::MountPoint,
                 Some(_) | None => Place::Dir,
             },
-            Ok(seen) => Place::NonDir(seen),
+            Ok(stat) => Place::NonDir(stat),
             // ENOTDIR: a directory above was replaced between two looks.
             Err(ENOENT | ENOTDIR) => Place::Missing,
             Err(errno) => Place::Failed(errno),
@@ -279,7 +279,7 @@ fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
 
 /// What a second look, after a plan was carried out, tells of a file whose mtime was `planned`: true when its mtime
 /// was set meanwhile. It may have been pushed by size and mtime though they prove nothing any more.
-pub fn set_meanwhile(planned: i64, now: &Seen) -> bool {
+pub fn set_meanwhile(planned: i64, now: &Stat) -> bool {
     now.kind == Kind::File && now.mtime_ns != planned && (now.ctime_ns - now.mtime_ns).abs() > FRESH
 }
 
@@ -304,7 +304,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 Scope::Entry => drop(self.out.present.insert(path)),
             },
             Place::MountPoint => drop(self.out.present.insert(path)),
-            Place::NonDir(seen) => self.file(path, seen, events),
+            Place::NonDir(stat) => self.file(path, stat, events),
             Place::Missing => {
                 let unsure = Events::DIR | Events::SCAN | Events::RECONCILE;
                 let may_be_dir = events.intersects(unsure) || scope != Scope::Entry;
@@ -312,11 +312,11 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
             }
             Place::Cut(cut) => {
                 plan.replaced.insert(path.clone(), cut.prefix.clone());
-                match cut.seen {
+                match cut.stat {
                     // Something was below it, so what the remote has there was a directory.
                     None => self.missing(&cut.prefix, &path, events, true),
                     // Its own events are not known here: be sure.
-                    Some(seen) => self.file(cut.prefix.clone(), seen, Events::MOVE | Events::DIR),
+                    Some(stat) => self.file(cut.prefix.clone(), stat, Events::MOVE | Events::DIR),
                 }
             }
             Place::Failed(errno) => plan.failed.push((path, errno)),
@@ -324,9 +324,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         }
     }
 
-    fn file(&mut self, path: RelPath, seen: Seen, events: Events) {
-        if seen.kind == Kind::File {
-            self.out.plan.regular.insert(path.clone(), seen.mtime_ns);
+    fn file(&mut self, path: RelPath, stat: Stat, events: Events) {
+        if stat.kind == Kind::File {
+            self.out.plan.regular.insert(path.clone(), stat.mtime_ns);
         }
         // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
         let harmless = Events::ATTRIB | Events::RECONCILE;
@@ -336,15 +336,15 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         if events.contains(Events::DIR) {
             self.out.plan.in_the_way.insert(path.clone());
         }
-        let regular = seen.kind == Kind::File;
+        let regular = stat.kind == Kind::File;
         // Two files written in one tick of the clock have the same mtime. When one of them is moved over the other
         // soon after, only its content tells.
         let moved = events.intersects(Events::MOVE | Events::SCAN);
         let fresh = if moved { TICK } else { FRESH };
-        let set = !proven && (seen.ctime_ns - seen.mtime_ns).abs() > fresh;
+        let set = !proven && (stat.ctime_ns - stat.mtime_ns).abs() > fresh;
         let checksum = regular && (set || events.contains(Events::CONTENT));
-        let together = self.limits.hard_links && seen.nlink > 1;
-        if regular && seen.size >= self.limits.large && !together {
+        let together = self.limits.hard_links && stat.nlink > 1;
+        if regular && stat.size >= self.limits.large && !together {
             *self.out.large.entry(path).or_default() |= checksum;
         } else if checksum {
             self.out.checksum.insert(path);

@@ -3,12 +3,12 @@ use std::cell::Cell;
 
 #[derive(Default)]
 struct Disk {
-    names: HashMap<RelPath, Result<Seen, i32>>,
+    names: HashMap<RelPath, Result<Stat, i32>>,
     looks: Cell<usize>,
 }
 
 impl Look for Disk {
-    fn lstat(&self, path: &RelPath) -> Result<Seen, i32> {
+    fn lstat(&self, path: &RelPath) -> Result<Stat, i32> {
         self.looks.set(self.looks.get() + 1);
         self.names.get(path).copied().unwrap_or(Err(ENOENT))
     }
@@ -20,8 +20,8 @@ fn p(text: &str) -> RelPath {
 fn paths(texts: &[&str]) -> Vec<RelPath> {
     texts.iter().map(|t| p(t)).collect()
 }
-fn seen(kind: Kind) -> Seen {
-    Seen {
+fn stat(kind: Kind) -> Stat {
+    Stat {
         kind,
         size: 1,
         mtime_ns: 100 * SECOND,
@@ -33,7 +33,7 @@ fn seen(kind: Kind) -> Seen {
     }
 }
 fn disk(names: &[(&str, Kind)]) -> Disk {
-    let names = names.iter().map(|&(name, kind)| (p(name), Ok(seen(kind)))).collect();
+    let names = names.iter().map(|&(name, kind)| (p(name), Ok(stat(kind)))).collect();
     Disk { names, looks: Cell::new(0) }
 }
 fn mark(path: &str, events: Events) -> Marked {
@@ -117,7 +117,7 @@ fn a_directory_that_was_deleted_and_is_there_again_is_compared() {
 
 #[test]
 fn a_time_that_was_set_meanwhile_proves_nothing() {
-    let now = |mtime_ns| Seen { mtime_ns, ..seen(Kind::File) };
+    let now = |mtime_ns| Stat { mtime_ns, ..stat(Kind::File) };
     assert!(set_meanwhile(100 * SECOND, &now(7)));
     assert!(!set_meanwhile(7, &now(7)), "it was old when it was pushed: by content");
     assert!(!set_meanwhile(7, &now(99 * SECOND)), "written: an event tells");
@@ -144,9 +144,9 @@ fn every_place_is_looked_at_once() {
     let mut rows = Vec::new();
     for i in 0..10_000 {
         let directory = format!("d{}", i % 100);
-        disk.names.insert(p(&directory), Ok(seen(Kind::Dir)));
+        disk.names.insert(p(&directory), Ok(stat(Kind::Dir)));
         let file = format!("{directory}/f{i}");
-        disk.names.insert(p(&file), Ok(seen(Kind::File)));
+        disk.names.insert(p(&file), Ok(stat(Kind::File)));
         rows.push(mark(&file, Events::WRITE));
         rows.push(mark(&file, Events::ATTRIB));
     }
@@ -158,7 +158,7 @@ fn every_place_is_looked_at_once() {
 #[test]
 fn a_set_mtime_wants_a_comparison_of_content() {
     let mut disk = disk(&[("new", Kind::File), ("dir", Kind::Dir), ("link", Kind::Symlink)]);
-    let set = |mtime_ns, size| Ok(Seen { mtime_ns, size, ..seen(Kind::File) });
+    let set = |mtime_ns, size| Ok(Stat { mtime_ns, size, ..stat(Kind::File) });
     disk.names.insert(p("old"), set(97 * SECOND, 1));
     disk.names.insert(p("future"), set(900 * SECOND, 1));
     disk.names.insert(p("edge"), set(98 * SECOND, 1));
@@ -243,7 +243,7 @@ fn a_file_moved_soon_after_it_was_written_is_compared_by_content() {
     for (name, ms) in [("written", 1_000), ("moved", 11), ("scanned", 11), ("renamed at once", 10)]
     {
         let ctime_ns = 100 * SECOND + ms * SECOND / 1_000;
-        disk.names.insert(p(name), Ok(Seen { ctime_ns, ..seen(Kind::File) }));
+        disk.names.insert(p(name), Ok(Stat { ctime_ns, ..stat(Kind::File) }));
     }
     let rows = [
         ("fresh", Events::MOVE),
@@ -260,13 +260,13 @@ fn a_file_moved_soon_after_it_was_written_is_compared_by_content() {
 #[test]
 fn with_one_file_system_a_mount_point_is_an_entry_and_what_is_below_it_is_nobodys() {
     let mut disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File)]);
-    let on = |kind| Ok(Seen { dev: 2, ..seen(kind) });
+    let on = |kind| Ok(Stat { dev: 2, ..stat(kind) });
     disk.names.insert(p("d/m"), on(Kind::Dir));
     disk.names.insert(p("d/m/sub"), on(Kind::Dir));
     disk.names.insert(p("d/m/f"), on(Kind::File));
     disk.names.insert(p("d/m/link"), on(Kind::Symlink));
     // A file system of the root's own device, mounted inside another.
-    disk.names.insert(p("d/m/own"), Ok(seen(Kind::Dir)));
+    disk.names.insert(p("d/m/own"), Ok(stat(Kind::Dir)));
     // rsync takes a single file of another file system along.
     disk.names.insert(p("d/mounted file"), on(Kind::File));
     let limits = Limits { one_device: Some(1), ..LIMITS };

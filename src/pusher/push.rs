@@ -16,7 +16,7 @@ use crate::path::RelPath;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::Change;
 use crate::rsync_run::run::{Finished, Run};
-use crate::seen::Kind;
+use crate::stat::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use slog::debug;
@@ -348,11 +348,11 @@ impl Push {
     fn settlement(&mut self, context: &Context) -> Settlement {
         let set = |(path, planned): &(RelPath, i64)| {
             context.supervisor.beat();
-            self.root.lstat(path).is_ok_and(|seen| plan::set_meanwhile(*planned, &seen))
+            self.root.lstat(path).is_ok_and(|stat| plan::set_meanwhile(*planned, &stat))
         };
         let regular = std::mem::take(&mut self.regular);
         self.findings.unproven = regular.into_iter().filter(set).map(|(path, _)| path).collect();
-        let dir = |path: &RelPath| self.root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir);
+        let dir = |path: &RelPath| self.root.lstat(path).is_ok_and(|stat| stat.kind == Kind::Dir);
         self.findings.reborn =
             std::mem::take(&mut self.absent).into_iter().filter(|path| dir(path)).collect();
         let now_ms = clock::wall_ms();

@@ -135,7 +135,7 @@ pub fn directories(
             }
             let is_dir = match row.path.is_root() {
                 true => true,
-                false => look.lstat(&row.path).is_ok_and(|seen| context.enters(root, &seen)),
+                false => look.lstat(&row.path).is_ok_and(|stat| context.enters(root, &stat)),
             };
             let excluded = context.filter.excludes(&row.path, true);
             if is_dir && !excluded {
@@ -192,7 +192,7 @@ mod tests {
         };
         let rows = [row("a"), row("b"), row("c")];
         let judgement = crate::rsync::exit_status::verdict(
-            crate::seen::Exited::Code(23),
+            crate::stat::Exited::Code(23),
             b"rsync: opendir failed",
         );
         let incomplete = Unseen::new(vec![(path("b/x"), "opendir b/x".into())], judgement.clone());

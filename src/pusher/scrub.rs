@@ -13,7 +13,7 @@ use crate::config::model::VerifySchedule;
 use crate::journal::{Compared, JournalError, VerifyRun, VerifyState};
 use crate::message::{self, VerifyProgress};
 use crate::path::RelPath;
-use crate::seen::Kind;
+use crate::stat::Kind;
 use crate::sys::clock;
 use crate::sys::files::{Name, Root};
 use chrono::Local;
@@ -157,7 +157,7 @@ impl Here<'_> {
         let names = match dir.is_root() {
             true => self.root.some_names(most),
             false => self.root.subdir(dir).and_then(|dir| {
-                match self.context.enters(self.root, &dir.seen) {
+                match self.context.enters(self.root, &dir.stat) {
                     true => dir.some_names(most),
                     false => Ok(Vec::new()),
                 }
@@ -182,7 +182,7 @@ impl Tree for Here<'_> {
 
     fn entries(&self, dir: &RelPath, most: usize) -> Vec<Entry> {
         let size = |name: &Name, kind| match kind {
-            Kind::File => self.root.lstat(&dir.join(&name.name)).map_or(0, |seen| seen.size),
+            Kind::File => self.root.lstat(&dir.join(&name.name)).map_or(0, |stat| stat.size),
             _ => 0,
         };
         let entry = |(name, kind): (Name, Kind)| Entry {

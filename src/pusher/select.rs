@@ -6,7 +6,7 @@ use super::run::Pusher;
 use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::path::RelPath;
 use crate::rsync::complaint;
-use crate::seen::Kind;
+use crate::stat::Kind;
 use crate::sys::{clock, files};
 use std::collections::HashMap;
 
@@ -118,9 +118,9 @@ impl Pusher {
         let small = owed.iter().take_while(|row| {
             let first = bytes == 0;
             let look = || files::lstat(&row.path.below(localpath.watch.as_path())).ok();
-            let seen = if silent(&row.path) { None } else { look() };
+            let stat = if silent(&row.path) { None } else { look() };
             // What is larger goes apart.
-            let size = seen.map_or(0, |seen| seen.size);
+            let size = stat.map_or(0, |stat| stat.size);
             bytes += if size < localpath.large_file_bytes { size } else { 0 };
             first || bytes <= PORTION_BYTES
         });
@@ -160,7 +160,7 @@ impl Pusher {
             self.context.journal.due_large(&self.context.name, now_ms, LARGE_LOOKED_AT)?;
         owed.retain(|row| !self.jobs.large().any(|push| push.touches(&row.path)));
         let watch = self.context.start.localpath.watch.as_path();
-        let size = |row: &Owed| files::lstat(&row.path.below(watch)).map_or(0, |seen| seen.size);
+        let size = |row: &Owed| files::lstat(&row.path.below(watch)).map_or(0, |stat| stat.size);
         Ok(match lane {
             Lane::Large2 => owed.into_iter().min_by_key(size),
             _ => owed.into_iter().next(),
@@ -182,7 +182,7 @@ impl Pusher {
                     files::lstat(&large.below(self.context.start.localpath.watch.as_path())).ok()
                 }
             };
-            if there.is_some_and(|seen| seen.kind == Kind::File) {
+            if there.is_some_and(|stat| stat.kind == Kind::File) {
                 deferred.insert(large, FLIGHT_WAIT_MS);
             } else if let Some(mut busy) = self.jobs.place(lane).take() {
                 busy.work.kill();

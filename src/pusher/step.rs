@@ -108,7 +108,7 @@ impl Step {
         if !self.by_content(context, dry) {
             return 0;
         }
-        paths.iter().filter_map(|path| root.lstat(path).ok()).map(|seen| seen.size).sum()
+        paths.iter().filter_map(|path| root.lstat(path).ok()).map(|stat| stat.size).sum()
     }
 
     /// Starts its rsync; `dry` changes nothing.

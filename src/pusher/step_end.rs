@@ -15,7 +15,7 @@ use crate::rsync::exit_status::Verdict;
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::trash;
 use crate::rsync_run::run::Finished;
-use crate::seen::Kind;
+use crate::stat::Kind;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
@@ -185,7 +185,7 @@ impl Push {
     }
 
     fn is_as_planned(&self, path: &RelPath) -> bool {
-        let now = self.root.lstat(path).map(|seen| seen.mtime_ns);
+        let now = self.root.lstat(path).map(|stat| stat.mtime_ns);
         now.is_ok_and(|now| self.regular.get(path) == Some(&now))
     }
 
@@ -287,7 +287,7 @@ impl Push {
         self.answered = true;
         let mut partial_stats = self.partial_stats(context, &mut first)?;
         let size = |path: &RelPath| {
-            self.root.lstat(path).ok().filter(|seen| seen.kind == Kind::File).map(|seen| seen.size)
+            self.root.lstat(path).ok().filter(|stat| stat.kind == Kind::File).map(|stat| stat.size)
         };
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let complaints = [&first.stderr, &again.stderr].map(|stderr| context.complaints(stderr));

@@ -101,7 +101,7 @@ impl Looking {
             unchanged: self.job.progress,
         };
         let top = directory_of(&self.job.below, |path| {
-            root.lstat(path).is_ok_and(|seen| context.enters(&root, &seen))
+            root.lstat(path).is_ok_and(|stat| context.enters(&root, &stat))
         });
         let (form, list) = match top.is_root() {
             true => (Form::Everything { exclude: Vec::new() }, Vec::new()),

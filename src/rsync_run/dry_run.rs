@@ -6,7 +6,7 @@ use super::run::{Finished, Run};
 use crate::message::VerifyAt;
 use crate::rsync::exit_status::{self, Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Lines, Totals};
-use crate::seen::Exited;
+use crate::stat::Exited;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
 use std::fs::File;

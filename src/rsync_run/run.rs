@@ -7,7 +7,7 @@ use crate::message::VerifyAt;
 use crate::path::RelPath;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
 use crate::rsync::itemize::{self, Change, Line, Lines, Totals, Words};
-use crate::seen::Exited;
+use crate::stat::Exited;
 use crate::sys::process::Rsync;
 use std::collections::HashSet;
 use std::fs::File;

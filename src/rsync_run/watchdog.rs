@@ -5,7 +5,7 @@
 //! file, an answer, or a message without meaning: of that only much counts, or it gives time for a while, as the signs of
 //! life of a remote do that looks through a large directory.
 
-use crate::seen::Progress;
+use crate::stat::Progress;
 use std::time::Duration;
 
 /// An rsync that writes fewer bytes a second than this does not move.

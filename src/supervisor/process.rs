@@ -2,7 +2,7 @@
 
 use super::child::{Child, ChildAction, ChildEvent, ChildState};
 use crate::message::Role;
-use crate::seen::Exited;
+use crate::stat::Exited;
 use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::clock;
 use crate::sys::poll::Interest;

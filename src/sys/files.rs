@@ -2,10 +2,10 @@
 
 use crate::path::RelPath;
 use crate::root_id::{DEVICE_ID, RootId};
-use crate::seen::{Kind, Seen};
+use crate::stat::{Kind, Stat};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, StatFs, StatxAttributes,
-    StatxFlags, fstat, fstatfs, openat, renameat_with, statat, statfs, statx,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, StatFs, StatxAttributes, StatxFlags,
+    fstat, fstatfs, openat, renameat_with, statat, statfs, statx,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +21,7 @@ const SPARSE_LEAST: u64 = 64 << 10;
 pub struct Root {
     fd: OwnedFd,
     /// What the root is.
-    pub seen: Seen,
+    pub stat: Stat,
 }
 
 /// A name in a directory, and its kind when the file system tells without a look at the file.
@@ -53,20 +53,20 @@ impl Root {
     pub fn open(path: &Path) -> io::Result<Self> {
         let fd =
             openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let seen = seen(&fstat(&fd)?);
-        Ok(Self { fd, seen })
+        let stat = stat_of(&fstat(&fd)?);
+        Ok(Self { fd, stat })
     }
 
     /// The same directory as one that was opened for its path alone.
     pub(super) fn at(directory: &OwnedFd) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(directory, ".", flags, Mode::empty())?;
-        let seen = seen(&fstat(&fd)?);
-        Ok(Self { fd, seen })
+        let stat = stat_of(&fstat(&fd)?);
+        Ok(Self { fd, stat })
     }
 
     /// lstat of a path below it.
-    pub fn lstat(&self, path: &RelPath) -> io::Result<Seen> {
+    pub fn lstat(&self, path: &RelPath) -> io::Result<Stat> {
         lstat_at(self.fd.as_fd(), path.as_path())
     }
 
@@ -75,7 +75,7 @@ impl Root {
     pub fn is_mounted(&self, path: &RelPath) -> bool {
         let Some(parent) = path.parent() else { return false };
         is_mount_root(self.fd.as_fd(), path.as_path()).unwrap_or_else(|| {
-            let above = if parent.is_root() { Ok(self.seen) } else { self.lstat(&parent) };
+            let above = if parent.is_root() { Ok(self.stat) } else { self.lstat(&parent) };
             matches!((self.lstat(path), above), (Ok(here), Ok(above)) if here.dev != above.dev)
         })
     }
@@ -90,15 +90,15 @@ impl Root {
     pub fn identity(&self) -> io::Result<String> {
         let id = self.file_system()?.id;
         let boot = if id.starts_with(DEVICE_ID) { boot_id()? } else { String::new() };
-        Ok(format!("{id}:{}:{boot}", self.seen.ino))
+        Ok(format!("{id}:{}:{boot}", self.stat.ino))
     }
 
     /// Opens a directory below it, following no symbolic link in the last component.
     pub fn subdir(&self, path: &RelPath) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&self.fd, path.as_path(), flags, Mode::empty())?;
-        let seen = seen(&fstat(&fd)?);
-        Ok(Self { fd, seen })
+        let stat = stat_of(&fstat(&fd)?);
+        Ok(Self { fd, stat })
     }
 
     /// The names in this directory, without `.` and `..`.
@@ -145,7 +145,7 @@ impl Root {
             // Gone, or not to be read: rsync says so.
             for name in names.unwrap_or_default() {
                 let path = directory.join(&name.name);
-                let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|seen| seen.kind));
+                let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|stat| stat.kind));
                 // What cannot even be looked at may be one.
                 if !matches!(kind, Some(Kind::Dir) | None) {
                     continue;
@@ -185,7 +185,7 @@ impl Root {
                 if stands_out(&path) {
                     found.push(path);
                 } else if deep {
-                    let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|seen| seen.kind));
+                    let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|stat| stat.kind));
                     if kind == Some(Kind::Dir) && enters(&path) {
                         left.push_back(path);
                     }
@@ -203,7 +203,7 @@ impl Root {
 
     /// Which directory it is.
     pub fn id(&self) -> io::Result<RootId> {
-        Ok(root_id(&self.seen, self.file_system()?))
+        Ok(root_id(&self.stat, self.file_system()?))
     }
 
     /// The file system under it.
@@ -229,8 +229,8 @@ pub fn root_id_at(path: &Path) -> io::Result<RootId> {
     Ok(root_id(&stat(path)?, described(&statfs(path)?)))
 }
 
-fn root_id(seen: &Seen, fs: FileSystem) -> RootId {
-    RootId { dev: seen.dev, ino: seen.ino, fs_id: fs.id }
+fn root_id(stat: &Stat, fs: FileSystem) -> RootId {
+    RootId { dev: stat.dev, ino: stat.ino, fs_id: fs.id }
 }
 
 fn described(fs: &StatFs) -> FileSystem {
@@ -269,24 +269,24 @@ impl AsFd for Root {
 
 fn is_mount_root(directory: BorrowedFd<'_>, path: &Path) -> Option<bool> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
-    let seen = statx(directory, path, flags, StatxFlags::empty()).ok()?;
-    let told = seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
-    told.then(|| seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    let stat = statx(directory, path, flags, StatxFlags::empty()).ok()?;
+    let told = stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    told.then(|| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// lstat of a name in an open directory (or of a longer relative path).
-pub fn lstat_at(directory: BorrowedFd<'_>, path: &Path) -> io::Result<Seen> {
-    Ok(seen(&statat(directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
+pub fn lstat_at(directory: BorrowedFd<'_>, path: &Path) -> io::Result<Stat> {
+    Ok(stat_of(&statat(directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 /// lstat of an absolute path.
-pub fn lstat(path: &Path) -> io::Result<Seen> {
-    Ok(seen(&statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?))
+pub fn lstat(path: &Path) -> io::Result<Stat> {
+    Ok(stat_of(&statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 /// stat of an absolute path, following symbolic links.
-pub fn stat(path: &Path) -> io::Result<Seen> {
-    Ok(seen(&statat(CWD, path, AtFlags::empty())?))
+pub fn stat(path: &Path) -> io::Result<Stat> {
+    Ok(stat_of(&statat(CWD, path, AtFlags::empty())?))
 }
 
 /// The identity of this boot.
@@ -309,20 +309,20 @@ fn kind(file_type: FileType) -> Option<Kind> {
     clippy::useless_conversion,
     reason = "the types differ between architectures"
 )]
-fn seen(stat: &Stat) -> Seen {
-    Seen {
-        kind: kind(FileType::from_raw_mode(stat.st_mode)).unwrap_or(Kind::Other),
-        size: stat.st_size as u64,
-        mtime_ns: (stat.st_mtime as i64)
+fn stat_of(raw: &rustix::fs::Stat) -> Stat {
+    Stat {
+        kind: kind(FileType::from_raw_mode(raw.st_mode)).unwrap_or(Kind::Other),
+        size: raw.st_size as u64,
+        mtime_ns: (raw.st_mtime as i64)
             .saturating_mul(1_000_000_000)
-            .saturating_add(stat.st_mtime_nsec as i64),
-        ctime_ns: (stat.st_ctime as i64)
+            .saturating_add(raw.st_mtime_nsec as i64),
+        ctime_ns: (raw.st_ctime as i64)
             .saturating_mul(1_000_000_000)
-            .saturating_add(stat.st_ctime_nsec as i64),
-        sparse: (stat.st_size as u64).saturating_sub(stat.st_blocks as u64 * 512) >= SPARSE_LEAST,
-        nlink: stat.st_nlink as u64,
-        dev: stat.st_dev as u64,
-        ino: stat.st_ino as u64,
+            .saturating_add(raw.st_ctime_nsec as i64),
+        sparse: (raw.st_size as u64).saturating_sub(raw.st_blocks as u64 * 512) >= SPARSE_LEAST,
+        nlink: raw.st_nlink as u64,
+        dev: raw.st_dev as u64,
+        ino: raw.st_ino as u64,
     }
 }
 

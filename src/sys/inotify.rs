@@ -1,6 +1,6 @@
 //! The inotify queue.
 
-use crate::seen::{Notice, What};
+use crate::stat::{Notice, What};
 use inotify::{EventMask, Inotify, WatchMask};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

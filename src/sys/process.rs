@@ -6,7 +6,7 @@ use super::session::monotonic;
 use super::umask::as_given;
 use crate::message::Role;
 use crate::path::printable;
-use crate::seen::{Exited, Progress};
+use crate::stat::{Exited, Progress};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;

@@ -4,7 +4,7 @@
 use super::process::{kill_pid, lock_holders};
 use super::script::explained;
 use super::umask::as_given;
-use crate::seen::Exited;
+use crate::stat::Exited;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, OFlags, fcntl_setfl};

@@ -5,7 +5,7 @@ use super::process::{bounded_memory_file, exited};
 use super::script::explained;
 use super::session::connect_within;
 use super::umask::as_given;
-use crate::seen::Exited;
+use crate::stat::Exited;
 use rustix::fs::{AtFlags, CWD, statat};
 use std::ffi::OsString;
 use std::fs::File;

@@ -3,7 +3,7 @@
 
 use crate::journal::{Canary, Checkpoint};
 use crate::path::RelPath;
-use crate::seen::Seen;
+use crate::stat::Stat;
 use crate::sys::files::{self, Root};
 use crate::watcher::checkpoint_validity::{Sight, older};
 use std::io;
@@ -54,7 +54,7 @@ pub fn put_back(
             return Sight::Unknown;
         }
         match lstat(watch, path) {
-            Ok(seen) => Sight::There(seen.ctime_ns),
+            Ok(stat) => Sight::There(stat.ctime_ns),
             Err(error) if files::is_no_directory(&error) => Sight::Gone,
             Err(_) => Sight::Unknown,
         }
@@ -64,7 +64,7 @@ pub fn put_back(
     Some(format!("the file system was put back to an older state: {path} is older than it was"))
 }
 
-fn lstat(watch: &Path, path: &RelPath) -> io::Result<Seen> {
+fn lstat(watch: &Path, path: &RelPath) -> io::Result<Stat> {
     // The localpath itself may be reached by a symbolic link.
     if path.is_root() { files::stat(watch) } else { files::lstat(&path.below(watch)) }
 }

@@ -9,7 +9,7 @@ use crate::config::model::Toggles;
 use crate::filter::Filter;
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
-use crate::seen::{Kind, Notice, Seen, What};
+use crate::stat::{Kind, Notice, Stat, What};
 use crate::watcher::change_set::{ChangeSet, StatRequest};
 use crate::watcher::hardlinks::Links;
 use crate::watcher::maybe_open::{Content, Inode, Marked};

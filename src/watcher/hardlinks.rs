@@ -1,7 +1,7 @@
 //! Names of files that have more than one: a change to one name changes all (rule 19). Pure.
 
 use crate::path::RelPath;
-use crate::seen::Seen;
+use crate::stat::Stat;
 use crate::watcher::maybe_open::{Content, Inode, Marked, MaybeOpen, Name};
 use crate::watcher::tree::Tree;
 use std::collections::{HashMap, HashSet};
@@ -41,12 +41,12 @@ impl Links {
 
     /// Says what stands at a name now. Names that are missing are put on the list of [`Links::take_wanted`]. True when it
     /// is the only name left and others were missing: what happened under them was not seen, so it must be marked.
-    pub fn saw(&mut self, dir: i32, name: &OsStr, seen: &Seen) -> bool {
-        let inode = (seen.dev, seen.ino);
+    pub fn saw(&mut self, dir: i32, name: &OsStr, stat: &Stat) -> bool {
+        let inode = (stat.dev, stat.ino);
         if self.inode_of(dir, name).is_some_and(|old| old != inode) {
             self.forget(dir, name);
         }
-        if seen.nlink < 2 {
+        if stat.nlink < 2 {
             self.maybe_open.named(inode, (dir, name.to_owned()));
             let Some(file) = self.files.remove(&inode) else { return false };
             for (dir, name) in &file.names {
@@ -55,20 +55,20 @@ impl Links {
             return (file.names.len() as u64) < file.nlink;
         }
         let file = self.files.entry(inode).or_default();
-        file.nlink = seen.nlink;
-        file.content = (seen.size, seen.mtime_ns);
+        file.nlink = stat.nlink;
+        file.content = (stat.size, stat.mtime_ns);
         file.names.insert((dir, name.to_owned()));
         self.names.entry(dir).or_default().insert(name.to_owned(), inode);
-        if (file.names.len() as u64) < seen.nlink && file.searched != seen.nlink {
+        if (file.names.len() as u64) < stat.nlink && file.searched != stat.nlink {
             self.wanted.insert(inode);
         }
         false
     }
 
     /// True when a known file has other content than when it was last seen.
-    pub fn was_written(&self, seen: &Seen) -> bool {
-        let known = self.files.get(&(seen.dev, seen.ino));
-        known.is_some_and(|file| file.content != (seen.size, seen.mtime_ns))
+    pub fn was_written(&self, stat: &Stat) -> bool {
+        let known = self.files.get(&(stat.dev, stat.ino));
+        known.is_some_and(|file| file.content != (stat.size, stat.mtime_ns))
     }
 
     /// The name is gone. Returns which file had it, when it may have others, and the content that it had when it was last
@@ -166,8 +166,8 @@ impl Links {
     }
 
     /// Every known name of the file; names in directories that are no longer watched are forgotten.
-    pub fn paths(&mut self, seen: &Seen, tree: &Tree) -> Vec<RelPath> {
-        self.paths_of((seen.dev, seen.ino), tree)
+    pub fn paths(&mut self, stat: &Stat, tree: &Tree) -> Vec<RelPath> {
+        self.paths_of((stat.dev, stat.ino), tree)
     }
 
     /// The same by device and inode.
@@ -242,10 +242,10 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::Kind;
+    use crate::stat::Kind;
 
-    fn file(ino: u64, nlink: u64) -> Seen {
-        Seen {
+    fn file(ino: u64, nlink: u64) -> Stat {
+        Stat {
             kind: Kind::File,
             size: 0,
             mtime_ns: 0,

@@ -2,7 +2,7 @@
 //! over, moved away or never given (`O_TMPFILE`). Each is looked at once, soon after that: where a process has it open for
 //! writing, it is kept as an open file. Pure.
 
-use crate::seen::Seen;
+use crate::stat::Stat;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -29,13 +29,13 @@ pub enum Marked {
 
 impl Marked {
     /// Everything that it is now.
-    pub fn all_of(seen: &Seen) -> Self {
-        Marked::Until((seen.size, seen.mtime_ns))
+    pub fn all_of(stat: &Stat) -> Self {
+        Marked::Until((stat.size, stat.mtime_ns))
     }
 
     /// True when what is there now is marked.
-    pub fn covers(self, seen: &Seen) -> bool {
-        self == Marked::all_of(seen)
+    pub fn covers(self, stat: &Stat) -> bool {
+        self == Marked::all_of(stat)
     }
 }
 

@@ -12,7 +12,7 @@ pub use context::ScanContext;
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
-use crate::seen::{Kind, Seen};
+use crate::stat::{Kind, Stat};
 use crate::sys::clock;
 use crate::sys::files::lstat_at;
 use crate::sys::files::{Name, Root};
@@ -37,11 +37,11 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 
 /// What a scan from `since_ns` marks of something it sees (section 4): a file that changed; a directory that changed,
 /// and its names; and, where its parent changed too, everything below, for it may have been moved there.
-pub fn scope_to_mark(seen: &Seen, parent_changed: bool, since_ns: i64) -> Option<Scope> {
-    if seen.ctime_ns < since_ns.saturating_sub(SLACK_NS) {
+pub fn scope_to_mark(stat: &Stat, parent_changed: bool, since_ns: i64) -> Option<Scope> {
+    if stat.ctime_ns < since_ns.saturating_sub(SLACK_NS) {
         return None;
     }
-    Some(match seen.kind {
+    Some(match stat.kind {
         Kind::Dir if parent_changed => Scope::Tree,
         Kind::Dir => Scope::Children,
         _ => Scope::Entry,
@@ -51,8 +51,8 @@ pub fn scope_to_mark(seen: &Seen, parent_changed: bool, since_ns: i64) -> Option
 /// True for a file whose modification time was set by somebody (tar, `cp -p`): in a directory that another one was
 /// swapped for, a file of the same name may have the same size and time and other content (rule 3). The comparison of
 /// the tree would take it for equal, so it is marked itself.
-pub fn needs_content(seen: &Seen) -> bool {
-    seen.kind == Kind::File && (seen.ctime_ns - seen.mtime_ns).abs() > SLACK_NS
+pub fn needs_content(stat: &Stat) -> bool {
+    stat.kind == Kind::File && (stat.ctime_ns - stat.mtime_ns).abs() > SLACK_NS
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use crate::message::{
     ADOPTING, ALIVE_EVERY_MS, FromWatcher, OpenFiles, ToWatcher, WatcherStart, WatcherState,
 };
 use crate::path::RelPath;
-use crate::seen::{Notice, Seen, What};
+use crate::stat::{Notice, Stat, What};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;

@@ -78,7 +78,7 @@ impl WatchedRoot {
 /// These file systems are made when a machine starts, and their roots keep the time of that.
 fn boot_stamp_ns() -> Option<i64> {
     let made = ["/proc", "/sys"].map(|dir| files::lstat(Path::new(dir)).ok());
-    made.into_iter().flatten().map(|seen| seen.mtime_ns).filter(|at| *at > 0).min()
+    made.into_iter().flatten().map(|stat| stat.mtime_ns).filter(|at| *at > 0).min()
 }
 
 /// Looks whether the directory at `watch` is the one that is watched; says why not.

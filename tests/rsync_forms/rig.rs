@@ -17,7 +17,7 @@ use syncsup::path::{OsBytes, RelPath};
 use syncsup::rsync::argv::{self, Form, Options};
 use syncsup::rsync::exit_status::{self, Judgement};
 use syncsup::rsync::itemize::{self, Change, ChangeKind, Line};
-use syncsup::seen::Exited;
+use syncsup::stat::Exited;
 use tempfile::TempDir;
 
 pub const ON: Options = Options {

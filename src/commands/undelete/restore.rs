@@ -8,7 +8,7 @@ use crate::error::{Error, Exit, Result};
 use crate::path::{RelPath, printable};
 use crate::rsync::argv::TRASH;
 use crate::rsync::trash;
-use crate::seen::Kind;
+use crate::stat::Kind;
 use crate::sys::files::{self, Root};
 use crate::sys::lock::{self, Lock};
 use crate::sys::output::complain;
@@ -130,8 +130,8 @@ fn remove(aside: &Root, name: &OsStr) {
 /// A directory that nobody else can write: whoever may write the localpath may put one of that name there.
 fn is_own(directory: &Root) -> bool {
     let user = User::current();
-    let seen = fs::metadata(directory.proc_path());
-    seen.is_ok_and(|seen| seen.uid() == user.uid && seen.mode() & 0o022 == 0)
+    let stat = fs::metadata(directory.proc_path());
+    stat.is_ok_and(|stat| stat.uid() == user.uid && stat.mode() & 0o022 == 0)
 }
 
 /// Removes what others that were killed have left behind.
@@ -164,7 +164,7 @@ fn put(
     from.lstat(&name).map_err(|_| "it did not come from the remote")?;
     let to = made(fetched, root, &parent).map_err(words)?;
     match to.lstat(&name) {
-        Ok(seen) if seen.kind == Kind::Dir => return Err("a directory is there now".into()),
+        Ok(stat) if stat.kind == Kind::Dir => return Err("a directory is there now".into()),
         Ok(_) if !force => return Err("it is there already; --force overwrites it".into()),
         Ok(_) => {}
         Err(e) if e.raw_os_error() == Some(ENOENT) => {}

@@ -24,7 +24,7 @@ use crate::rsync::refused;
 use crate::rsync_run::dry_run::{Compared, DryRun};
 use crate::rsync_run::patience::Patience;
 use crate::rsync_run::run::Finished;
-use crate::seen::Kind;
+use crate::stat::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::process::Rsync;
@@ -189,7 +189,7 @@ fn start(
         unchanged: BusyLine::shows(),
     };
     let top =
-        directory_of(&pair.below, |path| root.lstat(path).is_ok_and(|seen| seen.kind == Kind::Dir));
+        directory_of(&pair.below, |path| root.lstat(path).is_ok_and(|stat| stat.kind == Kind::Dir));
     let (form, list) = match top.is_root() {
         true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
         false => (Form::Tree, argv::list_directories([&top])),

@@ -112,7 +112,7 @@ impl Comparing {
     ) -> Result<Option<Self>, Stuck> {
         let root = context.open_root()?;
         let there = |dir: &&RelPath| {
-            dir.is_root() || root.lstat(dir).is_ok_and(|seen| context.enters(&root, &seen))
+            dir.is_root() || root.lstat(dir).is_ok_and(|stat| context.enters(&root, &stat))
         };
         let directories: Vec<&RelPath> = part.directories().iter().filter(there).collect();
         if directories.is_empty() {

@@ -80,7 +80,7 @@ impl Integrity {
 
 fn id(path: &Path) -> io::Result<Option<FileId>> {
     match files::stat(path) {
-        Ok(seen) => Ok(Some((seen.dev, seen.ino))),
+        Ok(stat) => Ok(Some((stat.dev, stat.ino))),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }

@@ -157,11 +157,11 @@ impl Map {
     }
 
     /// A walk found this file, which may be open under a name that is gone. What it is now is marked.
-    pub fn found(&mut self, dir: i32, name: &OsStr, seen: &Seen, now: Duration) {
-        if seen.kind == Kind::File && self.marks_content() {
+    pub fn found(&mut self, dir: i32, name: &OsStr, stat: &Stat, now: Duration) {
+        if stat.kind == Kind::File && self.marks_content() {
             let name = (dir, name.to_owned());
-            let inode = (seen.dev, seen.ino);
-            self.links.add_maybe_open(inode, Some(name), Marked::all_of(seen), now);
+            let inode = (stat.dev, stat.ino);
+            self.links.add_maybe_open(inode, Some(name), Marked::all_of(stat), now);
         }
     }
 
@@ -201,29 +201,29 @@ impl Map {
         &mut self,
         path: RelPath,
         look: &StatRequest,
-        seen: Option<&Seen>,
+        stat: Option<&Stat>,
         now: Duration,
         changes: &mut ChangeSet,
     ) {
-        let Some(seen) = seen.filter(|s| s.kind != Kind::Dir) else { return };
+        let Some(stat) = stat.filter(|s| s.kind != Kind::Dir) else { return };
         // A fifo may have several names too, and its mode is that of all.
-        let many = seen.nlink > 1;
+        let many = stat.nlink > 1;
         // No close will follow.
-        if look.events.contains(Events::CREATE) && (seen.kind != Kind::File || many) {
+        if look.events.contains(Events::CREATE) && (stat.kind != Kind::File || many) {
             self.close(&path, changes);
             if !self.filter.skips_event(&path, false) {
                 changes.mark(path.clone(), Scope::Entry, Events::CREATE);
             }
         }
-        if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, seen) {
+        if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, stat) {
             changes.mark(path.clone(), Scope::Entry, Events::WRITE);
         }
         // It may be open under a name that gives no events here, or soon none.
         if many && look.events.intersects(Events::CREATE | Events::MOVE) {
-            self.found(look.dir, &look.name, seen, now);
+            self.found(look.dir, &look.name, stat, now);
         }
-        if seen.kind == Kind::File {
-            self.mark_if_times_were_set(&path, seen, changes);
+        if stat.kind == Kind::File {
+            self.mark_if_times_were_set(&path, stat, changes);
         }
         let of_content = look.events & (Events::WRITE | Events::ATTRIB);
         let wanted = [
@@ -231,13 +231,13 @@ impl Map {
             (Events::ATTRIB, self.toggles.attrib),
         ];
         if many && wanted.iter().any(|(bit, on)| *on && of_content.contains(*bit)) {
-            self.mark_links(seen, of_content, changes);
+            self.mark_links(stat, of_content, changes);
         }
     }
 
     /// Marks every known name of a file.
-    pub fn mark_links(&mut self, seen: &Seen, events: Events, changes: &mut ChangeSet) {
-        for name in self.links.paths(seen, &self.tree) {
+    pub fn mark_links(&mut self, stat: &Stat, events: Events, changes: &mut ChangeSet) {
+        for name in self.links.paths(stat, &self.tree) {
             changes.mark(name, Scope::Entry, events);
         }
     }

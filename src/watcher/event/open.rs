@@ -71,7 +71,7 @@ impl Map {
     pub fn send_open(
         &mut self,
         path: RelPath,
-        seen: Option<&Seen>,
+        stat: Option<&Stat>,
         now: Duration,
         changes: &mut ChangeSet,
     ) {
@@ -79,10 +79,10 @@ impl Map {
         let Some(open) = self.open.get_mut(&path) else { return };
         open.send = Some(now + after);
         self.sends.insert((now + after, path.clone()));
-        let Some(seen) = seen.filter(|s| s.kind == Kind::File) else { return };
-        if open.marked.replace(seen.ctime_ns) != Some(seen.ctime_ns) {
-            if seen.nlink > 1 {
-                self.mark_links(seen, Events::WRITE, changes);
+        let Some(stat) = stat.filter(|s| s.kind == Kind::File) else { return };
+        if open.marked.replace(stat.ctime_ns) != Some(stat.ctime_ns) {
+            if stat.nlink > 1 {
+                self.mark_links(stat, Events::WRITE, changes);
             }
             changes.mark(path, Scope::Entry, Events::WRITE);
         }
@@ -146,15 +146,15 @@ impl Map {
     pub(super) fn mark_if_times_were_set(
         &mut self,
         path: &RelPath,
-        seen: &Seen,
+        stat: &Stat,
         changes: &mut ChangeSet,
     ) {
         let Some(open) = self.open.get_mut(path).filter(|o| o.is_written()) else { return };
-        if seen.mtime_ns.abs_diff(seen.ctime_ns) > SET_NS && open.marked != Some(seen.ctime_ns) {
-            open.marked = Some(seen.ctime_ns);
+        if stat.mtime_ns.abs_diff(stat.ctime_ns) > SET_NS && open.marked != Some(stat.ctime_ns) {
+            open.marked = Some(stat.ctime_ns);
             changes.mark(path.clone(), Scope::Entry, Events::WRITE);
-            if seen.nlink > 1 {
-                self.mark_links(seen, Events::WRITE, changes);
+            if stat.nlink > 1 {
+                self.mark_links(stat, Events::WRITE, changes);
             }
         }
     }
@@ -225,14 +225,14 @@ impl Map {
             if now >= open.due {
                 open.pause = (open.pause * 2).min(LOOK_EVERY);
                 open.due = now + open.pause;
-                match looked.seen {
+                match looked.stat {
                     // Nobody wrote to it, so it is whole: a lock, say.
-                    Some(seen) if created && seen.size == 0 && open.marked.is_none() => {
-                        open.marked = Some(seen.ctime_ns);
+                    Some(stat) if created && stat.size == 0 && open.marked.is_none() => {
+                        open.marked = Some(stat.ctime_ns);
                         changes.mark(path.clone(), Scope::Entry, Events::CREATE);
                     }
                     // Without an event.
-                    Some(seen) if created && seen.size > 0 => open.state = State::Unnamed,
+                    Some(stat) if created && stat.size > 0 => open.state = State::Unnamed,
                     _ => {}
                 }
             }
@@ -242,12 +242,12 @@ impl Map {
         }
         let marked = open.marked;
         self.close(&path, changes);
-        if marked.is_some() && marked == looked.seen.map(|s| s.ctime_ns) {
+        if marked.is_some() && marked == looked.stat.map(|s| s.ctime_ns) {
             return;
         }
         let events = if created { Events::CREATE } else { Events::WRITE };
-        if let Some(seen) = looked.seen.filter(|s| s.kind == Kind::File && s.nlink > 1) {
-            self.mark_links(seen, events, changes);
+        if let Some(stat) = looked.stat.filter(|s| s.kind == Kind::File && s.nlink > 1) {
+            self.mark_links(stat, events, changes);
         }
         changes.mark(path, Scope::Entry, events);
     }
@@ -265,7 +265,7 @@ impl Map {
             Some((path, looked)) if looked.writer => {
                 self.open(path, Open::new(now, State::Unnamed), changes);
             }
-            Some((path, looked)) if !looked.seen.is_some_and(|seen| marked.covers(seen)) => {
+            Some((path, looked)) if !looked.stat.is_some_and(|stat| marked.covers(stat)) => {
                 self.mark_maybe_open(inode, changes);
                 changes.mark(path, Scope::Entry, Events::WRITE);
             }
@@ -287,7 +287,7 @@ mod tests {
     use super::super::open_file::OpenAfter;
     use super::*;
     use crate::config::model::{FilterRules, OpenRule};
-    use crate::seen::What;
+    use crate::stat::What;
 
     const S: Duration = Duration::from_secs(1);
 
@@ -315,15 +315,15 @@ mod tests {
         RelPath::new("f").unwrap()
     }
 
-    fn look(map: &mut Map, seen: Option<&Seen>, writer: bool, now: Duration) -> bool {
+    fn look(map: &mut Map, stat: Option<&Stat>, writer: bool, now: Duration) -> bool {
         assert_eq!(map.take_quiet(), [path()]);
         let mut changes = ChangeSet::default();
-        map.looked_at_quiet(path(), Looked { seen, writer }, now, &mut changes);
+        map.looked_at_quiet(path(), Looked { stat, writer }, now, &mut changes);
         changes.has_marks()
     }
 
-    fn seen(mtime_ns: i64, ctime_ns: i64) -> Seen {
-        Seen {
+    fn stat(mtime_ns: i64, ctime_ns: i64) -> Stat {
+        Stat {
             kind: Kind::File,
             size: 0,
             mtime_ns,
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(map.take_quiet(), [path()]);
         assert!(tell(&mut map, What::CloseWrite, now + 3 * S).has_marks());
         let mut changes = ChangeSet::default();
-        let looked = Looked { seen: None, writer: false };
+        let looked = Looked { stat: None, writer: false };
         map.looked_at_quiet(path(), looked, now + 3 * S, &mut changes);
         assert!(changes.is_empty());
     }
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn times_that_were_set_are_marked_at_once_and_once() {
         let mut map = map();
-        let set = seen(0, 100_000_000_000);
+        let set = stat(0, 100_000_000_000);
         let mut changes = tell(&mut map, What::Modify, 10 * S);
         let looks = changes.take_stat_requests();
         map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut changes);
@@ -397,18 +397,18 @@ mod tests {
 
         tell(&mut map, What::Modify, 20 * S);
         let mut changes = ChangeSet::default();
-        map.looked(path(), &looks[&path()], Some(&seen(100, 200)), 10 * S, &mut changes);
+        map.looked(path(), &looks[&path()], Some(&stat(100, 200)), 10 * S, &mut changes);
         assert!(!changes.has_marks(), "times that come by writing wait for the close");
         map.looked(path(), &looks[&path()], Some(&set), 10 * S, &mut changes);
         expire(&mut map, 22 * S);
-        let later = seen(0, 100_000_000_001);
+        let later = stat(0, 100_000_000_001);
         assert!(look(&mut map, Some(&later), false, 22 * S), "changed since it was marked");
     }
 
     #[test]
     fn times_that_were_set_are_those_of_all_names() {
         let mut map = map();
-        let set = Seen { nlink: 2, ..seen(0, 100_000_000_000) };
+        let set = Stat { nlink: 2, ..stat(0, 100_000_000_000) };
         map.links.saw(1, OsStr::new("other"), &set);
         let mut changes = tell(&mut map, What::Modify, 10 * S);
         let looks = changes.take_stat_requests();
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn what_is_open_is_marked_under_every_name() {
         let mut map = map();
-        let twice = Seen { nlink: 2, ..seen(0, 0) };
+        let twice = Stat { nlink: 2, ..stat(0, 0) };
         for name in ["f", "other"] {
             map.links.saw(1, OsStr::new(name), &twice);
         }
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn what_is_open_at_a_name_that_goes_is_open_at_another() {
-        let twice = Seen { nlink: 2, ..seen(0, 0) };
+        let twice = Stat { nlink: 2, ..stat(0, 0) };
         for (lost, gone) in [
             (&[(What::Delete, 0, "f")][..], "removed"),
             (&[(What::MovedFrom, 1, "c"), (What::MovedTo, 1, "f")], "written over"),
@@ -498,12 +498,12 @@ mod tests {
 
     #[test]
     fn a_file_that_may_be_open_is_marked_kept_open_or_nothing_at_all() {
-        let twice = Seen { nlink: 2, ..seen(5, 5) };
+        let twice = Stat { nlink: 2, ..stat(5, 5) };
         let g = || RelPath::new("g").unwrap();
-        for (seen, writer, marked, open) in [
+        for (stat, writer, marked, open) in [
             (twice, false, 0, 0),
-            (Seen { size: 1, ..twice }, false, 1, 0),
-            (Seen { mtime_ns: 6, nlink: 1, ..twice }, false, 1, 0),
+            (Stat { size: 1, ..twice }, false, 1, 0),
+            (Stat { mtime_ns: 6, nlink: 1, ..twice }, false, 1, 0),
             (twice, true, 0, 1),
         ] {
             let mut map = map();
@@ -516,17 +516,17 @@ mod tests {
             let maybe_open = map.due_maybe_open(10 * S + LOOK_AFTER);
             assert_eq!(maybe_open, [((1, 1), vec![g()])]);
             let mut changes = ChangeSet::default();
-            let at = Some((g(), Looked { seen: Some(&seen), writer }));
+            let at = Some((g(), Looked { stat: Some(&stat), writer }));
             map.looked_at_maybe_open((1, 1), at, 11 * S, &mut changes);
-            assert_eq!((changes.len(), map.open.len()), (marked, open), "{seen:?} {writer}");
+            assert_eq!((changes.len(), map.open.len()), (marked, open), "{stat:?} {writer}");
             assert!(map.due_maybe_open(20 * S).is_empty());
         }
     }
 
-    fn sent(map: &mut Map, seen: Seen, now: Duration) -> Vec<String> {
+    fn sent(map: &mut Map, stat: Stat, now: Duration) -> Vec<String> {
         let mut changes = ChangeSet::default();
         for path in map.take_sends(now) {
-            map.send_open(path, Some(&seen), now, &mut changes);
+            map.send_open(path, Some(&stat), now, &mut changes);
         }
         let marks = changes.into_record(None).marks;
         marks.iter().map(|m| m.path.to_string()).collect()
@@ -542,21 +542,21 @@ mod tests {
             event(&mut map, What::Create, 0, name, &mut changes);
             event(&mut map, What::Modify, 0, name, &mut changes);
         }
-        assert!(sent(&mut map, seen(5, 5), 19 * S).is_empty());
-        assert_eq!(sent(&mut map, seen(5, 5), 20 * S), ["a.log"]);
-        assert!(sent(&mut map, seen(6, 6), 21 * S).is_empty(), "at its interval");
-        assert_eq!(sent(&mut map, seen(6, 6), 30 * S), ["a.log"]);
-        assert!(sent(&mut map, seen(6, 6), 40 * S).is_empty(), "it was not written");
-        assert_eq!(sent(&mut map, seen(7, 7), 50 * S), ["a.log"]);
+        assert!(sent(&mut map, stat(5, 5), 19 * S).is_empty());
+        assert_eq!(sent(&mut map, stat(5, 5), 20 * S), ["a.log"]);
+        assert!(sent(&mut map, stat(6, 6), 21 * S).is_empty(), "at its interval");
+        assert_eq!(sent(&mut map, stat(6, 6), 30 * S), ["a.log"]);
+        assert!(sent(&mut map, stat(6, 6), 40 * S).is_empty(), "it was not written");
+        assert_eq!(sent(&mut map, stat(7, 7), 50 * S), ["a.log"]);
         assert!(map.next_expiry().is_some());
         // Moved: the mark of the move is one of it as it is; it is sent at the same interval.
         for (what, name) in [(What::MovedFrom, "a.log"), (What::MovedTo, "b.log")] {
             event(&mut map, what, 9, name, &mut changes);
         }
-        assert_eq!(sent(&mut map, seen(8, 8), 60 * S), ["b.log"]);
+        assert_eq!(sent(&mut map, stat(8, 8), 60 * S), ["b.log"]);
         // Closed: its mark is that of the close.
         event(&mut map, What::CloseWrite, 0, "b.log", &mut changes);
-        assert!(sent(&mut map, seen(9, 9), 99 * S).is_empty());
+        assert!(sent(&mut map, stat(9, 9), 99 * S).is_empty());
         let bad = OpenAfter::new(&[rule("a[", 1)]).map(|_| ()).unwrap_err();
         assert!(bad.contains("a["), "{bad}");
     }
@@ -584,8 +584,8 @@ mod tests {
         let mut map = map();
         tell(&mut map, What::Create, 10 * S);
         expire(&mut map, 12 * S);
-        assert!(look(&mut map, Some(&seen(0, 0)), true, 12 * S), "an empty file is whole");
-        let whole = Seen { size: 9, ..seen(0, 7) };
+        assert!(look(&mut map, Some(&stat(0, 0)), true, 12 * S), "an empty file is whole");
+        let whole = Stat { size: 9, ..stat(0, 7) };
         expire(&mut map, 16 * S);
         assert!(!look(&mut map, Some(&whole), true, 16 * S), "written without an event");
         assert_eq!(open_now(&map), [("f".to_owned(), State::Unnamed)]);
@@ -601,7 +601,7 @@ mod tests {
         expire(&mut map, 11 * S);
         assert!(map.next_look().is_none());
         expire(&mut map, 12 * S);
-        assert!(look(&mut map, Some(&seen(0, 0)), false, 12 * S));
+        assert!(look(&mut map, Some(&stat(0, 0)), false, 12 * S));
         assert!(map.next_look().is_none() && map.next_expiry().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::model::OpenRule;
 use crate::filter::Globs;
 use crate::path::RelPath;
-use crate::seen::Seen;
+use crate::stat::Stat;
 use std::time::Duration;
 
 /// An open file that has been quiet for this long is looked at.
@@ -75,7 +75,7 @@ impl OpenAfter {
 /// What a look at an open file, or at one that may be, found.
 pub struct Looked<'a> {
     /// What lstat says of it; `None` when it is gone.
-    pub seen: Option<&'a Seen>,
+    pub stat: Option<&'a Stat>,
     /// A process has it open for writing.
     pub writer: bool,
 }

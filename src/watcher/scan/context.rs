@@ -93,7 +93,7 @@ impl<'a> ScanContext<'a> {
     /// Watches a name in a watched directory: the directory's device and the name's watch.
     pub(super) fn watch_child(&mut self, parent: i32, name: &OsStr) -> Result<(u64, i32), Trouble> {
         let dir = self.open_watched(parent)?;
-        Ok((dir.seen.dev, self.watch_in(&dir, parent, name)?))
+        Ok((dir.stat.dev, self.watch_in(&dir, parent, name)?))
     }
 
     /// The same, in the open directory of this watch. A directory that is mounted at a second name below the root has one

@@ -143,20 +143,20 @@ impl Walker {
         }
     }
 
-    /// A directory was moved, says the queue, and what is mounted in it went along. `seen`: it stands there; what is not
+    /// A directory was moved, says the queue, and what is mounted in it went along. `found`: it stands there; what is not
     /// mounted there any more is held where the slaves have it.
     pub(super) fn mounts_moved(
         &mut self,
         from: &RelPath,
         to: &RelPath,
-        seen: bool,
+        found: bool,
         context: &mut ScanContext<'_>,
     ) {
         for old in self.mounted_within(from) {
             let rest = old.as_path().strip_prefix(from.as_path());
             let new = rest.map(|rest| to.as_path().join(rest).into_os_string().into_vec());
             let Some(new) = new.ok().and_then(RelPath::new) else { continue };
-            if !seen || context.is_mounted(&new) {
+            if !found || context.is_mounted(&new) {
                 let identity = self.mounts.get(&old).cloned().unwrap_or_default();
                 self.forget_mount(&old);
                 self.note_mount(new, identity);
@@ -221,7 +221,7 @@ impl Walker {
         path: &RelPath,
         dir: &Root,
     ) -> bool {
-        let other_device = item.parent_dev.map(|dev| dev != dir.seen.dev);
+        let other_device = item.parent_dev.map(|dev| dev != dir.stat.dev);
         let mounted = dir.is_mount_root().or(other_device);
         let (Some(mounted), false) = (mounted, path.is_root()) else { return true };
         let known = self.mounts.get(path);

@@ -54,13 +54,13 @@ impl Walker {
                 job.tops.push(*wd);
             }
         }
-        let (mode, changed) = begin_marks(context, &item, path.clone(), &dir.seen);
+        let (mode, changed) = begin_marks(context, &item, path.clone(), &dir.stat);
         match dir.names() {
             Ok(names) => Some(Reading {
                 at: item.at,
                 mode,
                 changed,
-                dev: dir.seen.dev,
+                dev: dir.stat.dev,
                 names: names.into_iter(),
                 dir: Some(dir),
             }),
@@ -139,13 +139,13 @@ impl Walker {
         }
         // A file that vanishes meanwhile is nothing.
         let look = || lstat_at(dir.as_fd(), Path::new(&name)).ok();
-        let mut seen = None;
+        let mut stat = None;
         let kind = match kind {
             Some(kind) => kind,
             None => {
-                seen = look();
-                let Some(seen) = &seen else { return };
-                seen.kind
+                stat = look();
+                let Some(stat) = &stat else { return };
+                stat.kind
             }
         };
         let path = at;
@@ -158,36 +158,36 @@ impl Walker {
         if kind == Kind::Dir {
             return self.subdirectory(context, reading, dir, path, &name, job);
         }
-        let Some(seen) = seen.or_else(look) else { return };
+        let Some(stat) = stat.or_else(look) else { return };
         if let DirRef::Watched(wd) = reading.at
-            && (seen.nlink > 1 || !context.map.links.is_empty())
+            && (stat.nlink > 1 || !context.map.links.is_empty())
         {
             // Through a name here that nobody watched yet, maybe.
-            let written = context.map.links.was_written(&seen);
-            if context.map.links.saw(wd, &name, &seen) {
+            let written = context.map.links.was_written(&stat);
+            if context.map.links.saw(wd, &name, &stat) {
                 context.changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
             }
             if written {
-                context.map.mark_links(&seen, Events::WRITE | Events::SCAN, context.changes);
+                context.map.mark_links(&stat, Events::WRITE | Events::SCAN, context.changes);
             }
         }
         match reading.mode {
             Mode::Since(since) => {
-                if let Some(scope) = scope_to_mark(&seen, reading.changed, since) {
+                if let Some(scope) = scope_to_mark(&stat, reading.changed, since) {
                     context.changes.mark(path, scope, Events::WRITE | Events::SCAN);
-                    self.maybe_open(context, reading, &name, &seen);
+                    self.maybe_open(context, reading, &name, &stat);
                 }
             }
             Mode::Moved(since) => {
-                if scope_to_mark(&seen, reading.changed, since).is_some() || needs_content(&seen) {
+                if scope_to_mark(&stat, reading.changed, since).is_some() || needs_content(&stat) {
                     context.changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
                 }
             }
             Mode::All => {
                 context.changes.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
                 // Not every file of a new directory: events will tell of those with one name.
-                if seen.nlink > 1 {
-                    self.maybe_open(context, reading, &name, &seen);
+                if stat.nlink > 1 {
+                    self.maybe_open(context, reading, &name, &stat);
                 }
             }
             Mode::Quiet | Mode::Whole => {}
@@ -200,10 +200,10 @@ impl Walker {
         context: &mut ScanContext<'_>,
         reading: &Reading,
         name: &OsStr,
-        seen: &Seen,
+        stat: &Stat,
     ) {
         if let DirRef::Watched(wd) = reading.at {
-            context.map.found(wd, name, seen, clock::boot());
+            context.map.found(wd, name, stat, clock::boot());
         }
     }
 
@@ -247,11 +247,11 @@ fn begin_marks(
     context: &mut ScanContext<'_>,
     item: &Item,
     path: RelPath,
-    seen: &Seen,
+    stat: &Stat,
 ) -> (Mode, bool) {
     match item.mode {
         Mode::Since(since) | Mode::Moved(since) => {
-            match scope_to_mark(seen, item.parent_changed, since) {
+            match scope_to_mark(stat, item.parent_changed, since) {
                 Some(scope) => {
                     context.changes.mark(path, scope, Events::SCAN | Events::DIR);
                     // Below a tree only what changes from now on is news.

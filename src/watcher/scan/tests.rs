@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::model::{FilterRules, NameRules, Toggles};
 use crate::filter::Filter;
-use crate::seen::{Notice, What};
+use crate::stat::{Notice, What};
 use crate::sys::files;
 use crate::sys::inotify;
 use crate::sys::inotify::Queue;
@@ -342,7 +342,7 @@ fn files_that_are_open_go_with_the_directory_that_they_are_in() {
 
 #[test]
 fn what_a_scan_marks() {
-    let seen = |kind, ctime_ns| Seen {
+    let stat = |kind, ctime_ns| Stat {
         sparse: false,
         kind,
         size: 0,
@@ -354,13 +354,13 @@ fn what_a_scan_marks() {
     };
     let since = 100 * SLACK_NS;
     let (old, new) = (since - SLACK_NS - 1, since - SLACK_NS);
-    assert_eq!(scope_to_mark(&seen(Kind::File, old), true, since), None);
-    assert_eq!(scope_to_mark(&seen(Kind::File, new), false, since), Some(Scope::Entry));
-    assert_eq!(scope_to_mark(&seen(Kind::Symlink, new), true, since), Some(Scope::Entry));
-    assert_eq!(scope_to_mark(&seen(Kind::Dir, new), false, since), Some(Scope::Children));
-    assert_eq!(scope_to_mark(&seen(Kind::Dir, new), true, since), Some(Scope::Tree));
-    assert!(!needs_content(&seen(Kind::File, new)));
-    let set = |kind| Seen { mtime_ns: new - 3_000_000_000, ..seen(kind, new) };
+    assert_eq!(scope_to_mark(&stat(Kind::File, old), true, since), None);
+    assert_eq!(scope_to_mark(&stat(Kind::File, new), false, since), Some(Scope::Entry));
+    assert_eq!(scope_to_mark(&stat(Kind::Symlink, new), true, since), Some(Scope::Entry));
+    assert_eq!(scope_to_mark(&stat(Kind::Dir, new), false, since), Some(Scope::Children));
+    assert_eq!(scope_to_mark(&stat(Kind::Dir, new), true, since), Some(Scope::Tree));
+    assert!(!needs_content(&stat(Kind::File, new)));
+    let set = |kind| Stat { mtime_ns: new - 3_000_000_000, ..stat(kind, new) };
     assert!(needs_content(&set(Kind::File)) && !needs_content(&set(Kind::Dir)));
-    assert_eq!(scope_to_mark(&seen(Kind::Dir, old), true, since), None);
+    assert_eq!(scope_to_mark(&stat(Kind::Dir, old), true, since), None);
 }

@@ -35,12 +35,12 @@ impl Service {
     }
 
     /// lstat, but of nothing in a file system that does not answer.
-    pub(super) fn lstat(&self, path: &RelPath) -> Option<Seen> {
+    pub(super) fn lstat(&self, path: &RelPath) -> Option<Stat> {
         lstat(&self.walker, &self.watch, path)
     }
 }
 
 /// The same, apart.
-pub(super) fn lstat(walker: &Walker, watch: &Path, path: &RelPath) -> Option<Seen> {
+pub(super) fn lstat(walker: &Walker, watch: &Path, path: &RelPath) -> Option<Stat> {
     if walker.avoids(path) { None } else { files::lstat(&path.below(watch)).ok() }
 }

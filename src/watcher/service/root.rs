@@ -94,10 +94,11 @@ impl Service {
             false if fresh => Some(root_record::run_after(noted.as_ref(), run)),
             false => run,
         };
-        let seen = RootRecord { mounts, run, next_run: this, ..watched.record(self.not_before_ns) };
+        let current =
+            RootRecord { mounts, run, next_run: this, ..watched.record(self.not_before_ns) };
         self.root_record = noted.clone();
-        if noted.as_ref() != Some(&RootRecord { run: this, next_run: None, ..seen.clone() }) {
-            self.note_root(seen.clone())?;
+        if noted.as_ref() != Some(&RootRecord { run: this, next_run: None, ..current.clone() }) {
+            self.note_root(current.clone())?;
         }
         self.run = this;
         self.canaries = last.as_ref().map(|last| last.canaries.clone()).unwrap_or_default();
@@ -121,9 +122,9 @@ impl Service {
         if let Some(silent) = record.silent {
             self.walker.avoided_are_recorded(silent);
         }
-        let seen = RootRecord { run: this, next_run: None, ..seen };
-        if self.root_record.as_ref() != Some(&seen) {
-            self.note_root(seen)?;
+        let current = RootRecord { run: this, next_run: None, ..current };
+        if self.root_record.as_ref() != Some(&current) {
+            self.note_root(current)?;
         }
         self.watched_root = Some(watched);
         self.mounts = Mounts::open().ok();
@@ -156,12 +157,12 @@ impl Service {
         canaries::put_back(last, root, &self.watch, &mounts, |path| self.walker.avoids(path))
     }
 
-    fn note_root(&mut self, seen: RootRecord) -> io::Result<()> {
-        seen.write(&self.state_dir).map_err(|e| {
+    fn note_root(&mut self, current: RootRecord) -> io::Result<()> {
+        current.write(&self.state_dir).map_err(|e| {
             let dir = self.state_dir.display();
             io::Error::other(format!("cannot note the root in {dir}: {e}"))
         })?;
-        self.root_record = Some(seen);
+        self.root_record = Some(current);
         Ok(())
     }
 
@@ -247,13 +248,13 @@ impl Service {
         let all: BTreeSet<RelPath> =
             open.into_iter().chain(self.were_open.drain().map(|(p, _)| p)).collect();
         let lstat = |path: &RelPath| self.lstat(path);
-        let seen: Vec<_> = all.into_iter().map(|path| (lstat(&path), path)).collect();
-        let id = |seen: &Seen| (seen.dev, seen.ino);
-        let ids = seen.iter().filter_map(|(seen, _)| seen.as_ref().map(id)).collect();
+        let stat: Vec<_> = all.into_iter().map(|path| (lstat(&path), path)).collect();
+        let id = |stat: &Stat| (stat.dev, stat.ino);
+        let ids = stat.iter().filter_map(|(stat, _)| stat.as_ref().map(id)).collect();
         let written = descriptors::written(&ids);
-        for (seen, path) in seen {
-            let still = seen.filter(|seen| written.contains(&id(seen)));
-            let still = still.map(|seen| (seen.ctime_ns, since(&path)));
+        for (stat, path) in stat {
+            let still = stat.filter(|stat| written.contains(&id(stat)));
+            let still = still.map(|stat| (stat.ctime_ns, since(&path)));
             changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
             if still.is_none() {
                 changes.close(path.clone());

@@ -160,9 +160,9 @@ impl Service {
             let Some(dir) = self.walker.open(&mut context, wd) else { continue };
             let Some(path) = context.map.tree.path(wd) else { continue };
             for look in looks {
-                let seen = files::lstat_at(dir.as_fd(), Path::new(&look.name)).ok();
+                let stat = files::lstat_at(dir.as_fd(), Path::new(&look.name)).ok();
                 let path = path.join(&look.name);
-                context.map.looked(path, &look, seen.as_ref(), now, context.changes);
+                context.map.looked(path, &look, stat.as_ref(), now, context.changes);
             }
         }
     }
@@ -176,29 +176,29 @@ impl Service {
         }
         let (walker, watch) = (&self.walker, &self.watch);
         let lstat = |path: &RelPath| mount_probes::lstat(walker, watch, path);
-        let id = |seen: &Seen| (seen.dev, seen.ino);
+        let id = |stat: &Stat| (stat.dev, stat.ino);
         let quiet = self.map.take_quiet().into_iter().map(|path| {
-            let seen = lstat(&path);
-            (path, seen)
+            let stat = lstat(&path);
+            (path, stat)
         });
         let quiet: Vec<_> = quiet.collect();
         let maybe_open = self.map.due_maybe_open(began).into_iter().map(|(inode, names)| {
-            let mut seen = names.into_iter().filter_map(|path| Some((lstat(&path)?, path)));
-            (inode, seen.find(|(seen, _)| id(seen) == inode))
+            let mut stat = names.into_iter().filter_map(|path| Some((lstat(&path)?, path)));
+            (inode, stat.find(|(stat, _)| id(stat) == inode))
         });
         let maybe_open: Vec<_> = maybe_open.collect();
-        let of_quiet = quiet.iter().filter_map(|(_, seen)| seen.as_ref());
+        let of_quiet = quiet.iter().filter_map(|(_, stat)| stat.as_ref());
         let of_maybe_open =
-            maybe_open.iter().filter_map(|(_, found)| found.as_ref().map(|(seen, _)| seen));
+            maybe_open.iter().filter_map(|(_, found)| found.as_ref().map(|(stat, _)| stat));
         let written = descriptors::written(&of_quiet.chain(of_maybe_open).map(id).collect());
-        let looked = |seen: Option<&Seen>| written.contains(&seen.map(id).unwrap_or_default());
-        for (path, seen) in quiet {
-            let looked = Looked { seen: seen.as_ref(), writer: looked(seen.as_ref()) };
+        let looked = |stat: Option<&Stat>| written.contains(&stat.map(id).unwrap_or_default());
+        for (path, stat) in quiet {
+            let looked = Looked { stat: stat.as_ref(), writer: looked(stat.as_ref()) };
             self.map.looked_at_quiet(path, looked, began, changes);
         }
         for (inode, found) in maybe_open {
-            let at = found.as_ref().map(|(seen, path)| {
-                let looked = Looked { seen: Some(seen), writer: looked(Some(seen)) };
+            let at = found.as_ref().map(|(stat, path)| {
+                let looked = Looked { stat: Some(stat), writer: looked(Some(stat)) };
                 (path.clone(), looked)
             });
             self.map.looked_at_maybe_open(inode, at, began, changes);
@@ -212,8 +212,8 @@ impl Service {
     fn send_open(&mut self, changes: &mut ChangeSet) {
         let now = clock::boot();
         for path in self.map.take_sends(now) {
-            let seen = self.lstat(&path);
-            self.map.send_open(path, seen.as_ref(), now, changes);
+            let stat = self.lstat(&path);
+            self.map.send_open(path, stat.as_ref(), now, changes);
         }
     }
 
@@ -235,8 +235,8 @@ impl Service {
                 let wanted = self.map.links.take_wanted();
                 self.map.links.searched(&wanted, &self.map.tree);
                 for (path, still) in std::mem::take(&mut self.were_open) {
-                    if let Some(seen) = self.lstat(&path) {
-                        self.map.mark_links(&seen, Events::WRITE | Events::SCAN, changes);
+                    if let Some(stat) = self.lstat(&path) {
+                        self.map.mark_links(&stat, Events::WRITE | Events::SCAN, changes);
                     }
                     match still {
                         Some(was) if self.map.split(&path).is_some() => {

@@ -17,7 +17,7 @@ pub enum Kind {
 
 /// What lstat says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct Stat {
     /// Its kind.
     pub kind: Kind,
     /// Bytes.
