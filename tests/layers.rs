@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "pusher/batch.rs",
     "pusher/plan.rs",
     "pusher/lane.rs",
+    "pusher/phase.rs",
     "pusher/slots.rs",
     "rsync/argv.rs",
     "rsync/exit_status.rs",

@@ -7,7 +7,7 @@ use super::health::{Health, Incomplete, path_worth_saying};
 use super::jobs::Busy;
 use super::lane::Lane;
 use super::push::{self, Push};
-use super::run::{Pusher, ROOT_RETRY};
+use super::run::Pusher;
 use crate::journal::{Events, Held, JournalError, Owe, Party, Scope, Settlement};
 use crate::message::{FromPusher, ReconcileProgress};
 use crate::path::RelPath;
@@ -234,11 +234,9 @@ impl Pusher {
         match stuck {
             Stuck::Journal(error) => return Err(error),
             Stuck::Root(why) => {
-                if self.hold.as_deref() != Some(&why) {
-                    warn!(self.context.log, "held"; "why" => &why);
+                if self.phase.root_gone(why.clone(), now) {
+                    warn!(self.context.log, "held"; "why" => why);
                 }
-                self.hold = Some(why);
-                self.root_retry = Some(now + ROOT_RETRY);
             }
             Stuck::System(why) => {
                 let wait = exit_status::backoff(self.health.failures() + 1, jitter());

@@ -80,8 +80,7 @@ impl Pusher {
         let incomplete =
             self.incomplete.as_ref().filter(|_| self.found.is_none() && comparing.is_none());
         Ok(report::status(View {
-            hold: self.hold.as_deref(),
-            judged: self.judged,
+            phase: &self.phase,
             health: &self.health,
             retry_ms: self.said.retry.map(|(_, ms)| ms),
             row: &self.context.row,
@@ -131,12 +130,12 @@ impl Pusher {
             due,
             gather,
             self.jobs.goes_on_at(),
-            self.root_retry,
+            self.phase.next_retry(),
             self.compare_retry.filter(|at| *at > now),
             self.compare_not_before.filter(|at| *at > now),
             self.journal_retry,
             self.health.until().filter(|at| *at > now),
-            self.stop,
+            self.stop.map(|stop| stop.until),
             self.context.master.next_at(self.wants_master(now), now),
             self.jobs.scrub.as_ref().and_then(Scrub::wake),
         ];
@@ -163,7 +162,7 @@ impl Pusher {
         ];
         fds.extend(self.context.master.fd().map(|fd| (fd, poll::Interest::Read)));
         // A closed channel is always ready.
-        if !self.orphaned {
+        if !self.supervisor_is_gone() {
             fds.push((channel.as_fd(), interest));
         }
         let ready = poll::wait(&fds, Some(next.saturating_sub(now)))?;

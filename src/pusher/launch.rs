@@ -4,6 +4,7 @@ use super::compare::{self, Compare, Job};
 use super::health::Health;
 use super::jobs::Busy;
 use super::lane::Lane;
+use super::phase::Phase;
 use super::push::Push;
 use super::run::Pusher;
 use super::slots::Waiter;
@@ -43,15 +44,7 @@ impl Pusher {
     }
 
     pub(super) fn start_lanes(&mut self, now: Duration) -> Result<(), JournalError> {
-        if let Some(at) = self.root_retry {
-            if now < at {
-                self.give_free_slots_back();
-                return Ok(());
-            }
-            self.root_retry = None;
-            self.hold = None;
-            self.said.dirty = true;
-        }
+        self.said.dirty |= self.phase.retry(now);
         if !self.may_start(now) {
             self.give_free_slots_back();
             return Ok(());
@@ -122,8 +115,7 @@ impl Pusher {
     fn may_connect(&self, now: Duration) -> bool {
         self.stop.is_none()
             && self.journal_retry.is_none_or(|at| now >= at)
-            && self.judged
-            && self.hold.is_none()
+            && self.phase == Phase::Running
             && self.health.may_try(now)
     }
 

@@ -7,6 +7,7 @@ use super::health::Health;
 use super::jobs::Jobs;
 use super::lane::Lane;
 use super::master::Master;
+use super::phase::Phase;
 use super::run::{Pusher, Said, Yielding};
 use super::scrub::Scrub;
 use super::select::BATCH;
@@ -83,9 +84,7 @@ impl Pusher {
             health: Health::Good,
             push_failed: false,
             doubt: Doubt::No,
-            hold: None,
-            judged: false,
-            root_retry: None,
+            phase: Phase::AwaitingRoot,
             compare_retry: None,
             incomplete: None,
             compare_not_before: None,
@@ -108,7 +107,6 @@ impl Pusher {
             stop: None,
             killed: false,
             leftovers_everywhere: false,
-            orphaned: false,
             fail_log_shows: false,
             waiters: Waiters::default(),
             said: Said { dirty: true, ..Said::default() },

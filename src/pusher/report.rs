@@ -1,6 +1,7 @@
 //! What a pusher says of itself, for `status`. Pure.
 
 use super::health::Health;
+use super::phase::Phase;
 use crate::journal::{Backlog, RemoteRow};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
@@ -8,10 +9,8 @@ use crate::reconcile_reason::ReconcileReason;
 /// Everything a status is made of.
 #[derive(Debug)]
 pub struct View<'a> {
-    /// Why the localpath is held, if it is.
-    pub hold: Option<&'a str>,
-    /// The watcher has looked at the root.
-    pub judged: bool,
+    /// What is known of the root.
+    pub phase: &'a Phase,
     /// How the remote answers.
     pub health: &'a Health,
     /// Its row.
@@ -42,7 +41,7 @@ pub struct View<'a> {
 pub fn status(view: View<'_>) -> PusherStatus {
     let (state, reason) = state(&view);
     // Nobody is tried while the localpath is held.
-    let retry_ms = view.retry_ms.filter(|_| view.hold.is_none());
+    let retry_ms = view.retry_ms.filter(|_| view.phase.held().is_none());
     PusherStatus {
         state,
         reason,
@@ -66,7 +65,7 @@ pub fn status(view: View<'_>) -> PusherStatus {
 
 fn state(view: &View<'_>) -> (PusherState, Option<String>) {
     let said = |words: &str| Some(words.to_owned());
-    if let Some(why) = view.hold {
+    if let Some(why) = view.phase.held() {
         return (PusherState::Held, said(why));
     }
     match view.health {
@@ -77,7 +76,7 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
     if let Some(held) = &view.row.held {
         return (PusherState::Held, said(&held.why));
     }
-    if !view.judged {
+    if *view.phase == Phase::AwaitingRoot {
         return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
     }
     if view.reconcile.is_some() && view.incomplete.is_none() {
@@ -106,8 +105,7 @@ mod tests {
 
     fn view<'a>(health: &'a Health, row: &'a RemoteRow, backlog: Backlog) -> View<'a> {
         View {
-            hold: None,
-            judged: true,
+            phase: &Phase::Running,
             retry_ms: None,
             health,
             row,

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::doubt::Doubt;
 use super::health::{Health, Incomplete};
 use super::jobs::Jobs;
+use super::phase::Phase;
 use super::push::Push;
 use super::slots::Slots;
 use super::supervisor_link::SupervisorLink;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 /// The journal is looked at at least this often, wake or not.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// A root that is gone is looked for this often.
-pub(super) const ROOT_RETRY: Duration = Duration::from_secs(1);
+/// A journal that cannot be used is tried this often.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 /// The push in hand may go on for so long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
@@ -63,10 +64,7 @@ pub struct Pusher {
     pub(super) push_failed: bool,
     /// Whether the remote still has what it has acknowledged.
     pub(super) doubt: Doubt,
-    pub(super) hold: Option<String>,
-    /// The watcher has found the root to be the one that was watched before.
-    pub(super) judged: bool,
-    pub(super) root_retry: Option<Duration>,
+    pub(super) phase: Phase,
     /// A reconcile of everything comes no sooner.
     pub(super) compare_retry: Option<Duration>,
     /// What the last reconcile of everything could not see.
@@ -94,15 +92,22 @@ pub struct Pusher {
     pub(super) reconciles_done: u64,
     /// Batches that went through.
     pub(super) pushes: u64,
-    pub(super) stop: Option<Duration>,
+    pub(super) stop: Option<Stop>,
     pub(super) killed: bool,
     /// Everything is to be compared when the remote is back, see [`Pusher::leftovers`].
     pub(super) leftovers_everywhere: bool,
-    pub(super) orphaned: bool,
     /// This remote's part of the fail log is not empty.
     pub(super) fail_log_shows: bool,
     pub(super) waiters: Waiters,
     pub(super) said: Said,
+}
+
+/// The process ends when the push in hand has ended, or at this time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub(super) until: Duration,
+    /// The supervisor is gone: nobody listens.
+    pub(super) orphaned: bool,
 }
 
 /// Pushes that would touch the same paths let each other go first.
@@ -160,7 +165,7 @@ impl Pusher {
                 }
                 Err(JournalError::Refused(why)) => {
                     warn!(self.context.log, "the journal cannot be used now"; "why" => why);
-                    self.journal_retry = Some(clock::boot() + ROOT_RETRY);
+                    self.journal_retry = Some(clock::boot() + JOURNAL_RETRY);
                 }
             }
         }
@@ -172,8 +177,8 @@ impl Pusher {
         let now = clock::boot();
         self.advance(now)?;
         self.context.master.tend(self.wants_master(now), now);
-        if let Some(until) = self.stop {
-            if self.jobs.idle() || now >= until {
+        if let Some(stop) = self.stop {
+            if self.jobs.idle() || now >= stop.until {
                 return self.end().map(Some);
             }
         } else if self.journal_retry.is_none_or(|at| now >= at) {
@@ -211,7 +216,7 @@ impl Pusher {
     fn listen(&mut self) -> Result<(), JournalError> {
         let arrived = self.signals.take();
         if arrived.stop {
-            self.stop_within(ORPHAN_GRACE);
+            self.stop_within(ORPHAN_GRACE, false);
         }
         loop {
             match self.supervisor.receive() {
@@ -219,10 +224,9 @@ impl Pusher {
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {
                     // The supervisor is gone: finish or abandon the push in hand.
-                    if !self.orphaned {
+                    if !self.supervisor_is_gone() {
                         info!(self.context.log, "the supervisor is gone");
-                        self.orphaned = true;
-                        self.stop_within(ORPHAN_GRACE);
+                        self.stop_within(ORPHAN_GRACE, true);
                     }
                     return Ok(());
                 }
@@ -230,9 +234,17 @@ impl Pusher {
         }
     }
 
-    fn stop_within(&mut self, grace: Duration) {
-        let until = clock::boot() + grace;
-        self.stop = Some(self.stop.map_or(until, |earlier| earlier.min(until)));
+    fn stop_within(&mut self, grace: Duration, orphaned: bool) {
+        let new = Stop { until: clock::boot() + grace, orphaned };
+        let both = |old: Stop| Stop {
+            until: old.until.min(new.until),
+            orphaned: old.orphaned || new.orphaned,
+        };
+        self.stop = Some(self.stop.map_or(new, both));
+    }
+
+    pub(super) fn supervisor_is_gone(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.orphaned)
     }
 
     fn obey(&mut self, message: ToPusher) -> Result<(), JournalError> {
@@ -263,11 +275,8 @@ impl Pusher {
                 }
             }
             ToPusher::Hold(why) => {
-                // Before this is said for the first time, the root may be another one than before the last boot.
-                self.judged |= why.is_none();
-                self.hold = why;
-                self.root_retry = None;
-                if self.hold.is_some() {
+                self.phase.told(why);
+                if self.phase.held().is_some() {
                     // A running rsync would keep the file system busy, and push from a root that is not there. Last:
                     // where the journal fails, it is held all the same.
                     self.abandon()?;
@@ -280,7 +289,7 @@ impl Pusher {
             ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
             ToPusher::FailuresDue => self.health.hasten(clock::boot()),
             ToPusher::FailuresForgotten(below) => self.forget_failures(&below)?,
-            ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms)),
+            ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms), false),
         }
         self.look = true;
         Ok(())

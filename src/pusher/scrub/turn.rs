@@ -51,7 +51,7 @@ impl Pusher {
     /// What must not go on beside it: then the remote, or the root, or everything is in question.
     fn may_roll(&self) -> bool {
         self.health == Health::Good
-            && self.hold.is_none()
+            && self.phase.held().is_none()
             && self.stop.is_none()
             && self.jobs.verify.is_none()
             && self.jobs.everything().is_none()

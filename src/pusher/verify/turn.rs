@@ -6,6 +6,7 @@ use crate::message::{FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart};
 use crate::pusher::context::{Stuck, broken};
 use crate::pusher::health::Health;
 use crate::pusher::jobs::STALLED;
+use crate::pusher::phase::Phase;
 use crate::pusher::run::Pusher;
 use crate::pusher::slots::Waiter;
 use crate::rsync::differ::{Differ, Touched};
@@ -59,7 +60,7 @@ impl Pusher {
 
     /// What keeps it from being compared at all now.
     fn cannot_verify(&self) -> Option<String> {
-        if let Some(why) = &self.hold {
+        if let Some(why) = self.phase.held() {
             return Some(format!("held: {why}"));
         }
         match &self.health {
@@ -73,7 +74,7 @@ impl Pusher {
     /// True when it waits for a slot.
     pub(in crate::pusher) fn start_verify(&mut self, now: Duration) -> Result<bool, JournalError> {
         let wanted = self.jobs.verify.as_ref().is_some_and(|l| matches!(l.stage, Stage::Wanted));
-        if !wanted || self.jobs.compare.is_some() || !self.judged {
+        if !wanted || self.jobs.compare.is_some() || self.phase == Phase::AwaitingRoot {
             return Ok(false);
         }
         if !self.slots.is_turn(Waiter::Verify, u32::MAX) {
