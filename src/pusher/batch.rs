@@ -4,7 +4,8 @@ use super::blame::Blame;
 use super::health::path_retry_ms;
 use crate::journal::{Events, Marked, Owe, Owed, Scope, Settlement, Totals};
 use crate::path::RelPath;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One path of a batch and the rows it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,26 +40,58 @@ pub struct Batch {
     pub cursor: Option<i64>,
 }
 
-/// What the push found about its paths; everything not named here is settled.
+/// What becomes of a path that its push has not settled; what comes first weighs more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Not pushed in this batch, because a push in flight touches it: due after so many milliseconds.
+    Deferred(i64),
+    /// A file that goes in a push of its own.
+    Large,
+    /// It changed under rsync's eyes again and again: neither settled nor failed.
+    Unsteady,
+    /// It failed, with rsync's message.
+    Failed(String),
+    /// A file whose mtime was set during the push: to be compared by content.
+    Unproven,
+    /// It was absent and is a directory now: the remote's may not have been deleted, but taken for it.
+    Reborn,
+    /// A directory whose names below are still to be found by a dry run.
+    Wide(Scope),
+}
+
+impl Disposition {
+    fn rank(&self) -> u8 {
+        match self {
+            Disposition::Deferred(_) => 0,
+            Disposition::Large => 1,
+            Disposition::Unsteady => 2,
+            Disposition::Failed(_) => 3,
+            Disposition::Unproven => 4,
+            Disposition::Reborn => 5,
+            Disposition::Wide(_) => 6,
+        }
+    }
+
+    /// True when it was found by a plan, and is found again by the next one.
+    fn is_planned(&self) -> bool {
+        match self {
+            Disposition::Large | Disposition::Failed(_) | Disposition::Wide(_) => true,
+            Disposition::Deferred(_)
+            | Disposition::Unsteady
+            | Disposition::Unproven
+            | Disposition::Reborn => false,
+        }
+    }
+}
+
+/// What the push found about its paths; everything that has no disposition is settled.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Listed path -> rsync's words.
-    pub failed: HashMap<RelPath, String>,
+    /// By the path that was listed, or by the one that was marked.
+    dispositions: BTreeMap<RelPath, Disposition>,
     /// What was marked -> the prefix that was listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
-    /// Files that go in a push of their own.
-    pub large: HashSet<RelPath>,
-    /// Directories whose names below are still to be found by a dry run.
-    pub wide: HashMap<RelPath, Scope>,
-    /// Listed paths that changed under rsync's eyes again and again: neither settled nor failed.
-    pub unsteady: HashSet<RelPath>,
-    /// Files whose mtime was set during the push: to be compared by content.
-    pub unproven: HashSet<RelPath>,
-    /// Names that were absent and are directories now: the remote's may not have been deleted, but taken for them.
-    pub reborn: HashSet<RelPath>,
-    /// Not pushed in this batch, because a push in flight touches them -> milliseconds until they are due.
-    pub deferred: HashMap<RelPath, i64>,
-    /// Directories above listed paths on which the remote refused something -> rsync's words.
+    /// Directories above listed paths on which the remote refused something -> rsync's message.
     pub above: HashMap<RelPath, String>,
     /// Directories in which an rsync that broke off had begun files, in its order.
     pub leftovers: Vec<RelPath>,
@@ -69,10 +102,50 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Notes what becomes of a path, unless what is known of it weighs more.
+    pub fn note(&mut self, path: RelPath, disposition: Disposition) {
+        match self.dispositions.entry(path) {
+            Entry::Vacant(entry) => drop(entry.insert(disposition)),
+            Entry::Occupied(mut entry) if disposition.rank() <= entry.get().rank() => {
+                entry.insert(disposition);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    /// Notes the same of many.
+    pub fn note_all(&mut self, noted: impl IntoIterator<Item = (RelPath, Disposition)>) {
+        noted.into_iter().for_each(|(path, disposition)| self.note(path, disposition));
+    }
+
+    /// These have failed, with this message.
+    pub fn fail(&mut self, paths: impl IntoIterator<Item = RelPath>, message: &str) {
+        let failed = || Disposition::Failed(message.to_owned());
+        self.note_all(paths.into_iter().map(|path| (path, failed())));
+    }
+
+    /// A new plan finds its own.
+    pub fn plan_again(&mut self) {
+        self.dispositions.retain(|_, disposition| !disposition.is_planned());
+        self.replaced.clear();
+    }
+
+    /// True for a path that another push touches.
+    pub fn is_deferred(&self, path: &RelPath) -> bool {
+        matches!(self.dispositions.get(path), Some(Disposition::Deferred(_)))
+    }
+
     /// Takes in what a run complained of by name.
     pub fn blame(&mut self, blame: Blame) {
-        self.failed.extend(blame.failed);
+        let failed = blame.failed.into_iter();
+        self.note_all(failed.map(|(path, message)| (path, Disposition::Failed(message))));
         self.above.extend(blame.above);
+    }
+
+    /// What becomes of a marked path: its own disposition, or that of the prefix that was listed in its place.
+    fn of(&self, path: &RelPath) -> Option<&Disposition> {
+        let own = self.dispositions.get(path);
+        own.or_else(|| self.dispositions.get(self.replaced.get(path)?))
     }
 
     /// The directories in which a temporary file may be left. The receiver was not far behind the last that was begun.
@@ -267,49 +340,37 @@ fn owe(item: &Item, next_try_ms: i64) -> Owe {
 }
 
 fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
-    let listed = findings.replaced.get(&item.path).unwrap_or(&item.path);
     let fresh = item.events.difference(Events::ECHO | Events::LARGE | Events::BULK);
-    if let Some(&wait_ms) = findings.deferred.get(&item.path) {
-        let events = item.events.difference(Events::ECHO);
-        return Some(Owe { events, ..owe(&item, times.now_ms + wait_ms) });
-    }
-    if findings.large.contains(listed) {
-        return Some(Owe {
-            scope: Scope::Entry,
-            events: fresh | Events::LARGE,
-            ..owe(&item, times.now_ms)
-        });
-    }
-    if findings.unsteady.contains(listed) {
-        return Some(Owe { events: fresh, ..owe(&item, times.now_ms + UNSTEADY_MS) });
-    }
-    if let Some(words) = findings.failed.get(listed) {
-        let attempts = item.attempts.saturating_add(1);
-        let next_try_ms = times.now_ms + path_retry_ms(attempts, times.retry_most_ms);
-        return Some(Owe {
-            events: fresh,
-            error: Some(words.clone()),
-            attempts,
-            ..owe(&item, next_try_ms)
-        });
-    }
-    if findings.unproven.contains(listed) {
-        let events = fresh | Events::WRITE;
-        return Some(Owe { events, ..owe(&item, times.now_ms) });
-    }
-    if findings.reborn.contains(listed) {
-        let scope = if *listed == item.path { Scope::Tree } else { item.scope };
-        let events = fresh | Events::MOVE | Events::DELETE | Events::DIR;
-        return Some(Owe { scope, events, ..owe(&item, times.now_ms) });
-    }
-    if let Some(&scope) = findings.wide.get(&item.path) {
-        return Some(Owe { scope, events: fresh, ..owe(&item, times.now_ms) });
-    }
-    if item.events.contains(Events::AGAIN) {
-        let events = fresh.difference(Events::AGAIN) | Events::ECHO;
-        return Some(Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) });
-    }
-    None
+    let now = |events: Events| Owe { events, ..owe(&item, times.now_ms) };
+    let owe = match findings.of(&item.path) {
+        Some(Disposition::Deferred(wait_ms)) => {
+            let events = item.events.difference(Events::ECHO);
+            Owe { events, ..owe(&item, times.now_ms + wait_ms) }
+        }
+        Some(Disposition::Large) => Owe { scope: Scope::Entry, ..now(fresh | Events::LARGE) },
+        Some(Disposition::Unsteady) => {
+            Owe { events: fresh, ..owe(&item, times.now_ms + UNSTEADY_MS) }
+        }
+        Some(Disposition::Failed(message)) => {
+            let attempts = item.attempts.saturating_add(1);
+            let next_try_ms = times.now_ms + path_retry_ms(attempts, times.retry_most_ms);
+            let error = Some(message.clone());
+            Owe { events: fresh, error, attempts, ..owe(&item, next_try_ms) }
+        }
+        Some(Disposition::Unproven) => now(fresh | Events::WRITE),
+        Some(Disposition::Reborn) => {
+            let scope =
+                if findings.replaced.contains_key(&item.path) { item.scope } else { Scope::Tree };
+            Owe { scope, ..now(fresh | Events::MOVE | Events::DELETE | Events::DIR) }
+        }
+        Some(Disposition::Wide(scope)) => Owe { scope: *scope, ..now(fresh) },
+        None if item.events.contains(Events::AGAIN) => {
+            let events = fresh.difference(Events::AGAIN) | Events::ECHO;
+            Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) }
+        }
+        None => return None,
+    };
+    Some(owe)
 }
 
 #[cfg(test)]

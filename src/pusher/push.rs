@@ -3,7 +3,7 @@
 //! This is the only code that changes a remote. What is done with a path is decided by what is there at the moment
 //! of the push, never by what was marked.
 
-use super::batch::{Batch, Findings, Times};
+use super::batch::{Batch, Disposition, Findings, Times};
 use super::context::{Context, LEAVES_WITHIN, RootLook, Stuck, broken};
 use super::doubt;
 use super::health::retry_most_ms;
@@ -98,12 +98,15 @@ impl Push {
     ) -> Result<(Push, Progress), Stuck> {
         let first = batch.items.first().map(|item| (item.path.clone(), item.since_ms));
         batch.sort();
+        let mut findings = Findings::default();
+        let deferred = deferred.into_iter();
+        findings.note_all(deferred.map(|(path, wait_ms)| (path, Disposition::Deferred(wait_ms))));
         let mut push = Push {
             lane,
             first,
             batch,
             root: context.open_root()?,
-            findings: Findings { deferred, ..Findings::default() },
+            findings,
             steps: VecDeque::new(),
             run: None,
             refused: None,
@@ -256,7 +259,8 @@ impl Push {
             self.replans += 1;
             self.plan(context)?;
         } else {
-            self.findings.unsteady.extend(step.names());
+            let names = step.names().into_iter();
+            self.findings.note_all(names.map(|name| (name, Disposition::Unsteady)));
         }
         self.next(context, now)
     }
@@ -272,8 +276,8 @@ impl Push {
             Lane::Large | Lane::Large2 => u64::MAX,
             Lane::Small | Lane::Bulk | Lane::Bulk2 => context.start.localpath.large_file_bytes,
         };
-        let deferred = &self.findings.deferred;
-        let rows = self.batch.items.iter().filter(|item| !deferred.contains_key(&item.path));
+        let findings = &self.findings;
+        let rows = self.batch.items.iter().filter(|item| !findings.is_deferred(&item.path));
         let rows = rows.map(|item| plan::Marked {
             path: item.path.clone(),
             scope: item.scope,
@@ -295,7 +299,7 @@ impl Push {
         self.unmounted = look.unmounted;
         self.steps = step::steps(context, &plan)?;
         self.find(plan);
-        self.findings.failed.extend(unkept.into_iter().map(|path| (path, UNKEPT.to_owned())));
+        self.findings.fail(unkept, UNKEPT);
         Ok(())
     }
 
@@ -307,19 +311,21 @@ impl Push {
         };
         let words = |errno| format!("cannot look at it: {}", io::Error::from_raw_os_error(errno));
         let items = self.batch.items.iter();
-        self.findings.wide = items
+        let wide: Vec<_> = items
             .filter(|item| match item.scope {
                 Scope::Entry => children.contains(&item.path),
                 Scope::Children | Scope::Tree => wide(&item.path),
             })
-            .map(|item| (item.path.clone(), item.scope.max(Scope::Children)))
+            .map(|item| (item.path.clone(), Disposition::Wide(item.scope.max(Scope::Children))))
             .collect();
-        self.findings.failed =
-            plan.failed.into_iter().map(|(path, errno)| (path, words(errno))).collect();
+        let failed = plan.failed.into_iter();
+        let failed = failed.map(|(path, errno)| (path, Disposition::Failed(words(errno))));
+        let large = plan.large.into_iter().map(|large| (large.path, Disposition::Large));
+        self.findings.plan_again();
+        self.findings.note_all(wide.into_iter().chain(failed).chain(large));
         self.findings.replaced = plan.replaced;
         self.regular = plan.regular;
         self.absent = plan.absent.into_iter().map(|absent| absent.path).collect();
-        self.findings.large = plan.large.into_iter().map(|large| large.path).collect();
     }
 
     /// Starts the next step, or ends the push.
@@ -351,10 +357,13 @@ impl Push {
             self.root.lstat(path).is_ok_and(|stat| plan::set_meanwhile(*planned, &stat))
         };
         let regular = std::mem::take(&mut self.regular);
-        self.findings.unproven = regular.into_iter().filter(set).map(|(path, _)| path).collect();
+        let unproven: Vec<_> = regular.into_iter().filter(set).map(|(path, _)| path).collect();
         let dir = |path: &RelPath| self.root.lstat(path).is_ok_and(|stat| stat.kind == Kind::Dir);
-        self.findings.reborn =
+        let reborn: Vec<_> =
             std::mem::take(&mut self.absent).into_iter().filter(|path| dir(path)).collect();
+        let noted = unproven.into_iter().map(|path| (path, Disposition::Unproven));
+        let noted = noted.chain(reborn.into_iter().map(|path| (path, Disposition::Reborn)));
+        self.findings.note_all(noted);
         let now_ms = clock::wall_ms();
         let times = Times {
             now_ms,

@@ -1,5 +1,6 @@
 //! What the end of one step of a push means: the next step, another look, or trouble.
 
+use super::batch::Disposition;
 use super::blame::Blame;
 use super::coarse_times::{self, Told};
 use super::context::{Context, Stuck, broken};
@@ -138,8 +139,8 @@ impl Push {
                 },
             )
             .map_err(broken)?;
-        let words = || "cannot convert filename: the remote did not find it by its rule".to_owned();
-        self.findings.failed.extend(stayed.into_iter().map(|path| (path, words())));
+        let why = "cannot convert filename: the remote did not find it by its rule";
+        self.findings.fail(stayed, why);
         if step.looks() {
             deleted.extend(context.not_entered(&names));
             if let Step::Way { names } = step {
@@ -279,7 +280,8 @@ impl Push {
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
                 // It ended before it had looked at everything.
-                self.findings.unsteady.extend(step.names());
+                let names = step.names().into_iter();
+                self.findings.note_all(names.map(|name| (name, Disposition::Unsteady)));
                 return self.next(context, now);
             }
             Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
@@ -333,12 +335,11 @@ impl Push {
             (None, _) => None,
         };
         if let Some(words) = unproved {
-            self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
+            self.findings.fail(names, &words);
         } else {
             let gone = |name: &&RelPath| report.deletions_skipped && self.root.lstat(name).is_err();
             let skipped = names.iter().filter(gone).cloned();
-            let failed = differs.into_iter().chain(skipped).map(|name| (name, words.clone()));
-            self.findings.failed.extend(failed);
+            self.findings.fail(differs.into_iter().chain(skipped), &words);
         }
         self.findings.blame(blame);
         self.pushed += partial_stats.totals();
@@ -351,8 +352,8 @@ impl Push {
         let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
         let (stuck, free): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|name| kept.contains(name));
-        let words = || "a directory there holds what the filter excludes, and stays".to_owned();
-        self.findings.failed.extend(stuck.into_iter().map(|name| (name, words())));
+        let why = "a directory there holds what the filter excludes, and stays";
+        self.findings.fail(stuck, why);
         if let Some(step) = step::send(free, true, true) {
             self.steps.push_front(step);
         }
@@ -367,19 +368,15 @@ impl Push {
     ) -> Result<(), Stuck> {
         let (long, names): (Vec<_>, Vec<_>) =
             names.into_iter().partition(argv::too_long_for_a_rule);
-        let words = || "the path is too long for a filter rule of rsync".to_owned();
-        self.findings.failed.extend(long.into_iter().map(|path| (path, words())));
+        self.findings.fail(long, "the path is too long for a filter rule of rsync");
         let ruled = |name: &RelPath| {
             !context.converts()
                 || !context.row.form_b
                 || context.risk_rules(std::slice::from_ref(name)).is_some()
         };
         let (names, stuck): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);
-        let words = || {
-            "cannot convert filename: the remote's rsync deletes by rules alone, and the charset that they need is not known; name it in --iconv"
-                .to_owned()
-        };
-        self.findings.failed.extend(stuck.into_iter().map(|path| (path, words())));
+        let why = "cannot convert filename: the remote's rsync deletes by rules alone, and the charset that they need is not known; name it in --iconv";
+        self.findings.fail(stuck, why);
         if !names.is_empty() {
             let delete = step::delete(context, names, from)?;
             if matches!(&delete, Step::DeleteNamed { from, .. } if from.iter().any(RelPath::is_root))
@@ -392,7 +389,6 @@ impl Push {
     }
 
     fn fail(&mut self, names: Vec<RelPath>, finished: &Finished) {
-        let words = &finished.judgement.words;
-        self.findings.failed.extend(names.into_iter().map(|name| (name, words.clone())));
+        self.findings.fail(names, &finished.judgement.words);
     }
 }

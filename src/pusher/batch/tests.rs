@@ -56,11 +56,9 @@ fn what_settled_leaves_nothing() {
 #[test]
 fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
     let batch = Batch::new(vec![marked("d/x", 5), marked("e", 6)], vec![], 0);
-    let findings = Findings {
-        failed: [(path("d"), "Permission denied".to_owned())].into(),
-        replaced: [(path("d/x"), path("d"))].into(),
-        ..Findings::default()
-    };
+    let mut findings = Findings::default();
+    findings.fail([path("d")], "Permission denied");
+    findings.replaced = [(path("d/x"), path("d"))].into();
     let end = batch.settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert_eq!((end.owe[0].path.clone(), end.owe[0].attempts), (path("d/x"), 1));
@@ -71,12 +69,10 @@ fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
 #[test]
 fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
     let marks = vec![marked("big", 5), marked("dir", 6), marked("later", 7)];
-    let findings = Findings {
-        large: [path("big")].into(),
-        wide: [(path("dir"), Scope::Tree)].into(),
-        deferred: [(path("later"), 500)].into(),
-        ..Findings::default()
-    };
+    let mut findings = Findings::default();
+    findings.note(path("big"), Disposition::Large);
+    findings.note(path("dir"), Disposition::Wide(Scope::Tree));
+    findings.note(path("later"), Disposition::Deferred(500));
     let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert!(of("big").events.contains(Events::LARGE));
@@ -87,12 +83,11 @@ fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
 #[test]
 fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
     let marks = vec![marked("d/x", 5), Marked { scope: Scope::Tree, ..marked("t", 6) }];
-    let findings = Findings {
-        unsteady: [path("d"), path("t")].into(),
-        replaced: [(path("d/x"), path("d"))].into(),
-        wide: [(path("t"), Scope::Tree)].into(),
-        ..Findings::default()
-    };
+    let mut findings = Findings::default();
+    findings.note(path("d"), Disposition::Unsteady);
+    findings.note(path("t"), Disposition::Unsteady);
+    findings.replaced = [(path("d/x"), path("d"))].into();
+    findings.note(path("t"), Disposition::Wide(Scope::Tree));
     let end = Batch::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 2);
     for owe in &end.owe {
@@ -105,7 +100,8 @@ fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
 #[test]
 fn what_was_set_during_the_push_comes_again_by_content() {
     let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
-    let findings = Findings { unproven: [path("a")].into(), ..Findings::default() };
+    let mut findings = Findings::default();
+    findings.note(path("a"), Disposition::Unproven);
     let end = Batch::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert!(end.owe[0].events.contains(Events::WRITE), "no longer proven");
@@ -115,11 +111,9 @@ fn what_was_set_during_the_push_comes_again_by_content() {
 #[test]
 fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
     let marks = vec![Marked { scope: Scope::Tree, ..marked("d", 5) }, marked("d/x", 6)];
-    let findings = Findings {
-        reborn: [path("d")].into(),
-        replaced: [(path("d/x"), path("d"))].into(),
-        ..Findings::default()
-    };
+    let mut findings = Findings::default();
+    findings.note(path("d"), Disposition::Reborn);
+    findings.replaced = [(path("d/x"), path("d"))].into();
     let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert_eq!(of("d").scope, Scope::Tree);
@@ -213,13 +207,13 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                     // Large files and directories are turned into rows of their kind once; then the push fails.
                     match draw.of(4) {
                         0 if row.attempts == 0 && row.scope == Scope::Entry => {
-                            findings.large.insert(row.path.clone());
+                            findings.note(row.path.clone(), Disposition::Large);
                         }
                         1 if row.events.contains(Events::DELETE) => {
-                            findings.wide.insert(row.path.clone(), Scope::Children);
+                            findings.note(row.path.clone(), Disposition::Wide(Scope::Children));
                         }
                         _ => {
-                            findings.failed.insert(row.path.clone(), "refused".into());
+                            findings.fail([row.path.clone()], "refused");
                             failures.entry(row.path.clone()).or_default().push(now_ms);
                         }
                     }
@@ -269,4 +263,20 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
             assert!(times.len() <= 14, "{path}: {} tries: {times:?}", times.len());
         }
     }
+}
+
+#[test]
+fn what_weighs_more_stays_and_a_later_message_replaces_an_earlier_one() {
+    let mut findings = Findings::default();
+    findings.note(path("a"), Disposition::Wide(Scope::Tree));
+    findings.fail([path("a")], "one");
+    findings.fail([path("a")], "two");
+    findings.note(path("a"), Disposition::Unproven);
+    assert_eq!(findings.of(&path("a")), Some(&Disposition::Failed("two".into())));
+    findings.note(path("a"), Disposition::Unsteady);
+    findings.note(path("b"), Disposition::Deferred(5));
+    findings.note(path("c"), Disposition::Large);
+    findings.plan_again();
+    assert_eq!(findings.of(&path("a")), Some(&Disposition::Unsteady), "no plan finds that");
+    assert!(findings.is_deferred(&path("b")) && findings.of(&path("c")).is_none());
 }
