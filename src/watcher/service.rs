@@ -75,6 +75,17 @@ enum End {
     Damaged,
 }
 
+/// Whether the map of watches is what the file system is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MapState {
+    /// It is, but for what the queue and the walks still bring.
+    Complete,
+    /// A scan builds it.
+    Scanning,
+    /// Events or marks were lost: it must be built again as soon as the journal takes marks.
+    Stale,
+}
+
 /// Times since boot of what is done now and then.
 #[derive(Default)]
 struct Times {
@@ -130,10 +141,8 @@ pub struct Service {
     were_open: HashMap<RelPath, Option<(i64, Duration)>>,
     /// Watches of a map that was forgotten.
     old_wds: Vec<i32>,
-    /// The map is being built.
-    scanning: bool,
-    /// The map must be built anew as soon as the journal takes marks.
-    rebuild: bool,
+    /// Whether the map is what the file system is.
+    map_state: MapState,
     /// Directories seen by the last complete scan.
     needed: u64,
     /// What could not be watched was scanned again: say how it is.
@@ -143,7 +152,6 @@ pub struct Service {
     state: WatcherState,
     watches_said: u64,
     open_said: OpenFiles,
-    refused_said: bool,
     events_since_checkpoint: bool,
     worked: bool,
     times: Times,
@@ -201,15 +209,13 @@ impl Service {
             reconcile_after: None,
             were_open: HashMap::new(),
             old_wds: Vec::new(),
-            scanning: false,
-            rebuild: false,
+            map_state: MapState::Complete,
             needed: 0,
             say_again: false,
             unwatched_said: None,
             state: WatcherState::Starting,
             watches_said: 0,
             open_said: OpenFiles::default(),
-            refused_said: false,
             events_since_checkpoint: false,
             worked: false,
             times: Times::default(),
@@ -238,7 +244,7 @@ impl Service {
             if matches!(self.state, WatcherState::Held(_)) {
                 self.discard()?;
             } else if clock::boot() >= self.times.refused_until {
-                if self.rebuild {
+                if self.map_state == MapState::Stale {
                     self.rebuild();
                     if self.end.is_some() {
                         continue;
@@ -263,7 +269,7 @@ impl Service {
             for time in [self.map.next_expiry(), search, retry, quiet].into_iter().flatten() {
                 until = until.min(time);
             }
-            if self.walker.has_jobs() || self.rebuild {
+            if self.walker.has_jobs() || self.map_state == MapState::Stale {
                 until = now;
             }
         } else if refused {
@@ -426,8 +432,8 @@ impl Service {
             if !self.turn(None)? {
                 return Ok(false);
             }
-            let left = self.scanning || !self.walker.is_idle();
-            if !left || self.scanning || clock::boot() >= until {
+            let scanning = self.map_state != MapState::Complete;
+            if self.walker.is_idle() || scanning || clock::boot() >= until {
                 break;
             }
         }

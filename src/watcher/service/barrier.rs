@@ -24,7 +24,7 @@ impl Service {
     /// The record is written: answers the barriers before which nothing is left to be found.
     pub(super) fn answer_barriers(&mut self) {
         let walked = self.walker.is_idle() && !self.map.has_detached();
-        let settled = walked && !self.rebuild && !self.map.links.wants_search();
+        let settled = walked && self.map_state != MapState::Stale && !self.map.links.wants_search();
         if !settled {
             return;
         }

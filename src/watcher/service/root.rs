@@ -222,13 +222,13 @@ impl Service {
         let mut context =
             ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut changes, &self.log);
         self.walker.start_scan(root, &mut context, since)?;
-        (self.scanning, self.rebuild) = (true, false);
+        self.map_state = MapState::Scanning;
         self.unwatched_said = None;
         // The first checkpoint comes at once.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
         // It takes marks again when it has taken one.
-        if !self.refused_said {
+        if !matches!(self.state, WatcherState::Refused(_)) {
             self.say_state(state);
         }
         Ok(())

@@ -30,7 +30,7 @@ impl Service {
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut changes));
         // A scan looks at every name by itself.
-        if !self.scanning {
+        if self.map_state == MapState::Complete {
             for path in self.map.links.found(&self.map.tree) {
                 changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
             }
@@ -40,15 +40,15 @@ impl Service {
             self.pass_barriers(&mut changes);
         }
         let written = self.write(changes, emptied.filter(|_| !overflow), last);
+        let complete = self.map_state == MapState::Complete;
         match written {
             Written::Damaged => return Ok(false),
             Written::Refused => {
                 self.times.refused_until = clock::boot() + REFUSED_WAIT;
-                self.scanning = true;
-                self.rebuild = true;
+                self.map_state = MapState::Stale;
             }
             // Only now: 'watching' says that everything before is in the journal.
-            Written::Yes if !self.scanning && !matches!(self.state, WatcherState::Held(_)) => {
+            Written::Yes if complete && !matches!(self.state, WatcherState::Held(_)) => {
                 self.settle_state();
                 if self.walker.is_idle() {
                     self.say_watches();
@@ -68,8 +68,7 @@ impl Service {
         if overflow {
             warn!(self.log, "events were lost: looking for what changed since the last checkpoint";
                 "hint" => "raise fs.inotify.max_queued_events when this comes often");
-            self.scanning = true;
-            self.rebuild = true;
+            self.map_state = MapState::Stale;
         }
         Ok(true)
     }
@@ -221,7 +220,10 @@ impl Service {
         let now = clock::boot();
         match done.purpose {
             Purpose::Scan => {
-                self.scanning = false;
+                // One that events were lost in meanwhile has to be done again.
+                if self.map_state == MapState::Scanning {
+                    self.map_state = MapState::Complete;
+                }
                 self.not_before_ns = None;
                 self.walker.first = false;
                 self.times.unwatched = now;
@@ -278,7 +280,8 @@ impl Service {
         for path in &self.walker.remounted {
             changes.mark(path.clone(), Scope::Tree, Events::MOVE | Events::DIR | Events::SCAN);
         }
-        let settled = self.walker.is_idle() && !self.scanning && !self.map.links.wants_search();
+        let complete = self.map_state == MapState::Complete;
+        let settled = complete && self.walker.is_idle() && !self.map.links.wants_search();
         let at_ns = emptied.filter(|_| settled).map(|at| {
             if self.map.unwatched.is_empty() {
                 self.unwatched_base_ns = at;
@@ -340,7 +343,7 @@ impl Service {
 
     /// The journal takes no marks now.
     pub(super) fn refused(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.refused_said, true) {
+        if !matches!(self.state, WatcherState::Refused(_)) {
             error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
         }
         self.say_state(WatcherState::Refused(refusal(&self.state_dir, why)));
@@ -365,9 +368,9 @@ impl Service {
             self.wake_all();
             self.worked = true;
         }
-        if std::mem::take(&mut self.refused_said) {
+        if matches!(self.state, WatcherState::Refused(_)) {
             info!(self.log, "the journal takes marks again");
-            if self.scanning {
+            if self.map_state != MapState::Complete {
                 self.say_state(WatcherState::Scanning);
             }
         }

@@ -86,6 +86,28 @@ fn a_root_that_goes_is_no_deletion_and_is_taken_back() {
     run.stop();
 }
 
+#[test]
+fn a_root_that_went_while_the_journal_refused_is_watched_again() {
+    let world = World::new();
+    let (root, away) = (world.path("root"), world.path("away"));
+    let mut run = world.start();
+    run.settle();
+    let db = rusqlite::Connection::open(run.state.join(crate::journal::FILE_NAME)).unwrap();
+    let refuse =
+        "CREATE TRIGGER full BEFORE UPDATE ON checkpoint BEGIN SELECT RAISE(ABORT, 'full'); END";
+    db.execute_batch(refuse).unwrap();
+    let seq = run.last();
+    fs::write(root.join("x"), "x").unwrap();
+    run.hears("refused", |m| matches!(m, FromWatcher::State(WatcherState::Refused(_))));
+    fs::rename(&root, &away).unwrap();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    fs::rename(&away, &root).unwrap();
+    run.watching();
+    run.marked(seq, "x");
+    run.stop();
+}
+
 /// As a clock leaves it that was set back by a minute after the last checkpoint.
 fn set_clock_back(state: &Path) {
     let mut journal = Journal::open(state).unwrap();
