@@ -33,11 +33,6 @@ pub fn bar(share: f64, width: usize) -> String {
     format!("[{bar:width$}]")
 }
 
-/// At most so many characters of a line.
-pub fn cut(line: &str, width: usize) -> String {
-    line.chars().take(width).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +47,5 @@ mod tests {
         assert_eq!(share(&p), 0.7);
         assert_eq!((bar(0.0, 4), bar(0.5, 4)), ("[>   ]".into(), "[==> ]".into()));
         assert_eq!((bar(1.0, 4), bar(7.0, 4)), ("[====]".into(), "[====]".into()));
-        assert_eq!(cut("äöü", 2), "äö");
     }
 }

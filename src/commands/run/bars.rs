@@ -135,12 +135,13 @@ fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
 
 /// The block: a line for each remote, as many as there is room for.
 fn lines(rows: &BTreeMap<String, Bar>, width: usize, height: usize) -> Vec<String> {
-    let wide = rows.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    let wide = rows.keys().map(|name| table::width(name)).max().unwrap_or(0);
     let bar = (width.saturating_sub(wide) / 4).clamp(8, WIDTH);
     let room = height.saturating_sub(3).max(1);
     let line = |(name, row): (&String, &Bar)| {
         let shown = progress::bar(row.share.unwrap_or(0.0), bar);
-        progress::cut(&format!("{name:wide$} {shown} {}", row.text), width.saturating_sub(1))
+        let name = table::padded(name, wide);
+        table::cut(&format!("{name} {shown} {}", row.text), width.saturating_sub(1))
     };
     let mut lines: Vec<String> = rows.iter().take(room).map(line).collect();
     if rows.len() > room {

@@ -1,7 +1,7 @@
 //! What `syncsup sync` shows: a bar for each remote on a terminal, else a line whenever something changes.
 
 use super::follow::{Follow, SyncOutcome};
-use crate::commands::{print, progress, status::word};
+use crate::commands::{print, progress, status::word, table};
 use crate::message::RemoteStatus;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -20,7 +20,7 @@ impl Show {
     /// Nothing shown yet.
     pub fn new(follows: &[Follow]) -> Self {
         let all = MultiProgress::new();
-        let width = follows.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
+        let width = follows.iter().map(|f| table::width(&f.name)).max().unwrap_or(0);
         let bars = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let bars = bars.then(|| follows.iter().map(|f| bar(&all, &f.name, width)).collect());
         Self { bars, last: vec![String::new(); follows.len()], _all: all }
@@ -63,7 +63,7 @@ fn bar(all: &MultiProgress, name: &str, width: usize) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_prefix(format!("{name:width$}"));
+    bar.set_prefix(table::padded(name, width));
     bar
 }
 
