@@ -4,6 +4,29 @@ use super::*;
 use crate::reconcile_reason::ReconcileReason;
 use std::collections::BTreeSet;
 
+/// Why a scan could not begin.
+pub(super) enum BeginError {
+    /// The journal is damaged: only the supervisor can help.
+    Damaged(String),
+    /// Anything else: it is tried again.
+    Other(String),
+}
+
+impl From<JournalError> for BeginError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Damaged(why) => BeginError::Damaged(why),
+            JournalError::Refused(why) => BeginError::Other(why),
+        }
+    }
+}
+
+impl From<io::Error> for BeginError {
+    fn from(error: io::Error) -> Self {
+        BeginError::Other(error.to_string())
+    }
+}
+
 impl Service {
     /// Holds when the root is gone or another, and begins when it is there.
     pub(super) fn look_at_root(&mut self) {
@@ -35,11 +58,10 @@ impl Service {
 
     /// The root is there: asks what the checkpoint is worth, and scans.
     pub(super) fn begin(&mut self) {
-        if let Err(error) = self.try_begin() {
-            match damage(&error) {
-                Some(why) => self.damaged(why),
-                None => self.hold(error.to_string()),
-            }
+        match self.try_begin() {
+            Ok(()) => {}
+            Err(BeginError::Damaged(why)) => self.damaged(why),
+            Err(BeginError::Other(why)) => self.hold(why),
         }
     }
 
@@ -50,23 +72,23 @@ impl Service {
         self.end = Some(End::Damaged);
     }
 
-    pub(super) fn try_begin(&mut self) -> io::Result<()> {
+    pub(super) fn try_begin(&mut self) -> Result<(), BeginError> {
         let root = Root::open(&self.watch)?;
         if let Some(watched) = &self.watched_root {
             if !watched.is(&root.id()?) {
-                return Err(io::Error::other("another directory stands there"));
+                return Err(BeginError::Other("another directory stands there".into()));
             }
             info!(self.log, "the root is back");
             self.revalidate(&root)?;
             return self.scan(&root, WatcherState::Scanning);
         }
         let watched = WatchedRoot::of(&root)?;
-        let last = self.journal.checkpoint().map_err(io::Error::other)?;
+        let last = self.journal.checkpoint()?;
         let noted = RootRecord::read(&self.state_dir)?;
         if let Some(why) =
             root_record::other_root(noted.as_ref(), last.is_some(), &watched.record(None))
         {
-            return Err(io::Error::other(format!("{why}; `syncsup release` takes it as it is")));
+            return Err(BeginError::Other(format!("{why}; `syncsup release` takes it as it is")));
         }
         let now_ns = clock::file_ns();
         let validity = validity(
@@ -112,12 +134,12 @@ impl Service {
         let mut record = ChangeSet::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
         // What a predecessor found may be true no more.
-        let silent = self.journal.silent_mounts().map_err(io::Error::other)?;
+        let silent = self.journal.silent_mounts()?;
         self.walker.avoided_are_recorded(silent.into_iter().collect());
         record.silent = self.walker.avoided_to_record();
         if !record.is_empty() {
             // Before it says that anything may be pushed.
-            self.journal.record_on_disk(&record, clock::wall_ms()).map_err(io::Error::other)?;
+            self.journal.record_on_disk(&record, clock::wall_ms())?;
         }
         if let Some(silent) = record.silent {
             self.walker.avoided_are_recorded(silent);
@@ -157,10 +179,10 @@ impl Service {
         canaries::put_back(last, root, &self.watch, &mounts, |path| self.walker.avoids(path))
     }
 
-    fn note_root(&mut self, current: RootRecord) -> io::Result<()> {
+    fn note_root(&mut self, current: RootRecord) -> Result<(), BeginError> {
         current.write(&self.state_dir).map_err(|e| {
             let dir = self.state_dir.display();
-            io::Error::other(format!("cannot note the root in {dir}: {e}"))
+            BeginError::Other(format!("cannot note the root in {dir}: {e}"))
         })?;
         self.root_record = Some(current);
         Ok(())
@@ -172,10 +194,10 @@ impl Service {
         validity: Validity,
         not_before_ns: Option<i64>,
         now_ns: i64,
-    ) -> io::Result<()> {
+    ) -> Result<(), BeginError> {
         match validity {
             Validity::OtherRoot(why) => {
-                return Err(io::Error::other(format!(
+                return Err(BeginError::Other(format!(
                     "{why}; if it is the right one: syncsup release {}",
                     self.watch.display()
                 )));
@@ -203,17 +225,17 @@ impl Service {
     }
 
     /// Builds the map anew and marks what changed since everything was last marked.
-    pub(super) fn scan(&mut self, root: &Root, state: WatcherState) -> io::Result<()> {
+    pub(super) fn scan(&mut self, root: &Root, state: WatcherState) -> Result<(), BeginError> {
         self.old_wds.extend(self.map.tree.wds());
         let mut open = self.map.forget();
         self.walker.clear();
         self.barriers.not_passed();
-        open.extend(self.journal.open_paths().map_err(io::Error::other)?);
+        open.extend(self.journal.open_paths()?);
         let mut changes = ChangeSet::default();
         self.mark_were_open(open, &mut changes)?;
         if !changes.is_empty() {
             let record = changes.into_record(None);
-            self.journal.record(&record, clock::wall_ms()).map_err(io::Error::other)?;
+            self.journal.record(&record, clock::wall_ms())?;
             self.wake_all();
         }
         let start = self.not_before_ns.map(|start| start.saturating_add(SLACK_NS));
@@ -235,12 +257,16 @@ impl Service {
     }
 
     /// Marks files that were open. Those that a process still has open for writing stay so.
-    fn mark_were_open(&mut self, open: Vec<RelPath>, changes: &mut ChangeSet) -> io::Result<()> {
+    fn mark_were_open(
+        &mut self,
+        open: Vec<RelPath>,
+        changes: &mut ChangeSet,
+    ) -> Result<(), BeginError> {
         if open.is_empty() && self.were_open.is_empty() {
             return Ok(());
         }
         let (now, now_ms) = (clock::boot(), clock::wall_ms());
-        let known = self.journal.open_since().map_err(io::Error::other)?;
+        let known = self.journal.open_since()?;
         let since = |path: &RelPath| {
             let ms = known.get(path).map_or(0, |ms| now_ms.saturating_sub(*ms).max(0));
             now.saturating_sub(Duration::from_millis(ms as u64))
@@ -266,12 +292,12 @@ impl Service {
 
     /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and
     /// where the clock was set back since the last checkpoint. Fails when the journal cannot note that.
-    pub(super) fn revalidate(&mut self, root: &Root) -> io::Result<()> {
+    pub(super) fn revalidate(&mut self, root: &Root) -> Result<(), BeginError> {
         let Some(watched) = &self.watched_root else { return Ok(()) };
         let why = if watched.network {
             "events of a network file system were lost".into()
         } else {
-            let last = self.journal.checkpoint().map_err(io::Error::other)?;
+            let last = self.journal.checkpoint()?;
             let put_back = last.as_ref().and_then(|last| self.put_back_below(root, last));
             match validity(last.as_ref(), &watched.circumstances(put_back)) {
                 Validity::Reconcile(why) => why,
@@ -280,7 +306,7 @@ impl Service {
         };
         let now_ns = clock::file_ns();
         if !self.need_reconcile(why) {
-            return Err(io::Error::other("the journal cannot note a reconcile"));
+            return Err(BeginError::Other("the journal cannot note a reconcile".into()));
         }
         self.base_ns = self.base_ns.min(now_ns);
         Ok(())
@@ -349,23 +375,16 @@ impl Service {
             Ok(root) => {
                 let begun =
                     self.revalidate(&root).and_then(|()| self.scan(&root, WatcherState::Scanning));
-                if let Err(error) = begun {
-                    if let Some(why) = damage(&error) {
-                        return self.damaged(why);
+                match begun {
+                    Ok(()) => {}
+                    Err(BeginError::Damaged(why)) => self.damaged(why),
+                    Err(BeginError::Other(why)) => {
+                        self.refused(&why);
+                        self.times.refused_until = clock::boot() + REFUSED_WAIT;
                     }
-                    self.refused(&error.to_string());
-                    self.times.refused_until = clock::boot() + REFUSED_WAIT;
                 }
             }
             Err(error) => self.hold(error.to_string()),
         }
-    }
-}
-
-/// What is wrong with the journal, when that is why.
-fn damage(error: &io::Error) -> Option<String> {
-    match error.get_ref()?.downcast_ref()? {
-        JournalError::Damaged(why) => Some(why.clone()),
-        JournalError::Refused(_) => None,
     }
 }
