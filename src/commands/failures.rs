@@ -5,7 +5,7 @@ mod left;
 
 use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, JournalAction, Which};
-use super::{place, print, print_exactly, status, table};
+use super::{print, print_exactly, resolve, status, table};
 use crate::config;
 use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
@@ -89,7 +89,7 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailure
     known(&all, which)?;
     let watches: Vec<OsBytes> = all.iter().map(|p| p.watch.clone()).collect();
     for path in &which.paths {
-        for (watch, below) in place::within(path, &watches)? {
+        for (watch, below) in resolve::within(path, &watches)? {
             all.iter_mut().filter(|p| p.watch == watch).for_each(|p| p.below.push(below.clone()));
         }
     }

@@ -7,7 +7,7 @@ mod show;
 
 use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, Verify};
-use super::{place, wait};
+use super::{resolve, wait};
 use crate::error::{Error, Exit, Result};
 use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
 use crate::path::{OsBytes, RelPath, printable};
@@ -52,7 +52,7 @@ fn choose<T: Clone>(
 ) -> Result<Vec<(Pair, T)>> {
     let watches: Vec<OsBytes> = known.iter().map(|(watch, _, _)| watch.clone()).collect();
     let meant = match &verify.path {
-        Some(path) => place::within(path, &watches)?,
+        Some(path) => resolve::within(path, &watches)?,
         None => watches.into_iter().map(|watch| (watch, RelPath::root())).collect(),
     };
     let mut pairs = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, On, Wait};
-use super::{place, print, status, table};
+use super::{print, resolve, status, table};
 use crate::error::{Error, Exit, Result};
 use crate::message::{
     Answer, InstanceStatus, PusherState, RemoteStatus, Request, Ticket, WaitFor, Waited,
@@ -97,7 +97,7 @@ fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<AskedInstance>> {
     let all: Vec<OsBytes> = running.iter().flat_map(|(_, status)| watch(status)).collect();
     let mut meant: BTreeMap<OsBytes, Vec<_>> = BTreeMap::new();
     for path in &wait.paths {
-        for (watch, below) in place::within(path, &all)? {
+        for (watch, below) in resolve::within(path, &all)? {
             meant.entry(watch).or_default().push(below);
         }
     }
