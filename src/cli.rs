@@ -110,10 +110,10 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Release { name, show } => commands::release::run(invocation, name, *show),
         Command::Wait(what) => commands::wait::run(invocation, what),
         Command::Verify(what) => commands::verify::run(invocation, what),
-        Command::Journal(action) => commands::failures::run(invocation, action),
+        Command::Journal(action) => commands::journal::failures::run(invocation, action),
         Command::Migrate { paths, dry } => commands::migrate::run(paths, *dry),
-        Command::Prune { names, yes } => commands::prune::run(invocation, names, *yes),
-        Command::Import(file) => commands::journal::import(invocation, file),
+        Command::Prune { names, yes } => commands::journal::prune::run(invocation, names, *yes),
+        Command::Import(file) => commands::journal::import::run(invocation, file),
         Command::Undelete(wish) => commands::undelete::run(invocation, wish),
         Command::Demo => commands::demo::run(),
         Command::Help => {

@@ -5,7 +5,7 @@ mod restore;
 mod times;
 
 use super::invocation::{At, Invocation, Wish};
-use super::journal::configuration;
+use super::journal::import::configuration;
 use super::status::one_line;
 use super::{client, print, table};
 use crate::config::model::{Config, LocalPath, Remote};

@@ -3,9 +3,9 @@
 
 mod left;
 
-use super::client::{self, RunningInstance};
-use super::invocation::{Invocation, JournalAction, Which};
-use super::{print, print_exactly, resolve, status, table};
+use crate::commands::client::{self, RunningInstance};
+use crate::commands::invocation::{Invocation, JournalAction, Which};
+use crate::commands::{print, print_exactly, resolve, status, table};
 use crate::config;
 use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};

@@ -1,7 +1,7 @@
 //! `syncsup journal prune`: the journals of localpaths that are no longer configured, and their end.
 
-use super::invocation::Invocation;
-use super::{print, table};
+use crate::commands::invocation::Invocation;
+use crate::commands::{print, table};
 use crate::error::{Error, Exit, Result};
 use crate::figures;
 use crate::instance::state_dirs::{self, Standing, StateDir};
