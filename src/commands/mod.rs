@@ -1,4 +1,4 @@
-//! The subcommands, one file each. Each returns the exit status, or an error that the user reads.
+//! The subcommands, one file or folder each. Each returns the exit status, or an error that the user reads.
 
 pub mod check;
 mod client;
