@@ -56,7 +56,7 @@ pub struct SharedState {
 }
 
 /// Writes what the state directory of a localpath is of, for `syncsup journal prune` when it is no longer configured.
-fn note_of(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState) {
+fn write_note(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState) {
     let of = StateNote {
         watch: configured.localpath.watch.clone(),
         remotes: configured.remotes.iter().map(Remote::name).collect(),
@@ -66,11 +66,11 @@ fn note_of(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState) {
     of.write(dir);
 }
 
-/// What is wrong until it is mended.
+/// What is wrong until it is recovered from.
 pub struct Damage {
     /// For the operator.
     pub why: String,
-    /// Mended no sooner.
+    /// Recovered from no sooner.
     pub at: Duration,
     /// The database at its place is not to be used; else only the lock was lost.
     journal: bool,
@@ -137,7 +137,7 @@ impl SupervisedLocalPath {
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
         // A full disk is no reason not to start here: the journal says more about that.
         let _ = lock.sign();
-        note_of(&dir, &configured, shared);
+        write_note(&dir, &configured, shared);
         let log = shared.log.new(o!("localpath" => watch.to_string()));
         let names: BTreeSet<String> = configured.remotes.iter().map(Remote::name).collect();
         let quarantined = clean_journal(
@@ -193,8 +193,8 @@ impl SupervisedLocalPath {
     }
 
     /// Writes what its state directory is of, once more.
-    fn note_of(&self, shared: &SharedState) {
-        note_of(&self.dir, &self.configured, shared);
+    fn write_note(&self, shared: &SharedState) {
+        write_note(&self.dir, &self.configured, shared);
     }
 
     fn add_pusher(
@@ -220,7 +220,7 @@ impl SupervisedLocalPath {
         }
         self.forget_removed(shared, now);
         self.check_files(now);
-        self.mend(now);
+        self.recover(now);
         let crontab = self.configured.localpath.crontab.clone();
         let start_allowed = self.damaged.is_none();
         if (start_allowed || self.watcher.runs()) && self.watcher.step(ChildEvent::Tick, now) {
@@ -273,7 +273,7 @@ impl SupervisedLocalPath {
     /// Asks every child to stop, for good; the watcher last.
     pub fn stop(&mut self, now: Duration) {
         // The next start could not tell any more.
-        self.integrity.look_now();
+        self.integrity.make_due();
         self.check_files(now);
         if self.phase == Phase::Kept {
             self.phase = Phase::Stopping;
@@ -284,7 +284,7 @@ impl SupervisedLocalPath {
         if let Some(runner) = &mut self.runner {
             runner.process.step(ChildEvent::StopWanted, now);
         }
-        self.mend(now);
+        self.recover(now);
         self.end_watcher(now);
     }
 
@@ -316,7 +316,7 @@ impl SupervisedLocalPath {
     }
 
     /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
-    pub fn ask_reconcile(
+    pub fn request_reconcile(
         &mut self,
         why: &ReconcileReason,
         chosen: impl Fn(&SupervisedPusher) -> bool,
@@ -326,7 +326,7 @@ impl SupervisedLocalPath {
         let mut names = Vec::new();
         for pusher in pushers {
             if chosen(pusher) {
-                pusher.ask_reconcile(why, now);
+                pusher.request_reconcile(why, now);
                 names.push(pusher.name.clone());
             }
         }

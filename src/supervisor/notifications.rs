@@ -94,7 +94,7 @@ impl Supervisor {
     }
 
     /// Why the start has failed, if it has.
-    pub(super) fn hopeless(&self) -> Option<Error> {
+    pub(super) fn start_failure(&self) -> Option<Error> {
         let localpath = self
             .localpaths
             .iter()

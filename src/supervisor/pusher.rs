@@ -115,7 +115,7 @@ impl SupervisedPusher {
     }
 
     /// Asks for a reconcile. It is asked for again at the next start unless the pusher is seen to do it.
-    pub fn ask_reconcile(&mut self, why: &ReconcileReason, now: Duration) {
+    pub fn request_reconcile(&mut self, why: &ReconcileReason, now: Duration) {
         if *why == ReconcileReason::Schedule && self.pending.is_some() {
             return;
         }
@@ -166,7 +166,7 @@ impl SupervisedPusher {
         };
         self.clockwork = None;
         if self.next_scheduled.is_some_and(|due| now >= due) && minutes > 0 {
-            self.ask_reconcile(&ReconcileReason::Schedule, now);
+            self.request_reconcile(&ReconcileReason::Schedule, now);
         }
         self.next_scheduled = schedule::next_after(start, minutes, &self.name, now);
     }
@@ -181,7 +181,7 @@ impl SupervisedPusher {
         let due = clockwork.turn(&self.name, &wall);
         self.next_scheduled = clockwork.left().map(|left| now + left);
         if due {
-            self.ask_reconcile(&ReconcileReason::Schedule, now);
+            self.request_reconcile(&ReconcileReason::Schedule, now);
         }
     }
 

@@ -76,7 +76,7 @@ impl Supervisor {
         for localpath in self.localpaths.iter_mut().filter(|l| l.is_configured()) {
             let watch = localpath.watch().to_string();
             let all = names.is_empty() || names.iter().any(|n| same_path(n, &watch));
-            let picked = localpath.ask_reconcile(
+            let picked = localpath.request_reconcile(
                 &ReconcileReason::Sync,
                 |p| all || names.contains(&p.name),
                 now,

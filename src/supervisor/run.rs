@@ -95,7 +95,7 @@ impl Supervisor {
             && self.localpaths.iter().all(SupervisedLocalPath::is_gone)
             && self.reporter.is_gone())
         {
-            let (child_ended, now) = self.look(signals, files)?;
+            let (child_ended, now) = self.poll_once(signals, files)?;
             // Once a second anyway: a signal that is lost costs no more than that.
             let reap = child_ended || now >= self.next_reap;
             if reap {
@@ -108,7 +108,7 @@ impl Supervisor {
                 process::reap_adopted();
             }
             self.forget_waiters(now);
-            self.forget_verifies(now);
+            self.forget_verifying(now);
             self.grant(now);
             self.write_fail_logs(now);
             self.localpaths.retain(|l| l.is_configured() || !l.is_gone());
@@ -122,7 +122,7 @@ impl Supervisor {
             if give_up
                 && !self.started
                 && !self.stopping
-                && let Some(error) = self.hopeless()
+                && let Some(error) = self.start_failure()
             {
                 ended = Err(error);
                 self.stop(now);
@@ -132,7 +132,11 @@ impl Supervisor {
     }
 
     /// Waits for something to happen, and reads it. True when a child has ended, and what time it is.
-    fn look(&mut self, signals: &mut Signals, files: &mut RunFiles) -> Result<(bool, Duration)> {
+    fn poll_once(
+        &mut self,
+        signals: &mut Signals,
+        files: &mut RunFiles,
+    ) -> Result<(bool, Duration)> {
         let timeout = self.timeout(files);
         let mut fds = vec![(std::os::fd::AsFd::as_fd(signals), crate::sys::poll::Interest::Read)];
         let control = files.control.interests();

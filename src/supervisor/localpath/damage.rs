@@ -27,7 +27,7 @@ impl SupervisedLocalPath {
     }
 
     /// Sets a damaged journal aside when no process uses it any more.
-    pub(super) fn mend(&mut self, now: Duration) {
+    pub(super) fn recover(&mut self, now: Duration) {
         let Some(damage) = self.damaged.take_if(|d| now >= d.at) else { return };
         if self.any_runs() {
             self.damaged = Some(damage);
@@ -48,7 +48,7 @@ impl SupervisedLocalPath {
                     warn!(self.log, "cannot note the plugins now: {e}");
                 }
                 self.note_files(now);
-                self.ask_reconcile(&ReconcileReason::JournalSetAside, |_| true, now);
+                self.request_reconcile(&ReconcileReason::JournalSetAside, |_| true, now);
             }
             Err(e) => {
                 crit!(self.log, "{}; tried again", e.text);
@@ -112,7 +112,7 @@ impl SupervisedLocalPath {
         if self.damaged.is_some() || (!self.integrity.is_due(now) && self.all_run()) {
             return;
         }
-        self.integrity.looked(now);
+        self.integrity.checked(now);
         if !self.integrity.knows_journal() {
             self.note_files(now);
         }

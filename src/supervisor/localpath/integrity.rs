@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(2);
 pub struct Integrity {
     lock: Option<FileId>,
     journal: Option<FileId>,
-    look_at: Duration,
+    check_at: Duration,
 }
 
 /// What became of a file.
@@ -34,18 +34,18 @@ impl Integrity {
         Self {
             lock: held.id().ok(),
             journal: id(&dir.join(FILE_NAME)).ok().flatten(),
-            look_at: now + EVERY,
+            check_at: now + EVERY,
         }
     }
 
     /// False when the last look was a moment ago.
     pub fn is_due(&self, now: Duration) -> bool {
-        now >= self.look_at
+        now >= self.check_at
     }
 
     /// The next look is due after a while.
-    pub fn looked(&mut self, now: Duration) {
-        self.look_at = now + EVERY;
+    pub fn checked(&mut self, now: Duration) {
+        self.check_at = now + EVERY;
     }
 
     /// It is known which file the journal is.
@@ -54,8 +54,8 @@ impl Integrity {
     }
 
     /// The next look is due.
-    pub fn look_now(&mut self) {
-        self.look_at = Duration::ZERO;
+    pub fn make_due(&mut self) {
+        self.check_at = Duration::ZERO;
     }
 
     /// What is wrong: the sentence, and whether it concerns the journal.
@@ -116,7 +116,7 @@ mod tests {
         let integrity = Integrity {
             lock: known(LOCK_NAME),
             journal: known(FILE_NAME),
-            look_at: Duration::ZERO,
+            check_at: Duration::ZERO,
         };
         assert_eq!(integrity.wrong(dir.path()), None);
         std::fs::rename(at("new"), at(LOCK_NAME)).unwrap();

@@ -91,7 +91,7 @@ impl SupervisedLocalPath {
             FromWatcher::Open(open) => self.open = open,
             FromWatcher::NeedReconcile(why) => {
                 warn!(self.log, "every remote is compared: {why}");
-                self.ask_reconcile(&why, |_| true, now);
+                self.request_reconcile(&why, |_| true, now);
             }
             FromWatcher::Damaged(why) => self.damage(why, now),
             FromWatcher::Reached { ticket, seq } => self.barrier_reached(ticket, seq, now),

@@ -32,7 +32,7 @@ impl SupervisedLocalPath {
         let pusher_id =
             |name: &str| ChildId::Pusher { localpath: localpath.clone(), remote: name.into() };
         self.configured = new;
-        self.note_of(shared);
+        self.write_note(shared);
         for n in 0..self.pushers.len() {
             let name = self.pushers[n].name.clone();
             if diff.stop.contains(&pusher_id(&name)) {

@@ -25,7 +25,7 @@ impl Supervisor {
         };
         let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
         if names.len() < paths.len() {
-            localpath.ask_reconcile(&ReconcileReason::Import, |p| p.name == remote, now);
+            localpath.request_reconcile(&ReconcileReason::Import, |p| p.name == remote, now);
         }
         match Journal::open(localpath.dir()).and_then(|mut j| owe(&mut j, remote, &names)) {
             Ok(()) => {

@@ -59,7 +59,7 @@ impl Supervisor {
     }
 
     /// Ends the comparisons that no client reads any more.
-    pub(in crate::supervisor) fn forget_verifies(&mut self, now: Duration) {
+    pub(in crate::supervisor) fn forget_verifying(&mut self, now: Duration) {
         for pusher in self.localpaths.iter_mut().flat_map(|l| &mut l.pushers) {
             let old = |v: &mut Verifying| now.saturating_sub(v.asked) > FORGOTTEN;
             if let Some(verifying) = pusher.verifying.take_if(old) {
