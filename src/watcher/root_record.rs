@@ -1,5 +1,5 @@
-//! The root record: what is noted of the root apart from the checkpoint, in a small file in the state directory. A root on a network file
-//! system has no checkpoint, and a lost journal has none either.
+//! The root record: what is noted of the root apart from the checkpoint, in a small file in the state directory. A root
+//! on a network file system has no checkpoint, and a lost journal has none either.
 
 use crate::path::RelPath;
 use crate::root_id::RootId;
