@@ -75,6 +75,14 @@ fn killed_under_load(parallel: usize, kills: usize, coming: bool) -> (Vec<String
     (1..files).for_each(|n| put(&w, &format!("f{n:05}")));
     w.wait_identical();
     w.wait_in_sync();
+    if !coming {
+        let journal = rusqlite::Connection::open(w.journal()).unwrap();
+        wait_for("no call to wait behind a later one", DEADLINE, || {
+            let waits = "SELECT count(*) FROM call WHERE ready = 0
+                           AND seq < (SELECT max(seq) FROM call WHERE ready = 1)";
+            journal.query_row(waits, [], |row| row.get::<_, i64>(0)).is_ok_and(|n| n == 0)
+        });
+    }
     slow.server.hang(false);
     for _ in 0..kills {
         let enough = slow.received().len() + fastrand::usize(5..BETWEEN);
