@@ -61,6 +61,7 @@ const PURE: &[&str] = &[
     "pusher/plan.rs",
     "pusher/lane.rs",
     "pusher/phase.rs",
+    "pusher/reconcile.rs",
     "pusher/slots.rs",
     "rsync/argv.rs",
     "rsync/exit_status.rs",

@@ -28,8 +28,7 @@ impl Pusher {
         context.row.cursor = cursor;
         context.row.reconcile = Some(why);
         context.row.behind_since_ms = behind_since_ms;
-        self.wished_again = false;
-        self.compare_retry = None;
+        self.reconcile.replace_marks();
         self.said.dirty = true;
         self.look = true;
         Ok(())

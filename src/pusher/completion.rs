@@ -1,15 +1,16 @@
 //! What comes of each lane: settled, in trouble, held, compared.
 
-use super::compare::{self, Compare};
+use super::compare::{self, Compare, Found};
 use super::context::Stuck;
 use super::doubt::Doubt;
-use super::health::{Health, Incomplete, path_worth_saying};
+use super::health::{Health, path_worth_saying};
 use super::jobs::Busy;
 use super::lane::Lane;
 use super::push::{self, Push};
+use super::reconcile::Counted;
 use super::run::Pusher;
 use crate::journal::{Events, Held, JournalError, Owe, Party, Scope, Settlement};
-use crate::message::{FromPusher, ReconcileProgress};
+use crate::message::FromPusher;
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
@@ -56,7 +57,8 @@ impl Pusher {
     fn advance_compare(&mut self, busy: Busy<Compare>, now: Duration) -> Result<(), JournalError> {
         let what = What { why: busy.work.why().cloned(), live: busy.work.live() };
         let pushing = self.jobs.pushing();
-        let progress = busy.work.advance(&mut self.context, pushing, self.approved, now);
+        let progress =
+            busy.work.advance(&mut self.context, pushing, self.reconcile.approved(), now);
         self.compared(what, busy.slot, progress, now)
     }
 
@@ -274,10 +276,12 @@ impl Pusher {
         self.said.dirty = true;
         match progress {
             compare::Progress::Running | compare::Progress::Rows => {}
-            compare::Progress::Upset => self.compare_not_before = Some(now + UPSET_WAIT),
+            compare::Progress::Upset => self.reconcile.put_off(Some(now + UPSET_WAIT)),
             compare::Progress::Done { incomplete, entries } => {
                 // What the operator approved was this comparison, unless the guard has no say in it.
-                self.approved = self.approved.filter(|_| what.live);
+                if !what.live {
+                    self.reconcile.forget_approval();
+                }
                 self.comparison_done(what.why, incomplete, entries, now)?;
             }
             compare::Progress::Guarded(held) => {
@@ -288,10 +292,11 @@ impl Pusher {
                 self.compared_well()?;
                 self.names_compared(names)?;
                 // A push may have to answer first.
-                self.compare_not_before = self.wants_names().then_some(now + NAMES_WAIT);
+                let later = self.wants_names().then_some(now + NAMES_WAIT);
+                self.reconcile.put_off(later);
             }
             compare::Progress::Remote(judgement) if self.limits_connections(&judgement, now) => {
-                self.compare_not_before = Some(now + UPSET_WAIT);
+                self.reconcile.put_off(Some(now + UPSET_WAIT));
             }
             compare::Progress::Remote(judgement) => {
                 self.in_trouble(&judgement, now);
@@ -305,7 +310,7 @@ impl Pusher {
     pub(super) fn guarded(&mut self, held: Held) -> Result<(), JournalError> {
         warn!(self.context.log, "held"; "why" => &held.why);
         // What was approved was less.
-        self.approved = None;
+        self.reconcile.forget_approval();
         self.context.journal.set_held(&self.context.name, Some(&held))?;
         self.context.row.held = Some(held);
         self.said.dirty = true;
@@ -325,14 +330,8 @@ impl Pusher {
             }
         }
         if let Some(why) = compare.why() {
-            self.found = Some(ReconcileProgress {
-                why: why.to_owned(),
-                found: found.paths,
-                done: 0,
-                deletions: found.deletions,
-                bytes: found.bytes,
-                bytes_done: 0,
-            });
+            let Found { paths, deletions, bytes, .. } = found;
+            self.reconcile.compares(why, Counted { paths, deletions, bytes });
         }
         if compare.is_running() || compare.why().is_none() {
             self.jobs.compare = Some(busy);
@@ -344,7 +343,7 @@ impl Pusher {
             let entries = found.entries as i64;
             self.context.journal.set_entries(&self.context.name, entries)?;
             self.context.row.entries = Some(entries);
-            self.bytes_before = self.context.row.totals.bytes;
+            self.reconcile.counted(self.context.row.totals.bytes);
         }
         self.jobs.spool = Some(busy.work);
         Ok(())
@@ -360,20 +359,16 @@ impl Pusher {
         self.compared_well()?;
         let Some(why) = why else { return Ok(()) };
         if let Some(words) = incomplete {
-            let (incomplete, news) = Incomplete::again(self.incomplete.take(), words);
-            if news {
+            if let Some(incomplete) = self.reconcile.was_incomplete(words, now) {
                 warn!(self.context.log, "not everything could be compared"; "why" => &incomplete.words,
                     "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs());
             }
-            self.compare_retry = Some(now + incomplete.wait());
-            self.incomplete = Some(incomplete);
             return Ok(());
         }
-        self.incomplete = None;
-        let found = self.found.clone().unwrap_or_default();
+        let found = self.reconcile.found();
         let now_ms = clock::wall_ms();
-        // A wish that came meanwhile stays: for another reason, or for the same once more.
-        let settled = (!std::mem::take(&mut self.wished_again)).then_some(&why);
+        // A request that came meanwhile stays: for another reason, or for the same once more.
+        let settled = self.reconcile.settles().then_some(&why);
         // Counted before its first row was pushed, and kept since.
         let entries = self.context.row.entries.unwrap_or(entries as i64);
         let left = self.context.journal.reconciled(&self.context.name, now_ms, entries, settled)?;
@@ -383,11 +378,11 @@ impl Pusher {
         self.context.row.reconcile = left;
         self.context.row.entries = Some(entries);
         self.context.row.reconciled_at_ms = Some(now_ms);
-        self.reconciles_done += 1;
+        self.reconcile.finish();
         if self.doubt == Doubt::Names {
             self.doubt = Doubt::No;
         }
-        info!(self.context.log, "compared everything"; "why" => %why, "different" => found.found,
+        info!(self.context.log, "compared everything"; "why" => %why, "different" => found.paths,
             "to_delete" => found.deletions);
         Ok(())
     }

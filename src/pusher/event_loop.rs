@@ -2,6 +2,7 @@
 
 use super::lane::Lane;
 use super::push::Push;
+use super::reconcile::Left;
 use super::report::{self, View};
 use super::run::{LOOK_EVERY, Pusher};
 use super::scrub::Scrub;
@@ -24,7 +25,7 @@ impl Pusher {
     /// Says what is new, and that this process lives.
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
         // A progress bar moves.
-        self.said.dirty |= self.found.is_some() && self.jobs.pushing();
+        self.said.dirty |= self.reconcile.is_under_way() && self.jobs.pushing();
         let work = self.work;
         let idle = self.jobs.idle() && !(work.marks || work.due || work.wide || work.bulk);
         let wait = if idle { Duration::ZERO } else { self.status_every() };
@@ -55,30 +56,23 @@ impl Pusher {
             0 => None,
             _ => self.context.journal.failing(&self.context.name, 1)?.into_iter().next(),
         };
-        let outstanding = match &self.found {
-            Some(_) => self.context.journal.owed_by_reconcile(&self.context.name)?,
-            None => 0,
+        let owed = match self.reconcile.is_under_way() {
+            true => self.context.journal.owed_by_reconcile(&self.context.name)?,
+            false => 0,
         };
         let comparing = self.jobs.everything();
-        if let Some(found) = &mut self.found {
-            let unwritten =
-                comparing.map_or(0, |work| found.found.saturating_sub(work.found.written));
-            found.done = found.found.saturating_sub(outstanding + unwritten);
-            // What is being sent counts, too.
-            let is_running: u64 = self.jobs.pushes().map(Push::bytes_read).sum();
-            let pushed = self.context.row.totals.bytes.saturating_sub(self.bytes_before);
-            found.bytes_done = (pushed + is_running).min(found.bytes);
-        }
-        if outstanding == 0 && comparing.is_none() {
-            self.found = None;
-        }
+        let found = self.reconcile.found().paths;
+        let unwritten = comparing.map(|work| found.saturating_sub(work.found.written));
+        // What is being sent counts, too.
+        let in_flight: u64 = self.jobs.pushes().map(Push::bytes_read).sum();
+        let pushed_bytes = self.context.row.totals.bytes + in_flight;
+        self.reconcile.note_left(Left { owed, unwritten, pushed_bytes });
         let wanted =
             self.context.row.reconcile.as_ref().filter(|_| self.context.row.held.is_none());
         let waiting = wanted
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
         // Until it is compared again, and what was found is pushed.
-        let incomplete =
-            self.incomplete.as_ref().filter(|_| self.found.is_none() && comparing.is_none());
+        let incomplete = self.reconcile.incomplete().filter(|_| comparing.is_none());
         Ok(report::status(View {
             phase: &self.phase,
             health: &self.health,
@@ -88,10 +82,10 @@ impl Pusher {
             first_failure: first
                 .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
             pushing: self.jobs.pushing(),
-            reconcile: self.found.clone().or(waiting),
-            incomplete: incomplete.map(|incomplete| incomplete.words.as_str()),
+            reconcile: self.reconcile.progress().cloned().or(waiting),
+            incomplete,
             doubt: self.doubt.words(),
-            reconciles_done: self.reconciles_done,
+            reconciles_done: self.reconcile.finished(),
             pushes: self.pushes,
             verify: self.jobs.scrub.as_ref().map(Scrub::progress),
         }))
@@ -131,8 +125,7 @@ impl Pusher {
             gather,
             self.jobs.goes_on_at(),
             self.phase.next_retry(),
-            self.compare_retry.filter(|at| *at > now),
-            self.compare_not_before.filter(|at| *at > now),
+            self.reconcile.next_at(now),
             self.journal_retry,
             self.health.until().filter(|at| *at > now),
             self.stop.map(|stop| stop.until),

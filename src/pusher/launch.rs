@@ -167,11 +167,12 @@ impl Pusher {
     fn wants_compare(&self, now: Duration) -> bool {
         let wide = match self.only_live() {
             true => {
-                self.work.wide_live && (!self.work.due || self.work.bulk || self.found.is_some())
+                self.work.wide_live
+                    && (!self.work.due || self.work.bulk || self.reconcile.is_under_way())
             }
             false => self.work.wide,
         };
-        self.compare_not_before.is_none_or(|at| now >= at)
+        self.reconcile.may_compare(now)
             && (wide || self.wants_everything(now) || self.wants_names())
     }
 
@@ -190,7 +191,7 @@ impl Pusher {
         !self.held()
             && self.context.row.reconcile.is_some()
             && self.jobs.spool.is_none()
-            && self.compare_retry.is_none_or(|at| now >= at)
+            && self.reconcile.may_compare_everything(now)
     }
 
     /// The delete guard holds a comparison.
@@ -242,7 +243,7 @@ impl Pusher {
         if let Some(missing) = self.waits(Waiter::Compare, probe, now) {
             return Ok(missing);
         }
-        self.compare_not_before = None;
+        self.reconcile.put_off(None);
         let job = match self.context.row.reconcile.as_ref().filter(|_| self.wants_everything(now)) {
             Some(why) => Job::Everything { why: why.clone(), exclude: self.left_out(why) },
             None if self.wants_names() => {

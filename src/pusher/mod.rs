@@ -1,8 +1,8 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`plan`] turns marks into what [`crate::rsync`] is told to list, [`batch`] keeps the accounts of a batch,
-//! [`partial_stats`] counts what a failed push did, [`phase`] says whether the root lets it work, [`health`] when a remote is tried again, [`guard`] when a
-//! comparison must wait for the operator, [`slots`] which job starts next.
+//! [`partial_stats`] counts what a failed push did, [`phase`] says whether the root lets it work, [`health`] when a remote is tried again, [`reconcile`] when
+//! everything is compared and how far that is, [`guard`] when a comparison must wait for the operator, [`slots`] which job starts next.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts the jobs that `select` has chosen,
 //! `completion` takes what comes of them, `event_loop` reports and sleeps. The `jobs` are, with at most one rsync in each:
@@ -22,6 +22,7 @@ pub mod health;
 pub mod partial_stats;
 pub mod phase;
 pub mod plan;
+pub mod reconcile;
 pub mod slots;
 pub mod whole;
 

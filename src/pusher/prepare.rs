@@ -8,6 +8,7 @@ use super::jobs::Jobs;
 use super::lane::Lane;
 use super::master::Master;
 use super::phase::Phase;
+use super::reconcile::Reconcile;
 use super::run::{Pusher, Said, Yielding};
 use super::scrub::Scrub;
 use super::select::BATCH;
@@ -85,9 +86,6 @@ impl Pusher {
             push_failed: false,
             doubt: Doubt::No,
             phase: Phase::AwaitingRoot,
-            compare_retry: None,
-            incomplete: None,
-            compare_not_before: None,
             journal_retry: None,
             expiry_due: None,
             work: Work::default(),
@@ -96,13 +94,9 @@ impl Pusher {
             gather_until: None,
             yielding: Yielding::default(),
             connection_limited: None,
-            approved: None,
-            wished_again: false,
             // A predecessor may have compared.
+            reconcile: Reconcile::default(),
             compared_ms: clock::wall_ms(),
-            found: None,
-            bytes_before: 0,
-            reconciles_done: 0,
             pushes: 0,
             stop: None,
             killed: false,

@@ -3,15 +3,16 @@
 use super::batch::PARENTS_MOST;
 use super::context::Context;
 use super::doubt::Doubt;
-use super::health::{Health, Incomplete};
+use super::health::Health;
 use super::jobs::Jobs;
 use super::phase::Phase;
 use super::push::Push;
+use super::reconcile::Reconcile;
 use super::slots::Slots;
 use super::supervisor_link::SupervisorLink;
 use super::waiters::Waiters;
 use crate::journal::{JournalError, Owe, Settlement, Work};
-use crate::message::{FromPusher, PusherStatus, ReconcileProgress, ToPusher};
+use crate::message::{FromPusher, PusherStatus, ToPusher};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
@@ -65,12 +66,6 @@ pub struct Pusher {
     /// Whether the remote still has what it has acknowledged.
     pub(super) doubt: Doubt,
     pub(super) phase: Phase,
-    /// A reconcile of everything comes no sooner.
-    pub(super) compare_retry: Option<Duration>,
-    /// What the last reconcile of everything could not see.
-    pub(super) incomplete: Option<Incomplete>,
-    /// No comparison at all comes sooner.
-    pub(super) compare_not_before: Option<Duration>,
     pub(super) journal_retry: Option<Duration>,
     /// The trash is looked after no sooner.
     pub(super) expiry_due: Option<Duration>,
@@ -81,15 +76,9 @@ pub struct Pusher {
     pub(super) yielding: Yielding,
     /// The remote takes few connections: until then there is one at a time.
     pub(super) connection_limited: Option<Duration>,
-    /// So many deletions the operator has approved for the next comparison.
-    pub(super) approved: Option<u64>,
-    /// The reconcile under way was wished for once more.
-    pub(super) wished_again: bool,
+    pub(super) reconcile: Reconcile,
+    /// When a comparison last found something, in milliseconds since 1970.
     pub(super) compared_ms: i64,
-    pub(super) found: Option<ReconcileProgress>,
-    /// Bytes pushed before that was found.
-    pub(super) bytes_before: u64,
-    pub(super) reconciles_done: u64,
     /// Batches that went through.
     pub(super) pushes: u64,
     pub(super) stop: Option<Stop>,
@@ -142,11 +131,10 @@ impl Pusher {
         if *why == ReconcileReason::Schedule && self.context.row.reconcile.is_some() {
             return Ok(());
         }
-        self.wished_again = self.jobs.everything().is_some_and(|work| work.why() == Some(why));
+        let again = self.jobs.everything().is_some_and(|work| work.why() == Some(why));
         self.context.journal.want_reconcile(&self.context.name, Some(why))?;
         self.context.row.reconcile = Some(why.clone());
-        self.compare_retry = None;
-        self.incomplete = None;
+        self.reconcile.request(again);
         self.said.dirty = true;
         Ok(())
     }
@@ -270,8 +258,7 @@ impl Pusher {
                 if let Some(held) = self.context.row.held.take() {
                     info!(self.context.log, "released by the operator"; "deletions" => held.deletions);
                     self.context.journal.set_held(&self.context.name, None)?;
-                    self.approved = Some(held.deletions);
-                    self.compare_retry = None;
+                    self.reconcile.release(held.deletions);
                 }
             }
             ToPusher::Hold(why) => {

@@ -183,7 +183,7 @@ impl Pusher {
             run.deletions = if read.approved { 0 } else { run.deletions + read.deletions };
         }
         if read.approved {
-            self.approved = None;
+            self.reconcile.forget_approval();
         }
         self.context.journal.set_verify_state(&self.context.name, Some(&r.state))?;
         r.not_before = plan::next_part(&r.schedule, read.cost, r.began, now);
@@ -219,7 +219,7 @@ impl Pusher {
             return Ok(());
         }
         let run = r.state.run.clone().unwrap_or_default();
-        let went = work.advance(&mut self.context, &run, self.approved, now);
+        let went = work.advance(&mut self.context, &run, self.reconcile.approved(), now);
         // A hung remote must not hold a slot, nor what only reads.
         if !work.is_running() || work.stalled(now) > STALLED {
             self.give_spare_back(r);
