@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "pusher/batch.rs",
     "pusher/plan.rs",
     "pusher/lane.rs",
+    "pusher/pending.rs",
     "pusher/phase.rs",
     "pusher/reconcile.rs",
     "pusher/slots.rs",

@@ -91,7 +91,7 @@ impl Pusher {
         context.journal.settle(&context.name, &end, now_ms)?;
         // After it is owed: a death between the two must not forget it.
         context.journal.forget_recent(&context.name)?;
-        self.look = true;
+        self.pending.touch();
         Ok(recent.more)
     }
 

@@ -30,7 +30,7 @@ impl Pusher {
         context.row.behind_since_ms = behind_since_ms;
         self.reconcile.replace_marks();
         self.said.dirty = true;
-        self.look = true;
+        self.pending.touch();
         Ok(())
     }
 }

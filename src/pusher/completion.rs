@@ -48,7 +48,7 @@ impl Pusher {
         self.advance_scrub(now)?;
         self.advance_expiry(now);
         // Rows are wanted when a push has begun or ended, and then there is a look to be had.
-        match self.jobs.spool.take_if(|_| self.look) {
+        match self.jobs.spool.take_if(|_| self.pending.is_stale()) {
             Some(work) => self.advance_compare(Busy { work, slot: false }, now),
             None => Ok(()),
         }
@@ -76,7 +76,7 @@ impl Pusher {
         }
         // Before anything that may fail: a slot that is not given back is lost to everybody.
         self.return_slot(busy.slot);
-        self.look = true;
+        self.pending.touch();
         self.said.dirty = true;
         if Lane::BULK.contains(&lane) {
             self.yielding.portions = false;
@@ -171,7 +171,7 @@ impl Pusher {
 
     /// A comparison went well. Where the disk is full or the directory's parent is missing it does, and no push will.
     fn compared_well(&mut self) -> Result<(), JournalError> {
-        let work = self.work;
+        let work = self.pending.work;
         if self.push_failed && (work.marks || work.due || work.large || work.bulk) {
             return Ok(());
         }
@@ -272,7 +272,7 @@ impl Pusher {
             let rows = matches!(progress, compare::Progress::Rows);
             return self.still_comparing(Busy { work, slot }, rows);
         }
-        self.look = true;
+        self.pending.touch();
         self.said.dirty = true;
         match progress {
             compare::Progress::Running | compare::Progress::Rows => {}
@@ -323,7 +323,7 @@ impl Pusher {
         let found = compare.found;
         // Here at least once after its dry run, before its last row is written.
         if rows {
-            self.look = true;
+            self.pending.touch();
             self.yielding.portions = false;
             if found.paths > 0 {
                 self.compared_ms = clock::wall_ms();

@@ -4,7 +4,7 @@ use super::lane::Lane;
 use super::push::Push;
 use super::reconcile::Left;
 use super::report::{self, View};
-use super::run::{LOOK_EVERY, Pusher};
+use super::run::Pusher;
 use super::scrub::Scrub;
 use crate::journal::{JournalError, Owed};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
@@ -26,7 +26,7 @@ impl Pusher {
     pub(super) fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
         // A progress bar moves.
         self.said.dirty |= self.reconcile.is_under_way() && self.jobs.pushing();
-        let work = self.work;
+        let work = self.pending.work;
         let idle = self.jobs.idle() && !(work.marks || work.due || work.wide || work.bulk);
         let wait = if idle { Duration::ZERO } else { self.status_every() };
         if self.said.dirty && now.saturating_sub(self.said.status_at) >= wait {
@@ -110,23 +110,26 @@ impl Pusher {
             || self.jobs.verify.as_ref().is_some_and(|l| l.is_running())
             || self.jobs.scrub.as_ref().is_some_and(Scrub::is_running);
         let able = self.may_start(now) && !self.jobs.busy(Lane::Small);
-        let gather = self.gather_until.filter(|at| able && *at > now);
+        let gather = self.pending.gathers_until().filter(|at| able && *at > now);
         let rows = self.jobs.compare.as_ref().is_some_and(|c| !c.work.is_running());
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let times = [
             Some(self.supervisor.next_beat()),
-            Some(self.looked + LOOK_EVERY),
+            Some(self.pending.next_look()),
             soon(busy, self.jobs.look_after()),
             soon(rows, Duration::from_millis(50)),
             soon(self.said.dirty, self.status_every()),
             // Something is to be done at once.
-            soon(self.look && self.stop.is_none() && self.journal_retry.is_none(), Duration::ZERO),
+            soon(
+                self.pending.is_stale() && self.stop.is_none() && self.pending.retry_at().is_none(),
+                Duration::ZERO,
+            ),
             due,
             gather,
             self.jobs.goes_on_at(),
             self.phase.next_retry(),
             self.reconcile.next_at(now),
-            self.journal_retry,
+            self.pending.retry_at(),
             self.health.until().filter(|at| *at > now),
             self.stop.map(|stop| stop.until),
             self.context.master.next_at(self.wants_master(now), now),
@@ -138,13 +141,14 @@ impl Pusher {
     /// Waits for whatever comes next.
     pub(super) fn sleep(&mut self, now: Duration) -> io::Result<()> {
         let due = self
+            .pending
             .work
             .next_ms
             .map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64))
-            .filter(|_| self.stop.is_none() && self.journal_retry.is_none());
+            .filter(|_| self.stop.is_none() && self.pending.retry_at().is_none());
         let next = self.next_time(due, now);
         if due.is_some_and(|at| at <= now) {
-            self.look = true;
+            self.pending.touch();
         }
         let channel = self.supervisor.channel();
         let interest =
@@ -163,10 +167,10 @@ impl Pusher {
         drop(channel);
         if ready[0] {
             wake::drain(&self.wake);
-            self.look = true;
+            self.pending.touch();
         }
         if due.is_some_and(|at| clock::boot() >= at) {
-            self.look = true;
+            self.pending.touch();
         }
         // A closed channel shows when it is read.
         self.supervisor.flush();

@@ -23,23 +23,12 @@ const CONNECTION_LIMITED: Duration = Duration::from_secs(600);
 
 impl Pusher {
     pub(super) fn look_at_journal(&mut self, now: Duration) -> Result<(), JournalError> {
-        let before = self.work;
-        self.work = self.context.journal.work(
-            &self.context.name,
-            self.context.row.cursor,
-            clock::wall_ms(),
-        )?;
-        self.look = false;
-        self.looked = now;
+        let context = &mut self.context;
+        let work = context.journal.work(&context.name, context.row.cursor, clock::wall_ms())?;
+        let delay = Duration::from_millis(context.start.localpath.delay_ms);
+        let idle = !self.jobs.busy(Lane::Small);
+        self.said.dirty |= self.pending.looked(work, idle, delay, now);
         self.yielding.large = false;
-        let idle = !before.marks && !before.due && !self.jobs.busy(Lane::Small);
-        if self.work.marks && idle && self.gather_until.is_none() {
-            self.gather_until =
-                Some(now + Duration::from_millis(self.context.start.localpath.delay_ms));
-        }
-        if self.work != before {
-            self.said.dirty = true;
-        }
         Ok(())
     }
 
@@ -51,9 +40,9 @@ impl Pusher {
         }
         let mut wanted = 0;
         let probe = self.health != Health::Good;
-        let due = self.work.due && !self.yielding.small;
-        let small = !self.jobs.busy(Lane::Small) && (self.work.marks || due);
-        if small && self.gather_until.is_none_or(|at| now >= at) {
+        let due = self.pending.work.due && !self.yielding.small;
+        let small = !self.jobs.busy(Lane::Small) && (self.pending.work.marks || due);
+        if small && self.pending.has_gathered(now) {
             wanted += self.start_push(Lane::Small, probe, now)?;
         }
         // A remote in trouble is tried by one push, and by a comparison only when there is none.
@@ -62,25 +51,28 @@ impl Pusher {
         for lane in Lane::LARGE {
             let alone = alone || (probe && self.jobs.pushing());
             // The second waits for nothing that the first has not got.
-            let free = !self.jobs.busy(lane) && wanted == before && self.work.large;
+            let free = !self.jobs.busy(lane) && wanted == before && self.pending.work.large;
             if !alone && free && self.has_another_large(lane)? {
                 wanted += self.start_push(lane, probe, now)?;
             }
         }
         let before = wanted;
         for lane in Lane::BULK {
-            let alone = probe && (small || self.work.large || self.jobs.pushing());
+            let alone = probe && (small || self.pending.work.large || self.jobs.pushing());
             // The second waits for nothing that the first has not got.
             if !alone && wanted == before && self.wants_bulk(lane) {
                 wanted += self.start_push(lane, probe, now)?;
             }
         }
-        let push = small || self.work.large || self.work.bulk || self.jobs.pushing();
+        let push =
+            small || self.pending.work.large || self.pending.work.bulk || self.jobs.pushing();
         if !(probe && push) && self.jobs.compare.is_none() && self.wants_compare(now) {
             wanted += self.start_compare(probe, now)?;
         }
         wanted += u32::from(self.start_verify(now)?);
-        self.look |= self.slots.turn_ends();
+        if self.slots.turn_ends() {
+            self.pending.touch();
+        }
         if !probe && wanted == 0 {
             wanted += self.start_expiry(now);
         }
@@ -91,8 +83,11 @@ impl Pusher {
         if wanted == 0 {
             self.give_free_slots_back();
         }
-        let quiet =
-            wanted == 0 && !self.jobs.pushing() && !self.work.marks && !self.work.due && !probe;
+        let quiet = wanted == 0
+            && !self.jobs.pushing()
+            && !self.pending.work.marks
+            && !self.pending.work.due
+            && !probe;
         self.start_scrub(quiet, now)
     }
 
@@ -114,7 +109,7 @@ impl Pusher {
 
     fn may_connect(&self, now: Duration) -> bool {
         self.stop.is_none()
-            && self.journal_retry.is_none_or(|at| now >= at)
+            && self.pending.is_usable(now)
             && self.phase == Phase::Running
             && self.health.may_try(now)
     }
@@ -158,19 +153,21 @@ impl Pusher {
     }
 
     fn wants_bulk(&self, lane: Lane) -> bool {
-        let small = self.work.marks || self.work.due || self.jobs.busy(Lane::Small);
+        let small = self.pending.work.marks || self.pending.work.due || self.jobs.busy(Lane::Small);
         let waits =
             (self.yielding.bulk && small) || (self.yielding.portions && self.jobs.pushing());
-        self.work.bulk && !self.jobs.busy(lane) && !waits
+        self.pending.work.bulk && !self.jobs.busy(lane) && !waits
     }
 
     fn wants_compare(&self, now: Duration) -> bool {
         let wide = match self.only_live() {
             true => {
-                self.work.wide_live
-                    && (!self.work.due || self.work.bulk || self.reconcile.is_under_way())
+                self.pending.work.wide_live
+                    && (!self.pending.work.due
+                        || self.pending.work.bulk
+                        || self.reconcile.is_under_way())
             }
-            false => self.work.wide,
+            false => self.pending.work.wide,
         };
         self.reconcile.may_compare(now)
             && (wide || self.wants_everything(now) || self.wants_names())
@@ -184,7 +181,7 @@ impl Pusher {
     }
 
     fn owed_by_name(&self) -> bool {
-        self.work.due || self.work.bulk
+        self.pending.work.due || self.pending.work.bulk
     }
 
     fn wants_everything(&self, now: Duration) -> bool {
@@ -207,9 +204,9 @@ impl Pusher {
         let Some((mut batch, deferred)) = self.read(lane)? else { return Ok(0) };
         self.narrow(&mut batch);
         if lane == Lane::Small {
-            self.gather_until = None;
+            self.pending.pushed();
         }
-        self.look = true;
+        self.pending.touch();
         if batch.items.is_empty() && batch.cursor.is_none() {
             return Ok(0);
         }
@@ -260,7 +257,7 @@ impl Pusher {
                 Job::Wide(of_one_kind(rows))
             }
         };
-        self.look = true;
+        self.pending.touch();
         self.said.dirty = true;
         let slot = !probe && self.slots.take();
         let mut going = Touched::default();

@@ -1,7 +1,8 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`plan`] turns marks into what [`crate::rsync`] is told to list, [`batch`] keeps the accounts of a batch,
-//! [`partial_stats`] counts what a failed push did, [`phase`] says whether the root lets it work, [`health`] when a remote is tried again, [`reconcile`] when
+//! [`partial_stats`] counts what a failed push did, [`pending`] is what
+//! waits in the journal, [`phase`] says whether the root lets it work, [`health`] when a remote is tried again, [`reconcile`] when
 //! everything is compared and how far that is, [`guard`] when a comparison must wait for the operator, [`slots`] which job starts next.
 //!
 //! The shell: `run` is the process; `prepare` comes before its loop, `launch` starts the jobs that `select` has chosen,
@@ -20,6 +21,7 @@ pub mod fail_log;
 pub mod guard;
 pub mod health;
 pub mod partial_stats;
+pub mod pending;
 pub mod phase;
 pub mod plan;
 pub mod reconcile;

@@ -7,6 +7,7 @@ use super::health::Health;
 use super::jobs::Jobs;
 use super::lane::Lane;
 use super::master::Master;
+use super::pending::Pending;
 use super::phase::Phase;
 use super::reconcile::Reconcile;
 use super::run::{Pusher, Said, Yielding};
@@ -16,7 +17,7 @@ use super::slots::Slots;
 use super::supervisor_link::{Control, SupervisorLink};
 use super::waiters::Waiters;
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError, Work};
+use crate::journal::{Journal, JournalError};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
 use crate::reconcile_reason::ReconcileReason;
@@ -27,7 +28,6 @@ use crate::sys::signals::Signals;
 use crate::sys::{clock, process};
 use slog::{Logger, warn};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 impl Pusher {
     /// Takes the lock, opens the journal, makes the remote's row.
@@ -86,12 +86,8 @@ impl Pusher {
             push_failed: false,
             doubt: Doubt::No,
             phase: Phase::AwaitingRoot,
-            journal_retry: None,
             expiry_due: None,
-            work: Work::default(),
-            look: true,
-            looked: Duration::ZERO,
-            gather_until: None,
+            pending: Pending::default(),
             yielding: Yielding::default(),
             connection_limited: None,
             // A predecessor may have compared.

@@ -5,13 +5,14 @@ use super::context::Context;
 use super::doubt::Doubt;
 use super::health::Health;
 use super::jobs::Jobs;
+use super::pending::Pending;
 use super::phase::Phase;
 use super::push::Push;
 use super::reconcile::Reconcile;
 use super::slots::Slots;
 use super::supervisor_link::SupervisorLink;
 use super::waiters::Waiters;
-use crate::journal::{JournalError, Owe, Settlement, Work};
+use crate::journal::{JournalError, Owe, Settlement};
 use crate::message::{FromPusher, PusherStatus, ToPusher};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::begin::{Begun, begin, cannot_start};
@@ -22,10 +23,6 @@ use slog::{info, o, warn};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// The journal is looked at at least this often, wake or not.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// A journal that cannot be used is tried this often.
-const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 /// The push in hand may go on for so long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
@@ -66,13 +63,9 @@ pub struct Pusher {
     /// Whether the remote still has what it has acknowledged.
     pub(super) doubt: Doubt,
     pub(super) phase: Phase,
-    pub(super) journal_retry: Option<Duration>,
     /// The trash is looked after no sooner.
     pub(super) expiry_due: Option<Duration>,
-    pub(super) work: Work,
-    pub(super) look: bool,
-    pub(super) looked: Duration,
-    pub(super) gather_until: Option<Duration>,
+    pub(super) pending: Pending,
     pub(super) yielding: Yielding,
     /// The remote takes few connections: until then there is one at a time.
     pub(super) connection_limited: Option<Duration>,
@@ -153,7 +146,7 @@ impl Pusher {
                 }
                 Err(JournalError::Refused(why)) => {
                     warn!(self.context.log, "the journal cannot be used now"; "why" => why);
-                    self.journal_retry = Some(clock::boot() + JOURNAL_RETRY);
+                    self.pending.refused(clock::boot());
                 }
             }
         }
@@ -169,9 +162,9 @@ impl Pusher {
             if self.jobs.idle() || now >= stop.until {
                 return self.end().map(Some);
             }
-        } else if self.journal_retry.is_none_or(|at| now >= at) {
-            self.journal_retry = None;
-            if self.look || now.saturating_sub(self.looked) >= LOOK_EVERY {
+        } else if self.pending.is_usable(now) {
+            self.pending.used();
+            if self.pending.wants_look(now) {
                 self.look_at_journal(now)?;
             }
             self.start_lanes(now)?;
@@ -278,7 +271,7 @@ impl Pusher {
             ToPusher::FailuresForgotten(below) => self.forget_failures(&below)?,
             ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms), false),
         }
-        self.look = true;
+        self.pending.touch();
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl Pusher {
                 // A path that failed and is marked again: its row goes with the mark.
                 owed.extend(self.context.journal.failing_later(&name, now_ms, &marks)?);
                 // A path that is marked all the time would never be in a portion.
-                if self.work.bulk {
+                if self.pending.work.bulk {
                     owed.extend(self.context.journal.bulk_of(&name, now_ms, &marks)?);
                 }
                 if self.after_bulk(&marks, &mut owed, &mut deferred) && owed.is_empty() {

@@ -156,7 +156,8 @@ impl Pusher {
             warn!(log, "verify_schedule: the run took longer than the time between two; raise its rate or its time";
                 "hours" => (run.ended_ms.unwrap_or(run.began_ms) - run.began_ms) / 3_600_000);
         }
-        (self.look, self.said.dirty) = (true, true);
+        self.pending.touch();
+        self.said.dirty = true;
         Ok(())
     }
 
@@ -191,7 +192,8 @@ impl Pusher {
         if r.yields > 0 {
             (r.yields, r.planner) = (r.yields - 1, None);
         }
-        (self.look, self.said.dirty) = (true, true);
+        self.pending.touch();
+        self.said.dirty = true;
         Ok(())
     }
 
@@ -230,7 +232,8 @@ impl Pusher {
             Ok(Outcome::Rows { more_in }) => {
                 r.stage = Stage::Comparing(work);
                 r.wake = Some(now + more_in);
-                (self.look, self.said.dirty) = (true, true);
+                self.pending.touch();
+                self.said.dirty = true;
             }
             Ok(Outcome::Done(read)) => self.part_done(r, read, now)?,
             Ok(Outcome::Failed { words, remote }) => {

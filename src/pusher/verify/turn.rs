@@ -40,7 +40,7 @@ impl Pusher {
         let mut looking = self.jobs.verify.take()?;
         looking.kill();
         self.return_slot(looking.slot);
-        self.look = true;
+        self.pending.touch();
         Some(looking.ticket)
     }
 
@@ -117,7 +117,7 @@ impl Pusher {
                 }
                 Ok(Some(exited)) => {
                     self.return_slot(std::mem::take(&mut looking.slot));
-                    self.look = true;
+                    self.pending.touch();
                     let finished = self.context.finish(run.into_run(), exited);
                     let end =
                         finished.and_then(|finished| looking.finished(&self.context, finished));
@@ -147,7 +147,8 @@ impl Pusher {
         looking.asked = false;
         let ended = part.end.is_some();
         if looking.job.repair && !part.differences.is_empty() {
-            (self.look, self.said.dirty) = (true, true);
+            self.pending.touch();
+            self.said.dirty = true;
         }
         self.supervisor.send(&FromPusher::Verified(looking.ticket, part));
         Ok(ended.then_some(Ended::Told))
