@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A path relative to the root of a localpath: bytes without NUL, components separated by single slashes,
 /// none of them empty, `.` or `..`. The empty path is the root itself.
@@ -300,6 +300,16 @@ pub const PLUGIN_PART: &str = "fail-plugin ";
 /// A plugin's part of the fail log, by its name in the journal: its runner writes it.
 pub fn plugin_fail_log_part(name: &str) -> String {
     format!("{PLUGIN_PART}{name}.sh")
+}
+
+/// The names in a path, the last one first, `..` among them.
+pub fn names_from_last(path: &Path) -> Vec<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    };
+    path.components().rev().filter_map(name).collect()
 }
 
 #[cfg(test)]

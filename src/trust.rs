@@ -1,13 +1,13 @@
 //! Whose files this process may obey: what a configuration, a password file or a program says is done with all rights of
 //! the user that runs it, so only that user and root may be able to write it.
 
-use crate::path::printable;
+use crate::path::{names_from_last, printable};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Links that are followed on one way, as in the kernel.
 const LINKS_MOST: usize = 40;
@@ -128,7 +128,7 @@ impl Doubted {
 
 /// Looks at every name on the way from the root, through every link, and at the file. Nothing there is no doubt.
 pub fn doubted(path: &Path, user: User) -> io::Result<Option<Doubted>> {
-    let mut left: Vec<OsString> = names(&std::path::absolute(path)?);
+    let mut left: Vec<OsString> = names_from_last(&std::path::absolute(path)?);
     let mut at = PathBuf::from("/");
     let mut links = 0;
     while let Some(name) = left.pop() {
@@ -166,19 +166,9 @@ pub fn doubted(path: &Path, user: User) -> io::Result<Option<Doubted>> {
         if target.is_absolute() {
             at = PathBuf::from("/");
         }
-        left.extend(names(&target));
+        left.extend(names_from_last(&target));
     }
     Ok(None)
-}
-
-/// The names of a path, the last one first.
-fn names(path: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    path.components().rev().filter_map(name).collect()
 }
 
 fn excused(path: &Path, facts: Facts, why: Doubt) -> bool {

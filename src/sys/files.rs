@@ -138,12 +138,7 @@ impl Root {
         let (mut found, mut left) = (Vec::new(), std::collections::VecDeque::from(tops));
         while let Some(directory) = left.pop_front() {
             beat();
-            let names = match directory.is_root() {
-                true => self.names(),
-                false => self.subdir(&directory).and_then(|open| open.names()),
-            };
-            // Gone, or not to be read: rsync says so.
-            for name in names.unwrap_or_default() {
+            for name in self.names_in(&directory) {
                 let path = directory.join(&name.name);
                 let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|stat| stat.kind));
                 // What cannot even be looked at may be one.
@@ -163,6 +158,15 @@ impl Root {
         found
     }
 
+    /// The names in a directory; none where it is gone, or is not to be read: rsync says so.
+    fn names_in(&self, directory: &RelPath) -> Vec<Name> {
+        let names = match directory.is_root() {
+            true => self.names(),
+            false => self.subdir(directory).and_then(|open| open.names()),
+        };
+        names.unwrap_or_default()
+    }
+
     /// The names in directories, and below them when `deep`, of which `stands_out` is true; nothing below such a one.
     pub fn names_below(
         &self,
@@ -175,12 +179,7 @@ impl Root {
         let (mut found, mut left) = (Vec::new(), std::collections::VecDeque::from(tops));
         while let Some(directory) = left.pop_front() {
             beat();
-            let names = match directory.is_root() {
-                true => self.names(),
-                false => self.subdir(&directory).and_then(|open| open.names()),
-            };
-            // Gone, or not to be read: rsync says so.
-            for name in names.unwrap_or_default() {
+            for name in self.names_in(&directory) {
                 let path = directory.join(&name.name);
                 if stands_out(&path) {
                     found.push(path);

@@ -2,6 +2,7 @@
 //! link of somebody else is followed, and what is read is bounded.
 
 use super::files::Root;
+use crate::path::names_from_last;
 use crate::trust::User;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fstat, openat, readlinkat, renameat,
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// Links that are followed on one way, as in the kernel.
 const LINKS_MOST: usize = 40;
@@ -80,7 +81,7 @@ impl Place {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = |at: &OwnedFd, name: &OsStr| openat(at, name, flags, Mode::empty());
         let root = || openat(CWD, "/", flags, Mode::empty());
-        let mut left = names(&std::path::absolute(path)?);
+        let mut left = names_from_last(&std::path::absolute(path)?);
         let (mut fd, mut links) = (root()?, 0);
         while let Some(name) = left.pop() {
             match open(&fd, &name) {
@@ -102,7 +103,7 @@ impl Place {
                     if target.starts_with(b"/") {
                         fd = root()?;
                     }
-                    left.extend(names(Path::new(&OsString::from_vec(target))));
+                    left.extend(names_from_last(Path::new(&OsString::from_vec(target))));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -209,16 +210,6 @@ pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
         FileType::Unknown => "of an unknown kind",
     };
     Err(refused(format!("it is {what}, not a regular file")))
-}
-
-/// The names of a path, the last one first.
-fn names(path: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    path.components().rev().filter_map(name).collect()
 }
 
 fn unlikely() -> io::Result<u32> {
