@@ -7,6 +7,7 @@ use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::World;
 use crate::mounts::{empty_again, fill};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, SFlag, mknod};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -54,10 +55,10 @@ impl Slow {
     }
 }
 
-/// A file that comes with one event, whole.
+/// A file that comes with one event, whole: it was never open, so that no process that another test forks closes it later.
 fn put(w: &World, name: &str) {
     let new = w.outside.join("new");
-    fs::write(&new, "x").unwrap();
+    mknod(&new, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0).unwrap();
     fs::rename(&new, at(w, name.as_bytes())).unwrap();
 }
 
