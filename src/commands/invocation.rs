@@ -112,7 +112,7 @@ pub struct Wait {
 pub enum On {
     /// All of each localpath.
     All,
-    /// So many of each localpath.
+    /// How many of each localpath.
     Quorum(usize),
     /// Those of these names.
     Remotes(Vec<String>),

@@ -147,7 +147,7 @@ fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
 }
 
 impl AskedInstance {
-    /// Asks how far it is. A supervisor that has gone may come back: then it is asked anew.
+    /// Asks how far it is. A supervisor that has gone may come back: then it is asked again.
     fn ask(&mut self) -> Result<()> {
         match self.try_ask() {
             Ok(()) => self.silent = None,

@@ -191,7 +191,7 @@ pub struct Crontab {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// So many minutes after the last one.
+    /// This many minutes after the last one.
     Every(u32),
     /// A cron expression of five fields, which [`super::cron::parse`] takes; in local time.
     Cron(String),
@@ -212,7 +212,7 @@ pub struct VerifySchedule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyWhen {
-    /// So many seconds after the last one began.
+    /// This many seconds after the last one began.
     Every(u64),
     /// A cron expression of five fields, which [`super::cron::parse`] takes; in local time.
     Cron(String),

@@ -2,7 +2,7 @@
 
 use crate::path::as_written;
 
-/// A command line as words, split as a shell splits them, at least so many. No shell ever sees them.
+/// A command line as words, split as a shell splits them, of a least number. No shell ever sees them.
 pub(crate) fn words(text: &str, least: usize) -> Result<Vec<String>, String> {
     no_nul(text)?;
     match shlex::split(text) {

@@ -184,7 +184,7 @@ impl Probe for Machine {
     }
 }
 
-/// The first bytes of a file, at most so many.
+/// The first bytes of a file, up to a number.
 fn beginning(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::new();
     fs::File::open(path)?.take(most).read_to_end(&mut start)?;

@@ -41,7 +41,7 @@ pub struct Odd {
     pub why: String,
 }
 
-/// Names may hold newlines; a command goes over at most so many lines.
+/// Names may hold newlines; a command takes this many lines at most.
 const LINES_MOST: usize = 16;
 
 /// Everything that a script of sersync's owes, and what in it could not be understood.

@@ -93,7 +93,7 @@ impl Journal {
         .transpose()
     }
 
-    /// Forgets the checkpoint, so that the next start looks at everything anew.
+    /// Forgets the checkpoint, so that the next start looks at everything.
     pub fn forget_checkpoint(&mut self) -> Result<()> {
         let tx = self.write()?;
         tx.execute("DELETE FROM checkpoint", [])?;

@@ -15,7 +15,7 @@ CREATE INDEX IF NOT EXISTS recent_at ON recent (remote, at);
 
 /// What is older than this when something is settled is on the remote's disk by then, in milliseconds.
 const KEPT_MS: i64 = 60_000;
-/// So many paths of a remote are kept at most.
+/// Paths of a remote that are kept at most.
 const MOST: i64 = 10_000;
 /// A batch of more than this is kept as [`MANY`].
 const MOST_AT_ONCE: usize = 1_000;

@@ -130,7 +130,7 @@ pub struct Work {
 }
 
 impl Journal {
-    /// The row of `remote`; when there is none it is made first, with the cursor at the counter and the wish for a
+    /// The row of `remote`; when there is none it is made first, with the cursor at the counter and the request for a
     /// reconcile `first` (rule 11: committed before its dry run starts), for a reason and since a time in milliseconds since 1970.
     pub fn remote(
         &mut self,
@@ -190,12 +190,12 @@ impl Journal {
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?.flatten())
     }
 
-    /// Wishes for a reconcile, or takes the wish back.
+    /// Requests a reconcile, or withdraws the request.
     pub fn want_reconcile(&mut self, name: &str, why: Option<&ReconcileReason>) -> Result<()> {
         self.set(name, "reconcile", &why)
     }
 
-    /// A reconcile went through and the remote has `entries`; the wish for it, `settled`, goes. Returns the wish that
+    /// A reconcile went through and the remote has `entries`; the request for it, `settled`, goes. Returns the request that
     /// is left: one that came meanwhile for another reason stays.
     pub fn reconciled(
         &mut self,
@@ -221,10 +221,10 @@ impl Journal {
         self.set(name, "entries", &entries)
     }
 
-    /// Forgets the marks that `remote` has not settled, when there are more than `most`, and wishes for a reconcile
+    /// Forgets the marks that `remote` has not settled, when there are more than `most`, and requests a reconcile
     /// instead: names that came and went while it was in trouble would be kept for it without end. In one transaction,
-    /// and the wish has a name that no other has, so that a comparison under way does not settle it. The age of the
-    /// oldest of them is kept. Returns the new cursor and the wish; `None` when there are not so many.
+    /// and the request has a reason that no other has, so that a comparison under way does not settle it. The age of the
+    /// oldest of them is kept. Returns the new cursor and the request; `None` when there are no more than that.
     pub fn compare_instead(&mut self, name: &str, most: u32) -> Result<Option<Instead>> {
         let cursor = "SELECT cursor FROM remote WHERE name = ?1";
         // The number of the last mark is cheap; what is counted are the rows.

@@ -125,7 +125,7 @@ pub enum Answer {
     Done(Vec<String>),
     /// To `wait`.
     Ticket(Ticket),
-    /// To `waited`; `None` when the ticket is not known (any more): ask anew.
+    /// To `waited`; `None` when the ticket is not known (any more): ask again.
     Waited(Option<Vec<Waited>>),
     /// To `failing`, in the order of their paths; none when nothing comes after.
     Failing(Vec<Failure>),

@@ -16,7 +16,7 @@ pub enum ToPlugin {
     Hold(Option<String>),
     /// The supervisor has made failed calls due, or has forgotten them.
     FailuresChanged,
-    /// End: the calls in hand may go on for so many milliseconds. Exit with 0.
+    /// End: the calls in hand may go on for this many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the calls in hand.
         grace_ms: u64,

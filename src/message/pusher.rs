@@ -45,7 +45,7 @@ pub enum ToPusher {
     FailuresDue,
     /// The supervisor has forgotten what failed at or below these paths, everything when there are none.
     FailuresForgotten(Vec<RelPath>),
-    /// End: the push in hand may go on for so many milliseconds. Exit with 0.
+    /// End: the push in hand may go on for this many milliseconds. Exit with 0.
     Stop {
         /// Milliseconds for the push in hand.
         grace_ms: u64,

@@ -36,7 +36,7 @@ pub enum Fault {
 /// The longest wait, in first waits.
 const MOST: u64 = 60;
 
-/// The wait after so many failures, in milliseconds: `first`, doubled each time, up to 60 times as much.
+/// The wait after a number of failures, in milliseconds: `first`, doubled each time, up to 60 times as much.
 pub fn wait_ms(failures: u32, first: u64) -> u64 {
     let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled.min(first.saturating_mul(MOST))

@@ -108,7 +108,7 @@ pub struct Said {
     pub status_at: Duration,
     pub alive_at: Duration,
     pub dirty: bool,
-    /// The fail log is to be written anew.
+    /// The fail log is to be written again.
     pub failed: bool,
 }
 

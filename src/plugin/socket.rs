@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// So many buffers of what a server says are read away at a time.
+/// Buffers of a server's output that are discarded at a time.
 const ROUNDS_MOST: u32 = 64;
 
 /// Reads away what came in; false when the other end is closed.

@@ -4,7 +4,7 @@ use super::run::Pusher;
 use crate::journal::{Instead, JournalError};
 use slog::warn;
 
-/// So many names wait for a remote in trouble; when there are more, it is compared instead.
+/// Names that may wait for a remote in trouble; when there are more, it is compared instead.
 pub const NAMES_MOST: u32 = 200_000;
 /// Failures in a row before that: what the last push left in the hands of a receiver has come to its end.
 const FAILURES_LEAST: u32 = 3;

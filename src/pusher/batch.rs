@@ -27,7 +27,7 @@ pub struct Item {
 /// What was unsteady under rsync's eyes is pushed again after this.
 const UNSTEADY_MS: i64 = 200;
 
-/// So many directories are compared, in one dry run, for the temporary files of a receiver that was ended; with more,
+/// Directories that are compared at most, in one dry run, for the temporary files of a receiver that was ended; with more,
 /// everything is.
 pub const PARENTS_MOST: usize = 1_000;
 
@@ -43,7 +43,7 @@ pub struct Batch {
 /// What becomes of a path that its push has not settled; what comes first weighs more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Not pushed in this batch, because a push in flight touches it: due after so many milliseconds.
+    /// Not pushed in this batch, because a push in flight touches it: due after this number of milliseconds.
     Deferred(i64),
     /// A file that goes in a push of its own.
     Large,

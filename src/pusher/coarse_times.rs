@@ -9,7 +9,7 @@ use crate::path::RelPath;
 use crate::rsync::itemize::{Change, ChangeKind};
 use std::collections::BTreeSet;
 
-/// So many files are looked at.
+/// Files that are looked at, at most.
 pub const LOOKED_AT: usize = 8;
 /// Every time counts.
 pub const EXACT: i32 = -1;
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Looks until it is told, at a remote that keeps times in units of so many nanoseconds.
+    /// Looks until it is told, at a remote that keeps times in units of this many nanoseconds.
     fn learnt(unit: i64, known: i32, times: &[i64]) -> Option<i32> {
         let path = |n: usize| RelPath::new(format!("f{n}")).unwrap();
         let files = (0..times.len()).map(path).collect();

@@ -203,7 +203,7 @@ impl Compare {
         }
     }
 
-    /// Goes on, beside a push when one is in flight. The operator has `approved` so many deletions.
+    /// Goes on, beside a push when one is in flight. The operator has `approved` this number of deletions.
     pub fn advance(
         mut self,
         context: &mut Context,

@@ -87,7 +87,7 @@ struct More<'r> {
     rules: &'r [u8],
     /// What else is special about it.
     how: How,
-    /// Times within so many seconds are the same.
+    /// Times that differ by this many seconds at most are the same.
     window: Option<i32>,
 }
 

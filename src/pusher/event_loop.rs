@@ -18,7 +18,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(250);
 
 /// Rows that are counted for a status at once; with twice as many, the status comes half as often.
 const COUNTED_AT_ONCE: u64 = 10_000;
-/// So many times rarer at most.
+/// How many times rarer at most.
 const STATUS_RAREST: u64 = 20;
 
 impl Pusher {

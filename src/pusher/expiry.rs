@@ -57,7 +57,7 @@ impl Expiry {
 
     /// Ends the rsync.
     pub fn kill(&mut self) {
-        // Gone already: as wished.
+        // It has ended already.
         let _ = self.run.kill();
     }
 }

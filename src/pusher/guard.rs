@@ -57,7 +57,7 @@ pub fn staying_of_part(
 pub enum Extent {
     /// Everything.
     Everything,
-    /// A part of a remote that has so many entries, as far as that is known.
+    /// A part of a remote, with the number of entries that it has, as far as that is known.
     Part(Option<u64>),
 }
 

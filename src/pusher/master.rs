@@ -20,7 +20,7 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 const GREETS_WITHIN: Duration = Duration::from_secs(2);
 /// A master that is lost later than this was a good one.
 const LASTING: Duration = Duration::from_secs(60);
-/// So many failures in a row are worth a word.
+/// Failures in a row that are worth a log line.
 const SAID_AFTER: u32 = 3;
 /// The first push waits for so long: all that start together would log in at once, which sshd refuses beyond its
 /// `MaxStartups`.

@@ -1,4 +1,4 @@
-//! Before a pusher works: its lock, its journal, its remote's row, and what it wishes for first.
+//! Before a pusher works: its lock, its journal, its remote's row, and the reconcile that it requests first.
 
 use super::batch::Batch;
 use super::context::Context;
@@ -113,7 +113,7 @@ impl Pusher {
         if let Some(why) = why {
             self.want_reconcile(&why)?;
         }
-        // After the wish: a death between the two must not forget it (rule 11).
+        // After the request: a death between the two must not forget it (rule 11).
         let context = &mut self.context;
         if context.row.settings.as_ref() != Some(&settings) {
             context.journal.set_settings(&context.name, &settings)?;

@@ -88,7 +88,7 @@ pub enum Progress {
 
 impl Push {
     /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight; they are due
-    /// again after so many milliseconds.
+    /// again after this number of milliseconds.
     pub fn start(
         context: &mut Context,
         lane: Lane,
@@ -186,7 +186,7 @@ impl Push {
     /// Ends the rsync in flight.
     pub fn kill(&mut self) {
         if let Some((_, _, run)) = &mut self.run {
-            // Gone already: as wished.
+            // It has ended already.
             let _ = run.kill();
         }
     }
@@ -242,12 +242,12 @@ impl Push {
         }
     }
 
-    /// False when the batch was planned anew too often.
+    /// False when the batch was planned again too often.
     pub(super) fn may_plan_again(&self) -> bool {
         self.replans < REPLANS
     }
 
-    /// The step was upset by changes: the batch is planned anew, or, after some times, what the step was to do comes
+    /// The step was upset by changes: the batch is planned again, or, after some times, what the step was to do comes
     /// again soon.
     pub(super) fn unsteady(
         &mut self,

@@ -241,7 +241,7 @@ impl Pusher {
             ToPusher::Reconcile(why) => {
                 if why != ReconcileReason::Schedule {
                     self.health.hasten(clock::boot());
-                    // Whoever asks for it may have mended what failed.
+                    // The operator who asks may have mended what failed.
                     self.context.journal.retry_now(&self.context.name, clock::wall_ms())?;
                 }
                 self.want_reconcile(&why)?;

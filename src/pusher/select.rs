@@ -18,7 +18,7 @@ const PORTION_BYTES: u64 = 64 << 20;
 const LARGE_LOOKED_AT: u32 = 100;
 /// Names that are owed and go along with marks.
 const ALONG: u32 = 1_000;
-/// What was put off because a file in flight is in its way is tried again after so many milliseconds.
+/// What was put off because a file in flight is in its way is tried again after this, in milliseconds.
 const FLIGHT_WAIT_MS: i64 = 500;
 /// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
 /// was watched may be gone again.

@@ -61,7 +61,7 @@ pub enum Step {
     Times {
         /// The files.
         files: BTreeSet<RelPath>,
-        /// Times within so many seconds are the same.
+        /// Times that differ by this many seconds at most are the same.
         window: i32,
     },
     /// Mode, owner and times of the root itself.
@@ -208,7 +208,7 @@ fn entries(
         let form = Form::Batch { delete: true };
         let batch = |paths| Step::Entries { paths, form, checksum: false, force };
         // The two processes of a receiver make directories in the trash without knowing of each other: one deletes, the
-        // other overwrites, and whoever comes second fails.
+        // other overwrites, and the second one fails.
         if context.start.remote.trash_keep_ms.is_some() {
             return Ok([batch(absent)].into_iter().chain(send(present, false, force)).collect());
         }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 /// With fewer names in a directory there is nothing to be saved.
 const NAMES_FEWEST: usize = 16;
 
-/// The directories whose names all are among `paths`. `names` reads at most so many names of a directory, and one more
+/// The directories whose names all are among `paths`. `names` reads a bounded number of names of a directory, and one more
 /// when there is one; `None` where it cannot.
 pub fn directories<'a>(
     paths: impl IntoIterator<Item = &'a RelPath>,

@@ -24,7 +24,7 @@ pub struct Crowd<H> {
 }
 
 impl<H> Crowd<H> {
-    /// One of at most so many connections.
+    /// One of a bounded number of connections.
     pub fn new(most: usize) -> Self {
         Self { most, next: 0, guests: VecDeque::new() }
     }

@@ -1,5 +1,5 @@
-//! The reporter: a status page, metrics and health over HTTP. It only reads, and nothing depends on it: whoever attacks
-//! it meets limits of its own process.
+//! The reporter: a status page, metrics and health over HTTP. It only reads, and nothing depends on it: an attacker
+//! meets limits of its own process.
 //!
 //! The pure part: [`answer`] says what a request gets, [`page`] and [`metrics`] write it, [`history`] keeps the lag of
 //! the last hour, [`access`] says who may ask.

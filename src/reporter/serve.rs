@@ -1,4 +1,4 @@
-//! The thread that speaks HTTP. Every connection is bounded in time and size, and there are only so many.
+//! The thread that speaks HTTP. Every connection is bounded in time and size, and their number is bounded.
 
 use super::View;
 use super::answer::{Answer, Asked, answer};
@@ -33,7 +33,7 @@ pub struct Limits {
 pub const LIMITS: Limits = Limits { head: Duration::from_secs(3), all: Duration::from_secs(10) };
 /// A request's head may be this long.
 const HEAD_MOST: usize = 16 << 10;
-/// It may have so many headers.
+/// Headers that it may have.
 const HEADERS_MOST: usize = 64;
 /// After a connection that could not be accepted.
 const REST: Duration = Duration::from_millis(200);

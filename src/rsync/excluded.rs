@@ -5,7 +5,7 @@ use crate::path::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// So many are remembered.
+/// How many are remembered at most.
 const MOST: usize = 10_000;
 /// What may have gone from the remote meanwhile is forgotten; an rsync that stumbles over it tells it again.
 const REMEMBERED: Duration = Duration::from_secs(3_600);

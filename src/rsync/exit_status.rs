@@ -104,7 +104,7 @@ const CROWDED: &[u8] = b"@ERROR: max connections (";
 const PRE_XFER: &[u8] = b"pre-xfer exec returned failure (";
 /// What a daemon says when the `early exec` of a module has refused.
 const EARLY: &[u8] = b"@ERROR: early exec failed";
-/// So many lines of such a script are shown.
+/// Lines of such a script that are shown.
 const SCRIPT_LINES: usize = 3;
 
 /// What a daemon says of its own, and what a script of its module printed. The script's words decide nothing.
@@ -142,7 +142,7 @@ pub fn login_failed(stderr: &[u8]) -> bool {
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     let (stderr, script) = match exit {
-        // Their table asks for no words: whoever says such a line hides nothing behind it.
+        // Their table asks for no words: such a line hides nothing behind it.
         Exited::Code(0 | 23 | 24 | 25) => (stderr, Vec::new()),
         Exited::Code(_) | Exited::Signal(_) => apart(stderr),
     };
@@ -337,7 +337,7 @@ fn with_script(words: String, script: &[&[u8]]) -> String {
     format!("{}: {}{more}", words.trim_end_matches(':'), said.join("; "))
 }
 
-/// How long a remote is left alone after so many failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)
+/// How long a remote is left alone after a number of failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)
 /// picks a moment in the later half, so that many pushers do not come back together.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
     let ceiling = 2_u32.saturating_pow(failures.saturating_sub(1)).min(60);

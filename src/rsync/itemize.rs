@@ -239,7 +239,7 @@ pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
 /// How the last statistics of `--stats` begin, in every release.
 const CLOSING: &[u8] = b"total size is ";
 
-/// So many bytes at the end of rsync's output hold its last lines.
+/// Bytes at the end of rsync's output that hold its last lines.
 pub const CLOSING_BYTES: u64 = 4_096;
 
 /// True when rsync's output ends with its closing statistics; `tail` is its end, or all of it. One without them has not

@@ -21,7 +21,7 @@ const MUCH_PRINTED: u64 = 1 << 20;
 /// rsync's words in a status or a journal, in characters.
 const SHOWN_MOST: usize = 2_000;
 
-/// A remote that compares content reads at least so many bytes a second.
+/// A remote that compares content reads at least this many bytes a second.
 const SLOWEST_READ: u64 = 20 << 20;
 
 /// An rsync that has not moved for so long is looked at: it may wait for somebody to open a fifo.
@@ -104,7 +104,7 @@ impl Run {
         }
     }
 
-    /// Gives it time for a remote that reads so many `bytes` before it answers: nothing moves here meanwhile.
+    /// Gives it time for a remote that reads `bytes` before it answers: nothing moves here meanwhile.
     pub fn reading(mut self, bytes: u64) -> Self {
         self.watchdog.extend(Duration::from_secs(bytes / SLOWEST_READ));
         self

@@ -14,7 +14,7 @@ const WRITTEN_LEAST: u64 = 1 << 10;
 const READ_LEAST: u64 = 64 << 10;
 /// More seconds than this need not be made up for after a standstill.
 const MADE_UP_S: u64 = 16;
-/// Signs of life give so many times the limit.
+/// Signs of life extend the limit by this factor.
 const ALIVE: u32 = 10;
 /// Before it has written so much it may not even have been let in: signs of life are none then.
 const LET_IN: u64 = 200;

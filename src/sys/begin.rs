@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// A lock that a predecessor has is tried for this often.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
-/// Of so many tries one is said to whoever waits.
+/// Progress is reported once in this number of attempts.
 const LOCK_TRIES: u32 = 10;
 /// A journal that refuses is opened again after this.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);

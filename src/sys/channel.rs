@@ -188,7 +188,7 @@ mod tests {
             let mut theirs: Channel<(), u8> = Channel::new(theirs);
             assert!(matches!(theirs.receive(), Ok(Received::Message(7, _))));
         }
-        // Of whoever has gone already.
+        // Of a process that has gone already.
         let (ours, theirs) = pair_for(Role::Sync).unwrap();
         drop(ours);
         assert_eq!(role_on(theirs.as_fd()), Some(Role::Sync));

@@ -16,12 +16,12 @@ pub fn adopt_orphans() -> io::Result<()> {
 /// Ends a process group at once. `leader` must be a child that was started in a group of its own and is not reaped
 /// yet, so that the number is surely still its own.
 pub fn kill_group(leader: u32) {
-    // Nobody left: as wished.
+    // No process is left.
     let _ = killpg(Pid::from_raw(leader as i32), Signal::SIGKILL);
 }
 
 /// Reaps every child that has ended; false when there is no child at all any more. Only for the end of a program:
-/// it takes the status of every child away from whoever waits for it.
+/// it takes the status of every child away from the code that waits for it.
 pub fn reap_ended() -> bool {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// A file that lacks so many bytes of blocks is sparse.
+/// A file that lacks this many bytes of blocks is sparse.
 const SPARSE_LEAST: u64 = 64 << 10;
 
 /// An open root directory. It keeps its file system busy: hold it only while it is needed.
@@ -106,7 +106,7 @@ impl Root {
         self.some_names(usize::MAX)
     }
 
-    /// At most so many names in this directory, without `.` and `..`.
+    /// Names in this directory, up to a number, without `.` and `..`.
     pub fn some_names(&self, most: usize) -> io::Result<Vec<Name>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
@@ -125,7 +125,7 @@ impl Root {
         Ok(names)
     }
 
-    /// The topmost excluded directories at or below `tops`, at most so many; only directly in them when not `deep`. None
+    /// The topmost excluded directories at or below `tops`, at most `most`; only directly in them when not `deep`. None
     /// of them is entered. `beat` is called for every directory that is read.
     pub fn excluded_below(
         &self,

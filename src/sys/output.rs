@@ -15,7 +15,7 @@ static LOST: Mutex<Option<Errno>> = Mutex::new(None);
 /// Prints text for people to standard output: whatever a remote, a name or a configuration brought into it, nothing in it
 /// moves a cursor or turns the direction of writing around. What is refused is remembered for [`lost`]; after that nothing more is printed.
 pub fn print(text: &str) {
-    // Whoever wants to know asks.
+    // A caller that wants to know asks.
     let _ = write(lines_as_written(text).as_bytes());
 }
 
@@ -24,7 +24,7 @@ pub fn print_exactly(text: &str) {
     let _ = write(text.as_bytes());
 }
 
-/// The same with bytes as they are; an error for whoever prints without end.
+/// The same with bytes as they are; an error for a caller that prints without end.
 pub fn write(bytes: &[u8]) -> io::Result<()> {
     let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     if lost.is_none() {

@@ -80,7 +80,7 @@ impl GroupChild {
 
     /// Ends the whole group at once.
     pub fn kill(&self) {
-        // The leader is not reaped yet, so the number is still ours. Nobody left: as wished.
+        // The leader is not reaped yet, so the number is still ours. No process is left.
         let _ = killpg(self.id(), Signal::SIGKILL);
     }
 
@@ -206,7 +206,7 @@ const FIFO_WAITS: &[&str] = &["wait_for_partner", "fifo_open", "pipe_wait"];
 
 /// Complaints of an rsync take no more memory than this; it ends when it has more of them.
 const STDERR_MOST: u64 = 32 << 20;
-/// Of them so many bytes are read.
+/// Bytes that are read of them.
 const STDERR_READ: u64 = 1 << 20;
 /// Its output takes no more than this, however much room there is.
 const STDOUT_MOST: u64 = 4 << 30;
@@ -225,7 +225,7 @@ pub struct Rsync {
     /// What it prints: read it when it has ended, or from the start at any time.
     pub stdout: File,
     stderr: File,
-    /// So many bytes it may print in all.
+    /// Bytes that it may print in all.
     stdout_most: u64,
     /// Bytes that it may print before it is looked at again; `None` where its files are not bounded.
     allowed: Option<u64>,
@@ -440,7 +440,7 @@ pub(super) fn memory_file(name: &str) -> io::Result<File> {
     Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
-/// One that takes no more than so many bytes: a write beyond them fails. Its length is that from the start; how much was
+/// One that takes no more than a number of bytes: a write beyond them fails. Its length is that from the start; how much was
 /// written its position tells.
 pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -450,7 +450,7 @@ pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// No file that it writes grows beyond so many bytes for now, and beyond `most` ever.
+/// No file that it writes grows beyond a number of bytes for now, and beyond `most` ever.
 fn bound_files(child: &Child, now: u64, most: u64) {
     use rustix::process::{Resource, Rlimit, prlimit};
     let limit = Rlimit { current: Some(now), maximum: Some(most) };

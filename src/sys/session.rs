@@ -33,7 +33,7 @@ pub fn start_supervisor(words: &[OsString], channel: OwnedFd, log: File) -> io::
     Ok(super::umask::as_given(|| command.spawn())?.id())
 }
 
-/// In a role just started, before it has opened anything: closes what whoever called the command had open (a lock of a
+/// In a role just started, before it has opened anything: closes what the caller of the command had open (a lock of a
 /// shell script, say), which would stay open as long as this process, its children and rsyncs live.
 pub fn close_inherited() {
     let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };

@@ -56,7 +56,7 @@ impl Starter {
 
     /// Ends it at once; a master that is in the background already stays.
     pub fn kill(&mut self) {
-        // Ended already: as wished.
+        // It has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

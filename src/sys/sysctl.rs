@@ -14,7 +14,7 @@ pub fn read(name: &str) -> io::Result<u64> {
     text.trim().parse().map_err(|_| io::Error::other(format!("`{}` is no number", text.trim())))
 }
 
-/// Sets it for the whole machine, until it is started anew.
+/// Sets it for the whole machine, until that is restarted.
 pub fn write(name: &str, value: u64) -> io::Result<()> {
     fs::write(file(name), format!("{value}\n"))
 }

@@ -9,7 +9,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
 }
 
-/// Wakes whoever reads `writer`'s pipe.
+/// Wakes the process that reads `writer`'s pipe.
 pub fn wake(writer: impl AsFd) {
     // Full: it is awake already. Closed: it looks when it starts again.
     let _ = rustix::io::write(writer, b"w");

@@ -87,8 +87,8 @@ pub enum Sight {
     Unknown,
 }
 
-/// The first canary that shows a file system older than the checkpoint of `at_ns`. Whoever changes it meanwhile makes it
-/// younger; whoever removes it makes the directory above it younger.
+/// The first canary that shows a file system older than the checkpoint of `at_ns`. A change meanwhile makes it
+/// younger; its removal makes the directory above it younger.
 pub fn older(canaries: &[Canary], at_ns: i64, look: impl Fn(&RelPath) -> Sight) -> Option<&Canary> {
     let is_older = |canary: &&Canary| match look(&canary.path) {
         Sight::There(ctime_ns) => ctime_ns < canary.ctime_ns,

@@ -1,5 +1,5 @@
 //! From one event to its marks and to what is to be done about directories. Pure: the map follows the history that
-//! the queue tells, and whoever carries out an [`Act`] compares it with what the file system says now.
+//! the queue tells, and the code that carries out an [`Act`] compares it with what the file system says now.
 
 mod files;
 mod open;
@@ -161,7 +161,7 @@ impl Map {
         Self { open_after, ..self }
     }
 
-    /// Forgets what it knows of directories, links and open files, to be built anew; the open files, and those that may
+    /// Forgets what it knows of directories, links and open files, to be built again; the open files, and those that may
     /// be, are returned.
     pub fn forget(&mut self) -> Vec<RelPath> {
         let maybe_open =

@@ -100,7 +100,7 @@ impl Links {
         self.maybe_open.oldest()
     }
 
-    /// At most so many of them that are to be looked at now, with their names. Those of which names are still looked for
+    /// Those of them that are to be looked at now, up to a number, with their names. Those of which names are still looked for
     /// wait.
     pub fn due_maybe_open(
         &mut self,

@@ -105,7 +105,7 @@ impl MaybeOpen {
         self.order.first().map(|(since, _)| *since)
     }
 
-    /// At most so many that are to be looked at, in the order in which they came.
+    /// Those that are to be looked at, up to a number, in the order in which they came.
     pub fn due(&self, now: Duration, most: usize, ready: impl Fn(Inode) -> bool) -> Vec<Inode> {
         let old = self.order.iter().take_while(|(since, _)| *since + LOOK_AFTER <= now);
         old.map(|(_, inode)| *inode).filter(|inode| ready(*inode)).take(most).collect()

@@ -32,7 +32,7 @@ use std::time::Duration;
 pub const PORTION: usize = if cfg!(test) { 20 } else { 2_000 };
 /// Time of one portion.
 pub const PORTION_TIME: Duration = Duration::from_millis(50);
-/// When a directory does not stand where the map has it for this long, and no event says why, the map is built anew.
+/// When a directory does not stand where the map has it for this long, and no event says why, the map is rebuilt.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 
 /// What a scan from `since_ns` marks of something it sees (section 4): a file that changed; a directory that changed,
@@ -178,7 +178,7 @@ pub struct Walker {
     look_again: bool,
     /// What is mounted is no news: everything is compared after this scan, or there is to be no first copy.
     pub first: bool,
-    /// The map does not fit: build it anew.
+    /// The map does not fit: rebuild it.
     pub lost: bool,
     /// Why some directory could not be watched; the first reason.
     pub refusal: Option<String>,

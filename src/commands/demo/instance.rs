@@ -110,7 +110,7 @@ impl DemoInstance {
         }
     }
 
-    /// SIGKILL to the supervisor; its children are found by whoever adopts them.
+    /// SIGKILL to the supervisor; its children are found by the process that adopts them.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();

@@ -127,7 +127,7 @@ fn remove(aside: &Root, name: &OsStr) {
     }
 }
 
-/// A directory that nobody else can write: whoever may write the localpath may put one of that name there.
+/// A directory that nobody else can write: a user who may write the localpath may put one of that name there.
 fn is_own(directory: &Root) -> bool {
     let user = User::current();
     let stat = fs::metadata(directory.proc_path());

@@ -133,7 +133,7 @@ fn failures_wait_and_are_given_up() {
     let backlog = j.plugin_backlog("p").unwrap();
     assert_eq!((backlog.waiting, backlog.given_up), (0, 1));
     assert_eq!(backlog.first_error.as_deref(), Some("x: exit 3"));
-    // A new change begins anew.
+    // A new change starts from the beginning.
     mark(&mut j, &["x"], 70);
     settle_all(&mut j);
     j.take_in("p", 9, 9, |_| true).unwrap();

@@ -172,7 +172,7 @@ impl Comparing {
         self.touched.add(paths);
     }
 
-    /// Goes on, as a part of `run`. The operator has `approved` so many deletions.
+    /// Goes on, as a part of `run`. The operator has `approved` this number of deletions.
     pub(in crate::pusher) fn advance(
         &mut self,
         context: &mut Context,

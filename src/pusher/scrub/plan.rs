@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeZone};
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// Looking at one name counts as reading so many bytes.
+/// Looking at one name counts as reading this number of bytes.
 const BYTES_A_NAME: u64 = 1 << 10;
 /// A part takes about so long, at the rate.
 const PART: Duration = Duration::from_secs(5);
@@ -130,7 +130,7 @@ pub struct Entry {
 pub trait Tree {
     /// The names of the directories in `dir` that are replicated; none when it is no directory any more.
     fn directories(&self, dir: &RelPath) -> Vec<OsString>;
-    /// At most so many names of all kinds in `dir`.
+    /// The names of all kinds in `dir`, at most `most`.
     fn entries(&self, dir: &RelPath, most: usize) -> Vec<Entry>;
 }
 

@@ -361,7 +361,7 @@ mod tests {
             expire(&mut map, now);
             assert!(!look(&mut map, None, true, now));
         }
-        // It writes again: the patience starts anew.
+        // It writes again: the wait starts again.
         tell(&mut map, What::Modify, now + S);
         assert_eq!(map.next_expiry(), Some(now + 3 * S));
         expire(&mut map, now + 3 * S);

@@ -224,7 +224,7 @@ impl Service {
         Ok(())
     }
 
-    /// Builds the map anew and marks what changed since everything was last marked.
+    /// Rebuilds the map and marks what changed since everything was last marked.
     pub(super) fn scan(&mut self, root: &Root, state: WatcherState) -> Result<(), BeginError> {
         self.old_wds.extend(self.map.tree.wds());
         let mut open = self.map.forget();
@@ -340,7 +340,7 @@ impl Service {
     pub(super) fn adopt_root(&mut self) {
         info!(self.log, "the root and its mount points are taken as they are now");
         self.hold(ADOPTING.into());
-        // First: whoever dies from here on has a successor that does not know of another root any more.
+        // First: after a death from here on, the successor knows of no other root.
         if !self.need_reconcile("the root was replaced and released".into()) {
             return;
         }
@@ -365,7 +365,7 @@ impl Service {
         Ok(())
     }
 
-    /// Builds the map anew, from the last checkpoint.
+    /// Rebuilds the map, from the last checkpoint.
     pub(super) fn rebuild(&mut self) {
         // A map that does not fit may belong to a root that is not there any more.
         if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {

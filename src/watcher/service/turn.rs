@@ -60,7 +60,7 @@ impl Service {
             Written::Yes => {}
         }
         if left.contains(&Act::RootLost) && !matches!(self.state, WatcherState::Held(_)) {
-            // Even when it is there again already, nothing in it is watched: the next look begins anew.
+            // Even when it is there again already, nothing in it is watched: the next look starts from the beginning.
             self.hold("it was unmounted or removed".into());
         } else if left.contains(&Act::CheckRoot) {
             self.look_at_root();
