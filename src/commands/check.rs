@@ -78,7 +78,8 @@ impl RunPlace<'_> {
     fn without_master(&self, config: &Config) -> BTreeSet<String> {
         let remotes = config.localpaths.iter().flat_map(|l| &l.remotes);
         let why = remotes.filter_map(|r| ssh::socket(&r.peer, self.dir, &self.instance).err());
-        why.map(|why| format!("warning: each push over ssh connects anew: {why}")).collect()
+        why.map(|why| format!("warning: each push over ssh opens a connection of its own: {why}"))
+            .collect()
     }
 }
 

@@ -79,7 +79,7 @@ impl Master {
                 role,
             }),
             Err(why) => {
-                warn!(log, "each push connects anew"; "why" => why);
+                warn!(log, "each push opens a connection of its own"; "why" => why);
                 None
             }
         };
@@ -249,7 +249,7 @@ impl Master {
         self.state = State::Away(now + exit_status::backoff(self.failures, 1.0));
         // Where pushes fail too, none is wanted, and they say why.
         if self.failures >= SAID_AFTER && self.said.as_ref() != Some(&why) {
-            info!(self.log, "each push connects anew for now"; "why" => &why);
+            info!(self.log, "each push opens a connection of its own for now"; "why" => &why);
             self.said = Some(why);
         }
     }

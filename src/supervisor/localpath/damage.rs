@@ -71,7 +71,7 @@ impl SupervisedLocalPath {
         })?;
         Ok(match to.exists() {
             true => format!("the journal was damaged ({why}) and is set aside as {}", to.display()),
-            false => format!("the journal was lost ({why}) and is begun anew"),
+            false => format!("the journal was lost ({why}): a new one is begun"),
         })
     }
 

@@ -78,7 +78,7 @@ impl SupervisedLocalPath {
             Some(runner) => {
                 let back = std::mem::take(&mut runner.removed);
                 if restart || back {
-                    info!(self.log, "plugins: configured anew");
+                    info!(self.log, "plugins: reconfigured");
                     runner.process.step(ChildEvent::RestartWanted, now);
                 }
                 return Ok(back);

@@ -57,7 +57,7 @@ impl SupervisedLocalPath {
                     let pusher = &mut self.pushers[n];
                     pusher.remote = remote;
                     if pusher.removed || diff.restart.contains(&pusher_id(&name)) {
-                        info!(self.log, "remote {name}: configured anew");
+                        info!(self.log, "remote {name}: reconfigured");
                         pusher.process.step(ChildEvent::RestartWanted, now);
                     }
                     if std::mem::take(&mut pusher.removed) {
@@ -71,7 +71,7 @@ impl SupervisedLocalPath {
             added.push(WAKE.to_owned());
         }
         if diff.restart.contains(&ChildId::Watcher { localpath }) {
-            info!(self.log, "configured anew");
+            info!(self.log, "reconfigured");
             self.watcher.step(ChildEvent::RestartWanted, now);
         } else if !added.is_empty() {
             self.add_wakes(added, now);
