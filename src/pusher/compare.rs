@@ -380,7 +380,11 @@ fn spool(
                 return Ok((None, Progress::Upset));
             }
             let deletions = unasked(context, &mut compared, &going)?;
-            let made = losses.made + made_below(context, &job, &mut compared, deletions)?;
+            // Of what is here nothing is there, or is on its way: a push in flight may have made some of it.
+            let made = match losses.staying {
+                Some(0) => losses.made.max(entries_here(context, deletions)?),
+                Some(_) | None => losses.made,
+            };
             let losses = Losses { deletions, made, ..losses };
             if guard::holds(context.start.remote.max_delete, losses)
                 && !guard::is_approved(approved, deletions)
@@ -421,36 +425,20 @@ fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Resul
     Ok(unasked?)
 }
 
-/// How many names will be made in the directories that it would make, of which it has not listed the content: up to
-/// `most`.
-fn made_below(
-    context: &Context,
-    job: &Job,
-    compared: &mut Compared,
-    most: u64,
-) -> Result<u64, Stuck> {
-    let lists_all = match job {
-        Job::Everything { .. } => true,
-        Job::Wide(rows) => rows.iter().any(|row| row.scope == Scope::Tree),
-        Job::Names => false,
-    };
-    if lists_all {
-        return Ok(0);
-    }
-    let mut directories = Vec::new();
-    let add = |change: Change| {
-        let made = change.kind == ChangeKind::Created && change.is_dir;
-        if made && !context.filter.excludes(&change.path, true) {
-            directories.push(change.path);
-        }
-    };
-    compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
-    let (root, mut found) = (context.open_root()?, 0);
+/// How many names are here that are replicated, up to `most`.
+fn entries_here(context: &Context, most: u64) -> Result<u64, Stuck> {
+    let root = context.open_root()?;
+    let (mut directories, mut found) = (vec![RelPath::root()], 0);
     while let Some(dir) = directories.pop() {
         context.supervisor.beat();
-        let entered = root.subdir(&dir).ok().filter(|dir| context.enters(&root, &dir.stat));
-        let names = entered.and_then(|dir| dir.names().ok()).unwrap_or_default();
-        for path in names.into_iter().map(|name| dir.join(&name.name)) {
+        let names = match dir.is_root() {
+            true => root.names(),
+            false => root.subdir(&dir).and_then(|open| match context.enters(&root, &open.stat) {
+                true => open.names(),
+                false => Ok(Vec::new()),
+            }),
+        };
+        for path in names.unwrap_or_default().into_iter().map(|name| dir.join(&name.name)) {
             let is_dir = root.lstat(&path).is_ok_and(|stat| stat.kind == Kind::Dir);
             if context.filter.excludes(&path, is_dir) {
                 continue;
