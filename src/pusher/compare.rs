@@ -380,9 +380,9 @@ fn spool(
                 return Ok((None, Progress::Upset));
             }
             let deletions = unasked(context, &mut compared, &going)?;
-            // Of what is here nothing is there, or is on its way: a push in flight may have made some of it.
+            // A push in flight may have made directories and not yet their files: files are compared with files.
             let made = match losses.staying {
-                Some(0) => losses.made.max(entries_here(context, deletions)?),
+                Some(0) if replaces_files(context, &mut compared)? => losses.made.max(deletions),
                 Some(_) | None => losses.made,
             };
             let losses = Losses { deletions, made, ..losses };
@@ -425,8 +425,19 @@ fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Resul
     Ok(unasked?)
 }
 
-/// How many names are here that are replicated, up to `most`.
-fn entries_here(context: &Context, most: u64) -> Result<u64, Stuck> {
+/// True when there are no fewer files here than it would delete.
+fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, Stuck> {
+    let mut lost = 0;
+    let add = |change: Change| {
+        let deleted = change.kind == ChangeKind::Deleted && wanted(context, &change, true);
+        lost += u64::from(deleted && !change.is_dir);
+    };
+    compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
+    Ok(lost > 0 && files_here(context, lost)? >= lost)
+}
+
+/// How many names here are replicated and no directories, up to `most`.
+fn files_here(context: &Context, most: u64) -> Result<u64, Stuck> {
     let root = context.open_root()?;
     let (mut directories, mut found) = (vec![RelPath::root()], 0);
     while let Some(dir) = directories.pop() {
@@ -443,12 +454,13 @@ fn entries_here(context: &Context, most: u64) -> Result<u64, Stuck> {
             if context.filter.excludes(&path, is_dir) {
                 continue;
             }
+            if is_dir {
+                directories.push(path);
+                continue;
+            }
             found += 1;
             if found >= most {
                 return Ok(found);
-            }
-            if is_dir {
-                directories.push(path);
             }
         }
     }

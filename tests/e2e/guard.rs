@@ -210,3 +210,16 @@ fn what_was_only_renamed_while_stopped_is_no_loss() {
     let log = w.instance.log_text();
     assert!(!log.contains("would delete"), "{}", w.instance.report());
 }
+
+#[test]
+fn directories_that_stay_replace_no_files() {
+    for new in [&[][..], &["one more"]] {
+        let setup = Setup::default();
+        let mut w = stopped_with(setup, (0..30).map(|n| format!("d{n}/f")));
+        (0..30).for_each(|n| fs::remove_file(w.at(&format!("d{n}/f"))).unwrap());
+        new.iter().for_each(|name| w.write(name, "x"));
+        w.run(&["-r"]);
+        w.wait_remote(0, "held", held);
+        assert!(files(&w) >= 30);
+    }
+}
