@@ -284,7 +284,7 @@ fn command(words: Words) -> Result<Command> {
         )),
         (_, [name, ..]) => {
             let text = format!(
-                "`syncsup {command}` does not take `{name}`; a configuration file is given with -o"
+                "`syncsup {command}` does not take `{name}`; give a configuration file with -o"
             );
             Err(Error::usage(text))
         }
@@ -318,9 +318,7 @@ fn slots(value: &OsString) -> Result<usize> {
     let text = value.to_string_lossy();
     match text.parse() {
         Ok(n) if n > 0 => Ok(n),
-        _ => Err(Error::usage(format!(
-            "-n {text}: how many rsyncs may push at a time, a number from 1 on"
-        ))),
+        _ => Err(Error::usage(format!("-n {text}: not a number of rsyncs; write 1 or more"))),
     }
 }
 
@@ -329,7 +327,10 @@ fn plugin(value: &OsString) -> Result<String> {
     module::kind(&name).map(str::to_owned).ok_or_else(|| {
         let near = nearest(&name, &PLUGIN_KINDS).map(|n| format!("; did you mean {n}?"));
         let kinds = PLUGIN_KINDS.join(", ");
-        let text = format!("-m {name} is not a plugin: {kinds}{}", near.unwrap_or_default());
+        let text = format!(
+            "-m {name} is not a plugin; the plugins are {kinds}{}",
+            near.unwrap_or_default()
+        );
         Error::usage(text)
     })
 }
@@ -354,7 +355,7 @@ fn unknown_command(name: &str) -> Error {
     let advice = match nearest(name, &COMMANDS) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
-            format!("there are: {}; a configuration file is given with -o", COMMANDS.join(", "))
+            format!("commands: {}; give a configuration file with -o", COMMANDS.join(", "))
         }
     };
     Error::usage(format!("unknown command `{name}`; {advice}"))

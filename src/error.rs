@@ -14,7 +14,7 @@ pub enum Exit {
     Usage = 2,
     /// No supervisor runs.
     NotRunning = 3,
-    /// Another supervisor already keeps this localpath.
+    /// Another supervisor already replicates this localpath.
     AlreadyRunning = 4,
     /// The system refused something (a file, a socket, a fork).
     System = 5,

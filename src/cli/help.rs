@@ -21,69 +21,69 @@ takes sersync's options.
 Usage:
   syncsup [-d] [-r] [-n N] [-o FILE]...     replicate, as sersync does
   syncsup COMMAND [OPTION]...
-  syncsup -dro /etc/confxml.xml             as a daemon, after a full comparison
+  syncsup -dro /etc/confxml.xml             as a daemon, after a full reconcile
 
 Commands:
   run              replicate; the same as no command
-  check            show what the configuration means, or everything that is wrong with it
+  check            show what the configuration means, or all its errors
   convert          print a confxml.xml as YAML
   status           show every localpath, remote and process
-  stop             let pushes in hand finish, then end the instance
-  reload           read the configuration again; only what changed is touched
-  sync [NAME]...   compare now, and follow it until done (NAME: a localpath or a remote)
-  release NAME     let a held remote go on, or take a replaced localpath as it is now
-  wait [PATH]...   return when everything changed so far, there or anywhere, is on the remotes
-  verify [PATH]    compare a localpath, or what is at PATH in it, and show what differs
+  stop             let running pushes finish, then stop the instance
+  reload           read the configuration again and apply what changed
+  sync [NAME]...   reconcile now, and show progress until done (NAME: a localpath or a remote)
+  release NAME     resume a held remote, or accept a replaced localpath as it is now
+  wait [PATH]...   return when all changes made so far, at PATH or anywhere, are on the remotes
+  verify [PATH]    compare a localpath, or PATH in it, with its remotes and show what differs
   journal [list|retry|drop] [PATH]...
-                   show what could not be pushed, or plugins not called for; have it tried again now,
-                   or forget it
+                   show the paths that could not be pushed and the plugin calls that failed;
+                   retry them now, or drop them
   journal prune [NAME]...
-                   list the journals of localpaths that are no longer configured; remove those named,
-                   with --yes all of them
+                   list the journals of localpaths that are no longer configured; remove those
+                   named, or all with --yes
   migrate [PATH]...
-                   look for a sersync, and write beside its files the YAML and the systemd unit
-                   that take its place; nothing else is changed
+                   find sersync on this machine, and write the YAML and the systemd unit that
+                   replace it beside its files; nothing else is changed
   journal import FILE
-                   take over the rsync_fail_log.sh that sersync has left
-  undelete PATH    show what a remote's trash holds of PATH (absolute, or from the root of the
-                   localpath); with --last or --at TIME, restore it here
-  demo             all of this at work, with private rsync daemons, for less than a minute
+                   import the rsync_fail_log.sh that sersync left
+  undelete PATH    show the versions of PATH in a remote's trash (absolute, or from the root of
+                   the localpath); with --last or --at TIME, restore one here
+  demo             show all of this with private rsync daemons, in less than a minute
 
 Options of run:
   -d               run as a daemon; returns when every localpath is watched
-  -r               compare everything at the start
-  -n N             at most N rsyncs push at a time (default: cores x 2 + 2, at least 10)
-  -m PLUGIN        watch and call this plugin only (command, socket, http, refreshCDN); no push;
-                   with status, stop, reload and release: the instance that does so
-  --http ADDRESS   show status, metrics and health at http://ADDRESS/, such as 127.0.0.1:8008
-  --max-lag TIME   /healthz fails when a remote is further behind (default: 60s)
+  -r               reconcile everything at the start
+  -n N             run at most N rsyncs at a time (default: cores x 2 + 2, at least 10)
+  -m PLUGIN        watch and call only this plugin (command, socket, http, refreshCDN); no push;
+                   with status, stop, reload and release: act on that instance
+  --http ADDRESS   serve status, metrics and health at http://ADDRESS/, such as 127.0.0.1:8008
+  --max-lag TIME   /healthz fails when a remote lags by more than this (default: 60s)
 Options of other commands:
-  --connect        check: try every remote too
-  --json           status, verify, journal list: for programs
-  --watch          status: again every second, until q or Ctrl-C
+  --connect        check: also connect to every remote
+  --json           status, verify, journal list: print JSON, for programs
+  --watch          status: refresh every second, until q or Ctrl-C
   --all            wait: on all remotes (the default)
   --quorum N       wait: on N remotes of each localpath
-  --remote NAME    wait, verify, journal: this remote; may be given again
-  --plugin NAME    journal: this plugin, as status calls it (http, command-2); may be given again
-  --timeout TIME   wait: for so long, such as 500ms, 30s, 5m (default: 60s)
-  --checksum       verify: compare content too
+  --remote NAME    wait, verify, journal: only this remote; may be repeated
+  --plugin NAME    journal: only this plugin, named as in status (http, command-2); may be repeated
+  --timeout TIME   wait: at most this long, such as 500ms, 30s, 5m (default: 60s)
+  --checksum       verify: also compare content
   --repair         verify: push what differs
-  -0               verify: only the names, a NUL after each
+  -0               verify: print only the names, each followed by a NUL
   --show           release: only list what would be deleted
-  --yes            journal prune: remove every journal that is listed
+  --yes            journal prune: remove every listed journal
   --dry-run        migrate: only show what would be written
-  --remote NAME    undelete: whose trash (default: the only remote that has one)
-  --at TIME        undelete: restore the version of this time, or of the last that begins so
+  --remote NAME    undelete: use the trash of this remote (default: the only remote with a trash)
+  --at TIME        undelete: restore the version of this time, or the last whose time begins so
   --last           undelete: restore the last version of each file
   --force          undelete: overwrite what is there
 Options of all commands:
-  -o FILE          a configuration file, or a directory of them; may be given again
+  -o FILE          a configuration file, or a directory of them; may be repeated
                    (default: ./confxml.xml, /etc/syncsup/conf.d, /etc/syncsup/syncsup.yaml)
-  --state-dir DIR  journals and the daemon's log (default: /var/lib/syncsup, for other users
+  --state-dir DIR  journals and the daemon's log (default: /var/lib/syncsup; for users other
                    than root $XDG_STATE_HOME/syncsup or ~/.local/state/syncsup)
-  --run-dir DIR    sockets and pid files (default: /run/syncsup, for other users
+  --run-dir DIR    sockets and pid files (default: /run/syncsup; for users other than root
                    $XDG_RUNTIME_DIR/syncsup or /tmp/syncsup-UID)
-  --no-sysctl      run: leave the kernel's inotify limits as they are (root raises them otherwise)
+  --no-sysctl      run: do not raise the kernel's inotify limits (root raises them by default)
   -v, --verbose    log every path and every rsync
   -h, --help       this text; in Chinese under a zh locale
   -V, --version    the version
@@ -92,7 +92,7 @@ Files:
   /etc/syncsup/syncsup.yaml, /etc/syncsup/conf.d/   configuration, see syncsup.yaml(5)
   STATE/syncsup.log                                 the log of a daemon
   STATE/NAME-HASH/journal.db                        what each remote of a localpath still lacks
-  RUN/NAME-HASH.pid                                 the daemon's process
+  RUN/NAME-HASH.pid                                 the pid of the daemon
 
 Exit status:
   0  done; for status and sync: everything is in sync; for wait: settled;
@@ -100,7 +100,7 @@ Exit status:
   1  the answer is no: behind, held, failed, not in time, different
   2  the command line or the configuration is wrong; nothing was started
   3  no supervisor runs
-  4  another supervisor already keeps this localpath
+  4  another supervisor already replicates this localpath
   5  the system refused something
 ";
 

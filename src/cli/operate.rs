@@ -29,14 +29,18 @@ impl Words {
             "quorum" => {
                 let count = text.parse().ok().filter(|n| *n > 0);
                 let error = || {
-                    Error::usage(format!("--quorum {text}: how many remotes, a number from 1 on"))
+                    Error::usage(format!(
+                        "--quorum {text}: not a number of remotes; write 1 or more"
+                    ))
                 };
                 self.quorum = Some(count.ok_or_else(error)?);
                 Ok("--quorum")
             }
             "timeout" => {
                 self.timeout = Some(duration(&text).ok_or_else(|| {
-                    Error::usage(format!("--timeout {text}: a time such as 500ms, 30s, 5m or 1h"))
+                    Error::usage(format!(
+                        "--timeout {text}: not a duration; write one such as 500ms, 30s, 5m or 1h"
+                    ))
                 })?);
                 Ok("--timeout")
             }
@@ -77,7 +81,7 @@ fn has(words: &super::Words, option: &str) -> bool {
 /// An empty path is no path: `syncsup wait "$unset"` is a mistake.
 fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
     let one = |name: &OsString| match name.is_empty() {
-        true => Err(Error::usage("an empty PATH; is a variable unset?")),
+        true => Err(Error::usage("PATH is empty; is a variable of the caller unset?")),
         false => Ok(PathBuf::from(name)),
     };
     names.iter().map(one).collect()
@@ -88,7 +92,7 @@ pub(super) fn status(words: &super::Words) -> Result<Command> {
         (false, false) => Ok(Command::Status(StatusFormat::Table)),
         (true, false) => Ok(Command::Status(StatusFormat::Json)),
         (false, true) => Ok(Command::Status(StatusFormat::Watch)),
-        (true, true) => Err(Error::usage("`syncsup status` takes one of --json and --watch")),
+        (true, true) => Err(Error::usage("`syncsup status` takes only one of --json and --watch")),
     }
 }
 
@@ -98,7 +102,11 @@ pub(super) fn wait(words: super::Words) -> Result<Command> {
         (None, []) => On::All,
         (Some(n), []) if !all => On::Quorum(n),
         (None, names) if !all => On::Remotes(names.to_vec()),
-        _ => return Err(Error::usage("`syncsup wait` takes one of --all, --quorum and --remote")),
+        _ => {
+            return Err(Error::usage(
+                "`syncsup wait` takes only one of --all, --quorum and --remote",
+            ));
+        }
     };
     let timeout = words.operate.timeout.unwrap_or(TIMEOUT);
     Ok(Command::Wait(Wait { paths: paths(&words.names[1..])?, on, timeout }))
@@ -109,7 +117,9 @@ pub(super) fn verify(words: super::Words) -> Result<Command> {
         (false, false) => Format::Lines,
         (true, false) => Format::Json,
         (false, true) => Format::Null,
-        (true, true) => return Err(Error::usage("`syncsup verify` takes one of --json and -0")),
+        (true, true) => {
+            return Err(Error::usage("`syncsup verify` takes only one of --json and -0"));
+        }
     };
     let mut paths = paths(&words.names[1..])?;
     if paths.len() > 1 {
@@ -145,7 +155,7 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
         Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
         Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
         _ => Err(Error::usage(format!(
-            "`syncsup journal {}`: there are list, retry, drop, prune and import FILE",
+            "`syncsup journal {}`: unknown action; the actions are list, retry, drop, prune and import FILE",
             crate::path::printable(action.as_encoded_bytes())
         ))),
     }
@@ -154,10 +164,12 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
 pub(super) fn undelete(words: super::Words) -> Result<Command> {
     let force = has(&words, "--force");
     let at = match (words.operate.at.clone(), has(&words, "--last")) {
-        (Some(_), true) => return Err(Error::usage("--at and --last: write one of them")),
+        (Some(_), true) => {
+            return Err(Error::usage("`syncsup undelete` takes only one of --at and --last"));
+        }
         (Some(time), false) if time.is_empty() => {
             return Err(Error::usage(
-                "--at needs a time that `syncsup undelete PATH` shows, or its beginning",
+                "--at needs a time that `syncsup undelete PATH` shows, or the beginning of one",
             ));
         }
         (Some(time), false) => Some(At::Time(time)),
@@ -165,7 +177,7 @@ pub(super) fn undelete(words: super::Words) -> Result<Command> {
         (None, false) => None,
     };
     if force && at.is_none() {
-        return Err(Error::usage("--force restores nothing by itself; add --last or --at TIME"));
+        return Err(Error::usage("--force needs --last or --at TIME"));
     }
     let mut remotes = words.operate.remotes;
     if remotes.len() > 1 {

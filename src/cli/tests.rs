@@ -69,10 +69,10 @@ fn mistakes_are_told_in_one_line() {
     assert!(refused("syncsup --conect").contains("did you mean --connect?"));
     assert!(refused("syncsup -x").starts_with("unknown option -x"));
     assert!(refused("syncsup -o").contains("-o"));
-    assert!(refused("syncsup -n 0").contains("from 1 on"));
-    assert!(refused("syncsup -n many").contains("from 1 on"));
+    assert!(refused("syncsup -n 0").contains("1 or more"));
+    assert!(refused("syncsup -n many").contains("1 or more"));
     assert!(refused("syncsup status -d").contains("does not take -d"));
-    assert!(refused("syncsup check /etc/x.xml").contains("given with -o"));
+    assert!(refused("syncsup check /etc/x.xml").contains("with -o"));
     assert!(refused("syncsup release").contains("NAME"));
     assert!(refused("syncsup -m comand").contains("did you mean command?"));
     assert!(refused("syncsup sync -m command").contains("does not take -m"));

@@ -42,7 +42,9 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     if loaded.has_errors() {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let s = if errors == 1 { "" } else { "s" };
-        return Err(Error::usage(format!("{errors} error{s}; nothing can be started with this")));
+        return Err(Error::usage(format!(
+            "{errors} error{s}; syncsup cannot start with this configuration"
+        )));
     }
     let place = RunPlace {
         dir: &invocation.directories.run,

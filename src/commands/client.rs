@@ -45,7 +45,10 @@ pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
             // Nobody listens: left behind by one that was killed.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
             Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                let text = format!("{}: {e}; ask as the user that runs it", socket.display());
+                let text = format!(
+                    "{}: {e}; run this command as the user of the instance",
+                    socket.display()
+                );
                 return Err(Error::new(Exit::System, text));
             }
             // One that does not accept is running all the same; what is asked of it will tell.
@@ -85,10 +88,7 @@ fn one_of(mut running: Vec<RunningInstance>, invocation: &Invocation) -> Result<
         1 => Ok(running.remove(0)),
         _ => {
             let names: Vec<String> = running.iter().map(RunningInstance::words).collect();
-            let text = format!(
-                "several instances run ({}); say which, with one of these",
-                names.join("; ")
-            );
+            let text = format!("several instances run; choose one of them: {}", names.join("; "));
             Err(Error::usage(text))
         }
     }
@@ -117,7 +117,8 @@ fn sockets(dir: &Path) -> Result<Vec<PathBuf>> {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            let text = format!("{}: {e}; ask as the user that runs it", dir.display());
+            let text =
+                format!("{}: {e}; run this command as the user of the instance", dir.display());
             return Err(Error::new(Exit::System, text));
         }
         Err(e) => return Err(Error::system(format!("cannot look into {}", dir.display()), e)),
@@ -149,15 +150,15 @@ impl RunningInstance {
         let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;
         line.push(b'\n');
         if line.len() > REQUEST_MAX {
-            return Err(Error::usage("too many paths at once; name directories above them"));
+            return Err(Error::usage("too many paths; name directories above them"));
         }
         let answer = self.talk(&line, patience).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::UnexpectedEof => {
-                Error::new(Exit::NotRunning, "the supervisor has gone")
+                Error::new(Exit::NotRunning, "the supervisor exited")
             }
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::system(
                 format!("no answer from {} within {} s", self.0.display(), patience.as_secs()),
-                "the supervisor hangs or is stopped; its pid is in the .pid file beside it",
+                "the supervisor hangs or is stopped; its pid is in the .pid file beside the socket",
             ),
             _ => Error::system(format!("cannot ask {}", self.0.display()), e),
         })?;
@@ -224,5 +225,8 @@ pub fn named<T>(answer: Result<T>) -> Result<T> {
 
 /// An answer that does not fit the request.
 pub fn unexpected() -> Error {
-    Error::system("unexpected reply from the supervisor", "is it of another version? restart it")
+    Error::system(
+        "unexpected reply from the supervisor",
+        "it may be of another version; restart it",
+    )
 }

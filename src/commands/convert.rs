@@ -32,7 +32,7 @@ pub(super) fn left_out(config: &Config) -> Option<String> {
     kinds.dedup();
     (!kinds.is_empty()).then(|| {
         format!(
-            "plugins that are not started are not in the YAML: {}; for -m go on with the XML",
+            "the YAML omits plugins that are not started: {}; to call one with -m, keep the XML",
             kinds.join(", ")
         )
     })

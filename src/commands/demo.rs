@@ -50,7 +50,7 @@ fn play(stage: &mut DemoStage) -> Result<()> {
     let left = stage.running();
     stage.say.line(
         (
-            "'syncsup stop' has ended it; processes left: {}",
+            "'syncsup stop' stopped it; processes left: {}",
             "syncsup stop 已结束运行，剩余进程数：{}",
         ),
         &[&left.to_string()],
@@ -58,7 +58,7 @@ fn play(stage: &mut DemoStage) -> Result<()> {
     stage.compare(&[0, 1, 2], Instant::now())?;
     let (count, took) = (stage.comparisons.to_string(), time(began.elapsed()));
     stage.say.good(
-        ("{} comparisons, all good, in {}", "共比对 {} 次，全部一致，用时 {}"),
+        ("{} comparisons, no difference, in {}", "共比对 {} 次，全部一致，用时 {}"),
         &[&count, &took],
     )
 }
@@ -150,19 +150,17 @@ fn slave_down(stage: &mut DemoStage) -> Result<()> {
     stage.compare(&[0, 1], since)?;
     let differences = stage.differences(2)?;
     stage.say.line(
-        ("Slave 3 lacks {} changes, as it must.", "从机 3 缺少 {} 处变化，理应如此。"),
+        ("Slave 3 lacks {} changes, as expected.", "从机 3 缺少 {} 处变化，理应如此。"),
         &[&differences.len().to_string()],
     )?;
     let state = stage.remote_trouble(2)?;
-    stage
-        .say
-        .line(("'syncsup status' says of it: {}", "syncsup status 对它的描述：{}"), &[&state])?;
+    stage.say.line(("'syncsup status' reports: {}", "syncsup status 对它的描述：{}"), &[&state])?;
     let DemoStage { slaves, watch, .. } = stage;
     slaves[2].start_again(watch)?;
     stage.say.line(
         (
-            "Slave 3 is started again. Nobody tells syncsup.",
-            "从机 3 重新启动，没有人通知 syncsup。",
+            "Slave 3 is restarted. syncsup is not told, and notices by itself.",
+            "从机 3 重新启动；不通知 syncsup，由它自行发现。",
         ),
         &[],
     )?;
@@ -189,7 +187,7 @@ fn child_killed(stage: &mut DemoStage, which: usize) -> Result<()> {
     let same = after.iter().filter(|pid| before.contains(pid)).count();
     stage.say.line(
         (
-            "It runs again (pid {} → {}); the other {} processes are the same as before.",
+            "It was restarted (pid {} → {}); the other {} processes are the same as before.",
             "它已自动恢复（进程号 {} → {}）；其余 {} 个进程仍是原来的进程。",
         ),
         &[&victim.to_string(), &after[which].to_string(), &same.to_string()],
@@ -198,7 +196,7 @@ fn child_killed(stage: &mut DemoStage, which: usize) -> Result<()> {
 
 fn all_killed(stage: &mut DemoStage) -> Result<()> {
     stage.say.step((
-        "kill -9 everything, change files while nothing runs, start again",
+        "kill -9 everything, change files while nothing runs, restart",
         "kill -9 全部进程，在无进程运行时修改文件，再重新启动",
     ))?;
     stage.kill_all(Duration::from_secs(5))?;
@@ -212,7 +210,7 @@ fn all_killed(stage: &mut DemoStage) -> Result<()> {
     stage.start()?;
     stage.say.line(
         (
-            "Started again, without -r. The time counts from the start.",
+            "Restarted, without -r. The time is measured from the start.",
             "重新启动，不带 -r；计时从启动开始。",
         ),
         &[],

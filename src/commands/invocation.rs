@@ -232,8 +232,7 @@ impl Invocation {
             }
         }
         let why = passed_over.unwrap_or_else(|| {
-            "there is no ./confxml.xml, /etc/syncsup/conf.d or /etc/syncsup/syncsup.yaml; write one of them or name a \
-             file with -o"
+            "found none of ./confxml.xml, /etc/syncsup/conf.d and /etc/syncsup/syncsup.yaml; create one of them, or name a file with -o"
                 .to_owned()
         });
         Err(Error::usage(format!("no configuration: {why}")))

@@ -73,7 +73,7 @@ pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
     }
     let starters = starters::find(Path::new("/"));
     if !starters.is_empty() {
-        print("sersync would be started again by these; take them out before you change over:\n");
+        print("these would start sersync again; remove them before you switch:\n");
         starters.iter().for_each(|s| print(&format!("  {}\n", s.shown())));
     }
     Ok(exit)
@@ -118,8 +118,8 @@ fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
     }
     let yaml = to_yaml(&loaded.config)?;
     if !says_the_same(&yaml, &loaded.config) {
-        let what = format!("{}: as YAML it would mean something else", shown(file));
-        return Err(Error::system(what, "please report it, with the file"));
+        let what = format!("{}: its YAML would have another meaning", shown(file));
+        return Err(Error::system(what, "please report this, with the file"));
     }
     if let Some(text) = left_out(&loaded.config) {
         complain(&format!("syncsup: {}: {text}", shown(file)));
@@ -170,7 +170,7 @@ fn owed(localpath: &LocalPath) -> Option<String> {
     let text = own::read(path.as_path(), MOST_BYTES).ok()?;
     let lines = text.split(|&b| b == b'\n').filter(|l| l.starts_with(b"cd ")).count();
     (lines > 0)
-        .then(|| format!("owes what {path} says ({lines} lines): see `syncsup journal import`"))
+        .then(|| format!("owes the paths in {path} ({lines} lines): see `syncsup journal import`"))
 }
 
 fn says_the_same(text: &str, old: &Config) -> bool {
@@ -189,7 +189,8 @@ fn unit_of(
     alone: Option<&str>,
     needs: &Needs,
 ) -> Result<Wanted> {
-    let program = std::env::current_exe().map_err(|e| Error::system("where am I installed", e))?;
+    let program = std::env::current_exe()
+        .map_err(|e| Error::system("cannot find the path of this program", e))?;
     let mut options = Vec::new();
     if let Some(process) = &found.process {
         options.extend((process.reconcile && alone.is_none()).then(|| "-r".to_owned()));
@@ -201,7 +202,9 @@ fn unit_of(
     let stem: String = stem.chars().map(|c| if safe(c) { c } else { '_' }).collect();
     let text = unit::text(&program, &options, config, &found.file, needs).ok_or_else(|| {
         let path = shown(config);
-        Error::usage(format!("{path}: a unit cannot hold this name; rename the configuration"))
+        Error::usage(format!(
+            "{path}: a systemd unit cannot hold this name; rename the configuration"
+        ))
     })?;
     let name = match alone {
         Some(kind) => format!("syncsup-{stem}-m-{kind}.service"),
@@ -215,12 +218,12 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     let path = shown(&wanted.path);
     match own::glance(&wanted.path, MOST_BYTES) {
         Ok(old) if old == wanted.text.as_bytes() => {
-            print(&format!("  {path} is there already\n"));
+            print(&format!("  {path} exists already\n"));
             return Ok(true);
         }
         Ok(_) => {
             complain(&format!(
-                "syncsup: {path} is there already and says something else; move it away, or go on with it"
+                "syncsup: {path} exists already with other content; move it away, or keep it"
             ));
             return Ok(false);
         }
@@ -254,11 +257,11 @@ fn next_steps(found: &FoundConfiguration, wanted: &[Wanted]) -> String {
         None => String::new(),
     };
     let mut text = format!(
-        "  to change over: {stop}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {name}\n",
+        "  to switch: {stop}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {name}\n",
         word(&unit.path),
     );
     if let [config, _] = wanted {
-        text += &format!("  then compare once: syncsup sync -o {}\n", word(&config.path));
+        text += &format!("  then reconcile once: syncsup sync -o {}\n", word(&config.path));
     }
     text
 }

@@ -3,7 +3,7 @@
 use super::table;
 use crate::message::ReconcileProgress;
 
-/// `3 of 5 differences done, 1.2 MB of 3.0 MB, 2 of them to be deleted`.
+/// `3 of 5 differences pushed, 1.2 MB of 3.0 MB, 2 of them deletions`.
 pub fn of_reconcile(p: &ReconcileProgress) -> String {
     let bytes = match p.bytes {
         0 => String::new(),
@@ -11,9 +11,9 @@ pub fn of_reconcile(p: &ReconcileProgress) -> String {
     };
     let deletions = match p.deletions {
         0 => String::new(),
-        n => format!(", {n} of them to be deleted"),
+        n => format!(", {n} of them deletions"),
     };
-    format!("{} of {} differences done{bytes}{deletions}", p.done, p.found)
+    format!("{} of {} differences pushed{bytes}{deletions}", p.done, p.found)
 }
 
 /// How much of it is done: by bytes where there are many, since files differ in size.
@@ -40,10 +40,10 @@ mod tests {
     #[test]
     fn words_and_bars() {
         let mut p = ReconcileProgress { found: 5, done: 2, deletions: 1, ..Default::default() };
-        assert_eq!(of_reconcile(&p), "2 of 5 differences done, 1 of them to be deleted");
+        assert_eq!(of_reconcile(&p), "2 of 5 differences pushed, 1 of them deletions");
         assert_eq!(share(&p), 0.4);
         (p.bytes, p.bytes_done, p.deletions) = (2_000, 3_000, 0);
-        assert_eq!(of_reconcile(&p), "2 of 5 differences done, 2.0 kB of 2.0 kB");
+        assert_eq!(of_reconcile(&p), "2 of 5 differences pushed, 2.0 kB of 2.0 kB");
         assert_eq!(share(&p), 0.7);
         assert_eq!((bar(0.0, 4), bar(0.5, 4)), ("[>   ]".into(), "[==> ]".into()));
         assert_eq!((bar(1.0, 4), bar(7.0, 4)), ("[====]".into(), "[====]".into()));

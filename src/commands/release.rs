@@ -18,7 +18,7 @@ pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
     let status = instance.status()?;
     // A release for nothing would let the next comparison delete what it likes.
     if let Some(state) = in_order(&status, name) {
-        let text = format!("{name} is not held ({state}); there is nothing to release");
+        let text = format!("{name} is not held ({state}); nothing to release");
         return Err(Error::new(Exit::No, text));
     }
     let answer = instance.command(&Request::Release(name.to_owned()), client::PATIENCE);
@@ -38,8 +38,7 @@ fn held_back(status: &InstanceStatus, name: &str) -> String {
             localpath.remotes.iter().filter(of).filter_map(|r| r.status.reason.as_deref());
         for words in reasons.filter_map(|reason| reason.strip_prefix("would delete ")) {
             let count = words.split(';').next().unwrap_or_default();
-            out +=
-                &format!("{}: when it was compared, {count} were to be deleted\n", localpath.watch);
+            out += &format!("{}: the reconcile would have deleted {count}\n", localpath.watch);
         }
     }
     out
@@ -58,7 +57,7 @@ fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
     if pairs.is_empty() {
         let name = printable(name.as_bytes());
         return Err(Error::usage(format!(
-            "{name} is neither a localpath nor a remote here; see `syncsup status`"
+            "{name}: no such localpath or remote; see `syncsup status`"
         )));
     }
     let mut known = true;
@@ -78,9 +77,9 @@ fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
                 format!("  {}\n", table::count(count, "deletion", "deletions"))
             }
             VerifyEnd::Incomplete(why) => {
-                format!("  NOT ALL COMPARED, so nothing would be deleted: {}\n", one_line(&why))
+                format!("  INCOMPLETE, so nothing would be deleted: {}\n", one_line(&why))
             }
-            VerifyEnd::Failed(why) => format!("  NOT COMPARED: {}\n", one_line(&why)),
+            VerifyEnd::Failed(why) => format!("  NOT VERIFIED: {}\n", one_line(&why)),
         });
     }
     Ok(if known { Exit::Ok } else { Exit::No })

@@ -15,7 +15,9 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     // One that hangs is not waited for so long.
     instance.status()?;
     let lines = instance.command(&Request::Reload, PATIENCE).map_err(|e| match e.exit {
-        Exit::No => Error::usage(format!("{}\nnot reloaded; the old configuration stays", e.text)),
+        Exit::No => {
+            Error::usage(format!("{}\nnot reloaded; the old configuration stays in force", e.text))
+        }
         _ => e,
     })?;
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());

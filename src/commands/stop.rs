@@ -24,7 +24,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     while session::runs(pid) {
         if Instant::now() > end {
             let text = format!(
-                "the supervisor (pid {pid}) has stopped its children but does not end; kill it"
+                "the supervisor (pid {pid}) has stopped its children but does not exit; kill it"
             );
             return Err(Error::new(Exit::System, text));
         }

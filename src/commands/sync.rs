@@ -28,7 +28,7 @@ pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
         })
         .collect();
     if follows.is_empty() {
-        print("no remote to compare\n");
+        print("no remote to reconcile\n");
         return Ok(Exit::Ok);
     }
     let started = Instant::now();
@@ -36,7 +36,7 @@ pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
     loop {
         let status = instance.status().map_err(|e| match e.exit {
             Exit::NotRunning => {
-                Error::new(Exit::No, "the supervisor has stopped before everything was compared")
+                Error::new(Exit::No, "the supervisor stopped before the reconcile was complete")
             }
             _ => e,
         })?;

@@ -46,7 +46,7 @@ pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
     let chosen = trash::last(&of_then);
     if chosen.is_empty() {
         print(&shown(&versions, &path));
-        let text = format!("nothing of {path} is from {at}; the times above are there");
+        let text = format!("no version of {path} is from {at}; the versions above exist");
         return Err(Error::new(Exit::No, text));
     }
     refuse_held(invocation, localpath)?;
@@ -64,7 +64,7 @@ fn refuse_held(invocation: &Invocation, localpath: &LocalPath) -> Result<()> {
         Some(held) => {
             let why = held.reason.map(|why| format!(": {}", one_line(&why)));
             let text =
-                format!("{} is held{}; nothing is restored", held.watch, why.unwrap_or_default());
+                format!("{} is held{}; nothing was restored", held.watch, why.unwrap_or_default());
             Err(Error::new(Exit::No, text))
         }
     }
@@ -91,7 +91,7 @@ fn place<'c>(config: &'c Config, wish: &Wish) -> Result<(&'c LocalPath, &'c Remo
         0 => {
             let of = wish.remote.as_ref().map_or("with a trash".to_owned(), |r| format!("`{r}`"));
             let text = format!(
-                "{shown}: no remote {of} is configured for it; PATH is absolute, or from the root of the localpath"
+                "{shown}: no remote {of} is configured for this path; PATH is absolute, or from the root of the localpath"
             );
             Err(Error::usage(text))
         }
@@ -100,7 +100,7 @@ fn place<'c>(config: &'c Config, wish: &Wish) -> Result<(&'c LocalPath, &'c Remo
                 found.iter().map(|(l, r, _)| format!("{} {}", l.watch, r.name())).collect();
             let how = match wish.remote {
                 Some(_) => "write PATH as an absolute path",
-                None => "say which with --remote NAME",
+                None => "choose one with --remote NAME",
             };
             Err(Error::usage(format!("{shown}: {how}: {}", names.join(", "))))
         }
@@ -125,7 +125,7 @@ fn below(watch: &OsBytes, path: &OsStr) -> Option<RelPath> {
 fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Version>> {
     let system = |e| Error::system("rsync", e);
     let Some(text) = trash::below(path) else {
-        return Err(Error::usage(format!("{path}: too long for a filter rule of rsync")));
+        return Err(Error::usage(format!("{path}: too long for an rsync filter rule")));
     };
     let mut rules = tempfile::NamedTempFile::new_in(scratch).map_err(system)?;
     rules.write_all(&text).map_err(system)?;

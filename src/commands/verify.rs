@@ -72,7 +72,7 @@ fn choose<T: Clone>(
             let all: Vec<&str> =
                 known.iter().flat_map(|(_, remotes, _)| remotes).map(String::as_str).collect();
             Err(Error::usage(format!(
-                "--remote {}: not a remote of what is compared; there are: {}",
+                "--remote {}: not a remote of the chosen localpaths; there are: {}",
                 printable(name.as_bytes()),
                 all.join(", ")
             )))
@@ -156,7 +156,7 @@ fn read(
             return Err(client::unexpected());
         };
         let Some(part) = part else {
-            let why = "the supervisor knows nothing of it any more; ask again";
+            let why = "the supervisor has lost this request; verify again";
             return Ok(VerifyEnd::Failed(why.to_owned()));
         };
         let nothing = part.differences.is_empty();

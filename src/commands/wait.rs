@@ -135,7 +135,7 @@ fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
                 Some(name) => {
                     let known: Vec<&str> = all().map(|r| r.name.as_str()).collect();
                     Err(Error::usage(format!(
-                        "--remote {}: not a remote of what is waited for; there are: {}",
+                        "--remote {}: not a remote of the chosen localpaths; there are: {}",
                         printable(name.as_bytes()),
                         known.join(", ")
                     )))
@@ -223,7 +223,7 @@ fn show(waited: &Waited, on: &On) -> String {
     if !waited.reached {
         let why = waited.status.reason.as_deref().map(|r| format!(": {}", status::one_line(r)));
         out += &format!(
-            "  not all changes are read yet: {}{}\n",
+            "  some changes are not read yet: {}{}\n",
             waited.status.state,
             why.unwrap_or_default()
         );
@@ -306,7 +306,7 @@ mod tests {
         );
         assert_eq!(
             show(&waited(false, &[]), &On::All),
-            "/data: not settled: settled on 0 of 2 remotes\n  not all changes are read yet: scanning\n"
+            "/data: not settled: settled on 0 of 2 remotes\n  some changes are not read yet: scanning\n"
         );
     }
 

@@ -189,7 +189,7 @@ impl PusherState {
             PusherState::InSync => "in sync",
             PusherState::Behind => "behind",
             PusherState::Pushing => "pushing",
-            PusherState::Reconciling => "comparing",
+            PusherState::Reconciling => "reconciling",
             PusherState::Backoff => "in trouble",
             PusherState::Held => "held",
             PusherState::Down => "down",

@@ -360,7 +360,7 @@ impl Pusher {
         let Some(why) = why else { return Ok(()) };
         if let Some(words) = incomplete {
             if let Some(incomplete) = self.reconcile.was_incomplete(words, now) {
-                warn!(self.context.log, "not everything could be compared"; "why" => &incomplete.words,
+                warn!(self.context.log, "reconcile incomplete"; "why" => &incomplete.words,
                     "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs());
             }
             return Ok(());

@@ -87,7 +87,7 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
         return (PusherState::Pushing, None);
     }
     if let Some(words) = view.incomplete {
-        return (PusherState::Behind, Some(format!("not everything could be compared: {words}")));
+        return (PusherState::Behind, Some(format!("reconcile incomplete: {words}")));
     }
     if view.backlog.waiting + view.backlog.owed > 0 {
         return (PusherState::Behind, view.first_failure.clone());

@@ -97,7 +97,7 @@ fn localpath(out: &mut String, view: &View, l: &LocalPathStatus, now_ms: i64) {
 }
 
 fn restarts(n: u64) -> String {
-    if n == 0 { String::new() } else { format!(" · started again {n} times") }
+    if n == 0 { String::new() } else { format!(" · restarted {n} times") }
 }
 
 fn why(out: &mut String, reason: Option<&str>) {
@@ -121,8 +121,8 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
     why(out, s.reason.as_deref().filter(|_| s.reason != reconcile));
     if let Some(c) = &s.reconcile {
         let text = match c.found {
-            0 => format!("everything is compared: {}", c.why),
-            found => format!("compared ({}): {} of {found} differences done", c.why, c.done),
+            0 => format!("reconcile: {}", c.why),
+            found => format!("reconcile ({}): {} of {found} differences pushed", c.why, c.done),
         };
         why(out, Some(&text));
     }
@@ -159,10 +159,10 @@ fn times(r: &RemoteStatus, now_ms: i64) -> String {
         format!("{word} since {at} ({})", age(ms, now_ms))
     });
     let again = r.status.retry_ms.map(|ms| match ms > now_ms {
-        true => format!("tried again in {}", age(now_ms, ms)),
-        false => "being tried now".to_owned(),
+        true => format!("next try in {}", age(now_ms, ms)),
+        false => "retrying now".to_owned(),
     });
-    let compared = r.next_reconcile_ms.map(|ms| format!("compared in {}", age(now_ms, ms)));
+    let compared = r.next_reconcile_ms.map(|ms| format!("next reconcile in {}", age(now_ms, ms)));
     let all: Vec<String> = since.into_iter().chain(again).chain(compared).collect();
     all.join(" · ")
 }
@@ -318,7 +318,7 @@ pub(super) mod tests {
         r.next_reconcile_ms = Some(8_200_000);
         let since = figures::time(910_000, &Local);
         let all =
-            format!("in trouble since {since} (1 min) · tried again in 5.0 s · compared in 2 h");
+            format!("in trouble since {since} (1 min) · next try in 5.0 s · next reconcile in 2 h");
         assert_eq!(times(&r, 1_000_000), all);
     }
 

@@ -128,7 +128,7 @@ impl Supervisor {
         }
         known.dedup();
         Answer::Refused(format!(
-            "{name} is neither a localpath nor a remote here; there are: {}",
+            "{name}: no such localpath or remote; there are: {}",
             known.join(", ")
         ))
     }

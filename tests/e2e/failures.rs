@@ -76,7 +76,7 @@ fn what_fails_is_listed_tried_again_and_forgotten() {
     assert!(rows[0]["attempts"].as_u64().unwrap() > 0 && rows[0]["next_try_ms"].is_i64(), "{json}");
 
     let said = journal(&w, &["drop", "--remote", &name, a.to_str().unwrap()], 0);
-    let forgotten = "forgotten; the next comparison finds them if they still differ";
+    let forgotten = "dropped; the next reconcile finds them if they still differ";
     assert_eq!(said, format!("MASTER REMOTE1: 2 paths {forgotten}\n"));
     assert_eq!(
         journal(&w, &["drop", "--remote", &name, a.to_str().unwrap()], 0),
@@ -89,7 +89,7 @@ fn what_fails_is_listed_tried_again_and_forgotten() {
     lock(&w, &["b"], 0o644);
     let said = journal(&w, &["retry", w.at("b").to_str().unwrap()], 0);
     assert!(
-        said.lines().all(|l| l.ends_with("1 path tried again now") || l == "nothing fails there"),
+        said.lines().all(|l| l.ends_with("1 path retried now") || l == "nothing fails there"),
         "{said}"
     );
     wait_for("what was tried again", DEADLINE, || {
@@ -100,7 +100,7 @@ fn what_fails_is_listed_tried_again_and_forgotten() {
     let said = journal(&w, &["list"], 0);
     assert!(said.starts_with("MASTER REMOTE0\n") && !said.contains("REMOTE1"), "{said}");
     let said = journal(&w, &["retry"], 0);
-    assert_eq!(said, "MASTER REMOTE0: 2 paths tried again when an instance starts\n");
+    assert_eq!(said, "MASTER REMOTE0: 2 paths retried when an instance starts\n");
     lock(&w, &all[..2], 0o644);
     w.run(&[]);
     wait_for("what was tried again", DEADLINE, || all.iter().all(|path| w.there(path).exists()));
@@ -216,7 +216,7 @@ fn journals_of_removed_localpaths_are_listed_and_removed_when_it_is_said() {
     let master = w.master.display().to_string();
     let of_old = config.replace(&format!("{:?}", w.master), &format!("{old:?}"));
     let nothing =
-        (Some(0), "every journal is of a localpath that is configured or in use\n".into());
+        (Some(0), "every journal belongs to a localpath that is configured or in use\n".into());
 
     fs::write(w.instance.config(), &of_old).unwrap();
     w.instance.start(&[], &[&old]);
@@ -225,11 +225,11 @@ fn journals_of_removed_localpaths_are_listed_and_removed_when_it_is_said() {
     fs::write(w.instance.config(), &config).unwrap();
     assert_eq!(prune(&w, &["--yes"]), nothing);
     let (code, said) = prune(&w, &[old.to_str().unwrap()]);
-    assert!(code == Some(4) && said.contains("an instance uses it"), "{said}");
+    assert!(code == Some(4) && said.contains("in use by an instance"), "{said}");
     w.instance.stop();
     fs::write(w.instance.config(), &of_old).unwrap();
     let (code, said) = prune(&w, &[old.to_str().unwrap()]);
-    assert!(code == Some(1) && said.contains("names its localpath"), "{said}");
+    assert!(code == Some(1) && said.contains("configures its localpath"), "{said}");
     assert_eq!(prune(&w, &["--yes"]), nothing, "configured");
 
     // Beside an instance that runs, and without any.
@@ -248,7 +248,7 @@ fn journals_of_removed_localpaths_are_listed_and_removed_when_it_is_said() {
         assert!(!said.contains(&master), "{said}");
     }
     let (code, said) = prune(&w, &["nonsense"]);
-    assert!(code == Some(2) && said.contains("there is no such journal"), "{said}");
+    assert!(code == Some(2) && said.contains("no such journal"), "{said}");
     let (code, said) = prune(&w, &["--yes"]);
     assert!(code == Some(0) && said.starts_with("removed old-"), "{said}");
     assert_eq!(prune(&w, &[]), nothing);

@@ -78,8 +78,8 @@ fn a_running_instance_takes_over_what_sersync_owed() {
     let (said, complaints) =
         (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert_eq!(out.status.code(), Some(1), "{out:?}");
-    assert!(said.contains("5 paths taken over"), "{said}");
-    let at = |line: usize| format!("{}:{line}: not taken over: ", script.display());
+    assert!(said.contains("5 paths imported"), "{said}");
+    let at = |line: usize| format!("{}:{line}: not imported: ", script.display());
     assert!(complaints.contains(&at(16)) && complaints.contains(&at(18)), "{complaints}");
     assert_eq!(complaints.lines().count(), 2, "{complaints}");
     for path in ["a", "d/b", "d/c", HOSTILE] {

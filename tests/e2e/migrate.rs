@@ -153,12 +153,12 @@ fn what_takes_its_place_is_written_beside_it_and_works() {
 
     // Again: it is there already. Changed: it stays as it is.
     let out = s.migrate(&[]);
-    assert!(out.status.success() && text(&out.stdout).contains("is there already"), "{out:?}");
+    assert!(out.status.success() && text(&out.stdout).contains("exists already"), "{out:?}");
     let mine = [&yaml[..], b"# mine\n"].concat();
     fs::write(&config, &mine).unwrap();
     let out = s.migrate(&[]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");
-    assert!(text(&out.stderr).contains("is there already and says something else"), "{out:?}");
+    assert!(text(&out.stderr).contains("exists already with other content"), "{out:?}");
     assert_eq!(fs::read(&config).unwrap(), mine);
 
     // What was written replicates.
@@ -210,7 +210,7 @@ fn a_sersync_that_runs_a_plugin_alone_is_not_made_to_push() {
         unit_file.display()
     );
     assert!(shown.contains(&steps), "{shown}");
-    assert!(!shown.contains("compare once"), "{shown}");
+    assert!(!shown.contains("reconcile once"), "{shown}");
 
     // One that replicates beside it: each has its own unit, and the plugin that is not started is said.
     let whole = s.run_with(&["-d", "-o"]);
@@ -220,7 +220,10 @@ fn a_sersync_that_runs_a_plugin_alone_is_not_made_to_push() {
     assert!(shown.contains(&format!("kill {};", whole.0.id())), "{shown}");
     assert!(shown.contains(&format!("sync -o '{}'", s.dir.join("confxml.yaml").display())));
     let said = text(&out.stderr);
-    assert!(said.contains("not started are not in the YAML: refreshCDN; for -m"), "{said}");
+    assert!(
+        said.contains("omits plugins that are not started: refreshCDN; to call one with -m"),
+        "{said}"
+    );
     let files = s.files();
     let unit = text(&files["syncsup-confxml.service"].0);
     assert!(unit.contains("confxml.yaml") && !unit.contains(" -m "), "{unit}");

@@ -42,7 +42,7 @@ fn r_in_the_foreground_shows_a_bar_for_each_remote_on_a_terminal() {
         let name = format!("{} {} [", w.master.display(), remote.name());
         says(&terminal, &name);
     }
-    says(&terminal, " differences done, ");
+    says(&terminal, " differences pushed, ");
     says(&terminal, " MB of 2.0 MB");
     w.remotes.iter().for_each(|r| r.proxy().rate(FAST));
     w.wait_identical();
@@ -142,7 +142,7 @@ fn log_lines_and_bars_do_not_run_into_each_other() {
     assert!(lines.iter().filter(|l| log.is_match(l)).count() > 40, "{lines:#?}");
     for line in &lines {
         assert!(inside.find(line).is_none_or(|m| m.start() == 0), "through a bar: {line}");
-        let bar = ["[=", "[>", "differences done"].iter().any(|mark| line.contains(mark));
+        let bar = ["[=", "[>", "differences pushed"].iter().any(|mark| line.contains(mark));
         assert!(!bar, "a bar is left: {line}\n{lines:#?}");
     }
     assert!(lines.contains(&watching), "{lines:#?}");
@@ -158,7 +158,7 @@ fn sync_leaves_one_line_for_each_remote() {
     let mut terminal = Terminal::start(command.arg(w.instance.config()));
     // Bytes count: of five files of one size the share moves before the first of them is there.
     let moved =
-        Regex::new(r"\[=+> +\] 0 of \d+ differences done, [0-9.]+ [kM]B of 2\.0 MB").unwrap();
+        Regex::new(r"\[=+> +\] 0 of \d+ differences pushed, [0-9.]+ [kM]B of 2\.0 MB").unwrap();
     let seen = poll(DEADLINE, || moved.is_match(&terminal.text()).then_some(()));
     assert!(seen.is_some(), "{:?}", terminal.screen());
     w.remotes.iter().for_each(|r| r.proxy().rate(FAST));

@@ -280,7 +280,8 @@ fn the_guard_holds_a_reconcile_that_would_delete_most_of_a_remote() {
     assert!(release.status.success(), "{release:?}");
     let said = String::from_utf8_lossy(&release.stdout).into_owned();
     assert!(
-        said.contains(&format!("{count} of ")) && said.contains(" entries were to be deleted\n"),
+        said.contains(&format!("{count} of "))
+            && said.contains("the reconcile would have deleted "),
         "{said}"
     );
     w.wait_identical();

@@ -100,8 +100,7 @@ fn trouble() {
     wait_for("the file", DEADLINE, || w.there("later").exists());
     let told = |out: &Output| {
         // While it is tried, nothing is said of the next time.
-        let text =
-            String::from_utf8_lossy(&out.stdout).replace("being tried now", "tried again in 1 s");
+        let text = String::from_utf8_lossy(&out.stdout).replace("retrying now", "next try in 1 s");
         Output { stdout: text.into_bytes(), ..out.clone() }
     };
     // What fails is tried again now and then.

@@ -166,7 +166,7 @@ fn without_a_supervisor_it_compares_by_itself() {
     assert!(said.contains("no supervisor runs"), "{said}");
     w.remotes[0].stop();
     let said = verify(&w, &[], 1);
-    assert!(said.starts_with("MASTER REMOTE0\n  NOT COMPARED: "), "{said}");
+    assert!(said.starts_with("MASTER REMOTE0\n  NOT VERIFIED: "), "{said}");
     for args in [&["--remote", "no"][..], &["/nowhere"], &["--json", "-0"], &["a", "b"], &[""]] {
         let said = verify(&w, args, 2);
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -236,12 +236,12 @@ fn a_repair_that_would_delete_too_much_is_refused_and_a_remote_in_trouble_is_tol
     assert_eq!(said.matches("extra ").count(), 600, "{said}");
     w.remotes[0].stop();
     let said = verify(&w, &[], 1);
-    assert!(said.contains("NOT COMPARED: "), "{said}");
+    assert!(said.contains("NOT VERIFIED: "), "{said}");
     let away = w.outside.join("away");
     fs::rename(&w.master, &away).unwrap();
     w.wait_local("held", |l| l["state"] == "held");
     let said = verify(&w, &[], 1);
-    assert!(said.contains("NOT COMPARED: held: "), "{said}");
+    assert!(said.contains("NOT VERIFIED: held: "), "{said}");
 }
 
 #[test]

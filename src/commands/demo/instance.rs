@@ -66,7 +66,7 @@ impl DemoInstance {
             Some(true) => Ok(()),
             _ => Err(Error::new(
                 Exit::No,
-                format!("syncsup does not watch; its log:\n{}", self.log()),
+                format!("syncsup did not begin to watch; its log:\n{}", self.log()),
             )),
         }
     }
@@ -84,7 +84,10 @@ impl DemoInstance {
         let output = self.run("status", &["--json"])?;
         let all: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            Error::new(Exit::No, format!("syncsup status --json is not understood: {e}\n{words}"))
+            Error::new(
+                Exit::No,
+                format!("cannot parse the output of syncsup status --json: {e}\n{words}"),
+            )
         })?;
         Ok(all["instances"][0]["localpaths"][0].clone())
     }
@@ -105,8 +108,8 @@ impl DemoInstance {
                 self.child = None;
                 Ok(())
             }
-            Some(status) => Err(Error::new(Exit::No, format!("syncsup ended with {status}"))),
-            None => Err(Error::new(Exit::No, "syncsup does not end")),
+            Some(status) => Err(Error::new(Exit::No, format!("syncsup exited: {status}"))),
+            None => Err(Error::new(Exit::No, "syncsup does not exit")),
         }
     }
 

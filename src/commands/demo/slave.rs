@@ -30,7 +30,7 @@ impl DemoSlave {
     pub fn start(dir: PathBuf, watch: &mut DemoWatch) -> Result<Self> {
         let module = dir.join("www");
         fs::create_dir_all(&module)
-            .map_err(|e| Error::system(format!("cannot make {}", module.display()), e))?;
+            .map_err(|e| Error::system(format!("cannot create {}", module.display()), e))?;
         let mut slave = Self { port: 0, dir, daemon: None };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut port = now.subsec_nanos();
@@ -158,5 +158,5 @@ pub fn rsync_version() -> Result<String> {
         .map_err(|e| missing(&e))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split_whitespace().skip_while(|w| *w != "version").nth(1);
-    version.map(str::to_owned).ok_or_else(|| missing(&"it does not say its version"))
+    version.map(str::to_owned).ok_or_else(|| missing(&"it does not print its version"))
 }

@@ -38,10 +38,10 @@ impl DemoStage {
         let watch = DemoWatch::new()?;
         family::adopt_orphans().map_err(|e| Error::system("cannot adopt orphans", e))?;
         let dir = TempDir::with_prefix("syncsup-demo-")
-            .map_err(|e| Error::system("cannot make a temporary directory", e))?;
+            .map_err(|e| Error::system("cannot create a temporary directory", e))?;
         let master = dir.path().join("master");
         fs::create_dir(&master)
-            .map_err(|e| Error::system(format!("cannot make {}", master.display()), e))?;
+            .map_err(|e| Error::system(format!("cannot create {}", master.display()), e))?;
         Ok(Self {
             say: Say::new(),
             watch,
@@ -105,7 +105,7 @@ impl DemoStage {
                 return Ok(pids);
             }
             if Instant::now() > end {
-                let text = format!("process {gone} was killed and is not replaced: {pids:?}");
+                let text = format!("process {gone} was killed and was not restarted: {pids:?}");
                 return Err(Error::new(Exit::No, text));
             }
             self.watch.pause(Duration::from_millis(20))?;
@@ -128,7 +128,7 @@ impl DemoStage {
             Ok((!state.starts_with("in_sync")).then_some(state))
         })?;
         seen.ok_or_else(|| {
-            Error::new(Exit::No, format!("'syncsup status' still calls {name} in_sync"))
+            Error::new(Exit::No, format!("'syncsup status' still reports {name} as in_sync"))
         })
     }
 
@@ -194,7 +194,7 @@ impl DemoStage {
                 text += &format!("slave {} is not identical: {} differences\n", n + 1, lines.len());
                 lines.iter().take(SHOWN).for_each(|l| text += &format!("  {l}\n"));
                 let state = self.remote_state(n).unwrap_or_else(|e| e.text);
-                text += &format!("  'syncsup status' says of it: {state}\n");
+                text += &format!("  'syncsup status' reports: {state}\n");
             }
         }
         let log = self.instance.as_ref().map(DemoInstance::log).unwrap_or_default();
@@ -212,7 +212,7 @@ impl DemoStage {
             left.iter().for_each(|p| crate::sys::process::kill_pid(p.pid));
             Ok(left.is_empty().then_some(()))
         })?;
-        gone.ok_or_else(|| Error::new(Exit::No, "some processes survive SIGKILL"))
+        gone.ok_or_else(|| Error::new(Exit::No, "some processes survived SIGKILL"))
     }
 
     /// How many processes there are but for the slaves'.
@@ -233,11 +233,11 @@ impl DemoStage {
         let path = dir.path().to_owned();
         dir.close().map_err(|e| Error::system(format!("cannot remove {}", path.display()), e))?;
         if !gone || path.exists() {
-            return Err(Error::new(Exit::No, "something of the demo is left behind"));
+            return Err(Error::new(Exit::No, "the demo left processes or files behind"));
         }
         self.say.line(
             (
-                "Cleaned up: no process of the demo runs, {} is gone.",
+                "Cleaned up: no process of the demo runs, {} is removed.",
                 "清理完毕：演示的进程已全部结束，{} 已删除。",
             ),
             &[&path.display().to_string()],

@@ -71,7 +71,7 @@ impl DemoTree {
             }
         }
         let more = slave.0.keys().filter(|path| !self.0.contains_key(*path));
-        lines.extend(more.map(|path| format!("too much: {}", printable(path))));
+        lines.extend(more.map(|path| format!("extra: {}", printable(path))));
         lines
     }
 
@@ -146,7 +146,7 @@ mod tests {
         type DemoChange = fn(&Path);
         let changes: [(&str, DemoChange); 6] = [
             ("missing: d/f\\x0a", |r| fs::remove_file(r.join("d/f\n")).unwrap()),
-            ("too much: x", |r| fs::write(r.join("x"), "").unwrap()),
+            ("extra: x", |r| fs::write(r.join("x"), "").unwrap()),
             ("different mode: d/f\\x0a", |r| {
                 fs::set_permissions(r.join("d/f\n"), fs::Permissions::from_mode(0o600)).unwrap();
             }),

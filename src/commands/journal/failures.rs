@@ -137,7 +137,7 @@ fn known(all: &[LocalPathFailures], which: &Which) -> Result<()> {
                 [] => "there is none".to_owned(),
                 _ => format!("there are: {}", there.join(", ")),
             };
-            return Err(Error::usage(format!("{option} {name}: not known; {there}")));
+            return Err(Error::usage(format!("{option} {name}: not configured; {there}")));
         }
     }
     Ok(())
@@ -290,11 +290,11 @@ fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<E
                 let paths = table::count(count, "path", "paths");
                 let done = match (forget, whose, &place.keeper) {
                     (true, Whose::Remote(_), _) => {
-                        "forgotten; the next comparison finds them if they still differ"
+                        "dropped; the next reconcile finds them if they still differ"
                     }
-                    (true, Whose::Plugin(_), _) => "forgotten; their next change is called for",
-                    (false, _, Keeper::Instance(_)) => "tried again now",
-                    (false, _, Keeper::Nobody(_)) => "tried again when an instance starts",
+                    (true, Whose::Plugin(_), _) => "dropped; their next change causes a call",
+                    (false, _, Keeper::Instance(_)) => "retried now",
+                    (false, _, Keeper::Nobody(_)) => "retried when an instance starts",
                 };
                 print(&format!("{} {}: {paths} {done}\n", place.watch, shown(whose)));
             }

@@ -30,7 +30,7 @@ pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     let shown = printable(file.as_os_str().as_bytes());
     let text = own::read(file, MOST_BYTES).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
     if text.starts_with(FAIL_LOG_HEAD.as_bytes()) {
-        let why = "syncsup wrote this itself: what it says is in the journal already";
+        let why = "written by syncsup itself: its entries are in the journal already";
         return Err(Error::usage(format!("{shown}: {why}")));
     }
     let (config, kept) = configuration(invocation)?;
@@ -45,7 +45,7 @@ pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     }
     complaints.sort();
     for (line, why) in &complaints {
-        complain(&format!("syncsup: {shown}:{line}: not taken over: {why}"));
+        complain(&format!("syncsup: {shown}:{line}: not imported: {why}"));
     }
     for ((watch, remote), paths) in &taken {
         let paths: Vec<RelPath> = paths.iter().cloned().collect();
@@ -53,9 +53,9 @@ pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
             Some((_, instance)) => ask(instance, watch, remote, &paths)?,
             None => owe_offline(&invocation.directories, &config, watch, remote, &paths)?,
         }
-        print(&format!("{watch} {remote}: {} taken over\n", counted(&paths)));
+        print(&format!("{watch} {remote}: {} imported\n", counted(&paths)));
     }
-    print(&format!("{shown} is left as it is; nothing in it was run\n"));
+    print(&format!("{shown} is unchanged; none of its commands was run\n"));
     Ok(if complaints.is_empty() { Exit::Ok } else { Exit::No })
 }
 
@@ -64,8 +64,8 @@ fn counted(paths: &[RelPath]) -> String {
     let names = paths.len() - usize::from(whole);
     let s = if names == 1 { "" } else { "s" };
     match (whole, names) {
-        (true, 0) => "a comparison of everything".to_owned(),
-        (true, _) => format!("a comparison of everything, {names} path{s}"),
+        (true, 0) => "a full reconcile".to_owned(),
+        (true, _) => format!("a full reconcile, {names} path{s}"),
         (false, _) => format!("{names} path{s}"),
     }
 }

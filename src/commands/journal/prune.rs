@@ -45,7 +45,7 @@ fn chosen<'f>(found: &'f [StateDir], names: &[String]) -> Result<Vec<&'f StateDi
         let name = printable(name.as_bytes());
         if meant.is_empty() {
             let text =
-                format!("{name}: there is no such journal; `syncsup journal prune` lists them");
+                format!("{name}: no such journal; `syncsup journal prune` lists the journals");
             return Err(Error::usage(text));
         }
         for one in meant {
@@ -53,12 +53,12 @@ fn chosen<'f>(found: &'f [StateDir], names: &[String]) -> Result<Vec<&'f StateDi
                 Standing::Removed | Standing::Unknown(_) => {}
                 Standing::InUse { pid } => {
                     let by = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-                    let text = format!("{name}: an instance uses it{by}; nothing is removed");
+                    let text = format!("{name}: in use by an instance{by}; nothing was removed");
                     return Err(Error::new(Exit::AlreadyRunning, text));
                 }
                 Standing::Configured(file) => {
                     let text = format!(
-                        "{name}: {} names its localpath; take it out there first; nothing is removed",
+                        "{name}: {} configures its localpath; remove the localpath there first; nothing was removed",
                         file.display()
                     );
                     return Err(Error::new(Exit::No, text));
@@ -84,7 +84,7 @@ fn remove(found: &[&StateDir]) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-const NOTHING: &str = "every journal is of a localpath that is configured or in use\n";
+const NOTHING: &str = "every journal belongs to a localpath that is configured or in use\n";
 
 /// A line for each, and what can be done.
 fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
@@ -102,12 +102,12 @@ fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
     if unknown < found.len() {
         let count = figures::count(removed.count() as u64, "journal", "journals");
         out += &format!(
-            "`syncsup journal prune --yes` removes {count}, {bytes}; with a NAME only that\n"
+            "`syncsup journal prune --yes` removes {count}, {bytes}; with a NAME only that one\n"
         );
     }
     if unknown > 0 {
         let count = figures::count(unknown as u64, "journal", "journals");
-        out += &format!("{count} marked with ? may still be wanted: removed by NAME only\n");
+        out += &format!("{count} marked with ? may still be needed: only NAME removes them\n");
     }
     out
 }

@@ -65,7 +65,7 @@ pub fn text(
     let module = options.iter().skip_while(|o| *o != "-m").take(2);
     reload.extend(module.cloned());
     let mut unit = format!(
-        "# Written by `syncsup migrate` for what {} says.\n",
+        "# Written by `syncsup migrate` from {}.\n",
         printable(from.as_os_str().as_bytes())
     );
     // What stands above is about the file that is shipped.

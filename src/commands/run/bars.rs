@@ -123,7 +123,7 @@ fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
         Some(p) if p.found > 0 => {
             ("pushes".into(), progress::of_reconcile(p), Some(progress::share(p)))
         }
-        Some(_) if s.state == PusherState::Reconciling => plain("comparing"),
+        Some(_) if s.state == PusherState::Reconciling => plain("reconciling"),
         _ if s.reconciles_done > 0 && s.waiting + s.owed > 0 => (
             "pushes".into(),
             table::count(s.waiting + s.owed, "name to push", "names to push"),
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn each_phase_has_its_words() {
         let text = |state, reconcile, done| words(&remote(state, reconcile, done)).1;
-        assert_eq!(text(PusherState::Reconciling, Some((0, 0)), 0), "comparing");
+        assert_eq!(text(PusherState::Reconciling, Some((0, 0)), 0), "reconciling");
         assert_eq!(
             text(PusherState::Reconciling, Some((4, 1)), 0),
-            "1 of 4 differences done, 1.0 kB of 4.0 kB"
+            "1 of 4 differences pushed, 1.0 kB of 4.0 kB"
         );
         assert_eq!(text(PusherState::InSync, None, 1), "in sync");
         assert_eq!(text(PusherState::InSync, None, 0), "waits", "not compared yet");
@@ -184,13 +184,13 @@ mod tests {
 
     #[test]
     fn the_block_fits_on_the_terminal() {
-        let row = |share| Bar { text: "comparing".into(), share, ..Bar::default() };
+        let row = |share| Bar { text: "reconciling".into(), share, ..Bar::default() };
         let rows: BTreeMap<String, Bar> =
             (0..9).map(|n| (format!("/d r{n}"), row((n == 0).then_some(0.5)))).collect();
         let block = lines(&rows, 30, 6);
         assert_eq!(block.len(), 4);
-        assert_eq!(block[0], "/d r0 [====>   ] comparing");
+        assert_eq!(block[0], "/d r0 [====>   ] reconciling");
         assert_eq!(block[3], "and 6 more");
-        assert!(lines(&rows, 200, 50)[1].ends_with("] comparing"));
+        assert!(lines(&rows, 200, 50)[1].ends_with("] reconciling"));
     }
 }

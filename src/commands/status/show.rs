@@ -19,7 +19,7 @@ pub fn instance(instance: &InstanceStatus, now_ms: i64) -> String {
         instance.files.iter().map(|f| printable(f.as_os_str().as_encoded_bytes())).collect();
     let mut out = format!("{} (syncsup {})\n", files.join(", "), instance.version);
     let head =
-        ["REMOTE", "STATE", "LAG", "TO PUSH", "FAILING", "LAST PUSH", "SENT", "NEXT COMPARISON"];
+        ["REMOTE", "STATE", "LAG", "TO PUSH", "FAILING", "LAST PUSH", "SENT", "NEXT RECONCILE"];
     let indented = |word: &str| format!("  {word}");
     let mut rows: Vec<TableRow> = vec![(head.map(str::to_owned).to_vec(), vec![])];
     rows[0].0[0] = indented(head[0]);
@@ -80,9 +80,9 @@ fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRo
     below.extend(trouble(remote, now_ms));
     let now = matches!(s.state, PusherState::Reconciling | PusherState::Pushing);
     below.extend(s.reconcile.as_ref().map(|r| match r.found {
-        0 if now => format!("everything is compared: {}", r.why),
-        0 => format!("everything is to be compared: {}", r.why),
-        found => format!("compared ({}): {} of {found} differences done", r.why, r.done),
+        0 if now => format!("reconcile running: {}", r.why),
+        0 => format!("reconcile due: {}", r.why),
+        found => format!("reconcile ({}): {} of {found} differences pushed", r.why, r.done),
     }));
     below.extend(s.verify.as_ref().and_then(|v| verification(v, now_ms)));
     if let Some(first) = s.first_failure.as_ref().filter(|_| s.failing > 0) {
@@ -95,13 +95,13 @@ fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRo
 /// How far the rolling comparison is.
 fn verification(verify: &VerifyProgress, now_ms: i64) -> Option<String> {
     let Some(run) = &verify.run else {
-        return verify.next_ms.map(|next| format!("verified again {}", until(next, now_ms)));
+        return verify.next_ms.map(|next| format!("next scrub {}", until(next, now_ms)));
     };
     let after = match &run.at {
         Some(path) if !path.is_root() => format!(" after {path}"),
         _ => String::new(),
     };
-    Some(format!("verifies{after}, {} repaired", run.repaired))
+    Some(format!("scrub{after}, {} repaired", run.repaired))
 }
 
 /// Since when it is in trouble, when it is tried again, and why.
@@ -116,8 +116,8 @@ pub(super) fn trouble(remote: &RemoteStatus, now_ms: i64) -> Option<String> {
     let since =
         remote.trouble_since_ms.map(|ms| format!("since {} ({})", at(ms), span(ms, now_ms)));
     let again = s.retry_ms.map(|ms| match ms > now_ms {
-        true => format!("tried again {}", until(ms, now_ms)),
-        false => "being tried now".to_owned(),
+        true => format!("next try {}", until(ms, now_ms)),
+        false => "retrying now".to_owned(),
     });
     let when: Vec<String> = since.into_iter().chain(again).collect();
     match (when.is_empty(), reason) {
@@ -131,7 +131,7 @@ fn plugin_row(plugin: &PluginStatus, localpath: &LocalPathStatus, now_ms: i64) -
     let runner = localpath.plugin_runner.clone().unwrap_or_default();
     let (state, reason) = match runner.pid {
         Some(_) => (plugin.state.clone(), plugin.reason.clone()),
-        None => ("DOWN".into(), runner.last_exit.map(|e| format!("its runner ended: {e}"))),
+        None => ("DOWN".into(), runner.last_exit.map(|e| format!("its runner exited: {e}"))),
     };
     let given_up = (plugin.given_up > 0).then(|| format!("{} given up", plugin.given_up));
     let why: Vec<String> = given_up.into_iter().chain(reason.map(|r| one_line(&r))).collect();

@@ -54,10 +54,10 @@ fn one_table() {
         text,
         format!(
             "/etc/c.xml (syncsup 1.2.3)
-  REMOTE         STATE       LAG      TO PUSH  FAILING  LAST PUSH   SENT           NEXT COMPARISON
+  REMOTE         STATE       LAG      TO PUSH  FAILING  LAST PUSH   SENT           NEXT RECONCILE
 /data: watching, 4 directories
   10.0.0.2::www  in trouble  312.5 s  5        1        12 min ago  0 files, 12 B  in 1 h
-    since {since} (12 min), tried again in 34.0 s: first; second
+    since {since} (12 min), next try in 34.0 s: first; second
     1 path fails: a/b: no space
 
 PROCESS                   PID  RUNS FOR  RESTARTS  LAST EXIT
@@ -88,7 +88,7 @@ fn what_is_said_below() {
         r.status.state = PusherState::Backoff;
         r.status.retry_ms = Some(NOW - 1);
     });
-    assert!(tried[0].contains("), being tried now: first"), "{tried:?}");
+    assert!(tried[0].contains("), retrying now: first"), "{tried:?}");
 }
 
 #[test]
@@ -121,11 +121,11 @@ fn where_the_rolling_comparison_is() {
         remote_row(&remote, None, NOW).1
     };
     let waits = VerifyProgress { next_ms: Some(NOW + 7_200_000), ..Default::default() };
-    assert_eq!(said(waits), ["    verified again in 2 h"]);
+    assert_eq!(said(waits), ["    next scrub in 2 h"]);
     let at = crate::path::RelPath::new(&b"d\xff"[..]).unwrap();
     let run = VerifyRun { at: Some(at), repaired: 3, ..Default::default() };
     let runs = VerifyProgress { run: Some(run), ..Default::default() };
-    assert_eq!(said(runs), ["    verifies after d\\xff, 3 repaired"]);
+    assert_eq!(said(runs), ["    scrub after d\\xff, 3 repaired"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The exit status is that of what was shown last. A supervisor that goes is waited for; none at the start is an error.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
-    let failed = |e: io::Error| Error::system("cannot watch", e);
+    let failed = |e: io::Error| Error::system("cannot watch the terminal", e);
     let (mut last, mut text) = frame(invocation)?;
     let mut signals = Signals::catch().map_err(failed)?;
     let screen = terminal::size();

@@ -76,7 +76,7 @@ fn line(follow: &Follow, now: Option<&RemoteStatus>) -> String {
         (SyncOutcome::Going, None) => "waits".into(),
         (SyncOutcome::Going, Some(remote)) => match &remote.status.reconcile {
             Some(p) if p.found > 0 => progress::of_reconcile(p),
-            Some(_) => "comparing".into(),
+            Some(_) => "reconciling".into(),
             None => word(remote.status.state).into(),
         },
     }

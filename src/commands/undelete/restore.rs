@@ -102,7 +102,7 @@ impl<'a> StagingDirectory<'a> {
         let name = made.file_name().unwrap_or_default().to_owned();
         let root = aside.subdir(&RelPath::root().join(&name))?;
         if !is_own(&root) {
-            let why = format!("{} was exchanged by somebody else; try again", name.display());
+            let why = format!("{} was replaced meanwhile; try again", name.display());
             return Err(io::Error::other(why));
         }
         let lock = lock::take(&root.proc_path().join(LOCK), true)?;
@@ -155,17 +155,17 @@ fn put(
     force: bool,
 ) -> std::result::Result<(), String> {
     let words = |e: io::Error| match e.raw_os_error() {
-        Some(EXDEV) => "its directory is on another file system than the localpath".to_owned(),
+        Some(EXDEV) => "its directory is on a different file system than the localpath".to_owned(),
         _ => e.to_string(),
     };
     let parent = path.parent().unwrap_or_else(RelPath::root);
-    let from = opened(fetched, &parent).map_err(|_| "it did not come from the remote")?;
+    let from = opened(fetched, &parent).map_err(|_| "the remote did not send it")?;
     let name = RelPath::root().join(path.name());
-    from.lstat(&name).map_err(|_| "it did not come from the remote")?;
+    from.lstat(&name).map_err(|_| "the remote did not send it")?;
     let to = made(fetched, root, &parent).map_err(words)?;
     match to.lstat(&name) {
-        Ok(stat) if stat.kind == Kind::Dir => return Err("a directory is there now".into()),
-        Ok(_) if !force => return Err("it is there already; --force overwrites it".into()),
+        Ok(stat) if stat.kind == Kind::Dir => return Err("it is a directory now".into()),
+        Ok(_) if !force => return Err("it exists already; --force overwrites it".into()),
         Ok(_) => {}
         Err(e) if e.raw_os_error() == Some(ENOENT) => {}
         Err(e) => return Err(words(e)),

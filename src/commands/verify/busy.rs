@@ -44,7 +44,7 @@ impl BusyLine {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar.set_prefix(pair.remote.clone());
-            bar.set_message("comparing");
+            bar.set_message("verifying");
             bar
         });
         Self { bar, shown: Cell::new(false), checksum, to_do }

@@ -151,8 +151,8 @@ fn summary(found: DifferenceCounts, end: &VerifyEnd, failing: &Failing, repair: 
 fn compared(found: DifferenceCounts, end: &VerifyEnd, fine: bool, repair: bool) -> String {
     let differ = match (found.differ, found.pending) {
         (0, 0) if fine => "identical".to_owned(),
-        (0, 0) => "nothing differs but what fails".to_owned(),
-        (0, pending) => format!("nothing differs but what is on its way: {pending} pending"),
+        (0, 0) => "only failing paths differ".to_owned(),
+        (0, pending) => format!("only pending paths differ: {pending} pending"),
         (n, pending) => {
             let pending = if pending > 0 { format!(", {pending} pending") } else { String::new() };
             let marked = if repair { ", marked to be pushed" } else { "" };
@@ -164,10 +164,10 @@ fn compared(found: DifferenceCounts, end: &VerifyEnd, fine: bool, repair: bool) 
             format!("{differ} ({} here)", table::count(*entries, "entry", "entries"))
         }
         VerifyEnd::Incomplete(why) if found.differ + found.pending == 0 => {
-            format!("NOT ALL COMPARED: {}", one_line(why))
+            format!("INCOMPLETE: {}", one_line(why))
         }
-        VerifyEnd::Incomplete(why) => format!("{differ}; NOT ALL COMPARED: {}", one_line(why)),
-        VerifyEnd::Failed(why) => format!("NOT COMPARED: {}", one_line(why)),
+        VerifyEnd::Incomplete(why) => format!("{differ}; INCOMPLETE: {}", one_line(why)),
+        VerifyEnd::Failed(why) => format!("NOT VERIFIED: {}", one_line(why)),
     }
 }
 
@@ -228,11 +228,11 @@ mod tests {
             "2 differences, 1 pending (12 entries here)"
         );
         let failed = VerifyEnd::Failed("a\nb".into());
-        assert_eq!(summary(found(0, 0), &failed, false), "NOT COMPARED: a; b");
+        assert_eq!(summary(found(0, 0), &failed, false), "NOT VERIFIED: a; b");
         let failing = Failing { count: 2, first: Some("x: refused".into()) };
         assert_eq!(
             super::summary(found(0, 0), &done, &failing, false),
-            "nothing differs but what fails (12 entries here); 2 paths fail: x: refused"
+            "only failing paths differ (12 entries here); 2 paths fail: x: refused"
         );
     }
 }

@@ -169,7 +169,7 @@ impl Pusher {
                 "to_delete" => read.deletions, "first" => read.first.as_ref().map(ToString::to_string));
         }
         if let Some(words) = &read.incomplete {
-            warn!(log, "verify_schedule: not everything could be compared";
+            warn!(log, "verify_schedule: a part is incomplete";
                 "in" => read.part.directories().first().map(ToString::to_string), "why" => words);
         }
         if let Some(run) = &mut r.state.run {

@@ -156,7 +156,7 @@ fn commands_beside_an_instance_of_m() {
     fs::write(&log, line).unwrap();
     for args in [&[][..], &["-o", &file]] {
         let (_, text) = said(&w, &[&["journal", "import", log.to_str().unwrap()], args].concat());
-        assert!(text.contains("taken over") && !text.contains("not kept here"), "{text}");
+        assert!(text.contains("imported") && !text.contains("not kept here"), "{text}");
     }
     let (_, text) = said(&w, &["status", "--json", "-o", &file]);
     let status: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -95,7 +95,7 @@ fn what_was_given_up_is_listed_called_again_and_forgotten() {
     let said = journal(&w, &[OsStr::new("retry"), hostile.as_os_str()], 0);
     assert_eq!(
         said,
-        "MASTER plugin command: 1 path tried again now\nMASTER plugin command-2: 1 path tried again now\n"
+        "MASTER plugin command: 1 path retried now\nMASTER plugin command-2: 1 path retried now\n"
     );
     wait_given_up(&w, [all, all]);
     assert!(recorded(&record).is_empty());
@@ -114,7 +114,7 @@ fn what_was_given_up_is_listed_called_again_and_forgotten() {
         journal(&w, &words(&["retry", "--remote", &w.remotes[0].name()]), 0),
         "nothing fails there\n"
     );
-    let forgotten = "paths forgotten; their next change is called for";
+    let forgotten = "paths dropped; their next change causes a call";
     let said = journal(&w, &words(&["drop", "--plugin", "command-2"]), 0);
     assert_eq!(said, format!("MASTER plugin command-2: {all} {forgotten}\n"));
     wait_given_up(&w, [all - 1, 0]);
@@ -126,7 +126,7 @@ fn what_was_given_up_is_listed_called_again_and_forgotten() {
     let said = journal(&w, &words(&["retry"]), 0);
     assert_eq!(
         said,
-        format!("MASTER plugin command: {} paths tried again when an instance starts\n", all - 1)
+        format!("MASTER plugin command: {} paths retried when an instance starts\n", all - 1)
     );
     w.run(&[]);
     wait_given_up(&w, [0, 0]);
@@ -135,7 +135,10 @@ fn what_was_given_up_is_listed_called_again_and_forgotten() {
     let calls: Vec<String> = calls.map(|c| String::from_utf8_lossy(&c[0]).into_owned()).collect();
     assert_eq!(calls.len(), all, "{calls:#?}");
     let said = journal(&w, &words(&["list", "--plugin", "http"]), 2);
-    assert!(said.contains("--plugin http: not known; there are: command, command-2"), "{said}");
+    assert!(
+        said.contains("--plugin http: not configured; there are: command, command-2"),
+        "{said}"
+    );
 }
 
 /// The names, and such as end where `$()` would drop it.
@@ -204,7 +207,7 @@ fn what_has_no_program_of_its_own_is_called_through_the_journal() {
     let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
     let out = Command::new("sh").arg(&log).env("PATH", path).output().unwrap();
     assert!(out.status.success(), "{out:?}");
-    assert_eq!(String::from_utf8_lossy(&out.stdout).matches("1 path tried again now").count(), all);
+    assert_eq!(String::from_utf8_lossy(&out.stdout).matches("1 path retried now").count(), all);
     server.wait(all, || w.instance.report());
     w.wait_local("nothing given up", |l| l["plugins"][0]["given_up"] == 0);
     wait_for("an empty fail log", DEADLINE, || fs::read(&log).is_ok_and(|t| t.is_empty()));

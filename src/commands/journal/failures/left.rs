@@ -15,7 +15,7 @@ pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<Strin
         // What is on its way does not wait.
         PusherState::InSync | PusherState::Pushing | PusherState::Reconciling => return None,
         PusherState::Behind if left <= s.failing => return None,
-        PusherState::Behind => trouble.unwrap_or_else(|| "it waits for its turn".to_owned()),
+        PusherState::Behind => trouble.unwrap_or_else(|| "waiting for its turn".to_owned()),
         PusherState::Backoff | PusherState::Held | PusherState::Down => {
             let why = trouble.map(|why| format!(", {why}")).unwrap_or_default();
             format!("{}{why}", status::word(s.state))
@@ -33,16 +33,15 @@ pub fn of_nobody(left: u64, failing: u64, reconcile: Option<&str>) -> Option<Str
 fn text(left: u64, failing: u64, reconcile: Option<&str>, why: &str) -> String {
     let fail = match failing {
         0 => String::new(),
-        1 => ", 1 of them fails by itself".to_owned(),
-        n => format!(", {n} of them fail by themselves"),
+        1 => ", 1 of them failing".to_owned(),
+        n => format!(", {n} of them failing"),
     };
     let owed = match left {
         0 => None,
         1 => Some(format!("1 path is owed{fail}")),
         n => Some(format!("{n} paths are owed{fail}")),
     };
-    let compared =
-        reconcile.map(|why| format!("everything is to be compared ({})", status::one_line(why)));
+    let compared = reconcile.map(|why| format!("reconcile due ({})", status::one_line(why)));
     let what: Vec<String> = owed.into_iter().chain(compared).collect();
     let what = if what.is_empty() { "nothing is owed".to_owned() } else { what.join(", ") };
     format!("{what}: {why}")
@@ -79,14 +78,14 @@ mod tests {
             (
                 remote(Held, 0, 12, 2),
                 Some("would delete 11".into()),
-                Some("12 paths are owed, 2 of them fail by themselves: HELD, would delete 11"),
+                Some("12 paths are owed, 2 of them failing: HELD, would delete 11"),
             ),
             (
                 remote(Down, 0, 0, 0),
                 Some("its pusher ended".into()),
                 Some("nothing is owed: DOWN, its pusher ended"),
             ),
-            (remote(Behind, 1, 0, 0), None, Some("1 path is owed: it waits for its turn")),
+            (remote(Behind, 1, 0, 0), None, Some("1 path is owed: waiting for its turn")),
             (remote(Pushing, 3, 1, 1), None, None),
             (remote(Behind, 0, 3, 3), None, None),
             (remote(InSync, 0, 0, 0), None, None),
@@ -98,7 +97,7 @@ mod tests {
         dropped.status.reconcile = Some(ReconcileProgress { why, ..Default::default() });
         assert_eq!(
             of_remote(&dropped, full()).unwrap(),
-            "everything is to be compared (more than 200000 names waited for it): in trouble, since noon: No space left on device"
+            "reconcile due (more than 200000 names waited for it): in trouble, since noon: No space left on device"
         );
     }
 
@@ -107,7 +106,7 @@ mod tests {
         let text = of_nobody(3, 0, None);
         assert_eq!(text.as_deref(), Some("3 paths are owed: no supervisor runs"));
         assert_eq!(of_nobody(2, 2, None), None);
-        assert!(of_nobody(0, 0, Some("-r")).unwrap().starts_with("everything is to be compared"));
+        assert!(of_nobody(0, 0, Some("-r")).unwrap().starts_with("reconcile due"));
     }
 
     #[test]
