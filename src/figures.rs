@@ -69,7 +69,7 @@ mod tests {
     use chrono::{FixedOffset, Utc};
 
     #[test]
-    fn units() {
+    fn amounts_and_durations_have_units() {
         assert_eq!([bytes(999), bytes(3_400_000)], ["999 B", "3.4 MB"]);
         assert_eq!(
             [bytes(999_949), bytes(999_950), bytes(1 << 53)],
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_utc() {
+    fn times_in_file_names_are_utc() {
         assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(utc(1_795_309_323_456), "2026-11-22T01:02:03.456Z");

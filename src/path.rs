@@ -317,14 +317,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fnv_is_fnv() {
+    fn fnv_matches_its_reference_values() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]
-    fn what_is_printable_is_shown_as_it_is_and_nothing_else() {
+    fn only_printable_characters_are_shown_unescaped() {
         for text in
             ["目录/图 片.png", "Ünïcode", "ملف", "naïve 🎉", "❤\u{fe0f}", "a\u{3000}b", "'\"$`"]
         {
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_relative_paths() {
+    fn only_plain_relative_paths_are_accepted() {
         for good in ["", "a", "a/b", "-x", " ", "a\nb", "..."] {
             assert!(RelPath::new(good).is_some(), "{good:?}");
         }
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn walks_up_and_down() {
+    fn parents_and_children_are_found() {
         let path = RelPath::new("a/b/c").unwrap();
         let prefixes: Vec<_> = path.prefixes().map(|p| p.to_string()).collect();
         assert_eq!(prefixes, ["a", "a/b", "a/b/c"]);

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_is_read_from_its_text() {
+    fn each_reason_parses_from_its_text() {
         for (reason, text) in FIXED {
             assert_eq!(
                 (reason.to_string(), ReconcileReason::from(text.to_owned())),

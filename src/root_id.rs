@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn same_as_compares_what_the_boot_allows() {
+    fn device_numbers_are_compared_only_within_one_boot() {
         for (name, a, b, in_one_boot, across_boots) in [
             ("unchanged", id(1, 2, "f"), id(1, 2, "f"), true, true),
             ("other device number", id(1, 2, "f"), id(9, 2, "f"), false, true),

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_first_line_that_no_system_runs() {
+    fn unusable_first_lines_are_recognized() {
         for (start, word) in [
             (&b"#!/bin/sh\r\necho\r\n"[..], "carriage return"),
             (b"#! /usr/bin/env python3 -u\r\n", "carriage return"),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_of_a_script() {
+    fn the_interpreter_of_a_script_is_found() {
         for (start, program) in [
             (&b"#!/bin/sh\nx"[..], Some(&b"/bin/sh"[..])),
             (b"#!\t /usr/bin/env  php\n", Some(b"/usr/bin/env")),

@@ -74,7 +74,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn hostile_names_are_one_line_of_plain_characters() {
+    fn hostile_names_are_quoted_as_one_line_of_plain_characters() {
         assert_eq!(octal(b"/a b/$(x)\n'%\xff-1"), b"/a\\040b/\\044\\050x\\051\\012\\047%%\\377-1");
         assert_eq!(octal(b"-n"), b"\\055n");
         assert_eq!(quoted(b"it's $x!"), b"'it'\\''s $x!'");
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn dash_and_bash_take_them_back() {
+    fn dash_and_bash_restore_quoted_names() {
         let words: [&[u8]; 16] = [
             b"-rf",
             b"--",

@@ -167,7 +167,7 @@ mod tests {
     const STAT: &str = "7 (a) b 1 2) S 1 7 7 0 -1 0 9 9 9 9 30 12 9 9 20 0 1 0 99 0 0";
 
     #[test]
-    fn a_process_that_does_not_show_its_bytes_shows_something_else() {
+    fn another_counter_replaces_hidden_byte_counts() {
         let stat = || Some(STAT.to_owned());
         let io = "rchar: 100\nwchar: 11\nsyscr: 7\n";
         assert_eq!(Progress::of(Some(io), stat, 5), Progress::Bytes { read: 100, written: 11 });

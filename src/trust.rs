@@ -208,7 +208,7 @@ mod tests {
     const ME: User = User { uid: 1000, gid: 1000 };
 
     #[test]
-    fn only_root_and_the_user_itself_are_obeyed() {
+    fn only_files_of_root_and_the_user_are_trusted() {
         let facts = |uid, gid, mode, kind| Facts { uid, gid, mode, kind };
         use Kind::{Directory, File, Link};
         for (facts, user, expected) in [
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_mount_over_a_place_counts() {
+    fn the_last_mount_over_a_directory_counts() {
         let table = b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a/b ro,nosuid - tmpfs x rw\n\
             3 1 0:6 / /a/c ro - tmpfs x ro\n4 3 0:7 / /a/c rw - tmpfs x rw\n";
         let read_only = |path: &str| read_only_in(table, Path::new(path));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_on_the_way_counts_also_behind_links() {
+    fn every_directory_on_the_way_counts_also_behind_links() {
         if User::current().uid != 0 {
             eprintln!("SKIPPED: not root");
             return;
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_says_what_to_do() {
+    fn the_error_says_what_to_do() {
         let at = |why, itself| Doubted { path: "/a b".into(), itself, why }.text(ROOT);
         assert_eq!(
             at(Doubt::Owner(7), true),

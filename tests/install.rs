@@ -31,7 +31,7 @@ fn settings(unit: &str) -> Vec<&str> {
 }
 
 #[test]
-fn units_are_correct_and_little_exposed() {
+fn units_pass_systemd_verification_and_expose_little() {
     let dir = tempfile::tempdir().unwrap();
     for (name, file) in
         [("syncsup.service", "syncsup.service"), ("syncsup@.service", "syncsup@www.service")]
@@ -57,7 +57,7 @@ fn units_are_correct_and_little_exposed() {
 }
 
 #[test]
-fn an_instance_has_every_setting_of_the_service() {
+fn the_instance_unit_has_every_setting_of_the_service() {
     let (service, instance) = (read("units/syncsup.service"), read("units/syncsup@.service"));
     let as_instance = service
         .replace("/etc/syncsup/conf.d", "/etc/syncsup/%i.yaml")
@@ -67,7 +67,7 @@ fn an_instance_has_every_setting_of_the_service() {
 
 /// What a service cannot see is gone for it, and would be deleted on the slaves.
 #[test]
-fn no_setting_of_the_service_hides_a_tree() {
+fn no_setting_of_the_service_hides_a_directory() {
     for unit in ["units/syncsup.service", "units/syncsup@.service", "units/plugins.conf"] {
         let unit = read(unit);
         for line in settings(&unit) {
@@ -89,7 +89,7 @@ fn no_setting_of_the_service_hides_a_tree() {
 }
 
 #[test]
-fn the_limits_are_those_that_the_program_wants() {
+fn sysctl_limits_match_the_program() {
     let file = read("units/sysctl.conf");
     for limit in syncsup::supervisor::kernel::limits(100) {
         let line = file.lines().find_map(|l| l.strip_prefix(limit.name)).expect(limit.name);
@@ -99,7 +99,7 @@ fn the_limits_are_those_that_the_program_wants() {
 }
 
 #[test]
-fn other_programs_read_their_files() {
+fn other_programs_accept_their_shipped_files() {
     let conf = at("units/tmpfiles.conf");
     let root = tempfile::tempdir().unwrap();
     let args = ["--root", root.path().to_str().unwrap(), "--create", conf.to_str().unwrap()];
@@ -124,7 +124,7 @@ fn listed(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_and_option_is_completed() {
+fn completions_cover_every_command_and_option() {
     let (commands, options) = (listed("COMMANDS"), listed("OPTIONS"));
     assert!(commands.len() > 10 && options.len() > 15, "{commands:?} {options:?}");
     for shell in ["syncsup.bash", "_syncsup", "syncsup.fish"] {
@@ -166,7 +166,7 @@ fn bash(line: &str, status: &str) -> Vec<String> {
 }
 
 #[test]
-fn bash_completes() {
+fn bash_completes_commands_and_options() {
     let status = r#"{"instances":[{"localpaths":[{"watch":"/data/www","remotes":[
         {"name":"10.0.0.2::www"},{"name":"10.0.0.3::www"}],"plugins":[{"name":"http"}]}]}]}"#;
     let all = bash("syncsup ", "");
@@ -201,7 +201,7 @@ fn bash_completes() {
 }
 
 #[test]
-fn zsh_and_fish_read_their_completions() {
+fn zsh_and_fish_accept_their_completions() {
     if let Some(out) = tool("zsh", &["-n", "units/completions/_syncsup"]) {
         assert!(out.status.success(), "{out:?}");
         // It can be loaded, and registers itself.
@@ -222,7 +222,7 @@ fn zsh_and_fish_read_their_completions() {
 }
 
 #[test]
-fn everything_beside_the_program_is_installed() {
+fn make_install_installs_every_shipped_file() {
     let makefile = read("Makefile");
     let mut open = vec![at("units"), at("man")];
     while let Some(dir) = open.pop() {
@@ -240,7 +240,7 @@ fn everything_beside_the_program_is_installed() {
 
 /// Each table and each column of a journal stands in its page, and nothing else does.
 #[test]
-fn the_journals_page_shows_its_tables() {
+fn the_journal_page_lists_every_table_and_column() {
     let page = read("man/syncsup-journal.7");
     let dir = tempfile::tempdir().unwrap();
     drop(syncsup::journal::Journal::open(dir.path()).unwrap());
@@ -311,7 +311,7 @@ fn outline(page: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_chinese_pages_say_what_the_english_ones_say() {
+fn chinese_pages_have_every_key_of_the_english_ones() {
     for name in ["syncsup.8", "syncsup.yaml.5"] {
         let (english, chinese) = (read(&format!("man/{name}")), read(&format!("man/zh_CN/{name}")));
         assert_eq!(outline(&english), outline(&chinese), "{name}");
@@ -345,7 +345,7 @@ fn rust(cargo: &str, rustc: &str) -> String {
 }
 
 #[test]
-fn a_rust_that_is_too_old_is_named_with_what_to_install() {
+fn an_old_rust_is_reported_with_what_to_install() {
     let wanted = read("Cargo.toml");
     let wanted = wanted.lines().find_map(|l| l.strip_prefix("rust-version = ")).unwrap();
     let wanted = wanted.trim_matches('"');

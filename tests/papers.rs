@@ -39,7 +39,7 @@ fn whole(block: &[&str]) -> String {
 }
 
 #[test]
-fn every_yaml_example_can_be_read() {
+fn every_yaml_example_parses() {
     let mut examples: Vec<(&str, Vec<&str>)> = Vec::new();
     for (name, text) in READMES {
         let found = blocks(text, "```yaml", "```");
@@ -200,7 +200,7 @@ fn tests() -> std::collections::BTreeSet<String> {
 /// Every element and attribute that a `confxml.xml` may have, and sersync's letters, stand in both tables; and the
 /// tests that are said to show them exist.
 #[test]
-fn every_option_and_element_of_sersync_is_in_the_table_with_a_test_that_exists() {
+fn every_sersync_option_and_element_is_tabled_with_an_existing_test() {
     let tests = tests();
     let schema = include_str!("../src/config/confxml_schema.rs");
     let elements = schema.lines().filter_map(|l| l.trim().strip_prefix("(\"head"));
@@ -279,7 +279,7 @@ fn synopsis(page: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_synopsis_has_every_command_and_every_option_of_the_help() {
+fn the_synopsis_has_every_command_and_option_of_the_help() {
     let english = help("C");
     let pages =
         [("syncsup.8", MANUAL), ("zh_CN/syncsup.8", include_str!("../man/zh_CN/syncsup.8"))];
@@ -336,7 +336,7 @@ fn the_synopsis_has_every_command_and_every_option_of_the_help() {
 
 /// `Op` closes at the end of its line: what comes after it on that line stands in its brackets.
 #[test]
-fn no_bracket_holds_what_it_should_not_and_no_page_is_of_bsd() {
+fn synopsis_brackets_close_and_pages_do_not_mention_bsd() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
     let mut pages = 0;
     for dir in [dir.clone(), dir.join("zh_CN")] {
@@ -364,7 +364,7 @@ fn between(text: &str, before: &str, after: &str) -> String {
 }
 
 #[test]
-fn papers_agree_and_name_what_is_there() {
+fn documents_agree_and_name_existing_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let conf = std::fs::read_to_string(root.join("examples/rsyncd.conf")).unwrap();
     let said = between(READMES[0].1, "each localpath uses up to ", " connections");

@@ -18,7 +18,7 @@ use syncsup::stat::Exited;
 const BATCH: Form = Form::Batch { delete: true };
 
 #[test]
-fn the_broken_receiver_is_told_by_its_words() {
+fn a_broken_receiver_is_recognized_by_its_message() {
     let receivers = receivers();
     let Some(old) = receivers.get(1) else { return };
     let rig = Rig::new(old);
@@ -30,7 +30,7 @@ fn the_broken_receiver_is_told_by_its_words() {
 }
 
 #[test]
-fn ends_are_judged() {
+fn exit_statuses_are_classified() {
     for receiver in receivers() {
         let mut rig = Rig::new(&receiver);
         make(&rig.src(), ["f"], "");
@@ -63,7 +63,7 @@ fn ends_are_judged() {
 }
 
 #[test]
-fn refusals_are_judged() {
+fn refusals_are_classified() {
     for receiver in receivers() {
         let rig = Rig::with(&receiver, "refuse options = delete");
         make(&rig.src(), ["f"], "");
@@ -84,7 +84,7 @@ fn refusals_are_judged() {
 }
 
 #[test]
-fn paths_that_fail_are_named() {
+fn failing_paths_are_identified() {
     for receiver in receivers() {
         let more = if is_root() { "uid = 65534\ngid = 65534" } else { "" };
         let mut rig = Rig::with(&receiver, more);
@@ -118,7 +118,7 @@ fn paths_that_fail_are_named() {
 }
 
 #[test]
-fn names_that_the_slave_refuses_are_named() {
+fn names_refused_by_the_slave_are_identified() {
     for receiver in receivers() {
         let rig = Rig::with(&receiver, "exclude = /no /d/no");
         make(&rig.src(), ["no", "d/no", "d/yes"], "");
@@ -141,7 +141,7 @@ fn names_that_the_slave_refuses_are_named() {
 }
 
 #[test]
-fn a_path_below_no_directory_is_a_failure_of_that_path() {
+fn a_missing_parent_directory_fails_only_that_path() {
     let rig = Rig::new("rsync".as_ref());
     make(&rig.src(), ["file", "ok"], "");
     let run = rig.run(&BATCH, ON, &list(&ps(&["file/x", "ok"])));
@@ -151,7 +151,7 @@ fn a_path_below_no_directory_is_a_failure_of_that_path() {
 }
 
 #[test]
-fn a_source_or_a_destination_that_is_gone() {
+fn a_missing_source_or_destination_is_recognized() {
     for receiver in receivers() {
         let mut rig = Rig::new(&receiver);
         make(&rig.dst(), ["file", "keep"], "");
@@ -171,7 +171,7 @@ fn a_source_or_a_destination_that_is_gone() {
 }
 
 #[test]
-fn a_full_house_is_passing_trouble() {
+fn reaching_max_connections_is_a_temporary_failure() {
     for receiver in receivers() {
         let rig = Rig::with(&receiver, "max connections = 1");
         make(&rig.src(), ["f"], "");
@@ -202,7 +202,7 @@ fn a_full_house_is_passing_trouble() {
 }
 
 #[test]
-fn a_path_below_a_vanished_directory_is_gone() {
+fn a_path_below_a_vanished_directory_counts_as_gone() {
     let rig = Rig::new("rsync".as_ref());
     make(&rig.src(), ["ok"], "");
     make(&rig.dst(), ["d/x"], "");

@@ -65,7 +65,7 @@ impl Rsync {
 }
 
 #[test]
-fn every_option_of_the_table_is_one_of_rsyncs_with_the_same_idea_of_a_value() {
+fn table_options_exist_in_rsync_and_agree_on_taking_a_value() {
     for rsync in Rsync::all() {
         let mut wrong = Vec::new();
         for option in OPTIONS.iter().filter(|o| rsync.knows(o)) {
@@ -95,7 +95,7 @@ fn every_option_of_the_table_is_one_of_rsyncs_with_the_same_idea_of_a_value() {
 }
 
 #[test]
-fn every_option_of_rsyncs_help_is_in_the_table() {
+fn every_option_in_rsync_help_is_in_the_table() {
     for rsync in Rsync::all() {
         let help = rsync.help();
         let mut seen = 0;
@@ -120,7 +120,7 @@ fn every_option_of_rsyncs_help_is_in_the_table() {
 }
 
 #[test]
-fn a_letter_that_is_not_in_the_table_is_none_of_rsyncs() {
+fn rsync_rejects_every_letter_outside_the_table() {
     let Some(rsync) = Rsync::all().into_iter().next().filter(|r| r.version >= (3, 5, 0)) else {
         println!("SKIPPED: no rsync 3.5.0");
         return;
@@ -132,7 +132,7 @@ fn a_letter_that_is_not_in_the_table_is_none_of_rsyncs() {
 }
 
 #[test]
-fn rsync_takes_no_abbreviation() {
+fn rsync_rejects_abbreviated_options() {
     for rsync in Rsync::all() {
         for word in ["--compres", "--exclud=x", "--archiv", "--delete-exclude"] {
             assert!(rsync.says(word).contains("unknown option"), "{word}");

@@ -32,7 +32,7 @@ fn push(rig: &Rig, form: &Form, stamp: &str, names: &[u8]) -> Output {
 }
 
 #[test]
-fn exactly_what_is_older_expires() {
+fn exactly_the_versions_older_than_the_limit_expire() {
     for receiver in receivers() {
         let rig = Rig::new(&receiver);
         let limit = "2026-11-10T09:15:00.123456Z";
@@ -81,7 +81,7 @@ fn exactly_what_is_older_expires() {
 }
 
 #[test]
-fn where_there_is_no_place_for_it_nothing_is_taken_away() {
+fn nothing_is_deleted_where_the_trash_cannot_be_written() {
     for receiver in receivers() {
         let rig = Rig::new(&receiver);
         make(&rig.src(), ["a"], "newer");
@@ -106,7 +106,7 @@ fn where_there_is_no_place_for_it_nothing_is_taken_away() {
 }
 
 #[test]
-fn every_way_of_taking_away_is_kept() {
+fn every_kind_of_deletion_keeps_a_version() {
     for receiver in receivers() {
         for params in
             [&["-a"][..], &["-aH", "--inplace"], &["-a", "--partial", "--suffix=~"], &["-a", "-c"]]
@@ -147,7 +147,7 @@ fn every_way_of_taking_away_is_kept() {
 }
 
 #[test]
-fn everything_and_trees_leave_the_trash_alone() {
+fn reconciles_and_directory_pushes_leave_the_trash_alone() {
     for receiver in receivers() {
         let rig = Rig::new(&receiver);
         let stamp = "2026-11-10T09:15:00.123456Z";
@@ -180,7 +180,7 @@ fn everything_and_trees_leave_the_trash_alone() {
 }
 
 #[test]
-fn versions_are_listed_and_fetched_by_their_whole_names() {
+fn versions_are_listed_and_fetched_by_full_name() {
     for receiver in receivers() {
         let mut rig = Rig::new(&receiver);
         rig.module(b"m/sub");

@@ -19,7 +19,7 @@ fn refused(line: &str) -> String {
 }
 
 #[test]
-fn sersyncs_letters() {
+fn sersyncs_letters_are_accepted() {
     let all = parse_line("sersync -dro /etc/confxml.xml").unwrap();
     assert_eq!(all.command, Command::Run { daemon: true, reconcile: true, slots: None });
     assert_eq!(all.files, [Path::new("/etc/confxml.xml")]);
@@ -52,7 +52,7 @@ fn global_options_stand_anywhere() {
 }
 
 #[test]
-fn subcommands() {
+fn subcommands_are_parsed() {
     assert_eq!(command("syncsup check --connect"), Command::Check { connect: true });
     assert_eq!(command("syncsup sync /a b::c"), Command::Sync(vec!["/a".into(), "b::c".into()]));
     assert_eq!(
@@ -64,7 +64,7 @@ fn subcommands() {
 }
 
 #[test]
-fn mistakes_are_told_in_one_line() {
+fn mistakes_are_reported_in_one_line() {
     assert!(refused("syncsup stauts").contains("did you mean `status`?"));
     assert!(refused("syncsup --conect").contains("did you mean --connect?"));
     assert!(refused("syncsup -x").starts_with("unknown option -x"));

@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_password_of_a_url_is_shown() {
+    fn passwords_in_urls_are_hidden() {
         let shown = |url: &str| called(&Call::Http { url: url.into(), ca_file: None });
         assert_eq!(shown("http://u:geheim@h/x"), "http://...@h/x");
         assert_eq!(shown("http://h/x"), "http://h/x");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_and_on_one_line() {
+    fn arguments_are_quoted_on_one_line() {
         let words = ["rsync", "-e", "ssh -p 1", "--exclude=*\\.o", "a\nb"].map(OsString::from);
         assert_eq!(
             shell_words(&words),

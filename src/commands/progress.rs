@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_bars() {
+    fn progress_is_shown_as_text_and_bars() {
         let mut p = ReconcileProgress { found: 5, done: 2, deletions: 1, ..Default::default() };
         assert_eq!(of_reconcile(&p), "2 of 5 differences pushed, 1 of them deletions");
         assert_eq!(share(&p), 0.4);

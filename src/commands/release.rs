@@ -111,7 +111,7 @@ mod tests {
     use crate::message::{LocalPathStatus, PusherStatus};
 
     #[test]
-    fn only_what_may_be_held_is_released() {
+    fn only_holds_are_released() {
         let remote = |name: &str, state| RemoteStatus {
             name: name.into(),
             status: PusherStatus { state, ..PusherStatus::default() },

@@ -104,7 +104,7 @@ mod tests {
     use crate::message::ChildStatus;
 
     #[test]
-    fn in_sync_is_watched_and_nothing_left() {
+    fn in_sync_needs_a_watch_and_an_empty_backlog() {
         assert!(is_in_sync(&show::tests::sample("watching", PusherState::InSync)));
         assert!(!is_in_sync(&show::tests::sample("held", PusherState::InSync)));
         assert!(!is_in_sync(&show::tests::sample("watching", PusherState::Behind)));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn plugins_count_where_nothing_is_pushed() {
+    fn plugins_count_when_there_is_no_remote() {
         let mut localpath = show::tests::sample("watching", PusherState::InSync);
         localpath.plugin_runner = Some(ChildStatus { pid: Some(3), ..ChildStatus::default() });
         for (state, failing, given_up, fine) in [

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aligned() {
+    fn columns_are_aligned() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(columns(&[row("a", "bb"), row("ccc", "")]), "a    bb\nccc\n");
         // What a remote says cannot draw on the terminal.
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chinese_name_takes_two_columns_a_character() {
+    fn chinese_characters_take_two_columns() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(columns(&[row("目录", "x"), row("abcde", "y")]), "目录   x\nabcde  y\n");
         assert_eq!((padded("目", 3), padded("abc", 2)), ("目 ".into(), "abc".into()));

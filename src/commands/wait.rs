@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_settled() {
+    fn only_settled_remotes_count() {
         let half = waited(true, &["a::m"]);
         assert!(!settled(&half, &On::All) && settled(&half, &On::Quorum(1)));
         assert!(!settled(&half, &On::Quorum(2)));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown() {
+    fn waiting_remotes_are_shown_with_the_reason() {
         assert_eq!(
             show(&waited(true, &["a::m", "b::m"]), &On::All),
             "/data: settled on 2 of 2 remotes\n"
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_settled_is_a_mistake() {
+    fn an_impossible_wait_is_a_usage_error() {
         let remotes = [remote("a::m", PusherStatus::default())];
         let all = [("/data".to_owned(), &remotes[..])];
         assert!(

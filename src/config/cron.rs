@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn names_ranges_steps_and_lists() {
+    fn names_ranges_steps_and_lists_are_accepted() {
         // A Sunday.
         let now = "2026-11-22T10:00:00+08:00";
         for (text, wanted) in [
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes() {
+    fn mistakes_are_reported() {
         for text in [
             "",
             "60",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_may_be_now() {
+    fn previous_includes_the_current_minute() {
         let now: DateTime<Utc> = "2026-11-22T10:00:00Z".parse().unwrap();
         let cron = parse("0 * * * *").unwrap();
         assert_eq!(last(&cron, &now), Some(now));

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_place() {
+    fn spellings_of_one_destination_are_equal() {
         for (a, b) in [
             ("h::m", "u@H::m/"),
             ("h::m", "rsync://h:873/m"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn places_inside_each_other() {
+    fn nested_destinations_are_recognized() {
         for (a, b) in [
             ("h::m", "h::m/backup"),
             ("u@h:/srv", "h:/srv/www"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_ssh() {
+    fn the_ssh_port_is_found() {
         let ssh = |port: Option<u16>, options: &[&str]| {
             let options = options.iter().map(|o| (*o).to_owned()).collect();
             let target = Target::Ssh { path: "/srv".into(), port, options, control_master: true };

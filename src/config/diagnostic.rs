@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_words_are_found() {
+    fn similar_words_are_suggested() {
         assert_eq!(nearest("ture", &["true", "false"]), Some("true"));
         assert_eq!(nearest("flase", &["true", "false"]), Some("false"));
         assert_eq!(nearest("commonparam", &["commonParams", "auth"]), Some("commonParams"));

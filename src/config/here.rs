@@ -115,7 +115,7 @@ mod tests {
         [global]\nmotd file = /x\n[img]\nPATH=/data/./img/\nread only = no\n[none]\ncomment = x\n";
 
     #[test]
-    fn modules_of_an_rsyncd_conf() {
+    fn modules_of_an_rsyncd_conf_are_read() {
         let found = daemon(CONF);
         assert_eq!(found.port, Some(874));
         let shown: Vec<_> = found
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_that_a_remote_writes_to() {
+    fn the_directory_of_a_local_remote_is_found() {
         let found = daemon(CONF);
         let of = |port, module: &str| {
             let remote =
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said() {
+    fn directories_of_remotes_inside_their_localpath_are_reported() {
         let config = |exclude: &str| {
             let text = format!(
                 "filter: {{exclude_glob: [{exclude}]}}\nlocalpaths: [{{watch: /data, remotes: ['h::m']}}]\n"

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn addresses_are_parsed() {
         for (text, wanted) in [
             ("127.0.0.1:8008", "127.0.0.1:8008"),
             ("localhost:81", "127.0.0.1:81"),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_wins() {
+    fn the_command_line_overrides_the_file() {
         let mut http = None;
         assert!(overlay(&mut http, Given::default()).is_none() && http.is_none());
         let lag = Given { max_lag_ms: Some(5), ..Given::default() };

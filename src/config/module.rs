@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_and_their_directories() {
+    fn sections_and_their_directories_are_read() {
         let config = confxml::parse(XML.as_bytes(), Path::new("c.xml")).config;
         let mut command = config.clone();
         assert!(only(&mut command, "command").is_none());
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_chooses_by_kind() {
+    fn yaml_plugins_are_selected_by_kind() {
         let text = "localpaths:\n- {watch: /a, remotes: ['h::m'], plugins: [{socket: {host: h, port: 1}}, {command: {prefix: x}}]}\n- {watch: /b, remotes: ['h::n']}\n";
         let mut config = yaml::parse(text.as_bytes(), Path::new("c.yaml")).config;
         assert!(only(&mut config, "command").is_none());

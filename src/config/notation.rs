@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn rsyncs_notation() {
+    fn rsyncs_notation_is_parsed() {
         let ok = |text: &str| remote(text).unwrap();
         assert_eq!(ok("10.0.0.2::www"), daemon(None, "10.0.0.2", None, "www"));
         assert_eq!(ok("10.0.0.2::www/sub/"), daemon(None, "10.0.0.2", None, "www/sub"));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_notation_is_refused() {
         for (bad, word) in [
             ("10.0.0.2", "names no place"),
             ("/backup", "directory here"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn quantities() {
+    fn quantities_are_parsed() {
         assert_eq!(duration_ms("100s", None), Ok(100_000));
         assert_eq!(duration_ms("2m", None), Ok(120_000));
         assert_eq!(duration_ms("100", Some(1000)), Ok(100_000));

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_old_configurations_go_on_working() {
+    fn parameters_of_old_configurations_still_work() {
         for old in
             ["-artuz", "-avzP --delete", "-artuz --delete --progress -e ssh", "-aruz --timeout=100"]
         {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn dangerous_ones_do_not() {
+    fn dangerous_parameters_are_refused() {
         for bad in [
             "-azn",
             "-a --dry-run",
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_option_is_refused_with_advice() {
+    fn arguments_that_are_no_options_are_refused_with_advice() {
         for (params, advice) in [
             ("-a --compres", "did you mean `--compress`?"),
             ("-a --exlude=x", "did you mean `--exclude`?"),

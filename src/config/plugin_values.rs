@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_words() {
+    fn command_lines_are_split_into_words() {
         assert_eq!(words("/bin/sh 'a b' c\\ d", 1).unwrap(), ["/bin/sh", "a b", "c d"]);
         assert!(words("", 0).unwrap().is_empty());
         assert!(words(" ", 1).unwrap_err().contains("is empty"));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_shell_understands_is_told() {
+    fn shell_syntax_is_reported() {
         for line in ["a && b", "a >> /tmp/log", "a 2>&1", ">/dev/null", "cd /x; a"] {
             assert!(shell_only(line).is_some(), "{line}");
         }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn urls() {
+    fn urls_are_checked() {
         assert!(url("https://h:8443/a?b=c").is_ok());
         for bad in ["h:80", "http://", "http:///x", "http://h/a b", "ftp://h/", "http://h/#x"] {
             assert!(url(bad).is_err(), "{bad}");

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_of_a_path_is_kept() {
+    fn missing_components_of_a_path_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
         fs::create_dir(base.join("d")).unwrap();

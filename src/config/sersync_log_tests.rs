@@ -34,7 +34,7 @@ fn odd(line: &str) -> String {
 }
 
 #[test]
-fn what_was_to_be_sent() {
+fn paths_to_send_are_read() {
     let lost = understood(sent(b"a b/f"));
     let wanted = Lost {
         line: 2,
@@ -53,7 +53,7 @@ fn what_was_to_be_sent() {
 }
 
 #[test]
-fn hostile_names() {
+fn hostile_names_are_read() {
     for name in [
         &b"it's $(touch PWNED) `touch PWNED`"[..],
         b"$HOME/\\$x",
@@ -70,7 +70,7 @@ fn hostile_names() {
 }
 
 #[test]
-fn what_was_to_be_deleted() {
+fn paths_to_delete_are_read() {
     let line =
         |op: &str| format!("cd /data && rsync -artuz -R --delete ./ {op} --exclude=*  {TAIL}");
     let lost =
@@ -85,7 +85,7 @@ fn what_was_to_be_deleted() {
 }
 
 #[test]
-fn what_is_not_understood_is_no_path() {
+fn unknown_lines_are_not_paths() {
     for line in [
         "rm -rf /",
         "cd /data && rm -rf x",

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_run_or_believed_is_looked_at() {
+    fn every_program_and_file_in_use_is_checked() {
         let localpath = "localpaths:\n  - {watch: /a, remotes: [\"h::m\"]}\n";
         let plugin = |p: &str| {
             format!("localpaths:\n  - {{watch: /a, remotes: [\"h::m\"], plugins: [{p}]}}\n")
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_and_scripts_of_a_line() {
+    fn programs_and_scripts_of_a_command_line_are_found() {
         let line = |text: &str| {
             let words: Vec<&str> = text.split(' ').collect();
             let all = programs(&words);

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_names_and_no_password_is_shown() {
+    fn users_are_plain_names_and_passwords_are_hidden() {
         assert_eq!(user("rsync_backup").unwrap(), "rsync_backup");
         let error = user("backup:geheim").unwrap_err();
         assert!(error.contains("`backup:...`") && !error.contains("geheim"), "{error}");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn hosts_are_checked() {
         for good in ["10.0.0.2", "web-1.example.org", "[::1]", "localhost"] {
             assert_eq!(host(good).unwrap(), good);
         }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_a_mistake() {
+    fn mistakes_are_reported_with_their_line() {
         for (text, line, wanted) in [
             ("localpaths:\n- watch:/x\n  remotes: [h::m]\n", 3, Some(2)),
             ("delay:3ms\nlocalpaths:\n", 2, Some(1)),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn configurations_and_other_files() {
+    fn configurations_are_distinguished_from_other_files() {
         for text in [
             "localpaths: []",
             "localpath:\n- watch: /x",

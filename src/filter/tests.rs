@@ -38,7 +38,7 @@ fn a_regex_matches_whole_paths() {
 }
 
 #[test]
-fn sersync_samples_hit_what_sersync_hits() {
+fn sersync_samples_match_what_sersync_matches() {
     let info = regex(b"^info/*");
     assert!(info.excludes(&path("info"), true), "the directory, as `info/`");
     assert!(info.excludes(&path("info/x/y"), false), "and all below it");
@@ -67,7 +67,7 @@ fn hostile_names_are_matched_byte_by_byte() {
 }
 
 #[test]
-fn globs_are_gitignores() {
+fn globs_match_as_in_gitignore() {
     let check = |g: &str, p: &str, dir: bool, hit: bool| {
         assert_eq!(glob(g).excludes(&path(p), dir), hit, "{g} {p}")
     };
@@ -92,7 +92,7 @@ fn globs_are_gitignores() {
 }
 
 #[test]
-fn name_rules() {
+fn name_rules_match_single_names() {
     let sersync = Filter::new(&rules(&[], &[], NameRules::Sersync)).unwrap();
     assert!(sersync.is_empty(), "reconciles send them");
     for (name, skipped) in
@@ -144,7 +144,7 @@ fn our_own_files_are_excluded() {
 }
 
 #[test]
-fn every_bad_rule_is_told() {
+fn every_invalid_rule_is_reported() {
     let bad = rules(
         &[b"*.php", b"ok", b"a(b", b"a)|(b", b"(?!x)y"],
         &["!a", "ok", "[", "a//b", "/"],
@@ -172,7 +172,7 @@ fn every_bad_rule_is_told() {
 
 /// What rsync says to these names under `exact`, against the filter itself.
 #[test]
-fn what_patterns_say_is_what_the_rules_say() {
+fn rsync_rules_agree_with_the_filter() {
     let names = [
         "lost+found",
         "a/lost+found",

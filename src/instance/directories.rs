@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults() {
+    fn default_directories_depend_on_the_user() {
         let none = |_: &str| None;
         assert_eq!(Directories::default_for(0, none).run, Path::new("/run/syncsup"));
         let env = |name: &str| match name {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_its_files() {
+    fn an_instance_is_identified_by_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("a.xml"), dir.path().join("b.xml"));
         std::fs::write(&file, "").unwrap();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_elsewhere_since_is_still_that_of_its_instance() {
+    fn a_retargeted_link_still_identifies_its_instance() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         ["1.yaml", "2.yaml"].iter().for_each(|name| std::fs::write(path(name), "").unwrap());
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_of_a_plugin_are_told_apart() {
+    fn plugin_instances_are_distinguished() {
         let id = instance(&["/etc/a-m-socket.xml".into()]);
         assert!(is_of_module(&id, None) && !is_of_module(&id, Some("socket")));
         let with = with_module(&id, "socket");
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_instance_was_started_with_is_found() {
+    fn a_running_instance_is_found_by_its_arguments() {
         let dir = tempfile::tempdir().unwrap();
         let files = [PathBuf::from("/etc/a.yaml"), PathBuf::from("/etc/b\n.yaml")];
         write_given(&dir.path().join("a-1.files"), &files).unwrap();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_is_taken_back_or_refused() {
+    fn directories_that_others_can_write_are_restricted_or_refused() {
         if User::current().uid != 0 {
             eprintln!("SKIPPED: not root");
             return;

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn instances() {
+    fn instance_names_are_distinct() {
         let id = |files: &[&str]| instance_id(&files.iter().map(PathBuf::from).collect::<Vec<_>>());
         assert!(id(&["/etc/confxml.xml"]).starts_with("confxml-"));
         assert_ne!(id(&["/a/confxml.xml"]), id(&["/b/confxml.xml"]));

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_read_again_whatever_the_bytes() {
+    fn a_note_survives_arbitrary_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let note = StateNote {
             watch: b"/d\xff\n".to_vec().into(),

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_journal_is_no_first_start() {
+    fn a_lost_journal_is_not_a_first_start() {
         let log = Logger::root(slog::Discard, slog::o!());
         let names = BTreeSet::from(["r".to_owned()]);
         for (trace, lost) in [("root.json", true), ("pusher-r.lock", true), ("lock", false)] {
@@ -212,7 +212,7 @@ mod tests {
 
     /// Every moment at which a supervisor may die between the damage and the request.
     #[test]
-    fn a_successor_goes_on() {
+    fn a_successor_continues_the_quarantine() {
         let log = Logger::root(slog::Discard, slog::o!());
         let names = BTreeSet::from(["r".to_owned()]);
         for died in 0..4 {

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_removed_when_no_file_that_configured_it_names_its_localpath() {
+    fn a_state_directory_goes_when_no_configuration_names_its_localpath() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let write = |name: &str, watches: &[&str]| {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn only_directories_with_a_journal_are_found_and_none_in_use_is_removed() {
+    fn only_directories_with_a_journal_are_found_and_those_in_use_stay() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for name in ["www-1", "www-2", "www-3", "www-4", "else", "empty"] {

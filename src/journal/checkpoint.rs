@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn root_check_compares_with_the_checkpoint_and_what_was_found_first() {
+    fn root_check_compares_with_the_checkpoint_and_the_first_root_found() {
         let same = |boot: &str, checkpoint: Option<&Checkpoint>, found: &[RootId]| {
             let mut check = RootCheck::new(boot.into());
             found.iter().map(|root| check.is_same(checkpoint, root.clone())).collect::<Vec<_>>()
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn root_check_takes_the_root_that_a_checkpoint_of_this_boot_has_adopted() {
+    fn root_check_accepts_a_root_adopted_by_a_checkpoint_of_this_boot() {
         let mut check = RootCheck::new("b".into());
         let (old, new) = (checkpoint(), Checkpoint { root: id(1, 7, "f"), ..checkpoint() });
         assert!(check.is_same(Some(&old), old.root.clone()));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_of_older_versions_can_be_read_and_their_names_stay() {
+    fn checkpoints_of_older_versions_are_read_and_key_names_are_stable() {
         let first = r#"{"at_ns":7,"boot_id":"b","clock_offset_ns":-3,"root_dev":18446744073709551615,"root_ino":2,"fs_id":"f","clean":true}"#;
         let with_run = r#"{"at_ns":7,"boot_id":"b","clock_offset_ns":-3,"root_dev":18446744073709551615,"root_ino":2,"fs_id":"f","clean":true,"run":4,"canaries":[{"path":"d/f","ctime_ns":5}]}"#;
         let read = |text: &str| serde_json::from_str::<Checkpoint>(text).unwrap();

@@ -44,7 +44,7 @@ fn marking_again_moves_the_row_up_and_only_widens() {
 }
 
 #[test]
-fn what_everybody_has_settled_says_nothing_about_a_new_mark() {
+fn marking_again_drops_what_every_remote_has_settled() {
     let (_dir, mut j) = journal();
     let wide = || Mark::new(path("a"), Scope::Tree, Events::MOVE | Events::DELETE);
     let again = |j: &mut Journal| {
@@ -80,7 +80,7 @@ fn what_everybody_has_settled_says_nothing_about_a_new_mark() {
 }
 
 #[test]
-fn an_emptied_table_never_starts_again_below_a_cursor() {
+fn an_emptied_table_never_reuses_numbers_below_a_cursor() {
     let (dir, mut j) = journal();
     j.remote("r", None).unwrap();
     mark(&mut j, &["a", "b", "c"]);
@@ -119,7 +119,7 @@ fn oldest(j: &Journal, remote: &str) -> Option<i64> {
 }
 
 #[test]
-fn the_oldest_mark_stays_the_oldest_however_often_its_path_is_marked_again() {
+fn marking_again_keeps_the_age_of_the_oldest_mark() {
     let (_dir, mut j) = journal();
     j.remote("dead", None).unwrap();
     j.remote("well", None).unwrap();
@@ -161,7 +161,7 @@ fn the_times_of_marks_are_bounded_and_the_oldest_is_kept() {
 }
 
 #[test]
-fn a_remote_that_is_to_be_compared_keeps_the_age_of_what_was_forgotten() {
+fn a_reconcile_keeps_the_age_of_the_marks_it_replaces() {
     let (_dir, mut j) = journal();
     j.remote("new", Some((&ReconcileReason::NewRemote, 7_000))).unwrap();
     assert_eq!(oldest(&j, "new"), Some(7_000), "it has nothing yet");
@@ -185,7 +185,7 @@ const WITHOUT_VERSION_3: &str = "ALTER TABLE remote DROP COLUMN held_deletions;
     ALTER TABLE remote DROP COLUMN behind_since; DROP TABLE mark_time";
 
 #[test]
-fn a_journal_of_the_version_before_is_taken_over() {
+fn a_journal_of_the_previous_version_is_upgraded() {
     let (dir, mut j) = journal();
     j.remote("r", None).unwrap();
     j.db.execute_batch("UPDATE remote SET held = 'would delete 7 entries'").unwrap();
@@ -205,7 +205,7 @@ fn a_journal_of_the_version_before_is_taken_over() {
 }
 
 #[test]
-fn what_goes_is_known_until_it_is_settled() {
+fn deletions_are_known_until_they_are_settled() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();
     let marks = vec![
@@ -226,7 +226,7 @@ fn what_goes_is_known_until_it_is_settled() {
 }
 
 #[test]
-fn an_owed_row_that_changed_meanwhile_stays() {
+fn an_owed_row_changed_meanwhile_stays() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();
     j.settle("r", &Settlement { owe: vec![owe("a")], ..Settlement::default() }, 5).unwrap();
@@ -243,7 +243,7 @@ fn an_owed_row_that_changed_meanwhile_stays() {
 }
 
 #[test]
-fn a_push_once_more_later_does_not_put_off_what_is_due() {
+fn a_later_retry_does_not_postpone_a_due_one() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();
     let due = Owe { scope: Scope::Tree, events: Events::MOVE, next_try_ms: 10, ..owe("a") };
@@ -262,7 +262,7 @@ fn a_push_once_more_later_does_not_put_off_what_is_due() {
 }
 
 #[test]
-fn what_was_put_off_before_the_clock_was_set_back_is_due() {
+fn paths_postponed_before_the_clock_was_set_back_are_due() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();
     let day = 86_400_000;
@@ -287,7 +287,7 @@ fn what_was_put_off_before_the_clock_was_set_back_is_due() {
 }
 
 #[test]
-fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
+fn a_new_remote_starts_at_the_counter_and_needs_a_reconcile() {
     let (_dir, mut j) = journal();
     j.remote("old", None).unwrap();
     mark(&mut j, &["a", "b"]);
@@ -301,7 +301,7 @@ fn a_new_remote_starts_at_the_counter_and_wants_its_reconcile() {
 }
 
 #[test]
-fn too_many_names_become_one_wish() {
+fn too_many_paths_become_one_reconcile_request() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();
     j.remote("other", None).unwrap();
@@ -404,7 +404,7 @@ fn two_writers_wait_for_each_other() {
 }
 
 #[test]
-fn a_journal_of_the_first_version_goes_on() {
+fn a_journal_of_the_first_version_is_upgraded() {
     let (dir, mut j) = journal();
     j.remote("r", None).unwrap();
     let found = Owe { events: Events::RECONCILE | Events::BULK, ..owe("found") };
@@ -427,7 +427,7 @@ fn a_journal_of_the_first_version_goes_on() {
 }
 
 #[test]
-fn the_rolling_comparison_stays_where_it_is_and_goes_with_its_remote() {
+fn the_position_of_a_scrub_is_kept_and_deleted_with_its_remote() {
     let (dir, mut j) = journal();
     j.remote("r", None).unwrap();
     assert_eq!(j.verify_state("r").unwrap(), None);
@@ -448,7 +448,7 @@ fn the_rolling_comparison_stays_where_it_is_and_goes_with_its_remote() {
 }
 
 #[test]
-fn a_journal_from_before_the_table_of_rolling_comparisons_gets_it() {
+fn a_journal_without_the_scrub_table_gets_it() {
     let (dir, j) = journal();
     j.db.execute_batch("DROP TABLE verify").unwrap();
     drop(j);
@@ -460,7 +460,7 @@ fn a_journal_from_before_the_table_of_rolling_comparisons_gets_it() {
 }
 
 #[test]
-fn the_schema_names_the_bits_of_the_events() {
+fn the_schema_documents_the_event_bits() {
     let (_dir, j) = journal();
     let sql = "SELECT sql FROM sqlite_schema WHERE name = 'owed'";
     let sql: String = j.db.query_row(sql, [], |row| row.get(0)).unwrap();

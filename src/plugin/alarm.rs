@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn told_once_after_a_while_and_when_it_is_back() {
+    fn an_alarm_is_sent_once_after_its_delay_and_at_the_recovery() {
         let mut a = Alarms::default();
         let none = |_: &str| None;
         a.note(&health(true), s(1), 1_000);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hiccup_is_not_told_and_a_restart_tells_nothing_twice() {
+    fn a_short_outage_sends_no_alarm_and_a_restart_repeats_none() {
         let mut a = Alarms::default();
         a.note(&health(true), s(1), 1_000);
         a.note(&health(false), s(2), 2_000);

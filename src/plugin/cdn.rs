@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_tutorials() {
+    fn the_request_matches_the_tutorials() {
         let pattern = "cms.xoyo.com/site([/a-zA-Z0-9]*).xoyo.com/images";
         let file = subject(b"jx3.xoyo.com/images/a/123.txt", false);
         let with = client(Some(pattern)).wish(&file);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn answers() {
+    fn answers_are_classified() {
         let failed = |head: &[u8]| match answer(head) {
             Outcome::Failed { error, fault } => (error, fault),
             Outcome::Done => panic!("taken for success"),

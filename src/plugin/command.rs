@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_is_one_word_whatever_it_holds() {
+    fn the_path_is_one_argument_whatever_its_bytes() {
         let line = Line::new("/bin/sh '/opt/a b.sh'", "-v \"x y\"", &[], false).unwrap();
         for path in [&b"/d/$(reboot).php"[..], b"/d/a b", b"/d/-rf", b"/d/x;y\n`z`'\"\xff"] {
             let argv = line.argv(path);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn its_status_and_words_count_unless_ignored() {
+    fn status_and_stderr_count_unless_ignored() {
         let line = |ignore| Line::new("x", "", &[], ignore).unwrap();
         let failed = |error: &str| Outcome::Failed { error: error.into(), fault: Fault::Path };
         assert_eq!(line(false).outcome(Exited::Code(0), b"x", false), Outcome::Done);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn by_hand_and_never_more_than_one_line() {
+    fn each_call_is_one_line_that_repeats_it() {
         let command = Call::Command {
             prefix: "/bin/sh 'a b'".into(),
             suffix: "-x".into(),

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_not_found_says_nothing_of_the_path() {
+    fn an_unknown_host_does_not_count_against_the_path() {
         // Never exists (RFC 6761); the resolver answers, or does not in time.
         let client = Client::new("http://nosuch.invalid/", None, Duration::from_secs(5)).unwrap();
         let outcome = client.post("a=b");

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_for_a_path_and_so_many_in_all() {
+    fn one_call_per_path_and_a_total_limit() {
         let manner = Manner { parallel: 2, ..Manner::default() };
         let mut lane = Lane::default();
         let all = [due("a"), due("b"), due("c")];
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_that_is_down_is_asked_once_now_and_then() {
+    fn a_plugin_that_is_down_gets_single_probes() {
         let manner = Manner { retry_ms: 1_000, ..Manner::default() };
         let mut lane = Lane::default();
         let path = due("a").path;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_path_is_not_every_probe() {
+    fn a_failing_path_is_not_every_probe() {
         let manner = Manner::default();
         let mut lane = Lane::default();
         let bad = Due { attempts: 3, ..due("bad") };
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_given_up_a_plugin_that_is_down_is_not() {
+    fn a_failing_path_is_given_up_but_not_for_a_plugin_that_is_down() {
         let manner = Manner { attempts: 3, retry_ms: 10, keep_ms: 5_000, ..Manner::default() };
         let at = |attempts, fault, now| {
             let due = Due { attempts, ..due("a") };

@@ -134,7 +134,7 @@ mod tests {
     const SECONDS: Duration = Duration::from_secs(10);
 
     #[test]
-    fn one_connection_for_each_path() {
+    fn each_path_gets_its_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut client = Client::new("127.0.0.1", port, Framing::Connection, SECONDS);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_connection_for_all() {
+    fn all_paths_can_share_one_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut client = Client::new("127.0.0.1", port, Framing::Nul, SECONDS);

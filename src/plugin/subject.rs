@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_wants_is_skipped() {
+    fn unwanted_events_are_skipped() {
         let (file, dir) = (stat(Kind::File), stat(Kind::Dir));
         let scanned = due(b"d", Scope::Children, Events::SCAN | Events::DIR);
         assert_eq!(decision(&scanned, Some(&dir), None), Decision::Skip(None));

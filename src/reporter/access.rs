@@ -91,7 +91,7 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef";
 
     #[test]
-    fn tokens() {
+    fn tokens_are_checked() {
         let access = Access::of(format!("{TOKEN}\n").as_bytes());
         let ask = |header: &str| access.check(Some(b"any"), Some(header.as_bytes()));
         let basic = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn hosts_are_checked() {
         for good in
             ["localhost", "LOCALHOST:8008", "127.0.0.1:8008", "127.1.2.3", "[::1]:80", "[::1]"]
         {

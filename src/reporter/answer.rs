@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn four_places_and_two_methods() {
+    fn four_paths_and_two_methods_are_served() {
         for (path, kind) in [
             ("/", "text/html; charset=utf-8"),
             ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn health() {
+    fn health_depends_on_the_lag() {
         let at = |change: &dyn Fn(&mut InstanceStatus)| {
             let (mut view, mut status) = (view(), status());
             change(&mut status);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_ask_learns_nothing() {
+    fn an_unauthorized_request_learns_nothing() {
         let closed = View { access: Access::of(b"0123456789abcdef"), ..view() };
         for path in ["/", "/metrics", "/status.json", "/healthz", "/x"] {
             let got = ask(&closed, "GET", path);

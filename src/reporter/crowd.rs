@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_the_address_that_has_most_goes() {
+    fn the_oldest_connection_of_the_busiest_address_is_closed() {
         let mut crowd = Crowd::new(4);
         for (address, handle) in [(1, 'a'), (2, 'b'), (2, 'c'), (3, 'd')] {
             assert_eq!(crowd.enter(from(address), handle), None);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_makes_room() {
+    fn a_closed_connection_frees_its_place() {
         let mut crowd = Crowd::new(1);
         let first = crowd.next();
         assert_eq!(crowd.enter(from(1), 'a'), None);

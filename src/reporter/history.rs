@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_hour_and_no_more() {
+    fn history_keeps_one_hour() {
         let mut history = History::default();
         let mut status = status();
         let at = |s: u64| Duration::from_secs(100 + s);

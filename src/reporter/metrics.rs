@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_with_its_labels() {
+    fn every_metric_has_its_labels() {
         let text = text(&view(), Duration::from_secs(101));
         for line in [
             "syncsup_up 1",
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_supervisor_that_says_nothing_is_down() {
+    fn a_silent_supervisor_is_down() {
         let text = text(&view(), Duration::from_secs(1_000));
         assert!(text.contains("syncsup_up 0\n") && !text.contains("syncsup_lag_seconds"));
     }
 
     #[test]
-    fn label_values() {
+    fn label_values_are_escaped() {
         assert_eq!(escaped("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
     }
 }

@@ -296,7 +296,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn no_name_becomes_markup() {
+    fn names_are_escaped_in_html() {
         let text = page(&view(), "abc", Duration::from_secs(101));
         assert!(!text.contains("<script") && !text.contains("<b>") && !text.contains("<i>"));
         assert!(text.contains("3 files open since 40 s"), "{text}");
@@ -310,7 +310,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn times_are_told_from_the_time_of_the_status() {
+    fn ages_count_from_the_time_of_the_status() {
         let mut r = status().localpaths.remove(0).remotes.remove(0);
         assert_eq!(times(&r, 1_000_000), "");
         r.trouble_since_ms = Some(910_000);
@@ -324,7 +324,7 @@ pub(super) mod tests {
 
     /// Page and `status` are looked at side by side.
     #[test]
-    fn figures_are_written_as_status_writes_them() {
+    fn numbers_are_formatted_as_in_status() {
         let r = |bytes, lag_ms| {
             let mut status = status();
             let remote = &mut status.localpaths[0].remotes[0];
@@ -343,7 +343,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_graph_has_gaps() {
+    fn missing_samples_leave_gaps_in_the_graph() {
         let mut out = String::new();
         graph(&mut out, &[Some(0), Some(2_000), None, Some(1_000)]);
         assert!(out.contains("d=\"M356 39.0h0L357 1.0M359 20.0h0\""), "{out}");
@@ -352,7 +352,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn silence_is_said() {
+    fn a_silent_supervisor_is_shown() {
         let text = page(&view(), "abc", Duration::from_secs(200));
         assert!(text.contains("The supervisor says nothing") && !text.contains("/data"));
     }

@@ -28,7 +28,7 @@ const ON: Options = Options {
 };
 
 #[test]
-fn a_batch_to_a_daemon() {
+fn a_batch_to_a_daemon_has_its_arguments() {
     let words = argv(&peer(daemon("www/site"), &["-artuz"]), &Form::Batch { delete: true }, ON);
     assert_eq!(
         joined(words),
@@ -39,7 +39,7 @@ fn a_batch_to_a_daemon() {
 }
 
 #[test]
-fn nothing_deletes_when_deletions_are_off() {
+fn no_argument_deletes_when_deletions_are_off() {
     let off = Options { delete: false, ..ON };
     let peer = peer(daemon("m"), &["-a", "--delete", "--force"]);
     let everything = Form::Everything { exclude: vec![] };
@@ -52,7 +52,7 @@ fn nothing_deletes_when_deletions_are_off() {
 }
 
 #[test]
-fn ssh_has_no_daemon_options() {
+fn ssh_gets_no_daemon_options() {
     let options = vec!["-i".to_owned(), "/a b/it's".to_owned()];
     let target =
         Target::Ssh { path: "/srv/w[1]w".into(), port: Some(2222), options, control_master: true };
@@ -76,7 +76,7 @@ fn destinations_are_not_patterns() {
 }
 
 #[test]
-fn filters_stay_or_go_with_the_form() {
+fn filters_depend_on_the_form() {
     let form = Form::DeleteB { rules: "r".into() };
     let words = joined(argv(&peer(daemon("m"), &["-a", "--exclude=*.tmp"]), &form, ON));
     let (user, ours) = (words.find("--exclude=*.tmp"), words.find("--include-from=r"));
@@ -87,7 +87,7 @@ fn filters_stay_or_go_with_the_form() {
 }
 
 #[test]
-fn lists() {
+fn path_lists_are_encoded() {
     assert_eq!(list(&[path("#a"), RelPath::root(), path("b/c")]), b"/#a\0/b/c\0");
     assert_eq!(list_directories(&[path("d"), RelPath::root()]), b"/d/\0/\0");
 }
@@ -111,7 +111,7 @@ fn rules_name_files_and_directories() {
 }
 
 #[test]
-fn only_what_writes_there_syncs_and_only_where_that_is_wished() {
+fn only_writing_runs_fsync_and_only_when_configured() {
     let everything = Form::Everything { exclude: vec![] };
     let writes = [Form::Batch { delete: true }, Form::Send, Form::Root];
     let looks = [Form::Tree, Form::Children, everything];

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_is_utf_8_here() {
+    fn a_dot_means_utf_8() {
         let text = |value: &str| String::from_utf8(spelled_out(value.as_bytes())).unwrap();
         assert_eq!(text("."), "UTF-8,.");
         assert_eq!(text(".,GBK"), "UTF-8,GBK");
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_a_charset_has_and_names_that_it_lacks() {
+    fn names_outside_a_charset_are_recognized() {
         let keeps =
             |value: &str, name: &[u8]| of(value).keeps(&RelPath::new(name).expect("a name"));
         for value in ["UTF-8,GBK", ".,GBK", "utf8,gb2312", "UTF-8,SHIFT_JIS", "UTF-8,EUC-JP"] {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn names_as_they_are_there() {
+    fn names_are_converted_to_the_remote_charset() {
         let there = |value: &str, name: &[u8]| of(value).there(name);
         assert_eq!(
             there("UTF-8,GBK", "目录".as_bytes()).as_deref(),

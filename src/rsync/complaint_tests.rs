@@ -76,7 +76,7 @@ fn complaints_are_matched_to_paths() {
 }
 
 #[test]
-fn temporaries_and_the_names_they_are_of() {
+fn temporaries_are_matched_to_their_names() {
     let of = |text: &str| temporary_of(&RelPath::new(text).unwrap()).map(|path| path.to_string());
     assert_eq!(of("d/.big.iso.Ab3xYz").as_deref(), Some("d/big.iso"));
     assert_eq!(of(".x.000000").as_deref(), Some("x"));

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_letter_has_its_word() {
+    fn every_itemized_letter_has_its_text() {
         use Why::*;
         let mut differ = Differ::default();
         for (line, why) in [
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_its_way() {
+    fn paths_on_their_way_are_pending() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let paths: BTreeSet<RelPath> = ["a/b", "d", "d-x", "e/f/g"].into_iter().map(path).collect();
         for yes in ["a/b", "a/b/c", "a", "d", "d/x/y", "e", "e/f", ""] {

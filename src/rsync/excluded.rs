@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn news_is_what_was_not_known_as_strongly() {
+    fn only_stronger_knowledge_is_new() {
         let (mut known, now) = (Known::default(), Duration::from_secs(10));
         assert!(known.learn(path("a"), Shown::Listed, now));
         assert!(!known.learn(path("a"), Shown::Listed, now));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_something_excluded_stays() {
+    fn directories_with_excluded_entries_stay() {
         let mut holders = Holders::default();
         let seen = [("d/e/keep/x", true), ("d/e/keep", true), ("d/e/f", false), ("d/e", false)];
         let more = [("d/g/h", false), ("d/g", false), ("d", false), ("other", false)];
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_topmost_excluded_directory() {
+    fn the_topmost_excluded_directory_is_found() {
         let excludes = |p: &RelPath, dir: bool| dir && p.is_within(&path("a/b"));
         let top = |text: &str, dir| topmost(&path(text), dir, excludes).map(|p| p.to_string());
         assert_eq!(top("a/b/c/d", false).as_deref(), Some("a/b"));

@@ -5,7 +5,7 @@ fn of(code: i32, stderr: &str) -> Verdict {
 }
 
 #[test]
-fn the_table() {
+fn exit_codes_follow_the_table() {
     use Trouble::*;
     use Verdict::*;
     for (code, stderr, want) in [
@@ -108,7 +108,7 @@ fn the_table() {
 }
 
 #[test]
-fn of_ssh_the_words_that_say_why() {
+fn the_reason_is_picked_from_sshs_messages() {
     let words = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).words;
     let denied = "web@h: Permission denied (publickey).";
     let closed = "rsync: connection unexpectedly closed (0 bytes received so far) [sender]";
@@ -121,7 +121,7 @@ fn of_ssh_the_words_that_say_why() {
 }
 
 #[test]
-fn ends_that_were_not_seen() {
+fn exit_codes_of_broken_connections_mean_an_unseen_end() {
     for code in 0..256 {
         let unseen = [10, 12, 20, 30, 255].contains(&code);
         assert_eq!(verdict(Exited::Code(code), b"").end_unseen, unseen, "{code}");
@@ -153,7 +153,7 @@ fn ends_that_were_not_seen() {
 }
 
 #[test]
-fn short_of_connections() {
+fn connection_limits_are_recognized() {
     assert!(
         !verdict(Exited::Code(5), b"@ERROR: max connections are no concern of mine")
             .connection_limited()
@@ -167,7 +167,7 @@ fn short_of_connections() {
 }
 
 #[test]
-fn the_most_telling_line() {
+fn the_most_specific_line_is_picked() {
     let words = |stderr: &str| verdict(Exited::Code(5), stderr.as_bytes()).words;
     let daemon =
         "rsync: warning\n@ERROR: auth failed on module m\nrsync error: error starting (code 5)\n";
@@ -178,7 +178,7 @@ fn the_most_telling_line() {
 }
 
 #[test]
-fn skipped_deletions() {
+fn skipped_deletions_are_recognized() {
     let judgement = verdict(Exited::Code(23), b"IO error encountered -- skipping file deletion\n");
     assert!(judgement.deletions_skipped);
     assert!(
@@ -187,7 +187,7 @@ fn skipped_deletions() {
 }
 
 #[test]
-fn backing_off() {
+fn backoff_depends_on_the_failure() {
     let seconds = |failures, jitter| backoff(failures, jitter).as_secs_f64();
     assert_eq!((seconds(0, 1.0), seconds(1, 0.0), seconds(1, 1.0)), (1.0, 1.0, 1.0));
     assert_eq!((seconds(4, 0.0), seconds(4, 1.0)), (4.0, 8.0));
@@ -197,7 +197,7 @@ fn backing_off() {
 }
 
 #[test]
-fn what_is_in_the_way_was_seen() {
+fn obstructing_entries_are_recognized() {
     let way = b"could not make way for new regular file: dir001\n";
     let end =
         b"rsync error: some files/attrs were not transferred (see previous errors) (code 23)\n";
@@ -285,7 +285,7 @@ const PLACES: &[&str] = &[
 ];
 
 #[test]
-fn a_name_decides_nothing_wherever_it_stands() {
+fn file_names_do_not_affect_the_verdict() {
     let ends = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 20, 23, 24, 25, 30, 35, 127, 255];
     for place in PLACES {
         let line = |name: &str| place.replace('%', name);
@@ -314,7 +314,7 @@ fn a_name_decides_nothing_wherever_it_stands() {
 }
 
 #[test]
-fn every_name_is_found_where_rsync_names_it() {
+fn every_path_is_found_in_rsyncs_messages() {
     use super::super::complaint::complaints;
     for place in PLACES {
         for name in HOSTILE.iter().filter(|name| !name.contains('/')) {
@@ -346,7 +346,7 @@ fn an_rsync_without_its_statistics_settled_nothing() {
 }
 
 #[test]
-fn what_a_script_of_the_module_prints_is_shown_and_decides_nothing() {
+fn output_of_a_module_script_is_shown_and_does_not_affect_the_verdict() {
     const END: &str = "rsync error: requested action not supported (code 4) at clientserver.c(1267) [Receiver=3.5.0]\n\
         rsync: [sender] read error: Connection reset by peer (104)\n";
     let told = |text: &str| verdict(Exited::Code(4), format!("{text}{END}").as_bytes());

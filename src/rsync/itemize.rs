@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_line() {
+    fn every_kind_of_line_is_parsed() {
         use ChangeKind::*;
         for (line, path, kind, is_dir) in [
             ("<f+++++++++ a/b", "a/b", Created, false),
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn remarks() {
+    fn remarks_are_parsed() {
         let text = b"IO error encountered -- skipping file deletion\n\ncannot delete non-empty directory: d/sub\n\
             skipping non-regular file \"d/x\"\n<f+++++++++ f\nmotd\n";
         let lines: Vec<_> = Lines::new(&text[..]).map(Result::unwrap).collect();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_statistics_is_none() {
+    fn an_end_without_statistics_is_incomplete() {
         let end = b"<f+++++++++ f\n\nNumber of files: 1\n\nsent 9 bytes  received 9 bytes  36.00 bytes/sec\ntotal size is 3  speedup is 0.17\n";
         assert!(is_closed(end) && is_closed(&end[20..]));
         for other in [
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_of_every_version() {
+    fn totals_of_every_version_are_parsed() {
         let new = "Number of files: 6,001 (reg: 5,998, dir: 3)\nNumber of created files: 3 (reg: 3)\n\
             Number of deleted files: 2 (reg: 2)\nNumber of regular files transferred: 4\n\
             Total file size: 1,234,567,890 bytes\nTotal transferred file size: 11 bytes\nLiteral data: 0 bytes\n";
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_takes_little_memory() {
+    fn an_endless_line_takes_little_memory() {
         let mut text = vec![b'x'; 10 << 20];
         text.extend(b"\n<f+++++++++ f\n");
         let lines: Vec<_> = Lines::new(&text[..]).map(Result::unwrap).collect();
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_other_end_are_counted_and_changes_are_not() {
+    fn messages_of_the_remote_are_counted_and_changes_are_not() {
         let changes =
             "<f+++++++++ a\n*deleting   b/\n.d..t...... ./\ncd+++++++++ d/\n.f          s\n";
         let words = "a message\nshort\n\nlonger than twelve bytes\n<fish and chips\n";

@@ -11,7 +11,7 @@ fn cleaned(text: &str) -> String {
 }
 
 #[test]
-fn names_of_one_file() {
+fn hard_link_options_are_recognized() {
     for (text, links) in [
         ("-aH", true),
         ("-a|--hard-links", true),
@@ -24,7 +24,7 @@ fn names_of_one_file() {
 }
 
 #[test]
-fn clusters_are_taken_apart() {
+fn clustered_letters_are_split() {
     assert_eq!(cleaned("-artuz"), "-a|-t|-z");
     assert_eq!(cleaned("-avz"), "-a|-z");
     assert_eq!(cleaned("-aHAXP"), "-a|-H|-A|-X|--partial");
@@ -32,7 +32,7 @@ fn clusters_are_taken_apart() {
 }
 
 #[test]
-fn values_are_not_options() {
+fn values_are_not_taken_for_options() {
     assert_eq!(cleaned("-ae|ssh -v"), "-a|--rsh=ssh -v");
     assert_eq!(cleaned("-aessh|-f|- *.u"), "-a|--rsh=ssh|--filter=- *.u");
     assert_eq!(cleaned("-B1024|-T|/tmp/u"), "--block-size=1024|--temp-dir=/tmp/u");
@@ -42,7 +42,7 @@ fn values_are_not_options() {
 }
 
 #[test]
-fn an_option_without_its_value_takes_no_word_of_ours() {
+fn an_option_without_its_value_takes_no_later_argument() {
     for open in ["--exclude", "-e", "--rsh", "-f", "--bwlimit", "-aM", "-B", "--chmod"] {
         let text = format!("-z|{open}");
         let stands = clean(&words(&text), Use::Push, true);
@@ -52,7 +52,7 @@ fn an_option_without_its_value_takes_no_word_of_ours() {
 }
 
 #[test]
-fn no_word_of_the_users_takes_the_next_one() {
+fn no_user_argument_takes_the_next_one() {
     for option in options::OPTIONS.iter().filter(|o| o.has_value()) {
         for name in option.long {
             let given = words(&format!("--{name}|/v"));
@@ -65,7 +65,7 @@ fn no_word_of_the_users_takes_the_next_one() {
 }
 
 #[test]
-fn what_a_push_cannot_have_goes() {
+fn options_that_break_a_push_are_dropped() {
     for dropped in [
         "-u",
         "--update",
@@ -129,7 +129,7 @@ fn what_a_push_cannot_have_goes() {
 }
 
 #[test]
-fn a_comparison_has_the_words_of_a_push_but_what_would_list_everything() {
+fn a_reconcile_has_the_push_options_except_those_that_list_everything() {
     let given = words("-aI|--chmod=D755|--modify-window=2|--bwlimit=9|--exclude=x");
     assert_eq!(
         joined(&clean(&given, Use::Push, true)),
@@ -145,7 +145,7 @@ fn a_comparison_has_the_words_of_a_push_but_what_would_list_everything() {
 }
 
 #[test]
-fn every_rsync_has_what_says_how_the_other_end_is_reached() {
+fn every_rsync_has_the_connection_options() {
     for reach in [
         "--bwlimit=9",
         "--address=::1",
@@ -170,7 +170,7 @@ fn every_rsync_has_what_says_how_the_other_end_is_reached() {
 }
 
 #[test]
-fn keys_of_the_configuration_among_the_parameters() {
+fn configuration_keys_among_the_parameters_are_reported() {
     let given = words("-a|--port|8730|--timeout=30|--password-file=/etc/p|--contimeout=4");
     let expected =
         Settings { port: Some(8730), timeout_s: Some(30), password_file: Some("/etc/p".into()) };
@@ -187,7 +187,7 @@ fn keys_of_the_configuration_among_the_parameters() {
 }
 
 #[test]
-fn directories_of_the_remote_that_lie_in_what_is_replicated() {
+fn remote_directories_inside_the_destination_are_reported() {
     for (text, in_module, inside) in [
         ("-b|--backup-dir=.old", false, true),
         ("-b|--backup-dir=a/../b", false, true),
@@ -209,7 +209,7 @@ fn directories_of_the_remote_that_lie_in_what_is_replicated() {
 }
 
 #[test]
-fn what_is_dropped_with_a_warning_can_be_left_out() {
+fn options_dropped_with_a_warning_can_be_omitted() {
     let kept = |text: &str| joined(&without_dropped(&words(text)));
     assert_eq!(kept("-artuz|-u|--update|--delete|--delete-after"), "-artz");
     assert_eq!(
@@ -221,7 +221,7 @@ fn what_is_dropped_with_a_warning_can_be_left_out() {
 }
 
 #[test]
-fn filters_are_told_apart() {
+fn filter_options_are_recognized() {
     let of = |text: &str| own_filters(&words(text));
     assert_eq!(of("-avz|--max-size=3"), OwnFilters::None);
     assert_eq!(of("-a|--exclude=*.tmp|--exclude|- x"), OwnFilters::Excludes);
@@ -237,7 +237,7 @@ fn filters_are_told_apart() {
 }
 
 #[test]
-fn standard_input_is_never_a_file_of_the_users() {
+fn options_never_read_standard_input() {
     for text in
         ["--exclude-from=-", "--include-from|-", "-f|. -", "--filter=merge -", "--filter=merge,s -"]
     {
@@ -247,14 +247,14 @@ fn standard_input_is_never_a_file_of_the_users() {
 }
 
 #[test]
-fn a_version_that_does_not_know_an_option() {
+fn options_unknown_to_a_version_are_reported() {
     let found = newer_than(&words("-a|--fsync|--stderr=all|--mkpath"), (3, 1, 3));
     assert_eq!(found, [("--fsync".to_owned(), (3, 2, 4)), ("--mkpath".to_owned(), (3, 2, 3))]);
     assert_eq!(newer_than(&words("-a|--fsync"), (3, 5, 0)), []);
 }
 
 #[test]
-fn every_name_and_letter_stands_once_in_the_table() {
+fn every_name_and_letter_appears_once_in_the_table() {
     let mut names = options::names();
     names.sort_unstable();
     let count = names.len();
@@ -268,7 +268,7 @@ fn every_name_and_letter_stands_once_in_the_table() {
 }
 
 #[test]
-fn converted_names_take_no_filter_rule_that_would_have_to_be_converted() {
+fn rules_that_iconv_would_convert_are_refused() {
     let refused = |text: &str| matches!(faults(&words(text))[..], [Fault::Refused(_, why, _)] if why == UNCONVERTED);
     for rules in [
         "--exclude=目录",

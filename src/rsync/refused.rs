@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refused_option_is_named_at_the_start_of_the_daemons_line() {
+    fn the_refused_option_is_read_from_the_daemons_line() {
         for (stderr, expected) in [
             (
                 "rsync: The server is configured to refuse --checksum (-c)\nrsync error: x (code 4)\n",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_a_refused_option() {
+    fn a_refused_option_has_its_replacement() {
         let push =
             "rsync|-a|-z|--zc=lz4|--modify-window=-1|--checksum|--force|--stats|--|./|rsync://h/m/";
         for (refused, expected) in [
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_a_stand_in_can_be_done_without() {
+    fn only_options_with_a_replacement_are_dispensable() {
         for name in ["checksum", "stats", "force", "compress", "timeout", "modify-window"] {
             assert!(instead(name).is_some(), "{name}");
         }

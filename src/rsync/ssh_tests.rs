@@ -20,7 +20,7 @@ fn joined(words: Vec<OsString>) -> String {
 }
 
 #[test]
-fn what_makes_another_connection_makes_another_socket() {
+fn other_connection_options_use_another_socket() {
     let first = socket_of(&peer(&[]));
     assert_eq!(first, socket_of(&peer(&[])));
     let mut other_path = peer(&[]);
@@ -37,7 +37,7 @@ fn what_makes_another_connection_makes_another_socket() {
 }
 
 #[test]
-fn the_user_may_want_none_or_his_own() {
+fn the_user_may_disable_or_replace_the_master() {
     let none = |peer: &Peer| socket(peer, Path::new("/run"), "i") == Ok(None);
     let mut off = peer(&[]);
     if let Target::Ssh { control_master, .. } = &mut off.target {
@@ -63,7 +63,7 @@ fn the_user_may_want_none_or_his_own() {
 }
 
 #[test]
-fn a_socket_has_a_longest_name() {
+fn a_socket_path_has_a_maximum_length() {
     let at = |len: usize| socket(&peer(&[]), Path::new(&format!("/{}", "r".repeat(len - 1))), "i");
     assert!(at(69).unwrap().is_some());
     let why = at(70).unwrap_err();
@@ -72,7 +72,7 @@ fn a_socket_has_a_longest_name() {
 }
 
 #[test]
-fn the_words() {
+fn ssh_arguments_are_built() {
     let there = Path::new("/r 100%/s");
     let words = joined(start_argv(&peer(&["-i", "/a b"]), there));
     assert_eq!(

@@ -66,7 +66,7 @@ fn fastrand_like(mut seed: u64) -> impl FnMut() -> u64 {
 }
 
 #[test]
-fn only_what_takes_away_needs_the_trash() {
+fn only_deleting_pushes_need_the_trash() {
     let on = Options { delete: true, force: true, ..Options::default() };
     assert!(is_needed(&Form::Batch { delete: true }, on) && is_needed(&Form::Send, on));
     assert!(is_needed(&Form::DeleteB { rules: "r".into() }, on));
@@ -84,7 +84,7 @@ fn only_what_takes_away_needs_the_trash() {
 }
 
 #[test]
-fn versions_are_read() {
+fn version_lists_are_parsed() {
     let line = b"1234 2026/11/20-10:00:00 2026-11-22T10:15:00.123456Z/d/a\\#012b c";
     let found = version(line).unwrap();
     assert_eq!((found.size, found.path.clone()), (1234, path("d/a\nb c")));
@@ -102,7 +102,7 @@ fn versions_are_read() {
 }
 
 #[test]
-fn the_last_of_each_path_is_taken() {
+fn the_last_version_of_each_path_is_taken() {
     let version = |stamp: &str, text: &str| Version {
         stamp: stamp.into(),
         path: path(text),
@@ -123,7 +123,7 @@ fn the_last_of_each_path_is_taken() {
 }
 
 #[test]
-fn rules_name_a_path_and_what_is_above_and_below() {
+fn rules_include_a_path_its_parents_and_its_children() {
     let text = |p: &str| String::from_utf8(below(&path(p)).unwrap()).unwrap().replace('\0', "|");
     assert_eq!(text("a/b*"), "+ /*/|+ /*/a/|+ /*/a/b\\*|+ /*/a/b\\*/***|- *|");
     assert_eq!(text(""), "+ /*/|+ /*/**|- *|");

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slave_that_says_nothing_is_given_up_early_and_a_slow_one_is_waited_for() {
+    fn a_silent_slave_is_given_up_early_and_a_slow_one_is_not() {
         let (timeout, s) = (Duration::from_secs(100), Duration::from_secs);
         let mut patience = Patience::default();
         assert_eq!((patience.limit(timeout), patience.limit(s(5))), (s(20), s(5)));

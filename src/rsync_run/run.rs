@@ -289,7 +289,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_pass_over_the_output_shows_signs_of_life() {
+    fn each_pass_over_the_output_reports_progress() {
         let mut stdout = tempfile::tempfile().unwrap();
         stdout.write_all(&b"<f+++++++++ a\n".repeat(1_000)).unwrap();
         let judgement = exit_status::verdict(Exited::Code(0), b"");

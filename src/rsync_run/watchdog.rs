@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_no_progress() {
+    fn messages_are_not_progress() {
         // Let in or not, a word every other second, or many words, each with the four bytes of its head.
         for start in [50, 5_000] {
             assert_eq!(ended(|s| (100 + s / 2 * 44, start + s / 2 * 40, s / 2 * 40)), Some(62));
@@ -155,20 +155,20 @@ mod tests {
     }
 
     #[test]
-    fn signs_of_life_give_time_but_not_for_ever() {
+    fn signs_of_life_extend_the_deadline_but_not_forever() {
         let quiet_then = |s: u64| (500 + s / 30 * 4, 3_000, 0);
         let end = ended(quiet_then).unwrap();
         assert!((600..700).contains(&end), "{end}");
     }
 
     #[test]
-    fn a_standstill_need_not_be_made_up_for() {
+    fn a_pause_need_not_be_made_up_for() {
         let resumed = |s: u64| (500, 3_000 + 20_000 * s.saturating_sub(59), 0);
         assert_eq!(ended(resumed), None);
     }
 
     #[test]
-    fn where_bytes_are_not_shown_work_counts() {
+    fn without_byte_counts_other_work_is_progress() {
         for (kind, times) in [(Progress::Work as fn(u64) -> Progress, 10), (Progress::Output, 100)]
         {
             let mut dog = Watchdog::new(LIMIT, Duration::ZERO);

@@ -54,7 +54,7 @@ mod tests {
     use crate::instance::directories::Directories;
 
     #[test]
-    fn sersyncs_words_each_once() {
+    fn each_line_of_sersyncs_banner_appears_once() {
         let mut c = config(vec![localpath("/a", &["x", "y"]), localpath("/b", &["x"])]);
         for l in &mut c.localpaths {
             l.remotes[0].peer.user = Some("backup".into());

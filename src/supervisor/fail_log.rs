@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_come_and_go() {
+    fn parts_are_added_and_removed() {
         let dir = tempfile::tempdir().unwrap();
         let (script, part) = (dir.path().join("log.sh"), dir.path().join("fail-a.sh"));
         let parts = [part.clone(), dir.path().join("fail-b.sh")];
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sersync_left_is_kept_aside() {
+    fn a_fail_log_of_sersync_is_kept_aside() {
         let dir = tempfile::tempdir().unwrap();
         let (script, part) = (dir.path().join("log.sh"), dir.path().join("fail-a.sh"));
         let parts = [part.clone()];
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_in_its_place_is_left_alone() {
+    fn foreign_files_in_place_of_the_fail_log_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("part"), "one\n").unwrap();

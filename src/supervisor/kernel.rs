@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_instances_that_counts_is_named() {
+    fn the_effective_limit_of_instances_is_named() {
         let advice = |fs: u64, user: Option<u64>| {
             instances_advice(|name| match (name.starts_with("fs."), user) {
                 (true, _) => Ok(fs),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_too_low_is_raised() {
+    fn only_limits_that_are_too_low_are_raised() {
         let (raised, after) = try_with([8_192, 16_384, 128], true);
         assert_eq!(after, [50_000_000, 327_679, 131]);
         let line = raised.done.unwrap();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_said_and_the_end_of_it() {
+    fn a_refusal_and_its_end_are_reported() {
         let (raised, after) = try_with([8_192, 327_679, 131], false);
         assert_eq!(after, [8_192, 327_679, 131]);
         assert_eq!(raised.done, None);

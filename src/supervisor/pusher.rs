@@ -260,7 +260,7 @@ mod tests {
     use crate::supervisor::testing;
 
     #[test]
-    fn what_a_predecessor_knew_is_not_in_sync() {
+    fn a_new_pusher_is_not_in_sync_because_its_predecessor_was() {
         let log = Logger::root(slog::Discard, o!());
         let remote = testing::remote("10.0.0.2");
         let mut pusher = SupervisedPusher::new(1, remote, None, &log, Duration::ZERO).unwrap();

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_transition() {
+    fn each_transition_is_correct() {
         use RootState::{Accepted, Held, HeldFromStart, Unknown};
         let why = |text: &str| text.to_owned();
         let all = [Unknown, HeldFromStart(why("a")), Accepted, Held(why("a"))];
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn pushers_wait_until_it_is_known() {
+    fn pushers_wait_until_the_root_is_known() {
         assert_eq!(RootState::Unknown.hold(), None);
         assert_eq!(RootState::Accepted.hold(), Some(None));
         let held = RootState::Held("gone".into());

@@ -77,7 +77,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     #[test]
-    fn every_period_once_and_never_at_the_start() {
+    fn each_period_runs_once_and_never_at_the_start() {
         let due = next_after(S(100), 10, "a::m", S(100)).unwrap();
         assert!((S(700)..S(760)).contains(&due), "{due:?}");
         assert_eq!(next_after(S(100), 10, "a::m", due - S(1)), Some(due));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn remotes_are_spread() {
+    fn remotes_are_spread_over_the_period() {
         let at = |name: &str| next_after(S(0), 60, name, S(0)).unwrap();
         assert_ne!(at("10.0.0.1::www"), at("10.0.0.2::www"));
         assert_eq!(at("10.0.0.1::www"), at("10.0.0.1::www"));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn by_minutes_a_hundred_are_spread_over_a_part_of_the_period() {
+    fn a_hundred_remotes_are_spread_over_part_of_a_period() {
         let name = |n: usize| format!("10.0.0.{n}::www");
         for (minutes, most) in [(60, SPREAD_MAX), (600, SPREAD_MAX), (10, S(60))] {
             let period = S(u64::from(minutes) * 60);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn by_cron_a_hundred_are_spread_over_a_part_of_the_hour() {
+    fn a_hundred_remotes_are_spread_over_part_of_a_cron_hour() {
         let cron = cron::parse("0 * * * *").unwrap();
         let now: DateTime<Utc> = "2026-11-22T10:30:00Z".parse().unwrap();
         let hour: DateTime<Utc> = "2026-11-22T11:00:00Z".parse().unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clockwork_strikes_once_whatever_the_clock_does() {
+    fn each_occurrence_fires_once_whatever_the_clock_does() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let mut works = Clockwork::new("0 3 * * *", "r", &at("2026-11-22T02:00:00Z")).unwrap();
         let left = works.left().unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn summer_time_skips_no_day() {
+    fn daylight_saving_skips_no_day() {
         // An hour that is not there in spring: the comparison comes after it, on the same day.
         let zone = FixedOffset::east_opt(3_600).unwrap();
         let mut works =

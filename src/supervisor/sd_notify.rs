@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn speaks_to_a_path() {
+    fn notifications_reach_a_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn speaks_to_an_abstract_name() {
+    fn notifications_reach_an_abstract_name() {
         let name = format!("syncsup-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_outside_systemd_and_for_another_process() {
+    fn no_notification_outside_systemd_or_for_another_process() {
         let notify = SdNotify::new(None, Some("1000".into()), None);
         assert_eq!(notify.watchdog(), None);
         notify.ready();

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_turn_and_never_more_than_the_limit() {
+    fn slots_are_granted_in_turn_up_to_the_limit() {
         let mut slots = SlotPool::new(2);
         assert_eq!(slots.want(1), [1]);
         assert_eq!(slots.want(2), [2]);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pusher_may_hold_one_for_each_rsync() {
+    fn a_pusher_may_hold_one_slot_per_rsync() {
         let mut slots = SlotPool::new(3);
         assert_eq!(slots.want(1), [1]);
         assert_eq!(slots.want(1), [1]);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pusher_never_has_them_all() {
+    fn one_pusher_never_holds_all_slots() {
         for (limit, most) in [(1, 1), (2, 2), (3, 2), (4, 3), (10, 6)] {
             let mut slots = SlotPool::new(limit);
             let granted: usize = (0..20).map(|_| slots.want(1).len()).sum();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_return_what_they_held_and_waited_for() {
+    fn dead_pushers_return_their_slots_and_requests() {
         let mut slots = SlotPool::new(2);
         slots.want(1);
         slots.want(1);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_wait_makes_way_at_once() {
+    fn spare_slots_yield_immediately() {
         let mut slots = SlotPool::new(2);
         assert!(slots.spare(1) && slots.spare(2) && !slots.spare(3));
         assert!(slots.yields().is_empty());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults() {
+    fn default_limits_follow_the_number_of_processors() {
         assert_eq!(default_limit(1), 10);
         assert_eq!(default_limit(4), 10);
         assert_eq!(default_limit(16), 34);

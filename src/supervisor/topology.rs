@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_watcher_and_a_pusher_for_each_remote_once() {
+    fn each_localpath_has_one_watcher_and_each_remote_one_pusher() {
         let wanted =
             configured(&config(vec![localpath("/a", &["x", "y", "x"]), localpath("/b", &["z"])]));
         let names: Vec<Vec<String>> =
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn places_change_nothing() {
+    fn the_position_in_the_file_changes_nothing() {
         let old = configured(&config(vec![localpath("/a", &["x"])]));
         let mut new = old.clone();
         new[0].localpath.place.line = 99;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_touched() {
+    fn only_changed_processes_are_touched() {
         let old = configured(&config(vec![
             localpath("/a", &["x", "y"]),
             localpath("/b", &["x"]),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_is_the_pushers_business() {
+    fn a_changed_schedule_reconfigures_only_the_pusher() {
         let old = configured(&config(vec![localpath("/a", &["x"])]));
         let mut new = old.clone();
         new[0].localpath.delay_ms += 1;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn plugins_are_the_runners_business() {
+    fn changed_plugins_reconfigure_only_the_runner() {
         let old = configured(&config(vec![localpath("/a", &["x"])]));
         let runner = |w: &ConfiguredLocalPath| ChildId::Runner { localpath: w.id.clone() };
         let mut with = old.clone();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_what_decides_the_remotes_state() {
+    fn only_settings_that_affect_the_remote_reset_its_state() {
         let (l, r) = (localpath("/a", &[]), remote("x"));
         let before = settings(&l, &r);
         let mut other = r.clone();

@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn the_start_and_what_comes_with_it() {
+    fn the_start_message_carries_its_descriptors() {
         let pipe = rustix::pipe::pipe().unwrap();
         let got = picked(|mut c| c.send(&Some(7), vec![pipe.0, pipe.1]).unwrap());
         assert_eq!(got, Ok((7, 2)));
     }
 
     #[test]
-    fn anything_else_ends_it() {
+    fn an_unexpected_first_message_ends_the_process() {
         assert_eq!(picked(drop), Err("the supervisor is gone".into()));
         let other = picked(|mut c| c.send(&None, vec![]).unwrap());
         assert_eq!(other, Err("the first message was not the start".into()));

@@ -178,7 +178,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn the_role_is_said_before_anything_else() {
+    fn the_role_is_the_first_message() {
         for role in [Role::Supervisor, Role::Pusher, Role::Sync] {
             let (ours, theirs) = pair_for(role).unwrap();
             let mut ours: Channel<u8, ()> = Channel::new(ours);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_user_starts_has_no_role() {
+    fn a_process_started_by_a_user_has_no_role() {
         let (ours, theirs) = pair().unwrap();
         assert_eq!(role_on(theirs.as_fd()), None, "nothing waits");
         send(&ours, b"syncsup role king", SendFlags::NOSIGNAL).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn long_messages_and_many_descriptors_arrive_whole() {
+    fn long_messages_and_many_descriptors_arrive_complete() {
         let (a, b) = pair().unwrap();
         let mut a: Channel<Vec<String>, ()> = Channel::new(a);
         let mut b: Channel<(), Vec<String>> = Channel::new(b);

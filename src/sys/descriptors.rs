@@ -77,7 +77,7 @@ mod tests {
     use crate::sys::files::stat;
 
     #[test]
-    fn writers_are_found_and_readers_are_not() {
+    fn writers_of_a_file_are_found_and_readers_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let names = ["written", "both", "read", "closed"].map(|n| dir.path().join(n));
         names.iter().for_each(|n| fs::write(n, "").unwrap());
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_written_to_a_file_has_it_open() {
+    fn a_writable_mapping_counts_as_open() {
         let line = |rights: &str| format!("7f00-7f01 {rights} 00000000 fe:01 42   /a b");
         let id = (makedev(0xfe, 1), 42);
         assert_eq!(mapped_file(line("rw-s").as_bytes()), Some(id));

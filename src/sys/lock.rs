@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_or_a_pipe_in_its_place_is_refused_and_makes_nothing() {
+    fn a_link_or_pipe_in_place_of_a_lock_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::os::unix::fs::symlink(at("made"), at("link")).unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_share_a_lock_the_last_one_knows() {
+    fn the_last_holder_of_a_shared_lock_is_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let (a, b) = (join(&path).unwrap().unwrap(), join(&path).unwrap().unwrap());

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_one_line_of_what_can_be_seen() {
+    fn a_record_is_one_printable_line() {
         let mut out = Vec::new();
         let mut lines = OneLine { out: &mut out, before: CLEAR };
         lines.write_all("a\nb \u{1b}[1m \u{202e} \u{56fe} \\x\n".as_bytes()).unwrap();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_that_goes_on_is_said_ever_more_rarely() {
+    fn a_lasting_problem_is_logged_less_and_less_often() {
         let mut seldom = Seldom::default();
         let day = (0..86_400).map(Duration::from_secs);
         let said: Vec<_> = day.filter(|now| seldom.worth_saying(*now)).collect();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_a_directory() {
+    fn mounts_below_a_directory_are_found() {
         let table = b"22 1 0:20 / / rw - ext4 /dev/vda rw\n\
             36 22 0:31 / /data rw,noatime shared:1 - xfs /dev/sdb rw\n\
             37 36 0:32 / /data/a\\040b\\134c rw - tmpfs tmpfs rw\n\
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_hang_is_what_a_server_or_a_process_answers_for() {
+    fn network_and_fuse_mounts_may_hang() {
         let table = b"36 22 0:31 / /data rw - xfs /dev/sdb rw\n\
             37 36 0:32 / /data/a rw - tmpfs tmpfs rw\n\
             38 36 0:33 /sub /data/m\\040n rw master:1 shared:2 - nfs4 h:/x rw\n\
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed() {
+    fn changed_mounts_are_found() {
         let root = Path::new("/");
         let mut mounts = Mounts::open().unwrap();
         assert!(mounts.look(root, false).unwrap().unwrap().contains(&path("proc")));

@@ -76,7 +76,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_full_pipe_is_waited_for() {
+    fn writing_waits_for_a_full_pipe() {
         let (reads, writes) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         rustix::fs::fcntl_setfl(&writes, rustix::fs::OFlags::NONBLOCK).unwrap();
         let much = vec![b'x'; 1 << 20];
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_nothing_is_an_error() {
+    fn output_that_accepts_nothing_is_an_error() {
         let (reads, writes) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         drop(reads);
         assert_eq!(write_all(writes.as_fd(), b"x"), Err(Errno::PIPE));

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_read_and_replaced_and_nothing_is_waited_for() {
+    fn only_regular_files_are_read_and_replaced_without_blocking() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let place = Place::open(dir.path()).unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_somebody_elses_is_refused_also_on_the_way() {
+    fn foreign_files_and_parent_directories_are_refused() {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("SKIPPED: not root");
             return;

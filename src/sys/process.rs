@@ -545,7 +545,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_that_has_ended_is_seen_until_it_is_reaped() {
+    fn an_exited_child_is_visible_until_it_is_reaped() {
         let mut child = Command::new("/bin/true").spawn().unwrap();
         let (me, pid) = (std::process::id(), child.id());
         while !ended_children(me).contains(&pid) {
@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_made_is_named() {
+    fn a_failed_creation_names_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let (argv, gone) = ([OsString::from("/bin/true")], dir.path().join("gone"));
         let refused = Rsync::start(&argv, &[], &[], dir.path(), b"", &gone);
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_of_a_fifo_is_seen_also_when_its_name_is_gone() {
+    fn a_blocked_open_of_a_fifo_is_seen_after_its_name_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_hangs_is_ended_and_one_that_works_is_not() {
+    fn a_hung_process_is_killed_and_a_working_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let run = |script: &str, limit| {
             let argv = ["/bin/sh", "-c", script].map(OsString::from);
@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn output_list_and_end() {
+    fn output_and_status_are_returned() {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["/bin/sh", "-c", "cat; echo oops >&2; pwd; exit 7"].map(OsString::from);
         let mut run =
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_complaints_take_little_memory_and_end() {
+    fn endless_stderr_takes_little_memory_and_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["/bin/sh", "-c", "yes 'no end of it' >&2"].map(OsString::from);
         let mut run = Rsync::start(&argv, &[], &[], dir.path(), b"", dir.path()).unwrap();
@@ -632,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_output_ends() {
+    fn endless_output_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["/bin/sh", "-c", "exec sleep 60"].map(OsString::from);
         let mut run = Rsync::start(&argv, &[], &[], dir.path(), b"", dir.path()).unwrap();
@@ -649,7 +649,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_a_lock_is_ours_only_by_inheritance() {
+    fn a_lock_holder_is_ours_only_if_it_inherited_the_lock() {
         let info =
             "pos:\t0\nflags:\t0100001\nlock:\t1: FLOCK  ADVISORY  WRITE 123 08:01:42 0 EOF\n";
         assert_eq!(taker_in(info), Some(123));
@@ -667,7 +667,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_reads_a_locked_file_holds_no_lock_and_one_that_took_it_itself_is_not_ours() {
+    fn readers_of_a_locked_file_and_other_holders_are_not_ours() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("lock");
         let sleeper = |redirect: &str| {

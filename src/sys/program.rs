@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_much_output_and_the_environment() {
+    fn the_end_of_long_output_is_kept_and_the_environment_is_set() {
         let dir = tempfile::tempdir().unwrap();
         let trace = dir.path().join("t");
         let script = "yes | head -c 1000000; echo \"$X\" >&2; exit 3";
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn killed_with_its_children_and_found_by_its_trace() {
+    fn a_program_is_killed_with_its_children_and_found_by_its_trace() {
         let dir = tempfile::tempdir().unwrap();
         let mut run =
             Program::start(&argv("sleep 77 & sleep 77"), &[], false, &dir.path().join("c1"))

@@ -43,7 +43,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn no_such_file_of_a_script_names_what_is_missing() {
+    fn a_missing_interpreter_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("script");
         let told = |text: &str| {

@@ -168,7 +168,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn a_link_shows_its_masters_greeting_and_end() {
+    fn a_connection_shows_the_greeting_and_the_exit_of_its_master() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         assert_eq!(Link::open(&socket).err().unwrap().kind(), io::ErrorKind::NotFound);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_starter_holds_its_lock_and_no_other_and_tells_what_was_said() {
+    fn a_starter_holds_only_its_lock_and_reports_output() {
         let dir = tempfile::tempdir().unwrap();
         let lock = |name: &str, inherit| super::super::lock::take(&dir.path().join(name), inherit);
         let role = lock("role", true).unwrap().unwrap();

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reached_once_the_queue_was_read_after_it() {
+    fn a_barrier_is_reached_once_the_queue_was_read_after_it() {
         let mut barriers = Barriers::default();
         let d = RelPath::new("d").unwrap();
         assert!(barriers.pass().is_empty());
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_watched_is_scanned_by_a_scan_that_begins_after_it() {
+    fn a_barrier_waits_for_a_scan_of_unwatched_directories_begun_after_it() {
         let mut barriers = Barriers::default();
         barriers.scan_begins();
         barriers.add(1, vec![]);

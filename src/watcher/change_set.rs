@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn opened_and_closed_in_one_turn_is_nothing() {
+    fn a_file_opened_and_closed_in_one_turn_is_not_open() {
         let mut changes = ChangeSet::default();
         changes.open(path("a"));
         changes.close(path("a"));

@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_drifts_was_not_set_back() {
+    fn clock_drift_is_not_a_clock_set_back() {
         assert_eq!(set_back_ns(50 * S, 49 * S), None);
         assert_eq!(set_back_ns(50 * S, 60 * S), None);
         assert_eq!(set_back_ns(50 * S, 40 * S), Some(10 * S));
     }
 
     #[test]
-    fn within_one_boot() {
+    fn a_checkpoint_of_this_boot_is_judged_by_its_clock() {
         assert_eq!(validity(None, &now()), Validity::First);
         let offset = |by: i64| now().clock_offset_ns + by;
         for (name, here, want) in [
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn across_boots() {
+    fn a_checkpoint_of_another_boot_needs_a_clean_stop() {
         for (name, here, clean, want) in [
             ("a power cut", booted(), false, "both"),
             ("in order", booted(), true, "scan"),
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_canary_that_became_older_was_put_back() {
+    fn an_older_canary_means_a_restored_file_system() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let canary = |text: &str| Canary { path: path(text), ctime_ns: AT - 10 * S };
         let at = |name: &str, sights: &[(&str, Sight)]| {

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn all_names_of_a_file() {
+    fn all_names_of_a_file_are_marked() {
         let mut tree = Tree::default();
         tree.start(1);
         tree.place(1, OsStr::new("d"), 2);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_turn_up_without_a_search_are_marked() {
+    fn names_found_without_a_search_are_marked() {
         let mut tree = Tree::default();
         tree.start(1);
         tree.place(1, OsStr::new("d"), 2);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_name_is_marked_when_others_were_never_known() {
+    fn the_last_name_is_marked_when_others_are_unknown() {
         let mut links = Links::default();
         links.saw(1, OsStr::new("a"), &file(7, 2));
         assert!(links.saw(1, OsStr::new("a"), &file(7, 1)) && links.is_empty());
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_a_directory_that_is_not_watched_any_more_are_looked_for() {
+    fn other_names_are_searched_when_a_directory_is_no_longer_watched() {
         let mut tree = Tree::default();
         tree.start(1);
         tree.place(1, OsStr::new("d"), 2);

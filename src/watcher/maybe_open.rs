@@ -124,7 +124,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     #[test]
-    fn looked_at_in_order_once_they_are_old_and_ready() {
+    fn files_are_checked_in_order_once_they_are_due() {
         let mut maybe_open = MaybeOpen::default();
         let until = Marked::Until((1, 1));
         maybe_open.add((1, 1), None, until, S);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_since_its_mark_stays_so() {
+    fn a_file_written_since_its_mark_stays_written() {
         let mut maybe_open = MaybeOpen::default();
         maybe_open.add((1, 1), None, Marked::Behind, S);
         maybe_open.add((1, 1), None, Marked::Until((7, 7)), S);

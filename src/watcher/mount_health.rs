@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn unresponsive_until_it_answers() {
+    fn a_mount_is_unresponsive_until_it_answers() {
         let mut health = MountHealth::default();
         let m = RelPath::new("m").unwrap();
         assert_eq!(health.due(&set(&["m", "n"]), S).len(), 2);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_answered_is_asked_again_and_used_meanwhile() {
+    fn a_responsive_mount_is_used_while_it_is_probed_again() {
         let mut health = MountHealth::default();
         let m = RelPath::new("m").unwrap();
         health.due(&set(&["m"]), S);

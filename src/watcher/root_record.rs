@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_older_versions_can_be_read_and_their_names_stay() {
+    fn records_of_older_versions_are_read_and_key_names_are_stable() {
         let first =
             r#"{"boot_id":"b","dev":1,"ino":2,"fs_id":"f","network":false,"not_before_ns":null}"#;
         let full = r#"{"boot_id":"b","dev":1,"ino":2,"fs_id":"f","network":false,"not_before_ns":5,"mounts":["m"],"run":3,"next_run":4}"#;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_root_that_became_local_is_another() {
+    fn a_network_root_that_became_local_is_another_root() {
         let local = RootRecord {
             boot_id: "b".into(),
             root: root(1, 2, "f"),

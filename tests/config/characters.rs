@@ -11,7 +11,7 @@ fn one_error(old: &str, new: &str, words: &[&str]) {
 }
 
 #[test]
-fn declared_encodings_are_not_believed() {
+fn declared_encodings_are_ignored() {
     let comment = "<!-- 监控的目录 “引号” – 破折号 -->";
     let text =
         with("<sersync>", &format!("{comment}<sersync>")).replace("/opt/tongbu", "/data/中文");
@@ -34,7 +34,7 @@ fn declared_encodings_are_not_believed() {
 }
 
 #[test]
-fn typographic_characters_in_tags() {
+fn typographic_characters_in_tags_are_reported() {
     let one = |old: &str, new: &str, expected: &[&str]| {
         let xml = with(old, new);
         for bytes in [xml.as_bytes().to_vec(), encoding_rs::GBK.encode(&xml).0.into_owned()] {
@@ -88,7 +88,7 @@ fn typographic_characters_in_tags() {
 }
 
 #[test]
-fn dashes_for_comment_marks() {
+fn dashes_in_place_of_comment_marks_are_reported() {
     one_error(
         "<!-- port=874 -->",
         "<!— port=874 -->",
@@ -108,7 +108,7 @@ fn dashes_for_comment_marks() {
 }
 
 #[test]
-fn swallowed_and_stray_text() {
+fn swallowed_and_stray_text_is_reported() {
     let xml = with("<!-- port=874 -->", "<!-- port=874 # unclosed");
     let found = told(&read_xml(xml));
     assert!(
@@ -123,7 +123,7 @@ fn swallowed_and_stray_text() {
 
 /// Whatever is cut, doubled or spoilt: an answer comes, and no line lies outside the file.
 #[test]
-fn spoilt_files_get_an_answer() {
+fn damaged_files_are_rejected_with_a_line_inside_the_file() {
     let mut seed = 20_100_712_u64;
     let mut random = |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -53,7 +53,7 @@ fn yaml(watch: &str, remotes: &str) -> String {
 }
 
 #[test]
-fn a_directory_of_both_formats() {
+fn a_directory_may_hold_both_formats() {
     let spaced = format!(
         "\n\n  {}",
         SAMPLE.trim_start_matches("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>")
@@ -73,7 +73,7 @@ fn a_directory_of_both_formats() {
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn unreadable_files_are_errors() {
     let files = Files::new(&[]);
     assert_eq!(
         files.errors(&["none.xml"]),
@@ -87,7 +87,7 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn the_same_remote_twice_is_kept_once() {
+fn a_duplicate_remote_is_kept_once() {
     let xml = SAMPLE.replace(
         "<!--<remote ip=\"192.168.8.39\" name=\"tongbu\"/>-->",
         "<remote ip=\"127.0.0.1\" name=\"tongbu1/\"/>",
@@ -103,7 +103,7 @@ fn the_same_remote_twice_is_kept_once() {
 }
 
 #[test]
-fn the_same_localpath_in_two_places() {
+fn a_localpath_in_two_places_is_merged_unless_settings_differ() {
     let files = Files::new(&[
         ("a.yaml", &yaml("/d", "'h::a'")),
         ("b.yaml", &yaml("/d/", "'h::b'")),
@@ -130,7 +130,7 @@ fn the_same_localpath_in_two_places() {
 }
 
 #[test]
-fn localpaths_that_meet_on_a_remote() {
+fn localpaths_with_overlapping_destinations_are_reported() {
     let pair = |a: &str, b: &str, x: &str, y: &str| {
         one(&format!(
             "localpaths:\n- {{watch: {a}, remotes: ['{x}']}}\n- {{watch: {b}, remotes: ['{y}']}}\n"
@@ -164,7 +164,7 @@ fn localpaths_that_meet_on_a_remote() {
 }
 
 #[test]
-fn remotes_of_one_localpath_inside_each_other() {
+fn nested_remotes_of_one_localpath_are_reported() {
     let pair = |x: &str, y: &str| one(&yaml("/d", &format!("'{x}', '{y}'")));
     let told = pair("h::m", "h::m/backup");
     assert_eq!(told.len(), 1, "{told:?}");
@@ -236,7 +236,7 @@ impl Probe for Slave {
 }
 
 #[test]
-fn a_slave_inside_its_own_master() {
+fn a_remote_inside_its_own_localpath_is_reported() {
     let conf = "[in]\npath = /link/backup\n[out]\npath = /srv/backup\n[above]\npath=/\n";
     let told = |remote: &str| {
         let files = Files::new(&[("a.yaml", &yaml("/d", &format!("'{remote}'")))]);
@@ -265,7 +265,7 @@ fn a_slave_inside_its_own_master() {
 }
 
 #[test]
-fn two_remotes_of_one_name() {
+fn two_remotes_with_one_name_are_reported() {
     let text =
         "localpaths:\n- watch: /d\n  remotes:\n  - h:/p\n  - {host: h, path: /p, port: 23}\n";
     assert_eq!(
@@ -275,7 +275,7 @@ fn two_remotes_of_one_name() {
 }
 
 #[test]
-fn a_missing_watch() {
+fn a_missing_watch_directory_is_reported() {
     let files = Files::new(&[("file", "")]);
     let dir = files.dir.path().display();
     let text = format!(
@@ -302,7 +302,7 @@ fn a_missing_watch() {
 }
 
 #[test]
-fn password_files() {
+fn password_files_are_checked() {
     let files = Files::new(&[("p", "secret\n"), ("empty", "")]);
     let look = |name: &str, mode: u32| {
         fs::set_permissions(files.path(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -325,7 +325,7 @@ fn password_files() {
 }
 
 #[test]
-fn what_a_password_file_holds_beside_the_password() {
+fn extra_text_in_a_password_file_is_reported() {
     let told = |content: &[u8]| {
         let files = Files::new(&[]);
         fs::write(files.path("p"), content).unwrap();
@@ -370,7 +370,7 @@ fn a_fail_log_needs_its_directory() {
 }
 
 #[test]
-fn rsync_versions() {
+fn old_rsync_versions_are_reported() {
     let line = |v: &str| format!("rsync  version {v}  protocol version 31");
     for good in ["3.5.0pre1", "3.5.1", "v3.6.0", "4.0"] {
         assert_eq!(sender::rsync_warning("rsync", Some(&line(good))), None, "{good}");
@@ -397,7 +397,7 @@ fn rsync_versions() {
 }
 
 #[test]
-fn inotify_watches() {
+fn a_low_inotify_limit_is_reported() {
     let command = check::watches_warning(100_000, 8192).unwrap();
     assert!(command.contains("sysctl -w fs.inotify.max_user_watches=262144"), "{command}");
     assert_eq!(check::watches_warning(8192, 8192), None);
@@ -450,7 +450,7 @@ impl Probe for Bare {
 }
 
 #[test]
-fn everything_the_machine_lacks_is_told_once() {
+fn each_missing_requirement_is_reported_once() {
     let farm =
         parse(include_bytes!("../../examples/web-farm/web-farm.yaml"), Path::new("f.yaml")).config;
     let told = |config: &Config| -> Vec<String> {
@@ -465,7 +465,7 @@ fn everything_the_machine_lacks_is_told_once() {
 }
 
 #[test]
-fn the_examples_are_right() {
+fn the_examples_are_valid() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for name in ["minimal.yaml", "web-farm/web-farm.yaml", "confxml.xml"] {
         let loaded = read(&[examples.join(name)]);
@@ -484,7 +484,7 @@ fn the_examples_are_right() {
 
 /// A real daemon reads the slave's file: it knows every parameter, and keeps out whoever is not the master.
 #[test]
-fn the_slaves_rsyncd_conf_is_right() {
+fn the_example_rsyncd_conf_is_accepted_and_admits_only_the_master() {
     let text = include_str!("../../examples/rsyncd.conf");
     for needed in
         ["use chroot = yes", "socket options = TCP_NODELAY", "max connections = 0", "auth users = "]
@@ -529,7 +529,7 @@ fn the_slaves_rsyncd_conf_is_right() {
 
 /// root may name any file.
 #[test]
-fn of_a_file_that_is_no_configuration_nothing_is_shown() {
+fn no_content_of_an_unrelated_file_is_shown() {
     let files = Files::new(&[
         ("shadow", "root:$y$geheim:19000:0:99999:7:::\nsync:*:20228:0:99999:7:::\n"),
         ("password", "geheim\n"),
@@ -551,7 +551,7 @@ fn of_a_file_that_is_no_configuration_nothing_is_shown() {
 }
 
 #[test]
-fn mistakes_that_yaml_finds_too_late_have_their_own_line() {
+fn late_yaml_errors_have_the_line_of_the_mistake() {
     for (text, line, word) in [
         ("localpaths:\n- watch:/d\n  remotes: [h::m]\n", 2, "no blank after the colon"),
         ("localpaths:\n- watch: /d\n  remotes:[h::m]\n", 3, "no blank after the colon"),
@@ -572,7 +572,7 @@ fn mistakes_that_yaml_finds_too_late_have_their_own_line() {
 }
 
 #[test]
-fn paths_and_users_that_a_shell_or_a_url_would_understand() {
+fn shell_and_url_notation_in_paths_and_users_is_reported() {
     for (path, word) in [
         ("~/data", "home directory"),
         ("$HOME/data", "value of a variable"),
@@ -596,7 +596,7 @@ fn paths_and_users_that_a_shell_or_a_url_would_understand() {
 }
 
 #[test]
-fn what_to_look_at_when_a_daemon_does_not_take_the_login() {
+fn login_failures_come_with_advice() {
     let files = Files::new(&[("p", "web:geheim\n")]);
     let text = yaml("/", "'web@h::www', 'h::img'");
     let mut remotes =
@@ -624,7 +624,7 @@ fn what_to_look_at_when_a_daemon_does_not_take_the_login() {
 }
 
 #[test]
-fn a_script_that_windows_wrote_is_told_wherever_it_is_named() {
+fn a_script_with_crlf_is_reported_wherever_it_is_named() {
     let files = Files::new(&[("crlf", "#!/bin/sh\r\nexit\r\n"), ("bom", "\u{feff}#!/bin/sh\n")]);
     fs::write(files.path("fine"), "#!/bin/sh\nexit\n").unwrap();
     let told = |script: &str, what: &str| {
@@ -656,7 +656,7 @@ fn a_script_that_windows_wrote_is_told_wherever_it_is_named() {
 }
 
 #[test]
-fn a_nul_is_refused_where_a_program_would_be_given_it() {
+fn a_nul_in_an_argument_is_refused() {
     let localpath = "localpaths:\n- watch: /\n  remotes: ['h::m']\n";
     for (text, line) in [
         (format!("rsync: {{params: [-a, \"--exclude=a\\0b\"]}}\n{localpath}"), 1),

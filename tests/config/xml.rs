@@ -45,7 +45,7 @@ fn sample_model() -> LocalPath {
 }
 
 #[test]
-fn sersyncs_own_file() {
+fn sersyncs_own_file_is_accepted() {
     let parsed = read_xml(SAMPLE);
     assert_eq!(parsed.config.localpaths, [sample_model()]);
     assert!(!parsed.config.debug);
@@ -61,7 +61,7 @@ fn sersyncs_own_file() {
 
 /// Every element of `<inotify>` is the switch of its name, and of no other.
 #[test]
-fn each_inotify_element_is_its_own_switch() {
+fn each_inotify_element_switches_only_its_event() {
     let usual = Toggles::SERSYNC;
     let flipped: [(&str, bool, Toggles); 8] = [
         ("delete", usual.delete, Toggles { delete: !usual.delete, ..usual }),
@@ -87,7 +87,7 @@ fn each_inotify_element_is_its_own_switch() {
 }
 
 #[test]
-fn everything_switched_on() {
+fn every_option_can_be_switched_on() {
     let xml = with("<debug start=\"false\"/>", "<debug start=\"true\"/>")
         .replace("start=\"false\"", "start=\"true\"")
         .replace("<ssh start=\"true\"/>", "<ssh start=\"false\"/>")
@@ -119,7 +119,7 @@ fn everything_switched_on() {
 }
 
 #[test]
-fn other_plugins() {
+fn every_plugin_section_is_read() {
     let on = |name: &str| format!("<plugin start=\"true\" name=\"{name}\"/>");
     let off = "<plugin start=\"false\" name=\"command\"/>";
     let plugins = |xml: String| -> Vec<Call> {
@@ -155,7 +155,7 @@ fn other_plugins() {
 }
 
 #[test]
-fn every_localpath_with_every_remote() {
+fn several_localpaths_and_remotes_are_read() {
     let xml = with(
         "<localpath watch=\"/opt/tongbu\">",
         "<localpath watch=\"/data0/www/bbs/\"><remote ip=\"192.168.1.58\" name=\"bbs\"/>\n<remote name=\"bbs/x/\" \
@@ -172,7 +172,7 @@ fn every_localpath_with_every_remote() {
 }
 
 #[test]
-fn layout_does_not_matter() {
+fn layout_of_the_file_does_not_matter() {
     let flat: String = SAMPLE.lines().map(str::trim).collect::<Vec<_>>().join("");
     assert_eq!(read_xml(&flat).config, read_xml(SAMPLE).config);
     let crlf = SAMPLE
@@ -185,7 +185,7 @@ fn layout_does_not_matter() {
 }
 
 #[test]
-fn ssh() {
+fn the_ssh_element_is_read() {
     let xml = with("<ssh start=\"false\"/>", "<ssh start=\"true\"/>").replace(
         "ip=\"127.0.0.1\" name=\"tongbu1\"",
         "ip=\"web@127.0.0.1\" name=\"/data/backup/\"",
@@ -207,7 +207,7 @@ fn ssh() {
 }
 
 #[test]
-fn broken_structure() {
+fn broken_structure_is_reported() {
     one_error(
         "</crontabfilter>",
         "</crontabfilte>",
@@ -234,7 +234,7 @@ fn broken_structure() {
 }
 
 #[test]
-fn unknown_and_misspelt() {
+fn unknown_and_misspelt_names_are_reported() {
     one_error(
         "<moveTo start=\"true\"/>",
         "<movTo start=\"true\"/>",
@@ -259,7 +259,7 @@ fn unknown_and_misspelt() {
 }
 
 #[test]
-fn localpaths_and_remotes() {
+fn mistakes_in_localpaths_and_remotes_are_reported() {
     let none = errors(&read_xml(with("<remote ip=\"127.0.0.1\" name=\"tongbu1\"/>", "")));
     assert_eq!(
         none,
@@ -287,7 +287,7 @@ fn localpaths_and_remotes() {
 }
 
 #[test]
-fn numbers() {
+fn invalid_numbers_are_reported() {
     one_error(
         "timeToExecute=\"60\"",
         "timeToExecute=\"1h\"",
@@ -314,7 +314,7 @@ fn numbers() {
 }
 
 #[test]
-fn patterns_and_parameters() {
+fn mistakes_in_patterns_and_parameters_are_reported() {
     one_error(
         "expression=\"(.*)\\.gz\"",
         "expression=\"*.gz\"",
@@ -341,7 +341,7 @@ fn patterns_and_parameters() {
 }
 
 #[test]
-fn all_errors_at_once() {
+fn all_errors_are_reported_together() {
     let xml = with("<debug start=\"false\"/>", "<debug start=\"ture\"/>")
         .replace("port=\"874\"", "port=\"x\"")
         .replace("<moveTo ", "<moveToo ")

@@ -49,7 +49,7 @@ fn words(list: &[&str]) -> Vec<OsBytes> {
 }
 
 #[test]
-fn defaults() {
+fn defaults_apply_to_missing_keys() {
     let config = good(BASE);
     assert_eq!(config.localpaths, [base()]);
     assert_eq!(config.localpaths[0].place.line, 2);
@@ -131,7 +131,7 @@ fn layers_override_key_by_key() {
 }
 
 #[test]
-fn verify_schedules() {
+fn verify_schedules_are_read() {
     let config = good(
         "verify_schedule: {every: 1d, rate: 5MiB/s}\n\
          localpaths:\n\
@@ -158,7 +158,7 @@ fn verify_schedules() {
 }
 
 #[test]
-fn ssh() {
+fn ssh_settings_are_read() {
     let config = good(
         "rsync: {ssh: {port: 22022, options: -i '/my key'}, auth: {user: u, password_file: /p}}\n\
          localpaths: [{watch: /a, remotes: ['h:/x', {host: h, path: /y, user: l, port: 9, ssh: {options: [-4]}}, '[::1]::m']}]",
@@ -183,7 +183,7 @@ fn ssh() {
 }
 
 #[test]
-fn plugins() {
+fn plugins_are_read() {
     let config = good(&format!(
         "plugins:\n- command: {{prefix: /bin/sh -c, ignore_error: true, include: ['(.*)\\.sh']}}\n\
          - socket: {{host: h, port: 80}}\n- http: {{host: h, port: 81}}\n\
@@ -215,7 +215,7 @@ fn plugins() {
 }
 
 #[test]
-fn the_manner_of_a_plugin_and_alarms() {
+fn plugin_limits_and_alarms_are_read() {
     let config = good(&format!(
         "plugins:\n- http: {{url: 'https://h/x', ca_file: /ca.pem, timeout: 2s, parallel: 1, retry: 100ms, attempts: 3, keep: 1h, events: [change, delete]}}\n\
          - socket: {{host: h, port: 80, separator: nul}}\n\
@@ -241,7 +241,7 @@ fn the_manner_of_a_plugin_and_alarms() {
 }
 
 #[test]
-fn http() {
+fn http_settings_are_read() {
     let of = |value: &str| {
         good(&format!("http: {value}\nlocalpaths: [{{watch: /d, remotes: ['h::m']}}]\n")).http
     };
@@ -255,7 +255,7 @@ fn http() {
 }
 
 #[test]
-fn open_files_that_are_sent_as_they_are() {
+fn open_after_is_read() {
     let read = |value: &str| {
         let text =
             format!("localpaths:\n  - watch: /d\n    open_after: {value}\n    remotes: ['h::m']\n");

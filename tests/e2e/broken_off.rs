@@ -50,7 +50,7 @@ fn wait_written(there: &Path, name: &str) {
 }
 
 #[test]
-fn a_file_that_was_a_fifo_when_rsync_opened_it_holds_nothing_up() {
+fn a_file_that_turned_into_a_fifo_delays_no_other() {
     let w = slow().start();
     w.write("a", "x");
     w.write("z", "x");
@@ -77,7 +77,7 @@ fn a_file_that_was_a_fifo_when_rsync_opened_it_holds_nothing_up() {
 }
 
 #[test]
-fn what_a_receiver_left_when_rsync_broke_off_is_removed() {
+fn leftovers_of_a_broken_receiver_are_removed() {
     let mut w = Setup {
         remote: ", max_delete: unlimited",
         settings: "filter: {names: none}\n",
@@ -105,7 +105,7 @@ fn what_a_receiver_left_when_rsync_broke_off_is_removed() {
 }
 
 #[test]
-fn with_very_many_directories_in_hand_everything_is_compared() {
+fn a_large_backlog_of_directories_is_compared_completely() {
     let w = Setup { params: "-a --bwlimit=100", ..slow() }.start();
     w.probe(0);
     w.wait_in_sync();
@@ -125,7 +125,7 @@ fn with_very_many_directories_in_hand_everything_is_compared() {
 }
 
 #[test]
-fn what_may_be_a_temporary_of_a_push_in_flight_is_looked_at_again() {
+fn a_possible_temporary_of_a_running_push_is_checked_again() {
     // Large files go beside what a comparison finds.
     let w = Setup { settings: "large_file: 500KiB\n", ..slow() }.start();
     w.write("d/big", "x");

@@ -140,17 +140,17 @@ fn replicated(params: &'static str, program: PathBuf) {
 }
 
 #[test]
-fn what_a_gbk_slave_holds_is_what_the_master_holds() {
+fn a_gbk_slave_matches_the_master() {
     replicated("-a --iconv=UTF-8,GBK", "rsync".into());
 }
 
 #[test]
-fn a_dot_is_utf_8_and_the_slaves_charset_need_not_be_known() {
+fn a_dot_means_utf_8_and_the_slaves_charset_may_be_unknown() {
     replicated("-a --iconv=.", "rsync".into());
 }
 
 #[test]
-fn an_older_receiver_does_as_well() {
+fn an_older_receiver_matches_the_master() {
     let Some(old) = old_rsync() else { return };
     replicated("-a --iconv=.,GBK", old);
 }
@@ -200,17 +200,17 @@ fn refused(params: &'static str, program: PathBuf) {
 }
 
 #[test]
-fn a_name_that_the_slave_cannot_have_fails_and_the_rest_goes_on() {
+fn a_name_outside_the_slaves_charset_fails_and_the_rest_goes_on() {
     refused("-a --iconv=UTF-8,GBK", "rsync".into());
 }
 
 #[test]
-fn so_does_one_of_a_charset_that_is_not_known() {
+fn a_name_outside_an_unknown_charset_fails_and_the_rest_goes_on() {
     refused("-a --iconv=.", "rsync".into());
 }
 
 #[test]
-fn an_older_receiver_loses_nothing_by_such_a_name() {
+fn an_older_receiver_loses_nothing_to_a_name_outside_its_charset() {
     let Some(old) = old_rsync() else { return };
     refused("-a --iconv=UTF-8,GBK", old);
 }

@@ -99,7 +99,7 @@ fn churn_and_kill(victims: impl Fn(&World) -> Vec<Proc>) {
 }
 
 #[test]
-fn plain() {
+fn slaves_match_after_a_churn() {
     let w = start();
     let children = [w.instance.watchers(), w.instance.pushers()].concat();
     let before: Vec<i32> = children.iter().map(|p| p.pid).collect();
@@ -114,17 +114,17 @@ fn plain() {
 }
 
 #[test]
-fn while_the_watcher_is_killed() {
+fn slaves_match_while_the_watcher_is_killed() {
     churn_and_kill(|w| w.instance.watchers());
 }
 
 #[test]
-fn while_pushers_are_killed() {
+fn slaves_match_while_pushers_are_killed() {
     churn_and_kill(|w| w.instance.pushers());
 }
 
 #[test]
-fn while_processes_are_held_up() {
+fn slaves_match_while_processes_are_stopped() {
     // What is decided between two looks at the tree is wrong more often when they lie far apart.
     churn_and_compare(start(), Duration::from_millis(60), DEADLINE, |w| {
         let watcher = fastrand::bool();
@@ -140,17 +140,17 @@ fn while_processes_are_held_up() {
 }
 
 #[test]
-fn while_rsyncs_are_killed() {
+fn slaves_match_while_rsyncs_are_killed() {
     churn_and_kill(|w| w.instance.rsyncs());
 }
 
 #[test]
-fn while_anything_but_the_supervisor_is_killed() {
+fn slaves_match_while_all_but_the_supervisor_is_killed() {
     churn_and_kill(|w| w.instance.family().split_off(1));
 }
 
 #[test]
-fn while_the_whole_instance_is_killed_and_started() {
+fn slaves_match_while_the_instance_is_killed_and_started() {
     let mut round = 0;
     churn_and_compare(start(), Duration::from_secs(5), DEADLINE * 2, |w| {
         round += 1;
@@ -164,7 +164,7 @@ fn while_the_whole_instance_is_killed_and_started() {
 }
 
 #[test]
-fn during_a_first_copy_while_pushers_and_rsyncs_are_killed() {
+fn slaves_match_after_a_first_copy_with_killed_pushers_and_rsyncs() {
     let (mut round, mut killed) = (0, 0);
     churn_and_compare(first_copy(), Duration::from_millis(1_500), DEADLINE * 4, |w| {
         round += 1;

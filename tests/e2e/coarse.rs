@@ -59,7 +59,7 @@ fn sent(w: &World) -> u64 {
 }
 
 #[test]
-fn whole_seconds_are_the_same_and_nothing_is_sent_again() {
+fn times_in_whole_seconds_are_equal_and_nothing_is_sent_again() {
     with_coarse_slave(|mut w| {
         populate(&w.master, 5, 20);
         w.run(&[]);
@@ -100,7 +100,7 @@ fn whole_seconds_are_the_same_and_nothing_is_sent_again() {
 }
 
 #[test]
-fn a_slave_that_becomes_coarse_is_noticed_when_it_is_compared() {
+fn a_slave_that_loses_subsecond_times_is_noticed_by_a_reconcile() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         populate(&w.master, 3, 10);

@@ -87,7 +87,7 @@ fn an_instance_is_found_by_every_path_to_its_file() {
 }
 
 #[test]
-fn a_link_that_is_changed_while_it_runs_is_read_again_at_reload() {
+fn a_configuration_link_changed_while_running_is_read_at_reload() {
     let place = Place::new();
     place.configure("1.yaml", "a");
     place.configure("2.yaml", "b");
@@ -107,7 +107,7 @@ fn a_link_that_is_changed_while_it_runs_is_read_again_at_reload() {
 }
 
 #[test]
-fn what_has_the_name_of_a_configuration_is_one_or_an_error() {
+fn a_file_named_like_a_configuration_must_be_one() {
     let place = Place::new();
     let conf = place.at("conf.d");
     place.configure("conf.d/A.YAML", "a");

@@ -21,7 +21,7 @@ fn text(out: &Output) -> String {
 }
 
 #[test]
-fn d_returns_when_every_localpath_is_watched() {
+fn d_returns_once_every_localpath_is_watched() {
     let mut w = Setup { remotes: 2, ..Setup::default() }.build();
     populate(&w.master, 3, 3);
     let out = w.instance.command(&["-d"]);
@@ -53,7 +53,7 @@ fn d_returns_when_every_localpath_is_watched() {
 
 /// As `killall` and `pkill` of the tutorials find it.
 #[test]
-fn a_daemon_has_the_name_that_it_was_called_by() {
+fn a_daemon_keeps_the_name_it_was_called_by() {
     let w = Setup::default().build();
     let links = tempfile::tempdir().unwrap();
     for called in ["sersync", "sersync2", "a name with \u{76ee}\u{5f55} and more"] {
@@ -81,7 +81,7 @@ fn a_daemon_has_the_name_that_it_was_called_by() {
 
 /// In a process name space of its own, where they find nothing else.
 #[test]
-fn killall_and_pkill_end_it_by_the_name_that_it_was_started_by() {
+fn killall_and_pkill_stop_it_by_the_name_it_was_started_by() {
     let space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let have = ["sh", "-c", "command -v killall && command -v pkill && command -v ps"];
     let tried = std::process::Command::new(space[0]).args(&space[1..]).args(have).output();
@@ -126,7 +126,7 @@ fn killall_and_pkill_end_it_by_the_name_that_it_was_started_by() {
 
 /// In a container.
 #[test]
-fn as_process_1_it_reaps_what_others_leave_behind() {
+fn as_process_1_it_reaps_orphans() {
     let launcher = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let tried = std::process::Command::new(launcher[0]).args(&launcher[1..]).arg("true").status();
     if !tried.is_ok_and(|status| status.success()) {
@@ -160,7 +160,7 @@ fn as_process_1_it_reaps_what_others_leave_behind() {
 }
 
 #[test]
-fn what_a_process_is_cannot_be_asked_for_by_a_word() {
+fn a_role_cannot_be_requested_on_the_command_line() {
     let w = Setup::default().build();
     for word in ["role:watcher", "role:supervisor", "role:sync"] {
         let out = w.instance.prepare(&Instance::program(), &[word]).output().unwrap();
@@ -173,7 +173,7 @@ fn what_a_process_is_cannot_be_asked_for_by_a_word() {
 }
 
 #[test]
-fn d_returns_the_error() {
+fn d_returns_startup_errors() {
     let w = Setup::default().build();
     fs::remove_dir(&w.master).unwrap();
     let out = w.instance.command(&["-d"]);
@@ -246,7 +246,7 @@ fn start_when_full(w: &mut World, again: bool) -> Option<bool> {
 }
 
 #[test]
-fn d_says_that_the_state_directory_is_full() {
+fn d_reports_a_full_state_directory() {
     with_private_mounts(|| {
         let world = || {
             let w = Setup::default().build();
@@ -296,7 +296,7 @@ fn a_second_start_on_the_same_localpath_is_refused() {
 }
 
 #[test]
-fn status_tells_what_is_and_how_it_ends() {
+fn status_shows_the_state_and_exits_accordingly() {
     let mut w = Setup { remotes: 2, rsync: ", timeout: 5s", ..Setup::default() }.build();
     assert_eq!(w.instance.command(&["status"]).status.code(), Some(3));
     w.run(&[]);
@@ -338,7 +338,7 @@ fn status_tells_what_is_and_how_it_ends() {
 }
 
 #[test]
-fn sigterm_leaves_nothing_running_and_keeps_the_rest() {
+fn sigterm_leaves_no_process_and_keeps_the_backlog() {
     let mut w = Setup { remotes: 2, params: "-a --bwlimit=1000", ..Setup::default() }.start();
     let mut content = vec![0; 3 << 20];
     fastrand::fill(&mut content);
@@ -428,7 +428,7 @@ fn reload_touches_only_what_changed() {
 }
 
 #[test]
-fn a_missing_localpath_is_held_while_the_others_go_on() {
+fn a_missing_localpath_is_held_while_the_others_continue() {
     let two = Two::start();
     two.configure(&[0, 1], "");
     assert!(two.instance.command(&["reload"]).status.success());
@@ -445,7 +445,7 @@ fn a_missing_localpath_is_held_while_the_others_go_on() {
 }
 
 #[test]
-fn several_files_and_a_directory_of_them() {
+fn several_files_and_a_directory_are_accepted_as_configuration() {
     let two = Two::start();
     two.check(0);
     drop(two);
@@ -475,7 +475,7 @@ fn several_files_and_a_directory_of_them() {
 }
 
 #[test]
-fn check_says_what_it_understood_or_all_errors() {
+fn check_prints_the_configuration_or_all_errors() {
     let two = Two::start();
     let out = two.instance.command(&["check", "--connect"]);
     assert!(out.status.success(), "{out:?}");
@@ -497,7 +497,7 @@ fn check_says_what_it_understood_or_all_errors() {
 }
 
 #[test]
-fn sync_compares_now() {
+fn sync_reconciles_immediately() {
     let mut w = World::start(2);
     populate(&w.master, 3, 3);
     w.wait_identical();
@@ -520,7 +520,7 @@ fn sync_compares_now() {
 
 /// Also what a start writes that fails: one beside an instance that runs, one with two errors in its configuration.
 #[test]
-fn every_line_of_a_daemons_log_has_a_time_in_local_time_with_its_offset() {
+fn every_log_line_of_a_daemon_has_a_local_time_with_its_offset() {
     let time =
         Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}([+-]\d\d:\d\d) [A-Z]{4} ").unwrap();
     for (zone, offset) in [("XXX-05:45", "+05:45"), ("XXX3", "-03:00"), ("UTC0", "+00:00")] {
@@ -543,7 +543,7 @@ fn every_line_of_a_daemons_log_has_a_time_in_local_time_with_its_offset() {
 
 /// They are named by what tells them apart on a command line, not by the names of their sockets.
 #[test]
-fn of_several_instances_the_words_are_named_that_mean_each() {
+fn an_ambiguous_command_lists_the_arguments_that_select_each_instance() {
     let w = Setup::default().build();
     assert!(w.instance.command(&["-d"]).status.success());
     let (other, data) = (w.outside.join("o'ther.yaml"), w.outside.join("data"));

@@ -20,7 +20,7 @@ const NEXT_SCAN: Duration = Duration::from_secs(100);
 const DIRS: usize = 40;
 
 #[test]
-fn what_cannot_be_watched_is_scanned() {
+fn unwatchable_directories_are_scanned() {
     let tried = Command::new(FEW[0]).args(&FEW[1..]).arg("true").output();
     if !tried.is_ok_and(|out| out.status.success()) {
         eprintln!("SKIPPED: no user namespace with a limit of its own");

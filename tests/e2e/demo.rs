@@ -59,7 +59,7 @@ impl Drop for Demo {
 }
 
 #[test]
-fn to_its_end() {
+fn the_demo_runs_to_its_end() {
     let mut demo = Demo::start();
     let status = demo.end();
     let said = demo.said();
@@ -74,7 +74,7 @@ fn to_its_end() {
 }
 
 #[test]
-fn interrupted() {
+fn an_interrupted_demo_cleans_up() {
     let mut demo = Demo::start();
     wait_for("the first comparison", DEADLINE, || demo.said().contains("identical after"));
     assert!(procs::marked(&demo.mark).len() > 5);

@@ -21,7 +21,7 @@ fn step(world: &World, what: &str, change: impl FnOnce()) {
 }
 
 #[test]
-fn file_content() {
+fn changed_file_content_is_pushed() {
     let w = World::start(2);
     let append = |text: &str| {
         OpenOptions::new().append(true).open(w.at("f")).unwrap().write_all(text.as_bytes())
@@ -44,7 +44,7 @@ fn file_content() {
 }
 
 #[test]
-fn a_file_held_open_comes_when_it_is_closed() {
+fn a_file_held_open_is_pushed_when_it_is_closed() {
     let w = World::start(2);
     let mut file = File::create(w.at("log")).unwrap();
     for line in 0..10 {
@@ -55,7 +55,7 @@ fn a_file_held_open_comes_when_it_is_closed() {
 }
 
 #[test]
-fn a_file_that_is_kept_open_is_said_and_sent_as_it_is_where_that_is_wanted() {
+fn a_file_kept_open_is_reported_and_sent_where_open_after_says_so() {
     let mut w = Setup { settings: "open_after: {'*.log': 1s}", ..Setup::default() }.start();
     // The first copy takes what it finds.
     w.wait_in_sync();
@@ -86,7 +86,7 @@ fn a_file_that_is_kept_open_is_said_and_sent_as_it_is_where_that_is_wanted() {
 }
 
 #[test]
-fn files_that_are_written_after_their_name_has_gone() {
+fn files_written_after_their_name_is_gone_are_pushed() {
     let w = World::start(1);
     for name in ["removed", "replaced", "moved"] {
         w.write(name, "old");
@@ -118,7 +118,7 @@ fn files_that_are_written_after_their_name_has_gone() {
 }
 
 #[test]
-fn attributes() {
+fn changed_attributes_are_pushed() {
     let w = World::start(2);
     populate(&w.master, 1, 2);
     w.wait_identical();
@@ -141,7 +141,7 @@ fn attributes() {
 }
 
 #[test]
-fn attributes_of_the_localpath_itself() {
+fn changed_attributes_of_the_localpath_itself_are_pushed() {
     let mut w = Setup { params: "-aX", ..Setup::default() }.build();
     // Watched by another name.
     let link = w.outside.join("link");
@@ -190,7 +190,7 @@ fn attributes_of_the_localpath_itself() {
 }
 
 #[test]
-fn renames() {
+fn renames_are_replicated() {
     let w = World::start(2);
     populate(&w.master, 3, 4);
     write(&w.outside.join("in/deep/file"), "from outside");
@@ -233,7 +233,7 @@ fn renames() {
 }
 
 #[test]
-fn links_and_special_files() {
+fn links_and_special_files_are_replicated() {
     let w = World::start(2);
     populate(&w.master, 2, 2);
     w.wait_identical();
@@ -276,7 +276,7 @@ fn together(w: &World, a: &str, b: &str) -> bool {
 
 /// With `-H` names of one file are names of one file on the slaves too.
 #[test]
-fn hard_links_stay_together() {
+fn hard_links_stay_linked() {
     let w = Setup { remotes: 2, params: "-aH", ..Setup::default() }.start();
     write(&w.outside.join("in/one"), "content");
     fs::create_dir(w.outside.join("in/d")).unwrap();
@@ -300,7 +300,7 @@ fn hard_links_stay_together() {
 }
 
 #[test]
-fn a_hard_link_made_later() {
+fn a_hard_link_made_later_is_linked() {
     let w = Setup { params: "-aH", ..Setup::default() }.start();
     step(&w, "a file", || w.write("d/one", "content"));
     step(&w, "another name", || fs::hard_link(w.at("d/one"), w.at("two")).unwrap());
@@ -308,7 +308,7 @@ fn a_hard_link_made_later() {
 }
 
 #[test]
-fn directories() {
+fn directories_are_replicated() {
     let w = World::start(2);
     step(&w, "empty directory", || fs::create_dir(w.at("empty")).unwrap());
     step(&w, "deep empty directories", || fs::create_dir_all(w.at("a/b/c/d/e/f/g/h")).unwrap());
@@ -339,7 +339,7 @@ fn directories() {
 }
 
 #[test]
-fn a_file_replaced_by_a_directory_and_back() {
+fn a_file_replaced_by_a_directory_and_back_is_replicated() {
     let w = World::start(2);
     step(&w, "file", || w.write("x", "file"));
     step(&w, "directory in its place", || {
@@ -373,7 +373,7 @@ fn a_file_replaced_by_a_directory_and_back() {
 }
 
 #[test]
-fn an_untar_storm_and_a_clone_like_one() {
+fn an_unpacked_archive_and_a_clone_are_replicated() {
     let w = World::start(2);
     populate(&w.outside.join("pack"), 40, 25);
     let tar = w.outside.join("pack.tar");
@@ -407,7 +407,7 @@ fn an_untar_storm_and_a_clone_like_one() {
 }
 
 #[test]
-fn what_is_there_before_the_start_is_copied_and_what_is_changed_while_stopped_too() {
+fn files_from_before_the_start_and_changes_while_stopped_are_copied() {
     let mut w = crate::common::world::Setup { remotes: 2, ..Default::default() }.build();
     populate(&w.master, 10, 10);
     w.run(&[]);

@@ -46,7 +46,7 @@ const ASKED: &[&[&str]] = &[
 ];
 
 #[test]
-fn what_cannot_be_read_here_and_is_excluded_harms_nothing() {
+fn unreadable_excluded_paths_here_do_no_harm() {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: not root, who alone can make another's directory");
         return;
@@ -97,16 +97,16 @@ fn closed_there(params: &'static str) {
 }
 
 #[test]
-fn what_cannot_be_read_there_and_is_excluded_harms_nothing() {
+fn unreadable_excluded_paths_on_the_remote_do_no_harm() {
     closed_there("-rlt");
 }
 
 #[test]
-fn nor_does_it_in_form_b() {
+fn unreadable_excluded_paths_do_no_harm_in_form_b() {
     closed_there("-rlt --exclude=*.keep");
 }
 
 #[test]
-fn nor_does_it_with_rules_of_the_users_own() {
+fn unreadable_excluded_paths_do_no_harm_with_rules_in_common_params() {
     closed_there("-rlt --include=*.keep --exclude=*.keep");
 }

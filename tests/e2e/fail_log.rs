@@ -68,7 +68,7 @@ fn run_script(w: &World, shell: &str) {
 }
 
 #[test]
-fn hostile_names_are_repaired_by_hand_in_dash_and_bash() {
+fn the_fail_log_repairs_hostile_names_in_dash_and_bash() {
     let refused = Options { module_lines: "exclude = *refused*\n".into(), ..Options::default() };
     let mut w = build(Setup { daemon: refused, ..Setup::default() });
     w.run(&[]);
@@ -185,17 +185,17 @@ fn deletions(params: &'static str) {
 }
 
 #[test]
-fn deletions_are_repaired_by_hand() {
+fn the_fail_log_repairs_deletions() {
     with_private_mounts(|| deletions("-a"));
 }
 
 #[test]
-fn deletions_are_repaired_by_hand_where_rsync_cannot_delete_missing_names() {
+fn the_fail_log_repairs_deletions_without_delete_missing_args() {
     with_private_mounts(|| deletions("-a --exclude=zzz"));
 }
 
 #[test]
-fn what_fails_is_tried_again_at_once_and_sersyncs_own_script_is_kept() {
+fn failing_paths_are_retried_immediately_and_sersyncs_script_is_kept() {
     let refused = Options { module_lines: "exclude = *refused*\n".into(), ..Options::default() };
     let mut w = build(Setup { daemon: refused, ..Setup::default() });
     let left =
@@ -219,7 +219,7 @@ fn what_fails_is_tried_again_at_once_and_sersyncs_own_script_is_kept() {
 
 /// A slave that is down is owed everything that waits.
 #[test]
-fn what_waits_for_a_slave_that_is_down_is_shown_too() {
+fn the_fail_log_shows_what_waits_for_a_slave_that_is_down() {
     let mut w = build(Setup { remotes: 2, ..Setup::default() });
     w.write("gone", "x");
     w.run(&[]);
@@ -255,7 +255,7 @@ fn what_waits_for_a_slave_that_is_down_is_shown_too() {
 }
 
 #[test]
-fn a_pipe_in_its_place_holds_up_nothing_and_is_said() {
+fn a_pipe_in_place_of_the_fail_log_is_reported_and_blocks_nothing() {
     let refused = Options { module_lines: "exclude = *refused*\n".into(), ..Options::default() };
     let mut w = build(Setup { daemon: refused, ..Setup::default() });
     nix::unistd::mkfifo(&script(&w), nix::sys::stat::Mode::S_IRWXU).unwrap();

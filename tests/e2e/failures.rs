@@ -37,7 +37,7 @@ fn lock(w: &World, paths: &[&str], mode: u32) {
 }
 
 #[test]
-fn what_fails_is_listed_tried_again_and_forgotten() {
+fn failing_paths_are_listed_retried_and_forgotten() {
     let mut w = world();
     w.wait_in_sync();
     assert_eq!(journal(&w, &["list"], 0), "nothing fails\n");
@@ -117,7 +117,7 @@ fn what_fails_is_listed_tried_again_and_forgotten() {
 }
 
 #[test]
-fn a_name_that_fails_is_shown_as_it_is_and_escaped_once_at_most() {
+fn a_failing_name_is_printed_and_escaped_at_most_once() {
     let mut w = Setup::default().build();
     let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     w.instance.launcher = words.iter().map(Into::into).collect();
@@ -175,7 +175,7 @@ fn a_name_that_fails_is_shown_as_it_is_and_escaped_once_at_most() {
 
 /// No path fails by itself at a slave that refuses everything.
 #[test]
-fn what_a_remote_in_trouble_is_owed_is_counted_and_says_why_it_waits() {
+fn paths_owed_to_a_failing_remote_are_counted_with_the_reason() {
     let mut w = World::start(2);
     w.wait_in_sync();
     w.remotes[1].stop();
@@ -208,7 +208,7 @@ fn prune(w: &World, args: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn journals_of_removed_localpaths_are_listed_and_removed_when_it_is_said() {
+fn journals_of_removed_localpaths_are_listed_and_removed_on_request() {
     let mut w = Setup::default().build();
     let old = w.outside.join("o ld");
     fs::create_dir(&old).unwrap();

@@ -66,7 +66,7 @@ fn write_excluded(w: &World, content: &str) {
 }
 
 #[test]
-fn excluded_names_in_events() {
+fn events_of_excluded_names_mark_nothing() {
     let w = excluding().start();
     remote_only(&w);
     write_excluded(&w, "one");
@@ -91,7 +91,7 @@ fn excluded_names_in_events() {
 }
 
 #[test]
-fn a_directory_that_holds_something_excluded_is_emptied_of_the_rest() {
+fn a_deleted_directory_keeps_only_its_excluded_paths() {
     let w = excluding().start();
     write_excluded(&w, "x");
     w.write("a/kept", "x");
@@ -117,7 +117,7 @@ fn a_directory_that_holds_something_excluded_is_emptied_of_the_rest() {
 }
 
 #[test]
-fn a_directory_moved_away_or_swapped() {
+fn a_directory_moved_away_or_swapped_keeps_excluded_paths() {
     let w = excluding().start();
     w.write("a/kept", "x");
     w.write("a/b/kept", "x");
@@ -135,7 +135,7 @@ fn a_directory_moved_away_or_swapped() {
 }
 
 #[test]
-fn excluded_names_in_scans_and_reconciles() {
+fn scans_and_reconciles_skip_excluded_names() {
     let mut w = excluding().build();
     write_excluded(&w, "one");
     w.write("a/kept", "x");
@@ -188,7 +188,7 @@ fn excluded_names_in_scans_and_reconciles() {
 }
 
 #[test]
-fn a_filter_changed_by_reload_counts_for_what_is_waiting() {
+fn a_filter_changed_by_reload_applies_to_waiting_paths() {
     let mut w = excluding().start();
     w.remotes[0].stop();
     w.write("secret/file", "x");
@@ -206,7 +206,7 @@ fn a_filter_changed_by_reload_counts_for_what_is_waiting() {
 }
 
 #[test]
-fn filters_in_the_parameters_protect_too() {
+fn filters_in_common_params_protect_too() {
     let w = Setup { params: "-a --exclude=*.keep", ..Setup::default() }.start();
     w.write("d/file", "x");
     w.write("d/other", "x");
@@ -240,7 +240,7 @@ fn own_files_inside_a_localpath_are_not_sent() {
 }
 
 #[test]
-fn with_delete_off_nothing_is_ever_deleted() {
+fn nothing_is_deleted_with_delete_off() {
     let mut w = Setup {
         remotes: 2,
         settings: "inotify: {delete: false, attrib: true}",

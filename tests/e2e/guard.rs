@@ -46,7 +46,7 @@ fn stopped_with(setup: Setup, files: impl Iterator<Item = String>) -> World {
 }
 
 #[test]
-fn a_localpath_that_was_emptied_while_stopped_empties_no_remote_unasked() {
+fn a_localpath_emptied_while_stopped_empties_no_remote_without_a_release() {
     type Emptied = fn(&World);
     let ways: [(&str, usize, Emptied); 5] = [
         ("nothing is left", 60, |w| empty(&w.master)),
@@ -81,7 +81,7 @@ fn a_localpath_that_was_emptied_while_stopped_empties_no_remote_unasked() {
 }
 
 #[test]
-fn an_empty_localpath_empties_no_remote_at_a_first_copy_or_a_sync() {
+fn an_empty_localpath_empties_no_remote_by_a_first_copy_or_a_sync() {
     for max_delete in ["", ", max_delete: 1000"] {
         let mut w = Setup { remote: max_delete, ..Setup::default() }.build();
         fs::create_dir(w.there("d")).unwrap();
@@ -106,7 +106,7 @@ fn an_empty_localpath_empties_no_remote_at_a_first_copy_or_a_sync() {
 }
 
 #[test]
-fn a_release_after_a_restart_approves_what_was_shown_and_no_more() {
+fn a_release_after_a_restart_approves_only_what_was_shown() {
     // In one directory: a scan beside other load marks several at different times.
     let file = |n: usize| format!("d/f{n}");
     let mut w = stopped_with(Setup::default(), (0..300).map(file));
@@ -128,7 +128,7 @@ fn a_release_after_a_restart_approves_what_was_shown_and_no_more() {
 }
 
 #[test]
-fn what_waited_for_a_remote_is_not_deleted_when_it_went_while_nobody_watched() {
+fn paths_that_waited_for_a_remote_and_vanished_while_stopped_are_guarded() {
     let mut w = stopped(Setup::default(), 30);
     w.run(&[]);
     w.remotes[0].stop();
@@ -168,7 +168,7 @@ exit $status
 }
 
 #[test]
-fn what_somebody_deletes_while_everything_is_compared_is_no_accident() {
+fn deletions_during_a_reconcile_do_not_trigger_the_guard() {
     let dir = tempfile::tempdir().unwrap();
     let rsync = Box::leak(slow_to_tell(dir.path()).into_boxed_str());
     let w = Setup { rsync, ..Setup::default() }.start();
@@ -192,7 +192,7 @@ fn what_somebody_deletes_while_everything_is_compared_is_no_accident() {
 }
 
 #[test]
-fn what_was_only_renamed_while_stopped_is_no_loss() {
+fn a_rename_while_stopped_does_not_trigger_the_guard() {
     let mut w = Setup::default().start();
     for round in 0..3 {
         let (old, new) = (w.at(&format!("d{round}")), w.at(&format!("d{}", round + 1)));
@@ -212,7 +212,7 @@ fn what_was_only_renamed_while_stopped_is_no_loss() {
 }
 
 #[test]
-fn directories_that_stay_replace_no_files() {
+fn directories_that_stay_do_not_make_up_for_lost_files() {
     for new in [&[][..], &["one more"]] {
         let setup = Setup::default();
         let mut w = stopped_with(setup, (0..30).map(|n| format!("d{n}/f")));

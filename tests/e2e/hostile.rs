@@ -60,30 +60,30 @@ fn comes_to(malice: Malice, words: &str) {
 }
 
 #[test]
-fn drops_of_messages_are_no_progress() {
+fn a_trickle_of_messages_is_no_progress() {
     comes_to(Malice::Drips(Duration::from_millis(700)), "nothing moved");
     comes_to(Malice::DripsBefore(Duration::from_millis(700)), "no answer");
 }
 
 #[test]
-fn a_flood_of_messages_is_ended() {
+fn a_flood_of_messages_is_cut_off() {
     comes_to(Malice::Floods(Stream::Output), "without end");
     comes_to(Malice::Floods(Stream::Complaints), "without end");
 }
 
 #[test]
-fn a_line_without_end_is_ended() {
+fn an_endless_line_is_cut_off() {
     comes_to(Malice::OneLine(Stream::Output), "without end");
     comes_to(Malice::OneLine(Stream::Complaints), "without end");
 }
 
 #[test]
-fn a_flood_before_the_greeting_is_no_answer() {
+fn a_flood_before_the_greeting_is_a_failed_connection() {
     comes_to(Malice::FloodsBefore, "no answer");
 }
 
 #[test]
-fn a_slow_drip_gives_the_only_slot_back() {
+fn a_trickling_slave_returns_the_only_slot() {
     let mut w = Setup { remotes: 2, rsync: ", timeout: 60s", ..Setup::default() }.build();
     w.run(&["-n", "1"]);
     w.write("first", "x");

@@ -57,7 +57,7 @@ fn arrived(w: &World, path: &str) {
 }
 
 #[test]
-fn a_running_instance_takes_over_what_sersync_owed() {
+fn a_running_instance_imports_what_sersync_owed() {
     let mut w = build();
     w.run(&[]);
     w.wait_in_sync();
@@ -100,7 +100,7 @@ fn a_running_instance_takes_over_what_sersync_owed() {
 }
 
 #[test]
-fn without_a_supervisor_the_next_start_pushes_it() {
+fn without_a_supervisor_the_next_start_pushes_imported_paths() {
     let mut w = build();
     let script = script(&w, &[sent(&w, "a"), sent(&w, HOSTILE)]);
     let out = import(&w, &script);
@@ -132,7 +132,7 @@ fn without_a_supervisor_the_next_start_pushes_it() {
 }
 
 #[test]
-fn a_script_of_our_own_is_not_taken_over() {
+fn a_script_of_syncsup_is_not_imported() {
     let w = build();
     let script = script(&w, &["#!/bin/sh\n# What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.\n# It is tried again by itself; this file is written anew whenever that changes something.\n".to_owned()]);
     let out = import(&w, &script);

@@ -50,7 +50,7 @@ fn in_sync_is_true(w: &World) {
 }
 
 #[test]
-fn a_slave_that_comes_back_empty_is_filled_before_it_is_in_sync() {
+fn a_slave_that_returns_empty_is_filled_before_it_is_in_sync() {
     let mut w = filled();
     for round in 0..2 {
         down(&mut w);
@@ -64,7 +64,7 @@ fn a_slave_that_comes_back_empty_is_filled_before_it_is_in_sync() {
 }
 
 #[test]
-fn a_slave_that_comes_back_without_one_name_of_its_root_is_compared() {
+fn a_slave_that_returns_without_one_top_level_name_is_reconciled() {
     let mut w = filled();
     down(&mut w);
     fs::remove_dir_all(w.there("dir003")).unwrap();
@@ -78,7 +78,7 @@ fn a_slave_that_comes_back_without_one_name_of_its_root_is_compared() {
 }
 
 #[test]
-fn what_a_slave_settled_last_is_looked_at_when_it_is_back() {
+fn the_last_settled_paths_are_checked_when_a_slave_returns() {
     let mut w = filled();
     let compared = w.full_comparisons().len();
     let same = "content that will be zeroes";
@@ -104,7 +104,7 @@ fn what_a_slave_settled_last_is_looked_at_when_it_is_back() {
 }
 
 #[test]
-fn a_directory_that_a_push_has_to_make_unasked_tells() {
+fn a_directory_that_a_push_must_create_unexpectedly_reveals_a_loss() {
     let mut w = filled();
     // Replaced so quickly that nobody noticed. A new directory, and what is in it, is no sign.
     w.write("new/dir/file", "x");
@@ -132,7 +132,7 @@ fn a_directory_that_a_push_has_to_make_unasked_tells() {
 }
 
 #[test]
-fn a_slave_that_was_replaced_while_nothing_ran_is_compared_at_the_start() {
+fn a_slave_replaced_while_stopped_is_reconciled_at_the_start() {
     let mut w = filled();
     // Nothing is lost: an ordinary start compares nothing but names.
     w.instance.stop();
@@ -156,7 +156,7 @@ fn a_slave_that_was_replaced_while_nothing_ran_is_compared_at_the_start() {
 }
 
 #[test]
-fn a_pusher_that_was_killed_looks_again_at_what_was_settled_last() {
+fn a_restarted_pusher_checks_the_last_settled_paths() {
     let w = filled();
     w.write("dir001/settled", "x");
     w.wait_identical();

@@ -41,7 +41,7 @@ fn copy(from: &Path, to: &Rsyncd) -> Output {
 }
 
 #[test]
-fn a_daemon_takes_files_stops_starts_hangs_and_asks_for_a_password() {
+fn the_test_daemon_accepts_files_stops_hangs_and_asks_for_a_password() {
     let master = temp();
     populate(master.path(), 2, 3);
     let mut slave = Rsyncd::start_with(&["www"], Options { auth: true, ..Options::default() });
@@ -68,7 +68,7 @@ fn a_daemon_takes_files_stops_starts_hangs_and_asks_for_a_password() {
 }
 
 #[test]
-fn a_daemon_takes_module_options_and_more_modules() {
+fn the_test_daemon_has_module_options_and_further_modules() {
     let options = Options { module_lines: "read only = yes\n".into(), ..Options::default() };
     let slave = Rsyncd::start_with(&["www", "bbs"], options);
     assert!(slave.module("bbs").is_dir());
@@ -78,7 +78,7 @@ fn a_daemon_takes_module_options_and_more_modules() {
 }
 
 #[test]
-fn an_old_receiver_is_really_broken() {
+fn the_old_receiver_is_broken_as_expected() {
     let Some(program) = old_rsync() else {
         eprintln!("SKIPPED: no old rsync (SYNCSUP_TEST_OLD_RSYNC)");
         return;
@@ -117,7 +117,7 @@ fn twins() -> (TempDir, TempDir) {
 }
 
 #[test]
-fn a_comparison_sees_every_kind_of_difference() {
+fn the_tree_comparison_sees_every_kind_of_difference() {
     type Change = fn(&Path);
     let changes: &[(&str, Change)] = &[
         ("content", |d| {
@@ -159,7 +159,7 @@ fn a_comparison_sees_every_kind_of_difference() {
 }
 
 #[test]
-fn churn_does_most_of_what_it_tries_and_rsync_can_copy_it() {
+fn most_churn_operations_succeed_and_rsync_can_copy_the_result() {
     let (dir, slave) = (temp(), Rsyncd::start());
     let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
     fs::create_dir(&root).unwrap();
@@ -184,7 +184,7 @@ fn churn_does_most_of_what_it_tries_and_rsync_can_copy_it() {
 }
 
 #[test]
-fn hostile_names_are_possible_here() {
+fn the_file_system_accepts_hostile_names() {
     let dir = temp();
     for name in HOSTILE.iter().chain([&LONG]) {
         fs::write(dir.path().join(OsStr::from_bytes(name)), "x").unwrap();
@@ -193,7 +193,7 @@ fn hostile_names_are_possible_here() {
 }
 
 #[test]
-fn processes_are_found_by_descent_and_by_mark() {
+fn processes_are_found_by_parent_and_by_environment() {
     let mark = format!("{:016x}", fastrand::u64(..));
     let mut shell = Command::new("sh")
         .args(["-c", "sleep 50 & sleep 50 & wait"])
@@ -217,7 +217,7 @@ fn processes_are_found_by_descent_and_by_mark() {
 }
 
 #[test]
-fn private_mounts_are_seen_by_no_one_else() {
+fn private_mounts_are_invisible_to_other_processes() {
     let dir = temp();
     let path = dir.path().to_owned();
     with_private_mounts(move || {

@@ -114,7 +114,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_takes_its_place_is_written_beside_it_and_works() {
+fn the_replacement_is_written_beside_sersync_and_works() {
     let s = Installed::new();
     let mut running = s.run_sersync();
     let before = s.files();
@@ -189,7 +189,7 @@ fn add_plugins(s: &Installed, started: &str) {
 }
 
 #[test]
-fn a_sersync_that_runs_a_plugin_alone_is_not_made_to_push() {
+fn a_sersync_that_only_runs_a_plugin_gets_no_remote() {
     let s = Installed::named("GNU Linux");
     add_plugins(&s, "command");
     let config = s.dir.join("confxml.xml");
@@ -244,7 +244,7 @@ fn a_password_is_written_but_not_shown() {
 }
 
 #[test]
-fn what_cannot_be_migrated_is_said() {
+fn what_cannot_be_migrated_is_reported() {
     let s = Installed::new();
     let empty = s.temp.path().join("empty");
     fs::create_dir(&empty).unwrap();
@@ -269,7 +269,7 @@ fn what_cannot_be_migrated_is_said() {
 
 /// Nothing named: what runs is found, wherever it is. Only looked at, since it may be somebody else's.
 #[test]
-fn a_running_sersync_is_found_without_being_told_where() {
+fn a_running_sersync_is_found_without_arguments() {
     let s = Installed::new();
     let running = s.run_sersync();
     let before = s.files();
@@ -285,7 +285,7 @@ fn a_running_sersync_is_found_without_being_told_where() {
 
 /// Nothing named and nothing runs: it is where the tutorials unpack it, renamed or not.
 #[test]
-fn a_sersync_in_the_usual_places_is_found_without_being_told_where() {
+fn a_sersync_in_the_usual_places_is_found_without_arguments() {
     with_private_mounts(|| {
         let (renamed, as_it_comes) = (Installed::new(), Installed::new());
         // What this machine has there is neither seen nor touched.

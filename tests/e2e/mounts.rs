@@ -33,7 +33,7 @@ fn keeps(w: &World, dir: &str, before: &Tree) -> bool {
 }
 
 #[test]
-fn a_file_system_inside_that_does_not_answer_is_held_and_the_rest_goes_on() {
+fn an_unresponsive_file_system_inside_is_held_and_the_rest_goes_on() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         fs::create_dir(w.at("m")).unwrap();
@@ -79,7 +79,7 @@ fn says(localpath: &Value, words: &str) -> bool {
 }
 
 #[test]
-fn a_mount_point_inside_that_is_gone_deletes_nothing() {
+fn a_missing_mount_inside_deletes_nothing() {
     with_private_mounts(|| {
         let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
         let store = w.outside.join("store");
@@ -232,17 +232,17 @@ fn while_it_runs(own_file_system: bool) {
 }
 
 #[test]
-fn what_is_mounted_while_it_runs_is_replicated_and_never_deleted() {
+fn a_mount_made_while_running_is_replicated_and_not_deleted() {
     with_private_mounts(|| while_it_runs(false));
 }
 
 #[test]
-fn a_directory_of_the_same_file_system_is_a_mount_point_where_it_is_mounted() {
+fn a_bind_mount_of_the_same_file_system_is_a_mount_point() {
     with_private_mounts(|| while_it_runs(true));
 }
 
 #[test]
-fn what_is_mounted_while_it_is_stopped_is_replicated_without_a_comparison() {
+fn a_mount_made_while_stopped_is_replicated_without_a_reconcile() {
     with_private_mounts(|| {
         let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
         let stores = ["one", "two"].map(|name| w.outside.join(name));
@@ -300,7 +300,7 @@ fn what_is_mounted_while_it_is_stopped_is_replicated_without_a_comparison() {
 }
 
 #[test]
-fn what_is_above_a_mount_point_that_is_gone_stays_with_it() {
+fn the_parents_of_a_missing_mount_point_stay() {
     with_private_mounts(|| {
         let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
         let store = w.outside.join("store");
@@ -338,7 +338,7 @@ fn what_is_above_a_mount_point_that_is_gone_stays_with_it() {
 }
 
 #[test]
-fn a_directory_that_is_mounted_a_second_time_inside_is_scanned_there() {
+fn a_directory_mounted_a_second_time_inside_is_scanned_there() {
     with_private_mounts(|| {
         let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
         w.write("common/d/f", "x");
@@ -407,7 +407,7 @@ fn a_full_disk_under_the_journal_loses_nothing() {
 }
 
 #[test]
-fn a_full_disk_under_a_slave_is_said_and_caught_up_with() {
+fn a_full_disk_on_a_slave_is_reported_and_the_slave_catches_up() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let disk = w.remotes[0].path();
@@ -441,7 +441,7 @@ fn a_full_disk_under_a_slave_is_said_and_caught_up_with() {
 }
 
 #[test]
-fn with_one_file_system_a_mount_point_is_an_entry_and_what_the_slave_has_below_it_stays() {
+fn with_one_file_system_the_slaves_files_below_a_mount_point_stay() {
     with_private_mounts(|| {
         let remote = ", max_delete: unlimited";
         let mut w = Setup { remote, params: "-ax", ..Setup::default() }.build();

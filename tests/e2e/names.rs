@@ -29,7 +29,7 @@ fn each(world: &World, what: &str, change: impl Fn(&OsStr)) {
 }
 
 #[test]
-fn as_files() {
+fn hostile_file_names_are_replicated() {
     let w = start();
     let at = |name: &OsStr| w.master.join(name);
     each(&w, "create", |n| fs::write(at(n), "one").unwrap());
@@ -45,7 +45,7 @@ fn as_files() {
 }
 
 #[test]
-fn as_directories() {
+fn hostile_directory_names_are_replicated() {
     let w = start();
     let at = |name: &OsStr| w.master.join(name);
     each(&w, "create", |n| fs::create_dir(at(n)).unwrap());
@@ -57,7 +57,7 @@ fn as_directories() {
 }
 
 #[test]
-fn at_the_first_copy_and_while_stopped() {
+fn hostile_names_are_copied_first_and_after_a_stop() {
     let mut w = setup().build();
     // A remote is not emptied unasked.
     w.write("stays", "x");
@@ -77,7 +77,7 @@ fn at_the_first_copy_and_while_stopped() {
 }
 
 #[test]
-fn the_localpath_itself() {
+fn a_localpath_with_a_hostile_name_is_replicated() {
     use crate::common::instance::Instance;
     use crate::common::rsyncd::Rsyncd;
     use crate::common::world::wait_identical;

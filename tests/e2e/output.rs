@@ -52,7 +52,7 @@ const COMMANDS: [(&[&str], bool); 13] = [
 ];
 
 #[test]
-fn a_command_whose_output_is_not_taken_says_so_and_does_not_panic() {
+fn a_command_with_closed_output_reports_it_without_a_panic() {
     let mut w = World::start(1);
     w.write("file", "x");
     w.wait_in_sync();
@@ -71,7 +71,7 @@ fn a_command_whose_output_is_not_taken_says_so_and_does_not_panic() {
 }
 
 #[test]
-fn errors_and_warnings_that_nobody_takes_change_no_exit_status() {
+fn a_closed_standard_error_changes_no_exit_status() {
     let w = Setup::default().build();
     let cases: [(&[&str], i32); 5] = [
         (&["--help", "--no-such-option"], 2),
@@ -92,7 +92,7 @@ fn errors_and_warnings_that_nobody_takes_change_no_exit_status() {
 }
 
 #[test]
-fn a_daemon_starts_and_runs_though_nobody_takes_its_warnings() {
+fn a_daemon_starts_and_runs_with_a_closed_standard_error() {
     let mut w = Setup::default().build();
     // A warning: a remote that is given twice.
     let text = std::fs::read_to_string(w.instance.config()).unwrap();
@@ -112,7 +112,7 @@ fn a_daemon_starts_and_runs_though_nobody_takes_its_warnings() {
 }
 
 #[test]
-fn an_instance_in_the_foreground_replicates_whoever_has_gone_away() {
+fn a_foreground_instance_replicates_with_closed_output() {
     let w = Setup::default().build();
     for (stdout, stderr) in [(deserted(), deserted()), (full(), full())] {
         let mut command = prepare(&w, &["-r", "-v"]);

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use std::fs;
 
 #[test]
-fn a_scan_from_the_checkpoint_finds_everything() {
+fn after_an_overflow_a_scan_from_the_checkpoint_finds_everything() {
     let mut w = Setup { remotes: 2, log_rsyncs: true, ..Setup::default() }.build();
     populate(&w.master, 40, 20);
     w.run(&[]);

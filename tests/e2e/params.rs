@@ -33,7 +33,7 @@ fn check(w: &World, name: &str, text: &str) -> Output {
 }
 
 #[test]
-fn check_refuses_with_the_line_what_no_rsync_takes_or_what_would_harm() {
+fn check_refuses_unknown_and_harmful_parameters_with_their_line() {
     let w = Setup::default().build();
     let watch = w.master.display();
     for (params, expected) in REFUSED {
@@ -60,7 +60,7 @@ fn check_refuses_with_the_line_what_no_rsync_takes_or_what_would_harm() {
 }
 
 #[test]
-fn a_window_for_times_and_ignored_times_hide_no_change_and_comparisons_end() {
+fn modify_window_and_ignore_times_hide_no_change_and_reconciles_end() {
     for params in ["-a --modify-window=3600", "-aI", "-a --size-only", "-a --append", "-aum"] {
         let w = Setup { params, ..Setup::default() }.start();
         w.write("d/file", "one");
@@ -86,7 +86,7 @@ const REFUSABLE: &[&str] = &[
 ];
 
 #[test]
-fn what_a_daemon_refuses_is_done_in_another_way_and_check_says_so() {
+fn a_refused_option_is_replaced_and_check_reports_it() {
     for refused in REFUSABLE {
         let mut setup = Setup { params: "-az", ..Setup::default() };
         setup.daemon.module_lines = format!("refuse options = {refused}\n");
@@ -134,7 +134,7 @@ fn what_a_daemon_refuses_is_done_in_another_way_and_check_says_so() {
 }
 
 #[test]
-fn a_refused_option_that_nothing_stands_for_is_named() {
+fn a_refused_option_without_a_replacement_is_reported() {
     for (refused, expected) in
         [("log-format", "--log-format"), ("perms", "--perms"), ("delete", "--delete")]
     {

@@ -36,7 +36,7 @@ fn clean(state: &Path) -> Vec<(bool, bool)> {
 }
 
 #[test]
-fn not_clean_is_on_disk_before_the_first_rsync_of_a_run() {
+fn the_unclean_state_is_on_disk_before_the_first_rsync() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         let state = w.instance.state_dir();
@@ -68,7 +68,7 @@ fn not_clean_is_on_disk_before_the_first_rsync_of_a_run() {
 }
 
 #[test]
-fn after_an_orderly_stop_everything_that_was_pushed_is_on_disk() {
+fn after_a_clean_stop_all_pushed_files_are_on_disk() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let Some(disk) = Disk::new(&w.outside.join("disk"), &w.master) else { return };
@@ -98,7 +98,7 @@ fn after_an_orderly_stop_everything_that_was_pushed_is_on_disk() {
 }
 
 #[test]
-fn a_file_system_that_was_put_back_while_stopped_is_compared() {
+fn a_file_system_restored_from_a_snapshot_is_reconciled() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         let Some(mut disk) = Disk::new(&w.outside.join("disk"), &w.master) else { return };
@@ -138,7 +138,7 @@ fn a_file_system_that_was_put_back_while_stopped_is_compared() {
 }
 
 #[test]
-fn a_journal_that_was_put_back_is_noticed() {
+fn a_journal_restored_from_a_backup_is_noticed() {
     let mut w = Setup { log_rsyncs: true, ..Setup::default() }.build();
     populate(&w.master, 2, 3);
     w.run(&[]);

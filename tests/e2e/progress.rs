@@ -29,7 +29,7 @@ fn foreground(w: &World) -> Command {
 }
 
 #[test]
-fn r_in_the_foreground_shows_a_bar_for_each_remote_on_a_terminal() {
+fn r_shows_a_bar_for_each_remote_on_a_terminal() {
     let w = slow(2);
     w.remotes.iter().for_each(|r| r.proxy().rate(400_000));
     let mut terminal = Terminal::start(&mut foreground(&w));
@@ -61,7 +61,7 @@ fn r_in_the_foreground_shows_a_bar_for_each_remote_on_a_terminal() {
 }
 
 #[test]
-fn r_in_the_foreground_prints_lines_elsewhere() {
+fn r_prints_lines_without_a_terminal() {
     let w = slow(1);
     let out = w.outside.join("out");
     let mut command = foreground(&w);
@@ -116,7 +116,7 @@ fn verify_shows_a_bar_on_a_terminal() {
 
 /// Every line of the log, and every line that is not of the bars, stands by itself; no bar is left behind.
 #[test]
-fn log_lines_and_bars_do_not_run_into_each_other() {
+fn log_lines_and_bars_do_not_mix() {
     let w = slow(3);
     w.remotes.iter().for_each(|r| r.proxy().rate(400_000));
     let mut terminal = Terminal::start(foreground(&w).arg("-v"));

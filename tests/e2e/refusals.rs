@@ -45,7 +45,7 @@ fn failing(w: &World) -> Vec<Value> {
 }
 
 #[test]
-fn a_directory_that_the_slave_refuses_backs_off_whatever_it_is_and_holds_up_nothing() {
+fn a_refused_directory_backs_off_and_delays_no_other() {
     let Some(mut w) = world(Setup { log_rsyncs: true, ..Setup::default() }) else { return };
     for name in ["shut", "moved", "again", "open", "gone"] {
         of_root(&w, name, if name == "open" { 0o755 } else { 0o700 });
@@ -89,7 +89,7 @@ fn a_directory_that_the_slave_refuses_backs_off_whatever_it_is_and_holds_up_noth
 }
 
 #[test]
-fn names_that_look_like_messages_hold_nothing_up() {
+fn names_that_look_like_messages_delay_nothing() {
     let Some(mut w) = world(Setup { settings: "filter: {names: none}\n", ..Setup::default() })
     else {
         return;
@@ -135,7 +135,7 @@ fn names_that_look_like_messages_hold_nothing_up() {
 }
 
 #[test]
-fn the_mode_and_owner_of_the_root_are_not_settled_when_they_are_refused() {
+fn a_refused_mode_or_owner_of_the_root_is_not_settled() {
     let Some(mut w) = world(Setup::default()) else { return };
     w.run(&["-r"]);
     w.wait_in_sync();
@@ -163,7 +163,7 @@ fn program(w: &World, text: &str) {
 }
 
 #[test]
-fn a_program_that_ends_well_and_says_nothing_has_done_nothing() {
+fn a_silent_successful_program_settles_nothing() {
     for (text, held) in [
         ("exit 0", true),
         ("echo 'sending incremental file list'; exit 0", true),
@@ -188,7 +188,7 @@ fn a_program_that_ends_well_and_says_nothing_has_done_nothing() {
 }
 
 #[test]
-fn after_a_partial_end_that_names_nobody_nothing_is_settled() {
+fn a_partial_transfer_that_names_no_path_settles_nothing() {
     for complaint in ["echo 'rsync: something went wrong' >&2", ":"] {
         let mut w = Setup::default().build();
         // A push does its work, and then says that some of it failed.
@@ -213,7 +213,7 @@ fn after_a_partial_end_that_names_nobody_nothing_is_settled() {
 }
 
 #[test]
-fn a_script_of_the_module_that_refuses_is_quoted_in_status_and_check() {
+fn a_refusing_module_script_is_quoted_in_status_and_check() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("pre.sh");
     // Not a daemon's words, though they look like it.
@@ -237,7 +237,7 @@ fn a_script_of_the_module_that_refuses_is_quoted_in_status_and_check() {
 }
 
 #[test]
-fn a_password_file_that_holds_more_is_named_beside_the_refused_login() {
+fn extra_text_in_a_password_file_is_reported_with_the_refused_login() {
     let daemon = Options { auth: true, ..Options::default() };
     let mut w = Setup { daemon, ..Setup::default() }.build();
     w.write("file", "x");

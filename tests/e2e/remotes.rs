@@ -27,7 +27,7 @@ fn wait_healthy(w: &World) {
 }
 
 #[test]
-fn down_at_the_start() {
+fn a_remote_down_at_the_start_catches_up() {
     let mut w = setup().build();
     populate(&w.master, 5, 10);
     w.remotes[0].stop();
@@ -47,7 +47,7 @@ fn down_at_the_start() {
 }
 
 #[test]
-fn down_during_churn_and_back_later() {
+fn a_remote_down_during_churn_catches_up() {
     // The names of editors' temporaries are in the churn.
     let mut w = Setup { settings: "filter: {names: none}\n", ..setup() }.build();
     let plan = Plan { root: w.master.clone(), outside: w.outside.clone(), dirs: 50, rate: 100 };
@@ -67,7 +67,7 @@ fn down_during_churn_and_back_later() {
 }
 
 #[test]
-fn down_while_the_master_restarts() {
+fn a_remote_down_while_the_master_restarts_catches_up() {
     let mut w = setup().build();
     populate(&w.master, 5, 5);
     w.run(&[]);
@@ -85,7 +85,7 @@ fn down_while_the_master_restarts() {
 }
 
 #[test]
-fn hung() {
+fn a_hung_remote_is_given_up_and_catches_up() {
     let mut w = setup().build();
     w.run(&[]);
     w.probe(0);
@@ -99,7 +99,7 @@ fn hung() {
 }
 
 #[test]
-fn hung_and_with_few_slots_does_not_starve_the_others() {
+fn hung_remotes_with_few_slots_do_not_starve_the_others() {
     let mut w = Setup { remotes: 3, ..setup() }.build();
     w.run(&["-n", "1"]);
     w.probe(1);
@@ -117,7 +117,7 @@ fn hung_and_with_few_slots_does_not_starve_the_others() {
 }
 
 #[test]
-fn with_a_password_and_with_a_wrong_one() {
+fn a_wrong_password_is_reported_and_a_right_one_works() {
     let daemon = Options { auth: true, proxied: true, ..Options::default() };
     let w = Setup { daemon, ..setup() }.start();
     populate(&w.master, 2, 2);
@@ -140,7 +140,7 @@ fn with_a_password_and_with_a_wrong_one() {
 }
 
 #[test]
-fn short_of_connections() {
+fn a_daemon_short_of_connections_gets_everything() {
     let lines = "max connections = 1\n".to_string();
     let w =
         Setup { daemon: Options { module_lines: lines, ..Options::default() }, ..setup() }.start();

@@ -42,7 +42,7 @@ fn back_to_work(w: &World) {
 }
 
 #[test]
-fn moved_away_and_back() {
+fn a_root_moved_away_and_back_loses_nothing() {
     let w = filled();
     let (before, away) = (slaves(&w), w.outside.join("away"));
     fs::rename(&w.master, &away).unwrap();
@@ -54,7 +54,7 @@ fn moved_away_and_back() {
 }
 
 #[test]
-fn moved_away_with_changes_in_hand() {
+fn a_root_moved_away_with_waiting_changes_loses_nothing() {
     let w = filled();
     let away = w.outside.join("away");
     for i in 0..200 {
@@ -69,7 +69,7 @@ fn moved_away_with_changes_in_hand() {
 }
 
 #[test]
-fn replaced_by_an_empty_directory() {
+fn a_root_replaced_by_an_empty_directory_is_held() {
     let w = filled();
     let (before, away) = (slaves(&w), w.outside.join("away"));
     fs::rename(&w.master, &away).unwrap();
@@ -82,7 +82,7 @@ fn replaced_by_an_empty_directory() {
 }
 
 #[test]
-fn replaced_and_released() {
+fn a_replaced_root_is_taken_over_after_a_release() {
     let w = filled();
     fs::rename(&w.master, w.outside.join("away")).unwrap();
     // Most of the old tree, under another inode.
@@ -99,7 +99,7 @@ fn replaced_and_released() {
 }
 
 #[test]
-fn replaced_while_stopped() {
+fn a_root_replaced_while_stopped_is_held() {
     let mut w = filled();
     let (before, away) = (slaves(&w), w.outside.join("away"));
     w.instance.stop();
@@ -113,7 +113,7 @@ fn replaced_while_stopped() {
 }
 
 #[test]
-fn deleted() {
+fn a_deleted_root_is_held() {
     let w = filled();
     // What is deleted before the root itself goes is deleted on the slaves too: rightly. The end is a hold.
     fs::remove_dir_all(&w.master).unwrap();
@@ -123,7 +123,7 @@ fn deleted() {
 }
 
 #[test]
-fn unmounted() {
+fn an_unmounted_root_is_held() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let store = w.outside.join("store");
@@ -162,7 +162,7 @@ fn unmounted() {
 }
 
 #[test]
-fn unmounted_with_its_file_system_gone() {
+fn a_root_whose_file_system_is_gone_is_held() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         let mounted = Mounted::tmpfs(&w.master);
@@ -188,7 +188,7 @@ fn unmounted_with_its_file_system_gone() {
 }
 
 #[test]
-fn a_mount_point_inside_that_is_gone_for_good_is_released() {
+fn a_mount_inside_that_is_gone_for_good_can_be_released() {
     with_private_mounts(|| {
         let mut w = Setup { remotes: 2, ..Setup::default() }.build();
         populate(&w.master, 6, 10);
@@ -226,7 +226,7 @@ fn a_mount_point_inside_that_is_gone_for_good_is_released() {
 }
 
 #[test]
-fn a_stopped_instance_lets_go_of_the_file_system() {
+fn a_stopped_instance_keeps_no_file_system_busy() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         let mounted = Mounted::tmpfs(&w.master);

@@ -22,7 +22,7 @@ fn releases(w: &World) {
 }
 
 #[test]
-fn directories_swapped_at_a_name() {
+fn directories_swapped_at_a_name_are_replicated() {
     let w = World::start(2);
     releases(&w);
     w.wait_identical();
@@ -40,7 +40,7 @@ fn directories_swapped_at_a_name() {
 
 /// Of an exchange the kernel tells what arrives before what leaves; with a directory outside it tells only half of it.
 #[test]
-fn directories_exchanged_in_one_step() {
+fn exchanged_directories_are_replicated() {
     let w = World::start(2);
     releases(&w);
     write(&w.outside.join("next/file"), "next");
@@ -57,7 +57,7 @@ fn directories_exchanged_in_one_step() {
 }
 
 #[test]
-fn directories_swapped_at_a_name_while_stopped() {
+fn directories_swapped_while_stopped_are_replicated() {
     let mut w = World::start(2);
     releases(&w);
     w.wait_identical();
@@ -76,7 +76,7 @@ fn directories_swapped_at_a_name_while_stopped() {
 }
 
 #[test]
-fn written_stopped_closed_started() {
+fn a_file_written_stopped_closed_and_started_is_pushed() {
     for killed in [false, true] {
         let mut w = World::start(2);
         let mut file = File::create(w.at("log")).unwrap();
@@ -100,7 +100,7 @@ fn written_stopped_closed_started() {
 }
 
 #[test]
-fn made_moved_and_made_again() {
+fn a_name_made_moved_and_made_again_is_replicated() {
     let w = World::start(2);
     for round in 0..50 {
         let (d, e) = (w.at(&format!("{round}/d")), w.at(&format!("{round}/e")));
@@ -121,7 +121,7 @@ fn made_moved_and_made_again() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_not_deleted() {
+fn paths_that_cannot_be_read_are_not_deleted() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: not root");
         return;
@@ -161,7 +161,7 @@ fn what_cannot_be_looked_at_is_not_deleted() {
 
 /// What cannot be read here might be what is there: no comparison deletes anything then. (Rule 5.)
 #[test]
-fn a_comparison_that_could_not_read_everything_deletes_nothing() {
+fn an_incomplete_reconcile_deletes_nothing() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: not root");
         return;
@@ -193,7 +193,7 @@ fn a_comparison_that_could_not_read_everything_deletes_nothing() {
 }
 
 #[test]
-fn marked_again_while_in_flight() {
+fn a_path_marked_again_during_its_push_is_pushed_again() {
     // Slow enough for a push to last some seconds.
     let w = Setup { remotes: 2, params: "-a --bwlimit=2000", ..Setup::default() }.start();
     let mut content = vec![0; 4 << 20];
@@ -212,7 +212,7 @@ fn marked_again_while_in_flight() {
 }
 
 #[test]
-fn a_table_that_was_emptied_is_filled_again() {
+fn an_emptied_journal_table_is_filled_again() {
     let mut w = World::start(2);
     for round in 0..4 {
         w.write("f", format!("{round} first"));
@@ -247,17 +247,17 @@ fn stopped_child(pick: impl Fn(&World) -> crate::common::procs::Proc) {
 }
 
 #[test]
-fn a_stopped_watcher_is_ended_and_started_again() {
+fn a_stopped_watcher_is_killed_and_restarted() {
     stopped_child(|w| w.instance.watcher());
 }
 
 #[test]
-fn a_stopped_pusher_is_ended_and_started_again() {
+fn a_stopped_pusher_is_killed_and_restarted() {
     stopped_child(|w| w.instance.pusher(&w.remotes[0].name()));
 }
 
 #[test]
-fn a_killed_child_is_started_again_and_no_other_notices() {
+fn a_killed_child_is_restarted_and_no_other_notices() {
     let w = World::start(2);
     w.probe(0);
     let first = w.instance.pusher(&w.remotes[0].name());
@@ -285,7 +285,7 @@ fn a_killed_child_is_started_again_and_no_other_notices() {
 }
 
 #[test]
-fn an_orphaned_rsync_is_ended_before_the_next_one() {
+fn an_orphaned_rsync_is_killed_before_the_next_one() {
     let w = Setup { params: "-a --bwlimit=500", ..Setup::default() }.start();
     w.wait_in_sync();
     // By itself it would end in half a minute.
@@ -303,7 +303,7 @@ fn an_orphaned_rsync_is_ended_before_the_next_one() {
 }
 
 #[test]
-fn a_damaged_journal_is_set_aside_and_everything_compared() {
+fn a_damaged_journal_is_quarantined_and_everything_reconciled() {
     let mut w = World::start(2);
     populate(&w.master, 5, 5);
     w.wait_identical();
@@ -329,7 +329,7 @@ fn a_damaged_journal_is_set_aside_and_everything_compared() {
 }
 
 #[test]
-fn idle_means_idle() {
+fn an_idle_instance_starts_no_rsync() {
     let w = Setup { remotes: 2, log_rsyncs: true, ..Setup::default() }.start();
     populate(&w.master, 3, 3);
     w.wait_identical();

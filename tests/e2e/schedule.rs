@@ -75,7 +75,7 @@ fn pushing(supervisor: &Proc) -> Vec<Proc> {
 }
 
 #[test]
-fn no_more_than_n_push_at_once_and_the_dead_return_their_slots() {
+fn at_most_n_pushes_run_at_once_and_dead_pushers_return_their_slots() {
     // Each push lasts about half a second.
     let setup = Setup { remotes: 6, params: "-a --bwlimit=500", ..Setup::default() };
     let mut w = setup.build();

@@ -161,7 +161,7 @@ fn without_r_only_changes_are_sent() {
 }
 
 #[test]
-fn dro_as_one_word() {
+fn dro_is_accepted_as_one_argument() {
     let mut s = Sersync::new();
     populate(&s.master, 3, 3);
     let config = s.instance.config().to_owned();
@@ -182,7 +182,7 @@ fn dro_as_one_word() {
 }
 
 #[test]
-fn called_sersync() {
+fn it_works_when_called_sersync() {
     let mut s = Sersync::new();
     let link = s.instance.config().with_file_name("sersync");
     symlink(Instance::program(), &link).unwrap();
@@ -203,7 +203,7 @@ fn called_sersync() {
 }
 
 #[test]
-fn files_that_sersync_drops_mark_nothing_but_are_sent_by_r() {
+fn files_that_sersync_drops_are_sent_only_by_r() {
     let mut s = Sersync::new();
     let master = s.master.clone();
     s.instance.start(&["-r"], &[&master]);
@@ -229,7 +229,7 @@ fn files_that_sersync_drops_mark_nothing_but_are_sent_by_r() {
 }
 
 #[test]
-fn converted_it_does_the_same() {
+fn a_converted_configuration_does_the_same() {
     let mut s = Sersync::new();
     let out = s.instance.command(&["convert"]);
     assert!(out.status.success(), "{out:?}");

@@ -44,7 +44,7 @@ fn has_temporary(w: &World, prefix: &str) -> bool {
 
 /// A slow network delivers what a killed push had sent after its successor's push is done. (Rule 2.)
 #[test]
-fn what_an_old_receiver_writes_over_is_pushed_again() {
+fn a_file_overwritten_by_an_old_receiver_is_pushed_again() {
     // With deletions the successor would compare the directory, and remove the old receiver's temporary file.
     let setup = behind_a_proxy(", timeout: 10s");
     let w = Setup { settings: "inotify: {delete: false}\n", ..setup }.start();
@@ -93,7 +93,7 @@ fn killed_together(dying: impl Fn(&World) -> Vec<Proc>, kill: impl Fn(&mut World
 }
 
 #[test]
-fn the_whole_instance_and_the_receiver_killed_together() {
+fn files_arrive_after_instance_and_receiver_are_killed() {
     killed_together(
         |w| w.instance.family(),
         |w| {
@@ -104,7 +104,7 @@ fn the_whole_instance_and_the_receiver_killed_together() {
 }
 
 #[test]
-fn a_pusher_and_the_receiver_killed_together() {
+fn files_arrive_after_pusher_and_receiver_are_killed() {
     killed_together(
         |w| [w.instance.pushers(), w.instance.rsyncs()].concat(),
         |w| w.instance.pushers().iter().for_each(|p| p.signal(Signal::SIGKILL)),
@@ -137,12 +137,12 @@ fn stalled_in_the_middle(stall: impl Fn(&World), go_on: impl Fn(&World)) {
 }
 
 #[test]
-fn a_network_that_breaks_off_in_the_middle_of_a_file() {
+fn a_file_arrives_after_the_network_breaks_off() {
     stalled_in_the_middle(|w| w.remotes[0].proxy().rate(0), |w| w.remotes[0].proxy().rate(FAST));
 }
 
 #[test]
-fn a_receiver_that_stops_in_the_middle_of_a_file() {
+fn a_file_arrives_after_its_receiver_stops() {
     // The daemon goes on answering, so the next try gets through by itself.
     stalled_in_the_middle(
         |w| {
@@ -159,7 +159,7 @@ fn a_receiver_that_stops_in_the_middle_of_a_file() {
 }
 
 #[test]
-fn a_slow_push_that_moves_is_not_ended() {
+fn a_slow_push_with_progress_is_not_killed() {
     let w = behind_a_proxy(", timeout: 3s").start();
     w.probe(0);
     w.wait_in_sync();
@@ -179,7 +179,7 @@ fn a_slow_push_that_moves_is_not_ended() {
 
 /// The temporary file of a push in flight is nothing stray. (Rule 20.)
 #[test]
-fn a_comparison_leaves_the_file_in_flight_alone() {
+fn a_reconcile_leaves_the_file_of_a_running_push_alone() {
     let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
     let w = setup.start();
     w.write("d/other", "x");
@@ -205,7 +205,7 @@ fn a_comparison_leaves_the_file_in_flight_alone() {
 
 /// A push sends the times of the directories above what it sends, as they are when it begins, and sets them at its end.
 #[test]
-fn a_directory_has_its_time_after_pushes_side_by_side() {
+fn a_directory_has_its_time_after_parallel_pushes() {
     let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
     let w = setup.start();
     w.write("d/other", "x");
@@ -223,7 +223,7 @@ fn a_directory_has_its_time_after_pushes_side_by_side() {
 
 /// The largest files hold up no other, large or small.
 #[test]
-fn a_large_file_passes_one_that_takes_long() {
+fn a_large_file_passes_a_slow_one() {
     let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
     let w = setup.start();
     w.probe(0);
@@ -244,7 +244,7 @@ fn a_large_file_passes_one_that_takes_long() {
 
 /// A new remote is copied to from the start, however often the copy is cut short. (Rule 11.)
 #[test]
-fn a_first_copy_cut_short_again_and_again() {
+fn a_first_copy_that_is_cut_short_repeatedly_completes() {
     let mut w = behind_a_proxy("").build();
     for n in 0..60 {
         w.write(&format!("d{}/f{n}", n % 7), random(60_000));
@@ -275,7 +275,7 @@ fn a_first_copy_cut_short_again_and_again() {
 
 /// Comparing a large file by content, a slave reads for long and says nothing.
 #[test]
-fn a_slave_that_reads_a_large_file_is_not_ended() {
+fn a_push_is_not_killed_while_the_slave_reads_a_large_file() {
     let mut w = Setup {
         params: "-aS",
         rsync: ", timeout: 2s",
@@ -309,7 +309,7 @@ fn a_slave_that_reads_a_large_file_is_not_ended() {
 }
 
 #[test]
-fn a_stop_lets_the_push_in_hand_finish() {
+fn a_stop_lets_the_running_push_finish() {
     let mut w = behind_a_proxy("").start();
     w.probe(0);
     w.wait_in_sync();
@@ -329,7 +329,7 @@ fn a_stop_lets_the_push_in_hand_finish() {
 }
 
 #[test]
-fn a_stop_cuts_a_push_that_lasts_too_long() {
+fn a_stop_kills_a_push_that_lasts_too_long() {
     let mut w = behind_a_proxy("").start();
     w.write("large", "old");
     w.wait_identical();

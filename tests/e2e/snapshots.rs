@@ -38,7 +38,7 @@ fn last_of_each(w: &World, out: &Output) -> Output {
 }
 
 #[test]
-fn all_is_well() {
+fn output_when_all_is_in_sync() {
     let settings = "crontab: {cron: '0 3 * * *'}\ntrash: {keep: 7d}\n";
     let w = Setup { remotes: 2, settings, ..Setup::default() }.build();
     let mut scene = Scene::new("all-is-well", &w);
@@ -81,7 +81,7 @@ fn all_is_well() {
 }
 
 #[test]
-fn trouble() {
+fn output_of_remotes_in_trouble() {
     let mut setup = Setup { remotes: 2, ..Setup::default() };
     setup.daemon.module_lines = "exclude = refused\n".into();
     let mut w = setup.start();
@@ -136,7 +136,7 @@ fn trouble() {
 }
 
 #[test]
-fn held() {
+fn output_of_holds() {
     let mut w = Setup { remote: ", max_delete: 5", ..Setup::default() }.build();
     let mut scene = Scene::new("held", &w);
     for n in 0..10 {
@@ -167,7 +167,7 @@ fn held() {
 }
 
 #[test]
-fn undelete() {
+fn output_of_undelete() {
     let w = Setup { settings: "trash: {keep: 7d}\n", ..Setup::default() }.start();
     let mut scene = Scene::new("undelete", &w);
     for content in ["one", "two", "three", "four"] {
@@ -192,7 +192,7 @@ fn undelete() {
 
 /// What is typed wrong, or cannot be: one line on standard error, nothing else, and the documented exit status.
 #[test]
-fn what_cannot_be_is_said_in_one_line() {
+fn usage_errors_are_one_line() {
     let w = World::start(1);
     let mut scene = Scene::new("errors", &w);
     w.write("a", "a");
@@ -309,7 +309,7 @@ fn all_asking(w: &World, config: bool) -> Vec<(&'static [&'static str], Output)>
 }
 
 #[test]
-fn nobody_there_is_said_at_once() {
+fn a_missing_supervisor_is_reported_immediately() {
     let mut w = Setup::default().build();
     let mut scene = Scene::new("nobody", &w);
     // Never, gone in order, and killed: then its socket is still there.
@@ -343,7 +343,7 @@ fn nobody_there_is_said_at_once() {
 }
 
 #[test]
-fn a_supervisor_that_hangs_hangs_no_command() {
+fn no_command_hangs_on_a_hung_supervisor() {
     let mut w = World::start(1);
     let mut scene = Scene::new("hangs", &w);
     w.wait_in_sync();
@@ -371,7 +371,7 @@ fn a_supervisor_that_hangs_hangs_no_command() {
 }
 
 #[test]
-fn watching_without_a_terminal_is_one_table_after_another() {
+fn status_watch_without_a_terminal_prints_tables_in_turn() {
     let mut w = World::start(1);
     w.wait_in_sync();
     let mut command = w.instance.prepare(&Instance::program(), &["status", "--watch"]);

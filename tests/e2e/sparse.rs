@@ -30,13 +30,13 @@ fn taken(w: &World) -> [u64; 2] {
 }
 
 #[test]
-fn holes_stay_holes() {
+fn holes_in_sparse_files_stay_holes() {
     let w = world("-a", "");
     assert!(taken(&w).iter().all(|room| *room < 4 << 20), "{:?}", taken(&w));
 }
 
 #[test]
-fn where_holes_are_refused_or_not_wanted_the_file_comes_whole() {
+fn where_sparse_is_refused_or_off_the_file_is_sent_whole() {
     for (params, lines) in
         [("-a", "refuse options = sparse\n"), ("-a --no-sparse", ""), ("-a --inplace", "")]
     {

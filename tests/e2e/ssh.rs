@@ -48,7 +48,7 @@ fn all_changes(w: &World) {
 }
 
 #[test]
-fn hostile_names_to_a_hostile_place() {
+fn hostile_names_reach_a_hostile_directory() {
     let sshd = Sshd::start();
     let place = sshd.file(PLACE);
     fs::create_dir(&place).unwrap();
@@ -62,7 +62,7 @@ fn hostile_names_to_a_hostile_place() {
 }
 
 #[test]
-fn with_excludes_of_the_users_own() {
+fn excludes_in_common_params_work_over_ssh() {
     let sshd = Sshd::start();
     let w = Setup { params: "-a --exclude=*.keep", ..Setup::of(&sshd) }.start(sshd);
     populate(&w.master, 3, 3);
@@ -76,7 +76,7 @@ fn with_excludes_of_the_users_own() {
 }
 
 #[test]
-fn by_ipv6_and_a_remote_command_of_two_words() {
+fn ipv6_and_a_remote_command_with_an_argument_work() {
     let sshd = Sshd::start_with(Ipv6Addr::LOCALHOST.into(), "");
     let params = "-a --rsync-path='nice rsync'";
     let w = Setup { params, ..Setup::of(&sshd) }.start(sshd);
@@ -88,7 +88,7 @@ fn by_ipv6_and_a_remote_command_of_two_words() {
 }
 
 #[test]
-fn what_was_changed_while_stopped() {
+fn changes_while_stopped_are_pushed_over_ssh() {
     let mut w = World::start();
     populate(&w.master, 5, 5);
     w.wait_identical();
@@ -102,7 +102,7 @@ fn what_was_changed_while_stopped() {
 }
 
 #[test]
-fn without_root_on_either_side() {
+fn ssh_works_without_root_on_either_side() {
     const USER: u32 = 61_234;
     with_private_mounts(|| {
         // A user with a shell, as far as this thread and what it starts can see.
@@ -147,7 +147,7 @@ fn uid_of(pid: i32) -> Option<u32> {
 }
 
 #[test]
-fn a_wrong_key_is_held_in_sshs_words_said_once() {
+fn a_wrong_key_holds_the_remote_with_sshs_message_logged_once() {
     let sshd = Sshd::start_with([127, 0, 0, 1].into(), "Banner /etc/passwd");
     let w = Setup { key: "stranger", ..Setup::of(&sshd) }.start(sshd);
     w.write("file", "x");
@@ -164,7 +164,7 @@ fn a_wrong_key_is_held_in_sshs_words_said_once() {
 }
 
 #[test]
-fn a_server_that_was_killed_is_caught_up_with() {
+fn a_killed_ssh_server_catches_up() {
     let mut w = World::start();
     populate(&w.master, 3, 3);
     w.wait_identical();
@@ -186,7 +186,7 @@ fn a_server_that_was_killed_is_caught_up_with() {
 }
 
 #[test]
-fn no_rsync_there() {
+fn a_server_without_rsync_is_reported() {
     let sshd = Sshd::start();
     let params = "-a --rsync-path=/nowhere/rsync";
     let w = Setup { params, ..Setup::of(&sshd) }.start(sshd);
@@ -196,7 +196,7 @@ fn no_rsync_there() {
 }
 
 #[test]
-fn a_trash_over_ssh() {
+fn the_trash_works_over_ssh() {
     let sshd = Sshd::start();
     let place = sshd.path().join(PLACE);
     fs::create_dir_all(&place).unwrap();
@@ -219,7 +219,7 @@ fn a_trash_over_ssh() {
 
 /// sersync's file with `<ssh start="true"/>`, and ssh's port where its users had to put it.
 #[test]
-fn sersyncs_own_file_with_ssh() {
+fn sersyncs_own_file_works_with_ssh() {
     let sshd = Sshd::start();
     let dir = tempfile::tempdir().unwrap();
     let master = dir.path().join("master");

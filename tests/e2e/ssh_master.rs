@@ -45,7 +45,7 @@ fn a_push_costs_no_login() {
 }
 
 #[test]
-fn it_holds_nothing_but_its_connection() {
+fn the_master_keeps_no_files_or_locks_open() {
     let mut w = World::start();
     let master = w.joined();
     // During a push it also has what that push reads and writes.
@@ -65,7 +65,7 @@ fn it_holds_nothing_but_its_connection() {
 }
 
 #[test]
-fn all_remotes_of_a_host_share_it() {
+fn all_remotes_of_a_host_share_one_master() {
     let sshd = Sshd::start();
     let w = Setup { places: places(&sshd, 4), ..Setup::of(&sshd) }.start(sshd);
     w.joined();
@@ -80,7 +80,7 @@ fn all_remotes_of_a_host_share_it() {
 }
 
 #[test]
-fn more_pushes_than_sessions_connect_by_themselves() {
+fn pushes_beyond_the_session_limit_connect_directly() {
     let sshd = Sshd::start_with([127, 0, 0, 1].into(), "MaxSessions 1");
     let w = Setup { places: places(&sshd, 4), ..Setup::of(&sshd) }.start(sshd);
     w.joined();
@@ -92,7 +92,7 @@ fn more_pushes_than_sessions_connect_by_themselves() {
 }
 
 #[test]
-fn killed_it_is_replaced() {
+fn a_killed_master_is_replaced() {
     let w = World::start();
     for _ in 0..3 {
         let master = w.joined();
@@ -104,7 +104,7 @@ fn killed_it_is_replaced() {
 }
 
 #[test]
-fn killed_during_a_push_it_goes_on() {
+fn a_push_recovers_from_a_killed_master() {
     let sshd = Sshd::start();
     let w = Setup { params: "-a --bwlimit=2000", ..Setup::of(&sshd) }.start(sshd);
     let master = w.joined();
@@ -116,7 +116,7 @@ fn killed_during_a_push_it_goes_on() {
 }
 
 #[test]
-fn stopped_it_is_passed_by() {
+fn a_stopped_master_is_bypassed() {
     let w = World::start();
     let master = w.joined();
     master.signal(Signal::SIGSTOP);
@@ -130,7 +130,7 @@ fn stopped_it_is_passed_by() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_any_more_is_passed_by() {
+fn a_silent_connection_is_bypassed() {
     let w = World::start();
     w.probe();
     let master = w.joined();
@@ -144,7 +144,7 @@ fn a_connection_that_says_nothing_any_more_is_passed_by() {
 }
 
 #[test]
-fn a_pusher_killed_during_a_push_is_succeeded_at_once() {
+fn a_pusher_killed_during_a_push_is_replaced_immediately() {
     let sshd = Sshd::start();
     let w = Setup { params: "-a --bwlimit=2000", ..Setup::of(&sshd) }.start(sshd);
     let master = w.joined();
@@ -164,7 +164,7 @@ fn a_pusher_killed_during_a_push_is_succeeded_at_once() {
 }
 
 #[test]
-fn everything_killed_and_started_again_goes_on_with_it() {
+fn a_killed_and_restarted_instance_uses_a_master_again() {
     let mut w = World::start();
     let master = w.joined();
     w.instance.kill_supervisor();
@@ -178,7 +178,7 @@ fn everything_killed_and_started_again_goes_on_with_it() {
 }
 
 #[test]
-fn a_reload_leaves_it_to_those_that_stay() {
+fn a_reload_keeps_the_master_for_remaining_remotes() {
     let sshd = Sshd::start();
     let setup = Setup { places: places(&sshd, 2), ..Setup::of(&sshd) };
     let master_dir_yaml = |setup: &Setup, w: &World| setup.yaml(&w.sshd, &w.master);
@@ -199,7 +199,7 @@ fn a_reload_leaves_it_to_those_that_stay() {
 }
 
 #[test]
-fn without_room_for_its_socket_each_push_connects_and_that_is_said_once() {
+fn a_socket_path_too_long_means_one_login_per_push_and_one_warning() {
     let sshd = Sshd::start();
     let mut w = Setup::of(&sshd).build(sshd);
     let text = Setup::of(&w.sshd).yaml(&w.sshd, &w.master);
@@ -218,7 +218,7 @@ fn without_room_for_its_socket_each_push_connects_and_that_is_said_once() {
 }
 
 #[test]
-fn the_users_own_is_left_alone() {
+fn the_users_own_master_is_left_alone() {
     let sshd = Sshd::start();
     let key = sshd.file("user");
     let own = sshd.file("own-%C");
@@ -246,7 +246,7 @@ fn the_users_own_is_left_alone() {
 }
 
 #[test]
-fn many_changes_to_many_places() {
+fn many_changes_reach_many_remotes() {
     let sshd = Sshd::start();
     let w = Setup { places: places(&sshd, 3), ..Setup::of(&sshd) }.start(sshd);
     for round in 0..3 {

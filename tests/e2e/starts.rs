@@ -32,7 +32,7 @@ fn change_both_sides(w: &World, round: &str) {
 }
 
 #[test]
-fn a_reboot_is_a_scan_and_without_a_clean_stop_a_comparison_too() {
+fn a_reboot_causes_a_scan_and_after_an_unclean_stop_a_reconcile() {
     let mut w = Setup { log_rsyncs: true, ..Setup::default() }.build();
     populate(&w.master, 3, 4);
     w.run(&[]);
@@ -85,7 +85,7 @@ fn a_reboot_is_a_scan_and_without_a_clean_stop_a_comparison_too() {
 }
 
 #[test]
-fn started_twice_at_once_beside_children_that_are_still_ending() {
+fn one_of_two_concurrent_starts_wins_beside_exiting_children() {
     let setup = Setup { remotes: 2, params: "-a --bwlimit=1000", ..Setup::default() };
     let mut w = setup.build();
     assert!(w.instance.command(&["-d"]).status.success());
@@ -134,7 +134,7 @@ fn state_on_a_network_file_system_is_refused() {
 
 /// Without a journal a start that scans nothing would find everything in order.
 #[test]
-fn a_journal_that_somebody_removed_loses_nothing() {
+fn a_removed_journal_loses_nothing() {
     let settings = "first_copy: false\n";
     let mut w = Setup { remotes: 2, settings, ..Setup::default() }.build();
     populate(&w.master, 3, 4);
@@ -171,7 +171,7 @@ fn a_journal_that_somebody_removed_loses_nothing() {
 
 /// An operator reads the journal for minutes: its log grows, marks go on, and afterwards it is short again.
 #[test]
-fn a_long_look_into_the_journal_holds_nothing_up() {
+fn a_long_read_of_the_journal_blocks_nothing() {
     let w = World::start(1);
     w.probe(0);
     let journal = w.journal();

@@ -70,7 +70,7 @@ fn said(out: &Output) -> String {
 }
 
 #[test]
-fn what_others_own_or_can_write_is_refused_and_nothing_of_it_runs() {
+fn files_that_others_can_write_are_refused_and_never_run() {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: not root");
         return;
@@ -112,7 +112,7 @@ fn what_others_own_or_can_write_is_refused_and_nothing_of_it_runs() {
 }
 
 #[test]
-fn what_is_ours_is_used_in_a_directory_with_a_sticky_bit_too() {
+fn own_files_in_a_sticky_directory_are_used() {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: not root");
         return;
@@ -126,7 +126,7 @@ fn what_is_ours_is_used_in_a_directory_with_a_sticky_bit_too() {
 }
 
 #[test]
-fn a_confxml_of_somebody_else_where_root_stands_is_passed_over() {
+fn a_confxml_of_another_user_in_roots_directory_is_ignored() {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: not root");
         return;
@@ -163,7 +163,7 @@ fn modes(dir: &Path) -> Vec<(PathBuf, bool, u32)> {
 }
 
 #[test]
-fn state_is_nobody_elses_and_a_command_of_a_plugin_has_the_umask_that_was_given() {
+fn state_is_private_and_plugin_commands_have_the_given_umask() {
     let mut w = Setup { log_rsyncs: true, ..Setup::default() }.build();
     let made = w.outside.join("made");
     let script = w.outside.join("plugin");
@@ -186,7 +186,7 @@ fn state_is_nobody_elses_and_a_command_of_a_plugin_has_the_umask_that_was_given(
 }
 
 #[test]
-fn a_state_directory_that_everybody_shares_is_refused() {
+fn a_world_writable_state_directory_is_refused() {
     let trap = Trap::new();
     fs::write(trap.at("bin/rsync"), "#!/bin/sh\nexit 1\n").unwrap();
     for (option, name) in [("--state-dir", "state"), ("--run-dir", "shared")] {
@@ -215,7 +215,7 @@ fn pusher_lock(w: &World) -> PathBuf {
 }
 
 #[test]
-fn a_backup_that_reads_or_locks_the_state_is_not_killed_but_named() {
+fn a_backup_that_reads_or_locks_the_state_is_named_and_not_killed() {
     let mut w = World::start(1);
     w.write("a", "x");
     w.wait_identical();

@@ -44,7 +44,7 @@ fn raising(w: &World, args: &[&str]) -> Command {
 }
 
 #[test]
-fn limits_are_raised_at_the_start_and_only_upwards() {
+fn limits_are_only_raised_at_the_start() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         let limits = Limits::low(&w.outside);
@@ -68,7 +68,7 @@ fn limits_are_raised_at_the_start_and_only_upwards() {
 }
 
 #[test]
-fn they_are_left_alone_when_asked() {
+fn limits_are_left_alone_on_request() {
     with_private_mounts(|| {
         let mut w = Setup { settings: "sysctl: false\n", ..Setup::default() }.build();
         let limits = Limits::low(&w.outside);
@@ -87,7 +87,7 @@ fn they_are_left_alone_when_asked() {
 
 /// Who is not root may not, and does not even try.
 #[test]
-fn another_user_than_root_leaves_them_alone() {
+fn a_user_other_than_root_leaves_limits_alone() {
     with_private_mounts(|| {
         use std::os::unix::process::CommandExt;
         let nobody = 65_534;
@@ -122,7 +122,7 @@ fn another_user_than_root_leaves_them_alone() {
 
 /// As in a container.
 #[test]
-fn a_read_only_proc_sys_is_said_and_no_failure() {
+fn a_read_only_proc_sys_is_reported_without_failing() {
     with_private_mounts(|| {
         let mut w = Setup::default().build();
         let limits = Limits::low(&w.outside);
@@ -146,7 +146,7 @@ fn a_read_only_proc_sys_is_said_and_no_failure() {
 }
 
 #[test]
-fn what_sersync_said_at_its_start_is_said_in_the_same_words() {
+fn the_banner_has_sersyncs_words() {
     let mut w = Setup {
         daemon: crate::common::rsyncd::Options { auth: true, ..Default::default() },
         ..Setup::default()

@@ -72,7 +72,7 @@ fn arrived(w: &World, switch: &str) -> bool {
 }
 
 #[test]
-fn each_switch_alone_lets_its_event_mark() {
+fn each_switch_enables_only_its_event() {
     for switch in SWITCHES {
         // A name moved away is a deletion, which `delete` must allow.
         let on = [switch, if switch == "move_from" { "delete" } else { switch }];
@@ -84,7 +84,7 @@ fn each_switch_alone_lets_its_event_mark() {
 
 /// With `delete` alone a name that is moved away stays.
 #[test]
-fn a_name_moved_away_is_no_deletion() {
+fn a_name_moved_away_is_not_deleted() {
     let on: Vec<&str> = SWITCHES.into_iter().filter(|switch| *switch != "move_from").collect();
     let w = world(&on);
     for switch in ["move_from", "delete"] {
@@ -95,7 +95,7 @@ fn a_name_moved_away_is_no_deletion() {
 }
 
 #[test]
-fn with_all_switched_off_nothing_marks() {
+fn with_all_switches_off_no_event_marks() {
     let w = world(&[]);
     let _open: Vec<_> = SWITCHES.iter().map(|switch| act(&w, switch)).collect();
     holds_for("nothing is pushed", Duration::from_millis(700), || {

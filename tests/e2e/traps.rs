@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 
 #[test]
-fn rewritten_with_the_same_size_within_one_second() {
+fn a_rewrite_of_the_same_size_within_one_second_is_pushed() {
     let w = World::start(2);
     for round in 0..30 {
         w.write("f", format!("{round:04}"));
@@ -17,7 +17,7 @@ fn rewritten_with_the_same_size_within_one_second() {
 }
 
 #[test]
-fn replaced_under_the_same_size_and_time() {
+fn a_replacement_with_the_same_size_and_time_is_pushed() {
     let w = World::start(2);
     let put = |path: &std::path::Path, content: &str| {
         fs::write(path, content).unwrap();
@@ -48,7 +48,7 @@ fn replaced_under_the_same_size_and_time() {
 }
 
 #[test]
-fn replaced_under_the_same_size_and_time_while_stopped() {
+fn a_replacement_while_stopped_with_the_same_size_and_time_is_pushed() {
     let mut w = World::start(2);
     let put = |content: &str| {
         fs::write(w.at("f"), content).unwrap();
@@ -65,7 +65,7 @@ fn replaced_under_the_same_size_and_time_while_stopped() {
 }
 
 #[test]
-fn names_that_the_list_takes_for_comments_or_options() {
+fn names_that_look_like_comments_or_options_are_pushed() {
     let w = World::start(2);
     for name in [
         "#hash", ";semi", "-dash", "--delete", "#", ";", "-", "+ x", "- *", ". x", "!", "[x]",
@@ -86,7 +86,7 @@ fn names_that_the_list_takes_for_comments_or_options() {
 }
 
 #[test]
-fn names_that_glob_do_not_touch_their_matches() {
+fn names_with_wildcards_do_not_touch_their_matches() {
     let w = World::start(2);
     for name in ["g1x/f", "g[1]x/f", "g*/f", "g?x/f", "g\\x/f", "gx/f"] {
         w.write(name, name);
@@ -103,7 +103,7 @@ fn names_that_glob_do_not_touch_their_matches() {
 }
 
 #[test]
-fn a_path_below_what_is_now_a_file_or_a_symlink() {
+fn a_path_below_a_new_file_or_symlink_is_deleted() {
     let mut w = World::start(2);
     populate(&w.at("p"), 3, 3);
     populate(&w.at("q"), 3, 3);
@@ -133,7 +133,7 @@ fn a_path_below_what_is_now_a_file_or_a_symlink() {
 }
 
 #[test]
-fn a_receiver_that_answers_invalid_file_mode() {
+fn a_receiver_that_cannot_delete_missing_args_is_handled() {
     let Some(program) = old_rsync() else {
         eprintln!("SKIPPED: no old rsync (SYNCSUP_TEST_OLD_RSYNC)");
         return;
@@ -163,7 +163,7 @@ fn a_receiver_that_answers_invalid_file_mode() {
 }
 
 #[test]
-fn an_old_receiver_and_a_filter() {
+fn an_old_receiver_works_with_a_filter() {
     let Some(program) = old_rsync() else {
         eprintln!("SKIPPED: no old rsync (SYNCSUP_TEST_OLD_RSYNC)");
         return;
@@ -188,7 +188,7 @@ fn an_old_receiver_and_a_filter() {
 }
 
 #[test]
-fn a_path_longer_than_rsync_takes_holds_up_nothing_else() {
+fn a_path_too_long_for_rsync_delays_no_other() {
     use nix::fcntl::{OFlag, open, openat};
     use nix::sys::stat::{Mode, mkdirat};
     let w = World::start(2);

@@ -52,7 +52,7 @@ fn kept(w: &World) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn nothing_that_compares_or_deletes_touches_the_trash() {
+fn reconciles_and_deletions_leave_the_trash_alone() {
     let careful = "trash: {keep: 7d}\nfilter: {exclude_glob: ['*.keep'], names: none}\n";
     let rules = ", params: [-a, '--exclude=*.rule']";
     let includes = ", params: [-a, '--include=*/', '--exclude=*.rule']";
@@ -105,7 +105,7 @@ fn nothing_that_compares_or_deletes_touches_the_trash() {
 }
 
 #[test]
-fn only_old_times_of_the_trash_expire() {
+fn only_old_trash_directories_expire() {
     for daemon in receivers() {
         let mut w = Setup { daemon, ..setup() }.build();
         let old = "2020-02-29T23:59:59.999999Z";
@@ -137,7 +137,7 @@ fn only_old_times_of_the_trash_expire() {
 }
 
 #[test]
-fn turning_it_on_and_off_compares_nothing() {
+fn turning_the_trash_on_and_off_causes_no_reconcile() {
     let mut w = Setup { log_rsyncs: true, ..setup() }.build();
     let with = fs::read_to_string(w.instance.config()).unwrap();
     let without = with.replace("trash: {keep: 7d}", "");
@@ -190,7 +190,7 @@ fn there(w: &World) -> BTreeSet<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn whatever_was_once_there_is_there_or_in_the_trash() {
+fn every_version_is_on_the_slave_or_in_its_trash() {
     for daemon in receivers() {
         let w = Setup { daemon, ..setup() }.start();
         let mut random = fastrand::Rng::with_seed(11);
@@ -244,7 +244,7 @@ fn whatever_was_once_there_is_there_or_in_the_trash() {
 }
 
 #[test]
-fn it_expires_though_there_is_always_something_to_push() {
+fn the_trash_expires_during_endless_pushes() {
     let settings = "trash: {keep: 1m}\nfilter: {names: none}\n";
     let mut w = Setup { settings, ..Setup::default() }.build();
     let old = w.there(&format!("{TRASH}/2020-02-29T23:59:59.999999Z"));

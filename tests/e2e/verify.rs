@@ -151,7 +151,7 @@ fn everything_changed_by_hand_is_found_and_repaired() {
 }
 
 #[test]
-fn without_a_supervisor_it_compares_by_itself() {
+fn verify_compares_without_a_supervisor() {
     let mut w = World::start(1);
     master(&w);
     settle(&w);
@@ -174,7 +174,7 @@ fn without_a_supervisor_it_compares_by_itself() {
 }
 
 #[test]
-fn what_is_on_its_way_is_pending() {
+fn verify_shows_marked_paths_as_pending() {
     let w = Setup { daemon: Options { proxied: true, ..Options::default() }, ..Setup::default() }
         .start();
     w.probe(0);
@@ -198,7 +198,7 @@ fn what_is_on_its_way_is_pending() {
 }
 
 #[test]
-fn a_file_that_is_still_open_is_pending() {
+fn verify_shows_an_open_file_as_pending() {
     let w = World::start(1);
     w.write("d/other", "x");
     settle(&w);
@@ -223,7 +223,7 @@ fn a_file_that_is_still_open_is_pending() {
 }
 
 #[test]
-fn a_repair_that_would_delete_too_much_is_refused_and_a_remote_in_trouble_is_told() {
+fn a_repair_over_the_guard_is_refused_and_a_failing_remote_reported() {
     let mut w = Setup { remote: ", max_delete: 5", ..Setup::default() }.start();
     w.write("f", "x");
     settle(&w);
@@ -245,7 +245,7 @@ fn a_repair_that_would_delete_too_much_is_refused_and_a_remote_in_trouble_is_tol
 }
 
 #[test]
-fn whoever_dies_meanwhile_it_ends() {
+fn verify_survives_process_deaths() {
     let w = Setup { daemon: Options { proxied: true, ..Options::default() }, ..Setup::default() }
         .start();
     populate(&w.at("tree"), 20, 50);

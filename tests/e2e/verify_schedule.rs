@@ -32,7 +32,7 @@ fn wait_repaired(w: &World) {
 }
 
 #[test]
-fn what_was_changed_by_hand_is_repaired_without_an_event() {
+fn a_scrub_repairs_manual_changes_without_an_event() {
     let settings =
         "verify_schedule: {every: 3s, rate: 1MiB/s}\nfilter: {exclude_glob: ['*.log']}\n";
     let mut w = Setup { settings, log_rsyncs: true, ..Setup::default() }.build();
@@ -97,7 +97,7 @@ fn slow_parts(w: &World) {
 }
 
 #[test]
-fn a_restart_in_the_middle_goes_on_where_it_was() {
+fn a_scrub_resumes_after_a_restart() {
     let mut w = Setup { settings: SLOW, log_rsyncs: true, ..Setup::default() }.build();
     slow_parts(&w);
     w.run(&[]);
@@ -135,7 +135,7 @@ fn a_restart_in_the_middle_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_pusher_that_is_killed_in_a_part_compares_it_again() {
+fn a_killed_pusher_compares_the_current_part_again() {
     let w = Setup { settings: SLOW, ..Setup::default() }.start();
     slow_parts(&w);
     w.wait_identical();
@@ -147,7 +147,7 @@ fn a_pusher_that_is_killed_in_a_part_compares_it_again() {
 }
 
 #[test]
-fn the_guard_holds_a_mass_deletion_until_released() {
+fn the_guard_holds_a_mass_deletion_until_it_is_released() {
     let settings = "verify_schedule: {every: 2s, rate: 1MiB/s}\n";
     let mut w = Setup { settings, remote: ", max_delete: 5", ..Setup::default() }.build();
     populate(&w.at("tree"), 3, 4);
@@ -176,7 +176,7 @@ fn the_guard_holds_a_mass_deletion_until_released() {
 }
 
 #[test]
-fn it_gives_its_slot_to_whoever_pushes() {
+fn a_scrub_yields_its_slot_to_pushes() {
     let daemon = Options { proxied: true, ..Options::default() };
     let settings = "verify_schedule: {every: 1s, rate: unlimited}\n";
     let mut w = Setup { remotes: 2, daemon, settings, ..Setup::default() }.build();
@@ -201,7 +201,7 @@ fn it_gives_its_slot_to_whoever_pushes() {
 }
 
 #[test]
-fn a_journal_of_an_older_program_is_taken_over() {
+fn a_journal_of_an_older_version_is_upgraded() {
     let mut w = Setup::default().build();
     populate(&w.at("tree"), 2, 2);
     w.run(&[]);

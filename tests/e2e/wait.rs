@@ -45,7 +45,7 @@ fn identical(w: &World) {
 }
 
 #[test]
-fn after_it_every_change_is_there_at_once() {
+fn after_wait_every_change_is_on_every_remote() {
     let w = World::start(2);
     for round in 0..25 {
         match round % 5 {
@@ -70,7 +70,7 @@ fn after_it_every_change_is_there_at_once() {
 }
 
 #[test]
-fn a_slow_remote_is_waited_for() {
+fn wait_covers_a_slow_remote() {
     let w = proxied().start();
     w.probe(0);
     w.wait_in_sync();
@@ -89,7 +89,7 @@ fn a_slow_remote_is_waited_for() {
 
 /// A path that is marked again and again moves up in the queue: the cursor alone would say too early that it is there.
 #[test]
-fn what_was_changed_before_and_is_changed_all_the_time_is_there() {
+fn wait_covers_a_path_that_changes_all_the_time() {
     let w = proxied().start();
     w.probe(0);
     w.remotes[0].proxy().rate(3_000_000);
@@ -129,7 +129,7 @@ fn what_was_changed_before_and_is_changed_all_the_time_is_there() {
 }
 
 #[test]
-fn a_remote_that_is_down_is_named_and_others_are_enough_for_a_quorum() {
+fn wait_names_a_remote_that_is_down_and_accepts_a_quorum() {
     let mut w = World::start(3);
     settled(&w, &["wait"]);
     w.remotes[2].stop();
@@ -153,7 +153,7 @@ fn a_remote_that_is_down_is_named_and_others_are_enough_for_a_quorum() {
 }
 
 #[test]
-fn a_held_localpath_and_a_held_remote_are_not_settled() {
+fn a_held_localpath_or_remote_is_not_settled() {
     let mut w = Setup { remote: ", max_delete: 5", ..Setup::default() }.start();
     w.write("f", "x");
     settled(&w, &["wait"]);
@@ -179,7 +179,7 @@ fn a_held_localpath_and_a_held_remote_are_not_settled() {
 }
 
 #[test]
-fn what_is_still_in_the_kernels_queue_is_waited_for() {
+fn wait_covers_events_in_the_kernel_queue() {
     let w = World::start(1);
     w.probe(0);
     w.wait_in_sync();
@@ -199,7 +199,7 @@ fn what_is_still_in_the_kernels_queue_is_waited_for() {
 }
 
 #[test]
-fn whoever_dies_meanwhile_it_goes_on() {
+fn wait_survives_process_deaths() {
     let mut w = proxied().start();
     w.probe(0);
     let limit = Instant::now() + DEADLINE * 3;
@@ -252,7 +252,7 @@ fn whoever_dies_meanwhile_it_goes_on() {
 }
 
 #[test]
-fn a_path_chooses_what_is_waited_for() {
+fn a_path_argument_limits_the_wait() {
     let mut w = Setup::default().build();
     let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     w.instance.launcher = words.iter().map(Into::into).collect();
@@ -289,7 +289,7 @@ fn a_path_chooses_what_is_waited_for() {
 }
 
 #[test]
-fn a_file_that_is_still_open_is_sent_as_it_is() {
+fn wait_sends_an_open_file_as_it_is() {
     let w = World::start(1);
     let mut file = File::create(w.at("log")).unwrap();
     fs::create_dir(w.at("d")).unwrap();
@@ -304,7 +304,7 @@ fn a_file_that_is_still_open_is_sent_as_it_is() {
 }
 
 #[test]
-fn where_nothing_is_watched_a_scan_tells() {
+fn wait_scans_unwatched_directories() {
     const FEW: [&str; 6] = [
         "unshare",
         "-Ur",
@@ -337,7 +337,7 @@ fn where_nothing_is_watched_a_scan_tells() {
 }
 
 #[test]
-fn events_that_were_lost_are_found_first() {
+fn wait_finds_lost_events_first() {
     let w = World::start(1);
     (0..2).for_each(|n| w.write(&format!("f{n}"), "x"));
     settled(&w, &["wait"]);
@@ -356,7 +356,7 @@ fn events_that_were_lost_are_found_first() {
 }
 
 #[test]
-fn a_root_that_was_replaced_is_never_settled() {
+fn wait_never_settles_a_replaced_root() {
     let w = World::start(1);
     w.write("f", "x");
     settled(&w, &["wait"]);
@@ -370,7 +370,7 @@ fn a_root_that_was_replaced_is_never_settled() {
 }
 
 #[test]
-fn while_the_journal_takes_no_marks_nothing_is_settled() {
+fn wait_settles_nothing_while_the_journal_takes_no_marks() {
     use crate::common::namespace::{Mounted, with_private_mounts};
     with_private_mounts(|| {
         let mut w = Setup::default().build();

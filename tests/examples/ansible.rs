@@ -79,7 +79,7 @@ fn by_jinja(template: &str, vars: &Mapping) -> Option<String> {
 }
 
 #[test]
-fn the_role_makes_a_slave_that_a_master_can_push_to() {
+fn the_role_sets_up_a_slave_that_accepts_pushes() {
     let temp = TempDir::with_prefix("syncsup-ansible-").unwrap();
     let (port, _reserved) = free_port();
     let (copy, slave) = (temp.path().join("copy"), temp.path().join("slave"));

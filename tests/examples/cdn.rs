@@ -12,7 +12,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 #[test]
-fn a_change_is_told_in_each_way_when_all_servers_have_it() {
+fn a_change_is_announced_once_all_servers_have_it() {
     if Command::new("curl").arg("--version").output().is_err() {
         println!("SKIPPED: there is no curl");
         return;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 #[test]
-fn a_release_is_switched_to_on_all_or_on_none() {
+fn a_release_is_activated_on_all_servers_or_none() {
     let temp = TempDir::with_prefix("syncsup-deploy-").unwrap();
     let mut slaves = [Rsyncd::start(), Rsyncd::start()];
     let (copy, www) = (temp.path().join("copy"), temp.path().join("www"));

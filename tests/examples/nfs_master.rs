@@ -211,7 +211,7 @@ impl Drop for Machine {
 }
 
 #[test]
-fn the_master_dies_the_other_takes_over_and_all_comes_back_before_the_switch_back() {
+fn a_dead_master_is_replaced_and_restored_before_the_switch_back() {
     let mut pair = Pair::start();
     let nfs1 = &mut pair.nfs1;
     assert!(pair.nfs2.may_serve());
@@ -275,7 +275,7 @@ fn the_master_dies_the_other_takes_over_and_all_comes_back_before_the_switch_bac
 }
 
 #[test]
-fn two_masters_take_nothing_from_each_other_and_the_losers_versions_are_kept() {
+fn two_masters_delete_nothing_of_each_other_and_keep_the_losing_versions() {
     let pair = Pair::start();
     let (nfs1, nfs2) = (&pair.nfs1, &pair.nfs2);
     // They do not hear each other, and both take the address.
@@ -309,7 +309,7 @@ fn two_masters_take_nothing_from_each_other_and_the_losers_versions_are_kept() {
 }
 
 #[test]
-fn what_was_still_coming_in_is_cut_off_by_the_promotion() {
+fn a_promotion_cuts_off_incoming_pushes() {
     let pair = Pair::start();
     let nfs2 = &pair.nfs2;
     let big = pair.nfs1.at("big");
@@ -337,7 +337,7 @@ fn what_was_still_coming_in_is_cut_off_by_the_promotion() {
 
 /// keepalived itself reads its file, where there is one.
 #[test]
-fn keepalived_understands_its_configuration() {
+fn keepalived_accepts_its_configuration() {
     let temp = TempDir::with_prefix("syncsup-keepalived-").unwrap();
     let changes = [("/usr/local/sbin/pair", "/bin/true")];
     kit::copy("nfs-master", temp.path(), &changes);

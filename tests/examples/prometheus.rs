@@ -57,7 +57,7 @@ fn check(place: &str, expr: &str, words: &str, metrics: &Metrics) -> BTreeSet<St
 }
 
 #[test]
-fn rules_and_dashboard_name_what_the_reporter_prints() {
+fn rules_and_dashboard_use_metrics_that_the_reporter_exports() {
     let temp = TempDir::with_prefix("syncsup-prometheus-").unwrap();
     let slaves = [Rsyncd::start(), Rsyncd::start()];
     let (port, _reserved) = free_port();

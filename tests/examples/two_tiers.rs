@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 #[test]
-fn a_change_goes_down_both_tiers_and_a_region_catches_up() {
+fn a_change_reaches_both_tiers_and_a_region_catches_up() {
     let temp = TempDir::with_prefix("syncsup-tiers-").unwrap();
     let (port, _reserved) = free_port();
     kit::secret(&temp.path().join("secrets"), "headquarters:hunter2\nregion:hunter2");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 #[test]
-fn every_directory_reaches_its_slaves_and_no_other() {
+fn every_directory_reaches_its_slaves_and_no_others() {
     let temp = TempDir::with_prefix("syncsup-farm-").unwrap();
     let at = |name: &str| word(temp.path().join(name));
     let (port, _reserved) = free_port();

@@ -8,7 +8,7 @@ use syncsup::journal::{Events, Scope};
 use syncsup::message::{PusherState, ToPusher};
 
 #[test]
-fn what_is_excluded_is_neither_sent_nor_deleted() {
+fn excluded_paths_are_neither_sent_nor_deleted() {
     for program in receivers() {
         let rig = Rig::new(&program);
         make(&rig.src(), ["d/a", "d/b.tmp", "e/x"], "one");
@@ -35,7 +35,7 @@ fn what_is_excluded_is_neither_sent_nor_deleted() {
 }
 
 #[test]
-fn nothing_is_ever_deleted_when_delete_is_off() {
+fn nothing_is_deleted_when_delete_is_off() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a", "d/b"], "one");
     make(&rig.dst(), ["stale"], "old");
@@ -73,7 +73,7 @@ fn a_reconcile_that_would_delete_most_is_held_until_it_is_released() {
 }
 
 #[test]
-fn a_release_in_advance_approves_nothing() {
+fn a_release_before_the_hold_approves_nothing() {
     let (rig, mut bench) = synced(["a"]);
     bench.control.send(&ToPusher::Release, vec![]).unwrap();
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
@@ -91,7 +91,7 @@ fn a_release_in_advance_approves_nothing() {
 }
 
 #[test]
-fn live_directories_are_compared_while_the_guard_holds() {
+fn directories_with_new_marks_are_compared_while_the_guard_holds() {
     let (rig, mut bench) = synced(["a", "c/d/x"]);
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
@@ -120,7 +120,7 @@ fn live_directories_are_compared_while_the_guard_holds() {
 }
 
 #[test]
-fn the_guard_knows_what_the_pushes_have_made() {
+fn the_guard_counts_files_created_by_pushes() {
     let names = |from: usize, to: usize| (from..to).map(|n| format!("d/{n}")).collect::<Vec<_>>();
     let (rig, mut bench) = synced(names(0, 200));
     make(&rig.src(), names(200, 300), "two");

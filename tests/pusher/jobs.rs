@@ -12,7 +12,7 @@ use syncsup::supervisor::slots::SlotPool;
 
 /// What waits for a portion waits for it no more when that is given up.
 #[test]
-fn a_hold_in_the_middle_of_a_portion_that_marks_wait_for() {
+fn a_hold_during_a_portion_frees_the_marks_that_wait_for_it() {
     let rig = Rig::new(Path::new("rsync"));
     let mut bench = slow_first_copy(&rig, &"one".repeat(500));
     make(&rig.src(), ["z0/new"], "new");
@@ -30,7 +30,7 @@ fn a_hold_in_the_middle_of_a_portion_that_marks_wait_for() {
 
 /// The first portion of a first copy holds the root itself: nothing waits for that.
 #[test]
-fn marks_go_beside_the_first_portion() {
+fn marks_are_pushed_beside_the_first_portion() {
     let rig = Rig::new(Path::new("rsync"));
     let mut bench = slow_first_copy(&rig, &"one".repeat(500));
     make(&rig.src(), ["new/a"], "new");
@@ -48,7 +48,7 @@ fn marks_go_beside_the_first_portion() {
 /// What is changed again and again while a portion has it in hand is put off each time; the other lane does not look
 /// each time for a portion that it could push.
 #[test]
-fn marks_of_a_portion_in_flight_do_not_wake_the_other_lane() {
+fn marks_under_a_running_portion_do_not_wake_the_other_lane() {
     let rig = Rig::new(Path::new("rsync"));
     let many: Vec<String> = (0..2_000).map(|n| format!("d/f{n}")).collect();
     make(&rig.src(), &many, &"one".repeat(1_000));
@@ -69,7 +69,7 @@ fn marks_of_a_portion_in_flight_do_not_wake_the_other_lane() {
 
 /// A large directory that comes meanwhile is more than one portion itself.
 #[test]
-fn a_large_directory_that_comes_in_the_middle_of_a_first_copy() {
+fn a_large_directory_added_during_a_first_copy_is_copied_beside_it() {
     let rig = Rig::new(Path::new("rsync"));
     let mut bench = slow_first_copy(&rig, &"one".repeat(500));
     let many: Vec<String> = (0..12_000).map(|n| format!("new/f{n}")).collect();
@@ -84,7 +84,7 @@ fn a_large_directory_that_comes_in_the_middle_of_a_first_copy() {
 
 /// With one slot and marks that never end both the marks and the first copy go on.
 #[test]
-fn a_first_copy_with_one_slot_and_marks_without_end() {
+fn a_first_copy_and_endless_marks_share_one_slot() {
     let rig = Rig::new(Path::new("rsync"));
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.identical(&rig);

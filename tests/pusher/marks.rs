@@ -33,7 +33,7 @@ fn a_new_remote_is_filled_and_then_follows_marks() {
 }
 
 #[test]
-fn large_files_go_apart_and_directories_swapped_at_a_name_are_found() {
+fn large_files_are_pushed_separately_and_swapped_directories_are_found() {
     let (rig, mut bench) = synced(["cur/a", "cur/sub/b", "x"]);
     make(&rig.src(), ["new/c"], "two");
     fs::write(rig.src().join("x"), vec![7; 3 << 20]).unwrap();
@@ -50,7 +50,7 @@ fn large_files_go_apart_and_directories_swapped_at_a_name_are_found() {
 }
 
 #[test]
-fn the_same_size_and_time_with_other_content_is_sent() {
+fn other_content_with_the_same_size_and_time_is_sent() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a"], "one");
     crate::rig::set_mtime(&rig.src().join("a"), 1_000_000);
@@ -81,7 +81,7 @@ pub fn copied(rig: &Rig) -> usize {
 
 /// A first copy may take hours: what is marked meanwhile does not wait for it, but for the portions that have it in hand.
 #[test]
-fn marks_go_beside_a_first_copy() {
+fn marks_are_pushed_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
     let mut bench = slow_first_copy(&rig, &"one".repeat(100));
     make(&rig.src(), ["new/a"], "new");
@@ -103,7 +103,7 @@ fn marks_go_beside_a_first_copy() {
 }
 
 #[test]
-fn a_first_copy_to_a_slave_that_takes_one_connection() {
+fn a_first_copy_completes_over_a_single_connection() {
     let rig = Rig::with(Path::new("rsync"), "max connections = 1\n");
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
     make(&rig.src(), &many, "one");
@@ -118,7 +118,7 @@ fn a_first_copy_to_a_slave_that_takes_one_connection() {
 
 /// A directory swapped meanwhile is compared beside it.
 #[test]
-fn live_directories_are_compared_beside_a_first_copy() {
+fn swapped_directories_are_compared_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.dst(), ["d/old"], "old");
     make(&rig.src(), ["d/new"], "new");

@@ -13,7 +13,7 @@ use syncsup::sys::channel::Received;
 use syncsup::sys::{clock, poll, wake};
 
 #[test]
-fn a_remote_that_is_down_is_caught_up_with_and_nothing_is_lost() {
+fn a_remote_that_was_down_catches_up_and_nothing_is_lost() {
     let mut rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a"], "one");
     rig.daemon.stop();
@@ -28,7 +28,7 @@ fn a_remote_that_is_down_is_caught_up_with_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
+fn a_remote_that_is_down_beyond_the_backlog_limit_is_reconciled() {
     let (mut rig, mut bench) = synced(["stays", "goes"]);
     rig.daemon.stop();
     fs::remove_file(rig.src().join("goes")).unwrap();
@@ -55,7 +55,7 @@ fn a_remote_that_is_down_while_too_many_names_come_and_go_is_compared() {
 }
 
 #[test]
-fn a_root_that_was_replaced_deletes_nothing() {
+fn a_replaced_root_deletes_nothing() {
     let (rig, mut bench) = synced(["a", "d/b"]);
     let aside = rig.base().join("aside");
     fs::rename(rig.src(), &aside).unwrap();
@@ -73,7 +73,7 @@ fn a_root_that_was_replaced_deletes_nothing() {
 }
 
 #[test]
-fn a_path_that_fails_is_owed_with_its_words_and_the_others_go_through() {
+fn a_failing_path_is_owed_with_its_error_and_the_others_are_pushed() {
     let (rig, mut bench) = synced(["a"]);
     // A name too long for the receiver's temporary: 255 bytes.
     let long = "n".repeat(255);
@@ -91,7 +91,7 @@ fn a_path_that_fails_is_owed_with_its_words_and_the_others_go_through() {
 }
 
 #[test]
-fn a_journal_emptied_and_marked_again_goes_on() {
+fn an_emptied_journal_continues_with_new_marks() {
     let (rig, mut bench) = synced(["a"]);
     for round in 0..3 {
         make(&rig.src(), ["a"], &format!("round {round}"));
@@ -110,7 +110,7 @@ fn a_journal_emptied_and_marked_again_goes_on() {
 }
 
 #[test]
-fn nothing_is_pushed_before_the_root_was_judged_and_no_slot_is_kept() {
+fn nothing_is_pushed_and_no_slot_is_kept_before_the_root_is_known() {
     let (rig, mut bench) = synced(["a"]);
     bench.control.send(&ToPusher::Hold(Some("not there".into())), vec![]).unwrap();
     make(&rig.src(), ["b"], "two");
@@ -132,7 +132,7 @@ fn nothing_is_pushed_before_the_root_was_judged_and_no_slot_is_kept() {
 }
 
 #[test]
-fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
+fn an_error_that_only_pushes_meet_is_cleared_by_a_successful_push() {
     let mut rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a", "d/b"], "one");
     rig.module(b"m/no/such");
@@ -159,7 +159,7 @@ fn what_only_a_push_meets_is_over_when_a_push_goes_well() {
 }
 
 #[test]
-fn a_slave_that_takes_the_connection_and_says_nothing_is_noticed_early() {
+fn a_slave_that_accepts_and_stays_silent_is_noticed_early() {
     let mut rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a"], "one");
     rig.remote.peer.timeout_s = 100;
@@ -193,7 +193,7 @@ fn of_nobody() -> Option<Rig> {
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
+fn an_unreadable_directory_is_reported_and_the_rest_is_compared() {
     let Some(rig) = of_nobody() else { return };
     make(&rig.src(), ["a", "d/b"], "one");
     let hidden = rig.dst().join("hidden");
@@ -215,7 +215,7 @@ fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_compared() {
 }
 
 #[test]
-fn what_a_push_that_failed_in_part_has_done_is_counted() {
+fn the_work_of_a_partly_failed_push_is_counted() {
     let Some(rig) = of_nobody() else { return };
     make(&rig.src(), ["gone", "f"], "one");
     for dir in [rig.src().join("locked"), rig.dst().join("locked")] {
@@ -253,7 +253,7 @@ fn what_a_push_that_failed_in_part_has_done_is_counted() {
 
 /// A predecessor, or its rsync, that has not ended yet holds the lock. (Rule 2.)
 #[test]
-fn nothing_is_pushed_before_the_predecessor_has_ended() {
+fn nothing_is_pushed_before_the_predecessor_has_exited() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a"], "one");
     let state = rig.base().join("state");

@@ -11,7 +11,7 @@ use syncsup::rsync::exit_status::Verdict;
 use syncsup::rsync::itemize::{Change, ChangeKind, Line};
 
 #[test]
-fn form_b_deletes_what_is_at_risk_and_nothing_else() {
+fn form_b_deletes_only_what_is_at_risk() {
     for receiver in receivers() {
         for depth in ["", "d/", "d*[\\x/e\\f/"] {
             let rig = Rig::new(&receiver);
@@ -56,7 +56,7 @@ fn form_b_deletes_what_is_at_risk_and_nothing_else() {
 }
 
 #[test]
-fn a_directory_is_emptied_except_for_what_is_excluded() {
+fn a_directory_is_emptied_except_for_excluded_paths() {
     for receiver in receivers() {
         let mut rig = Rig::new(&receiver);
         make(&rig.src(), ["x"], "");

@@ -71,7 +71,7 @@ fn push(rig: &Rig, present: &[RelPath], absent: &[RelPath]) {
 }
 
 #[test]
-fn a_batch_makes_its_entries_equal() {
+fn a_batch_makes_its_paths_equal() {
     for receiver in receivers() {
         let rig = Rig::new(&receiver);
         let (src, dst) = (rig.src(), rig.dst());
@@ -113,7 +113,7 @@ fn a_batch_makes_its_entries_equal() {
 
 /// Directories that rsync reads itself: what editors leave there meanwhile stays here, and nothing is entered or deleted.
 #[test]
-fn whole_directories_are_sent_without_what_is_left_out() {
+fn whole_directories_are_sent_without_excluded_paths() {
     let rules = FilterRules { names: NameRules::Editors, ..FilterRules::default() };
     let options = Filter::new(&rules).unwrap().as_rsync_options().unwrap();
     for receiver in receivers() {
@@ -190,7 +190,7 @@ fn hostile_names_are_sent_itemized_and_deleted() {
 }
 
 #[test]
-fn dry_runs_find_what_differs_and_change_nothing() {
+fn dry_runs_find_differences_and_change_nothing() {
     for receiver in receivers() {
         let rig = Rig::new(&receiver);
         make(&rig.src(), ["a", "d/x", "d/sub/y", "skip.me"], "1");
@@ -254,7 +254,7 @@ fn dry_runs_find_what_differs_and_change_nothing() {
 }
 
 #[test]
-fn the_root_alone() {
+fn the_root_alone_can_be_pushed() {
     for receiver in receivers() {
         let mut rig = Rig::new(&receiver);
         make(&rig.src(), ["file", "d/x"], "");
@@ -288,7 +288,7 @@ fn a_path_in_the_module_is_not_a_pattern() {
 const FAKE_SSH: &str = "#!/bin/sh\necho \"$@\" >> \"$SSH_LOG\"\nwhile :; do case $1 in -p|-i|-l) shift 2;; -*) shift;; *) break;; esac; done\nshift\nexec sh -c \"$*\"\n";
 
 #[test]
-fn over_ssh_the_path_is_not_for_the_shell() {
+fn over_ssh_the_path_is_not_interpreted_by_the_shell() {
     let mut rig = Rig::new("rsync".as_ref());
     let bin = rig.base().join("bin");
     fs::create_dir(&bin).unwrap();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use world::*;
 
 #[test]
-fn starts_in_the_foreground_and_stops_in_order() {
+fn starts_in_the_foreground_and_stops_cleanly() {
     let mut world = World::new(&[("a", &[ONE, TWO]), ("b", &[ONE])]);
     world.start(&[]);
     for name in ["a", "b"] {
@@ -47,7 +47,7 @@ fn starts_in_the_foreground_and_stops_in_order() {
 }
 
 #[test]
-fn a_killed_child_is_started_again_and_the_others_do_not_notice() {
+fn a_killed_child_is_restarted_and_the_others_keep_running() {
     let mut world = World::new(&[("a", &[ONE, TWO])]);
     world.start(&[]);
     for n in 0..3 {
@@ -67,7 +67,7 @@ fn a_killed_child_is_started_again_and_the_others_do_not_notice() {
 }
 
 #[test]
-fn a_silent_child_is_killed_and_started_again() {
+fn a_silent_child_is_killed_and_restarted() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     let watcher = pids(&world.local("a"))[0];
@@ -80,7 +80,7 @@ fn a_silent_child_is_killed_and_started_again() {
 }
 
 #[test]
-fn nothing_is_started_twice() {
+fn a_second_supervisor_on_the_same_localpath_is_refused() {
     let mut world = World::new(&[("a", &[ONE]), ("b", &[ONE])]);
     world.start(&[]);
     let again = world.run(&["-o", "c.yaml"]);
@@ -99,7 +99,7 @@ fn nothing_is_started_twice() {
 
 /// Without its socket nobody can ask it; the lock tells which process to end.
 #[test]
-fn a_supervisor_whose_run_directory_is_gone_is_named() {
+fn a_supervisor_without_its_run_directory_is_reported() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     fs::remove_dir_all(world.path("run")).unwrap();
@@ -134,7 +134,7 @@ fn a_daemon_returns_when_everything_is_watched() {
 
 /// A shell script that starts it under a lock gets the lock back.
 #[test]
-fn what_the_caller_has_open_stays_the_callers() {
+fn descriptors_of_the_caller_are_not_inherited() {
     let world = World::new(&[("a", &[ONE])]);
     let path = world.path("callers");
     let file = fs::File::create(&path).unwrap();
@@ -235,7 +235,7 @@ fn a_reload_touches_only_what_changed() {
 }
 
 #[test]
-fn a_damaged_journal_is_set_aside() {
+fn a_damaged_journal_is_quarantined() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     let journal = world.state_of("a").join("journal.db");
@@ -264,7 +264,7 @@ fn a_damaged_journal_is_set_aside() {
 
 /// What somebody removed under a running supervisor: the files, or the whole directory.
 #[test]
-fn lost_state_is_noticed_and_begun_anew() {
+fn lost_state_is_noticed_and_recreated() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     world.configure("d.yaml", &[("a", &[TWO])], "");
@@ -313,7 +313,7 @@ fn lost_state_is_noticed_and_begun_anew() {
 
 /// Somebody else has taken what was lost: the first supervisor lets it alone.
 #[test]
-fn state_that_another_supervisor_has_taken_is_left_to_it() {
+fn state_taken_over_by_another_supervisor_is_left_to_it() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     let dir = world.state_of("a");
@@ -333,7 +333,7 @@ fn state_that_another_supervisor_has_taken_is_left_to_it() {
 }
 
 #[test]
-fn children_end_with_a_killed_supervisor_and_the_next_one_starts() {
+fn children_exit_with_a_killed_supervisor_and_the_next_one_starts() {
     let mut world = World::new(&[("a", &[ONE, TWO])]);
     world.start(&[]);
     let children = pids(&world.local("a"));
@@ -347,7 +347,7 @@ fn children_end_with_a_killed_supervisor_and_the_next_one_starts() {
 }
 
 #[test]
-fn a_stopped_supervisor_hangs_no_command_and_its_children_live_on() {
+fn commands_do_not_hang_on_a_stopped_supervisor_and_its_children_live_on() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     let children = pids(&world.local("a"));
@@ -360,7 +360,7 @@ fn a_stopped_supervisor_hangs_no_command_and_its_children_live_on() {
 }
 
 #[test]
-fn a_silent_client_holds_nobody_up_and_unknown_names_are_refused() {
+fn a_silent_client_delays_no_other_and_unknown_names_are_refused() {
     let mut world = World::new(&[("a", &[ONE])]);
     world.start(&[]);
     let entries = fs::read_dir(world.path("run")).unwrap().flatten().map(|e| e.path());

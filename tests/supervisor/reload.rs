@@ -4,7 +4,7 @@ use crate::world::*;
 use std::fs;
 
 #[test]
-fn a_remote_that_cannot_be_forgotten_now_is_forgotten_later() {
+fn a_remote_that_cannot_be_forgotten_yet_is_forgotten_later() {
     let mut world = World::new(&[("a", &[ONE, TWO])]);
     let script = world.path("fail.sh");
     let fail_log = format!("  fail_log: {{path: {}}}\n", script.display());
@@ -35,7 +35,7 @@ fn a_remote_that_cannot_be_forgotten_now_is_forgotten_later() {
 }
 
 #[test]
-fn the_fail_log_of_a_remote_removed_while_stopped_goes_at_the_start() {
+fn the_fail_log_of_a_remote_removed_while_stopped_is_deleted_at_the_start() {
     let mut world = World::new(&[("a", &[ONE, TWO])]);
     world.start(&[]);
     let state = world.state_of("a");
@@ -58,7 +58,7 @@ fn the_fail_log_of_a_remote_removed_while_stopped_goes_at_the_start() {
 }
 
 #[test]
-fn a_localpath_named_twice_is_one_whatever_the_order() {
+fn a_localpath_named_twice_is_merged_in_any_order() {
     let mut world = World::new(&[("a", &[ONE]), ("a", &[TWO])]);
     world.start(&[]);
     assert_eq!(localpaths(&world.status().unwrap()).len(), 1);

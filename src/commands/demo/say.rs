@@ -95,13 +95,13 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn values_in_order() {
+    fn values_are_formatted_in_order() {
         assert_eq!(fill("a {} b {} c", &["{}", "2"]), "a {} b 2 c");
         assert_eq!(fill("nothing", &[]), "nothing");
     }
 
     #[test]
-    fn times() {
+    fn times_are_formatted() {
         assert_eq!(time(Duration::from_millis(31)), "31 ms");
         assert_eq!(time(Duration::from_millis(2_440)), "2.4 s");
     }

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_every_difference() {
+    fn every_difference_is_seen() {
         type DemoChange = fn(&Path);
         let changes: [(&str, DemoChange); 6] = [
             ("missing: d/f\\x0a", |r| fs::remove_file(r.join("d/f\n")).unwrap()),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_other_content_under_the_same_size_and_time() {
+    fn other_content_with_the_same_size_and_time_is_seen() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         build(a.path());
         build(b.path());

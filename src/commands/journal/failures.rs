@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_of_what_fails() {
+    fn failing_paths_are_shown_as_a_table() {
         let failure = |path: &str, next_try_ms| Failure {
             path: RelPath::new(path).unwrap(),
             error: "rsync: Permission denied\n(13)".into(),

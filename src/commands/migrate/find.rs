@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_combine() {
+    fn combined_letters_are_read() {
         let words: Vec<OsString> =
             ["-dro", "/a b.xml", "-n20", "-m", "command"].iter().map(OsString::from).collect();
         let process = letters(&words);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn syncsup_called_sersync_is_not_it() {
+    fn syncsup_called_sersync_is_not_sersync() {
         assert!(is_sersync(&running("/usr/local/sersync/sersync2", &["./sersync2", "-d"])));
         assert!(is_sersync(&running("/opt/sersync2 (deleted)", &["x"])));
         assert!(is_sersync(&running("", &["/usr/local/sersync/sersync2", "-d"])));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_once_with_the_process_that_uses_them() {
+    fn each_file_is_found_once_with_its_process() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::create_dir(root.join("conf")).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_on_one_file_are_told_apart_by_what_they_do() {
+    fn processes_on_one_file_are_distinguished_by_their_options() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::write(root.join("confxml.xml"), "<head><sersync/></head>").unwrap();

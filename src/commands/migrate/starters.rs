@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_boot_and_of_cron_are_found() {
+    fn lines_in_boot_scripts_and_crontabs_are_found() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let put = |place: &str, text: &str| {

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_a_unit() {
+    fn arguments_in_a_unit_are_quoted() {
         assert_eq!(word(Path::new("/usr/bin/x-1")).unwrap(), "/usr/bin/x-1");
         assert_eq!(word(Path::new("/a b/100%/$x")).unwrap(), "\"/a b/100%%/$$x\"");
         assert_eq!(word(Path::new("/a\"\\")).unwrap(), r#""/a\"\\""#);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_unit_with_another_command() {
+    fn the_shipped_unit_gets_another_command() {
         let options = ["-n", "20", "-m", "http"].map(str::to_owned);
         let at = Path::new;
         let write = |needs: &Needs| {

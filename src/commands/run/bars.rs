@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_has_its_words() {
+    fn each_phase_has_its_text() {
         let text = |state, reconcile, done| words(&remote(state, reconcile, done)).1;
         assert_eq!(text(PusherState::Reconciling, Some((0, 0)), 0), "reconciling");
         assert_eq!(

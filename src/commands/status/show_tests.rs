@@ -38,7 +38,7 @@ pub fn sample(state: &str, remote: PusherState) -> LocalPathStatus {
 }
 
 #[test]
-fn one_table() {
+fn all_remotes_are_shown_in_one_table() {
     let text = instance(
         &InstanceStatus {
             version: "1.2.3".into(),
@@ -70,7 +70,7 @@ supervisor                7    -         -         -
 }
 
 #[test]
-fn what_is_said_below() {
+fn notes_are_shown_below_the_table() {
     let below = |change: &dyn Fn(&mut RemoteStatus)| {
         let mut localpath = sample("watching", PusherState::Behind);
         change(&mut localpath.remotes[0]);
@@ -92,7 +92,7 @@ fn what_is_said_below() {
 }
 
 #[test]
-fn plugins_have_a_row() {
+fn each_plugin_has_a_row() {
     let mut localpath = sample("watching", PusherState::InSync);
     let plugin = PluginStatus {
         name: "socket".into(),
@@ -112,7 +112,7 @@ fn plugins_have_a_row() {
 }
 
 #[test]
-fn where_the_rolling_comparison_is() {
+fn the_position_of_the_scrub_is_shown() {
     use crate::message::{VerifyProgress, VerifyRun};
     let said = |verify: VerifyProgress| {
         let mut remote = sample("watching", PusherState::InSync).remotes.remove(0);
@@ -129,7 +129,7 @@ fn where_the_rolling_comparison_is() {
 }
 
 #[test]
-fn open_files_are_said_with_what_is_in_sync() {
+fn open_files_are_shown_even_in_sync() {
     for (ms, files, words) in
         [(40_700, 1, "1 file open since 40 s"), (125_000, 2, "2 files open since 2 min")]
     {

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_lines_than_the_screen_has() {
+    fn output_is_cut_to_the_screen() {
         let text = "a\nb\nc\n";
         let lines = |rows| drawn(text, rows).matches('\n').count();
         assert_eq!(

@@ -122,7 +122,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     #[test]
-    fn in_sync_only_after_the_comparison_that_was_asked_for() {
+    fn in_sync_only_after_the_requested_reconcile() {
         let mut follow = Follow::new("/a r", 3);
         follow.look(Some(&remote(PusherState::InSync, 3, 1)), S(0), NOW);
         assert_eq!(follow.verdict, SyncOutcome::Going);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_pusher_counts_anew() {
+    fn a_restarted_pusher_counts_from_zero() {
         let mut follow = Follow::new("/a r", 3);
         follow.look(Some(&remote(PusherState::Reconciling, 3, 1)), S(0), NOW);
         follow.look(Some(&remote(PusherState::Reconciling, 0, 2)), S(1), NOW);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_that_stays_is_a_failure() {
+    fn a_lasting_error_is_a_failure() {
         let mut follow = Follow::new("/a r", 0);
         follow.look(Some(&remote(PusherState::Backoff, 0, 1)), S(0), NOW);
         follow.look(Some(&remote(PusherState::Reconciling, 0, 1)), S(8), NOW);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn held_failing_or_gone() {
+    fn held_failing_and_removed_remotes_end_the_sync() {
         let mut held = Follow::new("/a r", 0);
         held.look(Some(&remote(PusherState::Held, 0, 1)), S(0), NOW);
         assert_eq!(held.verdict, SyncOutcome::Going);

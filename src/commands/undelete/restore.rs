@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_one_left_goes_and_what_is_at_work_stays() {
+    fn leftovers_of_a_killed_restore_go_and_running_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["undelete-dead/2026", "undelete-alive/2026", "other/2026"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_there_makes_and_removes_nothing_elsewhere() {
+    fn planted_files_create_and_remove_nothing_elsewhere() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir_all(at("elsewhere/kept")).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_private_and_the_directory_that_was_opened_whatever_its_name_leads_to() {
+    fn a_staging_directory_is_private_and_ignores_a_replaced_name() {
         let dir = tempfile::tempdir().unwrap();
         let aside = Root::open(dir.path()).unwrap();
         let stage = StagingDirectory::new(&aside).unwrap();

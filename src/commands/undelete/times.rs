@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_found_however_it_is_written() {
+    fn times_are_accepted_in_every_notation() {
         for at in [
             "",
             "2026-11-23",

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_share() {
+    fn progress_has_a_text_and_a_share() {
         let at = VerifyAt { entries: 3, bytes: 5_000 };
         let all = Some(VerifyAt { entries: 5, bytes: 4_000 });
         assert_eq!(words(at, None, true), "3 entries compared");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_to_do_is_counted_as_rsync_lists_it() {
+    fn entries_are_counted_as_rsync_lists_them() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/f"), "12345").unwrap();

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_each_whatever_the_name() {
+    fn each_path_is_one_line_whatever_its_name() {
         let path = |bytes: &[u8]| RelPath::new(bytes).unwrap();
         let d =
             |path, dir, why: &[Why], pending| Difference { path, dir, why: why.to_vec(), pending };
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries() {
+    fn summaries_count_differences() {
         let found = |differ, pending| DifferenceCounts { differ, pending, whole: true };
         let done = VerifyEnd::Done { entries: 12 };
         let summary = |found, end: &VerifyEnd, repair| {

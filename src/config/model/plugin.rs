@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn names_follow_the_call() {
+    fn plugins_are_named_after_their_call() {
         let (a, b) = (command("a"), command("b"));
         let both = plugin_names(&[a.clone(), b.clone(), b.clone()]);
         assert_eq!(plugin_names(&[b.clone(), b.clone()]), both[1..]);

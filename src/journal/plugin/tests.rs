@@ -34,7 +34,7 @@ fn none() -> BTreeSet<String> {
 }
 
 #[test]
-fn a_change_waits_for_every_remote_but_those_in_trouble() {
+fn a_call_waits_for_every_remote_that_is_not_failing() {
     let (_dir, mut j) = open();
     mark(&mut j, &["x", "y"], 5);
     settle(&mut j, "a", 2);
@@ -53,7 +53,7 @@ fn a_change_waits_for_every_remote_but_those_in_trouble() {
 }
 
 #[test]
-fn what_is_owed_untried_is_not_ready() {
+fn paths_owed_without_an_attempt_are_not_ready() {
     let (_dir, mut j) = open();
     mark(&mut j, &["large", "d"], 1);
     settle(&mut j, "b", 2);
@@ -89,7 +89,7 @@ fn settle_all(j: &mut Journal) {
 }
 
 #[test]
-fn marked_again_while_it_is_called() {
+fn a_path_marked_during_its_call_is_called_again() {
     let (_dir, mut j) = open();
     let take = |j: &mut Journal| {
         j.take_in("p", i64::MAX, 100, |_| true).unwrap();
@@ -115,7 +115,7 @@ fn marked_again_while_it_is_called() {
 }
 
 #[test]
-fn failures_wait_and_are_given_up() {
+fn failed_calls_back_off_and_are_given_up() {
     let (_dir, mut j) = open();
     mark(&mut j, &["x"], 1);
     settle_all(&mut j);
@@ -143,7 +143,7 @@ fn failures_wait_and_are_given_up() {
 }
 
 #[test]
-fn the_runner_takes_part_in_cleaning_and_holds_up_nothing() {
+fn cleaning_respects_the_runner_and_is_not_blocked() {
     let (_dir, mut j) = open();
     mark(&mut j, &["x", "y"], 1);
     settle(&mut j, "a", 2);
@@ -165,7 +165,7 @@ fn the_runner_takes_part_in_cleaning_and_holds_up_nothing() {
 }
 
 #[test]
-fn old_signatures_go_but_those_of_directories() {
+fn old_signatures_expire_except_for_directories() {
     let (_dir, mut j) = open();
     for (n, dir) in [("f", false), ("d", true)] {
         let call = Due {
@@ -189,7 +189,7 @@ fn old_signatures_go_but_those_of_directories() {
 }
 
 #[test]
-fn a_later_mark_takes_nothing_from_a_call_that_waits() {
+fn a_later_mark_cancels_no_waiting_call() {
     use Events as E;
     use Scope::{Children, Entry, Tree};
     for (old, new, both) in [

@@ -11,7 +11,7 @@ fn start(child: &mut Child, now: Duration) {
 }
 
 #[test]
-fn restarts_at_once_then_ever_slower_then_at_once_again() {
+fn restarts_immediately_then_with_growing_delays_then_immediately_again() {
     let mut child = Child::new(ms(0));
     let mut now = ms(0);
     let mut delays = Vec::new();
@@ -36,7 +36,7 @@ fn restarts_at_once_then_ever_slower_then_at_once_again() {
 }
 
 #[test]
-fn what_is_killed_from_outside_comes_back_soon() {
+fn a_child_killed_from_outside_is_restarted_soon() {
     let mut child = Child::new(ms(0));
     let mut now = ms(0);
     for n in 0..20 {
@@ -61,7 +61,7 @@ fn ticks(child: &mut Child, to: Duration) -> Option<ChildAction> {
 }
 
 #[test]
-fn silence_kills() {
+fn a_silent_child_is_killed() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
     assert_eq!(ticks(&mut child, ms(5_000)), None);
@@ -75,7 +75,7 @@ fn silence_kills() {
 }
 
 #[test]
-fn one_that_never_speaks_is_killed_too() {
+fn a_child_that_never_sends_is_killed_too() {
     let mut child = Child::new(ms(0));
     child.step(ChildEvent::Tick, ms(0));
     child.step(ChildEvent::Started, ms(0));
@@ -84,7 +84,7 @@ fn one_that_never_speaks_is_killed_too() {
 
 /// Stopped, or held up, it could read no message: wherever in its turn that was, patience starts again.
 #[test]
-fn a_supervisor_that_overslept_takes_nobody_for_silent() {
+fn a_suspended_supervisor_kills_no_child_as_silent() {
     let mut child = Child::new(ms(0));
     child.step(ChildEvent::Tick, ms(0));
     child.step(ChildEvent::Started, ms(0));
@@ -102,7 +102,7 @@ fn a_supervisor_that_overslept_takes_nobody_for_silent() {
 }
 
 #[test]
-fn stops_in_order_or_is_killed() {
+fn a_child_stops_on_request_or_is_killed() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
     assert_eq!(child.step(ChildEvent::StopWanted, ms(1)), Some(ChildAction::SendStop));
@@ -115,7 +115,7 @@ fn stops_in_order_or_is_killed() {
 }
 
 #[test]
-fn the_last_wish_counts() {
+fn the_last_request_counts() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
     child.step(ChildEvent::StopWanted, ms(1));
@@ -132,7 +132,7 @@ fn the_last_wish_counts() {
 }
 
 #[test]
-fn a_lost_channel_kills_and_a_refused_start_waits() {
+fn a_lost_channel_kills_and_a_refused_start_is_delayed() {
     let mut child = Child::new(ms(0));
     start(&mut child, ms(0));
     assert_eq!(child.step(ChildEvent::Lost, ms(1)), Some(ChildAction::Kill));

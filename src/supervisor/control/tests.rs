@@ -26,7 +26,7 @@ fn connect(path: &Path) -> UnixStream {
 }
 
 #[test]
-fn asks_and_is_answered() {
+fn a_request_gets_its_answer() {
     let (_dir, path, mut control) = listen();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let mut client = connect(&path);
@@ -45,7 +45,7 @@ fn asks_and_is_answered() {
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn invalid_requests_are_refused() {
     let (_dir, path, mut control) = listen();
     let mut client = connect(&path);
     client.write_all(b"GET / HTTP/1.0\n").unwrap();
@@ -82,7 +82,7 @@ fn silent_slow_and_endless_clients_are_dropped() {
 }
 
 #[test]
-fn the_last_answers_are_taken_and_the_socket_goes() {
+fn last_answers_are_delivered_and_the_socket_is_removed() {
     let (_dir, path, mut control) = listen();
     let mut client = connect(&path);
     client.write_all(b"\"stop\"\n").unwrap();
@@ -104,7 +104,7 @@ fn a_stale_socket_is_replaced() {
 }
 
 #[test]
-fn more_clients_than_places_do_not_keep_the_loop_awake() {
+fn excess_clients_do_not_keep_the_loop_awake() {
     let (_dir, path, mut control) = listen();
     let mut clients: Vec<_> = (0..=CLIENTS_MAX).map(|_| connect(&path)).collect();
     turn(&mut control, S(0));

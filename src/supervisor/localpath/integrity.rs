@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gone_and_replaced() {
+    fn missing_and_replaced_files_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for name in [FILE_NAME, LOCK_NAME, "new"] {

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn modified_and_never_closed() {
+    fn a_file_modified_and_never_closed_is_marked() {
         let mut map = map();
         assert!(!tell(&mut map, What::Modify, 10 * S).has_marks());
         assert_eq!(map.next_expiry(), Some(12 * S));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_is_waited_for_with_growing_patience() {
+    fn a_writer_is_checked_with_growing_delays() {
         let mut map = map();
         tell(&mut map, What::Modify, Duration::ZERO);
         let mut now = Duration::ZERO;
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn written_between_the_pass_and_its_result() {
+    fn a_file_written_between_the_pass_and_its_result_stays_open() {
         let mut map = map();
         tell(&mut map, What::Modify, 10 * S);
         expire(&mut map, 12 * S);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_were_set_are_marked_at_once_and_once() {
+    fn set_times_are_marked_immediately_and_once() {
         let mut map = map();
         let set = stat(0, 100_000_000_000);
         let mut changes = tell(&mut map, What::Modify, 10 * S);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_were_set_are_those_of_all_names() {
+    fn set_times_mark_all_names_of_a_file() {
         let mut map = map();
         let set = Stat { nlink: 2, ..stat(0, 100_000_000_000) };
         map.links.saw(1, OsStr::new("other"), &set);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_is_marked_under_every_name() {
+    fn an_open_file_is_marked_under_every_name() {
         let mut map = map();
         let twice = Stat { nlink: 2, ..stat(0, 0) };
         for name in ["f", "other"] {
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn open_files_that_are_exchanged_stay_open() {
+    fn exchanged_open_files_stay_open() {
         for (names, wanted) in [
             (&["a", "b"][..], &["a", "b"][..]),
             (&["b"], &["a"]),
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_at_a_name_that_goes_is_open_at_another() {
+    fn an_open_file_whose_name_goes_stays_open_under_another() {
         let twice = Stat { nlink: 2, ..stat(0, 0) };
         for (lost, gone) in [
             (&[(What::Delete, 0, "f")][..], "removed"),
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_may_be_open_is_marked_kept_open_or_nothing_at_all() {
+    fn a_possibly_open_file_is_marked_or_kept_open_or_ignored() {
         let twice = Stat { nlink: 2, ..stat(5, 5) };
         let g = || RelPath::new("g").unwrap();
         for (stat, writer, marked, open) in [
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_is_marked_as_it_is_while_it_is_written() {
+    fn an_open_file_is_marked_while_it_is_written() {
         let rule = |glob: &str, after_ms| OpenRule { glob: glob.into(), after_ms };
         let rules = [rule("*.log", 10_000), rule("slow/**", 60_000)];
         let mut map = map().with_open_after(OpenAfter::new(&rules).unwrap());
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn open_files_are_counted_once_they_are_open_for_a_while() {
+    fn files_are_counted_once_they_have_been_open_for_a_while() {
         let mut map = map();
         let mut changes = ChangeSet::default();
         // Made and not written: a lock.
@@ -580,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn created_and_held_open() {
+    fn a_file_created_and_held_open_is_marked() {
         let mut map = map();
         tell(&mut map, What::Create, 10 * S);
         expire(&mut map, 12 * S);
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn created_and_never_touched() {
+    fn a_file_created_and_never_touched_is_marked() {
         let mut map = map();
         tell(&mut map, What::Create, 10 * S);
         expire(&mut map, 11 * S);

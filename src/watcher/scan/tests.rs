@@ -171,7 +171,7 @@ fn a_walk_that_begins_late_marks_what_happened_before_it() {
 }
 
 #[test]
-fn what_is_moved_out_of_a_walk_is_marked_where_it_is() {
+fn a_path_moved_out_of_a_walk_is_marked_at_its_new_place() {
     let mut rig = Rig::new();
     fill(&rig.out("large"));
     let names: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
@@ -199,7 +199,7 @@ fn what_is_moved_out_of_a_walk_is_marked_where_it_is() {
 }
 
 #[test]
-fn a_search_for_links_that_meets_new_directories_leaves_nothing_unmarked() {
+fn a_link_search_that_meets_new_directories_marks_everything() {
     let mut rig = Rig::new();
     fs::write(rig.at("one"), "").unwrap();
     fs::hard_link(rig.at("one"), rig.out("two")).unwrap();
@@ -215,7 +215,7 @@ fn a_search_for_links_that_meets_new_directories_leaves_nothing_unmarked() {
 }
 
 #[test]
-fn a_directory_that_is_moved_on_is_still_read_again() {
+fn a_directory_that_is_moved_again_is_still_rescanned() {
     let mut rig = Rig::new();
     for name in ["d", "other"] {
         fs::create_dir(rig.at(name)).unwrap();
@@ -238,7 +238,7 @@ fn a_directory_that_is_moved_on_is_still_read_again() {
 }
 
 #[test]
-fn an_exchange_tells_of_what_arrives_before_what_leaves() {
+fn an_exchange_reports_the_arrival_before_the_departure() {
     let mut rig = Rig::excluding(&["excluded"]);
     for path in ["root/d", "root/a", "root/b", "root/c", "root/excluded", "out/d"] {
         fs::create_dir(rig.dir.path().join(path)).unwrap();
@@ -255,7 +255,7 @@ fn an_exchange_tells_of_what_arrives_before_what_leaves() {
 }
 
 #[test]
-fn what_a_move_takes_out_of_an_exclusion_is_watched() {
+fn a_directory_moved_out_of_an_exclusion_is_watched() {
     let mut rig = Rig::excluding(&["/a/deep/cache", "/a/tmp"]);
     for path in ["a/deep/cache/in", "a/tmp", "c"] {
         fs::create_dir_all(rig.at(path)).unwrap();
@@ -272,7 +272,7 @@ fn what_a_move_takes_out_of_an_exclusion_is_watched() {
 }
 
 #[test]
-fn what_moves_while_it_is_read_is_read_to_its_end() {
+fn a_directory_moved_during_its_scan_is_scanned_completely() {
     let mut rig = Rig::new();
     fill(&rig.out("large"));
     let names: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
@@ -296,7 +296,7 @@ fn what_moves_while_it_is_read_is_read_to_its_end() {
 }
 
 #[test]
-fn what_cannot_be_watched_and_is_exchanged_is_not_forgotten() {
+fn an_exchanged_unwatchable_directory_is_not_forgotten() {
     let mut rig = Rig::new();
     let root = rig.map.tree.root().unwrap();
     rig.map.unwatched.extend([rel("a"), rel("b")]);
@@ -320,7 +320,7 @@ fn what_cannot_be_watched_and_is_exchanged_is_not_forgotten() {
 }
 
 #[test]
-fn files_that_are_open_go_with_the_directory_that_they_are_in() {
+fn open_files_move_with_their_directory() {
     let mut rig = Rig::new();
     fs::create_dir(rig.at("d")).unwrap();
     rig.events();
@@ -341,7 +341,7 @@ fn files_that_are_open_go_with_the_directory_that_they_are_in() {
 }
 
 #[test]
-fn what_a_scan_marks() {
+fn a_scan_marks_changes_since_the_checkpoint() {
     let stat = |kind, ctime_ns| Stat {
         sparse: false,
         kind,

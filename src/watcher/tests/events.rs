@@ -6,7 +6,7 @@ use std::fs::{FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 #[test]
-fn a_file_is_marked_and_the_pusher_woken() {
+fn a_file_is_marked_and_the_pusher_is_woken() {
     let world = World::new();
     let run = world.start();
     let seq = run.last();
@@ -32,7 +32,7 @@ fn a_file_is_marked_and_the_pusher_woken() {
 }
 
 #[test]
-fn nothing_is_missed_in_nested_directories_made_at_once() {
+fn nothing_is_missed_in_nested_directories_made_together() {
     let world = World::new();
     let run = world.start();
     let seq = run.last();
@@ -63,7 +63,7 @@ fn nothing_is_missed_in_nested_directories_made_at_once() {
 }
 
 #[test]
-fn renames_in_out_and_inside() {
+fn renames_in_out_and_inside_are_marked() {
     let world = World::new();
     let (root, out) = (world.path("root"), world.path("out"));
     fs::create_dir_all(root.join("d/sub")).unwrap();
@@ -106,7 +106,7 @@ fn stale_moves(root: &Path, rounds: std::ops::Range<u32>) {
 }
 
 #[test]
-fn stale_moves_are_found_out() {
+fn stale_moves_are_detected() {
     let world = World::new();
     let root = world.path("root");
     let run = world.start();
@@ -132,7 +132,7 @@ fn stale_moves_are_found_out() {
 }
 
 #[test]
-fn changes_that_no_close_follows_come() {
+fn changes_without_a_close_are_marked() {
     use std::io::Write;
     let world = World::new();
     let root = world.path("root");
@@ -162,7 +162,7 @@ fn changes_that_no_close_follows_come() {
 }
 
 #[test]
-fn a_file_nobody_touches_after_its_creation_comes() {
+fn a_file_created_and_left_alone_is_marked() {
     let world = World::new();
     let run = world.start();
     let seq = run.last();
@@ -174,7 +174,7 @@ fn a_file_nobody_touches_after_its_creation_comes() {
 }
 
 #[test]
-fn a_directory_whose_modification_time_alone_is_set_is_marked() {
+fn a_directory_with_only_a_set_modification_time_is_marked() {
     let world = World::new();
     fs::create_dir(world.path("root/d")).unwrap();
     let running = world.start();
@@ -186,7 +186,7 @@ fn a_directory_whose_modification_time_alone_is_set_is_marked() {
 }
 
 #[test]
-fn attributes_of_a_directory_that_has_nothing_watched_above_it_are_marked() {
+fn attributes_of_the_topmost_watched_directory_are_marked() {
     let world = World::new();
     fs::create_dir(world.path("root/m")).unwrap();
     fs::create_dir_all(world.path("out/bound")).unwrap();
@@ -222,7 +222,7 @@ fn attributes_of_a_directory_that_has_nothing_watched_above_it_are_marked() {
 }
 
 #[test]
-fn attributes_of_the_root_mark_nothing_where_attributes_do_not() {
+fn root_attributes_mark_nothing_when_attrib_is_off() {
     let world = World { toggles: Toggles { attrib: false, ..Toggles::MODERN }, ..World::new() };
     let run = world.start();
     let seq = run.last();
@@ -267,7 +267,7 @@ fn a_change_to_one_name_marks_every_name() {
 }
 
 #[test]
-fn what_was_written_through_a_name_before_it_was_watched_is_marked_under_all() {
+fn writes_through_an_unwatched_name_mark_all_names() {
     let world = World::new();
     let root = world.path("root");
     fs::write(root.join("one"), "x").unwrap();
@@ -287,7 +287,7 @@ fn what_was_written_through_a_name_before_it_was_watched_is_marked_under_all() {
 }
 
 #[test]
-fn a_link_in_a_directory_that_is_moved_on_is_known() {
+fn a_link_in_a_directory_that_is_moved_again_is_known() {
     let world = World::new();
     let root = world.path("root");
     fs::create_dir(root.join("d")).unwrap();
@@ -306,7 +306,7 @@ fn a_link_in_a_directory_that_is_moved_on_is_known() {
 }
 
 #[test]
-fn what_is_excluded_is_not_watched() {
+fn excluded_directories_are_not_watched() {
     let mut world = World::new();
     world.filter.exclude = vec!["cache".into(), "(.*)\\.tmp".into()];
     let root = world.path("root");

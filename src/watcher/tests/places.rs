@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::MetadataExt;
 
 #[test]
-fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
+fn a_mount_point_inside_is_remembered_and_scanned_when_it_returns() {
     let world = World::new();
     let root = world.path("root");
     fs::create_dir(root.join("m")).unwrap();
@@ -53,7 +53,7 @@ fn a_mount_point_inside_is_remembered_and_read_again_when_it_is_back() {
 }
 
 #[test]
-fn what_is_mounted_after_the_first_scan_is_news() {
+fn a_mount_after_the_first_scan_is_marked() {
     let world = World::new();
     fs::create_dir(world.path("root/m")).unwrap();
     fs::create_dir(world.path("root/n")).unwrap();
@@ -83,7 +83,7 @@ fn what_is_mounted_after_the_first_scan_is_news() {
 }
 
 #[test]
-fn a_full_journal_is_an_overflow() {
+fn a_full_journal_counts_as_an_overflow() {
     let world = World::new();
     let state = world.path("state");
     let Some(_mounted) = Mounted::on(&state, "size=16m") else { return };

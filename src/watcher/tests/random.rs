@@ -48,7 +48,7 @@ pub fn snapshot(root: &Path) -> BTreeMap<RelPath, Value> {
 /// Prints how long a burst takes from its first change to its last mark, and what ten thousand directories cost.
 #[test]
 #[ignore = "a measurement"]
-fn a_burst() {
+fn a_burst_is_marked_completely() {
     let world = World::new();
     let root = world.path("root");
     for n in 0..10_000 {
@@ -131,7 +131,7 @@ fn assert_covered(run: &Running, seq: i64, before: &BTreeMap<RelPath, Value>, se
 }
 
 #[test]
-fn random_operations_are_all_covered() {
+fn random_operations_are_all_marked() {
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|s| s.parse().ok())

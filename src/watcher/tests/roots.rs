@@ -4,7 +4,7 @@ use super::*;
 use crate::reconcile_reason::ReconcileReason;
 
 #[test]
-fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
+fn a_root_from_a_network_file_system_is_not_taken_for_a_local_one() {
     let world = World::new();
     let (root, state) = (world.path("root"), world.path("state"));
     world.start().stop();
@@ -33,7 +33,7 @@ fn a_root_that_was_on_a_network_file_system_is_not_taken_for_a_local_one() {
 }
 
 #[test]
-fn a_root_that_is_released_before_it_is_there_is_compared() {
+fn a_root_released_before_it_exists_is_reconciled() {
     let world = World::new();
     let root = world.path("root");
     let mut run = world.start();
@@ -49,7 +49,7 @@ fn a_root_that_is_released_before_it_is_there_is_compared() {
 }
 
 #[test]
-fn a_root_that_goes_is_no_deletion_and_is_taken_back() {
+fn a_missing_root_deletes_nothing_and_is_accepted_when_it_returns() {
     let world = World::new();
     let (root, away) = (world.path("root"), world.path("away"));
     fs::create_dir(root.join("d")).unwrap();
@@ -87,7 +87,7 @@ fn a_root_that_goes_is_no_deletion_and_is_taken_back() {
 }
 
 #[test]
-fn a_root_that_went_while_the_journal_refused_is_watched_again() {
+fn a_root_lost_while_the_journal_failed_is_watched_again() {
     let world = World::new();
     let (root, away) = (world.path("root"), world.path("away"));
     let mut run = world.start();
@@ -122,7 +122,7 @@ fn wish(run: &Running) -> Option<ReconcileReason> {
 }
 
 #[test]
-fn a_clock_set_back_while_the_root_was_away_is_a_comparison() {
+fn a_clock_set_back_while_the_root_is_missing_causes_a_reconcile() {
     let world = World::new();
     let (root, away) = (world.path("root"), world.path("away"));
     let mut run = world.start();
@@ -143,7 +143,7 @@ fn a_clock_set_back_while_the_root_was_away_is_a_comparison() {
 }
 
 #[test]
-fn a_clock_set_back_before_an_overflow_is_a_comparison() {
+fn a_clock_set_back_before_an_overflow_causes_a_reconcile() {
     let world = World::new();
     let run = world.start();
     Journal::open(&run.state).unwrap().remote("r", None).unwrap();

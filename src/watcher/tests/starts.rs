@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_overflow_is_a_scan_from_the_checkpoint() {
+fn an_overflow_causes_a_scan_from_the_checkpoint() {
     let world = World::new();
     let root = world.path("root");
     fs::create_dir_all(root.join("old/deep")).unwrap();
@@ -60,7 +60,7 @@ fn changes_while_stopped_are_found_at_the_start() {
 }
 
 #[test]
-fn a_first_scan_cut_short_loses_nothing() {
+fn an_interrupted_first_scan_loses_nothing() {
     let world = World::new();
     let root = world.path("root");
     for dir in 0..16 {
@@ -88,7 +88,7 @@ fn a_first_scan_cut_short_loses_nothing() {
 }
 
 #[test]
-fn a_journal_found_damaged_at_the_start_is_told() {
+fn a_journal_damaged_at_the_start_is_reported() {
     let world = World::new();
     world.start().stop();
     let db = world.path("state").join(crate::journal::FILE_NAME);
@@ -105,7 +105,7 @@ fn a_journal_found_damaged_at_the_start_is_told() {
 }
 
 #[test]
-fn written_stopped_closed_started() {
+fn a_file_written_stopped_closed_and_started_is_marked() {
     use std::io::Write;
     let world = World::new();
     let run = world.start();
@@ -124,7 +124,7 @@ fn written_stopped_closed_started() {
 }
 
 #[test]
-fn a_journal_that_refuses_at_the_start_is_told_and_waited_for() {
+fn a_journal_failing_at_the_start_is_reported_and_retried() {
     let world = World::new();
     let mut run = world.start();
     run.settle();

@@ -71,7 +71,7 @@ fn cases(root: &Path, out: &Path) -> Vec<Case> {
 }
 
 #[test]
-fn a_file_whose_open_name_goes_is_marked_under_those_that_stay() {
+fn a_file_whose_open_name_goes_is_marked_under_the_others() {
     let mut world = World::new();
     world.filter.exclude = vec![".*\\.tmp".into()];
     let (root, out) = (world.path("root"), world.path("out"));
@@ -120,7 +120,7 @@ fn a_file_whose_open_name_goes_is_marked_under_those_that_stay() {
 }
 
 #[test]
-fn what_was_written_so_before_a_barrier_is_marked_before_its_answer() {
+fn writes_without_a_name_before_a_barrier_are_marked_before_its_answer() {
     let world = World::new();
     let root = world.path("root");
     fs::write(root.join("a"), "x").unwrap();
@@ -138,7 +138,7 @@ fn what_was_written_so_before_a_barrier_is_marked_before_its_answer() {
 }
 
 #[test]
-fn further_names_that_come_and_go_of_files_that_nobody_writes_mark_nothing_more() {
+fn further_names_of_unwritten_files_mark_nothing_more() {
     let world = World::new();
     let root = world.path("root");
     for name in ["a", "b", "c"] {

@@ -31,7 +31,7 @@ fn a_rename_moves_everything_below() {
 }
 
 #[test]
-fn what_stood_at_the_name_is_dropped_with_everything_below() {
+fn a_replaced_entry_is_dropped_with_everything_below() {
     let mut tree = sample();
     let Placed::New { mut dropped } = place(&mut tree, 1, "a", 9) else { panic!() };
     dropped.sort_unstable();
@@ -41,7 +41,7 @@ fn what_stood_at_the_name_is_dropped_with_everything_below() {
 }
 
 #[test]
-fn a_directory_takes_the_place_of_one_above_it() {
+fn a_directory_replaces_one_of_its_ancestors() {
     let mut tree = sample();
     let Placed::Moved { dropped, .. } = place(&mut tree, 1, "a", 4) else { panic!() };
     assert_eq!(dropped.len(), 2);
@@ -61,7 +61,7 @@ fn detached_directories_have_no_path_until_they_are_placed() {
 }
 
 #[test]
-fn many_children_grow_and_go() {
+fn many_children_are_added_and_removed() {
     let mut tree = Tree::default();
     tree.start(0);
     for wd in 1..5_000 {

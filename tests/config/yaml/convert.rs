@@ -20,7 +20,7 @@ fn round_trip(config: &Config) -> String {
 }
 
 #[test]
-fn converted_configurations_are_the_same() {
+fn converted_configurations_are_equal() {
     let xml = SAMPLE;
     let on = xml
         .replace("start=\"false\"", "start=\"true\"")
@@ -46,7 +46,7 @@ fn converted_configurations_are_the_same() {
 }
 
 #[test]
-fn nothing_is_forgotten_by_a_conversion() {
+fn a_conversion_keeps_every_setting() {
     let text = "
 trash: {keep: 36h}
 on_failure: [/bin/mail, 'it is down']
@@ -76,7 +76,7 @@ localpaths:
 }
 
 #[test]
-fn odd_models_convert() {
+fn unusual_configurations_convert() {
     let mut first = base();
     first.remotes = vec![
         Remote::new(Peer { params: vec![], timeout_s: 7, ..peer("h", "m") }),
@@ -133,7 +133,7 @@ fn odd_models_convert() {
 }
 
 #[test]
-fn what_is_common_goes_to_the_top() {
+fn common_settings_move_to_the_top_level() {
     let parsed =
         confxml::parse(include_bytes!("../../../examples/confxml.xml"), Path::new("c.xml"));
     let yaml = round_trip(&parsed.config);
@@ -145,7 +145,7 @@ fn what_is_common_goes_to_the_top() {
 }
 
 #[test]
-fn paths_that_yaml_cannot_say() {
+fn paths_that_yaml_cannot_represent_are_refused() {
     let mut localpath = base();
     localpath.watch = OsBytes::from(b"/data/\xd6\xd0".to_vec());
     localpath.place = Place { file: "c.xml".into(), line: 24 };

@@ -75,7 +75,7 @@ const MISTAKES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_mistake_has_its_line_and_hint() {
+fn every_mistake_has_a_line_and_a_hint() {
     for (text, expected) in MISTAKES {
         let found = errors(&read_yaml(&format!("{text}{BASE}")));
         assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -84,7 +84,7 @@ fn every_mistake_has_its_line_and_hint() {
 }
 
 #[test]
-fn localpaths_and_remotes() {
+fn mistakes_in_localpaths_and_remotes_are_reported() {
     let cases: &[(&str, &str)] = &[
         ("debug: true\n", "1: no localpaths: nothing says what to replicate"),
         ("localpaths: []\n", "1: localpaths is an empty list"),
@@ -137,7 +137,7 @@ fn localpaths_and_remotes() {
 }
 
 #[test]
-fn all_errors_at_once() {
+fn all_errors_are_reported_together() {
     let text = "debug: ture\nrsync: {port: x, params: -an}\nlocalpaths:\n- watch: d\n  remotes: [h]\n- {}\n";
     let lines: Vec<_> =
         errors(&read_yaml(text)).iter().map(|e| e.split(':').nth(1).unwrap().to_owned()).collect();
@@ -145,7 +145,7 @@ fn all_errors_at_once() {
 }
 
 #[test]
-fn errors_show_what_is_written() {
+fn errors_quote_the_file() {
     let text = "localpaths:\n- watch: /d\n  remotes: ['h::m']\n  filter: {exclude: ['(.*)\\.svn(', \"a\\e\\\\d(\"]}\n";
     let found = errors(&read_yaml(text));
     assert_eq!(found.len(), 2, "{found:?}");

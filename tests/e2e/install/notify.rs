@@ -131,18 +131,18 @@ fn protocol(mut manager: Manager, mut w: World) {
 }
 
 #[test]
-fn a_manager_at_a_path_hears_everything() {
+fn a_manager_at_a_path_gets_every_notification() {
     let w = Setup::default().build();
     protocol(Manager::at_a_path(&w), w);
 }
 
 #[test]
-fn a_manager_at_an_abstract_name_hears_everything() {
+fn a_manager_at_an_abstract_name_gets_every_notification() {
     protocol(Manager::at_an_abstract_name(), Setup::default().build());
 }
 
 #[test]
-fn a_supervisor_that_stands_still_is_silent() {
+fn a_stopped_supervisor_sends_no_watchdog_notification() {
     let mut w = Setup::default().build();
     let mut manager = Manager::at_a_path(&w);
     manager.launches(&mut w, Duration::from_millis(400));

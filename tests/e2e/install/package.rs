@@ -28,7 +28,7 @@ fn files(root: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn make_install_puts_everything_in_its_place_and_uninstall_takes_it_away() {
+fn make_install_places_every_file_and_make_uninstall_removes_it() {
     let dir = TempDir::with_prefix("syncsup-test-").unwrap();
     let root = dir.path().join("root");
     let words = ["PREFIX=/opt/sync", "INIT=sysv", "SERSYNC=1"];
@@ -91,7 +91,7 @@ pub fn traces(machine: &Machine) -> String {
 }
 
 #[test]
-fn a_package_is_installed_runs_by_its_script_and_leaves_nothing_but_data() {
+fn a_package_installs_runs_by_its_script_and_leaves_only_data() {
     let dir = TempDir::with_prefix("syncsup-test-").unwrap();
     let Some(package) = Package::make() else { return };
     let Some(machine) = Machine::boot("nothing", &[dir.path(), package.dir()]) else { return };

@@ -56,7 +56,7 @@ impl Script {
 }
 
 #[test]
-fn the_init_script_does_what_the_standard_says() {
+fn the_init_script_follows_the_lsb() {
     let mut s = Script::new();
     s.ends("status", 3);
     s.ends("stop", 0);
@@ -99,7 +99,7 @@ fn the_init_script_does_what_the_standard_says() {
 }
 
 #[test]
-fn the_init_script_without_a_configuration_or_a_program() {
+fn the_init_script_fails_cleanly_without_a_configuration_or_program() {
     let s = Script::new();
     let empty = s.w.outside.join("conf.d");
     fs::create_dir(&empty).unwrap();
@@ -116,7 +116,7 @@ fn the_init_script_without_a_configuration_or_a_program() {
 }
 
 #[test]
-fn the_scripts_have_headers_and_are_shell() {
+fn the_scripts_have_headers_and_valid_shell() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("units");
     let text = fs::read_to_string(units.join("syncsup.init")).unwrap();
     let header = text.split("### BEGIN INIT INFO\n").nth(1).unwrap();

@@ -253,7 +253,7 @@ fn reload_and_kills(s: &Service) {
 }
 
 #[test]
-fn instances_beside_each_other_and_an_end_without_a_trace() {
+fn instances_run_beside_each_other_and_leave_no_trace() {
     let Some(s) = Service::install() else { return };
     let m = &s.machine;
     let before = m.processes();

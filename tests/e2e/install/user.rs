@@ -70,7 +70,7 @@ impl Drop for User {
 }
 
 #[test]
-fn everything_below_ones_own_home() {
+fn a_user_can_run_it_below_their_home() {
     if !Uid::effective().is_root() {
         eprintln!("SKIPPED: only root can become another user");
         return;

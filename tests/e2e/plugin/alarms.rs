@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 #[test]
-fn a_remote_that_goes_down_and_comes_back_is_told_once_each() {
+fn an_outage_and_a_recovery_are_reported_once_each() {
     let dir = tempfile::tempdir().unwrap();
     let (script, record) = (dir.path().join("tell.sh"), dir.path().join("told"));
     let line = "$1 $SYNCSUP_EVENT $SYNCSUP_LOCALPATH $SYNCSUP_REMOTE $SYNCSUP_STATE $SYNCSUP_SINCE [$SYNCSUP_REASON]";
@@ -54,7 +54,7 @@ fn a_remote_that_goes_down_and_comes_back_is_told_once_each() {
 }
 
 #[test]
-fn hostile_names_reach_the_commands_as_they_are() {
+fn hostile_names_reach_alarm_commands_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let master = at("-m $(touch pwned) `x`\n\"q' \u{1b}[1m");
@@ -110,7 +110,7 @@ fn hostile_names_reach_the_commands_as_they_are() {
 }
 
 #[test]
-fn a_script_that_windows_wrote_is_said_when_it_is_called() {
+fn a_script_with_crlf_is_reported_when_it_is_called() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("tell.sh");
     fs::write(&script, "#!/bin/sh\r\nexit 0\r\n").unwrap();

@@ -36,7 +36,7 @@ fn starting((start, name): (&str, &str), master: &str, section: &str) -> String 
 }
 
 #[test]
-fn sersyncs_modules_as_daemons_side_by_side() {
+fn sersyncs_plugin_modules_run_as_daemons_side_by_side() {
     let dir = tempfile::tempdir().unwrap();
     let (server, cdn) = (Server::lines(), chinacache());
     let (script, record) = recorder(dir.path(), "");
@@ -98,7 +98,7 @@ fn sersyncs_modules_as_daemons_side_by_side() {
 }
 
 #[test]
-fn beside_an_instance_that_replicates() {
+fn a_plugin_instance_runs_beside_a_replicating_one() {
     let server = Server::http();
     let plugins = format!("plugins: [{{http: {{host: 127.0.0.1, port: {}}}}}]\n", server.port);
     let mut w = Setup { settings: plugins.leak(), ..Setup::default() }.build();
@@ -127,7 +127,7 @@ fn said(w: &World, args: &[&str]) -> (i32, String) {
 
 /// Commands mean the instance that replicates, and one of `-m` only where `-m` says so.
 #[test]
-fn commands_beside_an_instance_of_m() {
+fn commands_address_the_plugin_instance_only_with_m() {
     let server = Server::http();
     let plugins = format!("plugins: [{{http: {{host: 127.0.0.1, port: {}}}}}]\n", server.port);
     let mut w = Setup { settings: plugins.leak(), ..Setup::default() }.build();
@@ -167,7 +167,7 @@ fn commands_beside_an_instance_of_m() {
 }
 
 #[test]
-fn a_plugin_that_fails_alone_is_not_in_sync() {
+fn a_failing_plugin_instance_is_not_in_sync() {
     let plugins = "plugins: [{http: {host: 127.0.0.1, port: 1}}]\n";
     let w = Setup { settings: plugins, ..Setup::default() }.build();
     assert!(w.instance.command(&["-d", "-m", "http"]).status.success());
@@ -198,7 +198,7 @@ fn refused(text: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn mistakes_are_told_with_file_and_line_before_anything_starts() {
+fn mistakes_are_reported_with_file_and_line_before_the_start() {
     let command = |filter: &str| {
         format!(
             "<plugin name=\"command\"><param prefix=\"x\"/>\n<filter start=\"true\">{filter}</filter></plugin>"

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn an_unwanted_change_takes_no_call_that_waits() {
+fn an_unwanted_event_cancels_no_waiting_call() {
     let mut server = Server::lines();
     let plugin = format!(
         "socket: {{host: 127.0.0.1, port: {}, retry: 100ms, events: [change, delete]}}",
@@ -69,7 +69,7 @@ fn one_bad_path_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_reload_gives_no_plugin_the_calls_of_another() {
+fn a_reload_moves_no_calls_between_plugins() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     fs::create_dir(&one).unwrap();

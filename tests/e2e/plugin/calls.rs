@@ -58,7 +58,7 @@ fn a_command_gets_hostile_names_as_one_argument() {
 }
 
 #[test]
-fn a_command_with_a_filter_and_ignored_errors() {
+fn a_command_can_have_a_filter_and_ignore_errors() {
     let dir = tempfile::tempdir().unwrap();
     let (script, record) = recorder(dir.path(), "echo noise");
     // It fails after it has written its call down.
@@ -102,7 +102,7 @@ fn a_socket_gets_one_connection_for_each_change() {
 }
 
 #[test]
-fn a_socket_with_one_connection_and_nuls() {
+fn a_socket_can_separate_paths_with_nul_on_one_connection() {
     let server = Server::start(|mut stream, _| {
         let mut got = Vec::new();
         std::io::Read::read_to_end(&mut stream, &mut got).expect("paths");
@@ -120,7 +120,7 @@ fn a_socket_with_one_connection_and_nuls() {
 }
 
 #[test]
-fn a_socket_with_one_connection_and_newlines() {
+fn a_socket_can_separate_paths_with_newlines_on_one_connection() {
     let server = Server::start(|mut stream, _| {
         let mut got = Vec::new();
         std::io::Read::read_to_end(&mut stream, &mut got).expect("paths");
@@ -173,7 +173,7 @@ fn check_forms(w: &World, wanted: &BTreeSet<Vec<u8>>, requests: &[Vec<u8>]) {
 }
 
 #[test]
-fn http_posts_forms() {
+fn http_plugins_post_forms() {
     let server = Server::http();
     let mut w = world(1, &[format!("http: {{url: 'http://127.0.0.1:{}/in'}}", server.port)]);
     w.run(&[]);
@@ -191,7 +191,7 @@ fn http_posts_forms() {
 }
 
 #[test]
-fn https_with_a_certificate_of_ones_own() {
+fn https_accepts_a_private_certificate() {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -255,7 +255,7 @@ fn cdn(port: u16, more: &str) -> String {
 }
 
 #[test]
-fn refresh_cdn_as_the_tutorials_have_it() {
+fn refresh_cdn_works_as_in_the_tutorials() {
     let (with, without) = (chinacache(), chinacache());
     let pattern = ", url_match: 'master([/a-zA-Z0-9]*).xoyo.com/images'";
     let mut w = world_with(1, &[cdn(with.port, pattern), cdn(without.port, "")], "");
@@ -292,7 +292,7 @@ fn refresh_cdn_as_the_tutorials_have_it() {
 }
 
 #[test]
-fn refresh_cdn_with_hostile_names_and_its_password_nowhere() {
+fn refresh_cdn_handles_hostile_names_and_hides_its_password() {
     let server = chinacache();
     let mut w = world(1, &[cdn(server.port, "")]);
     w.run(&["-v"]);
@@ -315,7 +315,7 @@ fn refresh_cdn_with_hostile_names_and_its_password_nowhere() {
 }
 
 #[test]
-fn a_wrong_password_is_told_without_it() {
+fn a_wrong_cdn_password_is_reported_without_showing_it() {
     let server = chinacache();
     let plugin = cdn(server.port, ", attempts: 2, retry: 50ms").replace("u&ser", "other");
     let mut w = world_with(1, &[plugin], "fail_log: {path: /FAIL}\n");

@@ -54,7 +54,7 @@ fn die(stream: &mut TcpStream, nth: usize) {
 }
 
 #[test]
-fn a_server_that_dies_over_a_call_is_called_again_for_all() {
+fn calls_are_repeated_after_a_server_dies() {
     let alive = Arc::new(AtomicBool::new(false));
     let (http, cdn) = (mortal(&alive), mortal(&alive));
     let patience = "retry: 5ms, attempts: 1000";
@@ -100,7 +100,7 @@ fn a_server_that_dies_over_a_call_is_called_again_for_all() {
 }
 
 #[test]
-fn a_command_that_is_killed_is_called_again_for_all() {
+fn calls_are_repeated_after_a_command_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let (gate, deaths) = (dir.path().join("open"), dir.path().join("deaths"));
     let body =
@@ -128,7 +128,7 @@ fn a_command_that_is_killed_is_called_again_for_all() {
 /// Everything as by default.
 #[test]
 #[ignore = "takes more than a minute"]
-fn a_server_that_refuses_for_a_minute_delays_no_push_and_gets_everything() {
+fn a_server_that_refuses_for_a_minute_delays_no_push_and_gets_all_calls() {
     let mut server = Server::lines();
     let mut w = world(1, &[format!("socket: {{host: 127.0.0.1, port: {}}}", server.port)]);
     w.run(&[]);
@@ -153,7 +153,7 @@ fn a_server_that_refuses_for_a_minute_delays_no_push_and_gets_everything() {
 
 /// `-m` in the foreground: the supervisor is the same, and starts again whoever dies.
 #[test]
-fn whoever_dies_in_an_instance_of_m_is_started_again_and_nothing_is_lost() {
+fn processes_of_a_plugin_instance_are_restarted_and_no_call_is_lost() {
     let server = Server::http();
     let plugins = format!("plugins: [{{http: {{host: 127.0.0.1, port: {}}}}}]\n", server.port);
     let mut w = Setup { settings: plugins.leak(), ..Setup::default() }.build();

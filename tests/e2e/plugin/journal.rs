@@ -64,7 +64,7 @@ fn wait_given_up(w: &World, counts: [usize; 2]) {
 }
 
 #[test]
-fn what_was_given_up_is_listed_called_again_and_forgotten() {
+fn abandoned_calls_are_listed_retried_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, gate, record) = failing(dir.path());
     assert_eq!(journal(&w, &words(&["list"]), 0), "nothing fails\n");
@@ -147,7 +147,7 @@ fn names() -> impl Iterator<Item = &'static [u8]> {
 }
 
 #[test]
-fn each_line_of_the_fail_log_makes_a_call_by_hand() {
+fn each_line_of_the_fail_log_repeats_a_call() {
     for shell in ["dash", "bash"] {
         if Command::new(shell).args(["-c", ":"]).stdout(Stdio::null()).status().is_err() {
             eprintln!("SKIPPED: no {shell}");
@@ -181,7 +181,7 @@ fn each_line_of_the_fail_log_makes_a_call_by_hand() {
 }
 
 #[test]
-fn what_has_no_program_of_its_own_is_called_through_the_journal() {
+fn plugins_without_a_program_are_retried_through_the_journal() {
     let server = Server::http();
     server.shared.status.store(404, Ordering::SeqCst);
     let url = format!("http://127.0.0.1:{}/", server.port);

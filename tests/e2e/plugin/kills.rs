@@ -111,7 +111,7 @@ fn killed_under_load(parallel: usize, kills: usize, coming: bool) -> (Vec<String
 }
 
 #[test]
-fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
+fn with_one_call_at_a_time_a_kill_repeats_only_the_last_call() {
     let (received, log) = killed_under_load(1, 8, false);
     for (n, call) in received.iter().enumerate() {
         let again = received[n + 1..].iter().position(|other| other == call);
@@ -132,12 +132,12 @@ fn one_at_a_time_a_kill_repeats_the_last_call_and_no_other() {
 }
 
 #[test]
-fn several_at_a_time_a_kill_repeats_those_in_hand_at_most() {
+fn with_parallel_calls_a_kill_repeats_only_running_calls() {
     killed_under_load(4, 8, true);
 }
 
 #[test]
-fn calls_that_end_while_the_journal_is_full_are_not_made_again() {
+fn calls_that_finish_while_the_journal_is_full_are_not_repeated() {
     with_private_mounts(|| {
         let slow = Slow::start();
         let mut w = world(1, &[slow.plugin(", parallel: 4, timeout: 60s")]);

@@ -34,7 +34,7 @@ pub fn assert_lag(w: &World, index: usize) {
 }
 
 #[test]
-fn a_call_comes_after_the_push_of_large_files_too() {
+fn a_call_follows_the_push_of_large_files_too() {
     let dir = tempfile::tempdir().unwrap();
     let (script, record) =
         recorder(dir.path(), "f=\"${2##*/}\"; cmp -s \"$1/$f\" \"$2\" || set -- \"$@\" missing");
@@ -57,7 +57,7 @@ fn a_call_comes_after_the_push_of_large_files_too() {
 }
 
 #[test]
-fn a_remote_that_is_down_or_hangs_does_not_hold_it_up() {
+fn a_remote_that_is_down_or_hangs_delays_no_call() {
     let server = Server::lines();
     let plugins = format!("plugins: [{{socket: {{host: 127.0.0.1, port: {}}}}}]\n", server.port);
     let setup = Setup { remotes: 2, rsync: ", timeout: 5s", ..Setup::default() };
@@ -81,7 +81,7 @@ fn a_remote_that_is_down_or_hangs_does_not_hold_it_up() {
 }
 
 #[test]
-fn a_server_that_refuses_for_a_while_gets_everything_later_and_once() {
+fn a_server_that_refuses_for_a_while_gets_each_call_once_later() {
     let mut server = Server::lines();
     let plugin = format!("socket: {{host: 127.0.0.1, port: {}, retry: 100ms}}", server.port);
     let mut w = world(1, &[plugin]);
@@ -116,7 +116,7 @@ fn a_server_that_refuses_for_a_while_gets_everything_later_and_once() {
 }
 
 #[test]
-fn a_server_that_hangs_or_fails_delays_nobody() {
+fn a_server_that_hangs_or_fails_delays_no_push() {
     let server = Server::http();
     let url = format!("http://127.0.0.1:{}/", server.port);
     let other = Server::lines();
@@ -149,7 +149,7 @@ fn a_server_that_hangs_or_fails_delays_nobody() {
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_with_its_children_and_called_again() {
+fn a_hung_command_is_killed_with_its_children_and_called_again() {
     let dir = tempfile::tempdir().unwrap();
     let gate = dir.path().join("open");
     let body = format!("[ -e '{}' ] || {{ sleep 1234 & wait; }}", gate.display());
@@ -174,7 +174,7 @@ fn a_command_that_hangs_is_ended_with_its_children_and_called_again() {
 }
 
 #[test]
-fn what_fails_too_often_is_given_up_until_it_changes() {
+fn a_path_that_fails_too_often_is_given_up_until_it_changes() {
     let dir = tempfile::tempdir().unwrap();
     let (script, record) =
         recorder(dir.path(), "case \"$1\" in *bad*) echo no way >&2; exit 7;; esac");
@@ -250,7 +250,7 @@ fn churn_and_kill(kills: usize, kill: impl Fn(&mut World)) {
 }
 
 #[test]
-fn the_runner_is_killed_again_and_again() {
+fn no_call_is_lost_while_the_runner_is_killed_repeatedly() {
     churn_and_kill(8, |w| {
         let killed = runner(w);
         killed.signal(Signal::SIGKILL);
@@ -259,7 +259,7 @@ fn the_runner_is_killed_again_and_again() {
 }
 
 #[test]
-fn everything_is_killed_again_and_again() {
+fn no_call_is_lost_while_everything_is_killed_repeatedly() {
     churn_and_kill(6, |w| {
         w.instance.kill9();
         w.run(&[]);
@@ -267,7 +267,7 @@ fn everything_is_killed_again_and_again() {
 }
 
 #[test]
-fn the_watcher_is_killed_again_and_again() {
+fn no_call_is_lost_while_the_watcher_is_killed_repeatedly() {
     churn_and_kill(6, |w| {
         let killed = w.instance.watcher();
         killed.signal(Signal::SIGKILL);
@@ -276,7 +276,7 @@ fn the_watcher_is_killed_again_and_again() {
 }
 
 #[test]
-fn a_killed_runner_leaves_no_command_behind() {
+fn a_killed_runner_leaves_no_command_running() {
     let dir = tempfile::tempdir().unwrap();
     let first = dir.path().join("first");
     let body = format!("[ -e '{0}' ] || {{ touch '{0}'; sleep 4321; }}", first.display());
@@ -312,7 +312,7 @@ fn a_killed_runner_leaves_no_command_behind() {
 }
 
 #[test]
-fn plugins_come_and_go_with_a_reload_and_nobody_else_notices() {
+fn plugins_come_and_go_with_a_reload_and_no_other_process_restarts() {
     let (first, second) = (Server::lines(), Server::lines());
     let one = |port: u16| format!("socket: {{host: 127.0.0.1, port: {port}}}");
     let mut w = world(1, &[one(first.port)]);
@@ -348,7 +348,7 @@ fn plugins_come_and_go_with_a_reload_and_nobody_else_notices() {
 }
 
 #[test]
-fn a_root_that_is_gone_is_no_deletion() {
+fn a_missing_root_causes_no_calls() {
     let server = Server::lines();
     let mut w = world(1, &[format!("socket: {{host: 127.0.0.1, port: {}}}", server.port)]);
     w.run(&[]);
@@ -375,7 +375,7 @@ fn a_root_that_is_gone_is_no_deletion() {
 }
 
 #[test]
-fn a_file_that_is_written_all_the_time_is_called_for() {
+fn a_file_written_all_the_time_gets_its_call() {
     let server = Server::lines();
     let plugin = format!("socket: {{host: 127.0.0.1, port: {}}}", server.port);
     let mut w = world_with(1, &[plugin], "inotify: {modify: true}\n");

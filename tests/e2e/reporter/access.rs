@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 const TOKEN: &str = "a-token-of-these-tests";
 
 #[test]
-fn a_token_is_asked_for() {
+fn requests_need_the_token() {
     let (mut w, port, _reserved) = world("");
     let file = w.outside.join("token");
     fs::write(&file, format!("{TOKEN}\n")).unwrap();
@@ -41,7 +41,7 @@ fn a_token_is_asked_for() {
 }
 
 #[test]
-fn others_than_this_machine_need_a_token() {
+fn other_machines_need_a_token() {
     let (w, port, _reserved) = world("");
     let refused = |w: &World, args: &[&str], word: &str| {
         let out = w.instance.command(args);

@@ -28,7 +28,7 @@ fn directories(dir: &TempDir) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_status_of_any_size_is_told_and_never_waited_for() {
+fn a_status_of_any_size_is_served_without_blocking() {
     let dir = TempDir::with_prefix("syncsup-test-").unwrap();
     let slave = Rsyncd::start();
     let watched = directories(&dir);

@@ -99,7 +99,7 @@ fn wait_reporter_of(instance: &Instance, state: &str) -> Value {
 }
 
 #[test]
-fn every_place_and_nothing_but_reading() {
+fn every_page_is_served_and_only_for_reading() {
     let (mut w, port, _reserved) = world("");
     w.write("a<b>&'\"", "x");
     w.run(&[]);
@@ -158,7 +158,7 @@ fn every_place_and_nothing_but_reading() {
 }
 
 #[test]
-fn health_fails_for_a_remote_that_is_too_far_behind() {
+fn health_fails_for_a_remote_too_far_behind() {
     let (mut w, port, _reserved) = world(", max_lag: 1s");
     w.run(&[]);
     w.wait_in_sync();
@@ -175,7 +175,7 @@ fn health_fails_for_a_remote_that_is_too_far_behind() {
 }
 
 #[test]
-fn lag_of_a_dead_remote_never_falls_while_its_paths_are_written_again() {
+fn the_lag_of_a_dead_remote_never_falls_while_its_paths_are_rewritten() {
     let (mut w, port, _reserved) = world(", max_lag: 3s");
     w.run(&[]);
     w.wait_in_sync();
@@ -197,7 +197,7 @@ fn lag_of_a_dead_remote_never_falls_while_its_paths_are_written_again() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_and_tried_again() {
+fn a_port_in_use_is_reported_and_retried() {
     let (mut w, port, _reserved) = world("");
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     set_http(&w, "");
@@ -218,7 +218,7 @@ fn a_port_that_is_taken_is_said_and_tried_again() {
 }
 
 #[test]
-fn connections_that_are_slow_are_not_felt_by_the_replication() {
+fn slow_connections_do_not_slow_replication() {
     let (mut w, port, _reserved) = world("");
     w.run(&[]);
     wait_reporter(&w, "listening");
@@ -264,7 +264,7 @@ fn connections_that_are_slow_are_not_felt_by_the_replication() {
 }
 
 #[test]
-fn requests_that_are_too_long_are_refused() {
+fn overlong_requests_are_refused() {
     let (mut w, port, _reserved) = world("");
     w.run(&[]);
     wait_reporter(&w, "listening");
@@ -297,7 +297,7 @@ fn requests_that_are_too_long_are_refused() {
 }
 
 #[test]
-fn it_is_started_again_and_nobody_else_notices() {
+fn a_killed_reporter_is_restarted_and_no_other_process_notices() {
     let (mut w, port, _reserved) = world("");
     w.run(&[]);
     wait_reporter(&w, "listening");
@@ -322,7 +322,7 @@ fn it_is_started_again_and_nobody_else_notices() {
 }
 
 #[test]
-fn a_reload_turns_it_on_and_off() {
+fn a_reload_turns_the_reporter_on_and_off() {
     let (mut w, port, _reserved) = world("");
     set_http(&w, "");
     w.run(&[]);

@@ -19,7 +19,7 @@ fn browser() -> Option<&'static str> {
 
 /// Light, dark and as wide as a phone: a picture of each, in `SYNCSUP_TEST_KEEP` when that is set.
 #[test]
-fn the_page_is_drawn_in_light_dark_and_on_a_phone() {
+fn the_page_renders_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = browser() else {
         eprintln!("SKIPPED: no chromium: nobody looks at the status page");
         return;

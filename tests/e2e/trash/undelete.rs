@@ -25,7 +25,7 @@ fn times(list: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_version_of_a_file_is_found_again() {
+fn undelete_finds_every_version_of_a_file() {
     for daemon in receivers() {
         let w = Setup { daemon, ..setup() }.start();
         for content in ["first", "second", "the third"] {
@@ -56,7 +56,7 @@ fn every_version_of_a_file_is_found_again() {
 }
 
 #[test]
-fn nothing_is_overwritten_without_force() {
+fn undelete_overwrites_nothing_without_force() {
     let w = setup().start();
     w.write("a", "old");
     w.wait_identical();
@@ -83,7 +83,7 @@ fn nothing_is_overwritten_without_force() {
 }
 
 #[test]
-fn no_link_on_the_way_leads_elsewhere() {
+fn undelete_follows_no_symlink_out_of_the_localpath() {
     let w = setup().start();
     w.write("d/e/a", "kept");
     w.wait_identical();
@@ -100,7 +100,7 @@ fn no_link_on_the_way_leads_elsewhere() {
 }
 
 #[test]
-fn a_directory_comes_back_whatever_its_names() {
+fn undelete_restores_a_directory_with_hostile_names() {
     for daemon in receivers() {
         let w = Setup { daemon, ..setup() }.start();
         w.wait_in_sync();
@@ -142,7 +142,7 @@ fn a_directory_comes_back_whatever_its_names() {
 }
 
 #[test]
-fn nothing_is_restored_into_a_localpath_that_is_held() {
+fn undelete_restores_nothing_into_a_held_localpath() {
     let w = setup().start();
     w.write("a", "kept");
     w.wait_identical();

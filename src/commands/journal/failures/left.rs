@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_has_its_number_and_its_reason() {
+    fn owed_paths_are_counted_with_the_reason() {
         use PusherState::*;
         let full = || Some("since noon: No space left on device".to_owned());
         for (remote, trouble, wanted) in [
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_supervisor_that_is_the_reason() {
+    fn without_a_supervisor_its_absence_is_the_reason() {
         let text = of_nobody(3, 0, None);
         assert_eq!(text.as_deref(), Some("3 paths are owed: no supervisor runs"));
         assert_eq!(of_nobody(2, 2, None), None);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_wait() {
+    fn waiting_calls_are_counted() {
         let plugin = |waiting, failing| PluginStatus {
             state: "waiting".into(),
             waiting,
