@@ -65,7 +65,7 @@ fn the_instance_unit_has_every_setting_of_the_service() {
     assert_eq!(settings(&as_instance), settings(&instance));
 }
 
-/// What a service cannot see is gone for it, and would be deleted on the slaves.
+/// Anything the service cannot see looks deleted, and would be deleted on the slaves.
 #[test]
 fn no_setting_of_the_service_hides_a_directory() {
     for unit in ["units/syncsup.service", "units/syncsup@.service", "units/plugins.conf"] {
@@ -238,7 +238,7 @@ fn make_install_installs_every_shipped_file() {
     }
 }
 
-/// Each table and each column of a journal stands in its page, and nothing else does.
+/// The page lists each table and each column of a journal, and nothing else.
 #[test]
 fn the_journal_page_lists_every_table_and_column() {
     let page = read("man/syncsup-journal.7");

@@ -197,8 +197,8 @@ fn tests() -> std::collections::BTreeSet<String> {
     found
 }
 
-/// Every element and attribute that a `confxml.xml` may have, and sersync's letters, stand in both tables; and the
-/// tests that are said to show them exist.
+/// Both tables list every element and attribute of a `confxml.xml` and sersync's letters; the
+/// tests that they name exist.
 #[test]
 fn every_sersync_option_and_element_is_tabled_with_an_existing_test() {
     let tests = tests();
@@ -334,7 +334,7 @@ fn the_synopsis_has_every_command_and_option_of_the_help() {
     }
 }
 
-/// `Op` closes at the end of its line: what comes after it on that line stands in its brackets.
+/// `Op` closes at the end of its line: the rest of that line is inside its brackets.
 #[test]
 fn synopsis_brackets_close_and_pages_do_not_mention_bsd() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
@@ -376,7 +376,7 @@ fn documents_agree_and_name_existing_files() {
             let there = link.contains("://") || path.is_empty() || root.join(path).exists();
             assert!(there, "{name}: {link}");
         }
-        // What packages hold is below /usr, and only what is installed is there.
+        // Packages hold files below /usr, and only installed ones.
         for place in text.split("/share/doc/syncsup/").skip(1) {
             let ends = |c: char| c.is_whitespace() || "。,`".contains(c);
             let file = place.split(ends).next().unwrap_or_default().trim_end_matches('.');

@@ -1,4 +1,4 @@
-//! How real rsyncs end, and what is made of it.
+//! How real rsyncs exit, and how that is classified.
 
 #[path = "rsync_forms/rig.rs"]
 mod rig;

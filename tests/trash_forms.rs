@@ -1,4 +1,4 @@
-//! The trash of a remote against real rsync daemons: what expires, and what is never kept half.
+//! The trash of a remote against real rsync daemons: versions expire, and are kept whole or not at all.
 
 #[path = "rsync_forms/rig.rs"]
 mod rig;

@@ -121,7 +121,7 @@ fn swallowed_and_stray_text_is_reported() {
     assert!(told(&parsed).contains(&text.to_owned()), "{:?}", told(&parsed));
 }
 
-/// Whatever is cut, doubled or spoilt: an answer comes, and no line lies outside the file.
+/// A cut, doubled or damaged file gets an answer, and no line number lies outside the file.
 #[test]
 fn damaged_files_are_rejected_with_a_line_inside_the_file() {
     let mut seed = 20_100_712_u64;

@@ -482,7 +482,7 @@ fn the_examples_are_valid() {
     );
 }
 
-/// A real daemon reads the slave's file: it knows every parameter, and keeps out whoever is not the master.
+/// A real daemon reads the slave's file: it knows every parameter, and admits only the master.
 #[test]
 fn the_example_rsyncd_conf_is_accepted_and_admits_only_the_master() {
     let text = include_str!("../../examples/rsyncd.conf");

@@ -59,7 +59,7 @@ fn sersyncs_own_file_is_accepted() {
     assert_eq!((told(&bare), &bare.config), (found, &parsed.config));
 }
 
-/// Every element of `<inotify>` is the switch of its name, and of no other.
+/// Every element of `<inotify>` switches the event of its name, and no other.
 #[test]
 fn each_inotify_element_switches_only_its_event() {
     let usual = Toggles::SERSYNC;

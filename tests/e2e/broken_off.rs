@@ -31,7 +31,7 @@ fn in_one_batch(w: &World, (like, count): (&str, i64), changes: impl FnOnce()) {
     supervisor.signal(Signal::SIGCONT);
 }
 
-/// What rsync's receiver leaves of the file `name` when it dies between making it and making a note of it.
+/// The leftover of the file `name` when rsync's receiver dies between creating it and recording it.
 fn left_of(w: &World, dir: &str, name: &str) -> PathBuf {
     let left = w.there(dir).join(format!(".{name}.AbCdEf"));
     write(&left, "");

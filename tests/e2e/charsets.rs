@@ -54,7 +54,7 @@ fn world(params: &'static str, program: PathBuf) -> World {
         .build()
 }
 
-/// The slave is what the master is, but for what is `kept` there alone, and says so.
+/// The slave equals the master, except for the names in `kept`, and the commands agree.
 #[track_caller]
 fn same(w: &World, what: &str, kept: &[&str]) {
     let out = w.instance.command(&["wait", "--timeout", "60s"]);

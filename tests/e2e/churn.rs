@@ -21,7 +21,7 @@ fn plan(world: &World) -> Plan {
     Plan { root: world.master.clone(), outside: world.outside.clone(), dirs: DIRS, rate: 200 }
 }
 
-/// A world with two slaves and a tree to churn, all in sync. `max_delete` is off: a churn may well delete most of it
+/// A world with two slaves and a tree to churn, all in sync. `max_delete` is off: a churn may well delete most files
 /// while an instance is down. The names of editors' temporaries, which are left out by default, are in the churn.
 fn start() -> World {
     let setup = Setup {

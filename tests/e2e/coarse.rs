@@ -74,7 +74,7 @@ fn times_in_whole_seconds_are_equal_and_nothing_is_sent_again() {
         // Also after a restart.
         w.instance.stop();
         w.run(&[]);
-        // A scan marks what is younger than its checkpoint, and what is marked goes.
+        // A scan marks files newer than its checkpoint, and marked files are sent.
         well(&w, &["wait"]);
         let before = sent(&w);
         well(&w, &["sync"]);

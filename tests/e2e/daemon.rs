@@ -51,7 +51,7 @@ fn d_returns_once_every_localpath_is_watched() {
     w.instance.stop();
 }
 
-/// As `killall` and `pkill` of the tutorials find it.
+/// So that `killall` and `pkill` in tutorials find it.
 #[test]
 fn a_daemon_keeps_the_name_it_was_called_by() {
     let w = Setup::default().build();
@@ -79,7 +79,7 @@ fn a_daemon_keeps_the_name_it_was_called_by() {
     }
 }
 
-/// In a process name space of its own, where they find nothing else.
+/// In a separate PID namespace, where they find nothing else.
 #[test]
 fn killall_and_pkill_stop_it_by_the_name_it_was_started_by() {
     let space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -91,7 +91,7 @@ fn killall_and_pkill_stop_it_by_the_name_it_was_started_by() {
     }
     let w = Setup::default().build();
     let links = tempfile::tempdir().unwrap();
-    // It is started as $1, in the foreground or not; $2 ends it, and then nothing of it is left.
+    // It is started as $1, in the foreground or not; $2 stops it, and no process is left.
     let script = r#"
         if [ "$MODE" = -d ]; then "$@" >/dev/null || exit 2; else "$@" >/dev/null & fi
         n=0
@@ -518,7 +518,7 @@ fn sync_reconciles_immediately() {
     assert_eq!(w.instance.command(&["sync"]).status.code(), Some(3));
 }
 
-/// Also what a start writes that fails: one beside an instance that runs, one with two errors in its configuration.
+/// Also the lines of failed starts: one beside a running instance, one with two errors in its configuration.
 #[test]
 fn every_log_line_of_a_daemon_has_a_local_time_with_its_offset() {
     let time =
@@ -541,7 +541,7 @@ fn every_log_line_of_a_daemon_has_a_local_time_with_its_offset() {
     }
 }
 
-/// They are named by what tells them apart on a command line, not by the names of their sockets.
+/// The arguments that distinguish them are shown, not the names of their sockets.
 #[test]
 fn an_ambiguous_command_lists_the_arguments_that_select_each_instance() {
     let w = Setup::default().build();

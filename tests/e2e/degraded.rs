@@ -1,4 +1,4 @@
-//! Too few inotify watches: what cannot be watched is scanned every minute, and watched when there is room again.
+//! Too few inotify watches: unwatched directories are scanned every minute, and watched when there is room again.
 
 use crate::common::wait::wait_for;
 use crate::common::world::{Setup, write};
@@ -39,10 +39,10 @@ fn unwatchable_directories_are_scanned() {
     assert!(reason.contains("81 watches are needed"), "{reason}");
     assert!(reason.contains("sysctl user.max_inotify_watches="), "{reason}");
     assert!(local["watches"].as_u64().is_some_and(|n| (2..=30).contains(&n)), "{local}");
-    // What is watched comes at once.
+    // Changes in watched directories are pushed immediately.
     w.write("at once", "x");
     w.wait_identical();
-    // What the start marked is settled: from here on only a scan finds anything in what is not watched.
+    // The marks of the start are settled: from here on only a scan finds changes in unwatched directories.
     w.wait_in_sync();
 
     for n in 0..DIRS {

@@ -74,7 +74,7 @@ fn a_file_kept_open_is_reported_and_sent_where_open_after_says_so() {
     let text = w.instance.command(&["status"]).stdout;
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(text.contains("in sync, 2 files open since "), "{text}");
-    // Another watcher knows them, too, though nobody writes to them now.
+    // Another watcher knows them, too, though no process writes to them now.
     w.instance.stop();
     w.run(&[]);
     let again = w.wait_local("two open files", two)["open_since_ms"].clone();
@@ -274,7 +274,7 @@ fn together(w: &World, a: &str, b: &str) -> bool {
     w.slaves().iter().all(|s| inode(s.join(a)).is_some_and(|a| inode(s.join(b)) == Some(a)))
 }
 
-/// With `-H` names of one file are names of one file on the slaves too.
+/// With `-H` hard links are hard links on the slaves too.
 #[test]
 fn hard_links_stay_linked() {
     let w = Setup { remotes: 2, params: "-aH", ..Setup::default() }.start();

@@ -1,4 +1,4 @@
-//! No rsync enters what is excluded, here or on a slave: a directory that nobody can read is in nobody's way there.
+//! No rsync enters an excluded directory, here or on a slave: an unreadable one does no harm there.
 
 use crate::common::rsyncd::Options;
 use crate::common::world::{Setup, World, write};

@@ -1,4 +1,4 @@
-//! sersync's `failLog`: the script shows what is owed, and each of its lines repairs it by hand.
+//! sersync's `failLog`: the script lists owed paths, and each line repairs one by hand.
 
 use crate::common::namespace::{Mounted, with_private_mounts};
 use crate::common::rsyncd::Options;
@@ -73,13 +73,13 @@ fn the_fail_log_repairs_hostile_names_in_dash_and_bash() {
     let mut w = build(Setup { daemon: refused, ..Setup::default() });
     w.run(&[]);
     w.wait_identical();
-    // Whoever reads the script while it is replaced sees all of it, and nobody else may.
+    // A reader sees the whole script even while it is replaced, and other users may not read it.
     let (path, over) = (script(&w), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut inodes = std::collections::BTreeSet::new();
             let began = std::time::Instant::now();
-            // Each try of what is refused writes it anew.
+            // Each attempt of a refused path rewrites it.
             let enough = |seen: usize| seen > 1 || began.elapsed() > DEADLINE * 2;
             while !(over.load(Ordering::Relaxed) && enough(inodes.len())) {
                 if let Ok(meta) = fs::metadata(&path) {
@@ -148,7 +148,7 @@ fn deletions(params: &'static str) {
     }
     w.run(&[]);
     w.wait_identical();
-    // Only by events from here on: what is only there would else be found and deleted.
+    // Only events from here on: a reconcile would find and delete extra files of the slave.
     w.wait_in_sync();
     write(&w.there("d/only there"), "x");
     let (held_1, held_2) = (w.there(gone), w.there(tree));
@@ -217,7 +217,7 @@ fn failing_paths_are_retried_immediately_and_sersyncs_script_is_kept() {
     wait_for("an empty script", DEADLINE, || read(&w).is_empty());
 }
 
-/// A slave that is down is owed everything that waits.
+/// A slave that is down is owed every waiting path.
 #[test]
 fn the_fail_log_shows_what_waits_for_a_slave_that_is_down() {
     let mut w = build(Setup { remotes: 2, ..Setup::default() });

@@ -173,7 +173,7 @@ fn a_failing_name_is_printed_and_escaped_at_most_once() {
     assert!(names.iter().any(|(_, shown)| log.contains(&format!("{shown}\""))), "{log}");
 }
 
-/// No path fails by itself at a slave that refuses everything.
+/// On a slave that refuses everything no single path is failing.
 #[test]
 fn paths_owed_to_a_failing_remote_are_counted_with_the_reason() {
     let mut w = World::start(2);

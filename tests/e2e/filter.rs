@@ -109,7 +109,7 @@ fn a_deleted_directory_keeps_only_its_excluded_paths() {
     w.write("mark", "x");
     everything_else_came(&w, "mark");
     remote_only_stays(&w);
-    // The same for a directory that is replaced by a file, where something must give way: never what is excluded.
+    // The same for a directory that is replaced by a file: excluded paths never give way.
     w.write("a", "a file now");
     w.write("mark", "again");
     everything_else_came(&w, "mark");

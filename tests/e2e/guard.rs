@@ -1,4 +1,4 @@
-//! The delete guard: what nobody asked for never empties a remote, and a release approves what was shown.
+//! The delete guard: an accident never empties a remote, and a release approves what was shown.
 
 use super::common::tree::Tree;
 use super::common::wait::{DEADLINE, wait_for};
@@ -201,7 +201,7 @@ fn a_rename_while_stopped_does_not_trigger_the_guard() {
             w.wait_identical();
         }
         w.wait_in_sync();
-        // What was settled last is looked at again at once, before a scan has told of the new names.
+        // The last settled paths are checked again immediately, before a scan has found the new names.
         w.instance.kill9();
         fs::rename(old, new).unwrap();
         w.run(&[]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// More than what an rsync and its output may take for the moment that a look at it needs.
 const MUCH: u64 = 1 << 30;
 
-/// Two slaves in sync, one slot; then the first is taken by somebody.
+/// Two slaves in sync, one slot; then a hostile server replaces the first.
 fn taken(malice: Malice) -> (World, Hostile) {
     let mut w = Setup { remotes: 2, rsync: ", timeout: 3s", ..Setup::default() }.build();
     w.run(&["-n", "1"]);

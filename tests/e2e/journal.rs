@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const HOSTILE: &str = "it's $(touch PWNED) `touch PWNED`";
 
-/// Nothing is compared by itself, so that only what is taken over comes.
+/// Without reconciles, so that only imported paths are pushed.
 fn build() -> World {
     let w = Setup { settings: "first_copy: false\n", ..Setup::default() }.build();
     for path in ["a", "d/b", "d/c", HOSTILE, "late", "not listed"] {

@@ -106,7 +106,7 @@ fn the_last_settled_paths_are_checked_when_a_slave_returns() {
 #[test]
 fn a_directory_that_a_push_must_create_unexpectedly_reveals_a_loss() {
     let mut w = filled();
-    // Replaced so quickly that nobody noticed. A new directory, and what is in it, is no sign.
+    // Replaced so quickly that no process noticed. A new directory and its content are no sign of a loss.
     w.write("new/dir/file", "x");
     fs::create_dir_all(w.at("another/one")).unwrap();
     fs::rename(w.at("dir000"), w.at("moved")).unwrap();

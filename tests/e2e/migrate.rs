@@ -267,7 +267,7 @@ fn what_cannot_be_migrated_is_reported() {
     assert_eq!(fs::read_dir(s.dir.join("conf")).unwrap().count(), 1);
 }
 
-/// Nothing named: what runs is found, wherever it is. Only looked at, since it may be somebody else's.
+/// Without arguments a running sersync is found wherever it is. Only looked at, since it may belong to another user.
 #[test]
 fn a_running_sersync_is_found_without_arguments() {
     let s = Installed::new();
@@ -283,7 +283,7 @@ fn a_running_sersync_is_found_without_arguments() {
     assert_eq!(s.files(), before);
 }
 
-/// Nothing named and nothing runs: it is where the tutorials unpack it, renamed or not.
+/// Without arguments, and nothing runs: it is where the tutorials unpack it, renamed or not.
 #[test]
 fn a_sersync_in_the_usual_places_is_found_without_arguments() {
     with_private_mounts(|| {

@@ -159,7 +159,7 @@ fn while_it_runs(own_file_system: bool) {
     w.wait_identical();
     w.wait_in_sync();
 
-    // No event tells of it, nor of its end: the file system stays mounted elsewhere.
+    // No event reports the mount or the unmount: the file system stays mounted elsewhere.
     let mounted = Mounted::bind(&store, &w.at("m m"));
     let wait = w.instance.command(&["wait", "--timeout", "30s"]);
     assert!(wait.status.success() && w.there("m m/dir003/file000").exists(), "{wait:?}");
@@ -169,7 +169,7 @@ fn while_it_runs(own_file_system: bool) {
     w.wait_in_sync();
     let before = Tree::read(&w.there("m m"));
     drop(mounted);
-    // The kernel gives it the same number at once.
+    // The kernel reuses the number immediately.
     let elsewhere = w.outside.join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     let _elsewhere = Mounted::bind(&store, &elsewhere);
@@ -195,7 +195,7 @@ fn while_it_runs(own_file_system: bool) {
     w.write("m m/dir003/file000", "watched again");
     w.wait_identical();
 
-    // To another place, and back: what is left is held.
+    // To another place, and back: the emptied directory is held.
     fs::create_dir(w.at("n")).unwrap();
     let mounted = mounted.moved_to(&w.at("n"));
     w.write("n/dir003/file001", "watched there");
@@ -270,7 +270,7 @@ fn a_mount_made_while_stopped_is_replicated_without_a_reconcile() {
             drop(mounted);
         }
 
-        // Unmounted, changed meanwhile, and no event tells of it: it is news again.
+        // Unmounted and changed meanwhile without an event: it is new again.
         w.run(&[]);
         w.wait_local("what is not mounted", |l| l["state"] == "degraded");
         write(&stores[1].join("dir000/file000"), "changed while away");
@@ -349,7 +349,7 @@ fn a_directory_mounted_a_second_time_inside_is_scanned_there() {
         let degraded = w.wait_local("what is scanned", |l| l["state"] == "degraded");
         let why = degraded["reason"].as_str().unwrap_or_default();
         assert!(why.contains("common: stands at another name, too: "), "{degraded}");
-        // The walk has an end, and marks nothing anew.
+        // The walk ends, and marks nothing again.
         w.wait_in_sync();
         let pushes = || w.wait_remote(0, "its pushes", |_| true)["pushes"].clone();
         let before = pushes();
@@ -388,7 +388,7 @@ fn a_full_disk_under_the_journal_loses_nothing() {
             let log = w.instance.log_text();
             log.contains("refuses marks") || log.contains("cannot be used now")
         });
-        // A pusher that starts in the middle of it waits, too.
+        // A pusher that starts meanwhile waits, too.
         let killed = w.instance.pusher(&w.remotes[0].name());
         killed.signal(Signal::SIGKILL);
         wait_for("another pusher", DEADLINE, || !killed.runs() && w.instance.pushers().len() == 2);
@@ -416,7 +416,7 @@ fn a_full_disk_on_a_slave_is_reported_and_the_slave_catches_up() {
         populate(&w.master, 2, 2);
         w.wait_identical();
         w.wait_in_sync();
-        // What a receiver may leave that fails by itself; nothing else tells of it.
+        // A leftover of a receiver that fails; no event reports it.
         let left = disk.join("dir000/.gone.AbCdEf");
         fs::write(&left, "").unwrap();
         fill(&disk);
@@ -468,7 +468,7 @@ fn with_one_file_system_the_slaves_files_below_a_mount_point_stay() {
         };
         let before = Tree::read(&w.there("d/m"));
         stays(&w, "a first copy", "d/m", &before);
-        // Live events: a new name, a change, names that go, a directory that comes by a move, a file out of it.
+        // Live events: a new name, a change, removed names, a directory moved in, a file moved out.
         write(&w.at("d/m/new"), "not replicated");
         write(&w.at("d/m/sub/file"), "changed");
         write(&w.at("d/m/sub/own"), "x");
@@ -502,7 +502,7 @@ fn with_one_file_system_the_slaves_files_below_a_mount_point_stay() {
         let sync = w.instance.command(&["sync"]);
         assert!(sync.status.success(), "{sync:?}");
         stays(&w, "a comparison after it", "late", &late);
-        // The rolling comparison, with parts of its own for what is large.
+        // The scrub, with separate parts for large directories.
         write(&w.at("d/m/sub/large"), vec![b'x'; 3 << 20]);
         w.instance.stop();
         let config = fs::read_to_string(w.instance.config()).unwrap();

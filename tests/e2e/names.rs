@@ -20,7 +20,7 @@ fn names() -> impl Iterator<Item = &'static OsStr> {
     HOSTILE.iter().copied().chain([LONG]).map(OsStr::from_bytes)
 }
 
-/// One change for every name at once.
+/// One change for every name together.
 #[track_caller]
 fn each(world: &World, what: &str, change: impl Fn(&OsStr)) {
     println!("step: {what}");

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 /// The status of a Rust program that panics.
 const PANIC: i32 = 101;
 
-/// A pipe that nobody reads.
+/// A pipe without a reader.
 fn deserted() -> Stdio {
     let (reads, writes) = std::io::pipe().unwrap();
     drop(reads);
@@ -34,7 +34,7 @@ fn end(command: &mut Command) -> Output {
     command.spawn().unwrap().wait_with_output().unwrap()
 }
 
-/// What is asked of a running instance in sync; true where what is printed is what it is asked for.
+/// Commands for a running instance in sync; true where the output is the purpose of the command.
 const COMMANDS: [(&[&str], bool); 13] = [
     (&["--help"], true),
     (&["--version"], true),

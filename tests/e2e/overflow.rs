@@ -34,7 +34,7 @@ fn after_an_overflow_a_scan_from_the_checkpoint_finds_everything() {
     supervisor.signal(Signal::SIGCONT);
 
     w.wait_identical();
-    // The map of watches is right again, in what moved and in what is new.
+    // The map of watches is right again, for moved and for new directories.
     w.write("renamed/file000", "after");
     w.write("dir035/into/file000", "after");
     w.write("dir034/again", "after");

@@ -1,4 +1,4 @@
-//! The user's own parameters of rsync: what is refused with its line, and what the rest does.
+//! The user's own parameters of rsync: some are refused with their line, the others work.
 
 use crate::common::instance::Instance;
 use crate::common::wait::{DEADLINE, wait_for};
@@ -97,7 +97,7 @@ fn a_refused_option_is_replaced_and_check_reports_it() {
             let what = format!("{refused}: {path} is {content:?}");
             wait_for(&what, DEADLINE, || fs::read_to_string(&there).ok().as_deref() == content);
         };
-        // The first comparison is over, and would be held if it deleted most of what is there.
+        // The first reconcile is over, and would be held if it deleted most files there.
         (0..10).for_each(|n| w.write(&format!("stays {n}"), "x"));
         w.wait_in_sync();
         w.write("d/e/file", "one");

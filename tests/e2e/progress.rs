@@ -114,7 +114,7 @@ fn verify_shows_a_bar_on_a_terminal() {
     }
 }
 
-/// Every line of the log, and every line that is not of the bars, stands by itself; no bar is left behind.
+/// Every log line, and every other line outside the bars, stands by itself; no bar is left behind.
 #[test]
 fn log_lines_and_bars_do_not_mix() {
     let w = slow(3);

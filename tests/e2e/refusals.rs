@@ -11,7 +11,7 @@ use std::path::Path;
 
 const NOBODY: u32 = 65_534;
 
-/// A daemon that works as somebody else than root, as tutorials have it. `None` without root.
+/// A daemon that does not run as root, as in tutorials. `None` without root.
 fn world(setup: Setup) -> Option<World> {
     if !Uid::effective().is_root() {
         println!("SKIPPED: only root can start a daemon with a user of its own");
@@ -21,7 +21,7 @@ fn world(setup: Setup) -> Option<World> {
     let w =
         Setup { daemon: Options { module_lines: lines, ..Options::default() }, ..setup }.build();
     chown(&w.there(""), Some(NOBODY.into()), None).unwrap();
-    // The daemon's user must be able to enter what is above.
+    // The daemon's user must be able to enter the parent directories.
     for above in w.there("").ancestors().take_while(|p| *p != Path::new("/tmp")) {
         let mode = fs::metadata(above).unwrap().mode();
         fs::set_permissions(above, Permissions::from_mode(mode | 0o711)).unwrap();
@@ -77,7 +77,7 @@ fn a_refused_directory_backs_off_and_delays_no_other() {
     let (rsyncs, rows) = (w.rsyncs().len(), failing(&w));
     for row in &rows {
         let (tries, waited) = (row["attempts"].as_u64().unwrap(), waited_ms(row));
-        // One at once and after 0.5, 2.5, 6.5, 14.5 s; two more, for it changed meanwhile.
+        // One immediately and after 0.5, 2.5, 6.5, 14.5 s; two more, for it changed meanwhile.
         let allowed = [0, 500, 2_500, 6_500, 14_500, 30_500, 62_500];
         let allowed = allowed.iter().filter(|ms| **ms <= waited).count() as u64 + 2;
         assert!(tries <= allowed, "{tries} tries in {waited} ms: {rows:?}");
@@ -191,7 +191,7 @@ fn a_silent_successful_program_settles_nothing() {
 fn a_partial_transfer_that_names_no_path_settles_nothing() {
     for complaint in ["echo 'rsync: something went wrong' >&2", ":"] {
         let mut w = Setup::default().build();
-        // A push does its work, and then says that some of it failed.
+        // A push does its work, and then reports a partial failure.
         let broken = w.outside.join("broken");
         program(
             &w,

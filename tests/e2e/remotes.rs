@@ -132,7 +132,7 @@ fn a_wrong_password_is_reported_and_a_right_one_works() {
     assert!(held["reason"].as_str().unwrap().contains("auth"), "not in rsync's words: {held}");
     wait_healthy(&w);
     std::fs::write(w.remotes[0].password_file(), "hunter2\n").unwrap();
-    // Tried again every minute, and when somebody asks for it; what takes its time is waited for.
+    // Retried every minute and on request; the test waits for the rest.
     w.remotes[0].proxy().rate(100_000);
     let sync = w.instance.command(&["sync"]);
     assert!(sync.status.success(), "{sync:?}");

@@ -38,7 +38,7 @@ fn directories_swapped_at_a_name_are_replicated() {
     w.wait_identical();
 }
 
-/// Of an exchange the kernel tells what arrives before what leaves; with a directory outside it tells only half of it.
+/// The kernel reports the arrival before the departure of an exchange; with a directory outside it reports only one half.
 #[test]
 fn exchanged_directories_are_replicated() {
     let w = World::start(2);
@@ -159,7 +159,7 @@ fn paths_that_cannot_be_read_are_not_deleted() {
     w.wait_identical_within(DEADLINE * 3);
 }
 
-/// What cannot be read here might be what is there: no comparison deletes anything then. (Rule 5.)
+/// Unreadable files here may be those on the remote: no reconcile deletes anything then. (Rule 5.)
 #[test]
 fn an_incomplete_reconcile_deletes_nothing() {
     if !nix::unistd::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! Scheduled comparisons (sersync's `crontab`), and sharing what may push at once (`-n`).
+//! Scheduled reconciles (sersync's `crontab`), and the limit of parallel pushes (`-n`).
 
 use crate::common::procs::{self, Proc};
 use crate::common::rsyncd::Options;

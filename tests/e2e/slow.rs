@@ -42,7 +42,7 @@ fn has_temporary(w: &World, prefix: &str) -> bool {
     names.into_iter().any(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
 }
 
-/// A slow network delivers what a killed push had sent after its successor's push is done. (Rule 2.)
+/// A slow network delivers the data of a killed push after its successor's push is done. (Rule 2.)
 #[test]
 fn a_file_overwritten_by_an_old_receiver_is_pushed_again() {
     // With deletions the successor would compare the directory, and remove the old receiver's temporary file.
@@ -70,7 +70,7 @@ fn a_file_overwritten_by_an_old_receiver_is_pushed_again() {
     w.wait_identical();
 }
 
-/// The sender and the receiver die at once, and neither cleans up: nothing of the receiver stays.
+/// The sender and the receiver die together, and neither cleans up: no leftover of the receiver stays.
 fn killed_together(dying: impl Fn(&World) -> Vec<Proc>, kill: impl Fn(&mut World)) {
     let mut w = behind_a_proxy("").start();
     w.write("d/other", "x");
@@ -177,7 +177,7 @@ fn a_slow_push_with_progress_is_not_killed() {
     w.wait_identical();
 }
 
-/// The temporary file of a push in flight is nothing stray. (Rule 20.)
+/// The temporary file of a running push is not an extra file. (Rule 20.)
 #[test]
 fn a_reconcile_leaves_the_file_of_a_running_push_alone() {
     let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
@@ -203,7 +203,7 @@ fn a_reconcile_leaves_the_file_of_a_running_push_alone() {
     assert!(!w.instance.log_text().contains("failed"), "{}", w.instance.report());
 }
 
-/// A push sends the times of the directories above what it sends, as they are when it begins, and sets them at its end.
+/// A push sends the times of parent directories as they are when it begins, and sets them at its end.
 #[test]
 fn a_directory_has_its_time_after_parallel_pushes() {
     let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
@@ -221,7 +221,7 @@ fn a_directory_has_its_time_after_parallel_pushes() {
     w.wait_identical();
 }
 
-/// The largest files hold up no other, large or small.
+/// The largest files delay no other, large or small.
 #[test]
 fn a_large_file_passes_a_slow_one() {
     let setup = Setup { settings: "large_file: 500KiB\n", ..behind_a_proxy("") };
@@ -242,7 +242,7 @@ fn a_large_file_passes_a_slow_one() {
     assert_eq!(w.instance.rsyncs().len(), 1, "that one is not sent twice");
 }
 
-/// A new remote is copied to from the start, however often the copy is cut short. (Rule 11.)
+/// A first copy completes, however often it is cut short. (Rule 11.)
 #[test]
 fn a_first_copy_that_is_cut_short_repeatedly_completes() {
     let mut w = behind_a_proxy("").build();
@@ -273,7 +273,7 @@ fn a_first_copy_that_is_cut_short_repeatedly_completes() {
     w.wait_in_sync();
 }
 
-/// Comparing a large file by content, a slave reads for long and says nothing.
+/// A slave that compares a large file by content reads for a long time and sends nothing.
 #[test]
 fn a_push_is_not_killed_while_the_slave_reads_a_large_file() {
     let mut w = Setup {

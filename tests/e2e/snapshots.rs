@@ -1,5 +1,5 @@
-//! What each command says to whoever operates an instance, word by word: `snapshots/*.txt`. Ports, pids, times and
-//! directories are replaced by words ([`scene`]). `SYNCSUP_SNAPSHOTS=write` writes the files anew.
+//! The output of each command, word for word: `snapshots/*.txt`. Ports, pids, times and
+//! directories are replaced by placeholders ([`scene`]). `SYNCSUP_SNAPSHOTS=write` rewrites the files.
 
 mod scene;
 
@@ -190,7 +190,7 @@ fn output_of_undelete() {
     scene.done();
 }
 
-/// What is typed wrong, or cannot be: one line on standard error, nothing else, and the documented exit status.
+/// A mistyped or impossible command prints one line on standard error, nothing else, and has the documented exit status.
 #[test]
 fn usage_errors_are_one_line() {
     let w = World::start(1);
@@ -295,7 +295,7 @@ const ASKING: [&[&str]; 13] = [
     &["stop"],
 ];
 
-/// All at once, each to its end.
+/// All together, each to its end.
 fn all_asking(w: &World, config: bool) -> Vec<(&'static [&'static str], Output)> {
     let run = |args: &'static [&'static str]| {
         let mut command = w.instance.prepare(&Instance::program(), args);
@@ -363,7 +363,7 @@ fn no_command_hangs_on_a_hung_supervisor() {
     }
     // Each gives up after ten seconds; one after another would take minutes.
     assert!(took < Duration::from_secs(100), "{took:?}");
-    // It did none of it, and goes on.
+    // It did none of this, and continues.
     w.write("after", "x");
     w.wait_identical();
     w.instance.stop();

@@ -24,7 +24,7 @@ fn names() -> impl Iterator<Item = &'static OsStr> {
     HOSTILE.iter().copied().chain([LONG]).map(OsStr::from_bytes)
 }
 
-/// One change for every name at once.
+/// One change for every name together.
 #[track_caller]
 fn each(world: &World, what: &str, change: impl Fn(&OsStr)) {
     println!("step: {what}");
@@ -123,7 +123,7 @@ fn ssh_works_without_root_on_either_side() {
         let mut w = Setup::of(&sshd).build(sshd);
         w.instance.launcher = launcher.iter().map(Into::into).collect();
         own(w.dir.path(), USER);
-        // What this thread makes from here on is that user's: nobody else could have it replicated.
+        // From here on this thread creates files of that user: no other user could replicate them.
         setfsuid(USER.into());
         setfsgid(USER.into());
         w.run();
@@ -134,7 +134,7 @@ fn ssh_works_without_root_on_either_side() {
         w.run();
         w.wait_identical();
         assert!(w.instance.command(&["check", "--connect"]).status.success());
-        // One that has ended meanwhile is nobody's.
+        // A process that has exited meanwhile has no owner.
         let users: Vec<u32> = w.instance.family().iter().filter_map(|p| uid_of(p.pid)).collect();
         assert!(users.len() > 2 && users.iter().all(|user| *user == USER), "{users:?}");
         w.instance.stop();

@@ -1,4 +1,4 @@
-//! The one connection that all pushes to a host share: it is never in the way, and nobody's orphan.
+//! The one connection that all pushes to a host share: it blocks nothing, and is never orphaned.
 
 use crate::common::instance::Instance;
 use crate::common::procs::Proc;
@@ -57,7 +57,7 @@ fn the_master_keeps_no_files_or_locks_open() {
         let file = file.to_string_lossy();
         assert!(file == "/dev/null" || file.starts_with("socket:"), "{file}");
     }
-    // It is in nobody's process group.
+    // It has a process group of its own.
     assert_eq!((master.group, master.group == w.instance.supervisor().group), (master.pid, false));
     w.instance.stop();
     // It was told to; by itself it would end a minute later.

@@ -1,4 +1,4 @@
-//! Starts that cannot trust what was before: after a reboot, beside what is still ending, with a state that is not safe.
+//! Starts that cannot trust the earlier state: after a reboot, beside exiting processes, with unsafe state.
 
 use crate::common::fuse::Fuse;
 use crate::common::namespace::with_private_mounts;
@@ -96,7 +96,7 @@ fn one_of_two_concurrent_starts_wins_beside_exiting_children() {
         wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
         let old = w.instance.family();
         w.instance.kill_supervisor();
-        // A daemon is nobody's child here: it has its locks until the kernel is done with it.
+        // A daemon is not a child of the test: it keeps its locks until the kernel has removed it.
         let codes = std::thread::scope(|scope| {
             let start = || scope.spawn(|| w.instance.command(&["-d"]).status.code());
             [start(), start()].map(|starter| starter.join().unwrap())
@@ -132,7 +132,7 @@ fn state_on_a_network_file_system_is_refused() {
     });
 }
 
-/// Without a journal a start that scans nothing would find everything in order.
+/// Without a journal, a start without a scan would report everything in sync.
 #[test]
 fn a_removed_journal_loses_nothing() {
     let settings = "first_copy: false\n";
@@ -169,7 +169,7 @@ fn a_removed_journal_loses_nothing() {
     assert!(w.instance.log_text().contains("was lost"), "{}", w.instance.report());
 }
 
-/// An operator reads the journal for minutes: its log grows, marks go on, and afterwards it is short again.
+/// An operator reads the journal for minutes: its log grows, marking continues, and afterwards it is short again.
 #[test]
 fn a_long_read_of_the_journal_blocks_nothing() {
     let w = World::start(1);

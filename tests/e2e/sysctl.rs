@@ -1,4 +1,4 @@
-//! The kernel's limits, and what is said at the start. The files below /proc/sys are the test's own: bound over the
+//! The kernel's limits, and the messages at the start. The files below /proc/sys are the test's own: bound over the
 //! real ones in private mounts.
 
 use crate::common::instance::Instance;
@@ -85,7 +85,7 @@ fn limits_are_left_alone_on_request() {
     });
 }
 
-/// Who is not root may not, and does not even try.
+/// A user other than root may not, and does not even try.
 #[test]
 fn a_user_other_than_root_leaves_limits_alone() {
     with_private_mounts(|| {

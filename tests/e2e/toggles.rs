@@ -82,7 +82,7 @@ fn each_switch_enables_only_its_event() {
     }
 }
 
-/// With `delete` alone a name that is moved away stays.
+/// With `delete` alone a name that is moved away stays on the slave.
 #[test]
 fn a_name_moved_away_is_not_deleted() {
     let on: Vec<&str> = SWITCHES.into_iter().filter(|switch| *switch != "move_from").collect();
@@ -101,7 +101,7 @@ fn with_all_switches_off_no_event_marks() {
     holds_for("nothing is pushed", Duration::from_millis(700), || {
         !SWITCHES.iter().any(|switch| arrived(&w, switch))
     });
-    // A comparison finds all of it, and deletes nothing.
+    // A reconcile finds all changes, and deletes nothing.
     let out = w.instance.command(&["sync"]);
     assert!(out.status.success(), "{out:?}");
     for switch in SWITCHES {

@@ -1,4 +1,4 @@
-//! `syncsup verify`: what somebody changed on a slave by hand is found, named, and repaired.
+//! `syncsup verify`: manual changes on a slave are found, listed and repaired.
 
 use crate::common::rsyncd::Options;
 use crate::common::tree;
@@ -55,7 +55,7 @@ fn master(w: &World) {
     symlink("there", w.at("link")).unwrap();
 }
 
-/// Everything that somebody may do there.
+/// Every kind of manual change.
 fn by_hand(w: &World) {
     let at = |path: &str| w.there(path);
     fs::remove_file(at("gone")).unwrap();

@@ -1,5 +1,5 @@
-//! `verify_schedule`: what somebody changed on a slave by hand is found and repaired without an event and without a full
-//! comparison, one part of the tree after another.
+//! `verify_schedule`: manual changes on a slave are found and repaired without an event and without a full
+//! reconcile, one part of the tree after another.
 
 use crate::common::rsyncd::Options;
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
@@ -84,7 +84,7 @@ fn a_scrub_repairs_manual_changes_without_an_event() {
     w.wait_remote(0, "a run that finds nothing", |r| r["verify"]["last"]["repaired"] == 0);
     let out = w.instance.command(&["status"]);
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(text.contains("verif"), "{text}");
+    assert!(text.contains("scrub"), "{text}");
 }
 
 /// Parts that take six seconds each.

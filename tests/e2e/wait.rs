@@ -87,7 +87,7 @@ fn wait_covers_a_slow_remote() {
     w.remotes[0].proxy().rate(FAST);
 }
 
-/// A path that is marked again and again moves up in the queue: the cursor alone would say too early that it is there.
+/// A path that is marked repeatedly moves up in the queue: the cursor alone would report it settled too early.
 #[test]
 fn wait_covers_a_path_that_changes_all_the_time() {
     let w = proxied().start();
@@ -230,7 +230,7 @@ fn wait_survives_process_deaths() {
     // A receiver that was left alone may have changed the time of a directory once more; that is pushed again when it
     // has had its timeout (rule 2).
     w.wait_identical_within(DEADLINE * 4);
-    // The supervisor too: the next one is asked anew.
+    // The supervisor too: the next one gets the request again.
     let command = w.instance.prepare(&crate::common::instance::Instance::program(), &["wait"]);
     w.remotes[0].proxy().rate(0);
     w.write("last", vec![7; 300_000]);

@@ -113,7 +113,7 @@ fn the_role_sets_up_a_slave_that_accepts_pushes() {
     let mut vars = yaml(&role.join("defaults/main.yml")).as_mapping().unwrap().clone();
     vars.extend(yaml(&copy.join(format!("group_vars/{group}.yml"))).as_mapping().unwrap().clone());
 
-    // Each task has a name and one module; what is notified is there.
+    // Each task has a name and one module; each notified handler exists.
     let tasks = yaml(&role.join("tasks/main.yml"));
     let handlers = yaml(&role.join("handlers/main.yml"));
     let mut modes = std::collections::BTreeMap::new();

@@ -18,7 +18,7 @@ mod prometheus;
 mod two_tiers;
 mod web_farm;
 
-/// Each directory says what it is, and is played here.
+/// Each directory explains itself, and has a test here.
 #[test]
 fn every_example_has_a_readme_and_a_check() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

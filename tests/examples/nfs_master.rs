@@ -154,7 +154,7 @@ impl Machine {
         let _ = fs::remove_file(self.at("rsyncd.pid"));
     }
 
-    /// Everything on it dies at once.
+    /// Kills everything on it together.
     fn die(&mut self) {
         self.instance.kill9();
         self.disconnect();
@@ -229,7 +229,7 @@ fn a_dead_master_is_replaced_and_restored_before_the_switch_back() {
     nfs2.client_writes("both.txt", "written on nfs2");
     fs::remove_file(nfs2.nfs("old.txt")).unwrap();
 
-    // It comes back, and may not serve. Not even a syncsup that somebody starts by hand can do harm.
+    // It returns, and may not serve. Not even a syncsup started by hand can do harm.
     nfs1.boot();
     assert!(!nfs1.may_serve());
     good(nfs1.keepalived("notify_fault "));
@@ -256,7 +256,7 @@ fn a_dead_master_is_replaced_and_restored_before_the_switch_back() {
     assert!(nfs1.trash("both.txt").contains(&"last of nfs1".to_owned()));
     good(nfs2.run("syncsup undelete last-words.txt --last"));
 
-    // Back, in order: when nfs1 may take the address everything is there, and nobody can write on nfs2 any more.
+    // Switch back: when nfs1 may take the address, everything is there and nfs2 takes no more writes.
     nfs2.client_writes("meanwhile/last.txt", "just before the switch");
     good(nfs2.pair("give"));
     assert!(!nfs2.may_serve() && !nfs2.at("served").exists());
@@ -297,7 +297,7 @@ fn two_masters_delete_nothing_of_each_other_and_keep_the_losing_versions() {
     good(nfs2.keepalived("notify_backup "));
     assert!(!nfs2.may_serve(), "its copy is not nfs1's");
     assert!(!nfs2.pair("force").status.success(), "nfs1 is the master");
-    // A pusher that was refused tries again after a minute; a new one at once.
+    // A refused pusher retries after a minute; a new one immediately.
     nfs1.instance.pushers().iter().for_each(|p| p.signal(Signal::SIGKILL));
     nfs1.tend();
     assert!(nfs2.may_serve());

@@ -15,7 +15,7 @@ fn a_change_reaches_both_tiers_and_a_region_catches_up() {
     let (port, _reserved) = free_port();
     kit::secret(&temp.path().join("secrets"), "headquarters:hunter2\nregion:hunter2");
     kit::secret(&temp.path().join("password"), PASSWORD);
-    // A machine's copy of everything; `user` is who may push to it.
+    // A machine's copy of everything; `user` may push to it.
     let machine = |name: &str, user: &str| {
         let dir = temp.path().join(name);
         let www = dir.join("www");

@@ -128,7 +128,7 @@ fn the_guard_counts_files_created_by_pushes() {
     let marks: Vec<_> = marks.iter().map(|name| (name.as_str(), Scope::Entry, WRITTEN)).collect();
     bench.mark(&marks);
     bench.identical(&rig);
-    // Less than half of what is there now, more than all that was there at first.
+    // Less than half of the files now, more than all files at first.
     for name in names(0, 140) {
         fs::remove_file(rig.src().join(name)).unwrap();
     }

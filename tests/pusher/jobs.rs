@@ -10,7 +10,7 @@ use syncsup::journal::{Events, Journal, Scope};
 use syncsup::message::ToPusher;
 use syncsup::supervisor::slots::SlotPool;
 
-/// What waits for a portion waits for it no more when that is given up.
+/// A mark that waits for a portion stops waiting when the portion is given up.
 #[test]
 fn a_hold_during_a_portion_frees_the_marks_that_wait_for_it() {
     let rig = Rig::new(Path::new("rsync"));
@@ -28,7 +28,7 @@ fn a_hold_during_a_portion_frees_the_marks_that_wait_for_it() {
     bench.until("it goes on", |_| new.exists());
 }
 
-/// The first portion of a first copy holds the root itself: nothing waits for that.
+/// The first portion of a first copy holds the root itself: no mark waits for it.
 #[test]
 fn marks_are_pushed_beside_the_first_portion() {
     let rig = Rig::new(Path::new("rsync"));
@@ -67,7 +67,7 @@ fn marks_under_a_running_portion_do_not_wake_the_other_lane() {
     assert!((40..50).contains(&wants), "{wants} slots for 40 marks");
 }
 
-/// A large directory that comes meanwhile is more than one portion itself.
+/// A large directory that appears meanwhile needs more than one portion.
 #[test]
 fn a_large_directory_added_during_a_first_copy_is_copied_beside_it() {
     let rig = Rig::new(Path::new("rsync"));
@@ -82,7 +82,7 @@ fn a_large_directory_added_during_a_first_copy_is_copied_beside_it() {
     assert!(left > 20_000, "only after the first copy: {left}");
 }
 
-/// With one slot and marks that never end both the marks and the first copy go on.
+/// With one slot and endless marks, both the marks and the first copy continue.
 #[test]
 fn a_first_copy_and_endless_marks_share_one_slot() {
     let rig = Rig::new(Path::new("rsync"));

@@ -79,7 +79,7 @@ pub fn copied(rig: &Rig) -> usize {
     (0..25).filter(|n| rig.dst().join(format!("z{n}")).exists()).count()
 }
 
-/// A first copy may take hours: what is marked meanwhile does not wait for it, but for the portions that have it in hand.
+/// A first copy may take hours: new marks wait only for the portions that hold their paths.
 #[test]
 fn marks_are_pushed_beside_a_first_copy() {
     let rig = Rig::new(Path::new("rsync"));

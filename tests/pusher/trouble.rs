@@ -180,7 +180,7 @@ fn a_slave_that_accepts_and_stays_silent_is_noticed_early() {
 
 const NOBODY: Option<u32> = Some(65_534);
 
-/// A slave whose daemon is nobody. `None` without root, who alone can make a directory that it may not read or write.
+/// A slave whose daemon runs as `nobody`. `None` without root: only root can make a directory that it may not read or write.
 fn of_nobody() -> Option<Rig> {
     if !is_root() {
         eprintln!("left out: only root can make a directory that the daemon may not read or write");
@@ -251,7 +251,7 @@ fn the_work_of_a_partly_failed_push_is_counted() {
     bench.stop();
 }
 
-/// A predecessor, or its rsync, that has not ended yet holds the lock. (Rule 2.)
+/// A predecessor, or its rsync, that has not exited yet holds the lock. (Rule 2.)
 #[test]
 fn nothing_is_pushed_before_the_predecessor_has_exited() {
     let rig = Rig::new(Path::new("rsync"));
@@ -260,7 +260,7 @@ fn nothing_is_pushed_before_the_predecessor_has_exited() {
     fs::create_dir_all(&state).unwrap();
     let name = rig.remote.name().replace(':', "%3A");
     let lock = state.join(format!("pusher-{name}.lock"));
-    // Not inherited: whoever has it is ended, and the daemons of other tests are children of this process, too.
+    // Not inherited: a process that has it is killed, and the daemons of other tests are children of this process, too.
     let held = syncsup::sys::lock::take(&lock, false).unwrap().expect("nobody has it yet");
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.mark(&[("a", Scope::Entry, WRITTEN)]);

@@ -14,7 +14,7 @@ use syncsup::rsync::itemize::Totals;
 pub const BATCH: Form = Form::Batch { delete: true };
 const EVERYTHING: Form = Form::Everything { exclude: vec![] };
 
-/// Names that break what is not careful.
+/// Names that break careless programs.
 pub fn hostile() -> Vec<Vec<u8>> {
     let mut names: Vec<Vec<u8>> = [
         "n*",
@@ -111,7 +111,7 @@ fn a_batch_makes_its_paths_equal() {
     }
 }
 
-/// Directories that rsync reads itself: what editors leave there meanwhile stays here, and nothing is entered or deleted.
+/// rsync reads the directories itself: excluded temporaries of editors stay here, and nothing is entered or deleted.
 #[test]
 fn whole_directories_are_sent_without_excluded_paths() {
     let rules = FilterRules { names: NameRules::Editors, ..FilterRules::default() };

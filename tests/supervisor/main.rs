@@ -25,7 +25,7 @@ fn starts_in_the_foreground_and_stops_cleanly() {
             let out = fs::read_to_string(world.path("out")).unwrap();
             out.lines().filter(|l| *l == line).count()
         };
-        // A moment after `status` knows of it.
+        // A moment after `status` shows it.
         wait_for("the line", || (count() > 0).then_some(()));
         assert_eq!(count(), 1);
     }
@@ -97,7 +97,7 @@ fn a_second_supervisor_on_the_same_localpath_is_refused() {
     assert_eq!(code(&world.run(&["status", "-o", "d.yaml"])), 3);
 }
 
-/// Without its socket nobody can ask it; the lock tells which process to end.
+/// Without its socket no command can reach it; the lock tells which process to stop.
 #[test]
 fn a_supervisor_without_its_run_directory_is_reported() {
     let mut world = World::new(&[("a", &[ONE])]);
@@ -132,7 +132,7 @@ fn a_daemon_returns_when_everything_is_watched() {
     assert_eq!(code(&world.run(&["stop"])), 3);
 }
 
-/// A shell script that starts it under a lock gets the lock back.
+/// A shell script that starts it under a lock can take the lock again.
 #[test]
 fn descriptors_of_the_caller_are_not_inherited() {
     let world = World::new(&[("a", &[ONE])]);
@@ -262,7 +262,7 @@ fn a_damaged_journal_is_quarantined() {
     wait_for("a new journal", || journal.exists().then_some(()));
 }
 
-/// What somebody removed under a running supervisor: the files, or the whole directory.
+/// The files, or the whole directory, are removed under a running supervisor.
 #[test]
 fn lost_state_is_noticed_and_recreated() {
     let mut world = World::new(&[("a", &[ONE])]);
@@ -279,7 +279,7 @@ fn lost_state_is_noticed_and_recreated() {
                 let _ = fs::remove_file(dir.join(format!("journal.db{suffix}")));
             }),
             1 => {
-                // At once: somebody may make new files in it.
+                // Immediately: another program may create new files in it.
                 fs::rename(&dir, world.path("lost")).unwrap();
                 fs::remove_dir_all(world.path("lost")).unwrap();
             }
@@ -311,7 +311,7 @@ fn lost_state_is_noticed_and_recreated() {
     assert_eq!(log.matches("every remote is compared").count(), 4, "{log}");
 }
 
-/// Somebody else has taken what was lost: the first supervisor lets it alone.
+/// Another supervisor has taken the lost state: the first one leaves it alone.
 #[test]
 fn state_taken_over_by_another_supervisor_is_left_to_it() {
     let mut world = World::new(&[("a", &[ONE])]);

@@ -1,4 +1,4 @@
-//! Reloads: what is configured no more leaves nothing behind, and what did not change does not notice.
+//! Reloads: removed settings leave nothing behind, and unchanged processes keep running.
 
 use crate::world::*;
 use std::fs;

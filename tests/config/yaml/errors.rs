@@ -5,7 +5,7 @@ use crate::common::{errors, read_yaml};
 use std::path::Path;
 use syncsup::config::parse;
 
-/// What stands above a good localpath, and what is said of it.
+/// Lines above a valid localpath, and the errors for them.
 const MISTAKES: &[(&str, &str)] = &[
     ("filtr: {}\n", "1: unknown key `filtr` in the configuration; did you mean `filter`?"),
     (

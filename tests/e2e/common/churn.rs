@@ -146,7 +146,7 @@ impl Work {
         }
     }
 
-    /// Makes so many more files of `bytes` in each directory, under names that nothing else has.
+    /// Creates `files` more files of `bytes` in each directory, under unused names.
     pub fn fill_more(&self, files: usize, bytes: usize) {
         let content = vec![b'x'; bytes];
         for dir in &self.dirs {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// What it does to who connects.
+/// What it does to a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Malice {
     /// A line before its greeting is done, then another, every so often.
@@ -58,7 +58,7 @@ impl Hostile {
         Hostile { port, end, connections, thread: Some(thread) }
     }
 
-    /// How often somebody connected.
+    /// The number of connections.
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
     }

@@ -148,7 +148,7 @@ impl Instance {
         status
     }
 
-    /// SIGKILL to every process at once, the supervisor first so that it starts nothing again.
+    /// SIGKILL to every process, the supervisor first so that it restarts nothing.
     pub fn kill9(&mut self) {
         let family = self.family();
         family.iter().for_each(|p| p.signal(Signal::SIGKILL));

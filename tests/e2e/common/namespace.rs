@@ -47,7 +47,7 @@ impl Mounted {
         Mounted(at.to_owned())
     }
 
-    /// Moves it, with what is mounted there.
+    /// Moves it with its mount.
     pub fn moved_to(mut self, at: &Path) -> Mounted {
         let none = None::<&str>;
         mount(Some(&self.0), at, none, MsFlags::MS_MOVE, none).expect("a moved mount");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// No limit.
 pub const FAST: u64 = u64::MAX;
-/// What is forwarded at once.
+/// The size of one forwarded block.
 const CHUNK: usize = 8 << 10;
 /// Chunks that a network holds on their way when it holds much.
 const MUCH: usize = 10_000;
@@ -26,7 +26,7 @@ struct Shared {
     rate: AtomicU64,
     /// The same of each connection there is.
     rates: Mutex<Vec<Arc<AtomicU64>>>,
-    /// Takes everything from the sender at once and delivers it later.
+    /// Takes everything from the sender immediately and delivers it later.
     holds_much: AtomicBool,
     taken: AtomicU64,
     given: AtomicU64,
@@ -74,7 +74,7 @@ impl Proxy {
         self.shared.rate.store(rate, Relaxed);
     }
 
-    /// Connections to come take everything at once, and deliver it at their rate even when the sender is dead.
+    /// New connections take everything immediately, and deliver it at their rate even when the sender is dead.
     pub fn hold_much(&self) {
         self.shared.holds_much.store(true, Relaxed);
     }

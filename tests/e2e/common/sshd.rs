@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A slave that is reached over ssh, by the user who runs the tests. Killed when dropped.
+/// A slave that is reached over ssh as the user of the tests. Killed when dropped.
 pub struct Sshd {
     pub port: u16,
     address: IpAddr,
@@ -38,7 +38,7 @@ impl Sshd {
         sshd
     }
 
-    /// A server that this user runs, started by `launcher`: it lets in nobody else.
+    /// A server that this user runs, started by `launcher`: it admits only this user.
     pub fn start_as(user: u32, launcher: &[String]) -> Sshd {
         let mut sshd = Sshd::prepare(Ipv4Addr::LOCALHOST.into(), "");
         sshd.launcher = launcher.to_vec();

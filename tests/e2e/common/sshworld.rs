@@ -145,7 +145,7 @@ impl World {
         let began = Instant::now();
         self.write(&name, &name);
         let end = began + DEADLINE * 3;
-        // Looked at often: this is also what is measured.
+        // Polled often: this is also the measured time.
         while !fs::read(&there).is_ok_and(|c| c == name.as_bytes()) {
             assert!(Instant::now() < end, "{name} never came\n{}", self.instance.report());
             std::thread::sleep(Duration::from_millis(1));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up: generous, for slow machines; waiting ends at once on success. Below
+/// How long anything may take before a test gives up: generous, for slow machines; waiting ends on success. Below
 /// a minute: after that every pusher looks and every held remote is tried anyway, and a wake that is lost would not show.
 pub const DEADLINE: Duration = Duration::from_secs(55);
 /// The pause between two looks.

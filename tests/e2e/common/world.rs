@@ -138,7 +138,7 @@ impl World {
     /// Waits until every remote says `in_sync`, of all that was changed before.
     #[track_caller]
     pub fn wait_in_sync(&self) {
-        // It may have said so before it knew. What it says of it is not asked: a localpath may have no remote.
+        // It may have reported this too early. The exit status is ignored: a localpath may have no remote.
         let _ = self.instance.command(&["wait", "--timeout", "30s"]);
         for index in 0..self.remotes.len() {
             self.wait_remote(index, "in_sync", |r| r["state"] == "in_sync");

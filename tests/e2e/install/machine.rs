@@ -200,7 +200,7 @@ impl Package {
     }
 }
 
-/// `make install` of the tested program, stripped, below `root`; `scratch` is for what is in between.
+/// `make install` of the tested program, stripped, below `root`; `scratch` is for intermediate files.
 pub fn staged(root: &Path, words: &[&str], scratch: &Path) {
     let program = scratch.join("syncsup");
     let stripped = Command::new("strip").arg("-o").arg(&program).arg(Instance::program()).status();

@@ -1,4 +1,4 @@
-//! `make install`, and the package: what is put where, what starts, what stays when it is removed.
+//! `make install` and the package: which files are installed, what starts, what stays after a removal.
 
 use super::machine::{Machine, Package, make, staged};
 use crate::common::rsyncd::Rsyncd;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// The user `nobody`: it owns nothing.
 const NOBODY: u32 = 65_534;
 
-/// A home, and who lives there.
+/// A home and its user.
 struct User {
     home: TempDir,
     program: PathBuf,

@@ -69,7 +69,7 @@ fn hostile_names_reach_alarm_commands_unchanged() {
         fs::write(script, text).unwrap();
         fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // Nobody listens there; plugins do not wait for who is down.
+    // Nothing listens there; plugins do not wait for a remote that is down.
     let remote = "127.0.0.1:1::www $(touch pwned) 'x\"";
     let text = format!(
         "fail_log: {{path: {log:?}}}\non_failure: {tell:?}\nalarm_after: 100ms\nlocalpaths:\n  \

@@ -125,7 +125,7 @@ fn said(w: &World, args: &[&str]) -> (i32, String) {
     (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Commands mean the instance that replicates, and one of `-m` only where `-m` says so.
+/// Commands address the replicating instance, and a plugin instance only with `-m`.
 #[test]
 fn commands_address_the_plugin_instance_only_with_m() {
     let server = Server::http();

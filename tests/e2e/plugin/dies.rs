@@ -24,7 +24,7 @@ fn names_of(w: &World) -> Vec<String> {
     names.map(|n| n.into_string().unwrap()).collect()
 }
 
-/// A server that dies of each request, until `alive`: before all of it is read, before its answer, or in the middle of it.
+/// A server that dies of each request until `alive`: before it has read all, before its answer, or in the middle of the answer.
 /// What it answered to its end it has heard.
 fn mortal(alive: &Arc<AtomicBool>) -> Server {
     let (alive, deaths) = (alive.clone(), AtomicUsize::new(0));
@@ -125,7 +125,7 @@ fn calls_are_repeated_after_a_command_is_killed() {
     assert_eq!(BTreeSet::from_iter(called), names_of(&w).iter().map(path).collect());
 }
 
-/// Everything as by default.
+/// With default settings.
 #[test]
 #[ignore = "takes more than a minute"]
 fn a_server_that_refuses_for_a_minute_delays_no_push_and_gets_all_calls() {
@@ -151,7 +151,7 @@ fn a_server_that_refuses_for_a_minute_delays_no_push_and_gets_all_calls() {
     assert_once(&w, &server, &names_of(&w));
 }
 
-/// `-m` in the foreground: the supervisor is the same, and starts again whoever dies.
+/// `-m` in the foreground: the supervisor is the same, and restarts a process that dies.
 #[test]
 fn processes_of_a_plugin_instance_are_restarted_and_no_call_is_lost() {
     let server = Server::http();

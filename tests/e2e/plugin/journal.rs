@@ -45,7 +45,7 @@ fn failing(dir: &Path) -> (World, std::path::PathBuf, std::path::PathBuf) {
     (w, gate, record)
 }
 
-/// Waits until so many calls of each plugin were given up, and none is to be made: the journal knows it first.
+/// Waits until `counts` calls of the plugins were given up and none is waiting: the journal knows first.
 #[track_caller]
 fn wait_given_up(w: &World, counts: [usize; 2]) {
     wait_for("calls that were given up", DEADLINE, || {
@@ -67,6 +67,8 @@ fn wait_given_up(w: &World, counts: [usize; 2]) {
 fn abandoned_calls_are_listed_retried_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, gate, record) = failing(dir.path());
+    // Calls of the start may still be waiting.
+    wait_given_up(&w, [0, 0]);
     assert_eq!(journal(&w, &words(&["list"]), 0), "nothing fails\n");
     fs::create_dir(at(&w, b"d")).unwrap();
     wait_given_up(&w, [1, 1]);
@@ -119,7 +121,7 @@ fn abandoned_calls_are_listed_retried_and_forgotten() {
     assert_eq!(said, format!("MASTER plugin command-2: {all} {forgotten}\n"));
     wait_given_up(&w, [all - 1, 0]);
 
-    // With nobody there, at the next start.
+    // Without a supervisor, at the next start.
     w.instance.stop();
     let said = journal(&w, &words(&["list"]), 0);
     assert!(said.starts_with("MASTER plugin command\n") && !said.contains("command-2"), "{said}");

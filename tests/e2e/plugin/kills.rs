@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// So many changes more than calls, at all times.
 const AHEAD: usize = 150;
-/// At most so many calls between two kills.
+/// The maximum number of calls between two kills.
 const BETWEEN: usize = 40;
 
 /// An HTTP server that writes a request down before it answers, after a moment, so that calls are always in hand.
@@ -150,7 +150,7 @@ fn calls_that_finish_while_the_journal_is_full_are_not_repeated() {
         w.wait_identical();
         w.wait_in_sync();
         fill(&w.instance.state_dir());
-        // Not called for: what is excluded still needs no room, so these are of another name.
+        // Not called for. Excluded names need no room, so these have other names.
         (0..3_000).for_each(|n| w.write(&format!("many/{n:0100}"), "x"));
         wait_for("the journal to refuse", DEADLINE, || {
             w.instance.log_text().contains("refuses marks")

@@ -46,7 +46,7 @@ pub fn world_with(remotes: usize, plugins: &[String], settings: &str) -> World {
     let mut text = String::from("filter: {names: none}\nplugins:\n");
     plugins.iter().for_each(|p| text += &format!("  - {p}\n"));
     text += settings;
-    // Tests are few: what is leaked is freed by their end.
+    // There are few tests: leaks are freed at exit.
     Setup { remotes, settings: text.leak(), ..Setup::default() }.build()
 }
 

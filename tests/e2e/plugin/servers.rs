@@ -158,7 +158,7 @@ pub fn wait_while_hung(shared: &Shared) {
     }
 }
 
-/// One request of HTTP/1.x: head, empty line, and as much body as its length says. A request that nobody waits for
+/// One request of HTTP/1.x: head, empty line, and as much body as its length says. A request that no client waits for
 /// any more when it is answered does not count as heard.
 fn answer_http(mut stream: TcpStream, shared: &Shared) -> Vec<Vec<u8>> {
     let Some(request) = read_request(&mut stream) else { return vec![] };

@@ -196,7 +196,7 @@ fn a_path_that_fails_too_often_is_given_up_until_it_changes() {
     wait_for("the failure journal", DEADLINE, || {
         fs::read_to_string(&log).is_ok_and(|t| t.contains(&line) && t.contains("3 tries"))
     });
-    // A change begins anew, also after a restart.
+    // A change starts over, also after a restart.
     w.instance.kill9();
     fs::write(&script, fs::read_to_string(&script).unwrap().replace("*bad*", "*worse*")).unwrap();
     w.run(&[]);
@@ -359,7 +359,7 @@ fn a_missing_root_causes_no_calls() {
     let aside = w.outside.join("aside");
     fs::rename(&w.master, &aside).unwrap();
     w.wait_local("the hold", |l| l["state"] == "held" && l["plugins"][0]["state"] == "held");
-    // Another directory in its place, and everything started anew.
+    // Another directory in its place, and everything restarted.
     fs::create_dir(&w.master).unwrap();
     w.instance.kill9();
     w.instance.launch(&[]);

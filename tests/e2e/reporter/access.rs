@@ -1,4 +1,4 @@
-//! Who may read: with a token whoever has it, without one nobody but this machine.
+//! Access: with a token every client that has it, without one only this machine.
 
 use super::{ask, get, set_http, wait_reporter, world};
 use crate::common::wait::{DEADLINE, wait_for};
@@ -31,7 +31,7 @@ fn requests_need_the_token() {
     let basic = "Authorization: Basic bWU6YS10b2tlbi1vZi10aGVzZS10ZXN0cw==\r\n";
     assert_eq!(ask(port, "GET", "/", basic).status, 200);
 
-    // Another token holds at once; one that others can read lets nobody in.
+    // Another token applies immediately; one that others can read admits no client.
     fs::write(&file, "another-token-of-these").unwrap();
     wait_for("the new token", DEADLINE, || with("another-token-of-these") == 200);
     assert_eq!(with(TOKEN), 401);

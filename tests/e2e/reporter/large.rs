@@ -1,4 +1,4 @@
-//! A status that is larger than a socket takes at once.
+//! A status that is larger than a socket's buffer.
 
 use super::{get, reporters, wait_reporter_of};
 use crate::common::instance::Instance;

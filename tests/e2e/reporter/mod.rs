@@ -32,7 +32,7 @@ impl Got {
     }
 }
 
-/// Sends bytes and reads the answer to its end. `None` while nobody listens, or when it breaks off.
+/// Sends bytes and reads the answer to its end. `None` if nothing listens, or the connection breaks.
 fn exchange(port: u16, bytes: &[u8]) -> Option<Got> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).ok()?;
@@ -49,7 +49,7 @@ fn exchange(port: u16, bytes: &[u8]) -> Option<Got> {
     Some(Got { status, head: head.to_owned(), body: body.to_owned() })
 }
 
-/// One request, more header lines with it; waited for until somebody listens.
+/// One request with more header lines; waits until the reporter listens.
 #[track_caller]
 fn ask(port: u16, method: &str, path: &str, more: &str) -> Got {
     let text = format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{more}\r\n");
@@ -68,7 +68,7 @@ fn world(more: &str) -> (World, u16, UnixListener) {
     (w, port, reserved)
 }
 
-/// Puts `http: VALUE` into the configuration, in place of what is there; nothing when it is empty.
+/// Replaces the `http:` line of the configuration; an empty value removes it.
 fn set_http(w: &World, value: &str) {
     let text = fs::read_to_string(w.instance.config()).unwrap();
     let mut lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("http:")).collect();
@@ -152,7 +152,7 @@ fn every_page_is_served_and_only_for_reading() {
         let got = ask(port, method, "/", "Content-Length: 0\r\n");
         assert_eq!((got.status, got.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
-    // A page of somebody else, whose name leads here.
+    // A foreign page whose name resolves to this address.
     let bytes = b"GET /status.json HTTP/1.1\r\nHost: evil.example:8008\r\n\r\n";
     assert_eq!(exchange(port, bytes).unwrap().status, 403);
 }
@@ -223,7 +223,7 @@ fn slow_connections_do_not_slow_replication() {
     w.run(&[]);
     wait_reporter(&w, "listening");
     let usual = (0..10).map(|_| w.probe(0)).max().unwrap();
-    // Some say nothing, some begin a request, one byte of it at a time.
+    // Some send nothing, some send a request byte by byte.
     let mut slow: Vec<TcpStream> = Vec::new();
     let mut lags = Vec::new();
     for n in 0..500 {
@@ -254,7 +254,7 @@ fn slow_connections_do_not_slow_replication() {
     lags.sort();
     let allowed = usual.max(Duration::from_millis(200)) * 5;
     assert!(lags[lags.len() - 2] < allowed, "{lags:?} instead of {usual:?}");
-    // They are let go of, and the same process answers again, though nobody has closed a connection.
+    // They are dropped, and the same process answers again, though no client has closed a connection.
     assert_eq!(get(port, "/metrics").status, 200);
     assert!(
         reporter.runs()
@@ -283,7 +283,7 @@ fn overlong_requests_are_refused() {
             ),
         ),
     ] {
-        // The answer may be lost, since what is left unread resets the connection.
+        // The answer may be lost, since unread data resets the connection.
         if let Some(got) = exchange(port, text.as_bytes()) {
             assert!(matches!(got.status, 400 | 405 | 414 | 431), "{what}: {}", got.head);
         }
@@ -339,7 +339,7 @@ fn a_reload_turns_the_reporter_on_and_off() {
     assert_eq!(get(port, "/metrics").status, 200);
     let first = reporters(&w.instance).remove(0);
 
-    // Nothing of it changed: it is left alone. Another port: it moves.
+    // Unchanged settings: it is left alone. Another port: it moves.
     reload(&w);
     let (second_port, _reserved) = free_port();
     assert!(first.runs());

@@ -17,7 +17,7 @@ fn browser() -> Option<&'static str> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find(runs)
 }
 
-/// Light, dark and as wide as a phone: a picture of each, in `SYNCSUP_TEST_KEEP` when that is set.
+/// One picture each: light, dark, and as wide as a phone; kept in `SYNCSUP_TEST_KEEP` if that is set.
 #[test]
 fn the_page_renders_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = browser() else {

@@ -43,14 +43,14 @@ impl Scene {
         self.text += &format!("exit status {}\n\n", out.status.code().unwrap_or(-1));
     }
 
-    /// Without what is another each time.
+    /// Without the parts that differ each time.
     pub fn plain(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (from, to) in &self.places {
             text = text.replace(from, to);
         }
         for (pattern, to) in [
-            // What the rsync here is, is not what is tested.
+            // The rsync of this machine is not under test.
             (r"(?m)^.*; install 3\.5\.0 or newer: .*\n", ""),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d", "STAMP"),
             (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d", "DATE"),
