@@ -34,9 +34,9 @@ const FIXED: [(ReconcileReason, &str); 8] = [
     (ReconcileReason::AtStart, "-r"),
     (ReconcileReason::Sync, "syncsup sync"),
     (ReconcileReason::Import, "syncsup journal import"),
-    (ReconcileReason::SettingsChanged, "filter or parameters changed"),
+    (ReconcileReason::SettingsChanged, "the filter or the parameters changed"),
     (ReconcileReason::JournalSetAside, "the journal was set aside"),
-    (ReconcileReason::Leftovers, "a receiver was ended in the middle of a large push"),
+    (ReconcileReason::Leftovers, "a receiver was killed during a large push"),
 ];
 
 impl fmt::Display for ReconcileReason {

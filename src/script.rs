@@ -7,8 +7,8 @@ pub const START: u64 = 256;
 
 /// How a fail log of our own begins.
 pub const FAIL_LOG_HEAD: &str = "#!/bin/sh
-# What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.
-# It is tried again by itself; this file is written anew whenever that changes something.
+# What syncsup owes its remotes. Each path has a comment, and a line that pushes it by hand.
+# syncsup retries these paths by itself, and rewrites this file when anything changes.
 ";
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -19,8 +19,7 @@ pub fn fault(start: &[u8]) -> Option<&'static str> {
     let end = script.iter().position(|&b| b == b'\n')?;
     if script[..end].ends_with(b"\r") {
         return Some(
-            "its first line ends in a carriage return (CR), as Windows ends lines, and there is no program of such a \
-             name to run it; save it with the line ends of Unix (sed -i 's/\\r$//')",
+            "its first line ends in a carriage return (CR), as on Windows, so that its interpreter is not found; save it with the line ends of Unix (sed -i 's/\\r$//')",
         );
     }
     start.starts_with(BOM).then_some(
@@ -37,7 +36,7 @@ pub fn interpreter(start: &[u8]) -> Option<&[u8]> {
 /// What to say of a script whose interpreter is not there.
 pub fn without(interpreter: &[u8]) -> String {
     format!(
-        "its first line names {}, which is not there; install that, or correct the line",
+        "its first line names {}, which does not exist; install that program, or correct the line",
         as_written(interpreter)
     )
 }

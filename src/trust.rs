@@ -121,7 +121,7 @@ impl Doubted {
             }
         };
         format!(
-            "{what}, and so could decide what is done as {me}; look at it, then run {how} {path}"
+            "{what}, and so could control what is done as {me}; examine it, then run {how} {path}"
         )
     }
 }
@@ -297,7 +297,7 @@ mod tests {
         let at = |why, itself| Doubted { path: "/a b".into(), itself, why }.text(ROOT);
         assert_eq!(
             at(Doubt::Owner(7), true),
-            "it belongs to user 7, and so could decide what is done as root; look at it, then run chown 0 /a b"
+            "it belongs to user 7, and so could control what is done as root; examine it, then run chown 0 /a b"
         );
         assert!(at(Doubt::Writable(0o666), false).starts_with("others can write /a b (mode 0666)"));
     }

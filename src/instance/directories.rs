@@ -79,10 +79,10 @@ impl Directories {
 pub fn make(dir: &Path) -> Result<()> {
     let shown = printable(dir.as_os_str().as_bytes());
     let refused = |why: &dyn std::fmt::Display| {
-        Error::system(format!("cannot make the directory {shown}"), why)
+        Error::system(format!("cannot use the directory {shown}"), why)
     };
     let unfit = |why: &dyn std::fmt::Display| {
-        Error::system(format!("the directory {shown} is not used"), why)
+        Error::system(format!("cannot use the directory {shown}"), why)
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| refused(&e))?;
     let seen = std::fs::metadata(dir).map_err(|e| refused(&e))?;
@@ -97,9 +97,7 @@ pub fn make(dir: &Path) -> Result<()> {
     let mode = seen.mode() & 0o7777;
     let foreign_group = mode & 0o020 != 0 && seen.gid() != 0 && seen.gid() != user.gid;
     if mode & 0o1000 != 0 && (mode & 0o002 != 0 || foreign_group) {
-        return Err(unfit(
-            &"everybody can make files in it; make one below it that is yours alone",
-        ));
+        return Err(unfit(&"everybody can create files in it; use a private directory below it"));
     }
     match trust::doubted(dir, user).map_err(|e| refused(&e))? {
         None => Ok(()),
@@ -107,7 +105,7 @@ pub fn make(dir: &Path) -> Result<()> {
             if let Some(other) = others_in(dir, user).map_err(|e| refused(&e))? {
                 let other = printable(other.as_encoded_bytes());
                 let why = format!(
-                    "others can write it (mode {mode:04o}), and {other} in it is somebody else's; remove that, then run chmod go-w {shown}"
+                    "others can write it (mode {mode:04o}), and {other} in it belongs to another user; remove that, then run chmod go-w {shown}"
                 );
                 return Err(unfit(&why));
             }
@@ -115,7 +113,7 @@ pub fn make(dir: &Path) -> Result<()> {
             std::fs::set_permissions(dir, private).map_err(|e| refused(&e))?;
             let now = mode & !0o022;
             complain(&format!(
-                "syncsup: others could write the directory {shown} (mode {mode:04o}); it has mode {now:04o} now"
+                "syncsup: others could write the directory {shown} (mode {mode:04o}); its mode was changed to {now:04o}"
             ));
             Ok(())
         }
@@ -317,12 +315,12 @@ mod tests {
             assert_eq!((mode(&dir), mode(&dir.join("journal.db"))), (after, 0o600), "{before:o}");
         }
         let shared = fresh(0o1777);
-        assert!(refused(&shared).contains("everybody can make files in it"));
+        assert!(refused(&shared).contains("everybody can create files in it"));
         assert_eq!(mode(&shared), 0o1777, "/tmp stays as it is");
         assert!(make(&shared.join("mine")).is_ok());
         let trap = fresh(0o777);
         std::os::unix::fs::chown(trap.join("journal.db"), Some(1234), None).unwrap();
-        assert!(refused(&trap).contains("journal.db in it is somebody else's"));
+        assert!(refused(&trap).contains("journal.db in it belongs to another user"));
         let theirs = fresh(0o700);
         std::os::unix::fs::chown(&theirs, Some(1234), None).unwrap();
         assert!(refused(&theirs).contains("chown 0"), "{}", refused(&theirs));

@@ -14,7 +14,7 @@ pub fn taken(watch: &str, file: &Path) -> Error {
     let by = match (holders.iter().find(|h| !h.ours), lock::holder(file)) {
         (Some(other), _) => {
             let text = format!(
-                "localpath {watch}: {} is locked by {other}, which is no supervisor; end it, or choose another --state-dir",
+                "localpath {watch}: {} is locked by {other}, which is not a supervisor; stop it, or choose another --state-dir",
                 file.display()
             );
             return Error::new(Exit::AlreadyRunning, text);
@@ -22,7 +22,7 @@ pub fn taken(watch: &str, file: &Path) -> Error {
         (None, pid) => pid.map_or(String::new(), |pid| format!(" by pid {pid}")),
     };
     let text = format!(
-        "localpath {watch}: another supervisor keeps it already ({} is locked{by}); stop that one first, or choose another --state-dir",
+        "localpath {watch}: another supervisor already replicates it ({} is locked{by}); stop that one first, or choose another --state-dir",
         file.display()
     );
     Error::new(Exit::AlreadyRunning, text)

@@ -116,7 +116,7 @@ pub fn first_copy(localpath: &LocalPath) -> Option<ReconcileReason> {
 }
 
 /// Forgets remotes that are no longer configured, and makes rows for new ones; `first` is the reason for a comparison
-/// of those. True when every remote is compared: the journal was unreadable and is set aside, now or by a supervisor
+/// of those. True when reconciling every remote: the journal was unreadable and is set aside, now or by a supervisor
 /// that died of it, or it was lost.
 pub fn clean_journal(
     dir: &Path,
@@ -140,13 +140,13 @@ pub fn clean_journal(
         // What a lost database has left would be replayed into a new one.
         quarantine(dir, &stamp()).map_err(|e| refused(&e))?;
         begin_new(dir, names).map_err(|e| refused(&e))?;
-        crit!(log, "the journal in {} was lost; every remote is compared", dir.display());
+        crit!(log, "the journal in {} was lost; reconciling every remote", dir.display());
         return Ok(true);
     }
     match clean() {
         Ok(()) if resumed => {
             begin_new(dir, names).map_err(|e| refused(&e))?;
-            warn!(log, "the journal was set aside before; every remote is compared");
+            warn!(log, "the journal was set aside earlier; reconciling every remote");
             Ok(true)
         }
         Ok(()) => Ok(false),
@@ -156,7 +156,7 @@ pub fn clean_journal(
             begin_new(dir, names).map_err(|e| refused(&e))?;
             crit!(
                 log,
-                "the journal was damaged ({why}) and is set aside as {}; every remote is compared",
+                "the journal was damaged ({why}) and was set aside as {}; reconciling every remote",
                 quarantined.display()
             );
             Ok(true)

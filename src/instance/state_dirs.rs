@@ -138,7 +138,7 @@ fn standing(id: &str, of: Option<&StateNote>, files: &[PathBuf]) -> Standing {
     }
     match (of, broken) {
         (_, Some(file)) => Standing::Unknown(format!("{} has errors", file.display())),
-        (None, None) => Standing::Unknown("it does not say what it is of".into()),
+        (None, None) => Standing::Unknown("its localpath is unknown".into()),
         (Some(_), None) => Standing::Removed,
     }
 }
@@ -154,7 +154,7 @@ fn names(config: &Config, module: Option<&str>, id: &str) -> bool {
 /// Removes a directory, unless a process has begun to use it.
 pub fn remove(found: &StateDir) -> io::Result<()> {
     match locks(&found.dir)? {
-        Locks::Held { .. } => Err(io::Error::other("an instance uses it now")),
+        Locks::Held { .. } => Err(io::Error::other("an instance has begun to use it")),
         Locks::Ours(_held) => fs::remove_dir_all(&found.dir),
     }
 }

@@ -144,7 +144,7 @@ pub fn answer(head: &[u8]) -> Outcome {
         return Outcome::Failed { error, fault: Fault::Either };
     };
     if !["\r\n\r\n", "\n\n"].iter().any(|end| text.contains(end)) {
-        let error = "its answer ends in the middle of its head".into();
+        let error = "its answer ends within the header".into();
         return Outcome::Failed { error, fault: Fault::Either };
     }
     let outcome = judged(status);
@@ -155,7 +155,7 @@ pub fn answer(head: &[u8]) -> Outcome {
     match (outcome, whatsup) {
         (Outcome::Done, Some(said)) if !said.to_lowercase().contains("succeed") => {
             let said = printable(&said.as_bytes()[..said.len().min(300)]);
-            Outcome::Failed { error: format!("it says {said}"), fault: Fault::Path }
+            Outcome::Failed { error: format!("it answers {said}"), fault: Fault::Path }
         }
         (outcome, _) => outcome,
     }
@@ -220,7 +220,7 @@ mod tests {
         let good = b"HTTP/1.1 200 OK\r\nwhatsup: content=\"succeed\"\r\n\r\n";
         assert_eq!(answer(good), Outcome::Done);
         let quota = b"HTTP/1.1 200 OK\r\nWhatsup: content=\"over quota\"\r\n\r\n";
-        assert_eq!(failed(quota), ("it says content=\"over quota\"".into(), Fault::Path));
+        assert_eq!(failed(quota), ("it answers content=\"over quota\"".into(), Fault::Path));
         assert_eq!(failed(b"HTTP/1.1 503 no\r\n\r\n").1, Fault::Either);
         assert_eq!(failed(b"").1, Fault::Either);
         for end in 1..good.len() {

@@ -56,7 +56,7 @@ impl Line {
     /// What its end means; `late` when it was ended because it took too long.
     pub fn outcome(&self, ended: Exited, output: &[u8], late: bool) -> Outcome {
         if late {
-            let error = "took too long and was ended".into();
+            let error = "took too long and was killed".into();
             return Outcome::Failed { error, fault: Fault::Path };
         }
         if self.ignore_error || ended == Exited::Code(0) {

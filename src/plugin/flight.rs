@@ -136,7 +136,7 @@ impl Runner {
         };
         match caller.call(self.number, subject) {
             true => Ok(How::Thread(caller)),
-            false => Err("its thread is gone".into()),
+            false => Err("its thread exited".into()),
         }
     }
 
@@ -215,7 +215,7 @@ impl Runner {
         self.said.dirty = true;
         let Outcome::Failed { error, .. } = outcome else {
             if station.said.take().is_some() {
-                info!(self.log, "goes well again"; "plugin" => &station.name);
+                info!(self.log, "succeeds again"; "plugin" => &station.name);
             }
             return Ok(());
         };
@@ -226,7 +226,7 @@ impl Runner {
                 "tries" => attempts, "why" => error);
         } else if station.said.as_ref() != Some(error) {
             // Once for each kind of trouble: a plugin that is down must not fill the log.
-            warn!(self.log, "a call failed and is made again"; "plugin" => &station.name,
+            warn!(self.log, "a call failed; trying again"; "plugin" => &station.name,
                 "path" => due.path.to_string(), "why" => error);
             station.said = Some(error.clone());
         }

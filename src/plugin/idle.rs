@@ -51,7 +51,7 @@ impl Runner {
                 format!("{} for {remote}", if failure { "on_failure" } else { "on_recovery" });
             self.number += 1;
             let trace = self.start.state_dir.join(format!("{TRACE}{}", self.number));
-            info!(self.log, "runs {what}");
+            info!(self.log, "running {what}");
             match Program::start(&argv, &envs, false, &trace) {
                 Ok(program) => self.alarm_runs.push((what, program, now + ALARM_TIMEOUT)),
                 Err(e) => warn!(self.log, "{what}: {e}"; "program" => words[0].clone()),
@@ -67,7 +67,7 @@ impl Runner {
             program.drain();
             match program.ended() {
                 Ok(None) if now >= *until => {
-                    warn!(log, "{what} took too long and was ended");
+                    warn!(log, "{what} took too long and was killed");
                     program.kill();
                     *until = now + ALARM_TIMEOUT;
                     true

@@ -24,7 +24,7 @@ pub fn take_lock(dir: &Path, control: &mut Control) -> Result<Lock, String> {
         control.send(&FromPlugin::Alive, vec![]).map_err(|e| e.to_string())
     })?;
     program::end_orphans(dir, TRACE)
-        .map_err(|e| format!("cannot end what a predecessor left running: {e}"))?;
+        .map_err(|e| format!("cannot kill the programs that an earlier plugin runner left: {e}"))?;
     Ok(lock)
 }
 

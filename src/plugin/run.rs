@@ -45,7 +45,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     });
     let Some(Begun { control, signals, start, mut fds }) = begun else { return 1 };
     let Some(wake) = fds.pop() else {
-        cannot_start("plugin", "no wake pipe came with the start");
+        cannot_start("plugin", "no wake pipe was passed with the start message");
         return 1;
     };
     let logger = log::logger(start.debug)
@@ -53,7 +53,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     match Runner::prepare(control, signals, start, wake, logger.clone()) {
         Ok(mut runner) => runner.work(),
         Err(why) => {
-            slog::error!(logger, "cannot go on"; "why" => why);
+            slog::error!(logger, "cannot continue"; "why" => why);
             1
         }
     }
@@ -130,7 +130,7 @@ impl Runner {
             stations.push(Station::new(name, key.clone(), plugin.clone())?);
         }
         let told = journal.alarms().map_err(|e| e.to_string())?;
-        let pool = Pool::new().map_err(|e| format!("cannot make a pipe: {e}"))?;
+        let pool = Pool::new().map_err(|e| format!("cannot create a pipe: {e}"))?;
         let mut runner = Self {
             control,
             signals,
@@ -180,7 +180,7 @@ impl Runner {
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {
-                    warn!(self.log, "the journal cannot be used now"; "why" => &why);
+                    warn!(self.log, "cannot use the journal; trying again"; "why" => &why);
                     self.retry = Some(clock::boot() + RETRY);
                     self.refused = self.retry;
                     self.retry_why = Some(why);
@@ -265,7 +265,7 @@ impl Runner {
             let before = wall - station.plugin.manner.keep_ms as i64;
             let gone = self.journal.give_up_old(&station.key, before, wall)?;
             if gone > 0 {
-                warn!(self.log, "given up: they could not be called for so long"; "plugin" => &station.name,
+                warn!(self.log, "given up: no call was possible for too long"; "plugin" => &station.name,
                     "paths" => gone);
                 self.said.failed = true;
             }
@@ -349,7 +349,7 @@ impl Runner {
         };
         let checkpoint = self.journal.checkpoint()?;
         if !self.root_check.borrow_mut().is_same(checkpoint.as_ref(), id) {
-            return Ok(Err(format!("{watch}: another directory than the one that was watched")));
+            return Ok(Err(format!("{watch}: not the directory that was watched before")));
         }
         Ok(Ok(root))
     }

@@ -65,7 +65,7 @@ impl Client {
         let sent = match self.framing {
             Framing::Connection => return self.send_alone(path),
             Framing::Newline if path.contains(&b'\n') => {
-                let error = "the name holds a newline; use `separator: nul`".into();
+                let error = "the name contains a newline; use `separator: nul`".into();
                 return Outcome::Failed { error, fault: Fault::Never };
             }
             Framing::Newline => [path, b"\n"].concat(),

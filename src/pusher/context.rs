@@ -252,7 +252,7 @@ impl Context {
             return Ok(root);
         }
         Err(Stuck::Root(format!(
-            "{}: another directory than the one that was watched; if that is meant: syncsup release {}",
+            "{}: not the directory that was watched before; if that is meant: syncsup release {}",
             self.start.localpath.watch, self.start.localpath.watch
         )))
     }

@@ -34,7 +34,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     });
     let Some(Begun { control, signals, start, mut fds }) = begun else { return 1 };
     let Some(wake) = fds.pop() else {
-        cannot_start("pusher", "no wake pipe came with the start");
+        cannot_start("pusher", "no wake pipe was passed with the start message");
         return 1;
     };
     let name = start.remote.name();
@@ -145,7 +145,7 @@ impl Pusher {
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {
-                    warn!(self.context.log, "the journal cannot be used now"; "why" => why);
+                    warn!(self.context.log, "cannot use the journal; trying again"; "why" => why);
                     self.pending.refused(clock::boot());
                 }
             }

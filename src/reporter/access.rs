@@ -33,7 +33,7 @@ impl Access {
     pub fn of(text: &[u8]) -> Self {
         match text.trim_ascii() {
             token if token.len() < 16 => {
-                Access::Broken("the token has less than 16 characters".into())
+                Access::Broken("the token has fewer than 16 characters".into())
             }
             token => Access::Token(token.to_vec()),
         }

@@ -37,7 +37,7 @@ pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answ
         return refused(refusal);
     }
     if !matches!(asked.method, "GET" | "HEAD") {
-        return with(plain(405, "only GET and HEAD\n"), "allow", "GET, HEAD");
+        return with(plain(405, "only GET and HEAD are supported\n"), "allow", "GET, HEAD");
     }
     match asked.path {
         "/" => {
@@ -57,13 +57,13 @@ pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answ
                 let text = serde_json::to_string(&all).unwrap_or_default() + "\n";
                 typed(200, "application/json", NOTHING, text)
             }
-            None => plain(503, "the supervisor has said nothing yet\n"),
+            None => plain(503, "the supervisor has sent no status yet\n"),
         },
         "/healthz" => match troubles(view, now) {
             none if none.is_empty() => plain(200, "ok\n"),
             some => plain(503, some.join("\n") + "\n"),
         },
-        _ => plain(404, "there are /, /metrics, /status.json and /healthz\n"),
+        _ => plain(404, "no such page; the pages are /, /metrics, /status.json and /healthz\n"),
     }
 }
 
@@ -72,7 +72,7 @@ const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 /// Why all is not well, in a line each.
 fn troubles(view: &View, now: Duration) -> Vec<String> {
     let Some(status) = view.fresh(now) else {
-        return vec!["the supervisor says nothing".into()];
+        return vec!["the supervisor sends no status".into()];
     };
     let mut found = Vec::new();
     for l in &status.localpaths {
@@ -108,16 +108,17 @@ fn troubles(view: &View, now: Duration) -> Vec<String> {
 fn refused(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::Token => {
-            let answer =
-                plain(401, "a token is needed: Authorization: Bearer TOKEN, or as password\n");
+            let answer = plain(
+                401,
+                "a token is required: send Authorization: Bearer TOKEN, or the token as the password\n",
+            );
             with(answer, "www-authenticate", "Basic realm=\"syncsup\", charset=\"UTF-8\"")
         }
-        Refusal::Host => plain(
-            403,
-            "ask by localhost or 127.0.0.1; for other names a token_file must be configured\n",
-        ),
+        Refusal::Host => {
+            plain(403, "use localhost or 127.0.0.1; other names require a token_file\n")
+        }
         // The log says why; a stranger need not know.
-        Refusal::Broken(_) => plain(503, "the token file cannot be used; the log says why\n"),
+        Refusal::Broken(_) => plain(503, "cannot use the token file; see the log\n"),
     }
 }
 

@@ -27,11 +27,11 @@ const REMOTE: [Family; 9] = [
     (
         "paths_owed",
         "gauge",
-        "Paths that are pushed again later, or were found by a comparison.",
+        "Paths owed to the remote: to be pushed again, or found by a reconcile.",
         |r| r.status.owed as f64,
     ),
     ("failing_paths", "gauge", "Paths that rsync could not push.", |r| r.status.failing as f64),
-    ("pushes_total", "counter", "Batches that were pushed, since the pusher started.", |r| {
+    ("pushes_total", "counter", "Batches pushed since the pusher started.", |r| {
         r.status.pushes as f64
     }),
     ("pushed_files_total", "counter", "Files sent.", |r| r.status.pushed_files as f64),
@@ -40,7 +40,7 @@ const REMOTE: [Family; 9] = [
     (
         "last_success_timestamp_seconds",
         "gauge",
-        "When a push last went well; 0 when none ever did.",
+        "Time of the last successful push; 0 if there was none.",
         |r| r.status.last_success_ms.unwrap_or(0) as f64 / 1000.0,
     ),
 ];
@@ -49,7 +49,7 @@ const REMOTE: [Family; 9] = [
 pub fn text(view: &View, now: Duration) -> String {
     let fresh = view.fresh(now);
     let mut out = String::new();
-    head(&mut out, "up", "gauge", "1 while the supervisor says how things are.");
+    head(&mut out, "up", "gauge", "1 while the supervisor sends its status.");
     sample(&mut out, "up", &[], if fresh.is_some() { 1.0 } else { 0.0 });
     head(&mut out, "build_info", "gauge", "The version.");
     sample(&mut out, "build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -72,7 +72,7 @@ pub fn text(view: &View, now: Duration) -> String {
         let bad = matches!(remote.status.state, Backoff | Held | Down);
         sample(&mut out, "remote_up", labels, if bad { 0.0 } else { 1.0 });
     });
-    head(&mut out, "remote_state", "gauge", "1 for the state that a remote is in.");
+    head(&mut out, "remote_state", "gauge", "1 for the current state of a remote.");
     each_remote(&status.localpaths, |labels, remote| {
         for (state, word) in STATES {
             let is = if remote.status.state == state { 1.0 } else { 0.0 };
@@ -83,7 +83,7 @@ pub fn text(view: &View, now: Duration) -> String {
 }
 
 fn localpaths(out: &mut String, all: &[LocalPathStatus], now_ms: i64) {
-    head(out, "localpath_up", "gauge", "1 while every change of a localpath is seen.");
+    head(out, "localpath_up", "gauge", "1 while every change of a localpath is noticed.");
     for l in all {
         let up = matches!(l.state.as_str(), "watching" | "scanning");
         let labels = [("localpath", &*l.watch.to_string())];
@@ -93,17 +93,27 @@ fn localpaths(out: &mut String, all: &[LocalPathStatus], now_ms: i64) {
     for l in all {
         sample(out, "watches", &[("localpath", &l.watch.to_string())], l.watches as f64);
     }
-    head(out, "open_files", "gauge", "Files that are written and not closed, so not sent yet.");
+    head(
+        out,
+        "open_files",
+        "gauge",
+        "Files that are written and not yet closed, so not pushed yet.",
+    );
     for l in all {
         sample(out, "open_files", &[("localpath", &l.watch.to_string())], l.open_files as f64);
     }
-    head(out, "open_seconds", "gauge", "For how long the oldest of them is open; 0 for none.");
+    head(
+        out,
+        "open_seconds",
+        "gauge",
+        "How long the oldest of these files has been open; 0 for none.",
+    );
     for l in all {
         let ms = l.open_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms).max(0));
         let labels = [("localpath", &*l.watch.to_string())];
         sample(out, "open_seconds", &labels, ms as f64 / 1000.0);
     }
-    head(out, "restarts_total", "counter", "How often a process was started again.");
+    head(out, "restarts_total", "counter", "How often a process was restarted.");
     for l in all {
         let watch = l.watch.to_string();
         let mut restarts = |process: &str, remote: &str, child: &ChildStatus| {

@@ -18,7 +18,7 @@ pub fn page(view: &View, nonce: &str, now: Duration) -> String {
     let (word, body) = match view.fresh(now) {
         Some(status) => (verdict(status).1, body(view, status)),
         None => {
-            let text = "The supervisor says nothing.";
+            let text = "The supervisor sends no status.";
             (
                 text.to_owned(),
                 format!("<header><h1>syncsup</h1><p class=\"bad\">{text}</p></header>"),
@@ -354,6 +354,6 @@ pub(super) mod tests {
     #[test]
     fn a_silent_supervisor_is_shown() {
         let text = page(&view(), "abc", Duration::from_secs(200));
-        assert!(text.contains("The supervisor says nothing") && !text.contains("/data"));
+        assert!(text.contains("The supervisor sends no status") && !text.contains("/data"));
     }
 }

@@ -87,7 +87,7 @@ impl Reporter {
             if now >= self.next {
                 self.next = now + TURN;
                 if let Err(why) = self.turn(now) {
-                    error!(self.log, "cannot go on"; "why" => why);
+                    error!(self.log, "cannot continue"; "why" => why);
                     return 1;
                 }
             }
@@ -135,7 +135,7 @@ impl Reporter {
             (view.access, view.watches_allowed) = (access, watches);
         }
         match &self.server {
-            Some(server) if server.is_finished() => Err("its HTTP thread has ended".into()),
+            Some(server) if server.is_finished() => Err("its HTTP thread exited".into()),
             Some(_) => self.say(&FromReporter::Alive),
             None => match TcpListener::bind(self.start.http.listen) {
                 Ok(listener) => {
@@ -147,7 +147,7 @@ impl Reporter {
                 }
                 Err(e) => {
                     let at = self.start.http.listen;
-                    let why = format!("cannot listen on {at}: {e}; it is tried again every second");
+                    let why = format!("cannot listen on {at}: {e}; trying again every second");
                     self.say(&FromReporter::Listens(Some(why)))
                 }
             },
@@ -175,7 +175,7 @@ impl Reporter {
         };
         match &access {
             Access::Broken(why) if self.token_trouble.worth_saying(now) => {
-                warn!(self.log, "nobody is answered: the token file cannot be used";
+                warn!(self.log, "refusing every request: cannot use the token file";
                     "file" => file.to_string(), "why" => why);
             }
             Access::Broken(_) => {}

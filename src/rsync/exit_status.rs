@@ -79,8 +79,7 @@ impl Judgement {
     pub fn without_statistics(self, exit: Exited) -> Judgement {
         let said = if self.words.is_empty() { String::new() } else { format!(": {}", self.words) };
         let words = format!(
-            "rsync ended with {exit} and without its closing statistics, so nothing of it counts; \
-             is the program an rsync, and does it print what rsync prints?{said}"
+            "rsync exited with {exit} without printing its statistics, so its work does not count; is the program really rsync?{said}"
         );
         Judgement { verdict: Verdict::Configuration, words, ..self }
     }
@@ -316,9 +315,9 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
         (Some(line), _) => shown(line),
         (None, Exited::Code(0)) => String::new(),
         (None, Exited::Code(code)) => {
-            format!("rsync ended with exit status {code} and said nothing")
+            format!("rsync exited with status {code} and printed nothing")
         }
-        (None, signal) => format!("rsync was ended by {signal}"),
+        (None, signal) => format!("rsync was killed by {signal}"),
     }
 }
 
@@ -326,7 +325,7 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
 fn with_script(words: String, script: &[&[u8]]) -> String {
     if words.as_bytes() == EARLY {
         return format!(
-            "{words}: the script of the module refuses; `rsync HOST::MODULE` by hand shows what it prints"
+            "{words}: the script of the module refuses; run `rsync HOST::MODULE` to see what it prints"
         );
     }
     if script.is_empty() {

@@ -104,7 +104,7 @@ fn exit_codes_follow_the_table() {
         assert_eq!(of(code, stderr), want, "{code} {stderr}");
         assert!(code == 0 || !verdict(Exited::Code(code), stderr.as_bytes()).words.is_empty());
     }
-    assert_eq!(verdict(Exited::Signal(9), b"").words, "rsync was ended by SIGKILL");
+    assert_eq!(verdict(Exited::Signal(9), b"").words, "rsync was killed by SIGKILL");
 }
 
 #[test]

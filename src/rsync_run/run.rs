@@ -196,7 +196,7 @@ impl Run {
         match self.ended {
             Some(GivenUp::Blocked) => {
                 judgement.verdict = Verdict::Upset;
-                judgement.words = "a file became a fifo under rsync's eyes".to_owned();
+                judgement.words = "a file became a fifo while rsync read it".to_owned();
             }
             Some(GivenUp::Flooded) => judgement = judgement_of_flood(judgement),
             Some(GivenUp::Silent) => {
@@ -208,7 +208,7 @@ impl Run {
             }
             None if matches!(exited, Exited::Signal(_)) => {
                 // What it complained of before says nothing of that.
-                judgement.words = format!("rsync was ended by {exited}");
+                judgement.words = format!("rsync was killed by {exited}");
             }
             None => {}
         }
@@ -232,7 +232,7 @@ pub fn shortened(mut words: String) -> String {
 fn judgement_of_flood(of_end: Judgement) -> Judgement {
     Judgement {
         verdict: Verdict::Remote(Trouble::Broken),
-        words: "the other end sends messages without end: rsync was ended".to_owned(),
+        words: "the other end sends messages without end: rsync was killed".to_owned(),
         end_unseen: true,
         ..of_end
     }
@@ -245,7 +245,7 @@ impl Run {
             // No receiver was at work yet.
             return Judgement {
                 verdict: Verdict::Remote(Trouble::Unreachable),
-                words: "no answer: connected, but the other end says nothing".to_owned(),
+                words: "no answer: connected, but the other end sends nothing".to_owned(),
                 end_unseen: false,
                 ..of_signal
             };
@@ -253,7 +253,7 @@ impl Run {
         let seconds = self.watchdog.limit().as_secs();
         Judgement {
             verdict: Verdict::Remote(Trouble::Broken),
-            words: format!("no answer: rsync was ended after {seconds} s in which nothing moved"),
+            words: format!("no answer: rsync was killed after {seconds} s without progress"),
             ..of_signal
         }
     }

@@ -43,7 +43,7 @@ fn sort_out(loaded: Loaded) -> Result<(Config, Vec<Diagnostic>)> {
         return Err(Error::usage(lines.join("\n")));
     }
     if loaded.config.localpaths.is_empty() {
-        return Err(Error::usage("the configuration names no localpath: there is nothing to do"));
+        return Err(Error::usage("the configuration has no localpath"));
     }
     Ok((loaded.config, warnings))
 }

@@ -186,7 +186,7 @@ impl Connection {
                         self.stage = ConnectionStage::Waiting;
                         return Some(request);
                     }
-                    Err(e) => self.say(&Answer::Refused(format!("not understood: {e}")), now),
+                    Err(e) => self.say(&Answer::Refused(format!("invalid request: {e}")), now),
                 }
             }
             ConnectionStage::Taking(_) => {

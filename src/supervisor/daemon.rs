@@ -47,12 +47,15 @@ pub fn start(
         .open(&path)
         .map_err(|e| Error::system(format!("cannot open the log {}", path.display()), e))?;
     let (ours, theirs) =
-        pair_for(Role::Supervisor).map_err(|e| Error::system("cannot make a channel", e))?;
+        pair_for(Role::Supervisor).map_err(|e| Error::system("cannot create a channel", e))?;
     let pid = session::start_supervisor(words, theirs, log)
         .map_err(|e| Error::system("cannot start the supervisor", e))?;
     let mut channel: Channel<InstanceOptions, StartReport> = Channel::new(ours);
     let lost = |why: &dyn std::fmt::Display| {
-        let text = format!("the supervisor (pid {pid}) ended early: {why}; see {}", path.display());
+        let text = format!(
+            "the supervisor (pid {pid}) exited during its start: {why}; see {}",
+            path.display()
+        );
         Error::new(Exit::System, text)
     };
     channel.send(options, vec![]).map_err(|e| lost(&e))?;
@@ -60,7 +63,7 @@ pub fn start(
         match channel.receive().map_err(|e| lost(&e))? {
             Received::Message(StartReport::Started(held), _) if held.is_empty() => return Ok(pid),
             Received::Message(StartReport::Started(held), _) => {
-                let text = format!("{}\nthe supervisor (pid {pid}) runs", held.join("\n"));
+                let text = format!("{}\nthe supervisor (pid {pid}) is running", held.join("\n"));
                 return Err(Error::new(Exit::No, text));
             }
             Received::Message(StartReport::Warned(warning), _) => {
@@ -70,7 +73,7 @@ pub fn start(
             Received::Message(StartReport::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));
             }
-            Received::Closed => return Err(lost(&"it said nothing")),
+            Received::Closed => return Err(lost(&"it sent no message")),
             Received::Nothing => {}
         }
         let interest = if channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
@@ -83,7 +86,7 @@ pub fn start(
 pub fn supervise(channel: OwnedFd) -> i32 {
     let mut channel: Option<Channel<StartReport, InstanceOptions>> = Some(Channel::new(channel));
     let ended = session::new_session()
-        .map_err(|e| Error::system("cannot leave the session", e))
+        .map_err(|e| Error::system("cannot create a session", e))
         .and_then(|()| options(channel.as_mut()))
         .and_then(|options| {
             run(options, true, &mut |notification| match notification {
@@ -122,7 +125,8 @@ pub fn supervise(channel: OwnedFd) -> i32 {
 }
 
 fn options(channel: Option<&mut Channel<StartReport, InstanceOptions>>) -> Result<InstanceOptions> {
-    let nobody = || Error::system("cannot read the options", "whoever started this is gone");
+    let nobody =
+        || Error::system("cannot read the options", "the process that started this one is gone");
     let channel = channel.ok_or_else(nobody)?;
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {

@@ -101,7 +101,7 @@ fn set_aside(place: &Place, script: &Path) -> io::Result<PathBuf> {
             Err(e) => return Err(e),
         }
     }
-    Err(io::Error::other("too many fail logs are kept beside it; remove some"))
+    Err(io::Error::other("too many old fail logs beside it; remove some"))
 }
 
 #[cfg(test)]

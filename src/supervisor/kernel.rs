@@ -37,7 +37,7 @@ pub fn instances_advice<E>(read: impl Fn(&str) -> Result<u64, E>) -> String {
     let known = names.into_iter().filter_map(|name| Some((read(name).ok()?, name)));
     match known.min_by_key(|(limit, _)| *limit) {
         Some((limit, name)) => format!(
-            "{name} is {limit}; raise it with sysctl -w {name}={}, or ulimit -n where that is reached",
+            "{name} is {limit}; raise it with sysctl -w {name}={}, or raise ulimit -n if that is the limit reached",
             limit + OTHER_INSTANCES
         ),
         None => "raise fs.inotify.max_user_instances".into(),
@@ -65,7 +65,9 @@ pub fn raise<E: std::fmt::Display>(
             Ok(now) if now >= wanted => {}
             Ok(now) => match write(name, wanted) {
                 Ok(()) => done.push(format!("{name} {now} -> {wanted}")),
-                Err(why) => refused.push(format!("{name} stays {now}, not {wanted} ({why})")),
+                Err(why) => {
+                    refused.push(format!("{name} remains {now} instead of {wanted} ({why})"))
+                }
             },
             Err(why) => refused.push(format!("{name} is unknown ({why})")),
         }
@@ -131,7 +133,8 @@ mod tests {
         let (raised, after) = try_with([8_192, 327_679, 131], false);
         assert_eq!(after, [8_192, 327_679, 131]);
         assert_eq!(raised.done, None);
-        let why = "fs.inotify.max_user_watches stays 8192, not 50000000 (Read-only file system)";
+        let why =
+            "fs.inotify.max_user_watches remains 8192 instead of 50000000 (Read-only file system)";
         assert_eq!(raised.refused.as_deref(), Some(why));
     }
 }

@@ -150,14 +150,14 @@ impl SupervisedLocalPath {
         Journal::open(&dir)
             .and_then(|mut j| j.set_plugins(&plugin_names(&configured.localpath.plugins)))
             .map_err(|e| {
-                Error::system(format!("cannot note the plugins in {}", dir.display()), e)
+                Error::system(format!("cannot record the plugins in {}", dir.display()), e)
             })?;
         let reconcile =
             if quarantined { Some(&ReconcileReason::JournalSetAside) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
         let inotify = crate::sys::inotify::create().map_err(|e| {
-            let what = format!("localpath {watch}: cannot make an inotify descriptor");
+            let what = format!("localpath {watch}: cannot create an inotify descriptor");
             Error::system(what, format!("{e}; {}", kernel::instances_advice(sysctl::read)))
         })?;
         let remotes = configured.remotes.clone();
@@ -207,7 +207,7 @@ impl SupervisedLocalPath {
         let key = shared.next_key;
         shared.next_key += 1;
         let pusher = SupervisedPusher::new(key, remote, reconcile.cloned(), &self.log, now)
-            .map_err(|e| Error::system("cannot make a wake pipe", e))?;
+            .map_err(|e| Error::system("cannot create a wake pipe", e))?;
         self.pushers.push(pusher);
         Ok(())
     }

@@ -101,7 +101,7 @@ impl Supervisor {
             .find(|l| !l.announced && l.watcher.report().restarts + 1 >= STARTS_MAX)?;
         let last = localpath.watcher.report().last_exit.unwrap_or_default();
         let text = format!(
-            "localpath {}: its watcher ended {STARTS_MAX} times before it watched, at last with {last}; its words are in {}",
+            "localpath {}: its watcher exited {STARTS_MAX} times before it watched, last with {last}; see its messages in {}",
             localpath.watch(),
             self.options.directories.log_file().display()
         );

@@ -105,9 +105,9 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
             }
             Some(ChildAction::Kill) => {
                 let why = match event {
-                    ChildEvent::Tick if silent => "it was silent for too long",
-                    ChildEvent::Tick => "it does not stop",
-                    ChildEvent::Lost => "its channel is closed",
+                    ChildEvent::Tick if silent => "it sent no message for too long",
+                    ChildEvent::Tick => "it did not stop in time",
+                    ChildEvent::Lost => "it closed its channel",
                     _ => "its journal is damaged or lost",
                 };
                 warn!(self.log, "killed: {why}"; "pid" => self.running.as_ref().map(|r| r.child.pid()));
@@ -137,7 +137,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
                 self.send(&message, fds, now);
             }
             Err(e) => {
-                error!(self.log, "cannot be started: {e}; tried again soon");
+                error!(self.log, "cannot start: {e}; trying again");
                 self.last_exit = Some(format!("not started: {e}"));
                 self.step(ChildEvent::Refused, now);
             }
@@ -196,7 +196,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         let ended = running.child.reap();
         let how = match &ended {
             Ok(how) => how.to_string(),
-            Err(e) => format!("not known: {e}"),
+            Err(e) => format!("unknown: {e}"),
         };
         self.last_exit = Some(how.clone());
         self.since_ms = clock::wall_ms();
@@ -207,9 +207,9 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
             (ChildState::Stopping { .. }, _) => debug!(self.log, "stopped"; "how" => how),
             (_, ChildState::Down { restart_at }) => {
                 let in_ms = restart_at.saturating_sub(now).as_millis() as u64;
-                warn!(self.log, "ended by itself: started again"; "how" => how, "in_ms" => in_ms);
+                warn!(self.log, "exited; restarting"; "how" => how, "in_ms" => in_ms);
             }
-            _ => info!(self.log, "ended"; "how" => how),
+            _ => info!(self.log, "exited"; "how" => how),
         }
         Some(last)
     }

@@ -200,7 +200,7 @@ impl SupervisedPusher {
     /// Its process has ended, and with it the comparison; the part it sent last is still read.
     pub(super) fn verify_lost(&mut self) {
         if let Some(verifying) = &mut self.verifying {
-            let why = "its pusher ended in the middle of it; ask again".to_owned();
+            let why = "its pusher exited meanwhile; verify again".to_owned();
             verifying.part.get_or_insert_default().end.get_or_insert(VerifyEnd::Failed(why));
         }
     }
@@ -214,7 +214,7 @@ impl SupervisedPusher {
         };
         let trouble = if down { Some(PusherState::Down) } else { said };
         let reason = match down {
-            true => self.process.report().last_exit.map(|e| format!("its pusher ended: {e}")),
+            true => self.process.report().last_exit.map(|e| format!("its pusher exited: {e}")),
             false => self.status.reason.clone().filter(|_| trouble.is_some()),
         };
         RemoteHealth { name: self.name.clone(), trouble, reason }
@@ -229,7 +229,7 @@ impl SupervisedPusher {
             trouble_since_ms = child.since_ms;
             status.retry_ms = None;
             status.state = PusherState::Down;
-            status.reason = child.last_exit.as_ref().map(|e| format!("its pusher ended: {e}"));
+            status.reason = child.last_exit.as_ref().map(|e| format!("its pusher exited: {e}"));
         }
         let lag_ms = status.oldest_ms.map_or(0, |oldest| wall_ms.saturating_sub(oldest).max(0));
         RemoteStatus {

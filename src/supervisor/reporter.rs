@@ -99,7 +99,7 @@ impl SupervisedReporter {
         let serving = self.serving.as_ref()?;
         let process = serving.process.report();
         let (state, reason) = match (&serving.listener, process.pid) {
-            (_, None) => ("down", process.last_exit.as_ref().map(|e| format!("it ended: {e}"))),
+            (_, None) => ("down", process.last_exit.as_ref().map(|e| format!("it exited: {e}"))),
             (Listener::Unknown, _) => ("starting", None),
             (Listener::Listening, _) => ("listening", None),
             (Listener::Refused(why), _) => ("refused", Some(why.clone())),
@@ -153,12 +153,12 @@ impl Serving {
         let at = self.http.listen;
         self.listener = match (trouble, &self.listener) {
             (None, _) => {
-                info!(log, "status and metrics: http://{at}/");
+                info!(log, "serving status and metrics at http://{at}/");
                 Listener::Listening
             }
             (Some(why), Listener::Refused(before)) if why == *before => Listener::Refused(why),
             (Some(why), _) => {
-                warn!(log, "no status and metrics over HTTP: {why}; replication goes on");
+                warn!(log, "cannot serve status and metrics: {why}; replication continues");
                 Listener::Refused(why)
             }
         };

@@ -97,12 +97,12 @@ impl Supervisor {
                 // Else whatever appears there later, an empty mount point say, would be taken for it.
                 if !localpath.watch().as_path().is_dir() {
                     return Answer::Refused(format!(
-                        "localpath {watch}: there is no directory now; mount it or put it there first, then release it"
+                        "localpath {watch}: no such directory; mount it or create it, then release it"
                     ));
                 }
                 localpath.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
                 done.push(format!(
-                    "localpath {watch}: its root and its mount points are taken as they are now"
+                    "localpath {watch}: its root and its mount points are accepted as they are now"
                 ));
             }
             for pusher in localpath.pushers.iter_mut().filter(|p| p.name == name && !p.removed) {

@@ -72,7 +72,7 @@ fn raise_limits(options: &InstanceOptions, config: &Config, log: &slog::Logger) 
     let limits = kernel::limits(config.localpaths.len());
     let raised = kernel::raise(&limits, sysctl::read, sysctl::write);
     if let Some(what) = &raised.done {
-        info!(log, "raised {what}; --no-sysctl leaves them alone");
+        info!(log, "raised {what}; use --no-sysctl to prevent this");
     }
     // As in most containers: what was set outside holds.
     if let Some(why) = &raised.refused {
@@ -193,7 +193,7 @@ impl Supervisor {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        info!(self.shared.log, "stops");
+        info!(self.shared.log, "stopping");
         self.systemd.stopping();
         for localpath in &mut self.localpaths {
             localpath.stop(now);
@@ -223,7 +223,7 @@ impl Supervisor {
                 Ok(aside) => {
                     unwritten.over();
                     if let Some(aside) = aside {
-                        warn!(self.shared.log, "the fail log was not written by syncsup and is kept; take it over with `syncsup journal import`";
+                        warn!(self.shared.log, "the fail log was not written by syncsup and was renamed; import it with `syncsup journal import`";
                             "file" => aside.display().to_string());
                     }
                 }

@@ -64,7 +64,7 @@ fn runs_already(options: &InstanceOptions, pid_file: &std::path::Path) -> Error 
     let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
     let files: Vec<_> = options.files.iter().map(|f| f.display().to_string()).collect();
     let text = format!(
-        "a supervisor already runs with {} (pid {}); see `syncsup status`, or end it with `syncsup stop`",
+        "a supervisor already runs with {} (pid {}); see `syncsup status`, or stop it with `syncsup stop`",
         files.join(", "),
         pid.trim()
     );

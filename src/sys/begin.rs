@@ -65,7 +65,7 @@ pub fn first_message<Out: Serialize, In: DeserializeOwned, Start>(
     loop {
         match control.receive().map_err(|e| e.to_string())? {
             Received::Message(message, fds) => {
-                let start = pick(message).ok_or("the first message was not the start")?;
+                let start = pick(message).ok_or("the first message was not a start message")?;
                 return Ok((start, fds));
             }
             Received::Closed => return Err("the supervisor is gone".into()),
@@ -150,6 +150,6 @@ mod tests {
     fn an_unexpected_first_message_ends_the_process() {
         assert_eq!(picked(drop), Err("the supervisor is gone".into()));
         let other = picked(|mut c| c.send(&None, vec![]).unwrap());
-        assert_eq!(other, Err("the first message was not the start".into()));
+        assert_eq!(other, Err("the first message was not a start message".into()));
     }
 }

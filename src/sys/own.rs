@@ -26,7 +26,7 @@ pub struct Place {
 
 /// A file that is refused: what it is, and what to do.
 fn refused(what: impl std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{what}; look at it, and move it away"))
+    io::Error::other(format!("{what}; examine it, and move it away"))
 }
 
 /// The directory and the name of a path.
@@ -94,7 +94,7 @@ impl Place {
                     links += 1;
                     if !user.trusts(stat.st_uid) || links > LINKS_MOST {
                         return Err(refused(format!(
-                            "{} on the way is a symbolic link of user {}",
+                            "{} in its path is a symbolic link of user {}",
                             Path::new(&name).display(),
                             stat.st_uid
                         )));
@@ -198,7 +198,7 @@ pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
             }
             // In a directory of everybody's it may be a name for any file of root's.
             if stat.st_nlink > 1 {
-                return Err(refused("it has other names (hard links)"));
+                return Err(refused("it has more than one hard link"));
             }
             return Ok(());
         }
@@ -207,7 +207,7 @@ pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
         FileType::Directory => "a directory",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Unknown => "of an unknown kind",
+        FileType::Unknown => "a file of unknown type",
     };
     Err(refused(format!("it is {what}, not a regular file")))
 }
@@ -250,7 +250,7 @@ mod tests {
             ("link", "a symbolic link"),
             ("dangling", "a symbolic link"),
             ("endless", "a symbolic link"),
-            ("names", "other names"),
+            ("names", "more than one hard link"),
         ] {
             assert!(said(read(&at(name), 100)).contains(why), "{name}");
             let refused = place.write(OsStr::new(name), b"mine").unwrap_err().to_string();

@@ -252,7 +252,7 @@ impl Rsync {
         let watched = (!list.is_empty()).then(|| input.try_clone()).transpose()?;
         let stdout = tempfile::tempfile_in(scratch).map_err(|e| {
             // "no such file" alone would be taken for the program.
-            let what = format!("cannot make a scratch file in {}", scratch.display());
+            let what = format!("cannot create a scratch file in {}", scratch.display());
             io::Error::new(e.kind(), format!("{what}: {e}"))
         })?;
         let stderr = bounded_memory_file("stderr", STDERR_MOST)?;
@@ -341,9 +341,9 @@ impl Rsync {
                     self.kill()?;
                     let seconds = stalled.as_secs();
                     let why = match blocked {
-                        true => "a file became a fifo under rsync's eyes".to_owned(),
+                        true => "a file became a fifo while rsync read it".to_owned(),
                         false => format!(
-                            "no answer: rsync was ended after {seconds} s in which nothing moved"
+                            "no answer: rsync was killed after {seconds} s without progress"
                         ),
                     };
                     return Err(io::Error::new(io::ErrorKind::TimedOut, why));
@@ -600,7 +600,7 @@ mod tests {
             run.finish(limit, Duration::from_millis(1), |_| {})
         };
         let hung = run("exec sleep 600", Duration::from_millis(20)).unwrap_err();
-        assert!(hung.to_string().contains("nothing moved"), "{hung}");
+        assert!(hung.to_string().contains("without progress"), "{hung}");
         assert_eq!(run("exit 3", Duration::from_secs(600)).unwrap(), Exited::Code(3));
     }
 

@@ -52,7 +52,7 @@ mod tests {
         };
         assert!(told("#!/bin/sh\r\nexit\r\n").contains("carriage return"));
         assert!(
-            told("#!/no/such/php -q\nexit\n").contains("names /no/such/php, which is not there")
+            told("#!/no/such/php -q\nexit\n").contains("names /no/such/php, which does not exist")
         );
         let said = io::Error::from_raw_os_error(2).to_string();
         assert_eq!(told("#!/bin/sh\nexit\n"), said, "the working directory, say");

@@ -11,7 +11,7 @@ fn file(name: &str) -> PathBuf {
 /// The number that `name`, such as `fs.inotify.max_user_watches`, is set to.
 pub fn read(name: &str) -> io::Result<u64> {
     let text = fs::read_to_string(file(name))?;
-    text.trim().parse().map_err(|_| io::Error::other(format!("`{}` is no number", text.trim())))
+    text.trim().parse().map_err(|_| io::Error::other(format!("`{}` is not a number", text.trim())))
 }
 
 /// Sets it for the whole machine, until that is restarted.

@@ -61,7 +61,7 @@ pub fn put_back(
     };
     let canary = older(&last.canaries, last.at_ns, look)?;
     let path = if canary.path.is_root() { ".".into() } else { canary.path.to_string() };
-    Some(format!("the file system was put back to an older state: {path} is older than it was"))
+    Some(format!("the file system was restored to an older state: {path} is older than before"))
 }
 
 fn lstat(watch: &Path, path: &RelPath) -> io::Result<Stat> {

@@ -73,7 +73,7 @@ fn clock(last: &Checkpoint, now: &Circumstances) -> Option<&'static str> {
     // The same clock by another name: a sandbox has a boot of its own.
     let first_ns = now.boot_stamp_ns.map_or(now.clock_offset_ns, |at| at.min(now.clock_offset_ns));
     let behind = set && first_ns < last.at_ns.saturating_sub(SLACK_NS);
-    behind.then_some("the clock was behind when the machine started, or is")
+    behind.then_some("the clock was behind when the machine started, or still is")
 }
 
 /// What a look for a canary, or for a directory above it, finds.
@@ -128,7 +128,7 @@ pub fn validity(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Validit
         return Validity::Reconcile(why.into());
     }
     if !same_boot && !last.clean {
-        let why = "the machine started again without an orderly stop before";
+        let why = "the machine rebooted without an orderly stop";
         return Validity::ScanAndReconcile(last.at_ns, why.into());
     }
     Validity::Scan(last.at_ns)

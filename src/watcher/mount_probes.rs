@@ -36,11 +36,11 @@ impl MountProbes {
         }
         let unresponsive = self.health.unresponsive();
         for path in unresponsive.difference(&self.unresponsive) {
-            warn!(log, "a file system does not answer; nothing is pushed or deleted there until it does";
+            warn!(log, "a file system does not answer; pushing and deleting nothing there until it does";
                 "mount_point" => %path);
         }
         for path in self.unresponsive.difference(&unresponsive) {
-            info!(log, "it answers again, or is unmounted"; "mount_point" => %path);
+            info!(log, "the file system answers again, or was unmounted"; "mount_point" => %path);
         }
         self.unresponsive = unresponsive;
     }
@@ -60,8 +60,7 @@ impl MountProbes {
         let unresponsive: Vec<String> = self.unresponsive.iter().map(ToString::to_string).collect();
         let verb = if unresponsive.len() == 1 { "does" } else { "do" };
         let why = format!(
-            "{} {verb} not answer, so nothing is pushed or deleted there, and no directory above is compared; \
-             it goes on when the file system there answers, or is unmounted",
+            "{} {verb} not answer, so nothing is pushed or deleted there, and no directory above is compared; this ends when the file system answers, or is unmounted",
             unresponsive.join(", ")
         );
         (!unresponsive.is_empty()).then_some(why)

@@ -85,7 +85,7 @@ pub fn other_root(
 ) -> Option<&'static str> {
     let record = record?;
     if record.network && !now.network {
-        return Some("it was on a network file system and is a local directory now");
+        return Some("it was on a network file system and is now a local directory");
     }
     if record.network || now.network || has_checkpoint {
         return None;

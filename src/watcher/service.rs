@@ -174,7 +174,8 @@ impl Service {
         log: Logger,
     ) -> io::Result<Self> {
         let mut fds = fds.into_iter();
-        let queue = fds.next().ok_or_else(|| io::Error::other("no inotify descriptor came"))?;
+        let queue =
+            fds.next().ok_or_else(|| io::Error::other("no inotify descriptor was passed"))?;
         let open_after = OpenAfter::new(&start.localpath.open_after).map_err(io::Error::other)?;
         let mut walker = Walker::default();
         let mounts = journal.mounted().inspect_err(|error| {
@@ -349,7 +350,7 @@ impl Service {
 
     fn take_message(&mut self, message: ToWatcher, fds: Vec<OwnedFd>) {
         match message {
-            ToWatcher::Start(_) => warn!(self.log, "a second start is ignored"),
+            ToWatcher::Start(_) => warn!(self.log, "ignoring a second start message"),
             ToWatcher::AddWakes(names) => self.wakes.extend(names.into_iter().zip(fds)),
             ToWatcher::DropWake(name) => drop(self.wakes.remove(&name)),
             ToWatcher::AdoptRoot => self.adopt_root(),
@@ -410,7 +411,7 @@ impl Service {
         if std::mem::take(&mut self.worked)
             && let Err(error) = self.journal.truncate_wal()
         {
-            debug!(self.log, "cannot shorten the journal's log"; "error" => %error);
+            debug!(self.log, "cannot truncate the write-ahead log of the journal"; "error" => %error);
         }
     }
 
@@ -466,11 +467,11 @@ impl Service {
             Ok(false) => {
                 warn!(
                     self.log,
-                    "the file system takes too long to write everything to disk: after a reboot everything is compared"
+                    "the file system takes too long to write everything to disk; a reboot will cause a reconcile"
                 )
             }
             Err(error) => {
-                warn!(self.log, "cannot sync the file system: after a reboot everything is compared"; "error" => %error)
+                warn!(self.log, "cannot sync the file system; a reboot will cause a reconcile"; "error" => %error)
             }
         }
         false
@@ -480,7 +481,7 @@ impl Service {
 /// What a journal that refuses is to its operator.
 pub(super) fn refusal(state_dir: &Path, why: &str) -> String {
     format!(
-        "the journal in {} cannot be written: {why}; make room or mend that, and it goes on",
+        "the journal in {} cannot be written: {why}; make room, or repair this, to continue",
         state_dir.display()
     )
 }

@@ -60,7 +60,7 @@ pub(super) fn serve(
         Ok(true) => 0,
         Ok(false) => 1,
         Err(error) => {
-            crit!(log, "the watcher ends"; "error" => %error);
+            crit!(log, "the watcher exits after an error"; "error" => %error);
             1
         }
     }

@@ -85,12 +85,12 @@ fn boot_stamp_ns() -> Option<i64> {
 pub fn check(watch: &Path, root: Option<&WatchedRoot>) -> Result<(), String> {
     match (files::root_id_at(watch), root) {
         (Ok(found), Some(root)) if !root.is(&found) => Err(format!(
-            "another directory stands there; if it is the right one: syncsup release {}",
+            "another directory is in its place; if that is the right one, run syncsup release {}",
             watch.display()
         )),
         (Ok(_), _) => Ok(()),
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
-            Err("the directory is gone; it goes on when it is mounted or put back".into())
+            Err("the directory is gone; mount it or restore it to continue".into())
         }
         (Err(error), _) => Err(format!("the directory cannot be read: {error}")),
     }

@@ -120,7 +120,7 @@ fn a_large_backlog_of_directories_is_compared_completely() {
     wait_for("its removal", DEADLINE, || !left.exists());
     w.wait_identical();
     wait_for("its reason in the log", DEADLINE, || {
-        w.instance.log_text().contains("a receiver was ended in the middle of a large push")
+        w.instance.log_text().contains("a receiver was killed during a large push")
     });
 }
 

@@ -61,7 +61,7 @@ fn comes_to(malice: Malice, words: &str) {
 
 #[test]
 fn a_trickle_of_messages_is_no_progress() {
-    comes_to(Malice::Drips(Duration::from_millis(700)), "nothing moved");
+    comes_to(Malice::Drips(Duration::from_millis(700)), "without progress");
     comes_to(Malice::DripsBefore(Duration::from_millis(700)), "no answer");
 }
 

@@ -134,7 +134,7 @@ fn without_a_supervisor_the_next_start_pushes_imported_paths() {
 #[test]
 fn a_script_of_syncsup_is_not_imported() {
     let w = build();
-    let script = script(&w, &["#!/bin/sh\n# What syncsup still owes its remotes: for each path a comment, and a line that pushes it by hand.\n# It is tried again by itself; this file is written anew whenever that changes something.\n".to_owned()]);
+    let script = script(&w, &["#!/bin/sh\n# What syncsup owes its remotes. Each path has a comment, and a line that pushes it by hand.\n# syncsup retries these paths by itself, and rewrites this file when anything changes.\n".to_owned()]);
     let out = import(&w, &script);
     assert_eq!(out.status.code(), Some(2), "{out:?}");
     assert_eq!(import(&w, &script).status.code(), Some(2));

@@ -348,7 +348,7 @@ fn a_directory_mounted_a_second_time_inside_is_scanned_there() {
         w.wait_identical();
         let degraded = w.wait_local("what is scanned", |l| l["state"] == "degraded");
         let why = degraded["reason"].as_str().unwrap_or_default();
-        assert!(why.contains("common: stands at another name, too: "), "{degraded}");
+        assert!(why.contains("common: also has another name: "), "{degraded}");
         // The walk ends, and marks nothing again.
         w.wait_in_sync();
         let pushes = || w.wait_remote(0, "its pushes", |_| true)["pushes"].clone();
@@ -386,7 +386,7 @@ fn a_full_disk_under_the_journal_loses_nothing() {
         fs::rename(w.at("dir002"), w.at("renamed")).unwrap();
         wait_for("the journal to refuse", DEADLINE, || {
             let log = w.instance.log_text();
-            log.contains("refuses marks") || log.contains("cannot be used now")
+            log.contains("refuses marks") || log.contains("cannot use the journal")
         });
         // A pusher that starts meanwhile waits, too.
         let killed = w.instance.pusher(&w.remotes[0].name());

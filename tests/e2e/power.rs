@@ -130,7 +130,7 @@ fn a_file_system_restored_from_a_snapshot_is_reconciled() {
             w.run(&[]);
             w.wait_identical();
             w.wait_in_sync();
-            let said = w.instance.log_text().matches("every remote is compared: ").count();
+            let said = w.instance.log_text().matches("reconciling every remote: ").count();
             assert_eq!(said, round + 1, "{}", w.instance.report());
             w.instance.stop();
         }
@@ -148,7 +148,7 @@ fn a_journal_restored_from_a_backup_is_noticed() {
     let (journal, known) = (w.journal(), w.journal().with_file_name("root.json"));
     let keep = |file: &Path| (file.to_owned(), fs::read(file).unwrap());
     let compared = w.full_comparisons().len();
-    let said = |w: &World| w.instance.log_text().matches("every remote is compared: ").count();
+    let said = |w: &World| w.instance.log_text().matches("reconciling every remote: ").count();
     for (round, file) in [&journal, &known].into_iter().enumerate() {
         let (file, old) = keep(file);
         w.run(&[]);
@@ -164,7 +164,7 @@ fn a_journal_restored_from_a_backup_is_noticed() {
         w.run(&[]);
         w.wait_in_sync();
         assert_eq!(said(&w), round + 1, "{}", w.instance.report());
-        assert!(w.instance.log_text().contains("one was put back"));
+        assert!(w.instance.log_text().contains("one was restored"));
         w.instance.stop();
     }
     assert!(w.full_comparisons().len() > compared + 1);

@@ -204,7 +204,7 @@ fn a_mount_inside_that_is_gone_for_good_can_be_released() {
         let local = w.wait_local("degraded", |l| l["state"] == "degraded");
         let root = w.master.to_str().unwrap().to_owned();
         let what_to_do = format!(
-            "disk; it goes on when that is mounted again; when it is gone for good: syncsup release {root}"
+            "disk; mount it again to continue; if it is gone for good, run syncsup release {root}"
         );
         let reason = local["reason"].as_str().unwrap();
         assert!(reason.contains(&what_to_do), "{reason}");

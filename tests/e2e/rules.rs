@@ -325,7 +325,7 @@ fn a_damaged_journal_is_quarantined_and_everything_reconciled() {
     let aside =
         |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(b"journal.db.damaged-");
     assert!(names.iter().any(aside), "not set aside: {names:?}");
-    assert!(w.instance.log_text().contains("is set aside as"), "{}", w.instance.report());
+    assert!(w.instance.log_text().contains("was set aside as"), "{}", w.instance.report());
 }
 
 #[test]

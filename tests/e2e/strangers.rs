@@ -203,7 +203,10 @@ fn a_world_writable_state_directory_is_refused() {
         let out = command.args(["-d", "-o"]).arg(config).stdin(Stdio::null()).output().unwrap();
         assert_eq!(out.status.code(), Some(5), "{out:?}");
         let text = said(&out);
-        assert!(text.contains("everybody can make files in it") && text.contains(option), "{text}");
+        assert!(
+            text.contains("everybody can create files in it") && text.contains(option),
+            "{text}"
+        );
         assert_eq!(fs::metadata(trap.at(name)).unwrap().mode() & 0o7777, 0o1777);
     }
 }

@@ -56,7 +56,7 @@ fn limits_are_only_raised_at_the_start() {
         let line = "set the system param: fs.inotify.max_queued_events 100 -> 327679, \
                     fs.inotify.max_user_instances 100 -> 129";
         assert!(text.lines().any(|l| l == line), "{text}");
-        assert!(w.instance.log_text().contains("--no-sysctl leaves them alone"));
+        assert!(w.instance.log_text().contains("use --no-sysctl to prevent this"));
         w.write("file", "x");
         w.wait_identical();
         w.instance.stop();
@@ -137,7 +137,8 @@ fn a_read_only_proc_sys_is_reported_without_failing() {
         assert!(out.status.success(), "{out:?}");
         assert_eq!(limits.now(), [100; 3]);
         let log = w.instance.log_text();
-        let said = "max_queued_events stays 100, not 327679 (Read-only file system (os error 30))";
+        let said =
+            "max_queued_events remains 100 instead of 327679 (Read-only file system (os error 30))";
         assert_eq!(log.matches(said).count(), 1, "{log}");
         w.write("file", "x");
         w.wait_identical();

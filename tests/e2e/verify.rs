@@ -262,7 +262,7 @@ fn verify_survives_process_deaths() {
         compares.join().unwrap()
     });
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out).contains("its pusher ended in the middle of it"), "{}", text(&out));
+    assert!(text(&out).contains("its pusher exited meanwhile"), "{}", text(&out));
     w.remotes[0].proxy().rate(crate::common::proxy::FAST);
     settle(&w);
     verify(&w, &[], 0);

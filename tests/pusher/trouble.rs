@@ -170,7 +170,7 @@ fn a_slave_that_accepts_and_stays_silent_is_noticed_early() {
     make(&rig.src(), ["a"], "two");
     bench.mark(&[("a", Scope::Entry, WRITTEN)]);
     bench.until("trouble", |s| s.state == PusherState::Backoff);
-    assert!(bench.status.reason.as_ref().unwrap().contains("says nothing"), "{:?}", bench.status);
+    assert!(bench.status.reason.as_ref().unwrap().contains("sends nothing"), "{:?}", bench.status);
     drop(silent);
     let etc = rig.base().join("etc");
     rig.daemon.start_again(Path::new("rsync"), &etc);

@@ -25,7 +25,7 @@ fn a_remote_that_cannot_be_forgotten_yet_is_forgotten_later() {
     assert_eq!(names().len(), 2);
     world.configure("c.yaml", &[("a", &[ONE])], &fail_log);
     assert_eq!(code(&world.run(&["reload"])), 0);
-    wait_for("a refusal", || world.log().contains("not now; tried again").then_some(()));
+    wait_for("a refusal", || world.log().contains("not now; trying again").then_some(()));
     assert_eq!(names().len(), 2);
     // Its pusher, which would remove it too, has ended.
     fs::write(&gone, "# a-two: owed\n").unwrap();

@@ -35,23 +35,26 @@ impl SupervisedLocalPath {
         }
         match self.make_room(&damage) {
             Ok(done) => {
-                crit!(self.log, "{done}; every remote is compared");
+                crit!(self.log, "{done}; reconciling every remote");
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
                 if let Err(e) = begin_new(&self.dir, &names) {
                     // The marker that is left makes the next start do it.
-                    error!(self.log, "cannot begin a new journal: {e}");
+                    error!(self.log, "cannot create a new journal: {e}");
                 }
                 let plugins = plugin_names(&self.configured.localpath.plugins);
                 if let Err(e) = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&plugins)) {
                     // The runner does it when it starts.
-                    warn!(self.log, "cannot note the plugins now: {e}");
+                    warn!(
+                        self.log,
+                        "cannot record the plugins: {e}; the plugin runner does it when it starts"
+                    );
                 }
                 self.note_files(now);
                 self.request_reconcile(&ReconcileReason::JournalSetAside, |_| true, now);
             }
             Err(e) => {
-                crit!(self.log, "{}; tried again", e.text);
+                crit!(self.log, "{}; trying again", e.text);
                 let again = now + RETRY_AFTER;
                 self.damaged = Some(Damage { why: e.text, at: again, journal: damage.journal });
             }
@@ -70,19 +73,21 @@ impl SupervisedLocalPath {
             Error::system(format!("the journal in {dir} ({why}) cannot be set aside"), e)
         })?;
         Ok(match to.exists() {
-            true => format!("the journal was damaged ({why}) and is set aside as {}", to.display()),
-            false => format!("the journal was lost ({why}): a new one is begun"),
+            true => {
+                format!("the journal was damaged ({why}) and was set aside as {}", to.display())
+            }
+            false => format!("the journal was lost ({why}); a new one was created"),
         })
     }
 
     pub(super) fn damage(&mut self, why: String, now: Duration) {
-        error!(self.log, "the journal is damaged: {why}; every process of this localpath is ended");
+        error!(self.log, "the journal is damaged: {why}; killing every process of this localpath");
         self.end_all(why, true, now);
     }
 
     /// Files that make it this supervisor's were removed or replaced; `journal`: the database too.
     pub(super) fn lost(&mut self, why: String, journal: bool, now: Duration) {
-        crit!(self.log, "{why} while it was in use; every process of this localpath is ended");
+        crit!(self.log, "{why} while it was in use; killing every process of this localpath");
         self.end_all(why, journal, now);
     }
 

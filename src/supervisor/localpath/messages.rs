@@ -90,7 +90,7 @@ impl SupervisedLocalPath {
             FromWatcher::Watches(n) => self.watches = n,
             FromWatcher::Open(open) => self.open = open,
             FromWatcher::NeedReconcile(why) => {
-                warn!(self.log, "every remote is compared: {why}");
+                warn!(self.log, "reconciling every remote: {why}");
                 self.request_reconcile(&why, |_| true, now);
             }
             FromWatcher::Damaged(why) => self.damage(why, now),

@@ -16,7 +16,7 @@ impl SupervisedLocalPath {
     pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
         if needs_runner(&self.configured.localpath) {
             let runner = SupervisedRunner::new(&self.configured.localpath, &self.log, now)
-                .map_err(|e| Error::system("cannot make a wake pipe", e))?;
+                .map_err(|e| Error::system("cannot create a wake pipe", e))?;
             self.runner = Some(runner);
         }
         Ok(())
@@ -56,9 +56,9 @@ impl SupervisedLocalPath {
         }
         let forgotten = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&[]));
         match forgotten {
-            Ok(()) => info!(self.log, "no plugins any more"),
+            Ok(()) => info!(self.log, "no plugin is configured any more"),
             // The next start forgets them.
-            Err(e) => warn!(self.log, "cannot forget the plugins now: {e}"),
+            Err(e) => warn!(self.log, "cannot forget the plugins: {e}; the next start does it"),
         }
     }
 

@@ -48,7 +48,10 @@ impl SupervisedLocalPath {
                     let first = quarantine::first_copy(&self.configured.localpath);
                     if let Err(e) = quarantine::register(&self.dir, [&name], first.as_ref()) {
                         // Its pusher makes the row then.
-                        warn!(self.log, "cannot note remote {name} now: {e}");
+                        warn!(
+                            self.log,
+                            "cannot record remote {name}: {e}; its pusher does it when it starts"
+                        );
                     }
                     self.add_pusher(remote, None, shared, now)?;
                     added.push(name);
@@ -118,7 +121,7 @@ impl SupervisedLocalPath {
                 Err(e) => {
                     // At the latest the next start forgets it: it is not configured then either.
                     self.forget_at = now + FORGET_AGAIN;
-                    warn!(self.log, "cannot forget remote {name} now: {e}; tried again");
+                    warn!(self.log, "cannot forget remote {name}: {e}; trying again");
                     continue;
                 }
             }

@@ -17,7 +17,7 @@ impl SupervisedLocalPath {
     pub fn report(&self, wall_ms: i64) -> LocalPathStatus {
         use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};
         let watcher = self.watcher.report();
-        let ended = || watcher.last_exit.as_ref().map(|e| format!("its watcher ended: {e}"));
+        let ended = || watcher.last_exit.as_ref().map(|e| format!("its watcher exited: {e}"));
         let (state, reason) = match (&self.state, watcher.pid) {
             (_, None) => ("down", self.damaged.as_ref().map(|d| d.why.clone()).or_else(ended)),
             (None | Some(Starting), _) => ("starting", None),

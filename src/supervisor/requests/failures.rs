@@ -26,8 +26,8 @@ impl Supervisor {
         });
         match found {
             None => Err(Answer::Refused(match whose {
-                Whose::Remote(name) => format!("{name} is no remote of {watch}"),
-                Whose::Plugin(name) => format!("{name} is no plugin of {watch}"),
+                Whose::Remote(name) => format!("{name} is not a remote of {watch}"),
+                Whose::Plugin(name) => format!("{name} is not a plugin of {watch}"),
             })),
             Some((localpath, _)) if localpath.damaged() => Err(Answer::Refused(format!(
                 "the journal of {watch} is damaged and is being set aside"

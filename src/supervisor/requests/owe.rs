@@ -21,7 +21,9 @@ impl Supervisor {
             l.watch() == watch && l.pushers.iter().any(|p| p.name == remote && !p.removed)
         });
         let Some(localpath) = localpath else {
-            return Answer::Refused(format!("{watch} with remote {remote} is not kept here"));
+            return Answer::Refused(format!(
+                "{watch} with remote {remote} is not configured in this instance"
+            ));
         };
         let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
         if names.len() < paths.len() {

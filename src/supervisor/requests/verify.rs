@@ -24,14 +24,14 @@ impl Supervisor {
             self.localpaths.iter_mut().filter(|l| l.is_configured() && l.watch() == watch);
         let mut pushers = localpaths.flat_map(|l| &mut l.pushers).filter(|p| !p.removed);
         let Some(pusher) = pushers.find(|p| p.name == remote) else {
-            return Answer::Refused(format!("{remote} is no remote of {watch}"));
+            return Answer::Refused(format!("{remote} is not a remote of {watch}"));
         };
         let reads = |v: &Verifying| now.saturating_sub(v.asked) < IDLE;
         if pusher.verifying.as_ref().is_some_and(reads) {
             return Answer::Refused(format!("{remote} of {watch} is being verified already"));
         }
         if !pusher.process.runs() {
-            return Answer::Refused(format!("the pusher of {remote} does not run now"));
+            return Answer::Refused(format!("the pusher of {remote} is not running"));
         }
         pusher.process.send(&ToPusher::Verify(ticket, job), vec![], now);
         pusher.verifying = Some(Verifying { ticket, asked: now, part: None });

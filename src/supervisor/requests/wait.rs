@@ -16,14 +16,14 @@ impl Supervisor {
     /// A ticket for what is changed by now.
     pub(in crate::supervisor) fn wait(&mut self, what: Vec<WaitFor>, now: Duration) -> Answer {
         if self.waiters.len() >= MOST {
-            return Answer::Refused(format!("{MOST} commands wait already"));
+            return Answer::Refused(format!("{MOST} waiters are waiting already"));
         }
         let known =
             |watch| self.localpaths.iter().position(|l| l.is_configured() && *l.watch() == watch);
         let mut found = Vec::new();
         for WaitFor { watch, below } in what {
             let Some(n) = known(watch.clone()) else {
-                return Answer::Refused(format!("{watch} is no localpath here"));
+                return Answer::Refused(format!("{watch} is not a localpath of this instance"));
             };
             found.push((n, below));
         }

@@ -119,7 +119,7 @@ impl<'a> ScanContext<'a> {
             }
             return Err(Trouble::Stale);
         }
-        let words = format!("stands at another name, too: {}/{at}", self.watch.display());
+        let words = format!("also has another name: {}/{at}", self.watch.display());
         Err(Trouble::Refused(io::Error::other(words)))
     }
 
@@ -135,7 +135,7 @@ impl<'a> ScanContext<'a> {
 
     /// What to do about a mount point that will not be mounted again.
     pub(super) fn when_gone_for_good(&self) -> String {
-        format!("when it is gone for good: syncsup release {}", self.watch.display())
+        format!("if it is gone for good, run syncsup release {}", self.watch.display())
     }
 
     pub(super) fn mark_tree(&mut self, path: RelPath) {

@@ -135,7 +135,7 @@ impl Walker {
         let known = self.mounts.keys().rev().find(|mount| path.is_within(mount)).cloned();
         let mount = known.unwrap_or(path);
         if self.unmounted.insert(mount.clone()) {
-            warn!(context.log, "not mounted; nothing is pushed there until it is";
+            warn!(context.log, "not mounted; pushing nothing there until it is";
                 "mount_point" => %mount, "hint" => context.when_gone_for_good());
             if self.mounts.get(&mount).is_none_or(|known| known != NOTHING) {
                 self.note_mount(mount, NOTHING.to_owned());

@@ -128,7 +128,7 @@ impl Walker {
                 self.enter(context, old_parent, old_name, Why::Left);
             }
             Ok(_) | Err(Trouble::Refused(_)) => {
-                debug!(context.log, "a move that is no longer true"; "from" => %moved.from);
+                debug!(context.log, "a move that is out of date"; "from" => %moved.from);
                 let gone = context.map.tree.remove(wd);
                 context.unwatch(&gone);
                 self.enter(context, parent, name, Why::Again);

@@ -44,7 +44,7 @@ impl Service {
                 }
             }
             Err(JournalError::Damaged(why)) => self.damaged(why),
-            Err(error) => debug!(self.log, "cannot answer a barrier now"; "error" => %error),
+            Err(error) => debug!(self.log, "cannot answer a barrier"; "error" => %error),
         }
     }
 }

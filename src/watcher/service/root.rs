@@ -76,7 +76,7 @@ impl Service {
         let root = Root::open(&self.watch)?;
         if let Some(watched) = &self.watched_root {
             if !watched.is(&root.id()?) {
-                return Err(BeginError::Other("another directory stands there".into()));
+                return Err(BeginError::Other("another directory is in its place".into()));
             }
             info!(self.log, "the root is back");
             self.revalidate(&root)?;
@@ -88,7 +88,7 @@ impl Service {
         if let Some(why) =
             root_record::other_root(noted.as_ref(), last.is_some(), &watched.record(None))
         {
-            return Err(BeginError::Other(format!("{why}; `syncsup release` takes it as it is")));
+            return Err(BeginError::Other(format!("{why}; `syncsup release` accepts it as it is")));
         }
         let now_ns = clock::file_ns();
         let validity = validity(
@@ -168,7 +168,7 @@ impl Service {
         if !root_record::fits(noted, last.run) {
             let dir = self.state_dir.display();
             return Some(format!(
-                "the journal and root.json in {dir} are of different runs: one was put back"
+                "the journal and root.json in {dir} are of different runs: one was restored to an older state"
             ));
         }
         self.put_back_below(root, last)
@@ -182,7 +182,7 @@ impl Service {
     fn note_root(&mut self, current: RootRecord) -> Result<(), BeginError> {
         current.write(&self.state_dir).map_err(|e| {
             let dir = self.state_dir.display();
-            BeginError::Other(format!("cannot note the root in {dir}: {e}"))
+            BeginError::Other(format!("cannot record the root in {dir}: {e}"))
         })?;
         self.root_record = Some(current);
         Ok(())
@@ -198,7 +198,7 @@ impl Service {
         match validity {
             Validity::OtherRoot(why) => {
                 return Err(BeginError::Other(format!(
-                    "{why}; if it is the right one: syncsup release {}",
+                    "{why}; if it is the right one, run syncsup release {}",
                     self.watch.display()
                 )));
             }
@@ -306,7 +306,7 @@ impl Service {
         };
         let now_ns = clock::file_ns();
         if !self.need_reconcile(why) {
-            return Err(BeginError::Other("the journal cannot note a reconcile".into()));
+            return Err(BeginError::Other("the journal cannot record a reconcile".into()));
         }
         self.base_ns = self.base_ns.min(now_ns);
         Ok(())
@@ -315,13 +315,13 @@ impl Service {
     /// True when the journal has noted it.
     pub(super) fn need_reconcile(&mut self, why: String) -> bool {
         let why = ReconcileReason::Found(why);
-        debug!(self.log, "every remote is reconciled"; "why" => %why);
+        debug!(self.log, "reconciling every remote"; "why" => %why);
         // In the journal too: a message is lost when the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
             names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))
         });
         if let Err(error) = &wanted {
-            warn!(self.log, "cannot note the reconcile"; "error" => %error);
+            warn!(self.log, "cannot record the reconcile"; "error" => %error);
         }
         self.say(&FromWatcher::NeedReconcile(why));
         wanted.is_ok()
@@ -332,13 +332,13 @@ impl Service {
         if let Some(noted) = &mut self.root_record {
             noted.mounts = self.walker.mounts.keys().cloned().collect();
             if let Err(error) = noted.write(&self.state_dir) {
-                debug!(self.log, "cannot note the mount points"; "error" => %error);
+                debug!(self.log, "cannot record the mount points"; "error" => %error);
             }
         }
     }
 
     pub(super) fn adopt_root(&mut self) {
-        info!(self.log, "the root and its mount points are taken as they are now");
+        info!(self.log, "the root and its mount points are accepted as they are now");
         self.hold(ADOPTING.into());
         // First: after a death from here on, the successor knows of no other root.
         if !self.need_reconcile("the root was replaced and released".into()) {

@@ -66,8 +66,8 @@ impl Service {
             self.look_at_root();
         }
         if overflow {
-            warn!(self.log, "events were lost: looking for what changed since the last checkpoint";
-                "hint" => "raise fs.inotify.max_queued_events when this comes often");
+            warn!(self.log, "events were lost; scanning for changes since the last checkpoint";
+                "hint" => "raise fs.inotify.max_queued_events if this happens often");
             self.map_state = MapState::Stale;
         }
         Ok(true)
@@ -344,7 +344,7 @@ impl Service {
     /// The journal takes no marks now.
     pub(super) fn refused(&mut self, why: &str) {
         if !matches!(self.state, WatcherState::Refused(_)) {
-            error!(self.log, "the journal refuses marks; scanning again when it takes them"; "error" => why);
+            error!(self.log, "the journal refuses marks; scanning again when it accepts them"; "error" => why);
         }
         self.say_state(WatcherState::Refused(refusal(&self.state_dir, why)));
     }
@@ -369,7 +369,7 @@ impl Service {
             self.worked = true;
         }
         if matches!(self.state, WatcherState::Refused(_)) {
-            info!(self.log, "the journal takes marks again");
+            info!(self.log, "the journal accepts marks again");
             if self.map_state != MapState::Complete {
                 self.say_state(WatcherState::Scanning);
             }
@@ -409,7 +409,7 @@ impl Service {
     fn unwatched_why(&self) -> String {
         let unwatched = self.map.unwatched.len();
         let mut why = format!(
-            "{unwatched} directories, with what is below them, are not watched but scanned every minute: {}",
+            "{unwatched} directories, and what is below them, are scanned every minute instead of watched: {}",
             self.walker.refusal.as_deref().unwrap_or("refused")
         );
         if self.walker.out_of_watches {
@@ -417,8 +417,7 @@ impl Service {
             let (name, limit) = watch_limit();
             let raised = (limit + needed).next_power_of_two();
             why.push_str(&format!(
-                "; {needed} watches are needed here, and the limit for all programs of this user is {limit}: \
-                 sysctl {name}={raised}"
+                "; {needed} watches are needed, but the limit for all programs of this user is {limit}; run sysctl -w {name}={raised}"
             ));
         }
         why
@@ -436,8 +435,8 @@ impl Service {
             names.push(format!("{} more", unmounted.len() - names.len()));
         }
         Some(format!(
-            "not mounted, so nothing is pushed or deleted there: {}; it goes on when that is mounted again; \
-             when it is gone for good: syncsup release {}",
+            "not mounted, so nothing is pushed or deleted there: {}; mount it again to continue; \
+             if it is gone for good, run syncsup release {}",
             names.join(", "),
             self.watch.display()
         ))

@@ -159,7 +159,7 @@ fn calls_that_finish_while_the_journal_is_full_are_not_repeated() {
         wait_for("answers", DEADLINE, || slow.answered.load(Ordering::SeqCst) == 4);
         wait_for("the runner to be refused", DEADLINE, || {
             let log = w.instance.log_text();
-            log.lines().any(|l| l.contains("cannot be used now") && l.contains("plugin"))
+            log.lines().any(|l| l.contains("cannot use the journal") && l.contains("plugin"))
         });
         empty_again(&w.instance.state_dir());
         w.wait_identical_within(DEADLINE * 2);

@@ -82,8 +82,8 @@ mod tests {
             ),
             (
                 remote(Down, 0, 0, 0),
-                Some("its pusher ended".into()),
-                Some("nothing is owed: DOWN, its pusher ended"),
+                Some("its pusher exited".into()),
+                Some("nothing is owed: DOWN, its pusher exited"),
             ),
             (remote(Behind, 1, 0, 0), None, Some("1 path is owed: waiting for its turn")),
             (remote(Pushing, 3, 1, 1), None, None),
