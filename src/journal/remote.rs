@@ -78,7 +78,7 @@ pub struct Instead {
 }
 
 /// The end of a batch, written in one transaction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     /// The cursor moves here.
     pub cursor: Option<i64>,

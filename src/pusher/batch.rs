@@ -155,6 +155,15 @@ impl Findings {
     }
 }
 
+/// What an ended push leaves in the hands of an old receiver (rule 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Directories in which a receiver that was ended may have left a temporary file.
+    pub leftovers: Vec<Owe>,
+    /// The last mark that it had in hand, and what is written because its end was not seen.
+    pub unseen: Option<(i64, Settlement)>,
+}
+
 /// The times a settlement is made with, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {

@@ -4,11 +4,13 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::context::{Context, Stuck, broken};
+use super::context::{Context, broken};
 use super::doubt::Names;
 use super::guard::{self, Extent, Losses};
 use super::health::retry_most_ms;
 use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
+use super::rsyncing::Rsyncing;
+use super::stuck::Stuck;
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
 use crate::reconcile_reason::ReconcileReason;
@@ -36,7 +38,7 @@ pub const WIDE_AT_ONCE: u32 = 1_000;
 
 /// What is compared.
 #[derive(Debug)]
-pub enum Job {
+pub enum Subject {
     /// Everything, for this reason. The schedule's leave out what `crontabfilter` says.
     Everything {
         /// Why.
@@ -52,7 +54,7 @@ pub enum Job {
 
 /// A comparison under way.
 pub struct Compare {
-    job: Job,
+    subject: Subject,
     stage: Stage,
     /// What it found.
     pub found: Found,
@@ -111,11 +113,37 @@ pub enum Progress {
     Remote(Judgement),
 }
 
+impl Rsyncing for Compare {
+    fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running(_))
+    }
+
+    fn stalled(&self, now: Duration) -> Duration {
+        match &self.stage {
+            Stage::Running(run) => run.stalled(now),
+            Stage::Spooling { .. } | Stage::Refused(_) => Duration::ZERO,
+        }
+    }
+
+    fn look_after(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Running(run) => Some(run.look_after()),
+            Stage::Spooling { .. } | Stage::Refused(_) => None,
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Stage::Running(run) = &mut self.stage {
+            run.kill();
+        }
+    }
+}
+
 impl Compare {
     /// Starts the dry run, beside pushes that delete what is `going`. `None` when nothing is left to compare.
     pub fn start(
         context: &mut Context,
-        job: Job,
+        subject: Subject,
         going: Touched,
         now: Duration,
     ) -> Result<Option<Compare>, Stuck> {
@@ -128,79 +156,51 @@ impl Compare {
             stats: true,
             unchanged: false,
         };
-        let (job, (rsync, unkept)) = match job {
-            Job::Everything { why, exclude } => {
+        let (subject, (rsync, unkept)) = match subject {
+            Subject::Everything { why, exclude } => {
                 if let Some(words) = context.cannot_compare(&[RelPath::root()])? {
-                    let job = Job::Everything { why, exclude };
+                    let subject = Subject::Everything { why, exclude };
                     let stage = Stage::Refused(words);
                     let (found, unkept) = (Found::default(), Vec::new());
-                    return Ok(Some(Compare { job, stage, found, unkept, going }));
+                    return Ok(Some(Compare { subject, stage, found, unkept, going }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
                 let compared = context.compare(&root, &form, options, b"")?;
-                (Job::Everything { why, exclude }, compared)
+                (Subject::Everything { why, exclude }, compared)
             }
-            Job::Wide(rows) => {
+            Subject::Wide(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
                 options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
-                (Job::Wide(rows), context.compare(&root, &form, options, &list)?)
+                (Subject::Wide(rows), context.compare(&root, &form, options, &list)?)
             }
-            Job::Names => {
+            Subject::Names => {
                 let list = argv::list_directories([&RelPath::root()]);
-                (Job::Names, context.compare(&root, &Form::Children, options, &list)?)
+                (Subject::Names, context.compare(&root, &Form::Children, options, &list)?)
             }
         };
         let stage = Stage::Running(context.dry_run(rsync, root, now));
-        Ok(Some(Compare { job, stage, found: Found::default(), unkept, going }))
+        Ok(Some(Compare { subject, stage, found: Found::default(), unkept, going }))
     }
 
     /// Why it runs, when it is a reconcile of everything.
     pub fn why(&self) -> Option<&ReconcileReason> {
-        match &self.job {
-            Job::Everything { why, .. } => Some(why),
-            Job::Wide(_) | Job::Names => None,
+        match &self.subject {
+            Subject::Everything { why, .. } => Some(why),
+            Subject::Wide(_) | Subject::Names => None,
         }
     }
 
-    /// True when the delete guard leaves it alone.
-    pub fn live(&self) -> bool {
-        live(&self.job)
+    /// True when the delete guard has a say in it.
+    pub fn guarded(&self) -> bool {
+        !live(&self.subject)
     }
 
     /// A push begins that deletes these.
     pub fn touch<'a>(&mut self, going: impl IntoIterator<Item = &'a RelPath>) {
         self.going.add(going);
-    }
-
-    /// True while its rsync runs.
-    pub fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Running(_))
-    }
-
-    /// How long the rsync in flight has not moved.
-    pub fn stalled(&self, now: Duration) -> Duration {
-        match &self.stage {
-            Stage::Running(run) => run.stalled(now),
-            Stage::Spooling { .. } | Stage::Refused(_) => Duration::ZERO,
-        }
-    }
-
-    /// How long to wait before the next look at it.
-    pub fn look_after(&self) -> Option<Duration> {
-        match &self.stage {
-            Stage::Running(run) => Some(run.look_after()),
-            Stage::Spooling { .. } | Stage::Refused(_) => None,
-        }
-    }
-
-    /// Ends the rsync in flight.
-    pub fn kill(&mut self) {
-        if let Stage::Running(run) = &mut self.stage {
-            run.kill();
-        }
     }
 
     /// Goes on, beside a push when one is in flight. The operator has `approved` this number of deletions.
@@ -218,10 +218,10 @@ impl Compare {
                     return Ok((Some(self), Progress::Running));
                 };
                 let finished = context.finish(run.into_run(), exited)?;
-                spool(self.job, self.unkept, self.going, context, finished, approved)
+                spool(self.subject, self.unkept, self.going, context, finished, approved)
             }
             Stage::Refused(words) => {
-                let entries = context.row.entries.unwrap_or(0) as u64;
+                let entries = context.standing.entries.unwrap_or(0) as u64;
                 Ok((None, Progress::Done { incomplete: Some(words), entries }))
             }
             Stage::Spooling { .. } => {
@@ -236,7 +236,7 @@ impl Compare {
 
     /// True when what it finds goes in the lanes of portions.
     fn is_bulk(&self, context: &Context) -> bool {
-        matches!(self.job, Job::Everything { .. }) && !context.hard_links()
+        matches!(self.subject, Subject::Everything { .. }) && !context.hard_links()
     }
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
@@ -247,9 +247,9 @@ impl Compare {
         };
         if self.found.written > 0 {
             let left = context.journal.owed_in_bulk(&context.name, bulk)?;
-            let ahead = match &self.job {
-                Job::Wide(_) | Job::Names => PORTION as u64,
-                Job::Everything { .. } => AHEAD,
+            let ahead = match &self.subject {
+                Subject::Wide(_) | Subject::Names => PORTION as u64,
+                Subject::Everything { .. } => AHEAD,
             };
             if left > if pushing { ahead } else { 0 } {
                 return Ok(Progress::Running);
@@ -257,30 +257,32 @@ impl Compare {
         }
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
-        let also = match &self.job {
+        let also = match &self.subject {
             // Size and time may agree where the content does not.
-            Job::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
-            Job::Everything { .. } if bulk => Events::BULK,
+            Subject::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
+            Subject::Everything { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
         // Where a scan found a changed directory, one in it that is missing there may have been there for long: the remote
         // has lost it, with all it held.
-        let unseen_below = matches!(&self.job, Job::Wide(rows) if rows.iter().all(|row| {
+        let unseen_below = matches!(&self.subject, Subject::Wide(rows) if rows.iter().all(|row| {
             row.scope == Scope::Children && row.events.contains(Events::SCAN)
         }));
         // Only the lane of marks looks whether its name is in hand.
         let apart = |change: &Change| {
             change.kind == ChangeKind::Deleted && complaint::temporary_of(&change.path).is_some()
         };
-        let since_ms = match &self.job {
-            Job::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
+        let since_ms = match &self.subject {
+            Subject::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
             // What waited for it is known by its age alone.
-            Job::Everything { .. } => context.row.behind_since_ms.unwrap_or(now_ms),
-            Job::Names => now_ms,
+            Subject::Everything { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
+            Subject::Names => now_ms,
         };
-        let failed: HashMap<RelPath, u32> = match &self.job {
-            Job::Wide(rows) => rows.iter().map(|row| (row.path.clone(), row.attempts)).collect(),
-            Job::Everything { .. } | Job::Names => HashMap::new(),
+        let failed: HashMap<RelPath, u32> = match &self.subject {
+            Subject::Wide(rows) => {
+                rows.iter().map(|row| (row.path.clone(), row.attempts)).collect()
+            }
+            Subject::Everything { .. } | Subject::Names => HashMap::new(),
         };
         let portion = self.unkept.len().min(PORTION);
         end.owe.extend(self.unkept.drain(..portion).map(|path| unkept(path, since_ms, now_ms)));
@@ -303,7 +305,7 @@ impl Compare {
         }
         self.found.written += end.owe.len() as u64;
         let last = end.owe.len() < PORTION;
-        if let (true, Job::Wide(rows)) = (last, &self.job) {
+        if let (true, Subject::Wide(rows)) = (last, &self.subject) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
             if let Some(incomplete) = incomplete {
                 let most_ms = retry_most_ms(context.start.localpath.fail_log.as_ref());
@@ -319,7 +321,7 @@ impl Compare {
 
 /// The end of a dry run: counts, guards, and turns its output into the spool that rows are read from.
 fn spool(
-    job: Job,
+    subject: Subject,
     unkept: Vec<RelPath>,
     going: Touched,
     context: &Context,
@@ -346,7 +348,7 @@ fn spool(
             _ => return Ok((None, Progress::Remote(judgement))),
         },
     };
-    if matches!(job, Job::Names) {
+    if matches!(subject, Subject::Names) {
         let mut names = Names::default();
         let (toggles, complete) = (context.start.localpath.inotify, compared.complete);
         let add = |change: Change| {
@@ -367,10 +369,10 @@ fn spool(
         written: 0,
         entries: guard::remote_entries(compared.totals.files, compared.totals.created, deletions),
     };
-    if deletions > 0 && !live(&job) && !guard::is_approved(approved, deletions) {
-        let extent = match &job {
-            Job::Everything { .. } => Extent::Everything,
-            Job::Wide(_) | Job::Names => Extent::Part(context.entries()),
+    if deletions > 0 && !live(&subject) && !guard::is_approved(approved, deletions) {
+        let extent = match &subject {
+            Subject::Everything { .. } => Extent::Everything,
+            Subject::Wide(_) | Subject::Names => Extent::Part(context.entries()),
         };
         let contents = context.contents()?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
@@ -400,7 +402,7 @@ fn spool(
     });
     let lines = compared.into_lines().map_err(broken)?;
     let stage = Stage::Spooling { lines, deletions, incomplete };
-    Ok((Some(Compare { job, stage, found, unkept, going }), Progress::Rows))
+    Ok((Some(Compare { subject, stage, found, unkept, going }), Progress::Rows))
 }
 
 /// How many names it would delete of which no mark says that they went: what somebody deletes here is no accident.
@@ -474,8 +476,8 @@ fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
 }
 
 /// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
-fn live(job: &Job) -> bool {
-    matches!(job, Job::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
+fn live(subject: &Subject) -> bool {
+    matches!(subject, Subject::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
 }
 
 /// True when this difference is to be owed.

@@ -5,12 +5,14 @@ use super::fail_log;
 use super::guard::Contents;
 use super::master::Master;
 use super::plan::{self, Limits, Look, Marked};
+use super::standing::Standing;
+use super::stuck::Stuck;
 use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
 use crate::figures;
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError, Owed, RemoteRow, RootCheck};
+use crate::journal::{Journal, JournalError, Owed, RootCheck};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
 use crate::rsync::argv::{self, Form, Options, rules_prefix};
@@ -63,23 +65,6 @@ pub enum How {
     Compare,
 }
 
-/// Why a lane could not go on.
-#[derive(Debug)]
-pub enum Stuck {
-    /// The journal.
-    Journal(JournalError),
-    /// The root of the localpath is gone or another.
-    Root(String),
-    /// The system refused: a fork, a file.
-    System(String),
-}
-
-impl From<JournalError> for Stuck {
-    fn from(error: JournalError) -> Self {
-        Stuck::Journal(error)
-    }
-}
-
 /// What a command line gets besides its form.
 #[derive(Clone, Copy, Debug, Default)]
 struct More<'r> {
@@ -101,8 +86,8 @@ pub struct Context {
     pub filter: Filter,
     /// The journal of the localpath.
     pub journal: Journal,
-    /// The remote's row, as this pusher last wrote it.
-    pub row: RemoteRow,
+    /// Where the remote stands.
+    pub standing: Standing,
     /// Marks up to this number may be in the hands of an old receiver.
     pub again_upto: i64,
     /// How long an rsync waits for the remote's first word.
@@ -117,6 +102,8 @@ pub struct Context {
     root_check: RefCell<RootCheck>,
     /// The fail log could not be written.
     unwritten: Cell<Seldom>,
+    /// This remote's part of the fail log is not empty.
+    fail_log_shows: Cell<bool>,
     /// The localpath without symbolic links in it, as rsync names it.
     real_root: PathBuf,
     /// The time in the name of the last directory of the trash, in microseconds.
@@ -144,7 +131,7 @@ impl Context {
     pub fn new(
         start: PusherStart,
         journal: Journal,
-        row: RemoteRow,
+        standing: Standing,
         filter: Filter,
         master: Master,
         supervisor: SupervisorLink,
@@ -160,7 +147,7 @@ impl Context {
             name,
             filter,
             journal,
-            row,
+            standing,
             again_upto: 0,
             patience: Patience::default(),
             master,
@@ -168,6 +155,7 @@ impl Context {
             log,
             root_check,
             unwritten: Cell::default(),
+            fail_log_shows: Cell::new(false),
             real_root,
             stamped_us: Cell::new(0),
             served: Duration::ZERO,
@@ -205,7 +193,7 @@ impl Context {
     /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
     /// only form B protects.
     pub fn form_b(&self) -> bool {
-        self.row.form_b || argv::has_own_filters(&self.start.remote.peer.params)
+        self.standing.form_b || argv::has_own_filters(&self.start.remote.peer.params)
     }
 
     /// True when names are converted: rsync converts no rule.
@@ -287,7 +275,7 @@ impl Context {
 
     /// Remembers that the receiver cannot do `--delete-missing-args`.
     pub fn remember_form_b(&mut self) -> Result<(), Stuck> {
-        self.row.form_b = true;
+        self.standing.form_b = true;
         info!(
             self.log,
             "this receiver cannot delete by --delete-missing-args; it gets its deletions another way"
@@ -296,9 +284,12 @@ impl Context {
     }
 
     /// Writes this remote's part of the fail log into the state directory, from where the supervisor puts the script
-    /// together. With `trouble`, why nothing at all can be pushed now, everything that waits is in it. False when there
-    /// is nothing to show, and no part.
-    pub fn write_fail_log(&self, trouble: Option<&str>) -> Result<bool, JournalError> {
+    /// together. With `trouble`, why nothing at all can be pushed now, everything that waits is in it. Without a row to show
+    /// there is no part; without `failLog` nothing is written.
+    pub fn write_fail_log(&self, trouble: Option<&str>) -> Result<(), JournalError> {
+        if self.start.localpath.fail_log.is_none() {
+            return Ok(());
+        }
         let (start, file) = (&self.start, fail_log_part(&self.name));
         let (rows, root) = self.shown_rows(trouble)?;
         let own = params::own_filters(&start.remote.peer.params);
@@ -306,8 +297,9 @@ impl Context {
         let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
         let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, clock::local);
         let path = start.state_dir.join(file);
+        self.fail_log_shows.set(!text.is_empty());
         if fs::read(&path).unwrap_or_default() == text {
-            return Ok(!text.is_empty());
+            return Ok(());
         }
         let written = if text.is_empty() {
             fs::remove_file(&path)
@@ -326,7 +318,12 @@ impl Context {
         }
         self.unwritten.set(unwritten);
         self.supervisor.send(&FromPusher::FailLog);
-        Ok(!text.is_empty())
+        Ok(())
+    }
+
+    /// True when this remote's part of the fail log is not empty.
+    pub fn fail_log_shows(&self) -> bool {
+        self.fail_log_shows.get()
     }
 
     /// What is owed and cannot be pushed, each with what a push would do now, and the inode of the root.
@@ -338,7 +335,7 @@ impl Context {
             None => self.journal.failing(&self.name, fail_log::MOST)?,
             Some(words) => {
                 let mut owed = self.journal.owing(&self.name, fail_log::MOST)?;
-                let marks = self.journal.marks_after(self.row.cursor, fail_log::MOST)?;
+                let marks = self.journal.marks_after(self.standing.cursor, fail_log::MOST)?;
                 fail_log::add_marks(&mut owed, marks, words);
                 owed
             }
@@ -657,7 +654,7 @@ impl Context {
 
     /// How many entries the remote has, if that is known.
     pub fn entries(&self) -> Option<u64> {
-        self.row.entries.and_then(|n| u64::try_from(n).ok())
+        self.standing.entries.and_then(|n| u64::try_from(n).ok())
     }
 
     /// How the remote is reached now.

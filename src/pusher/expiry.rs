@@ -1,15 +1,18 @@
 //! What the trash of a remote has kept for long enough is deleted: when a pusher starts, and once a day.
 
-mod turn;
-
-use super::context::{Context, How, Stuck};
+use super::context::{Context, How, broken};
+use super::rsyncing::Rsyncing;
+use super::stuck::Stuck;
 use crate::figures;
 use crate::rsync::argv;
 use crate::rsync::argv::rules_prefix;
+use crate::rsync::exit_status::Verdict;
+use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::trash;
-use crate::rsync_run::run::Run;
+use crate::rsync_run::run::{Finished, Run};
 use crate::sys::clock;
 use crate::sys::process::Rsync;
+use slog::{info, warn};
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -18,8 +21,6 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// An expiry that is due waits no longer than this for a moment at which nothing is pushed.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// After one that failed.
 const RETRY: Duration = Duration::from_secs(3_600);
 /// One that takes longer is ended; the next goes on with it.
@@ -35,7 +36,14 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    fn start(context: &Context, keep_ms: u64, now: Duration) -> Result<Expiry, Stuck> {
+    /// Starts one; an error is when the next one comes.
+    pub fn start(context: &Context, now: Duration) -> Result<Expiry, Duration> {
+        let keep_ms = context.start.remote.trash_keep_ms.unwrap_or(u64::MAX);
+        Self::of_older_than(context, keep_ms, now)
+            .map_err(|stuck| failed(context, format!("{stuck:?}")))
+    }
+
+    fn of_older_than(context: &Context, keep_ms: u64, now: Duration) -> Result<Expiry, Stuck> {
         let failed = |e: io::Error| Stuck::System(format!("the trash cannot be looked after: {e}"));
         let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
         let limit = trash::stamp(&figures::utc(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
@@ -50,13 +58,70 @@ impl Expiry {
         Ok(Expiry { run, until: now + LONGEST, _rules: rules })
     }
 
-    /// How long the rsync has not moved.
-    pub fn stalled(&self, now: Duration) -> Duration {
+    /// Looks at it; when it has ended, when the next one comes.
+    pub fn advance(mut self, context: &mut Context, now: Duration) -> Result<Expiry, Duration> {
+        let ended = match self.run.ended(now) {
+            Ok(None) if now >= self.until => self.run.kill().map(Some),
+            other => other,
+        };
+        let finished = match ended {
+            Ok(None) => return Ok(self),
+            Ok(Some(exited)) => context.finish(self.run, exited),
+            Err(e) => Err(broken(e)),
+        };
+        let why = match finished {
+            Ok(finished) => expired(context, finished).err(),
+            Err(stuck) => Some(format!("{stuck:?}")),
+        };
+        let keep = Duration::from_millis(context.start.remote.trash_keep_ms.unwrap_or(0));
+        Err(match why {
+            None => keep.clamp(Duration::from_secs(60), DAY),
+            Some(why) => failed(context, why),
+        })
+    }
+}
+
+/// Says why; when the next one comes.
+fn failed(context: &Context, why: String) -> Duration {
+    warn!(context.log, "the trash is not looked after"; "why" => why);
+    RETRY
+}
+
+/// Counts what went; an error is rsync's words.
+fn expired(context: &Context, mut finished: Finished) -> Result<(), String> {
+    let (mut times, mut files) = (0u64, 0u64);
+    let count = |change: Change| {
+        if change.kind == ChangeKind::Deleted {
+            let top = change.path.parent().is_some_and(|parent| parent.is_root());
+            times += u64::from(top && change.is_dir);
+            files += u64::from(!change.is_dir);
+        }
+    };
+    finished.read(|| context.supervisor.beat(), count).map_err(|e| e.to_string())?;
+    if times > 0 || files > 0 {
+        info!(context.log, "old trash deleted"; "times" => times, "files" => files);
+    }
+    match finished.judgement.verdict {
+        Verdict::Settled => Ok(()),
+        _ => Err(finished.judgement.words),
+    }
+}
+
+impl Rsyncing for Expiry {
+    fn is_running(&self) -> bool {
+        true
+    }
+
+    fn stalled(&self, now: Duration) -> Duration {
         self.run.stalled(now)
     }
 
-    /// Ends the rsync.
-    pub fn kill(&mut self) {
+    /// Nothing waits for it.
+    fn look_after(&self) -> Option<Duration> {
+        None
+    }
+
+    fn kill(&mut self) {
         // It has ended already.
         let _ = self.run.kill();
     }

@@ -19,6 +19,8 @@ pub enum Health {
         until: Duration,
         /// rsync's words.
         words: String,
+        /// What met it.
+        met_by: MetBy,
     },
     /// Somebody must mend something (module, password, parameter): tried again at `until`.
     Misconfigured {
@@ -28,7 +30,18 @@ pub enum Health {
         until: Duration,
         /// rsync's words.
         words: String,
+        /// What met it.
+        met_by: MetBy,
     },
+}
+
+/// What has met the trouble of a remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetBy {
+    /// A push: a comparison, which writes nothing there, cannot tell that it is over.
+    Push,
+    /// Something else: any job can tell.
+    Any,
 }
 
 /// Time between tries of a remote whose configuration is wrong.
@@ -59,6 +72,19 @@ impl Health {
         }
     }
 
+    /// What has met its trouble, while it is in trouble.
+    pub fn met_by(&self) -> Option<MetBy> {
+        match self {
+            Health::Good => None,
+            Health::Backoff { met_by, .. } | Health::Misconfigured { met_by, .. } => Some(*met_by),
+        }
+    }
+
+    /// Trouble that a push has met stays that of a push, whatever meets it next.
+    fn now_met_by(&self, met_by: MetBy) -> MetBy {
+        if self.met_by() == Some(MetBy::Push) { MetBy::Push } else { met_by }
+    }
+
     /// The operator wants it to be tried now.
     pub fn hasten(&mut self, now: Duration) {
         if let Health::Backoff { until, .. } | Health::Misconfigured { until, .. } = self {
@@ -72,14 +98,22 @@ impl Health {
     }
 
     /// The state after one more failure that passes by itself. `wait` comes from the backoff table.
-    pub fn after_trouble(&self, now: Duration, wait: Duration, words: String) -> Health {
-        Health::Backoff { failures: self.failures().saturating_add(1), until: now + wait, words }
+    pub fn after_trouble(
+        &self,
+        now: Duration,
+        wait: Duration,
+        words: String,
+        met_by: MetBy,
+    ) -> Health {
+        let failures = self.failures().saturating_add(1);
+        Health::Backoff { failures, until: now + wait, words, met_by: self.now_met_by(met_by) }
     }
 
     /// The state after one more failure that somebody must mend.
-    pub fn after_refusal(&self, now: Duration, words: String) -> Health {
+    pub fn after_refusal(&self, now: Duration, words: String, met_by: MetBy) -> Health {
         let failures = self.failures().saturating_add(1);
-        Health::Misconfigured { failures, until: now + MISCONFIGURED_RETRY, words }
+        let (until, met_by) = (now + MISCONFIGURED_RETRY, self.now_met_by(met_by));
+        Health::Misconfigured { failures, until, words, met_by }
     }
 
     /// True when this failure is worth a line in the log: the first, then at growing intervals, and when the words
@@ -149,13 +183,23 @@ mod tests {
         let mut said = 0;
         for n in 0..100 {
             let now = Duration::from_secs(n);
-            let next = health.after_trouble(now, Duration::from_secs(1), "down".into());
+            let next = health.after_trouble(now, Duration::from_secs(1), "down".into(), MetBy::Any);
             said += u32::from(next.worth_saying(&health));
             assert!(!next.may_try(now) && next.may_try(now + Duration::from_secs(1)));
             health = next;
         }
         assert_eq!(said, 7, "1, 2, 4, 8, 16, 32, 64");
         assert!(Health::Good.may_try(Duration::ZERO));
+    }
+
+    #[test]
+    fn trouble_of_a_push_stays_that_of_a_push() {
+        let now = Duration::ZERO;
+        let push = Health::Good.after_trouble(now, now, "full".into(), MetBy::Push);
+        let both = push.after_refusal(now, "no module".into(), MetBy::Any);
+        assert_eq!((both.met_by(), both.failures()), (Some(MetBy::Push), 2));
+        let other = Health::Good.after_refusal(now, "no module".into(), MetBy::Any);
+        assert_eq!((other.met_by(), Health::Good.met_by()), (Some(MetBy::Any), None));
     }
 
     #[test]

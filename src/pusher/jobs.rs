@@ -1,31 +1,22 @@
 //! The jobs of a pusher: at most one rsync in each.
 
+use super::batch::Batch;
 use super::compare::Compare;
 use super::expiry::Expiry;
 use super::lane::Lane;
 use super::push::Push;
+use super::rsyncing::{Busy, Rsyncing, STALLED};
 use super::scrub::Scrub;
-use super::verify::Looking;
+use super::verify::Verifying;
 use crate::path::RelPath;
 use crate::rsync_run::run::LOOK_EVERY;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
-/// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.
-pub(super) const STALLED: Duration = Duration::from_secs(5);
-
-/// A lane at work.
-pub struct Busy<T> {
-    /// What it does.
-    pub work: T,
-    /// It holds a slot.
-    pub slot: bool,
-}
-
 /// At most one rsync in each.
-#[derive(Default)]
 pub struct Jobs {
-    pub(super) pushes: [Option<Busy<Push>>; Lane::ALL.len()],
+    pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
     /// What was pushed since a comparison of the names in the root began.
@@ -33,33 +24,87 @@ pub struct Jobs {
     /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
     /// hours, and other comparisons go on beside it.
     pub spool: Option<Compare>,
-    /// A comparison that somebody reads.
-    pub(super) verify: Option<Looking>,
+    /// A comparison that a person reads.
+    pub verify: Option<Busy<Verifying>>,
     /// The comparison that goes on all the time, where there is one. It may be ended at any time.
-    pub(super) scrub: Option<Scrub>,
+    pub scrub: Option<Scrub>,
     /// What the trash has kept for long enough is being deleted. Nothing waits for it, and it may be ended at any time.
     pub expiry: Option<Busy<Expiry>>,
+    /// When a comparison last found something, in milliseconds since 1970.
+    pub compared_ms: i64,
 }
 
 impl Jobs {
-    /// True when no lane has work that is to be finished.
-    pub fn idle(&self) -> bool {
-        !self.pushing() && self.compare.is_none() && self.spool.is_none()
+    /// None at work. A predecessor may have compared until `now_ms`.
+    pub fn new(scrub: Option<Scrub>, now_ms: i64) -> Self {
+        Self {
+            pushes: Default::default(),
+            compare: None,
+            names_touched: BTreeSet::new(),
+            spool: None,
+            verify: None,
+            scrub,
+            expiry: None,
+            compared_ms: now_ms,
+        }
+    }
+
+    /// Those that have an rsync.
+    fn all(&self) -> impl Iterator<Item = &dyn Rsyncing> {
+        fn one<T: Rsyncing>(busy: &Busy<T>) -> &dyn Rsyncing {
+            &busy.work
+        }
+        let others = [
+            self.compare.as_ref().map(one),
+            self.verify.as_ref().map(one),
+            self.scrub.as_ref().map(|scrub| scrub as &dyn Rsyncing),
+            self.expiry.as_ref().map(one),
+        ];
+        self.pushes.iter().flatten().map(one).chain(others.into_iter().flatten())
+    }
+
+    /// True while an rsync of any job is at work.
+    pub fn any_running(&self) -> bool {
+        self.all().any(Rsyncing::is_running)
+    }
+
+    /// True while one pushes, or compares what is owed afterwards.
+    pub fn is_running(&self) -> bool {
+        self.pushing() || self.compare.as_ref().is_some_and(|busy| busy.work.is_running())
+    }
+
+    /// How long to wait before the next look at an rsync in flight.
+    pub fn look_after(&self) -> Duration {
+        self.all().filter_map(Rsyncing::look_after).min().unwrap_or(LOOK_EVERY)
+    }
+
+    /// Ends every rsync.
+    pub fn kill(&mut self) {
+        self.pushes.iter_mut().flatten().for_each(|busy| busy.work.kill());
+        self.compare.iter_mut().for_each(|busy| busy.work.kill());
+        self.verify.iter_mut().for_each(|busy| busy.work.kill());
+        self.scrub.iter_mut().for_each(Scrub::kill);
+        self.expiry.iter_mut().for_each(|busy| busy.work.kill());
+    }
+
+    /// Takes the slots of jobs whose rsync does not move, or has ended.
+    pub fn free_stalled(&mut self, now: Duration) {
+        fn free<T: Rsyncing>(busy: &mut Busy<T>, now: Duration) {
+            if busy.work.stalled(now) > STALLED || !busy.work.is_running() {
+                busy.slot = None;
+            }
+        }
+        let stalled = |busy: &&mut Busy<Push>| busy.work.stalled(now) > STALLED;
+        // One that waits for room on the remote keeps its slot.
+        self.pushes.iter_mut().flatten().filter(stalled).for_each(|busy| busy.slot = None);
+        self.compare.iter_mut().for_each(|busy| free(busy, now));
+        self.verify.iter_mut().for_each(|busy| free(busy, now));
+        self.expiry.iter_mut().for_each(|busy| free(busy, now));
     }
 
     /// True while an rsync pushes.
     pub fn pushing(&self) -> bool {
         self.pushes.iter().any(Option::is_some)
-    }
-
-    /// True while an rsync pushes or compares.
-    pub fn is_running(&self) -> bool {
-        self.pushing() || self.compare.as_ref().is_some_and(|busy| busy.work.is_running())
-    }
-
-    /// True while `lane` pushes.
-    pub fn busy(&self, lane: Lane) -> bool {
-        self.push(lane).is_some()
     }
 
     /// The push of `lane`.
@@ -77,29 +122,6 @@ impl Jobs {
         self.pushes.iter().flatten().map(|busy| &busy.work)
     }
 
-    /// The same, to be changed.
-    pub fn pushes_mut(&mut self) -> impl Iterator<Item = &mut Busy<Push>> {
-        self.pushes.iter_mut().flatten()
-    }
-
-    /// When the first push that waits for room on the remote goes on.
-    pub fn goes_on_at(&self) -> Option<Duration> {
-        self.pushes().filter_map(Push::goes_on_at).min()
-    }
-
-    /// How long to wait before the next look at an rsync in flight.
-    pub fn look_after(&self) -> Duration {
-        let pushes = self.pushes().filter_map(Push::look_after);
-        let compare = self.compare.iter().filter_map(|busy| busy.work.look_after());
-        let verify = self.verify.iter().filter_map(Looking::look_after);
-        pushes.chain(compare).chain(verify).min().unwrap_or(LOOK_EVERY)
-    }
-
-    /// Takes every push out of its lane.
-    pub fn take_pushes(&mut self) -> Vec<Busy<Push>> {
-        std::mem::take(&mut self.pushes).into_iter().flatten().collect()
-    }
-
     /// The large files in flight.
     pub fn large(&self) -> impl Iterator<Item = &Push> {
         Lane::LARGE.into_iter().filter_map(|lane| self.push(lane))
@@ -110,10 +132,9 @@ impl Jobs {
         Lane::BULK.into_iter().filter_map(|lane| self.push(lane))
     }
 
-    /// The comparison of everything under way, if one is.
-    pub fn everything(&self) -> Option<&Compare> {
-        let compare = self.compare.as_ref().map(|busy| &busy.work);
-        self.spool.as_ref().or(compare.filter(|work| work.why().is_some()))
+    /// When the first push that waits for room on the remote goes on.
+    pub fn goes_on_at(&self) -> Option<Duration> {
+        self.pushes().filter_map(Push::goes_on_at).min()
     }
 
     /// True while any comparison is under way.
@@ -126,38 +147,48 @@ impl Jobs {
         self.pushes().any(|push| push.has(path))
     }
 
-    /// Takes the slots of lanes whose rsync does not move; returns how many.
-    pub fn slots_of_stalled(&mut self, now: Duration) -> u32 {
-        let mut freed = 0;
-        for push in self.pushes_mut() {
-            if push.slot && push.work.stalled(now) > STALLED {
-                push.slot = false;
-                freed += 1;
-            }
+    /// A push of these paths begins, of which it deletes those that are `going`: what compares beside it must know.
+    /// `in_root` says whether the names in the root are to be compared.
+    pub fn touch(&mut self, push: &Batch, in_root: bool) {
+        let paths = || push.items.iter().map(|item| &item.path);
+        if let Some(verify) = &mut self.verify {
+            verify.work.touch(paths());
         }
-        if let Some(compare) = &mut self.compare
-            && compare.slot
-            && (compare.work.stalled(now) > STALLED || !compare.work.is_running())
-        {
-            compare.slot = false;
-            freed += 1;
+        if let Some(compare) = &mut self.compare {
+            compare.work.touch(push.going());
         }
-        if let Some(expiry) = &mut self.expiry
-            && expiry.slot
-            && expiry.work.stalled(now) > STALLED
-        {
-            expiry.slot = false;
-            freed += 1;
+        if let Some(scrub) = &mut self.scrub {
+            scrub.touch(paths());
         }
-        freed
+        if in_root {
+            let names = paths().filter(|path| path.parent().is_some_and(|dir| dir.is_root()));
+            self.names_touched.extend(names.cloned());
+        }
     }
 
-    /// Ends every rsync.
-    pub fn kill(&mut self) {
-        self.pushes_mut().for_each(|busy| busy.work.kill());
-        self.compare.iter_mut().for_each(|busy| busy.work.kill());
-        self.verify.iter_mut().for_each(Looking::kill);
-        self.scrub.iter_mut().for_each(Scrub::kill);
-        self.expiry.iter_mut().for_each(|busy| busy.work.kill());
+    /// A push has settled these: those beside it may make the directories among them before it does.
+    pub fn note_beside(&mut self, settled: &[RelPath]) {
+        let mut shared = None;
+        for busy in self.pushes.iter_mut().flatten() {
+            let shared = shared.get_or_insert_with(|| Rc::<[RelPath]>::from(settled));
+            busy.work.beside.push(shared.clone());
+        }
+    }
+
+    /// What fails at or below these paths, everything when there are none, is not owed.
+    pub fn forget_failures(&mut self, below: &[RelPath]) {
+        self.pushes.iter_mut().flatten().for_each(|busy| busy.work.forget_failures(below));
+    }
+
+    /// Ends every rsync, and takes pushes and comparisons away. What a person reads and the scrub see themselves that they
+    /// were ended.
+    pub fn abandon(&mut self) -> Vec<(Lane, Push)> {
+        self.kill();
+        (self.compare, self.spool, self.expiry) = (None, None, None);
+        let taken = Lane::ALL.into_iter().filter_map(|lane| {
+            let busy = self.place(lane).take()?;
+            Some((lane, busy.work))
+        });
+        taken.collect()
     }
 }

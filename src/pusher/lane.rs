@@ -1,7 +1,7 @@
 //! Which paths a push takes. Pure.
 
 /// One of the pushes that go side by side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// What is marked, and single names that are owed.
     Small,

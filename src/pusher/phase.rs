@@ -1,11 +1,11 @@
-//! Whether the root lets the pusher work. Pure: the time is given.
+//! Whether the root lets the pusher work, or it stops. Pure: the time is given.
 
 use std::time::Duration;
 
 /// A root that this process found gone is looked for this often.
 const ROOT_RETRY: Duration = Duration::from_secs(1);
 
-/// What is known of the root.
+/// What the pusher may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The watcher has not looked at it yet: it may be another one than before the last boot.
@@ -19,15 +19,57 @@ pub enum Phase {
     },
     /// It is the one that was watched before.
     Running,
+    /// The process ends when the push in hand has ended, or at this time.
+    Stopping {
+        /// The latest.
+        until: Duration,
+        /// Why.
+        cause: StopCause,
+    },
+}
+
+/// Why a pusher stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    /// It was told to.
+    Told,
+    /// The supervisor is gone.
+    Orphaned,
 }
 
 impl Phase {
     /// The watcher holds the localpath for a reason, or lets it go.
     pub fn told(&mut self, hold: Option<String>) {
-        *self = match hold {
-            Some(why) => Phase::Held { why, retry: None },
-            None => Phase::Running,
+        *self = match (&self, hold) {
+            (Phase::Stopping { .. }, _) => return,
+            (_, Some(why)) => Phase::Held { why, retry: None },
+            (_, None) => Phase::Running,
         };
+    }
+
+    /// The process stops at `until` at the latest.
+    pub fn stop(&mut self, until: Duration, cause: StopCause) {
+        *self = match self {
+            Phase::Stopping { until: old, cause: StopCause::Orphaned } => {
+                Phase::Stopping { until: until.min(*old), cause: StopCause::Orphaned }
+            }
+            Phase::Stopping { until: old, cause: StopCause::Told } => {
+                Phase::Stopping { until: until.min(*old), cause }
+            }
+            Phase::AwaitingRoot | Phase::Held { .. } | Phase::Running => {
+                Phase::Stopping { until, cause }
+            }
+        };
+    }
+
+    /// True when the process stops.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self, Phase::Stopping { .. })
+    }
+
+    /// True when the supervisor is gone.
+    pub fn is_orphaned(&self) -> bool {
+        matches!(self, Phase::Stopping { cause: StopCause::Orphaned, .. })
     }
 
     /// An rsync could not be started in the root; true when that is news.
@@ -35,7 +77,7 @@ impl Phase {
         let news = self.held() != Some(&why);
         match self {
             // The watcher ends what it began.
-            Phase::Held { retry: None, .. } => return false,
+            Phase::Held { retry: None, .. } | Phase::Stopping { .. } => return false,
             Phase::AwaitingRoot | Phase::Held { .. } | Phase::Running => {
                 *self = Phase::Held { why, retry: Some(now + ROOT_RETRY) };
             }
@@ -45,17 +87,18 @@ impl Phase {
 
     /// Lets it be looked for again when it is time; true when it was.
     pub fn retry(&mut self, now: Duration) -> bool {
-        let due = self.next_retry().is_some_and(|at| now >= at);
+        let due = !self.is_stopping() && self.next_at().is_some_and(|at| now >= at);
         if due {
             *self = Phase::Running;
         }
         due
     }
 
-    /// When [`Phase::retry`] has something to do.
-    pub fn next_retry(&self) -> Option<Duration> {
+    /// When it ends by itself.
+    pub fn next_at(&self) -> Option<Duration> {
         match self {
             Phase::Held { retry, .. } => *retry,
+            Phase::Stopping { until, .. } => Some(*until),
             Phase::AwaitingRoot | Phase::Running => None,
         }
     }
@@ -64,7 +107,7 @@ impl Phase {
     pub fn held(&self) -> Option<&str> {
         match self {
             Phase::Held { why, .. } => Some(why),
-            Phase::AwaitingRoot | Phase::Running => None,
+            Phase::AwaitingRoot | Phase::Running | Phase::Stopping { .. } => None,
         }
     }
 }
@@ -79,7 +122,7 @@ mod tests {
     fn the_watcher_begins_and_ends_a_hold() {
         let mut phase = Phase::AwaitingRoot;
         phase.told(Some("unmounted".into()));
-        assert_eq!((phase.held(), phase.next_retry()), (Some("unmounted"), None));
+        assert_eq!((phase.held(), phase.next_at()), (Some("unmounted"), None));
         assert!(!phase.retry(99 * S) && !phase.root_gone("gone".into(), S), "the watcher ends it");
         assert_eq!(phase.held(), Some("unmounted"));
         phase.told(None);
@@ -90,11 +133,24 @@ mod tests {
     fn a_root_that_is_gone_is_looked_for_again() {
         let mut phase = Phase::Running;
         assert!(phase.root_gone("gone".into(), S));
-        assert_eq!(phase.next_retry(), Some(2 * S));
+        assert_eq!(phase.next_at(), Some(2 * S));
         assert!(!phase.retry(S) && phase.retry(2 * S));
-        assert_eq!((phase.held(), phase.next_retry()), (None, None));
+        assert_eq!((phase.held(), phase.next_at()), (None, None));
         assert!(phase.root_gone("gone".into(), 3 * S) && !phase.root_gone("gone".into(), 4 * S));
         phase.told(Some("held".into()));
-        assert_eq!(phase.next_retry(), None);
+        assert_eq!(phase.next_at(), None);
+    }
+
+    #[test]
+    fn a_stop_is_final_and_only_comes_sooner() {
+        let mut phase = Phase::Running;
+        phase.stop(9 * S, StopCause::Told);
+        phase.told(Some("unmounted".into()));
+        assert!(!phase.retry(10 * S) && !phase.root_gone("gone".into(), S));
+        assert!(phase.is_stopping() && !phase.is_orphaned() && phase.held().is_none());
+        phase.stop(3 * S, StopCause::Orphaned);
+        phase.stop(5 * S, StopCause::Told);
+        assert_eq!(phase.next_at(), Some(3 * S));
+        assert!(phase.is_orphaned());
     }
 }

@@ -2,141 +2,112 @@
 
 use super::batch::Batch;
 use super::context::Context;
-use super::doubt::Doubt;
-use super::health::Health;
 use super::jobs::Jobs;
 use super::lane::Lane;
 use super::master::Master;
-use super::pending::Pending;
-use super::phase::Phase;
 use super::reconcile::Reconcile;
-use super::run::{Pusher, Said, Yielding};
 use super::scrub::Scrub;
 use super::select::BATCH;
-use super::slots::Slots;
+use super::slots::Returned;
+use super::standing::Standing;
+use super::state::{Event, Settings, State};
 use super::supervisor_link::{Control, SupervisorLink};
-use super::waiters::Waiters;
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::rules_prefix;
 use crate::sys::begin::{open_journal, wait_for_lock};
 use crate::sys::lock::Lock;
-use crate::sys::signals::Signals;
 use crate::sys::{clock, process};
 use slog::{Logger, warn};
-use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-impl Pusher {
-    /// Takes the lock, opens the journal, makes the remote's row.
-    pub(super) fn prepare(
-        mut control: Control,
-        signals: Signals,
-        start: PusherStart,
-        wake: OwnedFd,
-        logger: Logger,
-    ) -> Result<Pusher, String> {
-        let lock = take_lock(&start, &mut control, &logger)?;
-        let open = || Journal::open(&start.state_dir);
-        let (alive, damaged) = (&FromPusher::Alive, FromPusher::Damaged);
-        let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
-        journal.set_longest_delay(longest_delay_ms(&start));
-        let name = start.remote.name();
-        let first =
-            start.localpath.first_copy.then(|| (&ReconcileReason::NewRemote, clock::wall_ms()));
-        let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
-        let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
-            format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
-        })?;
-        let supervisor = SupervisorLink::new(control);
-        let master = Master::new(&start, lock, logger.clone());
-        let mut context =
-            Context::new(start, journal, row, filter, master, supervisor.clone(), logger);
-        context.recall_window().map_err(|e| e.to_string())?;
-        let scrub = Scrub::new(&mut context, clock::boot()).map_err(|e| e.to_string())?;
-        let mut pusher = Pusher::new(supervisor, signals, wake, context, scrub);
-        pusher.first_wishes().map_err(|e| e.to_string())?;
-        // What a predecessor that was killed left there may be settled.
-        if pusher.context.start.localpath.fail_log.is_some() {
-            pusher.fail_log_shows =
-                pusher.context.write_fail_log(None).map_err(|e| e.to_string())?;
-            pusher.supervisor.send(&FromPusher::FailLog);
-        }
-        Ok(pusher)
-    }
+/// A pusher that is ready to work.
+pub struct Prepared {
+    /// What its jobs share.
+    pub context: Context,
+    /// What it decides by.
+    pub state: State,
+    /// Its jobs; none is at work.
+    pub jobs: Jobs,
+    /// The slots that come back.
+    pub returned: Returned,
+    /// The first event.
+    pub begun: Event,
+}
 
-    /// As it is before it has looked at anything.
-    fn new(
-        supervisor: SupervisorLink,
-        signals: Signals,
-        wake: OwnedFd,
-        context: Context,
-        scrub: Option<Scrub>,
-    ) -> Pusher {
-        Pusher {
-            supervisor,
-            signals,
-            wake,
-            context,
-            jobs: Jobs { scrub, ..Jobs::default() },
-            slots: Slots::default(),
-            health: Health::Good,
-            push_failed: false,
-            doubt: Doubt::No,
-            phase: Phase::AwaitingRoot,
-            expiry_due: None,
-            pending: Pending::default(),
-            yielding: Yielding::default(),
-            connection_limited: None,
-            // A predecessor may have compared.
-            reconcile: Reconcile::default(),
-            compared_ms: clock::wall_ms(),
-            pushes: 0,
-            stop: None,
-            killed: false,
-            leftovers_everywhere: false,
-            fail_log_shows: false,
-            waiters: Waiters::default(),
-            said: Said { dirty: true, ..Said::default() },
-        }
+/// Takes the lock, opens the journal, makes the remote's row, and looks what the predecessor left.
+pub fn prepare(
+    mut control: Control,
+    start: PusherStart,
+    logger: Logger,
+) -> Result<Prepared, String> {
+    let lock = take_lock(&start, &mut control, &logger)?;
+    let open = || Journal::open(&start.state_dir);
+    let (alive, damaged) = (&FromPusher::Alive, FromPusher::Damaged);
+    let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
+    journal.set_longest_delay(longest_delay_ms(&start));
+    let name = start.remote.name();
+    let first = start.localpath.first_copy.then(|| (&ReconcileReason::NewRemote, clock::wall_ms()));
+    let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
+    let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
+        format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
+    })?;
+    let supervisor = SupervisorLink::new(control);
+    let master = Master::new(&start, lock, logger.clone());
+    let settings = settings(&start);
+    let standing = Standing::new(&row);
+    let mut context =
+        Context::new(start, journal, standing, filter, master, supervisor, logger.clone());
+    context.recall_window().map_err(|e| e.to_string())?;
+    let scrub = Scrub::new(&mut context, clock::boot()).map_err(|e| e.to_string())?;
+    let begun = begun(&mut context, &row).map_err(|e| e.to_string())?;
+    let returned = Returned::default();
+    let reconcile = Reconcile::new(row.reconcile, row.held, row.reconciled_at_ms);
+    let state = State::new(settings, reconcile, returned.clone(), logger, clock::boot());
+    // What a predecessor that was killed left there may be settled.
+    if context.start.localpath.fail_log.is_some() {
+        context.write_fail_log(None).map_err(|e| e.to_string())?;
+        context.supervisor.send(&FromPusher::FailLog);
     }
+    let jobs = Jobs::new(scrub, clock::wall_ms());
+    Ok(Prepared { context, state, jobs, returned, begun })
+}
 
-    /// What the start, a change of settings or an unclean end ask for.
-    fn first_wishes(&mut self) -> Result<(), JournalError> {
-        let context = &mut self.context;
-        let settings = context.start.settings.clone();
-        let changed = context.row.settings.as_ref().is_some_and(|old| *old != settings);
-        let why =
-            context.start.reconcile.take().or(changed.then_some(ReconcileReason::SettingsChanged));
-        if let Some(why) = why {
-            self.want_reconcile(&why)?;
-        }
-        // After the request: a death between the two must not forget it (rule 11).
-        let context = &mut self.context;
-        if context.row.settings.as_ref() != Some(&settings) {
-            context.journal.set_settings(&context.name, &settings)?;
-        }
-        if !context.row.clean {
-            // Its pushes may still be in the hands of a receiver (rule 2).
-            context.again_upto = context.journal.last_seq()?;
-            let now_ms = clock::wall_ms();
-            context.journal.push_again_later(&context.name, now_ms)?;
-            // A receiver that was killed with it has left its temporary files.
-            let marks = context.journal.marks_after(context.row.cursor, BATCH)?;
-            let mut owed = context.journal.due(&context.name, now_ms, BATCH)?;
-            owed.extend(context.journal.due_large(
-                &context.name,
-                now_ms,
-                Lane::LARGE.len() as u32,
-            )?);
-            owed.extend(context.journal.due_bulk(&context.name, now_ms, 2 * BATCH)?);
-            self.leftovers(Batch::new(marks, owed, 0).parents())?;
-        }
-        self.doubt_at_start()?;
-        self.context.journal.set_clean(&self.context.name, false)
+fn settings(start: &PusherStart) -> Settings {
+    let localpath = &start.localpath;
+    // A scheduled comparison may leave names out.
+    let leaves_out = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
+    Settings {
+        delay: Duration::from_millis(localpath.delay_ms),
+        expires: start.remote.trash_keep_ms.is_some(),
+        in_part: leaves_out && !localpath.first_copy,
     }
+}
+
+/// What the start, a change of settings or an unclean end ask for.
+fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> {
+    let changed = row.settings.as_ref().is_some_and(|old| *old != context.start.settings);
+    let changed = changed.then_some(ReconcileReason::SettingsChanged);
+    let reconcile = context.start.reconcile.take().or(changed);
+    let mut leftovers = Vec::new();
+    if !row.clean {
+        // Its pushes may still be in the hands of a receiver (rule 2).
+        context.again_upto = context.journal.last_seq()?;
+        let now_ms = clock::wall_ms();
+        context.journal.push_again_later(&context.name, now_ms)?;
+        // A receiver that was killed with it has left its temporary files.
+        let marks = context.journal.marks_after(context.standing.cursor, BATCH)?;
+        let mut owed = context.journal.due(&context.name, now_ms, BATCH)?;
+        let large = Lane::LARGE.len() as u32;
+        owed.extend(context.journal.due_large(&context.name, now_ms, large)?);
+        owed.extend(context.journal.due_bulk(&context.name, now_ms, 2 * BATCH)?);
+        leftovers = Batch::new(marks, owed, 0).parents();
+    }
+    let new_settings = row.settings.as_ref() != Some(&context.start.settings);
+    Ok(Event::Begun { clean: row.clean, reconcile, leftovers, new_settings })
 }
 
 /// The longest time that anything of this remote is put off: a path that fails, or what is pushed once more.

@@ -3,15 +3,17 @@
 //! This is the only code that changes a remote. What is done with a path is decided by what is there at the moment
 //! of the push, never by what was marked.
 
-use super::batch::{Batch, Disposition, Findings, Times};
-use super::context::{Context, LEAVES_WITHIN, RootLook, Stuck, broken};
+use super::batch::{Aftermath, Batch, Disposition, Findings, Times};
+use super::context::{Context, LEAVES_WITHIN, RootLook, broken};
 use super::doubt;
 use super::health::retry_most_ms;
 use super::lane::Lane;
 use super::plan::{self, Limits, Plan};
+use super::rsyncing::Rsyncing;
 use super::step::{self, Step};
+use super::stuck::Stuck;
 use crate::config::model::Toggles;
-use crate::journal::{Events, Owe, Scope, Settlement, Totals};
+use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::Change;
@@ -86,6 +88,27 @@ pub enum Progress {
     Remote(Judgement),
 }
 
+impl Rsyncing for Push {
+    fn is_running(&self) -> bool {
+        self.run.is_some()
+    }
+
+    fn stalled(&self, now: Duration) -> Duration {
+        self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.stalled(now))
+    }
+
+    fn look_after(&self) -> Option<Duration> {
+        self.run.as_ref().map(|(_, _, run)| run.look_after())
+    }
+
+    fn kill(&mut self) {
+        if let Some((_, _, run)) = &mut self.run {
+            // It has ended already.
+            let _ = run.kill();
+        }
+    }
+}
+
 impl Push {
     /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight; they are due
     /// again after this number of milliseconds.
@@ -153,42 +176,27 @@ impl Push {
         }
     }
 
-    /// The last mark of the batch.
-    pub fn cursor(&self) -> Option<i64> {
-        self.batch.cursor
+    /// What may be left there of a push that was ended, or whose end was not seen.
+    pub fn unseen(&self) -> Aftermath {
+        let unseen = Some((self.batch.cursor.unwrap_or(0), self.batch.unseen()));
+        Aftermath { leftovers: self.batch.parents(), unseen }
     }
 
-    /// What is written when the end of this push was not seen.
-    pub fn unseen(&self) -> Settlement {
-        self.batch.unseen()
-    }
-
-    /// The directories in which a receiver that was ended may have left a temporary file.
-    pub fn parents(&self) -> Vec<Owe> {
-        self.batch.parents()
-    }
-
-    /// How long the rsync in flight has not moved.
-    pub fn stalled(&self, now: Duration) -> Duration {
-        self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.stalled(now))
-    }
-
-    /// How long to wait before the next look at it.
-    pub fn look_after(&self) -> Option<Duration> {
-        self.run.as_ref().map(|(_, _, run)| run.look_after())
+    /// The same of one that has met trouble.
+    pub fn aftermath(&self, judgement: &Judgement, now_ms: i64) -> Aftermath {
+        if judgement.receiver_failed() {
+            return Aftermath { leftovers: self.batch.parents(), unseen: None };
+        }
+        if judgement.end_unseen {
+            return self.unseen();
+        }
+        // An rsync of this push may have broken off before.
+        Aftermath { leftovers: self.findings.leftovers(now_ms), unseen: None }
     }
 
     /// Bytes that the rsync in flight has read so far.
     pub fn bytes_read(&self) -> u64 {
         self.run.as_ref().map_or(0, |(_, _, run)| run.bytes_read())
-    }
-
-    /// Ends the rsync in flight.
-    pub fn kill(&mut self) {
-        if let Some((_, _, run)) = &mut self.run {
-            // It has ended already.
-            let _ = run.kill();
-        }
     }
 
     /// When it goes on by itself.

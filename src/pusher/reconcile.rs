@@ -2,6 +2,7 @@
 //! found is pushed. Pure: the time is given.
 
 use super::health::Incomplete;
+use crate::journal::Held;
 use crate::message::ReconcileProgress;
 use crate::reconcile_reason::ReconcileReason;
 use std::time::Duration;
@@ -31,6 +32,12 @@ pub struct Left {
 /// The reconcile of one remote, and the comparisons of parts beside it.
 #[derive(Clone, Debug, Default)]
 pub struct Reconcile {
+    /// One is requested, for this reason; the journal has it.
+    wanted: Option<ReconcileReason>,
+    /// The delete guard holds what one has found; the journal has it.
+    held: Option<Held>,
+    /// When one last went through, in milliseconds since 1970; the journal has it.
+    reconciled_at_ms: Option<i64>,
     /// No comparison at all comes sooner.
     not_before: Option<Duration>,
     /// A reconcile comes no sooner.
@@ -49,23 +56,57 @@ pub struct Reconcile {
 }
 
 impl Reconcile {
+    /// As the journal has it.
+    pub fn new(
+        wanted: Option<ReconcileReason>,
+        held: Option<Held>,
+        reconciled_at_ms: Option<i64>,
+    ) -> Self {
+        Self { wanted, held, reconciled_at_ms, ..Self::default() }
+    }
+
+    /// Why one is requested.
+    pub fn wanted(&self) -> Option<&ReconcileReason> {
+        self.wanted.as_ref()
+    }
+
+    /// What the delete guard holds.
+    pub fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// When one last went through, in milliseconds since 1970.
+    pub fn reconciled_at_ms(&self) -> Option<i64> {
+        self.reconciled_at_ms
+    }
+
     /// One is requested; `again` when one for the same reason compares now.
-    pub fn request(&mut self, again: bool) {
+    pub fn request(&mut self, why: ReconcileReason, again: bool) {
+        self.wanted = Some(why);
         self.requested_again = again;
         self.retry = None;
         self.incomplete = None;
     }
 
     /// One stands for too many marks, for a reason that no other has.
-    pub fn replace_marks(&mut self) {
+    pub fn replace_marks(&mut self, why: ReconcileReason) {
+        self.wanted = Some(why);
         self.requested_again = false;
         self.retry = None;
     }
 
-    /// The operator has released one that would delete this number of names.
-    pub fn release(&mut self, deletions: u64) {
-        self.approved = Some(deletions);
+    /// The delete guard holds what one has found; what was approved was less.
+    pub fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+        self.approved = None;
+    }
+
+    /// The operator releases what the guard holds: that is approved for the next comparison.
+    pub fn release(&mut self) -> Option<Held> {
+        let held = self.held.take()?;
+        self.approved = Some(held.deletions);
         self.retry = None;
+        Some(held)
     }
 
     /// Deletions that the operator has approved.
@@ -127,8 +168,10 @@ impl Reconcile {
         !self.requested_again
     }
 
-    /// It compared everything, and the journal knows.
-    pub fn finish(&mut self) {
+    /// It compared everything at this time, in milliseconds since 1970, and the journal knows; this request is left.
+    pub fn finish(&mut self, left: Option<ReconcileReason>, at_ms: i64) {
+        self.wanted = left;
+        self.reconciled_at_ms = Some(at_ms);
         self.incomplete = None;
         self.requested_again = false;
         self.finished += 1;
@@ -201,8 +244,8 @@ mod tests {
         let progress = reconcile.progress().unwrap();
         assert_eq!((progress.done, progress.bytes_done, progress.found), (4, 50, 10));
         assert!(reconcile.settles());
-        reconcile.finish();
-        assert_eq!(reconcile.finished(), 1);
+        reconcile.finish(None, 9);
+        assert_eq!((reconcile.finished(), reconcile.reconciled_at_ms()), (1, Some(9)));
         reconcile.note_left(left(1, None, 5_000));
         assert_eq!(reconcile.progress().unwrap().bytes_done, 100, "others push, too");
         reconcile.note_left(left(0, None, 5_000));
@@ -212,12 +255,12 @@ mod tests {
     #[test]
     fn one_that_is_requested_while_it_compares_is_not_settled_by_that() {
         let mut reconcile = Reconcile::default();
-        reconcile.request(true);
+        reconcile.request(ReconcileReason::Sync, true);
         assert!(!reconcile.settles());
-        reconcile.finish();
+        reconcile.finish(None, 9);
         assert!(reconcile.settles(), "the second one settles it");
-        reconcile.request(true);
-        reconcile.replace_marks();
+        reconcile.request(ReconcileReason::Sync, true);
+        reconcile.replace_marks(ReconcileReason::Leftovers);
         assert!(reconcile.settles());
     }
 
@@ -230,7 +273,7 @@ mod tests {
         assert!(!reconcile.may_compare_everything(60 * S) && reconcile.may_compare(60 * S));
         assert_eq!(reconcile.next_at(S), Some(61 * S));
         assert!(reconcile.may_compare_everything(61 * S));
-        reconcile.request(false);
+        reconcile.request(ReconcileReason::Sync, false);
         assert!(reconcile.may_compare_everything(S) && reconcile.incomplete().is_none());
     }
 
@@ -248,7 +291,13 @@ mod tests {
     fn an_approval_is_for_the_next_comparison_alone() {
         let mut reconcile = Reconcile::default();
         reconcile.was_incomplete("x".into(), S);
-        reconcile.release(7);
+        assert_eq!(reconcile.release(), None, "nothing is approved in advance");
+        reconcile.hold(Held { why: "too many".into(), deletions: 7 });
+        assert_eq!(
+            (reconcile.approved(), reconcile.held().map(|held| held.deletions)),
+            (None, Some(7))
+        );
+        assert_eq!(reconcile.release().map(|held| held.deletions), Some(7));
         assert_eq!((reconcile.approved(), reconcile.may_compare_everything(S)), (Some(7), true));
         reconcile.forget_approval();
         assert_eq!(reconcile.approved(), None);

@@ -2,7 +2,8 @@
 
 use super::health::Health;
 use super::phase::Phase;
-use crate::journal::{Backlog, RemoteRow};
+use super::standing::Standing;
+use crate::journal::{Backlog, Held};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
 
@@ -13,8 +14,12 @@ pub struct View<'a> {
     pub phase: &'a Phase,
     /// How the remote answers.
     pub health: &'a Health,
-    /// Its row.
-    pub row: &'a RemoteRow,
+    /// Where it stands.
+    pub standing: &'a Standing,
+    /// Why a reconcile is requested.
+    pub wanted: Option<&'a ReconcileReason>,
+    /// What the delete guard holds.
+    pub held: Option<&'a Held>,
     /// What it has before it.
     pub backlog: Backlog,
     /// When the remote may be tried again, on the wall clock, while it is in trouble.
@@ -51,10 +56,10 @@ pub fn status(view: View<'_>) -> PusherStatus {
         owed: view.backlog.owed,
         failing: view.backlog.failing,
         oldest_ms: view.backlog.oldest_ms,
-        last_success_ms: view.row.last_success_ms,
-        pushed_files: view.row.totals.files,
-        pushed_bytes: view.row.totals.bytes,
-        deleted: view.row.totals.deleted,
+        last_success_ms: view.standing.last_success_ms,
+        pushed_files: view.standing.totals.files,
+        pushed_bytes: view.standing.totals.bytes,
+        deleted: view.standing.totals.deleted,
         incomplete: view.incomplete.is_some(),
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
@@ -73,14 +78,14 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
         Health::Backoff { words, .. } => return (PusherState::Backoff, said(words)),
         Health::Good => {}
     }
-    if let Some(held) = &view.row.held {
+    if let Some(held) = view.held {
         return (PusherState::Held, said(&held.why));
     }
     if *view.phase == Phase::AwaitingRoot {
         return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
     }
     if view.reconcile.is_some() && view.incomplete.is_none() {
-        let why = view.row.reconcile.as_ref().map(ReconcileReason::to_string);
+        let why = view.wanted.map(ReconcileReason::to_string);
         return (PusherState::Reconciling, why);
     }
     if view.pushing {
@@ -101,14 +106,17 @@ fn state(view: &View<'_>) -> (PusherState, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pusher::health::MetBy;
     use std::time::Duration;
 
-    fn view<'a>(health: &'a Health, row: &'a RemoteRow, backlog: Backlog) -> View<'a> {
+    fn view<'a>(health: &'a Health, standing: &'a Standing, backlog: Backlog) -> View<'a> {
         View {
             phase: &Phase::Running,
             retry_ms: None,
             health,
-            row,
+            standing,
+            wanted: None,
+            held: None,
             backlog,
             first_failure: None,
             pushing: false,
@@ -123,13 +131,14 @@ mod tests {
 
     #[test]
     fn in_sync_only_when_nothing_is_left() {
-        let row = RemoteRow::default();
+        let standing = Standing::default();
         let good = Health::Good;
-        assert_eq!(status(view(&good, &row, Backlog::default())).state, PusherState::InSync);
+        assert_eq!(status(view(&good, &standing, Backlog::default())).state, PusherState::InSync);
         let backlog = Backlog { waiting: 1, ..Backlog::default() };
-        assert_eq!(status(view(&good, &row, backlog)).state, PusherState::Behind);
-        let down = good.after_trouble(Duration::ZERO, Duration::ZERO, "refused".into());
-        let status = status(view(&down, &row, backlog));
+        assert_eq!(status(view(&good, &standing, backlog)).state, PusherState::Behind);
+        let down =
+            good.after_trouble(Duration::ZERO, Duration::ZERO, "refused".into(), MetBy::Push);
+        let status = status(view(&down, &standing, backlog));
         assert_eq!(
             (status.state, status.reason.as_deref()),
             (PusherState::Backoff, Some("refused"))
@@ -138,8 +147,8 @@ mod tests {
 
     #[test]
     fn what_may_be_lost_is_not_in_sync() {
-        let (row, good) = (RemoteRow::default(), Health::Good);
-        let mut view = view(&good, &row, Backlog::default());
+        let (standing, good) = (Standing::default(), Health::Good);
+        let mut view = view(&good, &standing, Backlog::default());
         view.doubt = Some("comparing the names");
         let status = status(view);
         assert_eq!(status.state, PusherState::Behind);
@@ -148,9 +157,9 @@ mod tests {
 
     #[test]
     fn what_could_not_be_compared_is_said() {
-        let row = RemoteRow::default();
+        let standing = Standing::default();
         let good = Health::Good;
-        let mut view = view(&good, &row, Backlog::default());
+        let mut view = view(&good, &standing, Backlog::default());
         view.reconcile = Some(ReconcileProgress::default());
         view.incomplete = Some("opendir \"d\" failed");
         let status = status(view);

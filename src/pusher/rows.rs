@@ -1,8 +1,9 @@
 //! The rows of a comparison: which directories it takes, and what is owed after it.
 
-use super::context::{Context, RootLook, Stuck};
+use super::context::{Context, RootLook};
 use super::health::path_retry_ms;
 use super::plan::Look;
+use super::stuck::Stuck;
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;

@@ -1,30 +1,32 @@
-//! The pusher's process: reads, calls, acts. What is decided is decided in the pure parts.
+//! The pusher's process: reads, steps, acts. What is decided is decided in [`super::state`] and the pure parts below it.
 
-use super::batch::PARENTS_MOST;
 use super::context::Context;
-use super::doubt::Doubt;
-use super::health::Health;
 use super::jobs::Jobs;
-use super::pending::Pending;
-use super::phase::Phase;
-use super::push::Push;
-use super::reconcile::Reconcile;
-use super::slots::Slots;
-use super::supervisor_link::SupervisorLink;
+use super::phase::StopCause;
+use super::prepare::prepare;
+use super::rsyncing::{Busy, Rsyncing};
+use super::scrub::Scrub;
+use super::slots::Returned;
+use super::state::{Connection, Event, State};
+use super::status::Status;
+use super::verify::Verifying;
 use super::waiters::Waiters;
-use crate::journal::{JournalError, Owe, Settlement};
-use crate::message::{FromPusher, PusherStatus, ToPusher};
-use crate::reconcile_reason::ReconcileReason;
+use crate::journal::{JournalError, Party};
+use crate::message::{FromPusher, Ticket, ToPusher, VerifyJob};
+use crate::path::RelPath;
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
 use crate::sys::signals::Signals;
-use crate::sys::{clock, log};
+use crate::sys::{clock, log, poll, wake};
 use slog::{info, o, warn};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// The push in hand may go on for so long when the supervisor is gone.
+/// The push in hand may go on for this long when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+/// Rows of a comparison of a part are written this often.
+const ROWS_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs a pusher whose control channel is `channel`; returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
@@ -40,7 +42,22 @@ pub fn run(channel: OwnedFd) -> i32 {
     let name = start.remote.name();
     let logger = log::logger(start.debug)
         .new(o!("role" => "pusher", "localpath" => start.localpath.watch.to_string(), "remote" => name.clone()));
-    match Pusher::prepare(control, signals, start, wake, logger.clone()) {
+    let prepared = prepare(control, start, logger.clone()).and_then(|prepared| {
+        let mut pusher = Pusher {
+            signals,
+            wake,
+            context: prepared.context,
+            state: prepared.state,
+            jobs: prepared.jobs,
+            returned: prepared.returned,
+            waiters: Waiters::default(),
+            status: Status::default(),
+            exit: None,
+        };
+        pusher.step(prepared.begun).map_err(|e| e.to_string())?;
+        Ok(pusher)
+    });
+    match prepared {
         Ok(mut pusher) => pusher.work(),
         Err(why) => {
             slog::error!(logger, "cannot go on"; "why" => why);
@@ -51,163 +68,85 @@ pub fn run(channel: OwnedFd) -> i32 {
 
 /// A pusher at work.
 pub struct Pusher {
-    pub(super) supervisor: SupervisorLink,
     pub(super) signals: Signals,
     pub(super) wake: OwnedFd,
     pub(super) context: Context,
+    pub(super) state: State,
     pub(super) jobs: Jobs,
-    pub(super) slots: Slots,
-    pub(super) health: Health,
-    /// The trouble was met by a push: a comparison, which writes nothing there, cannot tell that it is over.
-    pub(super) push_failed: bool,
-    /// Whether the remote still has what it has acknowledged.
-    pub(super) doubt: Doubt,
-    pub(super) phase: Phase,
-    /// The trash is looked after no sooner.
-    pub(super) expiry_due: Option<Duration>,
-    pub(super) pending: Pending,
-    pub(super) yielding: Yielding,
-    /// The remote takes few connections: until then there is one at a time.
-    pub(super) connection_limited: Option<Duration>,
-    pub(super) reconcile: Reconcile,
-    /// When a comparison last found something, in milliseconds since 1970.
-    pub(super) compared_ms: i64,
-    /// Batches that went through.
-    pub(super) pushes: u64,
-    pub(super) stop: Option<Stop>,
-    pub(super) killed: bool,
-    /// Everything is to be compared when the remote is back, see [`Pusher::leftovers`].
-    pub(super) leftovers_everywhere: bool,
-    /// This remote's part of the fail log is not empty.
-    pub(super) fail_log_shows: bool,
+    /// The slots that came back.
+    pub(super) returned: Returned,
     pub(super) waiters: Waiters,
-    pub(super) said: Said,
-}
-
-/// The process ends when the push in hand has ended, or at this time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
-    pub(super) until: Duration,
-    /// The supervisor is gone: nobody listens.
-    pub(super) orphaned: bool,
-}
-
-/// Pushes that would touch the same paths let each other go first.
-#[derive(Default)]
-pub(super) struct Yielding {
-    /// All that is owed by name touches a portion in flight: there is nothing to start before one ends.
-    pub(super) small: bool,
-    /// Something that is owed by name touched a portion: no other portion starts before it has been pushed.
-    pub(super) bulk: bool,
-    /// There is no large file but those in flight.
-    pub(super) large: bool,
-    /// All that portions could have touches what is in flight.
-    pub(super) portions: bool,
-    /// Some of that is being pushed as marked. Else the end of a push of marks changes nothing: to read thousands of
-    /// rows after each of them would take all there is of a core.
-    pub(super) to_marks: bool,
-}
-
-/// What was last told to the supervisor.
-#[derive(Default)]
-pub(super) struct Said {
-    pub(super) status: Option<PusherStatus>,
-    pub(super) status_at: Duration,
-    pub(super) dirty: bool,
-    /// The time of the next try of a remote in trouble, and the same on the wall clock.
-    pub(super) retry: Option<(Duration, i64)>,
+    pub(super) status: Status,
+    /// The process ends with this status.
+    pub(super) exit: Option<i32>,
 }
 
 impl Pusher {
-    pub(super) fn want_reconcile(&mut self, why: &ReconcileReason) -> Result<(), JournalError> {
-        // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
-        if *why == ReconcileReason::Schedule && self.context.row.reconcile.is_some() {
-            return Ok(());
-        }
-        let again = self.jobs.everything().is_some_and(|work| work.why() == Some(why));
-        self.context.journal.want_reconcile(&self.context.name, Some(why))?;
-        self.context.row.reconcile = Some(why.clone());
-        self.reconcile.request(again);
-        self.said.dirty = true;
-        Ok(())
-    }
-
     fn work(&mut self) -> i32 {
         loop {
             match self.turn() {
-                Ok(None) => {}
-                Ok(Some(exit)) => return exit,
+                Ok(()) => {}
                 Err(JournalError::Damaged(why)) => {
                     slog::error!(self.context.log, "the journal is damaged"; "why" => &why);
                     self.jobs.kill();
                     // The supervisor sets it aside when this process has ended.
-                    self.supervisor.send(&FromPusher::Damaged(why));
+                    self.context.supervisor.send(&FromPusher::Damaged(why));
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {
                     warn!(self.context.log, "cannot use the journal; trying again"; "why" => why);
-                    self.pending.refused(clock::boot());
+                    self.state.step(Event::JournalRefused, clock::boot());
+                    self.send_slots_back();
                 }
+            }
+            if let Some(exit) = self.exit {
+                return exit;
             }
         }
     }
 
-    /// One turn of the loop. `Some` ends the process.
-    fn turn(&mut self) -> Result<Option<i32>, JournalError> {
+    /// One turn of the loop.
+    fn turn(&mut self) -> Result<(), JournalError> {
         self.listen()?;
         let now = clock::boot();
         self.advance(now)?;
-        self.context.master.tend(self.wants_master(now), now);
-        if let Some(stop) = self.stop {
-            if self.jobs.idle() || now >= stop.until {
-                return self.end().map(Some);
-            }
-        } else if self.pending.is_usable(now) {
-            self.pending.used();
-            if self.pending.wants_look(now) {
-                self.look_at_journal(now)?;
-            }
-            self.start_lanes(now)?;
-            for ticket in self.waiters.settled(&self.context, self.doubt)? {
-                self.supervisor.send(&FromPusher::Settled(ticket));
+        self.context.master.tend(self.state.wants_connection(now), now);
+        let connection = match self.context.master.is_coming(now) {
+            true => Connection::Coming,
+            false => Connection::Ready,
+        };
+        self.step(Event::Tick(connection))?;
+        if self.exit.is_some() {
+            return Ok(());
+        }
+        if self.state.pending().is_usable(now) && !self.state.phase().is_stopping() {
+            for ticket in self.waiters.settled(&self.context, self.state.doubt())? {
+                self.context.supervisor.send(&FromPusher::Settled(ticket));
             }
         }
-        for _ in 0..self.jobs.slots_of_stalled(now) {
-            self.give_slot_back();
-        }
-        self.tell(now)?;
+        self.jobs.free_stalled(now);
+        self.send_slots_back();
+        self.status.tell(&self.context, &mut self.state, &self.jobs, now)?;
         if let Err(e) = self.sleep(now) {
             warn!(self.context.log, "poll"; "why" => e.to_string());
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// Stops in order: whatever is still in flight is ended.
-    fn end(&mut self) -> Result<i32, JournalError> {
-        let killed = !self.jobs.idle() || self.killed || self.leftovers_everywhere;
-        self.jobs.kill();
-        self.context.master.leave();
-        if !killed {
-            self.context.journal.set_clean(&self.context.name, true)?;
-        }
-        Ok(0)
-    }
-
-    /// Reads signals, wakes and messages.
+    /// Reads signals and messages.
     fn listen(&mut self) -> Result<(), JournalError> {
-        let arrived = self.signals.take();
-        if arrived.stop {
-            self.stop_within(ORPHAN_GRACE, false);
+        if self.signals.take().stop {
+            self.step(Event::Stop(ORPHAN_GRACE, StopCause::Told))?;
         }
         loop {
-            match self.supervisor.receive() {
+            match self.context.supervisor.receive() {
                 Ok(Received::Message(message, _)) => self.obey(message)?,
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {
                     // The supervisor is gone: finish or abandon the push in hand.
-                    if !self.supervisor_is_gone() {
+                    if !self.state.phase().is_orphaned() {
                         info!(self.context.log, "the supervisor is gone");
-                        self.stop_within(ORPHAN_GRACE, true);
+                        self.step(Event::Stop(ORPHAN_GRACE, StopCause::Orphaned))?;
                     }
                     return Ok(());
                 }
@@ -215,103 +154,125 @@ impl Pusher {
         }
     }
 
-    fn stop_within(&mut self, grace: Duration, orphaned: bool) {
-        let new = Stop { until: clock::boot() + grace, orphaned };
-        let both = |old: Stop| Stop {
-            until: old.until.min(new.until),
-            orphaned: old.orphaned || new.orphaned,
-        };
-        self.stop = Some(self.stop.map_or(new, both));
-    }
-
-    pub(super) fn supervisor_is_gone(&self) -> bool {
-        self.stop.is_some_and(|stop| stop.orphaned)
-    }
-
     fn obey(&mut self, message: ToPusher) -> Result<(), JournalError> {
-        self.said.dirty = true;
+        self.status.touch();
         match message {
-            ToPusher::Start(_) => {}
-            ToPusher::Slot => {
-                self.slots.asked = self.slots.asked.saturating_sub(1);
-                self.slots.free += 1;
-            }
-            ToPusher::Spare => self.spare_granted(),
-            ToPusher::Yield => self.yield_spare(clock::boot()),
-            ToPusher::Reconcile(why) => {
-                if why != ReconcileReason::Schedule {
-                    self.health.hasten(clock::boot());
-                    // The operator who asks may have mended what failed.
-                    self.context.journal.retry_now(&self.context.name, clock::wall_ms())?;
+            ToPusher::Start(_) => Ok(()),
+            ToPusher::Slot => self.step(Event::Slot),
+            ToPusher::Spare => {
+                match &mut self.jobs.scrub {
+                    Some(scrub) => scrub.spare_granted(),
+                    None => self.context.supervisor.send(&FromPusher::SpareDone),
                 }
-                self.want_reconcile(&why)?;
+                Ok(())
             }
-            ToPusher::Release => {
-                // Nothing is approved in advance.
-                if let Some(held) = self.context.row.held.take() {
-                    info!(self.context.log, "released by the operator"; "deletions" => held.deletions);
-                    self.context.journal.set_held(&self.context.name, None)?;
-                    self.reconcile.release(held.deletions);
-                }
+            ToPusher::Yield => {
+                let now = clock::boot();
+                self.jobs.scrub.iter_mut().for_each(|scrub: &mut Scrub| scrub.make_way(now));
+                Ok(())
             }
-            ToPusher::Hold(why) => {
-                self.phase.told(why);
-                if self.phase.held().is_some() {
-                    // A running rsync would keep the file system busy, and push from a root that is not there. Last:
-                    // where the journal fails, it is held all the same.
-                    self.abandon()?;
-                }
+            ToPusher::Reconcile(why) => self.step(Event::Reconcile(why)),
+            ToPusher::Release => self.step(Event::Release),
+            ToPusher::Hold(why) => self.step(Event::Hold(why)),
+            ToPusher::Await { ticket, seq, below } => {
+                self.waiters.add(ticket, seq, below);
+                Ok(())
             }
-            ToPusher::Await { ticket, seq, below } => self.waiters.add(ticket, seq, below),
-            ToPusher::DropAwait(ticket) => self.waiters.forget(ticket),
+            ToPusher::DropAwait(ticket) => {
+                self.waiters.forget(ticket);
+                Ok(())
+            }
             ToPusher::Verify(ticket, job) => self.verify(ticket, job),
-            ToPusher::VerifyMore(ticket) => self.verify_more(ticket, true),
-            ToPusher::DropVerify(ticket) => self.verify_more(ticket, false),
-            ToPusher::FailuresDue => self.health.hasten(clock::boot()),
-            ToPusher::FailuresForgotten(below) => self.forget_failures(&below)?,
-            ToPusher::Stop { grace_ms } => self.stop_within(Duration::from_millis(grace_ms), false),
+            ToPusher::VerifyMore(ticket) => {
+                let verify = self.jobs.verify.iter_mut().filter(|v| v.work.ticket() == ticket);
+                verify.for_each(|busy| busy.work.ask());
+                Ok(())
+            }
+            ToPusher::DropVerify(ticket) => {
+                match self.jobs.verify.take_if(|busy| busy.work.ticket() == ticket) {
+                    Some(mut busy) => {
+                        busy.work.kill();
+                        self.step(Event::VerifyEnded)
+                    }
+                    None => Ok(()),
+                }
+            }
+            ToPusher::FailuresDue => self.step(Event::FailuresDue),
+            ToPusher::FailuresForgotten(below) => self.forget_failures(&below),
+            ToPusher::Stop { grace_ms } => {
+                self.step(Event::Stop(Duration::from_millis(grace_ms), StopCause::Told))
+            }
         }
-        self.pending.touch();
+    }
+
+    /// One at a time: a new question takes the place of one whose answer nothing may read any more.
+    fn verify(&mut self, ticket: Ticket, job: VerifyJob) -> Result<(), JournalError> {
+        if let Some(mut old) = self.jobs.verify.take() {
+            old.work.kill();
+            old.work.tell_failed(&self.context, "another comparison was asked for".into());
+        }
+        self.jobs.verify = Some(Busy { work: Verifying::new(ticket, job), slot: None });
+        self.step(Event::VerifyWanted)
+    }
+
+    /// An operator does not want to hear of these failures any more, nor of those of the pushes in hand.
+    fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
+        let context = &mut self.context;
+        context.journal.forget_failures(Party::Remote(&context.name), below)?;
+        self.jobs.forget_failures(below);
+        // A journal that cannot be read now is met again by the next push.
+        let _ = context.write_fail_log(self.state.health().words());
+        self.step(Event::Owed)
+    }
+
+    /// Waits for whatever comes next.
+    fn sleep(&mut self, now: Duration) -> io::Result<()> {
+        let stopping = self.state.phase().is_stopping();
+        let usable = self.state.pending().retry_at().is_none();
+        let due = self.state.pending().work.next_ms.filter(|_| usable && !stopping);
+        let due = due.map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
+        let channel = self.context.supervisor.channel();
+        let interest =
+            if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };
+        let mut fds = vec![
+            (self.wake.as_fd(), poll::Interest::Read),
+            (self.signals.as_fd(), poll::Interest::Read),
+        ];
+        fds.extend(self.context.master.fd().map(|fd| (fd, poll::Interest::Read)));
+        // A closed channel is always ready.
+        if !self.state.phase().is_orphaned() {
+            fds.push((channel.as_fd(), interest));
+        }
+        let next = self.next_time(now).min(due.unwrap_or(Duration::MAX));
+        let ready = poll::wait(&fds, Some(next.saturating_sub(now)))?;
+        let woken = ready[0];
+        drop(fds);
+        drop(channel);
+        if woken {
+            wake::drain(&self.wake);
+        }
+        if woken || due.is_some_and(|at| clock::boot() >= at) {
+            self.state.step(Event::Woken, clock::boot());
+        }
+        // A closed channel shows when it is read.
+        self.context.supervisor.flush();
         Ok(())
     }
 
-    /// Ends everything in flight; nothing of it is settled.
-    fn abandon(&mut self) -> Result<(), JournalError> {
-        self.killed |= !self.jobs.idle();
-        self.jobs.kill();
-        self.end_expiry();
-        let pushes = self.jobs.take_pushes();
-        let compare = self.jobs.compare.take();
-        self.jobs.spool = None;
-        // Nothing is left in flight that anybody could wait for.
-        self.yielding = Yielding::default();
-        compare.iter().for_each(|busy| self.return_slot(busy.slot));
-        pushes.iter().for_each(|busy| self.return_slot(busy.slot));
-        pushes.iter().try_for_each(|busy| self.unseen(&busy.work))
-    }
-
-    /// The end of this push was not seen: an old receiver may still be at work on its names (rule 2).
-    pub(super) fn unseen(&mut self, push: &Push) -> Result<(), JournalError> {
-        self.context.again_upto = self.context.again_upto.max(push.cursor().unwrap_or(0));
-        self.leftovers(push.parents())?;
-        self.context.journal.settle(&self.context.name, &push.unseen(), clock::wall_ms())
-    }
-
-    /// Has these directories compared, because a receiver that was ended may have left a temporary file in one of them.
-    pub(super) fn leftovers(&mut self, parents: Vec<Owe>) -> Result<(), JournalError> {
-        if parents.len() > PARENTS_MOST {
-            // One that stays in trouble is not to be compared after each try.
-            self.leftovers_everywhere = self.health != Health::Good;
-            return if self.leftovers_everywhere {
-                Ok(())
-            } else {
-                self.want_reconcile(&ReconcileReason::Leftovers)
-            };
-        }
-        if parents.is_empty() {
-            return Ok(());
-        }
-        let end = Settlement { owe: parents, ..Settlement::default() };
-        self.context.journal.settle(&self.context.name, &end, clock::wall_ms())
+    /// When there is something to be done again, whatever comes.
+    fn next_time(&self, now: Duration) -> Duration {
+        let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
+        let writing = self.jobs.compare.as_ref().is_some_and(|busy| !busy.work.is_running());
+        let times = [
+            Some(self.state.next_deadline(now)),
+            Some(self.context.supervisor.next_beat()),
+            soon(self.jobs.any_running(), self.jobs.look_after()),
+            soon(writing, ROWS_EVERY),
+            self.jobs.goes_on_at(),
+            self.status.next_at(now),
+            self.context.master.next_at(self.state.wants_connection(now), now),
+            self.jobs.scrub.as_ref().and_then(Scrub::wake),
+        ];
+        times.into_iter().flatten().min().unwrap_or(now)
     }
 }

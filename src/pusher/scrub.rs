@@ -1,5 +1,5 @@
 //! The scrub (`verify_schedule`) at work: one part of the tree after another, beside all pushes. What it
-//! decides is decided in [`super::roll`]; `part` compares, `turn` is its share of the loop.
+//! decides is decided in [`plan`]; `part` compares, `turn` is its share of the loop.
 //!
 //! It pushes nothing and waits for everybody: a part begins only when nothing else is to be done (or that has been so
 //! for a minute), with a slot that nobody waits for and that is given back as soon as a push wants it.
@@ -9,6 +9,8 @@ mod plan;
 mod turn;
 
 use super::context::Context;
+use super::rsyncing::Rsyncing;
+use super::slots::{Returned, Slot};
 use crate::config::model::VerifySchedule;
 use crate::journal::{Compared, JournalError, VerifyRun, VerifyState};
 use crate::message::{self, VerifyProgress};
@@ -21,9 +23,10 @@ use part::Comparing;
 use plan::{Entry, Part, Planner, Tree};
 use std::ffi::OsString;
 use std::time::Duration;
+pub use turn::News;
 
 /// The scrub of this remote.
-pub(super) struct Scrub {
+pub struct Scrub {
     schedule: VerifySchedule,
     state: VerifyState,
     due_ms: Option<i64>,
@@ -34,8 +37,10 @@ pub(super) struct Scrub {
     /// No part begins sooner.
     not_before: Duration,
     ask_again: Duration,
-    /// It holds a spare slot.
-    spare: bool,
+    /// A slot that no push waits for.
+    spare: Option<Slot>,
+    /// Those that it has given back.
+    spares: Returned,
     /// How often the part in hand has failed, and how often it made way.
     tries: u32,
     yields: u32,
@@ -52,9 +57,33 @@ enum Stage {
     Comparing(Box<Comparing>),
 }
 
+impl Rsyncing for Scrub {
+    fn is_running(&self) -> bool {
+        matches!(&self.stage, Stage::Comparing(work) if work.is_running())
+    }
+
+    fn stalled(&self, now: Duration) -> Duration {
+        match &self.stage {
+            Stage::Comparing(work) => work.stalled(now),
+            Stage::Idle | Stage::Ready(_) => Duration::ZERO,
+        }
+    }
+
+    /// Nothing waits for it.
+    fn look_after(&self) -> Option<Duration> {
+        None
+    }
+
+    fn kill(&mut self) {
+        if let Stage::Comparing(work) = &mut self.stage {
+            work.kill();
+        }
+    }
+}
+
 impl Scrub {
     /// As the journal has it. Without a schedule there is none, and what one has left goes.
-    pub(super) fn new(context: &mut Context, now: Duration) -> Result<Option<Scrub>, JournalError> {
+    pub fn new(context: &mut Context, now: Duration) -> Result<Option<Scrub>, JournalError> {
         let (name, old) = (context.name.clone(), context.journal.verify_state(&context.name)?);
         let Some(schedule) = context.start.localpath.verify_schedule.clone() else {
             if old.is_some() {
@@ -79,39 +108,33 @@ impl Scrub {
             began: now,
             not_before: now,
             ask_again: now,
-            spare: false,
+            spare: None,
+            spares: Returned::default(),
             tries: 0,
             yields: 0,
             wake: None,
         }))
     }
 
-    /// True while its rsync runs.
-    pub(super) fn is_running(&self) -> bool {
-        matches!(&self.stage, Stage::Comparing(work) if work.is_running())
-    }
-
-    /// Ends its rsync.
-    pub(super) fn kill(&mut self) {
-        if let Stage::Comparing(work) = &mut self.stage {
-            work.kill();
-        }
+    /// How many spare slots it has given back since the last call.
+    pub fn take_spares(&self) -> u32 {
+        self.spares.take()
     }
 
     /// These paths are being pushed while it compares.
-    pub(super) fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
+    pub fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
         if let Stage::Comparing(work) = &mut self.stage {
             work.touch(paths);
         }
     }
 
     /// When it has something to do.
-    pub(super) fn wake(&self) -> Option<Duration> {
+    pub fn wake(&self) -> Option<Duration> {
         self.wake
     }
 
     /// For `status`.
-    pub(super) fn progress(&self) -> VerifyProgress {
+    pub fn progress(&self) -> VerifyProgress {
         let next_ms = self.due_ms.filter(|_| self.state.run.is_none());
         VerifyProgress {
             next_ms,

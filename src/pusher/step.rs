@@ -1,7 +1,8 @@
 //! The steps of a push: which rsyncs a plan takes, and how each is started.
 
-use super::context::{Context, Stuck};
+use super::context::Context;
 use super::plan::Plan;
+use super::stuck::Stuck;
 use super::whole;
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
@@ -246,7 +247,7 @@ pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
 
 /// Deletes `names` with everything below them by form B, reached from the present directories `from`.
 pub fn delete(context: &Context, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
-    if context.converts() && !context.row.form_b {
+    if context.converts() && !context.standing.form_b {
         return Ok(Step::DeleteNamed { names, from });
     }
     let rules = context.rules_file(&context.risk_rules(&names).unwrap_or_default())?;

@@ -3,11 +3,12 @@
 use super::batch::Disposition;
 use super::blame::Blame;
 use super::coarse_times::{self, Told};
-use super::context::{Context, Stuck, broken};
+use super::context::{Context, broken};
 use super::lane::Lane;
 use super::partial_stats::PartialStats;
 use super::push::{Aim, Progress, Push};
 use super::step::{self, Step};
+use super::stuck::Stuck;
 use crate::journal::Totals;
 use crate::path::RelPath;
 use crate::rsync::argv;
@@ -76,7 +77,7 @@ impl Push {
                 self.broke_off(context, &mut finished)?;
                 self.unsteady(context, &step, now)
             }
-            Verdict::FormB if !context.row.form_b => {
+            Verdict::FormB if !context.standing.form_b => {
                 context.remember_form_b()?;
                 self.plan(context)?;
                 self.next(context, now)
@@ -371,7 +372,7 @@ impl Push {
         self.findings.fail(long, "the path is too long for a filter rule of rsync");
         let ruled = |name: &RelPath| {
             !context.converts()
-                || !context.row.form_b
+                || !context.standing.form_b
                 || context.risk_rules(std::slice::from_ref(name)).is_some()
         };
         let (names, stuck): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);

@@ -1,13 +1,13 @@
 //! `syncsup verify`: a dry run whose output goes to who asked, in parts, as fast as they are read. It marks nothing
 //! unless it is asked to repair: then each part is owed before it is told.
 
-mod turn;
-
-use super::context::{Context, Stuck, broken};
+use super::context::{Context, broken};
 use super::guard::{self, Extent};
 use super::rows::repair;
-use crate::journal::Settlement;
-use crate::message::{Difference, Ticket, VerifyEnd, VerifyJob, VerifyPart};
+use super::rsyncing::Rsyncing;
+use super::stuck::Stuck;
+use crate::journal::{JournalError, Settlement};
+use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart};
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
@@ -25,13 +25,11 @@ const PART: usize = 200;
 /// How often it says how far it is, to who wants to know.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// A comparison that somebody reads.
-pub(super) struct Looking {
+/// A comparison that a person reads.
+pub struct Verifying {
     ticket: Ticket,
     job: VerifyJob,
     stage: Stage,
-    /// It holds a slot.
-    slot: bool,
     /// Pushed since it began.
     touched: Touched,
     differ: Differ,
@@ -45,12 +43,17 @@ pub(super) struct Looking {
     unkept: Option<String>,
 }
 
-/// How it ended.
-enum Ended {
-    /// Who asked knows.
-    Told,
-    /// Who asked must be told.
-    With(VerifyEnd),
+/// How it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyStep {
+    /// As before.
+    GoesOn,
+    /// What differs in a part is owed now.
+    Owed,
+    /// It must be started again.
+    Again,
+    /// It has ended, and that was told.
+    Ended,
 }
 
 enum Stage {
@@ -64,30 +67,139 @@ enum Stage {
     },
 }
 
-impl Looking {
-    /// True while its rsync runs.
-    pub(super) fn is_running(&self) -> bool {
+impl Rsyncing for Verifying {
+    fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Running(_))
     }
 
-    /// How long to wait before the next look at it.
-    pub(super) fn look_after(&self) -> Option<Duration> {
+    fn stalled(&self, now: Duration) -> Duration {
+        match &self.stage {
+            Stage::Running(run) => run.stalled(now),
+            Stage::Wanted | Stage::Reading { .. } => Duration::ZERO,
+        }
+    }
+
+    fn look_after(&self) -> Option<Duration> {
         match &self.stage {
             Stage::Running(run) => Some(run.look_after()),
             Stage::Wanted | Stage::Reading { .. } => None,
         }
     }
 
-    /// Ends its rsync.
-    pub(super) fn kill(&mut self) {
+    fn kill(&mut self) {
         if let Stage::Running(run) = &mut self.stage {
             run.kill();
         }
     }
+}
+
+impl Verifying {
+    /// It waits to be started.
+    pub fn new(ticket: Ticket, job: VerifyJob) -> Self {
+        Self {
+            ticket,
+            job,
+            stage: Stage::Wanted,
+            touched: Touched::default(),
+            differ: Differ::default(),
+            asked: false,
+            shown: Duration::ZERO,
+            holders: Holders::default(),
+            unkept: None,
+        }
+    }
+
+    /// The number of the question that it answers.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// True once its dry run has ended: nothing keeps the rest from being read.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Reading { .. })
+    }
+
+    /// The next part is asked for.
+    pub fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// Says that it ends without an answer.
+    pub fn tell_failed(&self, context: &Context, why: String) {
+        self.tell_end(context, VerifyEnd::Failed(why));
+    }
+
+    fn tell_end(&self, context: &Context, end: VerifyEnd) {
+        let part = VerifyPart { end: Some(end), ..VerifyPart::default() };
+        context.supervisor.send(&FromPusher::Verified(self.ticket, part));
+    }
 
     /// These paths are being pushed while it compares.
-    pub(super) fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
+    pub fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
         self.touched.add(paths);
+    }
+
+    /// Starts the dry run; false when it has ended at once, and that was told.
+    pub fn start(&mut self, context: &Context, now: Duration) -> Result<bool, JournalError> {
+        let Err(stuck) = self.start_step(context, now) else { return Ok(true) };
+        self.tell_failed(context, stuck.obstacle()?.message());
+        Ok(false)
+    }
+
+    /// Looks at the dry run, and tells the next part when it is asked for.
+    pub fn advance(
+        &mut self,
+        context: &mut Context,
+        now: Duration,
+    ) -> Result<VerifyStep, JournalError> {
+        match self.go_on(context, now) {
+            Ok(step) => Ok(step),
+            Err(stuck) => {
+                self.tell_failed(context, stuck.obstacle()?.message());
+                Ok(VerifyStep::Ended)
+            }
+        }
+    }
+
+    fn go_on(&mut self, context: &mut Context, now: Duration) -> Result<VerifyStep, Stuck> {
+        match std::mem::replace(&mut self.stage, Stage::Wanted) {
+            Stage::Running(mut run) => {
+                let Some(exited) = run.poll(now).map_err(broken)? else {
+                    if self.job.progress && now >= self.shown + SHOW_EVERY {
+                        self.shown = now;
+                        let progress = Some(run.compared());
+                        let part = VerifyPart { progress, ..VerifyPart::default() };
+                        context.supervisor.send(&FromPusher::Verified(self.ticket, part));
+                    }
+                    self.stage = Stage::Running(run);
+                    return Ok(VerifyStep::GoesOn);
+                };
+                let finished = context.finish(run.into_run(), exited)?;
+                match self.finished(context, finished)? {
+                    // The first part comes unasked.
+                    VerifyStep::GoesOn => self.next_part(context),
+                    other => Ok(other),
+                }
+            }
+            Stage::Wanted => Ok(VerifyStep::GoesOn),
+            reading @ Stage::Reading { .. } => {
+                self.stage = reading;
+                if self.asked { self.next_part(context) } else { Ok(VerifyStep::GoesOn) }
+            }
+        }
+    }
+
+    /// Tells the next part.
+    fn next_part(&mut self, context: &mut Context) -> Result<VerifyStep, Stuck> {
+        let part = self.part(context)?;
+        self.asked = false;
+        let step = match part.end {
+            Some(_) => VerifyStep::Ended,
+            None if self.job.repair && !part.differences.is_empty() => VerifyStep::Owed,
+            None => VerifyStep::GoesOn,
+        };
+        context.supervisor.send(&FromPusher::Verified(self.ticket, part));
+        Ok(step)
     }
 
     fn start_step(&mut self, context: &Context, now: Duration) -> Result<(), Stuck> {
@@ -114,15 +226,10 @@ impl Looking {
         Ok(())
     }
 
-    /// The dry run has ended: looks at the whole of it once. `Some` is the end already.
-    fn finished(
-        &mut self,
-        context: &Context,
-        finished: Finished,
-    ) -> Result<Option<VerifyEnd>, Stuck> {
+    /// The dry run has ended: looks at the whole of it once.
+    fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, Stuck> {
         if context.stumbled(&finished) {
-            self.stage = Stage::Wanted;
-            return Ok(None);
+            return Ok(VerifyStep::Again);
         }
         self.holders = context.holders();
         let mut holders = context.holders();
@@ -133,7 +240,10 @@ impl Looking {
             Compared::read(finished, || context.supervisor.beat(), counts).map_err(broken)?;
         let compared = match compared {
             Ok(compared) => compared,
-            Err(judgement) => return Ok(Some(VerifyEnd::Failed(judgement.words))),
+            Err(judgement) => {
+                self.tell_failed(context, judgement.words);
+                return Ok(VerifyStep::Ended);
+            }
         };
         let extent = match self.job.below.is_root() {
             true => Extent::Everything,
@@ -143,10 +253,11 @@ impl Looking {
         if self.job.repair && guard::holds(context.start.remote.max_delete, losses) {
             let words = guard::words(losses.deletions, losses.entries, &context.name);
             let words = words.split(';').next().unwrap_or_default();
-            return Ok(Some(VerifyEnd::Failed(format!(
+            self.tell_failed(context, format!(
                 "nothing is repaired: it {words}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
                 context.name
-            ))));
+            ));
+            return Ok(VerifyStep::Ended);
         }
         self.stage = Stage::Reading {
             entries: compared.totals.files,
@@ -154,9 +265,7 @@ impl Looking {
             deletions: compared.complete,
             lines: compared.into_lines().map_err(broken)?,
         };
-        // The first part comes unasked.
-        self.asked = true;
-        Ok(None)
+        Ok(VerifyStep::GoesOn)
     }
 
     fn counts(&self, context: &Context, change: &Change, deletions: bool) -> bool {

@@ -63,7 +63,7 @@ impl Waiters {
             return Ok(Vec::new());
         }
         let (journal, name) = (&context.journal, &context.name);
-        let whole = journal.nothing_after(context.row.cursor)?.unwrap_or(0);
+        let whole = journal.nothing_after(context.standing.cursor)?.unwrap_or(0);
         self.whole = self.whole.max(whole);
         // A scheduled reconcile stands for nothing that was marked.
         let compares = lost != Doubt::No

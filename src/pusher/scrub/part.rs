@@ -1,8 +1,9 @@
 //! One part of the scrub: a dry run, and the rows of what it finds.
 
-use super::super::context::{Context, Stuck, broken};
+use super::super::context::{Context, broken};
 use super::super::guard::{self, Contents, Extent, Losses};
 use super::super::rows::repair;
+use super::super::stuck::Stuck;
 use super::super::verify::counts;
 use super::plan::{Cost, Part};
 use crate::journal::{Held, JournalError, Settlement, VerifyRun};

@@ -1,15 +1,14 @@
-//! The scrub's share of the pusher's loop.
+//! The turns of the scrub.
 
-use super::super::context::Stuck;
-use super::super::health::Health;
-use super::super::jobs::STALLED;
-use super::super::push::Push;
-use super::super::run::Pusher;
+use super::super::context::Context;
+use super::super::rsyncing::{Rsyncing, STALLED};
+use super::super::stuck::Stuck;
 use super::part::{Comparing, Outcome, Read};
 use super::plan::{self, Bound, Part, Planner, Step};
 use super::{Here, Scrub, Stage};
-use crate::journal::{JournalError, VerifyRun};
+use crate::journal::{Held, JournalError, VerifyRun};
 use crate::message::FromPusher;
+use crate::path::RelPath;
 use crate::sys::clock;
 use chrono::Local;
 use slog::{info, warn};
@@ -24,77 +23,83 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A part that fails so often is passed over, unless the remote is the reason.
 const TRIES_MOST: u32 = 4;
 
-impl Pusher {
-    /// Lets the scrub begin its next part when nothing stands against it. `quiet`: nobody pushes, and
-    /// nothing is to be pushed.
-    pub(in crate::pusher) fn start_scrub(
+/// What the rest of the pusher must know of a turn of the scrub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It owes something now, or shows something new.
+    Owed,
+    /// It has used what the operator approved.
+    ApprovalUsed,
+    /// The delete guard holds what it has found.
+    Guarded(Held),
+}
+
+impl Scrub {
+    /// Begins the next part when nothing stands against it. `quiet`: nothing is pushed, and nothing waits to be;
+    /// `allowed`: neither the remote, nor the root, nor everything is in question; `in_flight`: what pushes have in hand.
+    pub fn begin<'a>(
         &mut self,
+        context: &mut Context,
+        allowed: bool,
         quiet: bool,
+        in_flight: impl Iterator<Item = &'a RelPath>,
         now: Duration,
-    ) -> Result<(), JournalError> {
-        let Some(mut scrub) = self.jobs.scrub.take() else { return Ok(()) };
-        let went = match scrub.stage {
-            Stage::Comparing(_) => Ok(()),
-            Stage::Idle | Stage::Ready(_) => self.begin_part(&mut scrub, quiet, now),
-        };
-        self.jobs.scrub = Some(scrub);
-        match went {
-            Ok(()) => Ok(()),
-            Err(Stuck::Journal(error)) => Err(error),
-            Err(Stuck::Root(_) | Stuck::System(_)) => {
-                self.put_off_scrub(plan::retry(1), now);
-                Ok(())
-            }
+    ) -> Result<Vec<News>, JournalError> {
+        let mut news = Vec::new();
+        if matches!(self.stage, Stage::Comparing(_)) {
+            return Ok(news);
         }
+        match self.begin_part(context, allowed, quiet, in_flight, now, &mut news) {
+            Ok(()) => {}
+            Err(Stuck::Journal(error)) => return Err(error),
+            Err(Stuck::Root(_) | Stuck::System(_)) => self.put_off(plan::retry(1), now),
+        }
+        Ok(news)
     }
 
-    /// What must not go on beside it: then the remote, or the root, or everything is in question.
-    fn may_roll(&self) -> bool {
-        self.health == Health::Good
-            && self.phase.held().is_none()
-            && self.stop.is_none()
-            && self.jobs.verify.is_none()
-            && self.jobs.everything().is_none()
-            && self.context.row.reconcile.is_none()
-            && self.context.row.held.is_none()
-    }
-
-    fn begin_part(&mut self, r: &mut Scrub, quiet: bool, now: Duration) -> Result<(), Stuck> {
-        if !self.may_roll() {
-            self.give_spare_back(r);
+    fn begin_part<'a>(
+        &mut self,
+        context: &mut Context,
+        allowed: bool,
+        quiet: bool,
+        in_flight: impl Iterator<Item = &'a RelPath>,
+        now: Duration,
+        news: &mut Vec<News>,
+    ) -> Result<(), Stuck> {
+        if !allowed {
+            self.spare = None;
             return Ok(());
         }
-        if r.state.run.is_none() && !self.begin_run(r, now)? {
+        if self.state.run.is_none() && !self.begin_run(context, now, news)? {
             return Ok(());
         }
-        let least = r.not_before + if quiet { Duration::ZERO } else { PATIENCE };
+        let least = self.not_before + if quiet { Duration::ZERO } else { PATIENCE };
         if now < least {
-            r.wake = Some(least);
+            self.wake = Some(least);
             return Ok(());
         }
-        if matches!(r.stage, Stage::Idle) {
-            self.plan(r, now)?;
+        if matches!(self.stage, Stage::Idle) {
+            self.plan(context, now, news)?;
         }
-        let Stage::Ready(part) = &r.stage else { return Ok(()) };
-        if !r.spare {
-            if now >= r.ask_again {
-                r.ask_again = now + ASK_AGAIN;
-                self.supervisor.send(&FromPusher::WantSpare);
+        let Stage::Ready(part) = &self.stage else { return Ok(()) };
+        if self.spare.is_none() {
+            if now >= self.ask_again {
+                self.ask_again = now + ASK_AGAIN;
+                context.supervisor.send(&FromPusher::WantSpare);
             }
-            r.wake = Some(r.ask_again);
+            self.wake = Some(self.ask_again);
             return Ok(());
         }
-        let in_flight = self.jobs.pushes().flat_map(Push::paths);
-        match Comparing::start(&self.context, part, r.schedule.checksum, in_flight, now) {
-            Ok(Some(work)) => r.stage = Stage::Comparing(Box::new(work)),
+        match Comparing::start(context, part, self.schedule.checksum, in_flight, now) {
+            Ok(Some(work)) => self.stage = Stage::Comparing(Box::new(work)),
             // Nothing of it is there any more.
             Ok(None) => {
                 let read = Read { part: part.clone(), ..Read::default() };
-                self.give_spare_back(r);
-                self.part_done(r, read, now)?;
+                self.spare = None;
+                self.part_done(context, read, now, news)?;
             }
             Err(stuck) => {
-                self.give_spare_back(r);
+                self.spare = None;
                 return Err(stuck);
             }
         }
@@ -102,40 +107,51 @@ impl Pusher {
     }
 
     /// True when a run begins now.
-    fn begin_run(&mut self, r: &mut Scrub, now: Duration) -> Result<bool, JournalError> {
+    fn begin_run(
+        &mut self,
+        context: &mut Context,
+        now: Duration,
+        news: &mut Vec<News>,
+    ) -> Result<bool, JournalError> {
         let now_ms = clock::wall_ms();
-        let Some(due_ms) = r.due_ms else { return Ok(false) };
+        let Some(due_ms) = self.due_ms else { return Ok(false) };
         if now_ms < due_ms {
-            r.wake = Some(now + Duration::from_millis((due_ms - now_ms).unsigned_abs()));
+            self.wake = Some(now + Duration::from_millis((due_ms - now_ms).unsigned_abs()));
             return Ok(false);
         }
-        r.state.run = Some(VerifyRun { began_ms: now_ms, ..VerifyRun::default() });
-        (r.planner, r.not_before, self.said.dirty) = (None, now, true);
-        self.context.journal.set_verify_state(&self.context.name, Some(&r.state))?;
-        info!(self.context.log, "verify_schedule: a run begins");
+        self.state.run = Some(VerifyRun { began_ms: now_ms, ..VerifyRun::default() });
+        (self.planner, self.not_before) = (None, now);
+        news.push(News::Owed);
+        context.journal.set_verify_state(&context.name, Some(&self.state))?;
+        info!(context.log, "verify_schedule: a run begins");
         Ok(true)
     }
 
     /// Looks for the next part, for a moment.
-    fn plan(&mut self, r: &mut Scrub, now: Duration) -> Result<(), Stuck> {
-        let root = self.context.open_root()?;
-        let here = Here { root: &root, context: &self.context };
-        let after = r.state.run.as_ref().and_then(|run| run.after.as_ref());
-        let bound = Bound::new(&r.schedule, r.yields);
-        if r.planner.is_none() {
-            r.began = now;
+    fn plan(
+        &mut self,
+        context: &mut Context,
+        now: Duration,
+        news: &mut Vec<News>,
+    ) -> Result<(), Stuck> {
+        let root = context.open_root()?;
+        let here = Here { root: &root, context };
+        let after = self.state.run.as_ref().and_then(|run| run.after.as_ref());
+        let bound = Bound::new(&self.schedule, self.yields);
+        if self.planner.is_none() {
+            self.began = now;
         }
-        let planner = r.planner.get_or_insert_with(|| Planner::new(after, bound));
+        let planner = self.planner.get_or_insert_with(|| Planner::new(after, bound));
         let until = clock::boot() + PLAN_FOR;
         loop {
             match planner.step(&here) {
                 Step::Part(part) => {
-                    r.stage = Stage::Ready(part);
+                    self.stage = Stage::Ready(part);
                     return Ok(());
                 }
-                Step::End => return Ok(self.end_run(r)?),
+                Step::End => return Ok(self.end_run(context, news)?),
                 Step::More if clock::boot() >= until => {
-                    r.wake = Some(now);
+                    self.wake = Some(now);
                     return Ok(());
                 }
                 Step::More => {}
@@ -143,27 +159,32 @@ impl Pusher {
         }
     }
 
-    fn end_run(&mut self, r: &mut Scrub) -> Result<(), JournalError> {
-        let (log, name) = (&self.context.log, &self.context.name);
-        let late = plan::ended(&r.schedule, &mut r.state, name, clock::wall_ms(), &Local);
-        self.context.journal.set_verify_state(name, Some(&r.state))?;
-        r.due_ms = plan::due(&r.schedule, &r.state, name, &Local);
-        r.planner = None;
-        let run = r.state.last.clone().unwrap_or_default();
+    fn end_run(&mut self, context: &mut Context, news: &mut Vec<News>) -> Result<(), JournalError> {
+        let (log, name) = (&context.log, &context.name);
+        let late = plan::ended(&self.schedule, &mut self.state, name, clock::wall_ms(), &Local);
+        context.journal.set_verify_state(name, Some(&self.state))?;
+        self.due_ms = plan::due(&self.schedule, &self.state, name, &Local);
+        self.planner = None;
+        let run = self.state.last.clone().unwrap_or_default();
         info!(log, "verify_schedule: everything was compared"; "parts" => run.parts, "entries" => run.entries,
             "bytes" => run.bytes, "repaired" => run.repaired, "incomplete" => run.incomplete);
         if late {
             warn!(log, "verify_schedule: the run took longer than the time between two; raise its rate or its time";
                 "hours" => (run.ended_ms.unwrap_or(run.began_ms) - run.began_ms) / 3_600_000);
         }
-        self.pending.touch();
-        self.said.dirty = true;
+        news.push(News::Owed);
         Ok(())
     }
 
     /// A part was compared, and what differs is owed.
-    fn part_done(&mut self, r: &mut Scrub, read: Read, now: Duration) -> Result<(), JournalError> {
-        let log = &self.context.log;
+    fn part_done(
+        &mut self,
+        context: &mut Context,
+        read: Read,
+        now: Duration,
+        news: &mut Vec<News>,
+    ) -> Result<(), JournalError> {
+        let log = &context.log;
         if read.repaired > 0 {
             info!(log, "verify_schedule: what differs is pushed again"; "count" => read.repaired,
                 "to_delete" => read.deletions, "first" => read.first.as_ref().map(ToString::to_string));
@@ -172,7 +193,7 @@ impl Pusher {
             warn!(log, "verify_schedule: a part is incomplete";
                 "in" => read.part.directories().first().map(ToString::to_string), "why" => words);
         }
-        if let Some(run) = &mut r.state.run {
+        if let Some(run) = &mut self.state.run {
             run.after = Some(read.part.end());
             run.parts += 1;
             run.entries += read.cost.names;
@@ -184,128 +205,120 @@ impl Pusher {
             run.deletions = if read.approved { 0 } else { run.deletions + read.deletions };
         }
         if read.approved {
-            self.reconcile.forget_approval();
+            news.push(News::ApprovalUsed);
         }
-        self.context.journal.set_verify_state(&self.context.name, Some(&r.state))?;
-        r.not_before = plan::next_part(&r.schedule, read.cost, r.began, now);
-        (r.stage, r.tries, r.began) = (Stage::Idle, 0, r.not_before);
-        if r.yields > 0 {
-            (r.yields, r.planner) = (r.yields - 1, None);
+        context.journal.set_verify_state(&context.name, Some(&self.state))?;
+        self.not_before = plan::next_part(&self.schedule, read.cost, self.began, now);
+        (self.stage, self.tries, self.began) = (Stage::Idle, 0, self.not_before);
+        if self.yields > 0 {
+            (self.yields, self.planner) = (self.yields - 1, None);
         }
-        self.pending.touch();
-        self.said.dirty = true;
+        news.push(News::Owed);
         Ok(())
     }
 
-    /// Looks at the rsync of the part in hand, and writes what it found.
-    pub(in crate::pusher) fn advance_scrub(&mut self, now: Duration) -> Result<(), JournalError> {
-        let Some(mut r) = self.jobs.scrub.take() else { return Ok(()) };
-        r.wake = None;
-        let went = self.advance_part(&mut r, now);
-        self.jobs.scrub = Some(r);
-        went
-    }
-
-    fn advance_part(&mut self, r: &mut Scrub, now: Duration) -> Result<(), JournalError> {
-        let mut work = match std::mem::replace(&mut r.stage, Stage::Idle) {
+    /// Looks at the rsync of the part in hand, and writes what it found. The operator has `approved` this number of
+    /// deletions.
+    pub fn advance(
+        &mut self,
+        context: &mut Context,
+        allowed: bool,
+        approved: Option<u64>,
+        now: Duration,
+    ) -> Result<Vec<News>, JournalError> {
+        self.wake = None;
+        let mut news = Vec::new();
+        let mut work = match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Comparing(work) => work,
             other => {
-                r.stage = other;
-                return Ok(());
+                self.stage = other;
+                return Ok(news);
             }
         };
-        if work.is_running() && !self.may_roll() {
+        if work.is_running() && !allowed {
             work.kill();
-            r.again(Duration::ZERO, now);
-            self.give_spare_back(r);
-            return Ok(());
+            self.again(Duration::ZERO, now);
+            self.spare = None;
+            return Ok(news);
         }
-        let run = r.state.run.clone().unwrap_or_default();
-        let went = work.advance(&mut self.context, &run, self.reconcile.approved(), now);
+        let run = self.state.run.clone().unwrap_or_default();
+        let went = work.advance(context, &run, approved, now);
         // A hung remote must not hold a slot, nor what only reads.
         if !work.is_running() || work.stalled(now) > STALLED {
-            self.give_spare_back(r);
+            self.spare = None;
         }
         let part = work.part().clone();
         match went {
-            Ok(Outcome::Running) => r.stage = Stage::Comparing(work),
+            Ok(Outcome::Running) => self.stage = Stage::Comparing(work),
             Ok(Outcome::Rows { more_in }) => {
-                r.stage = Stage::Comparing(work);
-                r.wake = Some(now + more_in);
-                self.pending.touch();
-                self.said.dirty = true;
+                self.stage = Stage::Comparing(work);
+                self.wake = Some(now + more_in);
+                news.push(News::Owed);
             }
-            Ok(Outcome::Done(read)) => self.part_done(r, read, now)?,
+            Ok(Outcome::Done(read)) => self.part_done(context, read, now, &mut news)?,
             Ok(Outcome::Failed { words, remote }) => {
-                self.part_failed(r, part, words, remote, now)?
+                self.part_failed(context, (part, words), remote, now, &mut news)?;
             }
             Ok(Outcome::Guarded(held)) => {
-                self.guarded(held)?;
-                r.again(Duration::ZERO, now);
+                news.push(News::Guarded(held));
+                self.again(Duration::ZERO, now);
             }
             Err(Stuck::Journal(error)) => {
-                r.again(plan::retry(1), now);
+                self.again(plan::retry(1), now);
                 return Err(error);
             }
             Err(Stuck::Root(why) | Stuck::System(why)) => {
-                self.part_failed(r, part, why, true, now)?;
+                self.part_failed(context, (part, why), true, now, &mut news)?;
             }
         }
-        Ok(())
+        Ok(news)
     }
 
     fn part_failed(
         &mut self,
-        r: &mut Scrub,
-        part: Part,
-        words: String,
+        context: &mut Context,
+        (part, words): (Part, String),
         remote: bool,
         now: Duration,
+        news: &mut Vec<News>,
     ) -> Result<(), JournalError> {
-        r.tries += 1;
-        if !remote && r.tries >= TRIES_MOST {
+        self.tries += 1;
+        if !remote && self.tries >= TRIES_MOST {
             let read = Read { part, incomplete: Some(words), ..Read::default() };
-            return self.part_done(r, read, now);
+            return self.part_done(context, read, now, news);
         }
-        let wait = plan::retry(r.tries);
-        if r.tries.is_power_of_two() {
-            warn!(self.context.log, "verify_schedule: a part could not be compared"; "why" => words,
+        let wait = plan::retry(self.tries);
+        if self.tries.is_power_of_two() {
+            warn!(context.log, "verify_schedule: a part could not be compared"; "why" => words,
                 "in" => part.directories().first().map(ToString::to_string), "again_in_s" => wait.as_secs());
         }
-        r.again(wait, now);
+        self.again(wait, now);
         Ok(())
     }
 
     /// The part in hand makes way, and is compared again no sooner than after `wait`.
-    pub(in crate::pusher) fn put_off_scrub(&mut self, wait: Duration, now: Duration) {
-        if let Some(mut r) = self.jobs.scrub.take() {
-            r.again(wait, now);
-            self.give_spare_back(&mut r);
-            self.jobs.scrub = Some(r);
-        }
+    pub fn put_off(&mut self, wait: Duration, now: Duration) {
+        self.again(wait, now);
+        self.spare = None;
     }
 
     /// The spare slot that was asked for has come.
-    pub(in crate::pusher) fn spare_granted(&mut self) {
-        match &mut self.jobs.scrub {
-            // It was asked for twice, and is one.
-            Some(r) if r.spare => {}
-            Some(r) if matches!(r.stage, Stage::Ready(_)) => r.spare = true,
-            _ => self.supervisor.send(&FromPusher::SpareDone),
+    pub fn spare_granted(&mut self) {
+        // It was asked for twice, and is one.
+        if self.spare.is_some() {
+            return;
+        }
+        let slot = self.spares.slot();
+        if matches!(self.stage, Stage::Ready(_)) {
+            self.spare = Some(slot);
         }
     }
 
     /// A push wants the spare slot.
-    pub(in crate::pusher) fn yield_spare(&mut self, now: Duration) {
-        if let Some(r) = self.jobs.scrub.as_mut().filter(|r| r.spare) {
-            r.yields += u32::from(r.is_running());
-            self.put_off_scrub(ASK_AGAIN, now);
-        }
-    }
-
-    fn give_spare_back(&self, r: &mut Scrub) {
-        if std::mem::take(&mut r.spare) {
-            self.supervisor.send(&FromPusher::SpareDone);
+    pub fn make_way(&mut self, now: Duration) {
+        if self.spare.is_some() {
+            self.yields += u32::from(self.is_running());
+            self.put_off(ASK_AGAIN, now);
         }
     }
 }

@@ -1,0 +1,379 @@
+//! What the state machine asks for, carried out.
+
+use super::acknowledged::owe_recent;
+use super::compare::{self, Compare, Subject};
+use super::expiry::Expiry;
+use super::health::path_worth_saying;
+use super::lane::Lane;
+use super::push::{self, Push};
+use super::rsyncing::{Busy, Rsyncing};
+use super::run::Pusher;
+use super::select::{Selection, large_count, select};
+use super::slots::Slot;
+use super::state::{Action, CompareEnd, CompareSpec, Event, JobSpec, PushEnd, Recent, Wide};
+use crate::journal::{Events, Instead, JournalError, Owe, Owed, Settlement};
+use crate::message::FromPusher;
+use crate::path::OsBytes;
+use crate::reconcile_reason::ReconcileReason;
+use crate::rsync::differ::Touched;
+use crate::sys::clock;
+use slog::warn;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Names that may wait for a remote in trouble; when there are more, it is compared instead.
+const BACKLOG_MOST: u32 = 200_000;
+
+/// What is left of a step.
+enum Todo {
+    Act(Action),
+    Step(Event),
+}
+
+impl Pusher {
+    /// Takes an event in and carries out what follows. What an action answers comes before the next action.
+    pub(super) fn step(&mut self, event: Event) -> Result<(), JournalError> {
+        let mut todo = VecDeque::from([Todo::Step(event)]);
+        while let Some(next) = todo.pop_front() {
+            let more: Vec<Todo> = match next {
+                Todo::Step(event) => {
+                    let actions = self.state.step(event, clock::boot());
+                    actions.into_iter().map(Todo::Act).collect()
+                }
+                Todo::Act(action) => self.act(action)?.into_iter().map(Todo::Step).collect(),
+            };
+            more.into_iter().rev().for_each(|one| todo.push_front(one));
+        }
+        self.send_slots_back();
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) -> Result<Vec<Event>, JournalError> {
+        let (journal, name) = (&mut self.context.journal, &self.context.name);
+        match action {
+            Action::Look => return Ok(vec![self.look()?]),
+            Action::Start(spec, slot) => return self.start(spec, slot, clock::boot()),
+            Action::Abandon => {
+                let abandoned = self.jobs.abandon();
+                let given_up = |(lane, push): (Lane, Push)| Event::Pushed {
+                    lane,
+                    end: PushEnd::GivenUp(push.unseen()),
+                    lost: None,
+                };
+                return Ok(abandoned.into_iter().map(given_up).collect());
+            }
+            Action::Scrub { quiet } => return self.let_scrub(quiet, clock::boot()),
+            Action::PutOffScrub => {
+                let now = clock::boot();
+                self.jobs.scrub.iter_mut().for_each(|scrub| scrub.put_off(Duration::ZERO, now));
+            }
+            Action::WantSlots(count) => {
+                (0..count).for_each(|_| self.context.supervisor.send(&FromPusher::WantSlot));
+            }
+            Action::KeepSettings => journal.set_settings(name, &self.context.start.settings)?,
+            Action::Begin => journal.set_clean(name, false)?,
+            Action::WantReconcile(why) => journal.want_reconcile(name, Some(&why))?,
+            Action::SetHeld(held) => journal.set_held(name, held.as_ref())?,
+            Action::Owe(owe) => {
+                let end = Settlement { owe, ..Settlement::default() };
+                journal.settle(name, &end, clock::wall_ms())?;
+            }
+            Action::Unseen(cursor, settlement) => {
+                self.context.again_upto = self.context.again_upto.max(cursor);
+                journal.settle(name, &settlement, clock::wall_ms())?;
+            }
+            Action::Settle(end, trouble) => self.settle(&end, trouble.as_deref())?,
+            Action::RetryNow => journal.retry_now(name, clock::wall_ms())?,
+            Action::OweRecent(events) => {
+                let more = owe_recent(&mut self.context, events)?;
+                let recent = if more { Recent::More } else { Recent::All };
+                return Ok(vec![Event::RecentOwed(recent)]);
+            }
+            Action::Reconciled { why, settled, entries } => {
+                return Ok(vec![self.reconciled(why, settled, entries)?]);
+            }
+            Action::BoundBacklog => {
+                let instead = journal.compare_instead(name, BACKLOG_MOST)?;
+                return Ok(instead.into_iter().map(|instead| self.instead(instead)).collect());
+            }
+            Action::WriteFailLog(trouble) => {
+                // A journal that cannot be read now is met again by the next push.
+                let _ = self.context.write_fail_log(trouble.as_deref());
+            }
+            Action::Distrust => self.context.master.distrust(clock::boot()),
+            Action::BatchEnded { settled } => self.waiters.read(settled),
+            Action::Report => self.status.touch(),
+            Action::Exit { clean } => self.exit(clean)?,
+        }
+        Ok(Vec::new())
+    }
+
+    /// Tells the supervisor of slots that came back.
+    pub(super) fn send_slots_back(&mut self) {
+        for _ in 0..self.returned.take() {
+            self.context.supervisor.send(&FromPusher::SlotDone);
+        }
+        for _ in 0..self.jobs.scrub.as_ref().map_or(0, |scrub| scrub.take_spares()) {
+            self.context.supervisor.send(&FromPusher::SpareDone);
+        }
+    }
+
+    fn look(&self) -> Result<Event, JournalError> {
+        let context = &self.context;
+        let cursor = context.standing.cursor;
+        let work = context.journal.work(&context.name, cursor, clock::wall_ms())?;
+        let large = if work.large { large_count(context, &self.jobs)? } else { 0 };
+        Ok(Event::Looked { work, large })
+    }
+
+    fn start(
+        &mut self,
+        spec: JobSpec,
+        slot: Option<Slot>,
+        now: Duration,
+    ) -> Result<Vec<Event>, JournalError> {
+        match spec {
+            JobSpec::Push(lane) => self.start_push(lane, slot, now),
+            JobSpec::Compare(what) => self.start_compare(what, slot, now),
+            JobSpec::Verify => self.start_verify(slot, now),
+            JobSpec::Expire => Ok(match Expiry::start(&self.context, now) {
+                Ok(work) => {
+                    self.jobs.expiry = Some(Busy { work, slot });
+                    vec![Event::Started(spec, Vec::new())]
+                }
+                Err(next) => {
+                    vec![Event::Expired(next), Event::NotStarted(spec, Vec::new(), slot)]
+                }
+            }),
+        }
+    }
+
+    fn start_push(
+        &mut self,
+        lane: Lane,
+        slot: Option<Slot>,
+        now: Duration,
+    ) -> Result<Vec<Event>, JournalError> {
+        let spec = JobSpec::Push(lane);
+        let comparing = self.jobs.comparing() || self.state.reconcile().wanted().is_some();
+        let bulk = self.state.pending().work.bulk;
+        let Selection { batch, deferred, blocked, whole, gone } =
+            select(&self.context, &self.jobs, lane, bulk, comparing)?;
+        let mut events: Vec<Event> =
+            gone.into_iter().filter_map(|gone| self.give_up(gone)).collect();
+        if lane == Lane::Small {
+            self.waiters.reads(whole);
+        }
+        let Some(batch) = batch.filter(|batch| !batch.items.is_empty() || batch.cursor.is_some())
+        else {
+            events.push(Event::NotStarted(spec, blocked, slot));
+            return Ok(events);
+        };
+        self.jobs.touch(&batch, self.state.wants_names());
+        match Push::start(&mut self.context, lane, batch, deferred, now) {
+            Ok((work, push::Progress::Running)) => {
+                *self.jobs.place(lane) = Some(Busy { work, slot });
+                events.push(Event::Started(spec, blocked));
+            }
+            // It has ended at once.
+            Ok((work, progress)) => {
+                let (end, lost) = self.push_end(lane, &work, Ok(progress), now)?;
+                events.push(Event::Pushed { lane, end, lost });
+                events.push(Event::NotStarted(spec, blocked, slot));
+            }
+            Err(stuck) => {
+                let end = PushEnd::Stuck(stuck.obstacle()?);
+                events.push(Event::Pushed { lane, end, lost: None });
+                events.push(Event::NotStarted(spec, blocked, slot));
+            }
+        }
+        Ok(events)
+    }
+
+    /// Ends the push of a large file whose name has gone.
+    fn give_up(&mut self, lane: Lane) -> Option<Event> {
+        let mut busy = self.jobs.place(lane).take()?;
+        busy.work.kill();
+        let end = PushEnd::GivenUp(busy.work.unseen());
+        Some(Event::Pushed { lane, end, lost: None })
+    }
+
+    fn start_compare(
+        &mut self,
+        what: CompareSpec,
+        slot: Option<Slot>,
+        now: Duration,
+    ) -> Result<Vec<Event>, JournalError> {
+        let subject = match &what {
+            CompareSpec::Everything(why) => {
+                Subject::Everything { why: why.clone(), exclude: self.left_out(why) }
+            }
+            CompareSpec::Names => {
+                self.jobs.names_touched.clear();
+                Subject::Names
+            }
+            CompareSpec::Owed(wide) => Subject::Wide(of_one_kind(self.context.journal.due_wide(
+                &self.context.name,
+                *wide == Wide::Live,
+                clock::wall_ms(),
+                compare::WIDE_AT_ONCE,
+            )?)),
+        };
+        let mut going = Touched::default();
+        self.jobs.pushes().for_each(|push| going.add(push.going()));
+        let spec = JobSpec::Compare(what);
+        Ok(match Compare::start(&mut self.context, subject, going, now) {
+            Ok(Some(work)) => {
+                self.jobs.compare = Some(Busy { work, slot });
+                vec![Event::Started(spec, Vec::new())]
+            }
+            Ok(None) => vec![Event::NotStarted(spec, Vec::new(), slot)],
+            Err(stuck) => {
+                let end = CompareEnd::Stuck(stuck.obstacle()?);
+                vec![Event::Compared(end), Event::NotStarted(spec, Vec::new(), slot)]
+            }
+        })
+    }
+
+    /// sersync's `crontabfilter`: only for scheduled reconciles.
+    fn left_out(&self, why: &ReconcileReason) -> Vec<OsBytes> {
+        let crontab = self.context.start.localpath.crontab.as_ref();
+        crontab
+            .filter(|_| *why == ReconcileReason::Schedule)
+            .map(|crontab| crontab.exclude.clone())
+            .unwrap_or_default()
+    }
+
+    fn start_verify(
+        &mut self,
+        slot: Option<Slot>,
+        now: Duration,
+    ) -> Result<Vec<Event>, JournalError> {
+        let spec = JobSpec::Verify;
+        if let Some(mut busy) = self.jobs.verify.take() {
+            self.jobs.pushes().for_each(|push| busy.work.touch(push.paths()));
+            if busy.work.start(&self.context, now)? {
+                self.jobs.verify = Some(Busy { slot, ..busy });
+                return Ok(vec![Event::Started(spec, Vec::new())]);
+            }
+        }
+        Ok(vec![Event::VerifyEnded, Event::NotStarted(spec, Vec::new(), slot)])
+    }
+
+    fn let_scrub(&mut self, quiet: bool, now: Duration) -> Result<Vec<Event>, JournalError> {
+        let Some(mut scrub) = self.jobs.scrub.take() else { return Ok(Vec::new()) };
+        let in_flight = self.jobs.pushes().flat_map(Push::paths);
+        let allowed = self.state.lets_scrub();
+        let news = scrub.begin(&mut self.context, allowed, quiet, in_flight, now);
+        self.jobs.scrub = Some(scrub);
+        Ok(news?.into_iter().map(Event::from).collect())
+    }
+
+    fn settle(&mut self, end: &Settlement, trouble: Option<&str>) -> Result<(), JournalError> {
+        let now_ms = clock::wall_ms();
+        let context = &mut self.context;
+        context.journal.settle(&context.name, end, now_ms)?;
+        context.standing.settled(end, now_ms);
+        if end.success {
+            self.status.pushed();
+        }
+        let failed: Vec<&Owe> = end.owe.iter().filter(|owe| owe.error.is_some()).collect();
+        if let Some(first) = failed.iter().min_by_key(|owe| owe.attempts)
+            && path_worth_saying(first.attempts)
+        {
+            warn!(context.log, "paths failed"; "count" => failed.len(), "first" => first.path.to_string(),
+                "why" => first.error.clone());
+        }
+        // What is settled by its cursor alone was not in it.
+        let rows = !(end.done.is_empty() && end.owe.is_empty());
+        if !failed.is_empty() || (context.fail_log_shows() && rows) {
+            context.write_fail_log(trouble)?;
+        }
+        Ok(())
+    }
+
+    fn reconciled(
+        &mut self,
+        why: ReconcileReason,
+        settled: bool,
+        entries: u64,
+    ) -> Result<Event, JournalError> {
+        let context = &mut self.context;
+        let at_ms = clock::wall_ms();
+        let settled = settled.then_some(&why);
+        // Counted before its first row was pushed, and kept since.
+        let entries = context.standing.entries.unwrap_or(entries as i64);
+        let left = context.journal.reconciled(&context.name, at_ms, entries, settled)?;
+        if left.is_none() {
+            context.standing.behind_since_ms = None;
+        }
+        context.standing.entries = Some(entries);
+        Ok(Event::Reconciled { why, left, at_ms })
+    }
+
+    /// Ends in order: whatever is still in flight is ended.
+    fn exit(&mut self, clean: bool) -> Result<(), JournalError> {
+        self.jobs.kill();
+        self.context.master.leave();
+        if clean {
+            self.context.journal.set_clean(&self.context.name, true)?;
+        }
+        self.exit = Some(0);
+        Ok(())
+    }
+
+    fn instead(&mut self, instead: Instead) -> Event {
+        self.context.standing.cursor = instead.cursor;
+        self.context.standing.behind_since_ms = instead.behind_since_ms;
+        Event::ComparedInstead(instead.why)
+    }
+}
+
+/// Those of the kind of the first, which has waited longest: a comparison is of one kind, and none must wait for as
+/// long as others keep coming. What a scan found stands under the delete guard, and must not hold live events.
+fn of_one_kind(mut rows: Vec<Owed>) -> Vec<Owed> {
+    let kind = |row: &Owed| {
+        (
+            row.scope,
+            row.events.contains(Events::MOVE | Events::DELETE),
+            row.events.contains(Events::SCAN),
+        )
+    };
+    if let Some(first) = rows.first().map(kind) {
+        rows.retain(|row| kind(row) == first);
+    }
+    rows
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Events, Scope};
+    use crate::path::RelPath;
+
+    #[test]
+    fn the_kind_that_waits_longest_is_compared_first() {
+        let row = |text: &str, scope, events| Owed {
+            path: RelPath::new(text).unwrap(),
+            scope,
+            events,
+            error: None,
+            attempts: 0,
+            since_ms: 1,
+            generation: 1,
+        };
+        let moved = Events::MOVE | Events::DELETE;
+        let rows = vec![
+            row("a", Scope::Children, Events::CREATE),
+            row("b", Scope::Tree, moved),
+            row("c", Scope::Children, Events::SCAN),
+            row("d", Scope::Tree, Events::MOVE),
+            row("e", Scope::Children, Events::DIR),
+        ];
+        let names = |rows: Vec<Owed>| {
+            of_one_kind(rows).iter().map(|row| row.path.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(rows.clone()), ["a", "e"]);
+        assert_eq!(names(rows[1..].to_vec()), ["b"]);
+        assert!(of_one_kind(Vec::new()).is_empty());
+    }
+}

@@ -1,0 +1,336 @@
+//! Which job starts next. Pure: the time is given.
+//!
+//! In each turn of the loop every kind of job is considered once, in a fixed order. One that may start takes a slot; where
+//! there is none, it joins a queue, and the job that has waited longest takes the next slot: where there are fewer slots
+//! than jobs, marks that never end must not keep all of them. A remote in trouble is probed by one job at a time, which
+//! needs no slot, so that hung remotes cannot starve healthy ones.
+
+use super::in_flight::{InFlight, Job, Verification};
+use super::lane::Lane;
+use super::slots::{Returned, Slot};
+use crate::journal::Work;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A remote that was short of connections gets one at a time for this long.
+const CONNECTION_LIMITED: Duration = Duration::from_secs(600);
+/// An expiry that is due waits no longer than this for a moment at which nothing is pushed.
+const EXPIRY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The order in which jobs are considered.
+const ORDER: [Job; 8] = [
+    Job::Push(Lane::Small),
+    Job::Push(Lane::Large),
+    Job::Push(Lane::Large2),
+    Job::Push(Lane::Bulk),
+    Job::Push(Lane::Bulk2),
+    Job::Compare,
+    Job::Verify,
+    Job::Expire,
+];
+
+/// Work that waits although it is due: two pushes must not touch the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blocked {
+    /// All that is owed by name touches a portion in flight: until a portion ends.
+    NamesBehindPortion,
+    /// A name that is owed touches a portion in flight: no other portion starts before it has been pushed.
+    PortionBehindNames,
+    /// All that a portion could take touches a portion in flight: until one ends.
+    PortionBehindPortion,
+    /// Some of it is being pushed as marked: until that push or a portion ends.
+    PortionBehindMarks,
+}
+
+/// The expiry of the trash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// No sooner than this.
+    Due(Duration),
+    /// It is under way.
+    Running,
+}
+
+/// What a turn depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What waits in the journal.
+    pub work: Work,
+    /// Large files that wait and that no push in flight touches.
+    pub large: usize,
+    /// Marks have gathered for long enough.
+    pub gathered: bool,
+    /// The remote is in trouble.
+    pub probing: bool,
+    /// Something is to be compared, and nothing of that stands against it.
+    pub compare: bool,
+    /// Trash is kept for a limited time.
+    pub expires: bool,
+    /// What is under way.
+    pub in_flight: &'a InFlight,
+}
+
+impl View<'_> {
+    /// Marks or names that are owed wait for the lane of small pushes.
+    fn small_waits(&self, blocked: &BTreeSet<Blocked>) -> bool {
+        let due = self.work.due && !blocked.contains(&Blocked::NamesBehindPortion);
+        !self.in_flight.busy(Lane::Small) && (self.work.marks || due)
+    }
+}
+
+/// What is left to do at the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnEnd {
+    /// This number of slots is to be asked for.
+    pub ask: u32,
+    /// A slot is left that one job has let another have, which did not take it.
+    pub look_again: bool,
+    /// Nothing is pushed, and nothing waits to be.
+    pub quiet: bool,
+}
+
+/// Jobs considered in this turn.
+#[derive(Debug, Default)]
+struct Turn {
+    /// How many of [`ORDER`].
+    considered: usize,
+    /// Those that keep their place in the queue.
+    waiting: BTreeSet<Job>,
+    /// Those of them that lack nothing but a slot.
+    without_slot: BTreeSet<Job>,
+}
+
+/// The slots of one pusher, and what waits for them.
+#[derive(Debug)]
+pub struct Scheduler {
+    /// Granted and in no job's hands.
+    free: Vec<Slot>,
+    /// Asked for and not yet granted.
+    asked: u32,
+    returned: Returned,
+    /// The jobs that wait for one, the longest first.
+    queue: Vec<Job>,
+    blocked: BTreeSet<Blocked>,
+    /// The remote takes few connections: until then there is one at a time.
+    connection_limited: Option<Duration>,
+    expiry: Expiry,
+    turn: Turn,
+}
+
+impl Scheduler {
+    /// Without a slot. Slots that are dropped are counted in `returned`.
+    pub fn new(returned: Returned, now: Duration) -> Self {
+        Self {
+            free: Vec::new(),
+            asked: 0,
+            returned,
+            queue: Vec::new(),
+            blocked: BTreeSet::new(),
+            connection_limited: None,
+            expiry: Expiry::Due(now),
+            turn: Turn::default(),
+        }
+    }
+
+    /// The supervisor grants a slot.
+    pub fn granted(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+        self.free.push(self.returned.slot());
+    }
+
+    /// Slots that cannot be used now go back: others wait for them.
+    pub fn give_back(&mut self) {
+        self.free.clear();
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&mut self) {
+        self.turn = Turn::default();
+    }
+
+    /// The next job that starts in this turn, with its slot; a probe has none.
+    pub fn next(&mut self, view: &View, now: Duration) -> Option<(Job, Option<Slot>)> {
+        while let Some(job) = ORDER.get(self.turn.considered).copied() {
+            self.turn.considered += 1;
+            if self.wants(job, view, now)
+                && let Some(slot) = self.admit(job, view, now)
+            {
+                return Some((job, slot));
+            }
+        }
+        None
+    }
+
+    /// Ends the turn: a job that was not wanted in it waits no longer.
+    pub fn end_turn(&mut self, view: &View) -> TurnEnd {
+        let turn = std::mem::take(&mut self.turn);
+        self.queue.retain(|job| turn.waiting.contains(job));
+        let look_again = !self.free.is_empty() && !self.queue.is_empty();
+        let missing = turn.without_slot.len() as u32;
+        let had = self.asked + self.free.len() as u32;
+        let ask = missing.saturating_sub(had);
+        self.asked += ask;
+        if missing == 0 {
+            self.give_back();
+        }
+        let waits = view.work.marks || view.work.due;
+        let quiet = missing == 0 && !view.in_flight.pushing() && !waits && !view.probing;
+        TurnEnd { ask, look_again, quiet }
+    }
+
+    /// A job that was to start has begun, or has not. `blocked` is what it found in its way, and a slot that it did not
+    /// need stays here.
+    pub fn answered(&mut self, job: Job, unused: Option<Slot>, blocked: &[Blocked]) {
+        match job {
+            Job::Push(Lane::Small) => {
+                self.blocked.remove(&Blocked::PortionBehindNames);
+            }
+            Job::Push(Lane::Bulk | Lane::Bulk2) => self.portions_again(),
+            Job::Push(Lane::Large | Lane::Large2) | Job::Compare | Job::Verify => {}
+            Job::Expire => self.expiry = Expiry::Running,
+        }
+        self.blocked.extend(blocked);
+        self.free.extend(unused);
+    }
+
+    /// A push has ended.
+    pub fn ended(&mut self, lane: Lane) {
+        match lane {
+            Lane::Small => {
+                self.blocked.remove(&Blocked::PortionBehindMarks);
+            }
+            Lane::Bulk | Lane::Bulk2 => {
+                self.portions_again();
+                self.blocked.remove(&Blocked::NamesBehindPortion);
+            }
+            Lane::Large | Lane::Large2 => {}
+        }
+    }
+
+    /// A portion may find something to take again: rows were written, or one has ended.
+    pub fn portions_again(&mut self) {
+        self.blocked.remove(&Blocked::PortionBehindPortion);
+        self.blocked.remove(&Blocked::PortionBehindMarks);
+    }
+
+    /// Everything in flight was ended: nothing is left that anything could wait for.
+    pub fn abandoned(&mut self, now: Duration) {
+        self.blocked.clear();
+        if self.expiry == Expiry::Running {
+            self.expiry = Expiry::Due(now);
+        }
+    }
+
+    /// The expiry has ended; the next comes at `next`.
+    pub fn expired(&mut self, next: Duration) {
+        self.expiry = Expiry::Due(next);
+    }
+
+    /// The remote has no room for another connection. True when that is news.
+    pub fn limit_connections(&mut self, now: Duration) -> bool {
+        let news = !self.is_connection_limited(now);
+        self.connection_limited = Some(now + CONNECTION_LIMITED);
+        news
+    }
+
+    fn is_connection_limited(&self, now: Duration) -> bool {
+        self.connection_limited.is_some_and(|until| now < until)
+    }
+
+    /// True when `job` has something to do, and nothing in flight stands against it.
+    fn wants(&self, job: Job, view: &View, now: Duration) -> bool {
+        let small = view.small_waits(&self.blocked);
+        let pushing = view.in_flight.pushing();
+        let first_waits = |lane| self.turn.without_slot.contains(&Job::Push(lane));
+        match job {
+            Job::Push(Lane::Small) => small && view.gathered,
+            // The second waits for nothing that the first has not got.
+            Job::Push(lane @ (Lane::Large | Lane::Large2)) => {
+                let alone = view.probing && (small || pushing);
+                let free = !view.in_flight.busy(lane) && !first_waits(Lane::Large);
+                !alone && free && view.large > 0
+            }
+            Job::Push(lane @ (Lane::Bulk | Lane::Bulk2)) => {
+                let alone = view.probing && (small || view.large > 0 || pushing);
+                let free = !view.in_flight.busy(lane) && !first_waits(Lane::Bulk);
+                !alone && free && view.work.bulk && !self.portion_is_blocked(view)
+            }
+            // A remote in trouble is tried by a comparison only when there is nothing to push.
+            Job::Compare => {
+                let push = small || view.work.large || view.work.bulk || pushing;
+                let alone = view.probing && push;
+                !alone && view.in_flight.compare.is_none() && view.compare
+            }
+            Job::Verify => {
+                let wanted = view.in_flight.verify == Some(Verification::Wanted);
+                wanted && view.in_flight.compare.is_none()
+            }
+            Job::Expire => {
+                let busy = pushing || view.in_flight.compare.is_some();
+                let due = match self.expiry {
+                    Expiry::Due(at) => now >= if busy { at + EXPIRY_PATIENCE } else { at },
+                    Expiry::Running => false,
+                };
+                view.expires && due && !view.probing && self.turn.without_slot.is_empty()
+            }
+        }
+    }
+
+    fn portion_is_blocked(&self, view: &View) -> bool {
+        let names = view.work.marks || view.work.due || view.in_flight.busy(Lane::Small);
+        let behind_push = self.blocked.contains(&Blocked::PortionBehindPortion)
+            || self.blocked.contains(&Blocked::PortionBehindMarks);
+        (self.blocked.contains(&Blocked::PortionBehindNames) && names)
+            || (behind_push && view.in_flight.pushing())
+    }
+
+    /// `Some` when `job` may start now, with its slot; a probe needs none. Else it waits.
+    fn admit(&mut self, job: Job, view: &View, now: Duration) -> Option<Option<Slot>> {
+        if job == Job::Expire {
+            let slot = self.free.pop();
+            if slot.is_none() {
+                self.turn.without_slot.insert(job);
+            }
+            return slot.map(Some);
+        }
+        let limited = job != Job::Verify && self.is_connection_limited(now);
+        if limited && view.in_flight.is_running() {
+            // It keeps its place, and asks for no slot that it could not use.
+            self.wait(job);
+            return None;
+        }
+        if view.probing && job != Job::Verify {
+            return Some(None);
+        }
+        self.wait(job);
+        let before = self.queue.iter().take_while(|other| **other != job).count();
+        let room = if limited { 1 } else { usize::MAX };
+        let slot = if before < room { self.take_slot(before) } else { None };
+        match slot {
+            Some(slot) => {
+                self.queue.retain(|other| *other != job);
+                Some(Some(slot))
+            }
+            None => {
+                self.turn.without_slot.insert(job);
+                None
+            }
+        }
+    }
+
+    /// A free slot, when one is left after those of the jobs that have waited longer.
+    fn take_slot(&mut self, before: usize) -> Option<Slot> {
+        if before < self.free.len() { self.free.pop() } else { None }
+    }
+
+    fn wait(&mut self, job: Job) {
+        if !self.queue.contains(&job) {
+            self.queue.push(job);
+        }
+        self.turn.waiting.insert(job);
+    }
+}
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

@@ -1,0 +1,1088 @@
+//! What a pusher does next: events in, actions out. Pure: the time is given.
+//!
+//! The loop ([`super::run`]) reads, calls [`State::step`], and carries the actions out in their order. An action that has an
+//! answer gives it as an event at once, before the next action. Where one fails, those behind it are dropped: the journal
+//! holds what is to be done, and the next turn begins with a look at it.
+
+use super::batch::{Aftermath, PARENTS_MOST};
+use super::doubt::{self, Doubt};
+use super::health::{Health, MetBy};
+use super::in_flight::{Comparison, InFlight, Job, Verification};
+use super::lane::Lane;
+use super::pending::Pending;
+use super::phase::{Phase, StopCause};
+use super::reconcile::{Counted, Reconcile};
+use super::scheduler::{Blocked, Scheduler, View};
+use super::slots::{Returned, Slot};
+use super::stuck::Obstacle;
+use crate::journal::{Events, Held, Owe, Settlement, Work};
+use crate::reconcile_reason::ReconcileReason;
+use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
+use slog::{Logger, info, warn};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A comparison that was upset by changes, or found no connection, is tried again after this.
+const UPSET_WAIT: Duration = Duration::from_millis(100);
+/// The names in the root are compared no sooner after they were.
+const NAMES_WAIT: Duration = Duration::from_secs(1);
+/// Failures in a row before the backlog of a remote is bounded: what the last push left in the hands of a receiver has come
+/// to its end.
+const BOUND_AFTER: u32 = 3;
+
+/// What does not change while the process lives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// Marks that come to an idle pusher gather for this long.
+    pub delay: Duration,
+    /// Trash is kept for a limited time.
+    pub expires: bool,
+    /// A scheduled reconcile leaves names out and nothing else compares them: what the remote lacks is no sign.
+    pub in_part: bool,
+}
+
+/// Whether the connection that pushes share is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It is there, or none is shared.
+    Ready,
+    /// It is being opened: the first push had better wait for it.
+    Coming,
+}
+
+/// Why the next start must take the end of this one for unclean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unclean {
+    /// Pushes were ended.
+    Killed,
+    /// Receivers that were ended may have left temporary files in more directories than are compared one by one:
+    /// everything is compared when the remote is back.
+    LeftoversEverywhere,
+}
+
+/// A job to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobSpec {
+    /// A push of what waits for this lane.
+    Push(Lane),
+    /// A comparison.
+    Compare(CompareSpec),
+    /// What a person asked for.
+    Verify,
+    /// The expiry of the trash.
+    Expire,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompareSpec {
+    /// Everything, for this reason.
+    Everything(ReconcileReason),
+    /// The names in the root, by which a remote shows that it has lost everything.
+    Names,
+    /// Directories that are owed: all of one kind.
+    Owed(Wide),
+}
+
+/// Which directories may be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wide {
+    /// All that are owed.
+    Any,
+    /// Those that live events marked: the delete guard leaves them alone.
+    Live,
+}
+
+impl JobSpec {
+    fn job(&self) -> Job {
+        match self {
+            JobSpec::Push(lane) => Job::Push(*lane),
+            JobSpec::Compare(_) => Job::Compare,
+            JobSpec::Verify => Job::Verify,
+            JobSpec::Expire => Job::Expire,
+        }
+    }
+}
+
+/// How a push ended.
+#[derive(Debug)]
+pub enum PushEnd {
+    /// Every path is accounted for.
+    Settled(Settlement),
+    /// The remote, not a path, is the reason: nothing is settled.
+    Trouble {
+        /// What rsync's end means.
+        judgement: Judgement,
+        /// A connection of this pusher's has just ended, and the daemon may still count it.
+        leaving: bool,
+        /// What may be left there.
+        aftermath: Aftermath,
+    },
+    /// It could not go on here.
+    Stuck(Obstacle),
+    /// It was given up.
+    GivenUp(Aftermath),
+    /// Nothing is known: the journal failed.
+    Lost,
+}
+
+/// How a comparison ended.
+#[derive(Debug)]
+pub enum CompareEnd {
+    /// Something became something else under rsync's eyes, and it gave up.
+    Upset,
+    /// Every difference is owed.
+    Done {
+        /// Why, when it was one of everything.
+        why: Option<ReconcileReason>,
+        /// The delete guard has a say in it.
+        guarded: bool,
+        /// What could not be compared: it must be done again later.
+        incomplete: Option<String>,
+        /// Entries the remote has, of a comparison of everything.
+        entries: u64,
+    },
+    /// It would delete too much: the operator must look first.
+    Guarded(Held),
+    /// The names in the root were compared; they may be a sign that the remote has lost something.
+    Names(Option<String>),
+    /// The remote is the reason.
+    Trouble {
+        /// What rsync's end means.
+        judgement: Judgement,
+        /// A connection of this pusher's has just ended, and the daemon may still count it.
+        leaving: bool,
+    },
+    /// It could not go on here.
+    Stuck(Obstacle),
+    /// Nothing is known: the journal failed.
+    Lost,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The first one: the predecessor's end was `clean`, and this is left of it and wanted now.
+    Begun {
+        /// The predecessor stopped in order.
+        clean: bool,
+        /// A reconcile is wanted at the start.
+        reconcile: Option<ReconcileReason>,
+        /// Directories in which a receiver that was killed with it may have left a temporary file.
+        leftovers: Vec<Owe>,
+        /// The settings are not those that the remote's state was made with.
+        new_settings: bool,
+    },
+    /// A turn of the loop.
+    Tick(Connection),
+    /// The journal may have changed.
+    Woken,
+    /// The answer to [`Action::Look`].
+    Looked {
+        /// What waits.
+        work: Work,
+        /// Large files that wait and that no push in flight touches.
+        large: usize,
+    },
+    /// The journal cannot be used now.
+    JournalRefused,
+    /// The supervisor grants a slot.
+    Slot,
+    /// A reconcile is requested.
+    Reconcile(ReconcileReason),
+    /// The operator releases what the guard holds.
+    Release,
+    /// The watcher holds the localpath, for this reason, or lets it go.
+    Hold(Option<String>),
+    /// Failed paths were made due: the remote is tried, too.
+    FailuresDue,
+    /// Stop, within this time.
+    Stop(Duration, StopCause),
+    /// `syncsup verify` is asked for, or asks once more.
+    VerifyWanted,
+    /// It has ended.
+    VerifyEnded,
+    /// The answer to [`Action::Start`].
+    Started(JobSpec, Vec<Blocked>),
+    /// The answer to [`Action::Start`] where nothing was to be done, or it has ended at once. A slot that was not needed comes
+    /// back.
+    NotStarted(JobSpec, Vec<Blocked>, Option<Slot>),
+    /// A push ended.
+    Pushed {
+        /// Which.
+        lane: Lane,
+        /// How.
+        end: PushEnd,
+        /// A sign that the remote has lost something.
+        lost: Option<String>,
+    },
+    /// A comparison goes on, and has counted so far.
+    Comparing(Comparison, Counted),
+    /// Rows of a comparison were written, or are about to be.
+    Rows,
+    /// The dry run of a comparison of everything has ended, for this reason; this number of bytes was pushed before.
+    Spooled(ReconcileReason, Counted, u64),
+    /// The same one goes on.
+    Spooling(ReconcileReason, Counted),
+    /// The comparison ended.
+    Compared(CompareEnd),
+    /// The comparison whose rows are written as they are pushed ended.
+    SpoolEnded(CompareEnd),
+    /// The answer to [`Action::Reconciled`].
+    Reconciled {
+        /// Why it ran.
+        why: ReconcileReason,
+        /// The request that is left.
+        left: Option<ReconcileReason>,
+        /// When, in milliseconds since 1970.
+        at_ms: i64,
+    },
+    /// The answer to [`Action::OweRecent`]: the remote had settled more lately than is known.
+    RecentOwed(Recent),
+    /// The answer to [`Action::BoundBacklog`], when marks were dropped: everything is compared instead, for this reason.
+    ComparedInstead(ReconcileReason),
+    /// A job that pushes nothing owes something now, or shows something new.
+    Owed,
+    /// The scrub has used what the operator approved.
+    ApprovalUsed,
+    /// The guard holds what the scrub found.
+    ScrubGuarded(Held),
+    /// The expiry ended; the next comes after this time.
+    Expired(Duration),
+}
+
+/// What is known of what a remote has settled lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recent {
+    /// All of it is owed again.
+    All,
+    /// There was more.
+    More,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Look into the journal: [`Event::Looked`].
+    Look,
+    /// Start a job: [`Event::Started`] or [`Event::NotStarted`]. A probe has no slot.
+    Start(JobSpec, Option<Slot>),
+    /// End every rsync: [`Event::Pushed`] with [`PushEnd::GivenUp`] for each push.
+    Abandon,
+    /// Let the scrub go on, when nothing is pushed and nothing waits to be (`quiet`).
+    Scrub {
+        /// See above.
+        quiet: bool,
+    },
+    /// Put the part of the scrub in hand off.
+    PutOffScrub,
+    /// Ask for this number of slots.
+    WantSlots(u32),
+    /// Write the settings that the remote's state is made with from now on.
+    KeepSettings,
+    /// Write that pushes may be in hand from now on.
+    Begin,
+    /// Write the request for a reconcile.
+    WantReconcile(ReconcileReason),
+    /// Write that the guard holds this, or holds no longer.
+    SetHeld(Option<Held>),
+    /// Write rows that are owed.
+    Owe(Vec<Owe>),
+    /// Write that the end of a push was not seen: the last mark it had in hand, and its names.
+    Unseen(i64, Settlement),
+    /// Write what a push has settled; nothing else can be pushed now for this reason.
+    Settle(Settlement, Option<String>),
+    /// Make failed paths due.
+    RetryNow,
+    /// What the remote settled lately is owed again, as marked by these events: [`Event::RecentOwed`].
+    OweRecent(Events),
+    /// Write that a reconcile went through: [`Event::Reconciled`]. `settled` says whether its request goes.
+    Reconciled {
+        /// Why it ran.
+        why: ReconcileReason,
+        /// The request for it goes.
+        settled: bool,
+        /// Entries the remote has.
+        entries: u64,
+    },
+    /// Drop the marks of a remote in trouble where there are too many: [`Event::ComparedInstead`].
+    BoundBacklog,
+    /// Keep the fail log right; nothing can be pushed now for this reason.
+    WriteFailLog(Option<String>),
+    /// The shared connection may be broken.
+    Distrust,
+    /// What had read marks has ended; the marks are settled or owed, or nothing is.
+    BatchEnded {
+        /// They are.
+        settled: bool,
+    },
+    /// The status has changed.
+    Report,
+    /// End the process.
+    Exit {
+        /// The next start need not look for what this one left.
+        clean: bool,
+    },
+}
+
+/// All that a pusher decides by.
+#[derive(Debug)]
+pub struct State {
+    settings: Settings,
+    log: Logger,
+    phase: Phase,
+    health: Health,
+    doubt: Doubt,
+    reconcile: Reconcile,
+    pending: Pending,
+    /// Large files that wait and that no push in flight touches.
+    large: usize,
+    in_flight: InFlight,
+    scheduler: Scheduler,
+    connection: Connection,
+    unclean: BTreeSet<Unclean>,
+}
+
+impl State {
+    /// As it is before anything happened. `reconcile` is what the journal has of it; slots that come back are counted in
+    /// `returned`.
+    pub fn new(
+        settings: Settings,
+        reconcile: Reconcile,
+        returned: Returned,
+        log: Logger,
+        now: Duration,
+    ) -> Self {
+        Self {
+            settings,
+            log,
+            phase: Phase::AwaitingRoot,
+            health: Health::Good,
+            doubt: Doubt::No,
+            reconcile,
+            pending: Pending::default(),
+            large: 0,
+            in_flight: InFlight::default(),
+            scheduler: Scheduler::new(returned, now),
+            connection: Connection::Ready,
+            unclean: BTreeSet::new(),
+        }
+    }
+
+    /// Takes an event in, and says what is to be done.
+    pub fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Begun { clean, reconcile, leftovers, new_settings } => {
+                if let Some(why) = reconcile {
+                    self.want_reconcile(why, &mut out);
+                }
+                // After the request: a death between the two must not forget it (rule 11).
+                if new_settings {
+                    out.push(Action::KeepSettings);
+                }
+                self.begun(clean, leftovers, &mut out);
+            }
+            Event::Tick(connection) => self.tick(connection, now, &mut out),
+            Event::Woken => self.pending.touch(),
+            Event::Looked { work, large } => self.looked(work, large, now, &mut out),
+            Event::JournalRefused => self.pending.refused(now),
+            Event::Slot => self.scheduler.granted(),
+            Event::Reconcile(why) => self.reconcile_requested(why, now, &mut out),
+            Event::Release => self.released(&mut out),
+            Event::Hold(why) => self.hold(why, now, &mut out),
+            Event::FailuresDue => self.hasten(now, &mut out),
+            Event::Stop(within, cause) => self.phase.stop(now + within, cause),
+            Event::VerifyWanted => {
+                self.in_flight.verify = Some(Verification::Wanted);
+                self.changed(&mut out);
+            }
+            Event::VerifyEnded => {
+                self.in_flight.verify = None;
+                self.changed(&mut out);
+            }
+            Event::Started(spec, blocked) => self.started(spec, &blocked, now, &mut out),
+            Event::NotStarted(spec, blocked, unused) => {
+                self.not_started(&spec, &blocked, unused, now, &mut out);
+            }
+            Event::Pushed { lane, end, lost } => self.pushed(lane, end, lost, now, &mut out),
+            Event::Comparing(comparison, counted) => {
+                if let Comparison::Running(Some(why)) = &comparison {
+                    self.reconcile.compares(why, counted);
+                }
+                self.in_flight.compare = Some(comparison);
+            }
+            Event::Rows => {
+                self.pending.touch();
+                self.scheduler.portions_again();
+            }
+            Event::Spooled(why, counted, pushed_bytes) => {
+                self.reconcile.compares(&why, counted);
+                self.reconcile.counted(pushed_bytes);
+                self.in_flight.compare = None;
+                self.in_flight.spool = Some(why);
+            }
+            Event::Spooling(why, counted) => self.reconcile.compares(&why, counted),
+            Event::Compared(end) => {
+                self.in_flight.compare = None;
+                self.compared(end, now, &mut out);
+            }
+            Event::SpoolEnded(end) => {
+                self.in_flight.spool = None;
+                self.compared(end, now, &mut out);
+            }
+            Event::Reconciled { why, left, at_ms } => self.reconciled(&why, left, at_ms),
+            Event::RecentOwed(recent) => self.recent_owed(recent, &mut out),
+            Event::ComparedInstead(why) => {
+                warn!(self.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => %why);
+                self.reconcile.replace_marks(why);
+                self.changed(&mut out);
+            }
+            Event::Owed => self.changed(&mut out),
+            Event::ApprovalUsed => self.reconcile.forget_approval(),
+            Event::ScrubGuarded(held) => self.guarded(held, &mut out),
+            Event::Expired(after) => self.scheduler.expired(now + after),
+        }
+        out
+    }
+
+    /// When there is something to be done again, whatever comes.
+    pub fn next_deadline(&self, now: Duration) -> Duration {
+        let able = self.may_start(now) && !self.in_flight.busy(Lane::Small);
+        let at_once = self.pending.is_stale()
+            && !self.phase.is_stopping()
+            && self.pending.retry_at().is_none();
+        let times = [
+            Some(self.pending.next_look()),
+            at_once.then_some(now),
+            self.pending.gathers_until().filter(|at| able && *at > now),
+            self.pending.retry_at(),
+            self.phase.next_at(),
+            self.reconcile.next_at(now),
+            self.health.until().filter(|at| *at > now),
+        ];
+        times.into_iter().flatten().min().unwrap_or(now)
+    }
+
+    /// What is known of the root.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// How the remote answers.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether it still has what it has acknowledged.
+    pub fn doubt(&self) -> Doubt {
+        self.doubt
+    }
+
+    /// The reconcile.
+    pub fn reconcile(&self) -> &Reconcile {
+        &self.reconcile
+    }
+
+    /// The same, to note how far it is.
+    pub fn reconcile_mut(&mut self) -> &mut Reconcile {
+        &mut self.reconcile
+    }
+
+    /// What waits in the journal.
+    pub fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// What is under way.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// True when nothing stands against a connection at `now`: then a shared one is looked for, too.
+    pub fn wants_connection(&self, now: Duration) -> bool {
+        self.may_connect(now) && self.health == Health::Good
+    }
+
+    /// True when nothing is under way and nothing waits that could be done now.
+    pub fn is_idle(&self) -> bool {
+        let work = self.pending.work;
+        self.in_flight.idle() && !(work.marks || work.due || work.wide || work.bulk)
+    }
+
+    /// True when the remote was made equal at some time: else what differs there is no sign.
+    pub fn was_equal(&self) -> bool {
+        self.reconcile.reconciled_at_ms().is_some() && !self.settings.in_part
+    }
+
+    /// True when what a push finds missing there is a sign that the remote has lost something, and nothing looks for that
+    /// yet.
+    pub fn looks_for_losses(&self) -> bool {
+        let comparing = self.in_flight.everything().is_some() || self.reconcile.wanted().is_some();
+        !comparing && self.was_equal()
+    }
+
+    /// True when the names in the root are to be compared. A comparison of everything does that, too.
+    pub fn wants_names(&self) -> bool {
+        self.doubt != Doubt::No
+            && self.was_equal()
+            && self.reconcile.held().is_none()
+            && self.reconcile.wanted().is_none()
+    }
+
+    /// True when the scrub may go on: neither the remote, nor the root, nor everything is in question.
+    pub fn lets_scrub(&self) -> bool {
+        self.health == Health::Good
+            && self.phase == Phase::Running
+            && self.in_flight.verify.is_none()
+            && self.in_flight.everything().is_none()
+            && self.reconcile.wanted().is_none()
+            && self.reconcile.held().is_none()
+    }
+
+    /// Why `syncsup verify` cannot compare at all now.
+    pub fn cannot_verify(&self) -> Option<String> {
+        if let Some(why) = self.phase.held() {
+            return Some(format!("held: {why}"));
+        }
+        self.health.words().map(|words| format!("in trouble: {words}"))
+    }
+
+    fn may_connect(&self, now: Duration) -> bool {
+        self.phase == Phase::Running && self.pending.is_usable(now) && self.health.may_try(now)
+    }
+
+    /// True when nothing stands against starting an rsync at `now`.
+    fn may_start(&self, now: Duration) -> bool {
+        self.may_connect(now) && self.connection == Connection::Ready
+    }
+
+    /// The journal and the status have changed.
+    fn changed(&mut self, out: &mut Vec<Action>) {
+        self.pending.touch();
+        out.push(Action::Report);
+    }
+}
+
+/// The turn.
+impl State {
+    fn begun(&mut self, clean: bool, leftovers: Vec<Owe>, out: &mut Vec<Action>) {
+        self.owe_leftovers(leftovers, out);
+        // Nothing looked while this pusher did not run. After an orderly stop the names in the root are enough.
+        if !clean {
+            out.push(Action::OweRecent(Events::ATTRIB));
+        }
+        self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
+        out.push(Action::Begin);
+        out.push(Action::Report);
+    }
+
+    fn tick(&mut self, connection: Connection, now: Duration, out: &mut Vec<Action>) {
+        self.connection = connection;
+        if let Phase::Stopping { until, .. } = self.phase {
+            if self.in_flight.idle() || now >= until {
+                let clean = self.in_flight.idle() && self.unclean.is_empty();
+                out.push(Action::Exit { clean });
+            }
+            return;
+        }
+        if !self.pending.is_usable(now) {
+            return;
+        }
+        self.pending.used();
+        if self.phase.retry(now) {
+            out.push(Action::Report);
+        }
+        if self.pending.wants_look(now) {
+            out.push(Action::Look);
+        } else {
+            self.begin_turn(now, out);
+        }
+    }
+
+    fn looked(&mut self, work: Work, large: usize, now: Duration, out: &mut Vec<Action>) {
+        let idle = !self.in_flight.busy(Lane::Small);
+        self.large = large;
+        if self.pending.looked(work, idle, self.settings.delay, now) {
+            out.push(Action::Report);
+        }
+        self.begin_turn(now, out);
+    }
+
+    fn begin_turn(&mut self, now: Duration, out: &mut Vec<Action>) {
+        self.scheduler.begin_turn();
+        self.start_next(now, out);
+    }
+
+    /// Starts the next job of this turn, or ends the turn.
+    fn start_next(&mut self, now: Duration, out: &mut Vec<Action>) {
+        if !self.may_start(now) {
+            self.scheduler.give_back();
+            return;
+        }
+        let view = View {
+            work: self.pending.work,
+            large: self.large,
+            gathered: self.pending.has_gathered(now),
+            probing: self.health != Health::Good,
+            compare: self.wants_compare(now),
+            expires: self.settings.expires,
+            in_flight: &self.in_flight,
+        };
+        if let Some((job, slot)) = self.scheduler.next(&view, now) {
+            let spec = match job {
+                Job::Push(lane) => JobSpec::Push(lane),
+                Job::Compare => JobSpec::Compare(self.compare_spec(now)),
+                Job::Verify => JobSpec::Verify,
+                Job::Expire => JobSpec::Expire,
+            };
+            match &spec {
+                JobSpec::Compare(_) => self.reconcile.put_off(None),
+                // One at a time.
+                JobSpec::Verify => out.push(Action::PutOffScrub),
+                JobSpec::Push(_) | JobSpec::Expire => {}
+            }
+            out.push(Action::Start(spec, slot));
+            return;
+        }
+        let end = self.scheduler.end_turn(&view);
+        if end.look_again {
+            self.pending.touch();
+        }
+        if end.ask > 0 {
+            out.push(Action::WantSlots(end.ask));
+        }
+        out.push(Action::Scrub { quiet: end.quiet });
+    }
+
+    fn started(
+        &mut self,
+        spec: JobSpec,
+        blocked: &[Blocked],
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        self.scheduler.answered(spec.job(), None, blocked);
+        match spec {
+            JobSpec::Push(lane) => {
+                self.in_flight.pushes.insert(lane);
+                match lane {
+                    Lane::Small => self.pending.pushed(),
+                    Lane::Large | Lane::Large2 => self.large = self.large.saturating_sub(1),
+                    Lane::Bulk | Lane::Bulk2 => {}
+                }
+                self.pending.touch();
+            }
+            JobSpec::Compare(what) => {
+                let why = match what {
+                    CompareSpec::Everything(why) => Some(why),
+                    CompareSpec::Names | CompareSpec::Owed(_) => None,
+                };
+                self.in_flight.compare = Some(Comparison::Running(why));
+                self.changed(out);
+            }
+            JobSpec::Verify => self.in_flight.verify = Some(Verification::UnderWay),
+            JobSpec::Expire => {}
+        }
+        self.start_next(now, out);
+    }
+
+    fn not_started(
+        &mut self,
+        spec: &JobSpec,
+        blocked: &[Blocked],
+        unused: Option<Slot>,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        if *spec != JobSpec::Expire {
+            self.scheduler.answered(spec.job(), unused, blocked);
+        }
+        if blocked.is_empty() {
+            if *spec == JobSpec::Push(Lane::Small) {
+                self.pending.pushed();
+            }
+            self.changed(out);
+        }
+        self.start_next(now, out);
+    }
+
+    fn wants_compare(&self, now: Duration) -> bool {
+        let work = self.pending.work;
+        let wide = match self.wide() {
+            Wide::Live => {
+                work.wide_live && (!work.due || work.bulk || self.reconcile.is_under_way())
+            }
+            Wide::Any => work.wide,
+        };
+        self.reconcile.may_compare(now)
+            && (wide || self.wants_everything(now) || self.wants_names())
+    }
+
+    fn compare_spec(&self, now: Duration) -> CompareSpec {
+        match self.reconcile.wanted() {
+            Some(why) if self.wants_everything(now) => CompareSpec::Everything(why.clone()),
+            Some(_) | None if self.wants_names() => CompareSpec::Names,
+            Some(_) | None => CompareSpec::Owed(self.wide()),
+        }
+    }
+
+    /// What the guard has a say in waits for the operator while it holds the remote. It also waits for what is owed by
+    /// name: a comparison would find that once more, and the guard count it again. For what live events marked only the
+    /// work would be double; but what a comparison of everything found may take hours to push.
+    fn wide(&self) -> Wide {
+        let by_name = self.pending.work.due || self.pending.work.bulk;
+        if self.reconcile.held().is_some() || by_name { Wide::Live } else { Wide::Any }
+    }
+
+    fn wants_everything(&self, now: Duration) -> bool {
+        self.reconcile.held().is_none()
+            && self.reconcile.wanted().is_some()
+            && self.in_flight.spool.is_none()
+            && self.reconcile.may_compare_everything(now)
+    }
+}
+
+/// What the supervisor says.
+impl State {
+    fn reconcile_requested(&mut self, why: ReconcileReason, now: Duration, out: &mut Vec<Action>) {
+        if why != ReconcileReason::Schedule {
+            self.health.hasten(now);
+            // The operator who asks may have mended what failed.
+            out.push(Action::RetryNow);
+        }
+        self.want_reconcile(why, out);
+    }
+
+    fn want_reconcile(&mut self, why: ReconcileReason, out: &mut Vec<Action>) {
+        // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
+        if why == ReconcileReason::Schedule && self.reconcile.wanted().is_some() {
+            return;
+        }
+        let again = self.in_flight.everything() == Some(&why);
+        self.reconcile.request(why.clone(), again);
+        out.push(Action::WantReconcile(why));
+        self.changed(out);
+    }
+
+    fn released(&mut self, out: &mut Vec<Action>) {
+        // Nothing is approved in advance.
+        if let Some(held) = self.reconcile.release() {
+            info!(self.log, "released by the operator"; "deletions" => held.deletions);
+            out.push(Action::SetHeld(None));
+        }
+        self.changed(out);
+    }
+
+    fn hold(&mut self, why: Option<String>, now: Duration, out: &mut Vec<Action>) {
+        let held = why.is_some();
+        self.phase.told(why);
+        self.changed(out);
+        if held {
+            // A running rsync would keep the file system busy, and push from a root that is not there.
+            if !self.in_flight.idle() {
+                self.unclean.insert(Unclean::Killed);
+            }
+            self.in_flight.pushes.clear();
+            self.in_flight.compare = None;
+            self.in_flight.spool = None;
+            self.scheduler.abandoned(now);
+            out.push(Action::Abandon);
+        }
+    }
+
+    fn hasten(&mut self, now: Duration, out: &mut Vec<Action>) {
+        self.health.hasten(now);
+        self.changed(out);
+    }
+}
+
+/// What comes of jobs.
+impl State {
+    fn pushed(
+        &mut self,
+        lane: Lane,
+        end: PushEnd,
+        lost: Option<String>,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        self.in_flight.pushes.remove(&lane);
+        self.scheduler.ended(lane);
+        self.changed(out);
+        let settled = matches!(end, PushEnd::Settled(_));
+        if lane == Lane::Small && !settled {
+            out.push(Action::BatchEnded { settled });
+        }
+        match end {
+            PushEnd::Settled(end) => {
+                // Before it is settled: a death between the two must not forget it.
+                self.lost(lost, out);
+                self.settled(end, out);
+            }
+            PushEnd::Trouble { judgement, leaving, .. }
+                if self.limits_connections(&judgement, leaving, now) => {}
+            PushEnd::Trouble { judgement, aftermath, .. } => {
+                self.in_trouble(&judgement, MetBy::Push, now, out);
+                self.lost(lost, out);
+                self.aftermath(aftermath, out);
+                self.bound_backlog(out);
+            }
+            PushEnd::GivenUp(aftermath) => self.aftermath(aftermath, out),
+            PushEnd::Stuck(stuck) => self.stuck(stuck, now),
+            PushEnd::Lost => {}
+        }
+        if lane == Lane::Small && settled {
+            out.push(Action::BatchEnded { settled });
+        }
+    }
+
+    fn settled(&mut self, end: Settlement, out: &mut Vec<Action>) {
+        let success = end.success;
+        if success {
+            self.back_from_away(out);
+        }
+        let trouble = self.health.words().filter(|_| !success).map(str::to_owned);
+        out.push(Action::Settle(end, trouble));
+        if success {
+            self.answered(out);
+        }
+    }
+
+    /// The remote answers again. Before anything else is settled: what was settled before the outage is known by that.
+    fn back_from_away(&mut self, out: &mut Vec<Action>) {
+        if self.doubt == Doubt::Away {
+            // Its disk may have kept names, sizes and times, and not the content.
+            out.push(Action::OweRecent(Events::CONTENT));
+        }
+    }
+
+    fn recent_owed(&mut self, recent: Recent, out: &mut Vec<Action>) {
+        if self.doubt != Doubt::Away {
+            // At the start the names are compared anyway.
+            return self.changed(out);
+        }
+        self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
+        if recent == Recent::More && self.was_equal() && self.reconcile.wanted().is_none() {
+            let why = "it was out of reach, and had settled very much in the minute before";
+            self.want_reconcile(ReconcileReason::Found(why.to_owned()), out);
+        }
+        self.changed(out);
+    }
+
+    /// The remote answered.
+    fn answered(&mut self, out: &mut Vec<Action>) {
+        if self.health == Health::Good {
+            return;
+        }
+        info!(self.log, "the remote is back"; "failures" => self.health.failures());
+        self.health = Health::Good;
+        out.push(Action::RetryNow);
+        if self.unclean.remove(&Unclean::LeftoversEverywhere) {
+            self.want_reconcile(ReconcileReason::Leftovers, out);
+        }
+        out.push(Action::WriteFailLog(None));
+    }
+
+    /// A comparison went well. Where the disk is full or the directory's parent is missing it does, and no push will.
+    fn compared_well(&mut self, out: &mut Vec<Action>) {
+        let work = self.pending.work;
+        let pushes = work.marks || work.due || work.large || work.bulk;
+        if self.health.met_by() == Some(MetBy::Push) && pushes {
+            return;
+        }
+        self.back_from_away(out);
+        self.answered(out);
+    }
+
+    fn in_trouble(
+        &mut self,
+        judgement: &Judgement,
+        met_by: MetBy,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        if doubt::is_outage(judgement) {
+            self.doubt = Doubt::Away;
+        }
+        let words = judgement.words.clone();
+        let next = match judgement.verdict {
+            Verdict::Remote(trouble) => {
+                if matches!(
+                    trouble,
+                    Trouble::Unreachable | Trouble::ConnectionLimited | Trouble::Broken
+                ) {
+                    out.push(Action::Distrust);
+                }
+                let failures = match trouble {
+                    Trouble::Killed => 1,
+                    _ => self.health.failures() + 1,
+                };
+                let wait = exit_status::backoff(failures, jitter(now));
+                self.health.after_trouble(now, wait, words, met_by)
+            }
+            _ => self.health.after_refusal(now, words, met_by),
+        };
+        if next.worth_saying(&self.health) {
+            let again_in = next.until().unwrap_or(now).saturating_sub(now);
+            warn!(self.log, "the remote cannot be pushed to"; "why" => &judgement.words,
+                "failures" => next.failures(), "again_in_s" => again_in.as_secs());
+        }
+        self.health = next;
+        out.push(Action::WriteFailLog(self.health.words().map(str::to_owned)));
+    }
+
+    /// True when the remote has no room for another connection beside ours, or one of ours that has just ended, which is
+    /// no trouble: for a while they come one after the other.
+    fn limits_connections(&mut self, judgement: &Judgement, leaving: bool, now: Duration) -> bool {
+        let limits = judgement.connection_limited() && (self.in_flight.is_running() || leaving);
+        if limits && self.scheduler.limit_connections(now) {
+            info!(self.log, "one connection at a time"; "why" => &judgement.words);
+        }
+        limits
+    }
+
+    fn stuck(&mut self, obstacle: Obstacle, now: Duration) {
+        match obstacle {
+            Obstacle::Root(why) => {
+                if self.phase.root_gone(why.clone(), now) {
+                    warn!(self.log, "held"; "why" => why);
+                }
+            }
+            Obstacle::System(why) => {
+                let wait = exit_status::backoff(self.health.failures() + 1, jitter(now));
+                let next = self.health.after_trouble(now, wait, why.clone(), MetBy::Any);
+                if next.worth_saying(&self.health) {
+                    warn!(self.log, "cannot push"; "why" => why);
+                }
+                self.health = next;
+            }
+        }
+    }
+
+    /// A push found that the remote has lost something.
+    fn lost(&mut self, sign: Option<String>, out: &mut Vec<Action>) {
+        if let Some(why) = sign {
+            warn!(self.log, "the remote has lost something"; "why" => &why);
+            self.want_reconcile(ReconcileReason::Found(why), out);
+        }
+    }
+
+    fn aftermath(&mut self, aftermath: Aftermath, out: &mut Vec<Action>) {
+        self.owe_leftovers(aftermath.leftovers, out);
+        if let Some((cursor, settlement)) = aftermath.unseen {
+            out.push(Action::Unseen(cursor, settlement));
+        }
+    }
+
+    /// Has these directories compared, because a receiver that was ended may have left a temporary file in one of them.
+    fn owe_leftovers(&mut self, leftovers: Vec<Owe>, out: &mut Vec<Action>) {
+        match leftovers.len() {
+            0 => {}
+            1..=PARENTS_MOST => out.push(Action::Owe(leftovers)),
+            // One that stays in trouble is not to be compared after each try.
+            _ if self.health != Health::Good => {
+                self.unclean.insert(Unclean::LeftoversEverywhere);
+            }
+            _ => self.want_reconcile(ReconcileReason::Leftovers, out),
+        }
+    }
+
+    /// Bounds what waits for a remote in trouble: every name that was ever touched would be kept for it, those of
+    /// temporary files too. A comparison finds what is left of them. Deletions are then the comparison's, and so the
+    /// guard's: which of them were asked for by name is not known any more.
+    fn bound_backlog(&mut self, out: &mut Vec<Action>) {
+        // While the guard holds comparisons, only what is known by name comes through.
+        if self.health.failures() >= BOUND_AFTER && self.reconcile.held().is_none() {
+            out.push(Action::BoundBacklog);
+        }
+    }
+
+    fn compared(&mut self, end: CompareEnd, now: Duration, out: &mut Vec<Action>) {
+        self.changed(out);
+        match end {
+            CompareEnd::Upset => self.reconcile.put_off(Some(now + UPSET_WAIT)),
+            CompareEnd::Done { why, guarded, incomplete, entries } => {
+                // What the operator approved was this comparison, unless the guard has no say in it.
+                if guarded {
+                    self.reconcile.forget_approval();
+                }
+                self.compared_well(out);
+                if let Some(why) = why {
+                    self.everything_compared(why, incomplete, entries, now, out);
+                }
+            }
+            CompareEnd::Guarded(held) => {
+                self.guarded(held, out);
+                self.compared_well(out);
+            }
+            CompareEnd::Names(sign) => {
+                self.compared_well(out);
+                if self.doubt == Doubt::Names {
+                    self.doubt = Doubt::No;
+                    self.lost(sign, out);
+                }
+                // A push may have to answer first.
+                let later = self.wants_names().then_some(now + NAMES_WAIT);
+                self.reconcile.put_off(later);
+            }
+            CompareEnd::Trouble { judgement, leaving } => {
+                if self.limits_connections(&judgement, leaving, now) {
+                    self.reconcile.put_off(Some(now + UPSET_WAIT));
+                } else {
+                    self.in_trouble(&judgement, MetBy::Any, now, out);
+                    self.bound_backlog(out);
+                }
+            }
+            CompareEnd::Stuck(stuck) => self.stuck(stuck, now),
+            CompareEnd::Lost => {}
+        }
+    }
+
+    fn everything_compared(
+        &mut self,
+        why: ReconcileReason,
+        incomplete: Option<String>,
+        entries: u64,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(message) = incomplete else {
+            // A request that came meanwhile stays: for another reason, or for the same once more.
+            let settled = self.reconcile.settles();
+            out.push(Action::Reconciled { why, settled, entries });
+            return;
+        };
+        if let Some(incomplete) = self.reconcile.was_incomplete(message, now) {
+            warn!(self.log, "reconcile incomplete"; "why" => &incomplete.words,
+                "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs());
+        }
+    }
+
+    fn reconciled(&mut self, why: &ReconcileReason, left: Option<ReconcileReason>, at_ms: i64) {
+        let found = self.reconcile.found();
+        self.reconcile.finish(left, at_ms);
+        if self.doubt == Doubt::Names {
+            self.doubt = Doubt::No;
+        }
+        info!(self.log, "compared everything"; "why" => %why, "different" => found.paths,
+            "to_delete" => found.deletions);
+    }
+
+    /// The delete guard holds what a comparison found.
+    fn guarded(&mut self, held: Held, out: &mut Vec<Action>) {
+        warn!(self.log, "held"; "why" => &held.why);
+        self.reconcile.hold(held.clone());
+        out.push(Action::SetHeld(Some(held)));
+        out.push(Action::Report);
+    }
+}
+
+/// A number between 0 and 1, so that many pushers do not come back together.
+fn jitter(now: Duration) -> f64 {
+    f64::from(now.subsec_nanos() % 1_000_003) / 1_000_003.0
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
