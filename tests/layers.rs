@@ -64,6 +64,9 @@ const PURE: &[&str] = &[
     "pusher/phase.rs",
     "pusher/reconcile.rs",
     "pusher/slots.rs",
+    "pusher/in_flight.rs",
+    "pusher/scheduler.rs",
+    "pusher/state.rs",
     "rsync/argv.rs",
     "rsync/exit_status.rs",
 ];

@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::doubt::{self, Names};
 use super::jobs::Jobs;
-use super::push::Push;
+use super::jobs::push::Push;
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::path::RelPath;
 use crate::stat::Stat;

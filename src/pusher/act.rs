@@ -1,14 +1,14 @@
 //! What the state machine asks for, carried out.
 
 use super::acknowledged::owe_recent;
-use super::compare::{self, Compare, Subject};
-use super::expiry::Expiry;
 use super::health::path_worth_saying;
+use super::jobs::compare::{self, Compare, Subject};
+use super::jobs::expire::Expiry;
+use super::jobs::push::{Push, PushProgress};
+use super::jobs::rsyncing::{Busy, Rsyncing};
+use super::jobs::select::{Selection, large_count, select};
 use super::lane::Lane;
-use super::push::{self, Push};
-use super::rsyncing::{Busy, Rsyncing};
 use super::run::Pusher;
-use super::select::{Selection, large_count, select};
 use super::slots::Slot;
 use super::state::{Action, CompareEnd, CompareSpec, Event, JobSpec, PushEnd, Recent, Wide};
 use crate::journal::{Events, Instead, JournalError, Owe, Owed, Settlement};
@@ -171,7 +171,7 @@ impl Pusher {
         };
         self.jobs.touch(&batch, self.state.wants_names());
         match Push::start(&mut self.context, lane, batch, deferred, now) {
-            Ok((work, push::Progress::Running)) => {
+            Ok((work, PushProgress::Running)) => {
                 *self.jobs.place(lane) = Some(Busy { work, slot });
                 events.push(Event::Started(spec, blocked));
             }

@@ -1,19 +1,19 @@
 //! What comes of each job, as events.
 
 use super::acknowledged::{sign_in_made, sign_in_names};
-use super::compare::{self, Compare, Found};
 use super::doubt::Doubt;
 use super::in_flight::Comparison;
+use super::jobs::compare::{Compare, CompareProgress, Found};
+use super::jobs::push::{Push, PushProgress};
+use super::jobs::rsyncing::{Busy, Rsyncing};
+use super::jobs::scrub::News;
+use super::jobs::verify::VerifyStep;
 use super::lane::Lane;
-use super::push::{self, Push};
 use super::reconcile::Counted;
-use super::rsyncing::{Busy, Rsyncing};
 use super::run::Pusher;
-use super::scrub::News;
 use super::slots::Slot;
 use super::state::{CompareEnd, Event, PushEnd};
 use super::stuck::Stuck;
-use super::verify::VerifyStep;
 use crate::journal::{Events, JournalError, Owe, Scope};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
@@ -47,10 +47,10 @@ impl Pusher {
         &mut self,
         lane: Lane,
         busy: Busy<Push>,
-        progress: Result<push::Progress, Stuck>,
+        progress: Result<PushProgress, Stuck>,
         now: Duration,
     ) -> Result<(), JournalError> {
-        if matches!(progress, Ok(push::Progress::Running)) {
+        if matches!(progress, Ok(PushProgress::Running)) {
             *self.jobs.place(lane) = Some(busy);
             return Ok(());
         }
@@ -72,11 +72,11 @@ impl Pusher {
         &mut self,
         lane: Lane,
         push: &Push,
-        progress: Result<push::Progress, Stuck>,
+        progress: Result<PushProgress, Stuck>,
         now: Duration,
     ) -> Result<(PushEnd, Option<String>), JournalError> {
         let lost = match &progress {
-            Ok(push::Progress::Done(_) | push::Progress::Remote(_))
+            Ok(PushProgress::Done(_) | PushProgress::Remote(_))
                 if self.state.looks_for_losses() =>
             {
                 sign_in_made(&self.context, &self.jobs, push)?
@@ -84,19 +84,19 @@ impl Pusher {
             Ok(_) | Err(_) => None,
         };
         let end = match progress {
-            Ok(push::Progress::Done(mut end)) => {
+            Ok(PushProgress::Done(mut end)) => {
                 if Lane::LARGE.contains(&lane) {
                     end.owe.extend(parent_of(push));
                 }
                 self.jobs.note_beside(&end.settled);
                 PushEnd::Settled(end)
             }
-            Ok(push::Progress::Remote(judgement)) => PushEnd::Trouble {
+            Ok(PushProgress::Remote(judgement)) => PushEnd::Trouble {
                 leaving: self.context.has_one_leaving(&judgement, now),
                 aftermath: push.aftermath(&judgement, clock::wall_ms()),
                 judgement,
             },
-            Ok(push::Progress::Running) => PushEnd::Lost,
+            Ok(PushProgress::Running) => PushEnd::Lost,
             Err(stuck) => PushEnd::Stuck(stuck.obstacle()?),
         };
         Ok((end, lost))
@@ -113,7 +113,7 @@ impl Pusher {
         let approved = self.state.reconcile().approved();
         match work.advance(&mut self.context, pushing, approved, now) {
             Ok((Some(work), progress)) => {
-                let rows = matches!(progress, compare::Progress::Rows);
+                let rows = matches!(progress, CompareProgress::Rows);
                 self.still_comparing(Busy { work, slot }, rows)
             }
             Ok((None, progress)) => {
@@ -145,7 +145,7 @@ impl Pusher {
         let approved = self.state.reconcile().approved();
         let end = match work.advance(&mut self.context, pushing, approved, now) {
             Ok((Some(work), progress)) => {
-                if matches!(progress, compare::Progress::Rows) {
+                if matches!(progress, CompareProgress::Rows) {
                     self.rows(work.found)?;
                 }
                 let counted = counted(work.found);
@@ -209,21 +209,21 @@ impl Pusher {
         &self,
         why: Option<ReconcileReason>,
         guarded: bool,
-        progress: compare::Progress,
+        progress: CompareProgress,
         now: Duration,
     ) -> Result<CompareEnd, JournalError> {
         Ok(match progress {
-            compare::Progress::Running | compare::Progress::Rows => CompareEnd::Lost,
-            compare::Progress::Upset => CompareEnd::Upset,
-            compare::Progress::Done { incomplete, entries } => {
+            CompareProgress::Running | CompareProgress::Rows => CompareEnd::Lost,
+            CompareProgress::Upset => CompareEnd::Upset,
+            CompareProgress::Done { incomplete, entries } => {
                 CompareEnd::Done { why, guarded, incomplete, entries }
             }
-            compare::Progress::Guarded(held) => CompareEnd::Guarded(held),
-            compare::Progress::Names(names) => CompareEnd::Names(match self.state.doubt() {
+            CompareProgress::Guarded(held) => CompareEnd::Guarded(held),
+            CompareProgress::Names(names) => CompareEnd::Names(match self.state.doubt() {
                 Doubt::Names => sign_in_names(&self.context, &self.jobs, names)?,
                 Doubt::No | Doubt::Away => None,
             }),
-            compare::Progress::Remote(judgement) => CompareEnd::Trouble {
+            CompareProgress::Remote(judgement) => CompareEnd::Trouble {
                 leaving: self.context.has_one_leaving(&judgement, now),
                 judgement,
             },

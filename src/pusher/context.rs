@@ -416,7 +416,13 @@ impl Context {
         let rules = argv::leave_out_rules(&[], [], known.shown(Shown::Complained), self.charsets);
         drop(known);
         let rules = if *form == Form::Root { Vec::new() } else { rules };
-        self.launch(root, form, options, list, More { rules: &rules, ..self.more(form, options) })
+        self.start_rsync(
+            root,
+            form,
+            options,
+            list,
+            More { rules: &rules, ..self.more(form, options) },
+        )
     }
 
     /// Starts one that sends these files in the open root; sparse ones stay so, where the remote lets them.
@@ -434,7 +440,7 @@ impl Context {
         let mut paths = paths.into_iter();
         let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|stat| stat.sparse));
         let how = if sparse { How::Sparse } else { How::Plain };
-        self.launch(root, form, options, list, More { how, ..self.more(form, options) })
+        self.start_rsync(root, form, options, list, More { how, ..self.more(form, options) })
     }
 
     /// Recalls what is known of the remote's times.
@@ -490,7 +496,7 @@ impl Context {
         window: i32,
     ) -> Result<Rsync, Stuck> {
         let more = More { window: Some(window), ..More::default() };
-        self.launch(root, &Form::Send, options, list, more)
+        self.start_rsync(root, &Form::Send, options, list, more)
     }
 
     /// True when a remote refused what keeps files sparse; it is not asked again.
@@ -539,7 +545,7 @@ impl Context {
         let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
         drop(known);
         let more = More { rules: &rules, how: How::Compare, ..self.more(form, options) };
-        Ok((self.launch(root, form, options, list, more)?, unkept))
+        Ok((self.start_rsync(root, form, options, list, more)?, unkept))
     }
 
     /// Why no rsync may read these directories now: it would look at a mount point of a file system that does not answer,
@@ -662,7 +668,7 @@ impl Context {
         self.master.peer().unwrap_or(&self.start.remote.peer)
     }
 
-    fn launch(
+    fn start_rsync(
         &self,
         root: &Root,
         form: &Form,

@@ -8,9 +8,9 @@
 //!
 //! The shell: `run` is the process, whose loop reads, steps and sleeps; `prepare` comes before it, `act` carries out actions,
 //! `completion` makes events of what the `jobs` come to. These are, with at most one rsync in each: a push of each `lane`
-//! (`select` finds what it takes, `push` goes in `step`s, `step_end` says what the end of one means), a comparison (`compare`,
-//! which leaves `rows`), a comparison that a person reads (`verify`), the `scrub`, which compares a part of the tree after
-//! another all the time, and the `expiry` of the trash. They work from the `context`; `supervisor_link` tells the
+//! (`jobs::select` finds what it takes, `push` goes in `step`s, `step_end` says what the end of one means), a comparison
+//! (`compare`, which leaves `rows`), a comparison that a person reads (`verify`), the `scrub`, which compares a part of the tree
+//! after another all the time, and `expire`, which looks after the trash. They work from the `context`; `supervisor_link` tells the
 //! supervisor that all this lives, also from inside long work. `status` says how far it is, `waiters` tells `syncsup wait` what is
 //! settled. `acknowledged` looks for what a remote may have lost, where [`doubt`] sees a sign. Over ssh they share one
 //! connection, the `master`.
@@ -37,26 +37,16 @@ pub mod whole;
 mod acknowledged;
 mod act;
 mod blame;
-mod compare;
 mod completion;
 mod context;
-mod expiry;
 mod jobs;
 mod lane;
 mod master;
 mod prepare;
-mod push;
 mod report;
-mod rows;
-mod rsyncing;
 mod run;
-mod scrub;
-mod select;
 mod status;
-mod step;
-mod step_end;
 mod supervisor_link;
-mod verify;
 mod waiters;
 
 pub use run::run;

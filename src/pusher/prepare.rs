@@ -3,11 +3,11 @@
 use super::batch::Batch;
 use super::context::Context;
 use super::jobs::Jobs;
+use super::jobs::scrub::Scrub;
+use super::jobs::select::BATCH;
 use super::lane::Lane;
 use super::master::Master;
 use super::reconcile::Reconcile;
-use super::scrub::Scrub;
-use super::select::BATCH;
 use super::slots::Returned;
 use super::standing::Standing;
 use super::state::{Event, Settings, State};

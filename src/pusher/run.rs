@@ -2,14 +2,14 @@
 
 use super::context::Context;
 use super::jobs::Jobs;
+use super::jobs::rsyncing::{Busy, Rsyncing};
+use super::jobs::scrub::Scrub;
+use super::jobs::verify::Verifying;
 use super::phase::StopCause;
 use super::prepare::prepare;
-use super::rsyncing::{Busy, Rsyncing};
-use super::scrub::Scrub;
 use super::slots::Returned;
 use super::state::{Connection, Event, State};
 use super::status::Status;
-use super::verify::Verifying;
 use super::waiters::Waiters;
 use crate::journal::{JournalError, Party};
 use crate::message::{FromPusher, Ticket, ToPusher, VerifyJob};

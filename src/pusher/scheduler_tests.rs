@@ -1,1 +1,368 @@
+use super::*;
+use crate::pusher::in_flight::Comparison;
 
+const S: Duration = Duration::from_secs(1);
+
+/// A scheduler, and what a turn of it sees.
+struct Turns {
+    scheduler: Scheduler,
+    returned: Returned,
+    work: Work,
+    large: usize,
+    probing: bool,
+    compare: bool,
+    expires: bool,
+    in_flight: InFlight,
+    /// What each push of marks finds in its way.
+    blocked: Vec<Blocked>,
+    now: Duration,
+}
+
+impl Turns {
+    fn new() -> Self {
+        let returned = Returned::default();
+        Self {
+            scheduler: Scheduler::new(returned.clone(), S),
+            returned,
+            work: Work::default(),
+            large: 0,
+            probing: false,
+            compare: false,
+            expires: false,
+            in_flight: InFlight::default(),
+            blocked: Vec::new(),
+            now: S,
+        }
+    }
+
+    /// One whole turn in which every job that may start does: the jobs, each with whether it holds a slot.
+    fn turn(&mut self) -> (Vec<(Job, bool)>, TurnEnd) {
+        self.scheduler.begin_turn();
+        let mut started = Vec::new();
+        loop {
+            let in_flight = self.in_flight.clone();
+            let view = View {
+                work: self.work,
+                large: self.large,
+                gathered: true,
+                probing: self.probing,
+                compare: self.compare,
+                expires: self.expires,
+                in_flight: &in_flight,
+            };
+            let Some((job, slot)) = self.scheduler.next(&view, self.now) else {
+                return (started, self.scheduler.end_turn(&view));
+            };
+            started.push((job, slot.is_some()));
+            // The job holds it.
+            std::mem::forget(slot);
+            match job {
+                Job::Push(lane) => {
+                    self.in_flight.pushes.insert(lane);
+                    if Lane::LARGE.contains(&lane) {
+                        self.large -= 1;
+                    }
+                }
+                Job::Compare => self.in_flight.compare = Some(Comparison::Running(None)),
+                Job::Verify => self.in_flight.verify = Some(Verification::UnderWay),
+                Job::Expire => {}
+            }
+            let blocked = if job == SMALL { &self.blocked[..] } else { &[] };
+            self.scheduler.answered(job, None, blocked);
+        }
+    }
+
+    fn grant(&mut self, slots: usize) {
+        (0..slots).for_each(|_| self.scheduler.granted());
+    }
+
+    fn ended(&mut self, lane: Lane) {
+        self.in_flight.pushes.remove(&lane);
+        self.scheduler.ended(lane);
+    }
+
+    fn jobs(&mut self) -> Vec<Job> {
+        self.turn().0.into_iter().map(|(job, _)| job).collect()
+    }
+}
+
+const SMALL: Job = Job::Push(Lane::Small);
+const LARGE: Job = Job::Push(Lane::Large);
+const BULK: Job = Job::Push(Lane::Bulk);
+
+#[test]
+fn slots_are_asked_for_by_what_waits_and_given_back_when_nothing_does() {
+    let mut turns = Turns::new();
+    turns.work.marks = true;
+    turns.work.bulk = true;
+    let (started, end) = turns.turn();
+    assert!(started.is_empty());
+    assert_eq!((end.ask, end.quiet), (2, false), "one for the marks, one for the first portion");
+    assert_eq!(turns.turn().1.ask, 0, "both are asked for");
+    turns.grant(2);
+    assert_eq!(turns.turn().0, [(SMALL, true), (BULK, true)]);
+    turns.work = Work::default();
+    turns.grant(1);
+    assert_eq!(turns.turn().1.ask, 0);
+    assert_eq!(turns.returned.take(), 1, "nothing waits for it");
+}
+
+#[test]
+fn the_job_that_has_waited_longest_takes_the_next_slot() {
+    let mut turns = Turns::new();
+    (turns.work.marks, turns.work.bulk) = (true, true);
+    turns.turn();
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [SMALL]);
+    // Marks without end: the portion has its turn all the same.
+    turns.ended(Lane::Small);
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [BULK], "the marks were served before");
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [SMALL]);
+}
+
+#[test]
+fn with_one_slot_marks_without_end_and_a_first_copy_go_in_turn() {
+    let mut turns = Turns::new();
+    (turns.work.marks, turns.work.bulk) = (true, true);
+    turns.turn();
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        turns.grant(1);
+        let jobs = turns.jobs();
+        assert_eq!(jobs.len(), 1);
+        for job in jobs {
+            let Job::Push(lane) = job else { panic!("{job:?}") };
+            turns.ended(lane);
+            order.push(lane);
+        }
+    }
+    let bulk = order.iter().filter(|lane| Lane::BULK.contains(lane)).count();
+    assert!((2..=4).contains(&bulk), "{order:?}");
+}
+
+#[test]
+fn a_job_that_is_not_wanted_any_more_keeps_no_place() {
+    let mut turns = Turns::new();
+    turns.work.bulk = true;
+    turns.turn();
+    (turns.work.bulk, turns.work.marks) = (false, true);
+    turns.turn();
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [SMALL]);
+}
+
+#[test]
+fn a_slot_that_the_next_in_the_queue_does_not_take_is_looked_at_again() {
+    let mut turns = Turns::new();
+    turns.compare = true;
+    turns.turn();
+    turns.work.marks = true;
+    turns.turn();
+    // The comparison waited longer, and is considered after the marks.
+    turns.grant(1);
+    turns.in_flight.compare = Some(Comparison::Writing);
+    let (started, end) = turns.turn();
+    assert!(started.is_empty() && end.look_again);
+    assert_eq!(turns.jobs(), [SMALL]);
+}
+
+#[test]
+fn a_remote_in_trouble_is_probed_by_one_push_without_a_slot() {
+    let mut turns = Turns::new();
+    turns.probing = true;
+    (turns.work.marks, turns.work.bulk, turns.work.large) = (true, true, true);
+    (turns.large, turns.compare) = (2, true);
+    assert_eq!(turns.turn().0, [(SMALL, false)]);
+    let (started, end) = turns.turn();
+    assert!(started.is_empty() && end.ask == 0 && !end.quiet);
+    turns.ended(Lane::Small);
+    turns.work.marks = false;
+    assert_eq!(turns.turn().0, [(LARGE, false)]);
+    turns.ended(Lane::Large);
+    (turns.large, turns.work.large) = (0, false);
+    assert_eq!(turns.turn().0, [(BULK, false)]);
+    turns.ended(Lane::Bulk);
+    turns.work.bulk = false;
+    assert_eq!(turns.turn().0, [(Job::Compare, false)], "with nothing to push");
+}
+
+#[test]
+fn a_remote_that_takes_few_connections_gets_one_at_a_time() {
+    let mut turns = Turns::new();
+    assert!(turns.scheduler.limit_connections(S) && !turns.scheduler.limit_connections(2 * S));
+    (turns.work.marks, turns.work.bulk) = (true, true);
+    assert_eq!(turns.turn().1.ask, 2);
+    turns.grant(2);
+    assert_eq!(turns.jobs(), [SMALL]);
+    let (started, end) = turns.turn();
+    assert!(started.is_empty() && end.ask == 0, "no slot that it could not use");
+    turns.ended(Lane::Small);
+    turns.work.marks = false;
+    turns.turn();
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [BULK]);
+    turns.now = 603 * S;
+    turns.work.marks = true;
+    turns.turn();
+    turns.grant(2);
+    assert_eq!(turns.jobs(), [SMALL, Job::Push(Lane::Bulk2)], "it has passed");
+}
+
+#[test]
+fn a_second_large_file_goes_beside_the_first_and_waits_for_no_slot_that_that_lacks() {
+    let mut turns = Turns::new();
+    (turns.work.large, turns.large) = (true, 2);
+    assert_eq!(turns.turn().1.ask, 1);
+    turns.grant(1);
+    let (started, end) = turns.turn();
+    assert_eq!((started, end.ask), (vec![(LARGE, true)], 1));
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [Job::Push(Lane::Large2)]);
+    turns.ended(Lane::Large);
+    turns.grant(1);
+    assert!(turns.jobs().is_empty(), "there is no third");
+}
+
+#[test]
+fn names_that_touch_a_portion_wait_for_its_end_and_no_other_portion_passes_them() {
+    let mut turns = Turns::new();
+    turns.work.bulk = true;
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [BULK, Job::Push(Lane::Bulk2)]);
+    turns.ended(Lane::Bulk2);
+    turns.work.due = true;
+    turns.blocked = vec![Blocked::PortionBehindNames, Blocked::NamesBehindPortion];
+    turns.scheduler.answered(SMALL, None, &turns.blocked);
+    turns.grant(9);
+    assert!(turns.jobs().is_empty());
+    // A mark does not wait.
+    turns.work.marks = true;
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [SMALL]);
+    turns.ended(Lane::Small);
+    turns.work.marks = false;
+    turns.ended(Lane::Bulk);
+    turns.blocked.clear();
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [SMALL, BULK, Job::Push(Lane::Bulk2)], "with the names");
+}
+
+#[test]
+fn a_portion_that_found_everything_in_hand_waits_for_what_has_it() {
+    let mut turns = Turns::new();
+    turns.work.bulk = true;
+    turns.in_flight.pushes.extend([Lane::Bulk, Lane::Small]);
+    turns.scheduler.answered(Job::Push(Lane::Bulk2), None, &[Blocked::PortionBehindPortion]);
+    turns.grant(9);
+    assert!(turns.jobs().is_empty());
+    // To read thousands of rows after each push of marks would take all there is of a core.
+    turns.ended(Lane::Small);
+    turns.grant(9);
+    assert!(turns.jobs().is_empty());
+    turns.scheduler.portions_again();
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [Job::Push(Lane::Bulk2)], "rows were written");
+    turns.ended(Lane::Bulk2);
+    turns.in_flight.pushes.insert(Lane::Small);
+    turns.scheduler.answered(Job::Push(Lane::Bulk2), None, &[Blocked::PortionBehindMarks]);
+    turns.grant(9);
+    assert!(turns.jobs().is_empty());
+    turns.ended(Lane::Small);
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [Job::Push(Lane::Bulk2)]);
+}
+
+#[test]
+fn a_blocked_portion_waits_for_nothing_when_nothing_is_pushed() {
+    let mut turns = Turns::new();
+    turns.work.bulk = true;
+    turns.scheduler.answered(BULK, None, &[Blocked::PortionBehindPortion]);
+    turns.grant(9);
+    assert_eq!(turns.jobs().first(), Some(&BULK));
+    turns.scheduler.abandoned(S);
+    turns.in_flight = InFlight::default();
+    turns.work.due = true;
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [SMALL, BULK, Job::Push(Lane::Bulk2)]);
+}
+
+#[test]
+fn a_slot_that_was_not_needed_serves_the_next_job_of_the_turn() {
+    let mut turns = Turns::new();
+    (turns.work.due, turns.work.bulk) = (true, true);
+    turns.turn();
+    turns.grant(1);
+    turns.scheduler.begin_turn();
+    let in_flight = InFlight::default();
+    let view = View {
+        work: turns.work,
+        large: 0,
+        gathered: true,
+        probing: false,
+        compare: false,
+        expires: false,
+        in_flight: &in_flight,
+    };
+    let Some((SMALL, slot)) = turns.scheduler.next(&view, S) else { panic!() };
+    turns.scheduler.answered(SMALL, slot, &[]);
+    let next = turns.scheduler.next(&view, S);
+    assert!(matches!(next, Some((BULK, Some(_)))));
+    drop(next);
+    assert_eq!(turns.returned.take(), 1);
+}
+
+#[test]
+fn the_trash_is_looked_after_when_nothing_is_pushed_or_it_has_waited() {
+    let mut turns = Turns::new();
+    turns.expires = true;
+    turns.in_flight.pushes.insert(Lane::Small);
+    assert_eq!(turns.turn().1.ask, 0);
+    turns.now = 12 * S;
+    assert_eq!(turns.turn().1.ask, 1, "it has waited for long enough");
+    turns.grant(1);
+    assert_eq!(turns.turn().0, [(Job::Expire, true)]);
+    turns.ended(Lane::Small);
+    assert!(turns.jobs().is_empty(), "one at a time");
+    turns.scheduler.expired(100 * S);
+    turns.grant(1);
+    assert!(turns.jobs().is_empty());
+    turns.now = 100 * S;
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [Job::Expire]);
+    turns.scheduler.abandoned(turns.now);
+    turns.probing = true;
+    turns.grant(1);
+    assert!(turns.jobs().is_empty(), "not while the remote is in trouble");
+    turns.probing = false;
+    turns.grant(1);
+    assert_eq!(turns.jobs(), [Job::Expire], "it was ended, and goes on");
+}
+
+#[test]
+fn a_person_waits_for_a_comparison_and_not_for_trouble() {
+    let mut turns = Turns::new();
+    turns.in_flight.verify = Some(Verification::Wanted);
+    turns.in_flight.compare = Some(Comparison::Running(None));
+    assert_eq!(turns.turn().1.ask, 0);
+    turns.in_flight.compare = None;
+    assert_eq!(turns.turn().1.ask, 1);
+    turns.grant(1);
+    assert_eq!(turns.turn().0, [(Job::Verify, true)]);
+    assert!(turns.jobs().is_empty());
+}
+
+#[test]
+fn it_is_quiet_when_nothing_is_pushed_and_nothing_waits() {
+    let mut turns = Turns::new();
+    assert!(turns.turn().1.quiet);
+    turns.work.marks = true;
+    assert!(!turns.turn().1.quiet);
+    turns.work = Work::default();
+    turns.in_flight.pushes.insert(Lane::Bulk);
+    assert!(!turns.turn().1.quiet);
+    turns.in_flight = InFlight::default();
+    turns.probing = true;
+    assert!(!turns.turn().1.quiet);
+}

@@ -1,1 +1,590 @@
+use super::*;
+use crate::path::RelPath;
+use crate::stat::Exited;
 
+const S: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+/// A machine at a time, with the actions of the last step in short.
+struct Machine {
+    state: State,
+    returned: Returned,
+    now: Duration,
+}
+
+fn log() -> Logger {
+    Logger::root(slog::Discard, slog::o!())
+}
+
+fn settings() -> Settings {
+    Settings { delay: 3 * MS, ..Settings::default() }
+}
+
+impl Machine {
+    /// Whose root is not judged yet, with this reconcile.
+    fn begun(settings: Settings, reconcile: Reconcile) -> Machine {
+        let (returned, now) = (Returned::default(), 100 * S);
+        let state = State::new(settings, reconcile, returned.clone(), log(), now);
+        Machine { state, returned, now }
+    }
+
+    /// At work, and in sync.
+    fn running() -> Machine {
+        let mut machine = Machine::begun(settings(), Reconcile::new(None, None, Some(1)));
+        machine.step(Event::Hold(None));
+        machine.state.doubt = Doubt::No;
+        machine.look(Work::default());
+        machine
+    }
+
+    fn step(&mut self, event: Event) -> Vec<String> {
+        self.state.step(event, self.now).iter().filter_map(short).collect()
+    }
+
+    fn tick(&mut self) -> Vec<String> {
+        self.step(Event::Tick(Connection::Ready))
+    }
+
+    /// A turn that finds this in the journal.
+    fn look(&mut self, work: Work) -> Vec<String> {
+        self.step(Event::Woken);
+        assert_eq!(self.tick(), ["look"]);
+        let large = if work.large { 1 } else { 0 };
+        self.step(Event::Looked { work, large })
+    }
+
+    /// A push of this lane is under way.
+    fn pushes(&mut self, lane: Lane) {
+        self.step(Event::Started(JobSpec::Push(lane), Vec::new()));
+        assert!(self.state.in_flight().busy(lane));
+    }
+
+    fn push_ends(&mut self, lane: Lane, end: PushEnd) -> Vec<String> {
+        self.step(Event::Pushed { lane, end, lost: None })
+    }
+
+    /// A push met this end of an rsync.
+    fn push_fails(&mut self, exit: i32, stderr: &str) -> Vec<String> {
+        self.pushes(Lane::Small);
+        let end = PushEnd::Trouble {
+            judgement: judgement(exit, stderr),
+            leaving: false,
+            aftermath: Aftermath::default(),
+        };
+        self.push_ends(Lane::Small, end)
+    }
+
+    fn compares(&mut self, what: CompareSpec) {
+        self.step(Event::Started(JobSpec::Compare(what), Vec::new()));
+    }
+
+    fn everything_compared(&mut self, why: &ReconcileReason) -> Vec<String> {
+        self.step(Event::SpoolEnded(CompareEnd::Done {
+            why: Some(why.clone()),
+            guarded: true,
+            incomplete: None,
+            entries: 7,
+        }))
+    }
+}
+
+/// An action in a word or two; a report is none worth a test.
+fn short(action: &Action) -> Option<String> {
+    Some(match action {
+        Action::Report => return None,
+        Action::Look => "look".into(),
+        Action::Start(spec, slot) => {
+            let with = if slot.is_some() { "" } else { " without a slot" };
+            match spec {
+                JobSpec::Push(lane) => format!("push {lane:?}{with}"),
+                JobSpec::Compare(CompareSpec::Everything(why)) => {
+                    format!("compare for: {why}{with}")
+                }
+                JobSpec::Compare(what) => format!("compare {what:?}{with}"),
+                other => format!("{other:?}{with}"),
+            }
+        }
+        Action::Scrub { quiet } => if *quiet { "scrub" } else { "scrub if it must" }.into(),
+        Action::WantSlots(n) => format!("ask for {n}"),
+        Action::WantReconcile(why) => format!("want: {why}"),
+        Action::SetHeld(held) => match held {
+            Some(held) => format!("guard holds {}", held.deletions),
+            None => "guard lets go".into(),
+        },
+        Action::Owe(rows) => format!("owe {}", rows.len()),
+        Action::Unseen(cursor, _) => format!("unseen up to {cursor}"),
+        Action::Settle(..) => "settle".into(),
+        Action::RetryNow => "retry now".into(),
+        Action::OweRecent(_) => "owe what is recent".into(),
+        Action::Reconciled { settled, .. } => format!("reconciled, settled: {settled}"),
+        Action::WriteFailLog(Some(why)) => format!("fail log: {why}"),
+        Action::WriteFailLog(None) => "fail log".into(),
+        Action::BatchEnded { settled } => format!("batch, settled: {settled}"),
+        Action::Exit { clean } => format!("exit, clean: {clean}"),
+        Action::Abandon => "abandon".into(),
+        Action::PutOffScrub => "put the scrub off".into(),
+        Action::KeepSettings => "keep the settings".into(),
+        Action::Begin => "begin".into(),
+        Action::BoundBacklog => "bound the backlog".into(),
+        Action::Distrust => "distrust".into(),
+    })
+}
+
+fn judgement(exit: i32, stderr: &str) -> Judgement {
+    exit_status::verdict(Exited::Code(exit), stderr.as_bytes())
+}
+
+fn settled() -> PushEnd {
+    PushEnd::Settled(Settlement { success: true, ..Settlement::default() })
+}
+
+fn marks() -> Work {
+    Work { marks: true, ..Work::default() }
+}
+
+fn sync() -> ReconcileReason {
+    ReconcileReason::Sync
+}
+
+const REFUSED: &str =
+    "rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)\n";
+const UNREACHABLE: i32 = 10;
+
+#[test]
+fn nothing_starts_before_the_root_was_judged_and_no_slot_is_kept() {
+    let mut machine = Machine::begun(settings(), Reconcile::default());
+    machine.step(Event::Slot);
+    assert_eq!(machine.look(marks()), [""; 0]);
+    assert_eq!(machine.returned.take(), 1, "a slot that cannot be used goes back");
+    machine.step(Event::Hold(Some("not there".into())));
+    assert_eq!(machine.look(marks()), [""; 0]);
+    machine.step(Event::Hold(None));
+    machine.look(marks());
+    machine.now += 3 * MS;
+    assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
+}
+
+#[test]
+fn a_burst_gathers_before_it_is_pushed() {
+    let mut machine = Machine::running();
+    assert_eq!(machine.look(marks()), ["scrub if it must"]);
+    assert_eq!(machine.state.next_deadline(machine.now), machine.now + 3 * MS);
+    machine.now += 3 * MS;
+    assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["push Small"]);
+    let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
+    assert_eq!(next, ["scrub if it must"]);
+    assert_eq!(machine.push_ends(Lane::Small, settled()), ["settle", "batch, settled: true"]);
+    assert_eq!(machine.look(marks()).len(), 2, "what waited for a push gathers no more");
+    machine.pushes(Lane::Small);
+    machine.push_ends(Lane::Small, settled());
+    machine.look(Work::default());
+    assert_eq!(machine.look(marks()), ["scrub if it must"], "the next burst gathers, too");
+}
+
+#[test]
+fn the_first_push_waits_for_a_connection_that_is_coming() {
+    let mut machine = Machine::running();
+    machine.look(marks());
+    machine.now += 3 * MS;
+    assert_eq!(machine.step(Event::Tick(Connection::Coming)), [""; 0]);
+    assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
+}
+
+#[test]
+fn a_hold_ends_what_is_in_flight_and_nothing_of_it_is_settled() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Small);
+    machine.pushes(Lane::Bulk);
+    assert_eq!(machine.step(Event::Hold(Some("unmounted".into()))), ["abandon"]);
+    let aftermath =
+        Aftermath { leftovers: vec![owe("d")], unseen: Some((9, Settlement::default())) };
+    let end = machine.push_ends(Lane::Small, PushEnd::GivenUp(aftermath));
+    assert_eq!(end, ["batch, settled: false", "owe 1", "unseen up to 9"]);
+    assert!(machine.state.in_flight().idle());
+    assert_eq!(machine.look(marks()), [""; 0]);
+    machine.step(Event::Hold(None));
+    machine.look(marks());
+    machine.step(Event::Stop(S, StopCause::Told));
+    assert_eq!(machine.tick(), ["exit, clean: false"], "pushes were ended");
+}
+
+#[test]
+fn what_waited_for_a_portion_goes_on_after_a_hold() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Bulk);
+    let blocked = vec![Blocked::PortionBehindNames, Blocked::NamesBehindPortion];
+    machine.step(Event::NotStarted(JobSpec::Push(Lane::Small), blocked, None));
+    let due = Work { due: true, bulk: true, ..Work::default() };
+    assert_eq!(machine.look(due).len(), 1, "it is in the way");
+    machine.step(Event::Hold(Some("unmounted".into())));
+    machine.step(Event::Hold(None));
+    assert_eq!(machine.look(due), ["ask for 2", "scrub if it must"]);
+}
+
+#[test]
+fn it_stops_when_the_push_in_hand_has_ended_or_the_time_is_over() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Small);
+    machine.step(Event::Stop(5 * S, StopCause::Told));
+    assert_eq!(machine.tick(), [""; 0]);
+    assert_eq!(machine.state.next_deadline(machine.now), machine.now + 5 * S);
+    machine.push_ends(Lane::Small, settled());
+    assert_eq!(machine.tick(), ["exit, clean: true"]);
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Large);
+    machine.step(Event::Stop(5 * S, StopCause::Told));
+    machine.step(Event::Stop(S, StopCause::Orphaned));
+    machine.now += S;
+    assert_eq!(machine.tick(), ["exit, clean: false"]);
+}
+
+#[test]
+fn a_journal_that_refuses_is_tried_again_after_a_second() {
+    let mut machine = Machine::running();
+    machine.step(Event::Woken);
+    machine.step(Event::JournalRefused);
+    assert_eq!(machine.tick(), [""; 0]);
+    assert_eq!(machine.state.next_deadline(machine.now), machine.now + S);
+    machine.now += S;
+    assert_eq!(machine.tick(), ["look"]);
+}
+
+#[test]
+fn a_remote_that_is_down_is_probed_without_a_slot_and_with_growing_delays() {
+    let mut machine = Machine::running();
+    let words = "fail log: rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)";
+    let end = machine.push_fails(UNREACHABLE, REFUSED);
+    assert_eq!(end, ["batch, settled: false", "distrust", words]);
+    assert_eq!(machine.look(marks()), [""; 0]);
+    let until = machine.state.health().until().unwrap();
+    assert!(until >= machine.now + S);
+    machine.now = until;
+    assert_eq!(machine.tick(), ["push Small without a slot"]);
+    machine.push_fails(UNREACHABLE, REFUSED);
+    machine.now += 3 * S;
+    let end = machine.push_fails(UNREACHABLE, REFUSED);
+    assert_eq!(end.last().map(String::as_str), Some("bound the backlog"), "after three failures");
+    assert_eq!(machine.state.health().failures(), 3);
+    machine.step(Event::FailuresDue);
+    assert!(machine.state.health().may_try(machine.now), "the operator hastens it");
+}
+
+#[test]
+fn what_was_settled_before_an_outage_is_owed_before_anything_else_is_settled() {
+    let mut machine = Machine::running();
+    machine.push_fails(UNREACHABLE, REFUSED);
+    assert_eq!(machine.state.doubt(), Doubt::Away);
+    machine.pushes(Lane::Small);
+    let end = machine.push_ends(Lane::Small, settled());
+    let back = ["owe what is recent", "settle", "retry now", "fail log", "batch, settled: true"];
+    assert_eq!(end, back);
+    let more = machine.step(Event::RecentOwed(Recent::More));
+    assert!(more.len() == 1 && more[0].starts_with("want: it was out of reach"), "{more:?}");
+    assert_eq!((machine.state.health(), machine.state.doubt()), (&Health::Good, Doubt::Names));
+}
+
+#[test]
+fn trouble_that_a_push_met_is_not_over_when_a_comparison_goes_well() {
+    let mut machine = Machine::running();
+    machine.push_fails(11, "rsync: write failed on \"f\" (in m): No space left on device (28)\n");
+    machine.look(marks());
+    let done = || CompareEnd::Done { why: None, guarded: true, incomplete: None, entries: 0 };
+    machine.compares(CompareSpec::Owed(Wide::Any));
+    assert_eq!(machine.step(Event::Compared(done())), [""; 0]);
+    assert_eq!(machine.state.health().failures(), 1);
+    machine.look(Work::default());
+    machine.compares(CompareSpec::Owed(Wide::Any));
+    let end = machine.step(Event::Compared(done()));
+    assert_eq!(end, ["retry now", "fail log"], "nothing is to be pushed: it may be over");
+}
+
+#[test]
+fn a_remote_that_is_short_of_connections_is_in_no_trouble() {
+    let full = "@ERROR: max connections (1) reached -- try again later\n";
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Bulk);
+    assert_eq!(machine.push_fails(5, full), ["batch, settled: false"]);
+    assert_eq!(machine.state.health(), &Health::Good);
+    machine.push_ends(Lane::Bulk, settled());
+    assert_ne!(machine.push_fails(5, full), ["batch, settled: false"], "others have them all");
+    assert_eq!(machine.state.health().failures(), 1);
+}
+
+#[test]
+fn too_many_leftovers_are_compared_once_the_remote_is_back() {
+    let many: Vec<Owe> = (0..=PARENTS_MOST).map(|n| owe(&format!("d{n}"))).collect();
+    let aftermath = |leftovers| Aftermath { leftovers, unseen: None };
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Bulk);
+    let end = machine.push_ends(Lane::Bulk, PushEnd::GivenUp(aftermath(many.clone())));
+    assert_eq!(end, [format!("want: {}", ReconcileReason::Leftovers)], "at once where it is well");
+    let mut machine = Machine::running();
+    machine.push_fails(UNREACHABLE, REFUSED);
+    machine.pushes(Lane::Bulk);
+    assert_eq!(machine.push_ends(Lane::Bulk, PushEnd::GivenUp(aftermath(many))), [""; 0]);
+    machine.pushes(Lane::Small);
+    let end = machine.push_ends(Lane::Small, settled());
+    assert!(end.contains(&format!("want: {}", ReconcileReason::Leftovers)), "{end:?}");
+}
+
+#[test]
+fn a_sign_of_loss_is_written_before_the_push_is_settled() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Small);
+    assert!(machine.state.looks_for_losses());
+    let lost = Some("d was missing there".to_owned());
+    let end = machine.step(Event::Pushed { lane: Lane::Small, end: settled(), lost });
+    assert_eq!(end, ["want: d was missing there", "settle", "batch, settled: true"]);
+    assert!(!machine.state.looks_for_losses(), "everything is compared");
+}
+
+#[test]
+fn a_reconcile_is_compared_counted_and_settled() {
+    let mut machine = Machine::running();
+    assert_eq!(machine.step(Event::Reconcile(sync())), ["retry now", &format!("want: {}", sync())]);
+    machine.look(Work::default());
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
+    machine.compares(CompareSpec::Everything(sync()));
+    let counted = Counted { paths: 5, deletions: 1, bytes: 10 };
+    machine.step(Event::Spooled(sync(), counted, 0));
+    assert!(machine.state.in_flight().compare.is_none(), "others go beside it");
+    assert_eq!(machine.everything_compared(&sync()), ["reconciled, settled: true"]);
+    machine.step(Event::Reconciled { why: sync(), left: None, at_ms: 9 });
+    assert_eq!(machine.state.reconcile().wanted(), None);
+    assert_eq!(machine.state.reconcile().finished(), 1);
+    assert!(machine.state.in_flight().idle());
+}
+
+#[test]
+fn a_reconcile_that_is_requested_while_it_compares_comes_again() {
+    let mut machine = Machine::running();
+    machine.step(Event::Reconcile(sync()));
+    machine.compares(CompareSpec::Everything(sync()));
+    machine.step(Event::Reconcile(sync()));
+    machine.step(Event::Spooled(sync(), Counted::default(), 0));
+    assert_eq!(machine.everything_compared(&sync()), ["reconciled, settled: false"]);
+    machine.step(Event::Reconciled { why: sync(), left: Some(sync()), at_ms: 9 });
+    assert_eq!(machine.state.reconcile().wanted(), Some(&sync()));
+}
+
+#[test]
+fn the_schedule_takes_the_place_of_no_other_request() {
+    let mut machine = Machine::running();
+    machine.step(Event::Reconcile(sync()));
+    assert_eq!(machine.step(Event::Reconcile(ReconcileReason::Schedule)), [""; 0]);
+    assert_eq!(machine.state.reconcile().wanted(), Some(&sync()));
+    assert_eq!(machine.step(Event::Reconcile(ReconcileReason::Leftovers)).len(), 2);
+}
+
+#[test]
+fn an_incomplete_reconcile_stays_wanted_and_comes_later() {
+    let mut machine = Machine::running();
+    machine.step(Event::Reconcile(sync()));
+    machine.compares(CompareSpec::Everything(sync()));
+    machine.step(Event::Spooled(sync(), Counted::default(), 0));
+    machine.step(Event::SpoolEnded(CompareEnd::Done {
+        why: Some(sync()),
+        guarded: true,
+        incomplete: Some("opendir failed".into()),
+        entries: 0,
+    }));
+    machine.step(Event::Slot);
+    assert_eq!(machine.look(Work::default()), ["scrub"]);
+    machine.now += 60 * S;
+    machine.step(Event::Slot);
+    let work = Work::default();
+    machine.tick();
+    assert_eq!(
+        machine.step(Event::Looked { work, large: 0 }),
+        [format!("compare for: {}", sync())]
+    );
+}
+
+#[test]
+fn the_guard_holds_comparisons_until_the_operator_releases_the_number_that_was_shown() {
+    let mut machine = Machine::running();
+    machine.step(Event::Release);
+    assert_eq!(machine.state.reconcile().approved(), None, "nothing is approved in advance");
+    machine.step(Event::Reconcile(sync()));
+    machine.compares(CompareSpec::Everything(sync()));
+    let held = Held { why: "it would delete 50 of 60".into(), deletions: 50 };
+    assert_eq!(machine.step(Event::Compared(CompareEnd::Guarded(held))), ["guard holds 50"]);
+    // What live events marked is compared all the same, and what a scan found is not.
+    let scanned = Work { wide: true, ..Work::default() };
+    assert_eq!(machine.look(scanned), ["scrub"]);
+    let live = Work { wide: true, wide_live: true, ..Work::default() };
+    assert_eq!(machine.look(live), ["ask for 1", "scrub if it must"]);
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["compare Owed(Live)"]);
+    machine.compares(CompareSpec::Owed(Wide::Live));
+    let done = CompareEnd::Done { why: None, guarded: false, incomplete: None, entries: 0 };
+    machine.step(Event::Compared(done));
+    assert_eq!(machine.step(Event::Release), ["guard lets go"]);
+    assert_eq!(machine.state.reconcile().approved(), Some(50));
+    machine.look(Work::default());
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
+}
+
+#[test]
+fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
+    let mut machine = Machine::running();
+    let live = Work { wide: true, wide_live: true, due: true, ..Work::default() };
+    machine.pushes(Lane::Small);
+    assert_eq!(machine.look(live), ["scrub if it must"], "they may be among them");
+    let copy = Work { bulk: true, ..live };
+    machine.pushes(Lane::Bulk);
+    machine.pushes(Lane::Bulk2);
+    assert_eq!(machine.look(copy), ["ask for 1", "scrub if it must"]);
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["compare Owed(Live)"]);
+}
+
+#[test]
+fn marks_are_pushed_beside_a_first_copy() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Bulk);
+    let work = Work { marks: true, bulk: true, ..Work::default() };
+    machine.look(work);
+    machine.now += 3 * MS;
+    machine.step(Event::Slot);
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["push Small"]);
+    let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
+    assert_eq!(next, ["push Bulk2"], "and two portions at a time");
+}
+
+#[test]
+fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
+    let mut machine = Machine::begun(settings(), Reconcile::new(None, None, Some(1)));
+    let begun = machine.step(Event::Begun {
+        clean: true,
+        reconcile: None,
+        leftovers: Vec::new(),
+        new_settings: false,
+    });
+    assert_eq!(begun, ["begin"]);
+    machine.step(Event::Hold(None));
+    machine.step(Event::Slot);
+    assert_eq!(machine.look(Work::default()), ["compare Names"]);
+    machine.compares(CompareSpec::Names);
+    let sign = Some("d is missing".to_owned());
+    let end = machine.step(Event::Compared(CompareEnd::Names(sign)));
+    assert_eq!(end, ["want: d is missing"]);
+    assert_eq!(machine.state.doubt(), Doubt::No);
+}
+
+#[test]
+fn names_are_no_sign_where_the_remote_was_never_made_equal() {
+    for (settings, reconciled) in
+        [(settings(), None), (Settings { in_part: true, ..settings() }, Some(1))]
+    {
+        let reconcile = Reconcile::new(None, None, reconciled);
+        let mut machine = Machine::begun(settings, reconcile);
+        let (leftovers, reconcile) = (Vec::new(), None);
+        machine.step(Event::Begun { clean: true, reconcile, leftovers, new_settings: false });
+        assert_eq!(machine.state.doubt(), Doubt::No);
+        assert!(!machine.state.looks_for_losses());
+    }
+}
+
+#[test]
+fn after_an_unclean_end_everything_recent_is_owed_before_it_begins() {
+    let mut machine = Machine::begun(settings(), Reconcile::default());
+    let begun = machine.step(Event::Begun {
+        clean: false,
+        reconcile: Some(ReconcileReason::SettingsChanged),
+        leftovers: vec![owe("d")],
+        new_settings: true,
+    });
+    let want = format!("want: {}", ReconcileReason::SettingsChanged);
+    let expected = [&want, "keep the settings", "owe 1", "owe what is recent", "begin"];
+    assert_eq!(begun, expected);
+}
+
+#[test]
+fn a_comparison_that_was_upset_comes_again_soon() {
+    let mut machine = Machine::running();
+    let wide = Work { wide: true, ..Work::default() };
+    machine.look(wide);
+    machine.compares(CompareSpec::Owed(Wide::Any));
+    machine.step(Event::Compared(CompareEnd::Upset));
+    machine.step(Event::Slot);
+    assert_eq!(machine.look(wide), ["scrub"]);
+    assert_eq!(machine.state.next_deadline(machine.now), machine.now + UPSET_WAIT);
+    machine.now += UPSET_WAIT;
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["compare Owed(Any)"]);
+}
+
+#[test]
+fn a_root_that_is_gone_holds_and_is_looked_for_again() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Small);
+    machine.push_ends(Lane::Small, PushEnd::Stuck(Obstacle::Root("gone".into())));
+    assert_eq!(machine.state.phase().held(), Some("gone"));
+    assert_eq!(machine.state.cannot_verify().as_deref(), Some("held: gone"));
+    assert_eq!(machine.look(marks()), [""; 0]);
+    machine.now += S;
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["push Small"]);
+}
+
+#[test]
+fn a_system_that_refuses_is_trouble_that_any_job_ends() {
+    let mut machine = Machine::running();
+    machine.pushes(Lane::Small);
+    machine.push_ends(Lane::Small, PushEnd::Stuck(Obstacle::System("fork".into())));
+    assert_eq!(machine.state.health().met_by(), Some(MetBy::Any));
+    assert_eq!(machine.state.cannot_verify().as_deref(), Some("in trouble: fork"));
+    assert!(!machine.state.lets_scrub());
+}
+
+#[test]
+fn a_person_is_answered_one_at_a_time_with_the_scrub_out_of_the_way() {
+    let mut machine = Machine::running();
+    assert!(machine.state.lets_scrub());
+    machine.step(Event::VerifyWanted);
+    assert!(!machine.state.lets_scrub());
+    machine.look(Work::default());
+    machine.step(Event::Slot);
+    assert_eq!(machine.tick(), ["put the scrub off", "Verify"]);
+    machine.step(Event::Started(JobSpec::Verify, Vec::new()));
+    machine.step(Event::VerifyEnded);
+    assert!(machine.state.lets_scrub());
+}
+
+#[test]
+fn marks_that_were_dropped_for_a_remote_in_trouble_are_compared_instead() {
+    let mut machine = Machine::running();
+    let why = ReconcileReason::Found("too many".into());
+    machine.step(Event::ComparedInstead(why.clone()));
+    assert_eq!(machine.state.reconcile().wanted(), Some(&why));
+}
+
+#[test]
+fn what_the_scrub_used_of_an_approval_is_used() {
+    let mut machine = Machine::running();
+    let held = Held { why: "50".into(), deletions: 50 };
+    assert_eq!(machine.step(Event::ScrubGuarded(held)), ["guard holds 50"]);
+    assert!(!machine.state.lets_scrub());
+    machine.step(Event::Release);
+    assert!(machine.state.lets_scrub() && machine.state.reconcile().approved() == Some(50));
+    machine.step(Event::ApprovalUsed);
+    assert_eq!(machine.state.reconcile().approved(), None);
+}
+
+fn owe(dir: &str) -> Owe {
+    Owe {
+        path: RelPath::new(dir).unwrap(),
+        scope: crate::journal::Scope::Children,
+        events: Events::RECONCILE,
+        error: None,
+        attempts: 0,
+        next_try_ms: 0,
+        since_ms: 0,
+    }
+}

@@ -2,10 +2,10 @@
 
 use super::context::Context;
 use super::jobs::Jobs;
-use super::push::Push;
+use super::jobs::push::Push;
+use super::jobs::scrub::Scrub;
 use super::reconcile::Left;
 use super::report::{self, View};
-use super::scrub::Scrub;
 use super::state::State;
 use crate::journal::{JournalError, Owed};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress};

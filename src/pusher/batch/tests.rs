@@ -171,8 +171,8 @@ impl Draw {
 /// comparisons, turned into other scopes and lanes, refused by a push of something below them.
 #[test]
 fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
-    use super::super::rows::not_compared;
     use crate::journal::Journal;
+    use crate::pusher::jobs::rows::not_compared;
     const NAMES: [&str; 4] = ["d", "d/f", "d/e", "big"];
     const MOST_MS: i64 = 60_000;
     for seed in 0..4 {
@@ -239,7 +239,7 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                     })
                     .collect();
                 if draw.yes(2) {
-                    let incomplete = super::super::rows::Unseen {
+                    let incomplete = crate::pusher::jobs::rows::Unseen {
                         words: "opendir".into(),
                         paths: vec![(path("d"), "opendir".into())],
                     };

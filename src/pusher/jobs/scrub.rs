@@ -8,13 +8,13 @@ mod part;
 mod plan;
 mod turn;
 
-use super::context::Context;
 use super::rsyncing::Rsyncing;
-use super::slots::{Returned, Slot};
 use crate::config::model::VerifySchedule;
 use crate::journal::{Compared, JournalError, VerifyRun, VerifyState};
 use crate::message::{self, VerifyProgress};
 use crate::path::RelPath;
+use crate::pusher::context::Context;
+use crate::pusher::slots::{Returned, Slot};
 use crate::stat::Kind;
 use crate::sys::clock;
 use crate::sys::files::{Name, Root};
@@ -31,7 +31,7 @@ pub struct Scrub {
     state: VerifyState,
     due_ms: Option<i64>,
     planner: Option<Planner>,
-    stage: Stage,
+    stage: ScrubStage,
     /// When it began to look for the part in hand.
     began: Duration,
     /// No part begins sooner.
@@ -48,7 +48,7 @@ pub struct Scrub {
     wake: Option<Duration>,
 }
 
-enum Stage {
+enum ScrubStage {
     /// Nothing in hand.
     Idle,
     /// The next part.
@@ -59,13 +59,13 @@ enum Stage {
 
 impl Rsyncing for Scrub {
     fn is_running(&self) -> bool {
-        matches!(&self.stage, Stage::Comparing(work) if work.is_running())
+        matches!(&self.stage, ScrubStage::Comparing(work) if work.is_running())
     }
 
     fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
-            Stage::Comparing(work) => work.stalled(now),
-            Stage::Idle | Stage::Ready(_) => Duration::ZERO,
+            ScrubStage::Comparing(work) => work.stalled(now),
+            ScrubStage::Idle | ScrubStage::Ready(_) => Duration::ZERO,
         }
     }
 
@@ -75,7 +75,7 @@ impl Rsyncing for Scrub {
     }
 
     fn kill(&mut self) {
-        if let Stage::Comparing(work) = &mut self.stage {
+        if let ScrubStage::Comparing(work) = &mut self.stage {
             work.kill();
         }
     }
@@ -104,7 +104,7 @@ impl Scrub {
             state,
             due_ms,
             planner: None,
-            stage: Stage::Idle,
+            stage: ScrubStage::Idle,
             began: now,
             not_before: now,
             ask_again: now,
@@ -123,7 +123,7 @@ impl Scrub {
 
     /// These paths are being pushed while it compares.
     pub fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
-        if let Stage::Comparing(work) = &mut self.stage {
+        if let ScrubStage::Comparing(work) = &mut self.stage {
             work.touch(paths);
         }
     }
@@ -146,7 +146,7 @@ impl Scrub {
     /// The part in hand is looked for again, no sooner than after `wait`.
     fn again(&mut self, wait: Duration, now: Duration) {
         self.kill();
-        (self.stage, self.planner) = (Stage::Idle, None);
+        (self.stage, self.planner) = (ScrubStage::Idle, None);
         self.not_before = self.not_before.max(now + wait);
     }
 }

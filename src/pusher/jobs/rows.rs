@@ -1,12 +1,12 @@
 //! The rows of a comparison: which directories it takes, and what is owed after it.
 
-use super::context::{Context, RootLook};
-use super::health::path_retry_ms;
-use super::plan::Look;
-use super::stuck::Stuck;
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
+use crate::pusher::context::{Context, RootLook};
+use crate::pusher::health::path_retry_ms;
+use crate::pusher::plan::Look;
+use crate::pusher::stuck::Stuck;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::sys::clock;

@@ -1,14 +1,14 @@
 //! `syncsup verify`: a dry run whose output goes to who asked, in parts, as fast as they are read. It marks nothing
 //! unless it is asked to repair: then each part is owed before it is told.
 
-use super::context::{Context, broken};
-use super::guard::{self, Extent};
 use super::rows::repair;
 use super::rsyncing::Rsyncing;
-use super::stuck::Stuck;
 use crate::journal::{JournalError, Settlement};
 use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, VerifyPart};
 use crate::path::RelPath;
+use crate::pusher::context::{Context, broken};
+use crate::pusher::guard::{self, Extent};
+use crate::pusher::stuck::Stuck;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
 use crate::rsync::excluded::Holders;
@@ -29,7 +29,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 pub struct Verifying {
     ticket: Ticket,
     job: VerifyJob,
-    stage: Stage,
+    stage: VerifyStage,
     /// Pushed since it began.
     touched: Touched,
     differ: Differ,
@@ -56,7 +56,7 @@ pub enum VerifyStep {
     Ended,
 }
 
-enum Stage {
+enum VerifyStage {
     Wanted,
     Running(DryRun),
     Reading {
@@ -69,25 +69,25 @@ enum Stage {
 
 impl Rsyncing for Verifying {
     fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Running(_))
+        matches!(self.stage, VerifyStage::Running(_))
     }
 
     fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
-            Stage::Running(run) => run.stalled(now),
-            Stage::Wanted | Stage::Reading { .. } => Duration::ZERO,
+            VerifyStage::Running(run) => run.stalled(now),
+            VerifyStage::Wanted | VerifyStage::Reading { .. } => Duration::ZERO,
         }
     }
 
     fn look_after(&self) -> Option<Duration> {
         match &self.stage {
-            Stage::Running(run) => Some(run.look_after()),
-            Stage::Wanted | Stage::Reading { .. } => None,
+            VerifyStage::Running(run) => Some(run.look_after()),
+            VerifyStage::Wanted | VerifyStage::Reading { .. } => None,
         }
     }
 
     fn kill(&mut self) {
-        if let Stage::Running(run) = &mut self.stage {
+        if let VerifyStage::Running(run) = &mut self.stage {
             run.kill();
         }
     }
@@ -99,7 +99,7 @@ impl Verifying {
         Self {
             ticket,
             job,
-            stage: Stage::Wanted,
+            stage: VerifyStage::Wanted,
             touched: Touched::default(),
             differ: Differ::default(),
             asked: false,
@@ -116,7 +116,7 @@ impl Verifying {
 
     /// True once its dry run has ended: nothing keeps the rest from being read.
     pub fn is_reading(&self) -> bool {
-        matches!(self.stage, Stage::Reading { .. })
+        matches!(self.stage, VerifyStage::Reading { .. })
     }
 
     /// The next part is asked for.
@@ -162,8 +162,8 @@ impl Verifying {
     }
 
     fn go_on(&mut self, context: &mut Context, now: Duration) -> Result<VerifyStep, Stuck> {
-        match std::mem::replace(&mut self.stage, Stage::Wanted) {
-            Stage::Running(mut run) => {
+        match std::mem::replace(&mut self.stage, VerifyStage::Wanted) {
+            VerifyStage::Running(mut run) => {
                 let Some(exited) = run.poll(now).map_err(broken)? else {
                     if self.job.progress && now >= self.shown + SHOW_EVERY {
                         self.shown = now;
@@ -171,7 +171,7 @@ impl Verifying {
                         let part = VerifyPart { progress, ..VerifyPart::default() };
                         context.supervisor.send(&FromPusher::Verified(self.ticket, part));
                     }
-                    self.stage = Stage::Running(run);
+                    self.stage = VerifyStage::Running(run);
                     return Ok(VerifyStep::GoesOn);
                 };
                 let finished = context.finish(run.into_run(), exited)?;
@@ -181,8 +181,8 @@ impl Verifying {
                     other => Ok(other),
                 }
             }
-            Stage::Wanted => Ok(VerifyStep::GoesOn),
-            reading @ Stage::Reading { .. } => {
+            VerifyStage::Wanted => Ok(VerifyStep::GoesOn),
+            reading @ VerifyStage::Reading { .. } => {
                 self.stage = reading;
                 if self.asked { self.next_part(context) } else { Ok(VerifyStep::GoesOn) }
             }
@@ -222,7 +222,7 @@ impl Verifying {
         let (rsync, unkept) = context.compare(&root, &form, options, &list)?;
         self.unkept = argv::unkept_words(&unkept);
         let run = context.dry_run(rsync, root, now);
-        self.stage = Stage::Running(if self.job.checksum { run.by_content() } else { run });
+        self.stage = VerifyStage::Running(if self.job.checksum { run.by_content() } else { run });
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl Verifying {
             ));
             return Ok(VerifyStep::Ended);
         }
-        self.stage = Stage::Reading {
+        self.stage = VerifyStage::Reading {
             entries: compared.totals.files,
             incomplete: compared.incomplete().map(str::to_owned).or(self.unkept.take()),
             deletions: compared.complete,
@@ -278,7 +278,8 @@ impl Verifying {
         let mut end = Settlement::default();
         let now_ms = clock::wall_ms();
         while part.differences.len() < PART {
-            let Stage::Reading { lines, entries, incomplete, deletions } = &mut self.stage else {
+            let VerifyStage::Reading { lines, entries, incomplete, deletions } = &mut self.stage
+            else {
                 break;
             };
             let Some(line) = lines.next() else {

@@ -1,9 +1,9 @@
 //! What the trash of a remote has kept for long enough is deleted: when a pusher starts, and once a day.
 
-use super::context::{Context, How, broken};
 use super::rsyncing::Rsyncing;
-use super::stuck::Stuck;
 use crate::figures;
+use crate::pusher::context::{Context, How, broken};
+use crate::pusher::stuck::Stuck;
 use crate::rsync::argv;
 use crate::rsync::argv::rules_prefix;
 use crate::rsync::exit_status::Verdict;

@@ -1,18 +1,29 @@
 //! The jobs of a pusher: at most one rsync in each.
 
-use super::batch::Batch;
-use super::compare::Compare;
-use super::expiry::Expiry;
-use super::lane::Lane;
-use super::push::Push;
-use super::rsyncing::{Busy, Rsyncing, STALLED};
-use super::scrub::Scrub;
-use super::verify::Verifying;
+pub mod compare;
+pub mod expire;
+pub mod push;
+pub mod rows;
+pub mod rsyncing;
+pub mod scrub;
+pub mod select;
+pub mod step;
+pub mod step_end;
+pub mod verify;
+
 use crate::path::RelPath;
+use crate::pusher::batch::Batch;
+use crate::pusher::lane::Lane;
 use crate::rsync_run::run::LOOK_EVERY;
+use compare::Compare;
+use expire::Expiry;
+use push::Push;
+use rsyncing::{Busy, Rsyncing, STALLED};
+use scrub::Scrub;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
+use verify::Verifying;
 
 /// At most one rsync in each.
 pub struct Jobs {

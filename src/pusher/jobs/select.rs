@@ -1,12 +1,12 @@
 //! What a lane is to push now: of what is marked and owed, all that touches nothing another lane has in hand.
 
-use super::batch::Batch;
-use super::context::Context;
-use super::jobs::Jobs;
-use super::lane::Lane;
-use super::scheduler::Blocked;
 use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::path::RelPath;
+use crate::pusher::batch::Batch;
+use crate::pusher::context::Context;
+use crate::pusher::jobs::Jobs;
+use crate::pusher::lane::Lane;
+use crate::pusher::scheduler::Blocked;
 use crate::rsync::complaint;
 use crate::stat::Kind;
 use crate::sys::{clock, files};

@@ -4,15 +4,15 @@
 //! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
 //! portions, so that a first copy of millions of files needs no millions of rows at once.
 
-use super::context::{Context, broken};
-use super::doubt::Names;
-use super::guard::{self, Extent, Losses};
-use super::health::retry_most_ms;
 use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
 use super::rsyncing::Rsyncing;
-use super::stuck::Stuck;
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
+use crate::pusher::context::{Context, broken};
+use crate::pusher::doubt::Names;
+use crate::pusher::guard::{self, Extent, Losses};
+use crate::pusher::health::retry_most_ms;
+use crate::pusher::stuck::Stuck;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::complaint;
@@ -55,7 +55,7 @@ pub enum Subject {
 /// A comparison under way.
 pub struct Compare {
     subject: Subject,
-    stage: Stage,
+    stage: CompareStage,
     /// What it found.
     pub found: Found,
     /// Names that it left out because the remote cannot have them: a push says so.
@@ -64,7 +64,7 @@ pub struct Compare {
     going: Touched,
 }
 
-enum Stage {
+enum CompareStage {
     Running(DryRun),
     /// It cannot be done now, for this reason.
     Refused(String),
@@ -91,7 +91,7 @@ pub struct Found {
 }
 
 /// How a comparison goes on.
-pub enum Progress {
+pub enum CompareProgress {
     /// The dry run goes on, or rows are not wanted yet.
     Running,
     /// There are rows to write, or some were written.
@@ -115,25 +115,25 @@ pub enum Progress {
 
 impl Rsyncing for Compare {
     fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Running(_))
+        matches!(self.stage, CompareStage::Running(_))
     }
 
     fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
-            Stage::Running(run) => run.stalled(now),
-            Stage::Spooling { .. } | Stage::Refused(_) => Duration::ZERO,
+            CompareStage::Running(run) => run.stalled(now),
+            CompareStage::Spooling { .. } | CompareStage::Refused(_) => Duration::ZERO,
         }
     }
 
     fn look_after(&self) -> Option<Duration> {
         match &self.stage {
-            Stage::Running(run) => Some(run.look_after()),
-            Stage::Spooling { .. } | Stage::Refused(_) => None,
+            CompareStage::Running(run) => Some(run.look_after()),
+            CompareStage::Spooling { .. } | CompareStage::Refused(_) => None,
         }
     }
 
     fn kill(&mut self) {
-        if let Stage::Running(run) = &mut self.stage {
+        if let CompareStage::Running(run) = &mut self.stage {
             run.kill();
         }
     }
@@ -160,7 +160,7 @@ impl Compare {
             Subject::Everything { why, exclude } => {
                 if let Some(words) = context.cannot_compare(&[RelPath::root()])? {
                     let subject = Subject::Everything { why, exclude };
-                    let stage = Stage::Refused(words);
+                    let stage = CompareStage::Refused(words);
                     let (found, unkept) = (Found::default(), Vec::new());
                     return Ok(Some(Compare { subject, stage, found, unkept, going }));
                 }
@@ -181,7 +181,7 @@ impl Compare {
                 (Subject::Names, context.compare(&root, &Form::Children, options, &list)?)
             }
         };
-        let stage = Stage::Running(context.dry_run(rsync, root, now));
+        let stage = CompareStage::Running(context.dry_run(rsync, root, now));
         Ok(Some(Compare { subject, stage, found: Found::default(), unkept, going }))
     }
 
@@ -210,24 +210,26 @@ impl Compare {
         pushing: bool,
         approved: Option<u64>,
         now: Duration,
-    ) -> Result<(Option<Compare>, Progress), Stuck> {
+    ) -> Result<(Option<Compare>, CompareProgress), Stuck> {
         match self.stage {
-            Stage::Running(mut run) => {
+            CompareStage::Running(mut run) => {
                 let Some(exited) = run.poll(now).map_err(broken)? else {
-                    self.stage = Stage::Running(run);
-                    return Ok((Some(self), Progress::Running));
+                    self.stage = CompareStage::Running(run);
+                    return Ok((Some(self), CompareProgress::Running));
                 };
                 let finished = context.finish(run.into_run(), exited)?;
                 spool(self.subject, self.unkept, self.going, context, finished, approved)
             }
-            Stage::Refused(words) => {
+            CompareStage::Refused(words) => {
                 let entries = context.standing.entries.unwrap_or(0) as u64;
-                Ok((None, Progress::Done { incomplete: Some(words), entries }))
+                Ok((None, CompareProgress::Done { incomplete: Some(words), entries }))
             }
-            Stage::Spooling { .. } => {
+            CompareStage::Spooling { .. } => {
                 let progress = self.write_rows(context, pushing)?;
                 match progress {
-                    more @ (Progress::Running | Progress::Rows) => Ok((Some(self), more)),
+                    more @ (CompareProgress::Running | CompareProgress::Rows) => {
+                        Ok((Some(self), more))
+                    }
                     end => Ok((None, end)),
                 }
             }
@@ -240,10 +242,14 @@ impl Compare {
     }
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
-    fn write_rows(&mut self, context: &mut Context, pushing: bool) -> Result<Progress, Stuck> {
+    fn write_rows(
+        &mut self,
+        context: &mut Context,
+        pushing: bool,
+    ) -> Result<CompareProgress, Stuck> {
         let bulk = self.is_bulk(context);
-        let Stage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
-            return Ok(Progress::Running);
+        let CompareStage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
+            return Ok(CompareProgress::Running);
         };
         if self.found.written > 0 {
             let left = context.journal.owed_in_bulk(&context.name, bulk)?;
@@ -252,7 +258,7 @@ impl Compare {
                 Subject::Everything { .. } => AHEAD,
             };
             if left > if pushing { ahead } else { 0 } {
-                return Ok(Progress::Running);
+                return Ok(CompareProgress::Running);
             }
         }
         let now_ms = clock::wall_ms();
@@ -315,7 +321,7 @@ impl Compare {
         let incomplete = incomplete.as_ref().map(|incomplete| incomplete.words.clone());
         context.journal.settle(&context.name, &end, now_ms)?;
         let entries = self.found.entries;
-        Ok(if last { Progress::Done { incomplete, entries } } else { Progress::Rows })
+        Ok(if last { CompareProgress::Done { incomplete, entries } } else { CompareProgress::Rows })
     }
 }
 
@@ -327,9 +333,9 @@ fn spool(
     context: &Context,
     finished: Finished,
     approved: Option<u64>,
-) -> Result<(Option<Compare>, Progress), Stuck> {
+) -> Result<(Option<Compare>, CompareProgress), Stuck> {
     if context.stumbled(&finished) {
-        return Ok((None, Progress::Upset));
+        return Ok((None, CompareProgress::Upset));
     }
     let counts = |change: &Change| {
         let wanted = wanted(context, change, true);
@@ -343,9 +349,9 @@ fn spool(
     let mut compared = match compared {
         Ok(compared) => compared,
         Err(judgement) => match judgement.verdict {
-            Verdict::Upset => return Ok((None, Progress::Upset)),
+            Verdict::Upset => return Ok((None, CompareProgress::Upset)),
             Verdict::Source => return Err(Stuck::Root(judgement.words)),
-            _ => return Ok((None, Progress::Remote(judgement))),
+            _ => return Ok((None, CompareProgress::Remote(judgement))),
         },
     };
     if matches!(subject, Subject::Names) {
@@ -359,7 +365,7 @@ fn spool(
             }
         };
         compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
-        return Ok((None, Progress::Names(names)));
+        return Ok((None, CompareProgress::Names(names)));
     }
     let Counts { paths, deletions, .. } = compared.counts;
     let found = Found {
@@ -379,7 +385,7 @@ fn spool(
         if guard::holds(context.start.remote.max_delete, losses) {
             // Not known of any.
             if going.is_full() {
-                return Ok((None, Progress::Upset));
+                return Ok((None, CompareProgress::Upset));
             }
             let deletions = unasked(context, &mut compared, &going)?;
             // A push in flight may have made directories and not yet their files: files are compared with files.
@@ -392,7 +398,7 @@ fn spool(
                 && !guard::is_approved(approved, deletions)
             {
                 let why = guard::words(deletions, losses.entries, &context.name);
-                return Ok((None, Progress::Guarded(Held { why, deletions })));
+                return Ok((None, CompareProgress::Guarded(Held { why, deletions })));
             }
         }
     }
@@ -401,8 +407,8 @@ fn spool(
         Unseen::new(named(context.complaints(compared.stderr())), compared.judgement().clone())
     });
     let lines = compared.into_lines().map_err(broken)?;
-    let stage = Stage::Spooling { lines, deletions, incomplete };
-    Ok((Some(Compare { subject, stage, found, unkept, going }), Progress::Rows))
+    let stage = CompareStage::Spooling { lines, deletions, incomplete };
+    Ok((Some(Compare { subject, stage, found, unkept, going }), CompareProgress::Rows))
 }
 
 /// How many names it would delete of which no mark says that they went: what somebody deletes here is no accident.

@@ -1,16 +1,16 @@
 //! What the end of one step of a push means: the next step, another look, or trouble.
 
-use super::batch::Disposition;
-use super::blame::Blame;
-use super::coarse_times::{self, Told};
-use super::context::{Context, broken};
-use super::lane::Lane;
-use super::partial_stats::PartialStats;
-use super::push::{Aim, Progress, Push};
+use super::push::{Aim, Push, PushProgress};
 use super::step::{self, Step};
-use super::stuck::Stuck;
 use crate::journal::Totals;
 use crate::path::RelPath;
+use crate::pusher::batch::Disposition;
+use crate::pusher::blame::Blame;
+use crate::pusher::coarse_times::{self, Told};
+use crate::pusher::context::{Context, broken};
+use crate::pusher::lane::Lane;
+use crate::pusher::partial_stats::PartialStats;
+use crate::pusher::stuck::Stuck;
 use crate::rsync::argv;
 use crate::rsync::excluded;
 use crate::rsync::exit_status::Verdict;
@@ -29,7 +29,7 @@ impl Push {
         step: Step,
         mut finished: Finished,
         now: Duration,
-    ) -> Result<Progress, Stuck> {
+    ) -> Result<PushProgress, Stuck> {
         if finished.judgement.verdict != Verdict::Settled
             && context.start.remote.trash_keep_ms.is_some()
             && !step.looks()
@@ -92,7 +92,7 @@ impl Push {
             | Verdict::NoDelete
             | Verdict::Refused(_)
             | Verdict::Configuration
-            | Verdict::Remote(_) => Ok(Progress::Remote(finished.judgement)),
+            | Verdict::Remote(_) => Ok(PushProgress::Remote(finished.judgement)),
         }
     }
 
@@ -103,7 +103,7 @@ impl Push {
         step: Step,
         mut finished: Finished,
         now: Duration,
-    ) -> Result<Progress, Stuck> {
+    ) -> Result<PushProgress, Stuck> {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
@@ -273,10 +273,10 @@ impl Push {
         mut first: Finished,
         mut again: Finished,
         now: Duration,
-    ) -> Result<Progress, Stuck> {
+    ) -> Result<PushProgress, Stuck> {
         match again.judgement.verdict {
             Verdict::Remote(_) | Verdict::Configuration | Verdict::Refused(_) => {
-                return Ok(Progress::Remote(again.judgement));
+                return Ok(PushProgress::Remote(again.judgement));
             }
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {

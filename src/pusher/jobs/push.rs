@@ -3,18 +3,18 @@
 //! This is the only code that changes a remote. What is done with a path is decided by what is there at the moment
 //! of the push, never by what was marked.
 
-use super::batch::{Aftermath, Batch, Disposition, Findings, Times};
-use super::context::{Context, LEAVES_WITHIN, RootLook, broken};
-use super::doubt;
-use super::health::retry_most_ms;
-use super::lane::Lane;
-use super::plan::{self, Limits, Plan};
 use super::rsyncing::Rsyncing;
 use super::step::{self, Step};
-use super::stuck::Stuck;
 use crate::config::model::Toggles;
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
+use crate::pusher::batch::{Aftermath, Batch, Disposition, Findings, Times};
+use crate::pusher::context::{Context, LEAVES_WITHIN, RootLook, broken};
+use crate::pusher::doubt;
+use crate::pusher::health::retry_most_ms;
+use crate::pusher::lane::Lane;
+use crate::pusher::plan::{self, Limits, Plan};
+use crate::pusher::stuck::Stuck;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::Change;
 use crate::rsync_run::run::{Finished, Run};
@@ -45,7 +45,7 @@ pub struct Push {
     pub(super) lane: Lane,
     pub(super) batch: Batch,
     pub(super) root: Root,
-    pub(super) findings: Findings,
+    pub findings: Findings,
     pub(super) steps: VecDeque<Step>,
     run: Option<(Step, Aim, Run)>,
     /// What comes again at this time: the remote had no room for it yet.
@@ -67,7 +67,7 @@ pub struct Push {
     /// The remote answered: an rsync of this push has ended well.
     pub(super) answered: bool,
     /// What other pushes have settled since this one began, each in order.
-    pub(super) beside: Vec<Rc<[RelPath]>>,
+    pub beside: Vec<Rc<[RelPath]>>,
 }
 
 /// Why a step's rsync runs.
@@ -79,7 +79,7 @@ pub(super) enum Aim {
 }
 
 /// How a push goes on.
-pub enum Progress {
+pub enum PushProgress {
     /// An rsync runs.
     Running,
     /// Every path is accounted for: write this.
@@ -118,7 +118,7 @@ impl Push {
         mut batch: Batch,
         deferred: HashMap<RelPath, i64>,
         now: Duration,
-    ) -> Result<(Push, Progress), Stuck> {
+    ) -> Result<(Push, PushProgress), Stuck> {
         let first = batch.items.first().map(|item| (item.path.clone(), item.since_ms));
         batch.sort();
         let mut findings = Findings::default();
@@ -210,7 +210,7 @@ impl Push {
         context: &mut Context,
         beside: bool,
         now: Duration,
-    ) -> Result<Progress, Stuck> {
+    ) -> Result<PushProgress, Stuck> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
             let look = RootLook::new(
                 &self.root,
@@ -226,12 +226,12 @@ impl Push {
             return self.start_step(context, step, aim, now);
         }
         if self.refused.is_some() {
-            return Ok(Progress::Running);
+            return Ok(PushProgress::Running);
         }
         let Some((step, aim, mut run)) = self.run.take() else { return self.next(context, now) };
         let Some(exited) = run.ended(now).map_err(broken)? else {
             self.run = Some((step, aim, run));
-            return Ok(Progress::Running);
+            return Ok(PushProgress::Running);
         };
         let finished = context.finish(run, exited)?;
         debug!(context.log, "rsync ended"; "how" => exited.to_string(), "words" => &finished.judgement.words);
@@ -239,7 +239,7 @@ impl Push {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LEAVES_WITHIN {
                 self.refused = Some((step, aim, now + REFUSED_WAIT));
-                return Ok(Progress::Running);
+                return Ok(PushProgress::Running);
             }
         } else {
             self.refused_since = None;
@@ -262,7 +262,7 @@ impl Push {
         context: &Context,
         step: &Step,
         now: Duration,
-    ) -> Result<Progress, Stuck> {
+    ) -> Result<PushProgress, Stuck> {
         if self.may_plan_again() {
             self.replans += 1;
             self.plan(context)?;
@@ -337,9 +337,9 @@ impl Push {
     }
 
     /// Starts the next step, or ends the push.
-    pub(super) fn next(&mut self, context: &Context, now: Duration) -> Result<Progress, Stuck> {
+    pub(super) fn next(&mut self, context: &Context, now: Duration) -> Result<PushProgress, Stuck> {
         let Some(step) = self.steps.pop_front() else {
-            return Ok(Progress::Done(self.settlement(context)));
+            return Ok(PushProgress::Done(self.settlement(context)));
         };
         self.start_step(context, step, Aim::Do, now)
     }
@@ -350,13 +350,13 @@ impl Push {
         step: Step,
         aim: Aim,
         now: Duration,
-    ) -> Result<Progress, Stuck> {
+    ) -> Result<PushProgress, Stuck> {
         let dry = matches!(aim, Aim::Verify(_));
         let rsync = step.start(context, &self.root, dry)?;
         let run = Run::new(rsync, context.start.remote.peer.timeout_s, context.patience, now)
             .reading(step.bytes_by_content(context, &self.root, dry));
         self.run = Some((step, aim, run));
-        Ok(Progress::Running)
+        Ok(PushProgress::Running)
     }
 
     fn settlement(&mut self, context: &Context) -> Settlement {

@@ -1,6 +1,6 @@
 //! What all jobs with an rsync have in common.
 
-use super::slots::Slot;
+use crate::pusher::slots::Slot;
 use std::time::Duration;
 
 /// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.

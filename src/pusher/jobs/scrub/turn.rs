@@ -1,14 +1,14 @@
 //! The turns of the scrub.
 
-use super::super::context::Context;
 use super::super::rsyncing::{Rsyncing, STALLED};
-use super::super::stuck::Stuck;
 use super::part::{Comparing, Outcome, Read};
 use super::plan::{self, Bound, Part, Planner, Step};
-use super::{Here, Scrub, Stage};
+use super::{Here, Scrub, ScrubStage};
 use crate::journal::{Held, JournalError, VerifyRun};
 use crate::message::FromPusher;
 use crate::path::RelPath;
+use crate::pusher::context::Context;
+use crate::pusher::stuck::Stuck;
 use crate::sys::clock;
 use chrono::Local;
 use slog::{info, warn};
@@ -46,7 +46,7 @@ impl Scrub {
         now: Duration,
     ) -> Result<Vec<News>, JournalError> {
         let mut news = Vec::new();
-        if matches!(self.stage, Stage::Comparing(_)) {
+        if matches!(self.stage, ScrubStage::Comparing(_)) {
             return Ok(news);
         }
         match self.begin_part(context, allowed, quiet, in_flight, now, &mut news) {
@@ -78,10 +78,10 @@ impl Scrub {
             self.wake = Some(least);
             return Ok(());
         }
-        if matches!(self.stage, Stage::Idle) {
+        if matches!(self.stage, ScrubStage::Idle) {
             self.plan(context, now, news)?;
         }
-        let Stage::Ready(part) = &self.stage else { return Ok(()) };
+        let ScrubStage::Ready(part) = &self.stage else { return Ok(()) };
         if self.spare.is_none() {
             if now >= self.ask_again {
                 self.ask_again = now + ASK_AGAIN;
@@ -91,7 +91,7 @@ impl Scrub {
             return Ok(());
         }
         match Comparing::start(context, part, self.schedule.checksum, in_flight, now) {
-            Ok(Some(work)) => self.stage = Stage::Comparing(Box::new(work)),
+            Ok(Some(work)) => self.stage = ScrubStage::Comparing(Box::new(work)),
             // Nothing of it is there any more.
             Ok(None) => {
                 let read = Read { part: part.clone(), ..Read::default() };
@@ -146,7 +146,7 @@ impl Scrub {
         loop {
             match planner.step(&here) {
                 Step::Part(part) => {
-                    self.stage = Stage::Ready(part);
+                    self.stage = ScrubStage::Ready(part);
                     return Ok(());
                 }
                 Step::End => return Ok(self.end_run(context, news)?),
@@ -209,7 +209,7 @@ impl Scrub {
         }
         context.journal.set_verify_state(&context.name, Some(&self.state))?;
         self.not_before = plan::next_part(&self.schedule, read.cost, self.began, now);
-        (self.stage, self.tries, self.began) = (Stage::Idle, 0, self.not_before);
+        (self.stage, self.tries, self.began) = (ScrubStage::Idle, 0, self.not_before);
         if self.yields > 0 {
             (self.yields, self.planner) = (self.yields - 1, None);
         }
@@ -228,8 +228,8 @@ impl Scrub {
     ) -> Result<Vec<News>, JournalError> {
         self.wake = None;
         let mut news = Vec::new();
-        let mut work = match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Comparing(work) => work,
+        let mut work = match std::mem::replace(&mut self.stage, ScrubStage::Idle) {
+            ScrubStage::Comparing(work) => work,
             other => {
                 self.stage = other;
                 return Ok(news);
@@ -249,9 +249,9 @@ impl Scrub {
         }
         let part = work.part().clone();
         match went {
-            Ok(Outcome::Running) => self.stage = Stage::Comparing(work),
+            Ok(Outcome::Running) => self.stage = ScrubStage::Comparing(work),
             Ok(Outcome::Rows { more_in }) => {
-                self.stage = Stage::Comparing(work);
+                self.stage = ScrubStage::Comparing(work);
                 self.wake = Some(now + more_in);
                 news.push(News::Owed);
             }
@@ -309,7 +309,7 @@ impl Scrub {
             return;
         }
         let slot = self.spares.slot();
-        if matches!(self.stage, Stage::Ready(_)) {
+        if matches!(self.stage, ScrubStage::Ready(_)) {
             self.spare = Some(slot);
         }
     }

@@ -1,10 +1,10 @@
 //! The steps of a push: which rsyncs a plan takes, and how each is started.
 
-use super::context::Context;
-use super::plan::Plan;
-use super::stuck::Stuck;
-use super::whole;
 use crate::path::RelPath;
+use crate::pusher::context::Context;
+use crate::pusher::plan::Plan;
+use crate::pusher::stuck::Stuck;
+use crate::pusher::whole;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::params::{self, OwnFilters};
 use crate::sys::files::Root;

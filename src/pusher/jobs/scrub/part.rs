@@ -1,13 +1,13 @@
 //! One part of the scrub: a dry run, and the rows of what it finds.
 
-use super::super::context::{Context, broken};
-use super::super::guard::{self, Contents, Extent, Losses};
 use super::super::rows::repair;
-use super::super::stuck::Stuck;
 use super::super::verify::counts;
 use super::plan::{Cost, Part};
 use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
+use crate::pusher::context::{Context, broken};
+use crate::pusher::guard::{self, Contents, Extent, Losses};
+use crate::pusher::stuck::Stuck;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, may_come_from_below};
 use crate::rsync::exit_status::{Judgement, Verdict};
@@ -27,14 +27,14 @@ const OWED_MOST: u64 = 10_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A part that is being compared.
-pub(in crate::pusher) struct Comparing {
-    stage: Stage,
+pub struct Comparing {
+    stage: PartStage,
     touched: Touched,
     differ: Differ,
     read: Read,
 }
 
-enum Stage {
+enum PartStage {
     Running(DryRun),
     Reading {
         lines: Lines<BufReader<File>>,
@@ -46,7 +46,7 @@ enum Stage {
 
 /// What came of a part.
 #[derive(Clone, Debug)]
-pub(in crate::pusher) struct Read {
+pub struct Read {
     /// The part.
     pub part: Part,
     /// What it took.
@@ -81,7 +81,7 @@ impl Default for Read {
 }
 
 /// How it goes on.
-pub(in crate::pusher) enum Outcome {
+pub enum Outcome {
     /// Its rsync runs.
     Running,
     /// There are more rows to write, after this time.
@@ -104,7 +104,7 @@ pub(in crate::pusher) enum Outcome {
 
 impl Comparing {
     /// Starts the dry run, beside the pushes of `in_flight`. `None` when none of its directories is there any more.
-    pub(in crate::pusher) fn start<'a>(
+    pub fn start<'a>(
         context: &Context,
         part: &Part,
         checksum: bool,
@@ -139,55 +139,56 @@ impl Comparing {
         let mut touched = Touched::default();
         touched.add(in_flight);
         let read = Read { part: part.clone(), ..Read::default() };
-        let stage = Stage::Running(run);
+        let stage = PartStage::Running(run);
         Ok(Some(Self { stage, touched, differ: Differ::default(), read }))
     }
 
     /// What is compared.
-    pub(in crate::pusher) fn part(&self) -> &Part {
+    pub fn part(&self) -> &Part {
         &self.read.part
     }
 
     /// True while its rsync runs.
-    pub(in crate::pusher) fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Running(_))
+    pub fn is_running(&self) -> bool {
+        matches!(self.stage, PartStage::Running(_))
     }
 
     /// How long its rsync has not moved.
-    pub(in crate::pusher) fn stalled(&self, now: Duration) -> Duration {
+    pub fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
-            Stage::Running(run) => run.stalled(now),
-            Stage::Reading { .. } | Stage::Ended => Duration::ZERO,
+            PartStage::Running(run) => run.stalled(now),
+            PartStage::Reading { .. } | PartStage::Ended => Duration::ZERO,
         }
     }
 
     /// Ends its rsync.
-    pub(in crate::pusher) fn kill(&mut self) {
-        if let Stage::Running(run) = &mut self.stage {
+    pub fn kill(&mut self) {
+        if let PartStage::Running(run) = &mut self.stage {
             run.kill();
         }
     }
 
     /// These paths are being pushed while it compares.
-    pub(in crate::pusher) fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
+    pub fn touch<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
         self.touched.add(paths);
     }
 
     /// Goes on, as a part of `run`. The operator has `approved` this number of deletions.
-    pub(in crate::pusher) fn advance(
+    pub fn advance(
         &mut self,
         context: &mut Context,
         run: &VerifyRun,
         approved: Option<u64>,
         now: Duration,
     ) -> Result<Outcome, Stuck> {
-        let Stage::Running(dry_run) = &mut self.stage else {
+        let PartStage::Running(dry_run) = &mut self.stage else {
             return self.write_rows(context);
         };
         let Some(exited) = dry_run.poll(now).map_err(broken)? else {
             return Ok(Outcome::Running);
         };
-        let Stage::Running(dry_run) = std::mem::replace(&mut self.stage, Stage::Ended) else {
+        let PartStage::Running(dry_run) = std::mem::replace(&mut self.stage, PartStage::Ended)
+        else {
             return Ok(Outcome::Running);
         };
         let finished = context.finish(dry_run.into_run(), exited)?;
@@ -228,7 +229,7 @@ impl Comparing {
         self.read.incomplete = compared.incomplete().map(str::to_owned);
         let deletions = compared.complete;
         let lines = compared.into_lines().map_err(broken)?;
-        self.stage = Stage::Reading { lines, deletions };
+        self.stage = PartStage::Reading { lines, deletions };
         Ok(Outcome::Rows { more_in: Duration::ZERO })
     }
 
@@ -309,7 +310,7 @@ impl Comparing {
         let (mut end, mut last) = (Settlement::default(), false);
         let now_ms = clock::wall_ms();
         while end.owe.len() < PORTION {
-            let Stage::Reading { lines, deletions } = &mut self.stage else { break };
+            let PartStage::Reading { lines, deletions } = &mut self.stage else { break };
             let deletions = *deletions;
             let Some(line) = lines.next() else {
                 last = true;
