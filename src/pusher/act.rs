@@ -2,7 +2,7 @@
 
 use super::acknowledged::owe_recent;
 use super::health::path_worth_saying;
-use super::jobs::compare::{self, Compare, Subject};
+use super::jobs::compare::{self, Compare, CompareSubject};
 use super::jobs::expire::Expiry;
 use super::jobs::push::{Push, PushProgress};
 use super::jobs::rsyncing::{Busy, Rsyncing};
@@ -10,7 +10,9 @@ use super::jobs::select::{Selection, large_count, select};
 use super::lane::Lane;
 use super::run::Pusher;
 use super::slots::Slot;
-use super::state::{Action, CompareEnd, CompareSpec, Event, JobSpec, PushEnd, Recent, Wide};
+use super::state::{
+    Action, CompareEnd, CompareSpec, Event, JobSpec, PushEnd, RecentlySettled, Wide,
+};
 use crate::journal::{Events, Instead, JournalError, Owe, Owed, Settlement};
 use crate::message::FromPusher;
 use crate::path::OsBytes;
@@ -25,7 +27,7 @@ use std::time::Duration;
 const BACKLOG_MOST: u32 = 200_000;
 
 /// What is left of a step.
-enum Todo {
+enum Left {
     Act(Action),
     Step(Event),
 }
@@ -33,14 +35,14 @@ enum Todo {
 impl Pusher {
     /// Takes an event in and carries out what follows. What an action answers comes before the next action.
     pub(super) fn step(&mut self, event: Event) -> Result<(), JournalError> {
-        let mut todo = VecDeque::from([Todo::Step(event)]);
+        let mut todo = VecDeque::from([Left::Step(event)]);
         while let Some(next) = todo.pop_front() {
-            let more: Vec<Todo> = match next {
-                Todo::Step(event) => {
+            let more: Vec<Left> = match next {
+                Left::Step(event) => {
                     let actions = self.state.step(event, clock::boot());
-                    actions.into_iter().map(Todo::Act).collect()
+                    actions.into_iter().map(Left::Act).collect()
                 }
-                Todo::Act(action) => self.act(action)?.into_iter().map(Todo::Step).collect(),
+                Left::Act(action) => self.act(action)?.into_iter().map(Left::Step).collect(),
             };
             more.into_iter().rev().for_each(|one| todo.push_front(one));
         }
@@ -86,7 +88,7 @@ impl Pusher {
             Action::RetryNow => journal.retry_now(name, clock::wall_ms())?,
             Action::OweRecent(events) => {
                 let more = owe_recent(&mut self.context, events)?;
-                let recent = if more { Recent::More } else { Recent::All };
+                let recent = if more { RecentlySettled::More } else { RecentlySettled::All };
                 return Ok(vec![Event::RecentOwed(recent)]);
             }
             Action::Reconciled { why, settled, entries } => {
@@ -206,18 +208,20 @@ impl Pusher {
     ) -> Result<Vec<Event>, JournalError> {
         let subject = match &what {
             CompareSpec::Everything(why) => {
-                Subject::Everything { why: why.clone(), exclude: self.left_out(why) }
+                CompareSubject::Everything { why: why.clone(), exclude: self.left_out(why) }
             }
             CompareSpec::Names => {
                 self.jobs.names_touched.clear();
-                Subject::Names
+                CompareSubject::Names
             }
-            CompareSpec::Owed(wide) => Subject::Wide(of_one_kind(self.context.journal.due_wide(
-                &self.context.name,
-                *wide == Wide::Live,
-                clock::wall_ms(),
-                compare::WIDE_AT_ONCE,
-            )?)),
+            CompareSpec::Owed(wide) => {
+                CompareSubject::Wide(of_one_kind(self.context.journal.due_wide(
+                    &self.context.name,
+                    *wide == Wide::Live,
+                    clock::wall_ms(),
+                    compare::WIDE_AT_ONCE,
+                )?))
+            }
         };
         let mut going = Touched::default();
         self.jobs.pushes().for_each(|push| going.add(push.going()));

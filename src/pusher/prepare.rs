@@ -10,7 +10,7 @@ use super::master::Master;
 use super::reconcile::Reconcile;
 use super::slots::Returned;
 use super::standing::Standing;
-use super::state::{Event, Settings, State};
+use super::state::{Event, PusherSettings, State};
 use super::supervisor_link::{Control, SupervisorLink};
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, RemoteRow};
@@ -76,11 +76,11 @@ pub fn prepare(
     Ok(Prepared { context, state, jobs, returned, begun })
 }
 
-fn settings(start: &PusherStart) -> Settings {
+fn settings(start: &PusherStart) -> PusherSettings {
     let localpath = &start.localpath;
     // A scheduled comparison may leave names out.
     let leaves_out = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
-    Settings {
+    PusherSettings {
         delay: Duration::from_millis(localpath.delay_ms),
         expires: start.remote.trash_keep_ms.is_some(),
         in_part: leaves_out && !localpath.first_copy,

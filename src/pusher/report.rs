@@ -9,7 +9,7 @@ use crate::reconcile_reason::ReconcileReason;
 
 /// Everything a status is made of.
 #[derive(Debug)]
-pub struct View<'a> {
+pub struct StatusView<'a> {
     /// What is known of the root.
     pub phase: &'a Phase,
     /// How the remote answers.
@@ -43,7 +43,7 @@ pub struct View<'a> {
 }
 
 /// The status.
-pub fn status(view: View<'_>) -> PusherStatus {
+pub fn status(view: StatusView<'_>) -> PusherStatus {
     let (state, reason) = state(&view);
     // Nobody is tried while the localpath is held.
     let retry_ms = view.retry_ms.filter(|_| view.phase.held().is_none());
@@ -68,7 +68,7 @@ pub fn status(view: View<'_>) -> PusherStatus {
     }
 }
 
-fn state(view: &View<'_>) -> (PusherState, Option<String>) {
+fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
     let said = |words: &str| Some(words.to_owned());
     if let Some(why) = view.phase.held() {
         return (PusherState::Held, said(why));
@@ -109,8 +109,8 @@ mod tests {
     use crate::pusher::health::MetBy;
     use std::time::Duration;
 
-    fn view<'a>(health: &'a Health, standing: &'a Standing, backlog: Backlog) -> View<'a> {
-        View {
+    fn view<'a>(health: &'a Health, standing: &'a Standing, backlog: Backlog) -> StatusView<'a> {
+        StatusView {
             phase: &Phase::Running,
             retry_ms: None,
             health,

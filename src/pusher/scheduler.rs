@@ -53,7 +53,7 @@ enum Expiry {
 
 /// What a turn depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct TurnView<'a> {
     /// What waits in the journal.
     pub work: Work,
     /// Large files that wait and that no push in flight touches.
@@ -70,7 +70,7 @@ pub struct View<'a> {
     pub in_flight: &'a InFlight,
 }
 
-impl View<'_> {
+impl TurnView<'_> {
     /// Marks or names that are owed wait for the lane of small pushes.
     fn small_waits(&self, blocked: &BTreeSet<Blocked>) -> bool {
         let due = self.work.due && !blocked.contains(&Blocked::NamesBehindPortion);
@@ -149,7 +149,7 @@ impl Scheduler {
     }
 
     /// The next job that starts in this turn, with its slot; a probe has none.
-    pub fn next(&mut self, view: &View, now: Duration) -> Option<(Job, Option<Slot>)> {
+    pub fn next(&mut self, view: &TurnView, now: Duration) -> Option<(Job, Option<Slot>)> {
         while let Some(job) = ORDER.get(self.turn.considered).copied() {
             self.turn.considered += 1;
             if self.wants(job, view, now)
@@ -162,7 +162,7 @@ impl Scheduler {
     }
 
     /// Ends the turn: a job that was not wanted in it waits no longer.
-    pub fn end_turn(&mut self, view: &View) -> TurnEnd {
+    pub fn end_turn(&mut self, view: &TurnView) -> TurnEnd {
         let turn = std::mem::take(&mut self.turn);
         self.queue.retain(|job| turn.waiting.contains(job));
         let look_again = !self.free.is_empty() && !self.queue.is_empty();
@@ -238,7 +238,7 @@ impl Scheduler {
     }
 
     /// True when `job` has something to do, and nothing in flight stands against it.
-    fn wants(&self, job: Job, view: &View, now: Duration) -> bool {
+    fn wants(&self, job: Job, view: &TurnView, now: Duration) -> bool {
         let small = view.small_waits(&self.blocked);
         let pushing = view.in_flight.pushing();
         let first_waits = |lane| self.turn.without_slot.contains(&Job::Push(lane));
@@ -276,7 +276,7 @@ impl Scheduler {
         }
     }
 
-    fn portion_is_blocked(&self, view: &View) -> bool {
+    fn portion_is_blocked(&self, view: &TurnView) -> bool {
         let names = view.work.marks || view.work.due || view.in_flight.busy(Lane::Small);
         let behind_push = self.blocked.contains(&Blocked::PortionBehindPortion)
             || self.blocked.contains(&Blocked::PortionBehindMarks);
@@ -285,7 +285,7 @@ impl Scheduler {
     }
 
     /// `Some` when `job` may start now, with its slot; a probe needs none. Else it waits.
-    fn admit(&mut self, job: Job, view: &View, now: Duration) -> Option<Option<Slot>> {
+    fn admit(&mut self, job: Job, view: &TurnView, now: Duration) -> Option<Option<Slot>> {
         if job == Job::Expire {
             let slot = self.free.pop();
             if slot.is_none() {

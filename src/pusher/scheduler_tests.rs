@@ -41,7 +41,7 @@ impl Turns {
         let mut started = Vec::new();
         loop {
             let in_flight = self.in_flight.clone();
-            let view = View {
+            let view = TurnView {
                 work: self.work,
                 large: self.large,
                 gathered: true,
@@ -296,7 +296,7 @@ fn a_slot_that_was_not_needed_serves_the_next_job_of_the_turn() {
     turns.grant(1);
     turns.scheduler.begin_turn();
     let in_flight = InFlight::default();
-    let view = View {
+    let view = TurnView {
         work: turns.work,
         large: 0,
         gathered: true,

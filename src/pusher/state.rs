@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::pending::Pending;
 use super::phase::{Phase, StopCause};
 use super::reconcile::{Counted, Reconcile};
-use super::scheduler::{Blocked, Scheduler, View};
+use super::scheduler::{Blocked, Scheduler, TurnView};
 use super::slots::{Returned, Slot};
 use super::stuck::Obstacle;
 use crate::journal::{Events, Held, Owe, Settlement, Work};
@@ -32,7 +32,7 @@ const BOUND_AFTER: u32 = 3;
 
 /// What does not change while the process lives.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Settings {
+pub struct PusherSettings {
     /// Marks that come to an idle pusher gather for this long.
     pub delay: Duration,
     /// Trash is kept for a limited time.
@@ -238,7 +238,7 @@ pub enum Event {
         at_ms: i64,
     },
     /// The answer to [`Action::OweRecent`]: the remote had settled more lately than is known.
-    RecentOwed(Recent),
+    RecentOwed(RecentlySettled),
     /// The answer to [`Action::BoundBacklog`], when marks were dropped: everything is compared instead, for this reason.
     ComparedInstead(ReconcileReason),
     /// A job that pushes nothing owes something now, or shows something new.
@@ -253,7 +253,7 @@ pub enum Event {
 
 /// What is known of what a remote has settled lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recent {
+pub enum RecentlySettled {
     /// All of it is owed again.
     All,
     /// There was more.
@@ -328,7 +328,7 @@ pub enum Action {
 /// All that a pusher decides by.
 #[derive(Debug)]
 pub struct State {
-    settings: Settings,
+    settings: PusherSettings,
     log: Logger,
     phase: Phase,
     health: Health,
@@ -347,7 +347,7 @@ impl State {
     /// As it is before anything happened. `reconcile` is what the journal has of it; slots that come back are counted in
     /// `returned`.
     pub fn new(
-        settings: Settings,
+        settings: PusherSettings,
         reconcile: Reconcile,
         returned: Returned,
         log: Logger,
@@ -620,7 +620,7 @@ impl State {
             self.scheduler.give_back();
             return;
         }
-        let view = View {
+        let view = TurnView {
             work: self.pending.work,
             large: self.large,
             gathered: self.pending.has_gathered(now),
@@ -857,13 +857,14 @@ impl State {
         }
     }
 
-    fn recent_owed(&mut self, recent: Recent, out: &mut Vec<Action>) {
+    fn recent_owed(&mut self, recent: RecentlySettled, out: &mut Vec<Action>) {
         if self.doubt != Doubt::Away {
             // At the start the names are compared anyway.
             return self.changed(out);
         }
         self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
-        if recent == Recent::More && self.was_equal() && self.reconcile.wanted().is_none() {
+        if recent == RecentlySettled::More && self.was_equal() && self.reconcile.wanted().is_none()
+        {
             let why = "it was out of reach, and had settled very much in the minute before";
             self.want_reconcile(ReconcileReason::Found(why.to_owned()), out);
         }

@@ -16,13 +16,13 @@ fn log() -> Logger {
     Logger::root(slog::Discard, slog::o!())
 }
 
-fn settings() -> Settings {
-    Settings { delay: 3 * MS, ..Settings::default() }
+fn settings() -> PusherSettings {
+    PusherSettings { delay: 3 * MS, ..PusherSettings::default() }
 }
 
 impl Machine {
     /// Whose root is not judged yet, with this reconcile.
-    fn begun(settings: Settings, reconcile: Reconcile) -> Machine {
+    fn begun(settings: PusherSettings, reconcile: Reconcile) -> Machine {
         let (returned, now) = (Returned::default(), 100 * S);
         let state = State::new(settings, reconcile, returned.clone(), log(), now);
         Machine { state, returned, now }
@@ -280,7 +280,7 @@ fn what_was_settled_before_an_outage_is_owed_before_anything_else_is_settled() {
     let end = machine.push_ends(Lane::Small, settled());
     let back = ["owe what is recent", "settle", "retry now", "fail log", "batch, settled: true"];
     assert_eq!(end, back);
-    let more = machine.step(Event::RecentOwed(Recent::More));
+    let more = machine.step(Event::RecentOwed(RecentlySettled::More));
     assert!(more.len() == 1 && more[0].starts_with("want: it was out of reach"), "{more:?}");
     assert_eq!((machine.state.health(), machine.state.doubt()), (&Health::Good, Doubt::Names));
 }
@@ -480,7 +480,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
 #[test]
 fn names_are_no_sign_where_the_remote_was_never_made_equal() {
     for (settings, reconciled) in
-        [(settings(), None), (Settings { in_part: true, ..settings() }, Some(1))]
+        [(settings(), None), (PusherSettings { in_part: true, ..settings() }, Some(1))]
     {
         let reconcile = Reconcile::new(None, None, reconciled);
         let mut machine = Machine::begun(settings, reconcile);

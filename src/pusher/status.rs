@@ -5,7 +5,7 @@ use super::jobs::Jobs;
 use super::jobs::push::Push;
 use super::jobs::scrub::Scrub;
 use super::reconcile::Left;
-use super::report::{self, View};
+use super::report::{self, StatusView};
 use super::state::State;
 use crate::journal::{JournalError, Owed};
 use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
@@ -122,7 +122,7 @@ impl Status {
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
         // Until it is compared again, and what was found is pushed.
         let incomplete = reconcile.incomplete().filter(|_| !comparing);
-        Ok(report::status(View {
+        Ok(report::status(StatusView {
             phase: state.phase(),
             health: state.health(),
             retry_ms: self.retry.map(|(_, ms)| ms),

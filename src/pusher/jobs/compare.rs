@@ -38,7 +38,7 @@ pub const WIDE_AT_ONCE: u32 = 1_000;
 
 /// What is compared.
 #[derive(Debug)]
-pub enum Subject {
+pub enum CompareSubject {
     /// Everything, for this reason. The schedule's leave out what `crontabfilter` says.
     Everything {
         /// Why.
@@ -54,7 +54,7 @@ pub enum Subject {
 
 /// A comparison under way.
 pub struct Compare {
-    subject: Subject,
+    subject: CompareSubject,
     stage: CompareStage,
     /// What it found.
     pub found: Found,
@@ -143,7 +143,7 @@ impl Compare {
     /// Starts the dry run, beside pushes that delete what is `going`. `None` when nothing is left to compare.
     pub fn start(
         context: &mut Context,
-        subject: Subject,
+        subject: CompareSubject,
         going: Touched,
         now: Duration,
     ) -> Result<Option<Compare>, Stuck> {
@@ -157,28 +157,28 @@ impl Compare {
             unchanged: false,
         };
         let (subject, (rsync, unkept)) = match subject {
-            Subject::Everything { why, exclude } => {
+            CompareSubject::Everything { why, exclude } => {
                 if let Some(words) = context.cannot_compare(&[RelPath::root()])? {
-                    let subject = Subject::Everything { why, exclude };
+                    let subject = CompareSubject::Everything { why, exclude };
                     let stage = CompareStage::Refused(words);
                     let (found, unkept) = (Found::default(), Vec::new());
                     return Ok(Some(Compare { subject, stage, found, unkept, going }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
                 let compared = context.compare(&root, &form, options, b"")?;
-                (Subject::Everything { why, exclude }, compared)
+                (CompareSubject::Everything { why, exclude }, compared)
             }
-            Subject::Wide(rows) => {
+            CompareSubject::Wide(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
                 options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
-                (Subject::Wide(rows), context.compare(&root, &form, options, &list)?)
+                (CompareSubject::Wide(rows), context.compare(&root, &form, options, &list)?)
             }
-            Subject::Names => {
+            CompareSubject::Names => {
                 let list = argv::list_directories([&RelPath::root()]);
-                (Subject::Names, context.compare(&root, &Form::Children, options, &list)?)
+                (CompareSubject::Names, context.compare(&root, &Form::Children, options, &list)?)
             }
         };
         let stage = CompareStage::Running(context.dry_run(rsync, root, now));
@@ -188,8 +188,8 @@ impl Compare {
     /// Why it runs, when it is a reconcile of everything.
     pub fn why(&self) -> Option<&ReconcileReason> {
         match &self.subject {
-            Subject::Everything { why, .. } => Some(why),
-            Subject::Wide(_) | Subject::Names => None,
+            CompareSubject::Everything { why, .. } => Some(why),
+            CompareSubject::Wide(_) | CompareSubject::Names => None,
         }
     }
 
@@ -238,7 +238,7 @@ impl Compare {
 
     /// True when what it finds goes in the lanes of portions.
     fn is_bulk(&self, context: &Context) -> bool {
-        matches!(self.subject, Subject::Everything { .. }) && !context.hard_links()
+        matches!(self.subject, CompareSubject::Everything { .. }) && !context.hard_links()
     }
 
     /// Writes the next portion while the last is being pushed, so that no push waits for it.
@@ -254,8 +254,8 @@ impl Compare {
         if self.found.written > 0 {
             let left = context.journal.owed_in_bulk(&context.name, bulk)?;
             let ahead = match &self.subject {
-                Subject::Wide(_) | Subject::Names => PORTION as u64,
-                Subject::Everything { .. } => AHEAD,
+                CompareSubject::Wide(_) | CompareSubject::Names => PORTION as u64,
+                CompareSubject::Everything { .. } => AHEAD,
             };
             if left > if pushing { ahead } else { 0 } {
                 return Ok(CompareProgress::Running);
@@ -265,13 +265,13 @@ impl Compare {
         let mut end = Settlement::default();
         let also = match &self.subject {
             // Size and time may agree where the content does not.
-            Subject::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
-            Subject::Everything { .. } if bulk => Events::BULK,
+            CompareSubject::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
+            CompareSubject::Everything { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
         // Where a scan found a changed directory, one in it that is missing there may have been there for long: the remote
         // has lost it, with all it held.
-        let unseen_below = matches!(&self.subject, Subject::Wide(rows) if rows.iter().all(|row| {
+        let unseen_below = matches!(&self.subject, CompareSubject::Wide(rows) if rows.iter().all(|row| {
             row.scope == Scope::Children && row.events.contains(Events::SCAN)
         }));
         // Only the lane of marks looks whether its name is in hand.
@@ -279,16 +279,18 @@ impl Compare {
             change.kind == ChangeKind::Deleted && complaint::temporary_of(&change.path).is_some()
         };
         let since_ms = match &self.subject {
-            Subject::Wide(rows) => rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms),
+            CompareSubject::Wide(rows) => {
+                rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms)
+            }
             // What waited for it is known by its age alone.
-            Subject::Everything { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
-            Subject::Names => now_ms,
+            CompareSubject::Everything { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
+            CompareSubject::Names => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.subject {
-            Subject::Wide(rows) => {
+            CompareSubject::Wide(rows) => {
                 rows.iter().map(|row| (row.path.clone(), row.attempts)).collect()
             }
-            Subject::Everything { .. } | Subject::Names => HashMap::new(),
+            CompareSubject::Everything { .. } | CompareSubject::Names => HashMap::new(),
         };
         let portion = self.unkept.len().min(PORTION);
         end.owe.extend(self.unkept.drain(..portion).map(|path| unkept(path, since_ms, now_ms)));
@@ -311,7 +313,7 @@ impl Compare {
         }
         self.found.written += end.owe.len() as u64;
         let last = end.owe.len() < PORTION;
-        if let (true, Subject::Wide(rows)) = (last, &self.subject) {
+        if let (true, CompareSubject::Wide(rows)) = (last, &self.subject) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
             if let Some(incomplete) = incomplete {
                 let most_ms = retry_most_ms(context.start.localpath.fail_log.as_ref());
@@ -327,7 +329,7 @@ impl Compare {
 
 /// The end of a dry run: counts, guards, and turns its output into the spool that rows are read from.
 fn spool(
-    subject: Subject,
+    subject: CompareSubject,
     unkept: Vec<RelPath>,
     going: Touched,
     context: &Context,
@@ -354,7 +356,7 @@ fn spool(
             _ => return Ok((None, CompareProgress::Remote(judgement))),
         },
     };
-    if matches!(subject, Subject::Names) {
+    if matches!(subject, CompareSubject::Names) {
         let mut names = Names::default();
         let (toggles, complete) = (context.start.localpath.inotify, compared.complete);
         let add = |change: Change| {
@@ -377,8 +379,8 @@ fn spool(
     };
     if deletions > 0 && !live(&subject) && !guard::is_approved(approved, deletions) {
         let extent = match &subject {
-            Subject::Everything { .. } => Extent::Everything,
-            Subject::Wide(_) | Subject::Names => Extent::Part(context.entries()),
+            CompareSubject::Everything { .. } => Extent::Everything,
+            CompareSubject::Wide(_) | CompareSubject::Names => Extent::Part(context.entries()),
         };
         let contents = context.contents()?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
@@ -482,8 +484,8 @@ fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
 }
 
 /// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
-fn live(subject: &Subject) -> bool {
-    matches!(subject, Subject::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
+fn live(subject: &CompareSubject) -> bool {
+    matches!(subject, CompareSubject::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
 }
 
 /// True when this difference is to be owed.
