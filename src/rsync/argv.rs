@@ -1,5 +1,5 @@
 //! The words of an rsync command line, its list and its rules. Every form here is run against real daemons by
-//! `tests/rsync_forms.rs`.
+//! `tests/rsync/forms.rs`.
 //!
 //! All forms run in the root of the localpath with `./` as their source, read their list (if any) from stdin and
 //! print `%i %n` lines for [`super::itemize`].

@@ -1,5 +1,5 @@
 //! Every option of rsync's (3.5.0's manual, and the names that only its parser knows), and what syncsup does with each
-//! that a user writes (design rule 22). Pure. `tests/rsync_options.rs` holds the table against the rsync installed.
+//! that a user writes (design rule 22). Pure. `tests/rsync/options.rs` holds the table against the rsync installed.
 //!
 //! rsync takes no abbreviations. A long option has its value behind a `=` or in the next word, whatever that word looks
 //! like; a short one in the rest of its word, with or without a `=`, or in the next word.

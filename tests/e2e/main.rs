@@ -1,6 +1,9 @@
 //! End to end: the real program, real rsync daemons on loopback ports, real inotify, real kills. One file for each
 //! promise; `common` holds the machinery, `machinery` proves it.
 //!
+//! The folders `examples`, `pusher`, `rsync` and `supervisor` of `tests` belong to this program, too: these tests wait
+//! most of the time, and one program runs them all in parallel.
+//!
 //! Environment: `SYNCSUP_SEED` repeats a churn; `SYNCSUP_CHURN_S` is its length in seconds (20); `SYNCSUP_TEST_BIN`
 //! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old;
 //! `SYNCSUP_SNAPSHOTS=write` writes what the commands say into `snapshots/`;
@@ -59,3 +62,12 @@ mod trash;
 mod verify;
 mod verify_schedule;
 mod wait;
+
+#[path = "../examples/mod.rs"]
+mod examples;
+#[path = "../pusher/mod.rs"]
+mod pusher;
+#[path = "../rsync/mod.rs"]
+mod rsync;
+#[path = "../supervisor/mod.rs"]
+mod supervisor;

@@ -1,9 +1,9 @@
 //! The role's files: read as YAML, its template rendered, and a real rsync daemon started from that.
 
+use super::kit::{self, Daemon, PASSWORD, good, word};
 use crate::common::rsyncd::free_port;
 use crate::common::wait::DEADLINE;
 use crate::common::world::{wait_identical, write};
-use crate::kit::{self, Daemon, PASSWORD, good, word};
 use regex::{Captures, Regex};
 use serde_yaml::{Mapping, Value};
 use std::fs;

@@ -1,10 +1,10 @@
 //! The three ways to refresh a CDN, with a real HTTP server for all.
 
+use super::kit::{self, word};
 use crate::common::rsyncd::Rsyncd;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::write;
-use crate::kit::{self, word};
-use crate::servers::{Server, decoded, fields, read_request};
+use crate::plugin::servers::{Server, decoded, fields, read_request};
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;

@@ -1,8 +1,8 @@
 //! The deploy script, with a server that is there and one that is not.
 
+use super::kit::{self, good, word};
 use crate::common::rsyncd::Rsyncd;
 use crate::common::world::write;
-use crate::kit::{self, good, word};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -2,12 +2,12 @@
 //! is keepalived (it runs what `keepalived.conf` names, and moves the address only where `pair check` lets it) and the
 //! clients (they write where NFS is served). systemd and exportfs are replaced by what they would start or do.
 
+use super::kit::{self, PASSWORD, good, said, word};
 use crate::common::instance::Instance;
 use crate::common::procs::{Proc, signal_group};
 use crate::common::rsyncd::free_port;
 use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::write;
-use crate::kit::{self, PASSWORD, good, said, word};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::net::UnixListener;

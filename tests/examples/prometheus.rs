@@ -1,9 +1,9 @@
 //! The names that rules and dashboard use, and what a running reporter prints.
 
+use super::kit::{self, good, word};
 use crate::common::rsyncd::{Rsyncd, free_port};
 use crate::common::wait::{DEADLINE, poll};
 use crate::common::world::write;
-use crate::kit::{self, good, word};
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,10 +1,10 @@
 //! Headquarters, two regions, and the slaves of one of them.
 
+use super::kit::{self, Daemon, PASSWORD, good, word};
 use crate::common::rsyncd::free_port;
 use crate::common::tree;
 use crate::common::wait::{DEADLINE, poll};
 use crate::common::world::write;
-use crate::kit::{self, Daemon, PASSWORD, good, word};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;

@@ -1,9 +1,9 @@
 //! Four directories, five rsync daemons and an ssh server.
 
+use super::kit::{self, Daemon, PASSWORD, good, word};
 use crate::common::rsyncd::free_port;
 use crate::common::sshd::Sshd;
 use crate::common::world::write;
-use crate::kit::{self, Daemon, PASSWORD, good, word};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;

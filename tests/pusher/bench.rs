@@ -1,6 +1,6 @@
 //! The supervisor's and the watcher's side of one pusher.
 
-use crate::rig::{Rig, make, p, tree};
+use crate::rsync::rig::{Rig, make, p, tree};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};

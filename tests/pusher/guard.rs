@@ -1,7 +1,7 @@
 //! What is excluded, and what the delete guard holds.
 
-use crate::bench::{Bench, WRITTEN, localpath, synced};
-use crate::rig::{Rig, make, receivers};
+use super::bench::{Bench, WRITTEN, localpath, synced};
+use crate::rsync::rig::{Rig, make, receivers};
 use std::fs;
 use std::path::Path;
 use syncsup::journal::{Events, Scope};

@@ -1,8 +1,8 @@
 //! The lanes of what a comparison of everything found, in each other's way and in that of marks.
 
-use crate::bench::{Bench, DEADLINE, WRITTEN, localpath};
-use crate::marks::{copied, slow_first_copy};
-use crate::rig::{Rig, make};
+use super::bench::{Bench, DEADLINE, WRITTEN, localpath};
+use super::marks::{copied, slow_first_copy};
+use crate::rsync::rig::{Rig, make};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Marks become pushes.
 
-use crate::bench::{Bench, WRITTEN, localpath, synced};
-use crate::rig::{Rig, make, receivers};
+use super::bench::{Bench, WRITTEN, localpath, synced};
+use crate::rsync::rig::{Rig, make, receivers};
 use std::fs;
 use std::path::Path;
 use syncsup::journal::{Events, Scope};
@@ -53,11 +53,11 @@ fn large_files_are_pushed_separately_and_swapped_directories_are_found() {
 fn other_content_with_the_same_size_and_time_is_sent() {
     let rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a"], "one");
-    crate::rig::set_mtime(&rig.src().join("a"), 1_000_000);
+    crate::rsync::rig::set_mtime(&rig.src().join("a"), 1_000_000);
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.identical(&rig);
     make(&rig.src(), ["a"], "two");
-    crate::rig::set_mtime(&rig.src().join("a"), 1_000_000);
+    crate::rsync::rig::set_mtime(&rig.src().join("a"), 1_000_000);
     bench.mark(&[("a", Scope::Entry, WRITTEN | Events::ATTRIB)]);
     bench.until("the content", |_| fs::read(rig.dst().join("a")).unwrap() == b"two");
     bench.identical(&rig);

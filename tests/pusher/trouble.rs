@@ -1,7 +1,7 @@
 //! Remotes, paths and roots in trouble.
 
-use crate::bench::{Bench, DEADLINE, WRITTEN, below, localpath, synced};
-use crate::rig::{Rig, is_root, make, p, set_mtime};
+use super::bench::{Bench, DEADLINE, WRITTEN, below, localpath, synced};
+use crate::rsync::rig::{Rig, is_root, make, p, set_mtime};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,6 +1,6 @@
 //! Reloads: removed settings leave nothing behind, and unchanged processes keep running.
 
-use crate::world::*;
+use super::world::*;
 use std::fs;
 
 #[test]

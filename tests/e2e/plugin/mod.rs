@@ -7,7 +7,7 @@ mod calls;
 mod dies;
 mod journal;
 mod kills;
-mod servers;
+pub mod servers;
 mod trouble;
 
 use crate::common::wait::{DEADLINE, wait_for};

@@ -1,13 +1,6 @@
 //! What `examples/` ships, run: its files are copied with loopback addresses, free ports and temporary directories in
 //! place of the documentation's, and nothing else changed; then real rsync daemons and the real program play them.
 
-#[allow(dead_code)]
-#[path = "../e2e/common/mod.rs"]
-mod common;
-#[allow(dead_code)]
-#[path = "../e2e/plugin/servers.rs"]
-mod servers;
-
 mod kit;
 
 mod ansible;

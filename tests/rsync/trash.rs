@@ -1,9 +1,6 @@
 //! The trash of a remote against real rsync daemons: versions expire, and are kept whole or not at all.
 
-#[path = "rsync_forms/rig.rs"]
-mod rig;
-
-use rig::*;
+use super::rig::*;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;

@@ -1,6 +1,6 @@
 //! What each form sends and finds, and where it goes.
 
-use crate::rig::*;
+use super::rig::*;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,9 +1,7 @@
 //! How real rsyncs exit, and how that is classified.
 
-#[path = "rsync_forms/rig.rs"]
-mod rig;
-
-use rig::*;
+use super::rig::*;
+use crate::common::rsyncd::free_port;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -53,7 +51,8 @@ fn exit_statuses_are_classified() {
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Configuration);
         rig.params(&["-a"]);
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Settled);
-        rig.remote.peer.target = Target::Daemon { port: free_port(), module: "m".into() };
+        let (port, _reservation) = free_port();
+        rig.remote.peer.target = Target::Daemon { port, module: "m".into() };
         let judged = verdict(&rig, &BATCH);
         assert_eq!(
             (judged.verdict, judged.end_unseen),

@@ -1,16 +1,16 @@
-#![allow(dead_code)] // each test file uses its own part
 //! A source tree, real rsync daemons on loopback, and runs of rsync as the pusher makes them.
 
+use crate::common::rsyncd::{free_port, old_rsync};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use syncsup::config::model::{Peer, Remote, Target};
 use syncsup::path::{OsBytes, RelPath};
@@ -28,41 +28,21 @@ pub const ON: Options = Options {
     stats: false,
     unchanged: false,
 };
-const OLD: &str = "3.2.7-1+deb12u6";
 
-/// The installed rsync, and the one with a broken `--delete-missing-args`, where it can be had.
+/// The installed rsync, and the one with a broken `--delete-missing-args`, where there is one.
 pub fn receivers() -> Vec<PathBuf> {
-    static OLD_RSYNC: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let old = OLD_RSYNC.get_or_init(|| {
-        let found = fetch_old();
-        if found.is_none() {
-            eprintln!("rsync {OLD} could not be fetched: its part of these tests was left out");
-        }
-        found
-    });
-    [PathBuf::from("rsync")].into_iter().chain(old.clone()).collect()
-}
-
-fn fetch_old() -> Option<PathBuf> {
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rsync-{OLD}"));
-    let program = base.join("usr/bin/rsync");
-    if program.exists() {
-        return Some(program);
+    let old = old_rsync();
+    if old.is_none() {
+        eprintln!("SKIPPED: no old rsync (SYNCSUP_TEST_OLD_RSYNC)");
     }
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).ok()?;
-    let script = format!("timeout 60 apt-get download rsync={OLD} && dpkg -x rsync_*.deb old");
-    let quiet = Command::new("sh").arg("-c").arg(script).current_dir(dir.path()).output().ok()?;
-    if !quiet.status.success() {
-        return None;
-    }
-    // Two test processes may fetch it at the same time; the first one's stays.
-    fs::rename(dir.path().join("old"), &base).ok();
-    program.exists().then_some(program)
+    [PathBuf::from("rsync")].into_iter().chain(old).collect()
 }
 
 pub struct Daemon {
     child: Child,
     pub port: u16,
+    /// Keeps the port for this daemon while it is stopped.
+    _reservation: UnixListener,
 }
 
 impl Daemon {
@@ -83,7 +63,7 @@ impl Daemon {
         fs::write(&config, text).unwrap();
         let deadline = Instant::now() + Duration::from_secs(180);
         loop {
-            let port = free_port();
+            let (port, reservation) = free_port();
             let mut child = Command::new(program)
                 .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
                 .arg(format!("--port={port}"))
@@ -91,10 +71,10 @@ impl Daemon {
                 .stdin(Stdio::null())
                 .spawn()
                 .unwrap();
-            // Somebody else may have taken the port meanwhile: then it ends, and another is tried.
+            // Another program may have taken the port meanwhile: then the daemon exits, and another port is tried.
             while child.try_wait().unwrap().is_none() {
                 if says(port, dir.as_os_str().as_bytes()).unwrap_or(false) {
-                    return Self { child, port };
+                    return Self { child, port, _reservation: reservation };
                 }
                 assert!(Instant::now() < deadline, "no rsync daemon within 180 s");
                 std::thread::sleep(Duration::from_millis(5));
@@ -136,10 +116,6 @@ fn says(port: u16, comment: &[u8]) -> std::io::Result<bool> {
     let mut text = Vec::new();
     stream.read_to_end(&mut text)?;
     Ok(text.windows(comment.len()).any(|window| window == comment))
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 pub fn is_root() -> bool {

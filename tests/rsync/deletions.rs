@@ -1,7 +1,7 @@
 //! What is deleted, and nothing else.
 
-use crate::rig::*;
-use crate::rsync_forms::{BATCH, hostile};
+use super::forms::{BATCH, hostile};
+use super::rig::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
