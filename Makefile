@@ -61,7 +61,7 @@ test: compiler
 	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
 	@.ci/old-rsync target/old-rsync
 	@# Most tests wait for something most of the time.
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(CARGO) test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 4))} $(CARGO) test --locked
 
 build: compiler
 	@test -x $(BINARY) || echo "the first build takes about 6 minutes on 2 cores"

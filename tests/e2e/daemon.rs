@@ -153,7 +153,7 @@ fn as_process_1_it_reaps_orphans() {
         fs::read_to_string(&orphan).is_ok_and(|parent| parent == "1\n")
     });
     let zombies = || w.instance.family().iter().filter(|p| p.state == 'Z').count();
-    wait_for("all to be reaped", DEADLINE, || zombies() == 0);
+    wait_for("every orphan to be reaped", DEADLINE, || zombies() == 0);
     assert!(w.instance.watchers().len() == 1 && w.instance.pushers().len() == 1);
     w.write("file", "y");
     w.wait_identical();
@@ -345,7 +345,7 @@ fn sigterm_leaves_no_process_and_keeps_the_backlog() {
     for i in 0..10 {
         w.write(&format!("large{i}"), &content);
     }
-    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    wait_for("a running push", DEADLINE, || !w.instance.rsyncs().is_empty());
     let status = w.instance.stop();
     assert!(status.success(), "{status:?}");
     w.run(&[]);

@@ -44,7 +44,7 @@ impl Demo {
     }
 
     fn nothing_left(&self) {
-        wait_for("its processes to end", DEADLINE, || procs::marked(&self.mark).is_empty());
+        wait_for("its processes to exit", DEADLINE, || procs::marked(&self.mark).is_empty());
         let left = |dir: &Path| fs::read_dir(dir).unwrap().flatten().map(|e| e.path()).collect();
         let left: Vec<_> = left(&self.dir.path().join("tmp"));
         assert!(left.is_empty(), "left behind: {left:?}");

@@ -68,7 +68,7 @@ fn a_file_kept_open_is_reported_and_sent_where_open_after_says_so() {
     wait_for("the first line", DEADLINE, || came("one\n"));
     say("two");
     wait_for("the second line", DEADLINE, || came("one\ntwo\n"));
-    assert!(!w.there("upload").exists(), "it may be half of it");
+    assert!(!w.there("upload").exists(), "it may be incomplete");
     let two = |l: &serde_json::Value| l["open_files"] == 2 && l["open_path"].is_string();
     let since = w.wait_local("two open files", two)["open_since_ms"].clone();
     let text = w.instance.command(&["status"]).stdout;

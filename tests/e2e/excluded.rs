@@ -48,7 +48,7 @@ const ASKED: &[&[&str]] = &[
 #[test]
 fn unreadable_excluded_paths_here_do_no_harm() {
     if !geteuid().is_root() {
-        eprintln!("SKIPPED: not root, who alone can make another's directory");
+        eprintln!("SKIPPED: only root can make a directory of another user");
         return;
     }
     let mut w = Setup { settings: RULES, ..Setup::default() }.build();
@@ -70,7 +70,7 @@ fn unreadable_excluded_paths_here_do_no_harm() {
 
 fn closed_there(params: &'static str) {
     if !geteuid().is_root() {
-        eprintln!("SKIPPED: not root, who alone can make another's directory");
+        eprintln!("SKIPPED: only root can make a directory of another user");
         return;
     }
     let lines = format!("uid = {NOBODY}\ngid = {NOBODY}\n");
@@ -88,7 +88,7 @@ fn closed_there(params: &'static str) {
     close(&slave);
     w.run(&[]);
     all_is_well(&w, ASKED);
-    assert!(!slave.join("stray").exists(), "what is not excluded goes");
+    assert!(!slave.join("stray").exists(), "other extra files are deleted");
     fs::remove_dir_all(w.at("a")).unwrap();
     all_is_well(&w, &[&["wait", "--timeout", "20s"], &["sync"]]);
     assert!(!slave.join("a/b/file").exists());

@@ -238,7 +238,7 @@ fn the_fail_log_shows_what_waits_for_a_slave_that_is_down() {
     });
     let text = text.unwrap_or_else(|| panic!("{}\n{}", read(&w), w.instance.report()));
     assert!(text.contains(&w.remotes[0].name()) && !text.contains(&w.remotes[1].name()), "{text}");
-    wait_for("all of it", DEADLINE, || lines(&read(&w)).len() > HOSTILE.len());
+    wait_for("everything", DEADLINE, || lines(&read(&w)).len() > HOSTILE.len());
     w.instance.stop();
     w.remotes[0].start_again();
     for line in lines(&read(&w)) {

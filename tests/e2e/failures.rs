@@ -92,7 +92,7 @@ fn failing_paths_are_listed_retried_and_forgotten() {
         said.lines().all(|l| l.ends_with("1 path retried now") || l == "nothing fails there"),
         "{said}"
     );
-    wait_for("what was tried again", DEADLINE, || {
+    wait_for("the retried paths", DEADLINE, || {
         w.slaves().iter().all(|slave| slave.join("b").exists())
     });
 
@@ -103,7 +103,7 @@ fn failing_paths_are_listed_retried_and_forgotten() {
     assert_eq!(said, "MASTER REMOTE0: 2 paths retried when an instance starts\n");
     lock(&w, &all[..2], 0o644);
     w.run(&[]);
-    wait_for("what was tried again", DEADLINE, || all.iter().all(|path| w.there(path).exists()));
+    wait_for("the retried paths", DEADLINE, || all.iter().all(|path| w.there(path).exists()));
     for args in [
         &["lsit"][..],
         &["list", "--remote", "no"],
@@ -180,7 +180,7 @@ fn paths_owed_to_a_failing_remote_are_counted_with_the_reason() {
     w.wait_in_sync();
     w.remotes[1].stop();
     (0..30).for_each(|n| w.write(&format!("d/{n}"), "x"));
-    w.wait_remote(0, "the other one to have it", |r| r["state"] == "in_sync");
+    w.wait_remote(0, "the other one to take over", |r| r["state"] == "in_sync");
     w.wait_remote(1, "trouble", |r| r["state"] == "backoff" && r["waiting"].as_u64() > Some(29));
     let said = journal(&w, &[], 0);
     assert_eq!(said.lines().count(), 1, "{said}");

@@ -128,7 +128,7 @@ fn a_directory_moved_away_or_swapped_keeps_excluded_paths() {
     fs::rename(w.at("new"), w.at("a")).unwrap();
     everything_else_came(&w, "a/fresh");
     everything_else_came(&w, "old/b/kept");
-    wait_for("what the old one held to go", DEADLINE, || {
+    wait_for("the old slots to be returned", DEADLINE, || {
         w.slaves().iter().all(|s| !s.join("a/kept").exists())
     });
     remote_only_stays(&w);

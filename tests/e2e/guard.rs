@@ -58,7 +58,7 @@ fn a_localpath_emptied_while_stopped_empties_no_remote_without_a_release() {
         ("only directories are left", 30, |w| {
             fs::read_dir(&w.master).unwrap().flatten().for_each(|dir| empty(&dir.path()));
         }),
-        ("only what is excluded is left", 40, |w| {
+        ("only excluded paths are left", 40, |w| {
             empty(&w.master);
             w.write("cache/x", "excluded");
         }),
@@ -76,7 +76,7 @@ fn a_localpath_emptied_while_stopped_empties_no_remote_without_a_release() {
         wait_for("a new file beside the held deletions", DEADLINE, || w.there("new").exists());
         assert_eq!(files(&w), before + 1, "{what}");
         release(&w);
-        wait_for("what was released", DEADLINE, || !w.there("d0/f0").exists());
+        wait_for("the released localpath", DEADLINE, || !w.there("d0/f0").exists());
     }
 }
 

@@ -89,7 +89,7 @@ fn a_running_instance_imports_what_sersync_owed() {
         !w.there("gone").exists() && !w.there("old/tree").exists()
     });
     w.wait_in_sync();
-    holds_for("only what was owed", Duration::from_millis(300), || {
+    holds_for("only the owed paths", Duration::from_millis(300), || {
         !w.there("not listed").exists() && w.there("only there").exists()
     });
     // What sersync owed as a whole is a comparison.

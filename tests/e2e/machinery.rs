@@ -213,7 +213,7 @@ fn processes_are_found_by_parent_and_by_environment() {
     assert_eq!(orphans.len(), 2, "{orphans:?}");
     orphans.iter().for_each(|p| p.signal(nix::sys::signal::Signal::SIGKILL));
     wait_for("their end", DEADLINE, || procs::marked(&variable).is_empty());
-    holds_for("no one comes back", Duration::from_millis(50), || !head.runs());
+    holds_for("no process is restarted", Duration::from_millis(50), || !head.runs());
 }
 
 #[test]

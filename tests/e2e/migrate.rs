@@ -77,7 +77,7 @@ impl Installed {
         let busy = |e: &std::io::Error| e.kind() == ErrorKind::ExecutableFileBusy;
         let process =
             poll(DEADLINE, || Some(command.spawn()).filter(|p| !p.as_ref().is_err_and(busy)));
-        let process = process.expect("a copy that nobody has open").unwrap();
+        let process = process.expect("a copy that no process has open").unwrap();
         // A process that was just started has no command line yet.
         let line = format!("/proc/{}/cmdline", process.id());
         wait_for("its command line", DEADLINE, || fs::read(&line).is_ok_and(|l| !l.is_empty()));

@@ -54,7 +54,7 @@ fn a_refused_directory_backs_off_and_delays_no_other() {
         w.write(&format!("{name}/f"), "x");
     }
     w.run(&["-r"]);
-    w.wait_remote(0, "what is refused", |r| r["failing"].as_u64() >= Some(3));
+    w.wait_remote(0, "the refused files", |r| r["failing"].as_u64() >= Some(3));
     // Every scope: an entry, names below, a tree, one that came again, one that went.
     w.write("shut/sub/g", "y");
     let tree = w.outside.join("tree");
@@ -70,7 +70,7 @@ fn a_refused_directory_backs_off_and_delays_no_other() {
         w.instance.status()["instances"][0]["now_ms"].as_i64().unwrap()
             - row["since_ms"].as_i64().unwrap()
     };
-    wait_for("something that has been refused for some time", DEADLINE, || {
+    wait_for("a path that has been refused for a while", DEADLINE, || {
         let rows = failing(&w);
         rows.len() >= 4 && rows.iter().all(|row| waited_ms(row) > 8_000)
     });
@@ -85,7 +85,7 @@ fn a_refused_directory_backs_off_and_delays_no_other() {
     let all: u64 = rows.iter().map(|row| row["attempts"].as_u64().unwrap()).sum();
     assert!(rsyncs as u64 <= 10 + 2 * all, "{rsyncs} rsyncs: {rows:?}");
     w.write("fine", "x");
-    wait_for("what is not refused", DEADLINE, || w.there("fine").exists());
+    wait_for("the accepted files", DEADLINE, || w.there("fine").exists());
 }
 
 #[test]
@@ -122,11 +122,11 @@ fn names_that_look_like_messages_delay_nothing() {
         mode(&w.at(name), 0o700);
         w.write(&format!("{name}/{name}"), "x");
     }
-    let remote = w.wait_remote(0, "all of them refused", |r| r["failing"].as_u64() >= Some(14));
+    let remote = w.wait_remote(0, "all refusals", |r| r["failing"].as_u64() >= Some(14));
     assert!(!["held", "backoff"].contains(&remote["state"].as_str().unwrap()), "{remote}");
     w.write("after", "x");
     fs::remove_file(w.at("before")).unwrap();
-    wait_for("what others do", DEADLINE, || {
+    wait_for("the work of others", DEADLINE, || {
         w.there("after").exists() && !w.there("before").exists()
     });
     // The form of deletion has not changed for good.

@@ -181,7 +181,7 @@ fn an_incomplete_reconcile_deletes_nothing() {
     write(&w.there("free/dir000/file000"), "by hand");
     // It goes on until everything could be compared.
     let _sync = w.instance.begin(&["sync"]);
-    wait_for("what it could compare", DEADLINE, || {
+    wait_for("the readable part", DEADLINE, || {
         fs::read(w.there("free/dir000/file000")).is_ok_and(|c| c != b"by hand")
     });
     holds_for("every stray file", Duration::from_secs(1), || {
@@ -199,7 +199,7 @@ fn a_path_marked_again_during_its_push_is_pushed_again() {
     let mut content = vec![0; 4 << 20];
     fastrand::fill(&mut content);
     w.write("large", &content);
-    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    wait_for("a running push", DEADLINE, || !w.instance.rsyncs().is_empty());
     for round in 0..8 {
         let mut file = OpenOptions::new().write(true).open(w.at("large")).unwrap();
         file.write_all(&[round; 100]).unwrap();
@@ -240,7 +240,7 @@ fn stopped_child(pick: impl Fn(&World) -> crate::common::procs::Proc) {
     victim.signal(Signal::SIGSTOP);
     w.write("dir000/file000", "while it was stopped");
     fs::remove_dir_all(w.at("dir001")).unwrap();
-    wait_for("the stopped child's end", DEADLINE, || !victim.runs());
+    wait_for("the exit of the stopped child", DEADLINE, || !victim.runs());
     w.wait_identical();
     let now = pick(&w);
     assert_ne!(now.pid, victim.pid);
@@ -295,7 +295,7 @@ fn an_orphaned_rsync_is_killed_before_the_next_one() {
     let in_flight = || Some(w.instance.rsyncs()).filter(|found| !found.is_empty());
     let orphans = poll(DEADLINE, in_flight).expect("a push in flight");
     w.instance.pusher(&w.remotes[0].name()).signal(Signal::SIGKILL);
-    wait_for("the orphaned rsync's end", Duration::from_secs(15), || {
+    wait_for("the exit of the orphaned rsync", Duration::from_secs(15), || {
         !orphans.iter().any(|p| p.runs())
     });
     fs::remove_file(w.at("large")).unwrap();

@@ -54,7 +54,7 @@ fn repaired(settings: &'static str) {
     for path in ["page.php", "cache/entry", "stray.php"] {
         assert!(is_by_hand(path), "{path} is left out of scheduled comparisons");
     }
-    let remote = w.wait_remote(0, "the end of it", |r| r["reconcile"].is_null());
+    let remote = w.wait_remote(0, "its end", |r| r["reconcile"].is_null());
     assert_eq!(remote["failing"], 1, "{remote}");
     let still = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
     assert_eq!(still["reconciles_done"], down["reconciles_done"], "{still}");

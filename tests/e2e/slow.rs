@@ -124,13 +124,15 @@ fn stalled_in_the_middle(stall: impl Fn(&World), go_on: impl Fn(&World)) {
     assert!(!stuck.is_empty());
     stall(&w);
     let began = Instant::now();
-    wait_for("the end of the rsync that does not move", DEADLINE, || !stuck[0].runs());
+    wait_for("the exit of the stuck rsync", DEADLINE, || !stuck[0].runs());
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "ended too soon, after {took:?}");
     assert!(took < Duration::from_secs(10), "ended late, after {took:?}");
     let remote = w.wait_remote(0, "trouble", |r| r["state"] == "backoff");
     assert!(remote["reason"].as_str().is_some_and(|r| r.contains("no answer")), "{remote}");
-    wait_for("another try", DEADLINE, || w.instance.rsyncs().iter().any(|p| p.pid != stuck[0].pid));
+    wait_for("another attempt", DEADLINE, || {
+        w.instance.rsyncs().iter().any(|p| p.pid != stuck[0].pid)
+    });
     go_on(&w);
     w.wait_identical_within(DEADLINE * 2);
     w.wait_in_sync();
@@ -235,7 +237,7 @@ fn a_large_file_passes_a_slow_one() {
     wait_under_way(&w, before + 100_000);
     for name in ["one", "another"] {
         w.write(name, random(600_000));
-        wait_for("a large file beside it", DEADLINE, || w.there(name).exists());
+        wait_for("a large file in parallel", DEADLINE, || w.there(name).exists());
     }
     w.probe(0);
     assert!(!w.there("longest").exists(), "nothing is shown here");
@@ -252,7 +254,7 @@ fn a_first_copy_that_is_cut_short_repeatedly_completes() {
     // Only a comparison finds these; a scan looks 2 s back.
     write(&w.there("d0/stray"), "x");
     let made = w.master.metadata().unwrap().modified().unwrap();
-    wait_for("time to pass", DEADLINE, || made.elapsed().unwrap() > Duration::from_secs(3));
+    wait_for("time", DEADLINE, || made.elapsed().unwrap() > Duration::from_secs(3));
     w.remotes[0].proxy().rate(400_000);
     for round in 0..4 {
         w.run(&[]);

@@ -74,7 +74,7 @@ fn output_when_all_is_in_sync() {
     scene.run(&w, &["convert"]);
     // Whoever was killed runs again, and that is said.
     w.instance.pusher(&first).signal(Signal::SIGKILL);
-    w.wait_remote(0, "started again", |r| r["pusher"]["restarts"] == 1 && r["state"] == "in_sync");
+    w.wait_remote(0, "restarted", |r| r["pusher"]["restarts"] == 1 && r["state"] == "in_sync");
     scene.run(&w, &["status"]);
     scene.run(&w, &["stop"]);
     scene.done();
@@ -118,7 +118,7 @@ fn output_of_remotes_in_trouble() {
     // While it is tried, nothing waits for it.
     let owed = |out: &Output| String::from_utf8_lossy(&out.stdout).contains(" paths are owed");
     let list = || Some(w.instance.command(&["journal", "list"])).filter(owed);
-    let out = told(&poll(DEADLINE, list).expect("what is owed"));
+    let out = told(&poll(DEADLINE, list).expect("owed paths"));
     let text = Regex::new("  [0-9]+  TIME ago  (in TIME|now)").unwrap();
     let said = text
         .replace(&scene.plain(&String::from_utf8_lossy(&out.stdout)), "  N  TIME ago  in TIME")

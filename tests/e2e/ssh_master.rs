@@ -109,7 +109,7 @@ fn a_push_recovers_from_a_killed_master() {
     let w = Setup { params: "-a --bwlimit=2000", ..Setup::of(&sshd) }.start(sshd);
     let master = w.joined();
     w.write("large", vec![b'x'; 16 << 20]);
-    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    wait_for("a running push", DEADLINE, || !w.instance.rsyncs().is_empty());
     master.signal(Signal::SIGKILL);
     w.wait_identical();
     assert_ne!(w.joined().pid, master.pid);
@@ -149,7 +149,7 @@ fn a_pusher_killed_during_a_push_is_replaced_immediately() {
     let w = Setup { params: "-a --bwlimit=2000", ..Setup::of(&sshd) }.start(sshd);
     let master = w.joined();
     w.write("large", vec![b'x'; 4 << 20]);
-    wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+    wait_for("a running push", DEADLINE, || !w.instance.rsyncs().is_empty());
     let pusher = w.instance.pushers().remove(0);
     let began = std::time::Instant::now();
     pusher.signal(Signal::SIGKILL);

@@ -58,7 +58,7 @@ fn a_reboot_causes_a_scan_and_after_an_unclean_stop_a_reconcile() {
 
     // A scan looks 2 s further back than the checkpoint: this file must be older.
     let changed = w.at("dir002/file002").metadata().unwrap().ctime();
-    wait_for("time to pass", DEADLINE, || {
+    wait_for("time", DEADLINE, || {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         now.as_secs() as i64 > changed + 3
     });
@@ -69,12 +69,12 @@ fn a_reboot_causes_a_scan_and_after_an_unclean_stop_a_reconcile() {
     change_both_sides(&w, "clean");
     w.run(&[]);
     let come = || w.there("dir000/clean").exists() && !w.there("dir001/file002").exists();
-    wait_for("what a scan finds", DEADLINE, come);
+    wait_for("the changes that a scan finds", DEADLINE, come);
     w.probe(0);
     w.wait_in_sync();
     assert_eq!(w.full_comparisons(), before, "compared after a clean stop");
     let by_hand = || fs::read_to_string(w.there("dir002/file002")).unwrap() == "by hand: clean";
-    assert!(by_hand(), "somebody compared");
+    assert!(by_hand(), "a reconcile ran");
 
     // A clean stop counts once: a reboot in the middle of the next run is unclean.
     w.instance.kill9();
@@ -93,7 +93,7 @@ fn one_of_two_concurrent_starts_wins_beside_exiting_children() {
     for round in 0..2 {
         w.write("large", vec![round; 3 << 20]);
         w.write(&format!("d{round}/f"), "x");
-        wait_for("a push in flight", DEADLINE, || !w.instance.rsyncs().is_empty());
+        wait_for("a running push", DEADLINE, || !w.instance.rsyncs().is_empty());
         let old = w.instance.family();
         w.instance.kill_supervisor();
         // A daemon is not a child of the test: it keeps its locks until the kernel has removed it.
@@ -106,7 +106,7 @@ fn one_of_two_concurrent_starts_wins_beside_exiting_children() {
         assert_eq!(sorted, [Some(0), Some(4)], "{}", w.instance.report());
         w.write(&format!("d{round}/g"), "x");
         w.wait_identical();
-        wait_for("the old children's end", DEADLINE, || !old.iter().any(|p| p.runs()));
+        wait_for("the exit of the old children", DEADLINE, || !old.iter().any(|p| p.runs()));
         assert_eq!((w.instance.watchers().len(), w.instance.pushers().len()), (1, 2));
     }
     w.instance.stop();

@@ -91,7 +91,7 @@ fn a_name_moved_away_is_not_deleted() {
         act(&w, switch);
     }
     wait_for("the deletion", DEADLINE, || arrived(&w, "delete"));
-    holds_for("what was moved away", Duration::from_millis(500), || !arrived(&w, "move_from"));
+    holds_for("the moved files", Duration::from_millis(500), || !arrived(&w, "move_from"));
 }
 
 #[test]

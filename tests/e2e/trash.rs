@@ -132,7 +132,7 @@ fn only_old_trash_directories_expire() {
         });
         wait_for("its line", DEADLINE, || w.instance.log_text().contains("old trash deleted"));
         let mode = || fs::metadata(w.there(TRASH)).unwrap().permissions().mode() & 0o777;
-        wait_for("a trash that nobody else reads", DEADLINE, || mode() == 0o700);
+        wait_for("a private trash", DEADLINE, || mode() == 0o700);
     }
 }
 

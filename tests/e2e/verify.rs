@@ -254,7 +254,7 @@ fn verify_survives_process_deaths() {
     let before = w.remotes[0].proxy().taken();
     let out = thread::scope(|s| {
         let compares = s.spawn(|| w.instance.command(&["verify"]));
-        wait_for("a dry run that speaks", DEADLINE, || {
+        wait_for("output of a dry run", DEADLINE, || {
             w.instance.rsyncs().iter().any(|p| p.command.contains(" -n "))
                 && w.remotes[0].proxy().taken() > before
         });

@@ -142,7 +142,7 @@ fn a_killed_pusher_compares_the_current_part_again() {
     w.wait_remote(0, "a part", |r| r["verify"]["run"]["parts"].as_u64() >= Some(1));
     let began = verify(&w)["run"]["began_ms"].clone();
     w.instance.pusher(&w.remotes[0].name()).signal(Signal::SIGKILL);
-    let remote = w.wait_remote(0, "the end of it", |r| !r["verify"]["last"].is_null());
+    let remote = w.wait_remote(0, "its end", |r| !r["verify"]["last"].is_null());
     assert_eq!(remote["verify"]["last"]["began_ms"], began, "{remote}");
 }
 

@@ -238,7 +238,7 @@ fn wait_survives_process_deaths() {
     let mut waits = command.arg("-o").arg(w.instance.config()).spawn().unwrap();
     // It has asked, and sleeps before it asks again.
     let place = format!("/proc/{}/wchan", waits.id());
-    wait_for("its first question", DEADLINE, || {
+    wait_for("its first request", DEADLINE, || {
         fs::read_to_string(&place).is_ok_and(|at| at.contains("nanosleep"))
     });
     w.instance.kill_supervisor();

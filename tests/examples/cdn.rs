@@ -73,7 +73,7 @@ fn a_change_is_announced_once_all_servers_have_it() {
                     (path == www.join(name).as_os_str().as_bytes()).then_some(1)
                 }
                 "PURGE" => (decoded(target) == format!("/{name}").as_bytes()).then_some(2),
-                _ => panic!("from nobody known: {line}"),
+                _ => panic!("from an unknown sender: {line}"),
             };
             if let Some(way) = is_it {
                 assert!(!early, "told before all servers had it: {line}");
@@ -83,7 +83,7 @@ fn a_change_is_announced_once_all_servers_have_it() {
         counts
     };
     write(&www.join(name), "hot");
-    wait_for("the change to be told in each way", DEADLINE, || told().iter().all(|n| *n >= 1));
+    wait_for("every announcement of the change", DEADLINE, || told().iter().all(|n| *n >= 1));
     instance.wait_status("the plugins to be idle", |status| {
         let plugins = status["instances"][0]["localpaths"][0]["plugins"].as_array();
         plugins.is_some_and(|all| {

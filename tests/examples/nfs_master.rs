@@ -43,7 +43,7 @@ impl Pair {
         let nfs2 = machine("nfs2", "127.0.0.12", "127.0.0.11");
         nfs1.boot();
         nfs2.boot();
-        assert!(!nfs1.may_serve() && !nfs2.may_serve(), "nobody knows yet whose files count");
+        assert!(!nfs1.may_serve() && !nfs2.may_serve(), "no machine may serve yet");
         good(nfs1.pair("force"));
         nfs1.takes_address();
         let pair = Pair { nfs1, nfs2, _temp: temp, _reserved: reserved };

@@ -109,7 +109,7 @@ fn directories_with_new_marks_are_compared_while_the_guard_holds() {
         ("scanned", Scope::Tree, Events::SCAN | Events::DIR),
     ]);
     let there = |name: &str| rig.dst().join(name).exists();
-    bench.until("the live ones", |s| {
+    bench.until("the marked directories", |s| {
         there("moved/in/y") && there("old/d/x") && there("c/z") && !there("c/d") && s.waiting == 0
     });
     assert!(there("stray/149") && !there("scanned/s"));

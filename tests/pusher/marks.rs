@@ -66,10 +66,15 @@ fn other_content_with_the_same_size_and_time_is_sent() {
 
 /// 25,000 names on their way, slowly: more than 60 bytes each.
 pub fn slow_first_copy(rig: &Rig, content: &str) -> Bench {
+    first_copy_at(rig, content, 400)
+}
+
+/// A first copy under way that sends at most `kib_per_s`.
+pub fn first_copy_at(rig: &Rig, content: &str, kib_per_s: u32) -> Bench {
     let many: Vec<String> = (0..25_000).map(|n| format!("z{}/f{n}", n / 1_000)).collect();
     make(&rig.src(), &many, content);
     let mut remote = rig.remote.clone();
-    remote.peer.params = vec!["-a".into(), "--bwlimit=400".into()];
+    remote.peer.params = vec!["-a".into(), format!("--bwlimit={kib_per_s}").as_str().into()];
     let mut bench = Bench::with(rig, localpath(rig), remote, None);
     bench.until("a copy under way", |_| copied(rig) > 0);
     bench

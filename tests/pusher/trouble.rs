@@ -150,7 +150,7 @@ fn an_error_that_only_pushes_meet_is_cleared_by_a_successful_push() {
     });
     assert!(
         first.elapsed() > Duration::from_secs(2),
-        "at once, as it was asked for, then 1 to 2 s, 2 to 4 s"
+        "immediately, as requested, then 1 to 2 s, 2 to 4 s"
     );
     fs::create_dir(rig.dst().join("no")).unwrap();
     let (src, dst) = (rig.src(), rig.dst().join("no/such"));
@@ -203,7 +203,7 @@ fn an_unreadable_directory_is_reported_and_the_rest_is_compared() {
         set_mtime(&dir, 1_000_000);
     }
     let mut bench = Bench::start(&rig, localpath(&rig), None);
-    bench.until("what could be compared", |s| rig.dst().join("d/b").exists() && s.incomplete);
+    bench.until("the readable part", |s| rig.dst().join("d/b").exists() && s.incomplete);
     bench.until("it waits", |s| s.state == PusherState::Behind);
     let reason = bench.status.reason.clone().unwrap();
     assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
@@ -243,7 +243,7 @@ fn the_work_of_a_partly_failed_push_is_counted() {
     };
     let mut journal = Journal::open(&bench.state).unwrap();
     let remote = rig.remote.name();
-    bench.until("three tries", |s| {
+    bench.until("three attempts", |s| {
         journal.clean(1_000).unwrap();
         s.failing == 1 && journal.failing(&remote, 1).unwrap().iter().any(|row| row.attempts >= 3)
     });
@@ -261,7 +261,7 @@ fn nothing_is_pushed_before_the_predecessor_has_exited() {
     let name = rig.remote.name().replace(':', "%3A");
     let lock = state.join(format!("pusher-{name}.lock"));
     // Not inherited: a process that has it is killed, and the daemons of other tests are children of this process, too.
-    let held = syncsup::sys::lock::take(&lock, false).unwrap().expect("nobody has it yet");
+    let held = syncsup::sys::lock::take(&lock, false).unwrap().expect("a free lock");
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.mark(&[("a", Scope::Entry, WRITTEN)]);
     let end = Instant::now() + Duration::from_secs(1);

@@ -136,13 +136,26 @@ pub struct Run {
     pub stderr: Vec<u8>,
 }
 
+/// A new directory, in memory where there is plenty: some of these tests make tens of thousands of files at the same
+/// time, which a disk's file system may take minutes for.
+fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let plenty = nix::sys::statvfs::statvfs(memory)
+        .is_ok_and(|fs| fs.blocks_available() * fs.fragment_size() > 8 << 30);
+    match plenty {
+        true => tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()),
+        false => tempfile::tempdir(),
+    }
+    .unwrap()
+}
+
 impl Rig {
     pub fn new(program: &Path) -> Self {
         Self::with(program, "")
     }
 
     pub fn with(program: &Path, more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let base = dir.path().canonicalize().unwrap();
         for name in ["src", "dst", "etc"] {

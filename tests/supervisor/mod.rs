@@ -188,7 +188,7 @@ fn a_missing_localpath_is_an_error_at_the_start_and_a_hold_later() {
     assert_eq!(code(&world.run(&["status"])), 1);
     fs::rename(world.path("gone"), world.path("a")).unwrap();
     wait_for("watching", || Some(world.local("a")).filter(|l| l["state"] == "watching"));
-    wait_for("no longer held", || {
+    wait_for("the end of the hold", || {
         Some(world.local("a")).filter(|l| l["remotes"][0]["state"] != "held")
     });
 }
@@ -219,7 +219,7 @@ fn a_reload_touches_only_what_changed() {
     let filter = "  filter: {exclude: ['x.*']}\n";
     world.configure("c.yaml", &[("a", &[ONE, TWO]), ("d", &[ONE]), ("b", &[ONE])], filter);
     assert_eq!(code(&world.run(&["reload"])), 0);
-    wait_for("b's children anew", || {
+    wait_for("new children of b", || {
         let now = pids(&world.local("b"));
         (now.iter().all(|p| *p != 0 && !b.contains(p))).then_some(())
     });
@@ -253,7 +253,7 @@ fn a_damaged_journal_is_quarantined() {
             .into_iter()
             .find(|e| e.file_name().to_string_lossy().starts_with("journal.db.damaged-"))
     };
-    wait_for("the journal aside", aside);
+    wait_for("the quarantined journal", aside);
     world.wait_state("watching again", |s| {
         let l = &localpaths(s)[0];
         l["state"] == "watching" && pid(&l["remotes"][0]["pusher"]) != 0
@@ -321,7 +321,7 @@ fn state_taken_over_by_another_supervisor_is_left_to_it() {
     let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e).unwrap();
     fs::rename(dir.join("new"), dir.join("lock")).unwrap();
     // The watcher and the pusher end one after the other.
-    wait_for("the localpath given up", || {
+    wait_for("the localpath released", || {
         let local = world.local("a");
         let why = local["reason"].as_str().unwrap_or_default();
         let given_up = local["state"] == "down" && pids(&local) == [0, 0];
@@ -340,7 +340,7 @@ fn children_exit_with_a_killed_supervisor_and_the_next_one_starts() {
     signal(world.supervisor() as i32, Signal::SIGKILL);
     world.wait_end();
     assert_eq!(code(&world.run(&["status"])), 3, "a stale socket is no supervisor");
-    wait_for("the children to end", || (!children.iter().any(|c| runs(*c))).then_some(()));
+    wait_for("the children to exit", || (!children.iter().any(|c| runs(*c))).then_some(()));
     world.start(&[]);
     assert_eq!(code(&world.run(&["stop"])), 0);
     assert_eq!(world.wait_end(), 0);

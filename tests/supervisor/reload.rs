@@ -30,7 +30,7 @@ fn a_remote_that_cannot_be_forgotten_yet_is_forgotten_later() {
     // Its pusher, which would remove it too, has ended.
     fs::write(&gone, "# a-two: owed\n").unwrap();
     db.execute_batch("DROP TRIGGER kept").unwrap();
-    wait_for("the remote forgotten", || (names().len() == 1).then_some(()));
+    wait_for("the remote to be forgotten", || (names().len() == 1).then_some(()));
     wait_for("its part of the fail log to go", || (!gone.exists()).then_some(()));
 }
 

@@ -42,7 +42,7 @@ impl Disk {
     /// Unmounts it; nothing may use it.
     pub fn unmount(&mut self) {
         let mounted = self.mounted.take().expect("it is mounted");
-        mounted.unmount_unless_busy().expect("nobody uses it");
+        mounted.unmount_unless_busy().expect("no process uses it");
         std::mem::forget(mounted);
     }
 

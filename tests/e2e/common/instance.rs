@@ -140,7 +140,7 @@ impl Instance {
             Some(_) => self.wait_exit(),
             None => ExitStatus::from_raw(0),
         };
-        wait_for("all processes of the instance to end with it", DEADLINE, || {
+        wait_for("all processes of the instance to exit with it", DEADLINE, || {
             !family.iter().any(Proc::runs)
         });
         let left = procs::marked(&self.mark);

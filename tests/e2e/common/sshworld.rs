@@ -185,7 +185,7 @@ impl World {
             let remotes = s["instances"][0]["localpaths"][0]["remotes"].as_array();
             remotes.is_some_and(|all| all.iter().all(|r| r["state"] == "in_sync"))
         });
-        wait_for("the end of every rsync", DEADLINE, || self.instance.rsyncs().is_empty());
+        wait_for("the exit of every rsync", DEADLINE, || self.instance.rsyncs().is_empty());
     }
 
     /// Waits until no connection is kept.

@@ -28,12 +28,12 @@ pub fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Optio
 #[track_caller]
 pub fn wait_for(what: &str, deadline: Duration, mut ready: impl FnMut() -> bool) {
     let met = poll(deadline, || ready().then_some(()));
-    assert!(met.is_some(), "waited {} s in vain: {what}", deadline.as_secs());
+    assert!(met.is_some(), "timed out after {} s: {what}", deadline.as_secs());
 }
 
 /// Panics when `still` ceases to hold within `span`.
 #[track_caller]
 pub fn holds_for(what: &str, span: Duration, mut still: impl FnMut() -> bool) {
     let broken = poll(span, || (!still()).then_some(()));
-    assert!(broken.is_none(), "did not stay so: {what}");
+    assert!(broken.is_none(), "ceased to hold: {what}");
 }

@@ -150,9 +150,7 @@ fn a_stopped_supervisor_sends_no_watchdog_notification() {
     manager.hears("WATCHDOG=1");
     let supervisor = w.instance.supervisor();
     supervisor.signal(Signal::SIGSTOP);
-    wait_for("it to stand still", DEADLINE, || {
-        Proc::read(supervisor.pid).is_some_and(|p| p.state == 'T')
-    });
+    wait_for("it to stop", DEADLINE, || Proc::read(supervisor.pid).is_some_and(|p| p.state == 'T'));
     // What was under way before; then longer than systemd would wait.
     while manager.messages.recv_timeout(Duration::from_millis(100)).is_ok() {}
     let silence = manager.messages.recv_timeout(Duration::from_secs(1));

@@ -154,7 +154,7 @@ fn the_service_works_in_its_sandbox() {
     s.comes("volume", "one", "one\n");
     s.comes("usr", "u", "u\n");
     write(&s.at("over-ssh/d/f"), "over ssh");
-    wait_for("what goes over ssh", DEADLINE, || tree::identical(&s.at("over-ssh"), &sshd.path()));
+    wait_for("the changes over ssh", DEADLINE, || tree::identical(&s.at("over-ssh"), &sshd.path()));
     m.does("echo changed >/home/www/site/own");
     s.comes("home", "own", "changed\n");
     // The limits may be raised, and nothing else below /proc/sys. (Not tried: systemd gives the service a /proc of its
@@ -174,7 +174,7 @@ fn the_service_works_in_its_sandbox() {
     // Plugins and alarms are called, and cannot touch the system.
     let own = "changed /home/www/site/own";
     let told = || String::from_utf8_lossy(&m.runs("cat /var/spool/site/told").stdout).into_owned();
-    wait_for("the plugin, each call of which is refused three times", DEADLINE, || {
+    wait_for("a plugin whose calls are refused three times each", DEADLINE, || {
         let told = told();
         let calls = told.lines().filter(|line| !line.starts_with("touch:")).count();
         told.contains(own) && told.matches("Read-only file system").count() == 3 * calls

@@ -44,13 +44,13 @@ fn an_outage_and_a_recovery_are_reported_once_each() {
     w.run(&[]);
     w.write("y", "x");
     w.wait_remote(0, "trouble", |r| r["state"] == "backoff");
-    holds_for("told once", Duration::from_secs(3), || told().len() == 1);
+    holds_for("one report", Duration::from_secs(3), || told().len() == 1);
     w.remotes[0].start_again();
     w.wait_identical_within(DEADLINE * 3);
     wait_for("the recovery", DEADLINE, || told().len() == 2);
     let second = told().remove(1);
     assert!(second.starts_with(&format!("back recovery {master} {name} ok 20")), "{second}");
-    holds_for("told once", Duration::from_secs(2), || told().len() == 2);
+    holds_for("one report", Duration::from_secs(2), || told().len() == 2);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn hostile_names_reach_alarm_commands_unchanged() {
     instance.launch(&["-r"]);
     wait_for("the failure", DEADLINE, || told.exists());
     let wanted = ["failure".as_bytes(), master.as_os_str().as_bytes(), remote.as_bytes()];
-    wait_for("its words", DEADLINE, || fs::read(&told).is_ok_and(|t| t.ends_with(b"\"\0")));
+    wait_for("its message", DEADLINE, || fs::read(&told).is_ok_and(|t| t.ends_with(b"\"\0")));
     let said = fs::read(&told).unwrap();
     assert_eq!(said.split(|&b| b == 0).take(3).collect::<Vec<_>>(), wanted);
     for name in HOSTILE {

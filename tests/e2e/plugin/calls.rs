@@ -38,7 +38,7 @@ fn a_command_gets_hostile_names_as_one_argument() {
     let wanted = churn(&w, |_| {
         wait_for("calls", DEADLINE, || recorded(&record).len() == HOSTILE.len());
     });
-    wait_for("calls for what is gone", DEADLINE, || recorded(&record).len() == 2 * HOSTILE.len());
+    wait_for("calls for removed paths", DEADLINE, || recorded(&record).len() == 2 * HOSTILE.len());
     wait_idle(&w);
     let calls = recorded(&record);
     assert_eq!(calls.len(), 2 * HOSTILE.len(), "one for each change, one for each deletion");

@@ -71,7 +71,7 @@ fn killed_under_load(parallel: usize, kills: usize, coming: bool) -> (Vec<String
     w.run(&[]);
     slow.server.hang(true);
     put(&w, "f00000");
-    wait_for("the first call in hand", DEADLINE, || slow.received().len() == 1);
+    wait_for("the first running call", DEADLINE, || slow.received().len() == 1);
     let mut files = if coming { AHEAD } else { kills * BETWEEN + AHEAD };
     (1..files).for_each(|n| put(&w, &format!("f{n:05}")));
     w.wait_identical();
@@ -87,7 +87,7 @@ fn killed_under_load(parallel: usize, kills: usize, coming: bool) -> (Vec<String
     slow.server.hang(false);
     for _ in 0..kills {
         let enough = slow.received().len() + fastrand::usize(5..BETWEEN);
-        wait_for("calls in hand", DEADLINE, || {
+        wait_for("running calls", DEADLINE, || {
             // Always some more than are called.
             while coming && files < slow.received().len() + AHEAD {
                 put(&w, &format!("f{files:05}"));
@@ -146,7 +146,7 @@ fn calls_that_finish_while_the_journal_is_full_are_not_repeated() {
         w.run(&[]);
         slow.server.hang(true);
         (0..20).for_each(|n| put(&w, &format!("f{n}")));
-        wait_for("calls in hand", DEADLINE, || slow.received().len() == 4);
+        wait_for("running calls", DEADLINE, || slow.received().len() == 4);
         w.wait_identical();
         w.wait_in_sync();
         fill(&w.instance.state_dir());

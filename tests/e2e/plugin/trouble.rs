@@ -170,7 +170,7 @@ fn a_hung_command_is_killed_with_its_children_and_called_again() {
     wait_idle(&w);
     assert_eq!(recorded(&record).len(), 15, "ten files and five probes");
     let left = || procs::all().iter().any(|p| p.command.ends_with("sleep 1234") && p.state != 'Z');
-    wait_for("the end of every child", DEADLINE, || !left());
+    wait_for("the exit of every child", DEADLINE, || !left());
 }
 
 #[test]

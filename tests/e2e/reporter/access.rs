@@ -36,7 +36,7 @@ fn requests_need_the_token() {
     wait_for("the new token", DEADLINE, || with("another-token-of-these") == 200);
     assert_eq!(with(TOKEN), 401);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    wait_for("nobody is let in", DEADLINE, || with("another-token-of-these") == 503);
+    wait_for("every client is refused", DEADLINE, || with("another-token-of-these") == 503);
     assert!(w.instance.log_text().contains("chmod 600"));
 }
 

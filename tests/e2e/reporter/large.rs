@@ -67,7 +67,7 @@ fn a_status_of_any_size_is_served_without_blocking() {
     let fresh = || {
         reporter.signal(Signal::SIGCONT);
         let told = || get(port, "/metrics").body.contains("syncsup_up 1\n");
-        wait_for("fresh numbers", DEADLINE, told);
+        wait_for("new numbers", DEADLINE, told);
     };
     reporter.signal(Signal::SIGSTOP);
     fs::write(watched[3].join("file"), "x").unwrap();
@@ -79,7 +79,7 @@ fn a_status_of_any_size_is_served_without_blocking() {
     fresh();
     // Ten seconds would be too long.
     reporter.signal(Signal::SIGSTOP);
-    holds_for("it is waited for", Duration::from_secs(4), || reporter.runs());
+    holds_for("the wait", Duration::from_secs(4), || reporter.runs());
     fresh();
     assert!(reporter.runs());
 }

@@ -109,7 +109,7 @@ fn every_page_is_served_and_only_for_reading() {
     let [reporter] = &reporters(&w.instance)[..] else { panic!("{:?}", w.instance.family()) };
     assert!(reporter.command.starts_with(&format!("syncsup: reporter 127.0.0.1:{port}")));
 
-    wait_for("a page that knows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
+    wait_for("a page that shows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
     let page = get(port, "/");
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'nonce-"), "{policy}");
@@ -122,7 +122,7 @@ fn every_page_is_served_and_only_for_reading() {
     // The push is counted a moment before it is told.
     let labels =
         format!("{{localpath=\"{}\",remote=\"{}\"}}", w.master.display(), w.remotes[0].name());
-    wait_for("the numbers of the push", DEADLINE, || {
+    wait_for("the statistics of the push", DEADLINE, || {
         let text = get(port, "/metrics").body;
         let is = |line: &str| text.lines().any(|l| l == line);
         is(&format!("syncsup_pushed_files_total{labels} 1"))
@@ -134,7 +134,7 @@ fn every_page_is_served_and_only_for_reading() {
     });
 
     // It is told once a second.
-    wait_for("the status as the command has it", DEADLINE, || {
+    wait_for("the status of the command", DEADLINE, || {
         let told: Value = serde_json::from_str(&get(port, "/status.json").body).unwrap();
         let wanted = w.instance.status();
         ["/instances/0/pid", "/instances/0/localpaths/0/watch", "/instances/0/reporter"]
@@ -165,7 +165,7 @@ fn health_fails_for_a_remote_too_far_behind() {
     wait_for("health", DEADLINE, || get(port, "/healthz").status == 200);
     w.remotes[0].stop();
     w.write("late", "x");
-    wait_for("sickness", DEADLINE, || get(port, "/healthz").status == 503);
+    wait_for("the error", DEADLINE, || get(port, "/healthz").status == 503);
     let said = get(port, "/healthz").body;
     assert!(said.contains(&w.remotes[0].name()) && said.contains("behind"), "{said}");
     wait_for("the page", DEADLINE, || get(port, "/").body.contains("in trouble"));

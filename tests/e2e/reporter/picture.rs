@@ -21,14 +21,14 @@ fn browser() -> Option<&'static str> {
 #[test]
 fn the_page_renders_in_light_in_dark_and_on_a_phone() {
     let Some(browser) = browser() else {
-        eprintln!("SKIPPED: no chromium: nobody looks at the status page");
+        eprintln!("SKIPPED: no chromium to render the status page");
         return;
     };
     let (mut w, port, _reserved) = world("");
     w.write("a", "a");
     w.run(&[]);
     w.wait_identical();
-    wait_for("a page that knows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
+    wait_for("a page that shows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
     let mut sizes = BTreeSet::new();
     for (name, words) in [
         ("light", &["--window-size=1200,600"][..]),
