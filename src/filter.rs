@@ -332,7 +332,7 @@ fn checked_regex(pattern: &[u8]) -> Result<(&'static str, String), String> {
     let hint = if let Some(tail) = shown.strip_prefix('*') {
         format!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(tail))
     } else if why.contains("look-") {
-        "; write what shall be excluded without look-ahead".into()
+        "; write the pattern without look-ahead".into()
     } else {
         "; write it as a regular expression that matches the whole path".into()
     };

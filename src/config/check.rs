@@ -76,7 +76,7 @@ fn keep_once(localpath: &mut LocalPath, found: &mut Vec<Diagnostic>) {
                 let name = remote.name();
                 let at = shown(&first.place);
                 let text = format!(
-                    "remote {name} is given twice for {} (first at {at}); it is kept once",
+                    "remote {name} is given twice for {} (first at {at}); the second is ignored",
                     localpath.watch
                 );
                 found.push(finding(Severity::Warning, &remote.place, text));
@@ -98,7 +98,7 @@ fn merge(config: &mut Config, found: &mut Vec<Diagnostic>) {
             if let Some(twin) = first.remotes.iter().find(|r| same_place(r, remote)) {
                 let (watch, name, at) = (&localpath.watch, remote.name(), shown(&twin.place));
                 let text = format!(
-                    "localpath {watch} with remote {name} is declared at {at} already; remove one"
+                    "localpath {watch} with remote {name} is already declared at {at}; remove one"
                 );
                 found.push(finding(Severity::Error, &remote.place, text));
             }
@@ -114,7 +114,7 @@ fn merge(config: &mut Config, found: &mut Vec<Diagnostic>) {
         } else {
             let at = shown(&first.place);
             let text = format!(
-                "localpath {} is declared twice with different settings (first at {at}); write its remotes in one place",
+                "localpath {} is declared twice with different settings (first at {at}); declare it once, with all its remotes",
                 localpath.watch
             );
             found.push(finding(Severity::Error, &localpath.place, text));
@@ -130,7 +130,7 @@ fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
         if let Some(twin) = localpath.remotes[..index].iter().find(|r| r.name() == name) {
             let at = shown(&twin.place);
             let text = format!(
-                "two remotes of {} would both be called {name} (the other at {at})",
+                "two remotes of {} have the name {name} (the other at {at})",
                 localpath.watch
             );
             found.push(finding(Severity::Error, &remote.place, text));
@@ -143,8 +143,7 @@ fn inner_remotes(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
     for (index, remote) in localpath.remotes.iter().enumerate() {
         for before in localpath.remotes[..index].iter().filter(|before| meet(before, remote)) {
             let text = format!(
-                "{} to {} and to {} ({}): one place lies inside the other; what goes to the inner one would be deleted \
-                 or overwritten by what goes to the outer one: give each a place of its own",
+                "{} to {} and to {} ({}): one destination lies inside the other; pushes to the outer one would delete or overwrite what the inner one receives: use separate destinations",
                 localpath.watch,
                 remote.name(),
                 before.name(),
@@ -164,8 +163,7 @@ fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
         for y in b.remotes.iter().filter(|y| meet(x, y)) {
             let how = if inside { "one inside the other" } else { "two localpaths" };
             let text = format!(
-                "{} to {} and {} to {} ({}): {how}, going to the same or nested places of one remote; each would \
-                 overwrite or delete what the other sends: give each a place of its own",
+                "{} to {} and {} to {} ({}): {how}, with the same or nested destinations on one remote; each would overwrite or delete what the other sends: use separate destinations",
                 b.watch,
                 y.name(),
                 a.watch,
@@ -260,7 +258,7 @@ pub fn watch_error(watch: &str, state: &Watch) -> Option<String> {
     let why = match state {
         Watch::Directory => return None,
         Watch::Missing => "no such directory; create it or correct the path".to_owned(),
-        Watch::NotDirectory => "not a directory; give the directory that holds it".to_owned(),
+        Watch::NotDirectory => "not a directory; name the directory that contains it".to_owned(),
         Watch::Refused(why) => format!("{why}; run as a user that may read it"),
     };
     Some(format!("localpath watch=\"{watch}\": {why}"))
@@ -274,17 +272,17 @@ pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<S
                 .to_owned()
         }
         PasswordFile::Refused(why) => {
-            format!("{why}; it must be readable for the user that runs this")
+            format!("{why}; the user that runs syncsup must be able to read it")
         }
         PasswordFile::Found { mode, .. } if mode & 0o137 != 0 => {
             format!(
-                "its mode is {:04o}, and rsync refuses what others may read; run chmod 600 {file}",
+                "its mode is {:04o}, but rsync refuses a file that others can read; run chmod 600 {file}",
                 mode & 0o7777
             )
         }
         PasswordFile::Found { owner, .. } if user == 0 && *owner != 0 => {
             format!(
-                "it belongs to user {owner}, and rsync as root wants it to be root's; run chown root {file}"
+                "it belongs to user {owner}, but rsync as root requires root as the owner; run chown root {file}"
             )
         }
         PasswordFile::Found { size: 0, .. } => {
@@ -309,15 +307,15 @@ pub fn password_content_warning(
     let named =
         user.and_then(|user| line.strip_prefix(user.as_bytes())).and_then(|l| l.strip_prefix(b":"));
     let why = if all.is_some() {
-        "it begins with a byte order mark (BOM), which is taken for a part of the password; save it as UTF-8 without BOM"
+        "it begins with a byte order mark (BOM), which becomes part of the password; save it as UTF-8 without BOM"
     } else if named.is_some() {
-        "it begins with the user and a colon, as the slave's secrets file does; only the password belongs there"
+        "it begins with the user and a colon, like the slave's secrets file; write only the password"
     } else if line.trim_ascii().is_empty() || line.trim_ascii().len() != line.len() {
-        "there are blanks around the password, which are taken for a part of it; only the password belongs there"
+        "there are blanks around the password, which become part of it; write only the password"
     } else if line.contains(&0) {
-        "it holds a NUL character; only the password belongs there, as plain text"
+        "it contains a NUL character; write only the password, as plain text"
     } else if line.starts_with(b"#") {
-        "its first line begins with #, and is taken for the password; only the password belongs there"
+        "its first line begins with #, and is used as the password; write only the password"
     } else {
         return None;
     };
@@ -333,7 +331,9 @@ pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> St
     };
     let user = match &remote.peer.user {
         Some(user) => format!("user {user} of module {module}"),
-        None => format!("no user is given for module {module}, so rsync takes the name of its own"),
+        None => {
+            format!("no user is given for module {module}, so rsync uses the name of its own user")
+        }
     };
     let path = remote.peer.password_file.as_ref().map(|path| as_written(path.as_bytes()));
     let (Some(path), Some(file)) = (path, file) else {
@@ -344,8 +344,7 @@ pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> St
     match wrong {
         Some(wrong) => format!("{user}: {wrong}"),
         None => format!(
-            "{user}: compare the only line of {path} with the line of that user in the `secrets file` of the slave; that \
-             file must be mode 600, and `auth users` must name the user"
+            "{user}: the only line of {path} must equal the password of that user in the `secrets file` of the slave; that file must have mode 600, and `auth users` must name the user"
         ),
     }
 }

@@ -79,7 +79,7 @@ impl<'e> Reading<'e, '_, '_> {
         if head.child("sersync").is_none() {
             self.notes.error(
                 head.line,
-                "no <sersync> element: nothing says what to replicate; add it with a <localpath>",
+                "no <sersync> element: nothing to replicate; add it with a <localpath>",
             );
         }
         let sections = confxml_plugin::sections(head, self.notes);
@@ -103,7 +103,10 @@ impl<'e> Reading<'e, '_, '_> {
                 alarms: Alarms::default(),
             };
             if sersync.child("localpath").is_none() {
-                self.notes.error(sersync.line, "no <localpath>: nothing says what to replicate; add <localpath watch=\"/DIR\">");
+                self.notes.error(
+                    sersync.line,
+                    "no <localpath>: nothing to replicate; add <localpath watch=\"/DIR\">",
+                );
             }
             for localpath in sersync.all("localpath") {
                 config.localpaths.extend(self.localpath(localpath, &template, &rsync));
@@ -198,7 +201,7 @@ impl<'e> Reading<'e, '_, '_> {
                 let line = missing.map_or(sersync.line, |(e, _)| e.line);
                 self.notes.warn(
                     line,
-                    format!("no commonParams params; {} is taken", params::SERSYNC_PARAMS),
+                    format!("no commonParams params; using {}", params::SERSYNC_PARAMS),
                 );
             }
         }
@@ -217,7 +220,7 @@ impl<'e> Reading<'e, '_, '_> {
             && self.boolean(e, "start")
         {
             if rsync.ssh {
-                self.notes.warn(e.line, "auth has no meaning with ssh: ssh logs in with its own keys; write USER@HOST in ip for another login");
+                self.notes.warn(e.line, "auth has no effect with ssh: ssh logs in with its own keys; write USER@HOST in ip for another user");
             } else {
                 rsync.user = self.required(e, "users", user);
                 let file = self.required(e, "passwordfile", values::absolute);

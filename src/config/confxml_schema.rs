@@ -80,10 +80,7 @@ pub(super) fn known(element: &Element, path: &str, notes: &mut Notes) {
         if let (Some(before), false) = (before, many.contains(&name)) {
             notes.error(
                 child.line,
-                format!(
-                    "<{name}> is given a second time (first in line {}); keep one",
-                    before.line
-                ),
+                format!("<{name}> is given twice (first in line {}); keep one", before.line),
             );
         }
         known(child, &format!("{path}/{name}"), notes);

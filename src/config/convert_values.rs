@@ -13,7 +13,7 @@ pub(super) fn insert(map: &mut Mapping, key: &str, value: impl Into<Value>) {
 pub(super) fn text<'b>(bytes: &'b OsBytes, place: &Place) -> Result<&'b str> {
     std::str::from_utf8(bytes.as_bytes()).map_err(|_| {
         Error::usage(format!(
-            "{}:{}: `{bytes}` is not UTF-8, and YAML cannot say it; rename it, or keep the confxml.xml",
+            "{}:{}: `{bytes}` is not UTF-8, and YAML cannot express it; rename it, or keep the confxml.xml",
             place.file.display(),
             place.line
         ))

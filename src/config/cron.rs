@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Result<Cron, String> {
     })?;
     match next(&cron, &DateTime::<Utc>::UNIX_EPOCH) {
         Some(_) => Ok(cron),
-        None => Err(format!("`{text}` is a time that never comes")),
+        None => Err(format!("`{text}` never occurs")),
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains("not a cron expression"), "{text}: {error}");
         }
-        assert!(parse("0 0 30 2 *").unwrap_err().contains("never comes"));
+        assert!(parse("0 0 30 2 *").unwrap_err().contains("never occurs"));
     }
 
     #[test]

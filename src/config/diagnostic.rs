@@ -136,15 +136,15 @@ impl<'a> Notes<'a> {
 const ELSEWHERE: [(&str, &str); 9] = [
     (
         "excludefrom",
-        "write rsync's own in `rsync`: `params: -a --exclude-from=FILE`, or the rules in `exclude_glob`",
+        "use rsync's option in `rsync`: `params: -a --exclude-from=FILE`, or the rules in `exclude_glob`",
     ),
     (
         "includefrom",
-        "write rsync's own in `rsync`: `params: -a --include-from=FILE --exclude-from=FILE`",
+        "use rsync's option in `rsync`: `params: -a --include-from=FILE --exclude-from=FILE`",
     ),
     ("source", "the directory is `watch`"),
     ("target", "a remote is an item of `remotes`"),
-    ("init", "the comparison of a new remote is `first_copy`"),
+    ("init", "the reconcile of a new remote is `first_copy`"),
     ("maxprocesses", "that is the option `-n`"),
     ("bwlimit", "write it in `rsync`: `params: -a --bwlimit=RATE`"),
     ("commonparams", "it is `params`, in `rsync`"),

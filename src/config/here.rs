@@ -86,15 +86,15 @@ pub(super) fn warning(
 ) -> Option<String> {
     let (inner, outer) = (components(there), components(watch));
     let why = if inner == outer {
-        "is the localpath itself: it would be copied onto itself"
+        "is the localpath itself"
     } else if inner.starts_with(&outer) {
         let below = RelPath::new(inner[outer.len()..].join(&b'/'))?;
         if Filter::new(&localpath.filter).is_ok_and(|filter| filter.excludes(&below, true)) {
             return None;
         }
-        "lies in the localpath: each push is a change that is pushed again, copy within copy"
+        "lies in the localpath: each push would be a change that is pushed again, copy within copy"
     } else if outer.starts_with(&inner) {
-        "holds the localpath: what is there beside the copy would be deleted, the localpath too"
+        "contains the localpath: everything there that is not in the copy would be deleted, and the localpath with it"
     } else {
         return None;
     };
@@ -154,7 +154,7 @@ mod tests {
                 .unwrap_or_default()
         };
         assert!(told("", "/data/backup").contains("lies in the localpath"));
-        assert!(told("", "/data").contains("itself") && told("", "/").contains("holds"));
+        assert!(told("", "/data").contains("itself") && told("", "/").contains("contains"));
         assert_eq!(told("", "/database"), "");
         assert_eq!(told("backup", "/data/backup/www"), "", "what is excluded is not entered");
     }

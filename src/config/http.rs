@@ -39,7 +39,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
 /// A duration of at least a millisecond; a bare number is seconds.
 pub fn max_lag_ms(text: &str) -> Result<u64, String> {
     match duration_ms(text, Some(1000))? {
-        0 => Err(format!("`{text}` is no time; write at least 1s")),
+        0 => Err(format!("`{text}` is too short; write at least 1s")),
         ms => Ok(ms),
     }
 }
@@ -88,7 +88,7 @@ pub(super) fn merge(kept: &mut Option<HttpServer>, new: Option<HttpServer>) -> O
         (Some(first), Some(new)) if *first == new => None,
         (Some(first), Some(new)) => {
             let at = format!("{}:{}", first.place.file.display(), first.place.line);
-            Some(error(&new.place, format!("http says something else at {at}; keep one of them")))
+            Some(error(&new.place, format!("http differs from the one at {at}; keep one of them")))
         }
     }
 }
@@ -105,7 +105,7 @@ pub fn overlay(http: &mut Option<HttpServer>, given: Given) -> Option<Diagnostic
     match (http, given.max_lag_ms) {
         (Some(server), Some(ms)) => server.max_lag_ms = ms,
         (None, Some(_)) => {
-            let text = "--max-lag is for the HTTP reporter: give --http too, or `http` in the YAML";
+            let text = "--max-lag needs the HTTP reporter: add --http, or `http` in the YAML";
             return Some(error(&Place::default(), text.into()));
         }
         (_, None) => {}
@@ -120,7 +120,7 @@ pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
         None => {
             let at = server.listen;
             format!(
-                "http listen={at}: others than this machine could read file names and addresses there; add \
+                "http listen={at}: other machines could read file names and addresses there; add \
                  `http: {{listen: '{at}', token_file: /etc/syncsup/token}}`, or listen on 127.0.0.1:{PORT}"
             )
         }
@@ -136,11 +136,11 @@ pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
 pub fn token_error(file: &str, state: &PasswordFile) -> Option<String> {
     match state {
         PasswordFile::Missing => Some(format!(
-            "no such file; make one: (umask 077; head -c 24 /dev/urandom | base64 > {file})"
+            "no such file; create one: (umask 077; head -c 24 /dev/urandom | base64 > {file})"
         )),
         PasswordFile::Refused(why) => Some(why.clone()),
         PasswordFile::Found { mode, .. } if mode & 0o177 != 0 => Some(format!(
-            "its mode is {:04o}, so that others may read it; run chmod 600 {file}",
+            "its mode is {:04o}, so others can read it; run chmod 600 {file}",
             mode & 0o7777
         )),
         PasswordFile::Found { size: ..16, .. } => {

@@ -303,7 +303,7 @@ impl Lint<'_, '_, '_> {
             && self.at(at + 3) == '-'
         {
             told = true;
-            self.notes.warn(line, format!("this comment goes on to line {} and holds another `<!--`; was it meant to end before?", self.line));
+            self.notes.warn(line, format!("this comment continues to line {} and contains another `<!--`; was it meant to end earlier?", self.line));
         }
         // Two dashes inside a comment are no XML, but sersync took them.
         self.keep(at, 1);

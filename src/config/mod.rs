@@ -72,7 +72,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
     for file in expand(files, &mut loaded.diagnostics) {
         if let Some(why) = doubts.of(&file) {
             // Nor is it parsed: its author would choose what is said of it.
-            loaded.diagnostics.push(broken(&file, format!("it is not used: {why}")));
+            loaded.diagnostics.push(broken(&file, format!("ignored: {why}")));
             loaded.config.files.push(file);
             continue;
         }
@@ -133,8 +133,7 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
         let mut inside: Vec<PathBuf> = inside.map(|e| e.path()).collect();
         inside.sort();
         if inside.is_empty() {
-            found
-                .push(broken(file, "holds no *.xml, *.yaml or *.yml; write a configuration there"));
+            found.push(broken(file, "contains no *.xml, *.yaml or *.yml; add a configuration"));
         }
         all.extend(inside);
     }
@@ -155,7 +154,7 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
         Err(error) => {
             let text = match fs::read_link(file) {
                 Ok(target) if error.kind() == ErrorKind::NotFound => format!(
-                    "is a symbolic link to {}, which is not there; correct or remove it",
+                    "is a symbolic link to {}, which does not exist; correct or remove it",
                     as_written(target.as_os_str().as_encoded_bytes())
                 ),
                 _ => format!("cannot be read: {error}"),
@@ -166,10 +165,10 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
     // A pipe that a shell made for `-o <(...)` has its writer; any other would be waited for.
     let given_by_shell = file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd");
     if seen.is_dir() {
-        return Err("is a directory, and a configuration is a file; rename or remove it".into());
+        return Err("is a directory, not a file; rename or remove it".into());
     }
     if !seen.is_file() && !given_by_shell {
-        return Err("is not a regular file; a configuration is one".into());
+        return Err("is not a regular file; a configuration must be one".into());
     }
     fs::read(file).map_err(|error| format!("cannot be read: {error}"))
 }

@@ -48,7 +48,7 @@ pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
     let nothing = chosen.is_empty().then(|| {
         let file = config.files.first().cloned().unwrap_or_default();
         let text = format!(
-            "-m {kind}: no plugin of this kind; add <plugin name=\"{kind}\"> to <head>, or it to `plugins` in YAML"
+            "-m {kind}: no such plugin is configured; add <plugin name=\"{kind}\"> to <head>, or `{kind}` to `plugins` in YAML"
         );
         Diagnostic { severity: Severity::Error, place: Place { file, line: 0 }, column: 0, text }
     });

@@ -114,7 +114,7 @@ impl<'n> Fields<'n> {
             }
             if let Some((first, _)) = fields[..index].iter().find(|(k, _)| k.text == key.text) {
                 let text = format!(
-                    "`{}` is given a second time in {what} (first in line {}); keep one",
+                    "`{}` is given twice in {what} (first in line {}); keep one",
                     key.text, first.line
                 );
                 notes.error(key.line, text);
@@ -176,11 +176,11 @@ pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
             }
             Event::SequenceEnd | Event::MappingEnd => open.pop().map(|(node, _)| node),
             Event::Alias(_) => {
-                notes.error(line, "aliases (`*name`) are not supported; write the value out");
+                notes.error(line, "aliases (`*name`) are not supported; write the value itself");
                 return None;
             }
             Event::DocumentStart(_) if root.is_some() => {
-                notes.error(line, "a second document begins here; use one file for each");
+                notes.error(line, "a second document begins here; use one file per document");
                 return None;
             }
             _ => None,
@@ -216,7 +216,7 @@ fn place(
         (_, _) => match node.value {
             Value::Scalar { text, .. } => *key = Some(Key { text, line: node.line }),
             _ => {
-                let why = format!("{} is no key; write a word before the colon", node.kind());
+                let why = format!("{} is not a key; write a word before the colon", node.kind());
                 return Err((node.line, why));
             }
         },

@@ -35,7 +35,7 @@ pub(crate) fn remote(text: &str) -> Result<Notation, String> {
         let port = match rest.strip_prefix(':') {
             Some(port) => Some(values::port(port)?),
             None if rest.is_empty() => None,
-            None => return Err(format!("`{text}` is not understood; {FORMS}")),
+            None => return Err(format!("`{text}` is not a remote; {FORMS}")),
         };
         let module = values::module(path.as_bytes()).map_err(|e| format!("module {e}"))?;
         return Ok(Notation { user, host, place: PlaceThere::Daemon { port, module } });
@@ -50,7 +50,7 @@ pub(crate) fn remote(text: &str) -> Result<Notation, String> {
         let path = values::absolute(path.as_bytes()).map_err(|e| format!("ssh path {e}"))?;
         PlaceThere::Ssh { path }
     } else {
-        return Err(format!("`{text}` names no place on the host; {FORMS}"));
+        return Err(format!("`{text}` names no directory on the host; {FORMS}"));
     };
     Ok(Notation { user, host, place })
 }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn invalid_notation_is_refused() {
         for (bad, word) in [
-            ("10.0.0.2", "names no place"),
+            ("10.0.0.2", "names no directory"),
             ("/backup", "directory here"),
             ("host:path", "not absolute"),
             ("host::", "is empty"),

@@ -25,7 +25,7 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
         let word = as_written(word.as_bytes());
         notes.error(
             line,
-            format!("rsync parameter `{word}` holds a NUL character, which no command line can; remove it"),
+            format!("rsync parameter `{word}` contains a NUL character, which a command line cannot contain; remove it"),
         );
         return;
     }
@@ -51,24 +51,23 @@ fn fault_text(fault: &Fault) -> String {
                 Some(near) => format!("did you mean `--{near}`?"),
                 None => "see rsync(1)".to_owned(),
             };
-            format!("rsync parameter `--{name}` is no rsync option; {advice}")
+            format!("rsync parameter `--{name}` is not an rsync option; {advice}")
         }
         Fault::UnknownLetter(word, letter) if letter.is_ascii() => format!(
-            "rsync parameter `{}` holds `-{letter}`, no rsync option; see rsync(1)",
+            "rsync parameter `{}` contains `-{letter}`, which is not an rsync option; see rsync(1)",
             as_written(word)
         ),
         Fault::UnknownLetter(word, letter) => format!(
-            "rsync parameter `{}` holds `{letter}` (U+{:04X}), no rsync option; write `-` and plain letters",
+            "rsync parameter `{}` contains `{letter}` (U+{:04X}), which is not an rsync option; write `-` and plain letters",
             as_written(word),
             u32::from(*letter)
         ),
         Fault::OneDash(word, name) => format!(
-            "rsync parameter `{}` is no rsync option; did you mean `--{name}`?",
+            "rsync parameter `{}` is not an rsync option; did you mean `--{name}`?",
             as_written(word)
         ),
         Fault::NoValue(name) => format!(
-            "rsync parameter `{name}` lacks its value, and would take one of syncsup's own options for it; write \
-             {}",
+            "rsync parameter `{name}` lacks its value, and would use one of syncsup's own options as the value; write {}",
             with_value(name)
         ),
         Fault::EmptyValue(name) => {
@@ -81,8 +80,7 @@ fn fault_text(fault: &Fault) -> String {
                 false => format!("{name}{word}"),
             };
             format!(
-                "rsync parameter `{name}` lacks its value: rsync would take `{word}` for it; write {}, or `{joined}` \
-                 if that is meant",
+                "rsync parameter `{name}` lacks its value: rsync would use `{word}` as the value; write {}, or `{joined}` if that is meant",
                 with_value(name)
             )
         }
@@ -110,7 +108,7 @@ fn remark_text(remark: &Remark) -> String {
         Remark::Dropped(written, why) => format!("rsync parameter {written} is dropped: {why}"),
         Remark::Warned(written, what) => format!("rsync parameter `{written}`: {what}"),
         Remark::NoTimes => {
-            "rsync parameters without -a or -t do not keep modification times: every comparison sends every file again"
+            "rsync parameters without -a or -t do not keep modification times: every reconcile sends every file again"
                 .into()
         }
     }
@@ -196,7 +194,7 @@ mod tests {
             ("-a --compres", "did you mean `--compress`?"),
             ("-a --exlude=x", "did you mean `--exclude`?"),
             ("-a -delete", "did you mean `--delete`?"),
-            ("-aQ", "`-Q`, no rsync option"),
+            ("-aQ", "`-Q`, which is not an rsync option"),
             ("-a --banana-split", "see rsync(1)"),
             ("-a --", "ends the options"),
             ("-a -", "is not an option"),

@@ -17,7 +17,7 @@ pub(crate) fn no_nul(text: &str) -> Result<(), String> {
     match text.contains('\0') {
         false => Ok(()),
         true => Err(format!(
-            "`{}` holds a NUL character, which no command line can; remove it",
+            "`{}` contains a NUL character, which a command line cannot contain; remove it",
             as_written(text.as_bytes())
         )),
     }
@@ -32,7 +32,7 @@ pub(crate) fn shell_only(text: &str) -> Option<String> {
         words.iter().find(|w| ALONE.contains(&w.as_str()) || starts(w) || w.ends_with(';'))?;
     // What was quoted was meant so.
     text.split_whitespace().any(|w| w == word).then(|| {
-        format!("`{word}` is given to the command as it is, since no shell runs it; write a script, and name it in prefix")
+        format!("`{word}` is passed to the command unchanged, since no shell runs it; write a script, and name it in prefix")
     })
 }
 

@@ -32,8 +32,7 @@ pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnost
         .filter(|(name, _)| counts(name))
         .map(|(name, dir)| {
             let text = format!(
-                "rsync parameter `{name}` of {}: `{}` lies in what is replicated there, and every comparison would \
-                 delete it; name a directory outside, or exclude it with --exclude={1}",
+                "rsync parameter `{name}` of {}: `{}` lies in the replicated directory, and every reconcile would delete it; name a directory outside, or exclude it with --exclude={1}",
                 remote.name(),
                 as_written(dir.as_bytes()),
             );
@@ -44,8 +43,7 @@ pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnost
         && file.as_path().starts_with(localpath.watch.as_path())
     {
         let text = format!(
-            "rsync parameter `--log-file` of {}: {} lies in the localpath, and every line of it would be pushed; \
-             choose another place",
+            "rsync parameter `--log-file` of {}: {} lies in the localpath, and every line written to it would be pushed; choose another file",
             remote.name(),
             as_written(file.as_bytes()),
         );
@@ -109,15 +107,14 @@ pub fn rsync_warning(program: &str, line: Option<&str>) -> Option<String> {
     match version(line) {
         Some(version) if version >= SAFE => None,
         Some(version) if version >= (3, 1, 0) => Some(format!(
-            "rsync program {program} is {}; install 3.5.0 or newer: below it 33 CVEs are open, and whoever may write \
-             in a localpath can swap a directory for a link and have files from outside it sent",
+            "rsync program {program} is {}; install 3.5.0 or newer: older versions have 33 known CVEs, and a user who can write in a localpath can replace a directory with a link and so have files from outside it sent",
             shown(version)
         )),
         Some(version) => {
             Some(format!("rsync program {program} is {}; install 3.1.0 or newer", shown(version)))
         }
         None => Some(format!(
-            "rsync program {program} does not say its version; install rsync, 3.1.0 or newer"
+            "rsync program {program} does not print its version; install rsync, 3.1.0 or newer"
         )),
     }
 }

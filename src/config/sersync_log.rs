@@ -118,7 +118,7 @@ fn words(command: &[u8]) -> Option<Vec<Word>> {
 }
 
 fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
-    let rest = command.trim_ascii().strip_prefix(b"cd ").ok_or("it is no command of sersync's")?;
+    let rest = command.trim_ascii().strip_prefix(b"cd ").ok_or("it is not a command of sersync")?;
     let at = rest.windows(10).position(|w| w == b" && rsync ").ok_or("there is no `&& rsync`")?;
     let (watch, rest) = (rest[..at].trim_ascii(), &rest[at + 10..]);
     if !watch.starts_with(b"/") {
@@ -141,7 +141,7 @@ fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
                 .filter(|name| !name.ends_with(b"/") && !name.ends_with(b"/***"))
                 .or(included);
         } else if let Some(number) = value(b"--port=") {
-            port = Some(number_of(number).ok_or("the port is no number")?);
+            port = Some(number_of(number).ok_or("the port is not a number")?);
         } else if text == b"-e" || text == b"ssh" {
             ssh = true;
         } else if text == b"./" {
@@ -149,17 +149,17 @@ fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
         } else if text.starts_with(b"--") || text.starts_with(b">") || text == b"2>&1" {
             // --delete, --exclude, --timeout, --password-file
         } else if destination.replace(text).is_some() {
-            return Err("there are two destinations, or a name with a quote and a blank in it");
+            return Err("there are two destinations, or a name with a quote and a blank");
         }
     }
     let destination = destination.ok_or("there is no destination")?;
-    let (host, place) = split(destination, ssh).ok_or("the destination is no HOST::MODULE")?;
+    let (host, place) = split(destination, ssh).ok_or("the destination is not HOST::MODULE")?;
     let path = match (sent, whole, included) {
         (Some(name), false, None) if name == b"." => RelPath::root(),
         (Some(name), false, None) => below(&name).ok_or(NAME)?,
         (None, true, Some(name)) => RelPath::new(name).ok_or(NAME)?,
         (None, true, None) => RelPath::root(),
-        _ => return Err("it says neither what is sent nor what is deleted"),
+        _ => return Err("it neither sends nor deletes anything"),
     };
     let watch = watch.strip_suffix(b"/").unwrap_or(watch).to_vec();
     Ok(Lost { line, watch, host: host.to_vec(), place: place.to_vec(), ssh, port, path })

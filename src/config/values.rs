@@ -39,10 +39,12 @@ pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
         return Err("is empty; write an absolute path".into());
     }
     if shown.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ff02}']) {
-        return Err(format!("{shown} stands in curly quotes; write straight ones (\") or none"));
+        return Err(format!("{shown} is in curly quotes; write straight ones (\") or none"));
     }
     if bytes.contains(&0) {
-        return Err(format!("`{shown}` holds a NUL character, which no path can; remove it"));
+        return Err(format!(
+            "`{shown}` contains a NUL character, which a path cannot contain; remove it"
+        ));
     }
     if bytes[0] != b'/' {
         return Err(not_absolute(&shown));
@@ -50,7 +52,7 @@ pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
     let parts: Vec<&[u8]> =
         bytes.split(|&b| b == b'/').filter(|c| !c.is_empty() && *c != b".").collect();
     if parts.contains(&&b".."[..]) {
-        return Err(format!("`{shown}` holds `..`; write the path without it"));
+        return Err(format!("`{shown}` contains `..`; write the path without it"));
     }
     let mut clean = vec![b'/'];
     clean.extend(parts.join(&b'/'));
@@ -61,21 +63,18 @@ pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
 fn not_absolute(shown: &str) -> String {
     if shown.starts_with('~') {
         return format!(
-            "`{shown}`: `~` is the shell's, and no shell reads this; write the home directory out, as \
-             /home/USER/DIRECTORY"
+            "`{shown}`: no shell expands `~` here; write the home directory itself, as /home/USER/DIRECTORY"
         );
     }
     if shown.contains('$') {
-        return format!(
-            "`{shown}`: no shell puts in the value of a variable here; write the path out, from the root"
-        );
+        return format!("`{shown}`: no shell expands variables here; write the absolute path");
     }
     if shown.starts_with('.') {
         return format!(
-            "`{shown}` is relative, and a daemon has no current directory; write the path out, from the root"
+            "`{shown}` is relative, and a daemon has no current directory; write the absolute path"
         );
     }
-    format!("`{shown}` is not absolute; write it from the root, as /{shown}")
+    format!("`{shown}` is not absolute; write it as /{shown}")
 }
 
 /// The name of a user: of an rsync daemon, or of a login.
@@ -83,7 +82,7 @@ pub(crate) fn user(text: &str) -> Result<String, String> {
     if let Some((name, _)) = text.split_once(':') {
         // The rest may be a password, which no message shows.
         return Err(format!(
-            "`{name}:...` is a user with a password; write the user alone, and the password alone into a password_file"
+            "`{name}:...` is a user with a password; write only the user here, and the password into a password_file"
         ));
     }
     match text.is_empty() || text.contains(['@', '/', ' ', ',', '\0']) || text.starts_with('-') {
@@ -122,23 +121,24 @@ pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
     }
     if bytes[0] == b'/' {
         return Err(format!(
-            "`{shown}` is a path, but an rsync daemon wants the name of a module, a [section] of the slave's \
-             rsyncd.conf; a path is for ssh"
+            "`{shown}` is a path, but an rsync daemon needs the name of a module, a [section] of the slave's rsyncd.conf; only ssh takes a path"
         ));
     }
     if let Some(at) = bytes.windows(3).position(|w| w[0].is_ascii_whitespace() && &w[1..] == b"--")
     {
         let module = as_written(bytes[..at].trim_ascii_end());
         return Err(format!(
-            "`{shown}` holds rsync options after the module `{module}`; write them in the parameters"
+            "`{shown}` contains rsync options after the module `{module}`; write them in the parameters"
         ));
     }
     let parts: Vec<&[u8]> = bytes.split(|&b| b == b'/').filter(|c| !c.is_empty()).collect();
     if bytes.contains(&0) {
-        return Err(format!("`{shown}` holds a NUL character, which no name can; remove it"));
+        return Err(format!(
+            "`{shown}` contains a NUL character, which a name cannot contain; remove it"
+        ));
     }
     if parts.iter().any(|c| *c == b"." || *c == b"..") {
-        return Err(format!("`{shown}` holds `.` or `..`; write the plain path in the module"));
+        return Err(format!("`{shown}` contains `.` or `..`; write the plain path in the module"));
     }
     if parts.len() > 1 && bytes.iter().any(|b| b"*?[\\".contains(b)) {
         return Err(format!(

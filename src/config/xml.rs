@@ -131,7 +131,7 @@ fn place(element: Element, open: &mut [Element], root: &mut Option<Element>, not
         (None, Some(_)) => {
             notes.error(
                 element.line,
-                format!("<{}> stands after the end of <head>; move it inside", element.name),
+                format!("<{}> is after the end of <head>; move it inside", element.name),
             );
         }
     }
@@ -147,10 +147,7 @@ fn stray_text(text: &[u8], offset: usize, lines: &Lines, notes: &mut Notes) {
     let line = lines.of(offset) + text[..start].iter().filter(|&&b| b == b'\n').count();
     notes.warn(
         line,
-        format!(
-            "text between elements has no meaning: `{}`; write <!-- ... -->",
-            as_written(first)
-        ),
+        format!("text between elements has no effect: `{}`; write <!-- ... -->", as_written(first)),
     );
 }
 
@@ -175,7 +172,7 @@ fn element(tag: &BytesStart, offset: usize, lines: &Lines, notes: &mut Notes) ->
                 let value = unescape(&value).unwrap_or_else(|entity| {
                     notes.error(
                         line,
-                        format!("{name}: `{entity}` is no XML entity; write & as &amp;"),
+                        format!("{name}: `{entity}` is not an XML entity; write & as &amp;"),
                     );
                     value.clone()
                 });

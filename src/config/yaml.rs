@@ -14,8 +14,7 @@ use std::path::Path;
 /// Said of a file that has none of our keys; it shows nothing of it.
 fn no_configuration() -> String {
     format!(
-        "this is no configuration: it has neither the <head> of a confxml.xml nor the keys of a syncsup.yaml; give the \
-         right file with -o; known here: {}",
+        "this is not a configuration: it has neither the <head> of a confxml.xml nor the keys of a syncsup.yaml; give the right file with -o; known here: {}",
         top_keys().join(", ")
     )
 }
@@ -87,7 +86,7 @@ fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
         config.http = http::read(node, notes);
     }
     let Some(node) = fields.get("localpaths") else {
-        notes.error(root.line, "no localpaths: nothing says what to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`");
+        notes.error(root.line, "no localpaths: nothing to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`");
         return;
     };
     match node.items() {
@@ -141,7 +140,7 @@ fn remote(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote> {
         let parsed = notes.take(node.line, "remote", notation::remote(text))?;
         let target = match parsed.place {
             PlaceThere::Daemon { .. } if defaults.ssh.on => {
-                notes.error(node.line, format!("remote `{text}` is a daemon's, but ssh is true; write HOST:/PATH, or ssh: false"));
+                notes.error(node.line, format!("remote `{text}` is an rsync daemon, but ssh is true; write HOST:/PATH, or ssh: false"));
                 return None;
             }
             PlaceThere::Daemon { port, module } => {
@@ -242,7 +241,7 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
             if let Some(file) = fields.get("password_file") {
                 notes.error(
                     file.line,
-                    "password_file has no meaning with ssh; ssh logs in with its own keys",
+                    "password_file has no effect with ssh: ssh logs in with its own keys",
                 );
             }
             let path = notes.take(line, "remote path", values::absolute(path.as_bytes()));
@@ -251,7 +250,7 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
         (Some((_, line)), Some(_)) => {
             notes.error(
                 line,
-                "remote has both module and path; module is a daemon's, path is for ssh: keep one",
+                "remote has both module and path; module is for a daemon, path for ssh: keep one",
             );
             None
         }

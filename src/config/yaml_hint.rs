@@ -61,7 +61,7 @@ pub(super) fn no_blank(word: &str) -> Option<String> {
     let (key, rest) = word.split_once(':')?;
     let missing = KEYS.contains(&key) && rest.starts_with(|c: char| !c.is_whitespace() && c != ':');
     missing.then(|| {
-        format!("`{key}:` has no blank after the colon, so that it is no key; write `{key}: VALUE`")
+        format!("`{key}:` has no blank after the colon, so it is not a key; write `{key}: VALUE`")
     })
 }
 

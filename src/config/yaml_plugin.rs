@@ -177,7 +177,7 @@ fn http(fields: &Fields, node: &Node, notes: &mut Notes) -> Option<Call> {
     let ca_file = may(fields, "ca_file", notes, |t| values::absolute(t.as_bytes()));
     if fields.get("url").is_some() {
         if let Some(other) = fields.get("host").or(fields.get("port")) {
-            notes.error(other.line, "http has a url and a host or port; keep the url");
+            notes.error(other.line, "http has both a url and a host or port; keep the url");
         }
         return need(fields, node, "url", notes, url).map(|url| Call::Http { url, ca_file });
     }

@@ -39,7 +39,7 @@ pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut 
         Some(when) => *place = Some(VerifySchedule { when, rate, checksum }),
         None if every.is_none() && cron.is_none() => notes.error(
             node.line,
-            "verify_schedule does not say when; add `every: 24h`, or `cron: '30 2 * * *'`",
+            "verify_schedule has no time; add `every: 24h`, or `cron: '30 2 * * *'`",
         ),
         // Said already.
         None => {}
@@ -61,7 +61,7 @@ fn bytes_a_second(text: &str) -> Result<Option<u64>, String> {
     match size(text.strip_suffix("/s").unwrap_or(text)) {
         Ok(bytes) if bytes > 0 => Ok(Some(bytes)),
         _ => Err(format!(
-            "`{text}` is not a rate; write bytes in a second or a unit, such as 20MiB/s, or unlimited"
+            "`{text}` is not a rate; write bytes per second or a unit, such as 20MiB/s, or unlimited"
         )),
     }
 }

@@ -78,15 +78,15 @@ const SOURCE: &str = "it deletes files on the master";
 const DELETE: &str =
     "whether anything is deleted on a remote follows `delete` of the inotify section";
 const ALTERNATE: &str =
-    "syncsup uses it for renamed files, and a file that is found there need not arrive";
-const ENDS: &str = "a push that it ends would begin again and again";
-const BATCH: &str = "every push and every comparison would overwrite that file";
+    "syncsup uses it for renamed files, and rsync may skip a file that it finds there";
+const ENDS: &str = "a push that it stops would start over again and again";
+const BATCH: &str = "every push and every reconcile would overwrite that file";
 const FOLLOWED: &str =
     "what a link points to is not watched, and a followed directory would arrive empty";
 const FOLLOWED_DO: &str = "remove it, and mount the directory in the link's place with `mount --bind`, or give it a \
      localpath of its own";
-const NEVER: &str = "remotes would keep old files and be called in sync";
-const TORN: &str = "a transfer that is cut off leaves a torn file under its real name";
+const NEVER: &str = "remotes would keep old files and count as in sync";
+const TORN: &str = "an interrupted transfer leaves an incomplete file under its real name";
 const SIZE: &str = "files that it leaves out are not replicated, and count as in sync";
 
 const fn on(long: &'static [&'static str], class: Class) -> Opt {
@@ -177,12 +177,12 @@ pub static OPTIONS: &[Opt] = &[
         .letter(b'u'),
     on(&["existing", "ignore-non-existing"], Refused(NEVER, REMOVE)),
     on(&["ignore-existing"], Refused(NEVER, REMOVE)),
-    on(&["append"], Dropped("a file that changed in another way than at its end would stay wrong"))
+    on(&["append"], Dropped("a file that changed elsewhere than at its end would stay wrong"))
         .off(&["no-append"]),
     on(&["append-verify"], Dropped("a file that did not grow would stay old")),
     with(&["max-size"], Word, Warned(SIZE)),
     with(&["min-size"], Word, Warned(SIZE)),
-    on(&["prune-empty-dirs"], Dropped("an empty directory of the master is missing on a remote then"))
+    on(&["prune-empty-dirs"], Dropped("an empty directory of the master would be missing on the remote"))
         .off(&["no-prune-empty-dirs", "no-m"])
         .letter(b'm'),
     // How deep a push goes, and what it lists.
@@ -232,7 +232,7 @@ pub static OPTIONS: &[Opt] = &[
     )
     .letter(b'K'),
     on(&["safe-links"], Passed),
-    on(&["insecure-links"], Warned("rsync follows links that others made on the way to its files"))
+    on(&["insecure-links"], Warned("rsync follows links that others created in the paths to its files"))
         .off(&["no-insecure-links"])
         .since(3, 5, 0),
     with(&["confine-root"], Word, Passed).since(3, 5, 0),
@@ -256,7 +256,7 @@ pub static OPTIONS: &[Opt] = &[
     on(&["times"], Passed).off(&["no-times", "no-t"]).letter(b't'),
     on(
         &["atimes"],
-        Warned("reading a file changes its access time, and every comparison then finds it different"),
+        Warned("reading a file changes its access time, so every reconcile finds it different"),
     )
     .off(&["no-atimes", "no-U"])
     .letter(b'U')
@@ -290,9 +290,9 @@ pub static OPTIONS: &[Opt] = &[
     on(&["server"], Refused(SERVER, REMOVE)),
     on(&["sender"], Refused(SERVER, REMOVE)),
     on(&["daemon"], Refused("it starts a server instead of a transfer", REMOVE)),
-    with(&["config"], Word, Refused("it is a daemon's", REMOVE)),
-    with(&["dparam"], Word, Refused("it is a daemon's", REMOVE)),
-    on(&["detach"], Refused("it is a daemon's", REMOVE)).off(&["no-detach"]),
+    with(&["config"], Word, Refused("it is an option of a daemon", REMOVE)),
+    with(&["dparam"], Word, Refused("it is an option of a daemon", REMOVE)),
+    on(&["detach"], Refused("it is an option of a daemon", REMOVE)).off(&["no-detach"]),
     // What is deleted.
     on(&["remove-source-files", "remove-sent-files"], Refused(SOURCE, REMOVE)),
     on(&["delete"], Dropped(DELETE)),
@@ -303,14 +303,14 @@ pub static OPTIONS: &[Opt] = &[
     on(&["delete-excluded"], Dropped(DELETE)),
     on(&["delete-missing-args"], Dropped(DELETE)),
     on(&["ignore-missing-args"], Replaced),
-    on(&["ignore-errors"], Dropped("after an error of reading, what is missing may only be unread"))
+    on(&["ignore-errors"], Dropped("after a read error, a file may seem missing that was only not read"))
         .off(&["no-ignore-errors"]),
     on(&["force"], Replaced).off(&["no-force"]),
     with(
         &["max-delete"],
         Number,
         Refused(
-            "a comparison would stop there, and call the rest in sync",
+            "a reconcile would stop there, and count the rest as in sync",
             "remove it; `max_delete` of the remote, or `delete` of the inotify section, says what may be deleted",
         ),
     ),

@@ -244,7 +244,7 @@ pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
     if times_on(&items, "one-file-system") > 1 {
         faults.push(Fault::Refused(
             "-xx".into(),
-            "twice, it deletes on a remote what is below a directory that is a mount point here",
+            "given twice, it deletes on a remote what is below a directory that is a mount point here",
             "write -x once",
         ));
     }
@@ -256,8 +256,7 @@ fn times_on(items: &[Item], name: &str) -> usize {
     items.iter().rev().filter(|item| item.option.is(name)).take_while(|item| item.on).count()
 }
 
-const UNCONVERTED: &str = "with --iconv rsync converts names, but no filter rule, and a remote would delete or keep the wrong \
-     names";
+const UNCONVERTED: &str = "with --iconv rsync converts names but not filter rules, so a remote would delete or keep the wrong names";
 const UNCONVERTED_DO: &str = "write it in the `filter` section";
 
 /// True for a filter rule that means the same in every charset that has ASCII in it.
@@ -325,7 +324,7 @@ fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
     let bad = |what| Some(Fault::BadValue(item.written(), value.to_vec(), what));
     let (inner, faults) = read(&[OsBytes::from(value.to_vec())]);
     if !faults.is_empty() || inner.is_empty() {
-        return bad("is no option of rsync's with its value in the same word");
+        return bad("is not an rsync option with its value in the same word");
     }
     let changes = |item: &Item| match item.option.class {
         Class::Refused(..) | Class::Dropped(_) | Class::Setting | Class::Filter => true,
@@ -334,7 +333,7 @@ fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
         Class::Passed | Class::Warned(_) | Class::Connection | Class::Kept => false,
     };
     if inner.iter().any(changes) {
-        return bad("would change at the other end what a push means");
+        return bad("would change the meaning of a push at the other end");
     }
     None
 }

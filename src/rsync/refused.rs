@@ -13,17 +13,14 @@ const REFUSES: &[u8] = b"The server is configured to refuse --";
 
 /// What a push and a comparison can do without (the manual's names), and what is done instead.
 const DISPENSABLE: &[(&str, &str)] = &[
-    (CHECKSUM, "files whose size and time prove nothing are sent whole (-I)"),
-    (
-        "modify-window",
-        "whatever is marked is sent whole (-I), and times are compared to the second",
-    ),
-    ("stats", "its totals are asked for in another way"),
+    (CHECKSUM, "files whose size and time are not conclusive are sent whole (-I)"),
+    ("modify-window", "marked files are sent whole (-I), and times are compared to the second"),
+    ("stats", "its totals are requested in another way"),
     (
         "force",
-        "a directory that holds something is deleted only when that is known and deleted, too",
+        "a directory that is not empty is deleted only when its content is known and deleted, too",
     ),
-    ("timeout", "only the watchdog here gives up a comparison that hangs"),
+    ("timeout", "only the watchdog here stops a comparison that hangs"),
     ("compress", "what is sent is not compressed"),
 ];
 

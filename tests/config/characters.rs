@@ -112,12 +112,12 @@ fn swallowed_and_stray_text_is_reported() {
     let xml = with("<!-- port=874 -->", "<!-- port=874 # unclosed");
     let found = told(&read_xml(xml));
     assert!(
-        found.iter().any(|t| t.starts_with("c.xml:32: warning: this comment goes on to line 33")),
+        found.iter().any(|t| t.starts_with("c.xml:32: warning: this comment continues to line 33")),
         "{found:?}"
     );
     let parsed = read_xml(with("<sersync>", "\n\n  # 要监控的目录\n<sersync>"));
     assert_eq!(errors(&parsed), Vec::<String>::new());
-    let text = "c.xml:25: warning: text between elements has no meaning: `# 要监控的目录`; write <!-- ... -->";
+    let text = "c.xml:25: warning: text between elements has no effect: `# 要监控的目录`; write <!-- ... -->";
     assert!(told(&parsed).contains(&text.to_owned()), "{:?}", told(&parsed));
 }
 

@@ -82,7 +82,7 @@ fn unreadable_files_are_errors() {
     fs::create_dir(files.path("empty")).unwrap();
     assert_eq!(
         files.errors(&["empty"]),
-        ["empty: holds no *.xml, *.yaml or *.yml; write a configuration there"]
+        ["empty: contains no *.xml, *.yaml or *.yml; add a configuration"]
     );
 }
 
@@ -97,7 +97,7 @@ fn a_duplicate_remote_is_kept_once() {
     assert_eq!(files.told(&loaded, Severity::Error), Vec::<String>::new());
     let warnings = files.told(&loaded, Severity::Warning);
     let expected = "c.xml:26: warning: remote 127.0.0.1::tongbu1 is given twice for /opt/tongbu (first at c.xml:25); \
-                    it is kept once";
+                    the second is ignored";
     assert!(warnings.contains(&expected.to_owned()), "{warnings:?}");
     assert_eq!(loaded.config.localpaths[0].remotes.len(), 1);
 }
@@ -118,13 +118,12 @@ fn a_localpath_in_two_places_is_merged_unless_settings_differ() {
     assert_eq!(localpath.remotes.iter().map(|r| r.name()).collect::<Vec<_>>(), ["h::a", "h::b"]);
     assert_eq!(
         files.errors(&["a.yaml", "c.yaml"]),
-        ["c.yaml:3: localpath /d with remote h::a is declared at a.yaml:3 already; remove one"]
+        ["c.yaml:3: localpath /d with remote h::a is already declared at a.yaml:3; remove one"]
     );
     assert_eq!(
         files.errors(&["a.yaml", "d.yaml"]),
         [
-            "d.yaml:3: localpath /d is declared twice with different settings (first at a.yaml:2); write its remotes in \
-             one place"
+            "d.yaml:3: localpath /d is declared twice with different settings (first at a.yaml:2); declare it once, with all its remotes"
         ]
     );
 }
@@ -170,7 +169,7 @@ fn nested_remotes_of_one_localpath_are_reported() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
         told[0].starts_with(
-            "a.yaml:3: /d to h::m/backup and to h::m (a.yaml:3): one place lies inside the other"
+            "a.yaml:3: /d to h::m/backup and to h::m (a.yaml:3): one destination lies inside the other"
         ),
         "{told:?}"
     );
@@ -249,7 +248,7 @@ fn a_remote_inside_its_own_localpath_is_reported() {
     for (remote, word) in [
         ("10.0.0.1::in", "lies in the localpath"),
         ("10.0.0.1::in/www", "lies in the localpath"),
-        ("10.0.0.1::above", "holds the localpath"),
+        ("10.0.0.1::above", "contains the localpath"),
         ("10.0.0.1::above/d", "is the localpath itself"),
         ("u@10.0.0.1:/d/copy", "lies in the localpath"),
         ("10.0.0.1:/link", "is the localpath itself"),
@@ -270,7 +269,7 @@ fn two_remotes_with_one_name_are_reported() {
         "localpaths:\n- watch: /d\n  remotes:\n  - h:/p\n  - {host: h, path: /p, port: 23}\n";
     assert_eq!(
         one(text),
-        ["a.yaml:5: two remotes of /d would both be called h:/p (the other at a.yaml:4)"]
+        ["a.yaml:5: two remotes of /d have the name h:/p (the other at a.yaml:4)"]
     );
 }
 
@@ -288,7 +287,7 @@ fn a_missing_watch_directory_is_reported() {
         files.told(&loaded, Severity::Error),
         [
             "c.yaml:3: localpath watch=\"none\": no such directory; create it or correct the path",
-            "c.yaml:4: localpath watch=\"file\": not a directory; give the directory that holds it",
+            "c.yaml:4: localpath watch=\"file\": not a directory; name the directory that contains it",
         ]
     );
     let xml = files.path("c.xml");
@@ -338,12 +337,12 @@ fn extra_text_in_a_password_file_is_reported() {
     }
     for (bad, word) in [
         (&b"\xef\xbb\xbfgeheim\n"[..], "BOM"),
-        (b"geheim \n", "only the password belongs there"),
-        (b"geheim\t\r\n", "only the password belongs there"),
-        (b" geheim\n", "only the password belongs there"),
-        (b"   \ngeheim\n", "only the password belongs there"),
-        (b"web:geheim\n", "only the password belongs there"),
-        (b"# of the slave\ngeheim\n", "only the password belongs there"),
+        (b"geheim \n", "write only the password"),
+        (b"geheim\t\r\n", "write only the password"),
+        (b" geheim\n", "write only the password"),
+        (b"   \ngeheim\n", "write only the password"),
+        (b"web:geheim\n", "write only the password"),
+        (b"# of the slave\ngeheim\n", "write only the password"),
         (b"s\0e\0c\0", "NUL"),
     ] {
         let told = told(bad);
@@ -387,7 +386,7 @@ fn old_rsync_versions_are_reported() {
     assert!(
         sender::rsync_warning("rsync", Some("openrsync"))
             .unwrap()
-            .contains("does not say its version")
+            .contains("does not print its version")
     );
     assert!(sender::rsync_warning("/no/rsync", None).unwrap().contains("was not found"));
     assert_eq!(Machine.rsync_version("/no/rsync".as_ref()), None);
@@ -575,7 +574,7 @@ fn late_yaml_errors_have_the_line_of_the_mistake() {
 fn shell_and_url_notation_in_paths_and_users_is_reported() {
     for (path, word) in [
         ("~/data", "home directory"),
-        ("$HOME/data", "value of a variable"),
+        ("$HOME/data", "expands variables"),
         ("./data", "relative"),
         ("\"/da\\0ta\"", "NUL"),
     ] {
@@ -610,7 +609,7 @@ fn login_failures_come_with_advice() {
     assert!(hint(&remotes[1]).contains("no user is given for module img"));
     remotes[0].peer.password_file = Some(file.as_path().into());
     for (content, word) in [
-        ("web:geheim\n", "only the password belongs there"),
+        ("web:geheim\n", "write only the password"),
         ("\u{feff}geheim\n", "BOM"),
         ("geheim\n", "`secrets file`"),
         ("", "it is empty"),

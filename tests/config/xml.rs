@@ -255,7 +255,7 @@ fn unknown_and_misspelt_names_are_reported() {
         "<ssh start=\"false\"/>",
         "<ssh start=\"false\"/>\n<ssh start=\"false\"/>",
     )));
-    assert_eq!(twice, ["c.xml:35: <ssh> is given a second time (first in line 34); keep one"]);
+    assert_eq!(twice, ["c.xml:35: <ssh> is given twice (first in line 34); keep one"]);
 }
 
 #[test]
@@ -268,9 +268,7 @@ fn mistakes_in_localpaths_and_remotes_are_reported() {
     one_error(
         "watch=\"/opt/tongbu\">\n\t    <remote",
         "watch=\"opt/tongbu\">\n\t    <remote",
-        &[
-            "localpath watch=\"opt/tongbu\": `opt/tongbu` is not absolute; write it from the root, as /opt/tongbu",
-        ],
+        &["localpath watch=\"opt/tongbu\": `opt/tongbu` is not absolute; write it as /opt/tongbu"],
     );
     one_error(
         "ip=\"127.0.0.1\" name=\"tongbu1\"",

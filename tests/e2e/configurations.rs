@@ -125,7 +125,7 @@ fn a_file_named_like_a_configuration_must_be_one() {
         assert_eq!(check.status.code(), Some(2), "{what}: {check:?}");
     };
     fs::rename(place.at("elsewhere.yaml"), place.at("moved.yaml")).unwrap();
-    refused("a link that leads nowhere", "elsewhere.yaml, which is not there");
+    refused("a link that leads nowhere", "elsewhere.yaml, which does not exist");
     fs::rename(place.at("moved.yaml"), place.at("elsewhere.yaml")).unwrap();
     fs::create_dir(conf.join("x.yaml")).unwrap();
     refused("a directory", "is a directory");

@@ -11,19 +11,19 @@ const REFUSED: &[(&str, &str)] = &[
     ("-a --exclude", "`--exclude` lacks its value"),
     ("-a -e", "`-e` lacks its value"),
     ("-a --bwlimit=", "`--bwlimit` has an empty value"),
-    ("-a --exclude --delete", "would take `--delete` for it"),
+    ("-a --exclude --delete", "would use `--delete` as the value"),
     ("-a --compres", "did you mean `--compress`?"),
-    ("-aQ", "`-Q`, no rsync option"),
+    ("-aQ", "`-Q`, which is not an rsync option"),
     ("-a -delete", "did you mean `--delete`?"),
     ("-a --times=yes", "takes no value"),
     ("-a --ignore-existing", "is not allowed"),
     ("-aL", "is not allowed"),
     ("-a --max-delete=9", "is not allowed"),
     ("-a --log-file=push.log", "write an absolute path"),
-    ("-a -b --backup-dir=.old", "lies in what is replicated"),
+    ("-a -b --backup-dir=.old", "lies in the replicated directory"),
     ("-a --exclude-from=-", "is the standard input"),
-    ("-a --iconv=UTF-8,GBK --exclude=目录", "no filter rule"),
-    ("-a --iconv=. --exclude-from=/etc/rules", "no filter rule"),
+    ("-a --iconv=UTF-8,GBK --exclude=目录", "not filter rules"),
+    ("-a --iconv=. --exclude-from=/etc/rules", "not filter rules"),
 ];
 
 fn check(w: &World, name: &str, text: &str) -> Output {
@@ -49,7 +49,7 @@ fn check_refuses_unknown_and_harmful_parameters_with_their_line() {
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
             assert_eq!(out.status.code(), Some(2), "{params}: {said}");
             let line = said.lines().find(|line| line.contains(expected)).unwrap_or_default();
-            let at = if line.contains("lies in what") {
+            let at = if line.contains("lies in the replicated") {
                 format!("{name}:")
             } else {
                 format!("{name}:4")

@@ -246,7 +246,7 @@ fn extra_text_in_a_password_file_is_reported_with_the_refused_login() {
     w.run(&[]);
     let hint = format!("user {USER} of module www: password file {}: ", file.display());
     for (content, word) in [
-        (format!("{USER}:hunter2\n"), "only the password belongs there"),
+        (format!("{USER}:hunter2\n"), "write only the password"),
         ("\u{feff}hunter2\n".to_owned(), "BOM"),
         ("hunter2 \n".to_owned(), "blanks around the password"),
     ] {

@@ -152,6 +152,6 @@ fn paths_that_yaml_cannot_represent_are_refused() {
     let error = to_yaml(&Config { localpaths: vec![localpath], ..Config::default() }).unwrap_err();
     assert_eq!(
         error.text.split("; ").next(),
-        Some("c.xml:24: `/data/\\xd6\\xd0` is not UTF-8, and YAML cannot say it")
+        Some("c.xml:24: `/data/\\xd6\\xd0` is not UTF-8, and YAML cannot express it")
     );
 }

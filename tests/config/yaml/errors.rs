@@ -10,7 +10,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("filtr: {}\n", "1: unknown key `filtr` in the configuration; did you mean `filter`?"),
     (
         "delay: 3ms\ndelay: 4ms\n",
-        "2: `delay` is given a second time in the configuration (first in line 1)",
+        "2: `delay` is given twice in the configuration (first in line 1)",
     ),
     ("debug: yes\n", "1: debug: `yes` is neither `true` nor `false`"),
     ("debug: ture\n", "1: debug: `ture` is neither `true` nor `false`; did you mean `true`?"),
@@ -41,12 +41,12 @@ const MISTAKES: &[(&str, &str)] = &[
         "fail_log: {path: /x, retry: 60}\n",
         "1: fail_log retry: `60` is not a duration; write a number with its unit",
     ),
-    ("crontab: {exclude: [a]}\n", "1: crontab does not say when"),
+    ("crontab: {exclude: [a]}\n", "1: crontab has no time"),
     ("crontab: {cron: '* * * *'}\n", "1: crontab cron: `* * * *` is not a cron expression"),
-    ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` is a time that never"),
+    ("crontab: {cron: 0 0 30 2 *}\n", "1: crontab cron: `0 0 30 2 *` never occurs"),
     ("crontab: {every: 1h, cron: '@daily'}\n", "1: crontab has both"),
     ("crontab: {every: 30s}\n", "1: crontab every: `30s` is not a whole number of minutes"),
-    ("verify_schedule: {rate: 1MiB/s}\n", "1: verify_schedule does not say when"),
+    ("verify_schedule: {rate: 1MiB/s}\n", "1: verify_schedule has no time"),
     ("verify_schedule: {every: 24}\n", "1: verify_schedule every: `24` is not a duration"),
     ("verify_schedule: {cron: x}\n", "1: verify_schedule cron: `x` is not a cron expression"),
     ("verify_schedule: {every: 1h, cron: '@daily'}\n", "1: verify_schedule has both"),
@@ -86,7 +86,7 @@ fn every_mistake_has_a_line_and_a_hint() {
 #[test]
 fn mistakes_in_localpaths_and_remotes_are_reported() {
     let cases: &[(&str, &str)] = &[
-        ("debug: true\n", "1: no localpaths: nothing says what to replicate"),
+        ("debug: true\n", "1: no localpaths: nothing to replicate"),
         ("localpaths: []\n", "1: localpaths is an empty list"),
         ("localpaths:\n- remotes: ['h::m']\n", "2: localpath has no watch; add `watch: /DIR`"),
         (
@@ -119,7 +119,7 @@ fn mistakes_in_localpaths_and_remotes_are_reported() {
         ),
         (
             "rsync: {ssh: true}\nlocalpaths:\n- watch: /d\n  remotes: ['h::m']\n",
-            "4: remote `h::m` is a daemon's, but ssh is true",
+            "4: remote `h::m` is an rsync daemon, but ssh is true",
         ),
         ("localpaths: [\n", "2:1: not YAML"),
         ("localpaths:\n- watch: /d\n  remotes: *x\n", "3"),
