@@ -124,10 +124,15 @@ fn log_lines_and_bars_do_not_mix() {
     let bars = |lines: &[String]| lines.iter().filter(|l| l.contains(" [")).count();
     let seen = poll(DEADLINE, || (bars(&terminal.screen()) > 0).then_some(()));
     assert!(seen.is_some(), "no bars: {:?}", terminal.text());
-    // Many lines are logged meanwhile.
-    for n in 0..40 {
-        w.write(&format!("now/{n}"), "x");
-    }
+    // Many lines are logged meanwhile, however many files one push takes.
+    let log = Regex::new(r"^\d{4}-\d\d-\d\dT[0-9:.]+[+-]\d\d:\d\d [A-Z]{4} ").unwrap();
+    let logged = |lines: &[String]| lines.iter().filter(|l| log.is_match(l)).count();
+    let mut files = 0;
+    wait_for("many log lines", DEADLINE, || {
+        w.write(&format!("now/{files}"), "x");
+        files += 1;
+        files >= 40 && logged(&terminal.screen()) > 40
+    });
     let passing = |terminal: &Terminal| terminal.text().contains(" MB of 2.0 MB");
     wait_for("progress", DEADLINE, || passing(&terminal));
     w.remotes.iter().for_each(|r| r.proxy().rate(FAST));
@@ -137,9 +142,8 @@ fn log_lines_and_bars_do_not_mix() {
     assert!(w.instance.command(&["stop"]).status.success());
     assert!(terminal.child.wait().unwrap().success());
     let lines = terminal.screen();
-    let log = Regex::new(r"^\d{4}-\d\d-\d\dT[0-9:.]+[+-]\d\d:\d\d [A-Z]{4} ").unwrap();
     let inside = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]").unwrap();
-    assert!(lines.iter().filter(|l| log.is_match(l)).count() > 40, "{lines:#?}");
+    assert!(logged(&lines) > 40, "{lines:#?}");
     for line in &lines {
         assert!(inside.find(line).is_none_or(|m| m.start() == 0), "through a bar: {line}");
         let bar = ["[=", "[>", "differences pushed"].iter().any(|mark| line.contains(mark));

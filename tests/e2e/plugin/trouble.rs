@@ -279,7 +279,9 @@ fn no_call_is_lost_while_the_watcher_is_killed_repeatedly() {
 fn a_killed_runner_leaves_no_command_running() {
     let dir = tempfile::tempdir().unwrap();
     let first = dir.path().join("first");
-    let body = format!("[ -e '{0}' ] || {{ touch '{0}'; sleep 4321; }}", first.display());
+    // A time that no other test sleeps for, nor another run of this one.
+    let sleep = format!("sleep 4321.{}", fastrand::u32(1..));
+    let body = format!("[ -e '{0}' ] || {{ touch '{0}'; {sleep}; }}", first.display());
     let (script, record) = recorder(dir.path(), &body);
     let mut w = world(1, &[format!("command: {{prefix: {script:?}}}")]);
     w.run(&[]);
@@ -293,12 +295,12 @@ fn a_killed_runner_leaves_no_command_running() {
     wait_for("the first call", DEADLINE, || first.exists());
     let sleeping = || {
         let all = procs::all();
-        all.into_iter().filter(|p| p.command.ends_with("sleep 4321") && p.state != 'Z').count()
+        all.into_iter().filter(|p| p.command.ends_with(&sleep) && p.state != 'Z').count()
     };
     wait_for("its sleep", DEADLINE, || sleeping() == 1);
     runner(&w).signal(Signal::SIGKILL);
     wait_for("the second call", DEADLINE, || recorded(&record).len() == 1);
-    assert_eq!(sleeping(), 0, "an orphan");
+    wait_for("the end of its orphan", DEADLINE, || sleeping() == 0);
     w.wait_local("a restart", |l| l["plugin_runner"]["restarts"] == 1);
     // An orderly stop ends what hangs, too, and the call is made at the next start.
     fs::remove_file(&first).unwrap();
