@@ -69,7 +69,7 @@ pub fn main(args: &[OsString]) -> Exit {
     }
 }
 
-/// True when what a command prints is what it is called for; of the others the exit status says how they went.
+/// True when the output of a command is its result; the exit status is the result of the others.
 fn is_result(command: &Command) -> bool {
     match command {
         Command::Check { .. }
@@ -127,7 +127,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
     }
 }
 
-/// Everything the words said, before it is known which subcommand they are for.
+/// What the command line says, before it is known which subcommand it is for.
 #[derive(Default)]
 struct Words {
     /// The letters and names of the options that only some subcommands take.
@@ -308,7 +308,7 @@ fn value_of<T>(
     read(&word.to_string_lossy()).map_err(|why| Error::usage(format!("{option} {why}")))
 }
 
-/// A value that is the empty word, which is no mistake that the system should explain.
+/// The error for an empty value: the system's own error would not explain it.
 fn empty(option: &str) -> Error {
     let dashes = if option.chars().count() == 1 { "-" } else { "--" };
     Error::usage(format!("{dashes}{option} has an empty value; is a variable of the caller unset?"))

@@ -21,13 +21,13 @@ pub enum ReconcileReason {
     SettingsChanged,
     /// The journal was damaged and set aside.
     JournalSetAside,
-    /// A receiver was ended in the middle of a large push: its temporaries may lie anywhere.
+    /// A receiver was killed during a large push: its leftovers may be anywhere.
     Leftovers,
-    /// What was found, for people.
+    /// A finding, as text for people.
     Found(String),
 }
 
-/// Those that have one text each.
+/// The reasons with a fixed text.
 const FIXED: [(ReconcileReason, &str); 8] = [
     (ReconcileReason::Schedule, "schedule"),
     (ReconcileReason::NewRemote, "a new remote"),

@@ -1,11 +1,11 @@
-//! How a script begins, as far as that keeps the system from running it. Pure.
+//! The beginning of a script: faults that keep the system from running it. Pure.
 
 use crate::path::as_written;
 
-/// So much of a file the kernel reads for its `#!` line, in bytes.
+/// How many bytes of a file the kernel reads for its `#!` line.
 pub const START: u64 = 256;
 
-/// How a fail log of our own begins.
+/// The beginning of a fail log that syncsup wrote.
 pub const FAIL_LOG_HEAD: &str = "#!/bin/sh
 # What syncsup owes its remotes. Each path has a comment, and a line that pushes it by hand.
 # syncsup retries these paths by itself, and rewrites this file when anything changes.

@@ -1,4 +1,4 @@
-//! The words of the commands for who operates an instance: `status`, `wait`, `verify`, `journal`, `undelete`.
+//! The arguments of the commands that operate an instance: `status`, `wait`, `verify`, `journal`, `undelete`.
 
 use crate::commands::invocation::{
     At, Command, Format, JournalAction, On, StatusFormat, Verify, Wait, Which, Wish,
@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long `wait` waits when nothing else is said.
+/// How long `wait` waits by default.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The values of the options that only these commands take.
@@ -78,7 +78,7 @@ fn has(words: &super::Words, option: &str) -> bool {
     words.special.contains(&option)
 }
 
-/// An empty path is no path: `syncsup wait "$unset"` is a mistake.
+/// An empty path is an error: `syncsup wait "$unset"`.
 fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
     let one = |name: &OsString| match name.is_empty() {
         true => Err(Error::usage("PATH is empty; is a variable of the caller unset?")),

@@ -1,4 +1,4 @@
-//! Talking to running supervisors: finds them, asks one question, never waits for ever.
+//! Talks to running supervisors: finds them and sends one request, with a limit on the time.
 
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A supervisor answers at once, unless it has something to wait for.
+/// A supervisor answers immediately, unless it has something to wait for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The control socket of a running instance.
@@ -42,7 +42,7 @@ pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
     let mut running = Vec::new();
     for socket in sockets {
         match connect(&socket, PATIENCE) {
-            // Nobody listens: left behind by one that was killed.
+            // No process listens: a supervisor that was killed left it behind.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
             Err(e) if e.kind() == ErrorKind::PermissionDenied => {
                 let text = format!(
@@ -77,7 +77,7 @@ pub fn the_one_with_remotes(invocation: &Invocation) -> Result<RunningInstance> 
     one_of(all, invocation)
 }
 
-/// Replicated to somebody.
+/// True when the localpath has remotes.
 pub fn has_remotes(localpath: &LocalPathStatus) -> bool {
     !localpath.remotes.is_empty()
 }
@@ -134,7 +134,7 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
 }
 
 impl RunningInstance {
-    /// The words of a command line that mean it: `-o /etc/www.yaml -m http`.
+    /// The arguments that select it: `-o /etc/www.yaml -m http`.
     fn words(&self) -> String {
         let (run, id) = (self.0.parent(), self.0.file_stem().and_then(|id| id.to_str()));
         let Some((files, module)) = run.zip(id).and_then(|(run, id)| words_of(run, id)) else {
@@ -145,7 +145,7 @@ impl RunningInstance {
         files.iter().map(file).chain(module).collect::<Vec<_>>().join(" ")
     }
 
-    /// Asks, and waits for the answer so long. A refusal is an error with exit status 1.
+    /// Sends a request, and waits up to `patience` for the answer. A refusal is an error with exit status 1.
     pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
         let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;
         line.push(b'\n');
@@ -168,12 +168,12 @@ impl RunningInstance {
         }
     }
 
-    /// How it is.
+    /// The status of the instance.
     pub fn status(&self) -> Result<InstanceStatus> {
         self.status_within(PATIENCE)
     }
 
-    /// The same with a patience of one's own.
+    /// The same, waiting up to `patience`.
     pub fn status_within(&self, patience: Duration) -> Result<InstanceStatus> {
         match self.ask(&Request::Status, patience)? {
             Answer::Status(status) => Ok(*status),
@@ -181,7 +181,7 @@ impl RunningInstance {
         }
     }
 
-    /// Asks for something to be done; returns what the supervisor has to say.
+    /// Sends a command; returns the lines that the supervisor answers.
     pub fn command(&self, request: &Request, patience: Duration) -> Result<Vec<String>> {
         match self.ask(request, patience)? {
             Answer::Done(lines) => Ok(lines),

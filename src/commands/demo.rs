@@ -1,4 +1,4 @@
-//! `syncsup demo`: the main job, for real, before the user's eyes. Three rsync daemons on loopback are the slaves, this
+//! `syncsup demo`: shows replication at work. Three rsync daemons on loopback are the slaves, this
 //! program is started on a directory, changes are made, processes are killed; after each step master and slaves are
 //! compared. It leaves nothing behind, however it ends.
 
@@ -28,7 +28,7 @@ pub fn run() -> Result<Exit> {
         }
         _ => Ok(()),
     };
-    // Whatever happened, and whether or not anybody reads it: first everything goes.
+    // Clean up in every case, even if the output is not read.
     let cleaned = stage.clean();
     match played {
         Err(e) if e.exit == Exit::No => told.and(cleaned).and(Ok(Exit::No)),

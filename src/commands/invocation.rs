@@ -218,7 +218,7 @@ impl Invocation {
         let mut passed_over = None;
         for place in there {
             let file = absolute(place.into())?;
-            // Nobody named ./confxml.xml: in somebody else's directory it may be a trap.
+            // The user did not name ./confxml.xml: in another user's directory it may be a trap.
             match doubt(&file).filter(|_| place == places[0]) {
                 Some(why) => passed_over = Some(format!("{}: {why}", file.display())),
                 None => {

@@ -1,4 +1,4 @@
-//! How far a comparison is, in words and as a bar. Pure.
+//! The progress of a reconcile, as text and as a bar. Pure.
 
 use super::table;
 use crate::message::ReconcileProgress;

@@ -16,20 +16,20 @@ pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
         return show_deletions(&instance, name);
     }
     let status = instance.status()?;
-    // A release for nothing would let the next comparison delete what it likes.
+    // A release of a remote that is not held would let the next reconcile delete without the guard.
     if let Some(state) = in_order(&status, name) {
         let text = format!("{name} is not held ({state}); nothing to release");
         return Err(Error::new(Exit::No, text));
     }
     let answer = instance.command(&Request::Release(name.to_owned()), client::PATIENCE);
-    // What is refused to a name that there is, is no mistake in the command line.
+    // A refusal for a name that exists is not a usage error.
     let lines = if known(&status, name) { answer? } else { client::named(answer)? };
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
     print(&held_back(&status, name));
     Ok(Exit::Ok)
 }
 
-/// What the guard held back, a line for each localpath.
+/// What the guard held back, one line per localpath.
 fn held_back(status: &InstanceStatus, name: &str) -> String {
     let mut out = String::new();
     for localpath in &status.localpaths {

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Reloads, and prints what was done; exit status 2 when the new configuration is refused.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
-    // One that hangs is not waited for so long.
+    // A supervisor that hangs is not waited for that long.
     instance.status()?;
     let lines = instance.command(&Request::Reload, PATIENCE).map_err(|e| match e.exit {
         Exit::No => {

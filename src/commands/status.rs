@@ -84,7 +84,7 @@ pub fn trouble(remote: &RemoteStatus) -> Option<String> {
     show::trouble(remote, clock::wall_ms())
 }
 
-/// The word that `status` shows for a state; what somebody must look at stands out.
+/// The word that `status` shows for a state; a state that needs attention stands out.
 pub fn word(state: PusherState) -> &'static str {
     match state {
         PusherState::Held => "HELD",

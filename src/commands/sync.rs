@@ -1,4 +1,4 @@
-//! `syncsup sync`: compares now, and follows every remote until it is done.
+//! `syncsup sync`: reconciles now, and follows every remote until it is done.
 
 mod follow;
 mod show;
@@ -12,7 +12,7 @@ use follow::{Follow, SyncOutcome};
 use show::Show;
 use std::time::{Duration, Instant};
 
-/// How often the supervisor is asked how far it is.
+/// How often the supervisor is asked for the progress.
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Exit status 0 when every remote asked is in sync, 1 when one failed or is held.

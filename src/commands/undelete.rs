@@ -148,7 +148,7 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     Ok(found)
 }
 
-/// Nothing may stand still for longer: rsync's own timeout is shorter, unless somebody wants it longer.
+/// The longest time without progress: rsync's own timeout is shorter, unless it is configured longer.
 const MOVES_WITHIN: Duration = Duration::from_secs(900);
 
 /// How an rsync ended.

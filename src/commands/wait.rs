@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The first pause between two questions; it grows with the time waited.
 const FIRST: Duration = Duration::from_millis(10);
-/// How long what was repaired may take.
+/// How long a repair may take to settle.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest.
 const LONGEST: Duration = Duration::from_millis(200);
@@ -24,7 +24,7 @@ struct AskedInstance {
     what: Vec<WaitFor>,
     ticket: Option<Ticket>,
     answer: Vec<Waited>,
-    /// Why it does not answer now.
+    /// Why it does not answer.
     silent: Option<Error>,
 }
 
@@ -75,7 +75,7 @@ fn until_settled(mut asked: Vec<AskedInstance>, on: &On, timeout: Duration) -> R
     if settled {
         return Ok(Exit::Ok);
     }
-    // One that does not run any more is the first thing to know.
+    // An instance that no longer runs is reported first.
     let gone = asked.into_iter().find_map(|one| one.silent);
     gone.map_or(Ok(Exit::No), |error| {
         Err(Error { exit: error.exit, text: format!("{error}; not settled") })
@@ -118,7 +118,7 @@ fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<AskedInstance>> {
     Ok(asked.filter(|a| !a.what.is_empty()).collect())
 }
 
-/// What can never be settled is a mistake.
+/// A request that can never be settled is an error.
 fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
     match on {
         On::All => Ok(()),
@@ -208,7 +208,7 @@ fn settled(waited: &Waited, on: &On) -> bool {
     waited.reached && has >= wanted
 }
 
-/// One line when it is settled, else a line on each that is missing.
+/// One line when it is settled, else one line per remote that is not.
 fn show(waited: &Waited, on: &On) -> String {
     let watch = &waited.status.watch;
     let has = meant(waited, on).filter(|(_, has)| *has).count();
@@ -238,7 +238,7 @@ fn show(waited: &Waited, on: &On) -> String {
 fn why(remote: &RemoteStatus) -> String {
     let s = &remote.status;
     let word = match s.state {
-        // It is, but for what it has not said yet.
+        // It is in sync, but for changes that it has not reported yet.
         PusherState::InSync => "not yet",
         state => status::word(state),
     };

@@ -294,7 +294,7 @@ pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<S
 }
 
 /// What the content of a password file has that a daemon would take for a part of the password. The commonest cause of
-/// `auth failed`; nothing of it is shown.
+/// `auth failed`; its content is not shown.
 pub fn password_content_warning(
     file: &str,
     state: &PasswordFile,
@@ -349,7 +349,7 @@ pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> St
     }
 }
 
-/// Why the fail log cannot be written: its directory is not made by itself.
+/// Why the fail log cannot be written: its directory is not created automatically.
 fn fail_log_warning(file: &Path, probe: &dyn Probe) -> Option<String> {
     let dir = file.parent()?;
     let why = match probe.watch(dir) {

@@ -23,7 +23,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
             lint::repair(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), &mut notes);
         let root = read(&repaired, &mut notes);
         if !is_sersyncs(&repaired) {
-            // Nothing of it is shown: it may be anything.
+            // Its content is not shown: it may be any file.
             notes.list.clear();
             let (line, text) = match root {
                 Some(root) => (root.line, "the root element is not sersync's <head>"),
@@ -317,7 +317,7 @@ impl<'e> Reading<'e, '_, '_> {
         optional(e, name, self.notes, read)
     }
 
-    /// The value where its switch is on, which then wants it; a bad one is told even when it is off.
+    /// The value, required where its switch is on; a bad one is reported even when the switch is off.
     fn when<T>(
         &mut self,
         on: bool,

@@ -1,4 +1,4 @@
-//! What is wrong or odd in a configuration, and where: all of it, not only the first.
+//! All errors and oddities of a configuration, with their places.
 
 use super::model::{Config, Place};
 use crate::path::as_written;
@@ -132,7 +132,7 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// What stands here for a word of rsync's, lsyncd's or sersync's.
+/// The key here for a word of rsync, lsyncd or sersync.
 const ELSEWHERE: [(&str, &str); 9] = [
     (
         "excludefrom",
@@ -156,7 +156,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
 pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
     let plain = word.to_lowercase().replace(['-', '_'], "");
     let theirs = ELSEWHERE.iter().find(|(name, _)| *name == plain);
-    // Unless it is a word of ours, written otherwise.
+    // Unless it is one of our words, spelled differently.
     let ours = known.iter().any(|k| k.to_lowercase().replace('_', "") == plain);
     if let Some((_, here)) = theirs.filter(|_| !ours) {
         return format!("; {here}");

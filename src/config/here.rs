@@ -24,7 +24,7 @@ pub struct Daemon {
     pub modules: Vec<Module>,
 }
 
-/// Reads an `rsyncd.conf`. What is not understood is passed over: rsync itself complains of it.
+/// Reads an `rsyncd.conf`. Unknown lines are ignored: rsync itself reports them.
 pub fn daemon(text: &[u8]) -> Daemon {
     let mut found = Daemon::default();
     let mut module: Option<&[u8]> = None;

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// The port that sersync reserved for its `<host>`.
 const PORT: u16 = 8008;
 
-/// What the command line says of it: wins over the files.
+/// The options of the command line, which override the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Given {
     /// `--http`

@@ -71,7 +71,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
     });
     for file in expand(files, &mut loaded.diagnostics) {
         if let Some(why) = doubts.of(&file) {
-            // Nor is it parsed: its author would choose what is said of it.
+            // Nor is it parsed: its author would choose the text of the errors.
             loaded.diagnostics.push(broken(&file, format!("ignored: {why}")));
             loaded.config.files.push(file);
             continue;

@@ -76,7 +76,7 @@ pub struct LocalPath {
     pub fail_log: Option<FailLog>,
     /// Scheduled reconciles.
     pub crontab: Option<Crontab>,
-    /// The rolling comparison.
+    /// The scrub.
     #[serde(default)]
     pub verify_schedule: Option<VerifySchedule>,
     /// How long an idle pusher lets a burst gather before its first push, in milliseconds.
@@ -86,7 +86,7 @@ pub struct LocalPath {
     /// Files that are open for writing are pushed as they are.
     #[serde(default)]
     pub open_after: Vec<OpenRule>,
-    /// A remote that is new to the journal is reconciled by itself (YAML). With a `confxml.xml` only `-r` asks for
+    /// A remote that is new to the journal is reconciled automatically (YAML). With a `confxml.xml` only `-r` asks for
     /// it, as in sersync.
     pub first_copy: bool,
     /// Programs that hear of every change.
@@ -100,7 +100,7 @@ pub struct LocalPath {
 pub struct OpenRule {
     /// Of these paths, in the manner of .gitignore.
     pub glob: String,
-    /// When such a file has been open for so long, and again at this interval while it is written; milliseconds.
+    /// A file that has been open for this time is pushed, and again at this interval while it is written; milliseconds.
     pub after_ms: u64,
 }
 
@@ -197,7 +197,7 @@ pub enum Schedule {
     Cron(String),
 }
 
-/// `verify_schedule`: every remote is compared one part of the tree after another, and what differs is pushed again.
+/// `verify_schedule`: the scrub compares every remote, one part of the tree after another, and pushes what differs again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifySchedule {
     /// When a run through the whole tree begins.
@@ -208,7 +208,7 @@ pub struct VerifySchedule {
     pub checksum: bool,
 }
 
-/// When a run of the rolling comparison begins.
+/// When a run of the scrub begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyWhen {

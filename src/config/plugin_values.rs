@@ -23,7 +23,7 @@ pub(crate) fn no_nul(text: &str) -> Result<(), String> {
     }
 }
 
-/// What a shell would have done with this line, which nobody does here.
+/// What a shell would have done with this line; no shell reads it here.
 pub(crate) fn shell_only(text: &str) -> Option<String> {
     const ALONE: [&str; 10] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1", "2>"];
     let words = shlex::split(text)?;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 type Version = (u32, u32, u32);
 
-/// The first rsync whose sender is not led out of the tree by links that somebody swaps.
+/// The first rsync whose sender cannot be led out of the tree by a link that replaces a directory.
 const SAFE: Version = (3, 5, 0);
 
 fn finding(severity: Severity, place: &Place, text: String) -> Diagnostic {

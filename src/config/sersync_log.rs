@@ -13,7 +13,7 @@
 
 use crate::path::RelPath;
 
-/// What one line of it says.
+/// The meaning of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// Its line, from 1.

@@ -28,7 +28,7 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
         (self.of)(file).map(|(_, why)| why)
     }
 
-    /// What `config` names and nobody should trust.
+    /// The files that `config` names and that should not be trusted.
     pub(super) fn named_by(&mut self, config: &Config) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let server = config.http.iter().filter_map(|server| server.token_file.as_ref());

@@ -11,7 +11,7 @@ use super::{http, values, yaml_hint};
 use crate::path::OsBytes;
 use std::path::Path;
 
-/// Said of a file that has none of our keys; it shows nothing of it.
+/// The error for a file that has none of our keys; it does not show the content.
 fn no_configuration() -> String {
     format!(
         "this is not a configuration: it has neither the <head> of a confxml.xml nor the keys of a syncsup.yaml; give the right file with -o; known here: {}",
@@ -50,7 +50,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
                 |root: &Node| yaml_hint::is_configuration(text) || root.has_only(&top_keys());
             match root {
                 Some(root) if ours(&root) => top(&root, &mut config, &mut notes),
-                // Nothing of it is shown: it may be anything, such as /etc/shadow.
+                // Its content is not shown: it may be any file, such as /etc/shadow.
                 Some(_) => notes.error(0, no_configuration()),
                 None if notes.list.is_empty() => {
                     notes.error(0, "the file is empty; write at least one localpath");

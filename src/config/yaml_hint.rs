@@ -1,5 +1,5 @@
 //! What is probably meant where YAML is not understood: a blank that is missing after a colon, an IPv6 address that is
-//! not in quotes. And whether a file is a configuration at all, before anything of it is shown. Pure.
+//! not in quotes. And whether a file is a configuration at all, before its content is shown. Pure.
 
 use super::diagnostic::nearest;
 use regex::Regex;
@@ -56,7 +56,7 @@ pub(super) fn is_configuration(text: &str) -> bool {
     key.captures_iter(text).any(|found| nearest(&found[1], &OWN).is_some())
 }
 
-/// What to say of a word that should have been a key and its value: `watch:/x`.
+/// The error for a word that should have been a key and its value: `watch:/x`.
 pub(super) fn no_blank(word: &str) -> Option<String> {
     let (key, rest) = word.split_once(':')?;
     let missing = KEYS.contains(&key) && rest.starts_with(|c: char| !c.is_whitespace() && c != ':');
@@ -65,7 +65,7 @@ pub(super) fn no_blank(word: &str) -> Option<String> {
     })
 }
 
-/// The line at or above `line` that holds such a mistake, and what to say of it.
+/// The line at or above `line` with such a mistake, and its error.
 pub(super) fn mistake(text: &str, line: usize) -> Option<(usize, String)> {
     if !is_configuration(text) {
         return None;

@@ -13,7 +13,7 @@ const NAMES: &[&str] = &["command", "socket", "http", "refresh_cdn"];
 /// Keys that every kind has.
 const MANNER: [&str; 6] = ["timeout", "parallel", "retry", "attempts", "keep", "events"];
 
-/// Every plugin that is whole; what is wrong is told.
+/// Every plugin without errors; errors are reported.
 pub(super) fn plugins(node: &Node, notes: &mut Notes) -> Vec<Plugin> {
     let items = match &node.value {
         Value::List(items) => items,
@@ -66,7 +66,7 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
     Some(Plugin { place: notes.place(key.line), call: call?, watch: None, manner })
 }
 
-/// When and how often it is called; what is wrong stays at its default, and is told.
+/// When and how often it is called; a bad value is reported, and the default stays.
 fn manner(fields: &Fields, notes: &mut Notes) -> Manner {
     let mut manner = Manner::default();
     let span = |text: &str| match duration_ms(text, None)? {

@@ -96,7 +96,7 @@ impl OfflineJournal {
         }
     }
 
-    /// What a remote is owed, and why everything is to be compared, if it is; `None` where there is no journal yet.
+    /// What a remote is owed, and why a reconcile is due, if it is; `None` where there is no journal yet.
     pub fn backlog(&self, remote: &str) -> Result<Option<(Backlog, Option<ReconcileReason>)>> {
         if self.lock.is_none() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What a state directory is of: it is named after its localpath, but only says so by a hash.
+//! The localpath of a state directory: the name of the directory contains only a hash of it.
 
 use crate::path::OsBytes;
 use serde::{Deserialize, Serialize};

@@ -45,7 +45,7 @@ pub fn quarantine(dir: &Path, time: &str) -> io::Result<PathBuf> {
     rename(dir, time)
 }
 
-/// Makes the new journal, in which every remote is to be compared.
+/// Creates the new journal, in which every remote is due for a reconcile.
 pub fn begin_new<'a>(
     dir: &Path,
     names: impl IntoIterator<Item = &'a String>,

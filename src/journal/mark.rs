@@ -47,7 +47,7 @@ bitflags::bitflags! {
         const SCAN = 1 << 6;
         /// A reconcile found it.
         const RECONCILE = 1 << 7;
-        /// A push of it ended unseen: an old receiver may still be at work, so it is pushed once more later (rule 2).
+        /// The end of its push was not seen: an old receiver may still be at work, so it is pushed once more later (rule 2).
         const AGAIN = 1 << 8;
         /// It is settled, and this is that later push.
         const ECHO = 1 << 9;
@@ -55,7 +55,7 @@ bitflags::bitflags! {
         const LARGE = 1 << 10;
         /// Its content was compared and differs, though size and time agree: they prove nothing.
         const CONTENT = 1 << 11;
-        /// A comparison of everything found it: one of perhaps very many, which go in lanes of their own.
+        /// A reconcile found it: one of perhaps very many, which go in lanes of their own.
         const BULK = 1 << 12;
     }
 }

@@ -45,7 +45,7 @@ impl Record {
 }
 
 impl Journal {
-    /// Writes a record; `now_ms` is the time of its marks. Either all of it is in the journal afterwards or nothing.
+    /// Writes a record; `now_ms` is the time of its marks. The whole record is in the journal afterwards, or nothing.
     pub fn record(&mut self, record: &Record, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         mark_all(&tx, &record.marks, now_ms)?;

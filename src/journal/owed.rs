@@ -24,7 +24,7 @@ impl Journal {
         self.due_rows("lane = 2 ORDER BY since, path", remote, now_ms, limit)
     }
 
-    /// The names that a comparison of everything found, due at `now_ms`, at most `limit` rows.
+    /// The names that a reconcile found, due at `now_ms`, at most `limit` rows.
     pub fn due_bulk(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.due_rows("lane = 3 ORDER BY next_try, path", remote, now_ms, limit)
     }
@@ -40,7 +40,7 @@ impl Journal {
     }
 
     /// The times, from and to, at which what is owed is due at `now_ms`. The second span is only inhabited after the
-    /// clock was set back: no row is put off for so long.
+    /// clock was set back: no row is postponed that far.
     pub(super) fn due_times(&self, now_ms: i64) -> [(i64, i64); 2] {
         let (_, last) = self.later_times(now_ms);
         [(i64::MIN, now_ms), (last.saturating_add(1), i64::MAX)]
@@ -62,7 +62,7 @@ impl Journal {
         self.rows_of(marks, which, remote, (first, last))
     }
 
-    /// The rows of these marks that a comparison of everything found and that are due at `now_ms`.
+    /// The rows of these marks that a reconcile found and that are due at `now_ms`.
     pub fn bulk_of(&self, remote: &str, now_ms: i64, marks: &[Marked]) -> Result<Vec<Owed>> {
         let (first, last) = self.later_times(now_ms);
         self.rows_of(marks, "lane = 3 AND next_try NOT BETWEEN ?3 AND ?4", remote, (first, last))

@@ -228,7 +228,7 @@ impl Journal {
         Ok(Some(Called { dir: row.get(0)?, ino: ino as u64, ctime_ns: row.get(2)? }))
     }
 
-    /// Writes how a call ended: all of it or nothing. A path that was marked again meanwhile stays to be called.
+    /// Writes the end of a call, all or nothing. A path that was marked again meanwhile stays to be called.
     pub fn end_call(&mut self, plugin: &str, due: &Due, end: &CallEnd, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         let path = due.path.as_bytes();

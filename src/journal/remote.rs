@@ -123,7 +123,7 @@ pub struct Work {
     pub wide_live: bool,
     /// Large files are owed and due.
     pub large: bool,
-    /// Names that a comparison of everything found are due.
+    /// Names that a reconcile found are due.
     pub bulk: bool,
     /// When the next owed row after that is due, in milliseconds since 1970.
     pub next_ms: Option<i64>,
@@ -301,7 +301,7 @@ impl Journal {
         Ok(self.db.prepare_cached("SELECT seq FROM counter")?.query_row([], |row| row.get(0))?)
     }
 
-    /// Writes the end of a batch: all of it or nothing.
+    /// Writes the end of a batch, all or nothing.
     pub fn settle(&mut self, remote: &str, end: &Settlement, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         {

@@ -20,7 +20,7 @@ impl Journal {
         Ok((!more).then_some(seq))
     }
 
-    /// Why `remote` is to be compared, as the journal has it: a watcher may have written it there.
+    /// Why a reconcile of `remote` is due, as the journal has it: a watcher may have written it there.
     pub fn wanted_reconcile(&self, remote: &str) -> Result<Option<ReconcileReason>> {
         let sql = "SELECT reconcile FROM remote WHERE name = ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?)

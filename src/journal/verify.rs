@@ -1,4 +1,4 @@
-//! How far the rolling comparison (`verify_schedule`) of each remote is.
+//! The progress of the scrub (`verify_schedule`) of each remote.
 
 use super::{Journal, JournalError, Result};
 use crate::path::RelPath;
@@ -11,7 +11,7 @@ const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS verify (remote TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 ";
 
-/// The state of one remote's rolling comparison. Times are in milliseconds since 1970.
+/// The state of one remote's scrub. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyState {
     /// The next run is planned from here: the first sight of the schedule, or the last run.
@@ -68,7 +68,7 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
 }
 
 impl Journal {
-    /// How far the rolling comparison of `remote` is; `None` before its schedule was first seen.
+    /// The progress of the scrub of `remote`; `None` before its schedule was first seen.
     pub fn verify_state(&self, remote: &str) -> Result<Option<VerifyState>> {
         let text: Option<String> = self
             .db

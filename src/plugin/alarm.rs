@@ -1,4 +1,4 @@
-//! When a remote's trouble, and its end, is told to `on_failure` and `on_recovery`. Pure: times are given.
+//! When a remote's trouble, and its end, is reported to `on_failure` and `on_recovery`. Pure: times are given.
 
 use crate::message::{PusherState, RemoteHealth};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ impl Alarms {
     }
 
     /// What is to be told now. `pushed` says when a push to a remote last went well, in milliseconds since 1970: a
-    /// remote that nobody has pushed to since is not known to be back.
+    /// remote that has had no push since is not known to be back.
     pub fn due(
         &self,
         after: Duration,
@@ -72,7 +72,7 @@ impl Alarms {
         }
     }
 
-    /// When somebody may be told next, by time alone.
+    /// When an alarm may next be due, by time alone.
     pub fn next(&self, after: Duration) -> Option<Duration> {
         let quiet = self.since.iter().filter(|(name, _)| !self.told.contains_key(*name));
         quiet.map(|(_, (since, _))| *since + after).min()

@@ -75,7 +75,7 @@ impl Runner {
         let stat = match look(root, &due.path) {
             Ok(stat) => stat,
             Err(e) => {
-                // Neither there nor gone: nothing can be said of it now.
+                // Neither present nor gone: its state is unknown now.
                 let outcome = Outcome::Failed { error: e.to_string(), fault: Fault::Path };
                 self.stations[n].lane.starts(&due.path);
                 self.landed.push_back(Landed::new(n, due, outcome, None));

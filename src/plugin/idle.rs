@@ -1,4 +1,4 @@
-//! The end of each turn: alarms, what the supervisor is told, the fail log, how long to sleep.
+//! The end of each turn: alarms, the status for the supervisor, the fail log, how long to sleep.
 
 use super::alarm::environment;
 use super::fail_log;

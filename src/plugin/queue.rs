@@ -63,8 +63,8 @@ impl Lane {
         most.saturating_sub(self.flying.len())
     }
 
-    /// Those of `due` that nobody calls for already: in their order, but while the plugin may be in trouble those
-    /// first that failed least, since one bad path would else be every probe.
+    /// Those of `due` that are not being called for already: in their order, but while the plugin may be in trouble
+    /// those that failed least come first, since one bad path would otherwise be every probe.
     pub fn free<'d>(&self, due: &'d [Due]) -> Vec<&'d Due> {
         let mut free: Vec<_> = due.iter().filter(|d| !self.flying.contains(&d.path)).collect();
         if self.failures > 0 {
@@ -95,7 +95,7 @@ impl Lane {
         }
     }
 
-    /// Nothing is known of the plugin any more: calls may start at once.
+    /// The state of the plugin is unknown again: calls may start immediately.
     pub fn begin_anew(&mut self) {
         (self.failures, self.gate) = (0, None);
     }

@@ -32,7 +32,7 @@ const GATHER_MOST: Duration = Duration::from_millis(500);
 const PORTION: u32 = 500;
 /// A root that is gone, or a journal that cannot be used, is looked at again this often.
 const RETRY: Duration = Duration::from_secs(1);
-/// The calls in hand may go on for so long when the supervisor is gone.
+/// How long running calls may continue when the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// Scans find what changed up to this long before the checkpoint.
 const CHECKPOINT_SLACK_NS: i64 = 10_000_000_000;

@@ -20,7 +20,7 @@ pub struct Station {
     pub line: Option<Line>,
     /// Threads that have nothing to do, else.
     pub idle: Vec<Caller>,
-    /// What was said of its last failure, so that it is said once.
+    /// The message of its last failure, so that it is logged once.
     pub said: Option<String>,
     /// Its last failure, with the path.
     pub last: Option<String>,

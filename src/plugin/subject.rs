@@ -1,4 +1,4 @@
-//! What a call is about: a path, and what became of it. Pure.
+//! The subject of a call: a path, and what happened to it. Pure.
 //!
 //! A mark never says what to do, and neither does it here: present is a change, absent is a deletion, as the path is
 //! at the moment of the call. sersync called for every event that it had pushed, deletions too.
@@ -8,7 +8,7 @@ use crate::journal::{Called, Due, Events, Scope};
 use crate::stat::{Kind, Stat};
 use std::path::Path;
 
-/// What a plugin is told.
+/// What a plugin receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The absolute path, byte for byte.

@@ -22,7 +22,7 @@ pub enum Access {
 pub enum Refusal {
     /// No token, or another.
     Token,
-    /// The Host of somebody else.
+    /// The Host header names another host.
     Host,
     /// The token file cannot be used.
     Broken(String),

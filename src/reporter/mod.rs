@@ -38,7 +38,7 @@ pub struct View {
     pub access: access::Access,
 }
 
-/// A supervisor that has said nothing for so long stands still.
+/// A supervisor that has sent nothing for this time hangs.
 const STALE: Duration = Duration::from_secs(5);
 
 impl View {

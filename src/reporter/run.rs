@@ -162,7 +162,7 @@ impl Reporter {
         self.control.send(message, vec![]).map_err(|e| e.to_string())
     }
 
-    /// Reads the token again, so that another one holds at once.
+    /// Reads the token again, so that a new one takes effect immediately.
     fn access(&mut self, now: Duration) -> Access {
         let Some(file) = &self.start.http.token_file else { return Access::Local };
         let trouble = token_error(&file.to_string(), &Machine.password_file(file.as_path()));

@@ -124,7 +124,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-/// A word that nobody can guess.
+/// A random word that cannot be guessed.
 fn nonce() -> io::Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];

@@ -452,7 +452,7 @@ pub fn leave_out(argv: &mut Vec<OsString>, rules: &Path) {
     argv.splice(1..1, ["--from0".into(), file, "--no-from0".into()]);
 }
 
-/// Makes a command line take times that differ by no more than this many seconds for the same.
+/// Makes a command line treat times that differ by at most this many seconds as equal.
 pub fn within(argv: &mut Vec<OsString>, window: i32) {
     let end = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
     argv.insert(end, format!("--modify-window={window}").into());

@@ -182,7 +182,7 @@ pub(super) fn without_names(line: &[u8]) -> Vec<u8> {
 /// What rsync said, perhaps of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// The paths that may be meant, the likeliest first; none when it names nobody.
+    /// The paths that may be meant, the likeliest first; none when it names none.
     pub paths: Vec<RelPath>,
     /// The line, printable.
     pub words: String,

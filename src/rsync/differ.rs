@@ -71,7 +71,7 @@ fn attributes(change: &Change) -> Vec<Why> {
         b'c' if link => Some(Why::Target),
         b'c' => Some(Why::Content),
         b's' => Some(Why::Size),
-        // Every name that is pushed into the root changes its time there, and nobody minds.
+        // Every name that is pushed into the root changes its time there, which does not matter.
         b't' if change.path.is_root() => None,
         b't' => Some(Why::Time),
         b'p' => Some(Why::Mode),

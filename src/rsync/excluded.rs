@@ -15,7 +15,7 @@ const REMEMBERED: Duration = Duration::from_secs(3_600);
 pub enum Shown {
     /// A dry run listed it.
     Listed,
-    /// An rsync complained of it: it cannot be entered.
+    /// An rsync reported that it cannot be entered.
     Complained,
 }
 

@@ -222,7 +222,7 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     }
 }
 
-/// True when it is said that no connection came about: then no receiver can be at work. In doubt it is false.
+/// True when rsync says that it could not connect: then no receiver can be at work. False in doubt.
 fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
     match exit {
         Exited::Code(10) => {
@@ -263,7 +263,7 @@ const MASTER_WORDS: &[&[u8]] =
 const SHELLS: &[&[u8]] =
     &[b"bash", b"sh", b"dash", b"ash", b"zsh", b"ksh", b"mksh", b"fish", b"csh", b"tcsh"];
 
-/// True when a line says that somebody must mend something about the login, or that there is no rsync there.
+/// True when a line says that the operator must repair the login, or that there is no rsync there.
 fn refused_by_ssh(line: &[u8]) -> bool {
     denied_by_sshd(line)
         || line == b"Host key verification failed."
@@ -321,7 +321,7 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
     }
 }
 
-/// The words of a refusal, with what the script said that refused.
+/// The message of a refusal, with the output of the script that refused.
 fn with_script(words: String, script: &[&[u8]]) -> String {
     if words.as_bytes() == EARLY {
         return format!(

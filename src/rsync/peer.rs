@@ -1,4 +1,4 @@
-//! The other side of an rsync: how it is reached, and what is said to it.
+//! The other side of an rsync: how it is reached, and what is sent to it.
 
 use crate::path::OsBytes;
 use serde::{Deserialize, Serialize};

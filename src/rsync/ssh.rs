@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Seconds that an address may leave a connection attempt unanswered.
 pub const CONNECT_TIMEOUT_S: u32 = 10;
-/// A master that nobody holds any more ends after this many seconds: after the death of everything else it is no orphan
+/// A master that no process holds exits after this many seconds: after the death of everything else it is no orphan
 /// for long, and a pusher that is started again finds it.
 pub const PERSIST_S: u32 = 60;
 /// A peer that does not answer within three times this many seconds is gone; ssh ends, and says so.

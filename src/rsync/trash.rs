@@ -28,7 +28,7 @@ pub fn stamp(timestamp: &str, micros: i64) -> String {
     format!("{}{:03}Z", timestamp.trim_end_matches('Z'), micros.rem_euclid(1_000))
 }
 
-/// True for a name that [`stamp`] makes. Whatever else is in the trash was put there by somebody.
+/// True for a name that [`stamp`] makes. Anything else in the trash was put there by a user.
 pub fn is_stamp(name: &[u8]) -> bool {
     name.len() == SHAPE.len()
         && name.iter().zip(SHAPE).all(|(is, shape)| match shape {
@@ -69,7 +69,7 @@ pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
 
 /// Deletes all directories in the trash that are older than `limit`, a [`stamp`]: run in an empty directory. It needs
 /// no list of them, so that it works with a module that cannot be read. The trash itself is the destination: no rule,
-/// however wrong, could reach anything outside. Makes the trash when there is none, for nobody but its owner.
+/// however wrong, could reach anything outside. Creates the trash when there is none, for its owner only.
 pub fn expire(peer: &Peer, rules: &std::path::Path) -> Vec<OsString> {
     let mut words = start(peer);
     words.extend(

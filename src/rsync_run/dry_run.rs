@@ -68,7 +68,7 @@ impl DryRun {
         self.run.compared()
     }
 
-    /// Ends it at once. One that has ended already is as good.
+    /// Kills it immediately. One that has already exited is no error.
     pub fn kill(&mut self) {
         let _ = self.run.kill();
     }

@@ -15,7 +15,7 @@ pub enum Waited {
     For(Duration),
     /// It was ended, unanswered.
     InVain,
-    /// It ended by itself: it said why.
+    /// It exited by itself: it said why.
     Unknown,
 }
 

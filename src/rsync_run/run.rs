@@ -24,7 +24,7 @@ const SHOWN_MOST: usize = 2_000;
 /// A remote that compares content reads at least this many bytes a second.
 const SLOWEST_READ: u64 = 20 << 20;
 
-/// An rsync that has not moved for so long is looked at: it may wait for somebody to open a fifo.
+/// An rsync without progress for this time is examined: it may wait for a process to open a fifo.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 
 /// It is looked at this often.
@@ -52,7 +52,7 @@ pub struct Run {
 /// Why it was ended from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GivenUp {
-    /// Nothing moved, or nobody answered.
+    /// There was no progress, or no answer.
     Silent,
     /// It opened a name that it had seen as a file and that was a fifo by then, and waited for ever.
     Blocked,
@@ -175,14 +175,14 @@ impl Run {
         self.words.bytes > WORDS_MOST || self.rsync.overflows()
     }
 
-    /// Ends it at once.
+    /// Kills it immediately.
     pub fn kill(&mut self) -> io::Result<Exited> {
         self.rsync.kill()
     }
 
     /// Its output and what its end means.
     pub fn finish(mut self, exited: Exited) -> io::Result<Finished> {
-        // It may have come to its bounds by itself.
+        // It may have reached its limits by itself.
         if self.ended.is_none() && exited != Exited::Code(0) && self.floods() {
             self.ended = Some(GivenUp::Flooded);
         }

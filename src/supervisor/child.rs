@@ -1,4 +1,4 @@
-//! The life of one child as a state machine. Pure: it is told what happened and what time it is, and says what to do.
+//! The life of one child as a state machine. Pure: its input is what happened and the time, its output what to do.
 
 use crate::message::SILENT_MS;
 use std::time::Duration;
@@ -102,7 +102,7 @@ pub struct Child {
     ticked: Duration,
 }
 
-/// A child that was killed from outside does not fail by itself: it waits no longer than this.
+/// A child that was killed from outside has not failed: it waits at most this long.
 const KILLED_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// How long to wait before a restart: nothing the first time, then 100 ms, doubling up to 30 s.

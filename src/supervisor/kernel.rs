@@ -44,7 +44,7 @@ pub fn instances_advice<E>(read: impl Fn(&str) -> Result<u64, E>) -> String {
     }
 }
 
-/// What came of it: the limits that were raised, from and to, and why the others could not be.
+/// The result: the limits that were raised, from and to, and why the others were not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raised {
     /// In one line; `None` when nothing was too low.

@@ -1,4 +1,4 @@
-//! What the process that started the instance is told, and systemd.
+//! Notifications to the process that started the instance, and to systemd.
 
 use super::state::Supervisor;
 use crate::error::{Error, Exit};
@@ -10,12 +10,12 @@ use std::time::Duration;
 /// A daemon whose watcher ends this often before it ever watched reports failure to the process that started it.
 const STARTS_MAX: u64 = 5;
 
-/// How often systemd is told.
+/// How often systemd is notified.
 const SUMMARY_EVERY: Duration = Duration::from_secs(1);
-/// How often the progress of `-r` is told.
+/// How often the progress of `-r` is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// What the process that started the supervisor is told.
+/// A notification to the process that started the supervisor.
 #[derive(Debug)]
 pub enum Notification {
     /// The configuration is odd: a warning, as `check` prints it.

@@ -205,7 +205,7 @@ impl SupervisedPusher {
         }
     }
 
-    /// How its remote is, for the plugins that wait for it or tell of it.
+    /// The health of its remote, for the plugins that wait for it or report it.
     pub fn health(&self, now: Duration) -> RemoteHealth {
         let down = !self.process.runs() && self.process.next_at().is_none_or(|at| at > now + SOON);
         let said = match self.status.state {

@@ -96,7 +96,7 @@ impl Supervisor {
             && self.reporter.is_gone())
         {
             let (child_ended, now) = self.poll_once(signals, files)?;
-            // Once a second anyway: a signal that is lost costs no more than that.
+            // Once a second in any case: a lost signal delays nothing longer.
             let reap = child_ended || now >= self.next_reap;
             if reap {
                 self.next_reap = now + TURN;

@@ -100,7 +100,7 @@ pub fn wait_for_lock(
 }
 
 /// Opens the journal by `open`, once a second for as long as it refuses; says `alive` meanwhile. When it is `damaged`
-/// that is said and is the end: the supervisor sets it aside. Errors are for people.
+/// that is reported and the process exits: the supervisor sets it aside. Errors are for people.
 pub fn open_journal<Out: Serialize, In: DeserializeOwned>(
     control: &mut Channel<Out, In>,
     log: &Logger,

@@ -54,7 +54,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// How the packet begins that says to a process of this program what it is.
 const ROLE: &[u8] = b"syncsup role ";
 
-/// A [`pair`] for a child in this role, which is said to it already.
+/// A [`pair`] for a child in this role; the role is already sent.
 pub fn pair_for(role: Role) -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = pair()?;
     send(&ours, &[ROLE, role.word().as_bytes()].concat(), SendFlags::NOSIGNAL)?;

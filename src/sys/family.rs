@@ -13,7 +13,7 @@ pub fn adopt_orphans() -> io::Result<()> {
     Ok(set_child_subreaper(true)?)
 }
 
-/// Ends a process group at once. `leader` must be a child that was started in a group of its own and is not reaped
+/// Kills a process group immediately. `leader` must be a child that was started in a group of its own and is not reaped
 /// yet, so that the number is surely still its own.
 pub fn kill_group(leader: u32) {
     // No process is left.

@@ -80,7 +80,7 @@ impl Root {
         })
     }
 
-    /// True when this very directory is the root of a mount; `None` where the kernel does not tell.
+    /// True when this directory itself is the root of a mount; `None` where the kernel does not tell.
     pub fn is_mount_root(&self) -> Option<bool> {
         is_mount_root(self.fd.as_fd(), Path::new(""))
     }
@@ -194,7 +194,7 @@ impl Root {
         found
     }
 
-    /// A path to this very directory, whatever stands at its name now; valid in this process and, as a working
+    /// A path to this directory itself, whatever is at its name now; valid in this process and, as a working
     /// directory, in one that it starts.
     pub fn proc_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))

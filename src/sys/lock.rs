@@ -16,7 +16,7 @@ pub type FileId = (u64, u64);
 pub struct Lock(Flock<File>);
 
 impl Lock {
-    /// One more descriptor of it, for a child: the lock stays taken while either is open and this one is not dropped.
+    /// Another descriptor of the lock, for a child: the lock stays taken while either is open and this one is not dropped.
     pub fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
     }
@@ -53,7 +53,7 @@ impl Lock {
 
 /// Who signed the lock at `path` last.
 pub fn holder(path: &Path) -> Option<u32> {
-    // The number of a process; whatever else stands there is none.
+    // The pid of a process; any other content is ignored.
     std::str::from_utf8(&own::read(path, 32).ok()?).ok()?.trim().parse().ok()
 }
 

@@ -49,7 +49,7 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// A trouble that goes on: it is said once, and then at growing intervals, one minute doubled to one hour.
+/// A continuing trouble: it is logged once, and then at growing intervals, one minute doubled to one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seldom {
     /// Not before this time, and so long after the time before.

@@ -39,7 +39,7 @@ pub fn lost() -> Option<io::Error> {
     lost.filter(|errno| *errno != Errno::PIPE).map(Into::into)
 }
 
-/// Says something on standard error, on a line of its own. Nobody is told when that is not taken: there is no place left.
+/// Writes a line to standard error. A failure is ignored: there is no other place to report it.
 pub fn complain(text: &str) {
     draw(&format!("{}\n", lines_as_written(text)));
 }

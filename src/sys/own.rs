@@ -19,7 +19,7 @@ use std::path::Path;
 /// Links that are followed on one way, as in the kernel.
 const LINKS_MOST: usize = 40;
 
-/// A directory, opened name by name, so that nobody can change what a path means while it is used.
+/// A directory, opened name by name, so that no other process can change what a path means while it is used.
 pub struct Place {
     fd: OwnedFd,
 }
@@ -116,8 +116,8 @@ impl Place {
         Root::at(&self.fd)
     }
 
-    /// What stands at a name: `None` when nothing does, an error when it is no regular file, somebody else's, or has other
-    /// names.
+    /// What stands at a name: `None` when nothing does, an error when it is not a regular file, belongs to another user, or
+    /// has other names.
     fn look(&self, name: &OsStr) -> io::Result<Option<()>> {
         match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => judge(&stat, Whose::Own).map(Some),
@@ -188,7 +188,7 @@ pub(super) enum Whose {
     Anybodys,
 }
 
-/// Refuses what is no regular file, and what is somebody else's.
+/// Refuses what is not a regular file, and what another user owns.
 pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
     let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if whose == Whose::Anybodys => return Ok(()),

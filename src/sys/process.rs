@@ -78,7 +78,7 @@ impl GroupChild {
         Ok(waitid(Id::Pid(self.id()), flags)? != WaitStatus::StillAlive)
     }
 
-    /// Ends the whole group at once.
+    /// Kills the whole group immediately.
     pub fn kill(&self) {
         // The leader is not reaped yet, so the number is still ours. No process is left.
         let _ = killpg(self.id(), Signal::SIGKILL);
@@ -208,11 +208,11 @@ const FIFO_WAITS: &[&str] = &["wait_for_partner", "fifo_open", "pipe_wait"];
 const STDERR_MOST: u64 = 32 << 20;
 /// Bytes that are read of them.
 const STDERR_READ: u64 = 1 << 20;
-/// Its output takes no more than this, however much room there is.
+/// Its output takes at most this much, however much room there is.
 const STDOUT_MOST: u64 = 4 << 30;
 /// And no less.
 const STDOUT_LEAST: u64 = 64 << 20;
-/// And no more than this between two looks at it: a flood is seen before it has taken much.
+/// And at most this much between two checks: a flood is noticed before it has taken much.
 const STDOUT_AT_ONCE: u64 = 256 << 20;
 /// How often it is looked whether an rsync still moves.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -315,7 +315,7 @@ impl Rsync {
     }
 
     /// Waits for its end, looking every `pause`, when `each` is called too. One that makes no progress for longer than
-    /// `limit` allows, or waits for somebody to open a fifo, is ended: the error says so.
+    /// `limit` allows, or waits for a process to open a fifo, is killed: the error says so.
     pub fn finish(
         &mut self,
         limit: Duration,
@@ -353,7 +353,7 @@ impl Rsync {
         }
     }
 
-    /// Ends it at once and waits for it.
+    /// Kills it immediately and waits for it.
     pub fn kill(&mut self) -> io::Result<Exited> {
         self.child.kill()?;
         Ok(exited(self.child.wait()?))
@@ -365,7 +365,7 @@ impl Rsync {
         text.lines().find_map(|l| l.strip_prefix("rchar: "))?.trim().parse().ok()
     }
 
-    /// True while it waits for somebody to open the other end of a fifo; false also where the kernel does not show
+    /// True while it waits for a process to open the other end of a fifo; false also where the kernel does not show
     /// what it waits for. The name may be another's by now.
     pub fn waits_for_fifo(&self) -> bool {
         let place = std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));

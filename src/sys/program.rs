@@ -56,7 +56,7 @@ impl Program {
             command.stdout(theirs.try_clone()?).stderr(theirs);
             output = Some(File::from(ours));
         }
-        // The one descriptor that it inherits; nobody else is started meanwhile.
+        // The one descriptor that it inherits; no other process is started meanwhile.
         fcntl_setfd(&mark, FdFlags::empty())?;
         let child = as_given(|| command.spawn());
         fcntl_setfd(&mark, FdFlags::CLOEXEC)?;
@@ -105,7 +105,7 @@ impl Program {
         Ok(Some((exited, std::mem::take(&mut self.kept))))
     }
 
-    /// Ends it and its process group at once.
+    /// Kills it and its process group immediately.
     pub fn kill(&self) {
         // Not reaped yet, so the number is still ours.
         let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);

@@ -77,7 +77,7 @@ pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>)
     act(&Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
-/// Connects to a listening socket; gives up (`WouldBlock`) when nobody accepts within `patience`.
+/// Connects to a listening socket; gives up (`WouldBlock`) when no process accepts within `patience`.
 pub fn connect_within(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // The time limit for sending is also the one for connecting to a full queue.
@@ -93,7 +93,7 @@ pub fn runs(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// CLOCK_MONOTONIC: stands still while the machine sleeps, so nobody seems silent after it.
+/// CLOCK_MONOTONIC: it stops while the machine sleeps, so that no process seems silent afterwards.
 pub fn monotonic() -> Duration {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)

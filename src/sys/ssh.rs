@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A listening socket takes a connection at once, unless its queue is full.
+/// A listening socket accepts a connection immediately, unless its queue is full.
 const CONNECT_WITHIN: Duration = Duration::from_millis(50);
-/// ssh's own words are no more than this.
+/// ssh's own messages are no longer than this.
 const STDERR_MOST_BYTES: u64 = 64 << 10;
 
 /// An ssh on its way to become a master. Its process ends when that is done; the master itself is another, in a
@@ -54,7 +54,7 @@ impl Starter {
         Ok(Some((exited(status), words)))
     }
 
-    /// Ends it at once; a master that is in the background already stays.
+    /// Kills it immediately; a master that is already in the background stays.
     pub fn kill(&mut self) {
         // It has ended already.
         let _ = self.child.kill();
@@ -74,7 +74,7 @@ pub enum Sign {
 }
 
 /// A connection to the control socket of a master. A master counts it among its clients: it does not end for want of
-/// them while it is open, and its own end shows here at once.
+/// them while it is open, and its own end shows here immediately.
 pub struct Link {
     stream: UnixStream,
     socket: PathBuf,

@@ -17,7 +17,7 @@ pub struct Size {
 /// The size of the terminal that is standard output, if it is one.
 pub fn size() -> Option<Size> {
     let size = isatty(stdout()).then(|| tcgetwinsize(stdout()).ok())??;
-    // Some say nothing of it.
+    // Some terminals do not report it.
     let rows = if size.ws_row == 0 { 24 } else { size.ws_row };
     Some(Size { rows: usize::from(rows) })
 }

@@ -9,7 +9,7 @@ const PRIVATE: u32 = 0o077;
 /// What this process was started with, once it has another.
 static GIVEN: OnceLock<Mode> = OnceLock::new();
 
-/// From now on nobody else may read or write what this process makes.
+/// From now on other users cannot read or write the files that this process creates.
 pub fn make_private() {
     GIVEN.get_or_init(|| umask(Mode::from_raw_mode(PRIVATE)));
 }

@@ -95,7 +95,7 @@ impl MaybeOpen {
         Some((entry.marked, entry.name))
     }
 
-    /// Its only name, and what of it is marked.
+    /// Its only name, and what is marked for it.
     pub fn get(&self, inode: Inode) -> Option<(Marked, Option<&Name>)> {
         self.files.get(&inode).map(|d| (d.marked, d.name.as_ref()))
     }

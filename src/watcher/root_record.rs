@@ -43,7 +43,7 @@ impl RootRecord {
         }
     }
 
-    /// Replaces the file; what stands there is always whole.
+    /// Replaces the file atomically: a reader never sees a part.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let new = dir.join(format!("{FILE_NAME}.new"));
         let mut file = std::fs::File::create(&new)?;

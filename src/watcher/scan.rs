@@ -48,7 +48,7 @@ pub fn scope_to_mark(stat: &Stat, parent_changed: bool, since_ns: i64) -> Option
     })
 }
 
-/// True for a file whose modification time was set by somebody (tar, `cp -p`): in a directory that another one was
+/// True for a file whose modification time was set by a program (tar, `cp -p`): in a directory that another one was
 /// swapped for, a file of the same name may have the same size and time and other content (rule 3). The comparison of
 /// the tree would take it for equal, so it is marked itself.
 pub fn needs_content(stat: &Stat) -> bool {
@@ -176,7 +176,7 @@ pub struct Walker {
     missing: BTreeSet<RelPath>,
     /// The table of mounts is to be looked at even when it did not change.
     look_again: bool,
-    /// What is mounted is no news: everything is compared after this scan, or there is to be no first copy.
+    /// A mount is not a change: a reconcile follows this scan, or there is to be no first copy.
     pub first: bool,
     /// The map does not fit: rebuild it.
     pub lost: bool,
@@ -199,7 +199,7 @@ impl Walker {
         self.jobs.is_empty() && self.later.is_empty()
     }
 
-    /// True when a walk can go on at once.
+    /// True when a walk can continue immediately.
     pub fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
     }

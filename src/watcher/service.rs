@@ -1,4 +1,4 @@
-//! The loop: read the queue until it is empty, write one record with its checkpoint, wake the pushers at once.
+//! The loop: read the queue until it is empty, write one record with its checkpoint, wake the pushers immediately.
 
 mod barrier;
 mod mount_probes;
@@ -119,7 +119,7 @@ pub struct Service {
     /// `None` where there is no table of mounts.
     mounts: Option<Mounts>,
     watched_root: Option<WatchedRoot>,
-    /// What the state directory knows of it.
+    /// The record of the root in the state directory.
     root_record: Option<RootRecord>,
     /// The number of this run, while the journal has one.
     run: Option<u64>,
@@ -134,7 +134,7 @@ pub struct Service {
     unwatched_base_ns: i64,
     /// Wall clock minus time since boot, as last looked at.
     clock_offset_ns: i64,
-    /// The reason for a reconcile that is said when the scan is done.
+    /// The reason for a reconcile, sent when the scan is done.
     reconcile_after: Option<String>,
     /// Files that were open when the scan began: their other names are marked after it. Those that a process still has
     /// open for writing have the ctime with which they were marked, and the time since boot since which they are open.
@@ -320,7 +320,7 @@ impl Service {
         let said = self.open_said.oldest.as_ref();
         let oldest = oldest.map(|(path, since)| {
             let since_ms = clock::wall_ms().saturating_sub(ago_ms(since));
-            // The two clocks are not read at once.
+            // The two clocks are not read at the same instant.
             let same = said.filter(|(p, ms)| p == path && ms.abs_diff(since_ms) < 1_000);
             (path.clone(), same.map_or(since_ms, |(_, ms)| *ms))
         });

@@ -37,7 +37,7 @@ fn unwatchable_directories_are_scanned() {
     let local = w.wait_local("degraded", |l| l["state"] == "degraded");
     let reason = local["reason"].as_str().unwrap();
     assert!(reason.contains("81 watches are needed"), "{reason}");
-    assert!(reason.contains("sysctl user.max_inotify_watches="), "{reason}");
+    assert!(reason.contains("sysctl -w user.max_inotify_watches="), "{reason}");
     assert!(local["watches"].as_u64().is_some_and(|n| (2..=30).contains(&n)), "{local}");
     // Changes in watched directories are pushed immediately.
     w.write("at once", "x");

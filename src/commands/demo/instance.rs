@@ -1,4 +1,4 @@
-//! syncsup itself, started as a user would start it, with directories of its own.
+//! syncsup itself, started as a user would start it, with its own directories.
 
 use super::watch::DemoWatch;
 use crate::error::{Error, Exit, Result};
@@ -129,13 +129,13 @@ impl DemoInstance {
             .map_err(|e| Error::system(format!("cannot run syncsup {subcommand}"), e))
     }
 
-    /// This very program, with the instance's directories.
+    /// This program, with the instance's directories.
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("syncsup").arg("--state-dir").arg(self.dir.join("state"));
         command.arg("--run-dir").arg(self.dir.join("run")).arg("--no-sysctl");
         command.arg(subcommand).arg("-o").arg(self.configuration());
-        // A service manager that started the demo must not hear of its instance.
+        // A service manager that started the demo must not be notified by its instance.
         command.env_remove("NOTIFY_SOCKET").current_dir(&self.dir).stdin(Stdio::null());
         command
     }

@@ -1,4 +1,4 @@
-//! What the demo tells: short sentences in English, or in Chinese under a zh locale; colours only on a terminal.
+//! The text of the demo: short sentences in English, or in Chinese under a zh locale; colours only on a terminal.
 
 use crate::error::{Error, Result};
 use crate::sys::output;
@@ -15,7 +15,7 @@ pub struct Say {
 }
 
 impl Say {
-    /// As locale and terminal want it.
+    /// As the locale and the terminal require.
     pub fn new() -> Self {
         let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(env);
@@ -68,7 +68,7 @@ impl Say {
 
     fn write(&self, text: &str) -> Result<()> {
         match (output::write(text.as_bytes()), output::lost()) {
-            // A reader that has gone away has seen enough; the demo goes on and cleans up.
+            // A reader that closed the pipe has seen enough; the demo continues and cleans up.
             (Ok(()), _) | (Err(_), None) => Ok(()),
             (Err(e), Some(_)) => Err(Error::system("cannot write to standard output", e)),
         }

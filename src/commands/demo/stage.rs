@@ -1,4 +1,4 @@
-//! What the demo plays on: a temporary directory with the master, the slaves and the instance, and the comparisons.
+//! The stage of the demo: a temporary directory with the master, the slaves and the instance, and the comparisons.
 
 use super::instance::DemoInstance;
 use super::procs;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Differences shown when a step fails.
 const SHOWN: usize = 10;
 
-/// Everything the demo has.
+/// The parts of the demo.
 pub struct DemoStage {
     /// Speaks.
     pub say: Say,
@@ -26,7 +26,7 @@ pub struct DemoStage {
     pub watch: DemoWatch,
     /// The slaves.
     pub slaves: Vec<DemoSlave>,
-    /// Comparisons that were good.
+    /// Comparisons that found no difference.
     pub comparisons: u32,
     instance: Option<DemoInstance>,
     dir: Option<TempDir>,
@@ -215,7 +215,7 @@ impl DemoStage {
         gone.ok_or_else(|| Error::new(Exit::No, "some processes survived SIGKILL"))
     }
 
-    /// How many processes there are but for the slaves'.
+    /// How many processes run, apart from the slaves'.
     pub fn running(&self) -> usize {
         procs::family_without(&self.daemons()).len()
     }
@@ -224,7 +224,7 @@ impl DemoStage {
         self.slaves.iter().filter_map(DemoSlave::pid).collect()
     }
 
-    /// Ends every process and removes every file, and looks whether that is so.
+    /// Kills every process and removes every file, and checks the result.
     pub fn clean(&mut self) -> Result<()> {
         self.instance = None;
         self.slaves.clear();

@@ -16,7 +16,7 @@ use crate::path::{OsBytes, RelPath, printable};
 use crate::sys::clock;
 use serde::Serialize;
 
-/// Where a journal is: with a running instance, or with nobody.
+/// Where a journal is: with a running instance, or with none.
 enum Keeper {
     Instance(RunningInstance),
     Nobody(OfflineJournal),

@@ -143,7 +143,7 @@ fn configurations(path: &Path) -> Vec<PathBuf> {
         files.extend(entries.filter(|p| p.extension().is_some_and(|e| e == "xml")));
     }
     let mut files: Vec<PathBuf> = files.into_iter().filter_map(|f| f.canonicalize().ok()).collect();
-    // Another program's XML is nobody's business here.
+    // The XML of other programs is ignored.
     files.retain(|file| {
         own::glance(file, MOST_BYTES)
             .is_ok_and(|text| text.windows(8).any(|word| word == b"<sersync"))

@@ -1,5 +1,5 @@
-//! `-r` in the foreground: how far the comparison that it asks for is. A bar for each remote below the log on a terminal,
-//! else a line whenever something changes.
+//! `-r` in the foreground: the progress of the reconcile that it requests. On a terminal, a bar for each remote below the
+//! log; else a line whenever something changes.
 
 use crate::commands::{print, progress, status, table};
 use crate::message::{LocalPathStatus, PusherState, RemoteStatus};

@@ -59,7 +59,7 @@ fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRo
         (0, 0) => "-".to_owned(),
         (_, ms) => figures::seconds(ms),
     };
-    // How much a comparison will find, nobody knows before.
+    // How much a reconcile will find is not known before.
     let unknown = left == 0 && s.reconcile.as_ref().is_some_and(|r| r.found == 0);
     let to_push = if unknown { "?".to_owned() } else { number(left) };
     let sent = table::count(s.pushed_files, "file", "files");

@@ -1,12 +1,12 @@
-//! How a remote that compares is getting on. Pure.
+//! How far the reconcile of a remote is. Pure.
 
 use crate::commands::table;
 use crate::message::{PusherState, RemoteStatus};
 use std::time::Duration;
 
-/// A remote may be in trouble for so long before `sync` gives it up.
+/// How long a remote may be in trouble before `sync` gives it up.
 const TROUBLE: Duration = Duration::from_secs(10);
-/// A held one for so long: it may have been held before it was asked.
+/// The same for a held remote: it may have been held before it was asked.
 const HELD: Duration = Duration::from_secs(2);
 
 /// What became of a remote.
@@ -20,7 +20,7 @@ pub enum SyncOutcome {
     Failed(String),
 }
 
-/// One remote that was asked to compare.
+/// One remote that was asked to reconcile.
 #[derive(Debug)]
 pub struct Follow {
     /// `WATCH NAME`.
@@ -33,13 +33,13 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// A remote that had finished `done_before` comparisons when it was asked.
+    /// A remote that had finished `done_before` reconciles when it was asked.
     pub fn new(name: &str, done_before: u64) -> Self {
         let verdict = SyncOutcome::Going;
         Self { name: name.to_owned(), verdict, done_before, pid: None, trouble_since: None }
     }
 
-    /// Looks at it, `elapsed` after it was asked; `wall_ms` is the time.
+    /// Examines its status, `elapsed` after it was asked; `wall_ms` is the time.
     pub fn look(&mut self, now: Option<&RemoteStatus>, elapsed: Duration, wall_ms: i64) {
         if self.verdict != SyncOutcome::Going {
             return;

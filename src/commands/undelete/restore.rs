@@ -87,7 +87,7 @@ fn aside(root: &Root) -> io::Result<Root> {
     root.subdir(&name)
 }
 
-/// Where it is fetched to: a directory of our own, used as it was opened, whatever somebody does to its name.
+/// Where it is fetched to: a directory of our own, used as it was opened, even if its name is changed.
 struct StagingDirectory<'a> {
     aside: &'a Root,
     name: OsString,
@@ -97,7 +97,7 @@ struct StagingDirectory<'a> {
 
 impl<'a> StagingDirectory<'a> {
     fn new(aside: &'a Root) -> io::Result<Self> {
-        // A name that nobody has; made by the library, which tries another when it is taken.
+        // An unused name, made by the library, which tries another when it is taken.
         let made = own::directory_in(&aside.proc_path(), STAGE)?.keep();
         let name = made.file_name().unwrap_or_default().to_owned();
         let root = aside.subdir(&RelPath::root().join(&name))?;
@@ -127,7 +127,7 @@ fn remove(aside: &Root, name: &OsStr) {
     }
 }
 
-/// A directory that nobody else can write: a user who may write the localpath may put one of that name there.
+/// A directory that no other user can write: a user who can write the localpath could put one of that name there.
 fn is_own(directory: &Root) -> bool {
     let user = User::current();
     let stat = fs::metadata(directory.proc_path());

@@ -1,4 +1,4 @@
-//! How far a comparison is, on a terminal.
+//! The progress of a verification, on a terminal.
 
 use super::pair::Pair;
 use crate::commands::table;
@@ -27,7 +27,7 @@ struct ToDo {
     bytes: AtomicU64,
     /// All of it is counted.
     known: AtomicBool,
-    /// Nobody wants to know any more.
+    /// The count is no longer needed.
     over: AtomicBool,
 }
 

@@ -28,7 +28,7 @@ pub struct Manner {
     pub retry_ms: u64,
     /// Failures of one path after which it is given up.
     pub attempts: u32,
-    /// A call that could not be made for so long is given up, in milliseconds.
+    /// A call that could not be made for this time is given up; milliseconds.
     pub keep_ms: u64,
     /// What happened, that it is called for.
     pub events: CallEvents,

@@ -14,7 +14,7 @@ pub struct PluginBacklog {
     pub failing: u64,
     /// Calls that were given up.
     pub given_up: u64,
-    /// The words of one that fails or was given up, with its path.
+    /// The error of one that fails or was given up, with its path.
     pub first_error: Option<String>,
     /// Calls made so far.
     pub calls: u64,

@@ -4,7 +4,7 @@ use super::SupervisedLocalPath;
 use crate::message::{LocalPathStatus, WatcherState};
 
 impl SupervisedLocalPath {
-    /// Why it is not watched, when that will not pass by itself.
+    /// Why it is not watched, if the operator must act.
     pub fn stuck(&self) -> Option<String> {
         match (self.root.held(), &self.state) {
             (Some(why), _) => Some(format!("is held: {why}")),

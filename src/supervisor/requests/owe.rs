@@ -9,7 +9,7 @@ use crate::supervisor::state::Supervisor;
 use std::time::Duration;
 
 impl Supervisor {
-    /// Owes a remote these paths; its pusher looks at once.
+    /// Owes a remote these paths; its pusher looks immediately.
     pub(in crate::supervisor) fn owe(
         &mut self,
         watch: &OsBytes,

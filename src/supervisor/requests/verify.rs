@@ -6,9 +6,9 @@ use crate::supervisor::pusher::Verifying;
 use crate::supervisor::state::Supervisor;
 use std::time::Duration;
 
-/// A client that has not asked for so long does not read any more.
+/// A client that has not asked for this time no longer reads.
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// One that has not asked for so long makes room for another.
+/// A client that has not asked for this time makes room for another.
 const IDLE: Duration = Duration::from_secs(2);
 
 impl Supervisor {

@@ -7,7 +7,7 @@ use crate::sys::clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A client that has not asked for so long does not wait any more.
+/// A client that has not asked for this time no longer waits.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 /// The most waiters at a time.
 const MOST: usize = 1_000;

@@ -69,7 +69,7 @@ impl Map {
 
     /// Written, and the close is waited for.
     fn written(&mut self, notice: &Notice, path: RelPath, now: Duration, changes: &mut ChangeSet) {
-        // Times that were set show at once in a look.
+        // Times that were set are visible immediately.
         if !self.open.contains_key(&path) {
             self.look(notice, path.clone(), Events::empty(), changes);
         }
@@ -165,8 +165,8 @@ impl Map {
         }
     }
 
-    /// What changed under one name changed under all: those that are known are marked at once, for this one may be gone
-    /// when it is looked at.
+    /// What changed under one name changed under all: those that are known are marked immediately, for this one may be
+    /// gone when it is examined.
     fn look_at_links(
         &mut self,
         notice: &Notice,

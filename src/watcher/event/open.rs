@@ -7,7 +7,7 @@ use super::*;
 use crate::watcher::maybe_open::LOOK_AFTER;
 use std::os::unix::ffi::OsStrExt;
 
-/// While somebody has it open, the looks come at growing intervals, up to this.
+/// While a process has it open, it is examined at growing intervals, up to this.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Open files are counted after this time: a file that is being copied is no news.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
@@ -142,7 +142,7 @@ impl Map {
         taken.collect()
     }
 
-    /// A file that is marked at once, for its time says that no close will follow.
+    /// A file that is marked immediately, since its time shows that no close will follow.
     pub(super) fn mark_if_times_were_set(
         &mut self,
         path: &RelPath,

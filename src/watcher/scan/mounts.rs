@@ -63,7 +63,7 @@ impl Walker {
     pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, context: &mut ScanContext<'_>) {
         let again = std::mem::take(&mut self.look_again);
         let places = match table {
-            // One that failed is repeated by itself.
+            // One that failed is repeated automatically.
             Some(table) => table.look(context.watch, again).unwrap_or_default(),
             None => again.then(BTreeSet::new),
         };

@@ -162,7 +162,7 @@ impl Walker {
         if let DirRef::Watched(wd) = reading.at
             && (stat.nlink > 1 || !context.map.links.is_empty())
         {
-            // Through a name here that nobody watched yet, maybe.
+            // Perhaps through a name here that was not watched yet.
             let written = context.map.links.was_written(&stat);
             if context.map.links.saw(wd, &name, &stat) {
                 context.changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);

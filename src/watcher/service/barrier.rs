@@ -8,7 +8,7 @@ impl Service {
         if !self.barriers.add(ticket, below) {
             return;
         }
-        // Only a scan can tell what changed where nothing is watched: at once, rather than within a minute.
+        // Only a scan finds changes in unwatched directories: it runs immediately, rather than within a minute.
         self.times.unwatched = Duration::ZERO;
         self.times.mounts = Duration::ZERO;
     }

@@ -246,7 +246,7 @@ impl Service {
         self.walker.start_scan(root, &mut context, since)?;
         self.map_state = MapState::Scanning;
         self.unwatched_said = None;
-        // The first checkpoint comes at once.
+        // The first checkpoint is written immediately.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
         // It takes marks again when it has taken one.

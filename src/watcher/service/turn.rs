@@ -383,7 +383,7 @@ impl Service {
         } else if self.walker.is_idle()
             && (self.unwatched_said.is_none() || std::mem::take(&mut self.say_again))
         {
-            // Said when it begins and after each scan of it, not for every directory more.
+            // Sent when it begins and after each scan, not for every further directory.
             self.unwatched_said = Some(self.unwatched_why());
         } else if self.unwatched_said.is_none() {
             return;
