@@ -329,7 +329,7 @@ fn a_wrong_cdn_password_is_reported_without_showing_it() {
     let why = local["plugins"][0]["reason"].as_str().unwrap();
     assert!(why.contains("is wrong") && !why.contains("heim"), "{why}");
     wait_for("the failure journal", DEADLINE, || {
-        fs::read_to_string(&log).is_ok_and(|t| t.contains("plugin refreshCDN: x: it says"))
+        fs::read_to_string(&log).is_ok_and(|t| t.contains("plugin refreshCDN: x: it answers"))
     });
     assert!(!fs::read_to_string(&log).unwrap().contains("heim"));
     assert!(!w.instance.log_text().contains("heim"));
