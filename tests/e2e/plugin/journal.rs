@@ -42,6 +42,8 @@ fn failing(dir: &Path) -> (World, std::path::PathBuf, std::path::PathBuf) {
     let log = w.outside.join("fail.sh");
     fs::write(&config, text.replace("/FAIL", log.to_str().unwrap())).unwrap();
     w.run(&[]);
+    // What the first reconcile finds is owed for a moment.
+    w.wait_in_sync();
     (w, gate, record)
 }
 
