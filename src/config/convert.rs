@@ -2,15 +2,15 @@
 //! Read again, it is the same model.
 
 use super::convert_values::{
-    alarms, crontab, fail_log, filter, http, insert, max_delete, of_bytes, plugins, strings, text,
-    toggles, trash, verify_schedule,
+    alarms, crontab, fail_log, filter, http, max_delete, of_bytes, plugins, strings, text, toggles,
+    trash, verify_schedule,
 };
 use super::model::*;
 use super::params::YAML_PARAMS;
-use crate::error::{Error, Result};
+use super::yaml_text::{self, Mapping, YamlValue, insert};
+use crate::error::Result;
 use crate::path::OsBytes;
 use crate::rsync::params::without_dropped;
-use serde_yaml::{Mapping, Value};
 
 /// The configuration without what would only be dropped with a warning, such as the `-u` of sersync's `-artuz`.
 pub fn as_written_in_yaml(config: &Config) -> Config {
@@ -44,11 +44,10 @@ pub fn to_yaml(config: &Config) -> Result<String> {
         let mut map = Mapping::new();
         insert(&mut map, "watch", of_bytes(&localpath.watch, &localpath.place)?);
         map.extend(rest);
-        localpaths.push(Value::Mapping(map));
+        localpaths.push(YamlValue::Mapping(map));
     }
-    insert(&mut top, "localpaths", Value::Sequence(localpaths));
-    serde_yaml::to_string(&top)
-        .map_err(|e| Error::usage(format!("the configuration cannot be written as YAML: {e}")))
+    insert(&mut top, "localpaths", YamlValue::Sequence(localpaths));
+    yaml_text::write(&top)
 }
 
 /// Moves to the top what every localpath says alike, the remotes apart.
@@ -74,7 +73,7 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
     let shared = Shared::of(&localpath.remotes);
     let rsync = shared.to_mapping()?;
     if !rsync.is_empty() {
-        insert(&mut map, "rsync", Value::Mapping(rsync));
+        insert(&mut map, "rsync", YamlValue::Mapping(rsync));
     }
     if shared.max_delete != MaxDelete::default() {
         insert(&mut map, "max_delete", max_delete(shared.max_delete));
@@ -104,16 +103,16 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
         for rule in &localpath.open_after {
             insert(&mut rules, &rule.glob, format!("{}ms", rule.after_ms));
         }
-        insert(&mut map, "open_after", Value::Mapping(rules));
+        insert(&mut map, "open_after", YamlValue::Mapping(rules));
     }
     if !localpath.first_copy {
         insert(&mut map, "first_copy", false);
     }
     plugins(&mut map, &localpath.plugins, place)?;
     alarms(&mut map, &localpath.alarms);
-    let remotes: Result<Vec<Value>> =
+    let remotes: Result<Vec<YamlValue>> =
         localpath.remotes.iter().map(|r| remote(r, &shared)).collect();
-    insert(&mut map, "remotes", Value::Sequence(remotes?));
+    insert(&mut map, "remotes", YamlValue::Sequence(remotes?));
     Ok(map)
 }
 
@@ -188,7 +187,7 @@ impl Shared {
             insert(&mut auth, "password_file", of_bytes(file, &self.place)?);
         }
         if !auth.is_empty() {
-            insert(&mut map, "auth", Value::Mapping(auth));
+            insert(&mut map, "auth", YamlValue::Mapping(auth));
         }
         if self.timeout_s != TIMEOUT_S {
             insert(&mut map, "timeout", format!("{}s", self.timeout_s));
@@ -201,16 +200,16 @@ impl Shared {
 }
 
 /// One string where that is what a shell would split the same way, else a list.
-fn params(words: &[OsBytes], place: &Place) -> Result<Value> {
+fn params(words: &[OsBytes], place: &Place) -> Result<YamlValue> {
     let texts: Vec<&str> = words.iter().map(|w| text(w, place)).collect::<Result<_>>()?;
     match shlex::try_join(texts.iter().copied()) {
-        Ok(joined) if !texts.is_empty() => Ok(Value::from(joined)),
+        Ok(joined) if !texts.is_empty() => Ok(YamlValue::from(joined)),
         _ => strings(words, place),
     }
 }
 
 /// In rsync's notation where that says all, else a map.
-fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
+fn remote(remote: &Remote, shared: &Shared) -> Result<YamlValue> {
     let place = &remote.place;
     let mut map = Mapping::new();
     insert(&mut map, "host", remote.peer.host.as_str());
@@ -237,13 +236,13 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
             let mut ssh = Mapping::new();
             if !options.is_empty() {
                 let words = options.iter().map(|o| o.as_str().into()).collect();
-                insert(&mut ssh, "options", Value::Sequence(words));
+                insert(&mut ssh, "options", YamlValue::Sequence(words));
             }
             if !control_master {
                 insert(&mut ssh, "control_master", false);
             }
             if !ssh.is_empty() {
-                insert(&mut map, "ssh", Value::Mapping(ssh));
+                insert(&mut map, "ssh", YamlValue::Mapping(ssh));
             }
         }
     }
@@ -253,10 +252,10 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<Value> {
     }
     let extra = differences(remote, shared, daemon)?;
     match short {
-        Some(short) if extra.is_empty() => Ok(Value::from(short)),
+        Some(short) if extra.is_empty() => Ok(YamlValue::from(short)),
         _ => {
             map.extend(extra);
-            Ok(Value::Mapping(map))
+            Ok(YamlValue::Mapping(map))
         }
     }
 }
@@ -285,7 +284,7 @@ fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping
         insert(&mut extra, "max_delete", max_delete(remote.max_delete));
     }
     if remote.trash_keep_ms != shared.trash_keep_ms {
-        insert(&mut extra, "trash", remote.trash_keep_ms.map_or(Value::Null, trash));
+        insert(&mut extra, "trash", remote.trash_keep_ms.map_or(YamlValue::Null, trash));
     }
     if remote.peer.fsync != shared.fsync {
         insert(&mut extra, "fsync", remote.peer.fsync);

@@ -1,13 +1,9 @@
 //! The parts of a model as YAML values; each leaves out what is a default.
 
 use super::model::*;
+use super::yaml_text::{Mapping, YamlValue, insert};
 use crate::error::{Error, Result};
 use crate::path::OsBytes;
-use serde_yaml::{Mapping, Value};
-
-pub(super) fn insert(map: &mut Mapping, key: &str, value: impl Into<Value>) {
-    map.insert(Value::from(key), value.into());
-}
 
 /// The text of bytes, which YAML wants.
 pub(super) fn text<'b>(bytes: &'b OsBytes, place: &Place) -> Result<&'b str> {
@@ -20,12 +16,12 @@ pub(super) fn text<'b>(bytes: &'b OsBytes, place: &Place) -> Result<&'b str> {
     })
 }
 
-pub(super) fn of_bytes(bytes: &OsBytes, place: &Place) -> Result<Value> {
-    text(bytes, place).map(Value::from)
+pub(super) fn of_bytes(bytes: &OsBytes, place: &Place) -> Result<YamlValue> {
+    text(bytes, place).map(YamlValue::from)
 }
 
 /// The reporter.
-pub(super) fn http(server: &HttpServer) -> Result<Value> {
+pub(super) fn http(server: &HttpServer) -> Result<YamlValue> {
     let mut map = Mapping::new();
     insert(&mut map, "listen", server.listen.to_string());
     if let Some(file) = &server.token_file {
@@ -34,15 +30,15 @@ pub(super) fn http(server: &HttpServer) -> Result<Value> {
     if server.max_lag_ms != MAX_LAG_MS {
         insert(&mut map, "max_lag", format!("{}ms", server.max_lag_ms));
     }
-    Ok(Value::Mapping(map))
+    Ok(YamlValue::Mapping(map))
 }
 
-pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<Value> {
-    let values: Result<Vec<Value>> = list.iter().map(|b| of_bytes(b, place)).collect();
-    values.map(Value::Sequence)
+pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<YamlValue> {
+    let values: Result<Vec<YamlValue>> = list.iter().map(|b| of_bytes(b, place)).collect();
+    values.map(YamlValue::Sequence)
 }
 
-pub(super) fn max_delete(guard: MaxDelete) -> Value {
+pub(super) fn max_delete(guard: MaxDelete) -> YamlValue {
     match guard {
         MaxDelete::Half => "half".into(),
         MaxDelete::Entries(n) => n.into(),
@@ -67,7 +63,7 @@ pub(super) fn toggles(map: &mut Mapping, toggles: &Toggles) {
         insert(&mut section, name, value);
     }
     if !section.is_empty() {
-        insert(map, "inotify", Value::Mapping(section));
+        insert(map, "inotify", YamlValue::Mapping(section));
     }
 }
 
@@ -77,8 +73,8 @@ pub(super) fn filter(map: &mut Mapping, rules: &FilterRules, place: &Place) -> R
         insert(&mut section, "exclude", strings(&rules.exclude, place)?);
     }
     if !rules.exclude_glob.is_empty() {
-        let globs = rules.exclude_glob.iter().map(|g| Value::from(g.as_str())).collect();
-        insert(&mut section, "exclude_glob", Value::Sequence(globs));
+        let globs = rules.exclude_glob.iter().map(|g| YamlValue::from(g.as_str())).collect();
+        insert(&mut section, "exclude_glob", YamlValue::Sequence(globs));
     }
     match rules.names {
         NameRules::Editors => {}
@@ -86,7 +82,7 @@ pub(super) fn filter(map: &mut Mapping, rules: &FilterRules, place: &Place) -> R
         NameRules::None => insert(&mut section, "names", "none"),
     }
     if !section.is_empty() {
-        insert(map, "filter", Value::Mapping(section));
+        insert(map, "filter", YamlValue::Mapping(section));
     }
     Ok(())
 }
@@ -96,7 +92,7 @@ pub(super) fn fail_log(map: &mut Mapping, log: Option<&FailLog>, place: &Place) 
     let mut section = Mapping::new();
     insert(&mut section, "path", of_bytes(&log.path, place)?);
     insert(&mut section, "retry", format!("{}m", log.retry_minutes));
-    insert(map, "fail_log", Value::Mapping(section));
+    insert(map, "fail_log", YamlValue::Mapping(section));
     Ok(())
 }
 
@@ -115,7 +111,7 @@ pub(super) fn verify_schedule(map: &mut Mapping, schedule: Option<&VerifySchedul
     if !schedule.checksum {
         insert(&mut section, "checksum", false);
     }
-    insert(map, "verify_schedule", Value::Mapping(section));
+    insert(map, "verify_schedule", YamlValue::Mapping(section));
 }
 
 pub(super) fn crontab(map: &mut Mapping, crontab: Option<&Crontab>, place: &Place) -> Result<()> {
@@ -128,30 +124,30 @@ pub(super) fn crontab(map: &mut Mapping, crontab: Option<&Crontab>, place: &Plac
     if !crontab.exclude.is_empty() {
         insert(&mut section, "exclude", strings(&crontab.exclude, place)?);
     }
-    insert(map, "crontab", Value::Mapping(section));
+    insert(map, "crontab", YamlValue::Mapping(section));
     Ok(())
 }
 
 pub(super) fn plugins(map: &mut Mapping, plugins: &[Plugin], place: &Place) -> Result<()> {
-    let list: Result<Vec<Value>> = plugins.iter().map(|p| plugin(p, place)).collect();
+    let list: Result<Vec<YamlValue>> = plugins.iter().map(|p| plugin(p, place)).collect();
     let list = list?;
     if !list.is_empty() {
-        insert(map, "plugins", Value::Sequence(list));
+        insert(map, "plugins", YamlValue::Sequence(list));
     }
     Ok(())
 }
 
-pub(super) fn trash(keep_ms: u64) -> Value {
+pub(super) fn trash(keep_ms: u64) -> YamlValue {
     let mut section = Mapping::new();
     insert(&mut section, "keep", duration(keep_ms));
-    Value::Mapping(section)
+    YamlValue::Mapping(section)
 }
 
 pub(super) fn alarms(map: &mut Mapping, alarms: &Alarms) {
     for (name, words) in [("on_failure", &alarms.on_failure), ("on_recovery", &alarms.on_recovery)]
     {
         if !words.is_empty() {
-            insert(map, name, Value::from(words.clone()));
+            insert(map, name, YamlValue::from(words.clone()));
         }
     }
     if alarms.after_ms != ALARM_AFTER_MS {
@@ -168,7 +164,7 @@ fn duration(ms: u64) -> String {
     }
 }
 
-fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
+fn plugin(plugin: &Plugin, place: &Place) -> Result<YamlValue> {
     let mut body = Mapping::new();
     let name = match &plugin.call {
         Call::Command { prefix, suffix, ignore_error, include } => {
@@ -209,8 +205,8 @@ fn plugin(plugin: &Plugin, place: &Place) -> Result<Value> {
     };
     manner(&mut body, &plugin.manner);
     let mut item = Mapping::new();
-    insert(&mut item, name, Value::Mapping(body));
-    Ok(Value::Mapping(item))
+    insert(&mut item, name, YamlValue::Mapping(body));
+    Ok(YamlValue::Mapping(item))
 }
 
 /// The word for how paths are told apart; none for the default.
@@ -244,6 +240,6 @@ fn manner(body: &mut Mapping, manner: &Manner) {
         let all = [("change", change), ("attrib", attrib), ("delete", delete)];
         let words: Vec<&str> =
             all.into_iter().filter(|(_, on)| *on).map(|(word, _)| word).collect();
-        insert(body, "events", Value::from(words));
+        insert(body, "events", YamlValue::from(words));
     }
 }

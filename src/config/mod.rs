@@ -30,6 +30,7 @@ mod yaml_hint;
 mod yaml_plugin;
 mod yaml_rsync;
 mod yaml_settings;
+mod yaml_text;
 mod yaml_values;
 mod yaml_verify;
 

@@ -2,7 +2,6 @@
 
 use super::coarse_times;
 use super::fail_log;
-use super::guard::Contents;
 use super::master::Master;
 use super::plan::{self, Limits, Look, Marked};
 use super::standing::Standing;
@@ -50,8 +49,6 @@ pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 const EXCLUDED_MOST: usize = 10_000;
 /// Names that cannot be converted, remembered at most.
 const UNKEPT_MOST: usize = 10_000;
-/// Directories that are looked into for something to replicate; a tree of more than that is not empty.
-const LOOKED_INTO_MOST: usize = 10_000;
 
 /// What else is special about an rsync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,34 +240,6 @@ impl Context {
             "{}: not the directory that was watched before; if that is meant: syncsup release {}",
             self.start.localpath.watch, self.start.localpath.watch
         )))
-    }
-
-    /// Looks for something that is replicated, as the delete guard wants to know. In most trees it finds some at once;
-    /// what cannot be read counts for nothing.
-    pub fn contents(&self) -> Result<Contents, Stuck> {
-        let root = self.open_root()?;
-        let mut directories = vec![RelPath::root()];
-        for _ in 0..LOOKED_INTO_MOST {
-            let Some(directory) = directories.pop() else { return Ok(Contents::Nothing) };
-            let names = match directory.is_root() {
-                true => root.names(),
-                false => match root.subdir(&directory) {
-                    Ok(open) if !self.enters(&root, &open.stat) => continue,
-                    open => open.and_then(|open| open.names()),
-                },
-            };
-            self.supervisor.beat();
-            for entry in names.into_iter().flatten() {
-                let path = directory.join(&entry.name);
-                let kind = entry.kind.or_else(|| root.lstat(&path).ok().map(|stat| stat.kind));
-                match (kind, self.filter.excludes(&path, kind == Some(Kind::Dir))) {
-                    (Some(Kind::Dir), false) => directories.push(path),
-                    (Some(_), false) => return Ok(Contents::Something),
-                    (None, _) | (_, true) => {}
-                }
-            }
-        }
-        Ok(Contents::Something)
     }
 
     /// Remembers that the receiver cannot do `--delete-missing-args`.

@@ -48,5 +48,6 @@ mod run;
 mod status;
 mod supervisor_link;
 mod waiters;
+mod walk;
 
 pub use run::run;

@@ -13,6 +13,7 @@ use crate::pusher::doubt::Names;
 use crate::pusher::guard::{self, Extent, Losses};
 use crate::pusher::health::retry_most_ms;
 use crate::pusher::stuck::Stuck;
+use crate::pusher::walk;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::complaint;
@@ -21,7 +22,6 @@ use crate::rsync::exit_status::{Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
 use crate::rsync_run::dry_run::{Compared, Counts, DryRun};
 use crate::rsync_run::run::Finished;
-use crate::stat::Kind;
 use crate::sys::clock;
 use std::collections::HashMap;
 use std::fs::File;
@@ -382,7 +382,7 @@ fn spool(
             CompareSubject::Everything { .. } => Extent::Everything,
             CompareSubject::Wide(_) | CompareSubject::Names => Extent::Part(context.entries()),
         };
-        let contents = context.contents()?;
+        let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         if guard::holds(context.start.remote.max_delete, losses) {
             // Not known of any.
@@ -443,38 +443,7 @@ fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, St
         lost += u64::from(deleted && !change.is_dir);
     };
     compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
-    Ok(lost > 0 && files_here(context, lost)? >= lost)
-}
-
-/// How many names here are replicated and no directories, up to `most`.
-fn files_here(context: &Context, most: u64) -> Result<u64, Stuck> {
-    let root = context.open_root()?;
-    let (mut directories, mut found) = (vec![RelPath::root()], 0);
-    while let Some(dir) = directories.pop() {
-        context.supervisor.beat();
-        let names = match dir.is_root() {
-            true => root.names(),
-            false => root.subdir(&dir).and_then(|open| match context.enters(&root, &open.stat) {
-                true => open.names(),
-                false => Ok(Vec::new()),
-            }),
-        };
-        for path in names.unwrap_or_default().into_iter().map(|name| dir.join(&name.name)) {
-            let is_dir = root.lstat(&path).is_ok_and(|stat| stat.kind == Kind::Dir);
-            if context.filter.excludes(&path, is_dir) {
-                continue;
-            }
-            if is_dir {
-                directories.push(path);
-                continue;
-            }
-            found += 1;
-            if found >= most {
-                return Ok(found);
-            }
-        }
-    }
-    Ok(found)
+    Ok(lost > 0 && walk::files(context, lost)? >= lost)
 }
 
 /// What single paths are complained of, and how.

@@ -15,6 +15,7 @@ use crate::message::{self, VerifyProgress};
 use crate::path::RelPath;
 use crate::pusher::context::Context;
 use crate::pusher::slots::{Returned, Slot};
+use crate::pusher::walk;
 use crate::stat::Kind;
 use crate::sys::clock;
 use crate::sys::files::{Name, Root};
@@ -173,32 +174,11 @@ struct Here<'a> {
     context: &'a Context,
 }
 
-impl Here<'_> {
-    /// The names in a directory, with their kinds.
-    fn names(&self, dir: &RelPath, most: usize) -> Vec<(Name, Kind)> {
-        self.context.supervisor.beat();
-        let names = match dir.is_root() {
-            true => self.root.some_names(most),
-            false => self.root.subdir(dir).and_then(|dir| {
-                match self.context.enters(self.root, &dir.stat) {
-                    true => dir.some_names(most),
-                    false => Ok(Vec::new()),
-                }
-            }),
-        };
-        // Gone, or not to be read: rsync says so.
-        let names = names.unwrap_or_default().into_iter();
-        let looked = |name: &Name| self.root.lstat(&dir.join(&name.name)).ok().map(|s| s.kind);
-        names
-            .filter_map(|name| Some((name.kind.or_else(|| looked(&name))?, name)))
-            .map(|(kind, name)| (name, kind))
-            .collect()
-    }
-}
-
 impl Tree for Here<'_> {
     fn directories(&self, dir: &RelPath) -> Vec<OsString> {
-        let names = self.names(dir, usize::MAX).into_iter().filter(|(_, kind)| *kind == Kind::Dir);
+        let names = walk::names(self.context, self.root, dir, usize::MAX)
+            .into_iter()
+            .filter(|(_, kind)| *kind == Kind::Dir);
         let names = names.map(|(name, _)| name.name);
         names.filter(|name| !self.context.filter.excludes(&dir.join(name), true)).collect()
     }
@@ -213,6 +193,6 @@ impl Tree for Here<'_> {
             dir: kind == Kind::Dir,
             name: name.name,
         };
-        self.names(dir, most).into_iter().map(entry).collect()
+        walk::names(self.context, self.root, dir, most).into_iter().map(entry).collect()
     }
 }

@@ -9,6 +9,7 @@ use crate::path::RelPath;
 use crate::pusher::context::{Context, broken};
 use crate::pusher::guard::{self, Extent};
 use crate::pusher::stuck::Stuck;
+use crate::pusher::walk;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
 use crate::rsync::excluded::Holders;
@@ -249,7 +250,8 @@ impl Verifying {
             true => Extent::Everything,
             false => Extent::Part(context.entries()),
         };
-        let losses = guard::losses(extent, context.contents()?, compared.counts, &compared.totals);
+        let losses =
+            guard::losses(extent, walk::contents(context)?, compared.counts, &compared.totals);
         if self.job.repair && guard::holds(context.start.remote.max_delete, losses) {
             let words = guard::words(losses.deletions, losses.entries, &context.name);
             let words = words.split(';').next().unwrap_or_default();

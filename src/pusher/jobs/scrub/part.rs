@@ -8,6 +8,7 @@ use crate::path::RelPath;
 use crate::pusher::context::{Context, broken};
 use crate::pusher::guard::{self, Contents, Extent, Losses};
 use crate::pusher::stuck::Stuck;
+use crate::pusher::walk;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, may_come_from_below};
 use crate::rsync::exit_status::{Judgement, Verdict};
@@ -244,7 +245,7 @@ impl Comparing {
         let Counts { deletions, made, .. } = compared.counts;
         // Where nobody has counted: what this run has seen.
         let entries = context.entries().or(Some(run.there + self.read.there));
-        let contents = if deletions > 0 { context.contents()? } else { Contents::Something };
+        let contents = if deletions > 0 { walk::contents(context)? } else { Contents::Something };
         let totals = compared.totals;
         let holds = |n: u64| {
             let counts = Counts { deletions: run.deletions + n, made, ..Counts::default() };
