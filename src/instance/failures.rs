@@ -103,7 +103,7 @@ impl OfflineJournal {
         }
         let read = || {
             let journal = Journal::open_read_only(&self.dir)?;
-            Ok((journal.backlog(remote)?, journal.wish(remote)?))
+            Ok((journal.backlog(remote)?, journal.wanted_reconcile(remote)?))
         };
         read().map(Some).map_err(|e| self.refused(e))
     }

@@ -183,9 +183,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Why a reconcile of `name` is wanted, if it is.
-    pub fn wish(&self, name: &str) -> Result<Option<ReconcileReason>> {
-        let mut query = self.db.prepare("SELECT reconcile FROM remote WHERE name = ?1")?;
+    /// Why a reconcile of `name` is requested, as the journal has it: a watcher may have written it there.
+    pub fn wanted_reconcile(&self, name: &str) -> Result<Option<ReconcileReason>> {
+        let mut query = self.db.prepare_cached("SELECT reconcile FROM remote WHERE name = ?1")?;
         let mut rows = query.query([name])?;
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?.flatten())
     }

@@ -7,7 +7,6 @@
 
 use super::{Events, Journal, Result, Scope};
 use crate::path::RelPath;
-use crate::reconcile_reason::ReconcileReason;
 use rusqlite::params;
 
 impl Journal {
@@ -18,12 +17,6 @@ impl Journal {
         let more =
             self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?.exists([cursor])?;
         Ok((!more).then_some(seq))
-    }
-
-    /// Why a reconcile of `remote` is due, as the journal has it: a watcher may have written it there.
-    pub fn wanted_reconcile(&self, remote: &str) -> Result<Option<ReconcileReason>> {
-        let sql = "SELECT reconcile FROM remote WHERE name = ?1";
-        Ok(self.db.prepare_cached(sql)?.query_row([remote], |row| row.get(0))?)
     }
 
     /// A time in milliseconds since 1970: every row that `remote` is owed now is no younger, whatever the clock did.
