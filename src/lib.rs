@@ -7,48 +7,48 @@
 //!
 //! | room | what happens there |
 //! |---|---|
-//! | [`error`], [`path`], [`shell`], [`script`], [`figures`] | exit statuses; paths as bytes; words for a shell; how a script begins; figures for people |
-//! | [`trust`] | whose files this process may obey |
+//! | [`error`], [`path`], `shell`, `script`, `figures` | exit statuses; paths as bytes; words for a shell; how a script begins; figures for people |
+//! | `trust` | whose files this process may obey |
 //! | [`rsync`] | what rsync is told and what it answers |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
 //! | [`message`] | one enum for each direction of each control channel |
-//! | [`stat`], [`root_id`] | what the system says of a file or of the queue, and which directory a root is, as values |
+//! | [`stat`], `root_id` | what the system says of a file or of the queue, and which directory a root is, as values |
 //! | [`supervisor`] | starts and restarts the children of one instance, grants slots, answers commands |
-//! | [`commands`], [`cli`], [`role`] | what a command line or a re-executed child does |
+//! | `commands`, [`cli`], [`role`] | what a command line or a re-executed child does |
 //! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
-//! | [`rsync_run`] | one rsync at work, under its watchdog; a comparison by a dry run |
-//! | [`instance`] | an instance on disk: its directories, their names, what commands do while no supervisor runs |
+//! | `rsync_run` | one rsync at work, under its watchdog; a comparison by a dry run |
+//! | `instance` | an instance on disk: its directories, their names, what commands do while no supervisor runs |
 //! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
-//! | [`plugin`] | the process that calls the plugins of one localpath |
-//! | [`reporter`] | the process that shows status and metrics over HTTP |
-//! | [`watcher`] | the process that watches one localpath and marks what changed |
+//! | `plugin` | the process that calls the plugins of one localpath |
+//! | `reporter` | the process that shows status and metrics over HTTP |
+//! | `watcher` | the process that watches one localpath and marks what changed |
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod cli;
-pub mod commands;
+pub(crate) mod commands;
 pub mod config;
 pub mod error;
-pub mod figures;
+pub(crate) mod figures;
 pub mod filter;
-pub mod instance;
+pub(crate) mod instance;
 pub mod journal;
 pub mod message;
 pub mod path;
-pub mod plugin;
+pub(crate) mod plugin;
 pub mod pusher;
 pub mod reconcile_reason;
-pub mod reporter;
+pub(crate) mod reporter;
 pub mod role;
-pub mod root_id;
+pub(crate) mod root_id;
 pub mod rsync;
-pub mod rsync_run;
-pub mod script;
-pub mod shell;
+pub(crate) mod rsync_run;
+pub(crate) mod script;
+pub(crate) mod shell;
 pub mod stat;
 pub mod supervisor;
 pub mod sys;
-pub mod trust;
-pub mod watcher;
+pub(crate) mod trust;
+pub(crate) mod watcher;

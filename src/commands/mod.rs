@@ -1,23 +1,23 @@
 //! The subcommands, one file or folder each. Each returns the exit status, or an error that the user reads.
 
-pub mod check;
+pub(crate) mod check;
 mod client;
-pub mod convert;
-pub mod demo;
-pub mod invocation;
-pub mod journal;
-pub mod migrate;
-pub mod progress;
-pub mod release;
-pub mod reload;
+pub(crate) mod convert;
+pub(crate) mod demo;
+pub(crate) mod invocation;
+pub(crate) mod journal;
+pub(crate) mod migrate;
+pub(crate) mod progress;
+pub(crate) mod release;
+pub(crate) mod reload;
 mod resolve;
-pub mod run;
-pub mod status;
-pub mod stop;
-pub mod sync;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod sync;
 mod table;
-pub mod undelete;
-pub mod verify;
-pub mod wait;
+pub(crate) mod undelete;
+pub(crate) mod verify;
+pub(crate) mod wait;
 
 use crate::sys::output::{print, print_exactly};

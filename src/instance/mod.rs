@@ -3,12 +3,12 @@
 //!
 //! [`names`] and [`localpaths`] are pure.
 
-pub mod directories;
-pub mod failures;
-pub mod localpaths;
-pub mod lock;
-pub mod names;
-pub mod note;
-pub mod owe;
-pub mod quarantine;
-pub mod state_dirs;
+pub(crate) mod directories;
+pub(crate) mod failures;
+pub(crate) mod localpaths;
+pub(crate) mod lock;
+pub(crate) mod names;
+pub(crate) mod note;
+pub(crate) mod owe;
+pub(crate) mod quarantine;
+pub(crate) mod state_dirs;

@@ -8,14 +8,14 @@
 //! calls, `flight` starts and lands them.
 //! Commands are processes; `caller` keeps threads for what goes over the network: [`socket`], [`http`], [`cdn`].
 
-pub mod alarm;
-pub mod cdn;
-pub mod command;
-pub mod fail_log;
-pub mod http;
-pub mod queue;
-pub mod socket;
-pub mod subject;
+pub(crate) mod alarm;
+pub(crate) mod cdn;
+pub(crate) mod command;
+pub(crate) mod fail_log;
+pub(crate) mod http;
+pub(crate) mod queue;
+pub(crate) mod socket;
+pub(crate) mod subject;
 
 mod caller;
 mod flight;

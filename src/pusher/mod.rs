@@ -15,24 +15,24 @@
 //! settled. `acknowledged` looks for what a remote may have lost, where [`doubt`] sees a sign. Over ssh they share one
 //! connection, the `master`.
 
-pub mod batch;
-pub mod coarse_times;
-pub mod doubt;
-pub mod fail_log;
-pub mod guard;
-pub mod health;
-pub mod in_flight;
-pub mod partial_stats;
-pub mod pending;
-pub mod phase;
-pub mod plan;
-pub mod reconcile;
-pub mod scheduler;
-pub mod slots;
-pub mod standing;
-pub mod state;
-pub mod stuck;
-pub mod whole;
+pub(crate) mod batch;
+pub(crate) mod coarse_times;
+pub(crate) mod doubt;
+pub(crate) mod fail_log;
+pub(crate) mod guard;
+pub(crate) mod health;
+pub(crate) mod in_flight;
+pub(crate) mod partial_stats;
+pub(crate) mod pending;
+pub(crate) mod phase;
+pub(crate) mod plan;
+pub(crate) mod reconcile;
+pub(crate) mod scheduler;
+pub(crate) mod slots;
+pub(crate) mod standing;
+pub(crate) mod state;
+pub(crate) mod stuck;
+pub(crate) mod whole;
 
 mod acknowledged;
 mod act;

@@ -6,12 +6,12 @@
 //!
 //! The shell: `run` is the process, which hears the supervisor; `serve` is its thread that speaks HTTP.
 
-pub mod access;
-pub mod answer;
+pub(crate) mod access;
+pub(crate) mod answer;
 mod crowd;
-pub mod history;
-pub mod metrics;
-pub mod page;
+pub(crate) mod history;
+pub(crate) mod metrics;
+pub(crate) mod page;
 
 mod run;
 mod serve;

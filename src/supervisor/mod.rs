@@ -5,30 +5,30 @@
 //! calls them, acts.
 
 mod banner;
-pub mod child;
+pub(crate) mod child;
 mod configuration;
-pub mod control;
-pub mod daemon;
+pub(crate) mod control;
+pub(crate) mod daemon;
 mod fail_log;
 pub mod kernel;
 mod localpath;
-pub mod notifications;
+pub(crate) mod notifications;
 mod process;
 mod pusher;
 mod reload;
 mod reporter;
 mod requests;
 mod root_state;
-pub mod run;
+pub(crate) mod run;
 mod run_files;
 mod runner;
-pub mod schedule;
-pub mod sd_notify;
+pub(crate) mod schedule;
+pub(crate) mod sd_notify;
 pub mod slots;
 mod state;
 #[cfg(test)]
 mod testing;
-pub mod topology;
+pub(crate) mod topology;
 mod waiters;
 
 use crate::instance::directories::Directories;

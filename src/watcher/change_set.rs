@@ -81,11 +81,13 @@ impl ChangeSet {
     }
 
     /// True when at least one path is marked.
+    #[cfg(test)]
     pub fn has_marks(&self) -> bool {
         !self.marks.is_empty()
     }
 
     /// Paths marked.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.marks.len()
     }

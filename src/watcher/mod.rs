@@ -14,21 +14,21 @@
 
 mod barriers;
 mod canaries;
-pub mod change_set;
-pub mod checkpoint_validity;
-pub mod event;
-pub mod hardlinks;
-pub mod maybe_open;
-pub mod mount_health;
+pub(crate) mod change_set;
+pub(crate) mod checkpoint_validity;
+pub(crate) mod event;
+pub(crate) mod hardlinks;
+pub(crate) mod maybe_open;
+pub(crate) mod mount_health;
 mod mount_probes;
 mod root_record;
-pub mod scan;
+pub(crate) mod scan;
 mod service;
 mod start;
-pub mod tree;
+pub(crate) mod tree;
 mod watched_root;
 
-pub use start::{LOCK_NAME, run};
+pub use start::run;
 
 #[cfg(test)]
 mod tests;

@@ -83,11 +83,6 @@ impl Tree {
         self.by_wd.len()
     }
 
-    /// True when nothing is watched.
-    pub fn is_empty(&self) -> bool {
-        self.by_wd.is_empty()
-    }
-
     /// True when the watch is in the tree, be it detached.
     pub fn contains(&self, wd: i32) -> bool {
         self.by_wd.contains_key(&wd)
@@ -126,12 +121,6 @@ impl Tree {
         let parent = *self.by_wd.get(&parent)?;
         let found = self.lookup(parent, name.as_bytes());
         (found != NONE).then(|| self.nodes[found as usize].wd)
-    }
-
-    /// The parent's watch of a watched directory; `None` for the root and what is detached.
-    pub fn parent(&self, wd: i32) -> Option<i32> {
-        let node = &self.nodes[*self.by_wd.get(&wd)? as usize];
-        (node.parent != NONE).then(|| self.nodes[node.parent as usize].wd)
     }
 
     /// The watch of a path.
