@@ -87,7 +87,7 @@ fn one_of(mut running: Vec<RunningInstance>, invocation: &Invocation) -> Result<
         0 => Err(none(invocation)),
         1 => Ok(running.remove(0)),
         _ => {
-            let names: Vec<String> = running.iter().map(RunningInstance::words).collect();
+            let names: Vec<String> = running.iter().map(RunningInstance::arguments).collect();
             let text = format!("several instances run; choose one of them: {}", names.join("; "));
             Err(Error::usage(text))
         }
@@ -135,7 +135,7 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
 
 impl RunningInstance {
     /// The arguments that select it: `-o /etc/www.yaml -m http`.
-    fn words(&self) -> String {
+    fn arguments(&self) -> String {
         let (run, id) = (self.0.parent(), self.0.file_stem().and_then(|id| id.to_str()));
         let Some((files, module)) = run.zip(id).and_then(|(run, id)| words_of(run, id)) else {
             return self.0.display().to_string();

@@ -132,11 +132,11 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     let empty = scratch.join("empty");
     std::fs::create_dir(&empty).map_err(system)?;
     let run = match finish(&trash::versions(&remote.peer, rules.path()), &empty, scratch)? {
-        FetchEnd::Well(run) => run,
+        FetchEnd::Done(run) => run,
         // There is no trash yet.
-        FetchEnd::Badly { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
-        FetchEnd::Badly { words, .. } => {
-            return Err(Error::new(Exit::No, format!("{}: {words}", remote.name())));
+        FetchEnd::Failed { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
+        FetchEnd::Failed { message, .. } => {
+            return Err(Error::new(Exit::No, format!("{}: {message}", remote.name())));
         }
     };
     let mut found = Vec::new();
@@ -153,13 +153,13 @@ const MOVES_WITHIN: Duration = Duration::from_secs(900);
 
 /// How an rsync ended.
 enum FetchEnd {
-    /// With what it printed.
-    Well(std::fs::File),
-    /// With its words.
-    Badly {
-        /// The most telling.
-        words: String,
-        /// All.
+    /// With its output.
+    Done(std::fs::File),
+    /// With an error.
+    Failed {
+        /// The most telling message.
+        message: String,
+        /// Everything on standard error.
         stderr: Vec<u8>,
     },
 }
@@ -173,10 +173,10 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEn
     let stderr = run.complaints().map_err(system)?;
     let judgement = exit_status::verdict(exited, &stderr);
     if judgement.verdict != Verdict::Settled {
-        return Ok(FetchEnd::Badly { words: judgement.words, stderr });
+        return Ok(FetchEnd::Failed { message: judgement.words, stderr });
     }
     run.stdout.rewind().map_err(system)?;
-    Ok(FetchEnd::Well(run.stdout))
+    Ok(FetchEnd::Done(run.stdout))
 }
 
 /// Of a file its versions; of a directory how much each time took away.

@@ -25,7 +25,7 @@ struct AskedInstance {
     ticket: Option<Ticket>,
     answer: Vec<Waited>,
     /// Why it does not answer.
-    silent: Option<Error>,
+    no_answer: Option<Error>,
 }
 
 /// Exit status 0 when it is settled on all that were asked for, 1 when it was not in time.
@@ -47,7 +47,7 @@ pub(super) fn one(
         what,
         ticket: None,
         answer: Vec::new(),
-        silent: None,
+        no_answer: None,
     };
     until_settled(vec![asked], &On::Remotes(vec![remote.to_owned()]), TIMEOUT)
 }
@@ -76,7 +76,7 @@ fn until_settled(mut asked: Vec<AskedInstance>, on: &On, timeout: Duration) -> R
         return Ok(Exit::Ok);
     }
     // An instance that no longer runs is reported first.
-    let gone = asked.into_iter().find_map(|one| one.silent);
+    let gone = asked.into_iter().find_map(|one| one.no_answer);
     gone.map_or(Ok(Exit::No), |error| {
         Err(Error { exit: error.exit, text: format!("{error}; not settled") })
     })
@@ -113,7 +113,7 @@ fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<AskedInstance>> {
             WaitFor { watch, below }
         };
         let what = watch(&status).into_iter().filter(chosen).map(of).collect();
-        AskedInstance { instance, what, ticket: None, answer: Vec::new(), silent: None }
+        AskedInstance { instance, what, ticket: None, answer: Vec::new(), no_answer: None }
     });
     Ok(asked.filter(|a| !a.what.is_empty()).collect())
 }
@@ -150,12 +150,12 @@ impl AskedInstance {
     /// Asks how far it is. A supervisor that has gone may come back: then it is asked again.
     fn ask(&mut self) -> Result<()> {
         match self.try_ask() {
-            Ok(()) => self.silent = None,
+            Ok(()) => self.no_answer = None,
             Err(error) if error.exit == Exit::Usage => return Err(error),
             Err(error) => {
                 self.ticket = None;
                 self.answer.clear();
-                self.silent = Some(error);
+                self.no_answer = Some(error);
             }
         }
         Ok(())

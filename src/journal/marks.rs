@@ -27,7 +27,7 @@ pub struct Record {
     /// more.
     pub mounts: BTreeMap<RelPath, Option<String>>,
     /// Mount points of file systems that do not answer; all of them, when that changed.
-    pub silent: Option<BTreeSet<RelPath>>,
+    pub unresponsive: Option<BTreeSet<RelPath>>,
     /// The new checkpoint, when the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -39,7 +39,7 @@ impl Record {
             && self.opened.is_empty()
             && self.closed.is_empty()
             && self.mounts.is_empty()
-            && self.silent.is_none()
+            && self.unresponsive.is_none()
             && self.checkpoint.is_none()
     }
 }

@@ -19,9 +19,9 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
 
 /// With the marks: what is marked below a mount point is only safe when that is known to be one.
 pub(super) fn write(tx: &Transaction<'_>, record: &Record) -> Result<()> {
-    if let Some(silent) = &record.silent {
+    if let Some(unresponsive) = &record.unresponsive {
         tx.execute("DELETE FROM silent", [])?;
-        for path in silent {
+        for path in unresponsive {
             tx.prepare_cached("INSERT INTO silent VALUES (?1)")?.execute([path.as_bytes()])?;
         }
     }

@@ -101,7 +101,7 @@ impl Runner {
             self.journal.end_call(&station.key, &due, &end, clock::wall_ms())?;
             return Ok(false);
         }
-        debug!(self.log, "calls"; "plugin" => &station.name, "path" => due.path.to_string(),
+        debug!(self.log, "calling"; "plugin" => &station.name, "path" => due.path.to_string(),
             "present" => subject.present);
         station.lane.starts(&due.path);
         self.said.dirty = true;

@@ -220,7 +220,7 @@ impl Runner {
         }
         self.tell(now)?;
         if let Err(e) = self.sleep(now) {
-            warn!(self.log, "poll"; "why" => e.to_string());
+            warn!(self.log, "poll failed"; "why" => e.to_string());
         }
         Ok(None)
     }

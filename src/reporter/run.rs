@@ -96,7 +96,7 @@ impl Reporter {
             let fds = [(self.control.as_fd(), interest), (self.signals.as_fd(), Interest::Read)];
             let left = self.next.saturating_sub(monotonic());
             if let Err(e) = poll::wait(&fds, Some(left)) {
-                error!(self.log, "poll"; "why" => e.to_string());
+                error!(self.log, "poll failed"; "why" => e.to_string());
                 return 1;
             }
         }

@@ -239,7 +239,7 @@ fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
 }
 
 /// True when exit status 3 is of the destination, not of the localpath. rsync says `[Receiver]` of itself, too, until it
-/// knows its part: 'rsync: [Receiver] getcwd(): No such file or directory'.
+/// knows its part: `rsync: [Receiver] getcwd(): No such file or directory`.
 fn is_of_destination(line: &[u8]) -> bool {
     let rest = without_names(line);
     rest.windows(5).any(|window| window == b"\" (in")

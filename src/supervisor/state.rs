@@ -75,7 +75,7 @@ impl Supervisor {
         let (systemd, last_answers) = (SdNotify::from_env(), vec![]);
         let reporter = SupervisedReporter::new(config.http.clone(), options.debug, &shared.log);
         let next_alive = systemd.watchdog().map(|_| now);
-        info!(shared.log, "starts"; "pid" => std::process::id(), "localpaths" => localpaths.len(), "slots" => limit);
+        info!(shared.log, "starting"; "pid" => std::process::id(), "localpaths" => localpaths.len(), "slots" => limit);
         Ok(Self {
             options,
             config,

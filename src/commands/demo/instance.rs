@@ -83,10 +83,10 @@ impl DemoInstance {
     pub fn status(&self) -> Result<Value> {
         let output = self.run("status", &["--json"])?;
         let all: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
-            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
             Error::new(
                 Exit::No,
-                format!("cannot parse the output of syncsup status --json: {e}\n{words}"),
+                format!("cannot parse the output of syncsup status --json: {e}\n{message}"),
             )
         })?;
         Ok(all["instances"][0]["localpaths"][0].clone())
@@ -96,8 +96,8 @@ impl DemoInstance {
     pub fn stop(&mut self, watch: &mut DemoWatch) -> Result<()> {
         let output = self.run("stop", &[])?;
         if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::new(Exit::No, format!("syncsup stop failed: {words}")));
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::new(Exit::No, format!("syncsup stop failed: {message}")));
         }
         let Some(child) = &mut self.child else { return Ok(()) };
         let ended = watch.until(PATIENCE, || {

@@ -114,7 +114,7 @@ fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
 
 /// What it was of, and why it is thought to be left over.
 fn of(found: &StateDir) -> String {
-    let mut words = match &found.of {
+    let mut text = match &found.of {
         None => String::new(),
         Some(of) => {
             let to = match (&of.remotes[..], &of.module) {
@@ -131,7 +131,7 @@ fn of(found: &StateDir) -> String {
     };
     if let Standing::Unknown(why) = &found.standing {
         let why = printable(why.as_bytes());
-        words = format!("? {words}{}{why}", if words.is_empty() { "" } else { ": " });
+        text = format!("? {text}{}{why}", if text.is_empty() { "" } else { ": " });
     }
-    words
+    text
 }

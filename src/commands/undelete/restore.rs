@@ -52,10 +52,10 @@ pub(super) fn run(
             let rules = scratch.join("only");
             fs::write(&rules, trash::only(some)).map_err(system)?;
             match finish(&trash::fetch(&remote.peer, stamp, &rules), &here, scratch)? {
-                FetchEnd::Well(_) => {}
+                FetchEnd::Done(_) => {}
                 // What came is restored all the same; what did not shows as missing.
-                FetchEnd::Badly { words, .. } => {
-                    complain(&format!("syncsup: {}: {words}", remote.name()))
+                FetchEnd::Failed { message, .. } => {
+                    complain(&format!("syncsup: {}: {message}", remote.name()))
                 }
             }
         }

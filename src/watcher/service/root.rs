@@ -134,15 +134,15 @@ impl Service {
         let mut record = ChangeSet::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
         // What a predecessor found may be true no more.
-        let silent = self.journal.silent_mounts()?;
-        self.walker.avoided_are_recorded(silent.into_iter().collect());
-        record.silent = self.walker.avoided_to_record();
+        let unresponsive = self.journal.silent_mounts()?;
+        self.walker.avoided_are_recorded(unresponsive.into_iter().collect());
+        record.unresponsive = self.walker.avoided_to_record();
         if !record.is_empty() {
             // Before it says that anything may be pushed.
             self.journal.record_on_disk(&record, clock::wall_ms())?;
         }
-        if let Some(silent) = record.silent {
-            self.walker.avoided_are_recorded(silent);
+        if let Some(unresponsive) = record.unresponsive {
+            self.walker.avoided_are_recorded(unresponsive);
         }
         let current = RootRecord { run: this, next_run: None, ..current };
         if self.root_record.as_ref() != Some(&current) {

@@ -308,7 +308,7 @@ impl Service {
             record.checkpoint = Some(Checkpoint { run, canaries, ..watched.checkpoint(at, clean) });
         }
         record.mounts = self.walker.mounts_to_record();
-        record.silent = self.walker.avoided_to_record();
+        record.unresponsive = self.walker.avoided_to_record();
         if record.is_empty() {
             return Written::Yes;
         }
@@ -360,8 +360,8 @@ impl Service {
             self.note_mounts();
         }
         self.walker.changed_mounts.clear();
-        if let Some(silent) = record.silent {
-            self.walker.avoided_are_recorded(silent);
+        if let Some(unresponsive) = record.unresponsive {
+            self.walker.avoided_are_recorded(unresponsive);
         }
         self.walker.remounted.clear();
         if !record.marks.is_empty() {
