@@ -231,7 +231,7 @@ fn mistakes_are_reported_with_file_and_line_before_the_start() {
         "{said}"
     );
     let said = refused(&xml("@M@", ""), &["-m", "refreshCDN"]);
-    assert!(said.contains("confxml.xml: -m refreshCDN: no plugin of this kind"), "{said}");
+    assert!(said.contains("confxml.xml: -m refreshCDN: no such plugin is configured"), "{said}");
     let said = refused(&xml("@M@", ""), &["-m", "refreshcdn"]);
     assert!(said.contains("did you mean refreshCDN?"), "{said}");
     let yaml = "plugins:\n- refresh_cdn: {host: h, port: 80, user: u, password: p, base_url: 'http://x',\n    url_match: '('}\n\
