@@ -180,8 +180,9 @@ fn paths_owed_to_a_failing_remote_are_counted_with_the_reason() {
     w.wait_in_sync();
     w.remotes[1].stop();
     (0..30).for_each(|n| w.write(&format!("d/{n}"), "x"));
-    w.wait_remote(0, "the other one to take over", |r| r["state"] == "in_sync");
     w.wait_remote(1, "trouble", |r| r["state"] == "backoff" && r["waiting"].as_u64() > Some(29));
+    // Every mark is in the journal by now.
+    w.wait_remote(0, "the other remote in sync", |r| r["state"] == "in_sync");
     let said = journal(&w, &[], 0);
     assert_eq!(said.lines().count(), 1, "{said}");
     let line = said.strip_prefix("MASTER REMOTE1: ").unwrap_or_else(|| panic!("{said}"));
