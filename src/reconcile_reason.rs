@@ -82,7 +82,7 @@ mod tests {
                 (text.into(), reason)
             );
         }
-        let found = ReconcileReason::Found("a was missing there".into());
+        let found = ReconcileReason::Found("a was missing".into());
         assert_eq!(ReconcileReason::from(found.to_string()), found);
         let json = serde_json::to_string(&ReconcileReason::Schedule).unwrap();
         assert_eq!(json, "\"schedule\"");

@@ -1,5 +1,4 @@
-//! A remote that may have lost what it has acknowledged: what is looked at (rule 26). What is done about it,
-//! [`super::state`] decides.
+//! Checks whether a remote has lost data that it has acknowledged (rule 26). [`super::state`] decides what follows.
 
 use super::context::Context;
 use super::doubt::{self, Names};
@@ -13,7 +12,7 @@ use slog::info;
 use std::collections::BTreeMap;
 use std::io;
 
-/// What the remote settled lately is owed again; true when that was more than is known.
+/// Owes again what the remote settled recently. Returns true if it settled more than the journal remembers.
 pub fn owe_recent(context: &mut Context, events: Events) -> Result<bool, JournalError> {
     let recent = context.journal.recent(&context.name)?;
     let now_ms = clock::wall_ms();
@@ -25,7 +24,7 @@ pub fn owe_recent(context: &mut Context, events: Events) -> Result<bool, Journal
     for path in &recent.paths {
         let above = || std::iter::successors(path.parent(), RelPath::parent);
         let (path, row) = match gone(path) {
-            // It may have gone while nobody watched: the directory is compared, under the delete guard.
+            // It may have disappeared while no watcher ran. So its directory is compared, under the delete guard.
             true => {
                 let there = above().find(|dir| !gone(dir)).unwrap_or_default();
                 (there, (Scope::Children, Events::SCAN | Events::DIR))
@@ -45,17 +44,17 @@ pub fn owe_recent(context: &mut Context, events: Events) -> Result<bool, Journal
         since_ms: now_ms,
     };
     if !recent.paths.is_empty() {
-        info!(context.log, "what was pushed last is looked at again"; "paths" => recent.paths.len());
+        info!(context.log, "pushing recent paths again"; "paths" => recent.paths.len());
     }
     let end = Settlement { owe: rows.into_iter().map(owe).collect(), ..Settlement::default() };
     context.journal.settle(&context.name, &end, now_ms)?;
-    // After it is owed: a death between the two must not forget it.
+    // After it is owed: a crash between the two must not lose it.
     context.journal.forget_recent(&context.name)?;
     Ok(recent.more)
 }
 
-/// What differs among the names in the root and is a sign. A name that is on its way, or so young that the watcher may not
-/// have seen it, says nothing.
+/// A difference between the names in the root that is a sign of a loss. Names that are in flight, or newer than the
+/// checkpoint, are no sign.
 pub fn sign_in_names(
     context: &Context,
     jobs: &Jobs,
@@ -68,19 +67,19 @@ pub fn sign_in_names(
     let missing = missing.filter(|path| old(files::lstat(&path.below(watch))));
     let surplus = names.surplus.iter().filter(|_| old(files::stat(watch)));
     let missing = missing.map(|path| (path, "missing"));
-    for (path, how) in missing.chain(surplus.map(|path| (path, "there"))) {
+    for (path, how) in missing.chain(surplus.map(|path| (path, "surplus"))) {
         let on_its_way = jobs.in_hand(path)
             || jobs.names_touched.contains(path)
             || context.journal.on_its_way(&context.name, path, false)?;
         if !on_its_way {
-            let why = format!("the names in its root are not what it had: {path} is {how}");
+            let why = format!("the names in its root have changed: {path} is {how}");
             return Ok(Some(why));
         }
     }
     Ok(None)
 }
 
-/// A push had to make directories that were there: the remote has lost more than them.
+/// A sign of a loss: a push had to create directories that the remote had before, so their contents are lost, too.
 pub fn sign_in_made(
     context: &Context,
     jobs: &Jobs,
@@ -92,21 +91,21 @@ pub fn sign_in_made(
     }
     let seen_ns = context.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
     let watch = context.start.localpath.watch.as_path();
-    // One that was moved here after all that the watcher has seen is about to be marked, and so may be one above it.
+    // A directory that was moved in after the checkpoint will be marked soon, and so may one above it.
     let old = |path: &RelPath| {
         path.prefixes().all(|part| {
             files::lstat(&part.below(watch)).is_ok_and(|stat| !doubt::may_have_come(&stat, seen_ns))
         })
     };
     let made = findings.made.iter().map(|path| (path, true));
-    // These are on their way themselves.
+    // These are in flight themselves.
     for (path, look) in made.chain(findings.lacked.iter().map(|path| (path, false))) {
         let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
         if known || jobs.in_hand(path) || (look && !old(path)) {
             continue;
         }
         if !look || !context.journal.on_its_way(&context.name, path, false)? {
-            return Ok(Some(format!("{path} was missing there, though nobody had changed it")));
+            return Ok(Some(format!("{path} was missing on the remote, but was not marked")));
         }
     }
     Ok(None)

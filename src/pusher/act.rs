@@ -1,4 +1,4 @@
-//! What the state machine asks for, carried out.
+//! Carries out the actions of the state machine.
 
 use super::acknowledged::owe_recent;
 use super::health::path_worth_saying;
@@ -23,17 +23,18 @@ use slog::warn;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Names that may wait for a remote in trouble; when there are more, it is compared instead.
+/// The number of names that may wait for a remote in trouble. If there are more, a reconcile replaces them.
 const BACKLOG_MOST: u32 = 200_000;
 
-/// What is left of a step.
+/// What remains to be done in a step.
 enum Left {
     Act(Action),
     Step(Event),
 }
 
 impl Pusher {
-    /// Takes an event in and carries out what follows. What an action answers comes before the next action.
+    /// Handles an event and carries out the resulting actions. The answer to an action is handled before the next
+    /// action.
     pub(super) fn step(&mut self, event: Event) -> Result<(), JournalError> {
         let mut todo = VecDeque::from([Left::Step(event)]);
         while let Some(next) = todo.pop_front() {
@@ -99,7 +100,7 @@ impl Pusher {
                 return Ok(instead.into_iter().map(|instead| self.instead(instead)).collect());
             }
             Action::WriteFailLog(trouble) => {
-                // A journal that cannot be read now is met again by the next push.
+                // The next push reports a journal that cannot be read.
                 let _ = self.context.write_fail_log(trouble.as_deref());
             }
             Action::Distrust => self.context.master.distrust(clock::boot()),
@@ -110,7 +111,7 @@ impl Pusher {
         Ok(Vec::new())
     }
 
-    /// Tells the supervisor of slots that came back.
+    /// Returns unused slots to the supervisor.
     pub(super) fn send_slots_back(&mut self) {
         for _ in 0..self.returned.take() {
             self.context.supervisor.send(&FromPusher::SlotDone);
@@ -177,7 +178,7 @@ impl Pusher {
                 *self.jobs.place(lane) = Some(Busy { work, slot });
                 events.push(Event::Started(spec, blocked));
             }
-            // It has ended at once.
+            // It has ended immediately.
             Ok((work, progress)) => {
                 let (end, lost) = self.push_end(lane, &work, Ok(progress), now)?;
                 events.push(Event::Pushed { lane, end, lost });
@@ -192,7 +193,7 @@ impl Pusher {
         Ok(events)
     }
 
-    /// Ends the push of a large file whose name has gone.
+    /// Kills the push of a large file whose name is gone.
     fn give_up(&mut self, lane: Lane) -> Option<Event> {
         let mut busy = self.jobs.place(lane).take()?;
         busy.work.kill();
@@ -239,7 +240,7 @@ impl Pusher {
         })
     }
 
-    /// sersync's `crontabfilter`: only for scheduled reconciles.
+    /// What sersync's `crontabfilter` excludes. It applies only to scheduled reconciles.
     fn left_out(&self, why: &ReconcileReason) -> Vec<OsBytes> {
         let crontab = self.context.start.localpath.crontab.as_ref();
         crontab
@@ -288,7 +289,7 @@ impl Pusher {
             warn!(context.log, "paths failed"; "count" => failed.len(), "first" => first.path.to_string(),
                 "why" => first.error.clone());
         }
-        // What is settled by its cursor alone was not in it.
+        // Paths that are settled by the cursor alone were not in the fail log.
         let rows = !(end.done.is_empty() && end.owe.is_empty());
         if !failed.is_empty() || (context.fail_log_shows() && rows) {
             context.write_fail_log(trouble)?;
@@ -305,7 +306,7 @@ impl Pusher {
         let context = &mut self.context;
         let at_ms = clock::wall_ms();
         let settled = settled.then_some(&why);
-        // Counted before its first row was pushed, and kept since.
+        // Counted before the first row was pushed, and updated since.
         let entries = context.standing.entries.unwrap_or(entries as i64);
         let left = context.journal.reconciled(&context.name, at_ms, entries, settled)?;
         if left.is_none() {
@@ -315,7 +316,7 @@ impl Pusher {
         Ok(Event::Reconciled { why, left, at_ms })
     }
 
-    /// Ends in order: whatever is still in flight is ended.
+    /// Exits: kills all jobs that are still in flight.
     fn exit(&mut self, clean: bool) -> Result<(), JournalError> {
         self.jobs.kill();
         self.context.master.leave();
@@ -333,8 +334,9 @@ impl Pusher {
     }
 }
 
-/// Those of the kind of the first, which has waited longest: a comparison is of one kind, and none must wait for as
-/// long as others keep coming. What a scan found stands under the delete guard, and must not hold live events.
+/// The rows of the same kind as the first row, which has waited longest. A comparison covers rows of one kind. The
+/// oldest kind goes first, so that no kind starves. The delete guard applies to what a scan found, and must not hold
+/// live events.
 fn of_one_kind(mut rows: Vec<Owed>) -> Vec<Owed> {
     let kind = |row: &Owed| {
         (
@@ -355,7 +357,7 @@ mod tests {
     use crate::path::RelPath;
 
     #[test]
-    fn the_kind_that_waits_longest_is_compared_first() {
+    fn the_kind_that_has_waited_longest_is_compared_first() {
         let row = |text: &str, scope, events| Owed {
             path: RelPath::new(text).unwrap(),
             scope,

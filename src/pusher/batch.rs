@@ -1,4 +1,4 @@
-//! The accounts of one batch: which journal rows it answers for, and what is written about each at its end. Pure.
+//! Accounts for one batch: which rows of the journal it covers, and what is written about each row at its end. Pure.
 
 use super::blame::Blame;
 use super::health::path_retry_ms;
@@ -7,55 +7,55 @@ use crate::path::RelPath;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// One path of a batch and the rows it stands for.
+/// One path of a batch, and the rows that it covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// The path as it was marked.
     pub path: RelPath,
-    /// How far below it.
+    /// The scope of the mark.
     pub scope: Scope,
     /// What happened.
     pub events: Events,
-    /// Its row in `owed`, when it has one there.
+    /// The generation of its row in `owed`, if it has one.
     pub generation: Option<i64>,
     /// Failed pushes so far.
     pub attempts: u32,
-    /// Since when it waits, in milliseconds since 1970.
+    /// Since when it has waited, in milliseconds since 1970.
     pub since_ms: i64,
 }
 
-/// What was unsteady under rsync's eyes is pushed again after this.
+/// The delay before a path is pushed again that kept changing while rsync read it.
 const UNSTEADY_MS: i64 = 200;
 
-/// Directories that are compared at most, in one dry run, for the temporary files of a receiver that was ended; with more,
-/// everything is.
+/// The largest number of directories that one dry run compares for temporary files of a killed receiver. With more, a
+/// reconcile follows.
 pub const PARENTS_MOST: usize = 1_000;
 
-/// The accounts.
+/// A batch.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Every path once.
+    /// Its paths, each of them once.
     pub items: Vec<Item>,
-    /// The cursor moves here.
+    /// The new position of the cursor.
     pub cursor: Option<i64>,
 }
 
-/// What becomes of a path that its push has not settled; what comes first weighs more.
+/// What becomes of a path that its push has not settled. Earlier variants take precedence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
     /// Not pushed in this batch, because a push in flight touches it: due after this number of milliseconds.
     Deferred(i64),
-    /// A file that goes in a push of its own.
+    /// A large file that gets its own push.
     Large,
-    /// It changed under rsync's eyes again and again: neither settled nor failed.
+    /// It kept changing while rsync read it. It is neither settled nor failed.
     Unsteady,
     /// It failed, with rsync's message.
     Failed(String),
-    /// A file whose mtime was set during the push: to be compared by content.
+    /// A file whose mtime was set during the push. It must be compared by content.
     Unproven,
-    /// It was absent and is a directory now: the remote's may not have been deleted, but taken for it.
+    /// It was absent and is now a directory. The remote's old directory may have been kept as the new one.
     Reborn,
-    /// A directory whose names below are still to be found by a dry run.
+    /// A directory that a dry run must still compare.
     Wide(Scope),
 }
 
@@ -72,7 +72,7 @@ impl Disposition {
         }
     }
 
-    /// True when it was found by a plan, and is found again by the next one.
+    /// True if a plan finds it, so that the next plan finds it again.
     fn is_planned(&self) -> bool {
         match self {
             Disposition::Large | Disposition::Failed(_) | Disposition::Wide(_) => true,
@@ -84,25 +84,25 @@ impl Disposition {
     }
 }
 
-/// What the push found about its paths; everything that has no disposition is settled.
+/// What a push found about its paths. Paths without a disposition are settled.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// By the path that was listed, or by the one that was marked.
+    /// The key is the path that was listed, or the one that was marked.
     dispositions: BTreeMap<RelPath, Disposition>,
     /// What was marked -> the prefix that was listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
-    /// Directories above listed paths on which the remote refused something -> rsync's message.
+    /// Directories above listed paths on which the remote failed -> rsync's message.
     pub above: HashMap<RelPath, String>,
-    /// Directories in which an rsync that broke off had begun files, in its order.
+    /// Directories in which an aborted rsync had begun files, in its order.
     pub leftovers: Vec<RelPath>,
     /// Directories that the remote lacked and that are not in this batch.
     pub made: Vec<RelPath>,
-    /// Directories that the remote lacked and that are in this batch, but not because somebody made them.
+    /// Directories that the remote lacked and that are in this batch, but not because they were created.
     pub lacked: Vec<RelPath>,
 }
 
 impl Findings {
-    /// Notes what becomes of a path, unless what is known of it weighs more.
+    /// Notes what becomes of a path, unless a known disposition takes precedence.
     pub fn note(&mut self, path: RelPath, disposition: Disposition) {
         match self.dispositions.entry(path) {
             Entry::Vacant(entry) => drop(entry.insert(disposition)),
@@ -113,29 +113,29 @@ impl Findings {
         }
     }
 
-    /// Notes the same of many.
+    /// Notes several paths.
     pub fn note_all(&mut self, noted: impl IntoIterator<Item = (RelPath, Disposition)>) {
         noted.into_iter().for_each(|(path, disposition)| self.note(path, disposition));
     }
 
-    /// These have failed, with this message.
+    /// Notes that these paths have failed, with this message.
     pub fn fail(&mut self, paths: impl IntoIterator<Item = RelPath>, message: &str) {
         let failed = || Disposition::Failed(message.to_owned());
         self.note_all(paths.into_iter().map(|path| (path, failed())));
     }
 
-    /// A new plan finds its own.
+    /// Forgets what a plan finds, before a new plan.
     pub fn plan_again(&mut self) {
         self.dispositions.retain(|_, disposition| !disposition.is_planned());
         self.replaced.clear();
     }
 
-    /// True for a path that another push touches.
+    /// True if the path was deferred because another push touches it.
     pub fn is_deferred(&self, path: &RelPath) -> bool {
         matches!(self.dispositions.get(path), Some(Disposition::Deferred(_)))
     }
 
-    /// Takes in what a run complained of by name.
+    /// Adds the complaints of a run that name paths.
     pub fn blame(&mut self, blame: Blame) {
         let failed = blame.failed.into_iter();
         self.note_all(failed.map(|(path, message)| (path, Disposition::Failed(message))));
@@ -148,35 +148,37 @@ impl Findings {
         own.or_else(|| self.dispositions.get(self.replaced.get(path)?))
     }
 
-    /// The directories in which a temporary file may be left. The receiver was not far behind the last that was begun.
+    /// The directories in which a temporary file may be left. Only the latest count, because the receiver is not far
+    /// behind the sender.
     pub fn leftovers(&self, now_ms: i64) -> Vec<Owe> {
         let dirs: BTreeSet<&RelPath> = self.leftovers.iter().rev().take(PARENTS_MOST).collect();
         dirs.into_iter().map(|dir| compared(dir.clone(), now_ms)).collect()
     }
 }
 
-/// What an ended push leaves in the hands of an old receiver (rule 2).
+/// What a killed push may have left to an old receiver (rule 2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aftermath {
-    /// Directories in which a receiver that was ended may have left a temporary file.
+    /// Directories in which a killed receiver may have left a temporary file.
     pub leftovers: Vec<Owe>,
-    /// The last mark that it had in hand, and what is written because its end was not seen.
+    /// The last mark that it read, and what is recorded because its end was not seen.
     pub unseen: Option<(i64, Settlement)>,
 }
 
-/// The times a settlement is made with, in milliseconds since 1970.
+/// The times that a settlement depends on, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     /// Now.
     pub now_ms: i64,
-    /// When a path whose earlier push ended unseen is pushed once more.
+    /// When a path is pushed again whose earlier push ended unseen.
     pub echo_ms: i64,
-    /// The longest wait before a failed path is pushed again.
+    /// The longest delay before a failed path is pushed again.
     pub retry_most_ms: i64,
 }
 
 impl Batch {
-    /// Merges marks and owed rows, each path once. Marks up to `again_upto` may be in the hands of an old receiver.
+    /// Merges marks and owed rows, each path once. An old receiver may still be writing paths with marks up to
+    /// `again_upto`.
     pub fn new(marks: Vec<Marked>, owed: Vec<Owed>, again_upto: i64) -> Self {
         let cursor = marks.last().map(|m| m.seq);
         let mut items: Vec<Item> = owed.into_iter().map(Item::from).collect();
@@ -205,7 +207,7 @@ impl Batch {
         Self { items, cursor }
     }
 
-    /// Puts the items in order, for [`Batch::has`] and [`Batch::touches`].
+    /// Sorts the items, for [`Batch::has`] and [`Batch::touches`].
     pub fn sort(&mut self) {
         self.items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     }
@@ -227,7 +229,7 @@ impl Batch {
         Some(self.items[at].events)
     }
 
-    /// The paths of this batch that a mark says went.
+    /// The paths of this batch that were marked as deleted.
     pub fn going(&self) -> impl Iterator<Item = &RelPath> {
         self.items.iter().filter(|item| item.events.contains(Events::DELETE)).map(|item| &item.path)
     }
@@ -236,8 +238,8 @@ impl Batch {
         self.items.binary_search_by(|item| item.path.as_bytes().cmp(path)).is_ok()
     }
 
-    /// True when a path, one above it or one below it is in this batch, which is sorted. The root is above none: of the
-    /// root itself a push sets mode, owner and times, and nothing ever stands in its place.
+    /// True if this batch, which is sorted, contains a path, one above it or one below it. The root counts as above
+    /// none: a push of the root itself only sets its mode, owner and times.
     pub fn touches(&self, path: &RelPath) -> bool {
         let bytes = path.as_bytes();
         let slashes = bytes.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
@@ -250,7 +252,7 @@ impl Batch {
         }
     }
 
-    /// What is to be written when the push has ended: each row is settled, or owed from now on.
+    /// What is recorded when the push has ended: each row is settled, or owed from now on.
     pub fn settle(self, findings: &Findings, pushed: Totals, times: Times) -> Settlement {
         let mut end = Settlement { cursor: self.cursor, pushed, ..Settlement::default() };
         for item in self.items {
@@ -273,13 +275,13 @@ impl Batch {
         end
     }
 
-    /// An rsync of this batch ended unseen, and the batch goes on: all of it will be pushed once more later.
+    /// An rsync of this batch ended unseen, and the batch continues. The whole batch will be pushed again later.
     pub fn again(&mut self) {
         self.items.iter_mut().for_each(|item| item.events |= Events::AGAIN);
     }
 
-    /// What is to be written when the push ended unseen: nothing is settled, and every path will be pushed once more
-    /// after it is. Marks become owed as well, for a path that is marked again meanwhile is the one in danger.
+    /// What is recorded when the push ended unseen: nothing is settled, and every path will be pushed a second time
+    /// after it is settled. Marks become owed as well, because a path that is marked again meanwhile is at risk.
     pub fn unseen(&self) -> Settlement {
         let again = |item: &Item| {
             let events = item.events | Events::AGAIN;
@@ -288,7 +290,8 @@ impl Batch {
         Settlement { owe: self.items.iter().map(again).collect(), ..Settlement::default() }
     }
 
-    /// A receiver that was ended leaves its temporary file; only a comparison of the directory finds it.
+    /// The directories of this batch, to be compared: a killed receiver leaves its temporary file, and only a
+    /// comparison of the directory finds it.
     pub fn parents(&self) -> Vec<Owe> {
         let parents = self.items.iter().filter_map(|item| Some((item.path.parent()?, item)));
         let parents: BTreeMap<RelPath, &Item> = parents.collect();
@@ -309,7 +312,7 @@ impl From<Owed> for Item {
     }
 }
 
-/// A directory whose names are to be compared at once.
+/// A directory whose names are compared without delay.
 fn compared(path: RelPath, since_ms: i64) -> Owe {
     Owe {
         path,
@@ -322,7 +325,7 @@ fn compared(path: RelPath, since_ms: i64) -> Owe {
     }
 }
 
-/// A directory that was not in hand, and on which the remote refused something all the same.
+/// A directory that was not in the batch, and on which the remote failed.
 fn refused(path: &RelPath, words: &str, times: Times) -> Owe {
     Owe {
         path: path.clone(),

@@ -1,22 +1,22 @@
-//! Of which names of a step rsync's complaints are. Pure.
+//! Assigns rsync's complaints to the names of a step. Pure.
 
 use crate::path::RelPath;
 use crate::rsync::complaint::Complaint;
 use std::collections::{HashMap, HashSet};
 
-/// What a run complained of.
+/// The complaints of a run, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blame {
-    /// Names of the step, with what is said of them or of what lies below them.
+    /// Names of the step, each with the message for it or for a path below it.
     pub failed: HashMap<RelPath, String>,
-    /// Directories above them that were no names of it.
+    /// Directories above these names that are not names of the step.
     pub above: HashMap<RelPath, String>,
-    /// A complaint of nobody, or of what was not in hand: it may be of any of them.
+    /// The first complaint that names no path, or a path outside the step. Any name of the step may be the cause.
     pub nobody: Option<String>,
 }
 
 impl Blame {
-    /// Of the `names` that a step had in hand.
+    /// Assigns complaints to the `names` of a step.
     pub fn of(complaints: Vec<Complaint>, names: &HashSet<RelPath>) -> Blame {
         let mut out = Blame::default();
         let parents: HashSet<RelPath> = match complaints.is_empty() {
@@ -40,7 +40,7 @@ impl Blame {
         out
     }
 
-    /// True when nothing was complained of.
+    /// True if there was no complaint.
     pub fn is_empty(&self) -> bool {
         *self == Blame::default()
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_is_of_a_name_of_what_is_above_it_or_of_nobody() {
+    fn a_complaint_belongs_to_a_name_a_directory_above_or_no_path() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let names: HashSet<RelPath> = ["d/f", "gone", "x"].map(path).into();
         let complaint = |paths: &[&str], words: &str| Complaint {

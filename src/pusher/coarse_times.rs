@@ -1,23 +1,23 @@
-//! Whether a remote keeps times as fine as ours: files that were just pushed and then differ in nothing but their time
+//! Whether a remote stores times with full precision. Files that were just pushed and then differ only in their time
 //! show that it does not. Pure.
 //!
-//! Comparisons with such a remote take times within its unit for the same; else they would send everything again, each
-//! time. Pushes never do: what was marked goes, though its size and second are the same. A remote whose times become fine
-//! later (another disk) is compared a little too kindly from then on, which harms nothing that was marked.
+//! Comparisons with such a remote treat times within its unit as equal. Otherwise each of them would send everything
+//! again. Pushes never do: a marked file is sent even if its size and second are the same. If a remote gets precise
+//! times later (another disk), comparisons stay too lenient, but marked files are still pushed.
 
 use crate::path::RelPath;
 use crate::rsync::itemize::{Change, ChangeKind};
 use std::collections::BTreeSet;
 
-/// Files that are looked at, at most.
+/// The largest number of files that are checked.
 pub const LOOKED_AT: usize = 8;
-/// Every time counts.
+/// Times must be equal.
 pub const EXACT: i32 = -1;
-/// rsync's windows from the finest: every nanosecond; the same second (ext4 with small inodes, NFS 2, SMB); two seconds
-/// that are neighbours (FAT).
+/// rsync's `--modify-window` values, finest first: nanoseconds; the same second (ext4 with small inodes, NFS 2, SMB);
+/// adjacent seconds (FAT).
 const WINDOWS: [i32; 3] = [EXACT, 0, 1];
 
-/// True for a regular file that differs in nothing but its time.
+/// True for a regular file that differs only in its time.
 pub fn only_in_time(change: &Change) -> bool {
     let [_, _, time, ..] = change.differs.attributes;
     let others = change.differs.attributes.iter().enumerate().filter(|(n, _)| *n != 2);
@@ -27,19 +27,19 @@ pub fn only_in_time(change: &Change) -> bool {
         && others.into_iter().all(|(_, letter)| b". ".contains(letter))
 }
 
-/// What a look told.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// Files differ in their times: look once more, with this window.
+    /// Files differ in their times: check again with this window.
     Look(i32),
-    /// Times within this window are the same there.
+    /// The remote stores times with this window.
     Window(i32),
-    /// Nothing of the kind.
+    /// No coarse times were found.
     Nothing,
 }
 
-/// After a dry run of these files, just pushed and unchanged since, with `window`; `differ` are those that differ in
-/// their time alone. `known` is the window that the remote has so far.
+/// Evaluates a dry run of these files, which were just pushed and have not changed since, with `window`. `differ` are
+/// those that differ only in their time. `known` is the window known so far.
 pub fn told(
     files: &BTreeSet<RelPath>,
     differ: &BTreeSet<RelPath>,
@@ -52,7 +52,7 @@ pub fn told(
     if differ.is_empty() {
         return if window > known { Told::Window(window) } else { Told::Nothing };
     }
-    // One that was pushed differs: perhaps the others have times that every file system keeps.
+    // One file that was pushed differs. The others may have times that every file system can store.
     let next = WINDOWS.into_iter().find(|next| *next > window);
     next.map_or(Told::Nothing, Told::Look)
 }
@@ -63,7 +63,7 @@ mod tests {
     use crate::rsync::itemize::{Line, parse};
 
     #[test]
-    fn a_time_alone() {
+    fn only_a_different_time_counts() {
         for (line, wanted) in [
             ("<f..t...... a", true),
             (".f..t...... a", true),
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Looks until it is told, at a remote that keeps times in units of this many nanoseconds.
+    /// Checks until there is a result. The remote stores times in units of `unit` nanoseconds.
     fn learnt(unit: i64, known: i32, times: &[i64]) -> Option<i32> {
         let path = |n: usize| RelPath::new(format!("f{n}")).unwrap();
         let files = (0..times.len()).map(path).collect();
@@ -104,16 +104,20 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     #[test]
-    fn the_unit_of_a_remote_is_found() {
+    fn the_time_unit_of_a_remote_is_found() {
         let times = [SECOND + 5, 3 * SECOND + 123, 4 * SECOND + 999_999_999];
         assert_eq!(learnt(1, EXACT, &times), None);
         assert_eq!(learnt(100, EXACT, &times), Some(0), "NTFS: ticks of 100 ns");
         assert_eq!(learnt(SECOND, EXACT, &times), Some(0));
-        assert_eq!(learnt(SECOND, 0, &times), None, "that is known");
+        assert_eq!(learnt(SECOND, 0, &times), None, "already known");
         assert_eq!(learnt(2 * SECOND, EXACT, &times), Some(1));
         assert_eq!(learnt(2 * SECOND, EXACT, &[4 * SECOND + 5]), Some(0), "an even second");
         assert_eq!(learnt(2 * SECOND, 0, &times), Some(1), "found later");
-        assert_eq!(learnt(60 * SECOND, EXACT, &[59 * SECOND]), None, "no file system does that");
+        assert_eq!(
+            learnt(60 * SECOND, EXACT, &[59 * SECOND]),
+            None,
+            "no file system has this unit"
+        );
         assert_eq!(learnt(SECOND, EXACT, &[]), None);
     }
 }

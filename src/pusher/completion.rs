@@ -1,4 +1,4 @@
-//! What comes of each job, as events.
+//! Turns the results of jobs into events.
 
 use super::acknowledged::{sign_in_made, sign_in_names};
 use super::doubt::Doubt;
@@ -20,7 +20,7 @@ use crate::sys::clock;
 use std::time::Duration;
 
 impl Pusher {
-    /// Looks at every job in flight.
+    /// Advances every job in flight.
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in Lane::ALL {
             if let Some(mut busy) = self.jobs.place(lane).take() {
@@ -35,14 +35,14 @@ impl Pusher {
         self.advance_verify(now)?;
         self.advance_scrub(now)?;
         self.advance_expiry(now)?;
-        // Rows are wanted when a push has begun or ended, and then there is a look to be had.
+        // More rows are needed only after a push has begun or ended, and then the journal is read again.
         match self.jobs.spool.take_if(|_| self.state.pending().is_stale()) {
             Some(work) => self.advance_spool(work, now),
             None => Ok(()),
         }
     }
 
-    /// A push goes on, or has ended.
+    /// Handles the progress of a push.
     fn push_went(
         &mut self,
         lane: Lane,
@@ -67,7 +67,7 @@ impl Pusher {
         self.step(Event::Pushed { lane, end, lost })
     }
 
-    /// How a push has ended, and a sign that the remote has lost something.
+    /// How a push ended, and a sign that the remote has lost data.
     pub(super) fn push_end(
         &mut self,
         lane: Lane,
@@ -167,17 +167,17 @@ impl Pusher {
         }
     }
 
-    /// A comparison goes on; with `rows` there are some to be written, or some were.
+    /// A comparison continues. With `rows`, rows were or will be written.
     fn still_comparing(&mut self, busy: Busy<Compare>, rows: bool) -> Result<(), JournalError> {
         let found = busy.work.found;
         let (running, why) = (busy.work.is_running(), busy.work.why().cloned());
-        // Here at least once after its dry run, before its last row is written.
+        // This runs at least once after the dry run, before the last row is written.
         if rows {
             self.rows(found)?;
         }
         match why {
             Some(why) if !running => {
-                // Counted just now; what it found is not pushed yet.
+                // The entries were just counted, and nothing that was found is pushed yet.
                 let entries = found.entries as i64;
                 self.jobs.spool = Some(busy.work);
                 drop(busy.slot);
@@ -295,7 +295,7 @@ fn counted(found: Found) -> Counted {
     Counted { paths: found.paths, deletions: found.deletions, bytes: found.bytes }
 }
 
-/// A large file landing changes the times of the directory that holds it: the directory is pushed after it.
+/// The directory of a large file, which is pushed after it: the receiver's rename changes the directory's times.
 fn parent_of(push: &Push) -> Option<Owe> {
     let (path, since_ms) = push.first()?;
     Some(Owe {

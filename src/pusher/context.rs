@@ -1,4 +1,4 @@
-//! What every lane of a pusher works with: the journal, the filter, the remote, the verified root.
+//! What all jobs of a pusher share: the journal, the filter, the remote, the verified root.
 
 use super::coarse_times;
 use super::fail_log;
@@ -42,34 +42,34 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
-/// The other end of an rsync that has ended here goes within this time.
+/// The remote end of an rsync that has exited locally exits within this time.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
-/// Excluded directories that a comparison is told of by name, at most.
+/// The largest number of excluded directories that a comparison gets as rules.
 const EXCLUDED_MOST: usize = 10_000;
-/// Names that cannot be converted, remembered at most.
+/// The largest number of names that cannot be converted that are remembered.
 const UNKEPT_MOST: usize = 10_000;
 
-/// What else is special about an rsync.
+/// The purpose of an rsync, besides its form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum How {
-    /// Nothing.
+    /// No special purpose.
     #[default]
     Plain,
     /// It keeps files sparse.
     Sparse,
-    /// It compares, perhaps by content.
+    /// It compares, possibly by content.
     Compare,
 }
 
-/// What a command line gets besides its form.
+/// What a command line gets in addition to its form.
 #[derive(Clone, Copy, Debug, Default)]
 struct More<'r> {
-    /// Rules for what is left out.
+    /// Rules that exclude names.
     rules: &'r [u8],
-    /// What else is special about it.
+    /// The purpose of the rsync.
     how: How,
-    /// Times that differ by this many seconds at most are the same.
+    /// Times that differ by at most this number of seconds are equal.
     window: Option<i32>,
 }
 
@@ -83,48 +83,48 @@ pub struct Context {
     pub filter: Filter,
     /// The journal of the localpath.
     pub journal: Journal,
-    /// Where the remote stands.
+    /// The remote's row.
     pub standing: Standing,
-    /// Marks up to this number may be in the hands of an old receiver.
+    /// An old receiver may still be writing paths with marks up to this number.
     pub again_upto: i64,
-    /// How long an rsync waits for the remote's first word.
+    /// How long an rsync waits for the remote's first response.
     pub patience: Patience,
     /// The connection that pushes over ssh share.
     pub master: Master,
-    /// The line to the supervisor, for a sign of life in long work.
+    /// The link to the supervisor, for heartbeats during long work.
     pub supervisor: SupervisorLink,
-    /// Where to write.
+    /// The logger.
     pub log: Logger,
-    /// Whether a root that is found is the one whose changes are in the journal.
+    /// Checks that the root is the one whose changes are in the journal.
     root_check: RefCell<RootCheck>,
-    /// The fail log could not be written.
+    /// Limits the log lines about a fail log that cannot be written.
     unwritten: Cell<Seldom>,
     /// This remote's part of the fail log is not empty.
     fail_log_shows: Cell<bool>,
-    /// The localpath without symbolic links in it, as rsync names it.
+    /// The localpath with symbolic links resolved, as rsync prints it.
     real_root: PathBuf,
-    /// The time in the name of the last directory of the trash, in microseconds.
+    /// The time in the name of the latest trash directory, in microseconds.
     stamped_us: Cell<i64>,
-    /// When the last rsync that the remote did not refuse ended, in time since boot.
+    /// When the last rsync exited that the remote had accepted, in time since boot.
     served: Duration,
-    /// What is excluded, and the remote has.
+    /// Excluded paths that the remote has.
     excluded: RefCell<Known>,
-    /// The remote does not let files be made sparse.
+    /// The remote refuses the option that keeps files sparse.
     refuses_sparse: Cell<bool>,
-    /// Its times are coarse.
+    /// The window within which the remote's times are equal, if they are coarse.
     window: Option<i32>,
-    /// A first copy has shown whether they are.
+    /// A first copy has shown whether the remote's times are coarse.
     times_known: Cell<bool>,
-    /// Between which charsets names are converted.
+    /// The charsets between which names are converted.
     charsets: Option<Charsets>,
     /// Names that rsync could not convert.
     unkept: RefCell<BTreeSet<RelPath>>,
-    /// Options that the remote's daemon refuses, and that something else stands for.
+    /// Options that the remote's daemon refuses and that have a substitute.
     refused: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Context {
-    /// Everything in one place.
+    /// A new context.
     pub fn new(
         start: PusherStart,
         journal: Journal,
@@ -166,46 +166,46 @@ impl Context {
         }
     }
 
-    /// Nothing is ever deleted when this is false.
+    /// False if nothing may ever be deleted on the remote.
     pub fn delete(&self) -> bool {
         self.start.localpath.inotify.delete
     }
 
-    /// Names of one file are to be names of one file there, too: they are pushed together.
+    /// True if hard links are preserved. All names of one file are then pushed together.
     pub fn hard_links(&self) -> bool {
         params::hard_links(&self.start.remote.peer.params)
     }
 
-    /// The device of the root, where nothing of another file system is replicated.
+    /// The device of the root, if no other file system is replicated.
     pub fn one_device(&self, root: &Root) -> Option<u64> {
         params::one_file_system(&self.start.remote.peer.params).then_some(root.stat.dev)
     }
 
-    /// True for a directory that a comparison may begin in. rsync takes the file system of each name that it is told
-    /// for the one to stay on, so none may be one that is not replicated.
+    /// True for a directory in which a comparison may begin. rsync stays on the file system of each name in its list,
+    /// so the list must not contain a directory of a file system that is not replicated.
     pub fn enters(&self, root: &Root, stat: &Stat) -> bool {
         stat.kind == Kind::Dir && self.one_device(root).is_none_or(|device| device == stat.dev)
     }
 
-    /// Form B is needed: the receiver cannot do `--delete-missing-args`, or the user's parameters hold filters that
-    /// only form B protects.
+    /// True if form B is needed: the receiver does not support `--delete-missing-args`, or the user's parameters
+    /// contain filters that only form B respects.
     pub fn form_b(&self) -> bool {
         self.standing.form_b || argv::has_own_filters(&self.start.remote.peer.params)
     }
 
-    /// True when names are converted: rsync converts no rule.
+    /// True if names are converted between charsets. rsync does not convert its rules.
     pub fn converts(&self) -> bool {
         self.charsets.is_some()
     }
 
-    /// False when the remote cannot have this name, or one above it, in its charset.
+    /// False if this name, or one above it, cannot be expressed in the remote's charset.
     pub fn keeps(&self, path: &RelPath) -> bool {
         let Some(charsets) = self.charsets else { return true };
         let unkept = self.unkept.borrow();
         charsets.keeps(path) && !path.prefixes().any(|prefix| unkept.contains(&prefix))
     }
 
-    /// Learns names that rsync could not convert; true when there is news.
+    /// Learns names that rsync could not convert. Returns true if there are new ones.
     pub fn learnt_unkept(&self, finished: &Finished) -> bool {
         if !self.converts() || finished.judgement.verdict == Verdict::Settled {
             return false;
@@ -217,7 +217,8 @@ impl Context {
         unkept.len() > before && unkept.len() <= UNKEPT_MOST
     }
 
-    /// The rules that put these names at risk, as both sides must read them; `None` when the remote's charset is not known.
+    /// The rules that put these names at risk, for both sides. `None` if the names cannot be converted to the remote's
+    /// charset.
     pub fn risk_rules(&self, names: &[RelPath]) -> Option<Vec<u8>> {
         let Some(charsets) = self.charsets else { return Some(argv::risk_rules(names, &[])) };
         let there = |path: &RelPath| RelPath::new(charsets.there(path.as_bytes())?);
@@ -225,8 +226,8 @@ impl Context {
         Some([argv::above_rules(names), argv::risk_rules(&converted?, &[])].concat())
     }
 
-    /// Opens the root and makes sure that it is the one whose changes are in the journal (rule 6): an unmounted or
-    /// replaced root would look as if everything had been deleted.
+    /// Opens the root and checks that it is the one whose changes are in the journal (rule 6). In an unmounted or
+    /// replaced root everything would look deleted.
     pub fn open_root(&self) -> Result<Root, Stuck> {
         let watch = self.start.localpath.watch.as_path();
         let root = Root::open(watch)
@@ -237,24 +238,24 @@ impl Context {
             return Ok(root);
         }
         Err(Stuck::Root(format!(
-            "{}: not the directory that was watched before; if that is meant: syncsup release {}",
+            "{}: not the directory that was watched before; if this is intended: syncsup release {}",
             self.start.localpath.watch, self.start.localpath.watch
         )))
     }
 
-    /// Remembers that the receiver cannot do `--delete-missing-args`.
+    /// Remembers that the receiver does not support `--delete-missing-args`.
     pub fn remember_form_b(&mut self) -> Result<(), Stuck> {
         self.standing.form_b = true;
         info!(
             self.log,
-            "this receiver cannot delete by --delete-missing-args; it gets its deletions another way"
+            "this receiver does not support --delete-missing-args; deleting another way"
         );
         Ok(self.journal.set_form_b(&self.name, true)?)
     }
 
-    /// Writes this remote's part of the fail log into the state directory, from where the supervisor puts the script
-    /// together. With `trouble`, why nothing at all can be pushed now, everything that waits is in it. Without a row to show
-    /// there is no part; without `failLog` nothing is written.
+    /// Writes this remote's part of the fail log into the state directory. The supervisor assembles the script from the
+    /// parts. `trouble` says why nothing can be pushed now; the part then contains everything that waits. Without rows
+    /// there is no part, and without `failLog` nothing is written.
     pub fn write_fail_log(&self, trouble: Option<&str>) -> Result<(), JournalError> {
         if self.start.localpath.fail_log.is_none() {
             return Ok(());
@@ -295,7 +296,7 @@ impl Context {
         self.fail_log_shows.get()
     }
 
-    /// What is owed and cannot be pushed, each with what a push would do now, and the inode of the root.
+    /// The rows of the fail log, each with what a push would do now, and the inode of the root.
     fn shown_rows(
         &self,
         trouble: Option<&str>,
@@ -312,7 +313,7 @@ impl Context {
         if owed.is_empty() {
             return Ok((Vec::new(), None));
         }
-        // Where the root is gone or another everything would look deleted.
+        // Without the root, or with another one, everything would look deleted.
         let root = self.open_root().ok();
         let (mounts, silent) = (self.journal.mounts()?, self.journal.silent_mounts()?);
         let look = root
@@ -333,7 +334,7 @@ impl Context {
         Ok((rows.collect(), root.as_ref().map(|root| root.stat.ino)))
     }
 
-    /// What an rsync complained of.
+    /// The complaints in rsync's output.
     pub fn complaints(&self, stderr: &[u8]) -> Vec<Complaint> {
         let sub = argv::place_there(&self.start.remote.peer);
         let mut all = complaint::complaints(stderr, &self.real_root, sub);
@@ -341,7 +342,7 @@ impl Context {
         all
     }
 
-    /// What has ended, and what is learnt from how long the remote let it wait.
+    /// The result of an rsync that has exited. Adapts the patience to how long the remote took to answer.
     pub fn finish(&mut self, run: Run, exited: Exited) -> Result<Finished, Stuck> {
         let mut finished = run.finish(exited).map_err(broken)?;
         if finished.judgement.verdict == Verdict::Configuration && login_failed(&finished.stderr) {
@@ -358,14 +359,14 @@ impl Context {
         Ok(finished)
     }
 
-    /// True when the remote refused a connection because it serves as many as it may, and one of them may be ours that
-    /// has just ended here: the other end of it goes a moment later.
+    /// True if the remote refused a connection because of its limit, and may still count one that this pusher has just
+    /// closed. The remote end exits a moment later.
     pub fn has_one_leaving(&self, judgement: &Judgement, now: Duration) -> bool {
         judgement.connection_limited() && now < self.served + LEAVES_WITHIN
     }
 
-    /// The name of a directory of the trash that no other rsync of this process has had: two versions of a file must
-    /// never meet in one.
+    /// A name for a trash directory that no other rsync of this process has used: two versions of a file must not go
+    /// into the same directory.
     fn stamp(&self) -> String {
         let us = (clock::wall_ns() / 1_000).max(self.stamped_us.get() + 1);
         self.stamped_us.set(us);
@@ -380,7 +381,8 @@ impl Context {
         options: Options,
         list: &[u8],
     ) -> Result<Rsync, Stuck> {
-        // A look below absent names must see what is excluded there: only what it cannot enter is left out.
+        // A dry run below absent names must see excluded names on the remote. So only those that the remote cannot
+        // enter are excluded.
         let known = self.excluded.borrow();
         let rules = argv::leave_out_rules(&[], [], known.shown(Shown::Complained), self.charsets);
         drop(known);
@@ -394,7 +396,7 @@ impl Context {
         )
     }
 
-    /// Starts one that sends these files in the open root; sparse ones stay so, where the remote lets them.
+    /// Starts an rsync that sends these files in the open root. Sparse files stay sparse, if the remote allows it.
     pub fn send<'a>(
         &self,
         root: &Root,
@@ -412,24 +414,24 @@ impl Context {
         self.start_rsync(root, form, options, list, More { how, ..self.more(form, options) })
     }
 
-    /// Recalls what is known of the remote's times.
+    /// Reads the window of the remote's times from the journal.
     pub fn recall_window(&mut self) -> Result<(), JournalError> {
         self.window = self.journal.times_window(&self.name)?;
         self.times_known.set(self.window.is_some());
         Ok(())
     }
 
-    /// True when a first copy has shown whether the remote's times are coarse.
+    /// True if a first copy has shown whether the remote's times are coarse.
     pub fn knows_times(&self) -> bool {
         self.times_known.get()
     }
 
-    /// The window within which the remote keeps no times apart, as far as that has shown.
+    /// The window within which the remote's times are equal, if it is known.
     pub fn window(&self) -> Option<i32> {
         self.window
     }
 
-    /// True when comparisons take times for the same that are not.
+    /// True if comparisons treat some different times as equal.
     pub fn takes_times_for_the_same(&self) -> bool {
         let users = params::modify_window(&self.start.remote.peer.params);
         users.or(self.window).is_some_and(|window| window >= 0)
@@ -438,25 +440,26 @@ impl Context {
     /// Remembers that the remote's times are coarse.
     pub fn remember_window(&mut self, window: i32) -> Result<(), Stuck> {
         let unit_s = window + 1;
-        info!(self.log, "this remote keeps coarse times; comparisons take times within its unit for the same";
+        info!(self.log, "this remote stores coarse times; comparisons treat times within its unit as equal";
             "unit_s" => unit_s);
         self.window = Some(window);
         self.times_known.set(true);
         Ok(self.journal.set_times_window(&self.name, window)?)
     }
 
-    /// Files of a first copy have shown that the remote's times are what they are held for.
+    /// Records that files of a first copy have confirmed the known window.
     pub fn times_are_known(&self) {
         self.times_known.set(true);
     }
 
-    /// The window to look with at the times of files that were just pushed; `None` when the user has said it.
+    /// The window with which the times of files that were just pushed are checked. `None` if the user's parameters set
+    /// it.
     pub fn window_to_look_with(&self) -> Option<i32> {
         let said = params::modify_window(&self.start.remote.peer.params).is_some();
         (!said).then_some(self.window.unwrap_or(coarse_times::EXACT))
     }
 
-    /// Starts that look.
+    /// Starts that check.
     pub fn look_at_times(
         &self,
         root: &Root,
@@ -468,15 +471,15 @@ impl Context {
         self.start_rsync(root, &Form::Send, options, list, more)
     }
 
-    /// True when a remote refused what keeps files sparse; it is not asked again.
+    /// True if the remote has just refused the option that keeps files sparse. The option is not used again.
     pub fn refused_sparse(&self, finished: &Finished) -> bool {
         matches!(finished.judgement.verdict, Verdict::Configuration | Verdict::Refused(_))
             && argv::refuses_sparse(&finished.stderr)
             && !self.refuses_sparse.replace(true)
     }
 
-    /// Starts a dry run that compares directories, in the open root: it enters nothing that is excluded, here or there.
-    /// Also the names here that it leaves out because the remote cannot have them.
+    /// Starts a dry run that compares directories, in the open root. It enters no excluded directory on either side.
+    /// Also returns the local names that it leaves out because they cannot be converted.
     pub fn compare(
         &self,
         root: &Root,
@@ -517,15 +520,15 @@ impl Context {
         Ok((self.start_rsync(root, form, options, list, more)?, unkept))
     }
 
-    /// Why no rsync may read these directories now: it would look at a mount point of a file system that does not answer,
-    /// excluded or not.
+    /// Why no rsync may read these directories now: it would read a mount point whose file system does not answer, even
+    /// an excluded one.
     pub fn cannot_compare(&self, directories: &[RelPath]) -> Result<Option<String>, Stuck> {
         let silent = self.journal.silent_mounts()?;
         let reads = |m: &&RelPath| directories.iter().any(|dir| m.is_within(dir));
         Ok(silent.iter().find(reads).map(|m| format!("{m}: the file system there does not answer")))
     }
 
-    /// What a dry run shows of excluded paths that the remote has.
+    /// Learns an excluded path that the remote has from a line of a dry run.
     pub fn note_excluded(&self, change: &Change) {
         if change.kind == ChangeKind::Deleted && change.is_dir {
             let top = excluded::topmost(&change.path, true, |p, dir| self.filter.excludes(p, dir));
@@ -534,15 +537,15 @@ impl Context {
         }
     }
 
-    /// Learns that the remote's `refuse options` forbids this option (the manual's name). True when something can stand
-    /// for it from now on.
+    /// Learns that the remote's `refuse options` forbids this option (its name in the manual). Returns true if it has a
+    /// substitute.
     pub fn does_without(&self, option: &'static str) -> bool {
         let params = &self.start.remote.peer.params;
-        // The user's own comparison by content has no equal.
+        // A comparison by content that the user requested has no substitute.
         let instead = refused::instead(option)
             .filter(|_| option != refused::CHECKSUM || !params::has(params, option));
         let Some(instead) = instead else { return false };
-        // Another lane may have learnt it meanwhile.
+        // Another lane may already have learnt it.
         if self.refused.borrow_mut().insert(option) {
             warn!(self.log, "the remote's daemon refuses an option of rsync (`refuse options`)";
                 "option" => format!("--{option}"), "instead" => instead);
@@ -550,7 +553,7 @@ impl Context {
         true
     }
 
-    /// Takes out of a command line what the remote refuses. A comparison by content keeps what it is for, and fails.
+    /// Removes refused options from a command line. A comparison by content keeps `--checksum`, and fails.
     pub fn leave_out_refused(&self, argv: &mut Vec<OsString>, how: How) {
         let refused = self.refused.borrow();
         let gone = refused
@@ -560,8 +563,8 @@ impl Context {
         refused::leave_out(argv, &gone.collect::<Vec<_>>());
     }
 
-    /// The directories of the remote that hold something excluded, as far as that is known: rsync shows even those that it
-    /// will leave, when they lie in others that go.
+    /// The directories of the remote that are known to contain excluded names. rsync lists them as deleted inside a
+    /// deleted directory, although it keeps them.
     pub fn holders(&self) -> excluded::Holders {
         let mut holders = excluded::Holders::default();
         for path in self.excluded.borrow().shown(Shown::Listed) {
@@ -570,8 +573,8 @@ impl Context {
         holders
     }
 
-    /// True when a comparison stumbled over something that was not known before, and may do better with it: excluded
-    /// paths, or options that the remote refuses.
+    /// Learns from a failed comparison: excluded paths, unconvertible names, or options that the remote refuses.
+    /// Returns true if it learnt something, so that a retry may succeed.
     pub fn stumbled(&self, finished: &Finished) -> bool {
         if let Verdict::Refused(option) = finished.judgement.verdict {
             return option != refused::CHECKSUM && self.does_without(option);
@@ -587,7 +590,7 @@ impl Context {
         let mut news = false;
         let complaints = self.complaints(&finished.stderr);
         for path in complaints.into_iter().filter_map(|c| c.paths.into_iter().next()) {
-            // What it is there is not known.
+            // Whether it is a directory on the remote is not known.
             if let Some(top) = excluded::topmost(&path, true, excludes) {
                 news |= known.learn(top, Shown::Complained, clock::boot());
             }
@@ -595,21 +598,21 @@ impl Context {
         news
     }
 
-    /// The excluded paths at or below these names that the remote has and nobody can enter.
+    /// The excluded paths at or below these names that the remote has and cannot enter.
     pub fn not_entered(&self, names: &HashSet<RelPath>) -> Vec<(RelPath, bool)> {
         let known = self.excluded.borrow();
         let below = |path: &&RelPath| path.prefixes().any(|prefix| names.contains(&prefix));
         known.shown(Shown::Complained).filter(below).map(|path| (path.clone(), true)).collect()
     }
 
-    /// What every rsync of this form gets besides its words.
+    /// What every rsync of this form gets in addition to its arguments.
     fn more(&self, form: &Form, options: Options) -> More<'static> {
         let said = params::modify_window(&self.start.remote.peer.params).is_some();
         let window = self.window.filter(|_| argv::is_dry(form, options) && !said);
         More { window, ..More::default() }
     }
 
-    /// A file with rules that an rsync reads by its name.
+    /// A file with rules for an rsync.
     pub fn rules_file(&self, rules: &[u8]) -> Result<NamedTempFile, Stuck> {
         let directory = &self.start.state_dir;
         let write = || {
@@ -627,12 +630,12 @@ impl Context {
         DryRun::new(rsync, root, self.start.remote.peer.timeout_s, self.patience, now)
     }
 
-    /// How many entries the remote has, if that is known.
+    /// The number of entries that the remote has, if known.
     pub fn entries(&self) -> Option<u64> {
         self.standing.entries.and_then(|n| u64::try_from(n).ok())
     }
 
-    /// How the remote is reached now.
+    /// The remote as it is reached now.
     pub(super) fn peer(&self) -> &Peer {
         self.master.peer().unwrap_or(&self.start.remote.peer)
     }
@@ -672,13 +675,13 @@ impl Context {
     }
 }
 
-/// An rsync that cannot be looked at, or whose output cannot be read.
+/// The error for an rsync that cannot be polled, or whose output cannot be read.
 pub fn broken(error: io::Error) -> Stuck {
     Stuck::System(format!("rsync: {error}"))
 }
 
-/// lstat below an open root; below a mount point that is not mounted nothing is there and nothing is missing, nor are
-/// the directories above it: with them, all of it would go.
+/// lstat below an open root. It fails below a mount point that is not mounted, so that nothing there looks deleted. It
+/// also fails for missing directories above, because deleting them would delete everything below.
 pub struct RootLook<'a> {
     root: &'a Root,
     supervisor: &'a SupervisorLink,
@@ -686,13 +689,13 @@ pub struct RootLook<'a> {
     pub unmounted: Vec<RelPath>,
 }
 
-/// What lstat answers below a mount point that is not mounted: never a deletion.
+/// The error below a mount point that is not mounted. It never means a deletion.
 const ENODEV: i32 = 19;
 const EIO: i32 = 5;
 
 impl<'a> RootLook<'a> {
-    /// Looks below `root`; `mounts` are the recorded mount points, of which `silent` ones must not be touched. Each look
-    /// may take long, and is a sign of life.
+    /// Looks below `root`. `mounts` are the recorded mount points; `silent` ones must not be touched. Each lstat may
+    /// take long, and sends a heartbeat.
     pub fn new(
         root: &'a Root,
         mounts: Vec<RelPath>,
@@ -728,7 +731,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_look_is_a_sign_of_life_when_one_is_due() {
+    fn every_lstat_sends_a_heartbeat_if_one_is_due() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "x").unwrap();
         let root = Root::open(dir.path()).unwrap();

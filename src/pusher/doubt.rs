@@ -1,8 +1,8 @@
 //! Whether a remote still has what it has acknowledged (rule 26). Pure.
 //!
-//! A slave's own power cut, a disk that was replaced, a module that was not mounted: nothing of that is said by anybody.
-//! What shows it are an outage, after which the last minute and the names in the root are looked at, and a directory that a
-//! push had to make though nobody had marked it.
+//! No error reports that a slave lost its power, that its disk was replaced or that its module was not mounted. There
+//! are two signs: an outage, after which the paths of the last minute are pushed again and the names in the root are
+//! compared, and a directory that a push had to create although it was not marked.
 
 use crate::config::model::Toggles;
 use crate::journal::Events;
@@ -11,36 +11,38 @@ use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::stat::Stat;
 
-/// What is not known of a remote.
+/// Whether a remote may have lost data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nothing happened that it could have lost something in.
+    /// Nothing indicates a loss.
     No,
-    /// It is out of reach: when it is back, what it settled in the minute before is pushed once more, and then the names in
+    /// It is unreachable. When it is back, what it settled in the minute before is pushed again, and then the names in
     /// its root are compared.
     Away,
-    /// The names in its root are to be compared.
+    /// The names in its root must be compared.
     Names,
 }
 
 impl Doubt {
-    /// For a status.
+    /// The text for a status.
     pub fn words(self) -> Option<&'static str> {
         match self {
             Doubt::No => None,
-            Doubt::Away => Some("it was out of reach: what it had is compared when it is back"),
-            Doubt::Names => Some("comparing the names in its root: it may have lost something"),
+            Doubt::Away => {
+                Some("it was unreachable: the names in its root are compared when it is back")
+            }
+            Doubt::Names => Some("comparing the names in its root: it may have lost data"),
         }
     }
 }
 
-/// True when a remote may have lost something in the trouble that this is a sign of.
+/// True if a remote may have lost data in the outage that this failure indicates.
 pub fn is_outage(judgement: &Judgement) -> bool {
     match judgement.verdict {
-        // Of this side; and a slave that is full goes on as it is.
+        // The cause is local, or the slave is full, and it has lost nothing.
         Verdict::Remote(Trouble::Killed | Trouble::Full | Trouble::ConnectionLimited) => false,
         Verdict::Remote(Trouble::Unreachable | Trouble::Broken | Trouble::Storage) => true,
-        // A module's directory that is gone, too.
+        // A missing directory of a module is one of these.
         Verdict::Configuration => true,
         Verdict::Settled
         | Verdict::Partial
@@ -53,21 +55,21 @@ pub fn is_outage(judgement: &Judgement) -> bool {
     }
 }
 
-/// What a comparison of the names in the root found, as far as it may be a sign.
+/// The differences between the names in the root that may be a sign of a loss.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Missing there.
+    /// Names that the remote lacks.
     pub missing: Vec<RelPath>,
-    /// Too much there.
+    /// Names that only the remote has.
     pub surplus: Vec<RelPath>,
 }
 
-/// One that differs is enough; some more, for those that are on their way.
+/// One name is enough for a sign. More are kept, because some may be in flight.
 const NAMES_MOST: usize = 10_000;
 
 impl Names {
-    /// Takes one line in. Only names that events would have marked, as `toggles` say, are a sign; `skipped` says what marks
-    /// by no event.
+    /// Adds one line of rsync's output. Only names whose events mark them are a sign: `toggles` says which events mark,
+    /// and `skipped` is true for names that no event marks.
     pub fn add(&mut self, change: &Change, toggles: Toggles, skipped: bool) {
         let in_root = change.path.parent().is_some_and(|dir| dir.is_root());
         if !in_root || skipped || self.missing.len() + self.surplus.len() >= NAMES_MOST {
@@ -91,18 +93,19 @@ impl Names {
     }
 }
 
-/// True when a directory that a push had to make is a sign, if nobody had marked it.
+/// True if a directory that a push had to create is a sign of a loss, unless it was marked.
 pub fn tells(change: &Change, toggles: Toggles) -> bool {
     let made = change.kind == ChangeKind::Created && change.differs.kind == b'd';
     made && !change.path.is_root() && toggles.create_folder && toggles.move_to
 }
 
-/// True when a directory may have been moved here after `seen_ns`, a file time: a move changes its ctime alone.
+/// True if a directory may have been moved into the localpath after `seen_ns`, a file time: a move changes only its
+/// ctime.
 pub fn may_have_come(stat: &Stat, seen_ns: i64) -> bool {
     stat.ctime_ns > seen_ns && stat.ctime_ns != stat.mtime_ns
 }
 
-/// True when what happened to a directory here is no reason for a remote to lack it.
+/// True if these events of a directory do not explain why a remote lacks it.
 pub fn only_changed(events: Events) -> bool {
     let changes = Events::WRITE | Events::ATTRIB | Events::CONTENT | Events::DIR;
     events.intersects(changes) && events.difference(changes).is_empty()
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_moved_here_just_now_may_be_about_to_be_marked() {
+    fn a_directory_that_was_just_moved_in_may_not_be_marked_yet() {
         let stat = |ctime_ns, mtime_ns| Stat {
             kind: Kind::Dir,
             size: 4096,
@@ -134,11 +137,11 @@ mod tests {
         };
         assert!(may_have_come(&stat(11, 5), 10));
         assert!(!may_have_come(&stat(9, 5), 10), "the watcher has seen it");
-        assert!(!may_have_come(&stat(11, 11), 10), "something was made in it");
+        assert!(!may_have_come(&stat(11, 11), 10), "an entry was created in it");
     }
 
     #[test]
-    fn what_an_outage_is() {
+    fn only_trouble_of_the_remote_is_an_outage() {
         for (code, words, outage) in [
             (10, "rsync: failed to connect to h: Connection refused (111)", true),
             (12, "rsync: connection unexpectedly closed (0 bytes received so far) [sender]", true),
@@ -157,11 +160,11 @@ mod tests {
             let judgement = verdict(Exited::Code(code), words.as_bytes());
             assert_eq!(is_outage(&judgement), outage, "{code}: {words}");
         }
-        assert!(!is_outage(&verdict(Exited::Signal(9), b"")), "ended here");
+        assert!(!is_outage(&verdict(Exited::Signal(9), b"")), "killed locally");
     }
 
     #[test]
-    fn which_names_are_a_sign() {
+    fn only_names_that_events_mark_are_a_sign() {
         let all = Toggles::MODERN;
         for (line, toggles, skipped, sign) in [
             ("cd+++++++++ d/", all, false, (1, 0)),
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_only_changed_was_there() {
+    fn only_changes_do_not_explain_a_missing_directory() {
         for (events, only) in [
             (Events::ATTRIB, true),
             (Events::ATTRIB | Events::DIR, true),
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn which_directories_tell() {
+    fn only_created_directories_that_events_mark_are_a_sign() {
         let all = Toggles::MODERN;
         for (line, toggles, tell) in [
             ("cd+++++++++ d/e/", all, true),

@@ -1,8 +1,8 @@
-//! sersync's `rsync_fail_log.sh`: what a remote is owed with an error, as a script that any POSIX shell runs. Pure.
+//! sersync's `rsync_fail_log.sh`: the failing paths of a remote, as a script for any POSIX shell. Pure.
 //!
-//! sersync's was executed and then truncated whatever came of it, with mode 777. This one shows what is owed now: for
-//! each path a comment and one line that repairs it by hand. A line does what a push would do with the path as it was
-//! when the line was written: what was there is sent and never deleted, what was gone is deleted.
+//! sersync executed its script and then truncated it, even after an error, and gave it mode 777. This one shows what is
+//! failing now: for each path a comment and one line that repairs it by hand. A line does what a push would have done
+//! when the line was written: it sends a path that existed and never deletes it, and deletes a path that was gone.
 
 use super::plan::Plan;
 use crate::config::model::{LocalPath, Remote};
@@ -14,30 +14,31 @@ use crate::shell::{octal, quoted};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
-/// Paths shown for one remote; the journal has them all.
+/// The largest number of paths shown for one remote. The journal has all of them.
 pub const MOST: u32 = 1_000;
 
-/// What the lines of one remote have in common.
+/// What all lines of one remote depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The receiver cannot do `--delete-missing-args`, or the user's parameters hold filters.
+    /// The receiver does not support `--delete-missing-args`, or the user's parameters contain filters.
     pub form_b: bool,
-    /// Something may be excluded, by our filter or by rules in the user's parameters: what holds it must stay.
+    /// Names may be excluded, by the filter or by rules in the user's parameters. Directories that contain them must
+    /// stay.
     pub careful: bool,
-    /// The inode of the root, when it could be looked at. Nothing is deleted by hand in any other directory, such as an
-    /// empty mount point.
+    /// The inode of the root, if it could be opened. The lines delete nothing in another directory, such as an empty
+    /// mount point.
     pub root: Option<u64>,
 }
 
-/// A row and what a push would do with it, by a look at the path now.
+/// A row, and what a push would do with it now.
 pub struct Row {
     /// The row.
     pub owed: Owed,
-    /// The plan of a batch of it alone; `None` when the root could not be looked at.
+    /// The plan of a batch with this row only. `None` if the root could not be opened.
     pub plan: Option<Plan>,
 }
 
-/// Adds what waits since the remote cannot be pushed to; `words` are rsync's.
+/// Adds the marks that wait while no push to the remote succeeds. `words` is rsync's message.
 pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, words: &str) {
     let known: HashSet<RelPath> = owed.iter().map(|row| row.path.clone()).collect();
     let new = marks.into_iter().filter(|mark| !known.contains(&mark.path));
@@ -56,7 +57,7 @@ pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, words: &str) {
     }
 }
 
-/// The part of one remote: empty when nothing is owed.
+/// The part of one remote. It is empty if no path is failing.
 pub fn part(
     localpath: &LocalPath,
     remote: &Remote,
@@ -81,29 +82,29 @@ pub fn part(
                 let stamp = trash::stamp(&time(owed.since_ms), 0);
                 out.extend(line(localpath, remote, facts, &repair, &stamp));
             }
-            None => out.extend(b"# it is excluded now: nothing is to be done\n"),
+            None => out.extend(b"# excluded now: nothing to do\n"),
         }
     }
     if rows.len() >= MOST as usize {
         out.extend(
-            format!("# {} is owed more than these {MOST} paths, maybe\n", remote.name()).bytes(),
+            format!("# {} may have more failing paths than these {MOST}\n", remote.name()).bytes(),
         );
     }
     out
 }
 
-/// What a line does.
+/// The action of a line.
 enum Repair<'a> {
-    /// Sends this entry, if it is there.
+    /// Sends this entry, if it exists.
     Send(&'a RelPath),
-    /// Deletes this name, which is gone here, and what was in it.
+    /// Deletes this name, which is gone locally, and everything below it.
     Delete(&'a RelPath),
-    /// Deletes the second, which is gone here, and each directory from the first on that is empty then: something else
-    /// in them may be excluded.
+    /// Deletes the second path, which is gone locally, and each directory from the first path on that is then empty.
+    /// Other names in them may be excluded.
     DeleteOne(&'a RelPath, &'a RelPath),
-    /// Makes this directory and the names in it (or everything below) equal.
+    /// Makes this directory and the names in it (or everything below) equal on the remote.
     Below(&'a RelPath, Form),
-    /// Mode, owner and times of the root.
+    /// Sets mode, owner and times of the root.
     Root,
 }
 
@@ -118,7 +119,7 @@ fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts) -> Option<Re
     let below = [(&plan.tree, Form::Tree), (&plan.children, Form::Children)];
     for (paths, form) in below {
         match paths.first() {
-            // What a filter of ours excludes cannot be told to rsync; so only the directory itself.
+            // rsync cannot be told what the filter excludes, so the line sends only the directory itself.
             Some(path) if facts.careful && !path.is_root() => return Some(Repair::Send(path)),
             Some(_) if facts.careful => return Some(Repair::Root),
             Some(path) => return Some(Repair::Below(path, form)),
@@ -144,7 +145,7 @@ fn line(
         Options { checksum: true, dry: false, delete, force, stats: false, unchanged: false };
     let command = |form: &Form, options: Options| -> Vec<u8> {
         let mut words = argv::argv(&remote.peer, form, options);
-        // These forms only look, when a push uses them.
+        // A push uses these forms as a dry run.
         words.retain(|word| word != "-n");
         if remote.trash_keep_ms.is_some() {
             trash::keep(&mut words, stamp);
@@ -182,7 +183,7 @@ fn line(
     out
 }
 
-/// A directory's path as a word; a newline at its end is kept by what follows it.
+/// A directory's path as a word of the shell. The suffix keeps a newline at its end.
 fn directory(path: &[u8]) -> Vec<u8> {
     if path.ends_with(b"\n") { quoted(&[path, b"/."].concat()) } else { quoted(path) }
 }

@@ -4,7 +4,7 @@ use crate::config::model::MaxDelete;
 use crate::rsync::itemize::Totals;
 use crate::rsync_run::dry_run::Counts;
 
-/// Below this many deletions the default guard does not count.
+/// The default guard always allows this number of deletions.
 const ALWAYS_ALLOWED: u64 = 100;
 
 /// What a comparison would do to a remote.
@@ -12,22 +12,21 @@ const ALWAYS_ALLOWED: u64 = 100;
 pub struct Losses {
     /// Names it would delete.
     pub deletions: u64,
-    /// Names it would make.
+    /// Names it would create.
     pub made: u64,
-    /// Entries the remote has, if that is known.
+    /// The number of entries that the remote has, if known.
     pub entries: Option<u64>,
-    /// Names that are there and stay, directories not counted, if that is known.
+    /// The number of names that would stay on the remote, without directories, if known.
     pub staying: Option<u64>,
 }
 
-/// Entries a remote has, from what a dry run says: `files` in the list here, `created` of them missing there, and
-/// what is there but not here.
+/// The number of entries that a remote has, from the totals of a dry run: the `files` in the local list, without the
+/// `created` ones that the remote lacks, and the `deletions` that only the remote has.
 pub fn remote_entries(files: u64, created: u64, deletions: u64) -> u64 {
     files.saturating_sub(created) + deletions
 }
 
-/// [`Losses::staying`] after a dry run of everything. `None` for an rsync that does not say how many are directories
-/// (before 3.1).
+/// [`Losses::staying`] after a reconcile. `None` for an rsync that does not count directories (before 3.1).
 pub fn staying(here: Contents, totals: &Totals) -> Option<u64> {
     if here == Contents::Nothing {
         return Some(0);
@@ -37,8 +36,8 @@ pub fn staying(here: Contents, totals: &Totals) -> Option<u64> {
     Some(files.saturating_sub(made))
 }
 
-/// [`Losses::staying`] after a comparison of some directories, where all that is known of the others is how many
-/// entries the remote is thought to have, its root among them.
+/// [`Losses::staying`] after a comparison of some directories. The rest is estimated from the known number of entries
+/// of the remote, which includes its root.
 pub fn staying_of_part(
     here: Contents,
     totals: &Totals,
@@ -57,7 +56,7 @@ pub fn staying_of_part(
 pub enum Extent {
     /// Everything.
     Everything,
-    /// A part of a remote, with the number of entries that it has, as far as that is known.
+    /// A part of the localpath. The number of entries of the whole remote, if known.
     Part(Option<u64>),
 }
 
@@ -73,17 +72,17 @@ pub fn losses(extent: Extent, here: Contents, counts: Counts, totals: &Totals) -
     Losses { deletions, made, entries, staying }
 }
 
-/// What there is in the localpath.
+/// Whether the localpath contains anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// Nothing that is replicated, or nothing but directories: a new file system has one, `lost+found`.
+    /// Nothing that is replicated, or only directories: a new file system has one, `lost+found`.
     Nothing,
     /// Something.
     Something,
 }
 
-/// True when these deletions must wait for the operator: more than he allows, or all that is there, however little,
-/// to be replaced by less. A file system that was emptied, or mounted over with another, looks like that.
+/// True if these deletions must wait for the operator: they are more than allowed, or they would replace everything on
+/// the remote by fewer names. A file system that was emptied, or covered by another mount, looks like that.
 pub fn holds(max: MaxDelete, losses: Losses) -> bool {
     let Losses { deletions, made, entries, staying } = losses;
     let all = deletions > 0 && staying == Some(0) && made < deletions;
@@ -97,14 +96,14 @@ pub fn holds(max: MaxDelete, losses: Losses) -> bool {
     }
 }
 
-/// True when the operator has approved at least this: what has come since he looked, he has not seen.
+/// True if the operator has approved at least this number of deletions. Later ones are not approved.
 pub fn is_approved(approved: Option<u64>, deletions: u64) -> bool {
     approved.is_some_and(|most| deletions <= most)
 }
 
-/// What the operator reads.
+/// The message for the operator.
 pub fn words(deletions: u64, entries: Option<u64>, remote: &str) -> String {
-    // What is known of the remote may be older than what is there now.
+    // The known number of entries may be out of date.
     let of = entries.filter(|n| *n >= deletions).map(|n| format!(" of {n}")).unwrap_or_default();
     format!(
         "would delete {deletions}{of} entries; look with `syncsup release --show {remote}`, then `syncsup release {remote}`"
@@ -137,17 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn what_would_leave_nothing_is_held_however_few_names_it_is() {
+    fn deleting_all_names_is_held_even_if_they_are_few() {
         for max in [MaxDelete::Half, MaxDelete::Entries(0), MaxDelete::Entries(1_000)] {
             for deletions in [1, 2, 60, 100, 5_000] {
                 assert!(holds(max, losses(deletions, Some(deletions))), "{max:?} {deletions}");
             }
         }
         assert!(!holds(MaxDelete::Unlimited, losses(60, Some(60))));
-        // Nothing is there, or something stays.
+        // The remote is empty, or names stay.
         assert!(!holds(MaxDelete::Half, losses(0, Some(0))));
         assert!(!holds(MaxDelete::Half, losses(60, Some(61))));
-        // A slave with a page of its own gets its first copy; another, smaller tree replaces none.
+        // A first copy may replace a placeholder page. A smaller tree must not replace a larger one.
         let first_copy = Losses { made: 2, ..losses(2, Some(2)) };
         assert!(!holds(MaxDelete::Half, first_copy));
         let other_tree = Losses { made: 3, ..losses(60, Some(60)) };
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_nothing_that_stays() {
+    fn directories_do_not_count_as_staying() {
         let totals = |files, directories, created, created_directories| Totals {
             files,
             directories: Some(directories),
@@ -163,7 +162,7 @@ mod tests {
             created_directories: Some(created_directories),
             ..Totals::default()
         };
-        // An empty root; empty directories; all new; one file of three is there.
+        // An empty root; empty directories; all files new; one of three files is on the remote.
         assert_eq!(staying(Contents::Something, &totals(1, 1, 0, 0)), Some(0));
         assert_eq!(staying(Contents::Something, &totals(9, 9, 4, 4)), Some(0));
         assert_eq!(staying(Contents::Something, &totals(12, 2, 10, 0)), Some(0));
@@ -179,13 +178,13 @@ mod tests {
         assert_eq!(part(Contents::Something, Some(61), 60), Some(0));
         assert_eq!(part(Contents::Something, Some(62), 60), Some(1));
         assert_eq!(part(Contents::Something, None, 60), None);
-        // What was counted before may be too little: a file beside what a killed receiver left.
+        // The earlier count may be too low, for example by a file that a killed receiver left.
         let two = totals(2, 1, 0, 0);
         assert_eq!(staying_of_part(Contents::Something, &two, Some(2), 1), Some(1));
     }
 
     #[test]
-    fn a_release_approves_what_was_shown_and_no_more() {
+    fn a_release_approves_only_what_was_shown() {
         assert!(is_approved(Some(700), 700) && is_approved(Some(700), 3));
         assert!(!is_approved(Some(700), 701) && !is_approved(Some(0), 1) && !is_approved(None, 1));
     }

@@ -1,4 +1,4 @@
-//! Whether a remote answers, when it is tried again, and when that is said. Pure: the time is given.
+//! Whether a remote answers, when it is retried, and when that is logged. Pure: the time is given.
 
 use crate::config::model::FailLog;
 use std::time::Duration;
@@ -9,42 +9,42 @@ const RETRY_MOST_MS: i64 = 300_000;
 /// The state of one remote, as its pushes show it. Times are those of one monotonic clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// The last push went well, or none was tried.
+    /// The last push succeeded, or none was tried.
     Good,
-    /// It is in trouble and will pass by itself: tried again at `until`.
+    /// It is in trouble that may pass by itself. It is retried at `until`.
     Backoff {
         /// Failures in a row.
         failures: u32,
-        /// When it is tried again.
+        /// When it is retried.
         until: Duration,
-        /// rsync's words.
+        /// rsync's message.
         words: String,
-        /// What met it.
+        /// The job that met the trouble.
         met_by: MetBy,
     },
-    /// Somebody must mend something (module, password, parameter): tried again at `until`.
+    /// The operator must fix something (module, password, parameter). It is retried at `until`.
     Misconfigured {
         /// Failures in a row.
         failures: u32,
-        /// When it is tried again.
+        /// When it is retried.
         until: Duration,
-        /// rsync's words.
+        /// rsync's message.
         words: String,
-        /// What met it.
+        /// The job that met the trouble.
         met_by: MetBy,
     },
 }
 
-/// What has met the trouble of a remote.
+/// The job that has met the trouble of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetBy {
-    /// A push: a comparison, which writes nothing there, cannot tell that it is over.
+    /// A push. A comparison cannot tell when the trouble is over, because it writes nothing on the remote.
     Push,
-    /// Something else: any job can tell.
+    /// Another job. Any job can tell when the trouble is over.
     Any,
 }
 
-/// Time between tries of a remote whose configuration is wrong.
+/// The interval between attempts for a remote whose configuration is wrong.
 pub const MISCONFIGURED_RETRY: Duration = Duration::from_secs(60);
 
 impl Health {
@@ -56,7 +56,7 @@ impl Health {
         }
     }
 
-    /// rsync's words, while it is in trouble.
+    /// rsync's message, while the remote is in trouble.
     pub fn words(&self) -> Option<&str> {
         match self {
             Health::Good => None,
@@ -64,7 +64,7 @@ impl Health {
         }
     }
 
-    /// When the remote may be tried; `None`: at any time.
+    /// When the remote may be tried. `None` means at any time.
     pub fn until(&self) -> Option<Duration> {
         match self {
             Health::Good => None,
@@ -72,7 +72,7 @@ impl Health {
         }
     }
 
-    /// What has met its trouble, while it is in trouble.
+    /// The job that has met the trouble, while the remote is in trouble.
     pub fn met_by(&self) -> Option<MetBy> {
         match self {
             Health::Good => None,
@@ -80,12 +80,12 @@ impl Health {
         }
     }
 
-    /// Trouble that a push has met stays that of a push, whatever meets it next.
+    /// Trouble that a push has met stays that of a push, whatever job meets it next.
     fn now_met_by(&self, met_by: MetBy) -> MetBy {
         if self.met_by() == Some(MetBy::Push) { MetBy::Push } else { met_by }
     }
 
-    /// The operator wants it to be tried now.
+    /// Allows an attempt now, at the operator's request.
     pub fn hasten(&mut self, now: Duration) {
         if let Health::Backoff { until, .. } | Health::Misconfigured { until, .. } = self {
             *until = now.min(*until);
@@ -97,7 +97,7 @@ impl Health {
         self.until().is_none_or(|until| now >= until)
     }
 
-    /// The state after one more failure that passes by itself. `wait` comes from the backoff table.
+    /// The state after one more failure that may pass by itself. `wait` comes from the backoff table.
     pub fn after_trouble(
         &self,
         now: Duration,
@@ -109,15 +109,15 @@ impl Health {
         Health::Backoff { failures, until: now + wait, words, met_by: self.now_met_by(met_by) }
     }
 
-    /// The state after one more failure that somebody must mend.
+    /// The state after one more failure that the operator must fix.
     pub fn after_refusal(&self, now: Duration, words: String, met_by: MetBy) -> Health {
         let failures = self.failures().saturating_add(1);
         let (until, met_by) = (now + MISCONFIGURED_RETRY, self.now_met_by(met_by));
         Health::Misconfigured { failures, until, words, met_by }
     }
 
-    /// True when this failure is worth a line in the log: the first, then at growing intervals, and when the words
-    /// or the kind of trouble are new.
+    /// True if this failure is worth a line in the log: the first one, then at growing intervals, and when the message
+    /// or the kind of trouble is new.
     pub fn worth_saying(&self, before: &Health) -> bool {
         let kind = |h: &Health| match h {
             Health::Good => (0, String::new()),
@@ -128,24 +128,24 @@ impl Health {
     }
 }
 
-/// A comparison of everything that could not see everything, `times` in a row.
+/// A reconcile that was incomplete, `times` in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incomplete {
-    /// How often.
+    /// How many times in a row.
     pub times: u32,
-    /// What rsync said of it.
+    /// rsync's message.
     pub words: String,
 }
 
 impl Incomplete {
-    /// Once more, with these words; and whether that is worth a line in the log.
+    /// The state after one more incomplete reconcile, and whether it is worth a line in the log.
     pub fn again(before: Option<Incomplete>, words: String) -> (Incomplete, bool) {
         let times = before.as_ref().map_or(1, |b| b.times.saturating_add(1));
         let news = before.is_none_or(|b| b.words != words);
         (Incomplete { times, words }, news || times.is_power_of_two())
     }
 
-    /// How long to wait before everything is compared again: 60 s doubled to one hour.
+    /// The delay before the next reconcile: 60 s, doubled up to one hour.
     pub fn wait(&self) -> Duration {
         Duration::from_secs((60 << (self.times.saturating_sub(1)).min(6)).min(3_600))
     }
@@ -157,18 +157,19 @@ pub fn retry_most_ms(fail_log: Option<&FailLog>) -> i64 {
     fail_log.map_or(RETRY_MOST_MS, |log| i64::from(log.retry_minutes) * 60_000)
 }
 
-/// When a path that failed `attempts` times is pushed again: at once, then after growing delays up to `most`.
+/// The delay before a path that failed `attempts` times is pushed again. It is short after the first failure, and then
+/// grows up to `most_ms`.
 pub fn path_retry_ms(attempts: u32, most_ms: i64) -> i64 {
     match attempts {
         0 => 0,
-        // sersync, too, tries a failed path again at once.
+        // sersync, too, retries a failed path immediately.
         1 => 500,
         n => (2_000i64 << (n - 2).min(20)).min(most_ms.max(1_000)),
     }
 }
 
-/// True when a path that failed so often is worth a line in the log: the first time, and then ever more rarely. Not
-/// the second time, which follows at once.
+/// True if the failure number `attempts` of a path is worth a line in the log: the first one, then at growing
+/// intervals. Not the second one, which follows immediately.
 pub fn path_worth_saying(attempts: u32) -> bool {
     attempts != 2 && attempts.is_power_of_two()
 }
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_said_once_and_then_ever_more_rarely() {
+    fn trouble_is_logged_once_and_then_at_growing_intervals() {
         let mut health = Health::Good;
         let mut said = 0;
         for n in 0..100 {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_looked_for_ever_more_rarely() {
+    fn an_incomplete_reconcile_is_retried_with_growing_delays() {
         let mut incomplete = None;
         let mut waits = Vec::new();
         let mut said = Vec::new();
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_path_comes_again_soon_and_then_later() {
+    fn a_failed_path_is_retried_soon_and_then_with_growing_delays() {
         let log = |retry_minutes| FailLog { path: "/f".into(), retry_minutes };
         let most = |retry_minutes| retry_most_ms(Some(&log(retry_minutes)));
         assert_eq!((most(1), most(60), retry_most_ms(None)), (60_000, 3_600_000, 300_000));

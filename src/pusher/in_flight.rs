@@ -1,15 +1,15 @@
-//! The jobs that are under way, as far as decisions need to know them. Pure.
+//! The running jobs, as far as decisions depend on them. Pure.
 
 use super::lane::Lane;
 use crate::reconcile_reason::ReconcileReason;
 use std::collections::BTreeSet;
 
-/// What may have an rsync at work.
+/// A kind of job that may run an rsync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Job {
     /// A push.
     Push(Lane),
-    /// A dry run whose differences are owed afterwards.
+    /// A dry run whose differences become owed.
     Compare,
     /// `syncsup verify`.
     Verify,
@@ -17,35 +17,35 @@ pub enum Job {
     Expire,
 }
 
-/// How far a comparison is.
+/// The stage of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Its dry run is at work; of everything, for this reason, or of a part.
+    /// Its dry run is running. The reason is that of a reconcile; a partial comparison has none.
     Running(Option<ReconcileReason>),
-    /// The dry run of a part has ended, and its rows are being written.
+    /// The dry run of a partial comparison has ended, and its rows are being written.
     Writing,
 }
 
 /// `syncsup verify`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// It is asked for and waits.
+    /// It is requested and waits.
     Wanted,
-    /// It compares, or its answer is being read.
+    /// It compares, or its caller reads the answer.
     UnderWay,
 }
 
-/// The jobs under way.
+/// The running jobs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {
     /// The lanes that push.
     pub pushes: BTreeSet<Lane>,
     /// The comparison.
     pub compare: Option<Comparison>,
-    /// A comparison of everything whose rsync has ended, for this reason: its rows are written as they are pushed. That may
-    /// take hours, and other comparisons go on beside it.
+    /// A reconcile whose rsync has ended, for this reason. Its rows are written as they are pushed. That may take
+    /// hours, and other comparisons run meanwhile.
     pub spool: Option<ReconcileReason>,
-    /// What a person reads.
+    /// `syncsup verify`.
     pub verify: Option<Verification>,
 }
 
@@ -70,12 +70,12 @@ impl InFlight {
         self.compare.is_some() || self.spool.is_some()
     }
 
-    /// True when nothing is under way that is to be finished.
+    /// True if no push or comparison is under way.
     pub fn idle(&self) -> bool {
         !self.pushing() && !self.comparing()
     }
 
-    /// Why everything is being compared, while it is.
+    /// The reason of the reconcile that is comparing, if one is.
     pub fn everything(&self) -> Option<&ReconcileReason> {
         let running = match &self.compare {
             Some(Comparison::Running(why)) => why.as_ref(),

@@ -1,26 +1,26 @@
-//! Which paths a push takes. Pure.
+//! The lanes of pushes. Pure.
 
-/// One of the pushes that go side by side.
+/// One of the pushes that may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// What is marked, and single names that are owed.
+    /// Marks, and owed names.
     Small,
-    /// One large file: that which has waited longest.
+    /// One large file: the one that has waited longest.
     Large,
-    /// Another one: the smallest of those that wait, so that the largest hold up no other.
+    /// Another large file: the smallest one that waits, so that small ones need not wait for the largest.
     Large2,
-    /// A portion of what a comparison of everything found. There are two such lanes: one portion is prepared, and its rsync started,
-    /// while the other goes.
+    /// A portion of what a reconcile found. There are two such lanes, so that one portion is prepared, and its rsync
+    /// started, while the other is being pushed.
     Bulk,
-    /// The other one.
+    /// The other portion.
     Bulk2,
 }
 
 impl Lane {
-    /// In the order in which they start.
+    /// All lanes, in the order in which they start.
     pub const ALL: [Lane; 5] = [Lane::Small, Lane::Large, Lane::Large2, Lane::Bulk, Lane::Bulk2];
-    /// Those of large files.
+    /// The lanes of large files.
     pub const LARGE: [Lane; 2] = [Lane::Large, Lane::Large2];
-    /// Those of portions.
+    /// The lanes of portions.
     pub const BULK: [Lane; 2] = [Lane::Bulk, Lane::Bulk2];
 }

@@ -1,5 +1,6 @@
-//! This pusher's part in the master connection of its host (see [`crate::rsync::ssh`]): starts it when nobody has, holds it
-//! while this process lives, leaves it when it has failed, and ends it when it is the last one to go.
+//! This pusher's share of the ssh master connection to its host (see [`crate::rsync::ssh`]). It starts the master if
+//! none runs, holds it while this process lives, drops it after a failure, and stops it if this pusher is the last
+//! user.
 
 use crate::message::PusherStart;
 use crate::rsync::exit_status::{self, verdict};
@@ -14,20 +15,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A master that is being started has so long.
+/// How long the start of a master may take.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// A master that is there greets at once; one that does not is stuck.
+/// A running master answers immediately. One that does not answer within this time hangs.
 const GREETS_WITHIN: Duration = Duration::from_secs(2);
-/// A master that is lost later than this was a good one.
+/// A master that worked for this long before it was lost resets the count of failures.
 const LASTING: Duration = Duration::from_secs(60);
-/// Failures in a row that are worth a log line.
+/// Failures in a row before one is logged.
 const SAID_AFTER: u32 = 3;
-/// The first push waits for so long: all that start together would log in at once, which sshd refuses beyond its
-/// `MaxStartups`.
+/// How long the first push waits for the master. Otherwise pushers that start together would all log in at the same
+/// time, which sshd refuses beyond its `MaxStartups`.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
-/// Somebody else starts it: looked for again after this.
+/// The interval between checks while another process starts the master.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// An orderly end waits so long for the master's.
+/// How long a clean exit waits for the master's exit.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// The master as this pusher sees it.
@@ -35,14 +36,14 @@ pub struct Master {
     parts: Option<Parts>,
     state: State,
     failures: u32,
-    /// The first push waits for the first try, up to this time.
+    /// The first push waits for the first attempt until this time.
     first_until: Option<Duration>,
-    /// What was last said of it.
+    /// The last logged reason of a failure.
     said: Option<String>,
     log: Logger,
 }
 
-/// What never changes.
+/// The constant parts.
 struct Parts {
     peer: Peer,
     through: Peer,
@@ -51,24 +52,24 @@ struct Parts {
 }
 
 enum State {
-    /// Tried at this time.
+    /// There is none. The next attempt is at this time.
     Away(Duration),
-    /// This pusher starts it, since then.
+    /// This pusher is starting it, since this time.
     Starting(Starter, Lock, Duration),
-    /// Connected to it, since then; it has not greeted yet.
+    /// Connected to it, since this time. It has not answered yet.
     Joining(Hold, Duration),
-    /// Pushes go through it, since then.
+    /// Pushes use it, since this time.
     Joined(Hold, Duration),
 }
 
-/// While it exists, the master does not end for want of use.
+/// While it exists, the master does not exit as unused.
 struct Hold {
     link: Link,
     users: Lock,
 }
 
 impl Master {
-    /// For this pusher; `role` is the lock that its rsync inherits.
+    /// The master for this pusher. `role` is the lock that its rsync inherits.
     pub fn new(start: &PusherStart, role: &'static Lock, log: Logger) -> Self {
         let remote = &start.remote;
         let parts = match ssh::socket(&remote.peer, &start.run_dir, &start.instance) {
@@ -93,7 +94,7 @@ impl Master {
         }
     }
 
-    /// The remote's rsync as it is reached through the master, while there is one.
+    /// The remote as it is reached through the master, if the master is usable.
     pub fn peer(&self) -> Option<&Peer> {
         match &self.state {
             State::Joined(hold, _) if hold.link.is_at_its_name() => {
@@ -103,7 +104,7 @@ impl Master {
         }
     }
 
-    /// What to wait for.
+    /// The file descriptor to poll.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
             State::Joining(hold, _) | State::Joined(hold, _) => Some(hold.link.as_fd()),
@@ -111,13 +112,13 @@ impl Master {
         }
     }
 
-    /// True while the first push had better wait for it.
+    /// True while the first push should wait for the master.
     pub fn is_coming(&self, now: Duration) -> bool {
         let first = self.failures == 0 && !matches!(self.state, State::Joined(..));
         self.parts.is_some() && first && self.first_until.is_none_or(|until| now < until)
     }
 
-    /// When [`Master::tend`] has something to do, where one is `wanted`.
+    /// When [`Master::tend`] has something to do, if a master is `wanted`.
     pub fn next_at(&self, wanted: bool, now: Duration) -> Option<Duration> {
         self.parts.as_ref()?;
         let state = match &self.state {
@@ -130,7 +131,7 @@ impl Master {
         state.into_iter().chain(first).min()
     }
 
-    /// One step; never waits. A master that is not `wanted` is not looked for, and one that is there is kept.
+    /// One step, which never blocks. Without `wanted` it starts no master, but keeps a running one.
     pub fn tend(&mut self, wanted: bool, now: Duration) {
         let Some(parts) = &self.parts else { return };
         if wanted && self.first_until.is_none() {
@@ -150,7 +151,7 @@ impl Master {
                 }
                 Ok(None) => self.state = State::Starting(starter, lock, since),
                 // Joined in the next turn.
-                Ok(Some((Exited::Code(0), _))) => debug!(self.log, "one connection is kept"),
+                Ok(Some((Exited::Code(0), _))) => debug!(self.log, "the master connection is open"),
                 Ok(Some((how, words))) => self.failed(verdict(how, &words).words, now),
                 Err(e) => self.failed(e.to_string(), now),
             },
@@ -172,13 +173,13 @@ impl Master {
                     if now >= since + LASTING {
                         self.failures = 0;
                     }
-                    self.failed("the connection is lost again and again".into(), now);
+                    self.failed("the master connection was lost".into(), now);
                 }
             }
         }
     }
 
-    /// A push through it has failed: the next ones connect by themselves, until one went well.
+    /// A push through the master has failed. The next pushes open their own connections until one succeeds.
     pub fn distrust(&mut self, now: Duration) {
         if let State::Joined(..) = self.state {
             self.state = State::Away(now);
@@ -186,7 +187,7 @@ impl Master {
         self.first_until = Some(now);
     }
 
-    /// The end of this pusher: the last one ends the master, and whatever would still run through it.
+    /// Called when this pusher exits. The last user stops the master, and everything that still runs through it.
     pub fn leave(&mut self) {
         let Some(parts) = &self.parts else { return };
         let mut hold = match std::mem::replace(&mut self.state, State::Away(Duration::ZERO)) {
@@ -196,14 +197,14 @@ impl Master {
                 hold(&parts.socket).ok().flatten()
             }
             State::Joining(hold, _) | State::Joined(hold, _) => Some(hold),
-            // One that was left because a push had failed.
+            // A master that was dropped because a push had failed.
             State::Away(_) => hold(&parts.socket).ok().flatten(),
         };
         if let Some(hold) = &mut hold
             && hold.users.is_last()
         {
             if let Err(e) = run_within(&ssh::exit_argv(&parts.socket), END_WITHIN) {
-                // It ends by itself a minute later.
+                // It exits by itself a minute later.
                 debug!(self.log, "ssh -O exit"; "why" => e.to_string());
             }
             hold.link.wait_for_end(END_WITHIN);
@@ -217,7 +218,7 @@ impl Master {
             Ok(None) => return self.state = State::Away(now + LOOK_AGAIN),
             Err(e) => return self.failed(e.to_string(), now),
         };
-        // Somebody may have been faster.
+        // Another process may have started it meanwhile.
         match Link::open(&parts.socket) {
             Ok(_) => return self.state = State::Away(now + LOOK_AGAIN),
             // A master that was killed.
@@ -234,7 +235,7 @@ impl Master {
         }
     }
 
-    /// A master that is stuck loses its name, and another is started.
+    /// Removes the socket of a master that hangs, so that another one is started.
     fn replace(&mut self, now: Duration) {
         if let Some(parts) = &self.parts
             && let Ok(Some(_lock)) = lock::take(&beside(&parts.socket, ".lock"), false)
@@ -247,7 +248,7 @@ impl Master {
     fn failed(&mut self, why: String, now: Duration) {
         self.failures = self.failures.saturating_add(1);
         self.state = State::Away(now + exit_status::backoff(self.failures, 1.0));
-        // Where pushes fail too, none is wanted, and they say why.
+        // If pushes fail, too, no master is wanted, and the pushes log the reason.
         if self.failures >= SAID_AFTER && self.said.as_ref() != Some(&why) {
             info!(self.log, "each push opens a connection of its own for now"; "why" => &why);
             self.said = Some(why);
@@ -255,9 +256,9 @@ impl Master {
     }
 }
 
-/// Holds the master at `socket`; `None` without one.
+/// Holds the master at `socket`. Returns `None` if there is none.
 fn hold(socket: &Path) -> Result<Option<Hold>, String> {
-    // First: who is the last one to leave must see us.
+    // This comes first, so that the last user that exits sees this one.
     let users = beside(socket, ".users");
     let Some(users) = lock::join(&users).map_err(|e| format!("{}: {e}", users.display()))? else {
         return Ok(None);

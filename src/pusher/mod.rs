@@ -1,19 +1,20 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
-//! The pure part: [`state`] is the machine, events in and actions out; [`scheduler`] says which job starts next. They build on
-//! [`phase`] (may it work), [`health`] (when a remote is tried again), [`doubt`] (has it lost something), [`reconcile`] (when
-//! everything is compared, and how far that is), [`pending`] (what waits in the journal), [`in_flight`] (what is under way) and
-//! [`slots`]. [`plan`] turns marks into what [`crate::rsync`] is told to list, [`batch`] keeps the accounts of a batch,
-//! [`partial_stats`] counts what a failed push did, [`guard`] says when a comparison must wait for the operator.
+//! The pure part: [`state`] is the machine, events in and actions out; [`scheduler`] says which job starts next. They
+//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is tried again), [`doubt`] (whether a
+//! remote may have lost data), [`reconcile`] (when a reconcile runs, and its progress), [`pending`] (what waits in the
+//! journal), [`in_flight`] (the running jobs) and [`slots`]. [`plan`] turns marks into the list that [`crate::rsync`]
+//! sends, [`batch`] accounts for every path of a batch, [`partial_stats`] counts what a failed push did, [`guard`]
+//! decides when a comparison must wait for the operator.
 //!
-//! The shell: `run` is the process, whose loop reads, steps and sleeps; `prepare` comes before it, `act` carries out actions,
-//! `completion` makes events of what the `jobs` come to. These are, with at most one rsync in each: a push of each `lane`
-//! (`jobs::select` finds what it takes, `push` goes in `step`s, `step_end` says what the end of one means), a comparison
-//! (`compare`, which leaves `rows`), a comparison that a person reads (`verify`), the `scrub`, which compares a part of the tree
-//! after another all the time, and `expire`, which looks after the trash. They work from the `context`; `supervisor_link` tells the
-//! supervisor that all this lives, also from inside long work. `status` says how far it is, `waiters` tells `syncsup wait` what is
-//! settled. `acknowledged` looks for what a remote may have lost, where [`doubt`] sees a sign. Over ssh they share one
-//! connection, the `master`.
+//! The shell: `run` is the process, whose loop reads, steps and sleeps. `prepare` runs before it, `act` carries out
+//! actions, and `completion` turns the results of the `jobs` into events. Each job has at most one rsync at a time: a
+//! push of each `lane` (`jobs::select` selects its batch, `push` runs it in `step`s, `step_end` interprets the end of a
+//! step), a comparison (`compare`, which writes `rows`), `syncsup verify` (`verify`), the `scrub`, which compares one
+//! part of the tree after another, and `expire`, which deletes old trash. The jobs share the `context`.
+//! `supervisor_link` sends heartbeats to the supervisor, also during long work. `status` reports the progress, and
+//! `waiters` tells `syncsup wait` what is settled. `acknowledged` looks for data that a remote may have lost when
+//! [`doubt`] sees a sign. Over ssh all jobs share one connection, the `master`.
 
 pub(crate) mod batch;
 pub(crate) mod coarse_times;

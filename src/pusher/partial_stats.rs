@@ -1,4 +1,4 @@
-//! What a push that failed in part has done nevertheless: everything it printed but what a second look still finds
+//! Counts what a partially failed push has done: everything that it printed, except what a second dry run still finds
 //! different. Pure.
 
 use crate::journal;
@@ -17,7 +17,7 @@ pub struct PartialStats {
 }
 
 impl PartialStats {
-    /// The run printed this change.
+    /// Counts a change that the run printed.
     pub fn add(&mut self, change: Change) {
         self.created += u64::from(change.kind == ChangeKind::Created);
         match change.kind {
@@ -29,12 +29,12 @@ impl PartialStats {
         }
     }
 
-    /// What the run said in the end: every file it sent counts, also those that the receiver could not keep.
+    /// Takes rsync's totals. They count every file that was sent, even if the receiver could not write it.
     pub fn says(&mut self, totals: itemize::Totals) {
         (self.files, self.bytes) = (totals.transferred, totals.transferred_bytes);
     }
 
-    /// A look after the run still finds this difference. `size` is that of a regular file here.
+    /// Takes back a change that is still missing after the run. `size` is that of the local regular file.
     pub fn take_back(&mut self, change: &Change, size: impl Fn(&RelPath) -> Option<u64>) {
         self.created = self.created.saturating_sub(u64::from(change.kind == ChangeKind::Created));
         match change.kind {
@@ -49,7 +49,7 @@ impl PartialStats {
         }
     }
 
-    /// What is left.
+    /// The remaining totals.
     pub fn totals(&self) -> journal::Totals {
         let deleted = self.deleted.len() as u64;
         journal::Totals { files: self.files, bytes: self.bytes, deleted, created: self.created }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_second_look_still_finds_was_not_done() {
+    fn changes_that_are_found_again_are_not_counted() {
         let change = |path: &str, kind, is_dir| {
             let differs = Default::default();
             Change { path: RelPath::new(path).unwrap(), kind, is_dir, differs }

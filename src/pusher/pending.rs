@@ -1,29 +1,29 @@
-//! What the journal has for this remote, as last seen, and when it is looked at again. Pure: the time is given.
+//! The work that the journal has for this remote, as last read, and when it is read again. Pure: the time is given.
 
 use crate::journal::Work;
 use std::time::Duration;
 
-/// The journal is looked at at least this often, wake or not.
+/// The longest interval between two reads of the journal, even without a wake.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// A journal that cannot be used is tried this often.
+/// The interval at which a journal that cannot be used is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The work that waits.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// What there was at the last look.
+    /// The work at the last read.
     pub work: Work,
-    /// When it was last looked at.
+    /// When the journal was last read.
     looked: Duration,
-    /// There may be more, or less, than there was.
+    /// The journal may have changed since.
     stale: bool,
-    /// Marks gather until then, so that a burst goes in one push.
+    /// Marks gather until this time, so that one push takes a burst.
     gather_until: Option<Duration>,
-    /// The journal cannot be used before.
+    /// The journal cannot be used before this time.
     retry: Option<Duration>,
 }
 
-/// Nothing is known.
+/// Nothing was read yet.
 impl Default for Pending {
     fn default() -> Self {
         Self {
@@ -42,17 +42,17 @@ impl Pending {
         self.stale = true;
     }
 
-    /// True when the journal may have changed since the last look.
+    /// True if the journal may have changed since it was read.
     pub fn is_stale(&self) -> bool {
         self.stale
     }
 
-    /// True when it is time for a look.
+    /// True if it is time to read the journal.
     pub fn wants_look(&self, now: Duration) -> bool {
         self.stale || now.saturating_sub(self.looked) >= LOOK_EVERY
     }
 
-    /// It was looked at. Marks that come to an idle pusher gather for `delay`. True when something is new.
+    /// The journal was read. The marks of an idle pusher gather for `delay`. Returns true if the work has changed.
     pub fn looked(&mut self, work: Work, idle: bool, delay: Duration, now: Duration) -> bool {
         let before = std::mem::replace(&mut self.work, work);
         (self.stale, self.looked) = (false, now);
@@ -63,17 +63,17 @@ impl Pending {
         self.work != before
     }
 
-    /// True when marks have gathered for long enough.
+    /// True if marks have gathered for long enough.
     pub fn has_gathered(&self, now: Duration) -> bool {
         self.gather_until.is_none_or(|at| now >= at)
     }
 
-    /// What has gathered is being pushed.
+    /// The gathered marks are being pushed.
     pub fn pushed(&mut self) {
         self.gather_until = None;
     }
 
-    /// When marks have gathered.
+    /// Until when marks gather.
     pub fn gathers_until(&self) -> Option<Duration> {
         self.gather_until
     }
@@ -83,22 +83,22 @@ impl Pending {
         self.retry = Some(now + RETRY);
     }
 
-    /// True when the journal may be used: nobody has refused it, or it is tried again.
+    /// True if the journal may be used: it was not refused, or a retry is due.
     pub fn is_usable(&self, now: Duration) -> bool {
         self.retry.is_none_or(|at| now >= at)
     }
 
-    /// It is used again.
+    /// The journal is used again.
     pub fn used(&mut self) {
         self.retry = None;
     }
 
-    /// When the journal is tried again, while it cannot be used.
+    /// When the journal is retried, while it cannot be used.
     pub fn retry_at(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// When it is looked at at the latest.
+    /// When the journal is read at the latest.
     pub fn next_look(&self) -> Duration {
         self.looked + LOOK_EVERY
     }
@@ -111,12 +111,12 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn marks_gather_only_where_nothing_was_to_be_done() {
+    fn marks_gather_only_if_the_pusher_was_idle() {
         let marks = Work { marks: true, ..Work::default() };
         let mut pending = Pending::default();
         assert!(pending.wants_look(MS) && pending.looked(marks, true, 3 * MS, MS));
         assert!(!pending.has_gathered(3 * MS) && pending.has_gathered(4 * MS));
-        // A later mark does not put it off.
+        // A later mark does not delay the push.
         assert!(!pending.looked(marks, true, 3 * MS, 2 * MS));
         assert_eq!(pending.gathers_until(), Some(4 * MS));
         pending.pushed();
@@ -124,11 +124,11 @@ mod tests {
         assert!(pending.has_gathered(5 * MS), "they waited for a push");
         pending.looked(Work::default(), true, 3 * MS, 6 * MS);
         pending.looked(marks, false, 3 * MS, 7 * MS);
-        assert!(pending.has_gathered(7 * MS), "something is being pushed");
+        assert!(pending.has_gathered(7 * MS), "a push is in flight");
     }
 
     #[test]
-    fn the_journal_is_looked_at_when_it_changed_and_once_a_minute() {
+    fn the_journal_is_read_when_it_changed_and_once_a_minute() {
         let mut pending = Pending::default();
         pending.looked(Work::default(), true, MS, MS);
         assert!(!pending.wants_look(2 * MS) && pending.wants_look(MS + LOOK_EVERY));

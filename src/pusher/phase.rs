@@ -1,27 +1,27 @@
-//! Whether the root lets the pusher work, or it stops. Pure: the time is given.
+//! Whether the pusher works, is held or stops. Pure: the time is given.
 
 use std::time::Duration;
 
-/// A root that this process found gone is looked for this often.
+/// The interval at which a root that this process found missing is looked for.
 const ROOT_RETRY: Duration = Duration::from_secs(1);
 
 /// What the pusher may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The watcher has not looked at it yet: it may be another one than before the last boot.
+    /// The watcher has not checked the root yet. It may not be the one that was there before the last boot.
     AwaitingRoot,
     /// Nothing is pushed, for this reason.
     Held {
         /// Why.
         why: String,
-        /// When it ends by itself: this process found the root gone. Without it the watcher ends it.
+        /// When the hold ends by itself, if this process found the root missing. `None` if the watcher ends it.
         retry: Option<Duration>,
     },
-    /// It is the one that was watched before.
+    /// The root is the one that was watched before.
     Running,
-    /// The process ends when the push in hand has ended, or at this time.
+    /// The process exits when the push in flight has ended, or at this time.
     Stopping {
-        /// The latest.
+        /// The deadline.
         until: Duration,
         /// Why.
         cause: StopCause,
@@ -31,14 +31,14 @@ pub enum Phase {
 /// Why a pusher stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopCause {
-    /// It was told to.
+    /// The supervisor or a signal told it to.
     Told,
     /// The supervisor is gone.
     Orphaned,
 }
 
 impl Phase {
-    /// The watcher holds the localpath for a reason, or lets it go.
+    /// The watcher holds the localpath for a reason, or ends the hold.
     pub fn told(&mut self, hold: Option<String>) {
         *self = match (&self, hold) {
             (Phase::Stopping { .. }, _) => return,
@@ -47,7 +47,7 @@ impl Phase {
         };
     }
 
-    /// The process stops at `until` at the latest.
+    /// The process must stop at `until` at the latest.
     pub fn stop(&mut self, until: Duration, cause: StopCause) {
         *self = match self {
             Phase::Stopping { until: old, cause: StopCause::Orphaned } => {
@@ -62,7 +62,7 @@ impl Phase {
         };
     }
 
-    /// True when the process stops.
+    /// True while the process stops.
     pub fn is_stopping(&self) -> bool {
         matches!(self, Phase::Stopping { .. })
     }
@@ -72,11 +72,11 @@ impl Phase {
         matches!(self, Phase::Stopping { cause: StopCause::Orphaned, .. })
     }
 
-    /// An rsync could not be started in the root; true when that is news.
+    /// An rsync could not be started in the root. Returns true if the reason is new.
     pub fn root_gone(&mut self, why: String, now: Duration) -> bool {
         let news = self.held() != Some(&why);
         match self {
-            // The watcher ends what it began.
+            // Only the watcher ends a hold that it began.
             Phase::Held { retry: None, .. } | Phase::Stopping { .. } => return false,
             Phase::AwaitingRoot | Phase::Held { .. } | Phase::Running => {
                 *self = Phase::Held { why, retry: Some(now + ROOT_RETRY) };
@@ -85,7 +85,7 @@ impl Phase {
         news
     }
 
-    /// Lets it be looked for again when it is time; true when it was.
+    /// Ends a hold whose time is over, so that the root is looked for again. Returns true if it did.
     pub fn retry(&mut self, now: Duration) -> bool {
         let due = !self.is_stopping() && self.next_at().is_some_and(|at| now >= at);
         if due {
@@ -94,7 +94,7 @@ impl Phase {
         due
     }
 
-    /// When it ends by itself.
+    /// When the phase ends by itself.
     pub fn next_at(&self) -> Option<Duration> {
         match self {
             Phase::Held { retry, .. } => *retry,
@@ -123,7 +123,10 @@ mod tests {
         let mut phase = Phase::AwaitingRoot;
         phase.told(Some("unmounted".into()));
         assert_eq!((phase.held(), phase.next_at()), (Some("unmounted"), None));
-        assert!(!phase.retry(99 * S) && !phase.root_gone("gone".into(), S), "the watcher ends it");
+        assert!(
+            !phase.retry(99 * S) && !phase.root_gone("gone".into(), S),
+            "only the watcher ends it"
+        );
         assert_eq!(phase.held(), Some("unmounted"));
         phase.told(None);
         assert_eq!(phase, Phase::Running);

@@ -1,10 +1,11 @@
-//! From marks to what an rsync must be told: a pure plan of one batch.
+//! Plans one batch: turns marks into the lists for rsync. Pure.
 //!
-//! A mark says that a path may differ; what is there *now* decides what is done. Each component of a path is looked
-//! at, because rsync does harm below anything that is not a directory: the first missing or non-directory prefix is
-//! listed instead. Only ENOENT (or a present non-directory above) is absence; any other error is a failure of that
-//! path and never a deletion. What is absent is deleted only when a mark says that it went ([`Events::DELETE`]): of what
-//! went while nobody watched, a scan marks the directory, and the delete guard has its say.
+//! A mark says that a path may differ. What exists *now* decides what is done. Each component of a path is checked,
+//! because rsync does harm below anything that is not a directory. The first missing or non-directory prefix is listed
+//! instead. Only ENOENT (or an existing non-directory above) means that a path is absent. Any other error is a failure
+//! of that path and never a deletion. An absent path is deleted only if a mark says that it was removed
+//! ([`Events::DELETE`]). If it was removed while no watcher ran, a scan marks its directory, and the delete guard
+//! applies.
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
@@ -13,12 +14,12 @@ use crate::stat::{Kind, Stat};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-/// A row of the journal, as far as a plan needs it.
+/// The parts of a row of the journal that a plan needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
     /// The path.
     pub path: RelPath,
-    /// How far the mark reaches.
+    /// The scope of the mark.
     pub scope: Scope,
     /// What happened.
     pub events: Events,
@@ -26,78 +27,77 @@ pub struct Marked {
 
 /// lstat below the root of a localpath.
 pub trait Look {
-    /// What is at `path`, no link followed; on failure the system's errno.
+    /// The stat of `path`, without following a link, or the errno.
     fn lstat(&self, path: &RelPath) -> Result<Stat, i32>;
 }
 
-/// What a plan is made with, besides the rows.
+/// What a plan depends on, besides the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Regular files of at least this many bytes are [`Plan::large`].
     pub large: u64,
-    /// Names of one file stay together, however large it is.
+    /// Hard links are preserved: a large file with several names is not split off.
     pub hard_links: bool,
-    /// Deletions are allowed at all.
+    /// Deletions are allowed.
     pub delete: bool,
-    /// The device of the root, where nothing of another file system is replicated (`-x`).
+    /// The device of the root, if no other file system is replicated (`-x`).
     pub one_device: Option<u64>,
 }
 
-/// A file for a push of its own.
+/// A file that gets its own push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Large {
     /// The file.
     pub path: RelPath,
-    /// It must be compared by content, see [`Plan::checksum`].
+    /// It must be compared by content: see [`Plan::checksum`].
     pub checksum: bool,
 }
 
-/// A name to delete. Its parent is a present directory.
+/// A name to delete. Its parent is an existing directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
-    /// The first missing component of what was marked.
+    /// The first missing component of the marked path.
     pub path: RelPath,
-    /// Nothing proves that it was no directory; then it may hold excluded names on the remote.
+    /// It may have been a directory, and so may contain excluded names on the remote.
     pub may_be_dir: bool,
 }
 
-/// What a batch comes to. No path is in two of `present`, `checksum`, `large`, `absent` and `failed`.
+/// The plan of a batch. No path is in two of `present`, `checksum`, `large`, `absent` and `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Entries that exist.
     pub present: Vec<RelPath>,
-    /// Regular files of which size and mtime prove nothing: the mtime was set (it is over 2 s away from the ctime),
-    /// so the remote's file may have the same size and mtime and other content. For a run of their own with
-    /// `--checksum`.
+    /// Regular files whose size and mtime prove nothing: the mtime was set (it is over 2 s away from the ctime), so the
+    /// remote's file may have the same size and mtime but other content. They get their own run with `--checksum`.
     pub checksum: Vec<RelPath>,
-    /// Every regular file of `present`, `checksum` and `large`, with its mtime as it was looked at.
+    /// Every regular file of `present`, `checksum` and `large`, with its mtime when it was planned.
     pub regular: BTreeMap<RelPath, i64>,
     /// Large regular files.
     pub large: Vec<Large>,
-    /// What is to be deleted; empty when deletions are off (then the parents are in `present`).
+    /// Names to delete. Empty if deletions are off; then the parents are in `present`.
     pub absent: Vec<Absent>,
-    /// Directories of which the direct children must be found by a dry run; none is below one of `tree`.
+    /// Directories whose direct children must be compared by a dry run. None is below one of `tree`.
     pub children: Vec<RelPath>,
-    /// Directories of which everything below must be found by a dry run; none is below another.
+    /// Directories whose whole trees must be compared by a dry run. None is below another.
     pub tree: Vec<RelPath>,
-    /// Paths that could not be looked at, and the errno.
+    /// Paths whose lstat failed, and the errno.
     pub failed: Vec<(RelPath, i32)>,
-    /// What was marked -> the prefix that is listed in its place.
+    /// A marked path -> the prefix that is listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
-    /// Marked, but excluded, or gone without a mark that says so: settled by doing nothing.
+    /// Marked paths that are excluded, or gone without a mark of a deletion. They are settled without a push.
     pub skipped: Vec<RelPath>,
-    /// The root itself was marked as an entry; it cannot be listed.
+    /// The root itself was marked as an entry. It cannot be in a list.
     pub root: bool,
-    /// Those of `present`, `checksum` and `large` that are no directories, where the remote may have one: sending
-    /// them would delete what it holds.
+    /// Paths of `present`, `checksum` and `large` that are not directories, but may be directories on the remote:
+    /// sending them would delete what these contain.
     pub in_the_way: BTreeSet<RelPath>,
 }
 
-/// Of a path that is too long for the trash.
+/// The error for a path that is too long for the trash.
 const ENAMETOOLONG: i32 = 36;
 
 impl Plan {
-    /// Takes out the paths that are too long for the trash: they fail, and nothing else with them.
+    /// Moves paths that are too long for the trash to `failed`, so that they do not fail the whole push.
     pub fn leave_out_long(&mut self) {
         let mut failed = Vec::new();
         let mut fits = |path: &RelPath| {
@@ -114,7 +114,7 @@ impl Plan {
         self.failed.extend(failed);
     }
 
-    /// Takes out the paths that are here and of which `goes` is true.
+    /// Removes and returns the existing paths for which `goes` is true.
     pub fn leave_out(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<RelPath> {
         let mut out = Vec::new();
         let mut stays = |path: &RelPath| {
@@ -136,13 +136,13 @@ impl Plan {
 const ENOENT: i32 = 2;
 const ENOTDIR: i32 = 20;
 const SECOND: i64 = 1_000_000_000;
-/// Coarse file system clocks and slow writers: a fresh mtime may be this much older than the ctime.
+/// A fresh mtime may be this much older than the ctime, because of coarse file system clocks and slow writers.
 const FRESH: i64 = 2 * SECOND;
 /// The longest tick of the clock that stamps files (100 Hz).
 const TICK: i64 = SECOND / 100;
 
-/// Makes the plan. `excluded` says whether a path (a directory, if true) is left out by the filter; it is asked for
-/// every directory above a path too.
+/// Makes the plan. `excluded(path, is_dir)` says whether the filter excludes a path. It is also called for every
+/// directory above a path.
 pub fn plan(
     rows: impl IntoIterator<Item = Marked>,
     look: &impl Look,
@@ -166,34 +166,34 @@ pub fn plan(
     sorter.out.into_plan()
 }
 
-/// What the way to a path, the path included, turns out to be.
+/// What a path and the directories above it are.
 #[derive(Clone, Debug)]
 enum Place {
     /// A directory, reached through directories.
     Dir,
-    /// A directory of another file system, which is not replicated: only its entry is, as with rsync's `-x`.
+    /// A directory of another file system. Only its entry is replicated, not its contents, as with rsync's `-x`.
     MountPoint,
-    /// There, and no directory.
+    /// It exists and is not a directory.
     NonDir(Stat),
-    /// Missing, below a present directory.
+    /// Missing, below an existing directory.
     Missing,
     /// Below this missing or non-directory prefix.
     Cut(Rc<Cut>),
-    /// It, or a directory above it, could not be looked at.
+    /// lstat failed for it or for a directory above it.
     Failed(i32),
-    /// It, or a directory above it, is excluded; or it lies below a mount point that is not entered.
+    /// It or a directory above it is excluded, or it is below a mount point that is not entered.
     Excluded,
 }
 
-/// Where the way to a path ends before the path.
+/// The prefix at which a path is cut off.
 #[derive(Debug)]
 struct Cut {
     prefix: RelPath,
-    /// What is there, when it is not missing.
+    /// The stat of the prefix, if it exists.
     stat: Option<Stat>,
 }
 
-/// Every place is looked at once in a batch.
+/// The places of a batch. Each is looked up only once.
 struct Places<'a, L, F> {
     look: &'a L,
     excluded: F,
@@ -211,7 +211,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
             Place::Dir => self.look(path),
             Place::NonDir(stat) => Place::Cut(Rc::new(Cut { prefix: parent, stat: Some(stat) })),
             Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, stat: None })),
-            // An rsync that is told one of its names takes that name's file system for the one to stay on.
+            // rsync would enter this file system if its list contained a name on it.
             Place::MountPoint => Place::Excluded,
             place @ (Place::Cut(_) | Place::Failed(_) | Place::Excluded) => place,
         };
@@ -227,7 +227,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
                 Some(_) | None => Place::Dir,
             },
             Ok(stat) => Place::NonDir(stat),
-            // ENOTDIR: a directory above was replaced between two looks.
+            // ENOTDIR: a directory above was replaced meanwhile.
             Err(ENOENT | ENOTDIR) => Place::Missing,
             Err(errno) => Place::Failed(errno),
         }
@@ -239,9 +239,9 @@ struct Sets {
     plan: Plan,
     present: BTreeSet<RelPath>,
     checksum: BTreeSet<RelPath>,
-    /// With whether it must be compared by content.
+    /// The value says whether it must be compared by content.
     large: BTreeMap<RelPath, bool>,
-    /// With whether it may be a directory.
+    /// The value says whether it may have been a directory.
     absent: BTreeMap<RelPath, bool>,
 }
 
@@ -267,7 +267,7 @@ impl Sets {
     }
 }
 
-/// Paths in order, without those below another of them.
+/// Sorts the paths, and removes those that are below another one.
 fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
     paths.sort();
     let all: BTreeSet<_> = paths.iter().cloned().collect();
@@ -277,8 +277,8 @@ fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
     paths
 }
 
-/// What a second look, after a plan was carried out, tells of a file whose mtime was `planned`: true when its mtime
-/// was set meanwhile. It may have been pushed by size and mtime though they prove nothing any more.
+/// True if the mtime of a file was set after it was planned with the mtime `planned`. The file may have been pushed by
+/// size and mtime, which prove nothing any more.
 pub fn set_meanwhile(planned: i64, now: &Stat) -> bool {
     now.kind == Kind::File && now.mtime_ns != planned && (now.ctime_ns - now.mtime_ns).abs() > FRESH
 }
@@ -297,7 +297,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
                 Scope::Tree => plan.tree.push(path),
                 Scope::Children => plan.children.push(path),
                 Scope::Entry if path.is_root() => plan.root = true,
-                // It was deleted and is there again: what the remote has in it may be the old one's.
+                // It was deleted and created again. The remote's directory may still contain the old one's names.
                 Scope::Entry if events.contains(Events::DELETE | Events::DIR) => {
                     plan.children.push(path);
                 }
@@ -313,9 +313,9 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
             Place::Cut(cut) => {
                 plan.replaced.insert(path.clone(), cut.prefix.clone());
                 match cut.stat {
-                    // Something was below it, so what the remote has there was a directory.
+                    // A path was marked below it, so it was a directory.
                     None => self.missing(&cut.prefix, &path, events, true),
-                    // Its own events are not known here: be sure.
+                    // Its own events are not known, so assume that it was moved and may be a directory.
                     Some(stat) => self.file(cut.prefix.clone(), stat, Events::MOVE | Events::DIR),
                 }
             }
@@ -328,7 +328,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         if stat.kind == Kind::File {
             self.out.plan.regular.insert(path.clone(), stat.mtime_ns);
         }
-        // A reconcile saw rsync itself tell the difference, and a change of attributes has left the content alone.
+        // In a reconcile rsync itself found the difference, and a change of attributes does not touch the content.
         let harmless = Events::ATTRIB | Events::RECONCILE;
         let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
         let proven =
@@ -337,8 +337,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
             self.out.plan.in_the_way.insert(path.clone());
         }
         let regular = stat.kind == Kind::File;
-        // Two files written in one tick of the clock have the same mtime. When one of them is moved over the other
-        // soon after, only its content tells.
+        // Two files written in one tick of the clock have the same mtime. If one of them is moved over the other soon
+        // after, only the content differs.
         let moved = events.intersects(Events::MOVE | Events::SCAN);
         let fresh = if moved { TICK } else { FRESH };
         let set = !proven && (stat.ctime_ns - stat.mtime_ns).abs() > fresh;
@@ -354,7 +354,7 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
     }
 
     fn missing(&mut self, path: &RelPath, marked: &RelPath, events: Events, may_be_dir: bool) {
-        // What it was is not known for sure, and what is excluded is never deleted.
+        // Excluded names are never deleted, and the type of the missing name is not known for sure.
         let excluded = &self.places.excluded;
         let kept = excluded(path, false) || (may_be_dir && excluded(path, true));
         if kept || self.limits.delete && !events.contains(Events::DELETE) {

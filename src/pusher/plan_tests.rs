@@ -51,7 +51,7 @@ fn absent(path: &str, may_be_dir: bool) -> Absent {
 }
 
 #[test]
-fn the_present_and_the_absent() {
+fn existing_names_are_sent_and_missing_ones_deleted() {
     let disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File), ("l", Kind::Symlink)]);
     let rows = ["d/f", "d", "l", "d/gone"].map(|path| mark(path, Events::WRITE | Events::DELETE));
     let plan = go(rows.into(), &disk);
@@ -61,7 +61,7 @@ fn the_present_and_the_absent() {
 }
 
 #[test]
-fn the_first_missing_or_foreign_prefix_is_listed_instead() {
+fn the_first_missing_or_non_directory_prefix_is_listed_instead() {
     let disk = disk(&[("a", Kind::Dir), ("link", Kind::Symlink), ("file", Kind::File)]);
     let rows = ["a/b/c/d", "a/b/x", "link/c", "file/x/y"]
         .map(|path| mark(path, Events::CREATE | Events::DELETE));
@@ -73,7 +73,7 @@ fn the_first_missing_or_foreign_prefix_is_listed_instead() {
 }
 
 #[test]
-fn what_is_gone_without_a_mark_that_says_so_is_not_deleted() {
+fn a_missing_path_without_a_mark_of_its_deletion_is_not_deleted() {
     let disk = disk(&[("d", Kind::Dir)]);
     let silent = [
         Events::WRITE,
@@ -90,7 +90,7 @@ fn what_is_gone_without_a_mark_that_says_so_is_not_deleted() {
             let plan = go(vec![gone("d/gone"), gone("away/x")], &disk);
             assert_eq!(plan.absent, [], "{events:?} {scope:?}");
             assert_eq!(plan.skipped, paths(&["away/x", "d/gone"]), "{events:?} {scope:?}");
-            // One mark that says so is enough.
+            // One mark of a deletion is enough.
             let plan = go(vec![gone("d/gone"), mark("d/gone", Events::DELETE)], &disk);
             assert_eq!(plan.absent.len(), 1, "{events:?} {scope:?}");
         }
@@ -98,7 +98,7 @@ fn what_is_gone_without_a_mark_that_says_so_is_not_deleted() {
 }
 
 #[test]
-fn an_absent_directory_covers_what_was_in_it() {
+fn an_absent_directory_covers_names_below_it() {
     let rows =
         vec![mark("d", Events::DELETE), mark("d/x", Events::DELETE), mark("d/e/y", Events::DELETE)];
     let plan = go(rows, &disk(&[]));
@@ -106,7 +106,7 @@ fn an_absent_directory_covers_what_was_in_it() {
 }
 
 #[test]
-fn a_directory_that_was_deleted_and_is_there_again_is_compared() {
+fn a_directory_that_was_deleted_and_created_again_is_compared() {
     let disk = disk(&[("d", Kind::Dir), ("e", Kind::Dir)]);
     let rows =
         vec![mark("d", Events::DELETE | Events::DIR), mark("e", Events::ATTRIB | Events::DIR)];
@@ -116,15 +116,15 @@ fn a_directory_that_was_deleted_and_is_there_again_is_compared() {
 }
 
 #[test]
-fn a_time_that_was_set_meanwhile_proves_nothing() {
+fn a_file_whose_mtime_was_set_after_its_plan_is_detected() {
     let now = |mtime_ns| Stat { mtime_ns, ..stat(Kind::File) };
     assert!(set_meanwhile(100 * SECOND, &now(7)));
-    assert!(!set_meanwhile(7, &now(7)), "it was old when it was pushed: by content");
-    assert!(!set_meanwhile(7, &now(99 * SECOND)), "written: an event tells");
+    assert!(!set_meanwhile(7, &now(7)), "the mtime was already set when it was planned");
+    assert!(!set_meanwhile(7, &now(99 * SECOND)), "written, so an event marks it");
 }
 
 #[test]
-fn only_absence_is_absence() {
+fn an_error_is_not_taken_for_absence() {
     for errno in [1, 5, 13, 36, 40, 107, 116] {
         let mut disk = disk(&[("d", Kind::Dir)]);
         disk.names.insert(p("d/bad"), Err(errno));
@@ -139,7 +139,7 @@ fn only_absence_is_absence() {
 }
 
 #[test]
-fn every_place_is_looked_at_once() {
+fn every_path_is_looked_up_once() {
     let mut disk = Disk::default();
     let mut rows = Vec::new();
     for i in 0..10_000 {
@@ -156,7 +156,7 @@ fn every_place_is_looked_at_once() {
 }
 
 #[test]
-fn a_set_mtime_wants_a_comparison_of_content() {
+fn a_file_with_a_set_mtime_is_compared_by_content() {
     let mut disk = disk(&[("new", Kind::File), ("dir", Kind::Dir), ("link", Kind::Symlink)]);
     let set = |mtime_ns, size| Ok(Stat { mtime_ns, size, ..stat(Kind::File) });
     disk.names.insert(p("old"), set(97 * SECOND, 1));
@@ -180,7 +180,7 @@ fn a_set_mtime_wants_a_comparison_of_content() {
 }
 
 #[test]
-fn scopes() {
+fn a_tree_covers_the_scopes_below_it() {
     let disk = disk(&[
         ("t", Kind::Dir),
         ("t/c", Kind::Dir),
@@ -213,7 +213,7 @@ fn scopes() {
 }
 
 #[test]
-fn the_excluded_is_left_alone() {
+fn excluded_paths_are_skipped() {
     let disk =
         disk(&[("ex", Kind::Dir), ("ex/f", Kind::File), ("d", Kind::Dir), ("d/a.tmp", Kind::File)]);
     let rows = ["ex/f", "d/a.tmp", "d/b.tmp", "d/ok"].map(|path| mark(path, Events::DELETE));
@@ -223,7 +223,7 @@ fn the_excluded_is_left_alone() {
     assert_eq!(out.skipped, paths(&["d/a.tmp", "d/b.tmp", "ex/f"]));
     assert_eq!(out.absent, [absent("d/ok", false)]);
     assert!(out.present.is_empty());
-    // A missing name that may have been an excluded directory stays; so does one below it.
+    // A missing name that may have been an excluded directory is skipped, and so is one below it.
     let rows = vec![scoped("gone", Scope::Entry), mark("gone/f", Events::DELETE)];
     let out = plan(rows, &disk, LIMITS, |path, dir| dir && path == &p("gone"));
     assert_eq!((out.absent.len(), out.skipped), (0, paths(&["gone", "gone/f"])));
@@ -258,7 +258,7 @@ fn a_file_moved_soon_after_it_was_written_is_compared_by_content() {
 }
 
 #[test]
-fn with_one_file_system_a_mount_point_is_an_entry_and_what_is_below_it_is_nobodys() {
+fn with_one_file_system_only_the_entry_of_a_mount_point_is_replicated() {
     let mut disk = disk(&[("d", Kind::Dir), ("d/f", Kind::File)]);
     let on = |kind| Ok(Stat { dev: 2, ..stat(kind) });
     disk.names.insert(p("d/m"), on(Kind::Dir));
@@ -267,7 +267,7 @@ fn with_one_file_system_a_mount_point_is_an_entry_and_what_is_below_it_is_nobody
     disk.names.insert(p("d/m/link"), on(Kind::Symlink));
     // A file system of the root's own device, mounted inside another.
     disk.names.insert(p("d/m/own"), Ok(stat(Kind::Dir)));
-    // rsync takes a single file of another file system along.
+    // rsync also sends a single file of another file system.
     disk.names.insert(p("d/mounted file"), on(Kind::File));
     let limits = Limits { one_device: Some(1), ..LIMITS };
     let below = ["d/m/f", "d/m/gone", "d/m/gone/x", "d/m/link", "d/m/own", "d/m/sub", "d/m/sub/x"];
@@ -282,7 +282,7 @@ fn with_one_file_system_a_mount_point_is_an_entry_and_what_is_below_it_is_nobody
         let all = go(rows, &disk);
         assert!(
             all.skipped.is_empty() && !all.absent.is_empty(),
-            "without it everything is replicated"
+            "without -x everything is replicated"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Before a pusher works: its lock, its journal, its remote's row, and the reconcile that it requests first.
+//! Prepares a pusher: its lock, its journal, the remote's row, and the first reconcile request.
 
 use super::batch::Batch;
 use super::context::Context;
@@ -28,17 +28,17 @@ use std::time::Duration;
 pub struct Prepared {
     /// What its jobs share.
     pub context: Context,
-    /// What it decides by.
+    /// The state machine.
     pub state: State,
-    /// Its jobs; none is at work.
+    /// Its jobs, none of which runs yet.
     pub jobs: Jobs,
-    /// The slots that come back.
+    /// Slots that the jobs have returned.
     pub returned: Returned,
     /// The first event.
     pub begun: Event,
 }
 
-/// Takes the lock, opens the journal, makes the remote's row, and looks what the predecessor left.
+/// Takes the lock, opens the journal, creates the remote's row, and determines what the predecessor left.
 pub fn prepare(
     mut control: Control,
     start: PusherStart,
@@ -67,7 +67,7 @@ pub fn prepare(
     let returned = Returned::default();
     let reconcile = Reconcile::new(row.reconcile, row.held, row.reconciled_at_ms);
     let state = State::new(settings, reconcile, returned.clone(), logger, clock::boot());
-    // What a predecessor that was killed left there may be settled.
+    // Entries that a killed predecessor left in the fail log may be settled.
     if context.start.localpath.fail_log.is_some() {
         context.write_fail_log(None).map_err(|e| e.to_string())?;
         context.supervisor.send(&FromPusher::FailLog);
@@ -78,7 +78,7 @@ pub fn prepare(
 
 fn settings(start: &PusherStart) -> PusherSettings {
     let localpath = &start.localpath;
-    // A scheduled comparison may leave names out.
+    // A scheduled reconcile may exclude names.
     let leaves_out = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
     PusherSettings {
         delay: Duration::from_millis(localpath.delay_ms),
@@ -87,18 +87,18 @@ fn settings(start: &PusherStart) -> PusherSettings {
     }
 }
 
-/// What the start, a change of settings or an unclean end ask for.
+/// The first event: what the start, changed settings or an unclean exit require.
 fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> {
     let changed = row.settings.as_ref().is_some_and(|old| *old != context.start.settings);
     let changed = changed.then_some(ReconcileReason::SettingsChanged);
     let reconcile = context.start.reconcile.take().or(changed);
     let mut leftovers = Vec::new();
     if !row.clean {
-        // Its pushes may still be in the hands of a receiver (rule 2).
+        // A receiver may still be working on its pushes (rule 2).
         context.again_upto = context.journal.last_seq()?;
         let now_ms = clock::wall_ms();
         context.journal.push_again_later(&context.name, now_ms)?;
-        // A receiver that was killed with it has left its temporary files.
+        // A receiver that was killed with it may have left temporary files.
         let marks = context.journal.marks_after(context.standing.cursor, BATCH)?;
         let mut owed = context.journal.due(&context.name, now_ms, BATCH)?;
         let large = Lane::LARGE.len() as u32;
@@ -110,14 +110,14 @@ fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> 
     Ok(Event::Begun { clean: row.clean, reconcile, leftovers, new_settings })
 }
 
-/// The longest time that anything of this remote is put off: a path that fails, or what is pushed once more.
+/// The longest delay of any owed row: of a failing path, or of a path that is pushed a second time.
 fn longest_delay_ms(start: &PusherStart) -> i64 {
     let minutes = start.localpath.fail_log.as_ref().map_or(0, |log| log.retry_minutes);
     (i64::from(minutes) * 60_000).max(i64::from(start.remote.peer.timeout_s) * 1_000)
 }
 
-/// Takes this pusher's lock. An orphaned rsync of a dead predecessor holds it: it is ended (rule 2); what is
-/// none of ours is waited for.
+/// Takes this pusher's lock. An orphaned rsync of a dead predecessor may hold it, and is killed (rule 2). Any other
+/// holder is waited for.
 fn take_lock(
     start: &PusherStart,
     control: &mut Control,
@@ -132,24 +132,24 @@ fn take_lock(
         if let Some(other) = others.first()
             && !std::mem::replace(&mut said, true)
         {
-            warn!(log, "waits for its lock, which is held by {other}, a process of nobody's here; end that one";
+            warn!(log, "waiting for the lock, which is held by {other}, not a process of this instance; stop that process";
                 "file" => file.display().to_string());
         }
         control.send(&FromPusher::Alive, vec![]).map_err(|e| e.to_string())
     })?;
-    // A full disk: then an orphan is known by what its environment says.
+    // This fails on a full disk. An orphan is then recognized by its environment.
     let _ = lock.sign();
     remove_rules(start);
-    // Held for life, and by an rsync that outlives this process.
+    // Held until this process exits, and by an rsync that outlives it.
     Ok(Box::leak(Box::new(lock)))
 }
 
-/// A killed predecessor leaves its rules files behind.
+/// Removes the rules files of a killed predecessor.
 fn remove_rules(start: &PusherStart) {
     let prefix = rules_prefix(&start.remote.name());
     for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
-            // It is gone already, or stays as it is: it does no harm.
+            // A file that cannot be removed does no harm.
             let _ = std::fs::remove_file(entry.path());
         }
     }

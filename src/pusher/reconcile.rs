@@ -1,4 +1,4 @@
-//! What is known of the reconcile of a remote: when a comparison may start, what the operator approved, how far what it
+//! The state of a remote's reconcile: when a comparison may start, what the operator approved, how much of what it
 //! found is pushed. Pure: the time is given.
 
 use super::health::Incomplete;
@@ -12,51 +12,51 @@ use std::time::Duration;
 pub struct Counted {
     /// Paths that differ.
     pub paths: u64,
-    /// Those of them that are to be deleted.
+    /// Those of them to delete.
     pub deletions: u64,
-    /// The size of those that are to be sent.
+    /// The size of those to send.
     pub bytes: u64,
 }
 
-/// How much of it is done.
+/// How much of a reconcile remains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Left {
-    /// Paths that a comparison found and that are owed.
+    /// Paths that it found and that are owed.
     pub owed: u64,
-    /// Paths that it found and that are not yet owed; `None` when no reconcile compares.
+    /// Paths that it found and that are not yet owed. `None` if no reconcile compares.
     pub unwritten: Option<u64>,
     /// Bytes pushed to this remote so far, those in flight included.
     pub pushed_bytes: u64,
 }
 
-/// The reconcile of one remote, and the comparisons of parts beside it.
+/// The reconcile of one remote, and its partial comparisons.
 #[derive(Clone, Debug, Default)]
 pub struct Reconcile {
-    /// One is requested, for this reason; the journal has it.
+    /// A reconcile is requested, for this reason. Also in the journal.
     wanted: Option<ReconcileReason>,
-    /// The delete guard holds what one has found; the journal has it.
+    /// The delete guard holds what a reconcile found. Also in the journal.
     held: Option<Held>,
-    /// When one last went through, in milliseconds since 1970; the journal has it.
+    /// When a reconcile last completed, in milliseconds since 1970. Also in the journal.
     reconciled_at_ms: Option<i64>,
-    /// No comparison at all comes sooner.
+    /// No comparison starts before this time.
     not_before: Option<Duration>,
-    /// A reconcile comes no sooner.
+    /// No reconcile starts before this time.
     retry: Option<Duration>,
-    /// What the last one could not see.
+    /// What the last reconcile could not read.
     incomplete: Option<Incomplete>,
-    /// The operator has approved this number of deletions for the next comparison.
+    /// The number of deletions that the operator has approved for the next comparison.
     approved: Option<u64>,
-    /// The one that compares was requested once more.
+    /// The running reconcile was requested again meanwhile.
     requested_again: bool,
-    /// What was found and is being pushed.
+    /// The progress of pushing what was found.
     progress: Option<ReconcileProgress>,
-    /// Bytes pushed before that was found.
+    /// Bytes pushed before the reconcile.
     bytes_before: u64,
     finished: u64,
 }
 
 impl Reconcile {
-    /// As the journal has it.
+    /// The state as the journal has it.
     pub fn new(
         wanted: Option<ReconcileReason>,
         held: Option<Held>,
@@ -65,7 +65,7 @@ impl Reconcile {
         Self { wanted, held, reconciled_at_ms, ..Self::default() }
     }
 
-    /// Why one is requested.
+    /// Why a reconcile is requested, if one is.
     pub fn wanted(&self) -> Option<&ReconcileReason> {
         self.wanted.as_ref()
     }
@@ -75,12 +75,12 @@ impl Reconcile {
         self.held.as_ref()
     }
 
-    /// When one last went through, in milliseconds since 1970.
+    /// When a reconcile last completed, in milliseconds since 1970.
     pub fn reconciled_at_ms(&self) -> Option<i64> {
         self.reconciled_at_ms
     }
 
-    /// One is requested; `again` when one for the same reason compares now.
+    /// Requests a reconcile. `again` says whether one for the same reason compares now.
     pub fn request(&mut self, why: ReconcileReason, again: bool) {
         self.wanted = Some(why);
         self.requested_again = again;
@@ -88,20 +88,20 @@ impl Reconcile {
         self.incomplete = None;
     }
 
-    /// One stands for too many marks, for a reason that no other has.
+    /// Requests a reconcile that replaces too many marks. No other request has this reason.
     pub fn replace_marks(&mut self, why: ReconcileReason) {
         self.wanted = Some(why);
         self.requested_again = false;
         self.retry = None;
     }
 
-    /// The delete guard holds what one has found; what was approved was less.
+    /// The delete guard holds what a reconcile found. Fewer deletions were approved.
     pub fn hold(&mut self, held: Held) {
         self.held = Some(held);
         self.approved = None;
     }
 
-    /// The operator releases what the guard holds: that is approved for the next comparison.
+    /// The operator releases what the guard holds, and so approves it for the next comparison.
     pub fn release(&mut self) -> Option<Held> {
         let held = self.held.take()?;
         self.approved = Some(held.deletions);
@@ -114,7 +114,7 @@ impl Reconcile {
         self.approved
     }
 
-    /// What was approved has been compared, or is not enough.
+    /// The approval has been used, or is not enough.
     pub fn forget_approval(&mut self) {
         self.approved = None;
     }
@@ -129,17 +129,17 @@ impl Reconcile {
         self.not_before.is_none_or(|at| now >= at)
     }
 
-    /// True when a comparison of everything may start, too.
+    /// True when a reconcile may start.
     pub fn may_compare_everything(&self, now: Duration) -> bool {
         self.retry.is_none_or(|at| now >= at)
     }
 
-    /// When one of them may start that may not now.
+    /// When a comparison or reconcile may start that may not start now.
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         [self.retry, self.not_before].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// A reconcile compares, and has counted so far.
+    /// A reconcile compares, and has counted this so far.
     pub fn compares(&mut self, why: &ReconcileReason, counted: Counted) {
         self.progress = Some(ReconcileProgress {
             why: why.clone(),
@@ -150,12 +150,12 @@ impl Reconcile {
         });
     }
 
-    /// All is counted, and nothing of it is pushed yet: `pushed_bytes` were before.
+    /// All differences are counted, and none is pushed yet. `pushed_bytes` is the number of bytes pushed before.
     pub fn counted(&mut self, pushed_bytes: u64) {
         self.bytes_before = pushed_bytes;
     }
 
-    /// It could not see everything. Returns what is known of that when it is worth a line in the log.
+    /// The reconcile was incomplete. Returns the details if they are worth a line in the log.
     pub fn was_incomplete(&mut self, message: String, now: Duration) -> Option<&Incomplete> {
         let (incomplete, news) = Incomplete::again(self.incomplete.take(), message);
         self.retry = Some(now + incomplete.wait());
@@ -163,12 +163,13 @@ impl Reconcile {
         self.incomplete.as_ref().filter(|_| news)
     }
 
-    /// True when the one that compares settles its request: that was not made once more meanwhile.
+    /// True if the reconcile that compares settles its request: it was not requested again meanwhile.
     pub fn settles(&self) -> bool {
         !self.requested_again
     }
 
-    /// It compared everything at this time, in milliseconds since 1970, and the journal knows; this request is left.
+    /// The reconcile completed at this time, in milliseconds since 1970, and the journal has recorded it. `left` is the
+    /// request that remains.
     pub fn finish(&mut self, left: Option<ReconcileReason>, at_ms: i64) {
         self.wanted = left;
         self.reconciled_at_ms = Some(at_ms);
@@ -177,17 +178,17 @@ impl Reconcile {
         self.finished += 1;
     }
 
-    /// Reconciles that went through.
+    /// The number of completed reconciles.
     pub fn finished(&self) -> u64 {
         self.finished
     }
 
-    /// Something was found that is not yet pushed, as far as the last [`Reconcile::note_left`] knew.
+    /// True if not all that was found was pushed at the last [`Reconcile::note_left`].
     pub fn is_under_way(&self) -> bool {
         self.progress.is_some()
     }
 
-    /// Notes how much of it is left.
+    /// Notes how much remains.
     pub fn note_left(&mut self, left: Left) {
         if let Some(progress) = &mut self.progress {
             let unwritten = left.unwritten.unwrap_or(0);
@@ -200,12 +201,12 @@ impl Reconcile {
         }
     }
 
-    /// How far it is.
+    /// The progress.
     pub fn progress(&self) -> Option<&ReconcileProgress> {
         self.progress.as_ref()
     }
 
-    /// How many deletions and paths the one under way has found.
+    /// What the running reconcile has found.
     pub fn found(&self) -> Counted {
         self.progress.as_ref().map_or_else(Counted::default, |progress| Counted {
             paths: progress.found,
@@ -214,7 +215,7 @@ impl Reconcile {
         })
     }
 
-    /// What could not be compared, once all that was found is pushed.
+    /// What could not be compared, after all that was found is pushed.
     pub fn incomplete(&self) -> Option<&str> {
         let incomplete = self.incomplete.as_ref().filter(|_| self.progress.is_none());
         incomplete.map(|incomplete| incomplete.words.as_str())
@@ -247,13 +248,13 @@ mod tests {
         reconcile.finish(None, 9);
         assert_eq!((reconcile.finished(), reconcile.reconciled_at_ms()), (1, Some(9)));
         reconcile.note_left(left(1, None, 5_000));
-        assert_eq!(reconcile.progress().unwrap().bytes_done, 100, "others push, too");
+        assert_eq!(reconcile.progress().unwrap().bytes_done, 100, "other pushes count, too");
         reconcile.note_left(left(0, None, 5_000));
         assert!(!reconcile.is_under_way());
     }
 
     #[test]
-    fn one_that_is_requested_while_it_compares_is_not_settled_by_that() {
+    fn a_request_during_a_reconcile_is_not_settled_by_it() {
         let mut reconcile = Reconcile::default();
         reconcile.request(ReconcileReason::Sync, true);
         assert!(!reconcile.settles());
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_one_comes_again_later_and_a_request_hastens_it() {
+    fn an_incomplete_reconcile_is_retried_later_or_at_a_request() {
         let mut reconcile = Reconcile::default();
         assert!(reconcile.may_compare_everything(S));
         let times = reconcile.was_incomplete("opendir failed".into(), S).map(|i| i.times);
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_found_is_pushed_before_it_is_called_incomplete() {
+    fn a_reconcile_is_reported_as_incomplete_after_its_rows_are_pushed() {
         let mut reconcile = Reconcile::default();
         reconcile.compares(&ReconcileReason::NewRemote, counted(3));
         reconcile.was_incomplete("opendir failed".into(), S);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_is_for_the_next_comparison_alone() {
+    fn an_approval_is_for_the_next_comparison_only() {
         let mut reconcile = Reconcile::default();
         reconcile.was_incomplete("x".into(), S);
         assert_eq!(reconcile.release(), None, "nothing is approved in advance");
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_off_waits() {
+    fn a_comparison_that_was_put_off_waits() {
         let mut reconcile = Reconcile::default();
         reconcile.put_off(Some(5 * S));
         assert!(!reconcile.may_compare(4 * S) && reconcile.may_compare(5 * S));

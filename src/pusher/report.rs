@@ -1,4 +1,4 @@
-//! What a pusher says of itself, for `status`. Pure.
+//! The status of a pusher. Pure.
 
 use super::health::Health;
 use super::phase::Phase;
@@ -7,45 +7,45 @@ use crate::journal::{Backlog, Held};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
 
-/// Everything a status is made of.
+/// Everything that a status is computed from.
 #[derive(Debug)]
 pub struct StatusView<'a> {
-    /// What is known of the root.
+    /// Whether the pusher may work.
     pub phase: &'a Phase,
-    /// How the remote answers.
+    /// Whether the remote answers.
     pub health: &'a Health,
-    /// Where it stands.
+    /// The remote's row.
     pub standing: &'a Standing,
     /// Why a reconcile is requested.
     pub wanted: Option<&'a ReconcileReason>,
     /// What the delete guard holds.
     pub held: Option<&'a Held>,
-    /// What it has before it.
+    /// The marks and owed rows that wait.
     pub backlog: Backlog,
     /// When the remote may be tried again, on the wall clock, while it is in trouble.
     pub retry_ms: Option<i64>,
-    /// The words of a path that fails.
+    /// The message of a failing path.
     pub first_failure: Option<String>,
     /// A push is in flight.
     pub pushing: bool,
     /// A reconcile is under way, or what it found is being pushed.
     pub reconcile: Option<ReconcileProgress>,
-    /// What a comparison could not see, while it waits to be done again.
+    /// What the last reconcile could not read, until it is repeated.
     pub incomplete: Option<&'a str>,
-    /// Why it may have lost something that is not looked for yet.
+    /// Why the remote may have lost data, until that is checked.
     pub doubt: Option<&'a str>,
-    /// Reconciles that went through since the start.
+    /// Reconciles completed since the start.
     pub reconciles_done: u64,
-    /// Batches that went through since the start.
+    /// Batches pushed since the start.
     pub pushes: u64,
-    /// How far the scrub is.
+    /// The progress of the scrub.
     pub verify: Option<VerifyProgress>,
 }
 
 /// The status.
 pub fn status(view: StatusView<'_>) -> PusherStatus {
     let (state, reason) = state(&view);
-    // Nobody is tried while the localpath is held.
+    // No remote is retried while the localpath is held.
     let retry_ms = view.retry_ms.filter(|_| view.phase.held().is_none());
     PusherStatus {
         state,
@@ -82,7 +82,7 @@ fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
         return (PusherState::Held, said(&held.why));
     }
     if *view.phase == Phase::AwaitingRoot {
-        return (PusherState::Behind, said("waiting for the watcher to look at the localpath"));
+        return (PusherState::Behind, said("waiting for the watcher to check the localpath"));
     }
     if view.reconcile.is_some() && view.incomplete.is_none() {
         let why = view.wanted.map(ReconcileReason::to_string);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn in_sync_only_when_nothing_is_left() {
+    fn a_remote_is_in_sync_only_if_nothing_waits() {
         let standing = Standing::default();
         let good = Health::Good;
         assert_eq!(status(view(&good, &standing, Backlog::default())).state, PusherState::InSync);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_lost_is_not_in_sync() {
+    fn a_remote_that_may_have_lost_data_is_behind() {
         let (standing, good) = (Standing::default(), Health::Good);
         let mut view = view(&good, &standing, Backlog::default());
         view.doubt = Some("comparing the names");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_compared_is_said() {
+    fn an_incomplete_reconcile_is_reported() {
         let standing = Standing::default();
         let good = Health::Good;
         let mut view = view(&good, &standing, Backlog::default());

@@ -1,4 +1,4 @@
-//! The pusher's process: reads, steps, acts. What is decided is decided in [`super::state`] and the pure parts below it.
+//! The pusher's process: reads, steps, acts. All decisions are made in [`super::state`] and the pure modules below it.
 
 use super::context::Context;
 use super::jobs::Jobs;
@@ -23,9 +23,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// The push in hand may go on for this long when the supervisor is gone.
+/// A push in flight may continue for this long after the supervisor has exited.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
-/// Rows of a comparison of a part are written this often.
+/// The interval at which rows of a partial comparison are written.
 const ROWS_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs a pusher whose control channel is `channel`; returns its exit status.
@@ -60,7 +60,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     match prepared {
         Ok(mut pusher) => pusher.work(),
         Err(why) => {
-            slog::error!(logger, "cannot go on"; "why" => why);
+            slog::error!(logger, "cannot start"; "why" => why);
             1
         }
     }
@@ -73,11 +73,11 @@ pub struct Pusher {
     pub(super) context: Context,
     pub(super) state: State,
     pub(super) jobs: Jobs,
-    /// The slots that came back.
+    /// Slots that the jobs have returned.
     pub(super) returned: Returned,
     pub(super) waiters: Waiters,
     pub(super) status: Status,
-    /// The process ends with this status.
+    /// When set, the process exits with this status.
     pub(super) exit: Option<i32>,
 }
 
@@ -89,7 +89,7 @@ impl Pusher {
                 Err(JournalError::Damaged(why)) => {
                     slog::error!(self.context.log, "the journal is damaged"; "why" => &why);
                     self.jobs.kill();
-                    // The supervisor sets it aside when this process has ended.
+                    // The supervisor quarantines the journal when this process has exited.
                     self.context.supervisor.send(&FromPusher::Damaged(why));
                     return 1;
                 }
@@ -143,7 +143,7 @@ impl Pusher {
                 Ok(Received::Message(message, _)) => self.obey(message)?,
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {
-                    // The supervisor is gone: finish or abandon the push in hand.
+                    // The supervisor is gone: finish or abandon the push in flight.
                     if !self.state.phase().is_orphaned() {
                         info!(self.context.log, "the supervisor is gone");
                         self.step(Event::Stop(ORPHAN_GRACE, StopCause::Orphaned))?;
@@ -205,27 +205,27 @@ impl Pusher {
         }
     }
 
-    /// One at a time: a new question takes the place of one whose answer nothing may read any more.
+    /// Only one verify runs at a time. A new request replaces the old one, whose caller may be gone.
     fn verify(&mut self, ticket: Ticket, job: VerifyJob) -> Result<(), JournalError> {
         if let Some(mut old) = self.jobs.verify.take() {
             old.work.kill();
-            old.work.tell_failed(&self.context, "another comparison was asked for".into());
+            old.work.tell_failed(&self.context, "replaced by another verify".into());
         }
         self.jobs.verify = Some(Busy { work: Verifying::new(ticket, job), slot: None });
         self.step(Event::VerifyWanted)
     }
 
-    /// An operator does not want to hear of these failures any more, nor of those of the pushes in hand.
+    /// Forgets these failures, and those of the pushes in flight, at an operator's request.
     fn forget_failures(&mut self, below: &[RelPath]) -> Result<(), JournalError> {
         let context = &mut self.context;
         context.journal.forget_failures(Party::Remote(&context.name), below)?;
         self.jobs.forget_failures(below);
-        // A journal that cannot be read now is met again by the next push.
+        // The next push reports a journal that cannot be read.
         let _ = context.write_fail_log(self.state.health().words());
         self.step(Event::Owed)
     }
 
-    /// Waits for whatever comes next.
+    /// Sleeps until a file descriptor is ready or the next deadline.
     fn sleep(&mut self, now: Duration) -> io::Result<()> {
         let stopping = self.state.phase().is_stopping();
         let usable = self.state.pending().retry_at().is_none();
@@ -254,12 +254,12 @@ impl Pusher {
         if woken || due.is_some_and(|at| clock::boot() >= at) {
             self.state.step(Event::Woken, clock::boot());
         }
-        // A closed channel shows when it is read.
+        // The next read detects a closed channel.
         self.context.supervisor.flush();
         Ok(())
     }
 
-    /// When there is something to be done again, whatever comes.
+    /// The next deadline, if no message arrives before.
     fn next_time(&self, now: Duration) -> Duration {
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let writing = self.jobs.compare.as_ref().is_some_and(|busy| !busy.work.is_running());

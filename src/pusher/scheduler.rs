@@ -1,9 +1,9 @@
 //! Which job starts next. Pure: the time is given.
 //!
-//! In each turn of the loop every kind of job is considered once, in a fixed order. One that may start takes a slot; where
-//! there is none, it joins a queue, and the job that has waited longest takes the next slot: where there are fewer slots
-//! than jobs, marks that never end must not keep all of them. A remote in trouble is probed by one job at a time, which
-//! needs no slot, so that hung remotes cannot starve healthy ones.
+//! In each turn of the loop every kind of job is considered once, in a fixed order. A job that may start takes a slot.
+//! If no slot is free, it joins a queue, and the job that has waited longest takes the next slot. So an endless stream
+//! of marks cannot keep all slots. A remote in trouble is probed by one job at a time, which needs no slot, so that
+//! hung remotes cannot starve healthy ones.
 
 use super::in_flight::{InFlight, Job, Verification};
 use super::lane::Lane;
@@ -12,9 +12,9 @@ use crate::journal::Work;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A remote that was short of connections gets one at a time for this long.
+/// How long a remote that ran out of connections gets only one at a time.
 const CONNECTION_LIMITED: Duration = Duration::from_secs(600);
-/// An expiry that is due waits no longer than this for a moment at which nothing is pushed.
+/// How long an expiry that is due waits at most for a moment without a push.
 const EXPIRY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The order in which jobs are considered.
@@ -29,29 +29,29 @@ const ORDER: [Job; 8] = [
     Job::Expire,
 ];
 
-/// Work that waits although it is due: two pushes must not touch the same path.
+/// Why work waits although it is due: two pushes must not touch the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blocked {
-    /// All that is owed by name touches a portion in flight: until a portion ends.
+    /// All owed names touch a portion in flight. They wait until a portion ends.
     NamesBehindPortion,
-    /// A name that is owed touches a portion in flight: no other portion starts before it has been pushed.
+    /// An owed name touches a portion in flight. No other portion starts before the name has been pushed.
     PortionBehindNames,
-    /// All that a portion could take touches a portion in flight: until one ends.
+    /// All rows for a portion touch a portion in flight. They wait until a portion ends.
     PortionBehindPortion,
-    /// Some of it is being pushed as marked: until that push or a portion ends.
+    /// Some rows for a portion touch marks in flight. They wait until that push or a portion ends.
     PortionBehindMarks,
 }
 
 /// The expiry of the trash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
-    /// No sooner than this.
+    /// It is due at this time.
     Due(Duration),
-    /// It is under way.
+    /// It runs.
     Running,
 }
 
-/// What a turn depends on.
+/// What the decisions of a turn depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnView<'a> {
     /// What waits in the journal.
@@ -62,63 +62,63 @@ pub struct TurnView<'a> {
     pub gathered: bool,
     /// The remote is in trouble.
     pub probing: bool,
-    /// Something is to be compared, and nothing of that stands against it.
+    /// A comparison is due and may start.
     pub compare: bool,
-    /// Trash is kept for a limited time.
+    /// The trash expires.
     pub expires: bool,
-    /// What is under way.
+    /// The running jobs.
     pub in_flight: &'a InFlight,
 }
 
 impl TurnView<'_> {
-    /// Marks or names that are owed wait for the lane of small pushes.
+    /// True if marks or owed names wait for the lane of small pushes.
     fn small_waits(&self, blocked: &BTreeSet<Blocked>) -> bool {
         let due = self.work.due && !blocked.contains(&Blocked::NamesBehindPortion);
         !self.in_flight.busy(Lane::Small) && (self.work.marks || due)
     }
 }
 
-/// What is left to do at the end of a turn.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnEnd {
-    /// This number of slots is to be asked for.
+    /// The number of slots to request.
     pub ask: u32,
-    /// A slot is left that one job has let another have, which did not take it.
+    /// A slot is left over that one job left to another, which did not take it.
     pub look_again: bool,
-    /// Nothing is pushed, and nothing waits to be.
+    /// Nothing is being pushed or waits to be pushed.
     pub quiet: bool,
 }
 
 /// Jobs considered in this turn.
 #[derive(Debug, Default)]
 struct Turn {
-    /// How many of [`ORDER`].
+    /// The number of jobs of [`ORDER`] considered so far.
     considered: usize,
-    /// Those that keep their place in the queue.
+    /// Jobs that keep their place in the queue.
     waiting: BTreeSet<Job>,
-    /// Those of them that lack nothing but a slot.
+    /// Jobs that lack only a slot.
     without_slot: BTreeSet<Job>,
 }
 
-/// The slots of one pusher, and what waits for them.
+/// The slots of one pusher, and the jobs that wait for them.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Granted and in no job's hands.
+    /// Granted, and not used by a job.
     free: Vec<Slot>,
-    /// Asked for and not yet granted.
+    /// Requested, and not yet granted.
     asked: u32,
     returned: Returned,
-    /// The jobs that wait for one, the longest first.
+    /// The jobs that wait for a slot, the longest wait first.
     queue: Vec<Job>,
     blocked: BTreeSet<Blocked>,
-    /// The remote takes few connections: until then there is one at a time.
+    /// Until this time the remote gets one connection at a time.
     connection_limited: Option<Duration>,
     expiry: Expiry,
     turn: Turn,
 }
 
 impl Scheduler {
-    /// Without a slot. Slots that are dropped are counted in `returned`.
+    /// A scheduler without a slot. `returned` counts dropped slots.
     pub fn new(returned: Returned, now: Duration) -> Self {
         Self {
             free: Vec::new(),
@@ -138,7 +138,7 @@ impl Scheduler {
         self.free.push(self.returned.slot());
     }
 
-    /// Slots that cannot be used now go back: others wait for them.
+    /// Returns slots that cannot be used now, because other pushers wait for them.
     pub fn give_back(&mut self) {
         self.free.clear();
     }
@@ -148,7 +148,7 @@ impl Scheduler {
         self.turn = Turn::default();
     }
 
-    /// The next job that starts in this turn, with its slot; a probe has none.
+    /// The next job that starts in this turn, with its slot. A probe has none.
     pub fn next(&mut self, view: &TurnView, now: Duration) -> Option<(Job, Option<Slot>)> {
         while let Some(job) = ORDER.get(self.turn.considered).copied() {
             self.turn.considered += 1;
@@ -161,7 +161,7 @@ impl Scheduler {
         None
     }
 
-    /// Ends the turn: a job that was not wanted in it waits no longer.
+    /// Ends the turn. A job that had nothing to do leaves the queue.
     pub fn end_turn(&mut self, view: &TurnView) -> TurnEnd {
         let turn = std::mem::take(&mut self.turn);
         self.queue.retain(|job| turn.waiting.contains(job));
@@ -178,8 +178,8 @@ impl Scheduler {
         TurnEnd { ask, look_again, quiet }
     }
 
-    /// A job that was to start has begun, or has not. `blocked` is what it found in its way, and a slot that it did not
-    /// need stays here.
+    /// A job has started, or has not. `blocked` says what blocked it. A slot that it did not need stays with the
+    /// scheduler.
     pub fn answered(&mut self, job: Job, unused: Option<Slot>, blocked: &[Blocked]) {
         match job {
             Job::Push(Lane::Small) => {
@@ -207,13 +207,13 @@ impl Scheduler {
         }
     }
 
-    /// A portion may find something to take again: rows were written, or one has ended.
+    /// A portion may find rows again, because rows were written or a portion has ended.
     pub fn portions_again(&mut self) {
         self.blocked.remove(&Blocked::PortionBehindPortion);
         self.blocked.remove(&Blocked::PortionBehindMarks);
     }
 
-    /// Everything in flight was ended: nothing is left that anything could wait for.
+    /// All jobs in flight were killed, so nothing is blocked any more.
     pub fn abandoned(&mut self, now: Duration) {
         self.blocked.clear();
         if self.expiry == Expiry::Running {
@@ -221,12 +221,12 @@ impl Scheduler {
         }
     }
 
-    /// The expiry has ended; the next comes at `next`.
+    /// The expiry has ended. The next one is due at `next`.
     pub fn expired(&mut self, next: Duration) {
         self.expiry = Expiry::Due(next);
     }
 
-    /// The remote has no room for another connection. True when that is news.
+    /// The remote refuses another connection. Returns true if that is news.
     pub fn limit_connections(&mut self, now: Duration) -> bool {
         let news = !self.is_connection_limited(now);
         self.connection_limited = Some(now + CONNECTION_LIMITED);
@@ -237,14 +237,14 @@ impl Scheduler {
         self.connection_limited.is_some_and(|until| now < until)
     }
 
-    /// True when `job` has something to do, and nothing in flight stands against it.
+    /// True if `job` has something to do, and nothing in flight prevents it.
     fn wants(&self, job: Job, view: &TurnView, now: Duration) -> bool {
         let small = view.small_waits(&self.blocked);
         let pushing = view.in_flight.pushing();
         let first_waits = |lane| self.turn.without_slot.contains(&Job::Push(lane));
         match job {
             Job::Push(Lane::Small) => small && view.gathered,
-            // The second waits for nothing that the first has not got.
+            // The second lane starts only if the first one does not wait for a slot.
             Job::Push(lane @ (Lane::Large | Lane::Large2)) => {
                 let alone = view.probing && (small || pushing);
                 let free = !view.in_flight.busy(lane) && !first_waits(Lane::Large);
@@ -255,7 +255,7 @@ impl Scheduler {
                 let free = !view.in_flight.busy(lane) && !first_waits(Lane::Bulk);
                 !alone && free && view.work.bulk && !self.portion_is_blocked(view)
             }
-            // A remote in trouble is tried by a comparison only when there is nothing to push.
+            // A comparison probes a remote in trouble only if there is nothing to push.
             Job::Compare => {
                 let push = small || view.work.large || view.work.bulk || pushing;
                 let alone = view.probing && push;
@@ -284,7 +284,7 @@ impl Scheduler {
             || (behind_push && view.in_flight.pushing())
     }
 
-    /// `Some` when `job` may start now, with its slot; a probe needs none. Else it waits.
+    /// `Some` if `job` may start now, with its slot. A probe needs none. Otherwise the job waits.
     fn admit(&mut self, job: Job, view: &TurnView, now: Duration) -> Option<Option<Slot>> {
         if job == Job::Expire {
             let slot = self.free.pop();
@@ -295,7 +295,7 @@ impl Scheduler {
         }
         let limited = job != Job::Verify && self.is_connection_limited(now);
         if limited && view.in_flight.is_running() {
-            // It keeps its place, and asks for no slot that it could not use.
+            // It keeps its place in the queue, and requests no slot that it could not use.
             self.wait(job);
             return None;
         }
@@ -318,7 +318,7 @@ impl Scheduler {
         }
     }
 
-    /// A free slot, when one is left after those of the jobs that have waited longer.
+    /// A free slot, if one is left for this job after the jobs that have waited longer.
     fn take_slot(&mut self, before: usize) -> Option<Slot> {
         if before < self.free.len() { self.free.pop() } else { None }
     }

@@ -3,7 +3,7 @@ use crate::pusher::in_flight::Comparison;
 
 const S: Duration = Duration::from_secs(1);
 
-/// A scheduler, and what a turn of it sees.
+/// A scheduler, and the view of its turns.
 struct Turns {
     scheduler: Scheduler,
     returned: Returned,
@@ -13,7 +13,7 @@ struct Turns {
     compare: bool,
     expires: bool,
     in_flight: InFlight,
-    /// What each push of marks finds in its way.
+    /// What blocks each push of marks.
     blocked: Vec<Blocked>,
     now: Duration,
 }
@@ -35,7 +35,7 @@ impl Turns {
         }
     }
 
-    /// One whole turn in which every job that may start does: the jobs, each with whether it holds a slot.
+    /// One turn in which every job starts that may. Returns the jobs, each with whether it holds a slot.
     fn turn(&mut self) -> (Vec<(Job, bool)>, TurnEnd) {
         self.scheduler.begin_turn();
         let mut started = Vec::new();
@@ -54,7 +54,7 @@ impl Turns {
                 return (started, self.scheduler.end_turn(&view));
             };
             started.push((job, slot.is_some()));
-            // The job holds it.
+            // The job keeps its slot.
             std::mem::forget(slot);
             match job {
                 Job::Push(lane) => {
@@ -91,20 +91,20 @@ const LARGE: Job = Job::Push(Lane::Large);
 const BULK: Job = Job::Push(Lane::Bulk);
 
 #[test]
-fn slots_are_asked_for_by_what_waits_and_given_back_when_nothing_does() {
+fn waiting_jobs_request_slots_and_unused_slots_are_returned() {
     let mut turns = Turns::new();
     turns.work.marks = true;
     turns.work.bulk = true;
     let (started, end) = turns.turn();
     assert!(started.is_empty());
     assert_eq!((end.ask, end.quiet), (2, false), "one for the marks, one for the first portion");
-    assert_eq!(turns.turn().1.ask, 0, "both are asked for");
+    assert_eq!(turns.turn().1.ask, 0, "both are requested");
     turns.grant(2);
     assert_eq!(turns.turn().0, [(SMALL, true), (BULK, true)]);
     turns.work = Work::default();
     turns.grant(1);
     assert_eq!(turns.turn().1.ask, 0);
-    assert_eq!(turns.returned.take(), 1, "nothing waits for it");
+    assert_eq!(turns.returned.take(), 1, "no job waits for it");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn the_job_that_has_waited_longest_takes_the_next_slot() {
     turns.turn();
     turns.grant(1);
     assert_eq!(turns.jobs(), [SMALL]);
-    // Marks without end: the portion has its turn all the same.
+    // The portion gets its turn despite endless marks.
     turns.ended(Lane::Small);
     turns.grant(1);
     assert_eq!(turns.jobs(), [BULK], "the marks were served before");
@@ -123,7 +123,7 @@ fn the_job_that_has_waited_longest_takes_the_next_slot() {
 }
 
 #[test]
-fn with_one_slot_marks_without_end_and_a_first_copy_go_in_turn() {
+fn with_one_slot_endless_marks_and_a_first_copy_alternate() {
     let mut turns = Turns::new();
     (turns.work.marks, turns.work.bulk) = (true, true);
     turns.turn();
@@ -143,7 +143,7 @@ fn with_one_slot_marks_without_end_and_a_first_copy_go_in_turn() {
 }
 
 #[test]
-fn a_job_that_is_not_wanted_any_more_keeps_no_place() {
+fn a_job_with_nothing_to_do_leaves_the_queue() {
     let mut turns = Turns::new();
     turns.work.bulk = true;
     turns.turn();
@@ -154,13 +154,13 @@ fn a_job_that_is_not_wanted_any_more_keeps_no_place() {
 }
 
 #[test]
-fn a_slot_that_the_next_in_the_queue_does_not_take_is_looked_at_again() {
+fn a_slot_that_the_first_in_the_queue_does_not_take_goes_to_the_next() {
     let mut turns = Turns::new();
     turns.compare = true;
     turns.turn();
     turns.work.marks = true;
     turns.turn();
-    // The comparison waited longer, and is considered after the marks.
+    // The comparison has waited longer, but is considered after the marks.
     turns.grant(1);
     turns.in_flight.compare = Some(Comparison::Writing);
     let (started, end) = turns.turn();
@@ -185,11 +185,11 @@ fn a_remote_in_trouble_is_probed_by_one_push_without_a_slot() {
     assert_eq!(turns.turn().0, [(BULK, false)]);
     turns.ended(Lane::Bulk);
     turns.work.bulk = false;
-    assert_eq!(turns.turn().0, [(Job::Compare, false)], "with nothing to push");
+    assert_eq!(turns.turn().0, [(Job::Compare, false)], "if there is nothing to push");
 }
 
 #[test]
-fn a_remote_that_takes_few_connections_gets_one_at_a_time() {
+fn a_remote_that_limits_connections_gets_one_at_a_time() {
     let mut turns = Turns::new();
     assert!(turns.scheduler.limit_connections(S) && !turns.scheduler.limit_connections(2 * S));
     (turns.work.marks, turns.work.bulk) = (true, true);
@@ -207,11 +207,11 @@ fn a_remote_that_takes_few_connections_gets_one_at_a_time() {
     turns.work.marks = true;
     turns.turn();
     turns.grant(2);
-    assert_eq!(turns.jobs(), [SMALL, Job::Push(Lane::Bulk2)], "it has passed");
+    assert_eq!(turns.jobs(), [SMALL, Job::Push(Lane::Bulk2)], "the limit has expired");
 }
 
 #[test]
-fn a_second_large_file_goes_beside_the_first_and_waits_for_no_slot_that_that_lacks() {
+fn a_second_large_file_starts_after_the_first_has_its_slot() {
     let mut turns = Turns::new();
     (turns.work.large, turns.large) = (true, 2);
     assert_eq!(turns.turn().1.ask, 1);
@@ -222,11 +222,11 @@ fn a_second_large_file_goes_beside_the_first_and_waits_for_no_slot_that_that_lac
     assert_eq!(turns.jobs(), [Job::Push(Lane::Large2)]);
     turns.ended(Lane::Large);
     turns.grant(1);
-    assert!(turns.jobs().is_empty(), "there is no third");
+    assert!(turns.jobs().is_empty(), "there is no third lane");
 }
 
 #[test]
-fn names_that_touch_a_portion_wait_for_its_end_and_no_other_portion_passes_them() {
+fn names_that_touch_a_portion_are_pushed_before_the_next_portion() {
     let mut turns = Turns::new();
     turns.work.bulk = true;
     turns.grant(9);
@@ -246,18 +246,18 @@ fn names_that_touch_a_portion_wait_for_its_end_and_no_other_portion_passes_them(
     turns.ended(Lane::Bulk);
     turns.blocked.clear();
     turns.grant(9);
-    assert_eq!(turns.jobs(), [SMALL, BULK, Job::Push(Lane::Bulk2)], "with the names");
+    assert_eq!(turns.jobs(), [SMALL, BULK, Job::Push(Lane::Bulk2)], "together with the names");
 }
 
 #[test]
-fn a_portion_that_found_everything_in_hand_waits_for_what_has_it() {
+fn a_portion_whose_rows_are_in_flight_waits_for_that_push() {
     let mut turns = Turns::new();
     turns.work.bulk = true;
     turns.in_flight.pushes.extend([Lane::Bulk, Lane::Small]);
     turns.scheduler.answered(Job::Push(Lane::Bulk2), None, &[Blocked::PortionBehindPortion]);
     turns.grant(9);
     assert!(turns.jobs().is_empty());
-    // To read thousands of rows after each push of marks would take all there is of a core.
+    // Reading thousands of rows after each push of marks would keep a core busy.
     turns.ended(Lane::Small);
     turns.grant(9);
     assert!(turns.jobs().is_empty());
@@ -275,7 +275,7 @@ fn a_portion_that_found_everything_in_hand_waits_for_what_has_it() {
 }
 
 #[test]
-fn a_blocked_portion_waits_for_nothing_when_nothing_is_pushed() {
+fn a_blocked_portion_starts_if_no_push_is_in_flight() {
     let mut turns = Turns::new();
     turns.work.bulk = true;
     turns.scheduler.answered(BULK, None, &[Blocked::PortionBehindPortion]);
@@ -289,7 +289,7 @@ fn a_blocked_portion_waits_for_nothing_when_nothing_is_pushed() {
 }
 
 #[test]
-fn a_slot_that_was_not_needed_serves_the_next_job_of_the_turn() {
+fn an_unneeded_slot_goes_to_the_next_job_of_the_turn() {
     let mut turns = Turns::new();
     (turns.work.due, turns.work.bulk) = (true, true);
     turns.turn();
@@ -314,7 +314,7 @@ fn a_slot_that_was_not_needed_serves_the_next_job_of_the_turn() {
 }
 
 #[test]
-fn the_trash_is_looked_after_when_nothing_is_pushed_or_it_has_waited() {
+fn the_trash_expires_without_pushes_or_after_a_wait() {
     let mut turns = Turns::new();
     turns.expires = true;
     turns.in_flight.pushes.insert(Lane::Small);
@@ -324,7 +324,7 @@ fn the_trash_is_looked_after_when_nothing_is_pushed_or_it_has_waited() {
     turns.grant(1);
     assert_eq!(turns.turn().0, [(Job::Expire, true)]);
     turns.ended(Lane::Small);
-    assert!(turns.jobs().is_empty(), "one at a time");
+    assert!(turns.jobs().is_empty(), "only one at a time");
     turns.scheduler.expired(100 * S);
     turns.grant(1);
     assert!(turns.jobs().is_empty());
@@ -337,11 +337,11 @@ fn the_trash_is_looked_after_when_nothing_is_pushed_or_it_has_waited() {
     assert!(turns.jobs().is_empty(), "not while the remote is in trouble");
     turns.probing = false;
     turns.grant(1);
-    assert_eq!(turns.jobs(), [Job::Expire], "it was ended, and goes on");
+    assert_eq!(turns.jobs(), [Job::Expire], "it was killed, and starts again");
 }
 
 #[test]
-fn a_person_waits_for_a_comparison_and_not_for_trouble() {
+fn verify_waits_for_a_running_comparison() {
     let mut turns = Turns::new();
     turns.in_flight.verify = Some(Verification::Wanted);
     turns.in_flight.compare = Some(Comparison::Running(None));
@@ -354,7 +354,7 @@ fn a_person_waits_for_a_comparison_and_not_for_trouble() {
 }
 
 #[test]
-fn it_is_quiet_when_nothing_is_pushed_and_nothing_waits() {
+fn a_turn_is_quiet_if_nothing_is_pushed_or_waits() {
     let mut turns = Turns::new();
     assert!(turns.turn().1.quiet);
     turns.work.marks = true;

@@ -1,9 +1,9 @@
-//! A slot: the right to run one rsync, granted by the supervisor. It is a value that gives itself back. Pure.
+//! A slot: the right to run one rsync, granted by the supervisor. It returns itself when it is dropped. Pure.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// The right to run one rsync. It goes back when it is dropped, whatever else fails.
+/// The right to run one rsync. Dropping it returns it, whatever else fails.
 #[derive(Debug)]
 pub struct Slot(Rc<Cell<u32>>);
 
@@ -13,17 +13,17 @@ impl Drop for Slot {
     }
 }
 
-/// Counts the slots of one kind that came back and that the supervisor has not been told of.
+/// Counts the returned slots of one kind that the supervisor has not been told of.
 #[derive(Clone, Debug, Default)]
 pub struct Returned(Rc<Cell<u32>>);
 
 impl Returned {
-    /// A slot that was granted, and that comes back here.
+    /// A granted slot that this counter counts when it is returned.
     pub fn slot(&self) -> Slot {
         Slot(self.0.clone())
     }
 
-    /// How many have come back since the last call.
+    /// How many were returned since the last call.
     pub fn take(&self) -> u32 {
         self.0.take()
     }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_slot_comes_back_once() {
+    fn a_dropped_slot_is_returned_once() {
         let returned = Returned::default();
         let (one, other) = (returned.slot(), Some(returned.slot()));
         assert_eq!(returned.take(), 0);

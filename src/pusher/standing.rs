@@ -1,26 +1,26 @@
-//! Where a remote stands in the journal. Pure.
+//! A remote's row in the journal, as the pusher last wrote it. Pure.
 
 use crate::journal::{RemoteRow, Settlement, Totals};
 
-/// Where the remote stands, as this pusher last wrote it into the journal.
+/// The remote's row, as this pusher last wrote it into the journal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing {
-    /// All marks up to it are settled or owed.
+    /// Every mark up to this number is settled or owed.
     pub cursor: i64,
-    /// Its receiver cannot do `--delete-missing-args`.
+    /// Its receiver does not support `--delete-missing-args`.
     pub form_b: bool,
-    /// When a push last went well, in milliseconds since 1970.
+    /// When a push last succeeded, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
-    /// Since when it is known to lack what a reconcile must find, in milliseconds since 1970.
+    /// Since when it lacks changes that only a reconcile finds, in milliseconds since 1970.
     pub behind_since_ms: Option<i64>,
-    /// Entries the remote has: counted by the last reconcile, and kept by the pushes since.
+    /// The number of entries that the remote has: counted by the last reconcile, and updated by pushes since.
     pub entries: Option<i64>,
     /// Files, bytes and deletions so far.
     pub totals: Totals,
 }
 
 impl Standing {
-    /// As the journal has it.
+    /// The state as the journal has it.
     pub fn new(row: &RemoteRow) -> Self {
         Self {
             cursor: row.cursor,
@@ -32,7 +32,7 @@ impl Standing {
         }
     }
 
-    /// What a push has settled at this time, in milliseconds since 1970.
+    /// Applies what a push has settled at this time, in milliseconds since 1970.
     pub fn settled(&mut self, end: &Settlement, now_ms: i64) {
         self.cursor = self.cursor.max(end.cursor.unwrap_or(0));
         self.totals += end.pushed;

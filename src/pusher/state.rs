@@ -1,8 +1,8 @@
-//! What a pusher does next: events in, actions out. Pure: the time is given.
+//! Decides what a pusher does next: events in, actions out. Pure: the time is given.
 //!
-//! The loop ([`super::run`]) reads, calls [`State::step`], and carries the actions out in their order. An action that has an
-//! answer gives it as an event at once, before the next action. Where one fails, those behind it are dropped: the journal
-//! holds what is to be done, and the next turn begins with a look at it.
+//! The loop ([`super::run`]) reads, calls [`State::step`], and carries the actions out in order. An action that has an
+//! answer returns it as an event, which is handled before the next action. If an action fails, the rest are dropped:
+//! the journal holds the remaining work, and the next turn begins by reading it.
 
 use super::batch::{Aftermath, PARENTS_MOST};
 use super::doubt::{self, Doubt};
@@ -22,41 +22,41 @@ use slog::{Logger, info, warn};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A comparison that was upset by changes, or found no connection, is tried again after this.
+/// The delay before a comparison is retried that concurrent changes broke, or that found no free connection.
 const UPSET_WAIT: Duration = Duration::from_millis(100);
-/// The names in the root are compared no sooner after they were.
+/// The shortest interval between two comparisons of the names in the root.
 const NAMES_WAIT: Duration = Duration::from_secs(1);
-/// Failures in a row before the backlog of a remote is bounded: what the last push left in the hands of a receiver has come
-/// to its end.
+/// Failures in a row before the backlog of a remote is bounded. By then the receiver of the last push has exited.
 const BOUND_AFTER: u32 = 3;
 
-/// What does not change while the process lives.
+/// Settings that do not change while the process runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PusherSettings {
-    /// Marks that come to an idle pusher gather for this long.
+    /// An idle pusher waits for this long after the first mark, so that more marks gather.
     pub delay: Duration,
-    /// Trash is kept for a limited time.
+    /// True if the trash expires.
     pub expires: bool,
-    /// A scheduled reconcile leaves names out and nothing else compares them: what the remote lacks is no sign.
+    /// True if the scheduled reconcile excludes names and there is no other reconcile: names that the remote lacks are
+    /// then no sign of a loss.
     pub in_part: bool,
 }
 
-/// Whether the connection that pushes share is there.
+/// Whether the shared connection is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// It is there, or none is shared.
+    /// It is open, or no connection is shared.
     Ready,
-    /// It is being opened: the first push had better wait for it.
+    /// It is being opened, and the first push should wait for it.
     Coming,
 }
 
-/// Why the next start must take the end of this one for unclean.
+/// Why this process does not exit cleanly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Unclean {
-    /// Pushes were ended.
+    /// Pushes were killed.
     Killed,
-    /// Receivers that were ended may have left temporary files in more directories than are compared one by one:
-    /// everything is compared when the remote is back.
+    /// Killed receivers may have left temporary files in more directories than are compared one by one. A reconcile
+    /// follows when the remote is back.
     LeftoversEverywhere,
 }
 
@@ -67,29 +67,29 @@ pub enum JobSpec {
     Push(Lane),
     /// A comparison.
     Compare(CompareSpec),
-    /// What a person asked for.
+    /// `syncsup verify`.
     Verify,
     /// The expiry of the trash.
     Expire,
 }
 
-/// What is compared.
+/// What a comparison covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareSpec {
-    /// Everything, for this reason.
+    /// A reconcile, for this reason.
     Everything(ReconcileReason),
-    /// The names in the root, by which a remote shows that it has lost everything.
+    /// The names in the root, which show whether a remote has lost everything.
     Names,
-    /// Directories that are owed: all of one kind.
+    /// Owed directories, all of one kind.
     Owed(Wide),
 }
 
-/// Which directories may be compared.
+/// Which owed directories may be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wide {
-    /// All that are owed.
+    /// All of them.
     Any,
-    /// Those that live events marked: the delete guard leaves them alone.
+    /// Those that live events marked, to which the delete guard does not apply.
     Live,
 }
 
@@ -109,68 +109,68 @@ impl JobSpec {
 pub enum PushEnd {
     /// Every path is accounted for.
     Settled(Settlement),
-    /// The remote, not a path, is the reason: nothing is settled.
+    /// It failed because of the remote, not because of a path. Nothing is settled.
     Trouble {
-        /// What rsync's end means.
+        /// What rsync's exit status means.
         judgement: Judgement,
-        /// A connection of this pusher's has just ended, and the daemon may still count it.
+        /// One of this pusher's connections has just closed, and the daemon may still count it.
         leaving: bool,
-        /// What may be left there.
+        /// What may be left on the remote.
         aftermath: Aftermath,
     },
-    /// It could not go on here.
+    /// A local error stopped it.
     Stuck(Obstacle),
-    /// It was given up.
+    /// It was abandoned.
     GivenUp(Aftermath),
-    /// Nothing is known: the journal failed.
+    /// The result is unknown, because the journal failed.
     Lost,
 }
 
 /// How a comparison ended.
 #[derive(Debug)]
 pub enum CompareEnd {
-    /// Something became something else under rsync's eyes, and it gave up.
+    /// A file changed its type while rsync read it, and rsync gave up.
     Upset,
     /// Every difference is owed.
     Done {
-        /// Why, when it was one of everything.
+        /// Why, if it was a reconcile.
         why: Option<ReconcileReason>,
-        /// The delete guard has a say in it.
+        /// The delete guard applies to it.
         guarded: bool,
-        /// What could not be compared: it must be done again later.
+        /// What could not be compared, and must be compared later.
         incomplete: Option<String>,
-        /// Entries the remote has, of a comparison of everything.
+        /// The number of entries that the remote has, after a reconcile.
         entries: u64,
     },
-    /// It would delete too much: the operator must look first.
+    /// It would delete too much. The operator must release it first.
     Guarded(Held),
-    /// The names in the root were compared; they may be a sign that the remote has lost something.
+    /// The names in the root were compared. They may be a sign that the remote has lost data.
     Names(Option<String>),
-    /// The remote is the reason.
+    /// It failed because of the remote.
     Trouble {
-        /// What rsync's end means.
+        /// What rsync's exit status means.
         judgement: Judgement,
-        /// A connection of this pusher's has just ended, and the daemon may still count it.
+        /// One of this pusher's connections has just closed, and the daemon may still count it.
         leaving: bool,
     },
-    /// It could not go on here.
+    /// A local error stopped it.
     Stuck(Obstacle),
-    /// Nothing is known: the journal failed.
+    /// The result is unknown, because the journal failed.
     Lost,
 }
 
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The first one: the predecessor's end was `clean`, and this is left of it and wanted now.
+    /// The first event: what the predecessor left, and what the start requests.
     Begun {
-        /// The predecessor stopped in order.
+        /// The predecessor exited cleanly.
         clean: bool,
-        /// A reconcile is wanted at the start.
+        /// A reconcile that the start requests.
         reconcile: Option<ReconcileReason>,
-        /// Directories in which a receiver that was killed with it may have left a temporary file.
+        /// Directories in which a receiver that was killed with the predecessor may have left a temporary file.
         leftovers: Vec<Owe>,
-        /// The settings are not those that the remote's state was made with.
+        /// The settings differ from those that the remote's state was made with.
         new_settings: bool,
     },
     /// A turn of the loop.
@@ -188,144 +188,144 @@ pub enum Event {
     JournalRefused,
     /// The supervisor grants a slot.
     Slot,
-    /// A reconcile is requested.
+    /// The supervisor requests a reconcile.
     Reconcile(ReconcileReason),
-    /// The operator releases what the guard holds.
+    /// The operator releases what the delete guard holds.
     Release,
-    /// The watcher holds the localpath, for this reason, or lets it go.
+    /// The watcher holds the localpath for this reason, or ends the hold.
     Hold(Option<String>),
-    /// Failed paths were made due: the remote is tried, too.
+    /// Failed paths were made due. The remote is retried, too.
     FailuresDue,
-    /// Stop, within this time.
+    /// The process must stop within this time.
     Stop(Duration, StopCause),
-    /// `syncsup verify` is asked for, or asks once more.
+    /// `syncsup verify` is requested, or requests a second comparison.
     VerifyWanted,
-    /// It has ended.
+    /// `syncsup verify` has ended.
     VerifyEnded,
     /// The answer to [`Action::Start`].
     Started(JobSpec, Vec<Blocked>),
-    /// The answer to [`Action::Start`] where nothing was to be done, or it has ended at once. A slot that was not needed comes
-    /// back.
+    /// The answer to [`Action::Start`] if there was nothing to do, or the job ended immediately. It returns a slot that
+    /// was not needed.
     NotStarted(JobSpec, Vec<Blocked>, Option<Slot>),
     /// A push ended.
     Pushed {
-        /// Which.
+        /// Its lane.
         lane: Lane,
-        /// How.
+        /// How it ended.
         end: PushEnd,
-        /// A sign that the remote has lost something.
+        /// A sign that the remote has lost data.
         lost: Option<String>,
     },
-    /// A comparison goes on, and has counted so far.
+    /// A comparison continues, and has counted so far.
     Comparing(Comparison, Counted),
     /// Rows of a comparison were written, or are about to be.
     Rows,
-    /// The dry run of a comparison of everything has ended, for this reason; this number of bytes was pushed before.
+    /// The dry run of a reconcile has ended. The last field is the number of bytes pushed before.
     Spooled(ReconcileReason, Counted, u64),
-    /// The same one goes on.
+    /// The rows of that reconcile are being written.
     Spooling(ReconcileReason, Counted),
     /// The comparison ended.
     Compared(CompareEnd),
-    /// The comparison whose rows are written as they are pushed ended.
+    /// The reconcile whose rows are written as they are pushed ended.
     SpoolEnded(CompareEnd),
     /// The answer to [`Action::Reconciled`].
     Reconciled {
         /// Why it ran.
         why: ReconcileReason,
-        /// The request that is left.
+        /// The request that remains.
         left: Option<ReconcileReason>,
-        /// When, in milliseconds since 1970.
+        /// When it ended, in milliseconds since 1970.
         at_ms: i64,
     },
-    /// The answer to [`Action::OweRecent`]: the remote had settled more lately than is known.
+    /// The answer to [`Action::OweRecent`].
     RecentOwed(RecentlySettled),
-    /// The answer to [`Action::BoundBacklog`], when marks were dropped: everything is compared instead, for this reason.
+    /// The answer to [`Action::BoundBacklog`] if marks were dropped. A reconcile replaces them, for this reason.
     ComparedInstead(ReconcileReason),
-    /// A job that pushes nothing owes something now, or shows something new.
+    /// A job other than a push has written owed rows, or has a new status.
     Owed,
-    /// The scrub has used what the operator approved.
+    /// The scrub has used the operator's approval.
     ApprovalUsed,
-    /// The guard holds what the scrub found.
+    /// The delete guard holds what the scrub found.
     ScrubGuarded(Held),
-    /// The expiry ended; the next comes after this time.
+    /// The expiry ended. The next one is due after this time.
     Expired(Duration),
 }
 
-/// What is known of what a remote has settled lately.
+/// Whether all that a remote settled recently is owed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecentlySettled {
-    /// All of it is owed again.
+    /// All is owed again.
     All,
-    /// There was more.
+    /// There was more than is owed again.
     More,
 }
 
-/// What is to be done.
+/// What the shell must do.
 #[derive(Debug)]
 pub enum Action {
-    /// Look into the journal: [`Event::Looked`].
+    /// Read the journal: [`Event::Looked`].
     Look,
     /// Start a job: [`Event::Started`] or [`Event::NotStarted`]. A probe has no slot.
     Start(JobSpec, Option<Slot>),
-    /// End every rsync: [`Event::Pushed`] with [`PushEnd::GivenUp`] for each push.
+    /// Kill every rsync: [`Event::Pushed`] with [`PushEnd::GivenUp`] for each push.
     Abandon,
-    /// Let the scrub go on, when nothing is pushed and nothing waits to be (`quiet`).
+    /// Let the scrub continue.
     Scrub {
-        /// See above.
+        /// Nothing is being pushed or waits to be pushed.
         quiet: bool,
     },
-    /// Put the part of the scrub in hand off.
+    /// Postpone the running part of the scrub.
     PutOffScrub,
-    /// Ask for this number of slots.
+    /// Request this number of slots.
     WantSlots(u32),
-    /// Write the settings that the remote's state is made with from now on.
+    /// Record the settings that the remote's state is made with from now on.
     KeepSettings,
-    /// Write that pushes may be in hand from now on.
+    /// Record that pushes may be in flight from now on.
     Begin,
-    /// Write the request for a reconcile.
+    /// Record the request for a reconcile.
     WantReconcile(ReconcileReason),
-    /// Write that the guard holds this, or holds no longer.
+    /// Record that the delete guard holds this, or that the hold has ended.
     SetHeld(Option<Held>),
-    /// Write rows that are owed.
+    /// Write owed rows.
     Owe(Vec<Owe>),
-    /// Write that the end of a push was not seen: the last mark it had in hand, and its names.
+    /// Record that the end of a push was not seen: the last mark that it read, and its names.
     Unseen(i64, Settlement),
-    /// Write what a push has settled; nothing else can be pushed now for this reason.
+    /// Record what a push has settled. The string says why nothing else can be pushed now.
     Settle(Settlement, Option<String>),
     /// Make failed paths due.
     RetryNow,
-    /// What the remote settled lately is owed again, as marked by these events: [`Event::RecentOwed`].
+    /// Owe again what the remote settled recently, as marked by these events: [`Event::RecentOwed`].
     OweRecent(Events),
-    /// Write that a reconcile went through: [`Event::Reconciled`]. `settled` says whether its request goes.
+    /// Record that a reconcile has completed: [`Event::Reconciled`].
     Reconciled {
         /// Why it ran.
         why: ReconcileReason,
-        /// The request for it goes.
+        /// It settles its request.
         settled: bool,
-        /// Entries the remote has.
+        /// The number of entries that the remote has.
         entries: u64,
     },
-    /// Drop the marks of a remote in trouble where there are too many: [`Event::ComparedInstead`].
+    /// Drop the marks of a remote in trouble if there are too many: [`Event::ComparedInstead`].
     BoundBacklog,
-    /// Keep the fail log right; nothing can be pushed now for this reason.
+    /// Update the fail log. The string says why nothing can be pushed now.
     WriteFailLog(Option<String>),
     /// The shared connection may be broken.
     Distrust,
-    /// What had read marks has ended; the marks are settled or owed, or nothing is.
+    /// The batch that had read marks has ended.
     BatchEnded {
-        /// They are.
+        /// All its marks are settled or owed; otherwise none is.
         settled: bool,
     },
-    /// The status has changed.
+    /// Report a changed status.
     Report,
     /// End the process.
     Exit {
-        /// The next start need not look for what this one left.
+        /// The next start need not look for unfinished pushes.
         clean: bool,
     },
 }
 
-/// All that a pusher decides by.
+/// All state that a pusher's decisions depend on.
 #[derive(Debug)]
 pub struct State {
     settings: PusherSettings,
@@ -344,8 +344,7 @@ pub struct State {
 }
 
 impl State {
-    /// As it is before anything happened. `reconcile` is what the journal has of it; slots that come back are counted in
-    /// `returned`.
+    /// The initial state. `reconcile` is as the journal has it. `returned` counts returned slots.
     pub fn new(
         settings: PusherSettings,
         reconcile: Reconcile,
@@ -369,7 +368,7 @@ impl State {
         }
     }
 
-    /// Takes an event in, and says what is to be done.
+    /// Handles an event and returns the actions to carry out.
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
@@ -377,7 +376,7 @@ impl State {
                 if let Some(why) = reconcile {
                     self.want_reconcile(why, &mut out);
                 }
-                // After the request: a death between the two must not forget it (rule 11).
+                // After the request: a crash between the two must not lose it (rule 11).
                 if new_settings {
                     out.push(Action::KeepSettings);
                 }
@@ -434,7 +433,7 @@ impl State {
             Event::Reconciled { why, left, at_ms } => self.reconciled(&why, left, at_ms),
             Event::RecentOwed(recent) => self.recent_owed(recent, &mut out),
             Event::ComparedInstead(why) => {
-                warn!(self.log, "too many names wait for this remote: it is compared instead when it is back"; "why" => %why);
+                warn!(self.log, "too many marks wait for this remote: a reconcile will replace them when it is back"; "why" => %why);
                 self.reconcile.replace_marks(why);
                 self.changed(&mut out);
             }
@@ -446,7 +445,7 @@ impl State {
         out
     }
 
-    /// When there is something to be done again, whatever comes.
+    /// The next deadline, if no event arrives before.
     pub fn next_deadline(&self, now: Duration) -> Duration {
         let able = self.may_start(now) && !self.in_flight.busy(Lane::Small);
         let at_once = self.pending.is_stale()
@@ -464,17 +463,17 @@ impl State {
         times.into_iter().flatten().min().unwrap_or(now)
     }
 
-    /// What is known of the root.
+    /// Whether the pusher may work.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// How the remote answers.
+    /// Whether the remote answers.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Whether it still has what it has acknowledged.
+    /// Whether the remote still has what it acknowledged.
     pub fn doubt(&self) -> Doubt {
         self.doubt
     }
@@ -484,7 +483,7 @@ impl State {
         &self.reconcile
     }
 
-    /// The same, to note how far it is.
+    /// The reconcile, to update its progress.
     pub fn reconcile_mut(&mut self) -> &mut Reconcile {
         &mut self.reconcile
     }
@@ -494,35 +493,36 @@ impl State {
         &self.pending
     }
 
-    /// What is under way.
+    /// The running jobs.
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
     }
 
-    /// True when nothing stands against a connection at `now`: then a shared one is looked for, too.
+    /// True if a connection may be opened at `now`. The shared connection is then opened, too.
     pub fn wants_connection(&self, now: Duration) -> bool {
         self.may_connect(now) && self.health == Health::Good
     }
 
-    /// True when nothing is under way and nothing waits that could be done now.
+    /// True if no job runs and no work is due.
     pub fn is_idle(&self) -> bool {
         let work = self.pending.work;
         self.in_flight.idle() && !(work.marks || work.due || work.wide || work.bulk)
     }
 
-    /// True when the remote was made equal at some time: else what differs there is no sign.
+    /// True if a reconcile of this remote has completed at some time. Otherwise differences on the remote are no sign
+    /// of a loss.
     pub fn was_equal(&self) -> bool {
         self.reconcile.reconciled_at_ms().is_some() && !self.settings.in_part
     }
 
-    /// True when what a push finds missing there is a sign that the remote has lost something, and nothing looks for that
-    /// yet.
+    /// True if what a push finds missing on the remote is a sign of a loss, and no reconcile that would find it is
+    /// running or requested.
     pub fn looks_for_losses(&self) -> bool {
         let comparing = self.in_flight.everything().is_some() || self.reconcile.wanted().is_some();
         !comparing && self.was_equal()
     }
 
-    /// True when the names in the root are to be compared. A comparison of everything does that, too.
+    /// True if the names in the root must be compared. A reconcile compares them, too.
     pub fn wants_names(&self) -> bool {
         self.doubt != Doubt::No
             && self.was_equal()
@@ -530,7 +530,8 @@ impl State {
             && self.reconcile.wanted().is_none()
     }
 
-    /// True when the scrub may go on: neither the remote, nor the root, nor everything is in question.
+    /// True if the scrub may continue: the remote answers, the root is valid, and no reconcile or verify is running or
+    /// requested.
     pub fn lets_scrub(&self) -> bool {
         self.health == Health::Good
             && self.phase == Phase::Running
@@ -540,7 +541,7 @@ impl State {
             && self.reconcile.held().is_none()
     }
 
-    /// Why `syncsup verify` cannot compare at all now.
+    /// Why `syncsup verify` cannot run now.
     pub fn cannot_verify(&self) -> Option<String> {
         if let Some(why) = self.phase.held() {
             return Some(format!("held: {why}"));
@@ -552,7 +553,7 @@ impl State {
         self.phase == Phase::Running && self.pending.is_usable(now) && self.health.may_try(now)
     }
 
-    /// True when nothing stands against starting an rsync at `now`.
+    /// True if an rsync may start at `now`.
     fn may_start(&self, now: Duration) -> bool {
         self.may_connect(now) && self.connection == Connection::Ready
     }
@@ -568,7 +569,8 @@ impl State {
 impl State {
     fn begun(&mut self, clean: bool, leftovers: Vec<Owe>, out: &mut Vec<Action>) {
         self.owe_leftovers(leftovers, out);
-        // Nothing looked while this pusher did not run. After an orderly stop the names in the root are enough.
+        // The remote was not watched while this pusher did not run. After a clean exit, comparing the names in the root
+        // is enough.
         if !clean {
             out.push(Action::OweRecent(Events::ATTRIB));
         }
@@ -638,7 +640,7 @@ impl State {
             };
             match &spec {
                 JobSpec::Compare(_) => self.reconcile.put_off(None),
-                // One at a time.
+                // Only one of the two runs at a time.
                 JobSpec::Verify => out.push(Action::PutOffScrub),
                 JobSpec::Push(_) | JobSpec::Expire => {}
             }
@@ -727,9 +729,9 @@ impl State {
         }
     }
 
-    /// What the guard has a say in waits for the operator while it holds the remote. It also waits for what is owed by
-    /// name: a comparison would find that once more, and the guard count it again. For what live events marked only the
-    /// work would be double; but what a comparison of everything found may take hours to push.
+    /// While the delete guard holds the remote, directories to which it applies wait for the operator. They also wait
+    /// until no names are owed: a comparison would find these names again, and the guard would count them twice.
+    /// Directories that live events marked do not wait, because pushing all that a reconcile found may take hours.
     fn wide(&self) -> Wide {
         let by_name = self.pending.work.due || self.pending.work.bulk;
         if self.reconcile.held().is_some() || by_name { Wide::Live } else { Wide::Any }
@@ -743,19 +745,20 @@ impl State {
     }
 }
 
-/// What the supervisor says.
+/// Messages of the supervisor.
 impl State {
     fn reconcile_requested(&mut self, why: ReconcileReason, now: Duration, out: &mut Vec<Action>) {
         if why != ReconcileReason::Schedule {
             self.health.hasten(now);
-            // The operator who asks may have mended what failed.
+            // The operator may have fixed the cause of the failures.
             out.push(Action::RetryNow);
         }
         self.want_reconcile(why, out);
     }
 
     fn want_reconcile(&mut self, why: ReconcileReason, out: &mut Vec<Action>) {
-        // Any other reason compares more than the schedule, which leaves out what `crontabfilter` says.
+        // A reconcile for any other reason compares more than a scheduled one, which excludes what `crontabfilter`
+        // names.
         if why == ReconcileReason::Schedule && self.reconcile.wanted().is_some() {
             return;
         }
@@ -779,7 +782,7 @@ impl State {
         self.phase.told(why);
         self.changed(out);
         if held {
-            // A running rsync would keep the file system busy, and push from a root that is not there.
+            // A running rsync would keep the file system busy, and push from a root that is gone.
             if !self.in_flight.idle() {
                 self.unclean.insert(Unclean::Killed);
             }
@@ -797,7 +800,7 @@ impl State {
     }
 }
 
-/// What comes of jobs.
+/// Results of jobs.
 impl State {
     fn pushed(
         &mut self,
@@ -816,7 +819,7 @@ impl State {
         }
         match end {
             PushEnd::Settled(end) => {
-                // Before it is settled: a death between the two must not forget it.
+                // Before it is settled: a crash between the two must not lose it.
                 self.lost(lost, out);
                 self.settled(end, out);
             }
@@ -849,23 +852,24 @@ impl State {
         }
     }
 
-    /// The remote answers again. Before anything else is settled: what was settled before the outage is known by that.
+    /// The remote answers again. This runs before anything else is settled, because the settle times say what was
+    /// settled before the outage.
     fn back_from_away(&mut self, out: &mut Vec<Action>) {
         if self.doubt == Doubt::Away {
-            // Its disk may have kept names, sizes and times, and not the content.
+            // Its disk may have kept names, sizes and times, but not the content.
             out.push(Action::OweRecent(Events::CONTENT));
         }
     }
 
     fn recent_owed(&mut self, recent: RecentlySettled, out: &mut Vec<Action>) {
         if self.doubt != Doubt::Away {
-            // At the start the names are compared anyway.
+            // After a start the names are compared anyway.
             return self.changed(out);
         }
         self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
         if recent == RecentlySettled::More && self.was_equal() && self.reconcile.wanted().is_none()
         {
-            let why = "it was out of reach, and had settled very much in the minute before";
+            let why = "it was unreachable, and had settled too much in the minute before to push all again";
             self.want_reconcile(ReconcileReason::Found(why.to_owned()), out);
         }
         self.changed(out);
@@ -885,7 +889,8 @@ impl State {
         out.push(Action::WriteFailLog(None));
     }
 
-    /// A comparison went well. Where the disk is full or the directory's parent is missing it does, and no push will.
+    /// A comparison succeeded. It also does when the remote's disk is full or the directory's parent is missing, and
+    /// then every push still fails.
     fn compared_well(&mut self, out: &mut Vec<Action>) {
         let work = self.pending.work;
         let pushes = work.marks || work.due || work.large || work.bulk;
@@ -926,15 +931,15 @@ impl State {
         };
         if next.worth_saying(&self.health) {
             let again_in = next.until().unwrap_or(now).saturating_sub(now);
-            warn!(self.log, "the remote cannot be pushed to"; "why" => &judgement.words,
+            warn!(self.log, "cannot push to the remote"; "why" => &judgement.words,
                 "failures" => next.failures(), "again_in_s" => again_in.as_secs());
         }
         self.health = next;
         out.push(Action::WriteFailLog(self.health.words().map(str::to_owned)));
     }
 
-    /// True when the remote has no room for another connection beside ours, or one of ours that has just ended, which is
-    /// no trouble: for a while they come one after the other.
+    /// True if the remote refuses a connection because it still serves, or counts, another one of this pusher. That is
+    /// no trouble: connections are then opened one at a time for a while.
     fn limits_connections(&mut self, judgement: &Judgement, leaving: bool, now: Duration) -> bool {
         let limits = judgement.connection_limited() && (self.in_flight.is_running() || leaving);
         if limits && self.scheduler.limit_connections(now) {
@@ -961,10 +966,10 @@ impl State {
         }
     }
 
-    /// A push found that the remote has lost something.
+    /// Requests a reconcile if a push or comparison found a sign of a loss.
     fn lost(&mut self, sign: Option<String>, out: &mut Vec<Action>) {
         if let Some(why) = sign {
-            warn!(self.log, "the remote has lost something"; "why" => &why);
+            warn!(self.log, "the remote may have lost data"; "why" => &why);
             self.want_reconcile(ReconcileReason::Found(why), out);
         }
     }
@@ -976,12 +981,12 @@ impl State {
         }
     }
 
-    /// Has these directories compared, because a receiver that was ended may have left a temporary file in one of them.
+    /// Has these directories compared, because a killed receiver may have left a temporary file in one of them.
     fn owe_leftovers(&mut self, leftovers: Vec<Owe>, out: &mut Vec<Action>) {
         match leftovers.len() {
             0 => {}
             1..=PARENTS_MOST => out.push(Action::Owe(leftovers)),
-            // One that stays in trouble is not to be compared after each try.
+            // A remote that stays in trouble must not be compared after each attempt.
             _ if self.health != Health::Good => {
                 self.unclean.insert(Unclean::LeftoversEverywhere);
             }
@@ -989,11 +994,11 @@ impl State {
         }
     }
 
-    /// Bounds what waits for a remote in trouble: every name that was ever touched would be kept for it, those of
-    /// temporary files too. A comparison finds what is left of them. Deletions are then the comparison's, and so the
-    /// guard's: which of them were asked for by name is not known any more.
+    /// Bounds the backlog of a remote in trouble. Without a bound, every name that was ever touched would be kept for
+    /// it, even names of temporary files. A reconcile finds those that still differ. The delete guard then applies to
+    /// all deletions, because the journal no longer knows which of them were marked by name.
     fn bound_backlog(&mut self, out: &mut Vec<Action>) {
-        // While the guard holds comparisons, only what is known by name comes through.
+        // While the guard holds the reconcile, only marked names are pushed, so their marks must stay.
         if self.health.failures() >= BOUND_AFTER && self.reconcile.held().is_none() {
             out.push(Action::BoundBacklog);
         }
@@ -1004,7 +1009,7 @@ impl State {
         match end {
             CompareEnd::Upset => self.reconcile.put_off(Some(now + UPSET_WAIT)),
             CompareEnd::Done { why, guarded, incomplete, entries } => {
-                // What the operator approved was this comparison, unless the guard has no say in it.
+                // The operator's approval was for this comparison, if the guard applies to it.
                 if guarded {
                     self.reconcile.forget_approval();
                 }
@@ -1023,7 +1028,7 @@ impl State {
                     self.doubt = Doubt::No;
                     self.lost(sign, out);
                 }
-                // A push may have to answer first.
+                // A push may have to succeed first.
                 let later = self.wants_names().then_some(now + NAMES_WAIT);
                 self.reconcile.put_off(later);
             }
@@ -1049,7 +1054,7 @@ impl State {
         out: &mut Vec<Action>,
     ) {
         let Some(message) = incomplete else {
-            // A request that came meanwhile stays: for another reason, or for the same once more.
+            // A request that arrived meanwhile stays, for another reason or for the same one.
             let settled = self.reconcile.settles();
             out.push(Action::Reconciled { why, settled, entries });
             return;
@@ -1066,7 +1071,7 @@ impl State {
         if self.doubt == Doubt::Names {
             self.doubt = Doubt::No;
         }
-        info!(self.log, "compared everything"; "why" => %why, "different" => found.paths,
+        info!(self.log, "reconciled"; "why" => %why, "different" => found.paths,
             "to_delete" => found.deletions);
     }
 
@@ -1079,7 +1084,7 @@ impl State {
     }
 }
 
-/// A number between 0 and 1, so that many pushers do not come back together.
+/// A number between 0 and 1, so that many pushers do not retry at the same time.
 fn jitter(now: Duration) -> f64 {
     f64::from(now.subsec_nanos() % 1_000_003) / 1_000_003.0
 }

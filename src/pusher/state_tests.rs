@@ -5,7 +5,7 @@ use crate::stat::Exited;
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-/// A machine at a time, with the actions of the last step in short.
+/// A state machine and its time. Steps return their actions in short.
 struct Machine {
     state: State,
     returned: Returned,
@@ -21,14 +21,14 @@ fn settings() -> PusherSettings {
 }
 
 impl Machine {
-    /// Whose root is not judged yet, with this reconcile.
+    /// A machine whose root is not checked yet, with this reconcile.
     fn begun(settings: PusherSettings, reconcile: Reconcile) -> Machine {
         let (returned, now) = (Returned::default(), 100 * S);
         let state = State::new(settings, reconcile, returned.clone(), log(), now);
         Machine { state, returned, now }
     }
 
-    /// At work, and in sync.
+    /// A running machine that is in sync.
     fn running() -> Machine {
         let mut machine = Machine::begun(settings(), Reconcile::new(None, None, Some(1)));
         machine.step(Event::Hold(None));
@@ -45,7 +45,7 @@ impl Machine {
         self.step(Event::Tick(Connection::Ready))
     }
 
-    /// A turn that finds this in the journal.
+    /// A turn that finds this work in the journal.
     fn look(&mut self, work: Work) -> Vec<String> {
         self.step(Event::Woken);
         assert_eq!(self.tick(), ["look"]);
@@ -53,7 +53,7 @@ impl Machine {
         self.step(Event::Looked { work, large })
     }
 
-    /// A push of this lane is under way.
+    /// Starts a push of this lane.
     fn pushes(&mut self, lane: Lane) {
         self.step(Event::Started(JobSpec::Push(lane), Vec::new()));
         assert!(self.state.in_flight().busy(lane));
@@ -63,7 +63,7 @@ impl Machine {
         self.step(Event::Pushed { lane, end, lost: None })
     }
 
-    /// A push met this end of an rsync.
+    /// A push whose rsync exits like this.
     fn push_fails(&mut self, exit: i32, stderr: &str) -> Vec<String> {
         self.pushes(Lane::Small);
         let end = PushEnd::Trouble {
@@ -88,7 +88,7 @@ impl Machine {
     }
 }
 
-/// An action in a word or two; a report is none worth a test.
+/// An action in short. Reports are left out.
 fn short(action: &Action) -> Option<String> {
     Some(match action {
         Action::Report => return None,
@@ -151,12 +151,12 @@ const REFUSED: &str =
 const UNREACHABLE: i32 = 10;
 
 #[test]
-fn nothing_starts_before_the_root_was_judged_and_no_slot_is_kept() {
+fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
     let mut machine = Machine::begun(settings(), Reconcile::default());
     machine.step(Event::Slot);
     assert_eq!(machine.look(marks()), [""; 0]);
-    assert_eq!(machine.returned.take(), 1, "a slot that cannot be used goes back");
-    machine.step(Event::Hold(Some("not there".into())));
+    assert_eq!(machine.returned.take(), 1, "a slot that cannot be used is returned");
+    machine.step(Event::Hold(Some("no such directory".into())));
     assert_eq!(machine.look(marks()), [""; 0]);
     machine.step(Event::Hold(None));
     machine.look(marks());
@@ -176,7 +176,7 @@ fn a_burst_gathers_before_it_is_pushed() {
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
     assert_eq!(next, ["scrub if it must"]);
     assert_eq!(machine.push_ends(Lane::Small, settled()), ["settle", "batch, settled: true"]);
-    assert_eq!(machine.look(marks()).len(), 2, "what waited for a push gathers no more");
+    assert_eq!(machine.look(marks()).len(), 2, "marks that waited for a push do not gather");
     machine.pushes(Lane::Small);
     machine.push_ends(Lane::Small, settled());
     machine.look(Work::default());
@@ -184,7 +184,7 @@ fn a_burst_gathers_before_it_is_pushed() {
 }
 
 #[test]
-fn the_first_push_waits_for_a_connection_that_is_coming() {
+fn the_first_push_waits_for_a_connection_that_is_being_opened() {
     let mut machine = Machine::running();
     machine.look(marks());
     machine.now += 3 * MS;
@@ -193,7 +193,7 @@ fn the_first_push_waits_for_a_connection_that_is_coming() {
 }
 
 #[test]
-fn a_hold_ends_what_is_in_flight_and_nothing_of_it_is_settled() {
+fn a_hold_abandons_pushes_and_settles_nothing() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
     machine.pushes(Lane::Bulk);
@@ -207,24 +207,24 @@ fn a_hold_ends_what_is_in_flight_and_nothing_of_it_is_settled() {
     machine.step(Event::Hold(None));
     machine.look(marks());
     machine.step(Event::Stop(S, StopCause::Told));
-    assert_eq!(machine.tick(), ["exit, clean: false"], "pushes were ended");
+    assert_eq!(machine.tick(), ["exit, clean: false"], "pushes were killed");
 }
 
 #[test]
-fn what_waited_for_a_portion_goes_on_after_a_hold() {
+fn names_behind_a_portion_are_pushed_after_a_hold() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
     let blocked = vec![Blocked::PortionBehindNames, Blocked::NamesBehindPortion];
     machine.step(Event::NotStarted(JobSpec::Push(Lane::Small), blocked, None));
     let due = Work { due: true, bulk: true, ..Work::default() };
-    assert_eq!(machine.look(due).len(), 1, "it is in the way");
+    assert_eq!(machine.look(due).len(), 1, "the portion blocks it");
     machine.step(Event::Hold(Some("unmounted".into())));
     machine.step(Event::Hold(None));
     assert_eq!(machine.look(due), ["ask for 2", "scrub if it must"]);
 }
 
 #[test]
-fn it_stops_when_the_push_in_hand_has_ended_or_the_time_is_over() {
+fn a_stop_waits_for_the_push_in_flight_or_the_deadline() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
     machine.step(Event::Stop(5 * S, StopCause::Told));
@@ -241,7 +241,7 @@ fn it_stops_when_the_push_in_hand_has_ended_or_the_time_is_over() {
 }
 
 #[test]
-fn a_journal_that_refuses_is_tried_again_after_a_second() {
+fn a_refused_journal_is_retried_after_a_second() {
     let mut machine = Machine::running();
     machine.step(Event::Woken);
     machine.step(Event::JournalRefused);
@@ -268,11 +268,11 @@ fn a_remote_that_is_down_is_probed_without_a_slot_and_with_growing_delays() {
     assert_eq!(end.last().map(String::as_str), Some("bound the backlog"), "after three failures");
     assert_eq!(machine.state.health().failures(), 3);
     machine.step(Event::FailuresDue);
-    assert!(machine.state.health().may_try(machine.now), "the operator hastens it");
+    assert!(machine.state.health().may_try(machine.now), "at the operator's request");
 }
 
 #[test]
-fn what_was_settled_before_an_outage_is_owed_before_anything_else_is_settled() {
+fn after_an_outage_recent_paths_are_owed_before_anything_is_settled() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
     assert_eq!(machine.state.doubt(), Doubt::Away);
@@ -281,12 +281,12 @@ fn what_was_settled_before_an_outage_is_owed_before_anything_else_is_settled() {
     let back = ["owe what is recent", "settle", "retry now", "fail log", "batch, settled: true"];
     assert_eq!(end, back);
     let more = machine.step(Event::RecentOwed(RecentlySettled::More));
-    assert!(more.len() == 1 && more[0].starts_with("want: it was out of reach"), "{more:?}");
+    assert!(more.len() == 1 && more[0].starts_with("want: it was unreachable"), "{more:?}");
     assert_eq!((machine.state.health(), machine.state.doubt()), (&Health::Good, Doubt::Names));
 }
 
 #[test]
-fn trouble_that_a_push_met_is_not_over_when_a_comparison_goes_well() {
+fn a_successful_comparison_does_not_end_trouble_that_a_push_met() {
     let mut machine = Machine::running();
     machine.push_fails(11, "rsync: write failed on \"f\" (in m): No space left on device (28)\n");
     machine.look(marks());
@@ -297,29 +297,37 @@ fn trouble_that_a_push_met_is_not_over_when_a_comparison_goes_well() {
     machine.look(Work::default());
     machine.compares(CompareSpec::Owed(Wide::Any));
     let end = machine.step(Event::Compared(done()));
-    assert_eq!(end, ["retry now", "fail log"], "nothing is to be pushed: it may be over");
+    assert_eq!(end, ["retry now", "fail log"], "nothing is to be pushed, so it may be over");
 }
 
 #[test]
-fn a_remote_that_is_short_of_connections_is_in_no_trouble() {
+fn a_connection_limit_is_no_trouble() {
     let full = "@ERROR: max connections (1) reached -- try again later\n";
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
     assert_eq!(machine.push_fails(5, full), ["batch, settled: false"]);
     assert_eq!(machine.state.health(), &Health::Good);
     machine.push_ends(Lane::Bulk, settled());
-    assert_ne!(machine.push_fails(5, full), ["batch, settled: false"], "others have them all");
+    assert_ne!(
+        machine.push_fails(5, full),
+        ["batch, settled: false"],
+        "other clients use all connections"
+    );
     assert_eq!(machine.state.health().failures(), 1);
 }
 
 #[test]
-fn too_many_leftovers_are_compared_once_the_remote_is_back() {
+fn too_many_leftovers_cause_a_reconcile_when_the_remote_is_back() {
     let many: Vec<Owe> = (0..=PARENTS_MOST).map(|n| owe(&format!("d{n}"))).collect();
     let aftermath = |leftovers| Aftermath { leftovers, unseen: None };
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
     let end = machine.push_ends(Lane::Bulk, PushEnd::GivenUp(aftermath(many.clone())));
-    assert_eq!(end, [format!("want: {}", ReconcileReason::Leftovers)], "at once where it is well");
+    assert_eq!(
+        end,
+        [format!("want: {}", ReconcileReason::Leftovers)],
+        "immediately if the remote is well"
+    );
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
     machine.pushes(Lane::Bulk);
@@ -330,14 +338,14 @@ fn too_many_leftovers_are_compared_once_the_remote_is_back() {
 }
 
 #[test]
-fn a_sign_of_loss_is_written_before_the_push_is_settled() {
+fn a_sign_of_loss_is_recorded_before_the_push_is_settled() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
     assert!(machine.state.looks_for_losses());
-    let lost = Some("d was missing there".to_owned());
+    let lost = Some("d was missing".to_owned());
     let end = machine.step(Event::Pushed { lane: Lane::Small, end: settled(), lost });
-    assert_eq!(end, ["want: d was missing there", "settle", "batch, settled: true"]);
-    assert!(!machine.state.looks_for_losses(), "everything is compared");
+    assert_eq!(end, ["want: d was missing", "settle", "batch, settled: true"]);
+    assert!(!machine.state.looks_for_losses(), "a reconcile is requested");
 }
 
 #[test]
@@ -350,7 +358,7 @@ fn a_reconcile_is_compared_counted_and_settled() {
     machine.compares(CompareSpec::Everything(sync()));
     let counted = Counted { paths: 5, deletions: 1, bytes: 10 };
     machine.step(Event::Spooled(sync(), counted, 0));
-    assert!(machine.state.in_flight().compare.is_none(), "others go beside it");
+    assert!(machine.state.in_flight().compare.is_none(), "other comparisons may run");
     assert_eq!(machine.everything_compared(&sync()), ["reconciled, settled: true"]);
     machine.step(Event::Reconciled { why: sync(), left: None, at_ms: 9 });
     assert_eq!(machine.state.reconcile().wanted(), None);
@@ -359,7 +367,7 @@ fn a_reconcile_is_compared_counted_and_settled() {
 }
 
 #[test]
-fn a_reconcile_that_is_requested_while_it_compares_comes_again() {
+fn a_reconcile_that_is_requested_while_it_compares_runs_again() {
     let mut machine = Machine::running();
     machine.step(Event::Reconcile(sync()));
     machine.compares(CompareSpec::Everything(sync()));
@@ -371,7 +379,7 @@ fn a_reconcile_that_is_requested_while_it_compares_comes_again() {
 }
 
 #[test]
-fn the_schedule_takes_the_place_of_no_other_request() {
+fn a_scheduled_reconcile_replaces_no_other_request() {
     let mut machine = Machine::running();
     machine.step(Event::Reconcile(sync()));
     assert_eq!(machine.step(Event::Reconcile(ReconcileReason::Schedule)), [""; 0]);
@@ -380,7 +388,7 @@ fn the_schedule_takes_the_place_of_no_other_request() {
 }
 
 #[test]
-fn an_incomplete_reconcile_stays_wanted_and_comes_later() {
+fn an_incomplete_reconcile_stays_requested_and_is_retried_later() {
     let mut machine = Machine::running();
     machine.step(Event::Reconcile(sync()));
     machine.compares(CompareSpec::Everything(sync()));
@@ -404,7 +412,7 @@ fn an_incomplete_reconcile_stays_wanted_and_comes_later() {
 }
 
 #[test]
-fn the_guard_holds_comparisons_until_the_operator_releases_the_number_that_was_shown() {
+fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     let mut machine = Machine::running();
     machine.step(Event::Release);
     assert_eq!(machine.state.reconcile().approved(), None, "nothing is approved in advance");
@@ -412,7 +420,7 @@ fn the_guard_holds_comparisons_until_the_operator_releases_the_number_that_was_s
     machine.compares(CompareSpec::Everything(sync()));
     let held = Held { why: "it would delete 50 of 60".into(), deletions: 50 };
     assert_eq!(machine.step(Event::Compared(CompareEnd::Guarded(held))), ["guard holds 50"]);
-    // What live events marked is compared all the same, and what a scan found is not.
+    // Directories that live events marked are still compared. Those that a scan found are not.
     let scanned = Work { wide: true, ..Work::default() };
     assert_eq!(machine.look(scanned), ["scrub"]);
     let live = Work { wide: true, wide_live: true, ..Work::default() };
@@ -434,7 +442,7 @@ fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
     let mut machine = Machine::running();
     let live = Work { wide: true, wide_live: true, due: true, ..Work::default() };
     machine.pushes(Lane::Small);
-    assert_eq!(machine.look(live), ["scrub if it must"], "they may be among them");
+    assert_eq!(machine.look(live), ["scrub if it must"], "owed names may be in these directories");
     let copy = Work { bulk: true, ..live };
     machine.pushes(Lane::Bulk);
     machine.pushes(Lane::Bulk2);
@@ -444,7 +452,7 @@ fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
 }
 
 #[test]
-fn marks_are_pushed_beside_a_first_copy() {
+fn marks_are_pushed_during_a_first_copy() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
     let work = Work { marks: true, bulk: true, ..Work::default() };
@@ -454,7 +462,7 @@ fn marks_are_pushed_beside_a_first_copy() {
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["push Small"]);
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
-    assert_eq!(next, ["push Bulk2"], "and two portions at a time");
+    assert_eq!(next, ["push Bulk2"], "two portions run at a time");
 }
 
 #[test]
@@ -478,7 +486,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
 }
 
 #[test]
-fn names_are_no_sign_where_the_remote_was_never_made_equal() {
+fn names_are_no_sign_if_the_remote_was_never_reconciled() {
     for (settings, reconciled) in
         [(settings(), None), (PusherSettings { in_part: true, ..settings() }, Some(1))]
     {
@@ -492,7 +500,7 @@ fn names_are_no_sign_where_the_remote_was_never_made_equal() {
 }
 
 #[test]
-fn after_an_unclean_end_everything_recent_is_owed_before_it_begins() {
+fn after_an_unclean_exit_recent_paths_are_owed_before_pushes_begin() {
     let mut machine = Machine::begun(settings(), Reconcile::default());
     let begun = machine.step(Event::Begun {
         clean: false,
@@ -506,7 +514,7 @@ fn after_an_unclean_end_everything_recent_is_owed_before_it_begins() {
 }
 
 #[test]
-fn a_comparison_that_was_upset_comes_again_soon() {
+fn a_comparison_that_changes_broke_is_retried_soon() {
     let mut machine = Machine::running();
     let wide = Work { wide: true, ..Work::default() };
     machine.look(wide);
@@ -521,7 +529,7 @@ fn a_comparison_that_was_upset_comes_again_soon() {
 }
 
 #[test]
-fn a_root_that_is_gone_holds_and_is_looked_for_again() {
+fn a_missing_root_holds_and_is_looked_for_again() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
     machine.push_ends(Lane::Small, PushEnd::Stuck(Obstacle::Root("gone".into())));
@@ -534,7 +542,7 @@ fn a_root_that_is_gone_holds_and_is_looked_for_again() {
 }
 
 #[test]
-fn a_system_that_refuses_is_trouble_that_any_job_ends() {
+fn a_system_error_is_trouble_that_any_job_ends() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
     machine.push_ends(Lane::Small, PushEnd::Stuck(Obstacle::System("fork".into())));
@@ -544,7 +552,7 @@ fn a_system_that_refuses_is_trouble_that_any_job_ends() {
 }
 
 #[test]
-fn a_person_is_answered_one_at_a_time_with_the_scrub_out_of_the_way() {
+fn a_verify_puts_the_scrub_off() {
     let mut machine = Machine::running();
     assert!(machine.state.lets_scrub());
     machine.step(Event::VerifyWanted);
@@ -558,7 +566,7 @@ fn a_person_is_answered_one_at_a_time_with_the_scrub_out_of_the_way() {
 }
 
 #[test]
-fn marks_that_were_dropped_for_a_remote_in_trouble_are_compared_instead() {
+fn dropped_marks_of_a_remote_in_trouble_cause_a_reconcile() {
     let mut machine = Machine::running();
     let why = ReconcileReason::Found("too many".into());
     machine.step(Event::ComparedInstead(why.clone()));
@@ -566,7 +574,7 @@ fn marks_that_were_dropped_for_a_remote_in_trouble_are_compared_instead() {
 }
 
 #[test]
-fn what_the_scrub_used_of_an_approval_is_used() {
+fn an_approval_that_the_scrub_used_is_gone() {
     let mut machine = Machine::running();
     let held = Held { why: "50".into(), deletions: 50 };
     assert_eq!(machine.step(Event::ScrubGuarded(held)), ["guard holds 50"]);

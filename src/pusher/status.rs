@@ -1,4 +1,4 @@
-//! What a pusher tells the supervisor of itself, and when.
+//! The status that a pusher sends to the supervisor.
 
 use super::context::Context;
 use super::jobs::Jobs;
@@ -12,33 +12,34 @@ use crate::message::{FromPusher, PusherStatus, ReconcileProgress};
 use crate::sys::clock;
 use std::time::Duration;
 
-/// Status is sent at most this often while things change.
+/// The shortest interval between two status messages while the pusher is not idle.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
 
-/// Rows that are counted for a status at once; with twice as many, the status comes half as often.
+/// A backlog of up to this number of rows is counted at the full rate. With twice as many, the status is sent half as
+/// often.
 const COUNTED_AT_ONCE: u64 = 10_000;
-/// How many times rarer at most.
+/// The largest factor by which the interval grows.
 const STATUS_RAREST: u64 = 20;
 
-/// What was last told to the supervisor.
+/// The last status that was sent to the supervisor.
 #[derive(Default)]
 pub struct Status {
     said: Option<PusherStatus>,
     said_at: Duration,
     freshness: Freshness,
-    /// The time of the next try of a remote in trouble, and the same on the wall clock.
+    /// The time of the next attempt for a remote in trouble, and the same on the wall clock.
     retry: Option<(Duration, i64)>,
-    /// Batches that went through.
+    /// Batches that were pushed successfully.
     pushes: u64,
 }
 
-/// Whether what was told may be another now.
+/// Whether the last status may be out of date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Freshness {
-    /// It may.
+    /// It may be.
     #[default]
     Stale,
-    /// It is not.
+    /// It is current.
     Fresh,
 }
 
@@ -48,17 +49,17 @@ impl Status {
         self.freshness = Freshness::Stale;
     }
 
-    /// A batch went through.
+    /// A batch was pushed successfully.
     pub fn pushed(&mut self) {
         self.pushes += 1;
     }
 
-    /// When there is something to tell.
+    /// When the next status is due.
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         (self.freshness == Freshness::Stale).then(|| now + self.every())
     }
 
-    /// Says what is new, and that this process lives.
+    /// Sends a changed status, and a heartbeat.
     pub fn tell(
         &mut self,
         context: &Context,
@@ -84,7 +85,7 @@ impl Status {
         Ok(())
     }
 
-    /// Counting takes its time: the more there is to count, the rarer it is done.
+    /// The interval between status messages. It grows with the backlog, because counting a large one takes long.
     fn every(&self) -> Duration {
         let counted = self.said.as_ref().map_or(0, |said| said.waiting + said.owed);
         let times = 1 + (counted / COUNTED_AT_ONCE).min(STATUS_RAREST);
@@ -111,7 +112,7 @@ impl Status {
         let comparing = state.in_flight().everything().is_some();
         let written = jobs.spool.as_ref().map_or(0, |work| work.found.written);
         let unwritten = comparing.then(|| found.saturating_sub(written));
-        // What is being sent counts, too.
+        // Bytes in flight count, too.
         let in_flight: u64 = jobs.pushes().map(Push::bytes_read).sum();
         let pushed_bytes = context.standing.totals.bytes + in_flight;
         state.reconcile_mut().note_left(Left { owed, unwritten, pushed_bytes });
@@ -120,7 +121,7 @@ impl Status {
             .wanted()
             .filter(|_| reconcile.held().is_none())
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
-        // Until it is compared again, and what was found is pushed.
+        // Not while the reconcile is repeated.
         let incomplete = reconcile.incomplete().filter(|_| !comparing);
         Ok(report::status(StatusView {
             phase: state.phase(),
@@ -142,7 +143,8 @@ impl Status {
         }))
     }
 
-    /// The wall clock's time of the next try: found once for each, so that a status does not change by itself.
+    /// The time of the next attempt on the wall clock. It is computed only once, so that the status does not change
+    /// without a cause.
     fn note_retry(&mut self, until: Option<Duration>) {
         let wall = |until: Duration| {
             let left = until.saturating_sub(clock::boot());

@@ -1,24 +1,24 @@
-//! Why a job cannot go on here.
+//! Local errors that stop a job.
 
 use crate::journal::JournalError;
 
-/// Why a job cannot go on.
+/// An error that stops a job, and that is not the remote's.
 #[derive(Debug)]
 pub enum Stuck {
-    /// The journal.
+    /// The journal failed.
     Journal(JournalError),
-    /// The root of the localpath is gone or another.
+    /// The root of the localpath is gone, or is another directory.
     Root(String),
-    /// The system refused: a fork, a file.
+    /// A system call failed, for example a fork.
     System(String),
 }
 
-/// What stands in the way of a job, but for the journal.
+/// The same without errors of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The root of the localpath is gone or another.
+    /// The root of the localpath is gone, or is another directory.
     Root(String),
-    /// The system refused: a fork, a file.
+    /// A system call failed, for example a fork.
     System(String),
 }
 
@@ -29,7 +29,7 @@ impl From<JournalError> for Stuck {
 }
 
 impl Stuck {
-    /// What stands in the way; an error is the journal's.
+    /// The local error; an error of the journal is returned as `Err`.
     pub fn obstacle(self) -> Result<Obstacle, JournalError> {
         match self {
             Stuck::Journal(error) => Err(error),
@@ -40,7 +40,7 @@ impl Stuck {
 }
 
 impl Obstacle {
-    /// For a person.
+    /// The message for the operator.
     pub fn message(self) -> String {
         match self {
             Obstacle::Root(message) | Obstacle::System(message) => message,

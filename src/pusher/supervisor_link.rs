@@ -1,4 +1,5 @@
-//! The line to the supervisor, shared by all who may work for long: a child that is silent for too long is ended.
+//! The connection to the supervisor, shared by everything that may work for long: the supervisor kills a child that is
+//! silent for too long.
 
 use crate::message::{ALIVE_EVERY_MS, FromPusher, ToPusher};
 use crate::sys::channel::{Channel, Received};
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// The control channel of a pusher.
 pub type Control = Channel<FromPusher, ToPusher>;
 
-/// The line. Its clones are one.
+/// The connection. All clones share it.
 #[derive(Clone)]
 pub struct SupervisorLink(Rc<Inner>);
 
@@ -21,28 +22,29 @@ struct Inner {
 }
 
 impl SupervisorLink {
-    /// Over this channel.
+    /// A link over this channel.
     pub fn new(control: Control) -> Self {
         Self(Rc::new(Inner { control: RefCell::new(control), said: Cell::new(Duration::ZERO) }))
     }
 
-    /// Says something. A channel that cannot be written to is closed: [`SupervisorLink::receive`] tells.
+    /// Sends a message. An error is ignored: a channel that cannot be written to is closed, and
+    /// [`SupervisorLink::receive`] reports that.
     pub fn send(&self, message: &FromPusher) {
         let _ = self.0.control.borrow_mut().send(message, vec![]);
     }
 
-    /// Says something that shows at `now` that this process lives.
+    /// Sends a message, which also counts as a heartbeat at `now`.
     pub fn tell(&self, message: &FromPusher, now: Duration) {
         self.0.said.set(now);
         self.send(message);
     }
 
-    /// A sign of life, from inside long work: said only when one is due, so it may be called for every line read.
+    /// Sends a heartbeat during long work. It sends one only if it is due, so it may be called for every line read.
     pub fn beat(&self) {
         self.beat_at(clock::boot());
     }
 
-    /// The same at `now`. Nothing is added to what waits for the supervisor to read.
+    /// The same at `now`. It sends nothing while earlier messages still wait for the supervisor.
     pub fn beat_at(&self, now: Duration) {
         if now < self.next_beat() {
             return;
@@ -55,12 +57,12 @@ impl SupervisorLink {
         }
     }
 
-    /// When the next sign of life is due.
+    /// When the next heartbeat is due.
     pub fn next_beat(&self) -> Duration {
         self.0.said.get() + Duration::from_millis(ALIVE_EVERY_MS)
     }
 
-    /// The next message, if one is there.
+    /// The next message, if there is one.
     pub fn receive(&self) -> io::Result<Received<ToPusher>> {
         self.0.control.borrow_mut().receive()
     }
@@ -70,7 +72,7 @@ impl SupervisorLink {
         let _ = self.0.control.borrow_mut().flush();
     }
 
-    /// The channel, to wait for it.
+    /// The channel, to poll it.
     pub fn channel(&self) -> Ref<'_, Control> {
         self.0.control.borrow()
     }
@@ -81,13 +83,13 @@ pub mod tests {
     use super::*;
     use crate::sys::channel;
 
-    /// A line, and the supervisor's end of it.
+    /// A link, and the supervisor's end of it.
     pub fn supervisor() -> (SupervisorLink, Channel<ToPusher, FromPusher>) {
         let (ours, theirs) = channel::pair().unwrap();
         (SupervisorLink::new(Channel::new(ours)), Channel::new(theirs))
     }
 
-    /// How many signs of life have come.
+    /// The number of heartbeats received.
     pub fn heard(end: &mut Channel<ToPusher, FromPusher>) -> usize {
         let mut count = 0;
         while let Received::Message(message, _) = end.receive().unwrap() {
@@ -98,13 +100,13 @@ pub mod tests {
     }
 
     #[test]
-    fn signs_of_life_come_when_they_are_due_and_do_not_pile_up() {
+    fn heartbeats_are_sent_when_due_and_do_not_pile_up() {
         let (supervisor, mut end) = supervisor();
         for ms in (1_000..=20_000).step_by(10) {
             supervisor.beat_at(Duration::from_millis(ms));
         }
         assert_eq!(heard(&mut end), 10);
-        // Nobody reads.
+        // The supervisor does not read.
         for s in (100..1_000_000).step_by(10) {
             supervisor.beat_at(Duration::from_secs(s));
         }

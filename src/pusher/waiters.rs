@@ -1,9 +1,10 @@
-//! `syncsup wait`: says when everything marked up to a number is settled on this remote.
+//! `syncsup wait`: reports when every mark up to a number is settled on this remote.
 //!
-//! It is when, first, some batch that read all there was above the cursor has ended since that mark (or nothing was
-//! there): a path that is marked again moves up, so the cursor alone says nothing. Second, no comparison is wanted at
-//! that moment that may stand for changes. Third, all that was owed at that moment, and what came of it, is gone. What
-//! is marked meanwhile does not count, so that a busy localpath is not waited for without end.
+//! Three conditions must hold. First, a batch that read every mark above the cursor has ended since that mark, or there
+//! was no mark above the cursor. The cursor alone does not tell this, because a path that is marked again gets a higher
+//! number. Second, no reconcile is requested at that moment that may replace marks. Third, every row that was owed at
+//! that moment, and every row that resulted from it, is settled. Later marks do not count, so that a wait ends on a
+//! busy localpath, too.
 
 use super::context::Context;
 use super::doubt::Doubt;
@@ -13,13 +14,13 @@ use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
 
-/// What is waited for.
+/// The open waits.
 #[derive(Default)]
 pub(super) struct Waiters {
     open: Vec<Waiter>,
-    /// Every mark up to it was settled or owed at some moment.
+    /// Every mark up to this number was settled or owed at some moment.
     whole: i64,
-    /// The batch in flight has read all marks up to it.
+    /// The batch in flight has read every mark up to this number.
     reading: Option<i64>,
 }
 
@@ -27,7 +28,7 @@ struct Waiter {
     ticket: Ticket,
     seq: i64,
     below: Vec<RelPath>,
-    /// What is owed since then, in milliseconds since 1970, may be of a mark up to `seq`.
+    /// Rows that are owed since this time, in milliseconds since 1970, or before may result from a mark up to `seq`.
     since_ms: Option<i64>,
 }
 
@@ -41,19 +42,19 @@ impl Waiters {
         self.open.retain(|a| a.ticket != ticket);
     }
 
-    /// A batch starts that has read every mark up to `whole`, if it has.
+    /// A batch starts. It has read every mark up to this number, if it has read all.
     pub(super) fn reads(&mut self, whole: Option<i64>) {
         self.reading = whole;
     }
 
-    /// That batch has ended: all of it is settled or owed, or nothing of it is.
+    /// That batch has ended. All its marks are settled or owed, or none is.
     pub(super) fn read(&mut self, settled: bool) {
         let read = self.reading.take().filter(|_| settled);
         self.whole = self.whole.max(read.unwrap_or(0));
     }
 
-    /// Those for which everything is settled by now; they wait no longer. `lost` says whether the remote may have lost
-    /// something.
+    /// Removes and returns the waiters for which everything is settled. `lost` says whether the remote may have lost
+    /// data.
     pub(super) fn settled(
         &mut self,
         context: &Context,
@@ -65,7 +66,7 @@ impl Waiters {
         let (journal, name) = (&context.journal, &context.name);
         let whole = journal.nothing_after(context.standing.cursor)?.unwrap_or(0);
         self.whole = self.whole.max(whole);
-        // A scheduled reconcile stands for nothing that was marked.
+        // A scheduled reconcile replaces no marks.
         let compares = lost != Doubt::No
             || journal.wanted_reconcile(name)?.is_some_and(|why| why != ReconcileReason::Schedule);
         let mut settled = Vec::new();

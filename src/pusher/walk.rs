@@ -1,5 +1,5 @@
-//! What is replicated here: the names in a directory, and everything below the root. What cannot be read counts for
-//! nothing: rsync says so.
+//! Walks what is replicated locally: the names in a directory, and everything below the root. Unreadable directories
+//! count as empty; rsync reports them.
 
 use super::context::Context;
 use super::guard::Contents;
@@ -8,10 +8,10 @@ use crate::path::RelPath;
 use crate::stat::Kind;
 use crate::sys::files::{Name, Root};
 
-/// Directories that are looked into for something to replicate; a tree of more than that is not empty.
+/// Directories that are searched for files. A tree with more directories does not count as empty.
 const LOOKED_INTO_MOST: usize = 10_000;
 
-/// The names in a directory that is entered, at most `most`, with their kinds.
+/// At most `most` names in a directory, with their kinds. None in a directory that is not entered.
 pub fn names(context: &Context, root: &Root, dir: &RelPath, most: usize) -> Vec<(Name, Kind)> {
     context.supervisor.beat();
     let names = match dir.is_root() {
@@ -29,7 +29,7 @@ pub fn names(context: &Context, root: &Root, dir: &RelPath, most: usize) -> Vec<
         .collect()
 }
 
-/// Everything below the root that is replicated, directory by directory.
+/// A walk of everything that is replicated below the root, directory by directory.
 struct Walk<'a> {
     context: &'a Context,
     root: &'a Root,
@@ -42,7 +42,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The number of names in each directory that are no directories.
+/// Yields for each directory the number of names in it that are not directories.
 impl Iterator for Walk<'_> {
     type Item = u64;
 
@@ -61,7 +61,7 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// Looks for something that is replicated, as the delete guard wants to know. In most trees it finds some at once.
+/// Whether any file is replicated, for the delete guard. In most trees the first directory answers this.
 pub fn contents(context: &Context) -> Result<Contents, Stuck> {
     let root = context.open_root()?;
     let mut walk = Walk::new(context, &root);
@@ -72,7 +72,7 @@ pub fn contents(context: &Context) -> Result<Contents, Stuck> {
     }
 }
 
-/// How many names are replicated and no directories: up to `most`, or somewhat more.
+/// The number of replicated names that are not directories. The count stops when it reaches `most`.
 pub fn files(context: &Context, most: u64) -> Result<u64, Stuck> {
     let root = context.open_root()?;
     let mut found = 0;

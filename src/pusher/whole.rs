@@ -1,22 +1,22 @@
-//! Directories of which a batch names everything: rsync is told to read them itself, which costs half of what as many
-//! names cost. Pure.
+//! Directories whose every name is in a batch. rsync reads such a directory itself, which costs half as much as listing
+//! its names. Pure.
 
 use crate::path::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-/// With fewer names in a directory there is nothing to be saved.
+/// With fewer names in a directory, reading it saves nothing.
 const NAMES_FEWEST: usize = 16;
 
-/// The directories whose names all are among `paths`. `names` reads a bounded number of names of a directory, and one more
-/// when there is one; `None` where it cannot.
+/// The directories whose names are all among `paths`. `names(directory, n)` returns up to n + 1 names of a directory,
+/// or `None` if it cannot read it.
 pub fn directories<'a>(
     paths: impl IntoIterator<Item = &'a RelPath>,
     mut names: impl FnMut(&RelPath, usize) -> Option<Vec<OsString>>,
 ) -> BTreeSet<RelPath> {
     let mut listed: BTreeMap<RelPath, BTreeSet<&std::ffi::OsStr>> = BTreeMap::new();
     for path in paths {
-        // The root would be read with all that is in it.
+        // Not the root, which rsync would read with everything below it.
         if let Some(parent) = path.parent().filter(|parent| !parent.is_root()) {
             listed.entry(parent).or_default().insert(path.name());
         }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_where_every_name_is_listed() {
+    fn only_directories_with_every_name_listed_are_whole() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let names = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         let below = |dir: &str, count| {

@@ -51,7 +51,7 @@ fn r_shows_a_bar_for_each_remote_on_a_terminal() {
     }
     // The log stands whole between the bars.
     let text = terminal.text();
-    assert!(text.lines().any(|l| l.contains("INFO compared everything, ")), "{text}");
+    assert!(text.lines().any(|l| l.contains("INFO reconciled, ")), "{text}");
     w.probe(0);
     let text = terminal.text();
     let after = text.rsplit_once(": in sync\r\n").unwrap().1;

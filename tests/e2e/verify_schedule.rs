@@ -76,8 +76,8 @@ fn a_scrub_repairs_manual_changes_without_an_event() {
     // More than one part; and a run comes to its end, with its account.
     w.wait_remote(0, "an end", |r| !r["verify"]["last"].is_null());
     let log = w.instance.log_text();
-    assert!(log.contains("verify_schedule: what differs is pushed again"), "{log}");
-    assert!(log.contains("verify_schedule: everything was compared"), "{log}");
+    assert!(log.contains("verify_schedule: pushing differences"), "{log}");
+    assert!(log.contains("verify_schedule: run finished"), "{log}");
     let last = verify(&w)["last"].clone();
     assert!(last["parts"].as_u64() >= Some(4) && last["incomplete"] == 0, "{last}");
     // And then there is nothing left to be found.

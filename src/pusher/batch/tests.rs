@@ -14,7 +14,7 @@ fn owed(text: &str, events: Events) -> Owed {
 }
 
 #[test]
-fn a_path_is_in_a_batch_once_with_all_it_is() {
+fn rows_of_one_path_are_merged() {
     let marks = vec![marked("a", 5), Marked { scope: Scope::Tree, ..marked("b", 6) }];
     let batch = Batch::new(marks, vec![owed("b", Events::MOVE)], 5);
     assert_eq!(batch.cursor, Some(6));
@@ -24,12 +24,12 @@ fn a_path_is_in_a_batch_once_with_all_it_is() {
         (Scope::Tree, Events::MOVE | Events::WRITE, Some(9))
     );
     let a = batch.items.iter().find(|i| i.path == path("a")).unwrap();
-    assert!(a.events.contains(Events::AGAIN), "up to the mark that was in hand");
+    assert!(a.events.contains(Events::AGAIN), "its mark was read before");
     assert!(!b.events.contains(Events::AGAIN));
 }
 
 #[test]
-fn what_touches_a_batch() {
+fn paths_above_and_below_touch_a_batch() {
     let names = ["d/e", "d-e/f", "a/b/c", "z"];
     let marks = names.into_iter().zip(5..).map(|(name, seq)| marked(name, seq));
     let mut batch = Batch::new(marks.collect(), vec![], 0);
@@ -46,7 +46,7 @@ fn what_touches_a_batch() {
 }
 
 #[test]
-fn what_settled_leaves_nothing() {
+fn a_settled_path_is_not_owed() {
     let batch = Batch::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
     let end = batch.settle(&Findings::default(), Totals::default(), TIMES);
     assert_eq!((end.cursor, end.owe.len()), (Some(5), 0));
@@ -54,7 +54,7 @@ fn what_settled_leaves_nothing() {
 }
 
 #[test]
-fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
+fn a_failure_of_a_listed_prefix_is_owed_for_the_marked_path() {
     let batch = Batch::new(vec![marked("d/x", 5), marked("e", 6)], vec![], 0);
     let mut findings = Findings::default();
     findings.fail([path("d")], "Permission denied");
@@ -67,7 +67,7 @@ fn a_failure_is_owed_with_its_words_also_under_the_prefix_listed_for_it() {
 }
 
 #[test]
-fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
+fn large_wide_and_deferred_paths_stay_owed_when_the_cursor_passes() {
     let marks = vec![marked("big", 5), marked("dir", 6), marked("later", 7)];
     let mut findings = Findings::default();
     findings.note(path("big"), Disposition::Large);
@@ -81,7 +81,7 @@ fn nothing_apart_or_deferred_is_lost_when_the_cursor_passes_it() {
 }
 
 #[test]
-fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
+fn an_unsteady_path_is_pushed_again_soon_and_has_not_failed() {
     let marks = vec![marked("d/x", 5), Marked { scope: Scope::Tree, ..marked("t", 6) }];
     let mut findings = Findings::default();
     findings.note(path("d"), Disposition::Unsteady);
@@ -92,24 +92,24 @@ fn what_was_unsteady_comes_again_soon_and_has_not_failed() {
     assert_eq!(end.owe.len(), 2);
     for owe in &end.owe {
         assert!(owe.error.is_none() && owe.attempts == 0 && owe.next_try_ms <= 2_000);
-        assert!(owe.events.contains(Events::AGAIN), "still to be pushed once more");
+        assert!(owe.events.contains(Events::AGAIN), "still to be pushed a second time");
     }
     assert_eq!(end.owe[1].scope, Scope::Tree);
 }
 
 #[test]
-fn what_was_set_during_the_push_comes_again_by_content() {
+fn a_file_whose_mtime_was_set_during_a_push_is_compared_by_content() {
     let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
     let mut findings = Findings::default();
     findings.note(path("a"), Disposition::Unproven);
     let end = Batch::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
-    assert!(end.owe[0].events.contains(Events::WRITE), "no longer proven");
+    assert!(end.owe[0].events.contains(Events::WRITE), "no longer proven by its mtime");
     assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
 }
 
 #[test]
-fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
+fn a_deleted_name_that_is_a_directory_again_is_compared_with_its_tree() {
     let marks = vec![Marked { scope: Scope::Tree, ..marked("d", 5) }, marked("d/x", 6)];
     let mut findings = Findings::default();
     findings.note(path("d"), Disposition::Reborn);
@@ -117,11 +117,11 @@ fn what_was_to_be_deleted_and_is_a_directory_again_is_compared_whole() {
     let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert_eq!(of("d").scope, Scope::Tree);
-    assert_eq!(of("d/x").scope, Scope::Entry, "looked at again");
+    assert_eq!(of("d/x").scope, Scope::Entry, "planned again");
 }
 
 #[test]
-fn where_an_rsync_broke_off_the_last_directories_are_compared() {
+fn the_last_directories_of_an_aborted_rsync_are_compared() {
     let dirs = (0..3_000).map(|n| path(&format!("d{:04}", n % 1_500)));
     let findings = Findings { leftovers: dirs.collect(), ..Findings::default() };
     let marks = vec![marked("d1499/f", 5)];
@@ -133,11 +133,11 @@ fn where_an_rsync_broke_off_the_last_directories_are_compared() {
 }
 
 #[test]
-fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
+fn after_an_unseen_end_a_path_is_pushed_exactly_twice() {
     let batch = Batch::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
     let unseen = batch.unseen();
     assert_eq!(unseen.cursor, None);
-    assert_eq!(unseen.owe.len(), 2, "a mark too, for it may be marked again");
+    assert_eq!(unseen.owe.len(), 2, "a mark becomes owed, too, because it may be marked again");
     let parents = batch.parents();
     assert_eq!(parents.len(), 1);
     assert_eq!((parents[0].path.is_root(), parents[0].scope), (true, Scope::Children));
@@ -151,7 +151,7 @@ fn after_an_unseen_end_a_path_is_pushed_once_more_and_then_no_more() {
     assert!(end.owe.is_empty());
 }
 
-/// splitmix64: the same numbers for a seed everywhere.
+/// splitmix64: a seed gives the same numbers everywhere.
 struct Draw(u64);
 
 impl Draw {
@@ -167,10 +167,10 @@ impl Draw {
     }
 }
 
-/// Names that a slave refuses for ever, tried as pushes and comparisons of every kind would: found again by
-/// comparisons, turned into other scopes and lanes, refused by a push of something below them.
+/// Names that a slave always refuses, in pushes and comparisons of every kind: comparisons find them again, pushes turn
+/// them into other scopes and lanes, and pushes of names below them fail on them.
 #[test]
-fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
+fn no_failing_path_is_retried_before_its_backoff() {
     use crate::journal::Journal;
     use crate::pusher::jobs::rows::not_compared;
     const NAMES: [&str; 4] = ["d", "d/f", "d/e", "big"];
@@ -204,7 +204,7 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
             if !rows.is_empty() {
                 let mut findings = Findings::default();
                 for row in &rows {
-                    // Large files and directories are turned into rows of their kind once; then the push fails.
+                    // Large files and directories become rows of their kind once. After that the push fails.
                     match draw.of(4) {
                         0 if row.attempts == 0 && row.scope == Scope::Entry => {
                             findings.note(row.path.clone(), Disposition::Large);
@@ -224,7 +224,7 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                 journal.settle("r", &end, now_ms).unwrap();
             }
             if !wide.is_empty() {
-                // A comparison finds them all again, and perhaps could not see everything.
+                // A comparison finds all of them again, and may be incomplete.
                 let done = wide.iter().map(|row| (row.path.clone(), row.generation)).collect();
                 let mut end = Settlement { done, ..Settlement::default() };
                 let attempts = |name: &str| {
@@ -250,7 +250,7 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                 }
                 journal.settle("r", &end, now_ms).unwrap();
             }
-            // A push of something else is refused by what is above it, or its end is not seen.
+            // A push of another name fails on a directory above it, or its end is not seen.
             if draw.yes(50) {
                 let lost = Batch::new(vec![marked("d/other", 1)], vec![], 0).parents();
                 journal
@@ -258,15 +258,15 @@ fn whatever_fails_the_next_try_is_at_or_after_the_backoff() {
                     .unwrap();
             }
         }
-        // 0.5, 2, 4 … 60 s: 7 tries in two minutes; a few more for what is turned into rows of another kind.
+        // 0.5, 2, 4 … 60 s: 7 attempts in two minutes, and a few more for rows that change their kind.
         for (path, times) in failures {
-            assert!(times.len() <= 14, "{path}: {} tries: {times:?}", times.len());
+            assert!(times.len() <= 14, "{path}: {} attempts: {times:?}", times.len());
         }
     }
 }
 
 #[test]
-fn what_weighs_more_stays_and_a_later_message_replaces_an_earlier_one() {
+fn a_disposition_of_higher_rank_stays_and_a_later_message_replaces_an_earlier_one() {
     let mut findings = Findings::default();
     findings.note(path("a"), Disposition::Wide(Scope::Tree));
     findings.fail([path("a")], "one");
@@ -277,6 +277,6 @@ fn what_weighs_more_stays_and_a_later_message_replaces_an_earlier_one() {
     findings.note(path("b"), Disposition::Deferred(5));
     findings.note(path("c"), Disposition::Large);
     findings.plan_again();
-    assert_eq!(findings.of(&path("a")), Some(&Disposition::Unsteady), "no plan finds that");
+    assert_eq!(findings.of(&path("a")), Some(&Disposition::Unsteady), "no plan finds it again");
     assert!(findings.is_deferred(&path("b")) && findings.of(&path("c")).is_none());
 }

@@ -1,8 +1,8 @@
-//! Finding differences: a reconcile of everything, or of the directories that marks reach below.
+//! Comparisons: a reconcile, or a comparison of owed directories.
 //!
-//! A dry run of rsync prints what differs; each line goes through the filter and becomes an owed row. It changes
-//! nothing, so it runs beside pushes without a race: each path is looked at again when it is pushed. The rows come in
-//! portions, so that a first copy of millions of files needs no millions of rows at once.
+//! A dry run of rsync prints the differences. Each line that passes the filter becomes an owed row. The dry run changes
+//! nothing, so it may run during pushes without a race: each path is checked again when it is pushed. The rows are
+//! written in portions, so that a first copy of millions of files never needs millions of rows.
 
 use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
 use super::rsyncing::Rsyncing;
@@ -30,16 +30,16 @@ use std::time::Duration;
 
 /// Rows written at a time.
 const PORTION: usize = 10_000;
-/// While more of them than this wait or are being pushed, no more are written: two lanes have one each, the third is for
-/// the one that ends first.
+/// While more rows than this wait or are being pushed, no more are written. Each of the two lanes has one portion, and
+/// the third is for the lane that ends first.
 const AHEAD: u64 = 2 * PORTION as u64;
 /// Directories compared in one dry run.
 pub const WIDE_AT_ONCE: u32 = 1_000;
 
-/// What is compared.
+/// What a comparison covers.
 #[derive(Debug)]
 pub enum CompareSubject {
-    /// Everything, for this reason. The schedule's leave out what `crontabfilter` says.
+    /// A reconcile. A scheduled one excludes what `crontabfilter` names.
     Everything {
         /// Why.
         why: ReconcileReason,
@@ -48,25 +48,25 @@ pub enum CompareSubject {
     },
     /// The directories of these rows, all of one scope.
     Wide(Vec<Owed>),
-    /// The names in the root, by which a remote shows that it has lost everything. Nothing is owed after it.
+    /// The names in the root, which show whether a remote has lost everything. No rows become owed.
     Names,
 }
 
-/// A comparison under way.
+/// A running comparison.
 pub struct Compare {
     subject: CompareSubject,
     stage: CompareStage,
     /// What it found.
     pub found: Found,
-    /// Names that it left out because the remote cannot have them: a push says so.
+    /// Names that it left out because they cannot be converted. A push of them fails and reports that.
     unkept: Vec<RelPath>,
-    /// Names that a mark says went, of the pushes beside it: it may have seen them on the remote just before.
+    /// Names that pushes delete meanwhile. The comparison may have seen them on the remote just before.
     going: Touched,
 }
 
 enum CompareStage {
     Running(DryRun),
-    /// It cannot be done now, for this reason.
+    /// It cannot run now, for this reason.
     Refused(String),
     Spooling {
         lines: Lines<BufReader<File>>,
@@ -80,36 +80,36 @@ enum CompareStage {
 pub struct Found {
     /// Paths that differ.
     pub paths: u64,
-    /// Those of them that are to be deleted.
+    /// Those of them to delete.
     pub deletions: u64,
-    /// The size of those that are to be sent.
+    /// The size of those to send.
     pub bytes: u64,
     /// Rows written so far.
     pub written: u64,
-    /// Entries the remote has.
+    /// The number of entries that the remote has.
     pub entries: u64,
 }
 
-/// How a comparison goes on.
+/// The progress of a comparison.
 pub enum CompareProgress {
-    /// The dry run goes on, or rows are not wanted yet.
+    /// The dry run continues, or no rows are needed yet.
     Running,
     /// There are rows to write, or some were written.
     Rows,
     /// Every difference is owed now.
     Done {
-        /// rsync's words on what could not be compared: it must be done again later.
+        /// rsync's message about what could not be compared, and must be compared later.
         incomplete: Option<String>,
-        /// Entries the remote has, of a comparison of everything.
+        /// The number of entries that the remote has, after a reconcile.
         entries: u64,
     },
-    /// Something became something else under rsync's eyes, and it gave up: to be done again soon.
+    /// A file changed its type while rsync read it, and rsync gave up. It must be repeated soon.
     Upset,
-    /// It would delete too much: the operator must look first.
+    /// It would delete too much. The operator must release it first.
     Guarded(Held),
-    /// What differs among the names in the root.
+    /// The differences between the names in the root.
     Names(Names),
-    /// The remote is the reason.
+    /// It failed because of the remote.
     Remote(Judgement),
 }
 
@@ -140,7 +140,7 @@ impl Rsyncing for Compare {
 }
 
 impl Compare {
-    /// Starts the dry run, beside pushes that delete what is `going`. `None` when nothing is left to compare.
+    /// Starts the dry run, while pushes delete the names in `going`. `None` if there is nothing to compare.
     pub fn start(
         context: &mut Context,
         subject: CompareSubject,
@@ -185,7 +185,7 @@ impl Compare {
         Ok(Some(Compare { subject, stage, found: Found::default(), unkept, going }))
     }
 
-    /// Why it runs, when it is a reconcile of everything.
+    /// Why it runs, if it is a reconcile.
     pub fn why(&self) -> Option<&ReconcileReason> {
         match &self.subject {
             CompareSubject::Everything { why, .. } => Some(why),
@@ -193,17 +193,18 @@ impl Compare {
         }
     }
 
-    /// True when the delete guard has a say in it.
+    /// True if the delete guard applies to it.
     pub fn guarded(&self) -> bool {
         !live(&self.subject)
     }
 
-    /// A push begins that deletes these.
+    /// A push starts that deletes these names.
     pub fn touch<'a>(&mut self, going: impl IntoIterator<Item = &'a RelPath>) {
         self.going.add(going);
     }
 
-    /// Goes on, beside a push when one is in flight. The operator has `approved` this number of deletions.
+    /// Advances the comparison. `pushing` says whether a push is in flight. The operator has `approved` this number of
+    /// deletions.
     pub fn advance(
         mut self,
         context: &mut Context,
@@ -236,12 +237,12 @@ impl Compare {
         }
     }
 
-    /// True when what it finds goes in the lanes of portions.
+    /// True if its rows go into the lanes of portions.
     fn is_bulk(&self, context: &Context) -> bool {
         matches!(self.subject, CompareSubject::Everything { .. }) && !context.hard_links()
     }
 
-    /// Writes the next portion while the last is being pushed, so that no push waits for it.
+    /// Writes the next portion while the last one is being pushed, so that no push waits.
     fn write_rows(
         &mut self,
         context: &mut Context,
@@ -264,17 +265,17 @@ impl Compare {
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
         let also = match &self.subject {
-            // Size and time may agree where the content does not.
+            // Size and time may be equal although the content differs.
             CompareSubject::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
             CompareSubject::Everything { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
-        // Where a scan found a changed directory, one in it that is missing there may have been there for long: the remote
-        // has lost it, with all it held.
+        // A scan found a changed directory. If the remote lacks a directory in it, that one may be old, and the remote
+        // may have lost it with everything below.
         let unseen_below = matches!(&self.subject, CompareSubject::Wide(rows) if rows.iter().all(|row| {
             row.scope == Scope::Children && row.events.contains(Events::SCAN)
         }));
-        // Only the lane of marks looks whether its name is in hand.
+        // Only the lane of marks checks whether the file of a temporary name is in flight.
         let apart = |change: &Change| {
             change.kind == ChangeKind::Deleted && complaint::temporary_of(&change.path).is_some()
         };
@@ -282,7 +283,7 @@ impl Compare {
             CompareSubject::Wide(rows) => {
                 rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms)
             }
-            // What waited for it is known by its age alone.
+            // Of the changes that waited for the reconcile only the age is known.
             CompareSubject::Everything { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
             CompareSubject::Names => now_ms,
         };
@@ -303,7 +304,7 @@ impl Compare {
                 let below = unseen_below && change.kind == ChangeKind::Created && change.is_dir;
                 let mut owe = owe(change, since_ms, now_ms);
                 owe.events |= also;
-                // It is the same directory, and has failed as often.
+                // It is the same directory, so its failures count.
                 owe.attempts = failed.get(&owe.path).copied().unwrap_or(0);
                 if below {
                     (owe.scope, owe.events) = (Scope::Tree, owe.events | Events::SCAN);
@@ -327,7 +328,8 @@ impl Compare {
     }
 }
 
-/// The end of a dry run: counts, guards, and turns its output into the spool that rows are read from.
+/// Handles the end of a dry run: counts the differences, applies the delete guard, and makes a spool from the output,
+/// from which rows are read.
 fn spool(
     subject: CompareSubject,
     unkept: Vec<RelPath>,
@@ -385,12 +387,12 @@ fn spool(
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         if guard::holds(context.start.remote.max_delete, losses) {
-            // Not known of any.
+            // Too many names are in flight to know which were marked as deleted.
             if going.is_full() {
                 return Ok((None, CompareProgress::Upset));
             }
             let deletions = unasked(context, &mut compared, &going)?;
-            // A push in flight may have made directories and not yet their files: files are compared with files.
+            // A push in flight may have created directories, but not yet their files. So compare the numbers of files.
             let made = match losses.staying {
                 Some(0) if replaces_files(context, &mut compared)? => losses.made.max(deletions),
                 Some(_) | None => losses.made,
@@ -413,7 +415,8 @@ fn spool(
     Ok((Some(Compare { subject, stage, found, unkept, going }), CompareProgress::Rows))
 }
 
-/// How many names it would delete of which no mark says that they went: what somebody deletes here is no accident.
+/// The number of names that it would delete and that no mark reports as deleted. Names that were deleted locally while
+/// the watcher ran are no accident.
 fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Result<u64, Stuck> {
     let mut unasked = Ok(0);
     compared
@@ -435,7 +438,7 @@ fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Resul
     Ok(unasked?)
 }
 
-/// True when there are no fewer files here than it would delete.
+/// True if the localpath has at least as many files as it would delete.
 fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, Stuck> {
     let mut lost = 0;
     let add = |change: Change| {
@@ -446,18 +449,19 @@ fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, St
     Ok(lost > 0 && walk::files(context, lost)? >= lost)
 }
 
-/// What single paths are complained of, and how.
+/// Complaints about single paths, with their messages.
 fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
     let one = |c: complaint::Complaint| Some((c.paths.into_iter().next()?, c.words));
     complaints.into_iter().filter_map(one).collect()
 }
 
-/// What live events asked for was done by somebody here; what a scan or a reconcile finds may be an accident.
+/// True if live events marked everything it covers, so that the changes were made locally. What a scan or a reconcile
+/// finds may be an accident.
 fn live(subject: &CompareSubject) -> bool {
     matches!(subject, CompareSubject::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
 }
 
-/// True when this difference is to be owed.
+/// True if this difference must become owed.
 fn wanted(context: &Context, change: &Change, deletions: bool) -> bool {
     let deleted = change.kind == ChangeKind::Deleted;
     if deleted && (!deletions || !context.delete()) {

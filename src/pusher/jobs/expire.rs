@@ -1,4 +1,4 @@
-//! What the trash of a remote has kept for long enough is deleted: when a pusher starts, and once a day.
+//! Deletes old trash on a remote, when a pusher starts and once a day.
 
 use super::rsyncing::Rsyncing;
 use crate::figures;
@@ -21,14 +21,14 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// After one that failed.
+/// The delay after an expiry that failed.
 const RETRY: Duration = Duration::from_secs(3_600);
-/// One that takes longer is ended; the next goes on with it.
+/// An expiry that takes longer is killed. The next one continues the work.
 const LONGEST: Duration = Duration::from_secs(1_800);
-/// The receiver may say nothing while it deletes.
+/// Added to the timeout, because the receiver may be silent while it deletes.
 const GRACE_S: u32 = 30;
 
-/// An expiry under way.
+/// A running expiry.
 pub struct Expiry {
     run: Run,
     until: Duration,
@@ -36,7 +36,7 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// Starts one; an error is when the next one comes.
+    /// Starts an expiry. An error is the delay before the next one.
     pub fn start(context: &Context, now: Duration) -> Result<Expiry, Duration> {
         let keep_ms = context.start.remote.trash_keep_ms.unwrap_or(u64::MAX);
         Self::of_older_than(context, keep_ms, now)
@@ -44,7 +44,7 @@ impl Expiry {
     }
 
     fn of_older_than(context: &Context, keep_ms: u64, now: Duration) -> Result<Expiry, Stuck> {
-        let failed = |e: io::Error| Stuck::System(format!("the trash cannot be looked after: {e}"));
+        let failed = |e: io::Error| Stuck::System(format!("cannot expire the trash: {e}"));
         let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
         let limit = trash::stamp(&figures::utc(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
         let (dir, rules) = prepare(context, &limit).map_err(failed)?;
@@ -58,7 +58,7 @@ impl Expiry {
         Ok(Expiry { run, until: now + LONGEST, _rules: rules })
     }
 
-    /// Looks at it; when it has ended, when the next one comes.
+    /// Advances it. When it has ended, the error is the delay before the next one.
     pub fn advance(mut self, context: &mut Context, now: Duration) -> Result<Expiry, Duration> {
         let ended = match self.run.ended(now) {
             Ok(None) if now >= self.until => self.run.kill().map(Some),
@@ -81,13 +81,13 @@ impl Expiry {
     }
 }
 
-/// Says why; when the next one comes.
+/// Logs a failure. Returns the delay before the next expiry.
 fn failed(context: &Context, why: String) -> Duration {
-    warn!(context.log, "the trash is not looked after"; "why" => why);
+    warn!(context.log, "cannot expire the trash"; "why" => why);
     RETRY
 }
 
-/// Counts what went; an error is rsync's words.
+/// Counts and logs what was deleted. An error is rsync's message.
 fn expired(context: &Context, mut finished: Finished) -> Result<(), String> {
     let (mut times, mut files) = (0u64, 0u64);
     let count = |change: Change| {
@@ -116,18 +116,18 @@ impl Rsyncing for Expiry {
         self.run.stalled(now)
     }
 
-    /// Nothing waits for it.
+    /// No job waits for it.
     fn look_after(&self) -> Option<Duration> {
         None
     }
 
     fn kill(&mut self) {
-        // It has ended already.
+        // An error means that it has already exited.
         let _ = self.run.kill();
     }
 }
 
-/// The empty directory that is pushed over the trash, and the rules that put only what is old at risk.
+/// The empty directory that is pushed over the trash, and the rules that put only old entries at risk.
 fn prepare(context: &Context, limit: &str) -> io::Result<(PathBuf, NamedTempFile)> {
     let state = &context.start.state_dir;
     let dir = state.join("empty");

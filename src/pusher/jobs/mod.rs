@@ -1,4 +1,4 @@
-//! The jobs of a pusher: at most one rsync in each.
+//! The jobs of a pusher. Each has at most one rsync at a time.
 
 pub mod compare;
 pub mod expire;
@@ -25,28 +25,28 @@ use std::rc::Rc;
 use std::time::Duration;
 use verify::Verifying;
 
-/// At most one rsync in each.
+/// The jobs of a pusher.
 pub struct Jobs {
     pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
-    /// What was pushed since a comparison of the names in the root began.
+    /// Names in the root that were pushed since their comparison began.
     pub names_touched: BTreeSet<RelPath>,
-    /// A comparison of everything whose rsync has ended, and whose rows are written as they are pushed: that may take
-    /// hours, and other comparisons go on beside it.
+    /// A reconcile whose rsync has ended, and whose rows are written as they are pushed. That may take hours, and other
+    /// comparisons run meanwhile.
     pub spool: Option<Compare>,
-    /// A comparison that a person reads.
+    /// `syncsup verify`.
     pub verify: Option<Busy<Verifying>>,
-    /// The comparison that goes on all the time, where there is one. It may be ended at any time.
+    /// The scrub, if there is a schedule. It may be killed at any time.
     pub scrub: Option<Scrub>,
-    /// What the trash has kept for long enough is being deleted. Nothing waits for it, and it may be ended at any time.
+    /// The expiry of the trash. No job waits for it, and it may be killed at any time.
     pub expiry: Option<Busy<Expiry>>,
-    /// When a comparison last found something, in milliseconds since 1970.
+    /// When a comparison last found a difference, in milliseconds since 1970.
     pub compared_ms: i64,
 }
 
 impl Jobs {
-    /// None at work. A predecessor may have compared until `now_ms`.
+    /// No job runs yet. A predecessor may have compared until `now_ms`.
     pub fn new(scrub: Option<Scrub>, now_ms: i64) -> Self {
         Self {
             pushes: Default::default(),
@@ -60,7 +60,7 @@ impl Jobs {
         }
     }
 
-    /// Those that have an rsync.
+    /// All jobs that may have an rsync.
     fn all(&self) -> impl Iterator<Item = &dyn Rsyncing> {
         fn one<T: Rsyncing>(busy: &Busy<T>) -> &dyn Rsyncing {
             &busy.work
@@ -74,22 +74,22 @@ impl Jobs {
         self.pushes.iter().flatten().map(one).chain(others.into_iter().flatten())
     }
 
-    /// True while an rsync of any job is at work.
+    /// True while any job runs an rsync.
     pub fn any_running(&self) -> bool {
         self.all().any(Rsyncing::is_running)
     }
 
-    /// True while one pushes, or compares what is owed afterwards.
+    /// True while an rsync pushes, or compares for a reconcile or owed directories.
     pub fn is_running(&self) -> bool {
         self.pushing() || self.compare.as_ref().is_some_and(|busy| busy.work.is_running())
     }
 
-    /// How long to wait before the next look at an rsync in flight.
+    /// The delay before the running rsyncs are polled again.
     pub fn look_after(&self) -> Duration {
         self.all().filter_map(Rsyncing::look_after).min().unwrap_or(LOOK_EVERY)
     }
 
-    /// Ends every rsync.
+    /// Kills every rsync.
     pub fn kill(&mut self) {
         self.pushes.iter_mut().flatten().for_each(|busy| busy.work.kill());
         self.compare.iter_mut().for_each(|busy| busy.work.kill());
@@ -98,7 +98,7 @@ impl Jobs {
         self.expiry.iter_mut().for_each(|busy| busy.work.kill());
     }
 
-    /// Takes the slots of jobs whose rsync does not move, or has ended.
+    /// Frees the slots of jobs whose rsync has stalled or exited.
     pub fn free_stalled(&mut self, now: Duration) {
         fn free<T: Rsyncing>(busy: &mut Busy<T>, now: Duration) {
             if busy.work.stalled(now) > STALLED || !busy.work.is_running() {
@@ -106,7 +106,7 @@ impl Jobs {
             }
         }
         let stalled = |busy: &&mut Busy<Push>| busy.work.stalled(now) > STALLED;
-        // One that waits for room on the remote keeps its slot.
+        // A push that waits for a connection keeps its slot.
         self.pushes.iter_mut().flatten().filter(stalled).for_each(|busy| busy.slot = None);
         self.compare.iter_mut().for_each(|busy| free(busy, now));
         self.verify.iter_mut().for_each(|busy| free(busy, now));
@@ -123,7 +123,7 @@ impl Jobs {
         self.pushes[lane as usize].as_ref().map(|busy| &busy.work)
     }
 
-    /// The place of the push of `lane`.
+    /// The push of `lane`, to change it.
     pub fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
         &mut self.pushes[lane as usize]
     }
@@ -138,12 +138,12 @@ impl Jobs {
         Lane::LARGE.into_iter().filter_map(|lane| self.push(lane))
     }
 
-    /// The portions in flight of what a comparison found.
+    /// The portions of a reconcile in flight.
     pub fn bulk(&self) -> impl Iterator<Item = &Push> {
         Lane::BULK.into_iter().filter_map(|lane| self.push(lane))
     }
 
-    /// When the first push that waits for room on the remote goes on.
+    /// When the first push that waits for a connection retries.
     pub fn goes_on_at(&self) -> Option<Duration> {
         self.pushes().filter_map(Push::goes_on_at).min()
     }
@@ -153,13 +153,12 @@ impl Jobs {
         self.compare.is_some() || self.spool.is_some()
     }
 
-    /// True for a name that a push has in hand.
+    /// True for a name in a push in flight.
     pub fn in_hand(&self, path: &RelPath) -> bool {
         self.pushes().any(|push| push.has(path))
     }
 
-    /// A push of these paths begins, of which it deletes those that are `going`: what compares beside it must know.
-    /// `in_root` says whether the names in the root are to be compared.
+    /// Tells the running comparisons that a push starts. `in_root` says whether the names in the root must be compared.
     pub fn touch(&mut self, push: &Batch, in_root: bool) {
         let paths = || push.items.iter().map(|item| &item.path);
         if let Some(verify) = &mut self.verify {
@@ -177,7 +176,7 @@ impl Jobs {
         }
     }
 
-    /// A push has settled these: those beside it may make the directories among them before it does.
+    /// A push has settled these paths. Other pushes in flight may have created directories among them first.
     pub fn note_beside(&mut self, settled: &[RelPath]) {
         let mut shared = None;
         for busy in self.pushes.iter_mut().flatten() {
@@ -186,13 +185,13 @@ impl Jobs {
         }
     }
 
-    /// What fails at or below these paths, everything when there are none, is not owed.
+    /// Failures at or below these paths do not become owed. Without a path, none does.
     pub fn forget_failures(&mut self, below: &[RelPath]) {
         self.pushes.iter_mut().flatten().for_each(|busy| busy.work.forget_failures(below));
     }
 
-    /// Ends every rsync, and takes pushes and comparisons away. What a person reads and the scrub see themselves that they
-    /// were ended.
+    /// Kills every rsync, and removes pushes and comparisons. The verify and the scrub stay, and notice by themselves
+    /// that they were killed.
     pub fn abandon(&mut self) -> Vec<(Lane, Push)> {
         self.kill();
         (self.compare, self.spool, self.expiry) = (None, None, None);

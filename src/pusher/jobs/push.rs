@@ -1,7 +1,7 @@
 //! A push: one batch of marked paths, made equal on the remote by one rsync after another.
 //!
-//! This is the only code that changes a remote. What is done with a path is decided by what is there at the moment
-//! of the push, never by what was marked.
+//! This is the only code that changes a remote. The state of a path at the moment of the push decides what is done with
+//! it, never the mark.
 
 use super::rsyncing::Rsyncing;
 use super::step::{self, Step};
@@ -27,17 +27,17 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Plans of one batch that vanishing files may upset before the rest is left for later.
+/// How many times vanishing files may cause a new plan of one batch. After that, the rest is pushed later.
 const REPLANS: u32 = 3;
 
-/// Why a name fails that the remote cannot have.
+/// The error of a name that cannot be converted.
 pub(super) const UNKEPT: &str =
     "cannot convert filename: the charset of the remote (--iconv) has no such name; rename it";
 
-/// A step whose connection was refused comes again after this.
+/// The delay before a step is retried whose connection was refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
 
-/// One is enough; some more, for those that are on their way.
+/// One directory is enough for a sign. More are kept, because some may be in flight.
 const MADE_MOST: usize = 100;
 
 /// A batch being pushed.
@@ -48,11 +48,11 @@ pub struct Push {
     pub findings: Findings,
     pub(super) steps: VecDeque<Step>,
     run: Option<(Step, Aim, Run)>,
-    /// What comes again at this time: the remote had no room for it yet.
+    /// The step that is retried at this time, because the remote refused the connection.
     refused: Option<(Step, Aim, Duration)>,
-    /// Since when that is so.
+    /// Since when the remote refuses connections.
     refused_since: Option<Duration>,
-    /// The mount points at which nothing was mounted when it was planned.
+    /// The mount points at which nothing was mounted when the batch was planned.
     unmounted: Vec<RelPath>,
     pub(super) pushed: Totals,
     pub(super) replans: u32,
@@ -60,31 +60,31 @@ pub struct Push {
     pub(super) regular: BTreeMap<RelPath, i64>,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
-    /// Its first path and since when that waits, also when everything is accounted for.
+    /// Its first path, and since when that has waited. Kept until the push is dropped.
     first: Option<(RelPath, i64)>,
-    /// What fails at or below these is not owed.
+    /// Failures at or below these paths do not become owed.
     forgotten: Vec<RelPath>,
-    /// The remote answered: an rsync of this push has ended well.
+    /// The remote answered: an rsync of this push has succeeded.
     pub(super) answered: bool,
-    /// What other pushes have settled since this one began, each in order.
+    /// What other pushes have settled since this one started, each list sorted.
     pub beside: Vec<Rc<[RelPath]>>,
 }
 
 /// Why a step's rsync runs.
 pub(super) enum Aim {
-    /// To do what the step says.
+    /// To carry out the step.
     Do,
-    /// Once more with `-n`, after a partial end: what still differs has failed.
+    /// A second run with `-n`, after a partial failure: what still differs has failed.
     Verify(Finished),
 }
 
-/// How a push goes on.
+/// The progress of a push.
 pub enum PushProgress {
     /// An rsync runs.
     Running,
-    /// Every path is accounted for: write this.
+    /// Every path is accounted for. The settlement is to be recorded.
     Done(Settlement),
-    /// The remote, not a path, is the reason: nothing is settled.
+    /// It failed because of the remote, not because of a path. Nothing is settled.
     Remote(Judgement),
 }
 
@@ -103,14 +103,14 @@ impl Rsyncing for Push {
 
     fn kill(&mut self) {
         if let Some((_, _, run)) = &mut self.run {
-            // It has ended already.
+            // An error means that it has already exited.
             let _ = run.kill();
         }
     }
 }
 
 impl Push {
-    /// Plans a batch and starts its first rsync. `deferred` paths are touched by another push in flight; they are due
+    /// Plans a batch and starts its first rsync. Another push in flight touches the `deferred` paths. They are due
     /// again after this number of milliseconds.
     pub fn start(
         context: &mut Context,
@@ -148,27 +148,27 @@ impl Push {
         Ok((push, progress))
     }
 
-    /// The paths in hand.
+    /// The paths of this push.
     pub fn paths(&self) -> impl Iterator<Item = &RelPath> {
         self.batch.items.iter().map(|item| &item.path)
     }
 
-    /// True for a path in hand.
+    /// True for a path of this push.
     pub fn has(&self, path: &RelPath) -> bool {
         self.batch.has(path)
     }
 
-    /// True for a path in hand, and for one above or below one.
+    /// True for a path of this push, and for one above or below it.
     pub fn touches(&self, path: &RelPath) -> bool {
         self.batch.touches(path)
     }
 
-    /// The first of them, and since when it waits in milliseconds since 1970. Still there when the push is done.
+    /// The first path, and since when it has waited, in milliseconds since 1970. Also known when the push is done.
     pub fn first(&self) -> Option<(&RelPath, i64)> {
         self.first.as_ref().map(|(path, since_ms)| (path, *since_ms))
     }
 
-    /// What fails at or below these paths, everything when there are none, is not to be owed.
+    /// Failures at or below these paths do not become owed. Without a path, none does.
     pub fn forget_failures(&mut self, below: &[RelPath]) {
         match below {
             [] => self.forgotten.push(RelPath::root()),
@@ -176,13 +176,13 @@ impl Push {
         }
     }
 
-    /// What may be left there of a push that was ended, or whose end was not seen.
+    /// What a push may have left on the remote that was killed, or whose end was not seen.
     pub fn unseen(&self) -> Aftermath {
         let unseen = Some((self.batch.cursor.unwrap_or(0), self.batch.unseen()));
         Aftermath { leftovers: self.batch.parents(), unseen }
     }
 
-    /// The same of one that has met trouble.
+    /// The same of a push that has met trouble.
     pub fn aftermath(&self, judgement: &Judgement, now_ms: i64) -> Aftermath {
         if judgement.receiver_failed() {
             return Aftermath { leftovers: self.batch.parents(), unseen: None };
@@ -190,7 +190,7 @@ impl Push {
         if judgement.end_unseen {
             return self.unseen();
         }
-        // An rsync of this push may have broken off before.
+        // An earlier rsync of this push may have been aborted.
         Aftermath { leftovers: self.findings.leftovers(now_ms), unseen: None }
     }
 
@@ -199,12 +199,13 @@ impl Push {
         self.run.as_ref().map_or(0, |(_, _, run)| run.bytes_read())
     }
 
-    /// When it goes on by itself.
+    /// When a refused step is retried.
     pub fn goes_on_at(&self) -> Option<Duration> {
         self.refused.as_ref().map(|(_, _, at)| *at)
     }
 
-    /// Looks at the rsync in flight and goes on when it has ended; `beside` it others of this remote fly.
+    /// Polls the running rsync, and continues when it has exited. `beside` says whether other rsyncs of this remote
+    /// run.
     pub fn advance(
         &mut self,
         context: &mut Context,
@@ -219,7 +220,7 @@ impl Push {
                 &context.supervisor,
             );
             if look.unmounted != self.unmounted {
-                // The step may name what only seems to be gone (rule 6).
+                // The step may list paths that only seem to be gone (rule 6).
                 self.plan(context)?;
                 return self.next(context, now);
             }
@@ -250,12 +251,12 @@ impl Push {
         }
     }
 
-    /// False when the batch was planned again too often.
+    /// False if the batch was planned too many times.
     pub(super) fn may_plan_again(&self) -> bool {
         self.replans < REPLANS
     }
 
-    /// The step was upset by changes: the batch is planned again, or, after some times, what the step was to do comes
+    /// Changes broke the step. The batch is planned again or, after several times, the paths of the step are pushed
     /// again soon.
     pub(super) fn unsteady(
         &mut self,
@@ -289,7 +290,7 @@ impl Push {
         let rows = rows.map(|item| plan::Marked {
             path: item.path.clone(),
             scope: item.scope,
-            // It failed: perhaps on a directory there that nobody here knows of.
+            // It failed, perhaps because the remote has an unknown directory in its place.
             events: if item.attempts > 0 { item.events | Events::DIR } else { item.events },
         });
         let limits = Limits {
@@ -311,13 +312,13 @@ impl Push {
         Ok(())
     }
 
-    /// Takes what the plan found about its paths.
+    /// Records what the plan found about its paths.
     fn find(&mut self, plan: Plan) {
         let children: HashSet<&RelPath> = plan.children.iter().collect();
         let wide = |path: &RelPath| {
             plan.tree.iter().any(|top| path.is_within(top)) || children.contains(path)
         };
-        let words = |errno| format!("cannot look at it: {}", io::Error::from_raw_os_error(errno));
+        let words = |errno| format!("lstat failed: {}", io::Error::from_raw_os_error(errno));
         let items = self.batch.items.iter();
         let wide: Vec<_> = items
             .filter(|item| match item.scope {
@@ -336,7 +337,7 @@ impl Push {
         self.absent = plan.absent.into_iter().map(|absent| absent.path).collect();
     }
 
-    /// Starts the next step, or ends the push.
+    /// Starts the next step, or finishes the push.
     pub(super) fn next(&mut self, context: &Context, now: Duration) -> Result<PushProgress, Stuck> {
         let Some(step) = self.steps.pop_front() else {
             return Ok(PushProgress::Done(self.settlement(context)));
@@ -388,12 +389,12 @@ impl Push {
         end
     }
 
-    /// What it deletes because a mark says that it went.
+    /// The paths that it deletes because they were marked as deleted.
     pub fn going(&self) -> impl Iterator<Item = &RelPath> {
         self.batch.going()
     }
 
-    /// Notes a directory that the remote lacked, when nobody in this batch made it.
+    /// Notes a directory that the remote lacked, unless this batch explains that.
     pub(super) fn note_made(
         findings: &mut Findings,
         batch: &Batch,

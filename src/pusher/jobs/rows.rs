@@ -1,4 +1,4 @@
-//! The rows of a comparison: which directories it takes, and what is owed after it.
+//! The rows of a comparison: the directories that it covers, and the rows that it leaves.
 
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
@@ -12,20 +12,20 @@ use crate::rsync::itemize::{Change, ChangeKind};
 use crate::sys::clock;
 use crate::sys::files::Root;
 
-/// What a dry run could not see.
+/// What a dry run could not read.
 pub struct Unseen {
-    /// rsync's words.
+    /// rsync's message.
     pub words: String,
     /// The paths it named.
     pub paths: Vec<(RelPath, String)>,
 }
 
-/// The row of a difference; `since_ms` is of the oldest row that the comparison stands for.
+/// The row of a difference. `since_ms` is that of the oldest row that the comparison covers.
 pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
     let kind = match (change.kind, change.is_dir) {
         (ChangeKind::Deleted, true) => Events::DELETE | Events::DIR,
         (ChangeKind::Deleted, false) => Events::DELETE,
-        // Size and time agree: only a look at the attributes is needed.
+        // rsync itself found the difference, so no comparison by content is needed.
         _ => Events::default(),
     };
     Owe {
@@ -39,7 +39,7 @@ pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
     }
 }
 
-/// The row of a name that a comparison left out because the remote cannot have it.
+/// The row of a name that a comparison left out because it cannot be converted.
 pub fn unkept(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
     Owe {
         path,
@@ -52,7 +52,7 @@ pub fn unkept(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
     }
 }
 
-/// The row of what somebody changed there by hand.
+/// The row of a path that was changed on the remote itself.
 pub fn repair(change: Change, why: &[Why], now_ms: i64) -> Owe {
     let mut row = owe(change, now_ms, now_ms);
     if why.contains(&Why::Content) {
@@ -62,7 +62,7 @@ pub fn repair(change: Change, why: &[Why], now_ms: i64) -> Owe {
 }
 
 impl Unseen {
-    /// From what rsync said.
+    /// From rsync's messages.
     pub fn new(paths: Vec<(RelPath, String)>, judgement: Judgement) -> Self {
         let mut words = match judgement.words {
             words if words.is_empty() => "a part could not be compared".to_owned(),
@@ -75,9 +75,9 @@ impl Unseen {
     }
 }
 
-/// Rows whose directories could be compared only in part stay owed: those that rsync named something in with its
-/// words, to be compared later (after `most_ms` at the latest), and the others, of which it only held back the
-/// deletions, at once without them.
+/// Rows whose directories could be compared only in part stay owed. If rsync named a path in a directory, its row gets
+/// rsync's message and is compared later (after at most `most_ms`). For the other rows rsync only held back the
+/// deletions. They are compared again immediately, without the failing ones.
 pub fn not_compared(rows: &[Owed], incomplete: &Unseen, now_ms: i64, most_ms: i64) -> Vec<Owe> {
     let named = |row: &Owed| incomplete.paths.iter().find(|(path, _)| path.is_within(&row.path));
     let any = rows.iter().any(|row| named(row).is_some());
@@ -101,11 +101,10 @@ pub fn not_compared(rows: &[Owed], incomplete: &Unseen, now_ms: i64, most_ms: i6
     rows.iter().map(one).collect()
 }
 
-/// A directory above a file system that does not answer is tried again after this.
+/// The delay before a directory above a file system that does not answer is compared again.
 const SILENT_RETRY_MS: i64 = 10_000;
 
-/// The rows that are directories now; the others become entries in the journal. All of the same scope: a dry run of
-/// trees does for directories too, but not the other way round.
+/// The rows that are directories now, all of the same scope. The others become entries in the journal.
 pub fn directories(
     context: &mut Context,
     root: &Root,
@@ -162,15 +161,15 @@ pub fn directories(
     if tree {
         dirs.retain(|row| row.scope == Scope::Tree);
     }
-    // Content is only compared where it must be; the others come next.
+    // Content is compared only where needed. The other rows are compared next.
     if dirs.iter().any(swapped) {
         dirs.retain(swapped);
     }
     Ok((!dirs.is_empty()).then_some(dirs))
 }
 
-/// True for a directory that was moved to the name of one that left it: files in both may have the same size and
-/// time, so that only their content tells them apart (rule 3).
+/// True for a directory that was moved to the name of another one. Files in both may have the same size and time, so
+/// that only their content differs (rule 3).
 pub fn swapped(row: &Owed) -> bool {
     row.scope == Scope::Tree && row.events.contains(Events::MOVE | Events::DELETE)
 }
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_directory_that_cannot_be_read_holds_up_no_other() {
+    fn an_unreadable_directory_does_not_delay_others() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let row = |text: &str| Owed {
             path: path(text),

@@ -1,27 +1,27 @@
-//! What all jobs with an rsync have in common.
+//! What all jobs that run an rsync have in common.
 
 use crate::pusher::slots::Slot;
 use std::time::Duration;
 
-/// An rsync that has not moved for this long gives its slot back: a hung remote must not starve healthy ones.
+/// A job whose rsync makes no progress for this long returns its slot: a hung remote must not starve healthy ones.
 pub const STALLED: Duration = Duration::from_secs(5);
 
-/// What every job can be asked.
+/// A job that runs an rsync.
 pub trait Rsyncing {
-    /// True while its rsync is at work.
+    /// True while its rsync runs.
     fn is_running(&self) -> bool;
-    /// How long that has not moved.
+    /// For how long its rsync has made no progress.
     fn stalled(&self, now: Duration) -> Duration;
-    /// How long to wait before the next look at it, where that is known.
+    /// The delay before its rsync should be polled again, if known.
     fn look_after(&self) -> Option<Duration>;
-    /// Ends it.
+    /// Kills its rsync.
     fn kill(&mut self);
 }
 
-/// A job at work.
+/// A running job.
 pub struct Busy<T> {
-    /// What it does.
+    /// The job.
     pub work: T,
-    /// The slot it holds; a probe has none, and one that does not move has given it back.
+    /// The slot that it holds. A probe has none, and a stalled job has returned it.
     pub slot: Option<Slot>,
 }

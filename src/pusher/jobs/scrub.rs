@@ -1,8 +1,8 @@
-//! The scrub (`verify_schedule`) at work: one part of the tree after another, beside all pushes. What it
-//! decides is decided in [`plan`]; `part` compares, `turn` is its share of the loop.
+//! The scrub (`verify_schedule`) compares one part of the tree after another, while pushes run. [`plan`] makes its
+//! decisions, `part` compares, and `turn` is its part of the loop.
 //!
-//! It pushes nothing and waits for everybody: a part begins only when nothing else is to be done (or that has been so
-//! for a minute), with a slot that nobody waits for and that is given back as soon as a push wants it.
+//! It pushes nothing and gives way to every other job. A part begins only if there is nothing else to do, or if it has
+//! waited for a minute. It uses a spare slot, which it returns as soon as a push needs it.
 
 mod part;
 mod plan;
@@ -33,28 +33,28 @@ pub struct Scrub {
     due_ms: Option<i64>,
     planner: Option<Planner>,
     stage: ScrubStage,
-    /// When it began to look for the part in hand.
+    /// When it began to look for the current part.
     began: Duration,
-    /// No part begins sooner.
+    /// No part begins before this time.
     not_before: Duration,
     ask_again: Duration,
-    /// A slot that no push waits for.
+    /// The spare slot, for which no push waits.
     spare: Option<Slot>,
-    /// Those that it has given back.
+    /// The spare slots that it has returned.
     spares: Returned,
-    /// How often the part in hand has failed, and how often it made way.
+    /// How many times the current part has failed, and how many times it gave way.
     tries: u32,
     yields: u32,
-    /// When there is something to be done.
+    /// When it has something to do.
     wake: Option<Duration>,
 }
 
 enum ScrubStage {
-    /// Nothing in hand.
+    /// There is no current part.
     Idle,
-    /// The next part.
+    /// The next part is known.
     Ready(Part),
-    /// It is being compared.
+    /// A part is being compared.
     Comparing(Box<Comparing>),
 }
 
@@ -70,7 +70,7 @@ impl Rsyncing for Scrub {
         }
     }
 
-    /// Nothing waits for it.
+    /// No job waits for it.
     fn look_after(&self) -> Option<Duration> {
         None
     }
@@ -83,7 +83,7 @@ impl Rsyncing for Scrub {
 }
 
 impl Scrub {
-    /// As the journal has it. Without a schedule there is none, and what one has left goes.
+    /// The scrub as the journal has it. Without a schedule there is none, and an old state is deleted.
     pub fn new(context: &mut Context, now: Duration) -> Result<Option<Scrub>, JournalError> {
         let (name, old) = (context.name.clone(), context.journal.verify_state(&context.name)?);
         let Some(schedule) = context.start.localpath.verify_schedule.clone() else {
@@ -117,7 +117,7 @@ impl Scrub {
         }))
     }
 
-    /// How many spare slots it has given back since the last call.
+    /// The number of spare slots that it has returned since the last call.
     pub fn take_spares(&self) -> u32 {
         self.spares.take()
     }
@@ -134,7 +134,7 @@ impl Scrub {
         self.wake
     }
 
-    /// For `status`.
+    /// The progress, for `status`.
     pub fn progress(&self) -> VerifyProgress {
         let next_ms = self.due_ms.filter(|_| self.state.run.is_none());
         VerifyProgress {
@@ -144,7 +144,7 @@ impl Scrub {
         }
     }
 
-    /// The part in hand is looked for again, no sooner than after `wait`.
+    /// Abandons the current part, and looks for it again after `wait` at the earliest.
     fn again(&mut self, wait: Duration, now: Duration) {
         self.kill();
         (self.stage, self.planner) = (ScrubStage::Idle, None);

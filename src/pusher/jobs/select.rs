@@ -1,4 +1,4 @@
-//! What a lane is to push now: of what is marked and owed, all that touches nothing another lane has in hand.
+//! Selects what a lane pushes now: all marks and owed rows that touch no path in flight in another lane.
 
 use crate::journal::{Events, JournalError, Marked, Owed, Scope};
 use crate::path::RelPath;
@@ -14,38 +14,38 @@ use std::collections::HashMap;
 
 /// Names in one batch.
 pub const BATCH: u32 = 10_000;
-/// Bytes of the files of one portion: what is changed in it while it goes waits for its end.
+/// The largest size of the files of one portion: a change of one of its paths waits for the end of its push.
 const PORTION_BYTES: u64 = 64 << 20;
-/// Large files of which the smallest is looked for.
+/// The number of large files among which the smallest one is searched.
 const LARGE_LOOKED_AT: u32 = 100;
-/// Names that are owed and go along with marks.
+/// The largest number of owed names that are pushed with marks.
 const ALONG: u32 = 1_000;
-/// What was put off because a file in flight is in its way is tried again after this, in milliseconds.
+/// The delay before a path is pushed that was deferred because of a file in flight, in milliseconds.
 const FLIGHT_WAIT_MS: i64 = 500;
-/// So long after a comparison found something, a new directory is compared too: what was pushed under it before it
-/// was watched may be gone again.
+/// For this long after a comparison found a difference, a new directory is compared, too: names may have been pushed
+/// below it before it was watched, and may be gone again.
 const COMPARED_LATELY_MS: i64 = 60_000;
 
 /// Paths that are not pushed now -> milliseconds until they are due.
 pub type Deferred = HashMap<RelPath, i64>;
 
-/// What a lane found for it.
+/// What a lane pushes now.
 #[derive(Default)]
 pub struct Selection {
-    /// What it pushes now; `None` when all of it must wait for a push in flight.
+    /// The batch to push. `None` if everything must wait for a push in flight.
     pub batch: Option<Batch>,
-    /// What of that is put off.
+    /// The paths of the batch that are deferred.
     pub deferred: Deferred,
-    /// What must wait.
+    /// Why other work must wait.
     pub blocked: Vec<Blocked>,
-    /// The batch holds every mark up to this one.
+    /// The batch contains every mark up to this number.
     pub whole: Option<i64>,
-    /// Lanes whose large file has gone: it is given up.
+    /// Lanes whose large file is gone, and whose push is abandoned.
     pub gone: Vec<Lane>,
 }
 
-/// What `lane` is to push now. With `bulk`, what a comparison of everything found waits, too; with `comparing`, one is
-/// under way or requested.
+/// What `lane` pushes now. `bulk` says whether rows of a reconcile wait, and `comparing` whether one is running or
+/// requested.
 pub fn select(
     context: &Context,
     jobs: &Jobs,
@@ -86,7 +86,7 @@ pub fn select(
     Ok(found)
 }
 
-/// Marks, and single names that are owed.
+/// Marks, and owed names.
 fn small(
     context: &Context,
     jobs: &Jobs,
@@ -95,21 +95,21 @@ fn small(
     found: &mut Selection,
 ) -> Result<(Vec<Marked>, Vec<Owed>), JournalError> {
     let (journal, name) = (&context.journal, &context.name);
-    // Before they are read: what is marked in between is above it.
+    // This is read before the marks, so that later marks are above it.
     let last = journal.last_seq()?;
     let marks = journal.marks_after(context.standing.cursor, BATCH)?;
-    // A change does not wait for what a large directory differs in.
+    // A change must not wait for the many differences of a large directory.
     let along = if marks.is_empty() { BATCH } else { ALONG };
     let mut owed = journal.due(name, now_ms, along)?;
     found.whole = (marks.len() < BATCH as usize).then_some(last);
-    // A path that failed and is marked again: its row goes with the mark.
+    // The row of a failing path that is marked again is pushed with the mark.
     owed.extend(journal.failing_later(name, now_ms, &marks)?);
-    // A path that is marked all the time would never be in a portion.
+    // A path that is marked all the time would never get into a portion.
     if bulk {
         owed.extend(journal.bulk_of(name, now_ms, &marks)?);
     }
     if after_bulk(jobs, &marks, &mut owed, &mut found.deferred) {
-        // The next portion waits for these: they are not put off again and again.
+        // The next portion waits for these, so that they are not deferred repeatedly.
         found.blocked.push(Blocked::PortionBehindNames);
         if owed.is_empty() {
             found.blocked.push(Blocked::NamesBehindPortion);
@@ -118,11 +118,11 @@ fn small(
     Ok((marks, owed))
 }
 
-/// What touches a portion in flight comes after it: rows stay where they are, marks are put off. True when there was
-/// any.
+/// Rows and marks that touch a portion in flight wait for its end: rows stay owed, marks are deferred. Returns true if
+/// there were any.
 ///
-/// The other way round there is nothing to wait for: what changes after a push of marks has looked at it is marked
-/// again, and pushed after that portion.
+/// A portion need not wait for marks: a path that changes after a push of marks has read it is marked again, and is
+/// pushed after the portion.
 fn after_bulk(
     jobs: &Jobs,
     marks: &[Marked],
@@ -137,8 +137,8 @@ fn after_bulk(
     owed.len() < before || !deferred.is_empty()
 }
 
-/// Of what a comparison of everything found the next names, but for those that touch the portion in flight, and those
-/// that are being pushed as marked: nothing goes twice. When there are none, what they wait for.
+/// The next names of a reconcile, without those that touch a portion or marks in flight, so that no name is pushed
+/// twice. Also what the names wait for, if there are none.
 fn next_portion(
     context: &Context,
     jobs: &Jobs,
@@ -152,8 +152,8 @@ fn next_portion(
     if let Some(marked) = jobs.push(Lane::Small) {
         owed.retain(|row| !marked.has(&row.path));
     }
-    // Else the end of a push of marks changes nothing: to read thousands of rows after each of them would take all there
-    // is of a core.
+    // Otherwise the end of a push of marks unblocks nothing. Reading thousands of rows after each of them would keep a
+    // core busy.
     let behind = match owed.len() < untouched {
         true => Blocked::PortionBehindMarks,
         false => Blocked::PortionBehindPortion,
@@ -167,7 +167,7 @@ fn next_portion(
         let first = bytes == 0;
         let look = || files::lstat(&row.path.below(localpath.watch.as_path())).ok();
         let stat = if silent(&row.path) { None } else { look() };
-        // What is larger goes apart.
+        // Large files are pushed separately.
         let size = stat.map_or(0, |stat| stat.size);
         bytes += if size < localpath.large_file_bytes { size } else { 0 };
         first || bytes <= PORTION_BYTES
@@ -177,8 +177,8 @@ fn next_portion(
     Ok((owed, behind))
 }
 
-/// A directory made while nothing was being compared has no more in it than its own events say: no comparison is
-/// needed for it.
+/// A directory that was created while no comparison ran contains only what its own events marked. It needs no
+/// comparison.
 fn narrow(batch: &mut Batch, comparing: bool, compared_ms: i64) {
     let made = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
     for item in &mut batch.items {
@@ -189,8 +189,8 @@ fn narrow(batch: &mut Batch, comparing: bool, compared_ms: i64) {
     }
 }
 
-/// What a comparison found too much there and may be the temporary file of a name in hand comes when it is in hand no
-/// more: by then that has gone, or it is what an earlier receiver left (rule 20).
+/// Defers an extra name on the remote that may be the temporary file of a name in flight, until that push has ended. By
+/// then the file is gone, or an earlier receiver left it (rule 20).
 fn beside_temporaries(jobs: &Jobs, batch: &Batch, deferred: &mut Deferred) {
     let found = batch.items.iter().filter(|item| item.events.contains(Events::RECONCILE));
     let of_one_in_hand =
@@ -206,12 +206,12 @@ fn large_waiting(context: &Context, jobs: &Jobs, now_ms: i64) -> Result<Vec<Owed
     Ok(owed)
 }
 
-/// How many large files wait that no push in flight touches: of many, some.
+/// The number of large files that wait and that no push in flight touches. It is bounded.
 pub fn large_count(context: &Context, jobs: &Jobs) -> Result<usize, JournalError> {
     Ok(large_waiting(context, jobs, clock::wall_ms())?.len())
 }
 
-/// The large file that is next in this lane.
+/// The next large file of this lane.
 fn next_large(
     context: &Context,
     jobs: &Jobs,
@@ -227,7 +227,7 @@ fn next_large(
     })
 }
 
-/// A batch leaves a large file in flight alone. When its name has gone, it is given up instead.
+/// Defers large files in flight from a batch. If the name of such a file is gone, its push is abandoned instead.
 fn beside_large(
     context: &Context,
     jobs: &Jobs,

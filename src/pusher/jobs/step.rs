@@ -1,4 +1,4 @@
-//! The steps of a push: which rsyncs a plan takes, and how each is started.
+//! The steps of a push: the rsyncs that a plan needs, and how each is started.
 
 use crate::path::RelPath;
 use crate::pusher::context::Context;
@@ -14,14 +14,14 @@ use tempfile::NamedTempFile;
 
 /// One rsync of a push.
 pub enum Step {
-    /// Looks what is below absent directories on the remote: what the filter excludes there must stay.
+    /// Lists what the remote has below absent directories: names there that the filter excludes must stay.
     Below {
         /// The absent names.
         names: Vec<RelPath>,
         /// Puts them at risk in the dry run.
         rules: NamedTempFile,
     },
-    /// The same where the user's parameters hold filter rules of their own: what rsync would delete in the parents.
+    /// The same if the user's parameters contain filter rules: lists what rsync would delete in the parents.
     Extraneous {
         /// The absent names.
         names: Vec<RelPath>,
@@ -30,21 +30,21 @@ pub enum Step {
     Delete {
         /// The names, each with everything below it.
         names: Vec<RelPath>,
-        /// The directories, present here, that are listed to reach them.
+        /// The existing local directories that are listed to reach them.
         from: Vec<RelPath>,
         /// Puts the names at risk.
         rules: NamedTempFile,
     },
-    /// Deletes by name what a look has shown, where rules cannot be read: each with everything below it.
+    /// Deletes listed names with everything below them, if rules cannot be used.
     DeleteNamed {
         /// The names.
         names: Vec<RelPath>,
-        /// The directories, present here, whose times that changes.
+        /// The existing local directories whose times the deletions change.
         from: Vec<RelPath>,
     },
-    /// Looks what would be deleted to make way for these names: directories that may hold what the filter excludes.
+    /// Lists the directories on the remote that these names would replace, because they may contain excluded names.
     Way {
-        /// The names, present here and no directories.
+        /// The existing names that are not directories.
         names: Vec<RelPath>,
     },
     /// Sends present names and, in form A, deletes absent ones.
@@ -55,14 +55,14 @@ pub enum Step {
         form: Form,
         /// Compare by content.
         checksum: bool,
-        /// A directory there may go with all it holds.
+        /// A directory on the remote may be deleted with its contents.
         force: bool,
     },
-    /// Looks whether files that were just pushed have their times there.
+    /// Checks whether files that were just pushed have the right times on the remote.
     Times {
         /// The files.
         files: BTreeSet<RelPath>,
-        /// Times that differ by this many seconds at most are the same.
+        /// Times that differ by at most this number of seconds are equal.
         window: i32,
     },
     /// Mode, owner and times of the root itself.
@@ -70,7 +70,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The names that this step answers for.
+    /// The names that this step is responsible for.
     pub fn names(&self) -> Vec<RelPath> {
         match self {
             Step::Below { names, .. }
@@ -79,13 +79,13 @@ impl Step {
             | Step::DeleteNamed { names, .. }
             | Step::Delete { names, .. } => names.clone(),
             Step::Entries { paths, .. } => paths.clone(),
-            // What comes of it is no failure of theirs.
+            // Its result is no failure of these files.
             Step::Times { .. } => Vec::new(),
             Step::Root => vec![RelPath::root()],
         }
     }
 
-    /// True when it only looks.
+    /// True if it is a dry run.
     pub fn looks(&self) -> bool {
         match self {
             Step::Below { .. } | Step::Extraneous { .. } | Step::Way { .. } => true,
@@ -96,8 +96,8 @@ impl Step {
         }
     }
 
-    /// True when content is compared. Where comparisons take times for the same that are not, a file that could not be
-    /// pushed shows by nothing else.
+    /// True if content is compared. If comparisons treat different times as equal, only the content shows that a file
+    /// could not be pushed.
     fn by_content(&self, context: &Context, dry: bool) -> bool {
         let Step::Entries { checksum, .. } = self else { return false };
         *checksum || (dry && context.takes_times_for_the_same())
@@ -112,7 +112,7 @@ impl Step {
         paths.iter().filter_map(|path| root.lstat(path).ok()).map(|stat| stat.size).sum()
     }
 
-    /// Starts its rsync; `dry` changes nothing.
+    /// Starts its rsync. With `dry` it changes nothing.
     pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
         let options = Options {
             checksum: false,
@@ -160,13 +160,13 @@ impl Step {
     }
 }
 
-/// The steps that make the remote equal to what the plan found here.
+/// The steps that make the remote equal to what the plan found locally.
 pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
     let mut steps = VecDeque::new();
-    // Where names are converted no rule of ours is: what is there is looked at, and goes by its name.
+    // If names are converted, rules are not. So the remote's names are listed, and deleted by name.
     let rules = context.converts()
         || params::own_filters(&context.start.remote.peer.params) == OwnFilters::Rules;
-    // Something may be excluded: what is below a name is looked at before it goes.
+    // Names may be excluded, so what is below a name is listed before it is deleted.
     let careful = rules || !context.filter.is_empty();
     let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
     let absent = |look: bool| {
@@ -208,8 +208,8 @@ fn entries(
     if !context.form_b() && !absent.is_empty() {
         let form = Form::Batch { delete: true };
         let batch = |paths| Step::Entries { paths, form, checksum: false, force };
-        // The two processes of a receiver make directories in the trash without knowing of each other: one deletes, the
-        // other overwrites, and the second one fails.
+        // The two processes of a receiver create directories in the trash independently: one deletes, the other
+        // overwrites, and the second one to create a directory fails.
         if context.start.remote.trash_keep_ms.is_some() {
             return Ok([batch(absent)].into_iter().chain(send(present, false, force)).collect());
         }
@@ -224,8 +224,8 @@ fn entries(
     Ok(steps)
 }
 
-/// The form and the list where the paths are all there is in some directories, and rsync leaves out there what the filter
-/// does: a name may appear before it looks.
+/// The form and the list if some directories contain only these paths. rsync must exclude the same names as the filter,
+/// because a new name may appear before it reads the directory.
 fn whole_directories(context: &Context, root: &Root, paths: &[RelPath]) -> Option<(Form, Vec<u8>)> {
     let options = context.filter.as_rsync_options()?;
     if params::own_filters(&context.start.remote.peer.params) != OwnFilters::None {
@@ -240,12 +240,13 @@ fn whole_directories(context: &Context, root: &Root, paths: &[RelPath]) -> Optio
     (!whole.is_empty()).then(|| (Form::SendWhole { options }, argv::list_whole(paths, &whole)))
 }
 
-/// Sends present names; no step when there are none.
+/// A step that sends existing names. None if there are no names.
 pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
     (!paths.is_empty()).then_some(Step::Entries { paths, form: Form::Send, checksum, force })
 }
 
-/// Deletes `names` with everything below them by form B, reached from the present directories `from`.
+/// A step that deletes `names` with everything below them by form B. `from` are the existing directories that contain
+/// them.
 pub fn delete(context: &Context, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
     if context.converts() && !context.standing.form_b {
         return Ok(Step::DeleteNamed { names, from });
@@ -254,8 +255,8 @@ pub fn delete(context: &Context, names: Vec<RelPath>, from: Vec<RelPath>) -> Res
     Ok(Step::Delete { names, from, rules })
 }
 
-/// What may go of what a look found below absent names: everything but what `keep` says and the directories above
-/// that. The topmost names are enough where nothing below stays.
+/// The names below absent names that may be deleted: everything except what `keep` selects, and the directories above
+/// that. If nothing below a name stays, only the topmost name is returned.
 pub fn deletable(found: &[(RelPath, bool)], keep: impl Fn(&RelPath, bool) -> bool) -> Vec<RelPath> {
     let mut stays = BTreeSet::new();
     for (path, is_dir) in found {
@@ -269,7 +270,7 @@ pub fn deletable(found: &[(RelPath, bool)], keep: impl Fn(&RelPath, bool) -> boo
     goes.iter().filter(|path| !covered(path)).map(|&path| path.clone()).collect()
 }
 
-/// The directories above the names, each once.
+/// The parents of the names, each once.
 pub fn parents<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Vec<RelPath> {
     let all: BTreeSet<RelPath> = names.into_iter().filter_map(RelPath::parent).collect();
     all.into_iter().collect()
@@ -280,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_excluded_stays_and_what_holds_it() {
+    fn excluded_names_and_directories_above_them_stay() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let found: Vec<_> = [
             ("d/a", false),

@@ -1,4 +1,4 @@
-//! What the end of one step of a push means: the next step, another look, or trouble.
+//! Interprets the end of one step of a push: the next step, a second run, or trouble.
 
 use super::push::{Aim, Push, PushProgress};
 use super::step::{self, Step};
@@ -22,7 +22,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 impl Push {
-    /// What the end of a step means.
+    /// Interprets the end of a step.
     pub(super) fn judge(
         &mut self,
         context: &mut Context,
@@ -40,7 +40,7 @@ impl Push {
             return self.unsteady(context, &step, now);
         }
         if context.learnt_unkept(&finished) {
-            // The rest goes without those names; what this run did will not be done again.
+            // The rest is pushed without those names. What this run did will not be repeated.
             self.broke_off(context, &mut finished)?;
             self.plan(context)?;
             return self.next(context, now);
@@ -62,13 +62,13 @@ impl Push {
                 self.next(context, now)
             }
             Verdict::Partial => self.start_step(context, step, Aim::Verify(finished), now),
-            // The directories above are missing, as is known.
+            // The directories above are missing, as expected.
             Verdict::Gone if matches!(step, Step::DeleteNamed { .. }) => {
                 self.start_step(context, step, Aim::Verify(finished), now)
             }
             Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(context, &step, now),
             Verdict::Gone => {
-                // What it did will not be done again.
+                // What it did will not be repeated.
                 let done = self.partial_stats(context, &mut finished)?.totals();
                 self.pushed += done;
                 self.unsteady(context, &step, now)
@@ -96,7 +96,7 @@ impl Push {
         }
     }
 
-    /// A step went well.
+    /// A step succeeded.
     fn stepped(
         &mut self,
         context: &mut Context,
@@ -107,7 +107,7 @@ impl Push {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
-        // Rules that were converted here may not be what the remote's own conversion makes of the names.
+        // Locally converted rules may differ from the remote's conversion of the names.
         let by_rules = matches!(step, Step::Delete { .. }) && context.converts();
         let mut stayed = if by_rules { names.clone() } else { HashSet::new() };
         let (mut pushed, copies) =
@@ -130,7 +130,7 @@ impl Push {
                     if change.kind == ChangeKind::Deleted {
                         gone += 1;
                         stayed.remove(&change.path);
-                        // Of what goes with much below it only the number is kept.
+                        // For other deletions only the number is kept.
                         if step.looks()
                             && change.path.prefixes().any(|prefix| names.contains(&prefix))
                         {
@@ -140,7 +140,7 @@ impl Push {
                 },
             )
             .map_err(broken)?;
-        let why = "cannot convert filename: the remote did not find it by its rule";
+        let why = "cannot convert filename: the converted rule does not match on the remote";
         self.findings.fail(stayed, why);
         if step.looks() {
             deleted.extend(context.not_entered(&names));
@@ -164,7 +164,7 @@ impl Push {
         }
         self.findings.blame(Blame::of(context.complaints(&finished.stderr), &names));
         if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
-            // Looked at in a second run: what is still there has failed.
+            // A second run checks this: names that the remote still has have failed.
             return self.start_step(context, step, Aim::Verify(finished), now);
         }
         if let Some(window) = context.window_to_look_with().filter(|_| !pushed.is_empty()) {
@@ -179,7 +179,7 @@ impl Push {
         self.next(context, now)
     }
 
-    /// True for a file that a comparison found, and whose time no coarse file system keeps. It is as it was planned.
+    /// True for an unchanged file that a comparison found, and whose time no coarse file system can store.
     fn shows_times(&self, path: &RelPath) -> bool {
         const FINE_NS: i64 = 1_000_000_000;
         let planned = self.regular.get(path).copied().filter(|ns| ns % FINE_NS != 0);
@@ -191,7 +191,7 @@ impl Push {
         now.is_ok_and(|now| self.regular.get(path) == Some(&now))
     }
 
-    /// What files that were just pushed tell of the times that the remote keeps.
+    /// Learns from files that were just pushed whether the remote's times are coarse.
     fn look_at_times(
         &mut self,
         context: &mut Context,
@@ -199,7 +199,7 @@ impl Push {
         window: i32,
         finished: &mut Finished,
     ) -> Result<(), Stuck> {
-        // It answers for no path: what it cannot see it leaves alone.
+        // It is responsible for no path, so a failure is ignored.
         if finished.judgement.verdict != Verdict::Settled {
             return Ok(());
         }
@@ -230,8 +230,8 @@ impl Push {
         Ok(())
     }
 
-    /// A run ended in the middle, and the batch goes on: what it did will not be done again. Of the receiver's two
-    /// processes the one that gives up ends the other, also between making a temporary file and making a note of it.
+    /// A run was aborted, and the batch continues. What the run did will not be repeated. If one of the receiver's two
+    /// processes gives up, it kills the other one, possibly just after that created a temporary file, which then stays.
     fn broke_off(&mut self, context: &Context, finished: &mut Finished) -> Result<(), Stuck> {
         let leftovers = &mut self.findings.leftovers;
         let begun = |change: Change| {
@@ -248,7 +248,7 @@ impl Push {
         Ok(())
     }
 
-    /// What a run says that it did.
+    /// What a run has done, by its output.
     fn partial_stats(
         &mut self,
         context: &Context,
@@ -265,7 +265,8 @@ impl Push {
         Ok(partial_stats)
     }
 
-    /// The dry run after a partial end: what it still prints has failed, with rsync's words; the rest is settled.
+    /// Evaluates the dry run after a partial failure: what it still prints has failed, with rsync's message. The rest
+    /// is settled.
     pub(super) fn verified(
         &mut self,
         context: &Context,
@@ -280,7 +281,7 @@ impl Push {
             }
             Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
-                // It ended before it had looked at everything.
+                // It exited before it had compared everything.
                 let names = step.names().into_iter();
                 self.findings.note_all(names.map(|name| (name, Disposition::Unsteady)));
                 return self.next(context, now);
@@ -295,7 +296,7 @@ impl Push {
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let complaints = [&first.stderr, &again.stderr].map(|stderr| context.complaints(stderr));
         let mut complaints = complaints.concat();
-        // What is excluded is nobody's here.
+        // Complaints about excluded names are ignored.
         let excluded = |path: &RelPath| {
             excluded::topmost(path, true, |p, dir| context.filter.excludes(p, dir)).is_some()
         };
@@ -319,7 +320,7 @@ impl Push {
                 || context.supervisor.beat(),
                 |change| {
                     partial_stats.take_back(&change, size);
-                    // A deletion below a name that was to go: the name has failed.
+                    // A deletion below a name that was to be deleted: the name has failed.
                     let above = change.path.prefixes().chain([RelPath::root()]);
                     if let Some(name) = above.into_iter().find(|prefix| names.contains(prefix))
                         && (change.kind == ChangeKind::Deleted || name == change.path)
@@ -331,7 +332,7 @@ impl Push {
             .map_err(broken)?;
         let unproved = match (&blame.nobody, first.judgement.verdict) {
             (Some(words), _) => Some(words.clone()),
-            // It failed, and nobody knows on what.
+            // It failed, and the path is not known.
             (None, Verdict::Partial) if blame.is_empty() && !explained => Some(words.clone()),
             (None, _) => None,
         };
@@ -347,20 +348,21 @@ impl Push {
         self.next(context, now)
     }
 
-    /// Sends names that take the place of directories, except where that would delete what is excluded.
+    /// Sends names that replace directories, unless that would delete excluded names.
     fn make_way(&mut self, context: &Context, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
         let kept = deleted.iter().filter(|(path, is_dir)| context.filter.excludes(path, *is_dir));
         let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
         let (stuck, free): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|name| kept.contains(name));
-        let why = "a directory there holds what the filter excludes, and stays";
+        let why = "the remote has a directory here that contains excluded names";
         self.findings.fail(stuck, why);
         if let Some(step) = step::send(free, true, true) {
             self.steps.push_front(step);
         }
     }
 
-    /// Deletes names that a look found, next. What no rule can name fails: it would stay without a word.
+    /// Deletes listed names in the next step. A name that no rule can express fails, because rsync would silently keep
+    /// it.
     fn delete(
         &mut self,
         context: &Context,
@@ -376,7 +378,7 @@ impl Push {
                 || context.risk_rules(std::slice::from_ref(name)).is_some()
         };
         let (names, stuck): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);
-        let why = "cannot convert filename: the remote's rsync deletes by rules alone, and the charset that they need is not known; name it in --iconv";
+        let why = "cannot convert filename: the remote's rsync deletes only by rules, and their charset is not known; name it in --iconv";
         self.findings.fail(stuck, why);
         if !names.is_empty() {
             let delete = step::delete(context, names, from)?;

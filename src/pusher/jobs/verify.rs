@@ -1,5 +1,5 @@
-//! `syncsup verify`: a dry run whose output goes to who asked, in parts, as fast as they are read. It marks nothing
-//! unless it is asked to repair: then each part is owed before it is told.
+//! `syncsup verify`: a dry run whose output is sent to the caller in parts, as fast as the caller reads them. It marks
+//! nothing, except with `--repair`: then the differences of a part become owed before the part is sent.
 
 use super::rows::repair;
 use super::rsyncing::Rsyncing;
@@ -23,37 +23,37 @@ use std::time::Duration;
 
 /// Differences of one part.
 const PART: usize = 200;
-/// How often it says how far it is, to who wants to know.
+/// The interval between progress messages, if the caller wants them.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// A comparison that a person reads.
+/// A running `syncsup verify`.
 pub struct Verifying {
     ticket: Ticket,
     job: VerifyJob,
     stage: VerifyStage,
-    /// Pushed since it began.
+    /// Paths that were pushed since it began.
     touched: Touched,
     differ: Differ,
-    /// The next part is asked for.
+    /// The caller requests the next part.
     asked: bool,
-    /// When it last said how far it is.
+    /// When it last sent its progress.
     shown: Duration,
-    /// What stays there for what it holds.
+    /// Directories that stay on the remote because of excluded names in them.
     holders: Holders,
-    /// What it left out because the remote cannot have it.
+    /// The message about names that it left out because they cannot be converted.
     unkept: Option<String>,
 }
 
-/// How it goes on.
+/// The progress of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyStep {
-    /// As before.
+    /// It continues.
     GoesOn,
-    /// What differs in a part is owed now.
+    /// The differences of a part are owed now.
     Owed,
-    /// It must be started again.
+    /// It must be restarted.
     Again,
-    /// It has ended, and that was told.
+    /// It has ended, and the caller was told.
     Ended,
 }
 
@@ -95,7 +95,7 @@ impl Rsyncing for Verifying {
 }
 
 impl Verifying {
-    /// It waits to be started.
+    /// A verify that waits to be started.
     pub fn new(ticket: Ticket, job: VerifyJob) -> Self {
         Self {
             ticket,
@@ -110,22 +110,22 @@ impl Verifying {
         }
     }
 
-    /// The number of the question that it answers.
+    /// The number of the request that it answers.
     pub fn ticket(&self) -> Ticket {
         self.ticket
     }
 
-    /// True once its dry run has ended: nothing keeps the rest from being read.
+    /// True once its dry run has ended, and its output is being read.
     pub fn is_reading(&self) -> bool {
         matches!(self.stage, VerifyStage::Reading { .. })
     }
 
-    /// The next part is asked for.
+    /// The caller requests the next part.
     pub fn ask(&mut self) {
         self.asked = true;
     }
 
-    /// Says that it ends without an answer.
+    /// Tells the caller that it ends without an answer.
     pub fn tell_failed(&self, context: &Context, why: String) {
         self.tell_end(context, VerifyEnd::Failed(why));
     }
@@ -140,14 +140,14 @@ impl Verifying {
         self.touched.add(paths);
     }
 
-    /// Starts the dry run; false when it has ended at once, and that was told.
+    /// Starts the dry run. Returns false if it failed immediately, and the caller was told.
     pub fn start(&mut self, context: &Context, now: Duration) -> Result<bool, JournalError> {
         let Err(stuck) = self.start_step(context, now) else { return Ok(true) };
         self.tell_failed(context, stuck.obstacle()?.message());
         Ok(false)
     }
 
-    /// Looks at the dry run, and tells the next part when it is asked for.
+    /// Polls the dry run, and sends the next part when the caller requests it.
     pub fn advance(
         &mut self,
         context: &mut Context,
@@ -177,7 +177,7 @@ impl Verifying {
                 };
                 let finished = context.finish(run.into_run(), exited)?;
                 match self.finished(context, finished)? {
-                    // The first part comes unasked.
+                    // The first part is sent without a request.
                     VerifyStep::GoesOn => self.next_part(context),
                     other => Ok(other),
                 }
@@ -190,7 +190,7 @@ impl Verifying {
         }
     }
 
-    /// Tells the next part.
+    /// Sends the next part.
     fn next_part(&mut self, context: &mut Context) -> Result<VerifyStep, Stuck> {
         let part = self.part(context)?;
         self.asked = false;
@@ -227,7 +227,7 @@ impl Verifying {
         Ok(())
     }
 
-    /// The dry run has ended: looks at the whole of it once.
+    /// The dry run has ended: reads its whole output once.
     fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, Stuck> {
         if context.stumbled(&finished) {
             return Ok(VerifyStep::Again);
@@ -256,7 +256,7 @@ impl Verifying {
             let words = guard::words(losses.deletions, losses.entries, &context.name);
             let words = words.split(';').next().unwrap_or_default();
             self.tell_failed(context, format!(
-                "nothing is repaired: it {words}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
+                "nothing was repaired: the repair {words}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
                 context.name
             ));
             return Ok(VerifyStep::Ended);
@@ -274,7 +274,7 @@ impl Verifying {
         change.path.is_within(&self.job.below) && counts(context, &self.touched, change, deletions)
     }
 
-    /// The next part; what differs in it and is not on its way is owed first, when that is wanted.
+    /// The next part. With `--repair`, its differences that are not in flight become owed first.
     fn part(&mut self, context: &mut Context) -> Result<VerifyPart, Stuck> {
         let mut part = VerifyPart::default();
         let mut end = Settlement::default();
@@ -317,13 +317,13 @@ impl Verifying {
     }
 }
 
-/// True for a deletion that will be none: it, or something in it, is excluded.
+/// True for a deletion that will not happen, because the name or something below it is excluded.
 pub(super) fn stays(context: &Context, holders: &mut Holders, change: &Change) -> bool {
     change.kind == ChangeKind::Deleted
         && holders.stays(&change.path, context.filter.excludes(&change.path, change.is_dir))
 }
 
-/// True when this difference is one of what is replicated, and, without `deletions`, none.
+/// True if this difference counts: the path is replicated, and it is no deletion without `deletions`.
 pub(super) fn counts(
     context: &Context,
     touched: &Touched,

@@ -22,9 +22,9 @@ use std::time::Duration;
 
 /// Rows written at a time.
 const PORTION: usize = 500;
-/// Rows of comparisons that may wait to be pushed before more are written.
+/// The largest number of rows of comparisons that wait to be pushed while more are written.
 const OWED_MOST: u64 = 10_000;
-/// While they do.
+/// The interval between checks while more wait.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A part that is being compared.
@@ -41,28 +41,28 @@ enum PartStage {
         lines: Lines<BufReader<File>>,
         deletions: bool,
     },
-    /// There is nothing to read.
+    /// There is no output to read.
     Ended,
 }
 
-/// What came of a part.
+/// The result of a part.
 #[derive(Clone, Debug)]
 pub struct Read {
     /// The part.
     pub part: Part,
-    /// What it took.
+    /// Its cost.
     pub cost: Cost,
-    /// Paths that are owed now.
+    /// Paths that have become owed.
     pub repaired: u64,
-    /// Those of them to be deleted.
+    /// Those of them to delete.
     pub deletions: u64,
-    /// Entries the remote has in it.
+    /// The number of entries that the remote has in it.
     pub there: u64,
-    /// The first path that is owed.
+    /// The first path that has become owed.
     pub first: Option<RelPath>,
-    /// rsync's words on what could not be compared.
+    /// rsync's message about what could not be compared.
     pub incomplete: Option<String>,
-    /// The operator's approval was needed for it.
+    /// It needed the operator's approval.
     pub approved: bool,
 }
 
@@ -81,30 +81,30 @@ impl Default for Read {
     }
 }
 
-/// How it goes on.
+/// The progress of a part.
 pub enum Outcome {
     /// Its rsync runs.
     Running,
-    /// There are more rows to write, after this time.
+    /// There are more rows to write.
     Rows {
-        /// How long to wait.
+        /// The delay before they are written.
         more_in: Duration,
     },
-    /// Everything that differs is owed.
+    /// Every difference is owed.
     Done(Read),
     /// It must be compared again.
     Failed {
-        /// rsync's words.
+        /// rsync's message.
         words: String,
-        /// The remote, or the moment, is the reason, and not the part.
+        /// The remote or a concurrent change was the cause, not the part.
         remote: bool,
     },
-    /// It would delete too much: the operator must look first.
+    /// It would delete too much. The operator must release it first.
     Guarded(Held),
 }
 
 impl Comparing {
-    /// Starts the dry run, beside the pushes of `in_flight`. `None` when none of its directories is there any more.
+    /// Starts the dry run, while `in_flight` paths are being pushed. `None` if none of its directories exists any more.
     pub fn start<'a>(
         context: &Context,
         part: &Part,
@@ -132,7 +132,7 @@ impl Comparing {
             stats: true,
             unchanged: false,
         };
-        // What a push cannot send fails there.
+        // Names that cannot be converted fail when they are pushed, not here.
         let list = argv::list_directories(directories);
         let (rsync, _) = context.compare(&root, &form, options, &list)?;
         let run = context.dry_run(rsync, root, now);
@@ -144,7 +144,7 @@ impl Comparing {
         Ok(Some(Self { stage, touched, differ: Differ::default(), read }))
     }
 
-    /// What is compared.
+    /// The part that is compared.
     pub fn part(&self) -> &Part {
         &self.read.part
     }
@@ -154,7 +154,7 @@ impl Comparing {
         matches!(self.stage, PartStage::Running(_))
     }
 
-    /// How long its rsync has not moved.
+    /// For how long its rsync has made no progress.
     pub fn stalled(&self, now: Duration) -> Duration {
         match &self.stage {
             PartStage::Running(run) => run.stalled(now),
@@ -162,7 +162,7 @@ impl Comparing {
         }
     }
 
-    /// Ends its rsync.
+    /// Kills its rsync.
     pub fn kill(&mut self) {
         if let PartStage::Running(run) = &mut self.stage {
             run.kill();
@@ -174,7 +174,7 @@ impl Comparing {
         self.touched.add(paths);
     }
 
-    /// Goes on, as a part of `run`. The operator has `approved` this number of deletions.
+    /// Advances the part, which belongs to `run`. The operator has `approved` this number of deletions.
     pub fn advance(
         &mut self,
         context: &mut Context,
@@ -196,7 +196,7 @@ impl Comparing {
         self.finished(context, finished, run, approved)
     }
 
-    /// Looks at the whole of the output once: counts and guard.
+    /// Reads the whole output once, to count the differences and apply the delete guard.
     fn finished(
         &mut self,
         context: &Context,
@@ -234,7 +234,7 @@ impl Comparing {
         Ok(Outcome::Rows { more_in: Duration::ZERO })
     }
 
-    /// The guard counts over a whole run: what is deleted in a hundred parts is deleted.
+    /// Applies the delete guard. It counts the deletions of a whole run, because many parts may delete a little each.
     fn guarded(
         &mut self,
         context: &Context,
@@ -243,7 +243,7 @@ impl Comparing {
         approved: Option<u64>,
     ) -> Result<Option<Outcome>, Stuck> {
         let Counts { deletions, made, .. } = compared.counts;
-        // Where nobody has counted: what this run has seen.
+        // If no reconcile has counted the entries, use what this run has counted.
         let entries = context.entries().or(Some(run.there + self.read.there));
         let contents = if deletions > 0 { walk::contents(context)? } else { Contents::Something };
         let totals = compared.totals;
@@ -255,7 +255,7 @@ impl Comparing {
         if !holds(deletions) {
             return Ok(None);
         }
-        // What somebody deletes here just now is no accident there.
+        // Names that are being deleted locally are no accident.
         let (mut deletions, mut went) = (0, Ok(()));
         compared
             .again(
@@ -301,7 +301,7 @@ impl Comparing {
             || context.journal.on_its_way(&context.name, path, below)?)
     }
 
-    /// Writes the next rows; a part with very many of them waits until they are pushed.
+    /// Writes the next rows. A part with many rows waits until they are pushed.
     fn write_rows(&mut self, context: &mut Context) -> Result<Outcome, Stuck> {
         if self.read.repaired >= OWED_MOST
             && context.journal.owed_in_bulk(&context.name, false)? > OWED_MOST

@@ -1,10 +1,10 @@
-//! The scrub (`verify_schedule`): when a run begins, which part of the tree is next, how long to pause.
+//! Decisions of the scrub (`verify_schedule`): when a run begins, which part of the tree is next, how long to pause.
 //! Pure: the tree and the time are given.
 //!
-//! A run goes through the tree in the order of its names: the names directly in a directory first, then the directories
-//! in it, one after the other. A directory that is small enough is one part with everything below it, and small
-//! neighbours are one part together; a larger one is taken apart in the same way. So a part is bounded but for
-//! what lies directly in one directory, and where a run stands is one path.
+//! A run walks the tree in the order of its names: first the names directly in a directory, then its subdirectories,
+//! one after the other. A small directory is one part with everything below it, and small neighbours share a part. A
+//! larger directory is divided in the same way. So the size of a part is bounded, except for the names directly in one
+//! directory, and the position of a run is one path.
 
 use crate::config::cron::{self, SPREAD_MAX, jitter, next_by_cron};
 use crate::config::model::{VerifySchedule, VerifyWhen};
@@ -14,32 +14,32 @@ use chrono::{DateTime, TimeZone};
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// Looking at one name counts as reading this number of bytes.
+/// The cost of one name, in bytes read.
 const BYTES_A_NAME: u64 = 1 << 10;
-/// A part takes about so long, at the rate.
+/// The duration of a part at the rate.
 const PART: Duration = Duration::from_secs(5);
 /// The largest part without a rate.
 const PART_BYTES: u64 = 1 << 30;
-/// Names in one part, and directories listed for it.
+/// The largest number of names in one part, and of directories listed for it.
 const PART_NAMES: u64 = 10_000;
 const PART_DIRECTORIES: usize = 1_000;
-/// A run by a cron expression that is later than this was missed, and waits for the next time.
+/// A run by a cron expression that would be later than this is skipped.
 const MISSED_MS: i64 = 3_600_000;
-/// After a part that failed, doubled each time.
+/// The delay after a part that failed, doubled each time.
 const RETRY: Duration = Duration::from_secs(10);
 const RETRY_MOST: Duration = Duration::from_secs(600);
 
-/// What a part takes.
+/// The cost of a part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Names looked at.
+    /// Names compared.
     pub names: u64,
     /// Bytes in them.
     pub bytes: u64,
 }
 
 impl Cost {
-    /// In bytes read; of content only where that is compared.
+    /// The cost in bytes read. Content counts only if it is compared.
     pub fn units(self, checksum: bool) -> u64 {
         let content = if checksum { self.bytes } else { 0 };
         self.names.saturating_mul(BYTES_A_NAME).saturating_add(content)
@@ -62,7 +62,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// By the schedule; halved for each of the `times` that a part had to make way for a push.
+    /// The bound by the schedule, halved for each of the `times` that a part gave way to a push.
     pub fn new(schedule: &VerifySchedule, times: u32) -> Self {
         let units = schedule
             .rate
@@ -81,12 +81,12 @@ impl Bound {
 pub enum Part {
     /// The names directly in a directory.
     Names(RelPath),
-    /// Neighbouring directories with everything below them; never empty.
+    /// Neighbouring directories with everything below them. Never empty.
     Whole(Vec<RelPath>),
 }
 
 impl Part {
-    /// Where a run stands when it has been compared.
+    /// The position of a run after this part.
     pub fn end(&self) -> Compared {
         match self {
             Part::Names(path) => Compared::Names(path.clone()),
@@ -102,10 +102,10 @@ impl Part {
         }
     }
 
-    /// True when a difference in `path` is one of this part.
+    /// True if a difference in `path` belongs to this part.
     pub fn holds(&self, path: &RelPath) -> bool {
         match self {
-            // What is below a name that is extra goes with it, and belongs to no other part.
+            // Names below an extra name are deleted with it, and belong to no other part.
             Part::Names(top) => path.is_within(top),
             Part::Whole(tops) => {
                 let at = tops.partition_point(|top| top <= path);
@@ -120,7 +120,7 @@ impl Part {
 pub struct Entry {
     /// The name.
     pub name: OsString,
-    /// It is a directory, and no link to one.
+    /// It is a directory, not a link to one.
     pub dir: bool,
     /// The size of a regular file.
     pub bytes: u64,
@@ -128,30 +128,30 @@ pub struct Entry {
 
 /// The tree, as it is now.
 pub trait Tree {
-    /// The names of the directories in `dir` that are replicated; none when it is no directory any more.
+    /// The names of the replicated directories in `dir`. None if it is no longer a directory.
     fn directories(&self, dir: &RelPath) -> Vec<OsString>;
     /// The names of all kinds in `dir`, at most `most`.
     fn entries(&self, dir: &RelPath, most: usize) -> Vec<Entry>;
 }
 
-/// What one step came to.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// One directory was read; there is more to look at.
+    /// One directory was read, and there are more to read.
     More,
     /// The next part.
     Part(Part),
-    /// The tree is at its end.
+    /// The run has reached the end of the tree.
     End,
 }
 
-/// Finds one part after the other, reading one directory in each step.
+/// Finds one part after the other. Each step reads one directory.
 #[derive(Debug)]
 pub struct Planner {
     bound: Bound,
-    /// From the root down to where it stands.
+    /// The directories from the root down to the position.
     levels: Vec<Level>,
-    /// Neighbours that fit together so far, and what they take.
+    /// Neighbours that share a part so far, and their cost.
     group: (Vec<RelPath>, Cost),
     sizing: Option<Sizing>,
     /// The names in the root are the first part.
@@ -162,13 +162,13 @@ pub struct Planner {
 #[derive(Debug)]
 struct Level {
     dir: RelPath,
-    /// Only what comes after this name.
+    /// Only names after this one.
     after: Option<OsString>,
-    /// Those to come, the next one last; not read yet when `None`.
+    /// The remaining names, the next one last. `None` before they are read.
     names: Option<Vec<OsString>>,
 }
 
-/// A directory that is looked at, how large it is.
+/// A directory whose size is being determined.
 #[derive(Debug)]
 struct Sizing {
     top: RelPath,
@@ -183,7 +183,7 @@ impl Level {
 }
 
 impl Planner {
-    /// Goes on after what was compared last; from the beginning without it.
+    /// Continues after what was compared last, or begins at the root.
     pub fn new(after: Option<&Compared>, bound: Bound) -> Self {
         let mut levels = Vec::new();
         if let Some(Compared::Names(path) | Compared::Whole(path)) = after {
@@ -200,7 +200,7 @@ impl Planner {
         Self { bound, levels, group: Default::default(), sizing: None, begins }
     }
 
-    /// One step further.
+    /// Takes one step.
     pub fn step(&mut self, tree: &impl Tree) -> Step {
         if std::mem::take(&mut self.begins) {
             return self.apart(RelPath::root());
@@ -230,7 +230,7 @@ impl Planner {
         }
     }
 
-    /// Reads one directory of those that are looked at.
+    /// Reads one directory to determine the size of a tree.
     fn size(&mut self, mut sizing: Sizing, tree: &impl Tree) -> Step {
         if let Some(dir) = sizing.open.pop() {
             let most = self.bound.names.saturating_sub(sizing.cost.names).saturating_add(1);
@@ -245,7 +245,7 @@ impl Planner {
                 return Step::More;
             }
             if !self.group.0.is_empty() {
-                // The neighbours before it are a part; then it is looked at again.
+                // The neighbours before it are a part. It is sized again after that.
                 sizing.open.push(dir);
                 self.sizing = Some(sizing);
                 return self.take_group();
@@ -270,15 +270,15 @@ impl Planner {
         if paths.is_empty() { Step::More } else { Step::Part(Part::Whole(paths)) }
     }
 
-    /// The names in a directory are a part; what is below them comes next.
+    /// Divides a directory: its names are a part, and its subdirectories follow.
     fn apart(&mut self, dir: RelPath) -> Step {
         self.levels.push(Level::new(dir.clone(), None));
         Step::Part(Part::Names(dir))
     }
 }
 
-/// When a part that began at `began` and was compared at `ended` lets the next one begin: what it took is spread over
-/// the time that the rate gives it, and half of the time nothing is compared in any case.
+/// When the next part may begin, after a part from `began` to `ended`. The cost is spread over the time by the rate,
+/// and at least half of the time nothing is compared.
 pub fn next_part(
     schedule: &VerifySchedule,
     cost: Cost,
@@ -293,22 +293,23 @@ pub fn next_part(
     began + by_rate.max(took * 2)
 }
 
-/// How long to wait after a part failed for the `times`th time.
+/// The delay after a part has failed `times` times.
 pub fn retry(times: u32) -> Duration {
     (RETRY * (1 << times.saturating_sub(1).min(10))).min(RETRY_MOST)
 }
 
-/// The state of a remote whose schedule is seen for the first time at `now_ms`: its first run is a period away.
+/// The state of a remote whose schedule is new at `now_ms`. The first run begins after one period.
 pub fn first(schedule: &VerifySchedule, remote: &str, now_ms: i64) -> VerifyState {
     let spread = match schedule.when {
         VerifyWhen::Every(seconds) => jitter(Duration::from_secs(seconds), remote),
-        // Each time has its own.
+        // A cron expression has its own spread each time.
         VerifyWhen::Cron(_) => Duration::ZERO,
     };
     VerifyState { since_ms: now_ms + millis(spread), ..VerifyState::default() }
 }
 
-/// When the next run begins, in milliseconds since 1970. `None` where no time is named, which the configuration refuses.
+/// When the next run begins, in milliseconds since 1970. `None` if the expression never matches, which the
+/// configuration refuses.
 pub fn due<Tz: TimeZone>(
     schedule: &VerifySchedule,
     state: &VerifyState,
@@ -327,7 +328,7 @@ pub fn due<Tz: TimeZone>(
     }
 }
 
-/// Puts right at a start what a clock that was set, or a long pause, has made of the time of the next run.
+/// Corrects the time of the next run at a start, after the clock was set or after a long pause.
 pub fn resume<Tz: TimeZone>(
     schedule: &VerifySchedule,
     state: &mut VerifyState,
@@ -347,7 +348,7 @@ pub fn resume<Tz: TimeZone>(
     }
 }
 
-/// The run under way has come to its end. True when the next one should have begun by now.
+/// The current run has ended. Returns true if the next one should already have begun.
 pub fn ended<Tz: TimeZone>(
     schedule: &VerifySchedule,
     state: &mut VerifyState,

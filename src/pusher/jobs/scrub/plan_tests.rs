@@ -18,7 +18,7 @@ fn cron(text: &str) -> VerifySchedule {
     VerifySchedule { when: VerifyWhen::Cron(text.into()), ..every(None) }
 }
 
-/// Files and their sizes; directories are what holds them.
+/// Files and their sizes. Their parents are the directories.
 #[derive(Default)]
 struct Files {
     sizes: BTreeMap<RelPath, u64>,
@@ -55,7 +55,7 @@ impl Tree for Files {
     }
 }
 
-/// A part in a few letters: `a:` the names in a, `b+c` both with all below.
+/// A part in short: `a:` for the names in a, `b+c` for both with everything below.
 fn word(part: &Part) -> String {
     match part {
         Part::Names(dir) => format!("{dir}:"),
@@ -96,20 +96,20 @@ fn tree() -> Files {
 }
 
 #[test]
-fn every_directory_comes_once_and_the_large_ones_are_taken_apart() {
+fn every_directory_is_in_one_part_and_large_ones_are_divided() {
     // A part of 500,000 bytes.
     let bound = Bound::new(&every(Some(100_000)), 0);
     let parts = run(&tree(), None, bound);
     let wanted = [":", "a+b", "c:", "c/big:", "c/small", "d+e", "f"];
     assert_eq!(words(&parts)[1..], wanted[1..]);
     assert_eq!(parts[0].1, Compared::Names(RelPath::root()));
-    // Without a rate it is small enough but for the root, whose names are always a part.
+    // Without a rate everything fits into one part, except the names in the root, which are always a part.
     let parts = run(&tree(), None, Bound::new(&every(None), 0));
     assert_eq!(words(&parts)[1..], ["a+b+c+d+e+f"]);
-    // What had to make way comes in smaller parts.
+    // After it gave way, the parts are smaller.
     let parts = run(&tree(), None, Bound::new(&every(None), 12));
     assert_eq!(words(&parts)[1..], ["a+b", "c+d", "e+f"]);
-    // Only names count where content is not compared.
+    // Only names count if content is not compared.
     let metadata = VerifySchedule { checksum: false, ..every(Some(100_000)) };
     let parts = run(&tree(), None, Bound::new(&metadata, 0));
     assert_eq!(words(&parts)[1..], ["a+b+c+d+e+f"]);
@@ -117,14 +117,14 @@ fn every_directory_comes_once_and_the_large_ones_are_taken_apart() {
 }
 
 #[test]
-fn a_run_goes_on_from_any_of_its_parts() {
+fn a_run_can_continue_after_any_part() {
     let (files, bound) = (tree(), Bound::new(&every(Some(100_000)), 0));
     let all = run(&files, None, bound);
     for (n, (_, end)) in all.iter().enumerate() {
         let rest = run(&files, Some(end.clone()), bound);
         assert_eq!(words(&rest), words(&all[n + 1..]), "after {end:?}");
     }
-    // It is gone meanwhile, or what holds it is, or it has become a file.
+    // Meanwhile it or its parent is gone, or it has become a file.
     let rest = run(&files, Some(Compared::Names(path("c/gone"))), bound);
     assert_eq!(words(&rest), ["c/small", "d+e", "f"]);
     let rest = run(&files, Some(Compared::Whole(path("cc/x/y"))), bound);
@@ -136,14 +136,14 @@ fn a_run_goes_on_from_any_of_its_parts() {
 }
 
 #[test]
-fn what_is_excluded_is_no_part_but_counts_where_rsync_reads_it() {
+fn an_excluded_directory_is_no_part_but_counts_if_rsync_reads_it() {
     let files = Files::new(&[("a/excluded/x", 600_000), ("a/b/x", 10), ("excluded/x", 10)]);
     let parts = run(&files, None, Bound::new(&every(Some(100_000)), 0));
     assert_eq!(words(&parts)[1..], ["a:", "a/b"]);
 }
 
 #[test]
-fn neighbours_share_a_part_up_to_its_bounds_and_little_is_read_twice() {
+fn neighbours_share_a_part_up_to_its_bounds_and_are_read_once() {
     let names: Vec<String> = (0..2_500).map(|n| format!("d{n:05}/x")).collect();
     let files: Vec<(&str, u64)> = names.iter().map(|n| (n.as_str(), 1)).collect();
     let files = Files::new(&files);
@@ -161,7 +161,7 @@ fn neighbours_share_a_part_up_to_its_bounds_and_little_is_read_twice() {
 }
 
 #[test]
-fn what_belongs_to_a_part() {
+fn a_part_holds_only_paths_within_its_directories() {
     let part = Part::Whole(["a", "b-", "c"].map(path).to_vec());
     for yes in ["a", "a/x/y", "b-/x", "c/d"] {
         assert!(part.holds(&path(yes)), "{yes}");
@@ -174,11 +174,11 @@ fn what_belongs_to_a_part() {
 }
 
 #[test]
-fn what_was_read_is_spread_over_the_time_that_the_rate_gives() {
+fn the_rate_and_half_of_the_time_limit_the_next_part() {
     let cost = Cost { names: 0, bytes: 1_000_000 };
     let by_rate = every(Some(100_000));
     assert_eq!(next_part(&by_rate, cost, S(100), S(102)), S(110));
-    // A slow disk: half of the time nothing is read.
+    // A slow disk: nothing is read half of the time.
     assert_eq!(next_part(&by_rate, cost, S(100), S(108)), S(116));
     assert_eq!(next_part(&every(None), cost, S(100), S(103)), S(106));
     let metadata = VerifySchedule { checksum: false, ..by_rate };
@@ -199,7 +199,7 @@ fn a_run_begins_a_period_after_the_last_one_began() {
     assert_eq!(due(&schedule, &state, "r", &Utc), Some(begin + 3_600_000));
     let last = state.last.clone().unwrap();
     assert_eq!((last.repaired, last.ended_ms), (3, Some(begin + 60_000)));
-    // Longer than the period: the next one begins at once.
+    // Longer than the period: the next one begins immediately.
     state.run = Some(VerifyRun { began_ms: begin, ..VerifyRun::default() });
     assert!(ended(&schedule, &mut state, "r", begin + 4_000_000, &Utc));
     assert!(due(&schedule, &state, "r", &Utc).unwrap() < begin + 4_000_000);
@@ -209,23 +209,23 @@ fn a_run_begins_a_period_after_the_last_one_began() {
 }
 
 #[test]
-fn by_cron_a_night_that_was_missed_is_not_made_up_for_by_day() {
+fn a_missed_run_by_cron_waits_for_the_next_time() {
     let schedule = cron("0 2 * * *");
     let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap().timestamp_millis();
     let mut state = first(&schedule, "r", at("2026-11-22T01:00:00Z"));
     let night = due(&schedule, &state, "r", &Utc).unwrap();
     assert!((at("2026-11-22T02:00:00Z")..at("2026-11-22T02:05:00Z")).contains(&night));
-    // A restart soon after does it, one at noon waits for the next night.
+    // After a restart soon after the time the run begins; after one at noon it waits for the next night.
     resume(&schedule, &mut state, "r", at("2026-11-22T02:30:00Z"), &Utc);
     assert_eq!(due(&schedule, &state, "r", &Utc), Some(night));
     let mut late = state.clone();
     resume(&schedule, &mut late, "r", at("2026-11-22T12:00:00Z"), &Utc);
     assert_eq!(due(&schedule, &late, "r", &Utc), Some(night + 86_400_000));
-    // One that was under way goes on, whenever.
+    // A run that had begun continues at any time.
     state.run = Some(VerifyRun { began_ms: night, ..VerifyRun::default() });
     resume(&schedule, &mut state, "r", at("2026-11-22T12:00:00Z"), &Utc);
     assert!(state.run.is_some());
-    // It went through the next night: that one is passed over.
+    // It lasted through the next night, whose run is skipped.
     assert!(ended(&schedule, &mut state, "r", at("2026-11-23T09:00:00Z"), &Utc));
     assert_eq!(due(&schedule, &state, "r", &Utc), Some(night + 2 * 86_400_000));
 }

@@ -14,29 +14,29 @@ use chrono::Local;
 use slog::{info, warn};
 use std::time::Duration;
 
-/// So long at a time it looks what the next part is.
+/// How long it searches for the next part in one turn.
 const PLAN_FOR: Duration = Duration::from_millis(5);
-/// Pushes are let by for so long.
+/// How long it gives way to pushes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A slot that was not free is asked for again after this, and a part that made way begins again.
+/// The delay before it requests a slot again, and before a part that gave way is restarted.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// A part that fails so often is passed over, unless the remote is the reason.
+/// A part that fails this number of times is skipped, unless the remote is the cause.
 const TRIES_MOST: u32 = 4;
 
-/// What the rest of the pusher must know of a turn of the scrub.
+/// What the rest of the pusher must know about a turn of the scrub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// It owes something now, or shows something new.
+    /// It has written owed rows, or has a new status.
     Owed,
-    /// It has used what the operator approved.
+    /// It has used the operator's approval.
     ApprovalUsed,
-    /// The delete guard holds what it has found.
+    /// The delete guard holds what it found.
     Guarded(Held),
 }
 
 impl Scrub {
-    /// Begins the next part when nothing stands against it. `quiet`: nothing is pushed, and nothing waits to be;
-    /// `allowed`: neither the remote, nor the root, nor everything is in question; `in_flight`: what pushes have in hand.
+    /// Begins the next part if it may. `quiet` says whether nothing is being pushed or waits to be pushed, and
+    /// `allowed` whether the scrub may run. `in_flight` are the paths of pushes in flight.
     pub fn begin<'a>(
         &mut self,
         context: &mut Context,
@@ -92,7 +92,7 @@ impl Scrub {
         }
         match Comparing::start(context, part, self.schedule.checksum, in_flight, now) {
             Ok(Some(work)) => self.stage = ScrubStage::Comparing(Box::new(work)),
-            // Nothing of it is there any more.
+            // None of its directories exists any more.
             Ok(None) => {
                 let read = Read { part: part.clone(), ..Read::default() };
                 self.spare = None;
@@ -106,7 +106,7 @@ impl Scrub {
         Ok(())
     }
 
-    /// True when a run begins now.
+    /// Begins a run if it is due. Returns true if it did.
     fn begin_run(
         &mut self,
         context: &mut Context,
@@ -123,11 +123,11 @@ impl Scrub {
         (self.planner, self.not_before) = (None, now);
         news.push(News::Owed);
         context.journal.set_verify_state(&context.name, Some(&self.state))?;
-        info!(context.log, "verify_schedule: a run begins");
+        info!(context.log, "verify_schedule: run started");
         Ok(true)
     }
 
-    /// Looks for the next part, for a moment.
+    /// Searches for the next part, for a short time.
     fn plan(
         &mut self,
         context: &mut Context,
@@ -166,17 +166,17 @@ impl Scrub {
         self.due_ms = plan::due(&self.schedule, &self.state, name, &Local);
         self.planner = None;
         let run = self.state.last.clone().unwrap_or_default();
-        info!(log, "verify_schedule: everything was compared"; "parts" => run.parts, "entries" => run.entries,
+        info!(log, "verify_schedule: run finished"; "parts" => run.parts, "entries" => run.entries,
             "bytes" => run.bytes, "repaired" => run.repaired, "incomplete" => run.incomplete);
         if late {
-            warn!(log, "verify_schedule: the run took longer than the time between two; raise its rate or its time";
+            warn!(log, "verify_schedule: the run took longer than its period; raise the rate or the period";
                 "hours" => (run.ended_ms.unwrap_or(run.began_ms) - run.began_ms) / 3_600_000);
         }
         news.push(News::Owed);
         Ok(())
     }
 
-    /// A part was compared, and what differs is owed.
+    /// A part was compared, and its differences are owed.
     fn part_done(
         &mut self,
         context: &mut Context,
@@ -186,7 +186,7 @@ impl Scrub {
     ) -> Result<(), JournalError> {
         let log = &context.log;
         if read.repaired > 0 {
-            info!(log, "verify_schedule: what differs is pushed again"; "count" => read.repaired,
+            info!(log, "verify_schedule: pushing differences"; "count" => read.repaired,
                 "to_delete" => read.deletions, "first" => read.first.as_ref().map(ToString::to_string));
         }
         if let Some(words) = &read.incomplete {
@@ -201,7 +201,7 @@ impl Scrub {
             run.repaired += read.repaired;
             run.there += read.there;
             run.incomplete += u64::from(read.incomplete.is_some());
-            // What the operator has approved is not counted again.
+            // Deletions that the operator has approved are not counted again.
             run.deletions = if read.approved { 0 } else { run.deletions + read.deletions };
         }
         if read.approved {
@@ -217,7 +217,7 @@ impl Scrub {
         Ok(())
     }
 
-    /// Looks at the rsync of the part in hand, and writes what it found. The operator has `approved` this number of
+    /// Polls the rsync of the current part, and writes what it found. The operator has `approved` this number of
     /// deletions.
     pub fn advance(
         &mut self,
@@ -243,7 +243,7 @@ impl Scrub {
         }
         let run = self.state.run.clone().unwrap_or_default();
         let went = work.advance(context, &run, approved, now);
-        // A hung remote must not hold a slot, nor what only reads.
+        // Neither a hung remote nor a part that only reads output may hold a slot.
         if !work.is_running() || work.stalled(now) > STALLED {
             self.spare = None;
         }
@@ -296,15 +296,15 @@ impl Scrub {
         Ok(())
     }
 
-    /// The part in hand makes way, and is compared again no sooner than after `wait`.
+    /// The current part gives way, and is compared again after `wait` at the earliest.
     pub fn put_off(&mut self, wait: Duration, now: Duration) {
         self.again(wait, now);
         self.spare = None;
     }
 
-    /// The spare slot that was asked for has come.
+    /// The supervisor grants the spare slot.
     pub fn spare_granted(&mut self) {
-        // It was asked for twice, and is one.
+        // It was requested twice, but only one is needed.
         if self.spare.is_some() {
             return;
         }
@@ -314,7 +314,7 @@ impl Scrub {
         }
     }
 
-    /// A push wants the spare slot.
+    /// A push needs the spare slot.
     pub fn make_way(&mut self, now: Duration) {
         if self.spare.is_some() {
             self.yields += u32::from(self.is_running());
