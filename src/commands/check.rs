@@ -185,10 +185,10 @@ fn tried(
     let mut left_out: Vec<&'static str> = Vec::new();
     loop {
         let Err(failed) = outcome(run, remote, end) else { return Ok(left_out) };
-        let Verdict::Refused(option) = failed.verdict else { return Err(failed.words) };
+        let Verdict::Refused(option) = failed.verdict else { return Err(failed.message) };
         let own = option == refused::CHECKSUM && params::has(&remote.peer.params, option);
         if own || left_out.contains(&option) || refused::instead(option).is_none() {
-            return Err(failed.words);
+            return Err(failed.message);
         }
         left_out.push(option);
         run = start(localpath, remote, scratch, &left_out).map_err(|e| e.to_string())?;
@@ -233,9 +233,9 @@ fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
 
 /// Waits for its end, or ends it; an error is what it means, in the words that `status` would show.
 fn outcome(mut run: Rsync, remote: &Remote, end: Instant) -> std::result::Result<(), Judgement> {
-    let failed = |words: String| Judgement {
+    let failed = |message: String| Judgement {
         verdict: Verdict::Remote(Trouble::Unreachable),
-        words,
+        message,
         end_unseen: false,
         deletions_skipped: false,
     };
@@ -259,7 +259,7 @@ fn outcome(mut run: Rsync, remote: &Remote, end: Instant) -> std::result::Result
         let file = remote.peer.password_file.as_ref();
         let file = file.map(|file| Machine.password_file(file.as_path()));
         let hint = check::login_hint(remote, file.as_ref(), Machine.user());
-        judgement.words = format!("{}; {hint}", judgement.words);
+        judgement.message = format!("{}; {hint}", judgement.message);
     }
     Err(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
         true => judgement.without_statistics(ended),

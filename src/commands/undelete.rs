@@ -173,7 +173,7 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEn
     let stderr = run.complaints().map_err(system)?;
     let judgement = exit_status::verdict(exited, &stderr);
     if judgement.verdict != Verdict::Settled {
-        return Ok(FetchEnd::Failed { message: judgement.words, stderr });
+        return Ok(FetchEnd::Failed { message: judgement.message, stderr });
     }
     run.stdout.rewind().map_err(system)?;
     Ok(FetchEnd::Done(run.stdout))

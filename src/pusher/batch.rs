@@ -270,7 +270,7 @@ impl Batch {
                 }
             }
         }
-        end.owe.extend(findings.above.iter().map(|(path, words)| refused(path, words, times)));
+        end.owe.extend(findings.above.iter().map(|(path, message)| refused(path, message, times)));
         end.owe.extend(findings.leftovers(times.now_ms));
         end
     }
@@ -326,12 +326,12 @@ fn compared(path: RelPath, since_ms: i64) -> Owe {
 }
 
 /// A directory that was not in the batch, and on which the remote failed.
-fn refused(path: &RelPath, words: &str, times: Times) -> Owe {
+fn refused(path: &RelPath, message: &str, times: Times) -> Owe {
     Owe {
         path: path.clone(),
         scope: Scope::Entry,
         events: Events::ATTRIB | Events::DIR,
-        error: Some(words.to_owned()),
+        error: Some(message.to_owned()),
         attempts: 1,
         next_try_ms: times.now_ms + path_retry_ms(1, times.retry_most_ms),
         since_ms: times.now_ms,

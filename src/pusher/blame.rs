@@ -30,11 +30,11 @@ impl Blame {
             let paths = &complaint.paths;
             let exact = paths.iter().find(|path| names.contains(*path)).cloned();
             if let Some(name) = exact.or_else(|| paths.iter().find_map(within)) {
-                out.failed.insert(name, complaint.words);
+                out.failed.insert(name, complaint.message);
             } else if let Some(path) = paths.iter().find(|path| parents.contains(*path)) {
-                out.above.insert(path.clone(), complaint.words);
+                out.above.insert(path.clone(), complaint.message);
             } else {
-                out.nobody.get_or_insert(complaint.words);
+                out.nobody.get_or_insert(complaint.message);
             }
         }
         out
@@ -59,9 +59,9 @@ mod tests {
     fn a_complaint_belongs_to_a_name_a_directory_above_or_no_path() {
         let path = |text: &str| RelPath::new(text).unwrap();
         let names: HashSet<RelPath> = ["d/f", "gone", "x"].map(path).into();
-        let complaint = |paths: &[&str], words: &str| Complaint {
+        let complaint = |paths: &[&str], message: &str| Complaint {
             paths: paths.iter().map(|p| path(p)).collect(),
-            words: words.into(),
+            message: message.into(),
         };
         let of = |complaints: Vec<Complaint>| Blame::of(complaints, &names);
         let blame = of(vec![

@@ -303,10 +303,10 @@ impl Context {
     ) -> Result<(Vec<fail_log::Row>, Option<u64>), JournalError> {
         let owed = match trouble {
             None => self.journal.failing(&self.name, fail_log::MOST)?,
-            Some(words) => {
+            Some(message) => {
                 let mut owed = self.journal.owing(&self.name, fail_log::MOST)?;
                 let marks = self.journal.marks_after(self.standing.cursor, fail_log::MOST)?;
-                fail_log::add_marks(&mut owed, marks, words);
+                fail_log::add_marks(&mut owed, marks, message);
                 owed
             }
         };
@@ -338,7 +338,7 @@ impl Context {
     pub fn complaints(&self, stderr: &[u8]) -> Vec<Complaint> {
         let sub = argv::place_there(&self.start.remote.peer);
         let mut all = complaint::complaints(stderr, &self.real_root, sub);
-        all.iter_mut().for_each(|c| c.words = shortened(std::mem::take(&mut c.words)));
+        all.iter_mut().for_each(|c| c.message = shortened(std::mem::take(&mut c.message)));
         all
     }
 
@@ -349,7 +349,8 @@ impl Context {
             let file = self.start.remote.peer.password_file.as_ref();
             let file = file.map(|file| Machine.password_file(file.as_path()));
             let hint = login_hint(&self.start.remote, file.as_ref(), Machine.user());
-            finished.judgement.words = shortened(format!("{}; {hint}", finished.judgement.words));
+            finished.judgement.message =
+                shortened(format!("{}; {hint}", finished.judgement.message));
         }
         let timeout = Duration::from_secs(u64::from(self.start.remote.peer.timeout_s));
         self.patience = self.patience.after(finished.waited, timeout);

@@ -25,7 +25,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// The text for a status.
-    pub fn words(self) -> Option<&'static str> {
+    pub fn message(self) -> Option<&'static str> {
         match self {
             Doubt::No => None,
             Doubt::Away => {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_trouble_of_the_remote_is_an_outage() {
-        for (code, words, outage) in [
+        for (code, message, outage) in [
             (10, "rsync: failed to connect to h: Connection refused (111)", true),
             (12, "rsync: connection unexpectedly closed (0 bytes received so far) [sender]", true),
             (30, "rsync error: timeout in data send/receive (code 30)", true),
@@ -157,8 +157,8 @@ mod tests {
             (24, "file has vanished: \"f\"", false),
             (3, "rsync: change_dir \"/m\" failed", false),
         ] {
-            let judgement = verdict(Exited::Code(code), words.as_bytes());
-            assert_eq!(is_outage(&judgement), outage, "{code}: {words}");
+            let judgement = verdict(Exited::Code(code), message.as_bytes());
+            assert_eq!(is_outage(&judgement), outage, "{code}: {message}");
         }
         assert!(!is_outage(&verdict(Exited::Signal(9), b"")), "killed locally");
     }

@@ -38,8 +38,8 @@ pub struct Row {
     pub plan: Option<Plan>,
 }
 
-/// Adds the marks that wait while no push to the remote succeeds. `words` is rsync's message.
-pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, words: &str) {
+/// Adds the marks that wait while no push to the remote succeeds, with rsync's `message`.
+pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, message: &str) {
     let known: HashSet<RelPath> = owed.iter().map(|row| row.path.clone()).collect();
     let new = marks.into_iter().filter(|mark| !known.contains(&mark.path));
     owed.extend(new.map(|mark| Owed {
@@ -53,7 +53,7 @@ pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, words: &str) {
     }));
     owed.truncate(MOST as usize);
     for row in owed.iter_mut().filter(|row| row.error.is_none()) {
-        row.error = Some(words.to_owned());
+        row.error = Some(message.to_owned());
     }
 }
 
@@ -144,13 +144,13 @@ fn line(
     let options =
         Options { checksum: true, dry: false, delete, force, stats: false, unchanged: false };
     let command = |form: &Form, options: Options| -> Vec<u8> {
-        let mut words = argv::argv(&remote.peer, form, options);
+        let mut arguments = argv::argv(&remote.peer, form, options);
         // A push uses these forms as a dry run.
-        words.retain(|word| word != "-n");
+        arguments.retain(|argument| argument != "-n");
         if remote.trash_keep_ms.is_some() {
-            trash::keep(&mut words, stamp);
+            trash::keep(&mut arguments, stamp);
         }
-        words.iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>().join(&b' ')
+        arguments.iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>().join(&b' ')
     };
     let mut out = [b"cd ".as_slice(), &directory(localpath.watch.as_bytes()), b" && "].concat();
     let sends = matches!(repair, Repair::Send(_) | Repair::Root);

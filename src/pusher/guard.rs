@@ -102,7 +102,7 @@ pub fn is_approved(approved: Option<u64>, deletions: u64) -> bool {
 }
 
 /// The message for the operator.
-pub fn words(deletions: u64, entries: Option<u64>, remote: &str) -> String {
+pub fn message(deletions: u64, entries: Option<u64>, remote: &str) -> String {
     // The known number of entries may be out of date.
     let of = entries.filter(|n| *n >= deletions).map(|n| format!(" of {n}")).unwrap_or_default();
     format!(
@@ -127,9 +127,9 @@ mod tests {
         assert!(!holds(MaxDelete::Half, 5_000, None));
         assert!(holds(MaxDelete::Entries(10), 11, None));
         assert!(!holds(MaxDelete::Unlimited, 1_000_000, Some(1_000_000)));
-        assert!(words(600, Some(401), "r").starts_with("would delete 600 entries"));
+        assert!(message(600, Some(401), "r").starts_with("would delete 600 entries"));
         assert_eq!(
-            words(400, Some(401), "r"),
+            message(400, Some(401), "r"),
             "would delete 400 of 401 entries; look with `syncsup release --show r`, then `syncsup release r`"
         );
         assert_eq!(remote_entries(100, 90, 50), 60);

@@ -18,7 +18,7 @@ pub enum Health {
         /// When it is retried.
         until: Duration,
         /// rsync's message.
-        words: String,
+        message: String,
         /// The job that met the trouble.
         met_by: MetBy,
     },
@@ -29,7 +29,7 @@ pub enum Health {
         /// When it is retried.
         until: Duration,
         /// rsync's message.
-        words: String,
+        message: String,
         /// The job that met the trouble.
         met_by: MetBy,
     },
@@ -57,10 +57,12 @@ impl Health {
     }
 
     /// rsync's message, while the remote is in trouble.
-    pub fn words(&self) -> Option<&str> {
+    pub fn message(&self) -> Option<&str> {
         match self {
             Health::Good => None,
-            Health::Backoff { words, .. } | Health::Misconfigured { words, .. } => Some(words),
+            Health::Backoff { message, .. } | Health::Misconfigured { message, .. } => {
+                Some(message)
+            }
         }
     }
 
@@ -102,18 +104,18 @@ impl Health {
         &self,
         now: Duration,
         wait: Duration,
-        words: String,
+        message: String,
         met_by: MetBy,
     ) -> Health {
         let failures = self.failures().saturating_add(1);
-        Health::Backoff { failures, until: now + wait, words, met_by: self.now_met_by(met_by) }
+        Health::Backoff { failures, until: now + wait, message, met_by: self.now_met_by(met_by) }
     }
 
     /// The state after one more failure that the operator must fix.
-    pub fn after_refusal(&self, now: Duration, words: String, met_by: MetBy) -> Health {
+    pub fn after_refusal(&self, now: Duration, message: String, met_by: MetBy) -> Health {
         let failures = self.failures().saturating_add(1);
         let (until, met_by) = (now + MISCONFIGURED_RETRY, self.now_met_by(met_by));
-        Health::Misconfigured { failures, until, words, met_by }
+        Health::Misconfigured { failures, until, message, met_by }
     }
 
     /// True if this failure is worth a line in the log: the first one, then at growing intervals, and when the message
@@ -121,8 +123,8 @@ impl Health {
     pub fn worth_saying(&self, before: &Health) -> bool {
         let kind = |h: &Health| match h {
             Health::Good => (0, String::new()),
-            Health::Backoff { words, .. } => (1, words.clone()),
-            Health::Misconfigured { words, .. } => (2, words.clone()),
+            Health::Backoff { message, .. } => (1, message.clone()),
+            Health::Misconfigured { message, .. } => (2, message.clone()),
         };
         self.failures().is_power_of_two() || (kind(self) != kind(before) && self.failures() < 8)
     }
@@ -134,15 +136,15 @@ pub struct Incomplete {
     /// How many times in a row.
     pub times: u32,
     /// rsync's message.
-    pub words: String,
+    pub message: String,
 }
 
 impl Incomplete {
     /// The state after one more incomplete reconcile, and whether it is worth a line in the log.
-    pub fn again(before: Option<Incomplete>, words: String) -> (Incomplete, bool) {
+    pub fn again(before: Option<Incomplete>, message: String) -> (Incomplete, bool) {
         let times = before.as_ref().map_or(1, |b| b.times.saturating_add(1));
-        let news = before.is_none_or(|b| b.words != words);
-        (Incomplete { times, words }, news || times.is_power_of_two())
+        let news = before.is_none_or(|b| b.message != message);
+        (Incomplete { times, message }, news || times.is_power_of_two())
     }
 
     /// The delay before the next reconcile: 60 s, doubled up to one hour.
@@ -208,8 +210,8 @@ mod tests {
         let mut incomplete = None;
         let mut waits = Vec::new();
         let mut said = Vec::new();
-        for words in ["a", "a", "a", "b", "b", "b", "b", "b"] {
-            let (next, news) = Incomplete::again(incomplete, words.into());
+        for message in ["a", "a", "a", "b", "b", "b", "b", "b"] {
+            let (next, news) = Incomplete::again(incomplete, message.into());
             waits.push(next.wait().as_secs());
             said.push(news);
             incomplete = Some(next);

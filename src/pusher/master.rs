@@ -152,7 +152,7 @@ impl Master {
                 Ok(None) => self.state = State::Starting(starter, lock, since),
                 // Joined in the next turn.
                 Ok(Some((Exited::Code(0), _))) => debug!(self.log, "the master connection is open"),
-                Ok(Some((how, words))) => self.failed(verdict(how, &words).words, now),
+                Ok(Some((how, stderr))) => self.failed(verdict(how, &stderr).message, now),
                 Err(e) => self.failed(e.to_string(), now),
             },
             State::Joining(mut hold, since) => match hold.link.look() {

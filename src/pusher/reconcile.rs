@@ -218,7 +218,7 @@ impl Reconcile {
     /// What could not be compared, after all that was found is pushed.
     pub fn incomplete(&self) -> Option<&str> {
         let incomplete = self.incomplete.as_ref().filter(|_| self.progress.is_none());
-        incomplete.map(|incomplete| incomplete.words.as_str())
+        incomplete.map(|incomplete| incomplete.message.as_str())
     }
 }
 

@@ -69,20 +69,20 @@ pub fn status(view: StatusView<'_>) -> PusherStatus {
 }
 
 fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
-    let said = |words: &str| Some(words.to_owned());
+    let reason = |message: &str| Some(message.to_owned());
     if let Some(why) = view.phase.held() {
-        return (PusherState::Held, said(why));
+        return (PusherState::Held, reason(why));
     }
     match view.health {
-        Health::Misconfigured { words, .. } => return (PusherState::Held, said(words)),
-        Health::Backoff { words, .. } => return (PusherState::Backoff, said(words)),
+        Health::Misconfigured { message, .. } => return (PusherState::Held, reason(message)),
+        Health::Backoff { message, .. } => return (PusherState::Backoff, reason(message)),
         Health::Good => {}
     }
     if let Some(held) = view.held {
-        return (PusherState::Held, said(&held.why));
+        return (PusherState::Held, reason(&held.why));
     }
     if *view.phase == Phase::AwaitingRoot {
-        return (PusherState::Behind, said("waiting for the watcher to check the localpath"));
+        return (PusherState::Behind, reason("waiting for the watcher to check the localpath"));
     }
     if view.reconcile.is_some() && view.incomplete.is_none() {
         let why = view.wanted.map(ReconcileReason::to_string);
@@ -91,14 +91,14 @@ fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
     if view.pushing {
         return (PusherState::Pushing, None);
     }
-    if let Some(words) = view.incomplete {
-        return (PusherState::Behind, Some(format!("reconcile incomplete: {words}")));
+    if let Some(message) = view.incomplete {
+        return (PusherState::Behind, Some(format!("reconcile incomplete: {message}")));
     }
     if view.backlog.waiting + view.backlog.owed > 0 {
         return (PusherState::Behind, view.first_failure.clone());
     }
-    if let Some(words) = view.doubt {
-        return (PusherState::Behind, said(words));
+    if let Some(message) = view.doubt {
+        return (PusherState::Behind, reason(message));
     }
     (PusherState::InSync, None)
 }

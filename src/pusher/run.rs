@@ -221,7 +221,7 @@ impl Pusher {
         context.journal.forget_failures(Party::Remote(&context.name), below)?;
         self.jobs.forget_failures(below);
         // The next push reports a journal that cannot be read.
-        let _ = context.write_fail_log(self.state.health().words());
+        let _ = context.write_fail_log(self.state.health().message());
         self.step(Event::Owed)
     }
 

@@ -546,7 +546,7 @@ impl State {
         if let Some(why) = self.phase.held() {
             return Some(format!("held: {why}"));
         }
-        self.health.words().map(|words| format!("in trouble: {words}"))
+        self.health.message().map(|message| format!("in trouble: {message}"))
     }
 
     fn may_connect(&self, now: Duration) -> bool {
@@ -845,7 +845,7 @@ impl State {
         if success {
             self.back_from_away(out);
         }
-        let trouble = self.health.words().filter(|_| !success).map(str::to_owned);
+        let trouble = self.health.message().filter(|_| !success).map(str::to_owned);
         out.push(Action::Settle(end, trouble));
         if success {
             self.answered(out);
@@ -911,7 +911,7 @@ impl State {
         if doubt::is_outage(judgement) {
             self.doubt = Doubt::Away;
         }
-        let words = judgement.words.clone();
+        let message = judgement.message.clone();
         let next = match judgement.verdict {
             Verdict::Remote(trouble) => {
                 if matches!(
@@ -925,17 +925,17 @@ impl State {
                     _ => self.health.failures() + 1,
                 };
                 let wait = exit_status::backoff(failures, jitter(now));
-                self.health.after_trouble(now, wait, words, met_by)
+                self.health.after_trouble(now, wait, message, met_by)
             }
-            _ => self.health.after_refusal(now, words, met_by),
+            _ => self.health.after_refusal(now, message, met_by),
         };
         if next.worth_saying(&self.health) {
             let again_in = next.until().unwrap_or(now).saturating_sub(now);
-            warn!(self.log, "cannot push to the remote"; "why" => &judgement.words,
+            warn!(self.log, "cannot push to the remote"; "why" => &judgement.message,
                 "failures" => next.failures(), "again_in_s" => again_in.as_secs());
         }
         self.health = next;
-        out.push(Action::WriteFailLog(self.health.words().map(str::to_owned)));
+        out.push(Action::WriteFailLog(self.health.message().map(str::to_owned)));
     }
 
     /// True if the remote refuses a connection because it still serves, or counts, another one of this pusher. That is
@@ -943,7 +943,7 @@ impl State {
     fn limits_connections(&mut self, judgement: &Judgement, leaving: bool, now: Duration) -> bool {
         let limits = judgement.connection_limited() && (self.in_flight.is_running() || leaving);
         if limits && self.scheduler.limit_connections(now) {
-            info!(self.log, "one connection at a time"; "why" => &judgement.words);
+            info!(self.log, "one connection at a time"; "why" => &judgement.message);
         }
         limits
     }
@@ -1060,7 +1060,7 @@ impl State {
             return;
         };
         if let Some(incomplete) = self.reconcile.was_incomplete(message, now) {
-            warn!(self.log, "reconcile incomplete"; "why" => &incomplete.words,
+            warn!(self.log, "reconcile incomplete"; "why" => &incomplete.message,
                 "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs());
         }
     }

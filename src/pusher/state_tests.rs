@@ -254,9 +254,9 @@ fn a_refused_journal_is_retried_after_a_second() {
 #[test]
 fn a_remote_that_is_down_is_probed_without_a_slot_and_with_growing_delays() {
     let mut machine = Machine::running();
-    let words = "fail log: rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)";
+    let message = "fail log: rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)";
     let end = machine.push_fails(UNREACHABLE, REFUSED);
-    assert_eq!(end, ["batch, settled: false", "distrust", words]);
+    assert_eq!(end, ["batch, settled: false", "distrust", message]);
     assert_eq!(machine.look(marks()), [""; 0]);
     let until = machine.state.health().until().unwrap();
     assert!(until >= machine.now + S);

@@ -136,7 +136,7 @@ impl Status {
             pushing: state.in_flight().pushing(),
             reconcile: reconcile.progress().cloned().or(waiting),
             incomplete,
-            doubt: state.doubt().words(),
+            doubt: state.doubt().message(),
             reconciles_done: reconcile.finished(),
             pushes: self.pushes,
             verify: jobs.scrub.as_ref().map(Scrub::progress),

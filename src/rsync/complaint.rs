@@ -185,7 +185,7 @@ pub struct Complaint {
     /// The paths that may be meant, the likeliest first; none when it names none.
     pub paths: Vec<RelPath>,
     /// The line, printable.
-    pub words: String,
+    pub message: String,
 }
 
 impl Complaint {
@@ -201,7 +201,7 @@ impl Complaint {
 pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
     let one = |line| {
         let paths = paths(line, root, sub);
-        (!paths.is_empty() || of_rsync(line)).then(|| Complaint { paths, words: shown(line) })
+        (!paths.is_empty() || of_rsync(line)).then(|| Complaint { paths, message: shown(line) })
     };
     lines(stderr).filter(|line| !is_summary(line)).filter_map(one).collect()
 }

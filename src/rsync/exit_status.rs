@@ -56,8 +56,8 @@ pub enum Verdict {
 pub struct Judgement {
     /// What follows.
     pub verdict: Verdict,
-    /// rsync's own most telling words, one printable line; never empty unless settled.
-    pub words: String,
+    /// rsync's most telling message, one printable line. Never empty unless settled.
+    pub message: String,
     /// The receiver may still be at work (design rule 2): its paths are to be pushed again.
     pub end_unseen: bool,
     /// No deletion of this run is settled. rsync says so on stdout, see [`super::itemize::Line::DeletionsSkipped`];
@@ -77,11 +77,12 @@ impl Judgement {
     /// its exit status is.
     #[must_use]
     pub fn without_statistics(self, exit: Exited) -> Judgement {
-        let said = if self.words.is_empty() { String::new() } else { format!(": {}", self.words) };
-        let words = format!(
+        let said =
+            if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
+        let message = format!(
             "rsync exited with {exit} without printing its statistics, so its work does not count; is the program really rsync?{said}"
         );
-        Judgement { verdict: Verdict::Configuration, words, ..self }
+        Judgement { verdict: Verdict::Configuration, message, ..self }
     }
 
     /// True when the receiver gave up by itself: what it was writing may be left under its temporary name.
@@ -106,7 +107,7 @@ const EARLY: &[u8] = b"@ERROR: early exec failed";
 /// Lines of such a script that are shown.
 const SCRIPT_LINES: usize = 3;
 
-/// What a daemon says of its own, and what a script of its module printed. The script's words decide nothing.
+/// What the daemon itself printed, and what a script of its module printed. What the script printed decides nothing.
 fn apart(stderr: &[u8]) -> (&[u8], Vec<&[u8]>) {
     let mut all = lines(stderr);
     let Some(refusal) = all.by_ref().find(|line| refuses_by_script(line)) else {
@@ -125,11 +126,11 @@ fn refuses_by_script(line: &[u8]) -> bool {
 fn is_echo(line: &[u8]) -> bool {
     message(line).starts_with(b"connection unexpectedly closed")
         || message(line).starts_with(b"read error: Connection reset by peer")
-        || MASTER_WORDS.iter().any(|words| line.starts_with(words))
+        || MASTER_MESSAGES.iter().any(|message| line.starts_with(message))
 }
 
 /// How much of `stderr` a daemon says, before what a script of its module printed; in bytes.
-pub fn own_words(stderr: &[u8]) -> usize {
+pub fn own_messages(stderr: &[u8]) -> usize {
     apart(stderr).0.len()
 }
 
@@ -141,7 +142,7 @@ pub fn login_failed(stderr: &[u8]) -> bool {
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     let (stderr, script) = match exit {
-        // Their table asks for no words: such a line hides nothing behind it.
+        // Their verdict needs no message, so such a line hides nothing.
         Exited::Code(0 | 23 | 24 | 25) => (stderr, Vec::new()),
         Exited::Code(_) | Exited::Signal(_) => apart(stderr),
     };
@@ -155,7 +156,7 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     };
     Judgement {
         verdict,
-        words: with_script(words(exit, stderr), &script),
+        message: with_script(telling_message(exit, stderr), &script),
         end_unseen: unseen && !never_connected(exit, stderr),
         deletions_skipped: lines(stderr).any(says_deletions_skipped) || exit == Exited::Code(25),
     }
@@ -256,7 +257,7 @@ fn reason(line: &[u8]) -> &[u8] {
 }
 
 /// What ssh says, as it begins, of a master that is gone or refuses a session; it connects by itself then.
-const MASTER_WORDS: &[&[u8]] =
+const MASTER_MESSAGES: &[&[u8]] =
     &[b"Control socket connect(", b"mux_client_", b"Shared connection to ", b"ControlSocket "];
 
 /// Shells, as they begin what they complain of.
@@ -299,7 +300,7 @@ fn missing_there(line: &[u8]) -> Option<bool> {
 
 /// The line that says most: an `@ERROR` of the daemon, else the first that is neither a summary nor an echo of a
 /// broken connection, else the summary.
-fn words(exit: Exited, stderr: &[u8]) -> String {
+fn telling_message(exit: Exited, stderr: &[u8]) -> String {
     let find = |test: &dyn Fn(&[u8]) -> bool| lines(stderr).find(|line| test(line));
     let telling = |line: &&[u8]| !is_summary(line) && !is_echo(line);
     // Of ssh the last: a banner and warnings may stand before it.
@@ -322,18 +323,18 @@ fn words(exit: Exited, stderr: &[u8]) -> String {
 }
 
 /// The message of a refusal, with the output of the script that refused.
-fn with_script(words: String, script: &[&[u8]]) -> String {
-    if words.as_bytes() == EARLY {
+fn with_script(message: String, script: &[&[u8]]) -> String {
+    if message.as_bytes() == EARLY {
         return format!(
-            "{words}: the script of the module refuses; run `rsync HOST::MODULE` to see what it prints"
+            "{message}: the script of the module refuses; run `rsync HOST::MODULE` to see what it prints"
         );
     }
     if script.is_empty() {
-        return words;
+        return message;
     }
     let said: Vec<String> = script.iter().take(SCRIPT_LINES).map(|line| shown(line)).collect();
     let more = if script.len() > SCRIPT_LINES { " ..." } else { "" };
-    format!("{}: {}{more}", words.trim_end_matches(':'), said.join("; "))
+    format!("{}: {}{more}", message.trim_end_matches(':'), said.join("; "))
 }
 
 /// How long a remote is left alone after a number of failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)

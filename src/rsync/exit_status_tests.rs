@@ -102,22 +102,22 @@ fn exit_codes_follow_the_table() {
         (99, "", Remote(Broken)),
     ] {
         assert_eq!(of(code, stderr), want, "{code} {stderr}");
-        assert!(code == 0 || !verdict(Exited::Code(code), stderr.as_bytes()).words.is_empty());
+        assert!(code == 0 || !verdict(Exited::Code(code), stderr.as_bytes()).message.is_empty());
     }
-    assert_eq!(verdict(Exited::Signal(9), b"").words, "rsync was killed by SIGKILL");
+    assert_eq!(verdict(Exited::Signal(9), b"").message, "rsync was killed by SIGKILL");
 }
 
 #[test]
 fn the_reason_is_picked_from_sshs_messages() {
-    let words = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).words;
+    let message = |code, stderr: &str| verdict(Exited::Code(code), stderr.as_bytes()).message;
     let denied = "web@h: Permission denied (publickey).";
     let closed = "rsync: connection unexpectedly closed (0 bytes received so far) [sender]";
     let banner =
         format!("Welcome!\nWarning: Permanently added 'h' to the list.\n{denied}\n{closed}");
-    assert_eq!((words(255, &banner), words(12, &banner)), (denied.into(), denied.into()));
+    assert_eq!((message(255, &banner), message(12, &banner)), (denied.into(), denied.into()));
     let refused = "ssh: connect to host h port 22: Connection refused";
     let stale = format!("Control socket connect(/run/s): Connection refused\n{refused}\n{closed}");
-    assert_eq!(words(255, &stale), refused);
+    assert_eq!(message(255, &stale), refused);
 }
 
 #[test]
@@ -168,13 +168,13 @@ fn connection_limits_are_recognized() {
 
 #[test]
 fn the_most_specific_line_is_picked() {
-    let words = |stderr: &str| verdict(Exited::Code(5), stderr.as_bytes()).words;
+    let message = |stderr: &str| verdict(Exited::Code(5), stderr.as_bytes()).message;
     let daemon =
         "rsync: warning\n@ERROR: auth failed on module m\nrsync error: error starting (code 5)\n";
-    assert_eq!(words(daemon), "@ERROR: auth failed on module m");
+    assert_eq!(message(daemon), "@ERROR: auth failed on module m");
     let broken = "rsync: connection unexpectedly closed (0)\nrsync error: error in stream (code 12) at io.c(1)\n";
-    assert_eq!(words(broken), "rsync error: error in stream (code 12) at io.c(1)");
-    assert_eq!(words("\n a\tb\x07 \n"), "a\\x09b\\x07");
+    assert_eq!(message(broken), "rsync error: error in stream (code 12) at io.c(1)");
+    assert_eq!(message("\n a\tb\x07 \n"), "a\\x09b\\x07");
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn file_names_do_not_affect_the_verdict() {
                     (j.verdict, j.end_unseen, j.deletions_skipped, j.connection_limited())
                 };
                 assert_eq!(facts(&got), facts(&plain), "{code} {}", line(name));
-                assert!(!got.words.is_empty(), "{}", line(name));
+                assert!(!got.message.is_empty(), "{}", line(name));
             }
         }
         for name in HOSTILE {
@@ -337,8 +337,8 @@ fn an_rsync_without_its_statistics_settled_nothing() {
         assert!(judgement.verdict.is_an_end());
         let judgement = judgement.without_statistics(exit);
         assert_eq!(judgement.verdict, Verdict::Configuration);
-        assert!(judgement.words.contains(&format!("exit {code} ")), "{}", judgement.words);
-        assert!(judgement.words.ends_with(stderr));
+        assert!(judgement.message.contains(&format!("exit {code} ")), "{}", judgement.message);
+        assert!(judgement.message.ends_with(stderr));
     }
     for code in (1..256).filter(|code| ![23, 24, 25].contains(code)) {
         assert!(!verdict(Exited::Code(code), b"").verdict.is_an_end());
@@ -350,7 +350,7 @@ fn output_of_a_module_script_is_shown_and_does_not_affect_the_verdict() {
     const END: &str = "rsync error: requested action not supported (code 4) at clientserver.c(1267) [Receiver=3.5.0]\n\
         rsync: [sender] read error: Connection reset by peer (104)\n";
     let told = |text: &str| verdict(Exited::Code(4), format!("{text}{END}").as_bytes());
-    for (printed, words) in [
+    for (printed, message) in [
         ("pre-xfer exec returned failure (256)\n", "pre-xfer exec returned failure (256)"),
         (
             "pre-xfer exec returned failure (768):\ntenant 42 is locked\n",
@@ -371,7 +371,7 @@ fn output_of_a_module_script_is_shown_and_does_not_affect_the_verdict() {
         ),
     ] {
         let told = told(printed);
-        assert_eq!((told.verdict, told.words.as_str()), (Verdict::Configuration, words));
+        assert_eq!((told.verdict, told.message.as_str()), (Verdict::Configuration, message));
     }
     for said in [
         "@ERROR: max connections (4) reached -- try again later",
@@ -384,15 +384,15 @@ fn output_of_a_module_script_is_shown_and_does_not_affect_the_verdict() {
         let text = format!("pre-xfer exec returned failure (256):\n{said}\n");
         let told = told(&text);
         assert_eq!(told.verdict, Verdict::Configuration, "{said}");
-        assert_eq!(told.words, format!("pre-xfer exec returned failure (256): {said}"));
+        assert_eq!(told.message, format!("pre-xfer exec returned failure (256): {said}"));
         assert!(!login_failed(text.as_bytes()));
     }
     let hidden =
         b"pre-xfer exec returned failure (1)\nIO error encountered -- skipping file deletion\n";
     assert!(verdict(Exited::Code(23), hidden).deletions_skipped);
-    assert_eq!(own_words(hidden), hidden.iter().position(|&b| b == b'\n').unwrap());
-    assert_eq!(own_words(b"a\nb\n"), 4);
-    let early = verdict(Exited::Code(5), b"@ERROR: early exec failed\n").words;
+    assert_eq!(own_messages(hidden), hidden.iter().position(|&b| b == b'\n').unwrap());
+    assert_eq!(own_messages(b"a\nb\n"), 4);
+    let early = verdict(Exited::Code(5), b"@ERROR: early exec failed\n").message;
     assert!(early.contains("rsync HOST::MODULE"), "{early}");
     assert!(login_failed(b"@ERROR: auth failed on module m\n"));
 }

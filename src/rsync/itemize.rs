@@ -90,16 +90,16 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Counts the bytes of lines that rsync did not print by itself: no changes, but the other end's words.
+/// Counts the bytes of lines that rsync did not print by itself: no changes, but the other end's messages.
 #[derive(Clone, Debug, Default)]
-pub struct Words {
+pub struct Messages {
     /// How many so far.
     pub bytes: u64,
     /// The start of the line in hand.
     start: Vec<u8>,
 }
 
-impl Words {
+impl Messages {
     /// The next bytes of its output.
     pub fn read(&mut self, mut chunk: &[u8]) {
         while !chunk.is_empty() {
@@ -473,7 +473,7 @@ mod tests {
         let words = "a message\nshort\n\nlonger than twelve bytes\n<fish and chips\n";
         for size in [1, 2, 5, 11, 12, 13, 1_000] {
             let count = |text: &str| {
-                let mut words = Words::default();
+                let mut words = Messages::default();
                 text.as_bytes().chunks(size).for_each(|chunk| words.read(chunk));
                 words.bytes
             };

@@ -128,7 +128,7 @@ impl Compared {
 
     /// rsync's messages on what could not be compared; `None` when all was.
     pub fn incomplete(&self) -> Option<&str> {
-        (!self.complete).then_some(self.finished.judgement.words.as_str())
+        (!self.complete).then_some(self.finished.judgement.message.as_str())
     }
 
     /// What its end means.

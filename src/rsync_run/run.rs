@@ -6,7 +6,7 @@ use super::watchdog::{Sample, Watchdog};
 use crate::message::VerifyAt;
 use crate::path::RelPath;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
-use crate::rsync::itemize::{self, Change, Line, Lines, Totals, Words};
+use crate::rsync::itemize::{self, Change, Line, Lines, Messages, Totals};
 use crate::stat::Exited;
 use crate::sys::process::Rsync;
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ use std::io::{self, BufReader, Seek};
 use std::time::Duration;
 
 /// An rsync that prints more of the other end's words than this is ended: that end means no good.
-const WORDS_MOST: u64 = 16 << 20;
+const MESSAGES_MOST: u64 = 16 << 20;
 /// While it prints so much between two looks, it is looked at more often.
 const MUCH_PRINTED: u64 = 1 << 20;
 /// rsync's words in a status or a journal, in characters.
@@ -42,7 +42,7 @@ pub struct Run {
     waited: Waited,
     looked: Duration,
     ended: Option<GivenUp>,
-    words: Words,
+    messages: Messages,
     /// Bytes of its output that were looked at, and of those the last look's.
     seen: (u64, u64),
     /// Lines it has printed, and their bytes.
@@ -98,7 +98,7 @@ impl Run {
             waited: Waited::Unknown,
             looked: now,
             ended: None,
-            words: Words::default(),
+            messages: Messages::default(),
             seen: (0, 0),
             printed: (0, 0),
         }
@@ -146,8 +146,8 @@ impl Run {
             return Ok(None);
         }
         self.looked = now;
-        self.read_words();
-        let text = self.words.bytes + self.rsync.printed().1;
+        self.read_messages();
+        let text = self.messages.bytes + self.rsync.printed().1;
         self.watchdog.look(Sample { progress: self.rsync.progress(), text }, now);
         if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
             self.waited = Waited::InVain;
@@ -165,14 +165,14 @@ impl Run {
         Ok(Some(self.rsync.kill()?))
     }
 
-    fn read_words(&mut self) {
-        let (from, words) = (self.seen.0, &mut self.words);
-        let at = self.rsync.printed_after(from, |chunk| words.read(chunk));
+    fn read_messages(&mut self) {
+        let (from, messages) = (self.seen.0, &mut self.messages);
+        let at = self.rsync.printed_after(from, |chunk| messages.read(chunk));
         self.seen = (at, at - from);
     }
 
     fn floods(&self) -> bool {
-        self.words.bytes > WORDS_MOST || self.rsync.overflows()
+        self.messages.bytes > MESSAGES_MOST || self.rsync.overflows()
     }
 
     /// Kills it immediately.
@@ -196,43 +196,43 @@ impl Run {
         match self.ended {
             Some(GivenUp::Blocked) => {
                 judgement.verdict = Verdict::Upset;
-                judgement.words = "a file became a fifo while rsync read it".to_owned();
+                judgement.message = "a file became a fifo while rsync read it".to_owned();
             }
             Some(GivenUp::Flooded) => judgement = judgement_of_flood(judgement),
             Some(GivenUp::Silent) => {
-                let said = std::mem::take(&mut judgement.words);
+                let said = std::mem::take(&mut judgement.message);
                 judgement = self.judgement_of_silence(judgement);
                 if !stderr.is_empty() {
-                    judgement.words = said;
+                    judgement.message = said;
                 }
             }
             None if matches!(exited, Exited::Signal(_)) => {
                 // What it complained of before says nothing of that.
-                judgement.words = format!("rsync was killed by {exited}");
+                judgement.message = format!("rsync was killed by {exited}");
             }
             None => {}
         }
-        judgement.words = shortened(judgement.words);
+        judgement.message = shortened(judgement.message);
         if judgement.verdict == Verdict::Configuration {
-            stderr.truncate(exit_status::own_words(&stderr));
+            stderr.truncate(exit_status::own_messages(&stderr));
         }
         Ok(Finished { judgement, stdout: self.rsync.stdout, stderr, waited: self.waited })
     }
 }
 
-/// Words that fit in a status.
-pub fn shortened(mut words: String) -> String {
-    if let Some((end, _)) = words.char_indices().nth(SHOWN_MOST) {
-        words.truncate(end);
-        words += "...";
+/// The start of a message, to fit into a status.
+pub fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(SHOWN_MOST) {
+        message.truncate(end);
+        message += "...";
     }
-    words
+    message
 }
 
 fn judgement_of_flood(of_end: Judgement) -> Judgement {
     Judgement {
         verdict: Verdict::Remote(Trouble::Broken),
-        words: "the other end sends messages without end: rsync was killed".to_owned(),
+        message: "the other end sends messages without end: rsync was killed".to_owned(),
         end_unseen: true,
         ..of_end
     }
@@ -245,7 +245,7 @@ impl Run {
             // No receiver was at work yet.
             return Judgement {
                 verdict: Verdict::Remote(Trouble::Unreachable),
-                words: "no answer: connected, but the other end sends nothing".to_owned(),
+                message: "no answer: connected, but the other end sends nothing".to_owned(),
                 end_unseen: false,
                 ..of_signal
             };
@@ -253,7 +253,7 @@ impl Run {
         let seconds = self.watchdog.limit().as_secs();
         Judgement {
             verdict: Verdict::Remote(Trouble::Broken),
-            words: format!("no answer: rsync was killed after {seconds} s without progress"),
+            message: format!("no answer: rsync was killed after {seconds} s without progress"),
             ..of_signal
         }
     }

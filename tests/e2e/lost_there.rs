@@ -126,7 +126,11 @@ fn a_directory_that_a_push_must_create_unexpectedly_reveals_a_loss() {
         wait_for("the file", DEADLINE, || w.there(file).exists());
         in_sync_is_true(&w);
         let log = w.instance.log_text();
-        assert!(log.contains("nobody had changed it"), "{}", w.instance.report());
+        assert!(
+            log.contains("missing on the remote, but was not marked"),
+            "{}",
+            w.instance.report()
+        );
     }
     w.instance.stop();
 }

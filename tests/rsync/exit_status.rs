@@ -24,7 +24,7 @@ fn a_broken_receiver_is_recognized_by_its_message() {
     let run = rig.run(&BATCH, ON, &list(&ps(&["d/gone"])));
     let judged = run.judged();
     assert_eq!((judged.verdict, judged.end_unseen), (Verdict::FormB, false));
-    assert!(judged.words.contains("invalid file mode 00"), "{}", judged.words);
+    assert!(judged.message.contains("invalid file mode 00"), "{}", judged.message);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn exit_statuses_are_classified() {
         rig.module(b"nosuch");
         let judged = verdict(&rig, &BATCH);
         assert_eq!(judged.verdict, Verdict::Configuration, "{judged:?}");
-        assert!(judged.words.contains("nosuch"), "{judged:?}");
+        assert!(judged.message.contains("nosuch"), "{judged:?}");
         rig.module(b"m/no/such/place");
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Remote(Trouble::Storage));
         rig.module(b"m");
@@ -45,7 +45,7 @@ fn exit_statuses_are_classified() {
         fs::write(&password, "wrong\n").unwrap();
         let judged = verdict(&rig, &BATCH);
         assert_eq!(judged.verdict, Verdict::Configuration);
-        assert_eq!(judged.words, "@ERROR: auth failed on module m");
+        assert_eq!(judged.message, "@ERROR: auth failed on module m");
         fs::write(&password, "secret\n").unwrap();
         rig.params(&["-a", "--compress-choice=nosuch"]);
         assert_eq!(verdict(&rig, &BATCH).verdict, Verdict::Configuration);
@@ -194,7 +194,7 @@ fn reaching_max_connections_is_a_temporary_failure() {
             assert!(Instant::now() < deadline, "no connection held the only place for 180 s");
         };
         assert_eq!(judged.verdict, Verdict::Remote(Trouble::ConnectionLimited), "{judged:?}");
-        assert!(judged.words.contains("max connections"), "{judged:?}");
+        assert!(judged.message.contains("max connections"), "{judged:?}");
         drop(writer);
         first.wait().unwrap();
     }

@@ -123,7 +123,7 @@ fn compare(
     };
     let compared = match Compared::read(finished, || {}, |_| true).map_err(broken)? {
         Ok(compared) => compared,
-        Err(judgement) => return Ok(VerifyEnd::Failed(judgement.words)),
+        Err(judgement) => return Ok(VerifyEnd::Failed(judgement.message)),
     };
     let incomplete = compared.incomplete().map(str::to_owned).or(unkept);
     let entries = compared.totals.files;

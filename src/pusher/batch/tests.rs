@@ -240,7 +240,7 @@ fn no_failing_path_is_retried_before_its_backoff() {
                     .collect();
                 if draw.yes(2) {
                     let incomplete = crate::pusher::jobs::rows::Unseen {
-                        words: "opendir".into(),
+                        message: "opendir".into(),
                         paths: vec![(path("d"), "opendir".into())],
                     };
                     for row in &wide {

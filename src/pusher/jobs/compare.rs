@@ -158,9 +158,9 @@ impl Compare {
         };
         let (subject, (rsync, unkept)) = match subject {
             CompareSubject::Everything { why, exclude } => {
-                if let Some(words) = context.cannot_compare(&[RelPath::root()])? {
+                if let Some(message) = context.cannot_compare(&[RelPath::root()])? {
                     let subject = CompareSubject::Everything { why, exclude };
-                    let stage = CompareStage::Refused(words);
+                    let stage = CompareStage::Refused(message);
                     let (found, unkept) = (Found::default(), Vec::new());
                     return Ok(Some(Compare { subject, stage, found, unkept, going }));
                 }
@@ -221,9 +221,9 @@ impl Compare {
                 let finished = context.finish(run.into_run(), exited)?;
                 spool(self.subject, self.unkept, self.going, context, finished, approved)
             }
-            CompareStage::Refused(words) => {
+            CompareStage::Refused(message) => {
                 let entries = context.standing.entries.unwrap_or(0) as u64;
-                Ok((None, CompareProgress::Done { incomplete: Some(words), entries }))
+                Ok((None, CompareProgress::Done { incomplete: Some(message), entries }))
             }
             CompareStage::Spooling { .. } => {
                 let progress = self.write_rows(context, pushing)?;
@@ -321,7 +321,7 @@ impl Compare {
                 end.owe.extend(not_compared(rows, incomplete, now_ms, most_ms));
             }
         }
-        let incomplete = incomplete.as_ref().map(|incomplete| incomplete.words.clone());
+        let incomplete = incomplete.as_ref().map(|incomplete| incomplete.message.clone());
         context.journal.settle(&context.name, &end, now_ms)?;
         let entries = self.found.entries;
         Ok(if last { CompareProgress::Done { incomplete, entries } } else { CompareProgress::Rows })
@@ -354,7 +354,7 @@ fn spool(
         Ok(compared) => compared,
         Err(judgement) => match judgement.verdict {
             Verdict::Upset => return Ok((None, CompareProgress::Upset)),
-            Verdict::Source => return Err(Stuck::Root(judgement.words)),
+            Verdict::Source => return Err(Stuck::Root(judgement.message)),
             _ => return Ok((None, CompareProgress::Remote(judgement))),
         },
     };
@@ -401,7 +401,7 @@ fn spool(
             if guard::holds(context.start.remote.max_delete, losses)
                 && !guard::is_approved(approved, deletions)
             {
-                let why = guard::words(deletions, losses.entries, &context.name);
+                let why = guard::message(deletions, losses.entries, &context.name);
                 return Ok((None, CompareProgress::Guarded(Held { why, deletions })));
             }
         }
@@ -451,7 +451,7 @@ fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, St
 
 /// Complaints about single paths, with their messages.
 fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
-    let one = |c: complaint::Complaint| Some((c.paths.into_iter().next()?, c.words));
+    let one = |c: complaint::Complaint| Some((c.paths.into_iter().next()?, c.message));
     complaints.into_iter().filter_map(one).collect()
 }
 

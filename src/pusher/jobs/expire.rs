@@ -103,7 +103,7 @@ fn expired(context: &Context, mut finished: Finished) -> Result<(), String> {
     }
     match finished.judgement.verdict {
         Verdict::Settled => Ok(()),
-        _ => Err(finished.judgement.words),
+        _ => Err(finished.judgement.message),
     }
 }
 

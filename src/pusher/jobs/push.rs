@@ -235,7 +235,7 @@ impl Push {
             return Ok(PushProgress::Running);
         };
         let finished = context.finish(run, exited)?;
-        debug!(context.log, "rsync ended"; "how" => exited.to_string(), "words" => &finished.judgement.words);
+        debug!(context.log, "rsync ended"; "how" => exited.to_string(), "message" => &finished.judgement.message);
         if !beside && context.has_one_leaving(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LEAVES_WITHIN {
@@ -318,7 +318,7 @@ impl Push {
         let wide = |path: &RelPath| {
             plan.tree.iter().any(|top| path.is_within(top)) || children.contains(path)
         };
-        let words = |errno| format!("lstat failed: {}", io::Error::from_raw_os_error(errno));
+        let message = |errno| format!("lstat failed: {}", io::Error::from_raw_os_error(errno));
         let items = self.batch.items.iter();
         let wide: Vec<_> = items
             .filter(|item| match item.scope {
@@ -328,7 +328,7 @@ impl Push {
             .map(|item| (item.path.clone(), Disposition::Wide(item.scope.max(Scope::Children))))
             .collect();
         let failed = plan.failed.into_iter();
-        let failed = failed.map(|(path, errno)| (path, Disposition::Failed(words(errno))));
+        let failed = failed.map(|(path, errno)| (path, Disposition::Failed(message(errno))));
         let large = plan.large.into_iter().map(|large| (large.path, Disposition::Large));
         self.findings.plan_again();
         self.findings.note_all(wide.into_iter().chain(failed).chain(large));

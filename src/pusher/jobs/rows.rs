@@ -15,7 +15,7 @@ use crate::sys::files::Root;
 /// What a dry run could not read.
 pub struct Unseen {
     /// rsync's message.
-    pub words: String,
+    pub message: String,
     /// The paths it named.
     pub paths: Vec<(RelPath, String)>,
 }
@@ -64,14 +64,14 @@ pub fn repair(change: Change, why: &[Why], now_ms: i64) -> Owe {
 impl Unseen {
     /// From rsync's messages.
     pub fn new(paths: Vec<(RelPath, String)>, judgement: Judgement) -> Self {
-        let mut words = match judgement.words {
-            words if words.is_empty() => "a part could not be compared".to_owned(),
-            words => words,
+        let mut message = match judgement.message {
+            message if message.is_empty() => "a part could not be compared".to_owned(),
+            message => message,
         };
         if paths.len() > 1 {
-            words += &format!(" (and {} more)", paths.len() - 1);
+            message += &format!(" (and {} more)", paths.len() - 1);
         }
-        Self { words, paths }
+        Self { message, paths }
     }
 }
 
@@ -82,17 +82,17 @@ pub fn not_compared(rows: &[Owed], incomplete: &Unseen, now_ms: i64, most_ms: i6
     let named = |row: &Owed| incomplete.paths.iter().find(|(path, _)| path.is_within(&row.path));
     let any = rows.iter().any(|row| named(row).is_some());
     let one = |row: &Owed| {
-        let words = match named(row) {
-            Some((_, words)) => Some(words),
-            None => (!any).then_some(&incomplete.words),
+        let message = match named(row) {
+            Some((_, message)) => Some(message),
+            None => (!any).then_some(&incomplete.message),
         };
-        let attempts = row.attempts.saturating_add(u32::from(words.is_some()));
-        let wait = words.map_or(0, |_| path_retry_ms(attempts, most_ms));
+        let attempts = row.attempts.saturating_add(u32::from(message.is_some()));
+        let wait = message.map_or(0, |_| path_retry_ms(attempts, most_ms));
         Owe {
             path: row.path.clone(),
             scope: row.scope,
             events: row.events,
-            error: words.cloned(),
+            error: message.cloned(),
             attempts,
             next_try_ms: now_ms + wait,
             since_ms: row.since_ms,
@@ -120,13 +120,13 @@ pub fn directories(
             &context.supervisor,
         );
         for row in rows {
-            if let Some(words) = context.cannot_compare(std::slice::from_ref(&row.path))? {
+            if let Some(message) = context.cannot_compare(std::slice::from_ref(&row.path))? {
                 end.done.push((row.path.clone(), row.generation));
                 end.owe.push(Owe {
                     path: row.path,
                     scope: row.scope,
                     events: row.events,
-                    error: Some(words),
+                    error: Some(message),
                     attempts: row.attempts.saturating_add(1),
                     next_try_ms: clock::wall_ms() + SILENT_RETRY_MS,
                     since_ms: row.since_ms,

@@ -87,7 +87,7 @@ impl Push {
                 self.plan(context)?;
                 self.next(context, now)
             }
-            Verdict::Source => Err(Stuck::Root(finished.judgement.words)),
+            Verdict::Source => Err(Stuck::Root(finished.judgement.message)),
             Verdict::FormB
             | Verdict::NoDelete
             | Verdict::Refused(_)
@@ -279,7 +279,7 @@ impl Push {
             Verdict::Remote(_) | Verdict::Configuration | Verdict::Refused(_) => {
                 return Ok(PushProgress::Remote(again.judgement));
             }
-            Verdict::Source => return Err(Stuck::Root(again.judgement.words)),
+            Verdict::Source => return Err(Stuck::Root(again.judgement.message)),
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
                 // It exited before it had compared everything.
                 let names = step.names().into_iter();
@@ -305,14 +305,14 @@ impl Push {
         if matches!(step, Step::DeleteNamed { .. }) {
             complaints.retain(|c| {
                 let known = ["file has vanished: ", "WARNING: parent dir is absent "];
-                !known.iter().any(|start| c.words.starts_with(start))
+                !known.iter().any(|start| c.message.starts_with(start))
             });
         }
         let explained = complaints.len() < all || first.judgement.deletions_skipped;
         let blame = Blame::of(complaints, &names);
-        let words = match &first.judgement.words {
-            words if words.is_empty() => "not done".to_owned(),
-            words => words.clone(),
+        let message = match &first.judgement.message {
+            message if message.is_empty() => "not done".to_owned(),
+            message => message.clone(),
         };
         let mut differs = HashSet::new();
         let report = again
@@ -331,17 +331,17 @@ impl Push {
             )
             .map_err(broken)?;
         let unproved = match (&blame.nobody, first.judgement.verdict) {
-            (Some(words), _) => Some(words.clone()),
+            (Some(message), _) => Some(message.clone()),
             // It failed, and the path is not known.
-            (None, Verdict::Partial) if blame.is_empty() && !explained => Some(words.clone()),
+            (None, Verdict::Partial) if blame.is_empty() && !explained => Some(message.clone()),
             (None, _) => None,
         };
-        if let Some(words) = unproved {
-            self.findings.fail(names, &words);
+        if let Some(message) = unproved {
+            self.findings.fail(names, &message);
         } else {
             let gone = |name: &&RelPath| report.deletions_skipped && self.root.lstat(name).is_err();
             let skipped = names.iter().filter(gone).cloned();
-            self.findings.fail(differs.into_iter().chain(skipped), &words);
+            self.findings.fail(differs.into_iter().chain(skipped), &message);
         }
         self.findings.blame(blame);
         self.pushed += partial_stats.totals();
@@ -392,6 +392,6 @@ impl Push {
     }
 
     fn fail(&mut self, names: Vec<RelPath>, finished: &Finished) {
-        self.findings.fail(names, &finished.judgement.words);
+        self.findings.fail(names, &finished.judgement.message);
     }
 }

@@ -242,7 +242,7 @@ impl Verifying {
         let compared = match compared {
             Ok(compared) => compared,
             Err(judgement) => {
-                self.tell_failed(context, judgement.words);
+                self.tell_failed(context, judgement.message);
                 return Ok(VerifyStep::Ended);
             }
         };
@@ -253,10 +253,10 @@ impl Verifying {
         let losses =
             guard::losses(extent, walk::contents(context)?, compared.counts, &compared.totals);
         if self.job.repair && guard::holds(context.start.remote.max_delete, losses) {
-            let words = guard::words(losses.deletions, losses.entries, &context.name);
-            let words = words.split(';').next().unwrap_or_default();
+            let message = guard::message(losses.deletions, losses.entries, &context.name);
+            let message = message.split(';').next().unwrap_or_default();
             self.tell_failed(context, format!(
-                "nothing was repaired: the repair {words}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
+                "nothing was repaired: the repair {message}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
                 context.name
             ));
             return Ok(VerifyStep::Ended);
@@ -286,7 +286,7 @@ impl Verifying {
             };
             let Some(line) = lines.next() else {
                 part.end = Some(match incomplete.take() {
-                    Some(words) => VerifyEnd::Incomplete(words),
+                    Some(message) => VerifyEnd::Incomplete(message),
                     None => VerifyEnd::Done { entries: *entries },
                 });
                 break;

@@ -95,7 +95,7 @@ pub enum Outcome {
     /// It must be compared again.
     Failed {
         /// rsync's message.
-        words: String,
+        message: String,
         /// The remote or a concurrent change was the cause, not the part.
         remote: bool,
     },
@@ -205,17 +205,17 @@ impl Comparing {
         approved: Option<u64>,
     ) -> Result<Outcome, Stuck> {
         if context.stumbled(&finished) {
-            return Ok(Outcome::Failed { words: finished.judgement.words, remote: true });
+            return Ok(Outcome::Failed { message: finished.judgement.message, remote: true });
         }
         let counts = |change: &Change| self.counts(context, change, true);
         let compared =
             Compared::read(finished, || context.supervisor.beat(), counts).map_err(broken)?;
         let mut compared = match compared {
             Ok(compared) => compared,
-            Err(Judgement { verdict, words, .. }) => {
+            Err(Judgement { verdict, message, .. }) => {
                 let remote =
                     matches!(verdict, Verdict::Remote(_) | Verdict::Source | Verdict::Upset);
-                return Ok(Outcome::Failed { words, remote });
+                return Ok(Outcome::Failed { message, remote });
             }
         };
         let totals = compared.totals;
@@ -279,7 +279,7 @@ impl Comparing {
             self.read.approved = true;
             return Ok(None);
         }
-        let why = guard::words(all, entries, &context.name);
+        let why = guard::message(all, entries, &context.name);
         Ok(Some(Outcome::Guarded(Held { why, deletions: all })))
     }
 

@@ -189,9 +189,9 @@ impl Scrub {
             info!(log, "verify_schedule: pushing differences"; "count" => read.repaired,
                 "to_delete" => read.deletions, "first" => read.first.as_ref().map(ToString::to_string));
         }
-        if let Some(words) = &read.incomplete {
+        if let Some(message) = &read.incomplete {
             warn!(log, "verify_schedule: a part is incomplete";
-                "in" => read.part.directories().first().map(ToString::to_string), "why" => words);
+                "in" => read.part.directories().first().map(ToString::to_string), "why" => message);
         }
         if let Some(run) = &mut self.state.run {
             run.after = Some(read.part.end());
@@ -256,8 +256,8 @@ impl Scrub {
                 news.push(News::Owed);
             }
             Ok(Outcome::Done(read)) => self.part_done(context, read, now, &mut news)?,
-            Ok(Outcome::Failed { words, remote }) => {
-                self.part_failed(context, (part, words), remote, now, &mut news)?;
+            Ok(Outcome::Failed { message, remote }) => {
+                self.part_failed(context, (part, message), remote, now, &mut news)?;
             }
             Ok(Outcome::Guarded(held)) => {
                 news.push(News::Guarded(held));
@@ -277,19 +277,19 @@ impl Scrub {
     fn part_failed(
         &mut self,
         context: &mut Context,
-        (part, words): (Part, String),
+        (part, message): (Part, String),
         remote: bool,
         now: Duration,
         news: &mut Vec<News>,
     ) -> Result<(), JournalError> {
         self.tries += 1;
         if !remote && self.tries >= TRIES_MOST {
-            let read = Read { part, incomplete: Some(words), ..Read::default() };
+            let read = Read { part, incomplete: Some(message), ..Read::default() };
             return self.part_done(context, read, now, news);
         }
         let wait = plan::retry(self.tries);
         if self.tries.is_power_of_two() {
-            warn!(context.log, "verify_schedule: a part could not be compared"; "why" => words,
+            warn!(context.log, "verify_schedule: a part could not be compared"; "why" => message,
                 "in" => part.directories().first().map(ToString::to_string), "again_in_s" => wait.as_secs());
         }
         self.again(wait, now);
