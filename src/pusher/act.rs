@@ -1,6 +1,8 @@
 //! Carries out the actions of the state machine.
 
-use super::acknowledged::owe_recent;
+use super::acknowledged::{owe_recent, sign_in_names};
+use super::batch::Aftermath;
+use super::doubt::Doubt;
 use super::health::path_worth_saying;
 use super::jobs::compare::{self, Compare, CompareSubject};
 use super::jobs::expire::Expiry;
@@ -60,7 +62,7 @@ impl Pusher {
                 let abandoned = self.jobs.abandon();
                 let given_up = |(lane, push): (Lane, Push)| Event::Pushed {
                     lane,
-                    end: PushEnd::GivenUp(push.unseen()),
+                    end: PushEnd::GivenUp(self.unseen(&push)),
                     lost: None,
                 };
                 return Ok(abandoned.into_iter().map(given_up).collect());
@@ -81,10 +83,7 @@ impl Pusher {
                 let end = Settlement { owe, ..Settlement::default() };
                 journal.settle(name, &end, clock::wall_ms())?;
             }
-            Action::Unseen(cursor, settlement) => {
-                self.context.again_upto = self.context.again_upto.max(cursor);
-                journal.settle(name, &settlement, clock::wall_ms())?;
-            }
+            Action::Unseen(settlement) => journal.settle(name, &settlement, clock::wall_ms())?,
             Action::Settle(end, trouble) => self.settle(&end, trouble.as_deref())?,
             Action::RetryNow => journal.retry_now(name, clock::wall_ms())?,
             Action::OweRecent(events) => {
@@ -105,6 +104,14 @@ impl Pusher {
             }
             Action::Distrust => self.context.master.distrust(clock::boot()),
             Action::BatchEnded { settled } => self.waiters.read(settled),
+            Action::Then(event) => return Ok(vec![*event]),
+            Action::LookAtNames(names) => {
+                let sign = match self.state.doubt() {
+                    Doubt::Names => sign_in_names(&self.context, &self.jobs, names)?,
+                    Doubt::No | Doubt::Away => None,
+                };
+                return Ok(vec![Event::NamesLookedAt(sign)]);
+            }
             Action::Report => self.status.touch(),
             Action::Exit { clean } => self.exit(clean)?,
         }
@@ -164,6 +171,11 @@ impl Pusher {
             select(&self.context, &self.jobs, lane, bulk, comparing)?;
         let mut events: Vec<Event> =
             gone.into_iter().filter_map(|gone| self.give_up(gone)).collect();
+        if !events.is_empty() {
+            // What they write comes first; the next turn selects again.
+            events.push(Event::NotStarted(spec, Vec::new(), slot));
+            return Ok(events);
+        }
         if lane == Lane::Small {
             self.waiters.reads(whole);
         }
@@ -193,11 +205,19 @@ impl Pusher {
         Ok(events)
     }
 
+    /// What a push whose end was not seen may have left. An old receiver may still apply its marks, even if that cannot be
+    /// recorded.
+    fn unseen(&mut self, push: &Push) -> Aftermath {
+        let aftermath = push.unseen();
+        self.context.again_upto = self.context.again_upto.max(push.cursor());
+        aftermath
+    }
+
     /// Kills the push of a large file whose name is gone.
     fn give_up(&mut self, lane: Lane) -> Option<Event> {
         let mut busy = self.jobs.place(lane).take()?;
         busy.work.kill();
-        let end = PushEnd::GivenUp(busy.work.unseen());
+        let end = PushEnd::GivenUp(self.unseen(&busy.work));
         Some(Event::Pushed { lane, end, lost: None })
     }
 
@@ -269,9 +289,12 @@ impl Pusher {
         let Some(mut scrub) = self.jobs.scrub.take() else { return Ok(Vec::new()) };
         let in_flight = self.jobs.pushes().flat_map(Push::paths);
         let allowed = self.state.lets_scrub();
-        let news = scrub.begin(&mut self.context, allowed, quiet, in_flight, now);
+        let mut news = Vec::new();
+        let begun = scrub.begin(&mut self.context, allowed, quiet, in_flight, now, &mut news);
         self.jobs.scrub = Some(scrub);
-        Ok(news?.into_iter().map(Event::from).collect())
+        // What it has done counts, whatever comes of the rest.
+        news.into_iter().try_for_each(|news| self.step(Event::from(news)))?;
+        begun.map(|()| Vec::new())
     }
 
     fn settle(&mut self, end: &Settlement, trouble: Option<&str>) -> Result<(), JournalError> {
@@ -320,10 +343,11 @@ impl Pusher {
     fn exit(&mut self, clean: bool) -> Result<(), JournalError> {
         self.jobs.kill();
         self.context.master.leave();
+        self.exit = Some(0);
         if clean {
+            // Where that cannot be written, the next start looks for what may be left.
             self.context.journal.set_clean(&self.context.name, true)?;
         }
-        self.exit = Some(0);
         Ok(())
     }
 

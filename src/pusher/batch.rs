@@ -161,8 +161,8 @@ impl Findings {
 pub struct Aftermath {
     /// Directories in which a killed receiver may have left a temporary file.
     pub leftovers: Vec<Owe>,
-    /// The last mark that it read, and what is recorded because its end was not seen.
-    pub unseen: Option<(i64, Settlement)>,
+    /// What is recorded because its end was not seen.
+    pub unseen: Option<Settlement>,
 }
 
 /// The times that a settlement depends on, in milliseconds since 1970.

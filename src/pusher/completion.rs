@@ -1,7 +1,6 @@
 //! Turns the results of jobs into events.
 
-use super::acknowledged::{sign_in_made, sign_in_names};
-use super::doubt::Doubt;
+use super::acknowledged::sign_in_made;
 use super::in_flight::Comparison;
 use super::jobs::compare::{Compare, CompareProgress, Found};
 use super::jobs::push::{Push, PushProgress};
@@ -91,11 +90,16 @@ impl Pusher {
                 self.jobs.note_beside(&end.settled);
                 PushEnd::Settled(end)
             }
-            Ok(PushProgress::Remote(judgement)) => PushEnd::Trouble {
-                leaving: self.context.has_one_leaving(&judgement, now),
-                aftermath: push.aftermath(&judgement, clock::wall_ms()),
-                judgement,
-            },
+            Ok(PushProgress::Remote(judgement)) => {
+                if judgement.end_unseen {
+                    self.context.again_upto = self.context.again_upto.max(push.cursor());
+                }
+                PushEnd::Trouble {
+                    leaving: self.context.has_one_leaving(&judgement, now),
+                    aftermath: push.aftermath(&judgement, clock::wall_ms()),
+                    judgement,
+                }
+            }
             Ok(PushProgress::Running) => PushEnd::Lost,
             Err(stuck) => PushEnd::Stuck(stuck.obstacle()?),
         };
@@ -118,13 +122,8 @@ impl Pusher {
             }
             Ok((None, progress)) => {
                 drop(slot);
-                match self.compare_end(why, guarded, progress, now) {
-                    Ok(end) => self.step(Event::Compared(end)),
-                    Err(error) => {
-                        self.step(Event::Compared(CompareEnd::Lost))?;
-                        Err(error)
-                    }
-                }
+                let end = self.compare_end(why, guarded, progress, now);
+                self.step(Event::Compared(end))
             }
             Err(stuck) => {
                 drop(slot);
@@ -155,7 +154,7 @@ impl Pusher {
                     None => Ok(()),
                 };
             }
-            Ok((None, progress)) => self.compare_end(why, guarded, progress, now),
+            Ok((None, progress)) => Ok(self.compare_end(why, guarded, progress, now)),
             Err(stuck) => stuck.obstacle().map(CompareEnd::Stuck),
         };
         match end {
@@ -182,10 +181,9 @@ impl Pusher {
                 self.jobs.spool = Some(busy.work);
                 drop(busy.slot);
                 let pushed_bytes = self.context.standing.totals.bytes;
-                self.step(Event::Spooled(why, counted(found), pushed_bytes))?;
-                self.context.journal.set_entries(&self.context.name, entries)?;
                 self.context.standing.entries = Some(entries);
-                Ok(())
+                self.step(Event::Spooled(why, counted(found), pushed_bytes))?;
+                self.context.journal.set_entries(&self.context.name, entries)
             }
             why => {
                 let how = match running {
@@ -211,23 +209,20 @@ impl Pusher {
         guarded: bool,
         progress: CompareProgress,
         now: Duration,
-    ) -> Result<CompareEnd, JournalError> {
-        Ok(match progress {
+    ) -> CompareEnd {
+        match progress {
             CompareProgress::Running | CompareProgress::Rows => CompareEnd::Lost,
             CompareProgress::Upset => CompareEnd::Upset,
             CompareProgress::Done { incomplete, entries } => {
                 CompareEnd::Done { why, guarded, incomplete, entries }
             }
             CompareProgress::Guarded(held) => CompareEnd::Guarded(held),
-            CompareProgress::Names(names) => CompareEnd::Names(match self.state.doubt() {
-                Doubt::Names => sign_in_names(&self.context, &self.jobs, names)?,
-                Doubt::No | Doubt::Away => None,
-            }),
+            CompareProgress::Names(names) => CompareEnd::Names(names),
             CompareProgress::Remote(judgement) => CompareEnd::Trouble {
                 leaving: self.context.has_one_leaving(&judgement, now),
                 judgement,
             },
-        })
+        }
     }
 
     fn advance_verify(&mut self, now: Duration) -> Result<(), JournalError> {
@@ -265,8 +260,11 @@ impl Pusher {
     fn advance_scrub(&mut self, now: Duration) -> Result<(), JournalError> {
         let Some(scrub) = &mut self.jobs.scrub else { return Ok(()) };
         let approved = self.state.reconcile().approved();
-        let news = scrub.advance(&mut self.context, self.state.lets_scrub(), approved, now)?;
-        news.into_iter().try_for_each(|news| self.step(Event::from(news)))
+        let (allowed, mut news) = (self.state.lets_scrub(), Vec::new());
+        let went = scrub.advance(&mut self.context, allowed, approved, now, &mut news);
+        // What it has done counts, whatever comes of the rest.
+        news.into_iter().try_for_each(|news| self.step(Event::from(news)))?;
+        went
     }
 
     fn advance_expiry(&mut self, now: Duration) -> Result<(), JournalError> {

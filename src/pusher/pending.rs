@@ -80,7 +80,8 @@ impl Pending {
 
     /// The journal cannot be used now.
     pub fn refused(&mut self, now: Duration) {
-        self.retry = Some(now + RETRY);
+        // Refused once more before it was tried: that puts nothing off.
+        self.retry.get_or_insert(now + RETRY);
     }
 
     /// True if the journal may be used: it was not refused, or a retry is due.

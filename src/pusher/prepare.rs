@@ -66,7 +66,7 @@ pub fn prepare(
     let begun = begun(&mut context, &row).map_err(|e| e.to_string())?;
     let returned = Returned::default();
     let reconcile = Reconcile::new(row.reconcile, row.held, row.reconciled_at_ms);
-    let state = State::new(settings, reconcile, returned.clone(), logger, clock::boot());
+    let state = State::new(settings, reconcile, returned.clone(), logger);
     // Entries that a killed predecessor left in the fail log may be settled.
     if context.start.localpath.fail_log.is_some() {
         context.write_fail_log(None).map_err(|e| e.to_string())?;

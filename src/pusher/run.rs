@@ -102,6 +102,9 @@ impl Pusher {
             if let Some(exit) = self.exit {
                 return exit;
             }
+            if let Err(e) = self.sleep(clock::boot()) {
+                warn!(self.context.log, "poll"; "why" => e.to_string());
+            }
         }
     }
 
@@ -126,11 +129,7 @@ impl Pusher {
         }
         self.jobs.free_stalled(now);
         self.send_slots_back();
-        self.status.tell(&self.context, &mut self.state, &self.jobs, now)?;
-        if let Err(e) = self.sleep(now) {
-            warn!(self.context.log, "poll"; "why" => e.to_string());
-        }
-        Ok(())
+        self.status.tell(&self.context, &mut self.state, &self.jobs, now)
     }
 
     /// Reads signals and messages.

@@ -45,6 +45,8 @@ pub enum Blocked {
 /// The expiry of the trash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
+    /// It is due when it is first considered.
+    AtFirst,
     /// It is due at this time.
     Due(Duration),
     /// It runs.
@@ -119,7 +121,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler without a slot. `returned` counts dropped slots.
-    pub fn new(returned: Returned, now: Duration) -> Self {
+    pub fn new(returned: Returned) -> Self {
         Self {
             free: Vec::new(),
             asked: 0,
@@ -127,7 +129,7 @@ impl Scheduler {
             queue: Vec::new(),
             blocked: BTreeSet::new(),
             connection_limited: None,
-            expiry: Expiry::Due(now),
+            expiry: Expiry::AtFirst,
             turn: Turn::default(),
         }
     }
@@ -150,6 +152,9 @@ impl Scheduler {
 
     /// The next job that starts in this turn, with its slot. A probe has none.
     pub fn next(&mut self, view: &TurnView, now: Duration) -> Option<(Job, Option<Slot>)> {
+        if self.expiry == Expiry::AtFirst && view.expires && !view.probing {
+            self.expiry = Expiry::Due(now);
+        }
         while let Some(job) = ORDER.get(self.turn.considered).copied() {
             self.turn.considered += 1;
             if self.wants(job, view, now)
@@ -269,6 +274,7 @@ impl Scheduler {
                 let busy = pushing || view.in_flight.compare.is_some();
                 let due = match self.expiry {
                     Expiry::Due(at) => now >= if busy { at + EXPIRY_PATIENCE } else { at },
+                    Expiry::AtFirst => !busy,
                     Expiry::Running => false,
                 };
                 view.expires && due && !view.probing && self.turn.without_slot.is_empty()

@@ -22,7 +22,7 @@ impl Turns {
     fn new() -> Self {
         let returned = Returned::default();
         Self {
-            scheduler: Scheduler::new(returned.clone(), S),
+            scheduler: Scheduler::new(returned.clone()),
             returned,
             work: Work::default(),
             large: 0,

@@ -5,7 +5,7 @@
 //! the journal holds the remaining work, and the next turn begins by reading it.
 
 use super::batch::{Aftermath, PARENTS_MOST};
-use super::doubt::{self, Doubt};
+use super::doubt::{self, Doubt, Names};
 use super::health::{Health, MetBy};
 use super::in_flight::{Comparison, InFlight, Job, Verification};
 use super::lane::Lane;
@@ -144,8 +144,8 @@ pub enum CompareEnd {
     },
     /// It would delete too much. The operator must release it first.
     Guarded(Held),
-    /// The names in the root were compared. They may be a sign that the remote has lost data.
-    Names(Option<String>),
+    /// The names in the root were compared.
+    Names(Names),
     /// It failed because of the remote.
     Trouble {
         /// What rsync's exit status means.
@@ -192,6 +192,14 @@ pub enum Event {
     Reconcile(ReconcileReason),
     /// The operator releases what the delete guard holds.
     Release,
+    /// The release is recorded.
+    Released,
+    /// The remote answered, and everything before that is recorded.
+    Answered,
+    /// The reconcile for the leftovers of killed receivers is requested.
+    LeftoversWanted,
+    /// The answer to [`Action::LookAtNames`]: a sign that the remote has lost data.
+    NamesLookedAt(Option<String>),
     /// The watcher holds the localpath for this reason, or ends the hold.
     Hold(Option<String>),
     /// Failed paths were made due. The remote is retried, too.
@@ -288,8 +296,8 @@ pub enum Action {
     SetHeld(Option<Held>),
     /// Write owed rows.
     Owe(Vec<Owe>),
-    /// Record that the end of a push was not seen: the last mark that it read, and its names.
-    Unseen(i64, Settlement),
+    /// Record that the end of a push was not seen.
+    Unseen(Settlement),
     /// Record what a push has settled. The string says why nothing else can be pushed now.
     Settle(Settlement, Option<String>),
     /// Make failed paths due.
@@ -316,6 +324,10 @@ pub enum Action {
         /// All its marks are settled or owed; otherwise none is.
         settled: bool,
     },
+    /// Everything before it is recorded: continue with this event.
+    Then(Box<Event>),
+    /// Check whether these names in the root are a sign of loss: [`Event::NamesLookedAt`].
+    LookAtNames(Names),
     /// Report a changed status.
     Report,
     /// End the process.
@@ -350,7 +362,6 @@ impl State {
         reconcile: Reconcile,
         returned: Returned,
         log: Logger,
-        now: Duration,
     ) -> Self {
         Self {
             settings,
@@ -362,7 +373,7 @@ impl State {
             pending: Pending::default(),
             large: 0,
             in_flight: InFlight::default(),
-            scheduler: Scheduler::new(returned, now),
+            scheduler: Scheduler::new(returned),
             connection: Connection::Ready,
             unclean: BTreeSet::new(),
         }
@@ -388,7 +399,13 @@ impl State {
             Event::JournalRefused => self.pending.refused(now),
             Event::Slot => self.scheduler.granted(),
             Event::Reconcile(why) => self.reconcile_requested(why, now, &mut out),
-            Event::Release => self.released(&mut out),
+            Event::Release => self.release(&mut out),
+            Event::Released => self.released(&mut out),
+            Event::Answered => self.answered(&mut out),
+            Event::LeftoversWanted => {
+                self.unclean.remove(&Unclean::LeftoversEverywhere);
+            }
+            Event::NamesLookedAt(sign) => self.names_looked_at(sign, now, &mut out),
             Event::Hold(why) => self.hold(why, now, &mut out),
             Event::FailuresDue => self.hasten(now, &mut out),
             Event::Stop(within, cause) => self.phase.stop(now + within, cause),
@@ -448,14 +465,13 @@ impl State {
     /// The next deadline, if no event arrives before.
     pub fn next_deadline(&self, now: Duration) -> Duration {
         let able = self.may_start(now) && !self.in_flight.busy(Lane::Small);
-        let at_once = self.pending.is_stale()
-            && !self.phase.is_stopping()
-            && self.pending.retry_at().is_none();
+        let stopping = self.phase.is_stopping();
+        let at_once = self.pending.is_stale() && !stopping && self.pending.retry_at().is_none();
         let times = [
-            Some(self.pending.next_look()),
+            Some(self.pending.next_look()).filter(|_| !stopping),
             at_once.then_some(now),
             self.pending.gathers_until().filter(|at| able && *at > now),
-            self.pending.retry_at(),
+            self.pending.retry_at().filter(|_| !stopping),
             self.phase.next_at(),
             self.reconcile.next_at(now),
             self.health.until().filter(|at| *at > now),
@@ -768,11 +784,17 @@ impl State {
         self.changed(out);
     }
 
-    fn released(&mut self, out: &mut Vec<Action>) {
+    fn release(&mut self, out: &mut Vec<Action>) {
         // Nothing is approved in advance.
+        if self.reconcile.held().is_some() {
+            out.push(Action::SetHeld(None));
+            out.push(Action::Then(Box::new(Event::Released)));
+        }
+    }
+
+    fn released(&mut self, out: &mut Vec<Action>) {
         if let Some(held) = self.reconcile.release() {
             info!(self.log, "released by the operator"; "deletions" => held.deletions);
-            out.push(Action::SetHeld(None));
         }
         self.changed(out);
     }
@@ -848,7 +870,7 @@ impl State {
         let trouble = self.health.message().filter(|_| !success).map(str::to_owned);
         out.push(Action::Settle(end, trouble));
         if success {
-            self.answered(out);
+            out.push(Action::Then(Box::new(Event::Answered)));
         }
     }
 
@@ -883,8 +905,9 @@ impl State {
         info!(self.log, "the remote is back"; "failures" => self.health.failures());
         self.health = Health::Good;
         out.push(Action::RetryNow);
-        if self.unclean.remove(&Unclean::LeftoversEverywhere) {
+        if self.unclean.contains(&Unclean::LeftoversEverywhere) {
             self.want_reconcile(ReconcileReason::Leftovers, out);
+            out.push(Action::Then(Box::new(Event::LeftoversWanted)));
         }
         out.push(Action::WriteFailLog(None));
     }
@@ -898,7 +921,7 @@ impl State {
             return;
         }
         self.back_from_away(out);
-        self.answered(out);
+        out.push(Action::Then(Box::new(Event::Answered)));
     }
 
     fn in_trouble(
@@ -976,9 +999,7 @@ impl State {
 
     fn aftermath(&mut self, aftermath: Aftermath, out: &mut Vec<Action>) {
         self.owe_leftovers(aftermath.leftovers, out);
-        if let Some((cursor, settlement)) = aftermath.unseen {
-            out.push(Action::Unseen(cursor, settlement));
-        }
+        out.extend(aftermath.unseen.map(Action::Unseen));
     }
 
     /// Has these directories compared, because a killed receiver may have left a temporary file in one of them.
@@ -1022,15 +1043,10 @@ impl State {
                 self.guarded(held, out);
                 self.compared_well(out);
             }
-            CompareEnd::Names(sign) => {
+            CompareEnd::Names(names) => {
                 self.compared_well(out);
-                if self.doubt == Doubt::Names {
-                    self.doubt = Doubt::No;
-                    self.lost(sign, out);
-                }
-                // A push may have to succeed first.
-                let later = self.wants_names().then_some(now + NAMES_WAIT);
-                self.reconcile.put_off(later);
+                // Once recent paths are owed again, names that differ are a sign.
+                out.push(Action::LookAtNames(names));
             }
             CompareEnd::Trouble { judgement, leaving } => {
                 if self.limits_connections(&judgement, leaving, now) {
@@ -1043,6 +1059,16 @@ impl State {
             CompareEnd::Stuck(stuck) => self.stuck(stuck, now),
             CompareEnd::Lost => {}
         }
+    }
+
+    fn names_looked_at(&mut self, sign: Option<String>, now: Duration, out: &mut Vec<Action>) {
+        if self.doubt == Doubt::Names {
+            self.doubt = Doubt::No;
+            self.lost(sign, out);
+        }
+        // A push may have to succeed first.
+        let later = self.wants_names().then_some(now + NAMES_WAIT);
+        self.reconcile.put_off(later);
     }
 
     fn everything_compared(

@@ -24,7 +24,7 @@ impl Machine {
     /// A machine whose root is not checked yet, with this reconcile.
     fn begun(settings: PusherSettings, reconcile: Reconcile) -> Machine {
         let (returned, now) = (Returned::default(), 100 * S);
-        let state = State::new(settings, reconcile, returned.clone(), log(), now);
+        let state = State::new(settings, reconcile, returned.clone(), log());
         Machine { state, returned, now }
     }
 
@@ -38,7 +38,15 @@ impl Machine {
     }
 
     fn step(&mut self, event: Event) -> Vec<String> {
-        self.state.step(event, self.now).iter().filter_map(short).collect()
+        let mut said = Vec::new();
+        for action in self.state.step(event, self.now) {
+            match action {
+                // Everything before it is written.
+                Action::Then(event) => said.extend(self.step(*event)),
+                other => said.extend(short(&other)),
+            }
+        }
+        said
     }
 
     fn tick(&mut self) -> Vec<String> {
@@ -112,7 +120,9 @@ fn short(action: &Action) -> Option<String> {
             None => "guard lets go".into(),
         },
         Action::Owe(rows) => format!("owe {}", rows.len()),
-        Action::Unseen(cursor, _) => format!("unseen up to {cursor}"),
+        Action::Unseen(_) => "unseen".into(),
+        Action::Then(event) => format!("then {event:?}"),
+        Action::LookAtNames(_) => "look at the names".into(),
         Action::Settle(..) => "settle".into(),
         Action::RetryNow => "retry now".into(),
         Action::OweRecent(_) => "owe what is recent".into(),
@@ -198,10 +208,9 @@ fn a_hold_abandons_pushes_and_settles_nothing() {
     machine.pushes(Lane::Small);
     machine.pushes(Lane::Bulk);
     assert_eq!(machine.step(Event::Hold(Some("unmounted".into()))), ["abandon"]);
-    let aftermath =
-        Aftermath { leftovers: vec![owe("d")], unseen: Some((9, Settlement::default())) };
+    let aftermath = Aftermath { leftovers: vec![owe("d")], unseen: Some(Settlement::default()) };
     let end = machine.push_ends(Lane::Small, PushEnd::GivenUp(aftermath));
-    assert_eq!(end, ["batch, settled: false", "owe 1", "unseen up to 9"]);
+    assert_eq!(end, ["batch, settled: false", "owe 1", "unseen"]);
     assert!(machine.state.in_flight().idle());
     assert_eq!(machine.look(marks()), [""; 0]);
     machine.step(Event::Hold(None));
@@ -479,10 +488,41 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
     machine.step(Event::Slot);
     assert_eq!(machine.look(Work::default()), ["compare Names"]);
     machine.compares(CompareSpec::Names);
-    let sign = Some("d is missing".to_owned());
-    let end = machine.step(Event::Compared(CompareEnd::Names(sign)));
+    let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
+    assert_eq!(end, ["look at the names"]);
+    let end = machine.step(Event::NamesLookedAt(Some("d is missing".to_owned())));
     assert_eq!(end, ["want: d is missing"]);
     assert_eq!(machine.state.doubt(), Doubt::No);
+}
+
+#[test]
+fn names_that_a_probe_compared_are_a_sign_once_what_is_recent_is_owed() {
+    let mut machine = Machine::running();
+    machine.push_fails(UNREACHABLE, REFUSED);
+    machine.look(Work::default());
+    machine.compares(CompareSpec::Names);
+    let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
+    assert_eq!(end, ["owe what is recent", "retry now", "fail log", "look at the names"]);
+    machine.step(Event::RecentOwed(RecentlySettled::All));
+    let end = machine.step(Event::NamesLookedAt(Some("d is missing".to_owned())));
+    assert_eq!(end, ["want: d is missing"], "not compared twice");
+}
+
+/// What a step has decided counts only once the journal has what came before.
+#[test]
+fn a_journal_that_refuses_leaves_the_trouble_as_it_was() {
+    let mut machine = Machine::running();
+    machine.push_fails(UNREACHABLE, REFUSED);
+    machine.pushes(Lane::Small);
+    let end = Event::Pushed { lane: Lane::Small, end: settled(), lost: None };
+    // Nothing of it is carried out.
+    machine.state.step(end, machine.now);
+    assert_eq!(machine.state.health().failures(), 1);
+    let held = Held { why: "50".into(), deletions: 50 };
+    machine.step(Event::ScrubGuarded(held));
+    machine.state.step(Event::Release, machine.now);
+    assert_eq!(machine.state.reconcile().approved(), None);
+    assert!(machine.state.reconcile().held().is_some());
 }
 
 #[test]

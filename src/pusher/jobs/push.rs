@@ -178,8 +178,12 @@ impl Push {
 
     /// What a push may have left on the remote that was killed, or whose end was not seen.
     pub fn unseen(&self) -> Aftermath {
-        let unseen = Some((self.batch.cursor.unwrap_or(0), self.batch.unseen()));
-        Aftermath { leftovers: self.batch.parents(), unseen }
+        Aftermath { leftovers: self.batch.parents(), unseen: Some(self.batch.unseen()) }
+    }
+
+    /// The last mark of the batch.
+    pub fn cursor(&self) -> i64 {
+        self.batch.cursor.unwrap_or(0)
     }
 
     /// The same of a push that has met trouble.

@@ -130,6 +130,15 @@ impl Verifying {
         self.tell_end(context, VerifyEnd::Failed(why));
     }
 
+    /// Says why it cannot go on; an error is the journal's.
+    fn fails(&self, context: &Context, stuck: Stuck) -> Result<(), JournalError> {
+        let obstacle = stuck.obstacle().inspect_err(|error| {
+            self.tell_failed(context, error.to_string());
+        });
+        self.tell_failed(context, obstacle?.message());
+        Ok(())
+    }
+
     fn tell_end(&self, context: &Context, end: VerifyEnd) {
         let part = VerifyPart { end: Some(end), ..VerifyPart::default() };
         context.supervisor.send(&FromPusher::Verified(self.ticket, part));
@@ -143,7 +152,7 @@ impl Verifying {
     /// Starts the dry run. Returns false if it failed immediately, and the caller was told.
     pub fn start(&mut self, context: &Context, now: Duration) -> Result<bool, JournalError> {
         let Err(stuck) = self.start_step(context, now) else { return Ok(true) };
-        self.tell_failed(context, stuck.obstacle()?.message());
+        self.fails(context, stuck)?;
         Ok(false)
     }
 
@@ -156,7 +165,7 @@ impl Verifying {
         match self.go_on(context, now) {
             Ok(step) => Ok(step),
             Err(stuck) => {
-                self.tell_failed(context, stuck.obstacle()?.message());
+                self.fails(context, stuck)?;
                 Ok(VerifyStep::Ended)
             }
         }

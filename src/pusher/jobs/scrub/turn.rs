@@ -44,17 +44,17 @@ impl Scrub {
         quiet: bool,
         in_flight: impl Iterator<Item = &'a RelPath>,
         now: Duration,
-    ) -> Result<Vec<News>, JournalError> {
-        let mut news = Vec::new();
+        news: &mut Vec<News>,
+    ) -> Result<(), JournalError> {
         if matches!(self.stage, ScrubStage::Comparing(_)) {
-            return Ok(news);
+            return Ok(());
         }
-        match self.begin_part(context, allowed, quiet, in_flight, now, &mut news) {
+        match self.begin_part(context, allowed, quiet, in_flight, now, news) {
             Ok(()) => {}
             Err(Stuck::Journal(error)) => return Err(error),
             Err(Stuck::Root(_) | Stuck::System(_)) => self.put_off(plan::retry(1), now),
         }
-        Ok(news)
+        Ok(())
     }
 
     fn begin_part<'a>(
@@ -225,21 +225,21 @@ impl Scrub {
         allowed: bool,
         approved: Option<u64>,
         now: Duration,
-    ) -> Result<Vec<News>, JournalError> {
+        news: &mut Vec<News>,
+    ) -> Result<(), JournalError> {
         self.wake = None;
-        let mut news = Vec::new();
         let mut work = match std::mem::replace(&mut self.stage, ScrubStage::Idle) {
             ScrubStage::Comparing(work) => work,
             other => {
                 self.stage = other;
-                return Ok(news);
+                return Ok(());
             }
         };
         if work.is_running() && !allowed {
             work.kill();
             self.again(Duration::ZERO, now);
             self.spare = None;
-            return Ok(news);
+            return Ok(());
         }
         let run = self.state.run.clone().unwrap_or_default();
         let went = work.advance(context, &run, approved, now);
@@ -255,9 +255,9 @@ impl Scrub {
                 self.wake = Some(now + more_in);
                 news.push(News::Owed);
             }
-            Ok(Outcome::Done(read)) => self.part_done(context, read, now, &mut news)?,
+            Ok(Outcome::Done(read)) => self.part_done(context, read, now, news)?,
             Ok(Outcome::Failed { message, remote }) => {
-                self.part_failed(context, (part, message), remote, now, &mut news)?;
+                self.part_failed(context, (part, message), remote, now, news)?;
             }
             Ok(Outcome::Guarded(held)) => {
                 news.push(News::Guarded(held));
@@ -268,10 +268,10 @@ impl Scrub {
                 return Err(error);
             }
             Err(Stuck::Root(why) | Stuck::System(why)) => {
-                self.part_failed(context, (part, why), true, now, &mut news)?;
+                self.part_failed(context, (part, why), true, now, news)?;
             }
         }
-        Ok(news)
+        Ok(())
     }
 
     fn part_failed(
