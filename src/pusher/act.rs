@@ -196,8 +196,8 @@ impl Pusher {
                 events.push(Event::Pushed { lane, end, lost });
                 events.push(Event::NotStarted(spec, blocked, slot));
             }
-            Err(stuck) => {
-                let end = PushEnd::Stuck(stuck.obstacle()?);
+            Err(error) => {
+                let end = PushEnd::LocalError(error.local()?);
                 events.push(Event::Pushed { lane, end, lost: None });
                 events.push(Event::NotStarted(spec, blocked, slot));
             }
@@ -253,8 +253,8 @@ impl Pusher {
                 vec![Event::Started(spec, Vec::new())]
             }
             Ok(None) => vec![Event::NotStarted(spec, Vec::new(), slot)],
-            Err(stuck) => {
-                let end = CompareEnd::Stuck(stuck.obstacle()?);
+            Err(error) => {
+                let end = CompareEnd::LocalError(error.local()?);
                 vec![Event::Compared(end), Event::NotStarted(spec, Vec::new(), slot)]
             }
         })

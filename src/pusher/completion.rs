@@ -2,6 +2,7 @@
 
 use super::acknowledged::sign_in_made;
 use super::in_flight::Comparison;
+use super::job_error::JobError;
 use super::jobs::compare::{Compare, CompareProgress, Found};
 use super::jobs::push::{Push, PushProgress};
 use super::jobs::rsyncing::{Busy, Rsyncing};
@@ -12,7 +13,6 @@ use super::reconcile::Counted;
 use super::run::Pusher;
 use super::slots::Slot;
 use super::state::{CompareEnd, Event, PushEnd};
-use super::stuck::Stuck;
 use crate::journal::{Events, JournalError, Owe, Scope};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
@@ -46,7 +46,7 @@ impl Pusher {
         &mut self,
         lane: Lane,
         busy: Busy<Push>,
-        progress: Result<PushProgress, Stuck>,
+        progress: Result<PushProgress, JobError>,
         now: Duration,
     ) -> Result<(), JournalError> {
         if matches!(progress, Ok(PushProgress::Running)) {
@@ -71,7 +71,7 @@ impl Pusher {
         &mut self,
         lane: Lane,
         push: &Push,
-        progress: Result<PushProgress, Stuck>,
+        progress: Result<PushProgress, JobError>,
         now: Duration,
     ) -> Result<(PushEnd, Option<String>), JournalError> {
         let lost = match &progress {
@@ -101,7 +101,7 @@ impl Pusher {
                 }
             }
             Ok(PushProgress::Running) => PushEnd::Lost,
-            Err(stuck) => PushEnd::Stuck(stuck.obstacle()?),
+            Err(error) => PushEnd::LocalError(error.local()?),
         };
         Ok((end, lost))
     }
@@ -125,10 +125,10 @@ impl Pusher {
                 let end = self.compare_end(why, guarded, progress, now);
                 self.step(Event::Compared(end))
             }
-            Err(stuck) => {
+            Err(error) => {
                 drop(slot);
-                match stuck.obstacle() {
-                    Ok(obstacle) => self.step(Event::Compared(CompareEnd::Stuck(obstacle))),
+                match error.local() {
+                    Ok(error) => self.step(Event::Compared(CompareEnd::LocalError(error))),
                     Err(error) => {
                         self.step(Event::Compared(CompareEnd::Lost))?;
                         Err(error)
@@ -155,7 +155,7 @@ impl Pusher {
                 };
             }
             Ok((None, progress)) => Ok(self.compare_end(why, guarded, progress, now)),
-            Err(stuck) => stuck.obstacle().map(CompareEnd::Stuck),
+            Err(error) => error.local().map(CompareEnd::LocalError),
         };
         match end {
             Ok(end) => self.step(Event::SpoolEnded(end)),

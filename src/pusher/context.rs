@@ -2,10 +2,10 @@
 
 use super::coarse_times;
 use super::fail_log;
+use super::job_error::JobError;
 use super::master::Master;
 use super::plan::{self, Limits, Look, Marked};
 use super::standing::Standing;
-use super::stuck::Stuck;
 use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
@@ -228,23 +228,23 @@ impl Context {
 
     /// Opens the root and checks that it is the one whose changes are in the journal (rule 6). In an unmounted or
     /// replaced root everything would look deleted.
-    pub fn open_root(&self) -> Result<Root, Stuck> {
+    pub fn open_root(&self) -> Result<Root, JobError> {
         let watch = self.start.localpath.watch.as_path();
         let root = Root::open(watch)
-            .map_err(|e| Stuck::Root(format!("{}: {e}", self.start.localpath.watch)))?;
-        let id = root.id().map_err(|e| Stuck::Root(e.to_string()))?;
+            .map_err(|e| JobError::Root(format!("{}: {e}", self.start.localpath.watch)))?;
+        let id = root.id().map_err(|e| JobError::Root(e.to_string()))?;
         let checkpoint = self.journal.checkpoint()?;
         if self.root_check.borrow_mut().is_same(checkpoint.as_ref(), id) {
             return Ok(root);
         }
-        Err(Stuck::Root(format!(
+        Err(JobError::Root(format!(
             "{}: not the directory that was watched before; if this is intended: syncsup release {}",
             self.start.localpath.watch, self.start.localpath.watch
         )))
     }
 
     /// Remembers that the receiver does not support `--delete-missing-args`.
-    pub fn remember_form_b(&mut self) -> Result<(), Stuck> {
+    pub fn remember_form_b(&mut self) -> Result<(), JobError> {
         self.standing.form_b = true;
         info!(
             self.log,
@@ -343,7 +343,7 @@ impl Context {
     }
 
     /// The result of an rsync that has exited. Adapts the patience to how long the remote took to answer.
-    pub fn finish(&mut self, run: Run, exited: Exited) -> Result<Finished, Stuck> {
+    pub fn finish(&mut self, run: Run, exited: Exited) -> Result<Finished, JobError> {
         let mut finished = run.finish(exited).map_err(broken)?;
         if finished.judgement.verdict == Verdict::Configuration && login_failed(&finished.stderr) {
             let file = self.start.remote.peer.password_file.as_ref();
@@ -381,7 +381,7 @@ impl Context {
         form: &Form,
         options: Options,
         list: &[u8],
-    ) -> Result<Rsync, Stuck> {
+    ) -> Result<Rsync, JobError> {
         // A dry run below absent names must see excluded names on the remote. So only those that the remote cannot
         // enter are excluded.
         let known = self.excluded.borrow();
@@ -405,7 +405,7 @@ impl Context {
         options: Options,
         list: &[u8],
         paths: impl IntoIterator<Item = &'a RelPath>,
-    ) -> Result<Rsync, Stuck> {
+    ) -> Result<Rsync, JobError> {
         let able = !options.dry
             && !self.refuses_sparse.get()
             && params::leaves_sparse_open(&self.start.remote.peer.params);
@@ -439,7 +439,7 @@ impl Context {
     }
 
     /// Remembers that the remote's times are coarse.
-    pub fn remember_window(&mut self, window: i32) -> Result<(), Stuck> {
+    pub fn remember_window(&mut self, window: i32) -> Result<(), JobError> {
         let unit_s = window + 1;
         info!(self.log, "this remote stores coarse times; comparisons treat times within its unit as equal";
             "unit_s" => unit_s);
@@ -467,7 +467,7 @@ impl Context {
         options: Options,
         list: &[u8],
         window: i32,
-    ) -> Result<Rsync, Stuck> {
+    ) -> Result<Rsync, JobError> {
         let more = More { window: Some(window), ..More::default() };
         self.start_rsync(root, &Form::Send, options, list, more)
     }
@@ -487,9 +487,9 @@ impl Context {
         form: &Form,
         options: Options,
         list: &[u8],
-    ) -> Result<(Rsync, Vec<RelPath>), Stuck> {
+    ) -> Result<(Rsync, Vec<RelPath>), JobError> {
         if let Some(why) = self.cannot_compare(&argv::listed(form, list))? {
-            return Err(Stuck::System(why));
+            return Err(JobError::System(why));
         }
         let patterns = self.filter.patterns().with(self.converts());
         let here = match patterns.others {
@@ -523,7 +523,7 @@ impl Context {
 
     /// Why no rsync may read these directories now: it would read a mount point whose file system does not answer, even
     /// an excluded one.
-    pub fn cannot_compare(&self, directories: &[RelPath]) -> Result<Option<String>, Stuck> {
+    pub fn cannot_compare(&self, directories: &[RelPath]) -> Result<Option<String>, JobError> {
         let silent = self.journal.silent_mounts()?;
         let reads = |m: &&RelPath| directories.iter().any(|dir| m.is_within(dir));
         Ok(silent.iter().find(reads).map(|m| format!("{m}: the file system there does not answer")))
@@ -614,7 +614,7 @@ impl Context {
     }
 
     /// A file with rules for an rsync.
-    pub fn rules_file(&self, rules: &[u8]) -> Result<NamedTempFile, Stuck> {
+    pub fn rules_file(&self, rules: &[u8]) -> Result<NamedTempFile, JobError> {
         let directory = &self.start.state_dir;
         let write = || {
             let mut file = NamedTempFile::with_prefix_in(rules_prefix(&self.name), directory)?;
@@ -622,7 +622,7 @@ impl Context {
             Ok(file)
         };
         write().map_err(|e: io::Error| {
-            Stuck::System(format!("{}: cannot write a rules file: {e}", directory.display()))
+            JobError::System(format!("{}: cannot write a rules file: {e}", directory.display()))
         })
     }
 
@@ -648,7 +648,7 @@ impl Context {
         options: Options,
         list: &[u8],
         more: More<'_>,
-    ) -> Result<Rsync, Stuck> {
+    ) -> Result<Rsync, JobError> {
         let remote = &self.start.remote;
         let mut argv = argv::argv(self.peer(), form, options);
         if remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
@@ -672,13 +672,13 @@ impl Context {
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), list, scratch)
             .map(|rsync| rsync.reading(rules))
-            .map_err(|e| Stuck::System(format!("{}: {e}", self.start.remote.peer.rsync_program)))
+            .map_err(|e| JobError::System(format!("{}: {e}", self.start.remote.peer.rsync_program)))
     }
 }
 
 /// The error for an rsync that cannot be polled, or whose output cannot be read.
-pub fn broken(error: io::Error) -> Stuck {
-    Stuck::System(format!("rsync: {error}"))
+pub fn broken(error: io::Error) -> JobError {
+    JobError::System(format!("rsync: {error}"))
 }
 
 /// lstat below an open root. It fails below a mount point that is not mounted, so that nothing there looks deleted. It

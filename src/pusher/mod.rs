@@ -23,6 +23,7 @@ pub(crate) mod fail_log;
 pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod in_flight;
+pub(crate) mod job_error;
 pub(crate) mod partial_stats;
 pub(crate) mod pending;
 pub(crate) mod phase;
@@ -32,7 +33,6 @@ pub(crate) mod scheduler;
 pub(crate) mod slots;
 pub(crate) mod standing;
 pub(crate) mod state;
-pub(crate) mod stuck;
 pub(crate) mod whole;
 
 mod acknowledged;

@@ -8,13 +8,13 @@ use super::batch::{Aftermath, PARENTS_MOST};
 use super::doubt::{self, Doubt, Names};
 use super::health::{Health, MetBy};
 use super::in_flight::{Comparison, InFlight, Job, Verification};
+use super::job_error::LocalError;
 use super::lane::Lane;
 use super::pending::Pending;
 use super::phase::{Phase, StopCause};
 use super::reconcile::{Counted, Reconcile};
 use super::scheduler::{Blocked, Scheduler, TurnView};
 use super::slots::{Returned, Slot};
-use super::stuck::Obstacle;
 use crate::journal::{Events, Held, Owe, Settlement, Work};
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
@@ -119,7 +119,7 @@ pub enum PushEnd {
         aftermath: Aftermath,
     },
     /// A local error stopped it.
-    Stuck(Obstacle),
+    LocalError(LocalError),
     /// It was abandoned.
     GivenUp(Aftermath),
     /// The result is unknown, because the journal failed.
@@ -154,7 +154,7 @@ pub enum CompareEnd {
         leaving: bool,
     },
     /// A local error stopped it.
-    Stuck(Obstacle),
+    LocalError(LocalError),
     /// The result is unknown, because the journal failed.
     Lost,
 }
@@ -854,7 +854,7 @@ impl State {
                 self.bound_backlog(out);
             }
             PushEnd::GivenUp(aftermath) => self.aftermath(aftermath, out),
-            PushEnd::Stuck(stuck) => self.stuck(stuck, now),
+            PushEnd::LocalError(error) => self.local_error(error, now),
             PushEnd::Lost => {}
         }
         if lane == Lane::Small && settled {
@@ -971,14 +971,14 @@ impl State {
         limits
     }
 
-    fn stuck(&mut self, obstacle: Obstacle, now: Duration) {
-        match obstacle {
-            Obstacle::Root(why) => {
+    fn local_error(&mut self, error: LocalError, now: Duration) {
+        match error {
+            LocalError::Root(why) => {
                 if self.phase.root_gone(why.clone(), now) {
                     warn!(self.log, "held"; "why" => why);
                 }
             }
-            Obstacle::System(why) => {
+            LocalError::System(why) => {
                 let wait = exit_status::backoff(self.health.failures() + 1, jitter(now));
                 let next = self.health.after_trouble(now, wait, why.clone(), MetBy::Any);
                 if next.worth_saying(&self.health) {
@@ -1056,7 +1056,7 @@ impl State {
                     self.bound_backlog(out);
                 }
             }
-            CompareEnd::Stuck(stuck) => self.stuck(stuck, now),
+            CompareEnd::LocalError(error) => self.local_error(error, now),
             CompareEnd::Lost => {}
         }
     }

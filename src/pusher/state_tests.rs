@@ -572,7 +572,7 @@ fn a_comparison_that_changes_broke_is_retried_soon() {
 fn a_missing_root_holds_and_is_looked_for_again() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
-    machine.push_ends(Lane::Small, PushEnd::Stuck(Obstacle::Root("gone".into())));
+    machine.push_ends(Lane::Small, PushEnd::LocalError(LocalError::Root("gone".into())));
     assert_eq!(machine.state.phase().held(), Some("gone"));
     assert_eq!(machine.state.cannot_verify().as_deref(), Some("held: gone"));
     assert_eq!(machine.look(marks()), [""; 0]);
@@ -585,7 +585,7 @@ fn a_missing_root_holds_and_is_looked_for_again() {
 fn a_system_error_is_trouble_that_any_job_ends() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
-    machine.push_ends(Lane::Small, PushEnd::Stuck(Obstacle::System("fork".into())));
+    machine.push_ends(Lane::Small, PushEnd::LocalError(LocalError::System("fork".into())));
     assert_eq!(machine.state.health().met_by(), Some(MetBy::Any));
     assert_eq!(machine.state.cannot_verify().as_deref(), Some("in trouble: fork"));
     assert!(!machine.state.lets_scrub());

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::guard::Contents;
-use super::stuck::Stuck;
+use super::job_error::JobError;
 use crate::path::RelPath;
 use crate::stat::Kind;
 use crate::sys::files::{Name, Root};
@@ -62,7 +62,7 @@ impl Iterator for Walk<'_> {
 }
 
 /// Whether any file is replicated, for the delete guard. In most trees the first directory answers this.
-pub fn contents(context: &Context) -> Result<Contents, Stuck> {
+pub fn contents(context: &Context) -> Result<Contents, JobError> {
     let root = context.open_root()?;
     let mut walk = Walk::new(context, &root);
     let something = walk.by_ref().take(LOOKED_INTO_MOST).any(|files| files > 0);
@@ -73,7 +73,7 @@ pub fn contents(context: &Context) -> Result<Contents, Stuck> {
 }
 
 /// The number of replicated names that are not directories. The count stops when it reaches `most`.
-pub fn files(context: &Context, most: u64) -> Result<u64, Stuck> {
+pub fn files(context: &Context, most: u64) -> Result<u64, JobError> {
     let root = context.open_root()?;
     let mut found = 0;
     for files in Walk::new(context, &root) {

@@ -12,7 +12,7 @@ use crate::pusher::context::{Context, broken};
 use crate::pusher::doubt::Names;
 use crate::pusher::guard::{self, Extent, Losses};
 use crate::pusher::health::retry_most_ms;
-use crate::pusher::stuck::Stuck;
+use crate::pusher::job_error::JobError;
 use crate::pusher::walk;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::{self, Form, Options};
@@ -146,7 +146,7 @@ impl Compare {
         subject: CompareSubject,
         going: Touched,
         now: Duration,
-    ) -> Result<Option<Compare>, Stuck> {
+    ) -> Result<Option<Compare>, JobError> {
         let root = context.open_root()?;
         let mut options = Options {
             checksum: false,
@@ -211,7 +211,7 @@ impl Compare {
         pushing: bool,
         approved: Option<u64>,
         now: Duration,
-    ) -> Result<(Option<Compare>, CompareProgress), Stuck> {
+    ) -> Result<(Option<Compare>, CompareProgress), JobError> {
         match self.stage {
             CompareStage::Running(mut run) => {
                 let Some(exited) = run.poll(now).map_err(broken)? else {
@@ -247,7 +247,7 @@ impl Compare {
         &mut self,
         context: &mut Context,
         pushing: bool,
-    ) -> Result<CompareProgress, Stuck> {
+    ) -> Result<CompareProgress, JobError> {
         let bulk = self.is_bulk(context);
         let CompareStage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
             return Ok(CompareProgress::Running);
@@ -337,7 +337,7 @@ fn spool(
     context: &Context,
     finished: Finished,
     approved: Option<u64>,
-) -> Result<(Option<Compare>, CompareProgress), Stuck> {
+) -> Result<(Option<Compare>, CompareProgress), JobError> {
     if context.stumbled(&finished) {
         return Ok((None, CompareProgress::Upset));
     }
@@ -354,7 +354,7 @@ fn spool(
         Ok(compared) => compared,
         Err(judgement) => match judgement.verdict {
             Verdict::Upset => return Ok((None, CompareProgress::Upset)),
-            Verdict::Source => return Err(Stuck::Root(judgement.message)),
+            Verdict::Source => return Err(JobError::Root(judgement.message)),
             _ => return Ok((None, CompareProgress::Remote(judgement))),
         },
     };
@@ -417,7 +417,7 @@ fn spool(
 
 /// The number of names that it would delete and that no mark reports as deleted. Names that were deleted locally while
 /// the watcher ran are no accident.
-fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Result<u64, Stuck> {
+fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Result<u64, JobError> {
     let mut unasked = Ok(0);
     compared
         .again(
@@ -439,7 +439,7 @@ fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Resul
 }
 
 /// True if the localpath has at least as many files as it would delete.
-fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, Stuck> {
+fn replaces_files(context: &Context, compared: &mut Compared) -> Result<bool, JobError> {
     let mut lost = 0;
     let add = |change: Change| {
         let deleted = change.kind == ChangeKind::Deleted && wanted(context, &change, true);

@@ -3,7 +3,7 @@
 use super::rsyncing::Rsyncing;
 use crate::figures;
 use crate::pusher::context::{Context, How, broken};
-use crate::pusher::stuck::Stuck;
+use crate::pusher::job_error::JobError;
 use crate::rsync::argv;
 use crate::rsync::argv::rules_prefix;
 use crate::rsync::exit_status::Verdict;
@@ -40,11 +40,11 @@ impl Expiry {
     pub fn start(context: &Context, now: Duration) -> Result<Expiry, Duration> {
         let keep_ms = context.start.remote.trash_keep_ms.unwrap_or(u64::MAX);
         Self::of_older_than(context, keep_ms, now)
-            .map_err(|stuck| failed(context, format!("{stuck:?}")))
+            .map_err(|error| failed(context, format!("{error:?}")))
     }
 
-    fn of_older_than(context: &Context, keep_ms: u64, now: Duration) -> Result<Expiry, Stuck> {
-        let failed = |e: io::Error| Stuck::System(format!("cannot expire the trash: {e}"));
+    fn of_older_than(context: &Context, keep_ms: u64, now: Duration) -> Result<Expiry, JobError> {
+        let failed = |e: io::Error| JobError::System(format!("cannot expire the trash: {e}"));
         let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
         let limit = trash::stamp(&figures::utc(clock::wall_ms().saturating_sub(keep_ms).max(0)), 0);
         let (dir, rules) = prepare(context, &limit).map_err(failed)?;
@@ -71,7 +71,7 @@ impl Expiry {
         };
         let why = match finished {
             Ok(finished) => expired(context, finished).err(),
-            Err(stuck) => Some(format!("{stuck:?}")),
+            Err(error) => Some(format!("{error:?}")),
         };
         let keep = Duration::from_millis(context.start.remote.trash_keep_ms.unwrap_or(0));
         Err(match why {

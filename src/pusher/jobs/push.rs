@@ -12,9 +12,9 @@ use crate::pusher::batch::{Aftermath, Batch, Disposition, Findings, Times};
 use crate::pusher::context::{Context, LEAVES_WITHIN, RootLook, broken};
 use crate::pusher::doubt;
 use crate::pusher::health::retry_most_ms;
+use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
 use crate::pusher::plan::{self, Limits, Plan};
-use crate::pusher::stuck::Stuck;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::Change;
 use crate::rsync_run::run::{Finished, Run};
@@ -118,7 +118,7 @@ impl Push {
         mut batch: Batch,
         deferred: HashMap<RelPath, i64>,
         now: Duration,
-    ) -> Result<(Push, PushProgress), Stuck> {
+    ) -> Result<(Push, PushProgress), JobError> {
         let first = batch.items.first().map(|item| (item.path.clone(), item.since_ms));
         batch.sort();
         let mut findings = Findings::default();
@@ -215,7 +215,7 @@ impl Push {
         context: &mut Context,
         beside: bool,
         now: Duration,
-    ) -> Result<PushProgress, Stuck> {
+    ) -> Result<PushProgress, JobError> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
             let look = RootLook::new(
                 &self.root,
@@ -267,7 +267,7 @@ impl Push {
         context: &Context,
         step: &Step,
         now: Duration,
-    ) -> Result<PushProgress, Stuck> {
+    ) -> Result<PushProgress, JobError> {
         if self.may_plan_again() {
             self.replans += 1;
             self.plan(context)?;
@@ -278,7 +278,7 @@ impl Push {
         self.next(context, now)
     }
 
-    pub(super) fn plan(&mut self, context: &Context) -> Result<(), Stuck> {
+    pub(super) fn plan(&mut self, context: &Context) -> Result<(), JobError> {
         let look = RootLook::new(
             &self.root,
             context.journal.mounts()?,
@@ -342,7 +342,11 @@ impl Push {
     }
 
     /// Starts the next step, or finishes the push.
-    pub(super) fn next(&mut self, context: &Context, now: Duration) -> Result<PushProgress, Stuck> {
+    pub(super) fn next(
+        &mut self,
+        context: &Context,
+        now: Duration,
+    ) -> Result<PushProgress, JobError> {
         let Some(step) = self.steps.pop_front() else {
             return Ok(PushProgress::Done(self.settlement(context)));
         };
@@ -355,7 +359,7 @@ impl Push {
         step: Step,
         aim: Aim,
         now: Duration,
-    ) -> Result<PushProgress, Stuck> {
+    ) -> Result<PushProgress, JobError> {
         let dry = matches!(aim, Aim::Verify(_));
         let rsync = step.start(context, &self.root, dry)?;
         let run = Run::new(rsync, context.start.remote.peer.timeout_s, context.patience, now)

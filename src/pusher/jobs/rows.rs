@@ -5,8 +5,8 @@ use crate::message::Why;
 use crate::path::RelPath;
 use crate::pusher::context::{Context, RootLook};
 use crate::pusher::health::path_retry_ms;
+use crate::pusher::job_error::JobError;
 use crate::pusher::plan::Look;
-use crate::pusher::stuck::Stuck;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::sys::clock;
@@ -109,7 +109,7 @@ pub fn directories(
     context: &mut Context,
     root: &Root,
     rows: Vec<Owed>,
-) -> Result<Option<Vec<Owed>>, Stuck> {
+) -> Result<Option<Vec<Owed>>, JobError> {
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {

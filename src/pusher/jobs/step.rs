@@ -2,8 +2,8 @@
 
 use crate::path::RelPath;
 use crate::pusher::context::Context;
+use crate::pusher::job_error::JobError;
 use crate::pusher::plan::Plan;
-use crate::pusher::stuck::Stuck;
 use crate::pusher::whole;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::params::{self, OwnFilters};
@@ -113,7 +113,7 @@ impl Step {
     }
 
     /// Starts its rsync. With `dry` it changes nothing.
-    pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, Stuck> {
+    pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, JobError> {
         let options = Options {
             checksum: false,
             dry: dry || self.looks(),
@@ -161,7 +161,7 @@ impl Step {
 }
 
 /// The steps that make the remote equal to what the plan found locally.
-pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, Stuck> {
+pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError> {
     let mut steps = VecDeque::new();
     // If names are converted, rules are not. So the remote's names are listed, and deleted by name.
     let rules = context.converts()
@@ -204,7 +204,7 @@ fn entries(
     absent: Vec<RelPath>,
     present: Vec<RelPath>,
     force: bool,
-) -> Result<Vec<Step>, Stuck> {
+) -> Result<Vec<Step>, JobError> {
     if !context.form_b() && !absent.is_empty() {
         let form = Form::Batch { delete: true };
         let batch = |paths| Step::Entries { paths, form, checksum: false, force };
@@ -247,7 +247,11 @@ pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
 
 /// A step that deletes `names` with everything below them by form B. `from` are the existing directories that contain
 /// them.
-pub fn delete(context: &Context, names: Vec<RelPath>, from: Vec<RelPath>) -> Result<Step, Stuck> {
+pub fn delete(
+    context: &Context,
+    names: Vec<RelPath>,
+    from: Vec<RelPath>,
+) -> Result<Step, JobError> {
     if context.converts() && !context.standing.form_b {
         return Ok(Step::DeleteNamed { names, from });
     }

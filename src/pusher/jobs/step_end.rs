@@ -8,9 +8,9 @@ use crate::pusher::batch::Disposition;
 use crate::pusher::blame::Blame;
 use crate::pusher::coarse_times::{self, Told};
 use crate::pusher::context::{Context, broken};
+use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
 use crate::pusher::partial_stats::PartialStats;
-use crate::pusher::stuck::Stuck;
 use crate::rsync::argv;
 use crate::rsync::excluded;
 use crate::rsync::exit_status::Verdict;
@@ -29,7 +29,7 @@ impl Push {
         step: Step,
         mut finished: Finished,
         now: Duration,
-    ) -> Result<PushProgress, Stuck> {
+    ) -> Result<PushProgress, JobError> {
         if finished.judgement.verdict != Verdict::Settled
             && context.start.remote.trash_keep_ms.is_some()
             && !step.looks()
@@ -87,7 +87,7 @@ impl Push {
                 self.plan(context)?;
                 self.next(context, now)
             }
-            Verdict::Source => Err(Stuck::Root(finished.judgement.message)),
+            Verdict::Source => Err(JobError::Root(finished.judgement.message)),
             Verdict::FormB
             | Verdict::NoDelete
             | Verdict::Refused(_)
@@ -103,7 +103,7 @@ impl Push {
         step: Step,
         mut finished: Finished,
         now: Duration,
-    ) -> Result<PushProgress, Stuck> {
+    ) -> Result<PushProgress, JobError> {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
@@ -198,7 +198,7 @@ impl Push {
         files: &BTreeSet<RelPath>,
         window: i32,
         finished: &mut Finished,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), JobError> {
         // It is responsible for no path, so a failure is ignored.
         if finished.judgement.verdict != Verdict::Settled {
             return Ok(());
@@ -232,7 +232,7 @@ impl Push {
 
     /// A run was aborted, and the batch continues. What the run did will not be repeated. If one of the receiver's two
     /// processes gives up, it kills the other one, possibly just after that created a temporary file, which then stays.
-    fn broke_off(&mut self, context: &Context, finished: &mut Finished) -> Result<(), Stuck> {
+    fn broke_off(&mut self, context: &Context, finished: &mut Finished) -> Result<(), JobError> {
         let leftovers = &mut self.findings.leftovers;
         let begun = |change: Change| {
             let file = change.differs.kind == b'f' && change.kind != ChangeKind::Attributes;
@@ -253,7 +253,7 @@ impl Push {
         &mut self,
         context: &Context,
         finished: &mut Finished,
-    ) -> Result<PartialStats, Stuck> {
+    ) -> Result<PartialStats, JobError> {
         let mut partial_stats = PartialStats::default();
         let toggles = context.start.localpath.inotify;
         let add = |change: Change| {
@@ -274,12 +274,12 @@ impl Push {
         mut first: Finished,
         mut again: Finished,
         now: Duration,
-    ) -> Result<PushProgress, Stuck> {
+    ) -> Result<PushProgress, JobError> {
         match again.judgement.verdict {
             Verdict::Remote(_) | Verdict::Configuration | Verdict::Refused(_) => {
                 return Ok(PushProgress::Remote(again.judgement));
             }
-            Verdict::Source => return Err(Stuck::Root(again.judgement.message)),
+            Verdict::Source => return Err(JobError::Root(again.judgement.message)),
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
                 // It exited before it had compared everything.
                 let names = step.names().into_iter();
@@ -352,10 +352,10 @@ impl Push {
     fn make_way(&mut self, context: &Context, names: Vec<RelPath>, deleted: &[(RelPath, bool)]) {
         let kept = deleted.iter().filter(|(path, is_dir)| context.filter.excludes(path, *is_dir));
         let kept: HashSet<RelPath> = kept.flat_map(|(path, _)| path.prefixes()).collect();
-        let (stuck, free): (Vec<_>, Vec<_>) =
+        let (blocked, free): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|name| kept.contains(name));
         let why = "the remote has a directory here that contains excluded names";
-        self.findings.fail(stuck, why);
+        self.findings.fail(blocked, why);
         if let Some(step) = step::send(free, true, true) {
             self.steps.push_front(step);
         }
@@ -368,7 +368,7 @@ impl Push {
         context: &Context,
         names: Vec<RelPath>,
         from: Vec<RelPath>,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), JobError> {
         let (long, names): (Vec<_>, Vec<_>) =
             names.into_iter().partition(argv::too_long_for_a_rule);
         self.findings.fail(long, "the path is too long for a filter rule of rsync");
@@ -377,9 +377,9 @@ impl Push {
                 || !context.standing.form_b
                 || context.risk_rules(std::slice::from_ref(name)).is_some()
         };
-        let (names, stuck): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);
+        let (names, blocked): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);
         let why = "cannot convert filename: the remote's rsync deletes only by rules, and their charset is not known; name it in --iconv";
-        self.findings.fail(stuck, why);
+        self.findings.fail(blocked, why);
         if !names.is_empty() {
             let delete = step::delete(context, names, from)?;
             if matches!(&delete, Step::DeleteNamed { from, .. } if from.iter().any(RelPath::is_root))

@@ -8,7 +8,7 @@ use crate::message::{Difference, FromPusher, Ticket, VerifyEnd, VerifyJob, Verif
 use crate::path::RelPath;
 use crate::pusher::context::{Context, broken};
 use crate::pusher::guard::{self, Extent};
-use crate::pusher::stuck::Stuck;
+use crate::pusher::job_error::JobError;
 use crate::pusher::walk;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
@@ -131,11 +131,11 @@ impl Verifying {
     }
 
     /// Says why it cannot go on; an error is the journal's.
-    fn fails(&self, context: &Context, stuck: Stuck) -> Result<(), JournalError> {
-        let obstacle = stuck.obstacle().inspect_err(|error| {
+    fn fails(&self, context: &Context, error: JobError) -> Result<(), JournalError> {
+        let error = error.local().inspect_err(|error| {
             self.tell_failed(context, error.to_string());
         });
-        self.tell_failed(context, obstacle?.message());
+        self.tell_failed(context, error?.message());
         Ok(())
     }
 
@@ -151,8 +151,8 @@ impl Verifying {
 
     /// Starts the dry run. Returns false if it failed immediately, and the caller was told.
     pub fn start(&mut self, context: &Context, now: Duration) -> Result<bool, JournalError> {
-        let Err(stuck) = self.start_step(context, now) else { return Ok(true) };
-        self.fails(context, stuck)?;
+        let Err(error) = self.start_step(context, now) else { return Ok(true) };
+        self.fails(context, error)?;
         Ok(false)
     }
 
@@ -164,14 +164,14 @@ impl Verifying {
     ) -> Result<VerifyStep, JournalError> {
         match self.go_on(context, now) {
             Ok(step) => Ok(step),
-            Err(stuck) => {
-                self.fails(context, stuck)?;
+            Err(error) => {
+                self.fails(context, error)?;
                 Ok(VerifyStep::Ended)
             }
         }
     }
 
-    fn go_on(&mut self, context: &mut Context, now: Duration) -> Result<VerifyStep, Stuck> {
+    fn go_on(&mut self, context: &mut Context, now: Duration) -> Result<VerifyStep, JobError> {
         match std::mem::replace(&mut self.stage, VerifyStage::Wanted) {
             VerifyStage::Running(mut run) => {
                 let Some(exited) = run.poll(now).map_err(broken)? else {
@@ -200,7 +200,7 @@ impl Verifying {
     }
 
     /// Sends the next part.
-    fn next_part(&mut self, context: &mut Context) -> Result<VerifyStep, Stuck> {
+    fn next_part(&mut self, context: &mut Context) -> Result<VerifyStep, JobError> {
         let part = self.part(context)?;
         self.asked = false;
         let step = match part.end {
@@ -212,7 +212,7 @@ impl Verifying {
         Ok(step)
     }
 
-    fn start_step(&mut self, context: &Context, now: Duration) -> Result<(), Stuck> {
+    fn start_step(&mut self, context: &Context, now: Duration) -> Result<(), JobError> {
         let root = context.open_root()?;
         let options = Options {
             checksum: self.job.checksum,
@@ -237,7 +237,7 @@ impl Verifying {
     }
 
     /// The dry run has ended: reads its whole output once.
-    fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, Stuck> {
+    fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, JobError> {
         if context.stumbled(&finished) {
             return Ok(VerifyStep::Again);
         }
@@ -284,7 +284,7 @@ impl Verifying {
     }
 
     /// The next part. With `--repair`, its differences that are not in flight become owed first.
-    fn part(&mut self, context: &mut Context) -> Result<VerifyPart, Stuck> {
+    fn part(&mut self, context: &mut Context) -> Result<VerifyPart, JobError> {
         let mut part = VerifyPart::default();
         let mut end = Settlement::default();
         let now_ms = clock::wall_ms();

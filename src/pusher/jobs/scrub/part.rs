@@ -7,7 +7,7 @@ use crate::journal::{Held, JournalError, Settlement, VerifyRun};
 use crate::path::RelPath;
 use crate::pusher::context::{Context, broken};
 use crate::pusher::guard::{self, Contents, Extent, Losses};
-use crate::pusher::stuck::Stuck;
+use crate::pusher::job_error::JobError;
 use crate::pusher::walk;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::differ::{Differ, Touched, may_come_from_below};
@@ -111,7 +111,7 @@ impl Comparing {
         checksum: bool,
         in_flight: impl IntoIterator<Item = &'a RelPath>,
         now: Duration,
-    ) -> Result<Option<Self>, Stuck> {
+    ) -> Result<Option<Self>, JobError> {
         let root = context.open_root()?;
         let there = |dir: &&RelPath| {
             dir.is_root() || root.lstat(dir).is_ok_and(|stat| context.enters(&root, &stat))
@@ -181,7 +181,7 @@ impl Comparing {
         run: &VerifyRun,
         approved: Option<u64>,
         now: Duration,
-    ) -> Result<Outcome, Stuck> {
+    ) -> Result<Outcome, JobError> {
         let PartStage::Running(dry_run) = &mut self.stage else {
             return self.write_rows(context);
         };
@@ -203,7 +203,7 @@ impl Comparing {
         finished: Finished,
         run: &VerifyRun,
         approved: Option<u64>,
-    ) -> Result<Outcome, Stuck> {
+    ) -> Result<Outcome, JobError> {
         if context.stumbled(&finished) {
             return Ok(Outcome::Failed { message: finished.judgement.message, remote: true });
         }
@@ -241,7 +241,7 @@ impl Comparing {
         compared: &mut Compared,
         run: &VerifyRun,
         approved: Option<u64>,
-    ) -> Result<Option<Outcome>, Stuck> {
+    ) -> Result<Option<Outcome>, JobError> {
         let Counts { deletions, made, .. } = compared.counts;
         // If no reconcile has counted the entries, use what this run has counted.
         let entries = context.entries().or(Some(run.there + self.read.there));
@@ -302,7 +302,7 @@ impl Comparing {
     }
 
     /// Writes the next rows. A part with many rows waits until they are pushed.
-    fn write_rows(&mut self, context: &mut Context) -> Result<Outcome, Stuck> {
+    fn write_rows(&mut self, context: &mut Context) -> Result<Outcome, JobError> {
         if self.read.repaired >= OWED_MOST
             && context.journal.owed_in_bulk(&context.name, false)? > OWED_MOST
         {

@@ -8,7 +8,7 @@ use crate::journal::{Held, JournalError, VerifyRun};
 use crate::message::FromPusher;
 use crate::path::RelPath;
 use crate::pusher::context::Context;
-use crate::pusher::stuck::Stuck;
+use crate::pusher::job_error::JobError;
 use crate::sys::clock;
 use chrono::Local;
 use slog::{info, warn};
@@ -51,8 +51,8 @@ impl Scrub {
         }
         match self.begin_part(context, allowed, quiet, in_flight, now, news) {
             Ok(()) => {}
-            Err(Stuck::Journal(error)) => return Err(error),
-            Err(Stuck::Root(_) | Stuck::System(_)) => self.put_off(plan::retry(1), now),
+            Err(JobError::Journal(error)) => return Err(error),
+            Err(JobError::Root(_) | JobError::System(_)) => self.put_off(plan::retry(1), now),
         }
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Scrub {
         in_flight: impl Iterator<Item = &'a RelPath>,
         now: Duration,
         news: &mut Vec<News>,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), JobError> {
         if !allowed {
             self.spare = None;
             return Ok(());
@@ -98,9 +98,9 @@ impl Scrub {
                 self.spare = None;
                 self.part_done(context, read, now, news)?;
             }
-            Err(stuck) => {
+            Err(error) => {
                 self.spare = None;
-                return Err(stuck);
+                return Err(error);
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Scrub {
         context: &mut Context,
         now: Duration,
         news: &mut Vec<News>,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), JobError> {
         let root = context.open_root()?;
         let here = Here { root: &root, context };
         let after = self.state.run.as_ref().and_then(|run| run.after.as_ref());
@@ -263,11 +263,11 @@ impl Scrub {
                 news.push(News::Guarded(held));
                 self.again(Duration::ZERO, now);
             }
-            Err(Stuck::Journal(error)) => {
+            Err(JobError::Journal(error)) => {
                 self.again(plan::retry(1), now);
                 return Err(error);
             }
-            Err(Stuck::Root(why) | Stuck::System(why)) => {
+            Err(JobError::Root(why) | JobError::System(why)) => {
                 self.part_failed(context, (part, why), true, now, news)?;
             }
         }

@@ -4,7 +4,7 @@ use crate::journal::JournalError;
 
 /// An error that stops a job, and that is not the remote's.
 #[derive(Debug)]
-pub enum Stuck {
+pub enum JobError {
     /// The journal failed.
     Journal(JournalError),
     /// The root of the localpath is gone, or is another directory.
@@ -15,35 +15,35 @@ pub enum Stuck {
 
 /// The same without errors of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum LocalError {
     /// The root of the localpath is gone, or is another directory.
     Root(String),
     /// A system call failed, for example a fork.
     System(String),
 }
 
-impl From<JournalError> for Stuck {
+impl From<JournalError> for JobError {
     fn from(error: JournalError) -> Self {
-        Stuck::Journal(error)
+        JobError::Journal(error)
     }
 }
 
-impl Stuck {
+impl JobError {
     /// The local error; an error of the journal is returned as `Err`.
-    pub fn obstacle(self) -> Result<Obstacle, JournalError> {
+    pub fn local(self) -> Result<LocalError, JournalError> {
         match self {
-            Stuck::Journal(error) => Err(error),
-            Stuck::Root(why) => Ok(Obstacle::Root(why)),
-            Stuck::System(why) => Ok(Obstacle::System(why)),
+            JobError::Journal(error) => Err(error),
+            JobError::Root(why) => Ok(LocalError::Root(why)),
+            JobError::System(why) => Ok(LocalError::System(why)),
         }
     }
 }
 
-impl Obstacle {
+impl LocalError {
     /// The message for the operator.
     pub fn message(self) -> String {
         match self {
-            Obstacle::Root(message) | Obstacle::System(message) => message,
+            LocalError::Root(message) | LocalError::System(message) => message,
         }
     }
 }
