@@ -63,7 +63,7 @@ impl Pusher {
                 let given_up = |(lane, push): (Lane, Push)| Event::Pushed {
                     lane,
                     end: PushEnd::GivenUp(self.unseen(&push)),
-                    lost: None,
+                    loss: None,
                 };
                 return Ok(abandoned.into_iter().map(given_up).collect());
             }
@@ -192,13 +192,13 @@ impl Pusher {
             }
             // It has ended immediately.
             Ok((work, progress)) => {
-                let (end, lost) = self.push_end(lane, &work, Ok(progress), now)?;
-                events.push(Event::Pushed { lane, end, lost });
+                let (end, loss) = self.push_end(lane, &work, Ok(progress), now)?;
+                events.push(Event::Pushed { lane, end, loss });
                 events.push(Event::NotStarted(spec, blocked, slot));
             }
             Err(error) => {
                 let end = PushEnd::LocalError(error.local()?);
-                events.push(Event::Pushed { lane, end, lost: None });
+                events.push(Event::Pushed { lane, end, loss: None });
                 events.push(Event::NotStarted(spec, blocked, slot));
             }
         }
@@ -218,7 +218,7 @@ impl Pusher {
         let mut busy = self.jobs.place(lane).take()?;
         busy.work.kill();
         let end = PushEnd::GivenUp(self.unseen(&busy.work));
-        Some(Event::Pushed { lane, end, lost: None })
+        Some(Event::Pushed { lane, end, loss: None })
     }
 
     fn start_compare(

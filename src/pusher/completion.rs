@@ -56,14 +56,14 @@ impl Pusher {
         // The slot goes back before anything that may fail.
         let push = busy.work;
         drop(busy.slot);
-        let (end, lost) = match self.push_end(lane, &push, progress, now) {
+        let (end, loss) = match self.push_end(lane, &push, progress, now) {
             Ok(end) => end,
             Err(error) => {
-                self.step(Event::Pushed { lane, end: PushEnd::Lost, lost: None })?;
+                self.step(Event::Pushed { lane, end: PushEnd::Unknown, loss: None })?;
                 return Err(error);
             }
         };
-        self.step(Event::Pushed { lane, end, lost })
+        self.step(Event::Pushed { lane, end, loss })
     }
 
     /// How a push ended, and a sign that the remote has lost data.
@@ -74,10 +74,8 @@ impl Pusher {
         progress: Result<PushProgress, JobError>,
         now: Duration,
     ) -> Result<(PushEnd, Option<String>), JournalError> {
-        let lost = match &progress {
-            Ok(PushProgress::Done(_) | PushProgress::Remote(_))
-                if self.state.looks_for_losses() =>
-            {
+        let loss = match &progress {
+            Ok(PushProgress::Done(_) | PushProgress::Remote(_)) if self.state.detects_losses() => {
                 sign_in_made(&self.context, &self.jobs, push)?
             }
             Ok(_) | Err(_) => None,
@@ -100,10 +98,10 @@ impl Pusher {
                     judgement,
                 }
             }
-            Ok(PushProgress::Running) => PushEnd::Lost,
+            Ok(PushProgress::Running) => PushEnd::Unknown,
             Err(error) => PushEnd::LocalError(error.local()?),
         };
-        Ok((end, lost))
+        Ok((end, loss))
     }
 
     fn advance_compare(
@@ -130,7 +128,7 @@ impl Pusher {
                 match error.local() {
                     Ok(error) => self.step(Event::Compared(CompareEnd::LocalError(error))),
                     Err(error) => {
-                        self.step(Event::Compared(CompareEnd::Lost))?;
+                        self.step(Event::Compared(CompareEnd::Unknown))?;
                         Err(error)
                     }
                 }
@@ -160,7 +158,7 @@ impl Pusher {
         match end {
             Ok(end) => self.step(Event::SpoolEnded(end)),
             Err(error) => {
-                self.step(Event::SpoolEnded(CompareEnd::Lost))?;
+                self.step(Event::SpoolEnded(CompareEnd::Unknown))?;
                 Err(error)
             }
         }
@@ -211,7 +209,7 @@ impl Pusher {
         now: Duration,
     ) -> CompareEnd {
         match progress {
-            CompareProgress::Running | CompareProgress::Rows => CompareEnd::Lost,
+            CompareProgress::Running | CompareProgress::Rows => CompareEnd::Unknown,
             CompareProgress::Upset => CompareEnd::Upset,
             CompareProgress::Done { incomplete, entries } => {
                 CompareEnd::Done { why, guarded, incomplete, entries }

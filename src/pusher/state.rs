@@ -123,7 +123,7 @@ pub enum PushEnd {
     /// It was abandoned.
     GivenUp(Aftermath),
     /// The result is unknown, because the journal failed.
-    Lost,
+    Unknown,
 }
 
 /// How a comparison ended.
@@ -156,7 +156,7 @@ pub enum CompareEnd {
     /// A local error stopped it.
     LocalError(LocalError),
     /// The result is unknown, because the journal failed.
-    Lost,
+    Unknown,
 }
 
 /// What happened.
@@ -222,7 +222,7 @@ pub enum Event {
         /// How it ended.
         end: PushEnd,
         /// A sign that the remote has lost data.
-        lost: Option<String>,
+        loss: Option<String>,
     },
     /// A comparison continues, and has counted so far.
     Comparing(Comparison, Counted),
@@ -421,7 +421,7 @@ impl State {
             Event::NotStarted(spec, blocked, unused) => {
                 self.not_started(&spec, &blocked, unused, now, &mut out);
             }
-            Event::Pushed { lane, end, lost } => self.pushed(lane, end, lost, now, &mut out),
+            Event::Pushed { lane, end, loss } => self.pushed(lane, end, loss, now, &mut out),
             Event::Comparing(comparison, counted) => {
                 if let Comparison::Running(Some(why)) = &comparison {
                     self.reconcile.compares(why, counted);
@@ -533,7 +533,7 @@ impl State {
 
     /// True if what a push finds missing on the remote is a sign of a loss, and no reconcile that would find it is
     /// running or requested.
-    pub fn looks_for_losses(&self) -> bool {
+    pub fn detects_losses(&self) -> bool {
         let comparing = self.in_flight.everything().is_some() || self.reconcile.wanted().is_some();
         !comparing && self.was_equal()
     }
@@ -828,7 +828,7 @@ impl State {
         &mut self,
         lane: Lane,
         end: PushEnd,
-        lost: Option<String>,
+        loss: Option<String>,
         now: Duration,
         out: &mut Vec<Action>,
     ) {
@@ -842,20 +842,20 @@ impl State {
         match end {
             PushEnd::Settled(end) => {
                 // Before it is settled: a crash between the two must not lose it.
-                self.lost(lost, out);
+                self.suspect_loss(loss, out);
                 self.settled(end, out);
             }
             PushEnd::Trouble { judgement, leaving, .. }
                 if self.limits_connections(&judgement, leaving, now) => {}
             PushEnd::Trouble { judgement, aftermath, .. } => {
                 self.in_trouble(&judgement, MetBy::Push, now, out);
-                self.lost(lost, out);
+                self.suspect_loss(loss, out);
                 self.aftermath(aftermath, out);
                 self.bound_backlog(out);
             }
             PushEnd::GivenUp(aftermath) => self.aftermath(aftermath, out),
             PushEnd::LocalError(error) => self.local_error(error, now),
-            PushEnd::Lost => {}
+            PushEnd::Unknown => {}
         }
         if lane == Lane::Small && settled {
             out.push(Action::BatchEnded { settled });
@@ -990,7 +990,7 @@ impl State {
     }
 
     /// Requests a reconcile if a push or comparison found a sign of a loss.
-    fn lost(&mut self, sign: Option<String>, out: &mut Vec<Action>) {
+    fn suspect_loss(&mut self, sign: Option<String>, out: &mut Vec<Action>) {
         if let Some(why) = sign {
             warn!(self.log, "the remote may have lost data"; "why" => &why);
             self.want_reconcile(ReconcileReason::Found(why), out);
@@ -1057,14 +1057,14 @@ impl State {
                 }
             }
             CompareEnd::LocalError(error) => self.local_error(error, now),
-            CompareEnd::Lost => {}
+            CompareEnd::Unknown => {}
         }
     }
 
     fn names_looked_at(&mut self, sign: Option<String>, now: Duration, out: &mut Vec<Action>) {
         if self.doubt == Doubt::Names {
             self.doubt = Doubt::No;
-            self.lost(sign, out);
+            self.suspect_loss(sign, out);
         }
         // A push may have to succeed first.
         let later = self.wants_names().then_some(now + NAMES_WAIT);

@@ -68,7 +68,7 @@ impl Machine {
     }
 
     fn push_ends(&mut self, lane: Lane, end: PushEnd) -> Vec<String> {
-        self.step(Event::Pushed { lane, end, lost: None })
+        self.step(Event::Pushed { lane, end, loss: None })
     }
 
     /// A push whose rsync exits like this.
@@ -350,11 +350,11 @@ fn too_many_leftovers_cause_a_reconcile_when_the_remote_is_back() {
 fn a_sign_of_loss_is_recorded_before_the_push_is_settled() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
-    assert!(machine.state.looks_for_losses());
-    let lost = Some("d was missing".to_owned());
-    let end = machine.step(Event::Pushed { lane: Lane::Small, end: settled(), lost });
+    assert!(machine.state.detects_losses());
+    let loss = Some("d was missing".to_owned());
+    let end = machine.step(Event::Pushed { lane: Lane::Small, end: settled(), loss });
     assert_eq!(end, ["want: d was missing", "settle", "batch, settled: true"]);
-    assert!(!machine.state.looks_for_losses(), "a reconcile is requested");
+    assert!(!machine.state.detects_losses(), "a reconcile is requested");
 }
 
 #[test]
@@ -514,7 +514,7 @@ fn a_journal_that_refuses_leaves_the_trouble_as_it_was() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
     machine.pushes(Lane::Small);
-    let end = Event::Pushed { lane: Lane::Small, end: settled(), lost: None };
+    let end = Event::Pushed { lane: Lane::Small, end: settled(), loss: None };
     // Nothing of it is carried out.
     machine.state.step(end, machine.now);
     assert_eq!(machine.state.health().failures(), 1);
@@ -535,7 +535,7 @@ fn names_are_no_sign_if_the_remote_was_never_reconciled() {
         let (leftovers, reconcile) = (Vec::new(), None);
         machine.step(Event::Begun { clean: true, reconcile, leftovers, new_settings: false });
         assert_eq!(machine.state.doubt(), Doubt::No);
-        assert!(!machine.state.looks_for_losses());
+        assert!(!machine.state.detects_losses());
     }
 }
 

@@ -53,12 +53,12 @@ impl Waiters {
         self.whole = self.whole.max(read.unwrap_or(0));
     }
 
-    /// Removes and returns the waiters for which everything is settled. `lost` says whether the remote may have lost
+    /// Removes and returns the waiters for which everything is settled. `doubt` says whether the remote may have lost
     /// data.
     pub(super) fn settled(
         &mut self,
         context: &Context,
-        lost: Doubt,
+        doubt: Doubt,
     ) -> Result<Vec<Ticket>, JournalError> {
         if self.open.is_empty() {
             return Ok(Vec::new());
@@ -67,7 +67,7 @@ impl Waiters {
         let whole = journal.nothing_after(context.standing.cursor)?.unwrap_or(0);
         self.whole = self.whole.max(whole);
         // A scheduled reconcile replaces no marks.
-        let compares = lost != Doubt::No
+        let compares = doubt != Doubt::No
             || journal.wanted_reconcile(name)?.is_some_and(|why| why != ReconcileReason::Schedule);
         let mut settled = Vec::new();
         for waiter in &mut self.open {
