@@ -228,8 +228,8 @@ impl Pusher {
         now: Duration,
     ) -> Result<Vec<Event>, JournalError> {
         let subject = match &what {
-            CompareSpec::Everything(why) => {
-                CompareSubject::Everything { why: why.clone(), exclude: self.left_out(why) }
+            CompareSpec::Reconcile(why) => {
+                CompareSubject::Reconcile { why: why.clone(), exclude: self.left_out(why) }
             }
             CompareSpec::Names => {
                 self.jobs.names_touched.clear();

@@ -54,8 +54,8 @@ pub fn staying_of_part(
 /// What was compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Everything.
-    Everything,
+    /// The whole localpath.
+    Whole,
     /// A part of the localpath. The number of entries of the whole remote, if known.
     Part(Option<u64>),
 }
@@ -64,7 +64,7 @@ pub enum Extent {
 pub fn losses(extent: Extent, here: Contents, counts: Counts, totals: &Totals) -> Losses {
     let Counts { deletions, made, .. } = counts;
     let (entries, staying) = match extent {
-        Extent::Everything => {
+        Extent::Whole => {
             (Some(remote_entries(totals.files, totals.created, deletions)), staying(here, totals))
         }
         Extent::Part(entries) => (entries, staying_of_part(here, totals, entries, deletions)),

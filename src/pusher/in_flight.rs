@@ -76,7 +76,7 @@ impl InFlight {
     }
 
     /// The reason of the reconcile that is comparing, if one is.
-    pub fn everything(&self) -> Option<&ReconcileReason> {
+    pub fn reconcile(&self) -> Option<&ReconcileReason> {
         let running = match &self.compare {
             Some(Comparison::Running(why)) => why.as_ref(),
             Some(Comparison::Writing) | None => None,

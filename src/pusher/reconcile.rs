@@ -130,7 +130,7 @@ impl Reconcile {
     }
 
     /// True when a reconcile may start.
-    pub fn may_compare_everything(&self, now: Duration) -> bool {
+    pub fn may_reconcile(&self, now: Duration) -> bool {
         self.retry.is_none_or(|at| now >= at)
     }
 
@@ -268,14 +268,14 @@ mod tests {
     #[test]
     fn an_incomplete_reconcile_is_retried_later_or_at_a_request() {
         let mut reconcile = Reconcile::default();
-        assert!(reconcile.may_compare_everything(S));
+        assert!(reconcile.may_reconcile(S));
         let times = reconcile.was_incomplete("opendir failed".into(), S).map(|i| i.times);
         assert_eq!((times, reconcile.incomplete()), (Some(1), Some("opendir failed")));
-        assert!(!reconcile.may_compare_everything(60 * S) && reconcile.may_compare(60 * S));
+        assert!(!reconcile.may_reconcile(60 * S) && reconcile.may_compare(60 * S));
         assert_eq!(reconcile.next_at(S), Some(61 * S));
-        assert!(reconcile.may_compare_everything(61 * S));
+        assert!(reconcile.may_reconcile(61 * S));
         reconcile.request(ReconcileReason::Sync, false);
-        assert!(reconcile.may_compare_everything(S) && reconcile.incomplete().is_none());
+        assert!(reconcile.may_reconcile(S) && reconcile.incomplete().is_none());
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
             (None, Some(7))
         );
         assert_eq!(reconcile.release().map(|held| held.deletions), Some(7));
-        assert_eq!((reconcile.approved(), reconcile.may_compare_everything(S)), (Some(7), true));
+        assert_eq!((reconcile.approved(), reconcile.may_reconcile(S)), (Some(7), true));
         reconcile.forget_approval();
         assert_eq!(reconcile.approved(), None);
     }

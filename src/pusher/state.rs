@@ -77,7 +77,7 @@ pub enum JobSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareSpec {
     /// A reconcile, for this reason.
-    Everything(ReconcileReason),
+    Reconcile(ReconcileReason),
     /// The names in the root, which show whether a remote has lost everything.
     Names,
     /// Owed directories, all of one kind.
@@ -534,7 +534,7 @@ impl State {
     /// True if what a push finds missing on the remote is a sign of a loss, and no reconcile that would find it is
     /// running or requested.
     pub fn detects_losses(&self) -> bool {
-        let comparing = self.in_flight.everything().is_some() || self.reconcile.wanted().is_some();
+        let comparing = self.in_flight.reconcile().is_some() || self.reconcile.wanted().is_some();
         !comparing && self.was_equal()
     }
 
@@ -552,7 +552,7 @@ impl State {
         self.health == Health::Good
             && self.phase == Phase::Running
             && self.in_flight.verify.is_none()
-            && self.in_flight.everything().is_none()
+            && self.in_flight.reconcile().is_none()
             && self.reconcile.wanted().is_none()
             && self.reconcile.held().is_none()
     }
@@ -693,7 +693,7 @@ impl State {
             }
             JobSpec::Compare(what) => {
                 let why = match what {
-                    CompareSpec::Everything(why) => Some(why),
+                    CompareSpec::Reconcile(why) => Some(why),
                     CompareSpec::Names | CompareSpec::Owed(_) => None,
                 };
                 self.in_flight.compare = Some(Comparison::Running(why));
@@ -733,13 +733,12 @@ impl State {
             }
             Wide::Any => work.wide,
         };
-        self.reconcile.may_compare(now)
-            && (wide || self.wants_everything(now) || self.wants_names())
+        self.reconcile.may_compare(now) && (wide || self.wants_reconcile(now) || self.wants_names())
     }
 
     fn compare_spec(&self, now: Duration) -> CompareSpec {
         match self.reconcile.wanted() {
-            Some(why) if self.wants_everything(now) => CompareSpec::Everything(why.clone()),
+            Some(why) if self.wants_reconcile(now) => CompareSpec::Reconcile(why.clone()),
             Some(_) | None if self.wants_names() => CompareSpec::Names,
             Some(_) | None => CompareSpec::Owed(self.wide()),
         }
@@ -753,11 +752,11 @@ impl State {
         if self.reconcile.held().is_some() || by_name { Wide::Live } else { Wide::Any }
     }
 
-    fn wants_everything(&self, now: Duration) -> bool {
+    fn wants_reconcile(&self, now: Duration) -> bool {
         self.reconcile.held().is_none()
             && self.reconcile.wanted().is_some()
             && self.in_flight.spool.is_none()
-            && self.reconcile.may_compare_everything(now)
+            && self.reconcile.may_reconcile(now)
     }
 }
 
@@ -778,7 +777,7 @@ impl State {
         if why == ReconcileReason::Schedule && self.reconcile.wanted().is_some() {
             return;
         }
-        let again = self.in_flight.everything() == Some(&why);
+        let again = self.in_flight.reconcile() == Some(&why);
         self.reconcile.request(why.clone(), again);
         out.push(Action::WantReconcile(why));
         self.changed(out);
@@ -1036,7 +1035,7 @@ impl State {
                 }
                 self.compared_well(out);
                 if let Some(why) = why {
-                    self.everything_compared(why, incomplete, entries, now, out);
+                    self.reconcile_compared(why, incomplete, entries, now, out);
                 }
             }
             CompareEnd::Guarded(held) => {
@@ -1071,7 +1070,7 @@ impl State {
         self.reconcile.put_off(later);
     }
 
-    fn everything_compared(
+    fn reconcile_compared(
         &mut self,
         why: ReconcileReason,
         incomplete: Option<String>,

@@ -86,7 +86,7 @@ impl Machine {
         self.step(Event::Started(JobSpec::Compare(what), Vec::new()));
     }
 
-    fn everything_compared(&mut self, why: &ReconcileReason) -> Vec<String> {
+    fn reconcile_compared(&mut self, why: &ReconcileReason) -> Vec<String> {
         self.step(Event::SpoolEnded(CompareEnd::Done {
             why: Some(why.clone()),
             guarded: true,
@@ -105,7 +105,7 @@ fn short(action: &Action) -> Option<String> {
             let with = if slot.is_some() { "" } else { " without a slot" };
             match spec {
                 JobSpec::Push(lane) => format!("push {lane:?}{with}"),
-                JobSpec::Compare(CompareSpec::Everything(why)) => {
+                JobSpec::Compare(CompareSpec::Reconcile(why)) => {
                     format!("compare for: {why}{with}")
                 }
                 JobSpec::Compare(what) => format!("compare {what:?}{with}"),
@@ -364,11 +364,11 @@ fn a_reconcile_is_compared_counted_and_settled() {
     machine.look(Work::default());
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
-    machine.compares(CompareSpec::Everything(sync()));
+    machine.compares(CompareSpec::Reconcile(sync()));
     let counted = Counted { paths: 5, deletions: 1, bytes: 10 };
     machine.step(Event::Spooled(sync(), counted, 0));
     assert!(machine.state.in_flight().compare.is_none(), "other comparisons may run");
-    assert_eq!(machine.everything_compared(&sync()), ["reconciled, settled: true"]);
+    assert_eq!(machine.reconcile_compared(&sync()), ["reconciled, settled: true"]);
     machine.step(Event::Reconciled { why: sync(), left: None, at_ms: 9 });
     assert_eq!(machine.state.reconcile().wanted(), None);
     assert_eq!(machine.state.reconcile().finished(), 1);
@@ -379,10 +379,10 @@ fn a_reconcile_is_compared_counted_and_settled() {
 fn a_reconcile_that_is_requested_while_it_compares_runs_again() {
     let mut machine = Machine::running();
     machine.step(Event::Reconcile(sync()));
-    machine.compares(CompareSpec::Everything(sync()));
+    machine.compares(CompareSpec::Reconcile(sync()));
     machine.step(Event::Reconcile(sync()));
     machine.step(Event::Spooled(sync(), Counted::default(), 0));
-    assert_eq!(machine.everything_compared(&sync()), ["reconciled, settled: false"]);
+    assert_eq!(machine.reconcile_compared(&sync()), ["reconciled, settled: false"]);
     machine.step(Event::Reconciled { why: sync(), left: Some(sync()), at_ms: 9 });
     assert_eq!(machine.state.reconcile().wanted(), Some(&sync()));
 }
@@ -400,7 +400,7 @@ fn a_scheduled_reconcile_replaces_no_other_request() {
 fn an_incomplete_reconcile_stays_requested_and_is_retried_later() {
     let mut machine = Machine::running();
     machine.step(Event::Reconcile(sync()));
-    machine.compares(CompareSpec::Everything(sync()));
+    machine.compares(CompareSpec::Reconcile(sync()));
     machine.step(Event::Spooled(sync(), Counted::default(), 0));
     machine.step(Event::SpoolEnded(CompareEnd::Done {
         why: Some(sync()),
@@ -426,7 +426,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     machine.step(Event::Release);
     assert_eq!(machine.state.reconcile().approved(), None, "nothing is approved in advance");
     machine.step(Event::Reconcile(sync()));
-    machine.compares(CompareSpec::Everything(sync()));
+    machine.compares(CompareSpec::Reconcile(sync()));
     let held = Held { why: "it would delete 50 of 60".into(), deletions: 50 };
     assert_eq!(machine.step(Event::Compared(CompareEnd::Guarded(held))), ["guard holds 50"]);
     // Directories that live events marked are still compared. Those that a scan found are not.

@@ -109,7 +109,7 @@ impl Status {
             false => 0,
         };
         let found = state.reconcile().found().paths;
-        let comparing = state.in_flight().everything().is_some();
+        let comparing = state.in_flight().reconcile().is_some();
         let written = jobs.spool.as_ref().map_or(0, |work| work.found.written);
         let unwritten = comparing.then(|| found.saturating_sub(written));
         // Bytes in flight count, too.

@@ -40,7 +40,7 @@ pub const WIDE_AT_ONCE: u32 = 1_000;
 #[derive(Debug)]
 pub enum CompareSubject {
     /// A reconcile. A scheduled one excludes what `crontabfilter` names.
-    Everything {
+    Reconcile {
         /// Why.
         why: ReconcileReason,
         /// Patterns in rsync's language.
@@ -157,16 +157,16 @@ impl Compare {
             unchanged: false,
         };
         let (subject, (rsync, unkept)) = match subject {
-            CompareSubject::Everything { why, exclude } => {
+            CompareSubject::Reconcile { why, exclude } => {
                 if let Some(message) = context.cannot_compare(&[RelPath::root()])? {
-                    let subject = CompareSubject::Everything { why, exclude };
+                    let subject = CompareSubject::Reconcile { why, exclude };
                     let stage = CompareStage::Refused(message);
                     let (found, unkept) = (Found::default(), Vec::new());
                     return Ok(Some(Compare { subject, stage, found, unkept, going }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
                 let compared = context.compare(&root, &form, options, b"")?;
-                (CompareSubject::Everything { why, exclude }, compared)
+                (CompareSubject::Reconcile { why, exclude }, compared)
             }
             CompareSubject::Wide(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
@@ -188,7 +188,7 @@ impl Compare {
     /// Why it runs, if it is a reconcile.
     pub fn why(&self) -> Option<&ReconcileReason> {
         match &self.subject {
-            CompareSubject::Everything { why, .. } => Some(why),
+            CompareSubject::Reconcile { why, .. } => Some(why),
             CompareSubject::Wide(_) | CompareSubject::Names => None,
         }
     }
@@ -239,7 +239,7 @@ impl Compare {
 
     /// True if its rows go into the lanes of portions.
     fn is_bulk(&self, context: &Context) -> bool {
-        matches!(self.subject, CompareSubject::Everything { .. }) && !context.hard_links()
+        matches!(self.subject, CompareSubject::Reconcile { .. }) && !context.hard_links()
     }
 
     /// Writes the next portion while the last one is being pushed, so that no push waits.
@@ -256,7 +256,7 @@ impl Compare {
             let left = context.journal.owed_in_bulk(&context.name, bulk)?;
             let ahead = match &self.subject {
                 CompareSubject::Wide(_) | CompareSubject::Names => PORTION as u64,
-                CompareSubject::Everything { .. } => AHEAD,
+                CompareSubject::Reconcile { .. } => AHEAD,
             };
             if left > if pushing { ahead } else { 0 } {
                 return Ok(CompareProgress::Running);
@@ -267,7 +267,7 @@ impl Compare {
         let also = match &self.subject {
             // Size and time may be equal although the content differs.
             CompareSubject::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
-            CompareSubject::Everything { .. } if bulk => Events::BULK,
+            CompareSubject::Reconcile { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
         // A scan found a changed directory. If the remote lacks a directory in it, that one may be old, and the remote
@@ -284,14 +284,14 @@ impl Compare {
                 rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms)
             }
             // Of the changes that waited for the reconcile only the age is known.
-            CompareSubject::Everything { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
+            CompareSubject::Reconcile { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
             CompareSubject::Names => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.subject {
             CompareSubject::Wide(rows) => {
                 rows.iter().map(|row| (row.path.clone(), row.attempts)).collect()
             }
-            CompareSubject::Everything { .. } | CompareSubject::Names => HashMap::new(),
+            CompareSubject::Reconcile { .. } | CompareSubject::Names => HashMap::new(),
         };
         let portion = self.unkept.len().min(PORTION);
         end.owe.extend(self.unkept.drain(..portion).map(|path| unkept(path, since_ms, now_ms)));
@@ -381,7 +381,7 @@ fn spool(
     };
     if deletions > 0 && !live(&subject) && !guard::is_approved(approved, deletions) {
         let extent = match &subject {
-            CompareSubject::Everything { .. } => Extent::Everything,
+            CompareSubject::Reconcile { .. } => Extent::Whole,
             CompareSubject::Wide(_) | CompareSubject::Names => Extent::Part(context.entries()),
         };
         let contents = walk::contents(context)?;

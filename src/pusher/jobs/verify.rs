@@ -256,7 +256,7 @@ impl Verifying {
             }
         };
         let extent = match self.job.below.is_root() {
-            true => Extent::Everything,
+            true => Extent::Whole,
             false => Extent::Part(context.entries()),
         };
         let losses =
