@@ -48,7 +48,7 @@ pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 /// The largest number of excluded directories that a comparison gets as rules.
 const EXCLUDED_MOST: usize = 10_000;
 /// The largest number of names that cannot be converted that are remembered.
-const UNKEPT_MOST: usize = 10_000;
+const UNCONVERTIBLE_MOST: usize = 10_000;
 
 /// The purpose of an rsync, besides its form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub struct Context {
     /// The charsets between which names are converted.
     charsets: Option<Charsets>,
     /// Names that rsync could not convert.
-    unkept: RefCell<BTreeSet<RelPath>>,
+    unconvertible: RefCell<BTreeSet<RelPath>>,
     /// Options that the remote's daemon refuses and that have a substitute.
     refused: RefCell<BTreeSet<&'static str>>,
 }
@@ -161,7 +161,7 @@ impl Context {
             window: None,
             times_known: Cell::new(false),
             charsets,
-            unkept: RefCell::default(),
+            unconvertible: RefCell::default(),
             refused: RefCell::default(),
         }
     }
@@ -199,22 +199,23 @@ impl Context {
     }
 
     /// False if this name, or one above it, cannot be expressed in the remote's charset.
-    pub fn keeps(&self, path: &RelPath) -> bool {
+    pub fn can_convert(&self, path: &RelPath) -> bool {
         let Some(charsets) = self.charsets else { return true };
-        let unkept = self.unkept.borrow();
-        charsets.keeps(path) && !path.prefixes().any(|prefix| unkept.contains(&prefix))
+        let unconvertible = self.unconvertible.borrow();
+        charsets.can_convert(path) && !path.prefixes().any(|prefix| unconvertible.contains(&prefix))
     }
 
     /// Learns names that rsync could not convert. Returns true if there are new ones.
-    pub fn learnt_unkept(&self, finished: &Finished) -> bool {
+    pub fn learn_unconvertible(&self, finished: &Finished) -> bool {
         if !self.converts() || finished.judgement.verdict == Verdict::Settled {
             return false;
         }
-        let mut unkept = self.unkept.borrow_mut();
-        let before = unkept.len();
+        let mut unconvertible = self.unconvertible.borrow_mut();
+        let before = unconvertible.len();
         let complaints = complaint::unconverted(&finished.stderr, &self.real_root);
-        unkept.extend(complaints.into_iter().filter(|path| !path.is_root()).take(UNKEPT_MOST));
-        unkept.len() > before && unkept.len() <= UNKEPT_MOST
+        unconvertible
+            .extend(complaints.into_iter().filter(|path| !path.is_root()).take(UNCONVERTIBLE_MOST));
+        unconvertible.len() > before && unconvertible.len() <= UNCONVERTIBLE_MOST
     }
 
     /// The rules that put these names at risk, for both sides. `None` if the names cannot be converted to the remote's
@@ -504,21 +505,21 @@ impl Context {
         };
         let known = self.excluded.borrow();
         let there = known.shown(Shown::Listed);
-        let unkept = match self.converts() {
+        let unconvertible = match self.converts() {
             true => root.names_below(
                 argv::listed(form, list),
                 *form != Form::Children,
-                |path| !self.keeps(path) && !self.filter.excludes(path, true),
+                |path| !self.can_convert(path) && !self.filter.excludes(path, true),
                 |path| !self.filter.excludes(path, true),
                 || self.supervisor.beat(),
             ),
             false => Vec::new(),
         };
-        let left_out = there.chain(&unkept);
+        let left_out = there.chain(&unconvertible);
         let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
         drop(known);
         let more = More { rules: &rules, how: How::Compare, ..self.more(form, options) };
-        Ok((self.start_rsync(root, form, options, list, more)?, unkept))
+        Ok((self.start_rsync(root, form, options, list, more)?, unconvertible))
     }
 
     /// Why no rsync may read these directories now: it would read a mount point whose file system does not answer, even
@@ -580,7 +581,7 @@ impl Context {
         if let Verdict::Refused(option) = finished.judgement.verdict {
             return option != refused::CHECKSUM && self.does_without(option);
         }
-        if self.learnt_unkept(finished) {
+        if self.learn_unconvertible(finished) {
             return true;
         }
         if finished.judgement.verdict != Verdict::Partial || self.filter.is_empty() {

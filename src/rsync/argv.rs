@@ -435,7 +435,7 @@ pub fn leave_out_rules<'a>(
 }
 
 /// Why a comparison is not whole that left out these names, which the remote cannot have in its charset.
-pub fn unkept_words(names: &[RelPath]) -> Option<String> {
+pub fn unconvertible_message(names: &[RelPath]) -> Option<String> {
     let more = match names {
         [] => return None,
         [_] => String::new(),

@@ -28,7 +28,7 @@ impl Charsets {
     }
 
     /// False for a name that cannot be converted, as far as that can be told here. rsync itself tells of others.
-    pub fn keeps(&self, path: &RelPath) -> bool {
+    pub fn can_convert(&self, path: &RelPath) -> bool {
         if path.as_bytes().is_ascii() {
             return true;
         }
@@ -83,20 +83,22 @@ mod tests {
 
     #[test]
     fn names_outside_a_charset_are_recognized() {
-        let keeps =
-            |value: &str, name: &[u8]| of(value).keeps(&RelPath::new(name).expect("a name"));
+        let can_convert =
+            |value: &str, name: &[u8]| of(value).can_convert(&RelPath::new(name).expect("a name"));
         for value in ["UTF-8,GBK", ".,GBK", "utf8,gb2312", "UTF-8,SHIFT_JIS", "UTF-8,EUC-JP"] {
-            assert!(keeps(value, "文/文.txt".as_bytes()), "{value}");
-            assert!(!keeps(value, "文/😀".as_bytes()), "{value}");
-            assert!(!keeps(value, b"bad\xff"), "{value}");
-            assert!(keeps(value, b"plain"), "{value}");
+            assert!(can_convert(value, "文/文.txt".as_bytes()), "{value}");
+            assert!(!can_convert(value, "文/😀".as_bytes()), "{value}");
+            assert!(!can_convert(value, b"bad\xff"), "{value}");
+            assert!(can_convert(value, b"plain"), "{value}");
         }
         for value in ["UTF-8,GB18030", "UTF-8,UTF-8", ".", "UTF-8,BIG5", "UTF-8,X-UNHEARD"] {
-            assert!(keeps(value, "文/😀".as_bytes()), "{value}");
-            assert!(!keeps(value, b"bad\xff"), "{value}");
+            assert!(can_convert(value, "文/😀".as_bytes()), "{value}");
+            assert!(!can_convert(value, b"bad\xff"), "{value}");
         }
-        assert!(keeps("X-UNHEARD,GBK", b"\xff"), "rsync tells");
-        assert!(keeps("GBK,UTF-8", b"\xc4\xbf\xc2\xbc") && !keeps("GBK,UTF-8", b"\xff"));
+        assert!(can_convert("X-UNHEARD,GBK", b"\xff"), "rsync tells");
+        assert!(
+            can_convert("GBK,UTF-8", b"\xc4\xbf\xc2\xbc") && !can_convert("GBK,UTF-8", b"\xff")
+        );
     }
 
     #[test]

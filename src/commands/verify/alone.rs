@@ -79,8 +79,8 @@ fn compare(
     // What it could not convert.
     let mut unconverted = BTreeSet::new();
     let mut refused: Vec<&'static str> = Vec::new();
-    let (finished, unkept) = loop {
-        let (run, unkept) =
+    let (finished, unconvertible) = loop {
+        let (run, unconvertible) =
             start(pair, localpath, remote, checksum, &filter, (&left_out, &unconverted), &refused)?;
         let finished = ended(run, &busy).map_err(broken)?;
         let (judgement, stderr) = (&finished.judgement, &finished.stderr);
@@ -107,7 +107,7 @@ fn compare(
                 unconverted.extend(complaint::unconverted(stderr, &real));
             }
             if unconverted.len() == before {
-                break (finished, argv::unkept_words(&unkept));
+                break (finished, argv::unconvertible_message(&unconvertible));
             }
         }
     };
@@ -125,7 +125,7 @@ fn compare(
         Ok(compared) => compared,
         Err(judgement) => return Ok(VerifyEnd::Failed(judgement.message)),
     };
-    let incomplete = compared.incomplete().map(str::to_owned).or(unkept);
+    let incomplete = compared.incomplete().map(str::to_owned).or(unconvertible);
     let entries = compared.totals.files;
     let mut differ = Differ::default();
     for line in compared.into_lines().map_err(broken)? {
@@ -207,18 +207,19 @@ fn start(
         }
         false => Vec::new(),
     };
-    let keeps = |c: Charsets, path: &RelPath| c.keeps(path) && !unconverted.contains(path);
-    let unkept = match charsets {
+    let can_convert =
+        |c: Charsets, path: &RelPath| c.can_convert(path) && !unconverted.contains(path);
+    let unconvertible = match charsets {
         Some(charsets) => root.names_below(
             tops,
             true,
-            |path| !keeps(charsets, path) && !filter.excludes(path, true),
+            |path| !can_convert(charsets, path) && !filter.excludes(path, true),
             |path| !filter.excludes(path, true),
             || {},
         ),
         None => Vec::new(),
     };
-    let left_out = left_out.iter().chain(&unkept);
+    let left_out = left_out.iter().chain(&unconvertible);
     let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, charsets);
     let broken = |e: io::Error| Error::system(&remote.peer.rsync_program, e);
     let rules = match rules.as_slice() {
@@ -236,5 +237,5 @@ fn start(
             .map_err(broken)?;
     let (rsync, timeout_s) = (rsync.reading(rules), remote.peer.timeout_s);
     let run = DryRun::new(rsync, root, timeout_s, Patience::FOR_THE_TIMEOUT, clock::boot());
-    Ok((if checksum { run.by_content() } else { run }, unkept))
+    Ok((if checksum { run.by_content() } else { run }, unconvertible))
 }

@@ -4,7 +4,7 @@
 //! nothing, so it may run during pushes without a race: each path is checked again when it is pushed. The rows are
 //! written in portions, so that a first copy of millions of files never needs millions of rows.
 
-use super::rows::{Unseen, directories, not_compared, owe, swapped, unkept};
+use super::rows::{Unseen, directories, not_compared, owe, swapped, unconvertible};
 use super::rsyncing::Rsyncing;
 use crate::journal::{Events, Held, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
@@ -59,7 +59,7 @@ pub struct Compare {
     /// What it found.
     pub found: Found,
     /// Names that it left out because they cannot be converted. A push of them fails and reports that.
-    unkept: Vec<RelPath>,
+    unconvertible: Vec<RelPath>,
     /// Names that pushes delete meanwhile. The comparison may have seen them on the remote just before.
     going: Touched,
 }
@@ -156,13 +156,13 @@ impl Compare {
             stats: true,
             unchanged: false,
         };
-        let (subject, (rsync, unkept)) = match subject {
+        let (subject, (rsync, unconvertible)) = match subject {
             CompareSubject::Reconcile { why, exclude } => {
                 if let Some(message) = context.cannot_compare(&[RelPath::root()])? {
                     let subject = CompareSubject::Reconcile { why, exclude };
                     let stage = CompareStage::Refused(message);
-                    let (found, unkept) = (Found::default(), Vec::new());
-                    return Ok(Some(Compare { subject, stage, found, unkept, going }));
+                    let (found, unconvertible) = (Found::default(), Vec::new());
+                    return Ok(Some(Compare { subject, stage, found, unconvertible, going }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
                 let compared = context.compare(&root, &form, options, b"")?;
@@ -182,7 +182,7 @@ impl Compare {
             }
         };
         let stage = CompareStage::Running(context.dry_run(rsync, root, now));
-        Ok(Some(Compare { subject, stage, found: Found::default(), unkept, going }))
+        Ok(Some(Compare { subject, stage, found: Found::default(), unconvertible, going }))
     }
 
     /// Why it runs, if it is a reconcile.
@@ -219,7 +219,7 @@ impl Compare {
                     return Ok((Some(self), CompareProgress::Running));
                 };
                 let finished = context.finish(run.into_run(), exited)?;
-                spool(self.subject, self.unkept, self.going, context, finished, approved)
+                spool(self.subject, self.unconvertible, self.going, context, finished, approved)
             }
             CompareStage::Refused(message) => {
                 let entries = context.standing.entries.unwrap_or(0) as u64;
@@ -293,8 +293,10 @@ impl Compare {
             }
             CompareSubject::Reconcile { .. } | CompareSubject::Names => HashMap::new(),
         };
-        let portion = self.unkept.len().min(PORTION);
-        end.owe.extend(self.unkept.drain(..portion).map(|path| unkept(path, since_ms, now_ms)));
+        let portion = self.unconvertible.len().min(PORTION);
+        end.owe.extend(
+            self.unconvertible.drain(..portion).map(|path| unconvertible(path, since_ms, now_ms)),
+        );
         while end.owe.len() < PORTION {
             let Some(line) = lines.next() else { break };
             context.supervisor.beat();
@@ -332,7 +334,7 @@ impl Compare {
 /// from which rows are read.
 fn spool(
     subject: CompareSubject,
-    unkept: Vec<RelPath>,
+    unconvertible: Vec<RelPath>,
     going: Touched,
     context: &Context,
     finished: Finished,
@@ -373,7 +375,7 @@ fn spool(
     }
     let Counts { paths, deletions, .. } = compared.counts;
     let found = Found {
-        paths: paths + unkept.len() as u64,
+        paths: paths + unconvertible.len() as u64,
         deletions,
         bytes: compared.totals.transferred_bytes,
         written: 0,
@@ -412,7 +414,7 @@ fn spool(
     });
     let lines = compared.into_lines().map_err(broken)?;
     let stage = CompareStage::Spooling { lines, deletions, incomplete };
-    Ok((Some(Compare { subject, stage, found, unkept, going }), CompareProgress::Rows))
+    Ok((Some(Compare { subject, stage, found, unconvertible, going }), CompareProgress::Rows))
 }
 
 /// The number of names that it would delete and that no mark reports as deleted. Names that were deleted locally while

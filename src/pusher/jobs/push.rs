@@ -31,7 +31,7 @@ use std::time::Duration;
 const REPLANS: u32 = 3;
 
 /// The error of a name that cannot be converted.
-pub(super) const UNKEPT: &str =
+pub(super) const UNCONVERTIBLE: &str =
     "cannot convert filename: the charset of the remote (--iconv) has no such name; rename it";
 
 /// The delay before a step is retried whose connection was refused.
@@ -308,11 +308,11 @@ impl Push {
         if context.start.remote.trash_keep_ms.is_some() {
             plan.leave_out_long();
         }
-        let unkept = plan.leave_out(|path| !context.keeps(path));
+        let unconvertible = plan.leave_out(|path| !context.can_convert(path));
         self.unmounted = look.unmounted;
         self.steps = step::steps(context, &plan)?;
         self.find(plan);
-        self.findings.fail(unkept, UNKEPT);
+        self.findings.fail(unconvertible, UNCONVERTIBLE);
         Ok(())
     }
 

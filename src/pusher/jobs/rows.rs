@@ -40,7 +40,7 @@ pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
 }
 
 /// The row of a name that a comparison left out because it cannot be converted.
-pub fn unkept(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
+pub fn unconvertible(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
     Owe {
         path,
         scope: Scope::Entry,

@@ -39,7 +39,7 @@ impl Push {
             self.broke_off(context, &mut finished)?;
             return self.unsteady(context, &step, now);
         }
-        if context.learnt_unkept(&finished) {
+        if context.learn_unconvertible(&finished) {
             // The rest is pushed without those names. What this run did will not be repeated.
             self.broke_off(context, &mut finished)?;
             self.plan(context)?;

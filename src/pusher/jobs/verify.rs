@@ -41,7 +41,7 @@ pub struct Verifying {
     /// Directories that stay on the remote because of excluded names in them.
     holders: Holders,
     /// The message about names that it left out because they cannot be converted.
-    unkept: Option<String>,
+    unconvertible: Option<String>,
 }
 
 /// The progress of a step.
@@ -106,7 +106,7 @@ impl Verifying {
             asked: false,
             shown: Duration::ZERO,
             holders: Holders::default(),
-            unkept: None,
+            unconvertible: None,
         }
     }
 
@@ -229,8 +229,8 @@ impl Verifying {
             true => (Form::Everything { exclude: Vec::new() }, Vec::new()),
             false => (Form::Tree, argv::list_directories([&top])),
         };
-        let (rsync, unkept) = context.compare(&root, &form, options, &list)?;
-        self.unkept = argv::unkept_words(&unkept);
+        let (rsync, unconvertible) = context.compare(&root, &form, options, &list)?;
+        self.unconvertible = argv::unconvertible_message(&unconvertible);
         let run = context.dry_run(rsync, root, now);
         self.stage = VerifyStage::Running(if self.job.checksum { run.by_content() } else { run });
         Ok(())
@@ -272,7 +272,7 @@ impl Verifying {
         }
         self.stage = VerifyStage::Reading {
             entries: compared.totals.files,
-            incomplete: compared.incomplete().map(str::to_owned).or(self.unkept.take()),
+            incomplete: compared.incomplete().map(str::to_owned).or(self.unconvertible.take()),
             deletions: compared.complete,
             lines: compared.into_lines().map_err(broken)?,
         };
