@@ -11,9 +11,9 @@ impl Journal {
         self.due_rows("lane = 0 ORDER BY next_try, path", remote, now_ms, limit)
     }
 
-    /// What `remote` is owed and reaches below its name, due at `now_ms`, at most `limit` rows; with `live` only what
+    /// The directories to compare that `remote` is owed and that are due at `now_ms`, at most `limit` rows. With `live` only those that
     /// no scan has marked.
-    pub fn due_wide(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
+    pub fn due_dirs(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         let live = if live { Events::SCAN.none_in_sql() } else { "TRUE".to_owned() };
         let which = format!("lane = 1 AND {live} ORDER BY next_try, path");
         self.due_rows(&which, remote, now_ms, limit)

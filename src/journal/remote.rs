@@ -117,10 +117,10 @@ pub struct Work {
     pub marks: bool,
     /// Single names are owed and due.
     pub due: bool,
-    /// What reaches below its name is owed and due.
-    pub wide: bool,
-    /// Some of that was marked by live events, which the delete guard leaves alone.
-    pub wide_live: bool,
+    /// Directories to compare are owed and due.
+    pub dirs: bool,
+    /// Live events marked some of them, to which the delete guard does not apply.
+    pub live_dirs: bool,
     /// Large files are owed and due.
     pub large: bool,
     /// Names that a reconcile found are due.
@@ -395,8 +395,8 @@ impl Journal {
                 .prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?
                 .exists([cursor])?,
             due: due("lane = 0")?,
-            wide: due("lane = 1")?,
-            wide_live: due(&format!("lane = 1 AND {}", Events::SCAN.none_in_sql()))?,
+            dirs: due("lane = 1")?,
+            live_dirs: due(&format!("lane = 1 AND {}", Events::SCAN.none_in_sql()))?,
             large: due("lane = 2")?,
             bulk: due("lane = 3")?,
             next_ms: [next(0)?, next(1)?, next(2)?, next(3)?].into_iter().flatten().min(),

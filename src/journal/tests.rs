@@ -253,7 +253,7 @@ fn a_later_retry_does_not_postpone_a_due_one() {
             j.settle("r", &Settlement { owe: vec![row], ..Settlement::default() }, 5).unwrap();
         }
         assert_eq!(j.backlog("r").unwrap().owed, 1, "it is not in sync");
-        let left = j.due_wide("r", false, 10, 10).unwrap();
+        let left = j.due_dirs("r", false, 10, 10).unwrap();
         assert_eq!(left[0].scope, Scope::Tree);
         assert_eq!(left[0].events, Events::MOVE | Events::WRITE | Events::AGAIN);
         let done = vec![(path("a"), left[0].generation)];
@@ -276,9 +276,9 @@ fn paths_postponed_before_the_clock_was_set_back_are_due() {
     assert_eq!(before, Work { next_ms: Some(day + 60_000), ..Work::default() });
     // A day back.
     let work = j.work("r", 0, 0).unwrap();
-    assert!(work.due && work.wide && work.large && work.next_ms.is_none(), "{work:?}");
+    assert!(work.due && work.dirs && work.large && work.next_ms.is_none(), "{work:?}");
     assert_eq!(j.due("r", 0, 10).unwrap()[0].path, path("name"));
-    assert_eq!(j.due_wide("r", false, 0, 10).unwrap()[0].path, path("wide"));
+    assert_eq!(j.due_dirs("r", false, 0, 10).unwrap()[0].path, path("wide"));
     assert_eq!(j.due_large("r", 0, 10).unwrap()[0].path, path("large"));
     assert!(j.due("r", 0, 0).unwrap().is_empty());
     // Delays may be configured to be longer.

@@ -13,7 +13,7 @@ use super::lane::Lane;
 use super::run::Pusher;
 use super::slots::Slot;
 use super::state::{
-    Action, CompareEnd, CompareSpec, Event, JobSpec, PushEnd, RecentlySettled, Wide,
+    Action, CompareEnd, CompareSpec, Event, JobSpec, OwedDirs, PushEnd, RecentlySettled,
 };
 use crate::journal::{Events, Instead, JournalError, Owe, Owed, Settlement};
 use crate::message::FromPusher;
@@ -235,12 +235,12 @@ impl Pusher {
                 self.jobs.names_touched.clear();
                 CompareSubject::Names
             }
-            CompareSpec::Owed(wide) => {
-                CompareSubject::Wide(of_one_kind(self.context.journal.due_wide(
+            CompareSpec::Owed(dirs) => {
+                CompareSubject::Dirs(of_one_kind(self.context.journal.due_dirs(
                     &self.context.name,
-                    *wide == Wide::Live,
+                    *dirs == OwedDirs::Live,
                     clock::wall_ms(),
-                    compare::WIDE_AT_ONCE,
+                    compare::DIRS_AT_ONCE,
                 )?))
             }
         };

@@ -56,7 +56,7 @@ pub enum Disposition {
     /// It was absent and is now a directory. The remote's old directory may have been kept as the new one.
     Reborn,
     /// A directory that a dry run must still compare.
-    Wide(Scope),
+    Compare(Scope),
 }
 
 impl Disposition {
@@ -68,14 +68,14 @@ impl Disposition {
             Disposition::Failed(_) => 3,
             Disposition::Unproven => 4,
             Disposition::Reborn => 5,
-            Disposition::Wide(_) => 6,
+            Disposition::Compare(_) => 6,
         }
     }
 
     /// True if a plan finds it, so that the next plan finds it again.
     fn is_planned(&self) -> bool {
         match self {
-            Disposition::Large | Disposition::Failed(_) | Disposition::Wide(_) => true,
+            Disposition::Large | Disposition::Failed(_) | Disposition::Compare(_) => true,
             Disposition::Deferred(_)
             | Disposition::Unsteady
             | Disposition::Unproven
@@ -375,7 +375,7 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
                 if findings.replaced.contains_key(&item.path) { item.scope } else { Scope::Tree };
             Owe { scope, ..now(fresh | Events::MOVE | Events::DELETE | Events::DIR) }
         }
-        Some(Disposition::Wide(scope)) => Owe { scope: *scope, ..now(fresh) },
+        Some(Disposition::Compare(scope)) => Owe { scope: *scope, ..now(fresh) },
         None if item.events.contains(Events::AGAIN) => {
             let events = fresh.difference(Events::AGAIN) | Events::ECHO;
             Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) }

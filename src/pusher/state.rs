@@ -81,12 +81,12 @@ pub enum CompareSpec {
     /// The names in the root, which show whether a remote has lost everything.
     Names,
     /// Owed directories, all of one kind.
-    Owed(Wide),
+    Owed(OwedDirs),
 }
 
 /// Which owed directories may be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wide {
+pub enum OwedDirs {
     /// All of them.
     Any,
     /// Those that live events marked, to which the delete guard does not apply.
@@ -522,7 +522,7 @@ impl State {
     /// True if no job runs and no work is due.
     pub fn is_idle(&self) -> bool {
         let work = self.pending.work;
-        self.in_flight.idle() && !(work.marks || work.due || work.wide || work.bulk)
+        self.in_flight.idle() && !(work.marks || work.due || work.dirs || work.bulk)
     }
 
     /// True if a reconcile of this remote has completed at some time. Otherwise differences on the remote are no sign
@@ -727,29 +727,29 @@ impl State {
 
     fn wants_compare(&self, now: Duration) -> bool {
         let work = self.pending.work;
-        let wide = match self.wide() {
-            Wide::Live => {
-                work.wide_live && (!work.due || work.bulk || self.reconcile.is_under_way())
+        let dirs = match self.owed_dirs() {
+            OwedDirs::Live => {
+                work.live_dirs && (!work.due || work.bulk || self.reconcile.is_under_way())
             }
-            Wide::Any => work.wide,
+            OwedDirs::Any => work.dirs,
         };
-        self.reconcile.may_compare(now) && (wide || self.wants_reconcile(now) || self.wants_names())
+        self.reconcile.may_compare(now) && (dirs || self.wants_reconcile(now) || self.wants_names())
     }
 
     fn compare_spec(&self, now: Duration) -> CompareSpec {
         match self.reconcile.wanted() {
             Some(why) if self.wants_reconcile(now) => CompareSpec::Reconcile(why.clone()),
             Some(_) | None if self.wants_names() => CompareSpec::Names,
-            Some(_) | None => CompareSpec::Owed(self.wide()),
+            Some(_) | None => CompareSpec::Owed(self.owed_dirs()),
         }
     }
 
     /// While the delete guard holds the remote, directories to which it applies wait for the operator. They also wait
     /// until no names are owed: a comparison would find these names again, and the guard would count them twice.
     /// Directories that live events marked do not wait, because pushing all that a reconcile found may take hours.
-    fn wide(&self) -> Wide {
+    fn owed_dirs(&self) -> OwedDirs {
         let by_name = self.pending.work.due || self.pending.work.bulk;
-        if self.reconcile.held().is_some() || by_name { Wide::Live } else { Wide::Any }
+        if self.reconcile.held().is_some() || by_name { OwedDirs::Live } else { OwedDirs::Any }
     }
 
     fn wants_reconcile(&self, now: Duration) -> bool {

@@ -300,11 +300,11 @@ fn a_successful_comparison_does_not_end_trouble_that_a_push_met() {
     machine.push_fails(11, "rsync: write failed on \"f\" (in m): No space left on device (28)\n");
     machine.look(marks());
     let done = || CompareEnd::Done { why: None, guarded: true, incomplete: None, entries: 0 };
-    machine.compares(CompareSpec::Owed(Wide::Any));
+    machine.compares(CompareSpec::Owed(OwedDirs::Any));
     assert_eq!(machine.step(Event::Compared(done())), [""; 0]);
     assert_eq!(machine.state.health().failures(), 1);
     machine.look(Work::default());
-    machine.compares(CompareSpec::Owed(Wide::Any));
+    machine.compares(CompareSpec::Owed(OwedDirs::Any));
     let end = machine.step(Event::Compared(done()));
     assert_eq!(end, ["retry now", "fail log"], "nothing is to be pushed, so it may be over");
 }
@@ -430,13 +430,13 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     let held = Held { why: "it would delete 50 of 60".into(), deletions: 50 };
     assert_eq!(machine.step(Event::Compared(CompareEnd::Guarded(held))), ["guard holds 50"]);
     // Directories that live events marked are still compared. Those that a scan found are not.
-    let scanned = Work { wide: true, ..Work::default() };
+    let scanned = Work { dirs: true, ..Work::default() };
     assert_eq!(machine.look(scanned), ["scrub"]);
-    let live = Work { wide: true, wide_live: true, ..Work::default() };
+    let live = Work { dirs: true, live_dirs: true, ..Work::default() };
     assert_eq!(machine.look(live), ["ask for 1", "scrub if it must"]);
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
-    machine.compares(CompareSpec::Owed(Wide::Live));
+    machine.compares(CompareSpec::Owed(OwedDirs::Live));
     let done = CompareEnd::Done { why: None, guarded: false, incomplete: None, entries: 0 };
     machine.step(Event::Compared(done));
     assert_eq!(machine.step(Event::Release), ["guard lets go"]);
@@ -449,7 +449,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
 #[test]
 fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
     let mut machine = Machine::running();
-    let live = Work { wide: true, wide_live: true, due: true, ..Work::default() };
+    let live = Work { dirs: true, live_dirs: true, due: true, ..Work::default() };
     machine.pushes(Lane::Small);
     assert_eq!(machine.look(live), ["scrub if it must"], "owed names may be in these directories");
     let copy = Work { bulk: true, ..live };
@@ -556,12 +556,12 @@ fn after_an_unclean_exit_recent_paths_are_owed_before_pushes_begin() {
 #[test]
 fn a_comparison_that_changes_broke_is_retried_soon() {
     let mut machine = Machine::running();
-    let wide = Work { wide: true, ..Work::default() };
-    machine.look(wide);
-    machine.compares(CompareSpec::Owed(Wide::Any));
+    let dirs = Work { dirs: true, ..Work::default() };
+    machine.look(dirs);
+    machine.compares(CompareSpec::Owed(OwedDirs::Any));
     machine.step(Event::Compared(CompareEnd::Upset));
     machine.step(Event::Slot);
-    assert_eq!(machine.look(wide), ["scrub"]);
+    assert_eq!(machine.look(dirs), ["scrub"]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + UPSET_WAIT);
     machine.now += UPSET_WAIT;
     machine.step(Event::Slot);

@@ -67,11 +67,11 @@ fn a_failure_of_a_listed_prefix_is_owed_for_the_marked_path() {
 }
 
 #[test]
-fn large_wide_and_deferred_paths_stay_owed_when_the_cursor_passes() {
+fn large_compared_and_deferred_paths_stay_owed_when_the_cursor_passes() {
     let marks = vec![marked("big", 5), marked("dir", 6), marked("later", 7)];
     let mut findings = Findings::default();
     findings.note(path("big"), Disposition::Large);
-    findings.note(path("dir"), Disposition::Wide(Scope::Tree));
+    findings.note(path("dir"), Disposition::Compare(Scope::Tree));
     findings.note(path("later"), Disposition::Deferred(500));
     let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
@@ -87,7 +87,7 @@ fn an_unsteady_path_is_pushed_again_soon_and_has_not_failed() {
     findings.note(path("d"), Disposition::Unsteady);
     findings.note(path("t"), Disposition::Unsteady);
     findings.replaced = [(path("d/x"), path("d"))].into();
-    findings.note(path("t"), Disposition::Wide(Scope::Tree));
+    findings.note(path("t"), Disposition::Compare(Scope::Tree));
     let end = Batch::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 2);
     for owe in &end.owe {
@@ -199,7 +199,7 @@ fn no_failing_path_is_retried_before_its_backoff() {
             let mut rows = journal.due("r", now_ms, 100).unwrap();
             rows.extend(journal.due_large("r", now_ms, 1).unwrap());
             rows.extend(journal.due_bulk("r", now_ms, 100).unwrap());
-            let wide = journal.due_wide("r", false, now_ms, 100).unwrap();
+            let dirs = journal.due_dirs("r", false, now_ms, 100).unwrap();
             now_ms += 100;
             if !rows.is_empty() {
                 let mut findings = Findings::default();
@@ -210,7 +210,7 @@ fn no_failing_path_is_retried_before_its_backoff() {
                             findings.note(row.path.clone(), Disposition::Large);
                         }
                         1 if row.events.contains(Events::DELETE) => {
-                            findings.note(row.path.clone(), Disposition::Wide(Scope::Children));
+                            findings.note(row.path.clone(), Disposition::Compare(Scope::Children));
                         }
                         _ => {
                             findings.fail([row.path.clone()], "refused");
@@ -223,12 +223,12 @@ fn no_failing_path_is_retried_before_its_backoff() {
                 let end = Batch::new(vec![], rows, 0).settle(&findings, Totals::default(), times);
                 journal.settle("r", &end, now_ms).unwrap();
             }
-            if !wide.is_empty() {
+            if !dirs.is_empty() {
                 // A comparison finds all of them again, and may be incomplete.
-                let done = wide.iter().map(|row| (row.path.clone(), row.generation)).collect();
+                let done = dirs.iter().map(|row| (row.path.clone(), row.generation)).collect();
                 let mut end = Settlement { done, ..Settlement::default() };
                 let attempts = |name: &str| {
-                    wide.iter().find(|row| row.path == path(name)).map_or(0, |row| row.attempts)
+                    dirs.iter().find(|row| row.path == path(name)).map_or(0, |row| row.attempts)
                 };
                 end.owe = NAMES
                     .iter()
@@ -243,10 +243,10 @@ fn no_failing_path_is_retried_before_its_backoff() {
                         message: "opendir".into(),
                         paths: vec![(path("d"), "opendir".into())],
                     };
-                    for row in &wide {
+                    for row in &dirs {
                         failures.entry(row.path.clone()).or_default().push(now_ms);
                     }
-                    end.owe.extend(not_compared(&wide, &incomplete, now_ms, MOST_MS));
+                    end.owe.extend(not_compared(&dirs, &incomplete, now_ms, MOST_MS));
                 }
                 journal.settle("r", &end, now_ms).unwrap();
             }
@@ -268,7 +268,7 @@ fn no_failing_path_is_retried_before_its_backoff() {
 #[test]
 fn a_disposition_of_higher_rank_stays_and_a_later_message_replaces_an_earlier_one() {
     let mut findings = Findings::default();
-    findings.note(path("a"), Disposition::Wide(Scope::Tree));
+    findings.note(path("a"), Disposition::Compare(Scope::Tree));
     findings.fail([path("a")], "one");
     findings.fail([path("a")], "two");
     findings.note(path("a"), Disposition::Unproven);

@@ -34,7 +34,7 @@ const PORTION: usize = 10_000;
 /// the third is for the lane that ends first.
 const AHEAD: u64 = 2 * PORTION as u64;
 /// Directories compared in one dry run.
-pub const WIDE_AT_ONCE: u32 = 1_000;
+pub const DIRS_AT_ONCE: u32 = 1_000;
 
 /// What a comparison covers.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub enum CompareSubject {
         exclude: Vec<OsBytes>,
     },
     /// The directories of these rows, all of one scope.
-    Wide(Vec<Owed>),
+    Dirs(Vec<Owed>),
     /// The names in the root, which show whether a remote has lost everything. No rows become owed.
     Names,
 }
@@ -168,13 +168,13 @@ impl Compare {
                 let compared = context.compare(&root, &form, options, b"")?;
                 (CompareSubject::Reconcile { why, exclude }, compared)
             }
-            CompareSubject::Wide(rows) => {
+            CompareSubject::Dirs(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
                 options.checksum = rows.iter().any(swapped);
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
-                (CompareSubject::Wide(rows), context.compare(&root, &form, options, &list)?)
+                (CompareSubject::Dirs(rows), context.compare(&root, &form, options, &list)?)
             }
             CompareSubject::Names => {
                 let list = argv::list_directories([&RelPath::root()]);
@@ -189,7 +189,7 @@ impl Compare {
     pub fn why(&self) -> Option<&ReconcileReason> {
         match &self.subject {
             CompareSubject::Reconcile { why, .. } => Some(why),
-            CompareSubject::Wide(_) | CompareSubject::Names => None,
+            CompareSubject::Dirs(_) | CompareSubject::Names => None,
         }
     }
 
@@ -255,7 +255,7 @@ impl Compare {
         if self.found.written > 0 {
             let left = context.journal.owed_in_bulk(&context.name, bulk)?;
             let ahead = match &self.subject {
-                CompareSubject::Wide(_) | CompareSubject::Names => PORTION as u64,
+                CompareSubject::Dirs(_) | CompareSubject::Names => PORTION as u64,
                 CompareSubject::Reconcile { .. } => AHEAD,
             };
             if left > if pushing { ahead } else { 0 } {
@@ -266,13 +266,13 @@ impl Compare {
         let mut end = Settlement::default();
         let also = match &self.subject {
             // Size and time may be equal although the content differs.
-            CompareSubject::Wide(rows) if rows.iter().any(swapped) => Events::MOVE,
+            CompareSubject::Dirs(rows) if rows.iter().any(swapped) => Events::MOVE,
             CompareSubject::Reconcile { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
         // A scan found a changed directory. If the remote lacks a directory in it, that one may be old, and the remote
         // may have lost it with everything below.
-        let unseen_below = matches!(&self.subject, CompareSubject::Wide(rows) if rows.iter().all(|row| {
+        let unseen_below = matches!(&self.subject, CompareSubject::Dirs(rows) if rows.iter().all(|row| {
             row.scope == Scope::Children && row.events.contains(Events::SCAN)
         }));
         // Only the lane of marks checks whether the file of a temporary name is in flight.
@@ -280,7 +280,7 @@ impl Compare {
             change.kind == ChangeKind::Deleted && complaint::temporary_of(&change.path).is_some()
         };
         let since_ms = match &self.subject {
-            CompareSubject::Wide(rows) => {
+            CompareSubject::Dirs(rows) => {
                 rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms)
             }
             // Of the changes that waited for the reconcile only the age is known.
@@ -288,7 +288,7 @@ impl Compare {
             CompareSubject::Names => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.subject {
-            CompareSubject::Wide(rows) => {
+            CompareSubject::Dirs(rows) => {
                 rows.iter().map(|row| (row.path.clone(), row.attempts)).collect()
             }
             CompareSubject::Reconcile { .. } | CompareSubject::Names => HashMap::new(),
@@ -316,7 +316,7 @@ impl Compare {
         }
         self.found.written += end.owe.len() as u64;
         let last = end.owe.len() < PORTION;
-        if let (true, CompareSubject::Wide(rows)) = (last, &self.subject) {
+        if let (true, CompareSubject::Dirs(rows)) = (last, &self.subject) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
             if let Some(incomplete) = incomplete {
                 let most_ms = retry_most_ms(context.start.localpath.fail_log.as_ref());
@@ -384,7 +384,7 @@ fn spool(
     if deletions > 0 && !live(&subject) && !guard::is_approved(approved, deletions) {
         let extent = match &subject {
             CompareSubject::Reconcile { .. } => Extent::Whole,
-            CompareSubject::Wide(_) | CompareSubject::Names => Extent::Part(context.entries()),
+            CompareSubject::Dirs(_) | CompareSubject::Names => Extent::Part(context.entries()),
         };
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
@@ -460,7 +460,7 @@ fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
 /// True if live events marked everything it covers, so that the changes were made locally. What a scan or a reconcile
 /// finds may be an accident.
 fn live(subject: &CompareSubject) -> bool {
-    matches!(subject, CompareSubject::Wide(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
+    matches!(subject, CompareSubject::Dirs(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
 }
 
 /// True if this difference must become owed.

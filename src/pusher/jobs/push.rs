@@ -319,23 +319,23 @@ impl Push {
     /// Records what the plan found about its paths.
     fn find(&mut self, plan: Plan) {
         let children: HashSet<&RelPath> = plan.children.iter().collect();
-        let wide = |path: &RelPath| {
+        let dirs = |path: &RelPath| {
             plan.tree.iter().any(|top| path.is_within(top)) || children.contains(path)
         };
         let message = |errno| format!("lstat failed: {}", io::Error::from_raw_os_error(errno));
         let items = self.batch.items.iter();
-        let wide: Vec<_> = items
+        let dirs: Vec<_> = items
             .filter(|item| match item.scope {
                 Scope::Entry => children.contains(&item.path),
-                Scope::Children | Scope::Tree => wide(&item.path),
+                Scope::Children | Scope::Tree => dirs(&item.path),
             })
-            .map(|item| (item.path.clone(), Disposition::Wide(item.scope.max(Scope::Children))))
+            .map(|item| (item.path.clone(), Disposition::Compare(item.scope.max(Scope::Children))))
             .collect();
         let failed = plan.failed.into_iter();
         let failed = failed.map(|(path, errno)| (path, Disposition::Failed(message(errno))));
         let large = plan.large.into_iter().map(|large| (large.path, Disposition::Large));
         self.findings.plan_again();
-        self.findings.note_all(wide.into_iter().chain(failed).chain(large));
+        self.findings.note_all(dirs.into_iter().chain(failed).chain(large));
         self.findings.replaced = plan.replaced;
         self.regular = plan.regular;
         self.absent = plan.absent.into_iter().map(|absent| absent.path).collect();

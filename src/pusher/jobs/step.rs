@@ -181,8 +181,8 @@ pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError>
         steps.push_back(Step::Below { names: look, rules });
     }
     let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
-    let wide = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
-    let present = plan.present.iter().chain(wide).filter(|path| !in_the_way(path));
+    let dirs = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
+    let present = plan.present.iter().chain(dirs).filter(|path| !in_the_way(path));
     let present: BTreeSet<RelPath> = present.cloned().collect();
     steps.extend(entries(context, sure, present.into_iter().collect(), !careful)?);
     let by_content = plan.checksum.iter().filter(|path| !in_the_way(path));
