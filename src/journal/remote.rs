@@ -55,6 +55,8 @@ pub struct Totals {
     pub deleted: u64,
     /// Names made there. Kept only in what the remote has, [`RemoteRow::entries`].
     pub created: u64,
+    /// Those of them that are no directories. Not kept.
+    pub created_files: u64,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -63,6 +65,7 @@ impl std::ops::AddAssign for Totals {
         self.bytes += more.bytes;
         self.deleted += more.deleted;
         self.created += more.created;
+        self.created_files += more.created_files;
     }
 }
 
@@ -468,6 +471,7 @@ fn remote_row(row: &Row<'_>) -> rusqlite::Result<RemoteRow> {
             bytes: row.get::<_, i64>(10)? as u64,
             deleted: row.get::<_, i64>(11)? as u64,
             created: 0,
+            created_files: 0,
         },
     })
 }

@@ -336,6 +336,7 @@ impl Pusher {
             context.standing.behind_since_ms = None;
         }
         context.standing.entries = Some(entries);
+        context.standing.made_files = 0;
         Ok(Event::Reconciled { why, left, at_ms })
     }
 

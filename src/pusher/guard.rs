@@ -20,6 +20,15 @@ pub struct Losses {
     pub staying: Option<u64>,
 }
 
+impl Losses {
+    /// The same, where pushes have just made this number of files on the remote: they belong to what replaces the rest.
+    #[must_use]
+    pub fn without_made(self, files: u64) -> Losses {
+        let staying = self.staying.map(|staying| staying.saturating_sub(files));
+        Losses { staying, made: self.made + files, ..self }
+    }
+}
+
 /// The number of entries that a remote has, from the totals of a dry run: the `files` in the local list, without the
 /// `created` ones that the remote lacks, and the `deletions` that only the remote has.
 pub fn remote_entries(files: u64, created: u64, deletions: u64) -> u64 {
@@ -151,6 +160,15 @@ mod tests {
         assert!(!holds(MaxDelete::Half, first_copy));
         let other_tree = Losses { made: 3, ..losses(60, Some(60)) };
         assert!(holds(MaxDelete::Half, other_tree));
+    }
+
+    #[test]
+    fn files_that_were_pushed_just_before_do_not_stay() {
+        let most = |staying| Losses { staying: Some(staying), ..losses(30, Some(31)) };
+        assert!(!holds(MaxDelete::Half, most(1)), "an old file stays");
+        assert!(holds(MaxDelete::Half, most(1).without_made(1)), "a new one does not");
+        assert!(!holds(MaxDelete::Half, most(2).without_made(1)));
+        assert!(!holds(MaxDelete::Half, most(30).without_made(30)), "as many take their place");
     }
 
     #[test]

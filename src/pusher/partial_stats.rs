@@ -6,12 +6,19 @@ use crate::path::RelPath;
 use crate::rsync::itemize::{self, Change, ChangeKind};
 use std::collections::HashSet;
 
+/// 1 for a created name, and 1 for one that is no directory.
+pub fn created(change: &Change) -> (u64, u64) {
+    let created = change.kind == ChangeKind::Created;
+    (u64::from(created), u64::from(created && !change.is_dir))
+}
+
 /// The count of one run.
 #[derive(Debug, Default)]
 pub struct PartialStats {
     sent: HashSet<RelPath>,
     deleted: HashSet<RelPath>,
     created: u64,
+    created_files: u64,
     files: u64,
     bytes: u64,
 }
@@ -19,7 +26,9 @@ pub struct PartialStats {
 impl PartialStats {
     /// Counts a change that the run printed.
     pub fn add(&mut self, change: Change) {
-        self.created += u64::from(change.kind == ChangeKind::Created);
+        let (created, file) = created(&change);
+        self.created += created;
+        self.created_files += file;
         match change.kind {
             ChangeKind::Deleted => drop(self.deleted.insert(change.path)),
             ChangeKind::Sent | ChangeKind::Created if !change.is_dir => {
@@ -36,7 +45,9 @@ impl PartialStats {
 
     /// Takes back a change that is still missing after the run. `size` is that of the local regular file.
     pub fn take_back(&mut self, change: &Change, size: impl Fn(&RelPath) -> Option<u64>) {
-        self.created = self.created.saturating_sub(u64::from(change.kind == ChangeKind::Created));
+        let (created, file) = created(change);
+        self.created = self.created.saturating_sub(created);
+        self.created_files = self.created_files.saturating_sub(file);
         match change.kind {
             ChangeKind::Deleted => drop(self.deleted.remove(&change.path)),
             ChangeKind::Sent | ChangeKind::Created if self.sent.remove(&change.path) => {
@@ -52,7 +63,13 @@ impl PartialStats {
     /// The remaining totals.
     pub fn totals(&self) -> journal::Totals {
         let deleted = self.deleted.len() as u64;
-        journal::Totals { files: self.files, bytes: self.bytes, deleted, created: self.created }
+        journal::Totals {
+            files: self.files,
+            bytes: self.bytes,
+            deleted,
+            created: self.created,
+            created_files: self.created_files,
+        }
     }
 }
 
@@ -81,7 +98,7 @@ mod tests {
         partial_stats.says(said);
         assert_eq!(
             partial_stats.totals(),
-            journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3 }
+            journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3, created_files: 2 }
         );
         let size = |path: &RelPath| (path.name() != "link").then_some(10);
         for left in [
@@ -95,7 +112,7 @@ mod tests {
         }
         assert_eq!(
             partial_stats.totals(),
-            journal::Totals { files: 1, bytes: 20, deleted: 1, created: 2 }
+            journal::Totals { files: 1, bytes: 20, deleted: 1, created: 2, created_files: 1 }
         );
     }
 }

@@ -388,6 +388,10 @@ fn spool(
         };
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
+        let losses = match extent {
+            Extent::Everything => losses.without_made(context.standing.made_files),
+            Extent::Part(_) => losses,
+        };
         if guard::holds(context.start.remote.max_delete, losses) {
             // Too many names are in flight to know which were marked as deleted.
             if going.is_full() {

@@ -10,7 +10,7 @@ use crate::pusher::coarse_times::{self, Told};
 use crate::pusher::context::{Context, broken};
 use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
-use crate::pusher::partial_stats::PartialStats;
+use crate::pusher::partial_stats::{PartialStats, created};
 use crate::rsync::argv;
 use crate::rsync::excluded;
 use crate::rsync::exit_status::Verdict;
@@ -106,7 +106,7 @@ impl Push {
     ) -> Result<PushProgress, JobError> {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
-        let (mut deleted, mut gone, mut created) = (Vec::new(), 0, 0);
+        let (mut deleted, mut gone, mut made) = (Vec::new(), 0, (0, 0));
         // Locally converted rules may differ from the remote's conversion of the names.
         let by_rules = matches!(step, Step::Delete { .. }) && context.converts();
         let mut stayed = if by_rules { names.clone() } else { HashSet::new() };
@@ -120,7 +120,8 @@ impl Push {
                     if !step.looks() {
                         Push::note_made(&mut self.findings, &self.batch, toggles, &change);
                     }
-                    created += u64::from(change.kind == ChangeKind::Created);
+                    let (created, file) = created(&change);
+                    made = (made.0 + created, made.1 + file);
                     let first = copies && change.kind == ChangeKind::Created;
                     let shows = (first || coarse_times::only_in_time(&change))
                         && pushed.len() < coarse_times::LOOKED_AT;
@@ -174,7 +175,8 @@ impl Push {
             files: report.totals.transferred,
             bytes: report.totals.transferred_bytes,
             deleted: gone,
-            created,
+            created: made.0,
+            created_files: made.1,
         };
         self.next(context, now)
     }
