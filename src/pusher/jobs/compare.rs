@@ -389,7 +389,7 @@ fn spool(
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         let losses = match extent {
-            Extent::Everything => losses.without_made(context.standing.made_files),
+            Extent::Whole => losses.without_made(context.standing.made_files),
             Extent::Part(_) => losses,
         };
         if guard::holds(context.start.remote.max_delete, losses) {
