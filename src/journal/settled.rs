@@ -51,16 +51,16 @@ impl Journal {
         Ok(false)
     }
 
-    /// True when a mark that `remote` has not settled, or a row that it is owed, says that this path, or a name above it,
-    /// went.
-    pub fn is_going(&self, remote: &str, path: &RelPath) -> Result<bool> {
-        let mut going = self.db.prepare_cached(
+    /// True if a mark that `remote` has not settled, or a row that it is owed, says that this path or a name above it
+    /// was deleted.
+    pub fn is_marked_deleted(&self, remote: &str, path: &RelPath) -> Result<bool> {
+        let mut deleted = self.db.prepare_cached(
             "SELECT 1 FROM change WHERE path = ?2 AND event & ?3 != 0
                AND seq > (SELECT cursor FROM remote WHERE name = ?1)
              UNION ALL SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND event & ?3 != 0",
         )?;
         for above in path.prefixes() {
-            if going.exists(params![remote, above.as_bytes(), Events::DELETE])? {
+            if deleted.exists(params![remote, above.as_bytes(), Events::DELETE])? {
                 return Ok(true);
             }
         }
@@ -69,7 +69,7 @@ impl Journal {
 
     /// True when this path or a name above it is marked and not settled on `remote`, or owed to it, or when it is a file
     /// that is written and not yet closed; with `below` also when something in it is.
-    pub fn on_its_way(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
+    pub fn is_pending(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
         let marked = "FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)";
         let owed = &format!("FROM owed WHERE remote = ?1 AND {}", Events::ECHO.none_in_sql());
         // `0` is the byte after `/`.

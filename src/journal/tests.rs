@@ -214,15 +214,15 @@ fn deletions_are_known_until_they_are_settled() {
         Mark::new(path(""), Scope::Children, Events::SCAN | Events::DIR),
     ];
     j.record(&Record { marks, ..Record::default() }, 5).unwrap();
-    let going = |j: &Journal, text| j.is_going("r", &path(text)).unwrap();
-    assert!(going(&j, "d") && going(&j, "d/x/y"));
-    assert!(!going(&j, "w") && !going(&j, "w/x") && !going(&j, "dd") && !going(&j, ""));
+    let deleted = |j: &Journal, text| j.is_marked_deleted("r", &path(text)).unwrap();
+    assert!(deleted(&j, "d") && deleted(&j, "d/x/y"));
+    assert!(!deleted(&j, "w") && !deleted(&j, "w/x") && !deleted(&j, "dd") && !deleted(&j, ""));
     let end = Settlement { cursor: Some(j.last_seq().unwrap()), ..Settlement::default() };
     j.settle("r", &end, 6).unwrap();
-    assert!(!going(&j, "d"));
+    assert!(!deleted(&j, "d"));
     let owe = vec![Owe { events: Events::DELETE, ..owe("o") }, owe("p")];
     j.settle("r", &Settlement { owe, ..Settlement::default() }, 7).unwrap();
-    assert!(going(&j, "o") && going(&j, "o/x") && !going(&j, "p"));
+    assert!(deleted(&j, "o") && deleted(&j, "o/x") && !deleted(&j, "p"));
 }
 
 #[test]

@@ -68,10 +68,10 @@ pub fn sign_in_names(
     let surplus = names.surplus.iter().filter(|_| old(files::stat(watch)));
     let missing = missing.map(|path| (path, "missing"));
     for (path, how) in missing.chain(surplus.map(|path| (path, "surplus"))) {
-        let on_its_way = jobs.in_hand(path)
+        let pending = jobs.in_flight(path)
             || jobs.names_touched.contains(path)
-            || context.journal.on_its_way(&context.name, path, false)?;
-        if !on_its_way {
+            || context.journal.is_pending(&context.name, path, false)?;
+        if !pending {
             let why = format!("the names in its root have changed: {path} is {how}");
             return Ok(Some(why));
         }
@@ -101,10 +101,10 @@ pub fn sign_in_made(
     // These are in flight themselves.
     for (path, look) in made.chain(findings.lacked.iter().map(|path| (path, false))) {
         let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
-        if known || jobs.in_hand(path) || (look && !old(path)) {
+        if known || jobs.in_flight(path) || (look && !old(path)) {
             continue;
         }
-        if !look || !context.journal.on_its_way(&context.name, path, false)? {
+        if !look || !context.journal.is_pending(&context.name, path, false)? {
             return Ok(Some(format!("{path} was missing on the remote, but was not marked")));
         }
     }

@@ -244,10 +244,10 @@ impl Pusher {
                 )?))
             }
         };
-        let mut going = Touched::default();
-        self.jobs.pushes().for_each(|push| going.add(push.going()));
+        let mut deleting = Touched::default();
+        self.jobs.pushes().for_each(|push| deleting.add(push.deleted()));
         let spec = JobSpec::Compare(what);
-        Ok(match Compare::start(&mut self.context, subject, going, now) {
+        Ok(match Compare::start(&mut self.context, subject, deleting, now) {
             Ok(Some(work)) => {
                 self.jobs.compare = Some(Busy { work, slot });
                 vec![Event::Started(spec, Vec::new())]

@@ -230,7 +230,7 @@ impl Batch {
     }
 
     /// The paths of this batch that were marked as deleted.
-    pub fn going(&self) -> impl Iterator<Item = &RelPath> {
+    pub fn deleted(&self) -> impl Iterator<Item = &RelPath> {
         self.items.iter().filter(|item| item.events.contains(Events::DELETE)).map(|item| &item.path)
     }
 

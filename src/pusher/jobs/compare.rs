@@ -61,7 +61,7 @@ pub struct Compare {
     /// Names that it left out because they cannot be converted. A push of them fails and reports that.
     unconvertible: Vec<RelPath>,
     /// Names that pushes delete meanwhile. The comparison may have seen them on the remote just before.
-    going: Touched,
+    deleting: Touched,
 }
 
 enum CompareStage {
@@ -140,11 +140,11 @@ impl Rsyncing for Compare {
 }
 
 impl Compare {
-    /// Starts the dry run, while pushes delete the names in `going`. `None` if there is nothing to compare.
+    /// Starts the dry run, while pushes delete the names in `deleting`. `None` if there is nothing to compare.
     pub fn start(
         context: &mut Context,
         subject: CompareSubject,
-        going: Touched,
+        deleting: Touched,
         now: Duration,
     ) -> Result<Option<Compare>, JobError> {
         let root = context.open_root()?;
@@ -162,7 +162,7 @@ impl Compare {
                     let subject = CompareSubject::Reconcile { why, exclude };
                     let stage = CompareStage::Refused(message);
                     let (found, unconvertible) = (Found::default(), Vec::new());
-                    return Ok(Some(Compare { subject, stage, found, unconvertible, going }));
+                    return Ok(Some(Compare { subject, stage, found, unconvertible, deleting }));
                 }
                 let form = Form::Everything { exclude: exclude.clone() };
                 let compared = context.compare(&root, &form, options, b"")?;
@@ -182,7 +182,7 @@ impl Compare {
             }
         };
         let stage = CompareStage::Running(context.dry_run(rsync, root, now));
-        Ok(Some(Compare { subject, stage, found: Found::default(), unconvertible, going }))
+        Ok(Some(Compare { subject, stage, found: Found::default(), unconvertible, deleting }))
     }
 
     /// Why it runs, if it is a reconcile.
@@ -199,8 +199,8 @@ impl Compare {
     }
 
     /// A push starts that deletes these names.
-    pub fn touch<'a>(&mut self, going: impl IntoIterator<Item = &'a RelPath>) {
-        self.going.add(going);
+    pub fn touch<'a>(&mut self, deleting: impl IntoIterator<Item = &'a RelPath>) {
+        self.deleting.add(deleting);
     }
 
     /// Advances the comparison. `pushing` says whether a push is in flight. The operator has `approved` this number of
@@ -219,7 +219,7 @@ impl Compare {
                     return Ok((Some(self), CompareProgress::Running));
                 };
                 let finished = context.finish(run.into_run(), exited)?;
-                spool(self.subject, self.unconvertible, self.going, context, finished, approved)
+                spool(self.subject, self.unconvertible, self.deleting, context, finished, approved)
             }
             CompareStage::Refused(message) => {
                 let entries = context.standing.entries.unwrap_or(0) as u64;
@@ -335,7 +335,7 @@ impl Compare {
 fn spool(
     subject: CompareSubject,
     unconvertible: Vec<RelPath>,
-    going: Touched,
+    deleting: Touched,
     context: &Context,
     finished: Finished,
     approved: Option<u64>,
@@ -394,10 +394,10 @@ fn spool(
         };
         if guard::holds(context.start.remote.max_delete, losses) {
             // Too many names are in flight to know which were marked as deleted.
-            if going.is_full() {
+            if deleting.is_full() {
                 return Ok((None, CompareProgress::Upset));
             }
-            let deletions = unasked(context, &mut compared, &going)?;
+            let deletions = unasked(context, &mut compared, &deleting)?;
             // A push in flight may have created directories, but not yet their files. So compare the numbers of files.
             let made = match losses.staying {
                 Some(0) if replaces_files(context, &mut compared)? => losses.made.max(deletions),
@@ -418,12 +418,16 @@ fn spool(
     });
     let lines = compared.into_lines().map_err(broken)?;
     let stage = CompareStage::Spooling { lines, deletions, incomplete };
-    Ok((Some(Compare { subject, stage, found, unconvertible, going }), CompareProgress::Rows))
+    Ok((Some(Compare { subject, stage, found, unconvertible, deleting }), CompareProgress::Rows))
 }
 
 /// The number of names that it would delete and that no mark reports as deleted. Names that were deleted locally while
 /// the watcher ran are no accident.
-fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Result<u64, JobError> {
+fn unasked(
+    context: &Context,
+    compared: &mut Compared,
+    deleting: &Touched,
+) -> Result<u64, JobError> {
     let mut unasked = Ok(0);
     compared
         .again(
@@ -431,10 +435,10 @@ fn unasked(context: &Context, compared: &mut Compared, going: &Touched) -> Resul
             |change| {
                 let deleted = change.kind == ChangeKind::Deleted && wanted(context, &change, true);
                 if let (Ok(count), true) =
-                    (&mut unasked, deleted && !going.holds(&change.path, false))
+                    (&mut unasked, deleted && !deleting.holds(&change.path, false))
                 {
-                    match context.journal.is_going(&context.name, &change.path) {
-                        Ok(going) => *count += u64::from(!going),
+                    match context.journal.is_marked_deleted(&context.name, &change.path) {
+                        Ok(marked) => *count += u64::from(!marked),
                         Err(error) => unasked = Err(error),
                     }
                 }

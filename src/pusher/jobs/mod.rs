@@ -154,7 +154,7 @@ impl Jobs {
     }
 
     /// True for a name in a push in flight.
-    pub fn in_hand(&self, path: &RelPath) -> bool {
+    pub fn in_flight(&self, path: &RelPath) -> bool {
         self.pushes().any(|push| push.has(path))
     }
 
@@ -165,7 +165,7 @@ impl Jobs {
             verify.work.touch(paths());
         }
         if let Some(compare) = &mut self.compare {
-            compare.work.touch(push.going());
+            compare.work.touch(push.deleted());
         }
         if let Some(scrub) = &mut self.scrub {
             scrub.touch(paths());

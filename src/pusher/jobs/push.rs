@@ -398,8 +398,8 @@ impl Push {
     }
 
     /// The paths that it deletes because they were marked as deleted.
-    pub fn going(&self) -> impl Iterator<Item = &RelPath> {
-        self.batch.going()
+    pub fn deleted(&self) -> impl Iterator<Item = &RelPath> {
+        self.batch.deleted()
     }
 
     /// Notes a directory that the remote lacked, unless this batch explains that.

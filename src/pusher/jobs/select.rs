@@ -193,9 +193,9 @@ fn narrow(batch: &mut Batch, comparing: bool, compared_ms: i64) {
 /// then the file is gone, or an earlier receiver left it (rule 20).
 fn beside_temporaries(jobs: &Jobs, batch: &Batch, deferred: &mut Deferred) {
     let found = batch.items.iter().filter(|item| item.events.contains(Events::RECONCILE));
-    let of_one_in_hand =
-        |path: &&RelPath| complaint::temporary_of(path).is_some_and(|name| jobs.in_hand(&name));
-    let temporaries = found.map(|item| &item.path).filter(of_one_in_hand);
+    let of_one_in_flight =
+        |path: &&RelPath| complaint::temporary_of(path).is_some_and(|name| jobs.in_flight(&name));
+    let temporaries = found.map(|item| &item.path).filter(of_one_in_flight);
     deferred.extend(temporaries.map(|path| (path.clone(), FLIGHT_WAIT_MS)));
 }
 

@@ -312,7 +312,7 @@ impl Verifying {
             }
             let below = may_come_from_below(&why);
             let pending = self.touched.holds(&change.path, below)
-                || context.journal.on_its_way(&context.name, &change.path, below)?;
+                || context.journal.is_pending(&context.name, &change.path, below)?;
             let (path, dir) = (change.path.clone(), change.is_dir);
             if self.job.repair && !pending {
                 end.owe.push(repair(change, &why, now_ms));

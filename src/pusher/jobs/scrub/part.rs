@@ -262,7 +262,7 @@ impl Comparing {
                 || context.supervisor.beat(),
                 |change| {
                     if went.is_ok() && self.deletes(context, &change) {
-                        match self.on_its_way(context, &change.path, true) {
+                        match self.is_pending(context, &change.path, true) {
                             Ok(pending) => deletions += u64::from(!pending),
                             Err(error) => went = Err(error),
                         }
@@ -291,14 +291,14 @@ impl Comparing {
         change.kind == ChangeKind::Deleted && self.counts(context, change, true)
     }
 
-    fn on_its_way(
+    fn is_pending(
         &self,
         context: &Context,
         path: &RelPath,
         below: bool,
     ) -> Result<bool, JournalError> {
         Ok(self.touched.holds(path, below)
-            || context.journal.on_its_way(&context.name, path, below)?)
+            || context.journal.is_pending(&context.name, path, below)?)
     }
 
     /// Writes the next rows. A part with many rows waits until they are pushed.
@@ -323,7 +323,7 @@ impl Comparing {
             if why.is_empty() || !self.counts(context, &change, deletions) {
                 continue;
             }
-            if self.on_its_way(context, &change.path, may_come_from_below(&why))? {
+            if self.is_pending(context, &change.path, may_come_from_below(&why))? {
                 continue;
             }
             self.read.first.get_or_insert_with(|| change.path.clone());
