@@ -209,7 +209,7 @@ impl Pusher {
     /// recorded.
     fn unseen(&mut self, push: &Push) -> Aftermath {
         let aftermath = push.unseen();
-        self.context.again_upto = self.context.again_upto.max(push.cursor());
+        self.context.repush_upto = self.context.repush_upto.max(push.cursor());
         aftermath
     }
 

@@ -178,15 +178,15 @@ pub struct Times {
 
 impl Batch {
     /// Merges marks and owed rows, each path once. An old receiver may still be writing paths with marks up to
-    /// `again_upto`.
-    pub fn new(marks: Vec<Marked>, owed: Vec<Owed>, again_upto: i64) -> Self {
+    /// `repush_upto`.
+    pub fn new(marks: Vec<Marked>, owed: Vec<Owed>, repush_upto: i64) -> Self {
         let cursor = marks.last().map(|m| m.seq);
         let mut items: Vec<Item> = owed.into_iter().map(Item::from).collect();
         let known: HashMap<RelPath, usize> =
             items.iter().enumerate().map(|(i, it)| (it.path.clone(), i)).collect();
         for mark in marks {
             let mut events = mark.events;
-            if mark.seq <= again_upto {
+            if mark.seq <= repush_upto {
                 events |= Events::AGAIN;
             }
             match known.get(&mark.path).and_then(|&i| items.get_mut(i)) {
@@ -276,7 +276,7 @@ impl Batch {
     }
 
     /// An rsync of this batch ended unseen, and the batch continues. The whole batch will be pushed again later.
-    pub fn again(&mut self) {
+    pub fn repush(&mut self) {
         self.items.iter_mut().for_each(|item| item.events |= Events::AGAIN);
     }
 

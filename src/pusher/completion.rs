@@ -90,10 +90,10 @@ impl Pusher {
             }
             Ok(PushProgress::Remote(judgement)) => {
                 if judgement.end_unseen {
-                    self.context.again_upto = self.context.again_upto.max(push.cursor());
+                    self.context.repush_upto = self.context.repush_upto.max(push.cursor());
                 }
                 PushEnd::Trouble {
-                    leaving: self.context.has_one_leaving(&judgement, now),
+                    lingering: self.context.has_lingering_connection(&judgement, now),
                     aftermath: push.aftermath(&judgement, clock::wall_ms()),
                     judgement,
                 }
@@ -217,7 +217,7 @@ impl Pusher {
             CompareProgress::Guarded(held) => CompareEnd::Guarded(held),
             CompareProgress::Names(names) => CompareEnd::Names(names),
             CompareProgress::Remote(judgement) => CompareEnd::Trouble {
-                leaving: self.context.has_one_leaving(&judgement, now),
+                lingering: self.context.has_lingering_connection(&judgement, now),
                 judgement,
             },
         }

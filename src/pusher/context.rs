@@ -43,7 +43,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 /// The remote end of an rsync that has exited locally exits within this time.
-pub const LEAVES_WITHIN: Duration = Duration::from_secs(2);
+pub const LINGER_MOST: Duration = Duration::from_secs(2);
 
 /// The largest number of excluded directories that a comparison gets as rules.
 const EXCLUDED_MOST: usize = 10_000;
@@ -86,7 +86,7 @@ pub struct Context {
     /// The remote's row.
     pub standing: Standing,
     /// An old receiver may still be writing paths with marks up to this number.
-    pub again_upto: i64,
+    pub repush_upto: i64,
     /// How long an rsync waits for the remote's first response.
     pub patience: Patience,
     /// The connection that pushes over ssh share.
@@ -145,7 +145,7 @@ impl Context {
             filter,
             journal,
             standing,
-            again_upto: 0,
+            repush_upto: 0,
             patience: Patience::default(),
             master,
             supervisor,
@@ -363,8 +363,8 @@ impl Context {
 
     /// True if the remote refused a connection because of its limit, and may still count one that this pusher has just
     /// closed. The remote end exits a moment later.
-    pub fn has_one_leaving(&self, judgement: &Judgement, now: Duration) -> bool {
-        judgement.connection_limited() && now < self.served + LEAVES_WITHIN
+    pub fn has_lingering_connection(&self, judgement: &Judgement, now: Duration) -> bool {
+        judgement.connection_limited() && now < self.served + LINGER_MOST
     }
 
     /// A name for a trash directory that no other rsync of this process has used: two versions of a file must not go
@@ -541,7 +541,7 @@ impl Context {
 
     /// Learns that the remote's `refuse options` forbids this option (its name in the manual). Returns true if it has a
     /// substitute.
-    pub fn does_without(&self, option: &'static str) -> bool {
+    pub fn learn_refused(&self, option: &'static str) -> bool {
         let params = &self.start.remote.peer.params;
         // A comparison by content that the user requested has no substitute.
         let instead = refused::instead(option)
@@ -577,9 +577,9 @@ impl Context {
 
     /// Learns from a failed comparison: excluded paths, unconvertible names, or options that the remote refuses.
     /// Returns true if it learnt something, so that a retry may succeed.
-    pub fn stumbled(&self, finished: &Finished) -> bool {
+    pub fn learn_from(&self, finished: &Finished) -> bool {
         if let Verdict::Refused(option) = finished.judgement.verdict {
-            return option != refused::CHECKSUM && self.does_without(option);
+            return option != refused::CHECKSUM && self.learn_refused(option);
         }
         if self.learn_unconvertible(finished) {
             return true;

@@ -95,7 +95,7 @@ fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> 
     let mut leftovers = Vec::new();
     if !row.clean {
         // A receiver may still be working on its pushes (rule 2).
-        context.again_upto = context.journal.last_seq()?;
+        context.repush_upto = context.journal.last_seq()?;
         let now_ms = clock::wall_ms();
         context.journal.push_again_later(&context.name, now_ms)?;
         // A receiver that was killed with it may have left temporary files.

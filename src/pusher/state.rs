@@ -114,7 +114,7 @@ pub enum PushEnd {
         /// What rsync's exit status means.
         judgement: Judgement,
         /// One of this pusher's connections has just closed, and the daemon may still count it.
-        leaving: bool,
+        lingering: bool,
         /// What may be left on the remote.
         aftermath: Aftermath,
     },
@@ -151,7 +151,7 @@ pub enum CompareEnd {
         /// What rsync's exit status means.
         judgement: Judgement,
         /// One of this pusher's connections has just closed, and the daemon may still count it.
-        leaving: bool,
+        lingering: bool,
     },
     /// A local error stopped it.
     LocalError(LocalError),
@@ -844,8 +844,8 @@ impl State {
                 self.suspect_loss(loss, out);
                 self.settled(end, out);
             }
-            PushEnd::Trouble { judgement, leaving, .. }
-                if self.limits_connections(&judgement, leaving, now) => {}
+            PushEnd::Trouble { judgement, lingering, .. }
+                if self.limits_connections(&judgement, lingering, now) => {}
             PushEnd::Trouble { judgement, aftermath, .. } => {
                 self.in_trouble(&judgement, MetBy::Push, now, out);
                 self.suspect_loss(loss, out);
@@ -962,8 +962,13 @@ impl State {
 
     /// True if the remote refuses a connection because it still serves, or counts, another one of this pusher. That is
     /// no trouble: connections are then opened one at a time for a while.
-    fn limits_connections(&mut self, judgement: &Judgement, leaving: bool, now: Duration) -> bool {
-        let limits = judgement.connection_limited() && (self.in_flight.is_running() || leaving);
+    fn limits_connections(
+        &mut self,
+        judgement: &Judgement,
+        lingering: bool,
+        now: Duration,
+    ) -> bool {
+        let limits = judgement.connection_limited() && (self.in_flight.is_running() || lingering);
         if limits && self.scheduler.limit_connections(now) {
             info!(self.log, "one connection at a time"; "why" => &judgement.message);
         }
@@ -1047,8 +1052,8 @@ impl State {
                 // Once recent paths are owed again, names that differ are a sign.
                 out.push(Action::LookAtNames(names));
             }
-            CompareEnd::Trouble { judgement, leaving } => {
-                if self.limits_connections(&judgement, leaving, now) {
+            CompareEnd::Trouble { judgement, lingering } => {
+                if self.limits_connections(&judgement, lingering, now) {
                     self.reconcile.put_off(Some(now + UPSET_WAIT));
                 } else {
                     self.in_trouble(&judgement, MetBy::Any, now, out);

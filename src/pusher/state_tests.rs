@@ -76,7 +76,7 @@ impl Machine {
         self.pushes(Lane::Small);
         let end = PushEnd::Trouble {
             judgement: judgement(exit, stderr),
-            leaving: false,
+            lingering: false,
             aftermath: Aftermath::default(),
         };
         self.push_ends(Lane::Small, end)

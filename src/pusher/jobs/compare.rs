@@ -340,7 +340,7 @@ fn spool(
     finished: Finished,
     approved: Option<u64>,
 ) -> Result<(Option<Compare>, CompareProgress), JobError> {
-    if context.stumbled(&finished) {
+    if context.learn_from(&finished) {
         return Ok((None, CompareProgress::Upset));
     }
     let counts = |change: &Change| {

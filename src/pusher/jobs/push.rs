@@ -9,7 +9,7 @@ use crate::config::model::Toggles;
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::pusher::batch::{Aftermath, Batch, Disposition, Findings, Times};
-use crate::pusher::context::{Context, LEAVES_WITHIN, RootLook, broken};
+use crate::pusher::context::{Context, LINGER_MOST, RootLook, broken};
 use crate::pusher::doubt;
 use crate::pusher::health::retry_most_ms;
 use crate::pusher::job_error::JobError;
@@ -240,9 +240,9 @@ impl Push {
         };
         let finished = context.finish(run, exited)?;
         debug!(context.log, "rsync ended"; "how" => exited.to_string(), "message" => &finished.judgement.message);
-        if !beside && context.has_one_leaving(&finished.judgement, now) {
+        if !beside && context.has_lingering_connection(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
-            if now < since + LEAVES_WITHIN {
+            if now < since + LINGER_MOST {
                 self.refused = Some((step, aim, now + REFUSED_WAIT));
                 return Ok(PushProgress::Running);
             }

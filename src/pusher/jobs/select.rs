@@ -76,7 +76,7 @@ pub fn select(
             (Vec::new(), owed)
         }
     };
-    let mut batch = Batch::new(marks, owed, context.again_upto);
+    let mut batch = Batch::new(marks, owed, context.repush_upto);
     if lane == Lane::Small {
         beside_large(context, jobs, &batch, &mut found)?;
         beside_temporaries(jobs, &batch, &mut found.deferred);

@@ -54,7 +54,7 @@ impl Push {
         }
         match finished.judgement.verdict {
             Verdict::Settled => self.stepped(context, step, finished, now),
-            Verdict::Partial if step.looks() && context.stumbled(&finished) => {
+            Verdict::Partial if step.looks() && context.learn_from(&finished) => {
                 self.start_step(context, step, Aim::Do, now)
             }
             Verdict::Partial if step.looks() => {
@@ -82,7 +82,7 @@ impl Push {
                 self.plan(context)?;
                 self.next(context, now)
             }
-            Verdict::Refused(option) if context.does_without(option) && self.may_plan_again() => {
+            Verdict::Refused(option) if context.learn_refused(option) && self.may_plan_again() => {
                 self.replans += 1;
                 self.plan(context)?;
                 self.next(context, now)
@@ -245,7 +245,7 @@ impl Push {
         let done = self.partial_stats(context, finished)?.totals();
         self.pushed += done;
         if finished.judgement.end_unseen {
-            self.batch.again();
+            self.batch.repush();
         }
         Ok(())
     }

@@ -238,7 +238,7 @@ impl Verifying {
 
     /// The dry run has ended: reads its whole output once.
     fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, JobError> {
-        if context.stumbled(&finished) {
+        if context.learn_from(&finished) {
             return Ok(VerifyStep::Again);
         }
         self.holders = context.holders();

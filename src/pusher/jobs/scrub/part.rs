@@ -204,7 +204,7 @@ impl Comparing {
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Outcome, JobError> {
-        if context.stumbled(&finished) {
+        if context.learn_from(&finished) {
             return Ok(Outcome::Failed { message: finished.judgement.message, remote: true });
         }
         let counts = |change: &Change| self.counts(context, change, true);
