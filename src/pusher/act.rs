@@ -3,7 +3,7 @@
 use super::acknowledged::{owe_recent, sign_in_names};
 use super::batch::Aftermath;
 use super::doubt::Doubt;
-use super::health::path_worth_saying;
+use super::health::path_worth_logging;
 use super::jobs::compare::{self, Compare, CompareSubject};
 use super::jobs::expire::Expiry;
 use super::jobs::push::{Push, PushProgress};
@@ -307,7 +307,7 @@ impl Pusher {
         }
         let failed: Vec<&Owe> = end.owe.iter().filter(|owe| owe.error.is_some()).collect();
         if let Some(first) = failed.iter().min_by_key(|owe| owe.attempts)
-            && path_worth_saying(first.attempts)
+            && path_worth_logging(first.attempts)
         {
             warn!(context.log, "paths failed"; "count" => failed.len(), "first" => first.path.to_string(),
                 "why" => first.error.clone());

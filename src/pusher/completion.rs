@@ -231,7 +231,7 @@ impl Pusher {
         };
         if let Some(why) = blocked {
             busy.work.kill();
-            busy.work.tell_failed(&self.context, why);
+            busy.work.send_failed(&self.context, why);
             self.jobs.verify = None;
             return self.step(Event::VerifyEnded);
         }

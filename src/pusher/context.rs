@@ -282,7 +282,7 @@ impl Context {
         let mut unwritten = self.unwritten.get();
         match written {
             Ok(()) => unwritten.over(),
-            Err(e) if unwritten.worth_saying(clock::boot()) => {
+            Err(e) if unwritten.worth_logging(clock::boot()) => {
                 warn!(self.log, "cannot write the fail log"; "file" => path.display().to_string(), "why" => e.to_string());
             }
             Err(_) => {}
@@ -457,8 +457,8 @@ impl Context {
     /// The window with which the times of files that were just pushed are checked. `None` if the user's parameters set
     /// it.
     pub fn window_to_look_with(&self) -> Option<i32> {
-        let said = params::modify_window(&self.start.remote.peer.params).is_some();
-        (!said).then_some(self.window.unwrap_or(coarse_times::EXACT))
+        let set = params::modify_window(&self.start.remote.peer.params).is_some();
+        (!set).then_some(self.window.unwrap_or(coarse_times::EXACT))
     }
 
     /// Starts that check.
@@ -609,8 +609,8 @@ impl Context {
 
     /// What every rsync of this form gets in addition to its arguments.
     fn more(&self, form: &Form, options: Options) -> More<'static> {
-        let said = params::modify_window(&self.start.remote.peer.params).is_some();
-        let window = self.window.filter(|_| argv::is_dry(form, options) && !said);
+        let set = params::modify_window(&self.start.remote.peer.params).is_some();
+        let window = self.window.filter(|_| argv::is_dry(form, options) && !set);
         More { window, ..More::default() }
     }
 

@@ -88,7 +88,7 @@ impl Health {
     }
 
     /// Allows an attempt now, at the operator's request.
-    pub fn hasten(&mut self, now: Duration) {
+    pub fn retry_now(&mut self, now: Duration) {
         if let Health::Backoff { until, .. } | Health::Misconfigured { until, .. } = self {
             *until = now.min(*until);
         }
@@ -120,7 +120,7 @@ impl Health {
 
     /// True if this failure is worth a line in the log: the first one, then at growing intervals, and when the message
     /// or the kind of trouble is new.
-    pub fn worth_saying(&self, before: &Health) -> bool {
+    pub fn worth_logging(&self, before: &Health) -> bool {
         let kind = |h: &Health| match h {
             Health::Good => (0, String::new()),
             Health::Backoff { message, .. } => (1, message.clone()),
@@ -172,7 +172,7 @@ pub fn path_retry_ms(attempts: u32, most_ms: i64) -> i64 {
 
 /// True if the failure number `attempts` of a path is worth a line in the log: the first one, then at growing
 /// intervals. Not the second one, which follows immediately.
-pub fn path_worth_saying(attempts: u32) -> bool {
+pub fn path_worth_logging(attempts: u32) -> bool {
     attempts != 2 && attempts.is_power_of_two()
 }
 
@@ -183,15 +183,15 @@ mod tests {
     #[test]
     fn trouble_is_logged_once_and_then_at_growing_intervals() {
         let mut health = Health::Good;
-        let mut said = 0;
+        let mut logged = 0;
         for n in 0..100 {
             let now = Duration::from_secs(n);
             let next = health.after_trouble(now, Duration::from_secs(1), "down".into(), MetBy::Any);
-            said += u32::from(next.worth_saying(&health));
+            logged += u32::from(next.worth_logging(&health));
             assert!(!next.may_try(now) && next.may_try(now + Duration::from_secs(1)));
             health = next;
         }
-        assert_eq!(said, 7, "1, 2, 4, 8, 16, 32, 64");
+        assert_eq!(logged, 7, "1, 2, 4, 8, 16, 32, 64");
         assert!(Health::Good.may_try(Duration::ZERO));
     }
 
@@ -209,15 +209,15 @@ mod tests {
     fn an_incomplete_reconcile_is_retried_with_growing_delays() {
         let mut incomplete = None;
         let mut waits = Vec::new();
-        let mut said = Vec::new();
+        let mut logged = Vec::new();
         for message in ["a", "a", "a", "b", "b", "b", "b", "b"] {
             let (next, news) = Incomplete::again(incomplete, message.into());
             waits.push(next.wait().as_secs());
-            said.push(news);
+            logged.push(news);
             incomplete = Some(next);
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
-        assert_eq!(said, [true, true, false, true, false, false, false, true]);
+        assert_eq!(logged, [true, true, false, true, false, false, false, true]);
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         let delays: Vec<i64> = (1..8).map(|n| path_retry_ms(n, most(1))).collect();
         assert_eq!(delays, [500, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]);
         assert_eq!(path_retry_ms(u32::MAX, most(60)), 3_600_000);
-        let said: Vec<u32> = (1..40).filter(|n| path_worth_saying(*n)).collect();
-        assert_eq!(said, [1, 4, 8, 16, 32]);
+        let logged: Vec<u32> = (1..40).filter(|n| path_worth_logging(*n)).collect();
+        assert_eq!(logged, [1, 4, 8, 16, 32]);
     }
 }

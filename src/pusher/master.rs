@@ -22,7 +22,7 @@ const GREETS_WITHIN: Duration = Duration::from_secs(2);
 /// A master that worked for this long before it was lost resets the count of failures.
 const LASTING: Duration = Duration::from_secs(60);
 /// Failures in a row before one is logged.
-const SAID_AFTER: u32 = 3;
+const LOG_AFTER: u32 = 3;
 /// How long the first push waits for the master. Otherwise pushers that start together would all log in at the same
 /// time, which sshd refuses beyond its `MaxStartups`.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub struct Master {
     /// The first push waits for the first attempt until this time.
     first_until: Option<Duration>,
     /// The last logged reason of a failure.
-    said: Option<String>,
+    logged: Option<String>,
     log: Logger,
 }
 
@@ -89,7 +89,7 @@ impl Master {
             state: State::Away(Duration::ZERO),
             failures: 0,
             first_until: None,
-            said: None,
+            logged: None,
             log,
         }
     }
@@ -157,7 +157,7 @@ impl Master {
             },
             State::Joining(mut hold, since) => match hold.link.look() {
                 Sign::Alive => {
-                    if self.said.take().is_some() {
+                    if self.logged.take().is_some() {
                         info!(self.log, "pushes share one connection again");
                     }
                     self.state = State::Joined(hold, now);
@@ -249,9 +249,9 @@ impl Master {
         self.failures = self.failures.saturating_add(1);
         self.state = State::Away(now + exit_status::backoff(self.failures, 1.0));
         // If pushes fail, too, no master is wanted, and the pushes log the reason.
-        if self.failures >= SAID_AFTER && self.said.as_ref() != Some(&why) {
+        if self.failures >= LOG_AFTER && self.logged.as_ref() != Some(&why) {
             info!(self.log, "each push opens a connection of its own for now"; "why" => &why);
-            self.said = Some(why);
+            self.logged = Some(why);
         }
     }
 }

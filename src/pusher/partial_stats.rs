@@ -39,7 +39,7 @@ impl PartialStats {
     }
 
     /// Takes rsync's totals. They count every file that was sent, even if the receiver could not write it.
-    pub fn says(&mut self, totals: itemize::Totals) {
+    pub fn set_totals(&mut self, totals: itemize::Totals) {
         (self.files, self.bytes) = (totals.transferred, totals.transferred_bytes);
     }
 
@@ -94,8 +94,9 @@ mod tests {
         ] {
             partial_stats.add(change(path, kind, is_dir));
         }
-        let said = itemize::Totals { transferred: 2, transferred_bytes: 30, ..Default::default() };
-        partial_stats.says(said);
+        let totals =
+            itemize::Totals { transferred: 2, transferred_bytes: 30, ..Default::default() };
+        partial_stats.set_totals(totals);
         assert_eq!(
             partial_stats.totals(),
             journal::Totals { files: 2, bytes: 30, deleted: 2, created: 3, created_files: 2 }

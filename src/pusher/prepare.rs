@@ -123,14 +123,14 @@ fn take_lock(
     control: &mut Control,
     log: &Logger,
 ) -> Result<&'static Lock, String> {
-    let mut said = false;
+    let mut logged = false;
     let file = start.state_dir.join(pusher_lock(&start.remote.name()));
     let lock = wait_for_lock(&file, true, || {
         let (ours, others): (Vec<_>, Vec<_>) =
             process::lock_holders(&file).into_iter().partition(|holder| holder.ours);
         ours.iter().for_each(|holder| process::kill_pid(holder.pid));
         if let Some(other) = others.first()
-            && !std::mem::replace(&mut said, true)
+            && !std::mem::replace(&mut logged, true)
         {
             warn!(log, "waiting for the lock, which is held by {other}, not a process of this instance; stop that process";
                 "file" => file.display().to_string());

@@ -129,7 +129,7 @@ impl Pusher {
         }
         self.jobs.free_stalled(now);
         self.send_slots_back();
-        self.status.tell(&self.context, &mut self.state, &self.jobs, now)
+        self.status.send(&self.context, &mut self.state, &self.jobs, now)
     }
 
     /// Reads signals and messages.
@@ -208,7 +208,7 @@ impl Pusher {
     fn verify(&mut self, ticket: Ticket, job: VerifyJob) -> Result<(), JournalError> {
         if let Some(mut old) = self.jobs.verify.take() {
             old.work.kill();
-            old.work.tell_failed(&self.context, "replaced by another verify".into());
+            old.work.send_failed(&self.context, "replaced by another verify".into());
         }
         self.jobs.verify = Some(Busy { work: Verifying::new(ticket, job), slot: None });
         self.step(Event::VerifyWanted)

@@ -407,7 +407,7 @@ impl State {
             }
             Event::NamesLookedAt(sign) => self.names_looked_at(sign, now, &mut out),
             Event::Hold(why) => self.hold(why, now, &mut out),
-            Event::FailuresDue => self.hasten(now, &mut out),
+            Event::FailuresDue => self.retry_now(now, &mut out),
             Event::Stop(within, cause) => self.phase.stop(now + within, cause),
             Event::VerifyWanted => {
                 self.in_flight.verify = Some(Verification::Wanted);
@@ -764,7 +764,7 @@ impl State {
 impl State {
     fn reconcile_requested(&mut self, why: ReconcileReason, now: Duration, out: &mut Vec<Action>) {
         if why != ReconcileReason::Schedule {
-            self.health.hasten(now);
+            self.health.retry_now(now);
             // The operator may have fixed the cause of the failures.
             out.push(Action::RetryNow);
         }
@@ -815,8 +815,8 @@ impl State {
         }
     }
 
-    fn hasten(&mut self, now: Duration, out: &mut Vec<Action>) {
-        self.health.hasten(now);
+    fn retry_now(&mut self, now: Duration, out: &mut Vec<Action>) {
+        self.health.retry_now(now);
         self.changed(out);
     }
 }
@@ -951,7 +951,7 @@ impl State {
             }
             _ => self.health.after_refusal(now, message, met_by),
         };
-        if next.worth_saying(&self.health) {
+        if next.worth_logging(&self.health) {
             let again_in = next.until().unwrap_or(now).saturating_sub(now);
             warn!(self.log, "cannot push to the remote"; "why" => &judgement.message,
                 "failures" => next.failures(), "again_in_s" => again_in.as_secs());
@@ -985,7 +985,7 @@ impl State {
             LocalError::System(why) => {
                 let wait = exit_status::backoff(self.health.failures() + 1, jitter(now));
                 let next = self.health.after_trouble(now, wait, why.clone(), MetBy::Any);
-                if next.worth_saying(&self.health) {
+                if next.worth_logging(&self.health) {
                     warn!(self.log, "cannot push"; "why" => why);
                 }
                 self.health = next;

@@ -38,15 +38,15 @@ impl Machine {
     }
 
     fn step(&mut self, event: Event) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut actions = Vec::new();
         for action in self.state.step(event, self.now) {
             match action {
                 // Everything before it is written.
-                Action::Then(event) => said.extend(self.step(*event)),
-                other => said.extend(short(&other)),
+                Action::Then(event) => actions.extend(self.step(*event)),
+                other => actions.extend(short(&other)),
             }
         }
-        said
+        actions
     }
 
     fn tick(&mut self) -> Vec<String> {

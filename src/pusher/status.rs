@@ -24,8 +24,8 @@ const STATUS_RAREST: u64 = 20;
 /// The last status that was sent to the supervisor.
 #[derive(Default)]
 pub struct Status {
-    said: Option<PusherStatus>,
-    said_at: Duration,
+    sent: Option<PusherStatus>,
+    sent_at: Duration,
     freshness: Freshness,
     /// The time of the next attempt for a remote in trouble, and the same on the wall clock.
     retry: Option<(Duration, i64)>,
@@ -60,7 +60,7 @@ impl Status {
     }
 
     /// Sends a changed status, and a heartbeat.
-    pub fn tell(
+    pub fn send(
         &mut self,
         context: &Context,
         state: &mut State,
@@ -72,13 +72,13 @@ impl Status {
             self.touch();
         }
         let wait = if state.is_idle() { Duration::ZERO } else { self.every() };
-        if self.freshness == Freshness::Stale && now.saturating_sub(self.said_at) >= wait {
+        if self.freshness == Freshness::Stale && now.saturating_sub(self.sent_at) >= wait {
             let status = self.status(context, state, jobs)?;
             self.freshness = Freshness::Fresh;
-            self.said_at = now;
-            if self.said.as_ref() != Some(&status) {
-                context.supervisor.tell(&FromPusher::Status(Box::new(status.clone())), now);
-                self.said = Some(status);
+            self.sent_at = now;
+            if self.sent.as_ref() != Some(&status) {
+                context.supervisor.send_at(&FromPusher::Status(Box::new(status.clone())), now);
+                self.sent = Some(status);
             }
         }
         context.supervisor.beat_at(now);
@@ -87,7 +87,7 @@ impl Status {
 
     /// The interval between status messages. It grows with the backlog, because counting a large one takes long.
     fn every(&self) -> Duration {
-        let counted = self.said.as_ref().map_or(0, |said| said.waiting + said.owed);
+        let counted = self.sent.as_ref().map_or(0, |sent| sent.waiting + sent.owed);
         let times = 1 + (counted / COUNTED_AT_ONCE).min(STATUS_RAREST);
         STATUS_EVERY * times as u32
     }

@@ -18,13 +18,16 @@ pub struct SupervisorLink(Rc<Inner>);
 
 struct Inner {
     control: RefCell<Control>,
-    said: Cell<Duration>,
+    last_sent: Cell<Duration>,
 }
 
 impl SupervisorLink {
     /// A link over this channel.
     pub fn new(control: Control) -> Self {
-        Self(Rc::new(Inner { control: RefCell::new(control), said: Cell::new(Duration::ZERO) }))
+        Self(Rc::new(Inner {
+            control: RefCell::new(control),
+            last_sent: Cell::new(Duration::ZERO),
+        }))
     }
 
     /// Sends a message. An error is ignored: a channel that cannot be written to is closed, and
@@ -34,8 +37,8 @@ impl SupervisorLink {
     }
 
     /// Sends a message, which also counts as a heartbeat at `now`.
-    pub fn tell(&self, message: &FromPusher, now: Duration) {
-        self.0.said.set(now);
+    pub fn send_at(&self, message: &FromPusher, now: Duration) {
+        self.0.last_sent.set(now);
         self.send(message);
     }
 
@@ -53,13 +56,13 @@ impl SupervisorLink {
         if waits {
             self.flush();
         } else {
-            self.tell(&FromPusher::Alive, now);
+            self.send_at(&FromPusher::Alive, now);
         }
     }
 
     /// When the next heartbeat is due.
     pub fn next_beat(&self) -> Duration {
-        self.0.said.get() + Duration::from_millis(ALIVE_EVERY_MS)
+        self.0.last_sent.get() + Duration::from_millis(ALIVE_EVERY_MS)
     }
 
     /// The next message, if there is one.

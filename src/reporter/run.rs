@@ -174,7 +174,7 @@ impl Reporter {
             },
         };
         match &access {
-            Access::Broken(why) if self.token_trouble.worth_saying(now) => {
+            Access::Broken(why) if self.token_trouble.worth_logging(now) => {
                 warn!(self.log, "refusing every request: cannot use the token file";
                     "file" => file.to_string(), "why" => why);
             }

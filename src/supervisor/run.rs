@@ -227,7 +227,7 @@ impl Supervisor {
                             "file" => aside.display().to_string());
                     }
                 }
-                Err(e) if unwritten.worth_saying(now) => {
+                Err(e) if unwritten.worth_logging(now) => {
                     warn!(self.shared.log, "cannot write the fail log"; "file" => script.display().to_string(),
                     "why" => e.to_string());
                 }

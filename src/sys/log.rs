@@ -57,8 +57,8 @@ pub struct Seldom {
 }
 
 impl Seldom {
-    /// It happened once more, at `now` of a monotonic clock: true when it is to be said.
-    pub fn worth_saying(&mut self, now: Duration) -> bool {
+    /// It happened once more, at `now` of a monotonic clock: true if it is worth a log line.
+    pub fn worth_logging(&mut self, now: Duration) -> bool {
         let wait = match self.next {
             Some((at, _)) if now < at => return false,
             Some((_, wait)) => (wait * 2).min(Duration::from_secs(3_600)),
@@ -90,11 +90,11 @@ mod tests {
     fn a_lasting_problem_is_logged_less_and_less_often() {
         let mut seldom = Seldom::default();
         let day = (0..86_400).map(Duration::from_secs);
-        let said: Vec<_> = day.filter(|now| seldom.worth_saying(*now)).collect();
-        assert_eq!(said[..5], [0, 60, 180, 420, 900].map(Duration::from_secs));
-        assert!(said.len() < 32, "once an hour in the end: {}", said.len());
-        assert!(!seldom.worth_saying(Duration::from_secs(86_400)));
+        let logged: Vec<_> = day.filter(|now| seldom.worth_logging(*now)).collect();
+        assert_eq!(logged[..5], [0, 60, 180, 420, 900].map(Duration::from_secs));
+        assert!(logged.len() < 32, "once an hour in the end: {}", logged.len());
+        assert!(!seldom.worth_logging(Duration::from_secs(86_400)));
         seldom.over();
-        assert!(seldom.worth_saying(Duration::from_secs(86_401)));
+        assert!(seldom.worth_logging(Duration::from_secs(86_401)));
     }
 }

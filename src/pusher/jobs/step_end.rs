@@ -263,7 +263,7 @@ impl Push {
             partial_stats.add(change);
         };
         let report = finished.read(|| context.supervisor.beat(), add).map_err(broken)?;
-        partial_stats.says(report.totals);
+        partial_stats.set_totals(report.totals);
         Ok(partial_stats)
     }
 

@@ -126,20 +126,20 @@ impl Verifying {
     }
 
     /// Tells the caller that it ends without an answer.
-    pub fn tell_failed(&self, context: &Context, why: String) {
-        self.tell_end(context, VerifyEnd::Failed(why));
+    pub fn send_failed(&self, context: &Context, why: String) {
+        self.send_end(context, VerifyEnd::Failed(why));
     }
 
     /// Says why it cannot go on; an error is the journal's.
     fn fails(&self, context: &Context, error: JobError) -> Result<(), JournalError> {
         let error = error.local().inspect_err(|error| {
-            self.tell_failed(context, error.to_string());
+            self.send_failed(context, error.to_string());
         });
-        self.tell_failed(context, error?.message());
+        self.send_failed(context, error?.message());
         Ok(())
     }
 
-    fn tell_end(&self, context: &Context, end: VerifyEnd) {
+    fn send_end(&self, context: &Context, end: VerifyEnd) {
         let part = VerifyPart { end: Some(end), ..VerifyPart::default() };
         context.supervisor.send(&FromPusher::Verified(self.ticket, part));
     }
@@ -251,7 +251,7 @@ impl Verifying {
         let compared = match compared {
             Ok(compared) => compared,
             Err(judgement) => {
-                self.tell_failed(context, judgement.message);
+                self.send_failed(context, judgement.message);
                 return Ok(VerifyStep::Ended);
             }
         };
@@ -264,7 +264,7 @@ impl Verifying {
         if self.job.repair && guard::holds(context.start.remote.max_delete, losses) {
             let message = guard::message(losses.deletions, losses.entries, &context.name);
             let message = message.split(';').next().unwrap_or_default();
-            self.tell_failed(context, format!(
+            self.send_failed(context, format!(
                 "nothing was repaired: the repair {message}; look with `syncsup release --show {0}`, then `syncsup sync {0}` and `syncsup release {0}`",
                 context.name
             ));
