@@ -94,7 +94,8 @@ pub fn sign_in_made(
     // A directory that was moved in after the checkpoint will be marked soon, and so may one above it.
     let old = |path: &RelPath| {
         path.prefixes().all(|part| {
-            files::lstat(&part.below(watch)).is_ok_and(|stat| !doubt::may_have_come(&stat, seen_ns))
+            files::lstat(&part.below(watch))
+                .is_ok_and(|stat| !doubt::may_have_moved_in(&stat, seen_ns))
         })
     };
     let made = findings.made.iter().map(|path| (path, true));

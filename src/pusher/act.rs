@@ -108,7 +108,7 @@ impl Pusher {
             Action::LookAtNames(names) => {
                 let sign = match self.state.doubt() {
                     Doubt::Names => sign_in_names(&self.context, &self.jobs, names)?,
-                    Doubt::No | Doubt::Away => None,
+                    Doubt::No | Doubt::Unreachable => None,
                 };
                 return Ok(vec![Event::NamesLookedAt(sign)]);
             }

@@ -18,7 +18,7 @@ pub enum Doubt {
     No,
     /// It is unreachable. When it is back, what it settled in the minute before is pushed again, and then the names in
     /// its root are compared.
-    Away,
+    Unreachable,
     /// The names in its root must be compared.
     Names,
 }
@@ -28,7 +28,7 @@ impl Doubt {
     pub fn message(self) -> Option<&'static str> {
         match self {
             Doubt::No => None,
-            Doubt::Away => {
+            Doubt::Unreachable => {
                 Some("it was unreachable: the names in its root are compared when it is back")
             }
             Doubt::Names => Some("comparing the names in its root: it may have lost data"),
@@ -94,14 +94,14 @@ impl Names {
 }
 
 /// True if a directory that a push had to create is a sign of a loss, unless it was marked.
-pub fn tells(change: &Change, toggles: Toggles) -> bool {
+pub fn is_sign(change: &Change, toggles: Toggles) -> bool {
     let made = change.kind == ChangeKind::Created && change.differs.kind == b'd';
     made && !change.path.is_root() && toggles.create_folder && toggles.move_to
 }
 
 /// True if a directory may have been moved into the localpath after `seen_ns`, a file time: a move changes only its
 /// ctime.
-pub fn may_have_come(stat: &Stat, seen_ns: i64) -> bool {
+pub fn may_have_moved_in(stat: &Stat, seen_ns: i64) -> bool {
     stat.ctime_ns > seen_ns && stat.ctime_ns != stat.mtime_ns
 }
 
@@ -135,9 +135,9 @@ mod tests {
             dev: 1,
             ino: 2,
         };
-        assert!(may_have_come(&stat(11, 5), 10));
-        assert!(!may_have_come(&stat(9, 5), 10), "the watcher has seen it");
-        assert!(!may_have_come(&stat(11, 11), 10), "an entry was created in it");
+        assert!(may_have_moved_in(&stat(11, 5), 10));
+        assert!(!may_have_moved_in(&stat(9, 5), 10), "the watcher has seen it");
+        assert!(!may_have_moved_in(&stat(11, 11), 10), "an entry was created in it");
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn only_created_directories_that_events_mark_are_a_sign() {
         let all = Toggles::MODERN;
-        for (line, toggles, tell) in [
+        for (line, toggles, sign) in [
             ("cd+++++++++ d/e/", all, true),
             ("cd+++++++++ d/", all, true),
             ("cd+++++++++ ./", all, false),
@@ -221,7 +221,7 @@ mod tests {
             ("cd+++++++++ d/", Toggles { create_folder: false, ..all }, false),
             ("cd+++++++++ d/", Toggles { move_to: false, ..all }, false),
         ] {
-            assert_eq!(tells(&change(line), toggles), tell, "{line} {toggles:?}");
+            assert_eq!(is_sign(&change(line), toggles), sign, "{line} {toggles:?}");
         }
     }
 }

@@ -53,7 +53,7 @@ struct Parts {
 
 enum State {
     /// There is none. The next attempt is at this time.
-    Away(Duration),
+    Absent(Duration),
     /// This pusher is starting it, since this time.
     Starting(Starter, Lock, Duration),
     /// Connected to it, since this time. It has not answered yet.
@@ -86,7 +86,7 @@ impl Master {
         };
         Self {
             parts,
-            state: State::Away(Duration::ZERO),
+            state: State::Absent(Duration::ZERO),
             failures: 0,
             first_until: None,
             logged: None,
@@ -108,12 +108,12 @@ impl Master {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
             State::Joining(hold, _) | State::Joined(hold, _) => Some(hold.link.as_fd()),
-            State::Away(_) | State::Starting(..) => None,
+            State::Absent(_) | State::Starting(..) => None,
         }
     }
 
     /// True while the first push should wait for the master.
-    pub fn is_coming(&self, now: Duration) -> bool {
+    pub fn is_opening(&self, now: Duration) -> bool {
         let first = self.failures == 0 && !matches!(self.state, State::Joined(..));
         self.parts.is_some() && first && self.first_until.is_none_or(|until| now < until)
     }
@@ -122,12 +122,12 @@ impl Master {
     pub fn next_at(&self, wanted: bool, now: Duration) -> Option<Duration> {
         self.parts.as_ref()?;
         let state = match &self.state {
-            State::Away(at) => Some(*at).filter(|_| wanted),
+            State::Absent(at) => Some(*at).filter(|_| wanted),
             State::Starting(_, _, since) => Some(*since + START_WITHIN),
             State::Joining(_, since) => Some(*since + GREETS_WITHIN),
             State::Joined(..) => None,
         };
-        let first = self.first_until.filter(|_| wanted && self.is_coming(now));
+        let first = self.first_until.filter(|_| wanted && self.is_opening(now));
         state.into_iter().chain(first).min()
     }
 
@@ -137,9 +137,9 @@ impl Master {
         if wanted && self.first_until.is_none() {
             self.first_until = Some(now + FIRST_WITHIN);
         }
-        match std::mem::replace(&mut self.state, State::Away(now)) {
-            State::Away(at) if !wanted || now < at => self.state = State::Away(at),
-            State::Away(_) => match hold(&parts.socket) {
+        match std::mem::replace(&mut self.state, State::Absent(now)) {
+            State::Absent(at) if !wanted || now < at => self.state = State::Absent(at),
+            State::Absent(_) => match hold(&parts.socket) {
                 Ok(Some(hold)) => self.state = State::Joining(hold, now),
                 Ok(None) => self.start(now),
                 Err(why) => self.failed(why, now),
@@ -164,7 +164,7 @@ impl Master {
                 }
                 Sign::Silent if now >= since + GREETS_WITHIN => self.replace(now),
                 Sign::Silent => self.state = State::Joining(hold, since),
-                Sign::Gone => self.state = State::Away(now + LOOK_AGAIN),
+                Sign::Gone => self.state = State::Absent(now + LOOK_AGAIN),
             },
             State::Joined(mut hold, since) => {
                 if hold.link.look() == Sign::Alive && hold.link.is_at_its_name() {
@@ -182,7 +182,7 @@ impl Master {
     /// A push through the master has failed. The next pushes open their own connections until one succeeds.
     pub fn distrust(&mut self, now: Duration) {
         if let State::Joined(..) = self.state {
-            self.state = State::Away(now);
+            self.state = State::Absent(now);
         }
         self.first_until = Some(now);
     }
@@ -190,7 +190,7 @@ impl Master {
     /// Called when this pusher exits. The last user stops the master, and everything that still runs through it.
     pub fn leave(&mut self) {
         let Some(parts) = &self.parts else { return };
-        let mut hold = match std::mem::replace(&mut self.state, State::Away(Duration::ZERO)) {
+        let mut hold = match std::mem::replace(&mut self.state, State::Absent(Duration::ZERO)) {
             State::Starting(mut starter, lock, _) => {
                 starter.kill();
                 drop(lock);
@@ -198,7 +198,7 @@ impl Master {
             }
             State::Joining(hold, _) | State::Joined(hold, _) => Some(hold),
             // A master that was dropped because a push had failed.
-            State::Away(_) => hold(&parts.socket).ok().flatten(),
+            State::Absent(_) => hold(&parts.socket).ok().flatten(),
         };
         if let Some(hold) = &mut hold
             && hold.users.is_last()
@@ -215,12 +215,12 @@ impl Master {
         let Some(parts) = &self.parts else { return };
         let lock = match lock::take(&beside(&parts.socket, ".lock"), false) {
             Ok(Some(lock)) => lock,
-            Ok(None) => return self.state = State::Away(now + LOOK_AGAIN),
+            Ok(None) => return self.state = State::Absent(now + LOOK_AGAIN),
             Err(e) => return self.failed(e.to_string(), now),
         };
         // Another process may have started it meanwhile.
         match Link::open(&parts.socket) {
-            Ok(_) => return self.state = State::Away(now + LOOK_AGAIN),
+            Ok(_) => return self.state = State::Absent(now + LOOK_AGAIN),
             // A master that was killed.
             Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
                 let _ = std::fs::remove_file(&parts.socket);
@@ -247,7 +247,7 @@ impl Master {
 
     fn failed(&mut self, why: String, now: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Away(now + exit_status::backoff(self.failures, 1.0));
+        self.state = State::Absent(now + exit_status::backoff(self.failures, 1.0));
         // If pushes fail, too, no master is wanted, and the pushes log the reason.
         if self.failures >= LOG_AFTER && self.logged.as_ref() != Some(&why) {
             info!(self.log, "each push opens a connection of its own for now"; "why" => &why);

@@ -83,7 +83,7 @@ fn settings(start: &PusherStart) -> PusherSettings {
     PusherSettings {
         delay: Duration::from_millis(localpath.delay_ms),
         expires: start.remote.trash_keep_ms.is_some(),
-        in_part: leaves_out && !localpath.first_copy,
+        partial_schedule: leaves_out && !localpath.first_copy,
     }
 }
 

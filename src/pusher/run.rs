@@ -114,8 +114,8 @@ impl Pusher {
         let now = clock::boot();
         self.advance(now)?;
         self.context.master.tend(self.state.wants_connection(now), now);
-        let connection = match self.context.master.is_coming(now) {
-            true => Connection::Coming,
+        let connection = match self.context.master.is_opening(now) {
+            true => Connection::Opening,
             false => Connection::Ready,
         };
         self.step(Event::Tick(connection))?;

@@ -38,7 +38,7 @@ pub struct PusherSettings {
     pub expires: bool,
     /// True if the scheduled reconcile excludes names and there is no other reconcile: names that the remote lacks are
     /// then no sign of a loss.
-    pub in_part: bool,
+    pub partial_schedule: bool,
 }
 
 /// Whether the shared connection is open.
@@ -47,7 +47,7 @@ pub enum Connection {
     /// It is open, or no connection is shared.
     Ready,
     /// It is being opened, and the first push should wait for it.
-    Coming,
+    Opening,
 }
 
 /// Why this process does not exit cleanly.
@@ -527,21 +527,21 @@ impl State {
 
     /// True if a reconcile of this remote has completed at some time. Otherwise differences on the remote are no sign
     /// of a loss.
-    pub fn was_equal(&self) -> bool {
-        self.reconcile.reconciled_at_ms().is_some() && !self.settings.in_part
+    pub fn was_reconciled(&self) -> bool {
+        self.reconcile.reconciled_at_ms().is_some() && !self.settings.partial_schedule
     }
 
     /// True if what a push finds missing on the remote is a sign of a loss, and no reconcile that would find it is
     /// running or requested.
     pub fn detects_losses(&self) -> bool {
         let comparing = self.in_flight.reconcile().is_some() || self.reconcile.wanted().is_some();
-        !comparing && self.was_equal()
+        !comparing && self.was_reconciled()
     }
 
     /// True if the names in the root must be compared. A reconcile compares them, too.
     pub fn wants_names(&self) -> bool {
         self.doubt != Doubt::No
-            && self.was_equal()
+            && self.was_reconciled()
             && self.reconcile.held().is_none()
             && self.reconcile.wanted().is_none()
     }
@@ -590,7 +590,7 @@ impl State {
         if !clean {
             out.push(Action::OweRecent(Events::ATTRIB));
         }
-        self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
+        self.doubt = if self.was_reconciled() { Doubt::Names } else { Doubt::No };
         out.push(Action::Begin);
         out.push(Action::Report);
     }
@@ -864,7 +864,7 @@ impl State {
     fn settled(&mut self, end: Settlement, out: &mut Vec<Action>) {
         let success = end.success;
         if success {
-            self.back_from_away(out);
+            self.back_from_outage(out);
         }
         let trouble = self.health.message().filter(|_| !success).map(str::to_owned);
         out.push(Action::Settle(end, trouble));
@@ -875,20 +875,22 @@ impl State {
 
     /// The remote answers again. This runs before anything else is settled, because the settle times say what was
     /// settled before the outage.
-    fn back_from_away(&mut self, out: &mut Vec<Action>) {
-        if self.doubt == Doubt::Away {
+    fn back_from_outage(&mut self, out: &mut Vec<Action>) {
+        if self.doubt == Doubt::Unreachable {
             // Its disk may have kept names, sizes and times, but not the content.
             out.push(Action::OweRecent(Events::CONTENT));
         }
     }
 
     fn recent_owed(&mut self, recent: RecentlySettled, out: &mut Vec<Action>) {
-        if self.doubt != Doubt::Away {
+        if self.doubt != Doubt::Unreachable {
             // After a start the names are compared anyway.
             return self.changed(out);
         }
-        self.doubt = if self.was_equal() { Doubt::Names } else { Doubt::No };
-        if recent == RecentlySettled::More && self.was_equal() && self.reconcile.wanted().is_none()
+        self.doubt = if self.was_reconciled() { Doubt::Names } else { Doubt::No };
+        if recent == RecentlySettled::More
+            && self.was_reconciled()
+            && self.reconcile.wanted().is_none()
         {
             let why = "it was unreachable, and had settled too much in the minute before to push all again";
             self.want_reconcile(ReconcileReason::Found(why.to_owned()), out);
@@ -919,7 +921,7 @@ impl State {
         if self.health.met_by() == Some(MetBy::Push) && pushes {
             return;
         }
-        self.back_from_away(out);
+        self.back_from_outage(out);
         out.push(Action::Then(Box::new(Event::Answered)));
     }
 
@@ -931,7 +933,7 @@ impl State {
         out: &mut Vec<Action>,
     ) {
         if doubt::is_outage(judgement) {
-            self.doubt = Doubt::Away;
+            self.doubt = Doubt::Unreachable;
         }
         let message = judgement.message.clone();
         let next = match judgement.verdict {

@@ -198,7 +198,7 @@ fn the_first_push_waits_for_a_connection_that_is_being_opened() {
     let mut machine = Machine::running();
     machine.look(marks());
     machine.now += 3 * MS;
-    assert_eq!(machine.step(Event::Tick(Connection::Coming)), [""; 0]);
+    assert_eq!(machine.step(Event::Tick(Connection::Opening)), [""; 0]);
     assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
 }
 
@@ -284,7 +284,7 @@ fn a_remote_that_is_down_is_probed_without_a_slot_and_with_growing_delays() {
 fn after_an_outage_recent_paths_are_owed_before_anything_is_settled() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
-    assert_eq!(machine.state.doubt(), Doubt::Away);
+    assert_eq!(machine.state.doubt(), Doubt::Unreachable);
     machine.pushes(Lane::Small);
     let end = machine.push_ends(Lane::Small, settled());
     let back = ["owe what is recent", "settle", "retry now", "fail log", "batch, settled: true"];
@@ -528,7 +528,7 @@ fn a_journal_that_refuses_leaves_the_trouble_as_it_was() {
 #[test]
 fn names_are_no_sign_if_the_remote_was_never_reconciled() {
     for (settings, reconciled) in
-        [(settings(), None), (PusherSettings { in_part: true, ..settings() }, Some(1))]
+        [(settings(), None), (PusherSettings { partial_schedule: true, ..settings() }, Some(1))]
     {
         let reconcile = Reconcile::new(None, None, reconciled);
         let mut machine = Machine::begun(settings, reconcile);

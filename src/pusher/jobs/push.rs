@@ -409,7 +409,7 @@ impl Push {
         toggles: Toggles,
         change: &Change,
     ) {
-        if !doubt::tells(change, toggles) {
+        if !doubt::is_sign(change, toggles) {
             return;
         }
         let signs = match batch.events(&change.path) {
