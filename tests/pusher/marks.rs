@@ -120,23 +120,3 @@ fn a_first_copy_completes_over_a_single_connection() {
     bench.identical(&rig);
     bench.stop();
 }
-
-/// A directory swapped meanwhile is compared beside it.
-#[test]
-fn swapped_directories_are_compared_beside_a_first_copy() {
-    let rig = Rig::new(Path::new("rsync"));
-    make(&rig.dst(), ["d/old"], "old");
-    make(&rig.src(), ["d/new"], "new");
-    let mut bench = slow_first_copy(&rig, &"one".repeat(500));
-    make(&rig.src(), ["e/new"], "new");
-    fs::rename(rig.src().join("d"), rig.src().join("f")).unwrap();
-    fs::rename(rig.src().join("e"), rig.src().join("d")).unwrap();
-    let moved = Events::MOVE | Events::DIR;
-    bench.mark(&[("d", Scope::Tree, moved | Events::DELETE), ("f", Scope::Tree, moved)]);
-    let (d, f) = (rig.dst().join("d"), rig.dst().join("f"));
-    bench.until("both compared", |_| {
-        d.join("new").exists() && f.join("new").exists() && !d.join("old").exists()
-    });
-    assert!(copied(&rig) < 25, "only after the first copy");
-    bench.stop();
-}

@@ -2,6 +2,5 @@
 
 mod bench;
 mod guard;
-mod jobs;
 mod marks;
 mod trouble;

@@ -110,28 +110,6 @@ fn an_emptied_journal_continues_with_new_marks() {
 }
 
 #[test]
-fn nothing_is_pushed_and_no_slot_is_kept_before_the_root_is_known() {
-    let (rig, mut bench) = synced(["a"]);
-    bench.control.send(&ToPusher::Hold(Some("not there".into())), vec![]).unwrap();
-    make(&rig.src(), ["b"], "two");
-    bench.mark(&[("b", Scope::Entry, WRITTEN)]);
-    bench.control.send(&ToPusher::Slot, vec![]).unwrap();
-    let mut back = false;
-    let end = Instant::now() + DEADLINE;
-    while !back {
-        assert!(Instant::now() < end, "a slot that cannot be used comes back");
-        back =
-            matches!(bench.control.receive().unwrap(), Received::Message(FromPusher::SlotDone, _));
-        let fds = [(bench.control.as_fd(), poll::Interest::Read)];
-        poll::wait(&fds, Some(Duration::from_millis(5))).unwrap();
-    }
-    assert!(!rig.dst().join("b").exists());
-    bench.control.send(&ToPusher::Hold(None), vec![]).unwrap();
-    bench.identical(&rig);
-    bench.stop();
-}
-
-#[test]
 fn an_error_that_only_pushes_meet_is_cleared_by_a_successful_push() {
     let mut rig = Rig::new(Path::new("rsync"));
     make(&rig.src(), ["a", "d/b"], "one");
