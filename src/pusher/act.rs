@@ -56,7 +56,7 @@ impl Pusher {
     fn act(&mut self, action: Action) -> Result<Vec<Event>, JournalError> {
         let (journal, name) = (&mut self.context.journal, &self.context.name);
         match action {
-            Action::Look => return Ok(vec![self.look()?]),
+            Action::ReadJournal => return Ok(vec![self.read_journal()?]),
             Action::Start(spec, slot) => return self.start(spec, slot, clock::boot()),
             Action::Abandon => {
                 let abandoned = self.jobs.abandon();
@@ -128,12 +128,12 @@ impl Pusher {
         }
     }
 
-    fn look(&self) -> Result<Event, JournalError> {
+    fn read_journal(&self) -> Result<Event, JournalError> {
         let context = &self.context;
         let cursor = context.standing.cursor;
         let work = context.journal.work(&context.name, cursor, clock::wall_ms())?;
         let large = if work.large { large_count(context, &self.jobs)? } else { 0 };
-        Ok(Event::Looked { work, large })
+        Ok(Event::JournalRead { work, large })
     }
 
     fn start(

@@ -4,7 +4,7 @@ use crate::journal::Work;
 use std::time::Duration;
 
 /// The longest interval between two reads of the journal, even without a wake.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const READ_EVERY: Duration = Duration::from_secs(60);
 /// The interval at which a journal that cannot be used is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -14,7 +14,7 @@ pub struct Pending {
     /// The work at the last read.
     pub work: Work,
     /// When the journal was last read.
-    looked: Duration,
+    read_at: Duration,
     /// The journal may have changed since.
     stale: bool,
     /// Marks gather until this time, so that one push takes a burst.
@@ -28,7 +28,7 @@ impl Default for Pending {
     fn default() -> Self {
         Self {
             work: Work::default(),
-            looked: Duration::ZERO,
+            read_at: Duration::ZERO,
             stale: true,
             gather_until: None,
             retry: None,
@@ -48,14 +48,14 @@ impl Pending {
     }
 
     /// True if it is time to read the journal.
-    pub fn wants_look(&self, now: Duration) -> bool {
-        self.stale || now.saturating_sub(self.looked) >= LOOK_EVERY
+    pub fn wants_read(&self, now: Duration) -> bool {
+        self.stale || now.saturating_sub(self.read_at) >= READ_EVERY
     }
 
     /// The journal was read. The marks of an idle pusher gather for `delay`. Returns true if the work has changed.
-    pub fn looked(&mut self, work: Work, idle: bool, delay: Duration, now: Duration) -> bool {
+    pub fn was_read(&mut self, work: Work, idle: bool, delay: Duration, now: Duration) -> bool {
         let before = std::mem::replace(&mut self.work, work);
-        (self.stale, self.looked) = (false, now);
+        (self.stale, self.read_at) = (false, now);
         let idle = idle && !before.marks && !before.due;
         if self.work.marks && idle && self.gather_until.is_none() {
             self.gather_until = Some(now + delay);
@@ -100,8 +100,8 @@ impl Pending {
     }
 
     /// When the journal is read at the latest.
-    pub fn next_look(&self) -> Duration {
-        self.looked + LOOK_EVERY
+    pub fn next_read(&self) -> Duration {
+        self.read_at + READ_EVERY
     }
 }
 
@@ -115,26 +115,26 @@ mod tests {
     fn marks_gather_only_if_the_pusher_was_idle() {
         let marks = Work { marks: true, ..Work::default() };
         let mut pending = Pending::default();
-        assert!(pending.wants_look(MS) && pending.looked(marks, true, 3 * MS, MS));
+        assert!(pending.wants_read(MS) && pending.was_read(marks, true, 3 * MS, MS));
         assert!(!pending.has_gathered(3 * MS) && pending.has_gathered(4 * MS));
         // A later mark does not delay the push.
-        assert!(!pending.looked(marks, true, 3 * MS, 2 * MS));
+        assert!(!pending.was_read(marks, true, 3 * MS, 2 * MS));
         assert_eq!(pending.gathers_until(), Some(4 * MS));
         pending.pushed();
-        pending.looked(marks, true, 3 * MS, 5 * MS);
+        pending.was_read(marks, true, 3 * MS, 5 * MS);
         assert!(pending.has_gathered(5 * MS), "they waited for a push");
-        pending.looked(Work::default(), true, 3 * MS, 6 * MS);
-        pending.looked(marks, false, 3 * MS, 7 * MS);
+        pending.was_read(Work::default(), true, 3 * MS, 6 * MS);
+        pending.was_read(marks, false, 3 * MS, 7 * MS);
         assert!(pending.has_gathered(7 * MS), "a push is in flight");
     }
 
     #[test]
     fn the_journal_is_read_when_it_changed_and_once_a_minute() {
         let mut pending = Pending::default();
-        pending.looked(Work::default(), true, MS, MS);
-        assert!(!pending.wants_look(2 * MS) && pending.wants_look(MS + LOOK_EVERY));
+        pending.was_read(Work::default(), true, MS, MS);
+        assert!(!pending.wants_read(2 * MS) && pending.wants_read(MS + READ_EVERY));
         pending.touch();
-        assert!(pending.is_stale() && pending.wants_look(2 * MS));
+        assert!(pending.is_stale() && pending.wants_read(2 * MS));
         pending.refused(MS);
         assert!(!pending.is_usable(2 * MS) && pending.is_usable(MS + RETRY));
         pending.used();

@@ -86,7 +86,7 @@ pub struct TurnEnd {
     /// The number of slots to request.
     pub ask: u32,
     /// A slot is left over that one job left to another, which did not take it.
-    pub look_again: bool,
+    pub read_again: bool,
     /// Nothing is being pushed or waits to be pushed.
     pub quiet: bool,
 }
@@ -170,7 +170,7 @@ impl Scheduler {
     pub fn end_turn(&mut self, view: &TurnView) -> TurnEnd {
         let turn = std::mem::take(&mut self.turn);
         self.queue.retain(|job| turn.waiting.contains(job));
-        let look_again = !self.free.is_empty() && !self.queue.is_empty();
+        let read_again = !self.free.is_empty() && !self.queue.is_empty();
         let missing = turn.without_slot.len() as u32;
         let had = self.asked + self.free.len() as u32;
         let ask = missing.saturating_sub(had);
@@ -180,7 +180,7 @@ impl Scheduler {
         }
         let waits = view.work.marks || view.work.due;
         let quiet = missing == 0 && !view.in_flight.pushing() && !waits && !view.probing;
-        TurnEnd { ask, look_again, quiet }
+        TurnEnd { ask, read_again, quiet }
     }
 
     /// A job has started, or has not. `blocked` says what blocked it. A slot that it did not need stays with the

@@ -164,7 +164,7 @@ fn a_slot_that_the_first_in_the_queue_does_not_take_goes_to_the_next() {
     turns.grant(1);
     turns.in_flight.compare = Some(Comparison::Writing);
     let (started, end) = turns.turn();
-    assert!(started.is_empty() && end.look_again);
+    assert!(started.is_empty() && end.read_again);
     assert_eq!(turns.jobs(), [SMALL]);
 }
 

@@ -177,8 +177,8 @@ pub enum Event {
     Tick(Connection),
     /// The journal may have changed.
     Woken,
-    /// The answer to [`Action::Look`].
-    Looked {
+    /// The answer to [`Action::ReadJournal`].
+    JournalRead {
         /// What waits.
         work: Work,
         /// Large files that wait and that no push in flight touches.
@@ -271,8 +271,8 @@ pub enum RecentlySettled {
 /// What the shell must do.
 #[derive(Debug)]
 pub enum Action {
-    /// Read the journal: [`Event::Looked`].
-    Look,
+    /// Read the journal: [`Event::JournalRead`].
+    ReadJournal,
     /// Start a job: [`Event::Started`] or [`Event::NotStarted`]. A probe has no slot.
     Start(JobSpec, Option<Slot>),
     /// Kill every rsync: [`Event::Pushed`] with [`PushEnd::GivenUp`] for each push.
@@ -395,7 +395,7 @@ impl State {
             }
             Event::Tick(connection) => self.tick(connection, now, &mut out),
             Event::Woken => self.pending.touch(),
-            Event::Looked { work, large } => self.looked(work, large, now, &mut out),
+            Event::JournalRead { work, large } => self.journal_read(work, large, now, &mut out),
             Event::JournalRefused => self.pending.refused(now),
             Event::Slot => self.scheduler.granted(),
             Event::Reconcile(why) => self.reconcile_requested(why, now, &mut out),
@@ -468,7 +468,7 @@ impl State {
         let stopping = self.phase.is_stopping();
         let at_once = self.pending.is_stale() && !stopping && self.pending.retry_at().is_none();
         let times = [
-            Some(self.pending.next_look()).filter(|_| !stopping),
+            Some(self.pending.next_read()).filter(|_| !stopping),
             at_once.then_some(now),
             self.pending.gathers_until().filter(|at| able && *at > now),
             self.pending.retry_at().filter(|_| !stopping),
@@ -611,17 +611,17 @@ impl State {
         if self.phase.retry(now) {
             out.push(Action::Report);
         }
-        if self.pending.wants_look(now) {
-            out.push(Action::Look);
+        if self.pending.wants_read(now) {
+            out.push(Action::ReadJournal);
         } else {
             self.begin_turn(now, out);
         }
     }
 
-    fn looked(&mut self, work: Work, large: usize, now: Duration, out: &mut Vec<Action>) {
+    fn journal_read(&mut self, work: Work, large: usize, now: Duration, out: &mut Vec<Action>) {
         let idle = !self.in_flight.busy(Lane::Small);
         self.large = large;
-        if self.pending.looked(work, idle, self.settings.delay, now) {
+        if self.pending.was_read(work, idle, self.settings.delay, now) {
             out.push(Action::Report);
         }
         self.begin_turn(now, out);
@@ -664,7 +664,7 @@ impl State {
             return;
         }
         let end = self.scheduler.end_turn(&view);
-        if end.look_again {
+        if end.read_again {
             self.pending.touch();
         }
         if end.ask > 0 {

@@ -33,7 +33,7 @@ impl Machine {
         let mut machine = Machine::begun(settings(), Reconcile::new(None, None, Some(1)));
         machine.step(Event::Hold(None));
         machine.state.doubt = Doubt::No;
-        machine.look(Work::default());
+        machine.finds(Work::default());
         machine
     }
 
@@ -54,11 +54,11 @@ impl Machine {
     }
 
     /// A turn that finds this work in the journal.
-    fn look(&mut self, work: Work) -> Vec<String> {
+    fn finds(&mut self, work: Work) -> Vec<String> {
         self.step(Event::Woken);
-        assert_eq!(self.tick(), ["look"]);
+        assert_eq!(self.tick(), ["read the journal"]);
         let large = if work.large { 1 } else { 0 };
-        self.step(Event::Looked { work, large })
+        self.step(Event::JournalRead { work, large })
     }
 
     /// Starts a push of this lane.
@@ -100,7 +100,7 @@ impl Machine {
 fn short(action: &Action) -> Option<String> {
     Some(match action {
         Action::Report => return None,
-        Action::Look => "look".into(),
+        Action::ReadJournal => "read the journal".into(),
         Action::Start(spec, slot) => {
             let with = if slot.is_some() { "" } else { " without a slot" };
             match spec {
@@ -164,12 +164,12 @@ const UNREACHABLE: i32 = 10;
 fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
     let mut machine = Machine::begun(settings(), Reconcile::default());
     machine.step(Event::Slot);
-    assert_eq!(machine.look(marks()), [""; 0]);
+    assert_eq!(machine.finds(marks()), [""; 0]);
     assert_eq!(machine.returned.take(), 1, "a slot that cannot be used is returned");
     machine.step(Event::Hold(Some("no such directory".into())));
-    assert_eq!(machine.look(marks()), [""; 0]);
+    assert_eq!(machine.finds(marks()), [""; 0]);
     machine.step(Event::Hold(None));
-    machine.look(marks());
+    machine.finds(marks());
     machine.now += 3 * MS;
     assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
 }
@@ -177,7 +177,7 @@ fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
 #[test]
 fn a_burst_gathers_before_it_is_pushed() {
     let mut machine = Machine::running();
-    assert_eq!(machine.look(marks()), ["scrub if it must"]);
+    assert_eq!(machine.finds(marks()), ["scrub if it must"]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + 3 * MS);
     machine.now += 3 * MS;
     assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
@@ -186,17 +186,17 @@ fn a_burst_gathers_before_it_is_pushed() {
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
     assert_eq!(next, ["scrub if it must"]);
     assert_eq!(machine.push_ends(Lane::Small, settled()), ["settle", "batch, settled: true"]);
-    assert_eq!(machine.look(marks()).len(), 2, "marks that waited for a push do not gather");
+    assert_eq!(machine.finds(marks()).len(), 2, "marks that waited for a push do not gather");
     machine.pushes(Lane::Small);
     machine.push_ends(Lane::Small, settled());
-    machine.look(Work::default());
-    assert_eq!(machine.look(marks()), ["scrub if it must"], "the next burst gathers, too");
+    machine.finds(Work::default());
+    assert_eq!(machine.finds(marks()), ["scrub if it must"], "the next burst gathers, too");
 }
 
 #[test]
 fn the_first_push_waits_for_a_connection_that_is_being_opened() {
     let mut machine = Machine::running();
-    machine.look(marks());
+    machine.finds(marks());
     machine.now += 3 * MS;
     assert_eq!(machine.step(Event::Tick(Connection::Opening)), [""; 0]);
     assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
@@ -212,9 +212,9 @@ fn a_hold_abandons_pushes_and_settles_nothing() {
     let end = machine.push_ends(Lane::Small, PushEnd::GivenUp(aftermath));
     assert_eq!(end, ["batch, settled: false", "owe 1", "unseen"]);
     assert!(machine.state.in_flight().idle());
-    assert_eq!(machine.look(marks()), [""; 0]);
+    assert_eq!(machine.finds(marks()), [""; 0]);
     machine.step(Event::Hold(None));
-    machine.look(marks());
+    machine.finds(marks());
     machine.step(Event::Stop(S, StopCause::Told));
     assert_eq!(machine.tick(), ["exit, clean: false"], "pushes were killed");
 }
@@ -226,10 +226,10 @@ fn names_behind_a_portion_are_pushed_after_a_hold() {
     let blocked = vec![Blocked::PortionBehindNames, Blocked::NamesBehindPortion];
     machine.step(Event::NotStarted(JobSpec::Push(Lane::Small), blocked, None));
     let due = Work { due: true, bulk: true, ..Work::default() };
-    assert_eq!(machine.look(due).len(), 1, "the portion blocks it");
+    assert_eq!(machine.finds(due).len(), 1, "the portion blocks it");
     machine.step(Event::Hold(Some("unmounted".into())));
     machine.step(Event::Hold(None));
-    assert_eq!(machine.look(due), ["ask for 2", "scrub if it must"]);
+    assert_eq!(machine.finds(due), ["ask for 2", "scrub if it must"]);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_refused_journal_is_retried_after_a_second() {
     assert_eq!(machine.tick(), [""; 0]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + S);
     machine.now += S;
-    assert_eq!(machine.tick(), ["look"]);
+    assert_eq!(machine.tick(), ["read the journal"]);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_remote_that_is_down_is_probed_without_a_slot_and_with_growing_delays() {
     let message = "fail log: rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)";
     let end = machine.push_fails(UNREACHABLE, REFUSED);
     assert_eq!(end, ["batch, settled: false", "distrust", message]);
-    assert_eq!(machine.look(marks()), [""; 0]);
+    assert_eq!(machine.finds(marks()), [""; 0]);
     let until = machine.state.health().until().unwrap();
     assert!(until >= machine.now + S);
     machine.now = until;
@@ -298,12 +298,12 @@ fn after_an_outage_recent_paths_are_owed_before_anything_is_settled() {
 fn a_successful_comparison_does_not_end_trouble_that_a_push_met() {
     let mut machine = Machine::running();
     machine.push_fails(11, "rsync: write failed on \"f\" (in m): No space left on device (28)\n");
-    machine.look(marks());
+    machine.finds(marks());
     let done = || CompareEnd::Done { why: None, guarded: true, incomplete: None, entries: 0 };
     machine.compares(CompareSpec::Owed(OwedDirs::Any));
     assert_eq!(machine.step(Event::Compared(done())), [""; 0]);
     assert_eq!(machine.state.health().failures(), 1);
-    machine.look(Work::default());
+    machine.finds(Work::default());
     machine.compares(CompareSpec::Owed(OwedDirs::Any));
     let end = machine.step(Event::Compared(done()));
     assert_eq!(end, ["retry now", "fail log"], "nothing is to be pushed, so it may be over");
@@ -361,7 +361,7 @@ fn a_sign_of_loss_is_recorded_before_the_push_is_settled() {
 fn a_reconcile_is_compared_counted_and_settled() {
     let mut machine = Machine::running();
     assert_eq!(machine.step(Event::Reconcile(sync())), ["retry now", &format!("want: {}", sync())]);
-    machine.look(Work::default());
+    machine.finds(Work::default());
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
     machine.compares(CompareSpec::Reconcile(sync()));
@@ -409,13 +409,13 @@ fn an_incomplete_reconcile_stays_requested_and_is_retried_later() {
         entries: 0,
     }));
     machine.step(Event::Slot);
-    assert_eq!(machine.look(Work::default()), ["scrub"]);
+    assert_eq!(machine.finds(Work::default()), ["scrub"]);
     machine.now += 60 * S;
     machine.step(Event::Slot);
     let work = Work::default();
     machine.tick();
     assert_eq!(
-        machine.step(Event::Looked { work, large: 0 }),
+        machine.step(Event::JournalRead { work, large: 0 }),
         [format!("compare for: {}", sync())]
     );
 }
@@ -431,9 +431,9 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     assert_eq!(machine.step(Event::Compared(CompareEnd::Guarded(held))), ["guard holds 50"]);
     // Directories that live events marked are still compared. Those that a scan found are not.
     let scanned = Work { dirs: true, ..Work::default() };
-    assert_eq!(machine.look(scanned), ["scrub"]);
+    assert_eq!(machine.finds(scanned), ["scrub"]);
     let live = Work { dirs: true, live_dirs: true, ..Work::default() };
-    assert_eq!(machine.look(live), ["ask for 1", "scrub if it must"]);
+    assert_eq!(machine.finds(live), ["ask for 1", "scrub if it must"]);
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
     machine.compares(CompareSpec::Owed(OwedDirs::Live));
@@ -441,7 +441,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     machine.step(Event::Compared(done));
     assert_eq!(machine.step(Event::Release), ["guard lets go"]);
     assert_eq!(machine.state.reconcile().approved(), Some(50));
-    machine.look(Work::default());
+    machine.finds(Work::default());
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
 }
@@ -451,11 +451,11 @@ fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
     let mut machine = Machine::running();
     let live = Work { dirs: true, live_dirs: true, due: true, ..Work::default() };
     machine.pushes(Lane::Small);
-    assert_eq!(machine.look(live), ["scrub if it must"], "owed names may be in these directories");
+    assert_eq!(machine.finds(live), ["scrub if it must"], "owed names may be in these directories");
     let copy = Work { bulk: true, ..live };
     machine.pushes(Lane::Bulk);
     machine.pushes(Lane::Bulk2);
-    assert_eq!(machine.look(copy), ["ask for 1", "scrub if it must"]);
+    assert_eq!(machine.finds(copy), ["ask for 1", "scrub if it must"]);
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
 }
@@ -465,7 +465,7 @@ fn marks_are_pushed_during_a_first_copy() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
     let work = Work { marks: true, bulk: true, ..Work::default() };
-    machine.look(work);
+    machine.finds(work);
     machine.now += 3 * MS;
     machine.step(Event::Slot);
     machine.step(Event::Slot);
@@ -486,7 +486,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
     assert_eq!(begun, ["begin"]);
     machine.step(Event::Hold(None));
     machine.step(Event::Slot);
-    assert_eq!(machine.look(Work::default()), ["compare Names"]);
+    assert_eq!(machine.finds(Work::default()), ["compare Names"]);
     machine.compares(CompareSpec::Names);
     let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
     assert_eq!(end, ["look at the names"]);
@@ -499,7 +499,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
 fn names_that_a_probe_compared_are_a_sign_once_what_is_recent_is_owed() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
-    machine.look(Work::default());
+    machine.finds(Work::default());
     machine.compares(CompareSpec::Names);
     let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
     assert_eq!(end, ["owe what is recent", "retry now", "fail log", "look at the names"]);
@@ -557,11 +557,11 @@ fn after_an_unclean_exit_recent_paths_are_owed_before_pushes_begin() {
 fn a_comparison_that_changes_broke_is_retried_soon() {
     let mut machine = Machine::running();
     let dirs = Work { dirs: true, ..Work::default() };
-    machine.look(dirs);
+    machine.finds(dirs);
     machine.compares(CompareSpec::Owed(OwedDirs::Any));
     machine.step(Event::Compared(CompareEnd::Upset));
     machine.step(Event::Slot);
-    assert_eq!(machine.look(dirs), ["scrub"]);
+    assert_eq!(machine.finds(dirs), ["scrub"]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + UPSET_WAIT);
     machine.now += UPSET_WAIT;
     machine.step(Event::Slot);
@@ -575,7 +575,7 @@ fn a_missing_root_holds_and_is_looked_for_again() {
     machine.push_ends(Lane::Small, PushEnd::LocalError(LocalError::Root("gone".into())));
     assert_eq!(machine.state.phase().held(), Some("gone"));
     assert_eq!(machine.state.cannot_verify().as_deref(), Some("held: gone"));
-    assert_eq!(machine.look(marks()), [""; 0]);
+    assert_eq!(machine.finds(marks()), [""; 0]);
     machine.now += S;
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["push Small"]);
@@ -597,7 +597,7 @@ fn a_verify_puts_the_scrub_off() {
     assert!(machine.state.lets_scrub());
     machine.step(Event::VerifyWanted);
     assert!(!machine.state.lets_scrub());
-    machine.look(Work::default());
+    machine.finds(Work::default());
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["put the scrub off", "Verify"]);
     machine.step(Event::Started(JobSpec::Verify, Vec::new()));
