@@ -29,7 +29,7 @@ use std::time::Duration;
 const BACKLOG_MOST: u32 = 200_000;
 
 /// What remains to be done in a step.
-enum Left {
+enum Todo {
     Act(Action),
     Step(Event),
 }
@@ -38,14 +38,14 @@ impl Pusher {
     /// Handles an event and carries out the resulting actions. The answer to an action is handled before the next
     /// action.
     pub(super) fn step(&mut self, event: Event) -> Result<(), JournalError> {
-        let mut todo = VecDeque::from([Left::Step(event)]);
+        let mut todo = VecDeque::from([Todo::Step(event)]);
         while let Some(next) = todo.pop_front() {
-            let more: Vec<Left> = match next {
-                Left::Step(event) => {
+            let more: Vec<Todo> = match next {
+                Todo::Step(event) => {
                     let actions = self.state.step(event, clock::boot());
-                    actions.into_iter().map(Left::Act).collect()
+                    actions.into_iter().map(Todo::Act).collect()
                 }
-                Left::Act(action) => self.act(action)?.into_iter().map(Left::Step).collect(),
+                Todo::Act(action) => self.act(action)?.into_iter().map(Todo::Step).collect(),
             };
             more.into_iter().rev().for_each(|one| todo.push_front(one));
         }
@@ -62,12 +62,12 @@ impl Pusher {
                 let abandoned = self.jobs.abandon();
                 let given_up = |(lane, push): (Lane, Push)| Event::Pushed {
                     lane,
-                    end: PushEnd::GivenUp(self.unseen(&push)),
+                    end: PushEnd::Abandoned(self.unseen(&push)),
                     loss: None,
                 };
                 return Ok(abandoned.into_iter().map(given_up).collect());
             }
-            Action::Scrub { quiet } => return self.let_scrub(quiet, clock::boot()),
+            Action::Scrub { quiet } => return self.run_scrub(quiet, clock::boot()),
             Action::PutOffScrub => {
                 let now = clock::boot();
                 self.jobs.scrub.iter_mut().for_each(|scrub| scrub.put_off(Duration::ZERO, now));
@@ -170,7 +170,7 @@ impl Pusher {
         let Selection { batch, deferred, blocked, whole, gone } =
             select(&self.context, &self.jobs, lane, bulk, comparing)?;
         let mut events: Vec<Event> =
-            gone.into_iter().filter_map(|gone| self.give_up(gone)).collect();
+            gone.into_iter().filter_map(|gone| self.abandon_push(gone)).collect();
         if !events.is_empty() {
             // What they write comes first; the next turn selects again.
             events.push(Event::NotStarted(spec, Vec::new(), slot));
@@ -187,7 +187,7 @@ impl Pusher {
         self.jobs.touch(&batch, self.state.wants_names());
         match Push::start(&mut self.context, lane, batch, deferred, now) {
             Ok((work, PushProgress::Running)) => {
-                *self.jobs.place(lane) = Some(Busy { work, slot });
+                *self.jobs.push_mut(lane) = Some(Busy { work, slot });
                 events.push(Event::Started(spec, blocked));
             }
             // It has ended immediately.
@@ -214,10 +214,10 @@ impl Pusher {
     }
 
     /// Kills the push of a large file whose name is gone.
-    fn give_up(&mut self, lane: Lane) -> Option<Event> {
-        let mut busy = self.jobs.place(lane).take()?;
+    fn abandon_push(&mut self, lane: Lane) -> Option<Event> {
+        let mut busy = self.jobs.push_mut(lane).take()?;
         busy.work.kill();
-        let end = PushEnd::GivenUp(self.unseen(&busy.work));
+        let end = PushEnd::Abandoned(self.unseen(&busy.work));
         Some(Event::Pushed { lane, end, loss: None })
     }
 
@@ -285,10 +285,10 @@ impl Pusher {
         Ok(vec![Event::VerifyEnded, Event::NotStarted(spec, Vec::new(), slot)])
     }
 
-    fn let_scrub(&mut self, quiet: bool, now: Duration) -> Result<Vec<Event>, JournalError> {
+    fn run_scrub(&mut self, quiet: bool, now: Duration) -> Result<Vec<Event>, JournalError> {
         let Some(mut scrub) = self.jobs.scrub.take() else { return Ok(Vec::new()) };
         let in_flight = self.jobs.pushes().flat_map(Push::paths);
-        let allowed = self.state.lets_scrub();
+        let allowed = self.state.may_scrub();
         let mut news = Vec::new();
         let begun = scrub.begin(&mut self.context, allowed, quiet, in_flight, now, &mut news);
         self.jobs.scrub = Some(scrub);

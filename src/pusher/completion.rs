@@ -22,10 +22,10 @@ impl Pusher {
     /// Advances every job in flight.
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in Lane::ALL {
-            if let Some(mut busy) = self.jobs.place(lane).take() {
+            if let Some(mut busy) = self.jobs.push_mut(lane).take() {
                 let beside = self.jobs.is_running();
                 let progress = busy.work.advance(&mut self.context, beside, now);
-                self.push_went(lane, busy, progress, now)?;
+                self.push_progress(lane, busy, progress, now)?;
             }
         }
         if let Some(Busy { work, slot }) = self.jobs.compare.take() {
@@ -42,7 +42,7 @@ impl Pusher {
     }
 
     /// Handles the progress of a push.
-    fn push_went(
+    fn push_progress(
         &mut self,
         lane: Lane,
         busy: Busy<Push>,
@@ -50,7 +50,7 @@ impl Pusher {
         now: Duration,
     ) -> Result<(), JournalError> {
         if matches!(progress, Ok(PushProgress::Running)) {
-            *self.jobs.place(lane) = Some(busy);
+            *self.jobs.push_mut(lane) = Some(busy);
             return Ok(());
         }
         // The slot goes back before anything that may fail.
@@ -116,7 +116,7 @@ impl Pusher {
         match work.advance(&mut self.context, pushing, approved, now) {
             Ok((Some(work), progress)) => {
                 let rows = matches!(progress, CompareProgress::Rows);
-                self.still_comparing(Busy { work, slot }, rows)
+                self.comparison_continues(Busy { work, slot }, rows)
             }
             Ok((None, progress)) => {
                 drop(slot);
@@ -165,7 +165,11 @@ impl Pusher {
     }
 
     /// A comparison continues. With `rows`, rows were or will be written.
-    fn still_comparing(&mut self, busy: Busy<Compare>, rows: bool) -> Result<(), JournalError> {
+    fn comparison_continues(
+        &mut self,
+        busy: Busy<Compare>,
+        rows: bool,
+    ) -> Result<(), JournalError> {
         let found = busy.work.found;
         let (running, why) = (busy.work.is_running(), busy.work.why().cloned());
         // This runs at least once after the dry run, before the last row is written.
@@ -240,9 +244,9 @@ impl Pusher {
             busy.slot = None;
         }
         match step {
-            Ok(VerifyStep::GoesOn) => Ok(()),
+            Ok(VerifyStep::Running) => Ok(()),
             Ok(VerifyStep::Owed) => self.step(Event::Owed),
-            Ok(VerifyStep::Again) => self.step(Event::VerifyWanted),
+            Ok(VerifyStep::Restart) => self.step(Event::VerifyWanted),
             Ok(VerifyStep::Ended) => {
                 self.jobs.verify = None;
                 self.step(Event::VerifyEnded)
@@ -258,7 +262,7 @@ impl Pusher {
     fn advance_scrub(&mut self, now: Duration) -> Result<(), JournalError> {
         let Some(scrub) = &mut self.jobs.scrub else { return Ok(()) };
         let approved = self.state.reconcile().approved();
-        let (allowed, mut news) = (self.state.lets_scrub(), Vec::new());
+        let (allowed, mut news) = (self.state.may_scrub(), Vec::new());
         let went = scrub.advance(&mut self.context, allowed, approved, now, &mut news);
         // What it has done counts, whatever comes of the rest.
         news.into_iter().try_for_each(|news| self.step(Event::from(news)))?;

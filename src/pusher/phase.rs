@@ -32,14 +32,14 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopCause {
     /// The supervisor or a signal told it to.
-    Told,
+    Requested,
     /// The supervisor is gone.
     Orphaned,
 }
 
 impl Phase {
     /// The watcher holds the localpath for a reason, or ends the hold.
-    pub fn told(&mut self, hold: Option<String>) {
+    pub fn set_hold(&mut self, hold: Option<String>) {
         *self = match (&self, hold) {
             (Phase::Stopping { .. }, _) => return,
             (_, Some(why)) => Phase::Held { why, retry: None },
@@ -53,7 +53,7 @@ impl Phase {
             Phase::Stopping { until: old, cause: StopCause::Orphaned } => {
                 Phase::Stopping { until: until.min(*old), cause: StopCause::Orphaned }
             }
-            Phase::Stopping { until: old, cause: StopCause::Told } => {
+            Phase::Stopping { until: old, cause: StopCause::Requested } => {
                 Phase::Stopping { until: until.min(*old), cause }
             }
             Phase::AwaitingRoot | Phase::Held { .. } | Phase::Running => {
@@ -121,14 +121,14 @@ mod tests {
     #[test]
     fn the_watcher_begins_and_ends_a_hold() {
         let mut phase = Phase::AwaitingRoot;
-        phase.told(Some("unmounted".into()));
+        phase.set_hold(Some("unmounted".into()));
         assert_eq!((phase.held(), phase.next_at()), (Some("unmounted"), None));
         assert!(
             !phase.retry(99 * S) && !phase.root_gone("gone".into(), S),
             "only the watcher ends it"
         );
         assert_eq!(phase.held(), Some("unmounted"));
-        phase.told(None);
+        phase.set_hold(None);
         assert_eq!(phase, Phase::Running);
     }
 
@@ -140,19 +140,19 @@ mod tests {
         assert!(!phase.retry(S) && phase.retry(2 * S));
         assert_eq!((phase.held(), phase.next_at()), (None, None));
         assert!(phase.root_gone("gone".into(), 3 * S) && !phase.root_gone("gone".into(), 4 * S));
-        phase.told(Some("held".into()));
+        phase.set_hold(Some("held".into()));
         assert_eq!(phase.next_at(), None);
     }
 
     #[test]
     fn a_stop_is_final_and_only_comes_sooner() {
         let mut phase = Phase::Running;
-        phase.stop(9 * S, StopCause::Told);
-        phase.told(Some("unmounted".into()));
+        phase.stop(9 * S, StopCause::Requested);
+        phase.set_hold(Some("unmounted".into()));
         assert!(!phase.retry(10 * S) && !phase.root_gone("gone".into(), S));
         assert!(phase.is_stopping() && !phase.is_orphaned() && phase.held().is_none());
         phase.stop(3 * S, StopCause::Orphaned);
-        phase.stop(5 * S, StopCause::Told);
+        phase.stop(5 * S, StopCause::Requested);
         assert_eq!(phase.next_at(), Some(3 * S));
         assert!(phase.is_orphaned());
     }

@@ -20,7 +20,7 @@ pub struct Counted {
 
 /// How much of a reconcile remains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Left {
+pub struct Remaining {
     /// Paths that it found and that are owed.
     pub owed: u64,
     /// Paths that it found and that are not yet owed. `None` if no reconcile compares.
@@ -183,20 +183,20 @@ impl Reconcile {
         self.finished
     }
 
-    /// True if not all that was found was pushed at the last [`Reconcile::note_left`].
+    /// True if not all that was found was pushed at the last [`Reconcile::note_remaining`].
     pub fn is_under_way(&self) -> bool {
         self.progress.is_some()
     }
 
     /// Notes how much remains.
-    pub fn note_left(&mut self, left: Left) {
+    pub fn note_remaining(&mut self, remaining: Remaining) {
         if let Some(progress) = &mut self.progress {
-            let unwritten = left.unwritten.unwrap_or(0);
-            progress.done = progress.found.saturating_sub(left.owed + unwritten);
-            let pushed = left.pushed_bytes.saturating_sub(self.bytes_before);
+            let unwritten = remaining.unwritten.unwrap_or(0);
+            progress.done = progress.found.saturating_sub(remaining.owed + unwritten);
+            let pushed = remaining.pushed_bytes.saturating_sub(self.bytes_before);
             progress.bytes_done = pushed.min(progress.bytes);
         }
-        if left.owed == 0 && left.unwritten.is_none() {
+        if remaining.owed == 0 && remaining.unwritten.is_none() {
             self.progress = None;
         }
     }
@@ -232,8 +232,8 @@ mod tests {
         Counted { paths, deletions: 1, bytes: 100 }
     }
 
-    fn left(owed: u64, unwritten: Option<u64>, pushed_bytes: u64) -> Left {
-        Left { owed, unwritten, pushed_bytes }
+    fn remaining(owed: u64, unwritten: Option<u64>, pushed_bytes: u64) -> Remaining {
+        Remaining { owed, unwritten, pushed_bytes }
     }
 
     #[test]
@@ -241,15 +241,15 @@ mod tests {
         let mut reconcile = Reconcile::default();
         reconcile.compares(&ReconcileReason::Sync, counted(10));
         reconcile.counted(1_000);
-        reconcile.note_left(left(4, Some(2), 1_050));
+        reconcile.note_remaining(remaining(4, Some(2), 1_050));
         let progress = reconcile.progress().unwrap();
         assert_eq!((progress.done, progress.bytes_done, progress.found), (4, 50, 10));
         assert!(reconcile.settles());
         reconcile.finish(None, 9);
         assert_eq!((reconcile.finished(), reconcile.reconciled_at_ms()), (1, Some(9)));
-        reconcile.note_left(left(1, None, 5_000));
+        reconcile.note_remaining(remaining(1, None, 5_000));
         assert_eq!(reconcile.progress().unwrap().bytes_done, 100, "other pushes count, too");
-        reconcile.note_left(left(0, None, 5_000));
+        reconcile.note_remaining(remaining(0, None, 5_000));
         assert!(!reconcile.is_under_way());
     }
 
@@ -284,7 +284,7 @@ mod tests {
         reconcile.compares(&ReconcileReason::NewRemote, counted(3));
         reconcile.was_incomplete("opendir failed".into(), S);
         assert_eq!(reconcile.incomplete(), None);
-        reconcile.note_left(left(0, None, 0));
+        reconcile.note_remaining(remaining(0, None, 0));
         assert!(reconcile.incomplete().is_some());
     }
 

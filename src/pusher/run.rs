@@ -110,7 +110,7 @@ impl Pusher {
 
     /// One turn of the loop.
     fn turn(&mut self) -> Result<(), JournalError> {
-        self.listen()?;
+        self.receive()?;
         let now = clock::boot();
         self.advance(now)?;
         self.context.master.tend(self.state.wants_connection(now), now);
@@ -133,13 +133,13 @@ impl Pusher {
     }
 
     /// Reads signals and messages.
-    fn listen(&mut self) -> Result<(), JournalError> {
+    fn receive(&mut self) -> Result<(), JournalError> {
         if self.signals.take().stop {
-            self.step(Event::Stop(ORPHAN_GRACE, StopCause::Told))?;
+            self.step(Event::Stop(ORPHAN_GRACE, StopCause::Requested))?;
         }
         loop {
             match self.context.supervisor.receive() {
-                Ok(Received::Message(message, _)) => self.obey(message)?,
+                Ok(Received::Message(message, _)) => self.handle(message)?,
                 Ok(Received::Nothing) => return Ok(()),
                 Ok(Received::Closed) | Err(_) => {
                     // The supervisor is gone: finish or abandon the push in flight.
@@ -153,7 +153,7 @@ impl Pusher {
         }
     }
 
-    fn obey(&mut self, message: ToPusher) -> Result<(), JournalError> {
+    fn handle(&mut self, message: ToPusher) -> Result<(), JournalError> {
         self.status.touch();
         match message {
             ToPusher::Start(_) => Ok(()),
@@ -167,7 +167,7 @@ impl Pusher {
             }
             ToPusher::Yield => {
                 let now = clock::boot();
-                self.jobs.scrub.iter_mut().for_each(|scrub: &mut Scrub| scrub.make_way(now));
+                self.jobs.scrub.iter_mut().for_each(|scrub: &mut Scrub| scrub.give_way(now));
                 Ok(())
             }
             ToPusher::Reconcile(why) => self.step(Event::Reconcile(why)),
@@ -199,7 +199,7 @@ impl Pusher {
             ToPusher::FailuresDue => self.step(Event::FailuresDue),
             ToPusher::FailuresForgotten(below) => self.forget_failures(&below),
             ToPusher::Stop { grace_ms } => {
-                self.step(Event::Stop(Duration::from_millis(grace_ms), StopCause::Told))
+                self.step(Event::Stop(Duration::from_millis(grace_ms), StopCause::Requested))
             }
         }
     }
@@ -267,7 +267,7 @@ impl Pusher {
             Some(self.context.supervisor.next_beat()),
             soon(self.jobs.any_running(), self.jobs.look_after()),
             soon(writing, ROWS_EVERY),
-            self.jobs.goes_on_at(),
+            self.jobs.retry_at(),
             self.status.next_at(now),
             self.context.master.next_at(self.state.wants_connection(now), now),
             self.jobs.scrub.as_ref().and_then(Scrub::wake),

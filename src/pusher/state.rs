@@ -121,7 +121,7 @@ pub enum PushEnd {
     /// A local error stopped it.
     LocalError(LocalError),
     /// It was abandoned.
-    GivenUp(Aftermath),
+    Abandoned(Aftermath),
     /// The result is unknown, because the journal failed.
     Unknown,
 }
@@ -275,7 +275,7 @@ pub enum Action {
     ReadJournal,
     /// Start a job: [`Event::Started`] or [`Event::NotStarted`]. A probe has no slot.
     Start(JobSpec, Option<Slot>),
-    /// Kill every rsync: [`Event::Pushed`] with [`PushEnd::GivenUp`] for each push.
+    /// Kill every rsync: [`Event::Pushed`] with [`PushEnd::Abandoned`] for each push.
     Abandon,
     /// Let the scrub continue.
     Scrub {
@@ -548,7 +548,7 @@ impl State {
 
     /// True if the scrub may continue: the remote answers, the root is valid, and no reconcile or verify is running or
     /// requested.
-    pub fn lets_scrub(&self) -> bool {
+    pub fn may_scrub(&self) -> bool {
         self.health == Health::Good
             && self.phase == Phase::Running
             && self.in_flight.verify.is_none()
@@ -800,7 +800,7 @@ impl State {
 
     fn hold(&mut self, why: Option<String>, now: Duration, out: &mut Vec<Action>) {
         let held = why.is_some();
-        self.phase.told(why);
+        self.phase.set_hold(why);
         self.changed(out);
         if held {
             // A running rsync would keep the file system busy, and push from a root that is gone.
@@ -852,7 +852,7 @@ impl State {
                 self.aftermath(aftermath, out);
                 self.bound_backlog(out);
             }
-            PushEnd::GivenUp(aftermath) => self.aftermath(aftermath, out),
+            PushEnd::Abandoned(aftermath) => self.aftermath(aftermath, out),
             PushEnd::LocalError(error) => self.local_error(error, now),
             PushEnd::Unknown => {}
         }

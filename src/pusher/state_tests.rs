@@ -209,13 +209,13 @@ fn a_hold_abandons_pushes_and_settles_nothing() {
     machine.pushes(Lane::Bulk);
     assert_eq!(machine.step(Event::Hold(Some("unmounted".into()))), ["abandon"]);
     let aftermath = Aftermath { leftovers: vec![owe("d")], unseen: Some(Settlement::default()) };
-    let end = machine.push_ends(Lane::Small, PushEnd::GivenUp(aftermath));
+    let end = machine.push_ends(Lane::Small, PushEnd::Abandoned(aftermath));
     assert_eq!(end, ["batch, settled: false", "owe 1", "unseen"]);
     assert!(machine.state.in_flight().idle());
     assert_eq!(machine.finds(marks()), [""; 0]);
     machine.step(Event::Hold(None));
     machine.finds(marks());
-    machine.step(Event::Stop(S, StopCause::Told));
+    machine.step(Event::Stop(S, StopCause::Requested));
     assert_eq!(machine.tick(), ["exit, clean: false"], "pushes were killed");
 }
 
@@ -236,14 +236,14 @@ fn names_behind_a_portion_are_pushed_after_a_hold() {
 fn a_stop_waits_for_the_push_in_flight_or_the_deadline() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
-    machine.step(Event::Stop(5 * S, StopCause::Told));
+    machine.step(Event::Stop(5 * S, StopCause::Requested));
     assert_eq!(machine.tick(), [""; 0]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + 5 * S);
     machine.push_ends(Lane::Small, settled());
     assert_eq!(machine.tick(), ["exit, clean: true"]);
     let mut machine = Machine::running();
     machine.pushes(Lane::Large);
-    machine.step(Event::Stop(5 * S, StopCause::Told));
+    machine.step(Event::Stop(5 * S, StopCause::Requested));
     machine.step(Event::Stop(S, StopCause::Orphaned));
     machine.now += S;
     assert_eq!(machine.tick(), ["exit, clean: false"]);
@@ -331,7 +331,7 @@ fn too_many_leftovers_cause_a_reconcile_when_the_remote_is_back() {
     let aftermath = |leftovers| Aftermath { leftovers, unseen: None };
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
-    let end = machine.push_ends(Lane::Bulk, PushEnd::GivenUp(aftermath(many.clone())));
+    let end = machine.push_ends(Lane::Bulk, PushEnd::Abandoned(aftermath(many.clone())));
     assert_eq!(
         end,
         [format!("want: {}", ReconcileReason::Leftovers)],
@@ -340,7 +340,7 @@ fn too_many_leftovers_cause_a_reconcile_when_the_remote_is_back() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
     machine.pushes(Lane::Bulk);
-    assert_eq!(machine.push_ends(Lane::Bulk, PushEnd::GivenUp(aftermath(many))), [""; 0]);
+    assert_eq!(machine.push_ends(Lane::Bulk, PushEnd::Abandoned(aftermath(many))), [""; 0]);
     machine.pushes(Lane::Small);
     let end = machine.push_ends(Lane::Small, settled());
     assert!(end.contains(&format!("want: {}", ReconcileReason::Leftovers)), "{end:?}");
@@ -588,21 +588,21 @@ fn a_system_error_is_trouble_that_any_job_ends() {
     machine.push_ends(Lane::Small, PushEnd::LocalError(LocalError::System("fork".into())));
     assert_eq!(machine.state.health().met_by(), Some(MetBy::Any));
     assert_eq!(machine.state.cannot_verify().as_deref(), Some("in trouble: fork"));
-    assert!(!machine.state.lets_scrub());
+    assert!(!machine.state.may_scrub());
 }
 
 #[test]
 fn a_verify_puts_the_scrub_off() {
     let mut machine = Machine::running();
-    assert!(machine.state.lets_scrub());
+    assert!(machine.state.may_scrub());
     machine.step(Event::VerifyWanted);
-    assert!(!machine.state.lets_scrub());
+    assert!(!machine.state.may_scrub());
     machine.finds(Work::default());
     machine.step(Event::Slot);
     assert_eq!(machine.tick(), ["put the scrub off", "Verify"]);
     machine.step(Event::Started(JobSpec::Verify, Vec::new()));
     machine.step(Event::VerifyEnded);
-    assert!(machine.state.lets_scrub());
+    assert!(machine.state.may_scrub());
 }
 
 #[test]
@@ -618,9 +618,9 @@ fn an_approval_that_the_scrub_used_is_gone() {
     let mut machine = Machine::running();
     let held = Held { why: "50".into(), deletions: 50 };
     assert_eq!(machine.step(Event::ScrubGuarded(held)), ["guard holds 50"]);
-    assert!(!machine.state.lets_scrub());
+    assert!(!machine.state.may_scrub());
     machine.step(Event::Release);
-    assert!(machine.state.lets_scrub() && machine.state.reconcile().approved() == Some(50));
+    assert!(machine.state.may_scrub() && machine.state.reconcile().approved() == Some(50));
     machine.step(Event::ApprovalUsed);
     assert_eq!(machine.state.reconcile().approved(), None);
 }

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::jobs::Jobs;
 use super::jobs::push::Push;
 use super::jobs::scrub::Scrub;
-use super::reconcile::Left;
+use super::reconcile::Remaining;
 use super::report::{self, StatusView};
 use super::state::State;
 use crate::journal::{JournalError, Owed};
@@ -115,7 +115,7 @@ impl Status {
         // Bytes in flight count, too.
         let in_flight: u64 = jobs.pushes().map(Push::bytes_read).sum();
         let pushed_bytes = context.standing.totals.bytes + in_flight;
-        state.reconcile_mut().note_left(Left { owed, unwritten, pushed_bytes });
+        state.reconcile_mut().note_remaining(Remaining { owed, unwritten, pushed_bytes });
         let reconcile = state.reconcile();
         let waiting = reconcile
             .wanted()

@@ -124,7 +124,7 @@ impl Jobs {
     }
 
     /// The push of `lane`, to change it.
-    pub fn place(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
+    pub fn push_mut(&mut self, lane: Lane) -> &mut Option<Busy<Push>> {
         &mut self.pushes[lane as usize]
     }
 
@@ -144,8 +144,8 @@ impl Jobs {
     }
 
     /// When the first push that waits for a connection retries.
-    pub fn goes_on_at(&self) -> Option<Duration> {
-        self.pushes().filter_map(Push::goes_on_at).min()
+    pub fn retry_at(&self) -> Option<Duration> {
+        self.pushes().filter_map(Push::retry_at).min()
     }
 
     /// True while any comparison is under way.
@@ -196,7 +196,7 @@ impl Jobs {
         self.kill();
         (self.compare, self.spool, self.expiry) = (None, None, None);
         let taken = Lane::ALL.into_iter().filter_map(|lane| {
-            let busy = self.place(lane).take()?;
+            let busy = self.push_mut(lane).take()?;
             Some((lane, busy.work))
         });
         taken.collect()

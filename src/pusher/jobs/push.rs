@@ -204,7 +204,7 @@ impl Push {
     }
 
     /// When a refused step is retried.
-    pub fn goes_on_at(&self) -> Option<Duration> {
+    pub fn retry_at(&self) -> Option<Duration> {
         self.refused.as_ref().map(|(_, _, at)| *at)
     }
 

@@ -48,11 +48,11 @@ pub struct Verifying {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyStep {
     /// It continues.
-    GoesOn,
+    Running,
     /// The differences of a part are owed now.
     Owed,
     /// It must be restarted.
-    Again,
+    Restart,
     /// It has ended, and the caller was told.
     Ended,
 }
@@ -162,7 +162,7 @@ impl Verifying {
         context: &mut Context,
         now: Duration,
     ) -> Result<VerifyStep, JournalError> {
-        match self.go_on(context, now) {
+        match self.advance_stage(context, now) {
             Ok(step) => Ok(step),
             Err(error) => {
                 self.fails(context, error)?;
@@ -171,7 +171,11 @@ impl Verifying {
         }
     }
 
-    fn go_on(&mut self, context: &mut Context, now: Duration) -> Result<VerifyStep, JobError> {
+    fn advance_stage(
+        &mut self,
+        context: &mut Context,
+        now: Duration,
+    ) -> Result<VerifyStep, JobError> {
         match std::mem::replace(&mut self.stage, VerifyStage::Wanted) {
             VerifyStage::Running(mut run) => {
                 let Some(exited) = run.poll(now).map_err(broken)? else {
@@ -182,19 +186,19 @@ impl Verifying {
                         context.supervisor.send(&FromPusher::Verified(self.ticket, part));
                     }
                     self.stage = VerifyStage::Running(run);
-                    return Ok(VerifyStep::GoesOn);
+                    return Ok(VerifyStep::Running);
                 };
                 let finished = context.finish(run.into_run(), exited)?;
                 match self.finished(context, finished)? {
                     // The first part is sent without a request.
-                    VerifyStep::GoesOn => self.next_part(context),
+                    VerifyStep::Running => self.next_part(context),
                     other => Ok(other),
                 }
             }
-            VerifyStage::Wanted => Ok(VerifyStep::GoesOn),
+            VerifyStage::Wanted => Ok(VerifyStep::Running),
             reading @ VerifyStage::Reading { .. } => {
                 self.stage = reading;
-                if self.asked { self.next_part(context) } else { Ok(VerifyStep::GoesOn) }
+                if self.asked { self.next_part(context) } else { Ok(VerifyStep::Running) }
             }
         }
     }
@@ -206,7 +210,7 @@ impl Verifying {
         let step = match part.end {
             Some(_) => VerifyStep::Ended,
             None if self.job.repair && !part.differences.is_empty() => VerifyStep::Owed,
-            None => VerifyStep::GoesOn,
+            None => VerifyStep::Running,
         };
         context.supervisor.send(&FromPusher::Verified(self.ticket, part));
         Ok(step)
@@ -239,7 +243,7 @@ impl Verifying {
     /// The dry run has ended: reads its whole output once.
     fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, JobError> {
         if context.learn_from(&finished) {
-            return Ok(VerifyStep::Again);
+            return Ok(VerifyStep::Restart);
         }
         self.holders = context.holders();
         let mut holders = context.holders();
@@ -276,7 +280,7 @@ impl Verifying {
             deletions: compared.complete,
             lines: compared.into_lines().map_err(broken)?,
         };
-        Ok(VerifyStep::GoesOn)
+        Ok(VerifyStep::Running)
     }
 
     fn counts(&self, context: &Context, change: &Change, deletions: bool) -> bool {

@@ -315,7 +315,7 @@ impl Scrub {
     }
 
     /// A push needs the spare slot.
-    pub fn make_way(&mut self, now: Duration) {
+    pub fn give_way(&mut self, now: Duration) {
         if self.spare.is_some() {
             self.yields += u32::from(self.is_running());
             self.put_off(ASK_AGAIN, now);
