@@ -167,7 +167,7 @@ impl Pusher {
         let spec = JobSpec::Push(lane);
         let comparing = self.jobs.comparing() || self.state.reconcile().wanted().is_some();
         let bulk = self.state.pending().work.bulk;
-        let Selection { batch, deferred, blocked, whole, gone } =
+        let Selection { batch, deferred, blocked, read_upto, gone } =
             select(&self.context, &self.jobs, lane, bulk, comparing)?;
         let mut events: Vec<Event> =
             gone.into_iter().filter_map(|gone| self.abandon_push(gone)).collect();
@@ -177,7 +177,7 @@ impl Pusher {
             return Ok(events);
         }
         if lane == Lane::Small {
-            self.waiters.reads(whole);
+            self.waiters.reads(read_upto);
         }
         let Some(batch) = batch.filter(|batch| !batch.items.is_empty() || batch.cursor.is_some())
         else {

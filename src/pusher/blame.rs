@@ -12,7 +12,7 @@ pub struct Blame {
     /// Directories above these names that are not names of the step.
     pub above: HashMap<RelPath, String>,
     /// The first complaint that names no path, or a path outside the step. Any name of the step may be the cause.
-    pub nobody: Option<String>,
+    pub unassigned: Option<String>,
 }
 
 impl Blame {
@@ -34,7 +34,7 @@ impl Blame {
             } else if let Some(path) = paths.iter().find(|path| parents.contains(*path)) {
                 out.above.insert(path.clone(), complaint.message);
             } else {
-                out.nobody.get_or_insert(complaint.message);
+                out.unassigned.get_or_insert(complaint.message);
             }
         }
         out
@@ -76,9 +76,9 @@ mod tests {
             all
         };
         assert_eq!(text(&blame.failed), ["d/f 1", "gone 2", "x 4"]);
-        assert_eq!((text(&blame.above), blame.nobody), (vec!["d 3".to_owned()], None));
-        assert_eq!(of(vec![complaint(&[], "who?")]).nobody.as_deref(), Some("who?"));
-        assert_eq!(of(vec![complaint(&["other"], "o")]).nobody.as_deref(), Some("o"));
+        assert_eq!((text(&blame.above), blame.unassigned), (vec!["d 3".to_owned()], None));
+        assert_eq!(of(vec![complaint(&[], "who?")]).unassigned.as_deref(), Some("who?"));
+        assert_eq!(of(vec![complaint(&["other"], "o")]).unassigned.as_deref(), Some("o"));
         assert!(of(vec![]).is_empty());
     }
 }

@@ -10,7 +10,7 @@ use crate::rsync::itemize::{Change, ChangeKind};
 use std::collections::BTreeSet;
 
 /// The largest number of files that are checked.
-pub const LOOKED_AT: usize = 8;
+pub const FILES_MOST: usize = 8;
 /// Times must be equal.
 pub const EXACT: i32 = -1;
 /// rsync's `--modify-window` values, finest first: nanoseconds; the same second (ext4 with small inodes, NFS 2, SMB);
@@ -29,32 +29,32 @@ pub fn only_in_time(change: &Change) -> bool {
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum TimesCheck {
     /// Files differ in their times: check again with this window.
-    Look(i32),
+    Differ(i32),
     /// The remote stores times with this window.
-    Window(i32),
+    Within(i32),
     /// No coarse times were found.
-    Nothing,
+    Exact,
 }
 
 /// Evaluates a dry run of these files, which were just pushed and have not changed since, with `window`. `differ` are
 /// those that differ only in their time. `known` is the window known so far.
-pub fn told(
+pub fn evaluate(
     files: &BTreeSet<RelPath>,
     differ: &BTreeSet<RelPath>,
     window: i32,
     known: i32,
-) -> Told {
+) -> TimesCheck {
     if files.is_empty() {
-        return Told::Nothing;
+        return TimesCheck::Exact;
     }
     if differ.is_empty() {
-        return if window > known { Told::Window(window) } else { Told::Nothing };
+        return if window > known { TimesCheck::Within(window) } else { TimesCheck::Exact };
     }
     // One file that was pushed differs. The others may have times that every file system can store.
     let next = WINDOWS.into_iter().find(|next| *next > window);
-    next.map_or(Told::Nothing, Told::Look)
+    next.map_or(TimesCheck::Exact, TimesCheck::Differ)
 }
 
 #[cfg(test)]
@@ -93,10 +93,10 @@ mod tests {
                 _ => time / SECOND - there(time) / SECOND <= i64::from(window),
             };
             let differ = (0..times.len()).filter(|n| !same(times[*n])).map(path).collect();
-            match told(&files, &differ, window, known) {
-                Told::Look(wider) => window = wider,
-                Told::Window(window) => return Some(window),
-                Told::Nothing => return None,
+            match evaluate(&files, &differ, window, known) {
+                TimesCheck::Differ(wider) => window = wider,
+                TimesCheck::Within(window) => return Some(window),
+                TimesCheck::Exact => return None,
             }
         }
     }

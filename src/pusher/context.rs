@@ -52,7 +52,7 @@ const UNCONVERTIBLE_MOST: usize = 10_000;
 
 /// The purpose of an rsync, besides its form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum How {
+pub enum Purpose {
     /// No special purpose.
     #[default]
     Plain,
@@ -64,11 +64,11 @@ pub enum How {
 
 /// What a command line gets in addition to its form.
 #[derive(Clone, Copy, Debug, Default)]
-struct More<'r> {
+struct Extra<'r> {
     /// Rules that exclude names.
     rules: &'r [u8],
     /// The purpose of the rsync.
-    how: How,
+    purpose: Purpose,
     /// Times that differ by at most this number of seconds are equal.
     window: Option<i32>,
 }
@@ -394,7 +394,7 @@ impl Context {
             form,
             options,
             list,
-            More { rules: &rules, ..self.more(form, options) },
+            Extra { rules: &rules, ..self.extra(form, options) },
         )
     }
 
@@ -412,8 +412,8 @@ impl Context {
             && params::leaves_sparse_open(&self.start.remote.peer.params);
         let mut paths = paths.into_iter();
         let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|stat| stat.sparse));
-        let how = if sparse { How::Sparse } else { How::Plain };
-        self.start_rsync(root, form, options, list, More { how, ..self.more(form, options) })
+        let purpose = if sparse { Purpose::Sparse } else { Purpose::Plain };
+        self.start_rsync(root, form, options, list, Extra { purpose, ..self.extra(form, options) })
     }
 
     /// Reads the window of the remote's times from the journal.
@@ -434,7 +434,7 @@ impl Context {
     }
 
     /// True if comparisons treat some different times as equal.
-    pub fn takes_times_for_the_same(&self) -> bool {
+    pub fn treats_times_as_equal(&self) -> bool {
         let users = params::modify_window(&self.start.remote.peer.params);
         users.or(self.window).is_some_and(|window| window >= 0)
     }
@@ -450,27 +450,27 @@ impl Context {
     }
 
     /// Records that files of a first copy have confirmed the known window.
-    pub fn times_are_known(&self) {
+    pub fn confirm_times(&self) {
         self.times_known.set(true);
     }
 
     /// The window with which the times of files that were just pushed are checked. `None` if the user's parameters set
     /// it.
-    pub fn window_to_look_with(&self) -> Option<i32> {
+    pub fn check_window(&self) -> Option<i32> {
         let set = params::modify_window(&self.start.remote.peer.params).is_some();
         (!set).then_some(self.window.unwrap_or(coarse_times::EXACT))
     }
 
     /// Starts that check.
-    pub fn look_at_times(
+    pub fn check_times(
         &self,
         root: &Root,
         options: Options,
         list: &[u8],
         window: i32,
     ) -> Result<Rsync, JobError> {
-        let more = More { window: Some(window), ..More::default() };
-        self.start_rsync(root, &Form::Send, options, list, more)
+        let extra = Extra { window: Some(window), ..Extra::default() };
+        self.start_rsync(root, &Form::Send, options, list, extra)
     }
 
     /// True if the remote has just refused the option that keeps files sparse. The option is not used again.
@@ -518,8 +518,8 @@ impl Context {
         let left_out = there.chain(&unconvertible);
         let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
         drop(known);
-        let more = More { rules: &rules, how: How::Compare, ..self.more(form, options) };
-        Ok((self.start_rsync(root, form, options, list, more)?, unconvertible))
+        let extra = Extra { rules: &rules, purpose: Purpose::Compare, ..self.extra(form, options) };
+        Ok((self.start_rsync(root, form, options, list, extra)?, unconvertible))
     }
 
     /// Why no rsync may read these directories now: it would read a mount point whose file system does not answer, even
@@ -556,12 +556,12 @@ impl Context {
     }
 
     /// Removes refused options from a command line. A comparison by content keeps `--checksum`, and fails.
-    pub fn leave_out_refused(&self, argv: &mut Vec<OsString>, how: How) {
+    pub fn leave_out_refused(&self, argv: &mut Vec<OsString>, purpose: Purpose) {
         let refused = self.refused.borrow();
         let gone = refused
             .iter()
             .copied()
-            .filter(|name| how != How::Compare || *name != refused::CHECKSUM);
+            .filter(|name| purpose != Purpose::Compare || *name != refused::CHECKSUM);
         refused::leave_out(argv, &gone.collect::<Vec<_>>());
     }
 
@@ -608,10 +608,10 @@ impl Context {
     }
 
     /// What every rsync of this form gets in addition to its arguments.
-    fn more(&self, form: &Form, options: Options) -> More<'static> {
+    fn extra(&self, form: &Form, options: Options) -> Extra<'static> {
         let set = params::modify_window(&self.start.remote.peer.params).is_some();
         let window = self.window.filter(|_| argv::is_dry(form, options) && !set);
-        More { window, ..More::default() }
+        Extra { window, ..Extra::default() }
     }
 
     /// A file with rules for an rsync.
@@ -648,7 +648,7 @@ impl Context {
         form: &Form,
         options: Options,
         list: &[u8],
-        more: More<'_>,
+        extra: Extra<'_>,
     ) -> Result<Rsync, JobError> {
         let remote = &self.start.remote;
         let mut argv = argv::argv(self.peer(), form, options);
@@ -656,20 +656,20 @@ impl Context {
             trash::keep(&mut argv, &self.stamp());
         }
         let scratch: &Path = &self.start.state_dir;
-        let rules = match more.rules {
+        let rules = match extra.rules {
             [] => None,
             rules => Some(self.rules_file(rules)?),
         };
         if let Some(rules) = &rules {
             argv::leave_out(&mut argv, rules.path());
         }
-        if more.how == How::Sparse {
+        if extra.purpose == Purpose::Sparse {
             argv::sparse(&mut argv);
         }
-        if let Some(window) = more.window {
+        if let Some(window) = extra.window {
             argv::within(&mut argv, window);
         }
-        self.leave_out_refused(&mut argv, more.how);
+        self.leave_out_refused(&mut argv, extra.purpose);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), list, scratch)
             .map(|rsync| rsync.reading(rules))

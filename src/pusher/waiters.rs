@@ -19,7 +19,7 @@ use crate::sys::clock;
 pub(super) struct Waiters {
     open: Vec<Waiter>,
     /// Every mark up to this number was settled or owed at some moment.
-    whole: i64,
+    read_upto: i64,
     /// The batch in flight has read every mark up to this number.
     reading: Option<i64>,
 }
@@ -43,14 +43,14 @@ impl Waiters {
     }
 
     /// A batch starts. It has read every mark up to this number, if it has read all.
-    pub(super) fn reads(&mut self, whole: Option<i64>) {
-        self.reading = whole;
+    pub(super) fn reads(&mut self, read_upto: Option<i64>) {
+        self.reading = read_upto;
     }
 
     /// That batch has ended. All its marks are settled or owed, or none is.
     pub(super) fn read(&mut self, settled: bool) {
         let read = self.reading.take().filter(|_| settled);
-        self.whole = self.whole.max(read.unwrap_or(0));
+        self.read_upto = self.read_upto.max(read.unwrap_or(0));
     }
 
     /// Removes and returns the waiters for which everything is settled. `doubt` says whether the remote may have lost
@@ -64,14 +64,14 @@ impl Waiters {
             return Ok(Vec::new());
         }
         let (journal, name) = (&context.journal, &context.name);
-        let whole = journal.nothing_after(context.standing.cursor)?.unwrap_or(0);
-        self.whole = self.whole.max(whole);
+        let read_upto = journal.nothing_after(context.standing.cursor)?.unwrap_or(0);
+        self.read_upto = self.read_upto.max(read_upto);
         // A scheduled reconcile replaces no marks.
         let compares = doubt != Doubt::No
             || journal.wanted_reconcile(name)?.is_some_and(|why| why != ReconcileReason::Schedule);
         let mut settled = Vec::new();
         for waiter in &mut self.open {
-            if waiter.since_ms.is_none() && self.whole >= waiter.seq && !compares {
+            if waiter.since_ms.is_none() && self.read_upto >= waiter.seq && !compares {
                 waiter.since_ms = Some(journal.owed_since(name, clock::wall_ms())?);
             }
             if let Some(since_ms) = waiter.since_ms

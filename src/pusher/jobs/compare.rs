@@ -397,7 +397,7 @@ fn spool(
             if deleting.is_full() {
                 return Ok((None, CompareProgress::Upset));
             }
-            let deletions = unasked(context, &mut compared, &deleting)?;
+            let deletions = unmarked_deletions(context, &mut compared, &deleting)?;
             // A push in flight may have created directories, but not yet their files. So compare the numbers of files.
             let made = match losses.staying {
                 Some(0) if replaces_files(context, &mut compared)? => losses.made.max(deletions),
@@ -423,29 +423,29 @@ fn spool(
 
 /// The number of names that it would delete and that no mark reports as deleted. Names that were deleted locally while
 /// the watcher ran are no accident.
-fn unasked(
+fn unmarked_deletions(
     context: &Context,
     compared: &mut Compared,
     deleting: &Touched,
 ) -> Result<u64, JobError> {
-    let mut unasked = Ok(0);
+    let mut unmarked_deletions = Ok(0);
     compared
         .again(
             || context.supervisor.beat(),
             |change| {
                 let deleted = change.kind == ChangeKind::Deleted && wanted(context, &change, true);
                 if let (Ok(count), true) =
-                    (&mut unasked, deleted && !deleting.holds(&change.path, false))
+                    (&mut unmarked_deletions, deleted && !deleting.holds(&change.path, false))
                 {
                     match context.journal.is_marked_deleted(&context.name, &change.path) {
                         Ok(marked) => *count += u64::from(!marked),
-                        Err(error) => unasked = Err(error),
+                        Err(error) => unmarked_deletions = Err(error),
                     }
                 }
             },
         )
         .map_err(broken)?;
-    Ok(unasked?)
+    Ok(unmarked_deletions?)
 }
 
 /// True if the localpath has at least as many files as it would delete.

@@ -2,7 +2,7 @@
 
 use super::rsyncing::Rsyncing;
 use crate::figures;
-use crate::pusher::context::{Context, How, broken};
+use crate::pusher::context::{Context, Purpose, broken};
 use crate::pusher::job_error::JobError;
 use crate::rsync::argv;
 use crate::rsync::argv::rules_prefix;
@@ -50,7 +50,7 @@ impl Expiry {
         let (dir, rules) = prepare(context, &limit).map_err(failed)?;
         let peer = context.peer();
         let mut argv = trash::expire(peer, rules.path());
-        context.leave_out_refused(&mut argv, How::Plain);
+        context.leave_out_refused(&mut argv, Purpose::Plain);
         let (unset, scratch) = (argv::ENV_REMOVE, &context.start.state_dir);
         let rsync = Rsync::start(&argv, trash::ENV, unset, &dir, b"", scratch).map_err(failed)?;
         let timeout_s = context.start.remote.peer.timeout_s + GRACE_S;

@@ -39,7 +39,7 @@ pub struct Selection {
     /// Why other work must wait.
     pub blocked: Vec<Blocked>,
     /// The batch contains every mark up to this number.
-    pub whole: Option<i64>,
+    pub read_upto: Option<i64>,
     /// Lanes whose large file is gone, and whose push is abandoned.
     pub gone: Vec<Lane>,
 }
@@ -101,7 +101,7 @@ fn small(
     // A change must not wait for the many differences of a large directory.
     let along = if marks.is_empty() { BATCH } else { ALONG };
     let mut owed = journal.due(name, now_ms, along)?;
-    found.whole = (marks.len() < BATCH as usize).then_some(last);
+    found.read_upto = (marks.len() < BATCH as usize).then_some(last);
     // The row of a failing path that is marked again is pushed with the mark.
     owed.extend(journal.failing_later(name, now_ms, &marks)?);
     // A path that is marked all the time would never get into a portion.

@@ -86,7 +86,7 @@ impl Step {
     }
 
     /// True if it is a dry run.
-    pub fn looks(&self) -> bool {
+    pub fn is_dry_run(&self) -> bool {
         match self {
             Step::Below { .. } | Step::Extraneous { .. } | Step::Way { .. } => true,
             Step::Times { .. } => true,
@@ -100,7 +100,7 @@ impl Step {
     /// could not be pushed.
     fn by_content(&self, context: &Context, dry: bool) -> bool {
         let Step::Entries { checksum, .. } = self else { return false };
-        *checksum || (dry && context.takes_times_for_the_same())
+        *checksum || (dry && context.treats_times_as_equal())
     }
 
     /// Bytes that the remote reads to compare by content.
@@ -116,7 +116,7 @@ impl Step {
     pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, JobError> {
         let options = Options {
             checksum: false,
-            dry: dry || self.looks(),
+            dry: dry || self.is_dry_run(),
             delete: context.delete(),
             force: true,
             stats: true,
@@ -153,7 +153,7 @@ impl Step {
                 context.send(root, form, options, &argv::list(paths), paths)
             }
             Step::Times { files, window } => {
-                context.look_at_times(root, options, &argv::list(files), *window)
+                context.check_times(root, options, &argv::list(files), *window)
             }
             Step::Root => context.rsync(root, &Form::Root, options, b""),
         }

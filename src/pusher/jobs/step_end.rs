@@ -6,7 +6,7 @@ use crate::journal::Totals;
 use crate::path::RelPath;
 use crate::pusher::batch::Disposition;
 use crate::pusher::blame::Blame;
-use crate::pusher::coarse_times::{self, Told};
+use crate::pusher::coarse_times::{self, TimesCheck};
 use crate::pusher::context::{Context, broken};
 use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
@@ -32,7 +32,7 @@ impl Push {
     ) -> Result<PushProgress, JobError> {
         if finished.judgement.verdict != Verdict::Settled
             && context.start.remote.trash_keep_ms.is_some()
-            && !step.looks()
+            && !step.is_dry_run()
             && self.may_plan_again()
             && trash::raced(&finished.stderr)
         {
@@ -49,15 +49,15 @@ impl Push {
             return self.start_step(context, step, Aim::Do, now);
         }
         if let Step::Times { files, window } = &step {
-            self.look_at_times(context, files, *window, &mut finished)?;
+            self.check_times(context, files, *window, &mut finished)?;
             return self.next(context, now);
         }
         match finished.judgement.verdict {
             Verdict::Settled => self.stepped(context, step, finished, now),
-            Verdict::Partial if step.looks() && context.learn_from(&finished) => {
+            Verdict::Partial if step.is_dry_run() && context.learn_from(&finished) => {
                 self.start_step(context, step, Aim::Do, now)
             }
-            Verdict::Partial if step.looks() => {
+            Verdict::Partial if step.is_dry_run() => {
                 self.fail(step.names(), &finished);
                 self.next(context, now)
             }
@@ -66,7 +66,9 @@ impl Push {
             Verdict::Gone if matches!(step, Step::DeleteNamed { .. }) => {
                 self.start_step(context, step, Aim::Verify(finished), now)
             }
-            Verdict::Gone | Verdict::Upset if step.looks() => self.unsteady(context, &step, now),
+            Verdict::Gone | Verdict::Upset if step.is_dry_run() => {
+                self.unsteady(context, &step, now)
+            }
             Verdict::Gone => {
                 // What it did will not be repeated.
                 let done = self.partial_stats(context, &mut finished)?.totals();
@@ -117,14 +119,14 @@ impl Push {
             .read(
                 || context.supervisor.beat(),
                 |change| {
-                    if !step.looks() {
+                    if !step.is_dry_run() {
                         Push::note_made(&mut self.findings, &self.batch, toggles, &change);
                     }
                     let (created, file) = created(&change);
                     made = (made.0 + created, made.1 + file);
                     let first = copies && change.kind == ChangeKind::Created;
                     let shows = (first || coarse_times::only_in_time(&change))
-                        && pushed.len() < coarse_times::LOOKED_AT;
+                        && pushed.len() < coarse_times::FILES_MOST;
                     if shows && self.shows_times(&change.path) {
                         pushed.insert(change.path.clone());
                     }
@@ -132,7 +134,7 @@ impl Push {
                         gone += 1;
                         stayed.remove(&change.path);
                         // For other deletions only the number is kept.
-                        if step.looks()
+                        if step.is_dry_run()
                             && change.path.prefixes().any(|prefix| names.contains(&prefix))
                         {
                             deleted.push((change.path, change.is_dir));
@@ -143,7 +145,7 @@ impl Push {
             .map_err(broken)?;
         let why = "cannot convert filename: the converted rule does not match on the remote";
         self.findings.fail(stayed, why);
-        if step.looks() {
+        if step.is_dry_run() {
             deleted.extend(context.not_entered(&names));
             if let Step::Way { names } = step {
                 self.make_way(context, names, &deleted);
@@ -168,7 +170,7 @@ impl Push {
             // A second run checks this: names that the remote still has have failed.
             return self.start_step(context, step, Aim::Verify(finished), now);
         }
-        if let Some(window) = context.window_to_look_with().filter(|_| !pushed.is_empty()) {
+        if let Some(window) = context.check_window().filter(|_| !pushed.is_empty()) {
             self.steps.push_back(Step::Times { files: pushed, window });
         }
         self.pushed += Totals {
@@ -194,7 +196,7 @@ impl Push {
     }
 
     /// Learns from files that were just pushed whether the remote's times are coarse.
-    fn look_at_times(
+    fn check_times(
         &mut self,
         context: &mut Context,
         files: &BTreeSet<RelPath>,
@@ -224,10 +226,10 @@ impl Push {
         let files: BTreeSet<RelPath> = files.iter().filter(same).cloned().collect();
         differ.retain(|path| files.contains(path));
         let known = context.window().unwrap_or(coarse_times::EXACT);
-        match coarse_times::told(&files, &differ, window, known) {
-            Told::Look(window) => self.steps.push_front(Step::Times { files, window }),
-            Told::Window(window) => context.remember_window(window)?,
-            Told::Nothing => context.times_are_known(),
+        match coarse_times::evaluate(&files, &differ, window, known) {
+            TimesCheck::Differ(window) => self.steps.push_front(Step::Times { files, window }),
+            TimesCheck::Within(window) => context.remember_window(window)?,
+            TimesCheck::Exact => context.confirm_times(),
         }
         Ok(())
     }
@@ -332,7 +334,7 @@ impl Push {
                 },
             )
             .map_err(broken)?;
-        let unproved = match (&blame.nobody, first.judgement.verdict) {
+        let unproved = match (&blame.unassigned, first.judgement.verdict) {
             (Some(message), _) => Some(message.clone()),
             // It failed, and the path is not known.
             (None, Verdict::Partial) if blame.is_empty() && !explained => Some(message.clone()),
