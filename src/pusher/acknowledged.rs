@@ -80,13 +80,13 @@ pub fn sign_in_names(
 }
 
 /// A sign of a loss: a push had to create directories that the remote had before, so their contents are lost, too.
-pub fn sign_in_made(
+pub fn sign_in_created(
     context: &Context,
     jobs: &Jobs,
     push: &Push,
 ) -> Result<Option<String>, JournalError> {
     let findings = &push.findings;
-    if findings.made.is_empty() && findings.lacked.is_empty() {
+    if findings.created.is_empty() && findings.lacked.is_empty() {
         return Ok(None);
     }
     let seen_ns = context.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);
@@ -98,9 +98,9 @@ pub fn sign_in_made(
                 .is_ok_and(|stat| !doubt::may_have_moved_in(&stat, seen_ns))
         })
     };
-    let made = findings.made.iter().map(|path| (path, true));
+    let created = findings.created.iter().map(|path| (path, true));
     // These are in flight themselves.
-    for (path, look) in made.chain(findings.lacked.iter().map(|path| (path, false))) {
+    for (path, look) in created.chain(findings.lacked.iter().map(|path| (path, false))) {
         let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
         if known || jobs.in_flight(path) || (look && !old(path)) {
             continue;

@@ -105,12 +105,12 @@ impl Pusher {
             Action::Distrust => self.context.master.distrust(clock::boot()),
             Action::BatchEnded { settled } => self.waiters.read(settled),
             Action::Then(event) => return Ok(vec![*event]),
-            Action::LookAtNames(names) => {
+            Action::CheckNames(names) => {
                 let sign = match self.state.doubt() {
                     Doubt::Names => sign_in_names(&self.context, &self.jobs, names)?,
                     Doubt::No | Doubt::Unreachable => None,
                 };
-                return Ok(vec![Event::NamesLookedAt(sign)]);
+                return Ok(vec![Event::NamesChecked(sign)]);
             }
             Action::Report => self.status.touch(),
             Action::Exit { clean } => self.exit(clean)?,
@@ -172,7 +172,7 @@ impl Pusher {
         let mut events: Vec<Event> =
             gone.into_iter().filter_map(|gone| self.abandon_push(gone)).collect();
         if !events.is_empty() {
-            // What they write comes first; the next turn selects again.
+            // Their ends are recorded first. The next turn selects again.
             events.push(Event::NotStarted(spec, Vec::new(), slot));
             return Ok(events);
         }
@@ -292,7 +292,7 @@ impl Pusher {
         let mut news = Vec::new();
         let begun = scrub.begin(&mut self.context, allowed, quiet, in_flight, now, &mut news);
         self.jobs.scrub = Some(scrub);
-        // What it has done counts, whatever comes of the rest.
+        // Events before an error still count.
         news.into_iter().try_for_each(|news| self.step(Event::from(news)))?;
         begun.map(|()| Vec::new())
     }
@@ -336,7 +336,7 @@ impl Pusher {
             context.standing.behind_since_ms = None;
         }
         context.standing.entries = Some(entries);
-        context.standing.made_files = 0;
+        context.standing.created_files = 0;
         Ok(Event::Reconciled { why, left, at_ms })
     }
 
@@ -346,7 +346,7 @@ impl Pusher {
         self.context.master.leave();
         self.exit = Some(0);
         if clean {
-            // Where that cannot be written, the next start looks for what may be left.
+            // If this cannot be recorded, the next start looks for unfinished pushes.
             self.context.journal.set_clean(&self.context.name, true)?;
         }
         Ok(())

@@ -96,7 +96,7 @@ pub struct Findings {
     /// Directories in which an aborted rsync had begun files, in its order.
     pub leftovers: Vec<RelPath>,
     /// Directories that the remote lacked and that are not in this batch.
-    pub made: Vec<RelPath>,
+    pub created: Vec<RelPath>,
     /// Directories that the remote lacked and that are in this batch, but not because they were created.
     pub lacked: Vec<RelPath>,
 }
@@ -212,12 +212,12 @@ impl Batch {
         self.items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     }
 
-    /// True when a path is in this batch, which is sorted.
+    /// True if a path is in this batch, which is sorted.
     pub fn has(&self, path: &RelPath) -> bool {
         self.has_bytes(path.as_bytes())
     }
 
-    /// True when a comparison found a path of this batch.
+    /// True if a comparison found a path of this batch.
     pub fn found(&self, path: &RelPath) -> bool {
         self.events(path).is_some_and(|events| events.contains(Events::RECONCILE))
     }

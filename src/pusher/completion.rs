@@ -1,6 +1,6 @@
 //! Turns the results of jobs into events.
 
-use super::acknowledged::sign_in_made;
+use super::acknowledged::sign_in_created;
 use super::in_flight::Comparison;
 use super::job_error::JobError;
 use super::jobs::compare::{Compare, CompareProgress, Found};
@@ -53,7 +53,7 @@ impl Pusher {
             *self.jobs.push_mut(lane) = Some(busy);
             return Ok(());
         }
-        // The slot goes back before anything that may fail.
+        // The slot is returned before anything that may fail.
         let push = busy.work;
         drop(busy.slot);
         let (end, loss) = match self.push_end(lane, &push, progress, now) {
@@ -76,7 +76,7 @@ impl Pusher {
     ) -> Result<(PushEnd, Option<String>), JournalError> {
         let loss = match &progress {
             Ok(PushProgress::Done(_) | PushProgress::Remote(_)) if self.state.detects_losses() => {
-                sign_in_made(&self.context, &self.jobs, push)?
+                sign_in_created(&self.context, &self.jobs, push)?
             }
             Ok(_) | Err(_) => None,
         };
@@ -263,10 +263,10 @@ impl Pusher {
         let Some(scrub) = &mut self.jobs.scrub else { return Ok(()) };
         let approved = self.state.reconcile().approved();
         let (allowed, mut news) = (self.state.may_scrub(), Vec::new());
-        let went = scrub.advance(&mut self.context, allowed, approved, now, &mut news);
-        // What it has done counts, whatever comes of the rest.
+        let result = scrub.advance(&mut self.context, allowed, approved, now, &mut news);
+        // Events before an error still count.
         news.into_iter().try_for_each(|news| self.step(Event::from(news)))?;
-        went
+        result
     }
 
     fn advance_expiry(&mut self, now: Duration) -> Result<(), JournalError> {

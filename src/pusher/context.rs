@@ -292,7 +292,7 @@ impl Context {
         Ok(())
     }
 
-    /// True when this remote's part of the fail log is not empty.
+    /// True if this remote's part of the fail log is not empty.
     pub fn fail_log_shows(&self) -> bool {
         self.fail_log_shows.get()
     }

@@ -95,8 +95,8 @@ impl Names {
 
 /// True if a directory that a push had to create is a sign of a loss, unless it was marked.
 pub fn is_sign(change: &Change, toggles: Toggles) -> bool {
-    let made = change.kind == ChangeKind::Created && change.differs.kind == b'd';
-    made && !change.path.is_root() && toggles.create_folder && toggles.move_to
+    let created = change.kind == ChangeKind::Created && change.differs.kind == b'd';
+    created && !change.path.is_root() && toggles.create_folder && toggles.move_to
 }
 
 /// True if a directory may have been moved into the localpath after `seen_ns`, a file time: a move changes only its

@@ -4,7 +4,7 @@ use crate::config::model::MaxDelete;
 use crate::rsync::itemize::Totals;
 use crate::rsync_run::dry_run::Counts;
 
-/// The default guard always allows this number of deletions.
+/// The default guard allows up to this number of deletions, unless they delete everything.
 const ALWAYS_ALLOWED: u64 = 100;
 
 /// What a comparison would do to a remote.
@@ -13,7 +13,7 @@ pub struct Losses {
     /// Names it would delete.
     pub deletions: u64,
     /// Names it would create.
-    pub made: u64,
+    pub created: u64,
     /// The number of entries that the remote has, if known.
     pub entries: Option<u64>,
     /// The number of names that would stay on the remote, without directories, if known.
@@ -21,11 +21,12 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// The same, where pushes have just made this number of files on the remote: they belong to what replaces the rest.
+    /// The losses if pushes have just created this number of files on the remote. These files count as created, not as
+    /// staying.
     #[must_use]
-    pub fn without_made(self, files: u64) -> Losses {
+    pub fn without_created(self, files: u64) -> Losses {
         let staying = self.staying.map(|staying| staying.saturating_sub(files));
-        Losses { staying, made: self.made + files, ..self }
+        Losses { staying, created: self.created + files, ..self }
     }
 }
 
@@ -41,8 +42,8 @@ pub fn staying(here: Contents, totals: &Totals) -> Option<u64> {
         return Some(0);
     }
     let files = totals.files.checked_sub(totals.directories?)?;
-    let made = totals.created.saturating_sub(totals.created_directories.unwrap_or(0));
-    Some(files.saturating_sub(made))
+    let created = totals.created.saturating_sub(totals.created_directories.unwrap_or(0));
+    Some(files.saturating_sub(created))
 }
 
 /// [`Losses::staying`] after a comparison of some directories. The rest is estimated from the known number of entries
@@ -71,14 +72,14 @@ pub enum Extent {
 
 /// What a comparison of this extent would do.
 pub fn losses(extent: Extent, here: Contents, counts: Counts, totals: &Totals) -> Losses {
-    let Counts { deletions, made, .. } = counts;
+    let Counts { deletions, created, .. } = counts;
     let (entries, staying) = match extent {
         Extent::Whole => {
             (Some(remote_entries(totals.files, totals.created, deletions)), staying(here, totals))
         }
         Extent::Part(entries) => (entries, staying_of_part(here, totals, entries, deletions)),
     };
-    Losses { deletions, made, entries, staying }
+    Losses { deletions, created, entries, staying }
 }
 
 /// Whether the localpath contains anything.
@@ -93,8 +94,8 @@ pub enum Contents {
 /// True if these deletions must wait for the operator: they are more than allowed, or they would replace everything on
 /// the remote by fewer names. A file system that was emptied, or covered by another mount, looks like that.
 pub fn holds(max: MaxDelete, losses: Losses) -> bool {
-    let Losses { deletions, made, entries, staying } = losses;
-    let all = deletions > 0 && staying == Some(0) && made < deletions;
+    let Losses { deletions, created, entries, staying } = losses;
+    let all = deletions > 0 && staying == Some(0) && created < deletions;
     match max {
         MaxDelete::Unlimited => false,
         MaxDelete::Entries(most) => all || deletions > most,
@@ -156,9 +157,9 @@ mod tests {
         assert!(!holds(MaxDelete::Half, losses(0, Some(0))));
         assert!(!holds(MaxDelete::Half, losses(60, Some(61))));
         // A first copy may replace a placeholder page. A smaller tree must not replace a larger one.
-        let first_copy = Losses { made: 2, ..losses(2, Some(2)) };
+        let first_copy = Losses { created: 2, ..losses(2, Some(2)) };
         assert!(!holds(MaxDelete::Half, first_copy));
-        let other_tree = Losses { made: 3, ..losses(60, Some(60)) };
+        let other_tree = Losses { created: 3, ..losses(60, Some(60)) };
         assert!(holds(MaxDelete::Half, other_tree));
     }
 
@@ -166,9 +167,12 @@ mod tests {
     fn files_that_were_pushed_just_before_do_not_stay() {
         let most = |staying| Losses { staying: Some(staying), ..losses(30, Some(31)) };
         assert!(!holds(MaxDelete::Half, most(1)), "an old file stays");
-        assert!(holds(MaxDelete::Half, most(1).without_made(1)), "a new one does not");
-        assert!(!holds(MaxDelete::Half, most(2).without_made(1)));
-        assert!(!holds(MaxDelete::Half, most(30).without_made(30)), "as many take their place");
+        assert!(holds(MaxDelete::Half, most(1).without_created(1)), "a new one does not");
+        assert!(!holds(MaxDelete::Half, most(2).without_created(1)));
+        assert!(
+            !holds(MaxDelete::Half, most(30).without_created(30)),
+            "as many files replace them"
+        );
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Health {
         }
     }
 
-    /// True when the remote may be tried at `now`.
+    /// True if the remote may be tried at `now`.
     pub fn may_try(&self, now: Duration) -> bool {
         self.until().is_none_or(|until| now >= until)
     }

@@ -29,7 +29,7 @@ impl From<JournalError> for JobError {
 }
 
 impl JobError {
-    /// The local error; an error of the journal is returned as `Err`.
+    /// The local error. An error of the journal is returned as `Err`.
     pub fn local(self) -> Result<LocalError, JournalError> {
         match self {
             JobError::Journal(error) => Err(error),

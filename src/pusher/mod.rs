@@ -1,8 +1,8 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`state`] is the machine, events in and actions out; [`scheduler`] says which job starts next. They
-//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is tried again), [`doubt`] (whether a
-//! remote may have lost data), [`reconcile`] (when a reconcile runs, and its progress), [`pending`] (what waits in the
+//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is retried), [`doubt`] (whether a remote
+//! may have lost data), [`reconcile`] (when a reconcile runs, and its progress), [`pending`] (what waits in the
 //! journal), [`in_flight`] (the running jobs) and [`slots`]. [`plan`] turns marks into the list that [`crate::rsync`]
 //! sends, [`batch`] accounts for every path of a batch, [`partial_stats`] counts what a failed push did, [`guard`]
 //! decides when a comparison must wait for the operator.

@@ -6,7 +6,7 @@ use crate::path::RelPath;
 use crate::rsync::itemize::{self, Change, ChangeKind};
 use std::collections::HashSet;
 
-/// 1 for a created name, and 1 for one that is no directory.
+/// 1 for a created name, and 1 if it is not a directory.
 pub fn created(change: &Change) -> (u64, u64) {
     let created = change.kind == ChangeKind::Created;
     (u64::from(created), u64::from(created && !change.is_dir))

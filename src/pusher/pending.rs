@@ -80,7 +80,7 @@ impl Pending {
 
     /// The journal cannot be used now.
     pub fn refused(&mut self, now: Duration) {
-        // Refused once more before it was tried: that puts nothing off.
+        // Another refusal does not delay the retry.
         self.retry.get_or_insert(now + RETRY);
     }
 

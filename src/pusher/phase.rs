@@ -67,7 +67,7 @@ impl Phase {
         matches!(self, Phase::Stopping { .. })
     }
 
-    /// True when the supervisor is gone.
+    /// True if the supervisor is gone.
     pub fn is_orphaned(&self) -> bool {
         matches!(self, Phase::Stopping { cause: StopCause::Orphaned, .. })
     }

@@ -124,12 +124,12 @@ impl Reconcile {
         self.not_before = until;
     }
 
-    /// True when a comparison may start.
+    /// True if a comparison may start.
     pub fn may_compare(&self, now: Duration) -> bool {
         self.not_before.is_none_or(|at| now >= at)
     }
 
-    /// True when a reconcile may start.
+    /// True if a reconcile may start.
     pub fn may_reconcile(&self, now: Duration) -> bool {
         self.retry.is_none_or(|at| now >= at)
     }

@@ -28,7 +28,7 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// The interval at which rows of a partial comparison are written.
 const ROWS_EVERY: Duration = Duration::from_millis(50);
 
-/// Runs a pusher whose control channel is `channel`; returns its exit status.
+/// Runs a pusher whose control channel is `channel`. Returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
     let begun = begin("pusher", channel, |message| match message {
         ToPusher::Start(start) => Some(*start),

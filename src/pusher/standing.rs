@@ -17,8 +17,8 @@ pub struct Standing {
     pub entries: Option<i64>,
     /// Files, bytes and deletions so far.
     pub totals: Totals,
-    /// Files that pushes of this process have made on the remote, and not deleted, since the last reconcile.
-    pub made_files: u64,
+    /// Files that pushes of this process have created on the remote, and not deleted, since the last reconcile.
+    pub created_files: u64,
 }
 
 impl Standing {
@@ -31,7 +31,7 @@ impl Standing {
             behind_since_ms: row.behind_since_ms,
             entries: row.entries,
             totals: row.totals,
-            made_files: 0,
+            created_files: 0,
         }
     }
 
@@ -39,8 +39,8 @@ impl Standing {
     pub fn settled(&mut self, end: &Settlement, now_ms: i64) {
         self.cursor = self.cursor.max(end.cursor.unwrap_or(0));
         self.totals += end.pushed;
-        let made = self.made_files + end.pushed.created_files;
-        self.made_files = made.saturating_sub(end.pushed.deleted);
+        let created = self.created_files + end.pushed.created_files;
+        self.created_files = created.saturating_sub(end.pushed.deleted);
         let grown = end.pushed.created as i64 - end.pushed.deleted as i64;
         self.entries = self.entries.map(|entries| (entries + grown).max(0));
         if end.success {
@@ -54,17 +54,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_files_are_counted_until_they_are_deleted() {
+    fn created_files_are_counted_until_they_are_deleted() {
         let mut standing = Standing { entries: Some(5), ..Standing::default() };
         let pushed = |created, created_files, deleted| Settlement {
             pushed: Totals { created, created_files, deleted, ..Totals::default() },
             ..Settlement::default()
         };
         standing.settled(&pushed(3, 2, 0), 1);
-        assert_eq!((standing.made_files, standing.entries), (2, Some(8)));
+        assert_eq!((standing.created_files, standing.entries), (2, Some(8)));
         standing.settled(&pushed(0, 0, 1), 2);
-        assert_eq!((standing.made_files, standing.entries), (1, Some(7)));
+        assert_eq!((standing.created_files, standing.entries), (1, Some(7)));
         standing.settled(&pushed(0, 0, 9), 3);
-        assert_eq!((standing.made_files, standing.entries), (0, Some(0)));
+        assert_eq!((standing.created_files, standing.entries), (0, Some(0)));
     }
 }

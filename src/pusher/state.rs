@@ -198,8 +198,8 @@ pub enum Event {
     Answered,
     /// The reconcile for the leftovers of killed receivers is requested.
     LeftoversWanted,
-    /// The answer to [`Action::LookAtNames`]: a sign that the remote has lost data.
-    NamesLookedAt(Option<String>),
+    /// The answer to [`Action::CheckNames`]: a sign that the remote has lost data.
+    NamesChecked(Option<String>),
     /// The watcher holds the localpath for this reason, or ends the hold.
     Hold(Option<String>),
     /// Failed paths were made due. The remote is retried, too.
@@ -326,8 +326,8 @@ pub enum Action {
     },
     /// Everything before it is recorded: continue with this event.
     Then(Box<Event>),
-    /// Check whether these names in the root are a sign of loss: [`Event::NamesLookedAt`].
-    LookAtNames(Names),
+    /// Check whether these names in the root are a sign of loss: [`Event::NamesChecked`].
+    CheckNames(Names),
     /// Report a changed status.
     Report,
     /// End the process.
@@ -405,7 +405,7 @@ impl State {
             Event::LeftoversWanted => {
                 self.unclean.remove(&Unclean::LeftoversEverywhere);
             }
-            Event::NamesLookedAt(sign) => self.names_looked_at(sign, now, &mut out),
+            Event::NamesChecked(sign) => self.names_checked(sign, now, &mut out),
             Event::Hold(why) => self.hold(why, now, &mut out),
             Event::FailuresDue => self.retry_now(now, &mut out),
             Event::Stop(within, cause) => self.phase.stop(now + within, cause),
@@ -746,7 +746,8 @@ impl State {
 
     /// While the delete guard holds the remote, directories to which it applies wait for the operator. They also wait
     /// until no names are owed: a comparison would find these names again, and the guard would count them twice.
-    /// Directories that live events marked do not wait, because pushing all that a reconcile found may take hours.
+    /// Directories that live events marked wait for owed names, too, but not for those of a reconcile, whose push may
+    /// take hours.
     fn owed_dirs(&self) -> OwedDirs {
         let by_name = self.pending.work.due || self.pending.work.bulk;
         if self.reconcile.held().is_some() || by_name { OwedDirs::Live } else { OwedDirs::Any }
@@ -1052,7 +1053,7 @@ impl State {
             CompareEnd::Names(names) => {
                 self.compared_well(out);
                 // Once recent paths are owed again, names that differ are a sign.
-                out.push(Action::LookAtNames(names));
+                out.push(Action::CheckNames(names));
             }
             CompareEnd::Trouble { judgement, lingering } => {
                 if self.limits_connections(&judgement, lingering, now) {
@@ -1067,7 +1068,7 @@ impl State {
         }
     }
 
-    fn names_looked_at(&mut self, sign: Option<String>, now: Duration, out: &mut Vec<Action>) {
+    fn names_checked(&mut self, sign: Option<String>, now: Duration, out: &mut Vec<Action>) {
         if self.doubt == Doubt::Names {
             self.doubt = Doubt::No;
             self.suspect_loss(sign, out);

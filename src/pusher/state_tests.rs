@@ -41,7 +41,7 @@ impl Machine {
         let mut actions = Vec::new();
         for action in self.state.step(event, self.now) {
             match action {
-                // Everything before it is written.
+                // Everything before it is recorded.
                 Action::Then(event) => actions.extend(self.step(*event)),
                 other => actions.extend(short(&other)),
             }
@@ -122,7 +122,7 @@ fn short(action: &Action) -> Option<String> {
         Action::Owe(rows) => format!("owe {}", rows.len()),
         Action::Unseen(_) => "unseen".into(),
         Action::Then(event) => format!("then {event:?}"),
-        Action::LookAtNames(_) => "look at the names".into(),
+        Action::CheckNames(_) => "check the names".into(),
         Action::Settle(..) => "settle".into(),
         Action::RetryNow => "retry now".into(),
         Action::OweRecent(_) => "owe what is recent".into(),
@@ -489,8 +489,8 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
     assert_eq!(machine.finds(Work::default()), ["compare Names"]);
     machine.compares(CompareSpec::Names);
     let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
-    assert_eq!(end, ["look at the names"]);
-    let end = machine.step(Event::NamesLookedAt(Some("d is missing".to_owned())));
+    assert_eq!(end, ["check the names"]);
+    let end = machine.step(Event::NamesChecked(Some("d is missing".to_owned())));
     assert_eq!(end, ["want: d is missing"]);
     assert_eq!(machine.state.doubt(), Doubt::No);
 }
@@ -502,20 +502,20 @@ fn names_that_a_probe_compared_are_a_sign_once_what_is_recent_is_owed() {
     machine.finds(Work::default());
     machine.compares(CompareSpec::Names);
     let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
-    assert_eq!(end, ["owe what is recent", "retry now", "fail log", "look at the names"]);
+    assert_eq!(end, ["owe what is recent", "retry now", "fail log", "check the names"]);
     machine.step(Event::RecentOwed(RecentlySettled::All));
-    let end = machine.step(Event::NamesLookedAt(Some("d is missing".to_owned())));
+    let end = machine.step(Event::NamesChecked(Some("d is missing".to_owned())));
     assert_eq!(end, ["want: d is missing"], "not compared twice");
 }
 
-/// What a step has decided counts only once the journal has what came before.
+/// A decision takes effect only after the journal has recorded what comes before it.
 #[test]
 fn a_journal_that_refuses_leaves_the_trouble_as_it_was() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
     machine.pushes(Lane::Small);
     let end = Event::Pushed { lane: Lane::Small, end: settled(), loss: None };
-    // Nothing of it is carried out.
+    // The actions are not carried out.
     machine.state.step(end, machine.now);
     assert_eq!(machine.state.health().failures(), 1);
     let held = Held { why: "50".into(), deletions: 50 };

@@ -67,7 +67,7 @@ impl Status {
         jobs: &Jobs,
         now: Duration,
     ) -> Result<(), JournalError> {
-        // A progress bar moves.
+        // The progress of the reconcile changes.
         if state.reconcile().is_under_way() && state.in_flight().pushing() {
             self.touch();
         }

@@ -42,7 +42,7 @@ impl Waiters {
         self.open.retain(|a| a.ticket != ticket);
     }
 
-    /// A batch starts. It has read every mark up to this number, if it has read all.
+    /// A batch starts. It has read every mark up to `read_upto`, which is `None` if it has not read all marks.
     pub(super) fn reads(&mut self, read_upto: Option<i64>) {
         self.reading = read_upto;
     }

@@ -82,7 +82,7 @@ pub struct Counts {
     /// There and not here.
     pub deletions: u64,
     /// Here and not there.
-    pub made: u64,
+    pub created: u64,
 }
 
 /// A comparison that has ended and can be used.
@@ -110,7 +110,7 @@ impl Compared {
             if counts(&change) {
                 found.paths += 1;
                 found.deletions += u64::from(change.kind == ChangeKind::Deleted);
-                found.made += u64::from(change.kind == ChangeKind::Created);
+                found.created += u64::from(change.kind == ChangeKind::Created);
             }
         })?;
         let complete = complete && !report.deletions_skipped;

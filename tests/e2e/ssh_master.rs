@@ -88,7 +88,11 @@ fn pushes_beyond_the_session_limit_connect_directly() {
         w.write(&format!("file{round}"), vec![b'x'; 200_000]);
         w.wait_identical();
     }
-    assert!(!w.instance.log_text().contains("cannot push to the remote"), "{}", w.instance.report());
+    assert!(
+        !w.instance.log_text().contains("cannot push to the remote"),
+        "{}",
+        w.instance.report()
+    );
 }
 
 #[test]

@@ -239,7 +239,10 @@ fn every_version_is_on_the_slave_or_in_its_trash() {
         let lost: Vec<_> = once.difference(&all).collect();
         assert!(lost.is_empty() && once.len() > 60, "{} of {}: {lost:?}", lost.len(), once.len());
         let log = w.instance.log_text();
-        assert!(!log.contains("cannot push to the remote") && !log.contains("make_backup"), "{log}");
+        assert!(
+            !log.contains("cannot push to the remote") && !log.contains("make_backup"),
+            "{log}"
+        );
     }
 }
 

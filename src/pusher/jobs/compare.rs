@@ -389,7 +389,7 @@ fn spool(
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         let losses = match extent {
-            Extent::Whole => losses.without_made(context.standing.made_files),
+            Extent::Whole => losses.without_created(context.standing.created_files),
             Extent::Part(_) => losses,
         };
         if guard::holds(context.start.remote.max_delete, losses) {
@@ -399,11 +399,11 @@ fn spool(
             }
             let deletions = unmarked_deletions(context, &mut compared, &deleting)?;
             // A push in flight may have created directories, but not yet their files. So compare the numbers of files.
-            let made = match losses.staying {
-                Some(0) if replaces_files(context, &mut compared)? => losses.made.max(deletions),
-                Some(_) | None => losses.made,
+            let created = match losses.staying {
+                Some(0) if replaces_files(context, &mut compared)? => losses.created.max(deletions),
+                Some(_) | None => losses.created,
             };
-            let losses = Losses { deletions, made, ..losses };
+            let losses = Losses { deletions, created, ..losses };
             if guard::holds(context.start.remote.max_delete, losses)
                 && !guard::is_approved(approved, deletions)
             {

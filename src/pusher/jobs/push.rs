@@ -38,7 +38,7 @@ pub(super) const UNCONVERTIBLE: &str =
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
 
 /// One directory is enough for a sign. More are kept, because some may be in flight.
-const MADE_MOST: usize = 100;
+const CREATED_MOST: usize = 100;
 
 /// A batch being pushed.
 pub struct Push {
@@ -403,7 +403,7 @@ impl Push {
     }
 
     /// Notes a directory that the remote lacked, unless this batch explains that.
-    pub(super) fn note_made(
+    pub(super) fn note_created(
         findings: &mut Findings,
         batch: &Batch,
         toggles: Toggles,
@@ -413,11 +413,11 @@ impl Push {
             return;
         }
         let signs = match batch.events(&change.path) {
-            None => &mut findings.made,
+            None => &mut findings.created,
             Some(events) if doubt::only_changed(events) => &mut findings.lacked,
             Some(_) => return,
         };
-        if signs.len() < MADE_MOST {
+        if signs.len() < CREATED_MOST {
             signs.push(change.path.clone());
         }
     }

@@ -180,10 +180,11 @@ fn next_portion(
 /// A directory that was created while no comparison ran contains only what its own events marked. It needs no
 /// comparison.
 fn narrow(batch: &mut Batch, comparing: bool, compared_ms: i64) {
-    let made = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
+    let created = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
     for item in &mut batch.items {
-        let only_made = item.scope == Scope::Children && item.events.difference(made).is_empty();
-        if only_made && !comparing && item.since_ms - compared_ms > COMPARED_LATELY_MS {
+        let only_created =
+            item.scope == Scope::Children && item.events.difference(created).is_empty();
+        if only_created && !comparing && item.since_ms - compared_ms > COMPARED_LATELY_MS {
             item.scope = Scope::Entry;
         }
     }

@@ -108,7 +108,7 @@ impl Push {
     ) -> Result<PushProgress, JobError> {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
-        let (mut deleted, mut gone, mut made) = (Vec::new(), 0, (0, 0));
+        let (mut deleted, mut gone, mut counted) = (Vec::new(), 0, (0, 0));
         // Locally converted rules may differ from the remote's conversion of the names.
         let by_rules = matches!(step, Step::Delete { .. }) && context.converts();
         let mut stayed = if by_rules { names.clone() } else { HashSet::new() };
@@ -120,10 +120,10 @@ impl Push {
                 || context.supervisor.beat(),
                 |change| {
                     if !step.is_dry_run() {
-                        Push::note_made(&mut self.findings, &self.batch, toggles, &change);
+                        Push::note_created(&mut self.findings, &self.batch, toggles, &change);
                     }
                     let (created, file) = created(&change);
-                    made = (made.0 + created, made.1 + file);
+                    counted = (counted.0 + created, counted.1 + file);
                     let first = copies && change.kind == ChangeKind::Created;
                     let shows = (first || coarse_times::only_in_time(&change))
                         && pushed.len() < coarse_times::FILES_MOST;
@@ -177,8 +177,8 @@ impl Push {
             files: report.totals.transferred,
             bytes: report.totals.transferred_bytes,
             deleted: gone,
-            created: made.0,
-            created_files: made.1,
+            created: counted.0,
+            created_files: counted.1,
         };
         self.next(context, now)
     }
@@ -235,7 +235,8 @@ impl Push {
     }
 
     /// A run was aborted, and the batch continues. What the run did will not be repeated. If one of the receiver's two
-    /// processes gives up, it kills the other one, possibly just after that created a temporary file, which then stays.
+    /// processes gives up, it kills the other one. A temporary file stays if the other one has created it, but not
+    /// recorded it yet.
     fn broke_off(&mut self, context: &Context, finished: &mut Finished) -> Result<(), JobError> {
         let leftovers = &mut self.findings.leftovers;
         let begun = |change: Change| {
@@ -261,7 +262,7 @@ impl Push {
         let mut partial_stats = PartialStats::default();
         let toggles = context.start.localpath.inotify;
         let add = |change: Change| {
-            Push::note_made(&mut self.findings, &self.batch, toggles, &change);
+            Push::note_created(&mut self.findings, &self.batch, toggles, &change);
             partial_stats.add(change);
         };
         let report = finished.read(|| context.supervisor.beat(), add).map_err(broken)?;

@@ -130,7 +130,7 @@ impl Verifying {
         self.send_end(context, VerifyEnd::Failed(why));
     }
 
-    /// Says why it cannot go on; an error is the journal's.
+    /// Tells the caller why it fails. An error of the journal is returned, too.
     fn fails(&self, context: &Context, error: JobError) -> Result<(), JournalError> {
         let error = error.local().inspect_err(|error| {
             self.send_failed(context, error.to_string());

@@ -242,13 +242,13 @@ impl Comparing {
         run: &VerifyRun,
         approved: Option<u64>,
     ) -> Result<Option<Outcome>, JobError> {
-        let Counts { deletions, made, .. } = compared.counts;
+        let Counts { deletions, created, .. } = compared.counts;
         // If no reconcile has counted the entries, use what this run has counted.
         let entries = context.entries().or(Some(run.there + self.read.there));
         let contents = if deletions > 0 { walk::contents(context)? } else { Contents::Something };
         let totals = compared.totals;
         let holds = |n: u64| {
-            let counts = Counts { deletions: run.deletions + n, made, ..Counts::default() };
+            let counts = Counts { deletions: run.deletions + n, created, ..Counts::default() };
             let losses = guard::losses(Extent::Part(context.entries()), contents, counts, &totals);
             n > 0 && guard::holds(context.start.remote.max_delete, Losses { entries, ..losses })
         };
@@ -256,21 +256,21 @@ impl Comparing {
             return Ok(None);
         }
         // Names that are being deleted locally are no accident.
-        let (mut deletions, mut went) = (0, Ok(()));
+        let (mut deletions, mut result) = (0, Ok(()));
         compared
             .again(
                 || context.supervisor.beat(),
                 |change| {
-                    if went.is_ok() && self.deletes(context, &change) {
+                    if result.is_ok() && self.deletes(context, &change) {
                         match self.is_pending(context, &change.path, true) {
                             Ok(pending) => deletions += u64::from(!pending),
-                            Err(error) => went = Err(error),
+                            Err(error) => result = Err(error),
                         }
                     }
                 },
             )
             .map_err(broken)?;
-        went?;
+        result?;
         if !holds(deletions) {
             return Ok(None);
         }

@@ -285,12 +285,12 @@ pub fn next_part(
     began: Duration,
     ended: Duration,
 ) -> Duration {
-    let took = ended.saturating_sub(began);
+    let elapsed = ended.saturating_sub(began);
     let by_rate = schedule.rate.map_or(Duration::ZERO, |rate| {
         let units = cost.units(schedule.checksum);
         Duration::from_millis(units.saturating_mul(1_000) / rate.max(1))
     });
-    began + by_rate.max(took * 2)
+    began + by_rate.max(elapsed * 2)
 }
 
 /// The delay after a part has failed `times` times.

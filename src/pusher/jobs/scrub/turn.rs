@@ -242,13 +242,13 @@ impl Scrub {
             return Ok(());
         }
         let run = self.state.run.clone().unwrap_or_default();
-        let went = work.advance(context, &run, approved, now);
+        let result = work.advance(context, &run, approved, now);
         // Neither a hung remote nor a part that only reads output may hold a slot.
         if !work.is_running() || work.stalled(now) > STALLED {
             self.spare = None;
         }
         let part = work.part().clone();
-        match went {
+        match result {
             Ok(Outcome::Running) => self.stage = ScrubStage::Comparing(work),
             Ok(Outcome::Rows { more_in }) => {
                 self.stage = ScrubStage::Comparing(work);
