@@ -99,13 +99,13 @@ pub fn sign_in_created(
         })
     };
     let created = findings.created.iter().map(|path| (path, true));
-    // These are in flight themselves.
-    for (path, look) in created.chain(findings.lacked.iter().map(|path| (path, false))) {
+    // This batch contains the second ones, so they need no check.
+    for (path, check) in created.chain(findings.lacked.iter().map(|path| (path, false))) {
         let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
-        if known || jobs.in_flight(path) || (look && !old(path)) {
+        if known || jobs.in_flight(path) || (check && !old(path)) {
             continue;
         }
-        if !look || !context.journal.is_pending(&context.name, path, false)? {
+        if !check || !context.journal.is_pending(&context.name, path, false)? {
             return Ok(Some(format!("{path} was missing on the remote, but was not marked")));
         }
     }

@@ -4,7 +4,7 @@ use super::coarse_times;
 use super::fail_log;
 use super::job_error::JobError;
 use super::master::Master;
-use super::plan::{self, Limits, Look, Marked};
+use super::plan::{self, Limits, Lstat, Marked};
 use super::standing::Standing;
 use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
@@ -317,9 +317,9 @@ impl Context {
         // Without the root, or with another one, everything would look deleted.
         let root = self.open_root().ok();
         let (mounts, silent) = (self.journal.mounts()?, self.journal.silent_mounts()?);
-        let look = root
+        let files = root
             .as_ref()
-            .map(|root| RootLook::new(root, mounts.clone(), silent.clone(), &self.supervisor));
+            .map(|root| RootLstat::new(root, mounts.clone(), silent.clone(), &self.supervisor));
         let limits = Limits {
             large: u64::MAX,
             hard_links: false,
@@ -329,7 +329,7 @@ impl Context {
         let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
         let plan = |owed: &Owed| {
             let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);
-            Some(plan::plan([Marked { path, scope, events }], look.as_ref()?, limits, excluded))
+            Some(plan::plan([Marked { path, scope, events }], files.as_ref()?, limits, excluded))
         };
         let rows = owed.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
         Ok((rows.collect(), root.as_ref().map(|root| root.stat.ino)))
@@ -684,7 +684,7 @@ pub fn broken(error: io::Error) -> JobError {
 
 /// lstat below an open root. It fails below a mount point that is not mounted, so that nothing there looks deleted. It
 /// also fails for missing directories above, because deleting them would delete everything below.
-pub struct RootLook<'a> {
+pub struct RootLstat<'a> {
     root: &'a Root,
     supervisor: &'a SupervisorLink,
     /// The recorded mount points at which nothing is mounted now.
@@ -695,7 +695,7 @@ pub struct RootLook<'a> {
 const ENODEV: i32 = 19;
 const EIO: i32 = 5;
 
-impl<'a> RootLook<'a> {
+impl<'a> RootLstat<'a> {
     /// Looks below `root`. `mounts` are the recorded mount points; `silent` ones must not be touched. Each lstat may
     /// take long, and sends a heartbeat.
     pub fn new(
@@ -712,7 +712,7 @@ impl<'a> RootLook<'a> {
     }
 }
 
-impl Look for RootLook<'_> {
+impl Lstat for RootLstat<'_> {
     fn lstat(&self, path: &RelPath) -> Result<Stat, i32> {
         self.supervisor.beat();
         if self.unmounted.iter().any(|mount| path.is_within(mount)) {
@@ -738,8 +738,8 @@ mod tests {
         fs::write(dir.path().join("a"), "x").unwrap();
         let root = Root::open(dir.path()).unwrap();
         let (supervisor, mut end) = supervisor();
-        let look = RootLook::new(&root, vec![], vec![], &supervisor);
-        assert!(look.lstat(&RelPath::new("a").unwrap()).is_ok());
+        let files = RootLstat::new(&root, vec![], vec![], &supervisor);
+        assert!(files.lstat(&RelPath::new("a").unwrap()).is_ok());
         assert_eq!(heard(&mut end), 1);
     }
 }

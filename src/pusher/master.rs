@@ -27,7 +27,7 @@ const LOG_AFTER: u32 = 3;
 /// time, which sshd refuses beyond its `MaxStartups`.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// The interval between checks while another process starts the master.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const CHECK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a clean exit waits for the master's exit.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -164,7 +164,7 @@ impl Master {
                 }
                 Sign::Silent if now >= since + GREETS_WITHIN => self.replace(now),
                 Sign::Silent => self.state = State::Joining(hold, since),
-                Sign::Gone => self.state = State::Absent(now + LOOK_AGAIN),
+                Sign::Gone => self.state = State::Absent(now + CHECK_AGAIN),
             },
             State::Joined(mut hold, since) => {
                 if hold.link.look() == Sign::Alive && hold.link.is_at_its_name() {
@@ -215,12 +215,12 @@ impl Master {
         let Some(parts) = &self.parts else { return };
         let lock = match lock::take(&beside(&parts.socket, ".lock"), false) {
             Ok(Some(lock)) => lock,
-            Ok(None) => return self.state = State::Absent(now + LOOK_AGAIN),
+            Ok(None) => return self.state = State::Absent(now + CHECK_AGAIN),
             Err(e) => return self.failed(e.to_string(), now),
         };
         // Another process may have started it meanwhile.
         match Link::open(&parts.socket) {
-            Ok(_) => return self.state = State::Absent(now + LOOK_AGAIN),
+            Ok(_) => return self.state = State::Absent(now + CHECK_AGAIN),
             // A master that was killed.
             Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
                 let _ = std::fs::remove_file(&parts.socket);

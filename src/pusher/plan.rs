@@ -26,7 +26,7 @@ pub struct Marked {
 }
 
 /// lstat below the root of a localpath.
-pub trait Look {
+pub trait Lstat {
     /// The stat of `path`, without following a link, or the errno.
     fn lstat(&self, path: &RelPath) -> Result<Stat, i32>;
 }
@@ -145,7 +145,7 @@ const TICK: i64 = SECOND / 100;
 /// directory above a path.
 pub fn plan(
     rows: impl IntoIterator<Item = Marked>,
-    look: &impl Look,
+    files: &impl Lstat,
     limits: Limits,
     excluded: impl Fn(&RelPath, bool) -> bool,
 ) -> Plan {
@@ -156,7 +156,7 @@ pub fn plan(
         entry.1 |= row.events;
     }
     let mut sorter = Sorter {
-        places: Places { look, excluded, one_device: limits.one_device, known: HashMap::new() },
+        places: Places { files, excluded, one_device: limits.one_device, known: HashMap::new() },
         limits,
         out: Sets::default(),
     };
@@ -195,20 +195,20 @@ struct Cut {
 
 /// The places of a batch. Each is looked up only once.
 struct Places<'a, L, F> {
-    look: &'a L,
+    files: &'a L,
     excluded: F,
     one_device: Option<u64>,
     known: HashMap<RelPath, Place>,
 }
 
-impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
+impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
     fn get(&mut self, path: &RelPath) -> Place {
         let Some(parent) = path.parent() else { return Place::Dir };
         if let Some(place) = self.known.get(path) {
             return place.clone();
         }
         let place = match self.get(&parent) {
-            Place::Dir => self.look(path),
+            Place::Dir => self.look_up(path),
             Place::NonDir(stat) => Place::Cut(Rc::new(Cut { prefix: parent, stat: Some(stat) })),
             Place::Missing => Place::Cut(Rc::new(Cut { prefix: parent, stat: None })),
             // rsync would enter this file system if its list contained a name on it.
@@ -219,8 +219,8 @@ impl<L: Look, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
         place
     }
 
-    fn look(&self, path: &RelPath) -> Place {
-        match self.look.lstat(path) {
+    fn look_up(&self, path: &RelPath) -> Place {
+        match self.files.lstat(path) {
             Ok(stat) if (self.excluded)(path, stat.kind == Kind::Dir) => Place::Excluded,
             Ok(Stat { kind: Kind::Dir, dev, .. }) => match self.one_device {
                 Some(device) if device != dev => Place::MountPoint,
@@ -289,7 +289,7 @@ struct Sorter<'a, L, F> {
     out: Sets,
 }
 
-impl<L: Look, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
+impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
     fn sort(&mut self, path: RelPath, scope: Scope, events: Events) {
         let plan = &mut self.out.plan;
         match self.places.get(&path) {

@@ -4,12 +4,12 @@ use std::cell::Cell;
 #[derive(Default)]
 struct Disk {
     names: HashMap<RelPath, Result<Stat, i32>>,
-    looks: Cell<usize>,
+    lookups: Cell<usize>,
 }
 
-impl Look for Disk {
+impl Lstat for Disk {
     fn lstat(&self, path: &RelPath) -> Result<Stat, i32> {
-        self.looks.set(self.looks.get() + 1);
+        self.lookups.set(self.lookups.get() + 1);
         self.names.get(path).copied().unwrap_or(Err(ENOENT))
     }
 }
@@ -34,7 +34,7 @@ fn stat(kind: Kind) -> Stat {
 }
 fn disk(names: &[(&str, Kind)]) -> Disk {
     let names = names.iter().map(|&(name, kind)| (p(name), Ok(stat(kind)))).collect();
-    Disk { names, looks: Cell::new(0) }
+    Disk { names, lookups: Cell::new(0) }
 }
 fn mark(path: &str, events: Events) -> Marked {
     Marked { path: p(path), scope: Scope::Entry, events }
@@ -152,7 +152,7 @@ fn every_path_is_looked_up_once() {
     }
     let plan = go(rows, &disk);
     assert_eq!(plan.present.len(), 10_000);
-    assert_eq!(disk.looks.get(), 10_100);
+    assert_eq!(disk.lookups.get(), 10_100);
 }
 
 #[test]

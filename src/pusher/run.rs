@@ -265,7 +265,7 @@ impl Pusher {
         let times = [
             Some(self.state.next_deadline(now)),
             Some(self.context.supervisor.next_beat()),
-            soon(self.jobs.any_running(), self.jobs.look_after()),
+            soon(self.jobs.any_running(), self.jobs.poll_after()),
             soon(writing, ROWS_EVERY),
             self.jobs.retry_at(),
             self.status.next_at(now),

@@ -9,7 +9,7 @@ use crate::stat::Kind;
 use crate::sys::files::{Name, Root};
 
 /// Directories that are searched for files. A tree with more directories does not count as empty.
-const LOOKED_INTO_MOST: usize = 10_000;
+const SEARCHED_MOST: usize = 10_000;
 
 /// At most `most` names in a directory, with their kinds. None in a directory that is not entered.
 pub fn names(context: &Context, root: &Root, dir: &RelPath, most: usize) -> Vec<(Name, Kind)> {
@@ -65,7 +65,7 @@ impl Iterator for Walk<'_> {
 pub fn contents(context: &Context) -> Result<Contents, JobError> {
     let root = context.open_root()?;
     let mut walk = Walk::new(context, &root);
-    let something = walk.by_ref().take(LOOKED_INTO_MOST).any(|files| files > 0);
+    let something = walk.by_ref().take(SEARCHED_MOST).any(|files| files > 0);
     match something || !walk.left.is_empty() {
         true => Ok(Contents::Something),
         false => Ok(Contents::Nothing),

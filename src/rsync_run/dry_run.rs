@@ -59,8 +59,8 @@ impl DryRun {
     }
 
     /// How long to wait before the next look at it.
-    pub fn look_after(&self) -> Duration {
-        self.run.look_after()
+    pub fn poll_after(&self) -> Duration {
+        self.run.poll_after()
     }
 
     /// How far it is, when it prints a line for every entry.

@@ -28,9 +28,9 @@ const SLOWEST_READ: u64 = 20 << 20;
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 
 /// It is looked at this often.
-pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub const POLL_EVERY: Duration = Duration::from_secs(1);
 /// While it prints much.
-const LOOK_OFTEN: Duration = Duration::from_millis(100);
+const POLL_OFTEN: Duration = Duration::from_millis(100);
 
 /// One running rsync.
 pub struct Run {
@@ -128,8 +128,8 @@ impl Run {
     }
 
     /// How long to wait before the next look at it.
-    pub fn look_after(&self) -> Duration {
-        if self.seen.1 >= MUCH_PRINTED { LOOK_OFTEN } else { LOOK_EVERY }
+    pub fn poll_after(&self) -> Duration {
+        if self.seen.1 >= MUCH_PRINTED { POLL_OFTEN } else { POLL_EVERY }
     }
 
     /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8),
@@ -142,7 +142,7 @@ impl Run {
         if exited.is_some() {
             return Ok(exited);
         }
-        if now.saturating_sub(self.looked) < self.look_after() {
+        if now.saturating_sub(self.looked) < self.poll_after() {
             return Ok(None);
         }
         self.looked = now;

@@ -125,9 +125,9 @@ impl Rsyncing for Compare {
         }
     }
 
-    fn look_after(&self) -> Option<Duration> {
+    fn poll_after(&self) -> Option<Duration> {
         match &self.stage {
-            CompareStage::Running(run) => Some(run.look_after()),
+            CompareStage::Running(run) => Some(run.poll_after()),
             CompareStage::Spooling { .. } | CompareStage::Refused(_) => None,
         }
     }

@@ -117,7 +117,7 @@ impl Rsyncing for Expiry {
     }
 
     /// No job waits for it.
-    fn look_after(&self) -> Option<Duration> {
+    fn poll_after(&self) -> Option<Duration> {
         None
     }
 

@@ -14,7 +14,7 @@ pub mod verify;
 use crate::path::RelPath;
 use crate::pusher::batch::Batch;
 use crate::pusher::lane::Lane;
-use crate::rsync_run::run::LOOK_EVERY;
+use crate::rsync_run::run::POLL_EVERY;
 use compare::Compare;
 use expire::Expiry;
 use push::Push;
@@ -85,8 +85,8 @@ impl Jobs {
     }
 
     /// The delay before the running rsyncs are polled again.
-    pub fn look_after(&self) -> Duration {
-        self.all().filter_map(Rsyncing::look_after).min().unwrap_or(LOOK_EVERY)
+    pub fn poll_after(&self) -> Duration {
+        self.all().filter_map(Rsyncing::poll_after).min().unwrap_or(POLL_EVERY)
     }
 
     /// Kills every rsync.

@@ -9,7 +9,7 @@ use crate::config::model::Toggles;
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::pusher::batch::{Aftermath, Batch, Disposition, Findings, Times};
-use crate::pusher::context::{Context, LINGER_MOST, RootLook, broken};
+use crate::pusher::context::{Context, LINGER_MOST, RootLstat, broken};
 use crate::pusher::doubt;
 use crate::pusher::health::retry_most_ms;
 use crate::pusher::job_error::JobError;
@@ -97,8 +97,8 @@ impl Rsyncing for Push {
         self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.stalled(now))
     }
 
-    fn look_after(&self) -> Option<Duration> {
-        self.run.as_ref().map(|(_, _, run)| run.look_after())
+    fn poll_after(&self) -> Option<Duration> {
+        self.run.as_ref().map(|(_, _, run)| run.poll_after())
     }
 
     fn kill(&mut self) {
@@ -217,13 +217,13 @@ impl Push {
         now: Duration,
     ) -> Result<PushProgress, JobError> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
-            let look = RootLook::new(
+            let files = RootLstat::new(
                 &self.root,
                 context.journal.mounts()?,
                 context.journal.silent_mounts()?,
                 &context.supervisor,
             );
-            if look.unmounted != self.unmounted {
+            if files.unmounted != self.unmounted {
                 // The step may list paths that only seem to be gone (rule 6).
                 self.plan(context)?;
                 return self.next(context, now);
@@ -279,7 +279,7 @@ impl Push {
     }
 
     pub(super) fn plan(&mut self, context: &Context) -> Result<(), JobError> {
-        let look = RootLook::new(
+        let files = RootLstat::new(
             &self.root,
             context.journal.mounts()?,
             context.journal.silent_mounts()?,
@@ -304,12 +304,12 @@ impl Push {
             one_device: context.one_device(&self.root),
         };
         let mut plan =
-            plan::plan(rows, &look, limits, |path, is_dir| context.filter.excludes(path, is_dir));
+            plan::plan(rows, &files, limits, |path, is_dir| context.filter.excludes(path, is_dir));
         if context.start.remote.trash_keep_ms.is_some() {
             plan.leave_out_long();
         }
         let unconvertible = plan.leave_out(|path| !context.can_convert(path));
-        self.unmounted = look.unmounted;
+        self.unmounted = files.unmounted;
         self.steps = step::steps(context, &plan)?;
         self.find(plan);
         self.findings.fail(unconvertible, UNCONVERTIBLE);

@@ -3,10 +3,10 @@
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
-use crate::pusher::context::{Context, RootLook};
+use crate::pusher::context::{Context, RootLstat};
 use crate::pusher::health::path_retry_ms;
 use crate::pusher::job_error::JobError;
-use crate::pusher::plan::Look;
+use crate::pusher::plan::Lstat;
 use crate::rsync::exit_status::Judgement;
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::sys::clock;
@@ -113,7 +113,7 @@ pub fn directories(
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {
-        let look = RootLook::new(
+        let files = RootLstat::new(
             root,
             context.journal.mounts()?,
             context.journal.silent_mounts()?,
@@ -135,7 +135,7 @@ pub fn directories(
             }
             let is_dir = match row.path.is_root() {
                 true => true,
-                false => look.lstat(&row.path).is_ok_and(|stat| context.enters(root, &stat)),
+                false => files.lstat(&row.path).is_ok_and(|stat| context.enters(root, &stat)),
             };
             let excluded = context.filter.excludes(&row.path, true);
             if is_dir && !excluded {

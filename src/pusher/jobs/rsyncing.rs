@@ -13,7 +13,7 @@ pub trait Rsyncing {
     /// For how long its rsync has made no progress.
     fn stalled(&self, now: Duration) -> Duration;
     /// The delay before its rsync should be polled again, if known.
-    fn look_after(&self) -> Option<Duration>;
+    fn poll_after(&self) -> Option<Duration>;
     /// Kills its rsync.
     fn kill(&mut self);
 }

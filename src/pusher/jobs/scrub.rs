@@ -71,7 +71,7 @@ impl Rsyncing for Scrub {
     }
 
     /// No job waits for it.
-    fn look_after(&self) -> Option<Duration> {
+    fn poll_after(&self) -> Option<Duration> {
         None
     }
 

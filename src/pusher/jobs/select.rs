@@ -17,7 +17,7 @@ pub const BATCH: u32 = 10_000;
 /// The largest size of the files of one portion: a change of one of its paths waits for the end of its push.
 const PORTION_BYTES: u64 = 64 << 20;
 /// The number of large files among which the smallest one is searched.
-const LARGE_LOOKED_AT: u32 = 100;
+const LARGE_CONSIDERED: u32 = 100;
 /// The largest number of owed names that are pushed with marks.
 const ALONG: u32 = 1_000;
 /// The delay before a path is pushed that was deferred because of a file in flight, in milliseconds.
@@ -165,8 +165,8 @@ fn next_portion(
     let mut bytes = 0;
     let small = owed.iter().take_while(|row| {
         let first = bytes == 0;
-        let look = || files::lstat(&row.path.below(localpath.watch.as_path())).ok();
-        let stat = if silent(&row.path) { None } else { look() };
+        let lstat = || files::lstat(&row.path.below(localpath.watch.as_path())).ok();
+        let stat = if silent(&row.path) { None } else { lstat() };
         // Large files are pushed separately.
         let size = stat.map_or(0, |stat| stat.size);
         bytes += if size < localpath.large_file_bytes { size } else { 0 };
@@ -202,7 +202,7 @@ fn beside_temporaries(jobs: &Jobs, batch: &Batch, deferred: &mut Deferred) {
 
 /// The large files that wait and that no push in flight touches, the one that has waited longest first.
 fn large_waiting(context: &Context, jobs: &Jobs, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
-    let mut owed = context.journal.due_large(&context.name, now_ms, LARGE_LOOKED_AT)?;
+    let mut owed = context.journal.due_large(&context.name, now_ms, LARGE_CONSIDERED)?;
     owed.retain(|row| !jobs.large().any(|push| push.touches(&row.path)));
     Ok(owed)
 }

@@ -169,16 +169,16 @@ pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError>
     // Names may be excluded, so what is below a name is listed before it is deleted.
     let careful = rules || !context.filter.is_empty();
     let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
-    let absent = |look: bool| {
-        let some = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == look);
+    let absent = |listed: bool| {
+        let some = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == listed);
         some.map(|absent| absent.path.clone()).collect::<Vec<_>>()
     };
-    let (look, sure) = (absent(true), absent(false));
-    if !look.is_empty() && rules {
-        steps.push_back(Step::Extraneous { names: look });
-    } else if !look.is_empty() {
-        let rules = context.rules_file(&argv::risk_rules(&look, &[]))?;
-        steps.push_back(Step::Below { names: look, rules });
+    let (listed, sure) = (absent(true), absent(false));
+    if !listed.is_empty() && rules {
+        steps.push_back(Step::Extraneous { names: listed });
+    } else if !listed.is_empty() {
+        let rules = context.rules_file(&argv::risk_rules(&listed, &[]))?;
+        steps.push_back(Step::Below { names: listed, rules });
     }
     let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
     let dirs = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());

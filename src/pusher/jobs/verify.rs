@@ -80,9 +80,9 @@ impl Rsyncing for Verifying {
         }
     }
 
-    fn look_after(&self) -> Option<Duration> {
+    fn poll_after(&self) -> Option<Duration> {
         match &self.stage {
-            VerifyStage::Running(run) => Some(run.look_after()),
+            VerifyStage::Running(run) => Some(run.poll_after()),
             VerifyStage::Wanted | VerifyStage::Reading { .. } => None,
         }
     }

@@ -25,7 +25,7 @@ const PORTION: usize = 500;
 /// The largest number of rows of comparisons that wait to be pushed while more are written.
 const OWED_MOST: u64 = 10_000;
 /// The interval between checks while more wait.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const CHECK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A part that is being compared.
 pub struct Comparing {
@@ -306,7 +306,7 @@ impl Comparing {
         if self.read.repaired >= OWED_MOST
             && context.journal.owed_in_bulk(&context.name, false)? > OWED_MOST
         {
-            return Ok(Outcome::Rows { more_in: LOOK_AGAIN });
+            return Ok(Outcome::Rows { more_in: CHECK_AGAIN });
         }
         let (mut end, mut last) = (Settlement::default(), false);
         let now_ms = clock::wall_ms();
