@@ -130,7 +130,7 @@ impl Pusher {
 
     fn read_journal(&self) -> Result<Event, JournalError> {
         let context = &self.context;
-        let cursor = context.standing.cursor;
+        let cursor = context.remote_state.cursor;
         let work = context.journal.work(&context.name, cursor, clock::wall_ms())?;
         let large = if work.large { large_count(context, &self.jobs)? } else { 0 };
         Ok(Event::JournalRead { work, large })
@@ -301,7 +301,7 @@ impl Pusher {
         let now_ms = clock::wall_ms();
         let context = &mut self.context;
         context.journal.settle(&context.name, end, now_ms)?;
-        context.standing.settled(end, now_ms);
+        context.remote_state.settled(end, now_ms);
         if end.success {
             self.status.pushed();
         }
@@ -330,13 +330,13 @@ impl Pusher {
         let at_ms = clock::wall_ms();
         let settled = settled.then_some(&why);
         // Counted before the first row was pushed, and updated since.
-        let entries = context.standing.entries.unwrap_or(entries as i64);
+        let entries = context.remote_state.entries.unwrap_or(entries as i64);
         let left = context.journal.reconciled(&context.name, at_ms, entries, settled)?;
         if left.is_none() {
-            context.standing.behind_since_ms = None;
+            context.remote_state.behind_since_ms = None;
         }
-        context.standing.entries = Some(entries);
-        context.standing.created_files = 0;
+        context.remote_state.entries = Some(entries);
+        context.remote_state.created_files = 0;
         Ok(Event::Reconciled { why, left, at_ms })
     }
 
@@ -353,8 +353,8 @@ impl Pusher {
     }
 
     fn instead(&mut self, instead: Instead) -> Event {
-        self.context.standing.cursor = instead.cursor;
-        self.context.standing.behind_since_ms = instead.behind_since_ms;
+        self.context.remote_state.cursor = instead.cursor;
+        self.context.remote_state.behind_since_ms = instead.behind_since_ms;
         Event::ComparedInstead(instead.why)
     }
 }

@@ -182,8 +182,8 @@ impl Pusher {
                 let entries = found.entries as i64;
                 self.jobs.spool = Some(busy.work);
                 drop(busy.slot);
-                let pushed_bytes = self.context.standing.totals.bytes;
-                self.context.standing.entries = Some(entries);
+                let pushed_bytes = self.context.remote_state.totals.bytes;
+                self.context.remote_state.entries = Some(entries);
                 self.step(Event::Spooled(why, counted(found), pushed_bytes))?;
                 self.context.journal.set_entries(&self.context.name, entries)
             }

@@ -5,7 +5,7 @@ use super::fail_log;
 use super::job_error::JobError;
 use super::master::Master;
 use super::plan::{self, Limits, Lstat, Marked};
-use super::standing::Standing;
+use super::remote_state::RemoteState;
 use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
@@ -84,7 +84,7 @@ pub struct Context {
     /// The journal of the localpath.
     pub journal: Journal,
     /// The remote's row.
-    pub standing: Standing,
+    pub remote_state: RemoteState,
     /// An old receiver may still be writing paths with marks up to this number.
     pub repush_upto: i64,
     /// How long an rsync waits for the remote's first response.
@@ -128,7 +128,7 @@ impl Context {
     pub fn new(
         start: PusherStart,
         journal: Journal,
-        standing: Standing,
+        remote_state: RemoteState,
         filter: Filter,
         master: Master,
         supervisor: SupervisorLink,
@@ -144,7 +144,7 @@ impl Context {
             name,
             filter,
             journal,
-            standing,
+            remote_state,
             repush_upto: 0,
             patience: Patience::default(),
             master,
@@ -190,7 +190,7 @@ impl Context {
     /// True if form B is needed: the receiver does not support `--delete-missing-args`, or the user's parameters
     /// contain filters that only form B respects.
     pub fn form_b(&self) -> bool {
-        self.standing.form_b || argv::has_own_filters(&self.start.remote.peer.params)
+        self.remote_state.form_b || argv::has_own_filters(&self.start.remote.peer.params)
     }
 
     /// True if names are converted between charsets. rsync does not convert its rules.
@@ -246,7 +246,7 @@ impl Context {
 
     /// Remembers that the receiver does not support `--delete-missing-args`.
     pub fn remember_form_b(&mut self) -> Result<(), JobError> {
-        self.standing.form_b = true;
+        self.remote_state.form_b = true;
         info!(
             self.log,
             "this receiver does not support --delete-missing-args; deleting another way"
@@ -306,7 +306,7 @@ impl Context {
             None => self.journal.failing(&self.name, fail_log::MOST)?,
             Some(message) => {
                 let mut owed = self.journal.owing(&self.name, fail_log::MOST)?;
-                let marks = self.journal.marks_after(self.standing.cursor, fail_log::MOST)?;
+                let marks = self.journal.marks_after(self.remote_state.cursor, fail_log::MOST)?;
                 fail_log::add_marks(&mut owed, marks, message);
                 owed
             }
@@ -634,7 +634,7 @@ impl Context {
 
     /// The number of entries that the remote has, if known.
     pub fn entries(&self) -> Option<u64> {
-        self.standing.entries.and_then(|n| u64::try_from(n).ok())
+        self.remote_state.entries.and_then(|n| u64::try_from(n).ok())
     }
 
     /// The remote as it is reached now.

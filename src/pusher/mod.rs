@@ -29,9 +29,9 @@ pub(crate) mod pending;
 pub(crate) mod phase;
 pub(crate) mod plan;
 pub(crate) mod reconcile;
+pub(crate) mod remote_state;
 pub(crate) mod scheduler;
 pub(crate) mod slots;
-pub(crate) mod standing;
 pub(crate) mod state;
 pub(crate) mod whole;
 

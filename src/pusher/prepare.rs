@@ -8,8 +8,8 @@ use super::jobs::select::BATCH;
 use super::lane::Lane;
 use super::master::Master;
 use super::reconcile::Reconcile;
+use super::remote_state::RemoteState;
 use super::slots::Returned;
-use super::standing::Standing;
 use super::state::{Event, PusherSettings, State};
 use super::supervisor_link::{Control, SupervisorLink};
 use crate::filter::Filter;
@@ -58,9 +58,9 @@ pub fn prepare(
     let supervisor = SupervisorLink::new(control);
     let master = Master::new(&start, lock, logger.clone());
     let settings = settings(&start);
-    let standing = Standing::new(&row);
+    let remote_state = RemoteState::new(&row);
     let mut context =
-        Context::new(start, journal, standing, filter, master, supervisor, logger.clone());
+        Context::new(start, journal, remote_state, filter, master, supervisor, logger.clone());
     context.recall_window().map_err(|e| e.to_string())?;
     let scrub = Scrub::new(&mut context, clock::boot()).map_err(|e| e.to_string())?;
     let begun = begun(&mut context, &row).map_err(|e| e.to_string())?;
@@ -99,7 +99,7 @@ fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> 
         let now_ms = clock::wall_ms();
         context.journal.push_again_later(&context.name, now_ms)?;
         // A receiver that was killed with it may have left temporary files.
-        let marks = context.journal.marks_after(context.standing.cursor, BATCH)?;
+        let marks = context.journal.marks_after(context.remote_state.cursor, BATCH)?;
         let mut owed = context.journal.due(&context.name, now_ms, BATCH)?;
         let large = Lane::LARGE.len() as u32;
         owed.extend(context.journal.due_large(&context.name, now_ms, large)?);

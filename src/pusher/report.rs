@@ -2,7 +2,7 @@
 
 use super::health::Health;
 use super::phase::Phase;
-use super::standing::Standing;
+use super::remote_state::RemoteState;
 use crate::journal::{Backlog, Held};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
@@ -15,7 +15,7 @@ pub struct StatusView<'a> {
     /// Whether the remote answers.
     pub health: &'a Health,
     /// The remote's row.
-    pub standing: &'a Standing,
+    pub remote_state: &'a RemoteState,
     /// Why a reconcile is requested.
     pub wanted: Option<&'a ReconcileReason>,
     /// What the delete guard holds.
@@ -56,10 +56,10 @@ pub fn status(view: StatusView<'_>) -> PusherStatus {
         owed: view.backlog.owed,
         failing: view.backlog.failing,
         oldest_ms: view.backlog.oldest_ms,
-        last_success_ms: view.standing.last_success_ms,
-        pushed_files: view.standing.totals.files,
-        pushed_bytes: view.standing.totals.bytes,
-        deleted: view.standing.totals.deleted,
+        last_success_ms: view.remote_state.last_success_ms,
+        pushed_files: view.remote_state.totals.files,
+        pushed_bytes: view.remote_state.totals.bytes,
+        deleted: view.remote_state.totals.deleted,
         incomplete: view.incomplete.is_some(),
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
@@ -109,12 +109,16 @@ mod tests {
     use crate::pusher::health::MetBy;
     use std::time::Duration;
 
-    fn view<'a>(health: &'a Health, standing: &'a Standing, backlog: Backlog) -> StatusView<'a> {
+    fn view<'a>(
+        health: &'a Health,
+        remote_state: &'a RemoteState,
+        backlog: Backlog,
+    ) -> StatusView<'a> {
         StatusView {
             phase: &Phase::Running,
             retry_ms: None,
             health,
-            standing,
+            remote_state,
             wanted: None,
             held: None,
             backlog,
@@ -131,14 +135,17 @@ mod tests {
 
     #[test]
     fn a_remote_is_in_sync_only_if_nothing_waits() {
-        let standing = Standing::default();
+        let remote_state = RemoteState::default();
         let good = Health::Good;
-        assert_eq!(status(view(&good, &standing, Backlog::default())).state, PusherState::InSync);
+        assert_eq!(
+            status(view(&good, &remote_state, Backlog::default())).state,
+            PusherState::InSync
+        );
         let backlog = Backlog { waiting: 1, ..Backlog::default() };
-        assert_eq!(status(view(&good, &standing, backlog)).state, PusherState::Behind);
+        assert_eq!(status(view(&good, &remote_state, backlog)).state, PusherState::Behind);
         let down =
             good.after_trouble(Duration::ZERO, Duration::ZERO, "refused".into(), MetBy::Push);
-        let status = status(view(&down, &standing, backlog));
+        let status = status(view(&down, &remote_state, backlog));
         assert_eq!(
             (status.state, status.reason.as_deref()),
             (PusherState::Backoff, Some("refused"))
@@ -147,8 +154,8 @@ mod tests {
 
     #[test]
     fn a_remote_that_may_have_lost_data_is_behind() {
-        let (standing, good) = (Standing::default(), Health::Good);
-        let mut view = view(&good, &standing, Backlog::default());
+        let (remote_state, good) = (RemoteState::default(), Health::Good);
+        let mut view = view(&good, &remote_state, Backlog::default());
         view.doubt = Some("comparing the names");
         let status = status(view);
         assert_eq!(status.state, PusherState::Behind);
@@ -157,9 +164,9 @@ mod tests {
 
     #[test]
     fn an_incomplete_reconcile_is_reported() {
-        let standing = Standing::default();
+        let remote_state = RemoteState::default();
         let good = Health::Good;
-        let mut view = view(&good, &standing, Backlog::default());
+        let mut view = view(&good, &remote_state, Backlog::default());
         view.reconcile = Some(ReconcileProgress::default());
         view.incomplete = Some("opendir \"d\" failed");
         let status = status(view);

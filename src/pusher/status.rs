@@ -114,7 +114,7 @@ impl Status {
         let unwritten = comparing.then(|| found.saturating_sub(written));
         // Bytes in flight count, too.
         let in_flight: u64 = jobs.pushes().map(Push::bytes_read).sum();
-        let pushed_bytes = context.standing.totals.bytes + in_flight;
+        let pushed_bytes = context.remote_state.totals.bytes + in_flight;
         state.reconcile_mut().note_remaining(Remaining { owed, unwritten, pushed_bytes });
         let reconcile = state.reconcile();
         let waiting = reconcile
@@ -127,7 +127,7 @@ impl Status {
             phase: state.phase(),
             health: state.health(),
             retry_ms: self.retry.map(|(_, ms)| ms),
-            standing: &context.standing,
+            remote_state: &context.remote_state,
             wanted: reconcile.wanted(),
             held: reconcile.held(),
             backlog,

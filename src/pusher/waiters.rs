@@ -64,7 +64,7 @@ impl Waiters {
             return Ok(Vec::new());
         }
         let (journal, name) = (&context.journal, &context.name);
-        let read_upto = journal.nothing_after(context.standing.cursor)?.unwrap_or(0);
+        let read_upto = journal.nothing_after(context.remote_state.cursor)?.unwrap_or(0);
         self.read_upto = self.read_upto.max(read_upto);
         // A scheduled reconcile replaces no marks.
         let compares = doubt != Doubt::No

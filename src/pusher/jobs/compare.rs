@@ -222,7 +222,7 @@ impl Compare {
                 spool(self.subject, self.unconvertible, self.deleting, context, finished, approved)
             }
             CompareStage::Refused(message) => {
-                let entries = context.standing.entries.unwrap_or(0) as u64;
+                let entries = context.remote_state.entries.unwrap_or(0) as u64;
                 Ok((None, CompareProgress::Done { incomplete: Some(message), entries }))
             }
             CompareStage::Spooling { .. } => {
@@ -284,7 +284,9 @@ impl Compare {
                 rows.iter().map(|row| row.since_ms).min().unwrap_or(now_ms)
             }
             // Of the changes that waited for the reconcile only the age is known.
-            CompareSubject::Reconcile { .. } => context.standing.behind_since_ms.unwrap_or(now_ms),
+            CompareSubject::Reconcile { .. } => {
+                context.remote_state.behind_since_ms.unwrap_or(now_ms)
+            }
             CompareSubject::Names => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.subject {
@@ -389,7 +391,7 @@ fn spool(
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         let losses = match extent {
-            Extent::Whole => losses.without_created(context.standing.created_files),
+            Extent::Whole => losses.without_created(context.remote_state.created_files),
             Extent::Part(_) => losses,
         };
         if guard::holds(context.start.remote.max_delete, losses) {

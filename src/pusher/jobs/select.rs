@@ -97,7 +97,7 @@ fn small(
     let (journal, name) = (&context.journal, &context.name);
     // This is read before the marks, so that later marks are above it.
     let last = journal.last_seq()?;
-    let marks = journal.marks_after(context.standing.cursor, BATCH)?;
+    let marks = journal.marks_after(context.remote_state.cursor, BATCH)?;
     // A change must not wait for the many differences of a large directory.
     let along = if marks.is_empty() { BATCH } else { ALONG };
     let mut owed = journal.due(name, now_ms, along)?;

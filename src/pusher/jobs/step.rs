@@ -252,7 +252,7 @@ pub fn delete(
     names: Vec<RelPath>,
     from: Vec<RelPath>,
 ) -> Result<Step, JobError> {
-    if context.converts() && !context.standing.form_b {
+    if context.converts() && !context.remote_state.form_b {
         return Ok(Step::DeleteNamed { names, from });
     }
     let rules = context.rules_file(&context.risk_rules(&names).unwrap_or_default())?;

@@ -79,7 +79,7 @@ impl Push {
                 self.broke_off(context, &mut finished)?;
                 self.unsteady(context, &step, now)
             }
-            Verdict::FormB if !context.standing.form_b => {
+            Verdict::FormB if !context.remote_state.form_b => {
                 context.remember_form_b()?;
                 self.plan(context)?;
                 self.next(context, now)
@@ -379,7 +379,7 @@ impl Push {
         self.findings.fail(long, "the path is too long for a filter rule of rsync");
         let ruled = |name: &RelPath| {
             !context.converts()
-                || !context.standing.form_b
+                || !context.remote_state.form_b
                 || context.risk_rules(std::slice::from_ref(name)).is_some()
         };
         let (names, blocked): (Vec<_>, Vec<_>) = names.into_iter().partition(ruled);

@@ -4,7 +4,7 @@ use crate::journal::{RemoteRow, Settlement, Totals};
 
 /// The remote's row, as this pusher last wrote it into the journal.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct RemoteState {
     /// Every mark up to this number is settled or owed.
     pub cursor: i64,
     /// Its receiver does not support `--delete-missing-args`.
@@ -21,7 +21,7 @@ pub struct Standing {
     pub created_files: u64,
 }
 
-impl Standing {
+impl RemoteState {
     /// The state as the journal has it.
     pub fn new(row: &RemoteRow) -> Self {
         Self {
@@ -55,16 +55,16 @@ mod tests {
 
     #[test]
     fn created_files_are_counted_until_they_are_deleted() {
-        let mut standing = Standing { entries: Some(5), ..Standing::default() };
+        let mut remote_state = RemoteState { entries: Some(5), ..RemoteState::default() };
         let pushed = |created, created_files, deleted| Settlement {
             pushed: Totals { created, created_files, deleted, ..Totals::default() },
             ..Settlement::default()
         };
-        standing.settled(&pushed(3, 2, 0), 1);
-        assert_eq!((standing.created_files, standing.entries), (2, Some(8)));
-        standing.settled(&pushed(0, 0, 1), 2);
-        assert_eq!((standing.created_files, standing.entries), (1, Some(7)));
-        standing.settled(&pushed(0, 0, 9), 3);
-        assert_eq!((standing.created_files, standing.entries), (0, Some(0)));
+        remote_state.settled(&pushed(3, 2, 0), 1);
+        assert_eq!((remote_state.created_files, remote_state.entries), (2, Some(8)));
+        remote_state.settled(&pushed(0, 0, 1), 2);
+        assert_eq!((remote_state.created_files, remote_state.entries), (1, Some(7)));
+        remote_state.settled(&pushed(0, 0, 9), 3);
+        assert_eq!((remote_state.created_files, remote_state.entries), (0, Some(0)));
     }
 }
