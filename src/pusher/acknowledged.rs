@@ -101,7 +101,8 @@ pub fn sign_in_created(
     let created = findings.created.iter().map(|path| (path, true));
     // This batch contains the second ones, so they need no check.
     for (path, check) in created.chain(findings.lacked.iter().map(|path| (path, false))) {
-        let known = push.beside.iter().any(|settled| settled.binary_search(path).is_ok());
+        let known =
+            push.settled_meanwhile.iter().any(|settled| settled.binary_search(path).is_ok());
         if known || jobs.in_flight(path) || (check && !old(path)) {
             continue;
         }

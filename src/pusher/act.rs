@@ -102,7 +102,7 @@ impl Pusher {
                 // The next push reports a journal that cannot be read.
                 let _ = self.context.write_fail_log(trouble.as_deref());
             }
-            Action::Distrust => self.context.master.distrust(clock::boot()),
+            Action::DropConnection => self.context.master.drop_connection(clock::boot()),
             Action::BatchEnded { settled } => self.waiters.read(settled),
             Action::Then(event) => return Ok(vec![*event]),
             Action::CheckNames(names) => {
@@ -167,10 +167,10 @@ impl Pusher {
         let spec = JobSpec::Push(lane);
         let comparing = self.jobs.comparing() || self.state.reconcile().wanted().is_some();
         let bulk = self.state.pending().work.bulk;
-        let Selection { batch, deferred, blocked, read_upto, gone } =
+        let Selection { batch, deferred, blocked, read_upto, abandoned } =
             select(&self.context, &self.jobs, lane, bulk, comparing)?;
         let mut events: Vec<Event> =
-            gone.into_iter().filter_map(|gone| self.abandon_push(gone)).collect();
+            abandoned.into_iter().filter_map(|lane| self.abandon_push(lane)).collect();
         if !events.is_empty() {
             // Their ends are recorded first. The next turn selects again.
             events.push(Event::NotStarted(spec, Vec::new(), slot));
@@ -343,7 +343,7 @@ impl Pusher {
     /// Exits: kills all jobs that are still in flight.
     fn exit(&mut self, clean: bool) -> Result<(), JournalError> {
         self.jobs.kill();
-        self.context.master.leave();
+        self.context.master.close();
         self.exit = Some(0);
         if clean {
             // If this cannot be recorded, the next start looks for unfinished pushes.

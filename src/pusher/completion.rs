@@ -23,8 +23,8 @@ impl Pusher {
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
         for lane in Lane::ALL {
             if let Some(mut busy) = self.jobs.push_mut(lane).take() {
-                let beside = self.jobs.is_running();
-                let progress = busy.work.advance(&mut self.context, beside, now);
+                let others_run = self.jobs.is_running();
+                let progress = busy.work.advance(&mut self.context, others_run, now);
                 self.push_progress(lane, busy, progress, now)?;
             }
         }
@@ -85,7 +85,7 @@ impl Pusher {
                 if Lane::LARGE.contains(&lane) {
                     end.owe.extend(parent_of(push));
                 }
-                self.jobs.note_beside(&end.settled);
+                self.jobs.note_settled(&end.settled);
                 PushEnd::Settled(end)
             }
             Ok(PushProgress::Remote(judgement)) => {

@@ -118,7 +118,7 @@ impl Master {
         self.parts.is_some() && first && self.first_until.is_none_or(|until| now < until)
     }
 
-    /// When [`Master::tend`] has something to do, if a master is `wanted`.
+    /// When [`Master::step`] has something to do, if a master is `wanted`.
     pub fn next_at(&self, wanted: bool, now: Duration) -> Option<Duration> {
         self.parts.as_ref()?;
         let state = match &self.state {
@@ -132,7 +132,7 @@ impl Master {
     }
 
     /// One step, which never blocks. Without `wanted` it starts no master, but keeps a running one.
-    pub fn tend(&mut self, wanted: bool, now: Duration) {
+    pub fn step(&mut self, wanted: bool, now: Duration) {
         let Some(parts) = &self.parts else { return };
         if wanted && self.first_until.is_none() {
             self.first_until = Some(now + FIRST_WITHIN);
@@ -180,7 +180,7 @@ impl Master {
     }
 
     /// A push through the master has failed. The next pushes open their own connections until one succeeds.
-    pub fn distrust(&mut self, now: Duration) {
+    pub fn drop_connection(&mut self, now: Duration) {
         if let State::Joined(..) = self.state {
             self.state = State::Absent(now);
         }
@@ -188,7 +188,7 @@ impl Master {
     }
 
     /// Called when this pusher exits. The last user stops the master, and everything that still runs through it.
-    pub fn leave(&mut self) {
+    pub fn close(&mut self) {
         let Some(parts) = &self.parts else { return };
         let mut hold = match std::mem::replace(&mut self.state, State::Absent(Duration::ZERO)) {
             State::Starting(mut starter, lock, _) => {
@@ -213,7 +213,7 @@ impl Master {
 
     fn start(&mut self, now: Duration) {
         let Some(parts) = &self.parts else { return };
-        let lock = match lock::take(&beside(&parts.socket, ".lock"), false) {
+        let lock = match lock::take(&sibling(&parts.socket, ".lock"), false) {
             Ok(Some(lock)) => lock,
             Ok(None) => return self.state = State::Absent(now + CHECK_AGAIN),
             Err(e) => return self.failed(e.to_string(), now),
@@ -238,7 +238,7 @@ impl Master {
     /// Removes the socket of a master that hangs, so that another one is started.
     fn replace(&mut self, now: Duration) {
         if let Some(parts) = &self.parts
-            && let Ok(Some(_lock)) = lock::take(&beside(&parts.socket, ".lock"), false)
+            && let Ok(Some(_lock)) = lock::take(&sibling(&parts.socket, ".lock"), false)
         {
             let _ = std::fs::remove_file(&parts.socket);
         }
@@ -259,7 +259,7 @@ impl Master {
 /// Holds the master at `socket`. Returns `None` if there is none.
 fn hold(socket: &Path) -> Result<Option<Hold>, String> {
     // This comes first, so that the last user that exits sees this one.
-    let users = beside(socket, ".users");
+    let users = sibling(socket, ".users");
     let Some(users) = lock::join(&users).map_err(|e| format!("{}: {e}", users.display()))? else {
         return Ok(None);
     };
@@ -272,7 +272,7 @@ fn hold(socket: &Path) -> Result<Option<Hold>, String> {
     }
 }
 
-fn beside(socket: &Path, suffix: &str) -> PathBuf {
+fn sibling(socket: &Path, suffix: &str) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -113,7 +113,7 @@ impl Pusher {
         self.receive()?;
         let now = clock::boot();
         self.advance(now)?;
-        self.context.master.tend(self.state.wants_connection(now), now);
+        self.context.master.step(self.state.wants_connection(now), now);
         let connection = match self.context.master.is_opening(now) {
             true => Connection::Opening,
             false => Connection::Ready,

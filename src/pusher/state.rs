@@ -318,7 +318,7 @@ pub enum Action {
     /// Update the fail log. The string says why nothing can be pushed now.
     WriteFailLog(Option<String>),
     /// The shared connection may be broken.
-    Distrust,
+    DropConnection,
     /// The batch that had read marks has ended.
     BatchEnded {
         /// All its marks are settled or owed; otherwise none is.
@@ -943,7 +943,7 @@ impl State {
                     trouble,
                     Trouble::Unreachable | Trouble::ConnectionLimited | Trouble::Broken
                 ) {
-                    out.push(Action::Distrust);
+                    out.push(Action::DropConnection);
                 }
                 let failures = match trouble {
                     Trouble::Killed => 1,

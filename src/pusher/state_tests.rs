@@ -136,7 +136,7 @@ fn short(action: &Action) -> Option<String> {
         Action::KeepSettings => "keep the settings".into(),
         Action::Begin => "begin".into(),
         Action::BoundBacklog => "bound the backlog".into(),
-        Action::Distrust => "distrust".into(),
+        Action::DropConnection => "drop the connection".into(),
     })
 }
 
@@ -265,7 +265,7 @@ fn a_remote_that_is_down_is_probed_without_a_slot_and_with_growing_delays() {
     let mut machine = Machine::running();
     let message = "fail log: rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)";
     let end = machine.push_fails(UNREACHABLE, REFUSED);
-    assert_eq!(end, ["batch, settled: false", "distrust", message]);
+    assert_eq!(end, ["batch, settled: false", "drop the connection", message]);
     assert_eq!(machine.finds(marks()), [""; 0]);
     let until = machine.state.health().until().unwrap();
     assert!(until >= machine.now + S);

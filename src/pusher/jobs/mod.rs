@@ -177,11 +177,11 @@ impl Jobs {
     }
 
     /// A push has settled these paths. Other pushes in flight may have created directories among them first.
-    pub fn note_beside(&mut self, settled: &[RelPath]) {
+    pub fn note_settled(&mut self, settled: &[RelPath]) {
         let mut shared = None;
         for busy in self.pushes.iter_mut().flatten() {
             let shared = shared.get_or_insert_with(|| Rc::<[RelPath]>::from(settled));
-            busy.work.beside.push(shared.clone());
+            busy.work.settled_meanwhile.push(shared.clone());
         }
     }
 

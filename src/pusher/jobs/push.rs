@@ -67,7 +67,7 @@ pub struct Push {
     /// The remote answered: an rsync of this push has succeeded.
     pub(super) answered: bool,
     /// What other pushes have settled since this one started, each list sorted.
-    pub beside: Vec<Rc<[RelPath]>>,
+    pub settled_meanwhile: Vec<Rc<[RelPath]>>,
 }
 
 /// Why a step's rsync runs.
@@ -138,7 +138,7 @@ impl Push {
             pushed: Totals::default(),
             replans: 0,
             answered: false,
-            beside: Vec::new(),
+            settled_meanwhile: Vec::new(),
             forgotten: Vec::new(),
             regular: BTreeMap::new(),
             absent: Vec::new(),
@@ -208,12 +208,12 @@ impl Push {
         self.refused.as_ref().map(|(_, _, at)| *at)
     }
 
-    /// Polls the running rsync, and continues when it has exited. `beside` says whether other rsyncs of this remote
+    /// Polls the running rsync, and continues when it has exited. `others_run` says whether other rsyncs of this remote
     /// run.
     pub fn advance(
         &mut self,
         context: &mut Context,
-        beside: bool,
+        others_run: bool,
         now: Duration,
     ) -> Result<PushProgress, JobError> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
@@ -240,7 +240,7 @@ impl Push {
         };
         let finished = context.finish(run, exited)?;
         debug!(context.log, "rsync ended"; "how" => exited.to_string(), "message" => &finished.judgement.message);
-        if !beside && context.has_lingering_connection(&finished.judgement, now) {
+        if !others_run && context.has_lingering_connection(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LINGER_MOST {
                 self.refused = Some((step, aim, now + REFUSED_WAIT));

@@ -41,7 +41,7 @@ pub struct Selection {
     /// The batch contains every mark up to this number.
     pub read_upto: Option<i64>,
     /// Lanes whose large file is gone, and whose push is abandoned.
-    pub gone: Vec<Lane>,
+    pub abandoned: Vec<Lane>,
 }
 
 /// What `lane` pushes now. `bulk` says whether rows of a reconcile wait, and `comparing` whether one is running or
@@ -78,10 +78,10 @@ pub fn select(
     };
     let mut batch = Batch::new(marks, owed, context.repush_upto);
     if lane == Lane::Small {
-        beside_large(context, jobs, &batch, &mut found)?;
-        beside_temporaries(jobs, &batch, &mut found.deferred);
+        defer_large(context, jobs, &batch, &mut found)?;
+        defer_temporaries(jobs, &batch, &mut found.deferred);
     }
-    narrow(&mut batch, comparing, jobs.compared_ms);
+    narrow_scopes(&mut batch, comparing, jobs.compared_ms);
     found.batch = Some(batch);
     Ok(found)
 }
@@ -179,7 +179,7 @@ fn next_portion(
 
 /// A directory that was created while no comparison ran contains only what its own events marked. It needs no
 /// comparison.
-fn narrow(batch: &mut Batch, comparing: bool, compared_ms: i64) {
+fn narrow_scopes(batch: &mut Batch, comparing: bool, compared_ms: i64) {
     let created = Events::CREATE | Events::DIR | Events::ATTRIB | Events::AGAIN;
     for item in &mut batch.items {
         let only_created =
@@ -192,7 +192,7 @@ fn narrow(batch: &mut Batch, comparing: bool, compared_ms: i64) {
 
 /// Defers an extra name on the remote that may be the temporary file of a name in flight, until that push has ended. By
 /// then the file is gone, or an earlier receiver left it (rule 20).
-fn beside_temporaries(jobs: &Jobs, batch: &Batch, deferred: &mut Deferred) {
+fn defer_temporaries(jobs: &Jobs, batch: &Batch, deferred: &mut Deferred) {
     let found = batch.items.iter().filter(|item| item.events.contains(Events::RECONCILE));
     let of_one_in_flight =
         |path: &&RelPath| complaint::temporary_of(path).is_some_and(|name| jobs.in_flight(&name));
@@ -229,7 +229,7 @@ fn next_large(
 }
 
 /// Defers large files in flight from a batch. If the name of such a file is gone, its push is abandoned instead.
-fn beside_large(
+fn defer_large(
     context: &Context,
     jobs: &Jobs,
     batch: &Batch,
@@ -249,7 +249,7 @@ fn beside_large(
         if there.is_some_and(|stat| stat.kind == Kind::File) {
             found.deferred.insert(large.clone(), FLIGHT_WAIT_MS);
         } else {
-            found.gone.push(lane);
+            found.abandoned.push(lane);
         }
     }
     Ok(())
