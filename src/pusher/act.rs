@@ -336,7 +336,7 @@ impl Pusher {
             context.remote_state.behind_since_ms = None;
         }
         context.remote_state.entries = Some(entries);
-        context.remote_state.created_files = 0;
+        context.remote_state.created_files = None;
         Ok(Event::Reconciled { why, left, at_ms })
     }
 

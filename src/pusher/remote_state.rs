@@ -17,8 +17,9 @@ pub struct RemoteState {
     pub entries: Option<i64>,
     /// Files, bytes and deletions so far.
     pub totals: Totals,
-    /// Files that pushes of this process have created on the remote, and not deleted, since the last reconcile.
-    pub created_files: u64,
+    /// Files that pushes have created on the remote, and not deleted, between the start of this process and its first
+    /// reconcile. Until then nothing shows which files the remote had before.
+    pub created_files: Option<u64>,
 }
 
 impl RemoteState {
@@ -31,7 +32,7 @@ impl RemoteState {
             behind_since_ms: row.behind_since_ms,
             entries: row.entries,
             totals: row.totals,
-            created_files: 0,
+            created_files: Some(0),
         }
     }
 
@@ -39,8 +40,9 @@ impl RemoteState {
     pub fn settled(&mut self, end: &Settlement, now_ms: i64) {
         self.cursor = self.cursor.max(end.cursor.unwrap_or(0));
         self.totals += end.pushed;
-        let created = self.created_files + end.pushed.created_files;
-        self.created_files = created.saturating_sub(end.pushed.deleted);
+        self.created_files = self
+            .created_files
+            .map(|files| (files + end.pushed.created_files).saturating_sub(end.pushed.deleted));
         let grown = end.pushed.created as i64 - end.pushed.deleted as i64;
         self.entries = self.entries.map(|entries| (entries + grown).max(0));
         if end.success {
@@ -55,16 +57,17 @@ mod tests {
 
     #[test]
     fn created_files_are_counted_until_they_are_deleted() {
-        let mut remote_state = RemoteState { entries: Some(5), ..RemoteState::default() };
+        let mut remote_state =
+            RemoteState { entries: Some(5), created_files: Some(0), ..RemoteState::default() };
         let pushed = |created, created_files, deleted| Settlement {
             pushed: Totals { created, created_files, deleted, ..Totals::default() },
             ..Settlement::default()
         };
         remote_state.settled(&pushed(3, 2, 0), 1);
-        assert_eq!((remote_state.created_files, remote_state.entries), (2, Some(8)));
+        assert_eq!((remote_state.created_files, remote_state.entries), (Some(2), Some(8)));
         remote_state.settled(&pushed(0, 0, 1), 2);
-        assert_eq!((remote_state.created_files, remote_state.entries), (1, Some(7)));
+        assert_eq!((remote_state.created_files, remote_state.entries), (Some(1), Some(7)));
         remote_state.settled(&pushed(0, 0, 9), 3);
-        assert_eq!((remote_state.created_files, remote_state.entries), (0, Some(0)));
+        assert_eq!((remote_state.created_files, remote_state.entries), (Some(0), Some(0)));
     }
 }

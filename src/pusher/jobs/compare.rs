@@ -391,7 +391,9 @@ fn spool(
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
         let losses = match extent {
-            Extent::Whole => losses.without_created(context.remote_state.created_files),
+            Extent::Whole => {
+                losses.without_created(context.remote_state.created_files.unwrap_or(0))
+            }
             Extent::Part(_) => losses,
         };
         if guard::holds(context.start.remote.max_delete, losses) {
