@@ -63,7 +63,7 @@ const PURE: &[&str] = &[
     "pusher/pending.rs",
     "pusher/phase.rs",
     "pusher/reconcile.rs",
-    "pusher/slots.rs",
+    "pusher/slot.rs",
     "pusher/in_flight.rs",
     "pusher/scheduler.rs",
     "pusher/state.rs",

@@ -11,7 +11,7 @@ use super::jobs::rsyncing::{Busy, Rsyncing};
 use super::jobs::select::{Selection, large_count, select};
 use super::lane::Lane;
 use super::run::Pusher;
-use super::slots::Slot;
+use super::slot::Slot;
 use super::state::{
     Action, CompareEnd, CompareSpec, Event, JobSpec, OwedDirs, PushEnd, RecentlySettled,
 };

@@ -11,7 +11,7 @@ use super::jobs::verify::VerifyStep;
 use super::lane::Lane;
 use super::reconcile::Counted;
 use super::run::Pusher;
-use super::slots::Slot;
+use super::slot::Slot;
 use super::state::{CompareEnd, Event, PushEnd};
 use crate::journal::{Events, JournalError, Owe, Scope};
 use crate::reconcile_reason::ReconcileReason;

@@ -47,6 +47,13 @@ pub enum MetBy {
 /// The interval between attempts for a remote whose configuration is wrong.
 pub const MISCONFIGURED_RETRY: Duration = Duration::from_secs(60);
 
+/// The wait before a remote in trouble is retried: 1 s doubled to 60 s after each failure in a row, of which `jitter` (0 to
+/// 1) picks a moment in the later half, so that many pushers do not retry together.
+pub fn backoff(failures: u32, jitter: f64) -> Duration {
+    let ceiling = 2_u32.saturating_pow(failures.saturating_sub(1)).min(60);
+    Duration::from_secs_f64((f64::from(ceiling) * (0.5 + 0.5 * jitter.clamp(0.0, 1.0))).max(1.0))
+}
+
 impl Health {
     /// Failures in a row.
     pub fn failures(&self) -> u32 {
@@ -99,7 +106,7 @@ impl Health {
         self.until().is_none_or(|until| now >= until)
     }
 
-    /// The state after one more failure that may pass by itself. `wait` comes from the backoff table.
+    /// The state after one more failure that may pass by itself. `wait` comes from [`backoff`].
     pub fn after_trouble(
         &self,
         now: Duration,
@@ -179,6 +186,16 @@ pub fn path_worth_logging(attempts: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn backoff_depends_on_the_failure() {
+        let seconds = |failures, jitter| backoff(failures, jitter).as_secs_f64();
+        assert_eq!((seconds(0, 1.0), seconds(1, 0.0), seconds(1, 1.0)), (1.0, 1.0, 1.0));
+        assert_eq!((seconds(4, 0.0), seconds(4, 1.0)), (4.0, 8.0));
+        for failures in [7, 50, u32::MAX] {
+            assert_eq!((seconds(failures, 0.0), seconds(failures, 1.0)), (30.0, 60.0));
+        }
+    }
 
     #[test]
     fn trouble_is_logged_once_and_then_at_growing_intervals() {

@@ -2,8 +2,9 @@
 //! none runs, holds it while this process lives, drops it after a failure, and stops it if this pusher is the last
 //! user.
 
+use super::health::backoff;
 use crate::message::PusherStart;
-use crate::rsync::exit_status::{self, verdict};
+use crate::rsync::exit_status::verdict;
 use crate::rsync::peer::Peer;
 use crate::rsync::ssh;
 use crate::stat::Exited;
@@ -247,7 +248,7 @@ impl Master {
 
     fn failed(&mut self, why: String, now: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Absent(now + exit_status::backoff(self.failures, 1.0));
+        self.state = State::Absent(now + backoff(self.failures, 1.0));
         // If pushes fail, too, no master is wanted, and the pushes log the reason.
         if self.failures >= LOG_AFTER && self.logged.as_ref() != Some(&why) {
             info!(self.log, "each push opens a connection of its own for now"; "why" => &why);

@@ -3,7 +3,7 @@
 //! The pure part: [`state`] is the machine, events in and actions out; [`scheduler`] says which job starts next. They
 //! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is retried), [`doubt`] (whether a remote
 //! may have lost data), [`reconcile`] (when a reconcile runs, and its progress), [`pending`] (what waits in the
-//! journal), [`in_flight`] (the running jobs) and [`slots`]. [`plan`] turns marks into the list that [`crate::rsync`]
+//! journal), [`in_flight`] (the running jobs) and [`slot`]. [`plan`] turns marks into the list that [`crate::rsync`]
 //! sends, [`batch`] accounts for every path of a batch, [`partial_stats`] counts what a failed push did, [`guard`]
 //! decides when a comparison must wait for the operator.
 //!
@@ -31,7 +31,7 @@ pub(crate) mod plan;
 pub(crate) mod reconcile;
 pub(crate) mod remote_state;
 pub(crate) mod scheduler;
-pub(crate) mod slots;
+pub(crate) mod slot;
 pub(crate) mod state;
 pub(crate) mod whole;
 

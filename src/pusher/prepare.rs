@@ -9,7 +9,7 @@ use super::lane::Lane;
 use super::master::Master;
 use super::reconcile::Reconcile;
 use super::remote_state::RemoteState;
-use super::slots::Returned;
+use super::slot::Returned;
 use super::state::{Event, PusherSettings, State};
 use super::supervisor_link::{Control, SupervisorLink};
 use crate::filter::Filter;

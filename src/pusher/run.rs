@@ -7,7 +7,7 @@ use super::jobs::scrub::Scrub;
 use super::jobs::verify::Verifying;
 use super::phase::StopCause;
 use super::prepare::prepare;
-use super::slots::Returned;
+use super::slot::Returned;
 use super::state::{Connection, Event, State};
 use super::status::Status;
 use super::waiters::Waiters;

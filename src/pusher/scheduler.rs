@@ -7,7 +7,7 @@
 
 use super::in_flight::{InFlight, Job, Verification};
 use super::lane::Lane;
-use super::slots::{Returned, Slot};
+use super::slot::{Returned, Slot};
 use crate::journal::Work;
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 
 use super::batch::{Aftermath, PARENTS_MOST};
 use super::doubt::{self, Doubt, Names};
-use super::health::{Health, MetBy};
+use super::health::{Health, MetBy, backoff};
 use super::in_flight::{Comparison, InFlight, Job, Verification};
 use super::job_error::LocalError;
 use super::lane::Lane;
@@ -14,10 +14,10 @@ use super::pending::Pending;
 use super::phase::{Phase, StopCause};
 use super::reconcile::{Counted, Reconcile};
 use super::scheduler::{Blocked, Scheduler, TurnView};
-use super::slots::{Returned, Slot};
+use super::slot::{Returned, Slot};
 use crate::journal::{Events, Held, Owe, Settlement, Work};
 use crate::reconcile_reason::ReconcileReason;
-use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
+use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
 use slog::{Logger, info, warn};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -949,7 +949,7 @@ impl State {
                     Trouble::Killed => 1,
                     _ => self.health.failures() + 1,
                 };
-                let wait = exit_status::backoff(failures, jitter(now));
+                let wait = backoff(failures, jitter(now));
                 self.health.after_trouble(now, wait, message, met_by)
             }
             _ => self.health.after_refusal(now, message, met_by),
@@ -986,7 +986,7 @@ impl State {
                 }
             }
             LocalError::System(why) => {
-                let wait = exit_status::backoff(self.health.failures() + 1, jitter(now));
+                let wait = backoff(self.health.failures() + 1, jitter(now));
                 let next = self.health.after_trouble(now, wait, why.clone(), MetBy::Any);
                 if next.worth_logging(&self.health) {
                     warn!(self.log, "cannot push"; "why" => why);

@@ -337,13 +337,6 @@ fn with_script(message: String, script: &[&[u8]]) -> String {
     format!("{}: {}{more}", message.trim_end_matches(':'), said.join("; "))
 }
 
-/// How long a remote is left alone after a number of failures in a row: 1 s doubled to 60 s, of which `jitter` (0 to 1)
-/// picks a moment in the later half, so that many pushers do not come back together.
-pub fn backoff(failures: u32, jitter: f64) -> Duration {
-    let ceiling = 2_u32.saturating_pow(failures.saturating_sub(1)).min(60);
-    Duration::from_secs_f64((f64::from(ceiling) * (0.5 + 0.5 * jitter.clamp(0.0, 1.0))).max(1.0))
-}
-
 /// True when a dry run complains of nothing but directories in the way of files, where nothing may be deleted, and of
 /// names that the slave's own `exclude` refuses: those are differences it saw, not ones that it could not see.
 pub fn only_in_the_way(stderr: &[u8]) -> bool {

@@ -187,16 +187,6 @@ fn skipped_deletions_are_recognized() {
 }
 
 #[test]
-fn backoff_depends_on_the_failure() {
-    let seconds = |failures, jitter| backoff(failures, jitter).as_secs_f64();
-    assert_eq!((seconds(0, 1.0), seconds(1, 0.0), seconds(1, 1.0)), (1.0, 1.0, 1.0));
-    assert_eq!((seconds(4, 0.0), seconds(4, 1.0)), (4.0, 8.0));
-    for failures in [7, 50, u32::MAX] {
-        assert_eq!((seconds(failures, 0.0), seconds(failures, 1.0)), (30.0, 60.0));
-    }
-}
-
-#[test]
 fn obstructing_entries_are_recognized() {
     let way = b"could not make way for new regular file: dir001\n";
     let end =

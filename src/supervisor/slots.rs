@@ -1,4 +1,5 @@
-//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted in the order of the requests. Pure.
+//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted to pushers in the order of their requests. Which job of
+//! a pusher takes a slot, its own `scheduler` decides. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
