@@ -1,5 +1,6 @@
 use super::*;
 use crate::path::RelPath;
+use crate::rsync::exit_status::verdict;
 use crate::stat::Exited;
 
 const S: Duration = Duration::from_secs(1);
@@ -141,7 +142,7 @@ fn short(action: &Action) -> Option<String> {
 }
 
 fn judgement(exit: i32, stderr: &str) -> Judgement {
-    exit_status::verdict(Exited::Code(exit), stderr.as_bytes())
+    verdict(Exited::Code(exit), stderr.as_bytes())
 }
 
 fn settled() -> PushEnd {

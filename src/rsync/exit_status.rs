@@ -4,7 +4,6 @@ use super::complaint::{REFUSED, is_summary, lines, message, shown, without_names
 use super::itemize::says_deletions_skipped;
 use super::refused;
 use crate::stat::Exited;
-use std::time::Duration;
 
 /// What is wrong with a remote for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted to pushers in the order of their requests. Which job of
-//! a pusher takes a slot, its own `scheduler` decides. Pure.
+//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted to pushers in the order of their requests.
+//! Which job of a pusher takes a slot is decided by its own scheduler. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,6 +1,6 @@
 //! What all jobs that run an rsync have in common.
 
-use crate::pusher::slots::Slot;
+use crate::pusher::slot::Slot;
 use std::time::Duration;
 
 /// A job whose rsync makes no progress for this long returns its slot: a hung remote must not starve healthy ones.

@@ -14,7 +14,7 @@ use crate::journal::{Compared, JournalError, VerifyRun, VerifyState};
 use crate::message::{self, VerifyProgress};
 use crate::path::RelPath;
 use crate::pusher::context::Context;
-use crate::pusher::slots::{Returned, Slot};
+use crate::pusher::slot::{Returned, Slot};
 use crate::pusher::walk;
 use crate::stat::Kind;
 use crate::sys::clock;
