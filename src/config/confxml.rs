@@ -96,6 +96,7 @@ impl<'e> Reading<'e, '_, '_> {
                 crontab: self.crontab(sersync),
                 verify_schedule: None,
                 delay_ms: DELAY_MS,
+                pace_percent: PACE_PERCENT,
                 open_after: Vec::new(),
                 large_file_bytes: LARGE_FILE_BYTES,
                 first_copy: false,

@@ -2,8 +2,8 @@
 //! Read again, it is the same model.
 
 use super::convert_values::{
-    alarms, crontab, fail_log, filter, http, max_delete, of_bytes, plugins, strings, text, toggles,
-    trash, verify_schedule,
+    alarms, crontab, fail_log, filter, http, max_delete, of_bytes, plugins, standby, strings, text,
+    toggles, trash, verify_schedule,
 };
 use super::model::*;
 use super::params::YAML_PARAMS;
@@ -86,6 +86,14 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
     fail_log(&mut map, localpath.fail_log.as_ref(), place)?;
     crontab(&mut map, localpath.crontab.as_ref(), place)?;
     verify_schedule(&mut map, localpath.verify_schedule.as_ref());
+    if shared.standby != StandbyMode::default() {
+        insert(&mut map, "standby", standby(shared.standby));
+    }
+    if localpath.pace_percent != PACE_PERCENT {
+        let mut pace = Mapping::new();
+        insert(&mut pace, "cpu", format!("{}%", localpath.pace_percent));
+        insert(&mut map, "pace", YamlValue::Mapping(pace));
+    }
     if localpath.delay_ms != DELAY_MS {
         insert(&mut map, "delay", format!("{}ms", localpath.delay_ms));
     }
@@ -125,6 +133,7 @@ struct Shared {
     program: OsBytes,
     max_delete: MaxDelete,
     trash_keep_ms: Option<u64>,
+    standby: StandbyMode,
     fsync: bool,
     place: Place,
 }
@@ -163,6 +172,7 @@ impl Shared {
             ),
             max_delete: same(remotes.iter().map(|r| r.max_delete), MaxDelete::default()),
             trash_keep_ms: same(remotes.iter().map(|r| r.trash_keep_ms), None),
+            standby: same(remotes.iter().map(|r| r.standby), StandbyMode::default()),
             fsync: same(remotes.iter().map(|r| r.peer.fsync), false),
             place: remotes.first().map(|r| r.place.clone()).unwrap_or_default(),
         }
@@ -285,6 +295,9 @@ fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping
     }
     if remote.trash_keep_ms != shared.trash_keep_ms {
         insert(&mut extra, "trash", remote.trash_keep_ms.map_or(YamlValue::Null, trash));
+    }
+    if remote.standby != shared.standby {
+        insert(&mut extra, "standby", standby(remote.standby));
     }
     if remote.peer.fsync != shared.fsync {
         insert(&mut extra, "fsync", remote.peer.fsync);

@@ -38,6 +38,15 @@ pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<YamlValue> {
     values.map(YamlValue::Sequence)
 }
 
+/// When a standby is kept.
+pub(super) fn standby(mode: StandbyMode) -> &'static str {
+    match mode {
+        StandbyMode::Active => "active",
+        StandbyMode::Always => "always",
+        StandbyMode::Off => "off",
+    }
+}
+
 pub(super) fn max_delete(guard: MaxDelete) -> YamlValue {
     match guard {
         MaxDelete::Half => "half".into(),

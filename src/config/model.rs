@@ -81,6 +81,8 @@ pub struct LocalPath {
     pub verify_schedule: Option<VerifySchedule>,
     /// How long an idle pusher lets a burst gather before its first push, in milliseconds.
     pub delay_ms: u64,
+    /// The share of one core that the start and end of pushes may cost the whole instance, in percent: `pace: {cpu}`.
+    pub pace_percent: u32,
     /// Files of at least this many bytes go in a push of their own.
     pub large_file_bytes: u64,
     /// Files that are open for writing are pushed as they are.
@@ -154,6 +156,22 @@ pub struct Remote {
     /// How long what is deleted and overwritten there is kept in its trash, in milliseconds; `None` without a trash.
     #[serde(default)]
     pub trash_keep_ms: Option<u64>,
+    /// When an rsync waits for the next push.
+    #[serde(default)]
+    pub standby: StandbyMode,
+}
+
+/// When an rsync is kept started, connected and waiting for the next push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandbyMode {
+    /// While the remote is active: for a minute after each push.
+    Active,
+    /// Always, once something was pushed.
+    Always,
+    /// Never.
+    #[default]
+    Off,
 }
 
 /// The delete guard of a remote.
@@ -224,6 +242,8 @@ pub const VERIFY_RATE: u64 = 20 << 20;
 pub const RETRY_MINUTES: u32 = 60;
 /// `delay` when none is given, in milliseconds.
 pub const DELAY_MS: u64 = 3;
+/// `pace: {cpu}` when none is given, in percent of one core.
+pub const PACE_PERCENT: u32 = 25;
 /// `max_lag` when none is given: a minute.
 pub const MAX_LAG_MS: u64 = 60_000;
 /// `trash: {keep}` when none is given, in milliseconds: 7 days.
@@ -239,6 +259,7 @@ impl Remote {
             peer,
             max_delete: MaxDelete::default(),
             trash_keep_ms: None,
+            standby: StandbyMode::default(),
         }
     }
 

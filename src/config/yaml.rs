@@ -20,7 +20,7 @@ fn no_configuration() -> String {
 }
 
 /// Keys that may stand at the top and in a localpath.
-const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 17] = [
     "rsync",
     "inotify",
     "filter",
@@ -28,10 +28,12 @@ const SETTINGS: [&str; 15] = [
     "crontab",
     "verify_schedule",
     "delay",
+    "pace",
     "large_file",
     "open_after",
     "max_delete",
     "trash",
+    "standby",
     "first_copy",
     "on_failure",
     "on_recovery",
@@ -183,6 +185,7 @@ fn build(
         },
         max_delete: settings.max_delete,
         trash_keep_ms: settings.trash_keep_ms,
+        standby: settings.standby,
     }
 }
 
@@ -199,6 +202,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
         "ssh",
         "max_delete",
         "trash",
+        "standby",
         "fsync",
         "program",
     ];

@@ -1,10 +1,10 @@
 //! The `rsync` section of a YAML configuration, and what a remote may override of it.
 
 use super::diagnostic::Notes;
-use super::model::{MaxDelete, RSYNC_PORT, TIMEOUT_S, TRASH_KEEP_MS};
+use super::model::{MaxDelete, RSYNC_PORT, StandbyMode, TIMEOUT_S, TRASH_KEEP_MS};
 use super::node::{Fields, Node, Value};
 use super::yaml_values::{
-    max_delete, minutes, param_words, path, port, seconds, set, set_option, words,
+    max_delete, minutes, param_words, path, port, seconds, set, set_option, standby, words,
 };
 use super::{params, values};
 use crate::path::OsBytes;
@@ -37,6 +37,7 @@ pub(super) struct Rsync {
     pub(super) program: OsBytes,
     pub(super) max_delete: MaxDelete,
     pub(super) trash_keep_ms: Option<u64>,
+    pub(super) standby: StandbyMode,
     pub(super) fsync: bool,
 }
 
@@ -52,6 +53,7 @@ impl Default for Rsync {
             program: OsBytes::from("rsync"),
             max_delete: MaxDelete::default(),
             trash_keep_ms: None,
+            standby: StandbyMode::default(),
             fsync: false,
         }
     }
@@ -74,6 +76,7 @@ impl Rsync {
         });
         set(&mut self.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
         self.read_trash(fields.get("trash"), notes);
+        set(&mut self.standby, fields.get("standby"), "standby", notes, standby);
         set(&mut self.fsync, fields.get("fsync"), "fsync", notes, Node::boolean);
         set_option(
             &mut self.password_file,

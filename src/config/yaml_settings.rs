@@ -5,7 +5,9 @@ use super::model::*;
 use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
 use super::yaml_rsync::Rsync;
-use super::yaml_values::{max_delete, minutes, names, open_after, path, set, set_option, words};
+use super::yaml_values::{
+    max_delete, minutes, names, open_after, path, percent, set, set_option, standby, words,
+};
 use super::{cron, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
@@ -22,6 +24,7 @@ pub(super) struct Settings {
     crontab_exclude: Vec<OsBytes>,
     verify_schedule: Option<VerifySchedule>,
     delay_ms: u64,
+    pace_percent: u32,
     large_file_bytes: u64,
     open_after: Vec<OpenRule>,
     first_copy: bool,
@@ -41,6 +44,7 @@ impl Default for Settings {
             crontab_exclude: Vec::new(),
             verify_schedule: None,
             delay_ms: DELAY_MS,
+            pace_percent: PACE_PERCENT,
             large_file_bytes: LARGE_FILE_BYTES,
             open_after: Vec::new(),
             first_copy: true,
@@ -74,12 +78,18 @@ impl Settings {
         set(&mut self.delay_ms, fields.get("delay"), "delay", notes, |n| {
             duration_ms(n.text()?, None)
         });
+        if let Some(node) = fields.get("pace")
+            && let Some(fields) = Fields::of(node, "pace", &["cpu"], notes)
+        {
+            set(&mut self.pace_percent, fields.get("cpu"), "pace cpu", notes, percent);
+        }
         set(&mut self.large_file_bytes, fields.get("large_file"), "large_file", notes, |n| {
             size(n.text()?)
         });
         set(&mut self.open_after, fields.get("open_after"), "open_after", notes, open_after);
         set(&mut self.rsync.max_delete, fields.get("max_delete"), "max_delete", notes, max_delete);
         self.rsync.read_trash(fields.get("trash"), notes);
+        set(&mut self.rsync.standby, fields.get("standby"), "standby", notes, standby);
         set(&mut self.first_copy, fields.get("first_copy"), "first_copy", notes, Node::boolean);
         if let Some(node) = fields.get("plugins") {
             self.plugins = yaml_plugin::plugins(node, notes);
@@ -200,6 +210,7 @@ impl Settings {
             crontab: self.schedule.map(|schedule| Crontab { schedule, exclude }),
             verify_schedule: self.verify_schedule,
             delay_ms: self.delay_ms,
+            pace_percent: self.pace_percent,
             large_file_bytes: self.large_file_bytes,
             open_after: self.open_after,
             first_copy: self.first_copy,

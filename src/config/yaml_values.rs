@@ -1,7 +1,7 @@
 //! The values of a YAML configuration's keys, and how each comes into its place.
 
 use super::diagnostic::{Notes, nearest};
-use super::model::{MaxDelete, NameRules, OpenRule};
+use super::model::{MaxDelete, NameRules, OpenRule, StandbyMode};
 use super::node::{Node, Value};
 use super::notation::duration_ms;
 use super::{params, values};
@@ -80,6 +80,26 @@ pub(super) fn seconds(node: &Node) -> Result<u32, String> {
             u32::try_from(ms / 1000).map_err(|_| format!("`{text}` is too long"))
         }
         _ => Err(format!("`{text}` is not a whole number of seconds; write at least 1s")),
+    }
+}
+
+/// A whole number of percent, `25%`.
+pub(super) fn percent(node: &Node) -> Result<u32, String> {
+    let text = node.text()?;
+    let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+    match number {
+        Some(percent @ 1..=100) => Ok(percent),
+        _ => Err(format!("`{text}` is not a share of a core; write 1% to 100%")),
+    }
+}
+
+pub(super) fn standby(node: &Node) -> Result<StandbyMode, String> {
+    match node.text()? {
+        "active" => Ok(StandbyMode::Active),
+        "always" => Ok(StandbyMode::Always),
+        // YAML 1.1 reads this word as false; the text is what counts.
+        "off" => Ok(StandbyMode::Off),
+        text => Err(format!("`{text}` is not active, always or off")),
     }
 }
 

@@ -13,7 +13,12 @@ pub enum ToPusher {
     /// The first message. With it comes the reading end of its wake pipe.
     Start(Box<PusherStart>),
     /// One rsync may push now. Given back by `SlotDone`.
-    Slot,
+    Slot {
+        /// Remotes of this instance that were pushed to lately, this one counted.
+        active: u32,
+    },
+    /// The remote's host is short of connections: no standby takes one.
+    DropStandby,
     /// What it asked for as `WantSpare`. Given back by `SpareDone`.
     Spare,
     /// A push wants the spare slot: give it back now.
@@ -82,6 +87,8 @@ pub enum FromPusher {
     WantSlot,
     /// It no longer needs the slot it has, or the one it asked for.
     SlotDone,
+    /// The remote's host is short of connections: standbys must let go of theirs.
+    ShortOfConnections,
     /// It would compare a part, if nobody pushes for want of the slot. Granted now or not at all.
     WantSpare,
     /// It no longer needs the spare slot.

@@ -59,6 +59,7 @@ impl Pusher {
             Action::ReadJournal => return Ok(vec![self.read_journal()?]),
             Action::Start(spec, slot) => return self.start(spec, slot, clock::boot()),
             Action::Abandon => {
+                self.context.keep_standby(false, clock::boot());
                 let abandoned = self.jobs.abandon();
                 let given_up = |(lane, push): (Lane, Push)| Event::Pushed {
                     lane,
@@ -185,6 +186,7 @@ impl Pusher {
             return Ok(events);
         };
         self.jobs.touch(&batch, self.state.wants_names());
+        self.context.is_active(now);
         match Push::start(&mut self.context, lane, batch, deferred, now) {
             Ok((work, PushProgress::Running)) => {
                 *self.jobs.push_mut(lane) = Some(Busy { work, slot });
@@ -343,6 +345,7 @@ impl Pusher {
     /// Exits: kills all jobs that are still in flight.
     fn exit(&mut self, clean: bool) -> Result<(), JournalError> {
         self.jobs.kill();
+        self.context.keep_standby(false, clock::boot());
         self.context.master.close();
         self.exit = Some(0);
         if clean {

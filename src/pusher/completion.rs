@@ -53,6 +53,7 @@ impl Pusher {
             *self.jobs.push_mut(lane) = Some(busy);
             return Ok(());
         }
+        self.step(Event::Cost(self.context.take_cost()))?;
         // The slot is returned before anything that may fail.
         let push = busy.work;
         drop(busy.slot);

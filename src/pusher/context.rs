@@ -6,6 +6,7 @@ use super::job_error::JobError;
 use super::master::Master;
 use super::plan::{self, Limits, Lstat, Marked};
 use super::remote_state::RemoteState;
+use super::standby::Standby;
 use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
@@ -31,7 +32,7 @@ use crate::stat::{Exited, Kind, Stat};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
 use crate::sys::log::Seldom;
-use crate::sys::process::Rsync;
+use crate::sys::process::{self, Ahead, Rsync};
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
@@ -93,6 +94,10 @@ pub struct Context {
     pub master: Master,
     /// The link to the supervisor, for heartbeats during long work.
     pub supervisor: SupervisorLink,
+    /// An rsync that waits for the next push.
+    standby: RefCell<Standby>,
+    /// The CPU time of all rsyncs that was reported so far.
+    cost_seen: Cell<Duration>,
     /// The logger.
     pub log: Logger,
     /// Checks that the root is the one whose changes are in the journal.
@@ -137,6 +142,7 @@ impl Context {
         let name = start.remote.name();
         let root_check = RefCell::new(RootCheck::new(boot_id().unwrap_or_default()));
         let charsets = params::charsets(&start.remote.peer.params);
+        let standby = RefCell::new(Standby::new(start.remote.standby));
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
         Self {
@@ -149,6 +155,8 @@ impl Context {
             patience: Patience::default(),
             master,
             supervisor,
+            standby,
+            cost_seen: Cell::default(),
             log,
             root_check,
             unwritten: Cell::default(),
@@ -355,10 +363,90 @@ impl Context {
         }
         let timeout = Duration::from_secs(u64::from(self.start.remote.peer.timeout_s));
         self.patience = self.patience.after(finished.waited, timeout);
-        if !finished.judgement.connection_limited() {
+        if !finished.judgement.connection_limited() || self.is_short_of_connections() {
             self.served = clock::boot();
         }
         Ok(finished)
+    }
+
+    /// The remote has no room for another connection. True when a standby may be the reason, this one's or that of
+    /// another pusher: all of those let go.
+    fn is_short_of_connections(&self) -> bool {
+        let news = self.standby.borrow_mut().is_short(clock::boot());
+        if news {
+            self.supervisor.send(&FromPusher::ShortOfConnections);
+        }
+        news
+    }
+
+    /// Another pusher found the remote's host short of connections.
+    pub fn drop_standby(&self) {
+        self.standby.borrow_mut().is_short(clock::boot());
+    }
+
+    /// True while a standby waits for the next push.
+    pub fn has_standby(&self) -> bool {
+        self.standby.borrow().is_ready()
+    }
+
+    /// The CPU time that rsyncs have cost on this end since the last call.
+    pub fn take_cost(&self) -> Duration {
+        let all = process::children_cpu();
+        all.saturating_sub(self.cost_seen.replace(all))
+    }
+
+    /// When [`Context::keep_standby`] has something to do.
+    pub fn standby_next_at(&self) -> Option<Duration> {
+        self.standby.borrow().next_at()
+    }
+
+    /// Something is pushed.
+    pub fn is_active(&self, now: Duration) {
+        self.standby.borrow_mut().pushed(now);
+    }
+
+    /// Starts a standby when one is wanted, and lets one go that is not. `allowed`: nothing stands against it.
+    pub fn keep_standby(&self, allowed: bool, now: Duration) {
+        let mut standby = self.standby.borrow_mut();
+        // What a push of this remote keeps in the trash has the time of that push.
+        if !allowed || self.start.remote.trash_keep_ms.is_some() {
+            standby.let_go();
+            return;
+        }
+        standby.tend(now);
+        if !standby.is_wanted(now) {
+            return;
+        }
+        let Ok(root) = self.open_root() else { return };
+        let options = Options {
+            checksum: false,
+            dry: false,
+            delete: self.delete(),
+            force: !self.is_careful(),
+            stats: true,
+            unchanged: false,
+        };
+        let argv = self.command(&Form::Send, options, &Extra::default(), None);
+        let directory = root.proc_path();
+        let (unset, scratch) = (argv::ENV_REMOVE, &self.start.state_dir);
+        match Ahead::start(&argv, argv::ENV, unset, &directory, scratch) {
+            Ok(ahead) => {
+                debug!(self.log, "standby"; "pid" => ahead.pid());
+                standby.take_over(ahead, argv, root, now);
+            }
+            // The next push meets the same, and says so.
+            Err(_) => standby.failed(now),
+        }
+    }
+
+    /// True when something may be excluded: what is below a name is looked at before it goes.
+    pub fn is_careful(&self) -> bool {
+        self.has_rules() || !self.filter.is_empty()
+    }
+
+    /// True when the user's parameters hold rules, or names are converted, so that no rule of ours says what goes.
+    pub fn has_rules(&self) -> bool {
+        self.converts() || params::own_filters(&self.start.remote.peer.params) == OwnFilters::Rules
     }
 
     /// True if the remote refused a connection because of its limit, and may still count one that this pusher has just
@@ -650,18 +738,39 @@ impl Context {
         list: &[u8],
         extra: Extra<'_>,
     ) -> Result<Rsync, JobError> {
-        let remote = &self.start.remote;
-        let mut argv = argv::argv(self.peer(), form, options);
-        if remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
-            trash::keep(&mut argv, &self.stamp());
-        }
         let scratch: &Path = &self.start.state_dir;
         let rules = match extra.rules {
             [] => None,
             rules => Some(self.rules_file(rules)?),
         };
-        if let Some(rules) = &rules {
-            argv::leave_out(&mut argv, rules.path());
+        let argv = self.command(form, options, &extra, rules.as_ref().map(NamedTempFile::path));
+        let fed = self.standby.borrow_mut().feed(&argv, root, list);
+        debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len(),
+            "standby" => fed.is_some());
+        if let Some(rsync) = fed {
+            return Ok(rsync);
+        }
+        Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), list, scratch)
+            .map(|rsync| rsync.reading(rules))
+            .map_err(|e| JobError::System(format!("{}: {e}", self.start.remote.peer.rsync_program)))
+    }
+}
+
+impl Context {
+    /// The command line of an rsync that reads `rules`.
+    fn command(
+        &self,
+        form: &Form,
+        options: Options,
+        extra: &Extra<'_>,
+        rules: Option<&Path>,
+    ) -> Vec<OsString> {
+        let mut argv = argv::argv(self.peer(), form, options);
+        if self.start.remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
+            trash::keep(&mut argv, &self.stamp());
+        }
+        if let Some(rules) = rules {
+            argv::leave_out(&mut argv, rules);
         }
         if extra.purpose == Purpose::Sparse {
             argv::sparse(&mut argv);
@@ -670,10 +779,7 @@ impl Context {
             argv::within(&mut argv, window);
         }
         self.leave_out_refused(&mut argv, extra.purpose);
-        debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
-        Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), list, scratch)
-            .map(|rsync| rsync.reading(rules))
-            .map_err(|e| JobError::System(format!("{}: {e}", self.start.remote.peer.rsync_program)))
+        argv
     }
 }
 

@@ -12,6 +12,7 @@ use super::remote_state::RemoteState;
 use super::slot::Returned;
 use super::state::{Event, PusherSettings, State};
 use super::supervisor_link::{Control, SupervisorLink};
+use crate::config::model::{DELAY_MS, StandbyMode};
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::{FromPusher, PusherStart};
@@ -82,6 +83,16 @@ fn settings(start: &PusherStart) -> PusherSettings {
     let leaves_out = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
     PusherSettings {
         delay: Duration::from_millis(localpath.delay_ms),
+        // The default is there for what a connection costs.
+        delay_with_standby: match localpath.delay_ms {
+            DELAY_MS => Duration::ZERO,
+            other => Duration::from_millis(other),
+        },
+        // Without a standby, the time that a connection takes is pace enough.
+        pace_percent: match start.remote.standby {
+            StandbyMode::Off => 100,
+            StandbyMode::Active | StandbyMode::Always => localpath.pace_percent,
+        },
         expires: start.remote.trash_keep_ms.is_some(),
         partial_schedule: leaves_out && !localpath.first_copy,
     }

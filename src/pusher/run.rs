@@ -116,6 +116,7 @@ impl Pusher {
         self.context.master.step(self.state.wants_connection(now), now);
         let connection = match self.context.master.is_opening(now) {
             true => Connection::Opening,
+            false if self.context.has_standby() => Connection::Standby,
             false => Connection::Ready,
         };
         self.step(Event::Tick(connection))?;
@@ -127,6 +128,7 @@ impl Pusher {
                 self.context.supervisor.send(&FromPusher::Settled(ticket));
             }
         }
+        self.context.keep_standby(self.state.lets_standby(now), now);
         self.jobs.free_stalled(now);
         self.send_slots_back();
         self.status.send(&self.context, &mut self.state, &self.jobs, now)
@@ -157,7 +159,11 @@ impl Pusher {
         self.status.touch();
         match message {
             ToPusher::Start(_) => Ok(()),
-            ToPusher::Slot => self.step(Event::Slot),
+            ToPusher::Slot { active } => self.step(Event::Slot(active)),
+            ToPusher::DropStandby => {
+                self.context.drop_standby();
+                Ok(())
+            }
             ToPusher::Spare => {
                 match &mut self.jobs.scrub {
                     Some(scrub) => scrub.spare_granted(),
@@ -269,6 +275,7 @@ impl Pusher {
             soon(writing, ROWS_EVERY),
             self.jobs.retry_at(),
             self.status.next_at(now),
+            self.context.standby_next_at(),
             self.context.master.next_at(self.state.wants_connection(now), now),
             self.jobs.scrub.as_ref().and_then(Scrub::wake),
         ];

@@ -238,7 +238,8 @@ impl Scheduler {
         news
     }
 
-    fn is_connection_limited(&self, now: Duration) -> bool {
+    /// True while the remote takes one connection at a time.
+    pub fn is_connection_limited(&self, now: Duration) -> bool {
         self.connection_limited.is_some_and(|until| now < until)
     }
 

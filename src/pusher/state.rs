@@ -10,6 +10,7 @@ use super::health::{Health, MetBy, backoff};
 use super::in_flight::{Comparison, InFlight, Job, Verification};
 use super::job_error::LocalError;
 use super::lane::Lane;
+use super::pace::Pace;
 use super::pending::Pending;
 use super::phase::{Phase, StopCause};
 use super::reconcile::{Counted, Reconcile};
@@ -34,6 +35,10 @@ const BOUND_AFTER: u32 = 3;
 pub struct PusherSettings {
     /// An idle pusher waits for this long after the first mark, so that more marks gather.
     pub delay: Duration,
+    /// The same while a standby is ready.
+    pub delay_with_standby: Duration,
+    /// The share of one core that pushes of the whole instance may cost, in percent; 100 is no limit.
+    pub pace_percent: u32,
     /// True if the trash expires.
     pub expires: bool,
     /// True if the scheduled reconcile excludes names and there is no other reconcile: names that the remote lacks are
@@ -46,6 +51,8 @@ pub struct PusherSettings {
 pub enum Connection {
     /// It is open, or no connection is shared.
     Ready,
+    /// A standby is ready.
+    Standby,
     /// It is being opened, and the first push should wait for it.
     Opening,
 }
@@ -186,8 +193,10 @@ pub enum Event {
     },
     /// The journal cannot be used now.
     JournalRefused,
-    /// The supervisor grants a slot.
-    Slot,
+    /// The supervisor grants a slot. This number of remotes is active.
+    Slot(u32),
+    /// The rsyncs of a push have cost this much local CPU time.
+    Cost(Duration),
     /// The supervisor requests a reconcile.
     Reconcile(ReconcileReason),
     /// The operator releases what the delete guard holds.
@@ -352,6 +361,7 @@ pub struct State {
     in_flight: InFlight,
     scheduler: Scheduler,
     connection: Connection,
+    pace: Pace,
     unclean: BTreeSet<Unclean>,
 }
 
@@ -375,6 +385,7 @@ impl State {
             in_flight: InFlight::default(),
             scheduler: Scheduler::new(returned),
             connection: Connection::Ready,
+            pace: Pace::new(settings.pace_percent),
             unclean: BTreeSet::new(),
         }
     }
@@ -397,7 +408,11 @@ impl State {
             Event::Woken => self.pending.touch(),
             Event::JournalRead { work, large } => self.journal_read(work, large, now, &mut out),
             Event::JournalRefused => self.pending.refused(now),
-            Event::Slot => self.scheduler.granted(),
+            Event::Slot(active) => {
+                self.pace.divide(active);
+                self.scheduler.granted();
+            }
+            Event::Cost(cost) => self.pace.measured(cost),
             Event::Reconcile(why) => self.reconcile_requested(why, now, &mut out),
             Event::Release => self.release(&mut out),
             Event::Released => self.released(&mut out),
@@ -465,12 +480,13 @@ impl State {
     /// The next deadline, if no event arrives before.
     pub fn next_deadline(&self, now: Duration) -> Duration {
         let able = self.may_start(now) && !self.in_flight.busy(Lane::Small);
-        let stopping = self.phase.is_stopping();
+        let (stopping, work) = (self.phase.is_stopping(), self.pending.work);
         let at_once = self.pending.is_stale() && !stopping && self.pending.retry_at().is_none();
         let times = [
             Some(self.pending.next_read()).filter(|_| !stopping),
             at_once.then_some(now),
             self.pending.gathers_until().filter(|at| able && *at > now),
+            self.pace.next_at(now).filter(|_| able && (work.marks || work.due)),
             self.pending.retry_at().filter(|_| !stopping),
             self.phase.next_at(),
             self.reconcile.next_at(now),
@@ -517,6 +533,13 @@ impl State {
     /// True if a connection may be opened at `now`. The shared connection is then opened, too.
     pub fn wants_connection(&self, now: Duration) -> bool {
         self.may_connect(now) && self.health == Health::Good
+    }
+
+    /// True if a standby may be kept: the remote is healthy, and accepts more than one connection.
+    pub fn lets_standby(&self, now: Duration) -> bool {
+        self.wants_connection(now)
+            && !self.scheduler.is_connection_limited(now)
+            && self.in_flight.verify.is_none()
     }
 
     /// True if no job runs and no work is due.
@@ -571,7 +594,7 @@ impl State {
 
     /// True if an rsync may start at `now`.
     fn may_start(&self, now: Duration) -> bool {
-        self.may_connect(now) && self.connection == Connection::Ready
+        self.may_connect(now) && self.connection != Connection::Opening
     }
 
     /// The journal and the status have changed.
@@ -621,7 +644,11 @@ impl State {
     fn journal_read(&mut self, work: Work, large: usize, now: Duration, out: &mut Vec<Action>) {
         let idle = !self.in_flight.busy(Lane::Small);
         self.large = large;
-        if self.pending.was_read(work, idle, self.settings.delay, now) {
+        let delay = match self.connection {
+            Connection::Standby => self.settings.delay_with_standby,
+            Connection::Ready | Connection::Opening => self.settings.delay,
+        };
+        if self.pending.was_read(work, idle, delay, now) {
             out.push(Action::Report);
         }
         self.begin_turn(now, out);
@@ -638,11 +665,12 @@ impl State {
             self.scheduler.give_back();
             return;
         }
+        let probing = self.health != Health::Good;
         let view = TurnView {
             work: self.pending.work,
             large: self.large,
-            gathered: self.pending.has_gathered(now),
-            probing: self.health != Health::Good,
+            gathered: self.pending.has_gathered(now) && (probing || self.pace.allows(now)),
+            probing,
             compare: self.wants_compare(now),
             expires: self.settings.expires,
             in_flight: &self.in_flight,
@@ -685,7 +713,10 @@ impl State {
             JobSpec::Push(lane) => {
                 self.in_flight.pushes.insert(lane);
                 match lane {
-                    Lane::Small => self.pending.pushed(),
+                    Lane::Small => {
+                        self.pending.pushed();
+                        self.pace.spend(now);
+                    }
                     Lane::Large | Lane::Large2 => self.large = self.large.saturating_sub(1),
                     Lane::Bulk | Lane::Bulk2 => {}
                 }

@@ -18,7 +18,7 @@ fn log() -> Logger {
 }
 
 fn settings() -> PusherSettings {
-    PusherSettings { delay: 3 * MS, ..PusherSettings::default() }
+    PusherSettings { delay: 3 * MS, pace_percent: 25, ..PusherSettings::default() }
 }
 
 impl Machine {
@@ -164,7 +164,7 @@ const UNREACHABLE: i32 = 10;
 #[test]
 fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
     let mut machine = Machine::begun(settings(), Reconcile::default());
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.finds(marks()), [""; 0]);
     assert_eq!(machine.returned.take(), 1, "a slot that cannot be used is returned");
     machine.step(Event::Hold(Some("no such directory".into())));
@@ -176,13 +176,39 @@ fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
 }
 
 #[test]
+fn with_a_standby_a_lone_change_is_pushed_at_once_and_a_stream_is_paced() {
+    let mut machine = Machine::running();
+    machine.step(Event::Tick(Connection::Standby));
+    machine.step(Event::Woken);
+    machine.step(Event::Tick(Connection::Standby));
+    let asks = machine.step(Event::JournalRead { work: marks(), large: 0 });
+    assert_eq!(asks, ["ask for 1", "scrub if it must"]);
+    let mut pushes = 0;
+    for _ in 0..20 {
+        machine.step(Event::Slot(1));
+        if machine.step(Event::Tick(Connection::Standby)).contains(&"push Small".to_owned()) {
+            pushes += 1;
+            machine.pushes(Lane::Small);
+            machine.push_ends(Lane::Small, settled());
+        }
+        machine.finds(marks());
+    }
+    assert_eq!(pushes, 6, "those that were saved up");
+    let next = machine.state.next_deadline(machine.now);
+    assert!(next > machine.now && next <= machine.now + 49 * MS);
+    machine.now = next;
+    machine.step(Event::Slot(1));
+    assert_eq!(machine.step(Event::Tick(Connection::Standby)), ["push Small"]);
+}
+
+#[test]
 fn a_burst_gathers_before_it_is_pushed() {
     let mut machine = Machine::running();
     assert_eq!(machine.finds(marks()), ["scrub if it must"]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + 3 * MS);
     machine.now += 3 * MS;
     assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["push Small"]);
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
     assert_eq!(next, ["scrub if it must"]);
@@ -363,7 +389,7 @@ fn a_reconcile_is_compared_counted_and_settled() {
     let mut machine = Machine::running();
     assert_eq!(machine.step(Event::Reconcile(sync())), ["retry now", &format!("want: {}", sync())]);
     machine.finds(Work::default());
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
     machine.compares(CompareSpec::Reconcile(sync()));
     let counted = Counted { paths: 5, deletions: 1, bytes: 10 };
@@ -409,10 +435,10 @@ fn an_incomplete_reconcile_stays_requested_and_is_retried_later() {
         incomplete: Some("opendir failed".into()),
         entries: 0,
     }));
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.finds(Work::default()), ["scrub"]);
     machine.now += 60 * S;
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     let work = Work::default();
     machine.tick();
     assert_eq!(
@@ -435,7 +461,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     assert_eq!(machine.finds(scanned), ["scrub"]);
     let live = Work { dirs: true, live_dirs: true, ..Work::default() };
     assert_eq!(machine.finds(live), ["ask for 1", "scrub if it must"]);
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
     machine.compares(CompareSpec::Owed(OwedDirs::Live));
     let done = CompareEnd::Done { why: None, guarded: false, incomplete: None, entries: 0 };
@@ -443,7 +469,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     assert_eq!(machine.step(Event::Release), ["guard lets go"]);
     assert_eq!(machine.state.reconcile().approved(), Some(50));
     machine.finds(Work::default());
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
 }
 
@@ -457,7 +483,7 @@ fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
     machine.pushes(Lane::Bulk);
     machine.pushes(Lane::Bulk2);
     assert_eq!(machine.finds(copy), ["ask for 1", "scrub if it must"]);
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
 }
 
@@ -468,8 +494,8 @@ fn marks_are_pushed_during_a_first_copy() {
     let work = Work { marks: true, bulk: true, ..Work::default() };
     machine.finds(work);
     machine.now += 3 * MS;
-    machine.step(Event::Slot);
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["push Small"]);
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
     assert_eq!(next, ["push Bulk2"], "two portions run at a time");
@@ -486,7 +512,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
     });
     assert_eq!(begun, ["begin"]);
     machine.step(Event::Hold(None));
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.finds(Work::default()), ["compare Names"]);
     machine.compares(CompareSpec::Names);
     let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
@@ -561,11 +587,11 @@ fn a_comparison_that_changes_broke_is_retried_soon() {
     machine.finds(dirs);
     machine.compares(CompareSpec::Owed(OwedDirs::Any));
     machine.step(Event::Compared(CompareEnd::Upset));
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.finds(dirs), ["scrub"]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + UPSET_WAIT);
     machine.now += UPSET_WAIT;
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["compare Owed(Any)"]);
 }
 
@@ -578,7 +604,7 @@ fn a_missing_root_holds_and_is_looked_for_again() {
     assert_eq!(machine.state.cannot_verify().as_deref(), Some("held: gone"));
     assert_eq!(machine.finds(marks()), [""; 0]);
     machine.now += S;
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["push Small"]);
 }
 
@@ -599,7 +625,7 @@ fn a_verify_puts_the_scrub_off() {
     machine.step(Event::VerifyWanted);
     assert!(!machine.state.may_scrub());
     machine.finds(Work::default());
-    machine.step(Event::Slot);
+    machine.step(Event::Slot(1));
     assert_eq!(machine.tick(), ["put the scrub off", "Verify"]);
     machine.step(Event::Started(JobSpec::Verify, Vec::new()));
     machine.step(Event::VerifyEnded);

@@ -117,6 +117,11 @@ impl Run {
         VerifyAt { entries: self.printed.0, bytes: self.bytes_read() }
     }
 
+    /// True when it was started ahead of its work.
+    pub fn was_ahead(&self) -> bool {
+        self.rsync.was_ahead()
+    }
+
     /// Bytes its rsync has read so far.
     pub fn bytes_read(&self) -> u64 {
         self.rsync.bytes_read().unwrap_or(0)

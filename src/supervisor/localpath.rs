@@ -1,5 +1,6 @@
 //! One localpath at run time: its lock, its inotify descriptor, its watcher and its pushers.
 
+use super::active::Active;
 use super::child::ChildEvent;
 use super::fail_log;
 use super::kernel;
@@ -41,6 +42,10 @@ pub struct SharedState {
     pub slots: SlotPool,
     /// The pushers that were granted a slot and are not told yet.
     pub granted: Vec<SlotHolder>,
+    /// Which pushers are at work.
+    pub active: Active,
+    /// Hosts that are short of connections, and whose pushers are not told yet.
+    pub short: Vec<String>,
     /// The next pusher's key.
     pub next_key: SlotHolder,
     /// Fail logs that must be rewritten.

@@ -4,6 +4,7 @@
 //! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and `root_state` are pure; the loop in [`run`] reads,
 //! calls them, acts.
 
+mod active;
 mod banner;
 pub(crate) mod child;
 mod configuration;

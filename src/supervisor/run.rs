@@ -242,12 +242,19 @@ impl Supervisor {
             let mut pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);
             match pushers.find(|p| p.key == key && p.process.runs()) {
                 Some(pusher) => {
-                    pusher.process.send(&ToPusher::Slot, vec![], now);
+                    let active = self.shared.active.at_work(key, now);
+                    pusher.process.send(&ToPusher::Slot { active }, vec![], now);
                 }
                 None => {
                     let granted = self.shared.slots.done(key);
                     self.shared.granted.extend(granted);
                 }
+            }
+        }
+        for host in std::mem::take(&mut self.shared.short) {
+            let pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);
+            for pusher in pushers.filter(|p| p.remote.peer.host == host && p.process.runs()) {
+                pusher.process.send(&ToPusher::DropStandby, vec![], now);
             }
         }
         for key in self.shared.slots.yields() {

@@ -1,6 +1,7 @@
 //! The supervisor's state: what it was started with, its localpaths, what is under way.
 
 use super::InstanceOptions;
+use super::active::Active;
 use super::control::ClientId;
 use super::localpath::{SharedState, SupervisedLocalPath};
 use super::reporter::SupervisedReporter;
@@ -59,6 +60,8 @@ impl Supervisor {
             log,
             slots,
             granted: vec![],
+            active: Active::default(),
+            short: vec![],
             next_key: 1,
             fail_logs: BTreeSet::new(),
             run_dir: options.directories.run.clone(),

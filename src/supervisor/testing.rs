@@ -28,6 +28,7 @@ pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
         crontab: None,
         verify_schedule: None,
         delay_ms: 3,
+        pace_percent: 25,
         open_after: vec![],
         large_file_bytes: 1 << 20,
         first_copy: true,

@@ -217,11 +217,20 @@ const STDOUT_AT_ONCE: u64 = 256 << 20;
 /// How often it is looked whether an rsync still moves.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Where an rsync reads its list from.
+enum List {
+    /// It has none.
+    Empty,
+    /// This file, with the same position.
+    File(File),
+    /// A pipe; by the time that it has read more than this number of bytes, the other end has said something.
+    Pipe(u64),
+}
+
 /// A running rsync: its list is given, its output goes to files, only its end is waited for.
 pub struct Rsync {
     child: Child,
-    /// What it reads its list from, with the same position; `None` when the list is empty.
-    list: Option<File>,
+    list: List,
     /// What it prints: read it when it has ended, or from the start at any time.
     pub stdout: File,
     stderr: File,
@@ -249,7 +258,22 @@ impl Rsync {
         let mut input = memory_file("list")?;
         input.write_all(list)?;
         input.rewind()?;
-        let watched = (!list.is_empty()).then(|| input.try_clone()).transpose()?;
+        let watched = match list {
+            [] => List::Empty,
+            _ => List::File(input.try_clone()?),
+        };
+        Self::spawn(program, words, envs, unset, directory, (input.into(), watched), scratch)
+    }
+
+    fn spawn(
+        program: &OsStr,
+        words: &[OsString],
+        envs: &[(&str, &str)],
+        unset: &[&str],
+        directory: &Path,
+        (input, list): (OwnedFd, List),
+        scratch: &Path,
+    ) -> io::Result<Self> {
         let stdout = tempfile::tempfile_in(scratch).map_err(|e| {
             // "no such file" alone would be taken for the program.
             let what = format!("cannot create a scratch file in {}", scratch.display());
@@ -273,7 +297,7 @@ impl Rsync {
         if let Some(allowed) = allowed {
             bound_files(&child, allowed, stdout_most);
         }
-        Ok(Self { child, list: watched, stdout, stderr, stdout_most, allowed, _reads: None })
+        Ok(Self { child, list, stdout, stderr, stdout_most, allowed, _reads: None })
     }
 
     /// A file that it reads by its name stays until it has ended.
@@ -287,11 +311,19 @@ impl Rsync {
         self.child.id()
     }
 
+    /// True when it was started ahead of its work.
+    pub fn was_ahead(&self) -> bool {
+        matches!(self.list, List::Pipe(_))
+    }
+
     /// True when it has begun to read its list, which an rsync that sends does once the other end has answered. Also
     /// true where that cannot be known: it has no list.
     pub fn answered(&self) -> bool {
-        let Some(mut list) = self.list.as_ref() else { return true };
-        list.stream_position().map_or(true, |at| at > 0)
+        match &self.list {
+            List::Empty => true,
+            List::File(list) => (&*list).stream_position().map_or(true, |at| at > 0),
+            List::Pipe(read) => self.bytes_read().is_none_or(|bytes| bytes > *read),
+        }
     }
 
     /// How it ended, if it has.
@@ -430,9 +462,70 @@ impl Rsync {
         let proc =
             |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).ok();
         let (stdout, stderr) = self.printed();
-        let listed = self.list.as_ref().and_then(|mut list| list.stream_position().ok());
-        let output = stdout + stderr + listed.unwrap_or(0);
+        let listed = match &self.list {
+            List::File(list) => (&*list).stream_position().unwrap_or(0),
+            List::Empty | List::Pipe(_) => 0,
+        };
+        let output = stdout + stderr + listed;
         Progress::of(proc("io").as_deref(), || proc("stat"), output)
+    }
+}
+
+/// An rsync that was started ahead of its work: it connects, is let in, and waits for its list.
+pub struct Ahead {
+    rsync: Option<Rsync>,
+    list: File,
+}
+
+impl Ahead {
+    /// Starts it, as [`Rsync::start`] does.
+    pub fn start(
+        argv: &[OsString],
+        envs: &[(&str, &str)],
+        unset: &[&str],
+        directory: &Path,
+        scratch: &Path,
+    ) -> io::Result<Self> {
+        let (program, words) =
+            argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+        let (input, list) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let input = (input, List::Pipe(0));
+        let rsync = Rsync::spawn(program, words, envs, unset, directory, input, scratch)?;
+        Ok(Self { rsync: Some(rsync), list: list.into() })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.rsync.as_ref().map(Rsync::pid)
+    }
+
+    /// False when it has ended.
+    pub fn is_running(&mut self) -> bool {
+        self.rsync.as_mut().is_some_and(|rsync| matches!(rsync.ended(), Ok(None)))
+    }
+
+    /// Gives it its list; `None` when the list is too long to be given at once, or it does not read any more.
+    pub fn feed(mut self, list: &[u8]) -> Option<Rsync> {
+        let room = rustix::pipe::fcntl_getpipe_size(&self.list).unwrap_or(0);
+        if list.len() > room && rustix::pipe::fcntl_setpipe_size(&self.list, list.len()).is_err() {
+            return None;
+        }
+        let mut rsync = self.rsync.take()?;
+        let read = rsync.bytes_read().unwrap_or(0);
+        // There is room for all of it: this waits for nothing.
+        if self.list.write_all(list).is_err() {
+            let _ = rsync.kill();
+            return None;
+        }
+        rsync.list = List::Pipe(read + list.len() as u64);
+        Some(rsync)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        // It has ended already.
+        let _ = self.rsync.take().map(|mut rsync| rsync.kill());
     }
 }
 
@@ -457,6 +550,15 @@ fn bound_files(child: &Child, now: u64, most: u64) {
     // Gone already, or it has a lower limit: as well.
     let pid = rustix::process::Pid::from_raw(child.id() as i32);
     let _ = pid.map(|pid| prlimit(Some(pid), Resource::Fsize, limit));
+}
+
+/// The CPU time of all children of this process that have ended and were waited for.
+pub fn children_cpu() -> Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
+    let spent = usage.user_time() + usage.system_time();
+    Duration::from_micros(spent.num_microseconds().unsigned_abs())
 }
 
 /// Ends a process by number; one that is gone is no error. Only for numbers that are known to be ours.

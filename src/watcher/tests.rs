@@ -95,6 +95,7 @@ impl World {
             crontab: None,
             verify_schedule: None,
             delay_ms: 0,
+            pace_percent: 25,
             open_after: self.open_after.clone(),
             large_file_bytes: 0,
             first_copy: false,

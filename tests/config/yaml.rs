@@ -28,6 +28,7 @@ fn base() -> LocalPath {
         crontab: None,
         verify_schedule: None,
         delay_ms: 3,
+        pace_percent: 25,
         open_after: vec![],
         large_file_bytes: 32 << 20,
         first_copy: true,

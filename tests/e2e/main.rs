@@ -53,6 +53,7 @@ mod snapshots;
 mod sparse;
 mod ssh;
 mod ssh_master;
+mod standby;
 mod starts;
 mod strangers;
 mod sysctl;

@@ -42,6 +42,7 @@ pub fn localpath(rig: &Rig) -> LocalPath {
         verify_schedule: None,
         open_after: vec![],
         delay_ms: 1,
+        pace_percent: 25,
         large_file_bytes: 1 << 20,
         first_copy: true,
         plugins: vec![],
@@ -144,7 +145,7 @@ impl Bench {
     }
 
     fn grant(&mut self, slots: usize) {
-        (0..slots).for_each(|_| self.control.send(&ToPusher::Slot, vec![]).unwrap());
+        (0..slots).for_each(|_| self.control.send(&ToPusher::Slot { active: 1 }, vec![]).unwrap());
     }
 
     pub fn identical(&mut self, rig: &Rig) {

@@ -15,7 +15,7 @@ use crate::pusher::health::retry_most_ms;
 use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
 use crate::pusher::plan::{self, Limits, Plan};
-use crate::rsync::exit_status::Judgement;
+use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
 use crate::rsync::itemize::Change;
 use crate::rsync_run::run::{Finished, Run};
 use crate::stat::Kind;
@@ -86,6 +86,11 @@ pub enum PushProgress {
     Done(Settlement),
     /// It failed because of the remote, not because of a path. Nothing is settled.
     Remote(Judgement),
+}
+
+/// True when the connection is the reason.
+fn broke(judgement: &Judgement) -> bool {
+    matches!(judgement.verdict, Verdict::Remote(Trouble::Unreachable | Trouble::Broken))
 }
 
 impl Rsyncing for Push {
@@ -238,8 +243,17 @@ impl Push {
             self.run = Some((step, aim, run));
             return Ok(PushProgress::Running);
         };
+        let ahead = run.was_ahead();
         let finished = context.finish(run, exited)?;
         debug!(context.log, "rsync ended"; "how" => exited.to_string(), "message" => &finished.judgement.message);
+        if ahead && broke(&finished.judgement) {
+            // Its connection may have ended before it was fed: that is no trouble of the remote. Once more, without one.
+            if finished.judgement.end_unseen {
+                self.batch.repush();
+            }
+            context.keep_standby(false, now);
+            return self.start_step(context, step, aim, now);
+        }
         if !others_run && context.has_lingering_connection(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LINGER_MOST {

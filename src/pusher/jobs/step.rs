@@ -164,10 +164,9 @@ impl Step {
 pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError> {
     let mut steps = VecDeque::new();
     // If names are converted, rules are not. So the remote's names are listed, and deleted by name.
-    let rules = context.converts()
-        || params::own_filters(&context.start.remote.peer.params) == OwnFilters::Rules;
+    let rules = context.has_rules();
     // Names may be excluded, so what is below a name is listed before it is deleted.
-    let careful = rules || !context.filter.is_empty();
+    let careful = context.is_careful();
     let unsure = |may_be_dir: bool| rules || (may_be_dir && careful);
     let absent = |listed: bool| {
         let some = plan.absent.iter().filter(move |absent| unsure(absent.may_be_dir) == listed);

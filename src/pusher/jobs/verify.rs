@@ -242,7 +242,9 @@ impl Verifying {
 
     /// The dry run has ended: reads its whole output once.
     fn finished(&mut self, context: &Context, finished: Finished) -> Result<VerifyStep, JobError> {
-        if context.learn_from(&finished) {
+        // A standby that was dropped for it may still count there.
+        let lingering = context.has_lingering_connection(&finished.judgement, clock::boot());
+        if context.learn_from(&finished) || lingering {
             return Ok(VerifyStep::Restart);
         }
         self.holders = context.holders();

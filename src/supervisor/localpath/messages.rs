@@ -142,6 +142,7 @@ impl SupervisedLocalPath {
             FromPusher::Alive => {}
             FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
             FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
+            FromPusher::ShortOfConnections => shared.short.push(pusher.remote.peer.host.clone()),
             FromPusher::WantSpare => pusher.want_spare(&mut shared.slots, now),
             FromPusher::SpareDone => shared.granted.extend(shared.slots.spare_done(pusher.key)),
             FromPusher::Status(status) => pusher.note(*status),

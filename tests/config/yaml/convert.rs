@@ -76,6 +76,17 @@ localpaths:
 }
 
 #[test]
+fn standby_and_pace_convert() {
+    let text = "standby: active\npace: {cpu: 40%}\nlocalpaths:\n- watch: /a\n  remotes: ['h::m', {host: h, module: n, standby: off}]\n- {watch: /b, standby: always, pace: {cpu: 100%}, remotes: ['h::o']}\n";
+    let config = good(text);
+    round_trip(&config);
+    let modes: Vec<StandbyMode> =
+        config.localpaths.iter().flat_map(|l| &l.remotes).map(|r| r.standby).collect();
+    assert_eq!(modes, [StandbyMode::Active, StandbyMode::Off, StandbyMode::Always]);
+    assert_eq!(config.localpaths.iter().map(|l| l.pace_percent).collect::<Vec<_>>(), [40, 100]);
+}
+
+#[test]
 fn unusual_configurations_convert() {
     let mut first = base();
     first.remotes = vec![

@@ -210,8 +210,17 @@ impl Instance {
         self.role("syncsup: pusher ")
     }
 
-    /// The rsyncs that run now.
+    /// The rsyncs that run now, without standbys.
     pub fn rsyncs(&self) -> Vec<Proc> {
+        self.all_rsyncs().into_iter().filter(|rsync| !reads_pipe(rsync)).collect()
+    }
+
+    /// The rsyncs that were started ahead of their push.
+    pub fn standbys(&self) -> Vec<Proc> {
+        self.all_rsyncs().into_iter().filter(reads_pipe).collect()
+    }
+
+    fn all_rsyncs(&self) -> Vec<Proc> {
         let rsync = |p: &Proc| {
             p.command.split(' ').next().is_some_and(|w| w.rsplit('/').next() == Some("rsync"))
         };
@@ -359,4 +368,10 @@ fn run(command: &mut Command) -> Output {
     drop(done);
     assert!(!guard.join().unwrap_or(true), "a command did not end: {command:?}");
     output
+}
+
+/// True if a process reads its list from a pipe: it was started ahead of its push.
+fn reads_pipe(rsync: &Proc) -> bool {
+    let input = fs::read_link(format!("/proc/{}/fd/0", rsync.pid));
+    input.is_ok_and(|input| input.to_string_lossy().starts_with("pipe:"))
 }

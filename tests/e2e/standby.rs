@@ -1,0 +1,166 @@
+//! The standby: an rsync that is connected ahead of the next push. What it was started for may have changed by then.
+
+use crate::common::procs::Proc;
+use crate::common::rsyncd::Options;
+use crate::common::tree::Tree;
+use crate::common::wait::{DEADLINE, holds_for, wait_for};
+use crate::common::world::{Setup, World};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::time::Duration;
+
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Waits for the only rsync that waits for its list.
+#[track_caller]
+fn standby(w: &World) -> Proc {
+    let mut found = Vec::new();
+    wait_for("a standby", DEADLINE, || {
+        found = w.instance.standbys();
+        found.len() == 1
+    });
+    found.remove(0)
+}
+
+fn setup() -> Setup {
+    Setup { settings: "standby: active\n", ..Setup::default() }
+}
+
+fn active(setup: Setup) -> World {
+    let mut w = setup.build();
+    w.run(&["-v"]);
+    w.write("first", "1");
+    w.wait_identical();
+    w.wait_in_sync();
+    standby(&w);
+    w
+}
+
+/// Pushes that a standby made.
+fn fed(w: &World) -> usize {
+    w.instance.log_text().matches("standby: true").count()
+}
+
+#[track_caller]
+fn no_trouble(w: &World) {
+    let log = w.instance.log_text();
+    assert!(!log.contains("cannot push to the remote"), "{}", w.instance.report());
+}
+
+#[test]
+fn a_change_goes_through_the_standby_and_the_next_one_is_ready() {
+    let w = active(setup());
+    for n in 0..20 {
+        let ahead = standby(&w);
+        w.write(&format!("d{n}/f"), "x");
+        w.write("first", format!("{n}"));
+        w.wait_identical();
+        wait_for("another standby", DEADLINE, || {
+            w.instance.standbys().iter().all(|now| now.pid != ahead.pid)
+        });
+    }
+    assert!(fed(&w) >= 10, "{} of 20", fed(&w));
+    no_trouble(&w);
+}
+
+#[test]
+fn a_standby_in_a_replaced_root_deletes_nothing() {
+    let w = active(setup());
+    for n in 0..5 {
+        w.write(&format!("kept{n}"), "x");
+    }
+    w.wait_identical();
+    standby(&w);
+    let before = Tree::read(&w.remotes[0].path());
+    let away = w.outside.join("away");
+    fs::rename(&w.master, &away).unwrap();
+    fs::create_dir(&w.master).unwrap();
+    w.write("kept0", "other");
+    w.wait_local("held", |l| l["state"] == "held");
+    holds_for("the slave as it was", QUIET, || Tree::read(&w.remotes[0].path()) == before);
+    assert!(w.instance.standbys().is_empty(), "a hold lets go of it");
+    fs::remove_dir_all(&w.master).unwrap();
+    fs::rename(&away, &w.master).unwrap();
+    w.wait_local("watching again", |l| l["state"] == "watching");
+    w.write("after", "x");
+    w.wait_identical();
+}
+
+#[test]
+fn a_killed_standby_is_replaced_without_trouble() {
+    let w = active(setup());
+    for n in 0..5 {
+        let pid = standby(&w).pid;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        w.write(&format!("f{n}"), "x");
+        w.wait_identical();
+        w.write("first", format!("again {n}"));
+        w.wait_identical();
+    }
+    no_trouble(&w);
+}
+
+/// The connection of a standby ends with the daemon's process for it, and nothing is said until it is fed.
+#[test]
+fn a_standby_whose_connection_ended_is_no_trouble_of_the_remote() {
+    let w = active(setup());
+    for n in 0..5 {
+        standby(&w);
+        for server in w.remotes[0].transfers() {
+            kill(Pid::from_raw(server.pid), Signal::SIGKILL).unwrap();
+        }
+        w.write(&format!("f{n}"), "x");
+        w.wait_identical();
+    }
+    no_trouble(&w);
+}
+
+#[test]
+fn a_stop_leaves_no_standby() {
+    let mut w = active(setup());
+    let pid = standby(&w).pid;
+    assert!(w.instance.command(&["stop"]).status.success());
+    w.instance.wait_exit();
+    wait_for("its end", DEADLINE, || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_pusher_that_is_killed_leaves_no_standby_at_work() {
+    let w = active(setup());
+    let (pid, pusher) = (standby(&w).pid, w.instance.pushers().remove(0).pid);
+    kill(Pid::from_raw(pusher), Signal::SIGKILL).unwrap();
+    wait_for("its end", DEADLINE, || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    w.write("after", "x");
+    w.wait_identical();
+}
+
+#[test]
+fn a_slave_with_one_connection_is_in_no_trouble() {
+    let daemon = Options { module_lines: "max connections = 1\n".into(), ..Options::default() };
+    let mut w = Setup { daemon, ..setup() }.build();
+    w.run(&["-v"]);
+    for n in 0..20 {
+        w.write(&format!("d{n}/f"), "x");
+        w.wait_identical();
+    }
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.write("last", "x");
+    w.wait_identical();
+    let verify = w.instance.command(&["verify"]);
+    assert!(verify.status.success(), "{verify:?}");
+    no_trouble(&w);
+}
+
+#[test]
+fn without_the_setting_none_waits() {
+    let mut w = Setup::default().build();
+    w.run(&["-v"]);
+    w.write("first", "1");
+    w.wait_identical();
+    w.wait_in_sync();
+    w.write("second", "2");
+    w.wait_identical();
+    holds_for("no rsync", QUIET, || w.instance.standbys().is_empty());
+    assert_eq!(fed(&w), 0);
+}
