@@ -14,7 +14,8 @@
 //! part of the tree after another, and `expire`, which deletes old trash. The jobs share the `context`.
 //! `supervisor_link` sends heartbeats to the supervisor, also during long work. `status` reports the progress, and
 //! `waiters` tells `syncsup wait` what is settled. `acknowledged` looks for data that a remote may have lost when
-//! [`doubt`] sees a sign. Over ssh all jobs share one connection, the `master`.
+//! [`doubt`] sees a sign. Over ssh all jobs share one connection, the `master`. The `standby` is an rsync that waits for
+//! the next push; [`pace`] limits what pushes through it cost.
 
 pub(crate) mod batch;
 pub(crate) mod coarse_times;
