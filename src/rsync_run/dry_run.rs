@@ -1,5 +1,5 @@
-//! A comparison of two sides: an rsync that changes nothing. What its lines are good for depends on its end: an incomplete
-//! one counts no deletion.
+//! A comparison of two sides: an rsync that changes nothing. Its exit status decides what its lines are worth: an
+//! incomplete comparison counts no deletion.
 
 use super::patience::Patience;
 use super::run::{Finished, Run};
@@ -15,13 +15,13 @@ use std::time::Duration;
 
 /// A comparison has rsync's own timeout; the watchdog comes this much later, in seconds.
 const GRACE_S: u32 = 30;
-/// Bytes that a peer may read before it answers, when it compares by content: nothing moves here meanwhile.
+/// Bytes that a peer may read before it answers, when it compares by content. Nothing is transferred meanwhile.
 const BY_CONTENT: u64 = 1 << 40;
 
-/// A comparison under way.
+/// A running comparison.
 pub struct DryRun {
     run: Run,
-    /// It stays open: its rsync works in it.
+    /// The root stays open, because the rsync works in it.
     _root: Root,
 }
 
@@ -37,18 +37,18 @@ impl DryRun {
         Self { run: Run::new(rsync, timeout_s + GRACE_S, patience, now), _root: root }
     }
 
-    /// Its peer compares by content.
+    /// Says that the peer compares by content.
     pub fn by_content(mut self) -> Self {
         self.run = self.run.reading(BY_CONTENT);
         self
     }
 
-    /// Looks whether it has ended; ends it when nothing moves any more.
+    /// Checks whether the rsync has exited, and kills it when it makes no progress.
     pub fn poll(&mut self, now: Duration) -> io::Result<Option<Exited>> {
         self.run.ended(now)
     }
 
-    /// The rsync, which has ended.
+    /// The rsync, which has exited.
     pub fn into_run(self) -> Run {
         self.run
     }
@@ -58,17 +58,17 @@ impl DryRun {
         self.run.stalled(now)
     }
 
-    /// How long to wait before the next look at it.
+    /// How long to wait before the next check.
     pub fn poll_after(&self) -> Duration {
         self.run.poll_after()
     }
 
-    /// How far it is, when it prints a line for every entry.
+    /// How far the comparison has come, when it prints a line for every entry.
     pub fn compared(&mut self) -> VerifyAt {
         self.run.compared()
     }
 
-    /// Kills it immediately. One that has already exited is no error.
+    /// Kills the rsync immediately. An rsync that has already exited is no error.
     pub fn kill(&mut self) {
         let _ = self.run.kill();
     }
@@ -79,16 +79,16 @@ impl DryRun {
 pub struct Counts {
     /// In all.
     pub paths: u64,
-    /// There and not here.
+    /// Paths on the remote that are missing locally.
     pub deletions: u64,
-    /// Here and not there.
+    /// Local paths that are missing on the remote.
     pub created: u64,
 }
 
-/// A comparison that has ended and can be used.
+/// A finished comparison whose result can be used.
 pub struct Compared {
     finished: Finished,
-    /// All that differs is known. Else the deletions are not to be believed, and are not counted.
+    /// True if every difference is known. If not, the deletions are unreliable and are not counted.
     pub complete: bool,
     /// What differs.
     pub counts: Counts,
@@ -97,8 +97,8 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Passes over the output once, with signs of life, and counts the changes for which `counts` is true. `Err` is the
-    /// end of a comparison that compared nothing.
+    /// Reads the output once, reports that it is alive, and counts the changes for which `counts` is true. `Err`
+    /// is the verdict of a comparison that compared nothing.
     pub fn read(
         mut finished: Finished,
         alive: impl FnMut(),
@@ -121,22 +121,22 @@ impl Compared {
         Ok(Ok(Compared { finished, complete, counts: found, totals: report.totals }))
     }
 
-    /// Passes over the output once more.
+    /// Reads the output again.
     pub fn again(&mut self, alive: impl FnMut(), each: impl FnMut(Change)) -> io::Result<()> {
         self.finished.read(alive, each).map(drop)
     }
 
-    /// rsync's messages on what could not be compared; `None` when all was.
+    /// rsync's messages on what could not be compared; `None` when everything was compared.
     pub fn incomplete(&self) -> Option<&str> {
         (!self.complete).then_some(self.finished.judgement.message.as_str())
     }
 
-    /// What its end means.
+    /// The meaning of its exit.
     pub fn judgement(&self) -> &Judgement {
         &self.finished.judgement
     }
 
-    /// Its complaints.
+    /// The complaints of the rsync.
     pub fn stderr(&self) -> &[u8] {
         &self.finished.stderr
     }
@@ -152,7 +152,7 @@ impl Compared {
 fn completeness(finished: &Finished) -> Option<bool> {
     match finished.judgement.verdict {
         Verdict::Settled | Verdict::Gone => Some(true),
-        // Something could not be read: what was found counts, but it is not all.
+        // Something could not be read: the differences found count, but they are not all.
         Verdict::Partial => Some(exit_status::only_in_the_way(&finished.stderr)),
         Verdict::Upset
         | Verdict::Source

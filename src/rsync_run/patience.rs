@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-/// How long an rsync waits for the first word of the other end before it is ended: a slave that takes connections and
-/// says nothing is noticed long before the timeout. One that only takes its time (a slow name server, a `pre-xfer
-/// exec`) is waited for longer each time, up to the timeout.
+/// How long an rsync waits for the first answer of the other end before it is killed. A slave that accepts connections
+/// and does not answer is detected long before the timeout. For a slave that is only slow (a slow name server, a
+/// `pre-xfer exec`), the wait grows with each attempt, up to the timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience(Duration);
 
-/// How an rsync's wait for the first word ended.
+/// How an rsync's wait for the first answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     /// The other end answered after this time.
     For(Duration),
-    /// It was ended, unanswered.
+    /// The rsync was killed without an answer.
     InVain,
-    /// It exited by itself: it said why.
+    /// The rsync exited by itself, with a reason.
     Unknown,
 }
 
@@ -26,10 +26,10 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The wait where nothing is known: a connection takes up to 10 s of it.
+    /// The wait when nothing is known. A connection takes up to 10 s of this time.
     const FIRST: Duration = Duration::from_secs(20);
 
-    /// For one that is not tried again: as long as its timeout.
+    /// The wait of an rsync that is not retried: its whole timeout.
     pub const FOR_THE_TIMEOUT: Patience = Patience(Duration::MAX);
 
     /// How long to wait with a timeout of `timeout`.
@@ -37,7 +37,7 @@ impl Patience {
         self.0.min(timeout)
     }
 
-    /// What is to be waited next time.
+    /// The wait of the next attempt.
     #[must_use]
     pub fn after(self, waited: Waited, timeout: Duration) -> Patience {
         match waited {

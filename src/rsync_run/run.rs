@@ -1,5 +1,5 @@
-//! One run of an rsync: its watchdog ends it when nothing moves any more, and what its end means is told together with
-//! its output.
+//! One run of an rsync. Its watchdog kills it when it makes no progress. The meaning of its exit is returned together
+//! with its output.
 
 use super::patience::{Patience, Waited};
 use super::watchdog::{Sample, Watchdog};
@@ -14,80 +14,80 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::Duration;
 
-/// An rsync that prints more of the other end's words than this is ended: that end means no good.
+/// An rsync that prints more bytes of the other end's messages than this is killed: such a peer is faulty or hostile.
 const MESSAGES_MOST: u64 = 16 << 20;
-/// While it prints so much between two looks, it is looked at more often.
+/// An rsync that prints more bytes than this between two checks is checked more often.
 const MUCH_PRINTED: u64 = 1 << 20;
-/// rsync's words in a status or a journal, in characters.
+/// The length of an rsync message in a status or a journal, in characters.
 const SHOWN_MOST: usize = 2_000;
 
-/// A remote that compares content reads at least this many bytes a second.
+/// The lowest speed of a remote that compares content, in bytes a second.
 const SLOWEST_READ: u64 = 20 << 20;
 
-/// An rsync without progress for this time is examined: it may wait for a process to open a fifo.
+/// An rsync without progress for this time is examined: it may be blocked in the open of a fifo.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 
-/// It is looked at this often.
+/// The interval of the checks.
 pub const POLL_EVERY: Duration = Duration::from_secs(1);
-/// While it prints much.
+/// The interval while the rsync prints much.
 const POLL_OFTEN: Duration = Duration::from_millis(100);
 
 /// One running rsync.
 pub struct Run {
     rsync: Box<Rsync>,
     watchdog: Box<Watchdog>,
-    /// How long it may wait for the first word of the other end.
+    /// How long the rsync may wait for the first answer of the other end.
     patience: Duration,
     started: Duration,
     waited: Waited,
     looked: Duration,
     ended: Option<GivenUp>,
     messages: Messages,
-    /// Bytes of its output that were looked at, and of those the last look's.
+    /// Bytes of its output that have been examined, and those of the last check among them.
     seen: (u64, u64),
-    /// Lines it has printed, and their bytes.
+    /// Lines that the rsync has printed, and their bytes.
     printed: (u64, u64),
 }
 
-/// Why it was ended from here.
+/// Why this process killed the rsync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GivenUp {
-    /// There was no progress, or no answer.
+    /// It made no progress, or got no answer.
     Silent,
-    /// It opened a name that it had seen as a file and that was a fifo by then, and waited for ever.
+    /// It opened a name that it had seen as a file and that had become a fifo, and blocked forever.
     Blocked,
-    /// The other end's words had no end.
+    /// The messages of the other end did not stop.
     Flooded,
 }
 
-/// An rsync that has ended.
+/// An rsync that has exited.
 pub struct Finished {
-    /// What its end means.
+    /// The meaning of its exit.
     pub judgement: Judgement,
     /// Its output, from the start.
     pub stdout: File,
     /// Its complaints.
     pub stderr: Vec<u8>,
-    /// How long the other end let it wait.
+    /// How long it waited for the other end.
     pub waited: Waited,
 }
 
-/// What a pass over the output counts.
+/// The counters of one pass over the output.
 #[derive(Debug, Default)]
 pub struct Report {
     /// rsync's own totals.
     pub totals: Totals,
-    /// No deletion of this run counts.
+    /// True if no deletion of this run counts.
     pub deletions_skipped: bool,
-    /// Directories that were to be deleted and hold something that stays.
+    /// Directories that were to be deleted but hold something that stays.
     pub not_empty: HashSet<RelPath>,
-    /// Names passed over as no regular files; absent ones among them were not deleted.
+    /// Names that rsync skipped as non-regular files. The absent ones among them were not deleted.
     pub not_regular: HashSet<RelPath>,
 }
 
 impl Run {
-    /// Takes over an rsync that has just been started; one that does not move for `timeout_s` seconds is ended, and
-    /// one that has waited for its first answer for longer than `patience` says.
+    /// Takes over an rsync that has just been started. The rsync is killed when it makes no progress for `timeout_s`
+    /// seconds, or when it waits for its first answer for longer than `patience` allows.
     pub fn new(rsync: Rsync, timeout_s: u32, patience: Patience, now: Duration) -> Self {
         let limit = Duration::from_secs(u64::from(timeout_s.max(1)));
         Self {
@@ -104,25 +104,25 @@ impl Run {
         }
     }
 
-    /// Gives it time for a remote that reads `bytes` before it answers: nothing moves here meanwhile.
+    /// Extends the limit for a remote that reads `bytes` before it answers. Nothing is transferred meanwhile.
     pub fn reading(mut self, bytes: u64) -> Self {
         self.watchdog.extend(Duration::from_secs(bytes / SLOWEST_READ));
         self
     }
 
-    /// How far a comparison is that prints a line for every entry.
+    /// How far a comparison has come that prints a line for every entry.
     pub fn compared(&mut self) -> VerifyAt {
         let (lines, at) = self.rsync.lines_after(self.printed.1);
         self.printed = (self.printed.0 + lines, at);
         VerifyAt { entries: self.printed.0, bytes: self.bytes_read() }
     }
 
-    /// True when it was started ahead of its work.
+    /// True when the rsync was started before its work was known.
     pub fn was_ahead(&self) -> bool {
         self.rsync.was_ahead()
     }
 
-    /// Bytes its rsync has read so far.
+    /// Bytes that the rsync has read so far.
     pub fn bytes_read(&self) -> u64 {
         self.rsync.bytes_read().unwrap_or(0)
     }
@@ -132,13 +132,13 @@ impl Run {
         self.watchdog.stalled(now)
     }
 
-    /// How long to wait before the next look at it.
+    /// How long to wait before the next check.
     pub fn poll_after(&self) -> Duration {
         if self.seen.1 >= MUCH_PRINTED { POLL_OFTEN } else { POLL_EVERY }
     }
 
-    /// Looks whether it has ended; ends it when it has made no progress for longer than its timeouts allow (rule 8),
-    /// or waits for a fifo.
+    /// Checks whether the rsync has exited. Kills it when it has made no progress for longer than its timeouts allow
+    /// (rule 8), or when it waits for a fifo.
     pub fn ended(&mut self, now: Duration) -> io::Result<Option<Exited>> {
         let exited = self.rsync.ended()?;
         if self.waited == Waited::Unknown && self.rsync.answered() {
@@ -185,9 +185,9 @@ impl Run {
         self.rsync.kill()
     }
 
-    /// Its output and what its end means.
+    /// The output and the meaning of the exit.
     pub fn finish(mut self, exited: Exited) -> io::Result<Finished> {
-        // It may have reached its limits by itself.
+        // The rsync may have reached its limits before it was killed.
         if self.ended.is_none() && exited != Exited::Code(0) && self.floods() {
             self.ended = Some(GivenUp::Flooded);
         }
@@ -212,7 +212,7 @@ impl Run {
                 }
             }
             None if matches!(exited, Exited::Signal(_)) => {
-                // What it complained of before says nothing of that.
+                // Its earlier complaints do not explain the kill.
                 judgement.message = format!("rsync was killed by {exited}");
             }
             None => {}
@@ -225,7 +225,7 @@ impl Run {
     }
 }
 
-/// The start of a message, to fit into a status.
+/// The start of a message, short enough for a status.
 pub fn shortened(mut message: String) -> String {
     if let Some((end, _)) = message.char_indices().nth(SHOWN_MOST) {
         message.truncate(end);
@@ -244,10 +244,10 @@ fn judgement_of_flood(of_end: Judgement) -> Judgement {
 }
 
 impl Run {
-    /// The watchdog ended it: that says something of the remote, not of the signal.
+    /// The watchdog killed it: the cause is the remote, not the signal.
     fn judgement_of_silence(&self, of_signal: Judgement) -> Judgement {
         if self.waited == Waited::InVain {
-            // No receiver was at work yet.
+            // No receiver was working yet.
             return Judgement {
                 verdict: Verdict::Remote(Trouble::Unreachable),
                 message: "no answer: connected, but the other end sends nothing".to_owned(),
@@ -265,7 +265,7 @@ impl Run {
 }
 
 impl Finished {
-    /// Reads the output to its end, with signs of life; each change goes to `each`.
+    /// Reads the output to its end, reports that it is alive, and passes each change to `each`.
     pub fn read(
         &mut self,
         mut alive: impl FnMut(),

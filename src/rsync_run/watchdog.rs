@@ -1,35 +1,35 @@
-//! When an rsync has come to a standstill: progress is bytes of files, not messages of the other end. Pure: the time is
-//! given.
+//! Decides when an rsync makes no progress. Progress is bytes of files, not messages of the other end. Pure: the time
+//! is given.
 //!
-//! What an rsync writes, but for what it prints of the other end's words, goes to the other end. What it reads may be a
-//! file, an answer, or a message without meaning: of that only much counts, or it gives time for a while, as the signs of
-//! life of a remote do that looks through a large directory.
+//! Everything that an rsync writes goes to the other end, except the messages of the other end that it prints. What it
+//! reads may be file content, an answer, or a message without meaning. Reads therefore count only above a minimum rate.
+//! Below it they only extend the limit for a while, like the signs of life of a remote that reads a large directory.
 
 use crate::stat::Progress;
 use std::time::Duration;
 
-/// An rsync that writes fewer bytes a second than this does not move.
+/// An rsync that writes fewer bytes a second than this makes no progress by writing.
 const WRITTEN_LEAST: u64 = 1 << 10;
-/// Nor one that reads fewer than this.
+/// An rsync that reads fewer bytes a second than this makes no progress by reading.
 const READ_LEAST: u64 = 64 << 10;
-/// More seconds than this need not be made up for after a standstill.
+/// After a standstill, the rsync makes up for at most this many seconds.
 const MADE_UP_S: u64 = 16;
 /// Signs of life extend the limit by this factor.
 const ALIVE: u32 = 10;
-/// Before it has written so much it may not even have been let in: signs of life are none then.
+/// Until it has written this many bytes, the rsync may still be waiting for access: signs of life do not count.
 const LET_IN: u64 = 200;
 
-/// What is seen of an rsync.
+/// One observation of an rsync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// How far it has come.
     pub progress: Progress,
-    /// Bytes of the other end's words, and of complaints, that it has printed.
+    /// Bytes of the other end's messages, and of complaints, that it has printed.
     pub text: u64,
 }
 
 impl Sample {
-    /// True when it has written more than who waits to be let in does; false also where that is not shown.
+    /// True when it has written more than an rsync writes before it gets access. False also where this cannot be seen.
     fn let_in(&self) -> bool {
         let Progress::Bytes { written, .. } = self.progress else { return false };
         written.saturating_sub(self.text) >= LET_IN
@@ -39,31 +39,31 @@ impl Sample {
 /// Watches one rsync.
 #[derive(Clone, Copy, Debug)]
 pub struct Watchdog {
-    /// So long it may stand still.
+    /// How long the rsync may make no progress.
     limit: Duration,
-    /// What it was at its last progress.
+    /// Its state at the last progress.
     at: Sample,
-    /// When that was.
+    /// The time of the last progress.
     since: Duration,
-    /// What was last seen.
+    /// The last observation.
     last: Sample,
     /// The last sign of life.
     alive: Duration,
 }
 
 impl Watchdog {
-    /// Of an rsync that starts now.
+    /// Watches an rsync that starts now.
     pub fn new(limit: Duration, now: Duration) -> Self {
         let none = Sample { progress: Progress::Output(0), text: 0 };
         Self { limit, at: none, since: now, last: none, alive: now }
     }
 
-    /// Gives it more time.
+    /// Extends the limit.
     pub fn extend(&mut self, more: Duration) {
         self.limit += more;
     }
 
-    /// A look at it.
+    /// Takes in one observation.
     pub fn look(&mut self, sample: Sample, now: Duration) {
         if self.advances(&sample, now) {
             (self.at, self.since) = (sample, now);
@@ -85,7 +85,7 @@ impl Watchdog {
             }
             (Progress::Work(now), Progress::Work(then))
             | (Progress::Output(now), Progress::Output(then)) => gained(now, then) > 0,
-            // Another measure, as at the first look: nothing can be said yet.
+            // The measure changed, as at the first observation: there is nothing to compare with yet.
             (now, then) => std::mem::discriminant(&now) != std::mem::discriminant(&then),
         }
     }
@@ -95,12 +95,12 @@ impl Watchdog {
         now.saturating_sub(self.since)
     }
 
-    /// So long it may stand still.
+    /// How long it may make no progress.
     pub fn limit(&self) -> Duration {
         self.limit * self.last.progress.grace()
     }
 
-    /// True when it is to be ended.
+    /// True when the rsync must be killed.
     pub fn is_hung(&self, now: Duration) -> bool {
         let alive = self.last.let_in() && now.saturating_sub(self.alive) <= self.limit();
         let most = if alive { self.limit() * ALIVE } else { self.limit() };
@@ -114,7 +114,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// Looks every second at an rsync that has read, written and printed so much by each; when it is ended.
+    /// Observes an rsync every second: `by` gives the bytes read, written and printed until then. Returns when it is killed.
+    /// killed.
     fn ended(by: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
         let mut dog = Watchdog::new(LIMIT, Duration::ZERO);
         (1..=3_600).find(|&second| {
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn messages_are_not_progress() {
-        // Let in or not, a word every other second, or many words, each with the four bytes of its head.
+        // With or without access: a message every other second, or many messages, each with its header of four bytes.
         for start in [50, 5_000] {
             assert_eq!(ended(|s| (100 + s / 2 * 44, start + s / 2 * 40, s / 2 * 40)), Some(62));
             assert_eq!(ended(|s| (100 + s * 44_000, start + s * 40_000, s * 40_000)), Some(62));
@@ -140,13 +141,13 @@ mod tests {
     #[test]
     fn files_are_progress_however_long_they_take() {
         for by in [
-            // A slow line; a remote that looks through a large directory after its list has come; what is the same is only
-            // read, there or here; deletions.
+            // A slow line. A remote that reads a large directory after its list has arrived. Equal files, which are
+            // only read, on the remote or locally. Deletions.
             |s| (500, 2_000 * s, 0),
             |s| (500 + 100_000 * s, 3_000, 0),
             |s| (500 + 5_000 * s, 3_000 + 1_200 * s, 0),
             |s| (500 + 64 * 20 * s, 3_000 + 64 * 20 * s, 0),
-            // Words between.
+            // Messages in between.
             |s| (500 + 2_100 * s, 4_000 * s, 2_000 * s),
         ] as [fn(u64) -> (u64, u64, u64); 5]
         {
