@@ -1,42 +1,42 @@
-//! How often a remote is pushed to. Pure: the time is given.
+//! How often a remote may be pushed to. Pure: the time is given.
 //!
-//! A push costs CPU whatever is in it: to start an rsync, to log in, to end, on both ends. With a standby nothing else would
-//! bound how many of them a stream of changes causes. So they are spaced: what they cost stays under a share of one core
-//! for the whole instance, divided among the remotes that are active. Some are saved up for the first changes after
-//! quiet, so that a lone change goes at once.
+//! Every push costs CPU time at both ends, whatever its size: an rsync starts, logs in and exits. With a standby,
+//! nothing else would limit the number of pushes that a stream of changes causes. So pushes are spaced: their cost
+//! stays below a share of one core for the whole instance, divided among the active remotes. A few pushes are saved up
+//! for the first changes after a quiet time, so that a single change is pushed immediately.
 
 use std::time::Duration;
 
-/// Pushes that may be saved up.
+/// The number of pushes that can be saved up.
 const SAVED_MOST: f64 = 6.0;
-/// They are not spaced further than this.
+/// The longest interval between two pushes.
 const INTERVAL_MOST: Duration = Duration::from_secs(1);
-/// What one is taken to cost before any was measured, on both ends.
+/// The assumed cost of a push before any is measured, at both ends.
 const COST_FIRST: Duration = Duration::from_millis(12);
-/// The other end costs about as much as this one.
+/// The remote end costs about as much as the local end.
 const ENDS: u32 = 2;
-/// How much a new measure counts.
+/// The weight of a new measurement.
 const WEIGHT: f64 = 0.1;
-/// What a large push costs is no measure of what every push does.
+/// A measured cost is limited to this: the cost of a large push does not show what every push costs.
 const COST_MOST: Duration = Duration::from_millis(50);
 
 /// The pace of one remote.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// The share of a core for the whole instance; `None` without a bound.
+    /// The share of one core for the whole instance. `None` means no limit.
     share: Option<f64>,
-    /// Remotes that the share is divided among.
+    /// The number of remotes among which the share is divided.
     active: u32,
-    /// What one push costs.
+    /// The cost of one push.
     cost: Duration,
-    /// Pushes that may start at once.
+    /// The number of pushes that may start immediately.
     saved: f64,
-    /// When that was counted.
+    /// The time of that count.
     counted: Duration,
 }
 
 impl Pace {
-    /// With this share of a core, in percent; 100 and more is no bound.
+    /// A pace with this share of one core, in percent. 100 and more means no limit.
     pub fn new(percent: u32) -> Self {
         let share = (percent < 100).then(|| f64::from(percent.max(1)) / 100.0);
         Self { share, active: 1, cost: COST_FIRST, saved: SAVED_MOST, counted: Duration::ZERO }
@@ -47,24 +47,24 @@ impl Pace {
         self.active = active.max(1);
     }
 
-    /// An rsync has cost this much on this end.
+    /// The rsyncs of a push have cost this much CPU time at the local end.
     pub fn measured(&mut self, cost: Duration) {
         let cost = (cost * ENDS).min(COST_MOST);
         self.cost = self.cost.mul_f64(1.0 - WEIGHT) + cost.mul_f64(WEIGHT);
     }
 
-    /// Time between two pushes of a stream without end.
+    /// The interval between two pushes of an endless stream of changes.
     pub fn interval(&self) -> Duration {
         let Some(share) = self.share else { return Duration::ZERO };
         (self.cost.mul_f64(f64::from(self.active) / share)).min(INTERVAL_MOST)
     }
 
-    /// True when a push may start.
+    /// True if a push may start.
     pub fn allows(&self, now: Duration) -> bool {
         self.saved_at(now) >= 1.0
     }
 
-    /// When one may start, if that is later.
+    /// When a push may start, if not now.
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         let missing = 1.0 - self.saved_at(now);
         (missing > 0.0).then(|| now + self.interval().mul_f64(missing) + Duration::from_micros(10))
@@ -92,7 +92,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Pushes in a second of changes without end.
+    /// The number of pushes in one second of endless changes.
     fn pushes(pace: &mut Pace, from: Duration) -> usize {
         (0..1_000)
             .filter(|ms| {

@@ -1,8 +1,9 @@
-//! The standby: an rsync that is started ahead of the next push, connected, let in and waiting for its list. A change that
-//! goes through it is visible in a fraction of the time that a connection takes.
+//! The standby: an rsync that is started and connected before the next push. It waits for its list of paths. A push
+//! through a standby takes a fraction of the time that a new connection needs.
 //!
-//! It holds no slot before it is fed. What it was started with must be what the push would be started with now: the
-//! command line, and the root (an rsync that was started in a root which was replaced would delete what it is told about).
+//! A standby holds no slot until it gets its list. It can be used only if the push would start the same rsync: the same
+//! command line and the same root. An rsync that was started in a root that has been replaced would delete what its
+//! list names.
 
 use crate::config::model::StandbyMode;
 use crate::sys::files::Root;
@@ -10,22 +11,22 @@ use crate::sys::process::{Ahead, Rsync};
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// A remote that gets nothing for this long needs none.
+/// A remote to which nothing is pushed for this time needs no standby.
 const ACTIVE: Duration = Duration::from_secs(60);
-/// It is renewed after this: a daemon, or a firewall, ends connections on which nothing is said.
+/// The standby is renewed after this time: daemons and firewalls close idle connections.
 const RENEW: Duration = Duration::from_secs(60);
-/// A remote that is short of connections has none for this long.
+/// A remote that is short of connections gets no standby for this time.
 const SHORT: Duration = Duration::from_secs(600);
-/// One that ended by itself before it was fed has no successor sooner.
+/// The delay before the next standby if one exited before it was used.
 const AFTER_DEATH: Duration = Duration::from_secs(5);
 
 /// The standby of one remote.
 pub struct Standby {
     mode: StandbyMode,
     ready: Option<Ready>,
-    /// When something was last pushed.
+    /// The time of the last push.
     pushed: Option<Duration>,
-    /// None is started sooner.
+    /// No standby is started before this time.
     not_before: Duration,
 }
 
@@ -37,7 +38,7 @@ struct Ready {
 }
 
 impl Standby {
-    /// None yet.
+    /// No standby is running yet.
     pub fn new(mode: StandbyMode) -> Self {
         Self { mode, ready: None, pushed: None, not_before: Duration::ZERO }
     }
@@ -47,12 +48,12 @@ impl Standby {
         self.pushed = Some(now);
     }
 
-    /// True while one waits.
+    /// True if a standby is waiting.
     pub fn is_ready(&self) -> bool {
         self.ready.is_some()
     }
 
-    /// True when one is to be started now.
+    /// True if a standby must be started now.
     pub fn is_wanted(&self, now: Duration) -> bool {
         let active = match self.mode {
             StandbyMode::Active => self.pushed.is_some_and(|at| now < at + ACTIVE),
@@ -62,14 +63,14 @@ impl Standby {
         active && self.ready.is_none() && now >= self.not_before
     }
 
-    /// Takes over one that was just started.
+    /// Takes over a standby that was just started.
     pub fn take_over(&mut self, ahead: Ahead, argv: Vec<OsString>, root: Root, now: Duration) {
         self.ready = Some(Ready { ahead, argv, root, since: now });
     }
 
-    /// The one that waits, with its list, where it does what this command line would do in this root.
+    /// Gives the waiting standby its list and returns it, if it would do the same as this command line in this root.
     pub fn feed(&mut self, argv: &[OsString], root: &Root, list: &[u8]) -> Option<Rsync> {
-        // The root of one that waits is held open: no other has its inode.
+        // The root of a waiting standby is kept open, so no other directory can have its inode.
         let same = |ready: &mut Ready| {
             ready.argv == argv
                 && (ready.root.stat.dev, ready.root.stat.ino) == (root.stat.dev, root.stat.ino)
@@ -81,7 +82,7 @@ impl Standby {
         ready.ahead.feed(list)
     }
 
-    /// Lets one go that has ended, is old, or is not needed any more.
+    /// Stops a standby that has exited, is old, or is no longer needed.
     pub fn tend(&mut self, now: Duration) {
         let Some(ready) = &mut self.ready else { return };
         if !ready.ahead.is_running() {
@@ -92,17 +93,17 @@ impl Standby {
         }
     }
 
-    /// Lets it go: the remote is in trouble, held, or the process stops.
+    /// Stops the standby: the remote is in trouble or held, or the process stops.
     pub fn let_go(&mut self) {
         self.ready = None;
     }
 
-    /// None could be started.
+    /// The standby could not be started.
     pub fn failed(&mut self, now: Duration) {
         self.not_before = now + AFTER_DEATH;
     }
 
-    /// The remote has no room for it. True when that was not known.
+    /// The remote has no free connection for a standby. Returns true if this is new.
     pub fn is_short(&mut self, now: Duration) -> bool {
         self.ready = None;
         let news = self.mode != StandbyMode::Off && self.not_before < now + SHORT / 2;
@@ -117,7 +118,7 @@ impl Standby {
         }
     }
 
-    /// When [`Standby::tend`] has something to do.
+    /// The time at which [`Standby::tend`] has something to do.
     pub fn next_at(&self) -> Option<Duration> {
         let ready = self.ready.as_ref()?;
         Some(self.quiet_at().map_or(ready.since + RENEW, |at| at.min(ready.since + RENEW)))
