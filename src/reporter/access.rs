@@ -1,4 +1,4 @@
-//! Who may ask. Pure.
+//! Decides which requests are answered. Pure.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -7,20 +7,21 @@ use subtle::ConstantTimeEq;
 /// What a request must show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: only this machine can connect. But a browser on it, led here by a name that a stranger's DNS gives
-    /// this machine's address, must not tell the stranger's page: the Host must be this machine's.
+    /// Nothing, because only this machine can connect. But a foreign DNS name may resolve to this machine's address and
+    /// lead a browser on this machine to the status page. The foreign page must not read it, so the Host header must
+    /// name this machine.
     #[default]
     Local,
     /// This token.
     Token(Vec<u8>),
-    /// Nobody may: the token file cannot be used.
+    /// No request is allowed, because the token file cannot be used.
     Broken(String),
 }
 
-/// What keeps a request out.
+/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No token, or another.
+    /// It has no token, or a wrong one.
     Token,
     /// The Host header names another host.
     Host,
@@ -46,7 +47,7 @@ impl Access {
             Access::Local => Err(Refusal::Host),
             Access::Token(token) => {
                 let shown = authorization.and_then(shown).ok_or(Refusal::Token)?;
-                // Tells nothing but the length by the time it takes.
+                // The time of the comparison reveals only the length.
                 match bool::from(shown.ct_eq(token)) {
                     true => Ok(()),
                     false => Err(Refusal::Token),
@@ -72,7 +73,7 @@ fn shown(authorization: &[u8]) -> Option<Vec<u8>> {
     Some(both[colon + 1..].to_vec())
 }
 
-/// A Host header that only this machine has: `localhost`, or a loopback address; with any port.
+/// True if only this machine has this Host header: `localhost` or a loopback address, with any port.
 fn is_local(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let name = match host.rsplit_once(':') {

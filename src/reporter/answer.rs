@@ -1,37 +1,37 @@
-//! What a request gets. Pure.
+//! The answer to a request. Pure.
 
 use super::access::Refusal;
 use super::{View, metrics, page};
 use crate::message::{AllStatus, InstanceStatus, PusherState};
 use std::time::Duration;
 
-/// What counts of a request.
+/// The parts of a request that matter.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// `GET`, say.
+    /// For example `GET`.
     pub method: &'a str,
     /// Without the query.
     pub path: &'a str,
-    /// The header Host.
+    /// The Host header.
     pub host: Option<&'a [u8]>,
-    /// The header Authorization.
+    /// The Authorization header.
     pub authorization: Option<&'a [u8]>,
 }
 
-/// What it gets.
+/// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// All headers but the length.
+    /// All headers except the length.
     pub headers: Vec<(&'static str, String)>,
-    /// The text; a HEAD gets its length only.
+    /// The text. A HEAD request gets only its length.
     pub body: String,
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Judges and answers; `nonce` is new for each request.
+/// Checks and answers a request. `nonce` is new for each request.
 pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answer {
     if let Err(refusal) = view.access.check(asked.host, asked.authorization) {
         return refused(refusal);
@@ -53,7 +53,7 @@ pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answ
         "/status.json" => match &view.status {
             Some((status, _)) => {
                 let all = AllStatus { instances: vec![InstanceStatus::clone(status)] };
-                // The model has no map with keys that are not text.
+                // No map in the model has keys that are not text.
                 let text = serde_json::to_string(&all).unwrap_or_default() + "\n";
                 typed(200, "application/json", NOTHING, text)
             }
@@ -69,7 +69,7 @@ pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answ
 
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Why all is not well, in a line each.
+/// The reasons why the instance is not healthy, one per line.
 fn troubles(view: &View, now: Duration) -> Vec<String> {
     let Some(status) = view.fresh(now) else {
         return vec!["the supervisor sends no status".into()];
@@ -87,7 +87,7 @@ fn troubles(view: &View, now: Duration) -> Vec<String> {
                 _ if r.lag_ms > view.max_lag_ms => {
                     found.push(format!("{place}: {} s behind", r.lag_ms / 1000));
                 }
-                // Nothing need have changed meanwhile: what it has is not known.
+                // Its lag may be zero, but what the remote has is unknown.
                 PusherState::Backoff => {
                     let since_ms = r.trouble_since_ms.unwrap_or(status.now_ms);
                     let trouble_ms = status.now_ms.saturating_sub(since_ms);
@@ -117,7 +117,7 @@ fn refused(refusal: Refusal) -> Answer {
         Refusal::Host => {
             plain(403, "use localhost or 127.0.0.1; other names require a token_file\n")
         }
-        // The log says why; a stranger need not know.
+        // The log says why. A stranger need not know.
         Refusal::Broken(_) => plain(503, "cannot use the token file; see the log\n"),
     }
 }
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(at(&|s| s.localpaths[0].remotes[0].lag_ms = 60_000).0, 200);
         let (code, text) = at(&|s| s.localpaths[0].remotes[0].lag_ms = 61_000);
         assert!(code == 503 && text.contains("10.0.0.2::www: 61 s behind"), "{text}");
-        // In trouble since then, with nothing to push.
+        // In trouble since that time, with nothing to push.
         let since = |ms: i64| {
             at(&|s| {
                 s.now_ms = 1_000_000;

@@ -1,7 +1,8 @@
-//! Which connection makes room for a new one when there are too many. Pure.
+//! Chooses the connection that is closed for a new one when the limit is reached. Pure.
 //!
-//! A connection that has asked is answered within milliseconds, so all that stay are slow, by mistake or on purpose. The
-//! oldest of those goes, of the address that has most: strangers who hold hundreds open keep out only themselves.
+//! A connection that has sent its request is answered within milliseconds. So all connections that stay open are slow,
+//! by mistake or on purpose. The oldest connection of the address that has the most is closed: a stranger that holds
+//! hundreds open keeps out only itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -11,11 +12,11 @@ use std::net::IpAddr;
 struct Guest<H> {
     number: u64,
     from: IpAddr,
-    /// Ends it.
+    /// Closes the connection.
     handle: H,
 }
 
-/// The connections that are open, the oldest first.
+/// The open connections, the oldest first.
 #[derive(Debug)]
 pub struct Crowd<H> {
     most: usize,
@@ -24,7 +25,7 @@ pub struct Crowd<H> {
 }
 
 impl<H> Crowd<H> {
-    /// One of a bounded number of connections.
+    /// An empty crowd of at most `most` connections.
     pub fn new(most: usize) -> Self {
         Self { most, next: 0, guests: VecDeque::new() }
     }
@@ -34,7 +35,7 @@ impl<H> Crowd<H> {
         self.next
     }
 
-    /// A new one, whose number is [`Crowd::next`]; returns the one that must end for it.
+    /// Adds a new connection, whose number is [`Crowd::next`]. Returns the connection that must be closed for it.
     #[must_use]
     pub fn enter(&mut self, from: IpAddr, handle: H) -> Option<H> {
         self.guests.push_back(Guest { number: self.next, from, handle });
@@ -43,18 +44,18 @@ impl<H> Crowd<H> {
             return None;
         }
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        // The new one is no candidate, but counts.
+        // The new connection is counted, but is not a candidate.
         for guest in &self.guests {
             *counts.entry(guest.from).or_default() += 1;
         }
         let old = self.guests.len() - 1;
         let of = |n: &usize| counts.get(&self.guests[*n].from).copied().unwrap_or(0);
-        // Of equal ones the first: the oldest.
+        // Among equals the first one is chosen: the oldest.
         let victim = (0..old).rev().max_by_key(of)?;
         self.guests.remove(victim).map(|guest| guest.handle)
     }
 
-    /// That one has ended.
+    /// The connection of this number has closed.
     pub fn leave(&mut self, number: u64) {
         self.guests.retain(|guest| guest.number != number);
     }

@@ -4,12 +4,12 @@ use crate::message::InstanceStatus;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Points in an hour.
+/// The number of points in an hour.
 pub const POINTS: usize = 360;
 /// The time of one point.
 const STEP: Duration = Duration::from_secs(10);
 
-/// A ring for each remote. Points are as old as their distance from the end.
+/// One ring per remote. The age of a point is its distance from the end.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     rings: BTreeMap<(Vec<u8>, String), VecDeque<Option<u32>>>,
@@ -17,8 +17,8 @@ pub struct History {
 }
 
 impl History {
-    /// Notes the lag of every remote at `now` of a clock that never goes back. A point is the largest lag within it;
-    /// remotes that are gone are forgotten.
+    /// Records the lag of every remote at `now` on a monotonic clock. A point is the largest lag within its time.
+    /// Remotes that are gone are dropped.
     pub fn note(&mut self, status: &InstanceStatus, now: Duration) {
         let step = now.as_secs() / STEP.as_secs();
         let passed = step.saturating_sub(self.step.unwrap_or(step));
@@ -28,7 +28,7 @@ impl History {
             for remote in &localpath.remotes {
                 let key = (localpath.watch.as_bytes().to_vec(), remote.name.clone());
                 let mut ring = old.remove(&key).unwrap_or_default();
-                // What was not heard is a gap.
+                // Time without a status is a gap.
                 let empty = (passed as usize).min(POINTS);
                 ring.extend(std::iter::repeat_n(None, empty));
                 let lag = u32::try_from(remote.lag_ms).unwrap_or(u32::MAX);
@@ -42,8 +42,8 @@ impl History {
         }
     }
 
-    /// The lag of a remote in milliseconds, the oldest first, `None` where nothing was heard; empty when it is not
-    /// known.
+    /// The lag of a remote in milliseconds, the oldest first. `None` is a time without a status. Empty if the remote is
+    /// unknown.
     pub fn of(&self, watch: &[u8], remote: &str) -> Vec<Option<u32>> {
         let ring = self.rings.get(&(watch.to_vec(), remote.to_owned()));
         ring.map(|ring| ring.iter().copied().collect()).unwrap_or_default()

@@ -1,11 +1,11 @@
-//! The text that Prometheus reads, format 0.0.4. Pure.
+//! The text that Prometheus reads, in format 0.0.4. Pure.
 
 use super::View;
 use crate::message::{ChildStatus, LocalPathStatus, PusherState, RemoteStatus};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Every state of a remote, as `status --json` says it.
+/// Every state of a remote, as `status --json` prints it.
 const STATES: [(PusherState, &str); 7] = [
     (PusherState::InSync, "in_sync"),
     (PusherState::Behind, "behind"),
@@ -16,7 +16,7 @@ const STATES: [(PusherState, &str); 7] = [
     (PusherState::Down, "down"),
 ];
 
-/// A family of metrics with a sample for each remote: name, type, help, value.
+/// A metric family with one sample per remote: name, type, help, value.
 type Family = (&'static str, &'static str, &'static str, fn(&RemoteStatus) -> f64);
 
 const REMOTE: [Family; 9] = [
@@ -57,7 +57,7 @@ pub fn text(view: &View, now: Duration) -> String {
         head(&mut out, "watches_allowed", "gauge", "fs.inotify.max_user_watches.");
         sample(&mut out, "watches_allowed", &[], allowed as f64);
     }
-    // Old numbers would look like good ones.
+    // Old numbers would look like current ones.
     let Some(status) = fresh else { return out };
     localpaths(&mut out, &status.localpaths, status.now_ms);
     for (name, kind, help, value) in REMOTE {
@@ -150,7 +150,7 @@ fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
     let _ = writeln!(out, "{end} {value}");
 }
 
-/// A label's value: backslash, quote and newline are what the format escapes.
+/// A label value. The format escapes backslash, quote and newline.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -178,7 +178,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
-        // Every sample's family is announced once, before it.
+        // Every family is announced once, before its samples.
         let mut families = Vec::new();
         for line in text.lines() {
             match line.strip_prefix("# TYPE ") {

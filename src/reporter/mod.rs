@@ -1,10 +1,10 @@
 //! The reporter: a status page, metrics and health over HTTP. It only reads, and nothing depends on it: an attacker
-//! meets limits of its own process.
+//! meets the limits of a separate process.
 //!
-//! The pure part: [`answer`] says what a request gets, [`page`] and [`metrics`] write it, [`history`] keeps the lag of
-//! the last hour, [`access`] says who may ask.
+//! The pure part: [`answer`] decides what a request gets, [`page`] and [`metrics`] write it, [`history`] keeps the lag
+//! of the last hour, and [`access`] decides which requests are answered.
 //!
-//! The shell: `run` is the process, which hears the supervisor; `serve` is its thread that speaks HTTP.
+//! The shell: `run` is the process, which reads what the supervisor sends. `serve` is its HTTP thread.
 
 pub(crate) mod access;
 pub(crate) mod answer;
@@ -23,10 +23,10 @@ use history::History;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What there is to show.
+/// What can be shown.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// What the supervisor said last, and when by a clock that never goes back.
+    /// The last status from the supervisor, and its time on a monotonic clock.
     pub status: Option<(Arc<InstanceStatus>, Duration)>,
     /// The lag of each remote.
     pub history: Arc<History>,
@@ -34,7 +34,7 @@ pub struct View {
     pub watches_allowed: Option<u64>,
     /// `/healthz` fails for a lag above this, in milliseconds.
     pub max_lag_ms: u64,
-    /// Who may ask.
+    /// Which requests are answered.
     pub access: access::Access,
 }
 
@@ -42,7 +42,7 @@ pub struct View {
 const STALE: Duration = Duration::from_secs(5);
 
 impl View {
-    /// What the supervisor said, unless that is old.
+    /// The last status from the supervisor, unless it is old.
     pub fn fresh(&self, now: Duration) -> Option<&InstanceStatus> {
         let (status, at) = self.status.as_ref()?;
         (now.saturating_sub(*at) < STALE).then_some(status)

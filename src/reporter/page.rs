@@ -1,4 +1,4 @@
-//! The status page: one answer with everything in it. Pure. Whatever comes from outside goes through [`html`].
+//! The status page: one answer that contains everything. Pure. All text from outside goes through [`html`].
 
 use super::View;
 use super::history::POINTS;
@@ -10,10 +10,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 const TEMPLATE: &str = include_str!("page.html");
-/// Height of a graph, in its own units; its width is [`POINTS`].
+/// The height of a graph, in its own units. Its width is [`POINTS`].
 const HEIGHT: u32 = 40;
 
-/// The page; `nonce` is what its style sheet is allowed by.
+/// The page. `nonce` allows its style sheet.
 pub fn page(view: &View, nonce: &str, now: Duration) -> String {
     let (word, body) = match view.fresh(now) {
         Some(status) => (verdict(status).1, body(view, status)),
@@ -28,7 +28,7 @@ pub fn page(view: &View, nonce: &str, now: Duration) -> String {
     let title = format!("syncsup: {}", html(&word));
     let mut out = String::with_capacity(TEMPLATE.len() + body.len() + 100);
     let mut rest = TEMPLATE;
-    // Front to back: what was put in is not searched again.
+    // From front to back: inserted text is not searched again.
     for (mark, text) in [("{{title}}", &*title), ("{{nonce}}", nonce), ("{{body}}", &*body)] {
         let (before, after) = rest.split_once(mark).unwrap_or((rest, ""));
         out.push_str(before);
@@ -38,7 +38,7 @@ pub fn page(view: &View, nonce: &str, now: Duration) -> String {
     out + rest
 }
 
-/// A class and words on everything together.
+/// The CSS class and the text of the overall verdict.
 fn verdict(status: &InstanceStatus) -> (&'static str, String) {
     let remotes = || status.localpaths.iter().flat_map(|l| &l.remotes);
     let bad = remotes().filter(|r| class(r.status.state) == "bad").count();
@@ -152,7 +152,7 @@ fn remote(out: &mut String, view: &View, l: &LocalPathStatus, r: &RemoteStatus, 
     out.push_str("</div>\n");
 }
 
-/// Since when it is in trouble, when it is tried, when it is compared next.
+/// Since when the remote is in trouble, when it is retried, and when it is compared next.
 fn times(r: &RemoteStatus, now_ms: i64) -> String {
     let since = r.trouble_since_ms.map(|ms| {
         let (word, at) = (r.status.state.word(), figures::time(ms, &Local));
@@ -192,7 +192,7 @@ fn plugin(out: &mut String, p: &PluginStatus) {
     out.push_str("</div>\n");
 }
 
-/// The lag of the last hour as a line, now at the right; at least a second high.
+/// The lag of the last hour as a line, with the present at the right. Its scale is at least one second high.
 fn graph(out: &mut String, points: &[Option<u32>]) {
     let most = points.iter().flatten().copied().max().unwrap_or(0);
     let (scale, first) = (f64::from(most.max(1_000)), POINTS - points.len().min(POINTS));
@@ -205,7 +205,7 @@ fn graph(out: &mut String, points: &[Option<u32>]) {
         };
         let y = f64::from(HEIGHT - 1) - f64::from(*lag) / scale * f64::from(HEIGHT - 2);
         let sign = if open { 'L' } else { 'M' };
-        // A line to itself makes a lone point visible.
+        // A line from a point to itself makes a single point visible.
         let dot = if open { "" } else { "h0" };
         let _ = write!(path, "{sign}{} {y:.1}{dot}", first + n);
         open = true;
@@ -228,7 +228,7 @@ fn class(state: PusherState) -> &'static str {
     }
 }
 
-/// Text that no browser takes for anything else, and that turns no direction of writing around.
+/// Text that a browser cannot take for markup, and that cannot change the direction of writing.
 pub fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in as_written(text.as_bytes()).chars() {
@@ -251,7 +251,7 @@ pub(super) mod tests {
     use crate::message::{ChildStatus, PusherStatus};
     use std::sync::Arc;
 
-    /// One localpath with a hostile name, one remote in trouble.
+    /// One localpath with a hostile name, and one remote in trouble.
     pub fn status() -> InstanceStatus {
         let status = PusherStatus {
             state: PusherState::Backoff,
@@ -281,7 +281,7 @@ pub(super) mod tests {
         InstanceStatus { pid: 1, localpaths: vec![localpath], ..InstanceStatus::default() }
     }
 
-    /// The same as the reporter has it at 100 s.
+    /// The same as the reporter's view at 100 s.
     pub fn view() -> View {
         let (status, at) = (status(), Duration::from_secs(100));
         let mut history = History::default();
@@ -301,7 +301,7 @@ pub(super) mod tests {
         assert!(!text.contains("<script") && !text.contains("<b>") && !text.contains("<i>"));
         assert!(text.contains("3 files open since 40 s"), "{text}");
         assert!(text.contains("/data/&lt;b&gt;&quot;q&quot;\\x0a"), "{text}");
-        // What a marker says in a name stays what it is.
+        // A marker within a name is not replaced.
         assert_eq!(text.matches("{{").count(), 1);
         assert!(text.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; {{body}}"));
         assert!(text.contains("<style nonce=\"abc\">") && text.trim_end().ends_with("</html>"));
@@ -322,7 +322,7 @@ pub(super) mod tests {
         assert_eq!(times(&r, 1_000_000), all);
     }
 
-    /// Page and `status` are looked at side by side.
+    /// Users compare the page and `status` side by side.
     #[test]
     fn numbers_are_formatted_as_in_status() {
         let r = |bytes, lag_ms| {

@@ -1,5 +1,5 @@
-//! The reporter's process: hears the supervisor, keeps what it said, and lets a thread of its own speak HTTP, so that
-//! no request can keep it from saying that it lives.
+//! The reporter's process. It reads and keeps what the supervisor sends. A separate thread speaks HTTP, so that no
+//! request can keep the process from sending signs of life.
 
 use super::View;
 use super::access::Access;
@@ -22,9 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Open files: connections, and what the process itself needs.
+/// The limit of open files: connections, and what the process itself needs.
 const FILES: u64 = 256;
-/// Signs of life, tries to listen, looks at the token file.
+/// The interval at which the process sends a sign of life, tries to listen, and checks the token file.
 const TURN: Duration = Duration::from_secs(1);
 
 type Control = Channel<FromReporter, ToReporter>;
@@ -121,12 +121,12 @@ impl Reporter {
     fn take(&mut self, status: InstanceStatus) {
         let now = monotonic();
         let mut view = self.view();
-        // Copied only while an answer is being written from it.
+        // It is copied only while an answer is being written from it.
         Arc::<History>::make_mut(&mut view.history).note(&status, now);
         view.status = Some((Arc::new(status), now));
     }
 
-    /// What is due once a second; an error ends the process, which is started again.
+    /// What is due once per second. An error ends the process, and the supervisor restarts it.
     fn turn(&mut self, now: Duration) -> Result<(), String> {
         let access = self.access(now);
         let watches = sysctl::read("fs.inotify.max_user_watches").ok();
@@ -155,14 +155,14 @@ impl Reporter {
     }
 
     fn say(&mut self, message: &FromReporter) -> Result<(), String> {
-        // A supervisor that does not listen is not told more and more.
+        // If the supervisor does not read, the queue must not grow.
         if self.control.wants_write() {
             return self.control.flush().map_err(|e| e.to_string());
         }
         self.control.send(message, vec![]).map_err(|e| e.to_string())
     }
 
-    /// Reads the token again, so that a new one takes effect immediately.
+    /// Reads the token file again, so that a new token takes effect immediately.
     fn access(&mut self, now: Duration) -> Access {
         let Some(file) = &self.start.http.token_file else { return Access::Local };
         let trouble = token_error(&file.to_string(), &Machine.password_file(file.as_path()));

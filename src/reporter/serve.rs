@@ -1,4 +1,4 @@
-//! The thread that speaks HTTP. Every connection is bounded in time and size, and their number is bounded.
+//! The HTTP thread. The time and size of every connection are limited, and so is their number.
 
 use super::View;
 use super::answer::{Answer, Asked, answer};
@@ -18,35 +18,35 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Connections at a time; for one more the oldest that is still there ends, see [`super::crowd`].
+/// The maximum number of connections. For one more, an old one is closed, see [`super::crowd`].
 const CONNECTIONS: usize = 192;
-/// How long a connection may take.
+/// The time limits of a connection.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// A request's head must be here by then.
+    /// The head of a request must have arrived by then.
     head: Duration,
-    /// A connection has one request, and ends by then.
+    /// A connection carries one request and must be closed by then.
     all: Duration,
 }
 
-/// What strangers get.
+/// The limits for strangers.
 pub const LIMITS: Limits = Limits { head: Duration::from_secs(3), all: Duration::from_secs(10) };
-/// A request's head may be this long.
+/// The maximum size of a request's head.
 const HEAD_MOST: usize = 16 << 10;
-/// Headers that it may have.
+/// The maximum number of its headers.
 const HEADERS_MOST: usize = 64;
-/// After a connection that could not be accepted.
+/// The pause after a connection that could not be accepted.
 const REST: Duration = Duration::from_millis(200);
 
-/// What the main thread writes and this one reads.
+/// What the main thread writes and the HTTP thread reads.
 pub type Shown = Arc<Mutex<View>>;
 
-/// A copy of what there is to show: its large parts are shared.
+/// A copy of the view. Its large parts are shared.
 pub fn look(shown: &Shown) -> View {
     shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Serves for ever; an error is one of the start.
+/// Serves for ever. An error comes from the start only.
 pub fn serve(listener: TcpListener, shown: Shown, limits: Limits, log: Logger) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(accept(listener, shown, limits, log))
@@ -86,7 +86,7 @@ async fn accept(
                 .max_headers(HEADERS_MOST)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            // Who breaks off, is too slow or speaks nonsense is of no interest.
+            // A client that breaks off, is too slow, or sends nonsense does not matter.
             let _ = tokio::time::timeout(limits.all, connection).await;
             place.lock().unwrap_or_else(PoisonError::into_inner).leave(number);
         });
@@ -104,7 +104,7 @@ fn respond(shown: &Shown, request: &Request<Incoming>) -> Response<Full<Bytes>> 
         host: header(HOST),
         authorization: header(AUTHORIZATION),
     };
-    // Without a nonce the page has no style, and is not unsafe.
+    // Without a nonce the page has no style, but it is still safe.
     let nonce = nonce().unwrap_or_default();
     response(answer(&look(shown), asked, &nonce, monotonic()))
 }
@@ -119,12 +119,12 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
             response.headers_mut().insert(name, value);
         }
     }
-    // Said to a HEAD too.
+    // A HEAD request gets it, too.
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
 
-/// A random word that cannot be guessed.
+/// A random string that cannot be guessed.
 fn nonce() -> io::Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];
@@ -138,7 +138,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    /// They would last as long as they like: only room that is made for a new one lets it in.
+    /// These limits let a connection last: a new one gets in only because room is made for it.
     const PATIENT: Limits =
         Limits { head: Duration::from_secs(36_000), all: Duration::from_secs(36_000) };
 
@@ -168,7 +168,7 @@ mod tests {
                 }
             }
         }
-        // The newest are still there.
+        // The newest connections are still open.
         let last = slow.last_mut().unwrap();
         last.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();
