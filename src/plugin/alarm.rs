@@ -1,35 +1,35 @@
-//! When a remote's trouble, and its end, is reported to `on_failure` and `on_recovery`. Pure: times are given.
+//! Decides when a remote's trouble, and its end, is reported to `on_failure` and `on_recovery`. Pure: times are given.
 
 use crate::message::{PusherState, RemoteHealth};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// What is to be told.
+/// What is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tell {
     /// The remote has been in trouble long enough.
     Failure,
-    /// A push to it went well again.
+    /// A push to the remote has succeeded again.
     Recovery,
 }
 
-/// What is known of each remote's trouble.
+/// What is known about the trouble of each remote.
 #[derive(Debug, Default)]
 pub struct Alarms {
     /// Since when a remote is in trouble: time since boot, and milliseconds since 1970.
     since: BTreeMap<String, (Duration, i64)>,
-    /// Remotes whose trouble was told, and since when it lasts, in milliseconds since 1970.
+    /// Remotes whose trouble was reported, and since when it lasts, in milliseconds since 1970.
     told: BTreeMap<String, i64>,
 }
 
 impl Alarms {
-    /// What was told in a life before.
+    /// With what earlier processes reported.
     pub fn new(told: impl IntoIterator<Item = (String, i64)>) -> Self {
         Self { since: BTreeMap::new(), told: told.into_iter().collect() }
     }
 
-    /// Takes in how the remotes are. Returns those whose trouble was told and that are not configured any more.
+    /// Records the state of the remotes. Returns the reported remotes that are no longer configured.
     pub fn note(&mut self, remotes: &[RemoteHealth], now: Duration, wall_ms: i64) -> Vec<String> {
         let configured = |name: &String| remotes.iter().any(|r| r.name == *name);
         let gone: Vec<String> = self.told.keys().filter(|n| !configured(n)).cloned().collect();
@@ -42,8 +42,8 @@ impl Alarms {
         gone
     }
 
-    /// What is to be told now. `pushed` says when a push to a remote last went well, in milliseconds since 1970: a
-    /// remote that has had no push since is not known to be back.
+    /// What must be reported now. `pushed` returns the time of the last successful push to a remote, in milliseconds
+    /// since 1970. Without a push since the trouble, a remote is not known to have recovered.
     pub fn due(
         &self,
         after: Duration,
@@ -64,7 +64,7 @@ impl Alarms {
         due
     }
 
-    /// It was told.
+    /// It was reported.
     pub fn told(&mut self, name: &str, tell: &Tell, since_ms: i64) {
         match tell {
             Tell::Failure => drop(self.told.insert(name.to_owned(), since_ms)),
@@ -72,19 +72,19 @@ impl Alarms {
         }
     }
 
-    /// When an alarm may next be due, by time alone.
+    /// When an alarm may next be due because of time alone.
     pub fn next(&self, after: Duration) -> Option<Duration> {
         let quiet = self.since.iter().filter(|(name, _)| !self.told.contains_key(*name));
         quiet.map(|(_, (since, _))| *since + after).min()
     }
 
-    /// Somebody was told of trouble that is over, as far as is known.
+    /// True if reported trouble seems to be over, but its end is not reported yet.
     pub fn waits_for_recovery(&self) -> bool {
         self.told.keys().any(|name| !self.since.contains_key(name))
     }
 }
 
-/// The environment of the command.
+/// The environment variables of the command.
 pub fn environment(
     tell: &Tell,
     localpath: OsString,
@@ -108,7 +108,7 @@ pub fn environment(
         ("SYNCSUP_LOCALPATH", localpath),
         ("SYNCSUP_REMOTE", remote.into()),
         ("SYNCSUP_STATE", state.into()),
-        // No argument and no environment can hold a NUL.
+        // Neither arguments nor environment variables can contain a NUL.
         ("SYNCSUP_REASON", reason.replace('\0', " ").into()),
         ("SYNCSUP_SINCE", since.into()),
     ]

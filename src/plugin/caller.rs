@@ -1,4 +1,4 @@
-//! Threads for calls over the network: each has a connection of its own and one call at a time.
+//! Threads for calls over the network. Each thread has its own connection and makes one call at a time.
 
 use crate::config::model::{Call, Plugin};
 use crate::plugin::queue::Outcome;
@@ -18,7 +18,7 @@ enum Client {
 }
 
 impl Client {
-    /// `None` for a command, which is a process. Errors: a file of certificates that is not one.
+    /// `None` for a command, which is a process. It is an error if the file of certificates is invalid.
     fn new(plugin: &Plugin, watch: &[u8]) -> Result<Option<Self>, String> {
         let timeout = Duration::from_millis(plugin.manner.timeout_ms);
         Ok(Some(match &plugin.call {
@@ -54,20 +54,20 @@ impl Client {
     }
 }
 
-/// The threads of all plugins, and where their results come in.
+/// The threads of all plugins, and the channel for their results.
 pub struct Pool {
     results: Receiver<(u64, Outcome)>,
     done: Sender<(u64, Outcome)>,
     wake: (OwnedFd, OwnedFd),
 }
 
-/// One thread; it ends when this is dropped and its call has ended.
+/// One thread. It ends when this is dropped and its call has ended.
 pub struct Caller {
     calls: Sender<(u64, Subject)>,
 }
 
 impl Pool {
-    /// Without threads yet.
+    /// A pool without threads.
     pub fn new() -> io::Result<Self> {
         let (done, results) = channel();
         Ok(Self { results, done, wake: wake::pipe()? })
@@ -78,13 +78,13 @@ impl Pool {
         &self.wake.0
     }
 
-    /// The calls that have ended, by their numbers.
+    /// The calls that have ended, with their numbers.
     pub fn ended(&self) -> Vec<(u64, Outcome)> {
         wake::drain(&self.wake.0);
         self.results.try_iter().collect()
     }
 
-    /// One more thread for `plugin`; errors are for people.
+    /// Starts one more thread for `plugin`. Errors are for people.
     pub fn caller(&self, plugin: &Plugin, watch: &[u8]) -> Result<Caller, String> {
         let mut client =
             Client::new(plugin, watch)?.ok_or("a command needs no thread".to_owned())?;
@@ -94,7 +94,7 @@ impl Pool {
         let body = move || {
             while let Ok((number, subject)) = todo.recv() {
                 let outcome = client.call(&subject);
-                // Nobody left to hear it: the process ends.
+                // If the receiver is gone, the process is ending.
                 let _ = done.send((number, outcome));
                 wake::wake(&waker);
             }
@@ -108,7 +108,7 @@ impl Pool {
 }
 
 impl Caller {
-    /// Begins a call; false when the thread is gone.
+    /// Starts a call. Returns false if the thread is gone.
     pub fn call(&self, number: u64, subject: Subject) -> bool {
         self.calls.send((number, subject)).is_ok()
     }

@@ -1,8 +1,9 @@
 //! The refreshCDN plugin: ChinaCache's refresh request, as sersync sends it.
 //!
-//! `HEAD /index.jsp?user=U&pswd=P&ok=ok&urls=URL`, or `&dirs=URL/` for a directory. Without a regular expression the
-//! URL is the base and the path below the localpath. With one, that is looked for in the absolute path, the URL is the
-//! base, what the first group matched, and what follows the match; where it does not match, nothing is refreshed.
+//! `HEAD /index.jsp?user=U&pswd=P&ok=ok&urls=URL`, or `&dirs=URL/` for a directory. Without a regular expression, the
+//! URL is the base and the path below the localpath. With a regular expression, the plugin searches the absolute path
+//! for it. The URL is then the base, the match of the first group, and what follows the whole match. If the expression
+//! does not match, nothing is refreshed.
 
 use crate::filter::search_regex;
 use crate::path::printable;
@@ -14,10 +15,10 @@ use regex::bytes::Regex;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-/// The longest head of an answer.
+/// The maximum size of an answer's head.
 const HEAD_MOST: usize = 64 << 10;
 
-/// Asks for refreshes.
+/// Sends refresh requests.
 pub struct Client {
     /// The service's host.
     pub host: String,
@@ -31,7 +32,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// For that service. The configuration has checked the pattern; an error is a bug there.
+    /// A client for this service. The configuration has already checked the pattern, so an error is a bug in that
+    /// check.
     pub fn new(
         (host, port): (&str, u16),
         (user, password): (&str, &str),
@@ -53,7 +55,7 @@ impl Client {
         })
     }
 
-    /// What is asked for: `urls=…` or `dirs=…/`; `None` when this path is not in the CDN.
+    /// What the request names: `urls=…` or `dirs=…/`. `None` if the path is not in the CDN.
     pub fn wish(&self, subject: &Subject) -> Option<String> {
         let tail = match &self.pattern {
             None => subject.below.clone(),
@@ -92,7 +94,7 @@ impl Client {
         }
     }
 
-    /// A server may repeat what it was asked.
+    /// A server may repeat the request in its answer.
     fn without_password(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Failed { error, fault } => {
@@ -129,8 +131,8 @@ fn head(stream: &mut std::net::TcpStream, end: Instant) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What an answer means: its status, and ChinaCache's own word in the header `whatsup`, `content="succeed"`. A head that
-/// does not end is no answer: its server died over it, and nobody knows what it would have said.
+/// What an answer means: its status, and ChinaCache's own result in the header `whatsup`, `content="succeed"`. A head
+/// without an end is no answer: the server died while it sent the head, and the result is unknown.
 pub fn answer(head: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.lines();

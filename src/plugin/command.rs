@@ -1,6 +1,6 @@
-//! The command plugin: `prefix PATH suffix`, as words. Pure.
+//! The command plugin: `prefix PATH suffix`, as separate arguments. Pure.
 //!
-//! sersync put the three into one line for a shell, so that a name such as `$(reboot).php` ran as root.
+//! sersync passed the three to a shell as one line, so that a name such as `$(reboot).php` was executed as root.
 
 use crate::filter::whole_regex;
 use crate::path::{OsBytes, printable};
@@ -15,13 +15,13 @@ pub struct Line {
     prefix: Vec<String>,
     suffix: Vec<String>,
     include: Option<RegexSet>,
-    /// Neither output nor status are of interest.
+    /// Ignore the output and the exit status.
     pub ignore_error: bool,
 }
 
 impl Line {
-    /// Splits prefix and suffix as a shell splits words. The configuration has checked all of it; an error is a bug
-    /// there.
+    /// Splits prefix and suffix as a shell splits words. The configuration has already checked both, so an error is a
+    /// bug in that check.
     pub fn new(
         prefix: &str,
         suffix: &str,
@@ -39,12 +39,12 @@ impl Line {
         Ok(Self { prefix: words(prefix)?, suffix: words(suffix)?, include, ignore_error })
     }
 
-    /// True when it is called for this absolute path: all of it matches one of the patterns, as in sersync.
+    /// True if the command is called for this absolute path: a pattern matches the whole path, as in sersync.
     pub fn wants(&self, path: &[u8]) -> bool {
         self.include.as_ref().is_none_or(|set| set.is_match(path))
     }
 
-    /// The words; the path is always one of them.
+    /// The arguments. The path is always exactly one of them.
     pub fn argv(&self, path: &[u8]) -> Vec<OsString> {
         let words = |list: &[String]| list.iter().map(OsString::from).collect::<Vec<_>>();
         let mut argv = words(&self.prefix);
@@ -53,7 +53,7 @@ impl Line {
         argv
     }
 
-    /// What its end means; `late` when it was ended because it took too long.
+    /// What the end of the command means. `late` is true if the command was killed because it took too long.
     pub fn outcome(&self, ended: Exited, output: &[u8], late: bool) -> Outcome {
         if late {
             let error = "took too long and was killed".into();

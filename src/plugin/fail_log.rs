@@ -1,5 +1,5 @@
-//! The failure journal's calls, as a part of the fail log: for each a comment, and a line that makes it by
-//! hand, or has it made. Pure.
+//! The calls in the failure journal, as a part of the fail log. Each has a comment, and a line that makes the call by
+//! hand or has the plugin runner make it. Pure.
 
 use crate::config::model::{Call, Framing};
 use crate::path::{RelPath, as_written, printable};
@@ -8,26 +8,26 @@ use crate::shell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Calls shown for one plugin; the journal has them all.
+/// The maximum number of calls shown per plugin. The journal has all of them.
 pub const MOST: u32 = 1_000;
 
-/// A call that fails or was given up: path, words, since when (milliseconds since 1970), tries.
+/// A call that fails or was given up: path, error, since when (milliseconds since 1970), attempts.
 pub type Failed = (RelPath, String, i64, u32);
 
-/// The plugin that a part is about.
+/// The plugin that a part of the fail log is about.
 #[derive(Clone, Copy)]
 pub struct Of<'a> {
     /// The localpath.
     pub watch: &'a Path,
-    /// Where the instance is asked.
+    /// The run directory of the instance.
     pub run_dir: &'a Path,
-    /// What the plugin is called for people.
+    /// The plugin's name for people.
     pub name: &'a str,
     /// What it calls.
     pub call: &'a Call,
 }
 
-/// The part of one plugin: empty when nothing fails.
+/// The part of one plugin. Empty if nothing fails.
 pub fn part(of: Of<'_>, failed: &[Failed], time: impl Fn(i64) -> String) -> Vec<u8> {
     let mut out = Vec::new();
     for (path, error, since, attempts) in failed {
@@ -46,7 +46,7 @@ pub fn part(of: Of<'_>, failed: &[Failed], time: impl Fn(i64) -> String) -> Vec<
     out
 }
 
-/// A line that makes the call; `None` where it would show a password, or where there is no common program for it.
+/// A line that makes the call. `None` if the line would show a password, or if no common program can make the call.
 fn by_hand(call: &Call, path: &[u8]) -> Option<Vec<u8>> {
     match call {
         Call::Command { prefix, suffix, .. } => {
@@ -62,7 +62,7 @@ fn by_hand(call: &Call, path: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// A line that has the plugin runner make the call.
+/// A line that makes the plugin runner repeat the call.
 fn again(of: Of<'_>, path: &[u8]) -> Vec<u8> {
     let run_dir = of.run_dir.as_os_str().as_bytes();
     let name = of.name.as_bytes();

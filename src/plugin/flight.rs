@@ -1,4 +1,4 @@
-//! Calls in hand: starting them, and what comes of them.
+//! Starts calls, and records their results.
 
 use super::prepare::TRACE;
 use super::queue::{self, Fault, Outcome};
@@ -13,11 +13,11 @@ use crate::sys::program::Program;
 use slog::{debug, info, warn};
 use std::time::Duration;
 
-/// Rows of one plugin that are looked at in one turn.
+/// The number of rows of one plugin that are read per turn.
 const LOOK: u32 = 256;
 
 impl Runner {
-    /// Starts what may be started. True when there may be more.
+    /// Starts the calls that may start. Returns true if there may be more.
     pub fn start_calls(&mut self, now: Duration) -> Result<bool, JournalError> {
         let mut more = false;
         for station in 0..self.stations.len() {
@@ -62,7 +62,7 @@ impl Runner {
         Ok(looked == LOOK as usize)
     }
 
-    /// True when a call was started or failed to.
+    /// Returns true if a call was started, or failed to start.
     fn start_one(
         &mut self,
         n: usize,
@@ -75,7 +75,7 @@ impl Runner {
         let stat = match look(root, &due.path) {
             Ok(stat) => stat,
             Err(e) => {
-                // Neither present nor gone: its state is unknown now.
+                // The path is neither present nor gone. Its state is unknown now.
                 let outcome = Outcome::Failed { error: e.to_string(), fault: Fault::Path };
                 self.stations[n].lane.starts(&due.path);
                 self.landed.push_back(Landed::new(n, due, outcome, None));
@@ -140,8 +140,8 @@ impl Runner {
         }
     }
 
-    /// Takes what has ended, and writes it down before anything else is called. An end that the journal does not take
-    /// waits for it: its call was made, and is not made again.
+    /// Records the calls that have ended before any other call starts. If the journal fails, the result is kept and
+    /// recorded later: the call was made and is not repeated.
     pub fn land(&mut self, now: Duration) -> Result<(), JournalError> {
         for (number, outcome) in self.pool.ended() {
             if let Some(at) = self.flights.iter().position(|f| f.number == number) {
@@ -203,7 +203,7 @@ impl Runner {
         }
     }
 
-    /// Writes down how a call ended, then says it.
+    /// Records how a call ended, then logs it.
     fn settle(&mut self, landed: &Landed, now: Duration) -> Result<(), JournalError> {
         let Landed { station: n, due, outcome, called } = landed;
         let wall = clock::wall_ms();
@@ -225,7 +225,7 @@ impl Runner {
             warn!(self.log, "given up"; "plugin" => &station.name, "path" => due.path.to_string(),
                 "tries" => attempts, "why" => error);
         } else if station.said.as_ref() != Some(error) {
-            // Once for each kind of trouble: a plugin that is down must not fill the log.
+            // Logged once per kind of trouble: a plugin that is down must not fill the log.
             warn!(self.log, "a call failed; trying again"; "plugin" => &station.name,
                 "path" => due.path.to_string(), "why" => error);
             station.said = Some(error.clone());
@@ -234,7 +234,7 @@ impl Runner {
     }
 }
 
-/// lstat; `None` when it is gone for sure.
+/// Runs lstat. `None` if the path is certainly gone.
 fn look(root: &Root, path: &RelPath) -> std::io::Result<Option<crate::stat::Stat>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match root.lstat(path) {

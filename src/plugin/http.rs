@@ -1,4 +1,5 @@
-//! The http plugin: a form by POST, with sersync's fields (its source has them; its release had the plugin off).
+//! The http plugin: a form sent by POST with sersync's fields. They are in sersync's source, but its release had the
+//! plugin disabled.
 
 use crate::plugin::queue::{Fault, Outcome};
 use crate::plugin::subject::Subject;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Bytes as in a URL: letters, digits, `-._~/` as they are, everything else as `%XX`, byte for byte.
+/// Encodes bytes as in a URL: letters, digits and `-._~/` are unchanged, every other byte becomes `%XX`.
 pub fn encoded(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for &b in bytes {
@@ -31,14 +32,14 @@ pub fn form(watch: &[u8], subject: &Subject) -> String {
     )
 }
 
-/// Posts forms.
+/// Sends forms by POST.
 pub struct Client {
     agent: Agent,
     url: String,
 }
 
 impl Client {
-    /// For `url`; `ca` is the content of a file of certificates to trust instead of the public ones.
+    /// A client for `url`. `ca` is the content of a file of certificates to trust instead of the public ones.
     pub fn new(url: &str, ca: Option<&[u8]>, timeout: Duration) -> Result<Self, String> {
         let mut tls = TlsConfig::builder();
         if let Some(pem) = ca {
@@ -66,7 +67,7 @@ impl Client {
         Ok(Self { agent: config.into(), url: url.to_owned() })
     }
 
-    /// One call; a status 2xx is success.
+    /// One call. A 2xx status is success.
     pub fn post(&self, form: &str) -> Outcome {
         let request = self
             .agent
@@ -90,13 +91,13 @@ fn fault(error: &ureq::Error) -> Fault {
     }
 }
 
-/// True when the name of the host could not be looked up. The standard library has no kind for that, only these words
-/// (its `cvt_gai`).
+/// True if the host name could not be resolved. The standard library has no error kind for that, only this text (in its
+/// `cvt_gai`).
 fn is_lookup(error: &std::io::Error) -> bool {
     error.raw_os_error().is_none() && error.to_string().contains("failed to lookup address")
 }
 
-/// True when nothing was said to anybody.
+/// True if nothing was sent to the server.
 pub fn is_refusal(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::*;
     matches!(
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_unknown_host_does_not_count_against_the_path() {
-        // Never exists (RFC 6761); the resolver answers, or does not in time.
+        // This name never exists (RFC 6761). The resolver answers that, or times out.
         let client = Client::new("http://nosuch.invalid/", None, Duration::from_secs(5)).unwrap();
         let outcome = client.post("a=b");
         assert!(matches!(outcome, Outcome::Failed { fault: Fault::Plugin, .. }), "{outcome:?}");

@@ -1,4 +1,4 @@
-//! The end of each turn: alarms, the status for the supervisor, the fail log, how long to sleep.
+//! The end of each turn: sends alarms and the status, writes the fail log, and decides how long to sleep.
 
 use super::alarm::environment;
 use super::fail_log;
@@ -17,9 +17,9 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Status is sent at most this often while things change.
+/// The shortest interval between two status messages.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
-/// A command of `on_failure` or `on_recovery` may take so long.
+/// The time limit of a command of `on_failure` or `on_recovery`.
 const ALARM_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Runner {
@@ -27,8 +27,8 @@ impl Runner {
         Duration::from_millis(self.start.localpath.alarms.after_ms)
     }
 
-    /// Runs the commands that hear of a remote's trouble, or of its end. Each is remembered before it runs: told once
-    /// too rarely is better than for ever.
+    /// Runs the commands that report a remote's trouble or its end. Each report is recorded before its command runs:
+    /// one missing report is better than an endless repetition.
     pub fn sound_alarms(&mut self, now: Duration) -> Result<(), JournalError> {
         if self.start.localpath.alarms.is_empty() {
             return Ok(());
@@ -60,7 +60,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Takes the ends of those commands.
+    /// Records the ends of those commands.
     pub fn land_alarms(&mut self, now: Duration) {
         let log = self.log.clone();
         self.alarm_runs.retain_mut(|(what, program, until)| {
@@ -88,7 +88,7 @@ impl Runner {
         });
     }
 
-    /// Says what is new, and that this process lives.
+    /// Sends what is new to the supervisor, and a sign of life.
     pub fn tell(&mut self, now: Duration) -> Result<(), JournalError> {
         if self.said.dirty && now.saturating_sub(self.said.status_at) >= STATUS_EVERY {
             self.said.dirty = false;
@@ -126,7 +126,7 @@ impl Runner {
                 () if backlog.waiting > 0 => "waiting",
                 () => "idle",
             };
-            // What is the matter now, which the call that waits longest may not know.
+            // The current error. The call that has waited longest may not have it.
             let now = station.last.clone().filter(|_| station.lane.failures() > 0);
             all.push(PluginStatus {
                 name: station.name.clone(),
@@ -142,7 +142,7 @@ impl Runner {
         Ok(all)
     }
 
-    /// Writes each plugin's part of the fail log, from which the supervisor puts the script together.
+    /// Writes each plugin's part of the fail log. The supervisor builds the script from the parts.
     fn write_fail_log(&mut self) -> Result<(), JournalError> {
         for station in &self.stations {
             let failed = self.journal.failed_calls(&station.key, fail_log::MOST)?;
@@ -169,7 +169,7 @@ impl Runner {
         Ok(())
     }
 
-    /// When something is to be done by time alone.
+    /// When something is due because of time alone.
     fn next(&self, now: Duration) -> Result<Duration, JournalError> {
         let works = self.stop.is_none() && self.judged && self.hold.is_none();
         let may = works && self.retry.is_none();
@@ -199,9 +199,9 @@ impl Runner {
         Ok(all.min().unwrap_or(now))
     }
 
-    /// Waits for whatever comes next.
+    /// Waits for the next event.
     pub fn sleep(&mut self, now: Duration) -> io::Result<()> {
-        // A journal that cannot be read is tried again soon.
+        // If the journal cannot be read, it is tried again soon.
         let next = self.next(now).unwrap_or(now + STATUS_EVERY);
         let interest =
             if self.control.wants_write() { Interest::ReadWrite } else { Interest::Read };
@@ -223,7 +223,7 @@ impl Runner {
             wake::drain(&self.wake);
             self.look_soon();
         }
-        // A closed channel shows when it is read.
+        // The next read reports a closed channel.
         let _ = self.control.flush();
         Ok(())
     }

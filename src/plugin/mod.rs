@@ -1,12 +1,12 @@
-//! The plugin runner: calls the plugins of one localpath for what changed, when the remotes have it.
+//! The plugin runner: calls the plugins of one localpath for what changed, after the remotes have the change.
 //!
-//! The pure part: [`queue`] says which calls come next and what a failure means, [`subject`] what a call is about,
-//! [`command`] makes and judges command lines, [`alarm`] says when a remote's trouble is told, [`fail_log`] how a failed
-//! call is made by hand.
+//! The pure part: [`queue`] decides which calls come next and what a failure means, [`subject`] describes what a call
+//! is about, [`command`] builds and judges command lines, [`alarm`] decides when a remote's trouble is reported, and
+//! [`fail_log`] shows how to make a failed call by hand.
 //!
-//! The shell: `run` is the process, `prepare` comes before its loop, `idle` ends each turn; `station` is a plugin with its
-//! calls, `flight` starts and lands them.
-//! Commands are processes; `caller` keeps threads for what goes over the network: [`socket`], [`http`], [`cdn`].
+//! The shell: `run` is the process, `prepare` runs before its loop, and `idle` ends each turn. `station` is a plugin
+//! with its calls, and `flight` starts and ends them. Commands are processes. `caller` keeps threads for calls over the
+//! network: [`socket`], [`http`], [`cdn`].
 
 pub(crate) mod alarm;
 pub(crate) mod cdn;

@@ -1,4 +1,4 @@
-//! Before the plugin runner works: its lock, its journal.
+//! What the plugin runner needs before it works: its lock and its journal.
 
 use crate::journal::Journal;
 use crate::message::{FromPlugin, PluginStart, ToPlugin};
@@ -13,11 +13,11 @@ use std::path::Path;
 /// The runner's end of its control channel.
 pub type Control = Channel<FromPlugin, ToPlugin>;
 
-/// How the traces of running commands are called in the state directory.
+/// The name prefix of the traces of running commands in the state directory.
 pub const TRACE: &str = "plugin-call-";
 
-/// One plugin runner at a time; then the commands that a killed predecessor left running are ended, since their calls
-/// are made again.
+/// Takes the lock, so that only one plugin runner is at work. Then kills the commands that a killed predecessor left
+/// running, because their calls are repeated.
 pub fn take_lock(dir: &Path, control: &mut Control) -> Result<Lock, String> {
     let file = dir.join("plugin.lock");
     let lock = wait_for_lock(&file, false, || {
@@ -33,7 +33,7 @@ pub fn open_journal(
     control: &mut Control,
     log: &Logger,
 ) -> Result<Journal, String> {
-    // What plugins that are gone have left of the fail log.
+    // Removes the fail log parts of plugins that are gone.
     let ours: Vec<String> = start.names.iter().map(|n| plugin_fail_log_part(n)).collect();
     for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -43,7 +43,7 @@ pub fn open_journal(
     }
     begin::open_journal(control, log, &FromPlugin::Alive, FromPlugin::Damaged, || {
         let mut journal = Journal::open(&start.state_dir)?;
-        // The supervisor made them; after a damage they are made here.
+        // The supervisor has created them. After a damaged journal, the plugin runner creates them.
         journal.set_plugins(&start.names)?;
         Ok(journal)
     })

@@ -1,4 +1,4 @@
-//! Which calls come next, and what is done about those that fail. Pure: times are given.
+//! Decides which calls come next, and what happens after a failure. Pure: times are given.
 
 use crate::config::model::Manner;
 use crate::journal::{CallEnd, Called, Due};
@@ -6,65 +6,65 @@ use crate::path::RelPath;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How a call went.
+/// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Well.
+    /// It succeeded.
     Done,
-    /// Not well.
+    /// It failed.
     Failed {
-        /// Why, for people; never a password.
+        /// The error, for people. It never contains a password.
         error: String,
-        /// What that says about other calls.
+        /// What the failure means for other calls.
         fault: Fault,
     },
 }
 
-/// What a failure says.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Of this path: others may go well.
+    /// This path: calls for other paths may succeed.
     Path,
-    /// Of this path and perhaps of the plugin: no answer, or an error of the server.
+    /// This path, or possibly the plugin: no answer, or an error of the server.
     Either,
-    /// Of the plugin: it was not reached, so this says nothing of the path.
+    /// The plugin: it was not reached, so the failure does not depend on the path.
     Plugin,
-    /// This path can never be called for.
+    /// The plugin can never be called for this path.
     Never,
 }
 
-/// The longest wait, in first waits.
+/// The longest delay, as a multiple of the first one.
 const MOST: u64 = 60;
 
-/// The wait after a number of failures, in milliseconds: `first`, doubled each time, up to 60 times as much.
+/// The delay after a number of failures, in milliseconds: `first`, doubled each time, up to 60 times `first`.
 pub fn wait_ms(failures: u32, first: u64) -> u64 {
     let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled.min(first.saturating_mul(MOST))
 }
 
-/// One plugin's calls in hand.
+/// The calls of one plugin that are in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
     flying: BTreeSet<RelPath>,
-    /// Failures in a row that may be the plugin's.
+    /// Failures in a row that may be the plugin's fault.
     failures: u32,
-    /// Nothing is called before.
+    /// No call starts before this time.
     gate: Option<Duration>,
 }
 
 impl Lane {
-    /// How many calls may start now.
+    /// The number of calls that may start now.
     pub fn room(&self, manner: &Manner, now: Duration) -> usize {
         if self.gate.is_some_and(|at| now < at) {
             return 0;
         }
-        // A plugin that was in trouble is asked once first.
+        // A plugin that was in trouble first gets a single call.
         let most = if self.failures > 0 { 1 } else { manner.parallel as usize };
         most.saturating_sub(self.flying.len())
     }
 
-    /// Those of `due` that are not being called for already: in their order, but while the plugin may be in trouble
-    /// those that failed least come first, since one bad path would otherwise be every probe.
+    /// The rows of `due` without a call in progress, in order. While the plugin may be in trouble, the rows with the
+    /// fewest failures come first. Otherwise, one bad path would be used for every attempt.
     pub fn free<'d>(&self, due: &'d [Due]) -> Vec<&'d Due> {
         let mut free: Vec<_> = due.iter().filter(|d| !self.flying.contains(&d.path)).collect();
         if self.failures > 0 {
@@ -95,28 +95,28 @@ impl Lane {
         }
     }
 
-    /// The state of the plugin is unknown again: calls may start immediately.
+    /// The state of the plugin is unknown again, so calls may start immediately.
     pub fn begin_anew(&mut self) {
         (self.failures, self.gate) = (0, None);
     }
 
-    /// When calls may start again, if they may not now.
+    /// When calls may start again, if not now.
     pub fn gate(&self, now: Duration) -> Option<Duration> {
         self.gate.filter(|at| *at > now)
     }
 
-    /// Calls in hand.
+    /// The number of calls in progress.
     pub fn flying(&self) -> usize {
         self.flying.len()
     }
 
-    /// The plugin does not answer.
+    /// The number of failures in a row: the plugin does not answer.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 }
 
-/// What is written of a call that ended at `wall_ms`; `called` is what its path was.
+/// What is recorded about a call that ended at `wall_ms`. `called` is the state of its path at the call.
 pub fn end(
     due: &Due,
     outcome: &Outcome,
@@ -137,7 +137,7 @@ pub fn end(
         return CallEnd::GivenUp { error, attempts };
     }
     let wait = match fault {
-        // The whole plugin waits.
+        // The whole plugin waits, not only this path.
         Fault::Plugin => 0,
         _ => wait_ms(attempts, manner.retry_ms) as i64,
     };

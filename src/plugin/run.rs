@@ -1,4 +1,4 @@
-//! The plugin runner's process: reads, calls, acts. What is decided is decided in the pure parts.
+//! The plugin runner's process: reads, calls, and acts. The pure parts decide.
 
 use super::alarm::Alarms;
 use super::caller::Pool;
@@ -20,24 +20,25 @@ use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// The journal is looked at at least this often, wake or not.
+/// The journal is read at least this often, with or without a wake.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// While something waits for remotes it is looked at after this time, and then after ever longer ones, up to the second.
+/// While something waits for remotes, the journal is read after the first time, then at growing intervals up to the
+/// second.
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
-/// A burst of events on one path is one call.
+/// Events on one path within this time are one call.
 const GATHER_MS: i64 = 20;
-/// But no burst waits longer.
+/// A burst is delayed for at most this time.
 const GATHER_MOST: Duration = Duration::from_millis(500);
-/// Marks taken in one transaction.
+/// The number of marks taken in one transaction.
 const PORTION: u32 = 500;
-/// A root that is gone, or a journal that cannot be used, is looked at again this often.
+/// The retry interval for a missing root, or for a journal that cannot be used.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long running calls may continue when the supervisor is gone.
+/// How long running calls may continue after the supervisor is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
-/// Scans find what changed up to this long before the checkpoint.
+/// Scans find changes up to this long before the checkpoint.
 const CHECKPOINT_SLACK_NS: i64 = 10_000_000_000;
 
-/// Runs a plugin runner whose control channel is `channel`; returns its exit status.
+/// Runs a plugin runner whose control channel is `channel`, and returns its exit status.
 pub fn run(channel: OwnedFd) -> i32 {
     let begun = begin("plugin", channel, |message| match message {
         ToPlugin::Start(start) => Some(*start),
@@ -59,7 +60,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     }
 }
 
-/// A plugin runner at work.
+/// The state of a plugin runner.
 pub struct Runner {
     pub control: Control,
     pub signals: Signals,
@@ -69,46 +70,46 @@ pub struct Runner {
     pub stations: Vec<Station>,
     pub pool: Pool,
     pub flights: Vec<Flight>,
-    /// Calls that have ended, in that order, until that is written down.
+    /// Calls that have ended, in this order, until they are recorded.
     pub landed: VecDeque<Landed>,
     /// The number of the last call.
     pub number: u64,
     pub remotes: Vec<RemoteHealth>,
     pub alarms: Alarms,
-    /// Commands of `on_failure` and `on_recovery`: what for, and when they have taken too long.
+    /// Running commands of `on_failure` and `on_recovery`: their purpose, and when they have taken too long.
     pub alarm_runs: Vec<(String, Program, Duration)>,
     pub hold: Option<String>,
-    /// The watcher has found the root to be the one that was watched before.
+    /// The watcher has confirmed that the root is the one that was watched before.
     pub judged: bool,
-    /// No calls before.
+    /// No call starts before this time.
     pub retry: Option<Duration>,
-    /// The journal has refused: nothing is written before.
+    /// The journal has failed. Nothing is written before this time.
     pub refused: Option<Duration>,
-    /// Why not.
+    /// The reason.
     pub retry_why: Option<String>,
     pub next_look: Duration,
     poll: Duration,
-    /// Since when there have always been marks left.
+    /// Since when marks have been left without interruption.
     left_since: Option<Duration>,
     next_tidy: Duration,
     pub more: bool,
     pub stop: Option<Duration>,
     pub orphaned: bool,
-    /// Whether a root that is found is the one whose changes are in the journal.
+    /// Checks whether a root is the one whose changes are in the journal.
     root_check: RefCell<RootCheck>,
     pub said: Said,
     pub log: Logger,
     _lock: Lock,
 }
 
-/// What was last told to the supervisor.
+/// What was last sent to the supervisor.
 #[derive(Default)]
 pub struct Said {
     pub status: Vec<PluginStatus>,
     pub status_at: Duration,
     pub alive_at: Duration,
     pub dirty: bool,
-    /// The fail log is to be written again.
+    /// The fail log must be written again.
     pub failed: bool,
 }
 
@@ -175,7 +176,7 @@ impl Runner {
                 Err(JournalError::Damaged(why)) => {
                     slog::error!(self.log, "the journal is damaged"; "why" => &why);
                     self.flights.iter().for_each(Flight::kill);
-                    // The supervisor sets it aside when this process has ended.
+                    // The supervisor moves the journal to the quarantine when this process has exited.
                     let _ = self.control.send(&FromPlugin::Damaged(why), vec![]);
                     return 1;
                 }
@@ -185,7 +186,7 @@ impl Runner {
                     self.refused = self.retry;
                     self.retry_why = Some(why);
                     let _ = self.control.send(&FromPlugin::Alive, vec![]);
-                    // Sleeps there: a turn that fails has not.
+                    // A successful turn has slept. A failed turn has not.
                     let _ = self.sleep(clock::boot());
                 }
             }
@@ -225,7 +226,7 @@ impl Runner {
         Ok(None)
     }
 
-    /// Makes calls of what the remotes have settled, and looks again soon while something is left.
+    /// Makes calls from what the remotes have settled, and looks again soon while something is left.
     fn look(&mut self, now: Duration) -> Result<(), JournalError> {
         let trouble = self.trouble();
         let horizon = self.journal.horizon(&trouble)?;
@@ -234,11 +235,13 @@ impl Runner {
         let mut full = false;
         let long = self.left_since.is_some_and(|since| now >= since + GATHER_MOST);
         for station in &self.stations {
-            // One of the future, when the clock was set back, does not wait for it; nor does a path that is marked
-            // again and again.
+            // A mark with a time in the future, after the clock was set back, is taken immediately. After the longest
+            // delay, a path that is marked again and again is taken, too.
             let young = wall - GATHER_MS..=wall;
             let ripe = |m: &Marked| long || !young.contains(&m.marked_at_ms);
-            // A path that is marked all the time is always ahead of what is settled: its call waits for that.
+            // The mark of a path that is marked all the time is always newer than what is settled. It is taken; its
+            // call waits.
+            // that.
             let upto = if long { i64::MAX } else { horizon };
             let taken = self.journal.take_in(&station.key, upto, PORTION, ripe)?;
             full |= taken == PORTION as usize;
@@ -273,7 +276,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Looks into the journal in the next turn, and then often again for a while.
+    /// Reads the journal in the next turn, and then often for a while.
     pub fn look_soon(&mut self) {
         self.next_look = Duration::ZERO;
         self.poll = POLL.0;
@@ -330,13 +333,14 @@ impl Runner {
 
     fn take_remotes(&mut self, remotes: Vec<RemoteHealth>) {
         for gone in self.alarms.note(&remotes, clock::boot(), clock::wall_ms()) {
-            // Left in the journal it is forgotten at the next start.
+            // If it stays in the journal, the next start removes it.
             let _ = self.journal.set_alarm(&gone, None);
         }
         self.remotes = remotes;
     }
 
-    /// Opens the root, when it is the one whose changes are in the journal: in another everything would look deleted.
+    /// Opens the root if it is the one whose changes are in the journal. In another root, everything would look
+    /// deleted.
     pub fn open_root(&self) -> Result<Result<Root, String>, JournalError> {
         let watch = &self.start.localpath.watch;
         let root = match Root::open(watch.as_path()) {
@@ -354,7 +358,7 @@ impl Runner {
         Ok(Ok(root))
     }
 
-    /// No calls for a moment.
+    /// Starts no calls for a moment.
     pub fn hold_for_root(&mut self, why: String, now: Duration) {
         self.retry = Some(now + RETRY);
         self.retry_why = Some(why);

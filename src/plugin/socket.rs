@@ -1,7 +1,8 @@
-//! The socket plugin: the changed path to a TCP address. Each call on a connection of its own, as sersync; or all on
-//! one, a NUL or a newline after each.
+//! The socket plugin: sends the changed path to a TCP address. Each call uses its own connection, as in sersync, or all
+//! calls share one, with a NUL or a newline after each path.
 //!
-//! TCP only tells that the machine there has taken the bytes: a server that dies before it reads them loses them.
+//! TCP only confirms that the remote machine has received the bytes. If the server dies before it reads them, they are
+//! lost.
 
 use crate::config::model::Framing;
 use crate::plugin::http::is_refusal;
@@ -10,8 +11,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// Connects to the first address of `host` that answers, all of them together within `timeout`. Looking its name up comes
-/// before, and takes as long as the resolver's own limits say (resolv.conf(5)); only this plugin's calls wait for it.
+/// Connects to the first address of `host` that answers. All attempts together take at most `timeout`. The name is
+/// resolved first, within the resolver's own time limits (resolv.conf(5)). Only this plugin's calls wait for that.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     let end = Instant::now() + timeout;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -34,12 +35,12 @@ pub fn connect(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream
     Err(last)
 }
 
-/// Why a connection failed, as an outcome: nothing was said to anybody.
+/// The outcome of a failed connection: nothing was sent.
 pub fn unreached(host: &str, port: u16, error: &io::Error) -> Outcome {
     Outcome::Failed { error: format!("{host}:{port}: {error}"), fault: Fault::Plugin }
 }
 
-/// Why a call failed that had reached the plugin.
+/// The outcome of a call that failed after it had reached the plugin.
 pub fn broken(host: &str, port: u16, error: &io::Error) -> Outcome {
     let fault = if is_refusal(error) { Fault::Plugin } else { Fault::Either };
     Outcome::Failed { error: format!("{host}:{port}: {error}"), fault }
@@ -55,7 +56,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// For that address.
+    /// A client for this address.
     pub fn new(host: &str, port: u16, framing: Framing, timeout: Duration) -> Self {
         Self { host: host.to_owned(), port, framing, timeout, kept: None }
     }
@@ -71,7 +72,7 @@ impl Client {
             Framing::Newline => [path, b"\n"].concat(),
             Framing::Nul => [path, b"\0"].concat(),
         };
-        // A connection that was closed there shows before the next path is trusted to it.
+        // A connection that the server has closed is detected before the next path is sent over it.
         let mut stream = match self.kept.take().filter(is_open) {
             Some(stream) => stream,
             None => match connect(&self.host, self.port, self.timeout) {
@@ -94,7 +95,7 @@ impl Client {
             Err(e) => return unreached(&self.host, self.port, &e),
         };
         let sent = stream.write_all(path).and_then(|()| stream.shutdown(Shutdown::Write));
-        // What the server may have said already is read: closing over it would take the path back.
+        // What the server may already have sent is read: closing a connection with unread data would discard the path.
         match sent.map(|()| is_open(&stream)) {
             Ok(_) => Outcome::Done,
             Err(e) => broken(&self.host, self.port, &e),
@@ -102,10 +103,10 @@ impl Client {
     }
 }
 
-/// Buffers of a server's output that are discarded at a time.
+/// The maximum number of buffers of server output that are discarded at a time.
 const ROUNDS_MOST: u32 = 64;
 
-/// Reads away what came in; false when the other end is closed.
+/// Reads and discards the input. Returns false if the remote end is closed.
 fn is_open(stream: &TcpStream) -> bool {
     let mut buffer = [0; 4096];
     let mut reader = stream;
@@ -116,7 +117,7 @@ fn is_open(stream: &TcpStream) -> bool {
     let open = loop {
         match reader.read(&mut buffer) {
             Ok(0) => break false,
-            // One that never stops talking is there.
+            // A server that keeps sending is still connected.
             Ok(_) if rounds == ROUNDS_MOST => break true,
             Ok(_) => rounds += 1,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -164,7 +165,7 @@ mod tests {
         first.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"/a\n\0/b\0");
         drop(first);
-        // Noticed before the next path is lost in it.
+        // The closed connection is detected before the next path is lost in it.
         while is_open(client.kept.as_ref().unwrap()) {}
         assert_eq!(client.send(b"/c"), Outcome::Done);
         drop(client);

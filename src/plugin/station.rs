@@ -1,4 +1,4 @@
-//! One plugin at run time, and its calls: in hand, and ended.
+//! One plugin at run time, and its calls, in progress and ended.
 
 use super::caller::Caller;
 use super::command::Line;
@@ -10,23 +10,23 @@ use std::time::Duration;
 
 /// One plugin at run time.
 pub struct Station {
-    /// For people.
+    /// Its name for people.
     pub name: String,
-    /// In the journal.
+    /// Its key in the journal.
     pub key: String,
     pub plugin: Plugin,
     pub lane: Lane,
-    /// The command line, when it is a command.
+    /// The command line, if the plugin is a command.
     pub line: Option<Line>,
-    /// Threads that have nothing to do, else.
+    /// Otherwise, its idle threads.
     pub idle: Vec<Caller>,
-    /// The message of its last failure, so that it is logged once.
+    /// The message of its last failure, so that it is logged only once.
     pub said: Option<String>,
     /// Its last failure, with the path.
     pub last: Option<String>,
 }
 
-/// A call in hand.
+/// A call in progress.
 pub struct Flight {
     pub number: u64,
     pub station: usize,
@@ -35,7 +35,7 @@ pub struct Flight {
     pub how: How,
 }
 
-/// A call that has ended and is not written down yet.
+/// A call that has ended and is not recorded yet.
 #[derive(Clone)]
 pub struct Landed {
     pub station: usize,
@@ -71,7 +71,7 @@ impl Station {
         })
     }
 
-    /// One connection for all paths is one after the other.
+    /// The number of calls that may start now. If all paths share one connection, it is one at a time.
     pub fn room(&self, now: Duration) -> usize {
         let mut manner = self.plugin.manner.clone();
         if let Call::Socket { framing, .. } = &self.plugin.call
@@ -97,7 +97,7 @@ impl Flight {
         }
     }
 
-    /// When it has taken too long.
+    /// When the call has taken too long.
     pub fn until(&self) -> Option<Duration> {
         match &self.how {
             How::Program { until, late: false, .. } => Some(*until),

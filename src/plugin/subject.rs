@@ -1,7 +1,7 @@
 //! The subject of a call: a path, and what happened to it. Pure.
 //!
-//! A mark never says what to do, and neither does it here: present is a change, absent is a deletion, as the path is
-//! at the moment of the call. sersync called for every event that it had pushed, deletions too.
+//! A mark never says what to do. As for a push, the state of the path at the moment of the call decides: present is a
+//! change, absent is a deletion. sersync called the plugin for every event that it had pushed, including deletions.
 
 use crate::config::model::CallEvents;
 use crate::journal::{Called, Due, Events, Scope};
@@ -13,26 +13,26 @@ use std::path::Path;
 pub struct Subject {
     /// The absolute path, byte for byte.
     pub path: Vec<u8>,
-    /// The part of it below the localpath, with its leading slash.
+    /// The part below the localpath, with its leading slash.
     pub below: Vec<u8>,
     /// It is, or was, a directory.
     pub dir: bool,
-    /// It is there.
+    /// It exists.
     pub present: bool,
-    /// One inotify event that says what happened, as sersync's `mask`.
+    /// One inotify event that describes what happened, as sersync's `mask`.
     pub mask: u32,
 }
 
-/// What is to be done about a due row.
+/// What to do about a due row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Call; remember this of the path when that went well.
+    /// Call the plugin. After success, record this about the path.
     Call(Subject, Option<Called>),
-    /// Nothing; remember this.
+    /// Do not call. Record this.
     Skip(Option<Called>),
 }
 
-/// Changes within this time of a look may not show in the time of the last change: it ticks.
+/// The granularity of the change time. A change this soon after a look may have the same change time.
 const TICK_NS: i64 = 10_000_000;
 
 const IN_ATTRIB: u32 = 0x4;
@@ -43,8 +43,8 @@ const IN_CREATE: u32 = 0x100;
 const IN_DELETE: u32 = 0x200;
 const IN_ISDIR: u32 = 0x4000_0000;
 
-/// Decides about a path of the localpath `watch`. `stat` is what lstat says now (`None`: it is gone), `file_ns` the
-/// time that file systems stamp changes with, `before` what the path was when it was last called for.
+/// Decides about a path of the localpath `watch`. `stat` is what lstat returns now (`None`: the path is gone).
+/// `file_ns` is the time with which file systems stamp changes. `before` is the state of the path at its last call.
 pub fn decide(
     due: &Due,
     watch: &Path,
@@ -55,7 +55,7 @@ pub fn decide(
 ) -> Decision {
     let dir = stat.map_or(due.events.contains(Events::DIR), |s| s.kind == Kind::Dir);
     let now = stat.map(|s| Called { dir, ino: s.ino, ctime_ns: s.ctime_ns });
-    // A scan finds again what was called for, when everything was killed.
+    // After a kill, a scan finds paths again that were already called for.
     let same = match (before, now) {
         (Some(b), Some(n)) => b.dir == n.dir && b.ino == n.ino && (n.dir || b == n),
         _ => false,
@@ -70,7 +70,7 @@ pub fn decide(
         Some(_) if is_attrib(due.events) => wanted.attrib,
         Some(_) => wanted.change,
     };
-    // The localpath itself, and directories of which a scan only knows that names came or went.
+    // No call for the localpath itself, or for a directory in which a scan only found that names were added or removed.
     if due.path.is_root() || only_scanned || !for_that {
         return Decision::Skip(None);
     }
@@ -156,13 +156,13 @@ mod tests {
             let decision = decision(&found, Some(&file), Some(other));
             assert!(matches!(decision, Decision::Call(_, Some(called)) if called == same));
         }
-        // An event calls whatever was called before.
+        // After an event the plugin is called, whatever was called for before.
         let event = due(b"x", Scope::Entry, Events::WRITE);
         assert!(matches!(decision(&event, Some(&file), Some(same)), Decision::Call(..)));
-        // Of a file that was written just now nothing is known for sure.
+        // A file that was written just now has no reliable state.
         let young = Stat { ctime_ns: NOW - 1, ..file };
         assert!(matches!(decision(&event, Some(&young), None), Decision::Call(_, None)));
-        // A directory's time changes with what is in it.
+        // A directory's change time changes with its entries.
         let moved = due(b"d", Scope::Tree, Events::SCAN | Events::DIR);
         let dir = Stat { ctime_ns: NOW, ..stat(Kind::Dir) };
         let known = Called { dir: true, ino: 7, ctime_ns: 3 };
