@@ -114,8 +114,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// Observes an rsync every second: `by` gives the bytes read, written and printed until then. Returns when it is killed.
-    /// killed.
+    /// Observes an rsync every second: `by` gives the bytes read, written and printed until then. Returns the second in
+    /// which it is killed.
     fn ended(by: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
         let mut dog = Watchdog::new(LIMIT, Duration::ZERO);
         (1..=3_600).find(|&second| {

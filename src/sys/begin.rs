@@ -1,4 +1,5 @@
-//! How every child begins: it catches signals and hears its first message; then it waits for its lock and its journal.
+//! How every child starts. It catches signals and receives its first message. Then it waits for its lock and its
+//! journal.
 
 use super::channel::{Channel, Received};
 use super::lock::{self, Lock};
@@ -11,14 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-/// A lock that a predecessor has is tried for this often.
+/// The interval of the attempts to take a lock that a predecessor holds.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Progress is reported once in this number of attempts.
 const LOCK_TRIES: u32 = 10;
-/// A journal that refuses is opened again after this.
+/// The delay before a journal that failed to open is opened again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
-/// What a child has when it begins.
+/// What a child has after its start.
 pub struct Begun<Out, In, Start> {
     /// Its end of the control channel.
     pub control: Channel<Out, In>,
@@ -26,12 +27,12 @@ pub struct Begun<Out, In, Start> {
     pub signals: Signals,
     /// Its part of the configuration.
     pub start: Start,
-    /// What came with that.
+    /// The descriptors that came with the configuration.
     pub fds: Vec<OwnedFd>,
 }
 
-/// Begins a child of this role whose control channel is `channel`: `pick` takes the start out of its first message,
-/// `None` when that is another. `None` when the child must end, which was said.
+/// Starts a child of this role whose control channel is `channel`. `pick` takes the start out of the first message, and
+/// returns `None` for another message. The result is `None` when the child must exit; the reason has been logged.
 pub fn begin<Out: Serialize, In: DeserializeOwned, Start>(
     role: &'static str,
     channel: OwnedFd,
@@ -52,7 +53,7 @@ pub fn begin<Out: Serialize, In: DeserializeOwned, Start>(
     }
 }
 
-/// Says why a child of this role ends before it has begun.
+/// Logs why a child of this role exits before it has started.
 pub fn cannot_start(role: &'static str, why: &str) {
     slog::error!(log::logger(false), "cannot start"; "role" => role, "why" => why);
 }
@@ -77,8 +78,8 @@ pub fn first_message<Out: Serialize, In: DeserializeOwned, Start>(
     }
 }
 
-/// Takes the lock `file`, which a predecessor may still have, as [`lock::take`] does; `waits` is called every 200 ms
-/// until then, and its error ends the wait. Errors are for people.
+/// Takes the lock `file` as [`lock::take`] does. A predecessor may still hold it. `waits` is called every 200 ms until
+/// then, and an error from it ends the wait. Errors are for people.
 pub fn wait_for_lock(
     file: &Path,
     inherit: bool,
@@ -99,8 +100,9 @@ pub fn wait_for_lock(
     }
 }
 
-/// Opens the journal by `open`, once a second for as long as it refuses; says `alive` meanwhile. When it is `damaged`
-/// that is reported and the process exits: the supervisor sets it aside. Errors are for people.
+/// Opens the journal with `open`. Retries once a second while it fails, and reports `alive` meanwhile. If the journal
+/// is `damaged`, the process reports it and exits, and the supervisor puts the journal into quarantine. Errors are for
+/// people.
 pub fn open_journal<Out: Serialize, In: DeserializeOwned>(
     control: &mut Channel<Out, In>,
     log: &Logger,

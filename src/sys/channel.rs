@@ -1,4 +1,4 @@
-//! A control channel: whole messages, and descriptors with them, over a SEQPACKET socket. Never blocks.
+//! A control channel: whole messages, with descriptors, over a SEQPACKET socket. Never blocks.
 
 use crate::message::Role;
 use rustix::io::Errno;
@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A packet's payload; a longer message goes in several.
+/// The payload of a packet; a longer message is sent in several packets.
 const PACKET: usize = 48 << 10;
 /// Descriptors in one packet (the kernel allows 253).
 const FDS: usize = 64;
@@ -31,13 +31,13 @@ pub struct Channel<Out, In> {
     types: PhantomData<(Out, In)>,
 }
 
-/// What came in.
+/// The result of a receive.
 pub enum Received<In> {
     /// A whole message and the descriptors that came with it.
     Message(In, Vec<OwnedFd>),
-    /// Nothing for now.
+    /// No message yet.
     Nothing,
-    /// The other end is gone.
+    /// The other end is closed.
     Closed,
 }
 
@@ -51,7 +51,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// How the packet begins that says to a process of this program what it is.
+/// The start of the packet that tells a process of this program its role.
 const ROLE: &[u8] = b"syncsup role ";
 
 /// A [`pair`] for a child in this role; the role is already sent.
@@ -61,7 +61,8 @@ pub fn pair_for(role: Role) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// The role that this process was started in: what waits on standard input. `None` for whatever a user started.
+/// The role that this process was started in, from the packet that waits on standard input. `None` when a user started
+/// it.
 pub fn role() -> Option<Role> {
     role_on(stdin())
 }
@@ -79,7 +80,7 @@ fn role_on(fd: BorrowedFd<'_>) -> Option<Role> {
 }
 
 impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
-    /// A channel over one end of a [`pair`].
+    /// Makes a channel from one end of a [`pair`].
     pub fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
@@ -90,7 +91,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         }
     }
 
-    /// Sends, or queues what the socket does not take now; call [`Channel::flush`] when it is writable.
+    /// Sends a message, or queues what the socket does not take now; call [`Channel::flush`] when it is writable.
     pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         let mut chunks = bytes.chunks(PACKET);
@@ -104,12 +105,12 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         self.flush()
     }
 
-    /// True while something waits for the socket to be writable.
+    /// True while queued data waits for the socket to become writable.
     pub fn wants_write(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// Sends what is queued, as far as the socket takes it.
+    /// Sends queued data, as much as the socket takes.
     pub fn flush(&mut self) -> io::Result<()> {
         while let Some((packet, fds)) = self.unsent.front() {
             let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
@@ -129,7 +130,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         Ok(())
     }
 
-    /// The next message, if one is there.
+    /// The next message, if one has arrived.
     pub fn receive(&mut self) -> io::Result<Received<In>> {
         let mut buffer = vec![0; PACKET + 1];
         loop {
@@ -188,7 +189,7 @@ mod tests {
             let mut theirs: Channel<(), u8> = Channel::new(theirs);
             assert!(matches!(theirs.receive(), Ok(Received::Message(7, _))));
         }
-        // Of a process that has gone already.
+        // The peer has already exited.
         let (ours, theirs) = pair_for(Role::Sync).unwrap();
         drop(ours);
         assert_eq!(role_on(theirs.as_fd()), Some(Role::Sync));

@@ -1,17 +1,17 @@
-//! The two clocks, and the local time that they mean.
+//! The clocks, and their local time.
 
 use crate::figures;
 use chrono::Local;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Wall clock, in nanoseconds since 1970: what file times are compared with.
+/// Wall clock, in nanoseconds since 1970: file times are compared with it.
 pub fn wall_ns() -> i64 {
     let t = clock_gettime(ClockId::Realtime);
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
 
-/// The clock that file systems stamp changes with: it lags the wall clock by up to one tick.
+/// The clock with which file systems stamp changes: it lags the wall clock by up to one tick.
 pub fn file_ns() -> i64 {
     let t = clock_gettime(ClockId::RealtimeCoarse);
     t.tv_sec * 1_000_000_000 + t.tv_nsec
@@ -22,17 +22,17 @@ pub fn wall_ms() -> i64 {
     wall_ns() / 1_000_000
 }
 
-/// Milliseconds since 1970 in local time, for a log: `2026-11-22T09:02:03.456+08:00`.
+/// Milliseconds since 1970 as local time, for a log: `2026-11-22T09:02:03.456+08:00`.
 pub fn local(ms: i64) -> String {
     figures::rfc3339(ms, &Local)
 }
 
-/// The same for a sentence: `2026-11-22 09:02:03 +08:00`.
+/// The same, for a sentence: `2026-11-22 09:02:03 +08:00`.
 pub fn local_time(ms: i64) -> String {
     figures::time(ms, &Local)
 }
 
-/// Time since boot, suspends included.
+/// Time since boot, including time in suspend.
 pub fn boot() -> Duration {
     let t = clock_gettime(ClockId::Boottime);
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)

@@ -1,4 +1,4 @@
-//! Who has files open: found through /proc.
+//! Finds through /proc which files are open in other processes.
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 use std::collections::HashSet;
@@ -8,8 +8,8 @@ use std::path::Path;
 
 const O_ACCMODE: u32 = 3;
 
-/// Those of `wanted` (device and inode) that some process, this one included, has open for writing, or mapped so that
-/// it can write. One pass over all processes; those of other users are only seen by root.
+/// The files of `wanted` (device and inode) that any process, this one included, has open for writing or mapped for
+/// writing. Makes one pass over all processes. Only root sees the processes of other users.
 pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
     let mut found = HashSet::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
@@ -17,7 +17,7 @@ pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
         if !process.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit) {
             continue;
         }
-        // Gone, or another user's.
+        // The process has exited, or belongs to another user.
         let Ok(fds) = fs::read_dir(process.path().join("fd")) else { continue };
         for fd in fds.flatten() {
             let info = process.path().join("fdinfo").join(fd.file_name());
@@ -30,7 +30,7 @@ pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
         if found.len() == wanted.len() {
             break;
         }
-        // What is mapped keeps a file open when its descriptor is closed.
+        // A mapping keeps a file open after its descriptor is closed.
         if let Ok(maps) = fs::read(process.path().join("maps")) {
             found.extend(
                 maps.split(|b| *b == b'\n')
@@ -42,7 +42,7 @@ pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
     found
 }
 
-/// Device and inode of a line of `/proc/PID/maps`, where writing to the memory writes to the file.
+/// Device and inode from a line of `/proc/PID/maps`, for a mapping whose writes reach the file.
 fn mapped_file(line: &[u8]) -> Option<(u64, u64)> {
     let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
     let (_, rights, _) = (words.next()?, words.next()?, words.next()?);
@@ -55,9 +55,9 @@ fn mapped_file(line: &[u8]) -> Option<(u64, u64)> {
     (inode > 0).then_some((makedev(number(major)?, number(minor)?), inode))
 }
 
-/// Device and inode of a descriptor's file, when it is one with a path and open for writing.
+/// Device and inode of a descriptor's file, when the file has a path and is open for writing.
 fn written_file(fd: &Path, info: &Path) -> Option<(u64, u64)> {
-    // Pipes, sockets and the like have no path; fdinfo of an inotify descriptor would list all its watches.
+    // Pipes, sockets and the like have no path. The fdinfo of an inotify descriptor would list all its watches.
     if !fs::read_link(fd).ok()?.as_os_str().as_bytes().starts_with(b"/") {
         return None;
     }
@@ -66,7 +66,7 @@ fn written_file(fd: &Path, info: &Path) -> Option<(u64, u64)> {
     if u32::from_str_radix(flags, 8).ok()? & O_ACCMODE == 0 {
         return None;
     }
-    // What is cached will do: a server that does not answer must not hold this up.
+    // Cached attributes are good enough: a server that does not answer must not block this.
     let seen = statx(CWD, fd, AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
     Some((makedev(seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino))
 }

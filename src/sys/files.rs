@@ -1,4 +1,4 @@
-//! Looking at files: an open root, lstat below it, directory listings, file systems.
+//! Reads file metadata: an open root, lstat below it, directory listings, file systems.
 
 use crate::path::RelPath;
 use crate::root_id::{DEVICE_ID, RootId};
@@ -14,17 +14,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// A file that lacks this many bytes of blocks is sparse.
+/// A file whose blocks fall short of its size by this many bytes is sparse.
 const SPARSE_LEAST: u64 = 64 << 10;
 
-/// An open root directory. It keeps its file system busy: hold it only while it is needed.
+/// An open root directory. It keeps its file system busy, so hold it only while it is needed.
 pub struct Root {
     fd: OwnedFd,
-    /// What the root is.
+    /// Identity of the root.
     pub stat: Stat,
 }
 
-/// A name in a directory, and its kind when the file system tells without a look at the file.
+/// A name in a directory, and its kind when the file system reports it without a stat.
 pub struct Name {
     /// The name.
     pub name: OsString,
@@ -32,24 +32,25 @@ pub struct Name {
     pub kind: Option<Kind>,
 }
 
-/// True when an error says that no directory stands at a path: nothing does, or something above it is none.
+/// True when an error means that a path is not a directory: nothing exists at it, or a component above it is missing or
+/// not a directory.
 pub fn is_no_directory(error: &io::Error) -> bool {
     let looped = Errno::from_io_error(error) == Some(Errno::LOOP);
     looped || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// What is known of the file system under a directory.
+/// Properties of the file system under a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSystem {
-    /// Changes may come from other machines: inotify and ctime are not to be trusted.
+    /// Changes may come from other machines, so inotify and ctime are not reliable.
     pub network: bool,
-    /// Its identity as long as it is mounted. It begins with [`DEVICE_ID`] where the kernel makes it from the device's
-    /// number (XFS and others): then it is only comparable within one boot.
+    /// Its identity while it is mounted. It begins with [`DEVICE_ID`] where the kernel derives it from the device
+    /// number (XFS and others): it is then only comparable within one boot.
     pub id: String,
 }
 
 impl Root {
-    /// Opens the directory at `path`, following a symbolic link there.
+    /// Opens the directory at `path` and follows a symbolic link at its end.
     pub fn open(path: &Path) -> io::Result<Self> {
         let fd =
             openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -57,7 +58,7 @@ impl Root {
         Ok(Self { fd, stat })
     }
 
-    /// The same directory as one that was opened for its path alone.
+    /// Opens the same directory from a descriptor that was opened with O_PATH.
     pub(super) fn at(directory: &OwnedFd) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(directory, ".", flags, Mode::empty())?;
@@ -65,13 +66,13 @@ impl Root {
         Ok(Self { fd, stat })
     }
 
-    /// lstat of a path below it.
+    /// lstat of a path below the root.
     pub fn lstat(&self, path: &RelPath) -> io::Result<Stat> {
         lstat_at(self.fd.as_fd(), path.as_path())
     }
 
-    /// True when this path below it is a mount point now. Where the kernel does not tell (before 5.8), that is a
-    /// directory on another device than the one that holds it: a subvolume of btrfs, too.
+    /// True when this path below the root is a mount point now. Where the kernel does not report it (before 5.8), true
+    /// for a directory on another device than its parent. That includes a subvolume of btrfs.
     pub fn is_mounted(&self, path: &RelPath) -> bool {
         let Some(parent) = path.parent() else { return false };
         is_mount_root(self.fd.as_fd(), path.as_path()).unwrap_or_else(|| {
@@ -80,20 +81,20 @@ impl Root {
         })
     }
 
-    /// True when this directory itself is the root of a mount; `None` where the kernel does not tell.
+    /// True when this directory itself is the root of a mount; `None` where the kernel does not report it.
     pub fn is_mount_root(&self) -> Option<bool> {
         is_mount_root(self.fd.as_fd(), Path::new(""))
     }
 
-    /// Names what is mounted here: the file system, and which directory of it; with the boot, where the file system
-    /// has no lasting name.
+    /// A name for what is mounted at this directory: the file system, and which directory of the file system. The boot
+    /// is included where the file system has no lasting name.
     pub fn identity(&self) -> io::Result<String> {
         let id = self.file_system()?.id;
         let boot = if id.starts_with(DEVICE_ID) { boot_id()? } else { String::new() };
         Ok(format!("{id}:{}:{boot}", self.stat.ino))
     }
 
-    /// Opens a directory below it, following no symbolic link in the last component.
+    /// Opens a directory below the root without following a symbolic link in the last component.
     pub fn subdir(&self, path: &RelPath) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&self.fd, path.as_path(), flags, Mode::empty())?;
@@ -106,7 +107,7 @@ impl Root {
         self.some_names(usize::MAX)
     }
 
-    /// Names in this directory, up to a number, without `.` and `..`.
+    /// Names in this directory, without `.` and `..`, up to a limit.
     pub fn some_names(&self, most: usize) -> io::Result<Vec<Name>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
@@ -125,8 +126,8 @@ impl Root {
         Ok(names)
     }
 
-    /// The topmost excluded directories at or below `tops`, at most `most`; only directly in them when not `deep`. None
-    /// of them is entered. `beat` is called for every directory that is read.
+    /// The topmost excluded directories at or below `tops`, at most `most`. Only their direct entries are read when not
+    /// `deep`. Excluded directories are not entered. `beat` is called for every directory that is read.
     pub fn excluded_below(
         &self,
         tops: Vec<RelPath>,
@@ -141,7 +142,7 @@ impl Root {
             for name in self.names_in(&directory) {
                 let path = directory.join(&name.name);
                 let kind = name.kind.or_else(|| self.lstat(&path).ok().map(|stat| stat.kind));
-                // What cannot even be looked at may be one.
+                // A name that cannot be examined may be a directory.
                 if !matches!(kind, Some(Kind::Dir) | None) {
                     continue;
                 }
@@ -158,7 +159,7 @@ impl Root {
         found
     }
 
-    /// The names in a directory; none where it is gone, or is not to be read: rsync says so.
+    /// The names in a directory. Empty where the directory is missing or unreadable: rsync reports that.
     fn names_in(&self, directory: &RelPath) -> Vec<Name> {
         let names = match directory.is_root() {
             true => self.names(),
@@ -167,7 +168,8 @@ impl Root {
         names.unwrap_or_default()
     }
 
-    /// The names in directories, and below them when `deep`, of which `stands_out` is true; nothing below such a one.
+    /// The names in directories, and below them when `deep`, for which `stands_out` is true. Does not descend into such
+    /// a name.
     pub fn names_below(
         &self,
         tops: Vec<RelPath>,
@@ -194,13 +196,13 @@ impl Root {
         found
     }
 
-    /// A path to this directory itself, whatever is at its name now; valid in this process and, as a working
-    /// directory, in one that it starts.
+    /// A path to this directory itself, whatever its name refers to now. Valid in this process and, as a working
+    /// directory, in a process that it starts.
     pub fn proc_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Which directory it is.
+    /// Identity of the directory.
     pub fn id(&self) -> io::Result<RootId> {
         Ok(root_id(&self.stat, self.file_system()?))
     }
@@ -211,7 +213,7 @@ impl Root {
     }
 }
 
-/// Moves `name` from one open directory to another. What is there already is replaced only when `replace`.
+/// Moves `name` from one open directory to another. Replaces an existing target only when `replace`.
 pub fn rename_between(from: &Root, to: &Root, name: &OsStr, replace: bool) -> io::Result<()> {
     let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     Ok(renameat_with(&from.fd, name, &to.fd, name, flags)?)
@@ -223,7 +225,7 @@ pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
 }
 
-/// Which directory stands at a path, without opening it: an open one would keep its file system busy.
+/// Identity of the directory at a path, without opening it: an open directory keeps its file system busy.
 pub fn root_id_at(path: &Path) -> io::Result<RootId> {
     Ok(root_id(&stat(path)?, described(&statfs(path)?)))
 }
@@ -254,7 +256,7 @@ fn described(fs: &StatFs) -> FileSystem {
         .filter(|w| !w.is_empty())
         .map(str::to_owned)
         .collect();
-    // ext2 to ext4, btrfs, ZFS, bcachefs make theirs from a UUID.
+    // ext2 to ext4, btrfs, ZFS and bcachefs derive theirs from a UUID.
     let lasting = [0xef53, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e].contains(&magic);
     let prefix = if lasting { "" } else { DEVICE_ID };
     FileSystem { network, id: format!("{prefix}{magic:x}:{}", words.join(",")) }

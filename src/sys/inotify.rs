@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// An inotify descriptor. Another process may hold a copy of it, and the queue lives as long as one does.
+/// An inotify descriptor. Another process may hold a duplicate. The queue lives until the last duplicate is closed.
 pub struct Queue {
     inotify: Inotify,
     buffer: Vec<u8>,
@@ -18,13 +18,13 @@ pub fn create() -> io::Result<OwnedFd> {
 }
 
 impl Queue {
-    /// Reads and adds watches through `fd`.
+    /// Reads events and adds watches through `fd`.
     pub fn new(fd: OwnedFd) -> Self {
         Self { inotify: Inotify::from(fd), buffer: vec![0; 256 << 10] }
     }
 
-    /// Watches a directory. The same directory gives the same descriptor again, and loses no event by that. Errors:
-    /// ENOSPC when the user's watches are used up, ENOTDIR, ENOENT, ELOOP for a symbolic link.
+    /// Watches a directory. Another call for the same directory returns the same watch descriptor and loses no event.
+    /// Errors: ENOSPC when the user's watches are used up, ENOTDIR, ENOENT, ELOOP for a symbolic link.
     pub fn add(&self, directory: &Path, follow: bool) -> io::Result<i32> {
         let mut mask = WatchMask::CREATE
             | WatchMask::MODIFY
@@ -37,8 +37,8 @@ impl Queue {
             | WatchMask::MOVE_SELF
             | WatchMask::EXCL_UNLINK
             | WatchMask::ONLYDIR
-            // Without it Linux (inotify_update_existing_watch) empties the mask of a watch that is there already for a
-            // moment, and drops what happens in it.
+            // Without this flag Linux (inotify_update_existing_watch) clears the mask of an existing watch for a
+            // moment, and drops the events of that moment.
             | WatchMask::MASK_ADD;
         if !follow {
             mask |= WatchMask::DONT_FOLLOW;
@@ -46,12 +46,12 @@ impl Queue {
         Ok(self.inotify.watches().add(directory, mask)?.get_watch_descriptor_id())
     }
 
-    /// Ends a watch; one that is gone already is no error.
+    /// Removes a watch. A watch that no longer exists is no error.
     pub fn remove(&self, wd: i32) {
         let _ = rustix::fs::inotify::remove_watch(&self.inotify, wd);
     }
 
-    /// Reads what is there, at most one buffer; empty when the queue is.
+    /// Reads the queued events, at most one buffer. Empty when the queue is empty.
     pub fn read(&mut self) -> io::Result<Vec<Notice>> {
         let events = match self.inotify.read_events(&mut self.buffer) {
             Ok(events) => events,
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn no_event_is_lost_while_a_watch_is_added_again() {
-        // Three events each: fewer than any queue holds.
+        // Three events each, which is fewer than any queue holds.
         const FILES: usize = 5_000;
         let dir = tempfile::tempdir().unwrap();
         let mut queue = Queue::new(create().unwrap());

@@ -1,4 +1,4 @@
-//! Locks that a process holds for life, and its rsync with it.
+//! Locks that a process and its rsync hold until they exit.
 
 use super::own::{self, Whose, judge};
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
@@ -12,23 +12,24 @@ use std::path::Path;
 /// Device and inode of a file.
 pub type FileId = (u64, u64);
 
-/// A held lock; free when the last descriptor of it is closed.
+/// A held lock. It is released when its last descriptor is closed.
 pub struct Lock(Flock<File>);
 
 impl Lock {
-    /// Another descriptor of the lock, for a child: the lock stays taken while either is open and this one is not dropped.
+    /// Another descriptor of the lock, for a child. The lock stays taken while either is open and this one is not
+    /// dropped.
     pub fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
     }
 
-    /// Which file it is on: device and inode. Another file may stand at its path by now.
+    /// Device and inode of the locked file. Its path may refer to another file by now.
     pub fn id(&self) -> io::Result<FileId> {
         let stat = rustix::fs::fstat(self.0.as_fd())?;
         #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
         Ok((stat.st_dev as u64, stat.st_ino as u64))
     }
 
-    /// Writes this process into the file, for [`holder`].
+    /// Writes the pid of this process into the file, for [`holder`].
     pub fn sign(&self) -> io::Result<()> {
         let mut file: &File = &self.0;
         file.set_len(0)?;
@@ -36,7 +37,7 @@ impl Lock {
         file.write_all(format!("{}\n", std::process::id()).as_bytes())
     }
 
-    /// Does `what` (start a process) while no child inherits this lock, which otherwise they do.
+    /// Runs `what` (which starts a process) while no child inherits this lock. By default every child inherits it.
     pub fn hidden<T>(&self, what: impl FnOnce() -> T) -> io::Result<T> {
         fcntl(&*self.0, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         let done = what();
@@ -44,26 +45,27 @@ impl Lock {
         Ok(done)
     }
 
-    /// True when this was the last of those that share it: it is held alone now. When not, it may be lost.
+    /// True when this was the last process that shared the lock: it now holds the lock exclusively. If false, the lock
+    /// may be lost.
     pub fn is_last(&self) -> bool {
         let fd = self.0.as_fd();
         rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 }
 
-/// Who signed the lock at `path` last.
+/// The process that last signed the lock at `path`.
 pub fn holder(path: &Path) -> Option<u32> {
     // The pid of a process; any other content is ignored.
     std::str::from_utf8(&own::read(path, 32).ok()?).ok()?.trim().parse().ok()
 }
 
-/// Takes the lock at `path` together with all others who take it so, or `None` when one has it alone.
+/// Takes a shared lock at `path`, or `None` when a process holds it exclusively.
 pub fn join(path: &Path) -> io::Result<Option<Lock>> {
     lock(path, FlockArg::LockSharedNonblock)
 }
 
-/// Takes the lock at `path` (made when missing, 0600), or `None` when another process has it. With `inherit` the
-/// children of this process hold it too: a successor starts only when an orphaned rsync is gone as well (rule 2).
+/// Takes the lock at `path` (created if missing, 0600), or `None` when another process holds it. With `inherit`, the
+/// children of this process hold it too: a successor starts only when an orphaned rsync has exited as well (rule 2).
 pub fn take(path: &Path, inherit: bool) -> io::Result<Option<Lock>> {
     let lock = lock(path, FlockArg::LockExclusiveNonblock)?;
     if inherit && let Some(lock) = &lock {
@@ -72,7 +74,7 @@ pub fn take(path: &Path, inherit: bool) -> io::Result<Option<Lock>> {
     Ok(lock)
 }
 
-/// Takes the lock at `path` for this process alone; one that has just been killed may have it for some milliseconds yet.
+/// Takes the lock at `path` exclusively. A process that has just been killed may still hold it for some milliseconds.
 pub fn take_over(path: &Path) -> io::Result<Option<Lock>> {
     for _ in 0..50 {
         if let Some(lock) = take(path, false)? {
@@ -84,7 +86,7 @@ pub fn take_over(path: &Path) -> io::Result<Option<Lock>> {
 }
 
 fn lock(path: &Path, how: FlockArg) -> io::Result<Option<Lock>> {
-    // Where others can write, neither a link nor a pipe in its place is opened.
+    // Where other users can write, a link or a pipe in its place is not opened.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);

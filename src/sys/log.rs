@@ -1,4 +1,4 @@
-//! Logs: slog on stderr, one line an event, in local time with its offset.
+//! Logs: slog to stderr, one line per event, in local time with its offset.
 
 use crate::path::as_written;
 use slog::{Drain, Level, Logger, o};
@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Clears what stands at the cursor and below it: bars that another process of the instance draws there. They come
-/// again below the line.
+/// Clears the line at the cursor and everything below: progress bars that another process of the instance draws. They
+/// are redrawn below the line.
 pub const CLEAR: &str = "\r\x1b[J";
 
-/// A logger to stderr. Debug shows each path and command line.
+/// A logger to stderr. Debug level logs each path and command line.
 pub fn logger(debug: bool) -> Logger {
     let level = if debug { Level::Debug } else { Level::Info };
     let before = if std::io::stderr().is_terminal() { CLEAR } else { "" };
@@ -26,11 +26,11 @@ pub fn logger(debug: bool) -> Logger {
     Logger::root(drain, o!())
 }
 
-/// Writes each record as one line, whatever is in it: a name, or what a remote says, begins no line of its own and moves no
-/// cursor of a terminal that shows it.
+/// Writes each record as one line, whatever it contains. A name or a message of a remote starts no line of its own, and
+/// moves no cursor of a terminal that shows the log.
 struct OneLine<W> {
     out: W,
-    /// Written before each.
+    /// Written before each record.
     before: &'static str,
 }
 
@@ -49,15 +49,15 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// A continuing trouble: it is logged once, and then at growing intervals, one minute doubled to one hour.
+/// A continuing problem. It is logged once, and then at growing intervals that double from one minute to one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seldom {
-    /// Not before this time, and so long after the time before.
+    /// Not logged before this time; the current interval.
     next: Option<(Duration, Duration)>,
 }
 
 impl Seldom {
-    /// It happened once more, at `now` of a monotonic clock: true if it is worth a log line.
+    /// Records another occurrence, at `now` of a monotonic clock. True if it must be logged.
     pub fn worth_logging(&mut self, now: Duration) -> bool {
         let wait = match self.next {
             Some((at, _)) if now < at => return false,
@@ -68,7 +68,7 @@ impl Seldom {
         true
     }
 
-    /// It is over: the next one is news.
+    /// Records that the problem is over: the next occurrence is logged.
     pub fn over(&mut self) {
         self.next = None;
     }

@@ -1,4 +1,4 @@
-//! The system: the only room that touches nix, rustix, signal-hook and inotify.
+//! The system: the only module that uses nix, rustix, signal-hook and inotify.
 
 pub mod begin;
 pub mod channel;

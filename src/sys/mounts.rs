@@ -1,4 +1,4 @@
-//! The table of mounts (proc(5), `mountinfo`), and what changes in it below one directory.
+//! The mount table (proc(5), `mountinfo`), and its changes below one directory.
 
 use crate::path::RelPath;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,27 +8,28 @@ use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The table, and what it held below the directory at the last look.
+/// The table, and its mounts below the directory at the last read.
 pub struct Mounts {
     table: File,
     known: BTreeSet<(RelPath, Mount)>,
-    /// The table changed since then.
+    /// The table has changed since then.
     changed: bool,
 }
 
-/// One mount: its number, the device, the directory of that. Numbers are used again at once: what stands elsewhere under
-/// the same need not be the same.
+/// One mount: its number, its device, and its root directory on that device. The kernel reuses numbers immediately, so
+/// the same number elsewhere may be another mount.
 type Mount = [Vec<u8>; 3];
 
 impl Mounts {
-    /// Opens the table of this process. Nothing is known yet.
+    /// Opens the table of this process. Nothing has been read yet.
     pub fn open() -> io::Result<Self> {
         let table = File::open("/proc/self/mountinfo")?;
         Ok(Self { table, known: BTreeSet::new(), changed: true })
     }
 
-    /// Where below `directory` something was mounted or unmounted since the last call that succeeded. `None` when the
-    /// table did not change at all, unless `again`: a directory that moves with a mount in it is no change.
+    /// The paths below `directory` where something was mounted or unmounted since the last call that succeeded. `None`
+    /// when the table did not change at all, unless `again`. A directory that moves together with a mount in it is no
+    /// change.
     pub fn look(&mut self, directory: &Path, again: bool) -> io::Result<Option<BTreeSet<RelPath>>> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         self.changed |=
@@ -46,7 +47,7 @@ impl Mounts {
     }
 }
 
-/// Kinds of file systems that answer, or fail, by themselves: no server and no process is behind them.
+/// Types of file systems that answer, or fail, by themselves: they depend on no server and no process.
 const LOCAL: [&str; 41] = [
     "aufs",
     "bcachefs",
@@ -91,7 +92,7 @@ const LOCAL: [&str; 41] = [
     "zfs",
 ];
 
-/// The mount points below `directory` at which a look may never end: a server or a process must answer.
+/// The mount points below `directory` where a lookup may never return, because a server or a process must answer.
 pub fn that_may_hang(directory: &Path) -> io::Result<BTreeSet<RelPath>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     Ok(hanging(&table, directory.canonicalize()?.as_os_str().as_bytes()))
@@ -104,7 +105,7 @@ fn hanging(table: &[u8], directory: &[u8]) -> BTreeSet<RelPath> {
         let Some(kind) = fields.next() else { continue };
         let local = LOCAL.iter().any(|local| local.as_bytes() == kind);
         for (path, _) in below(line, directory) {
-            // What is mounted over it hides it.
+            // A later mount over it hides it.
             match local {
                 true => found.remove(&path),
                 false => found.insert(path),
@@ -121,7 +122,7 @@ fn below(table: &[u8], directory: &[u8]) -> BTreeSet<(RelPath, Mount)> {
         let [number, _, device, root, point, ..] = fields[..] else { return None };
         let point = unescaped(point);
         let rest = point.strip_prefix(directory)?;
-        // Below `/` nothing else is left of the slash.
+        // `/` already includes the slash.
         let rest = if directory == b"/" { rest } else { rest.strip_prefix(b"/")? };
         let path = RelPath::new(rest).filter(|path| !path.is_root())?;
         Some((path, [number, device, root].map(<[u8]>::to_vec)))
@@ -193,7 +194,7 @@ mod tests {
         let mut mounts = Mounts::open().unwrap();
         assert!(mounts.look(root, false).unwrap().unwrap().contains(&path("proc")));
         assert_eq!(mounts.look(root, false).unwrap(), None);
-        // As if the table had held this before.
+        // Pretend that the table contained this before.
         mounts.known.insert((path("gone"), [vec![], vec![], vec![]]));
         assert!(mounts.look(Path::new("/no/such"), true).is_err());
         assert_eq!(mounts.look(root, false).unwrap(), Some([path("gone")].into()));

@@ -1,5 +1,5 @@
-//! Standard output and standard error: the one place that writes to them. Nothing here ends the process, whether the
-//! reader has gone away, the disk is full or the descriptor is closed.
+//! Standard output and standard error: only this module writes to them. No failure ends the process: not a reader that
+//! has closed the pipe, a full disk or a closed descriptor.
 
 use crate::path::lines_as_written;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -9,22 +9,22 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
-/// Why standard output takes nothing more.
+/// The error that stopped standard output.
 static LOST: Mutex<Option<Errno>> = Mutex::new(None);
 
-/// Prints text for people to standard output: whatever a remote, a name or a configuration brought into it, nothing in it
-/// moves a cursor or turns the direction of writing around. What is refused is remembered for [`lost`]; after that nothing more is printed.
+/// Prints text for people to standard output. No text of a remote, a name or a configuration can move a cursor or
+/// change the direction of writing. A failed write is remembered for [`lost`]; after that nothing more is printed.
 pub fn print(text: &str) {
-    // A caller that wants to know asks.
+    // A caller that needs to know calls `lost`.
     let _ = write(lines_as_written(text).as_bytes());
 }
 
-/// The same for a program or a file that reads it, such as JSON: as it is.
+/// The same for a program or a file, such as JSON: the text is printed unchanged.
 pub fn print_exactly(text: &str) {
     let _ = write(text.as_bytes());
 }
 
-/// The same with bytes as they are; an error for a caller that prints without end.
+/// The same for raw bytes. Returns the error, for a caller that prints without end.
 pub fn write(bytes: &[u8]) -> io::Result<()> {
     let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     if lost.is_none() {
@@ -33,18 +33,19 @@ pub fn write(bytes: &[u8]) -> io::Result<()> {
     lost.map_or(Ok(()), |errno| Err(errno.into()))
 }
 
-/// What standard output refused to take; a reader that has gone away (`syncsup status | head`) does not count.
+/// The error of standard output, if a write failed. A reader that has closed the pipe (`syncsup status | head`) does
+/// not count.
 pub fn lost() -> Option<io::Error> {
     let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     lost.filter(|errno| *errno != Errno::PIPE).map(Into::into)
 }
 
-/// Writes a line to standard error. A failure is ignored: there is no other place to report it.
+/// Writes a line to standard error. A failure is ignored, because no other place is left to report it.
 pub fn complain(text: &str) {
     draw(&format!("{}\n", lines_as_written(text)));
 }
 
-/// Writes to standard error as it is, such as what moves on a terminal.
+/// Writes text to standard error unchanged, such as a moving progress bar.
 pub fn draw(text: &str) {
     let _ = write_all(stderr(), text.as_bytes());
 }
@@ -52,11 +53,11 @@ pub fn draw(text: &str) {
 fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
-            // Of no file that can be written to.
+            // No writable file returns 0.
             Ok(0) => return Err(Errno::IO),
             Ok(n) => bytes = &bytes[n..],
             Err(Errno::INTR) => {}
-            // Somebody else who has the terminal or the pipe wants it so.
+            // Another process that shares the terminal or the pipe made it non-blocking.
             Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),

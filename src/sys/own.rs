@@ -1,5 +1,5 @@
-//! Files of our own in places where others can write: each is looked at before it is opened, nothing is waited for, no
-//! link of somebody else is followed, and what is read is bounded.
+//! Private files of this program in directories where other users can write. Each is checked before it is opened. No
+//! open blocks, no link of another user is followed, and reads are bounded.
 
 use super::files::Root;
 use crate::path::names_from_last;
@@ -16,10 +16,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-/// Links that are followed on one way, as in the kernel.
+/// The most links that are followed on one path, as in the kernel.
 const LINKS_MOST: usize = 40;
 
-/// A directory, opened name by name, so that no other process can change what a path means while it is used.
+/// A directory that was opened component by component, so that no other process can change the meaning of the path
+/// while it is used.
 pub struct Place {
     fd: OwnedFd,
 }
@@ -32,7 +33,7 @@ fn refused(what: impl std::fmt::Display) -> io::Error {
 /// The directory and the name of a path.
 pub fn split(path: &Path) -> io::Result<(Place, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // Of a bare name it is empty, and means here.
+    // The parent of a bare name is empty, which means the working directory.
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -41,13 +42,13 @@ pub fn split(path: &Path) -> io::Result<(Place, &OsStr)> {
     Ok((Place::open(parent)?, name))
 }
 
-/// All of a file of our own, see [`Place::read`].
+/// The content of a private file, see [`Place::read`].
 pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     let (place, name) = split(path)?;
     place.read(name, most_bytes)
 }
 
-/// All of a regular file of anybody's, to be looked at only, unless it is larger than `most_bytes`.
+/// The content of a regular file of any owner, unless it is larger than `most_bytes`. Its content is not trusted.
 pub fn glance(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     let (place, name) = split(path)?;
     all_of(place.open_file(name, Whose::Anybodys)?, most_bytes)
@@ -62,20 +63,20 @@ fn all_of(file: File, most_bytes: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// A new directory in `dir`, mode 0700 whatever the umask is, which goes when it is dropped.
+/// A new directory in `dir`, mode 0700 whatever the umask is. It is removed when it is dropped.
 pub fn directory_in(dir: &Path, prefix: &str) -> io::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let private = std::fs::Permissions::from_mode(0o700);
     tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(dir)
 }
 
-/// The same where temporary files are.
+/// The same in the directory for temporary files.
 pub fn directory() -> io::Result<tempfile::TempDir> {
     directory_in(&std::env::temp_dir(), "syncsup-")
 }
 
 impl Place {
-    /// Opens a directory. Links on the way are followed when they are root's or this user's.
+    /// Opens a directory. Links on the path are followed when root or this user owns them.
     pub fn open(path: &Path) -> io::Result<Self> {
         let user = User::current();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -116,8 +117,8 @@ impl Place {
         Root::at(&self.fd)
     }
 
-    /// What stands at a name: `None` when nothing does, an error when it is not a regular file, belongs to another user, or
-    /// has other names.
+    /// The file at a name. `None` when nothing exists at it; an error when it is not a regular file, belongs to another
+    /// user, or has more than one hard link.
     fn look(&self, name: &OsStr) -> io::Result<Option<()>> {
         match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => judge(&stat, Whose::Own).map(Some),
@@ -126,13 +127,13 @@ impl Place {
         }
     }
 
-    /// Opens a regular file that is root's or this user's for reading.
+    /// Opens a regular file of root or this user for reading.
     pub fn file(&self, name: &OsStr) -> io::Result<File> {
         self.open_file(name, Whose::Own)
     }
 
     fn open_file(&self, name: &OsStr, whose: Whose) -> io::Result<File> {
-        // A look first: the mere opening of a device may do something.
+        // Check first: merely opening a device may have an effect.
         judge(&statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?, whose)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = openat(&self.fd, name, flags | OFlags::NOCTTY, Mode::empty())?;
@@ -140,13 +141,13 @@ impl Place {
         Ok(fd.into())
     }
 
-    /// All of such a file, unless it is larger than `most_bytes`.
+    /// The content of such a file, unless it is larger than `most_bytes`.
     pub fn read(&self, name: &OsStr, most_bytes: u64) -> io::Result<Vec<u8>> {
         all_of(self.file(name)?, most_bytes)
     }
 
-    /// Puts a file of these bytes, mode 0600, at a name: never half written, and only in the place of a regular file of our
-    /// own.
+    /// Writes a file of these bytes, mode 0600, at a name. The file is never half written, and it replaces only a
+    /// regular private file.
     pub fn write(&self, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
         self.look(name)?;
         let new = OsString::from(format!(".syncsup-{:08x}{:08x}", std::process::id(), unlikely()?));
@@ -161,10 +162,10 @@ impl Place {
         done
     }
 
-    /// Gives a name in it another name in it; `AlreadyExists` when that is taken.
+    /// Renames a file within the directory; `AlreadyExists` when the new name is taken.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         match renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
-            // A file system that cannot: another look, then the plain one.
+            // A file system without RENAME_NOREPLACE: check again, then use a plain rename.
             Err(Errno::INVAL) if self.look(to)?.is_none() => {
                 Ok(renameat(&self.fd, from, &self.fd, to)?)
             }
@@ -179,16 +180,16 @@ impl AsFd for Place {
     }
 }
 
-/// Whose file it has to be.
+/// The owner that a file must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// Root's or this user's, and by this name alone.
+    /// Root or this user, and no other hard link.
     Own,
-    /// Anybody's.
+    /// Any owner.
     Anybodys,
 }
 
-/// Refuses what is not a regular file, and what another user owns.
+/// Refuses a file that is not regular, and a file of another user.
 pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
     let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if whose == Whose::Anybodys => return Ok(()),
@@ -196,7 +197,7 @@ pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
             if !User::current().trusts(stat.st_uid) {
                 return Err(refused(format!("it belongs to user {}", stat.st_uid)));
             }
-            // In a directory of everybody's it may be a name for any file of root's.
+            // In a directory that all users can write to, it may be a hard link to any file of root.
             if stat.st_nlink > 1 {
                 return Err(refused("it has more than one hard link"));
             }
@@ -292,7 +293,7 @@ mod tests {
         assert!(said(read(&at("a/b/f"), 9)).contains("belongs to user 1234"));
         let (place, name) = (Place::open(&at("a/b")).unwrap(), OsStr::new("f"));
         assert!(place.write(name, b"y").is_err());
-        // A directory that is exchanged for a link afterwards is still the one that was opened.
+        // A directory that is replaced by a link afterwards is still the one that was opened.
         fs::remove_file(at("a/b/f")).unwrap();
         fs::rename(at("a/b"), at("a/moved")).unwrap();
         symlink(at("a"), at("a/b")).unwrap();

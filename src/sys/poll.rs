@@ -1,4 +1,4 @@
-//! Waiting for descriptors.
+//! Waits for descriptors.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -6,17 +6,17 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// What is waited for.
+/// The event to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Something to read, or the end.
+    /// Data to read, or end of file.
     Read,
     /// The same, and room to write.
     ReadWrite,
 }
 
-/// Waits until one of `fds` is ready or `timeout` has passed (`None`: for ever); tells which are. A signal ends the
-/// wait early.
+/// Waits until one of `fds` is ready or `timeout` has passed (`None`: forever), and returns which are ready. A signal
+/// ends the wait early.
 pub fn wait(
     fds: &[(BorrowedFd<'_>, Interest)],
     timeout: Option<Duration>,
@@ -31,7 +31,7 @@ pub fn wait(
             PollFd::from_borrowed_fd(*fd, flags)
         })
         .collect();
-    // Rounded up to a millisecond: a timer must not find itself too early and spin.
+    // Rounded up to a millisecond, so that a timer does not wake too early and spin.
     let timeout = timeout.map(|t| {
         let t = t + Duration::from_micros(100);
         Timespec { tv_sec: t.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(t.subsec_nanos()) }

@@ -1,4 +1,4 @@
-//! Starting and ending processes: roles (this program again) and rsync.
+//! Starts and stops processes: roles (this program again) and rsync.
 
 use super::channel::pair_for;
 use super::script::explained;
@@ -31,14 +31,15 @@ pub(super) fn exited(status: ExitStatus) -> Exited {
     }
 }
 
-/// The processes that this one has started and will reap itself; every other child of its is an adopted one.
+/// The processes that this process has started and will reap itself. Every other child is an adopted one.
 static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 fn started() -> MutexGuard<'static, BTreeSet<u32>> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reaps what this process has adopted: as process 1 of a container it becomes the parent of every orphan.
+/// Reaps the processes that this process has adopted: as process 1 of a container it becomes the parent of every
+/// orphan.
 pub fn reap_adopted() {
     if std::process::id() != 1 {
         return;
@@ -49,13 +50,13 @@ pub fn reap_adopted() {
     }
 }
 
-/// The children of a process that have ended and are not reaped.
+/// The children of a process that have exited and are not reaped.
 fn ended_children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|p| p.file_name().to_str()?.parse::<u32>().ok());
     let ended = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name before it may hold anything, parentheses too.
+        // The name before it may contain any character, including parentheses.
         let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
         let mut words = rest.split(' ');
         (words.next(), words.next()) == (Some("Z"), Some(&parent.to_string()))
@@ -67,12 +68,12 @@ fn ended_children(parent: u32) -> Vec<u32> {
 pub struct GroupChild(Child);
 
 impl GroupChild {
-    /// Its process, and its group.
+    /// The number of the process and of its group.
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
 
-    /// True when it has ended and waits to be reaped.
+    /// True when it has exited and waits to be reaped.
     pub fn ended(&self) -> io::Result<bool> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         Ok(waitid(Id::Pid(self.id()), flags)? != WaitStatus::StillAlive)
@@ -80,11 +81,11 @@ impl GroupChild {
 
     /// Kills the whole group immediately.
     pub fn kill(&self) {
-        // The leader is not reaped yet, so the number is still ours. No process is left.
+        // The leader is not reaped yet, so its number is still valid. No process is left.
         let _ = killpg(self.id(), Signal::SIGKILL);
     }
 
-    /// Ends what is left of the group (an orphaned rsync), then waits for the leader.
+    /// Kills the rest of the group (an orphaned rsync), then waits for the leader.
     pub fn reap(mut self) -> io::Result<Exited> {
         self.kill();
         let ended = self.0.wait();
@@ -97,12 +98,12 @@ impl GroupChild {
     }
 }
 
-/// Starts this program again, called `title`, with `channel` of [`super::channel::pair_for`] as its standard input, in
-/// a process group of its own. `/proc/self/exe` is the same binary even after an upgrade.
+/// Starts this program again, with the title `title`, `channel` of [`super::channel::pair_for`] as its standard input,
+/// and a process group of its own. `/proc/self/exe` is the same binary even after an upgrade.
 pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<GroupChild> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(title).current_dir("/").process_group(0);
-    // Only the supervisor speaks to systemd, not what a plugin starts.
+    // Only the supervisor notifies systemd. A plugin's command must not.
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
@@ -112,7 +113,7 @@ pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<Gro
     Ok(GroupChild(child))
 }
 
-/// In a role just started: takes the channel off standard input, which becomes /dev/null, and sets the short name
+/// For a role just started: takes the channel from standard input, which becomes /dev/null, and sets the short name
 /// that `ps` and `top` show.
 pub fn take_channel(name: &OsStr) -> io::Result<OwnedFd> {
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
@@ -122,14 +123,14 @@ pub fn take_channel(name: &OsStr) -> io::Result<OwnedFd> {
     Ok(channel)
 }
 
-/// This program. A unit test is none, and has nothing to lose.
+/// The path of this program. A unit test has no roles, so the value does not matter.
 const SYNCS: &str = if cfg!(test) { "/bin/true" } else { "/proc/self/exe" };
 
-/// A process that writes one file system to disk. One that hangs can be left alone, which a thread cannot.
+/// A process that runs syncfs on one file system. If it hangs, it can be abandoned; a thread cannot.
 pub struct FileSystemSync(Child);
 
 impl FileSystemSync {
-    /// Starts it for what is at `directory`.
+    /// Starts it for the file system of `directory`.
     pub fn start(directory: &Path) -> io::Result<Self> {
         let mut command = Command::new(SYNCS);
         command.arg0("syncsup: sync").current_dir(directory).process_group(0);
@@ -140,7 +141,7 @@ impl FileSystemSync {
         Ok(Self(child))
     }
 
-    /// True when each of them has done it; an error when one could not.
+    /// True when each process has finished; an error when one failed.
     pub fn all_done(syncs: &mut Vec<Self>) -> io::Result<bool> {
         let mut left = Vec::new();
         for mut sync in syncs.drain(..) {
@@ -157,13 +158,13 @@ impl FileSystemSync {
 
 impl Drop for FileSystemSync {
     fn drop(&mut self) {
-        // One that hangs is adopted, as it were.
+        // A process that hangs is treated as an adopted one.
         started().remove(&self.0.id());
     }
 }
 
-/// A process that looks at a path, where a look may never end. One that hangs is left alone, and ended with the asker,
-/// as far as that is possible.
+/// A process that examines a path where the lookup may never return. If it hangs, it is not waited for. Dropping the
+/// value kills it, as far as that is possible.
 pub struct Question(Child);
 
 impl Question {
@@ -176,7 +177,7 @@ impl Question {
         Ok(Self(command.spawn()?))
     }
 
-    /// True when it has ended: an error is an answer, too.
+    /// True when it has exited. An error is an answer, too.
     pub fn is_answered(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))
     }
@@ -184,67 +185,67 @@ impl Question {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        // It has ended, or never will.
+        // It has exited, or will never exit.
         let _ = self.0.kill();
         let _ = self.0.try_wait();
     }
 }
 
-/// In that process: looks at the file system at a path.
+/// In that process: calls statfs on a path.
 pub fn look_at(path: &Path) {
-    // What it says does not matter.
+    // The result does not matter.
     let _ = rustix::fs::statfs(path);
 }
 
-/// In that process: writes the file system of its working directory to disk.
+/// In that process: syncs the file system of its working directory.
 pub fn sync_here() -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(".")?)?)
 }
 
-/// Where in the kernel an open of a fifo waits: since 5.5, with that built in, and before.
+/// The kernel function in which an open of a fifo waits: since 5.5 with fifos built in, and before 5.5.
 const FIFO_WAITS: &[&str] = &["wait_for_partner", "fifo_open", "pipe_wait"];
 
-/// Complaints of an rsync take no more memory than this; it ends when it has more of them.
+/// The most memory that the complaints of an rsync take. An rsync that writes more exits.
 const STDERR_MOST: u64 = 32 << 20;
-/// Bytes that are read of them.
+/// Bytes of the complaints that are read.
 const STDERR_READ: u64 = 1 << 20;
-/// Its output takes at most this much, however much room there is.
+/// The most that its output takes, however much memory is free.
 const STDOUT_MOST: u64 = 4 << 30;
-/// And no less.
+/// The least that its output may take.
 const STDOUT_LEAST: u64 = 64 << 20;
-/// And at most this much between two checks: a flood is noticed before it has taken much.
+/// The most that its output may grow between two checks, so that a flood is noticed before it has taken much.
 const STDOUT_AT_ONCE: u64 = 256 << 20;
-/// How often it is looked whether an rsync still moves.
+/// The interval of the checks whether an rsync makes progress.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Where an rsync reads its list from.
+/// The source of an rsync's list.
 enum List {
-    /// It has none.
+    /// No list.
     Empty,
     /// This file, with the same position.
     File(File),
-    /// A pipe; by the time that it has read more than this number of bytes, the other end has said something.
+    /// A pipe. Once rsync has read more than this number of bytes, the other end has answered.
     Pipe(u64),
 }
 
-/// A running rsync: its list is given, its output goes to files, only its end is waited for.
+/// A running rsync. Its list is given and its output goes to files, so the caller only waits for its exit.
 pub struct Rsync {
     child: Child,
     list: List,
-    /// What it prints: read it when it has ended, or from the start at any time.
+    /// Its output. Read it after the exit, or from the start at any time.
     pub stdout: File,
     stderr: File,
-    /// Bytes that it may print in all.
+    /// Bytes that it may print in total.
     stdout_most: u64,
-    /// Bytes that it may print before it is looked at again; `None` where its files are not bounded.
+    /// Bytes that it may print before the next check; `None` where its files are not bounded.
     allowed: Option<u64>,
-    /// A file that it reads by its name.
+    /// A file that it opens by name.
     _reads: Option<NamedTempFile>,
 }
 
 impl Rsync {
-    /// Starts `argv` with `directory` as its working directory, `list` as its standard input (never a terminal) and
-    /// output into unnamed files in `scratch`.
+    /// Starts `argv` with `directory` as its working directory, `list` as its standard input (never a terminal), and
+    /// its output in unnamed files in `scratch`.
     pub fn start(
         argv: &[OsString],
         envs: &[(&str, &str)],
@@ -275,7 +276,7 @@ impl Rsync {
         scratch: &Path,
     ) -> io::Result<Self> {
         let stdout = tempfile::tempfile_in(scratch).map_err(|e| {
-            // "no such file" alone would be taken for the program.
+            // "no such file" alone would seem to mean the program.
             let what = format!("cannot create a scratch file in {}", scratch.display());
             io::Error::new(e.kind(), format!("{what}: {e}"))
         })?;
@@ -287,11 +288,11 @@ impl Rsync {
         }
         command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
         let child = as_given(|| command.spawn()).map_err(|e| explained(program, e))?;
-        // Half of what is free: others write there, too.
+        // Half of the free space, because other processes write to the same file system.
         let free =
             rustix::fs::fstatvfs(&stdout).map_or(STDOUT_MOST, |fs| fs.f_bavail * fs.f_frsize);
         let stdout_most = (free / 2).clamp(STDOUT_LEAST, STDOUT_MOST);
-        // A log of the user's may be larger.
+        // A log file of the user may be larger.
         let logs = words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--log-file"));
         let allowed = (!logs).then(|| STDOUT_AT_ONCE.min(stdout_most));
         if let Some(allowed) = allowed {
@@ -300,7 +301,7 @@ impl Rsync {
         Ok(Self { child, list, stdout, stderr, stdout_most, allowed, _reads: None })
     }
 
-    /// A file that it reads by its name stays until it has ended.
+    /// Keeps a file that it opens by name until it has exited.
     pub fn reading(mut self, file: Option<NamedTempFile>) -> Self {
         self._reads = file;
         self
@@ -311,13 +312,13 @@ impl Rsync {
         self.child.id()
     }
 
-    /// True when it was started ahead of its work.
+    /// True when it was started before its work was known.
     pub fn was_ahead(&self) -> bool {
         matches!(self.list, List::Pipe(_))
     }
 
-    /// True when it has begun to read its list, which an rsync that sends does once the other end has answered. Also
-    /// true where that cannot be known: it has no list.
+    /// True when it has begun to read its list. A sending rsync does so once the other end has answered. Also true
+    /// where this cannot be known, because it has no list.
     pub fn answered(&self) -> bool {
         match &self.list {
             List::Empty => true,
@@ -326,7 +327,7 @@ impl Rsync {
         }
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has exited.
     pub fn ended(&mut self) -> io::Result<Option<Exited>> {
         let ended = self.child.try_wait()?.map(exited);
         if ended.is_none() && !self.overflows() {
@@ -335,7 +336,7 @@ impl Rsync {
         Ok(ended)
     }
 
-    /// Lets it print more, when it has used half of what it was allowed.
+    /// Raises the limit of its output when it has used half of the limit.
     fn allow_more(&mut self) {
         let wanted = self.printed().0.saturating_add(STDOUT_AT_ONCE).min(self.stdout_most);
         if let Some(allowed) = &mut self.allowed
@@ -346,8 +347,8 @@ impl Rsync {
         }
     }
 
-    /// Waits for its end, looking every `pause`, when `each` is called too. One that makes no progress for longer than
-    /// `limit` allows, or waits for a process to open a fifo, is killed: the error says so.
+    /// Waits for its exit. Checks every `pause`, and calls `each` each time. Kills an rsync that makes no progress for
+    /// longer than `limit` allows, or that waits for a process to open a fifo; the error says so.
     pub fn finish(
         &mut self,
         limit: Duration,
@@ -391,20 +392,20 @@ impl Rsync {
         Ok(exited(self.child.wait()?))
     }
 
-    /// Bytes it has read so far, mostly content of files; `None` where the system does not tell.
+    /// Bytes it has read so far, mostly file content; `None` where the system does not report it.
     pub fn bytes_read(&self) -> Option<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
         text.lines().find_map(|l| l.strip_prefix("rchar: "))?.trim().parse().ok()
     }
 
-    /// True while it waits for a process to open the other end of a fifo; false also where the kernel does not show
-    /// what it waits for. The name may be another's by now.
+    /// True while it waits for a process to open the other end of a fifo. False also where the kernel does not show
+    /// what it waits for. The name may refer to another file by now.
     pub fn waits_for_fifo(&self) -> bool {
         let place = std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));
         place.is_ok_and(|place| FIFO_WAITS.iter().any(|wait| place.starts_with(wait)))
     }
 
-    /// Counts the lines it has printed after the first `from` bytes; the bytes that are counted now.
+    /// Counts the lines it has printed after the first `from` bytes, and returns the number of bytes counted so far.
     pub fn lines_after(&self, from: u64) -> (u64, u64) {
         let mut lines = 0;
         let at = self.printed_after(from, |chunk| {
@@ -413,7 +414,7 @@ impl Rsync {
         (lines, at)
     }
 
-    /// What it complains of, from the start, but not all of very much.
+    /// Its complaints, from the start, up to a limit.
     pub fn complaints(&mut self) -> io::Result<Vec<u8>> {
         let said = self.stderr.stream_position()?;
         self.stderr.rewind()?;
@@ -422,16 +423,17 @@ impl Rsync {
         Ok(text)
     }
 
-    /// Bytes that it has printed, and bytes of complaints.
+    /// Bytes that it has printed, and bytes of its complaints.
     pub fn printed(&self) -> (u64, u64) {
         let stdout = self.stdout.metadata().map_or(0, |m| m.len());
         (stdout, (&self.stderr).stream_position().unwrap_or(0))
     }
 
-    /// What it has printed after the first `from` bytes goes to `each`; the bytes that it has printed now.
+    /// Passes what it has printed after the first `from` bytes to `each`, and returns the number of bytes printed so
+    /// far.
     pub fn printed_after(&self, from: u64, mut each: impl FnMut(&[u8])) -> u64 {
         let (mut at, mut buffer) = (from, [0; 65_536]);
-        // Its own position is the child's, too, and stays.
+        // The child shares the position of this descriptor, so it must not change.
         while let Ok(n @ 1..) = self.stdout.read_at(&mut buffer, at) {
             each(&buffer[..n]);
             at += n as u64;
@@ -439,7 +441,7 @@ impl Rsync {
         at
     }
 
-    /// True when it has printed all it may, or nearly: it ends, or must be ended.
+    /// True when it has nearly or fully used its output limit: it exits by itself, or must be killed.
     pub fn overflows(&self) -> bool {
         const NEARLY: u64 = 64 << 10;
         let (stdout, stderr) = self.printed();
@@ -450,14 +452,14 @@ impl Rsync {
     pub fn printed_last(&self, bytes: u64) -> io::Result<Vec<u8>> {
         let from = self.stdout.metadata()?.len().saturating_sub(bytes);
         let (mut last, mut buffer) = (Vec::new(), [0; 4_096]);
-        // Its own position is the child's, too, and stays.
+        // The child shares the position of this descriptor, so it must not change.
         while let n @ 1.. = self.stdout.read_at(&mut buffer, from + last.len() as u64)? {
             last.extend_from_slice(&buffer[..n]);
         }
         Ok(last)
     }
 
-    /// How far it has come: what the watchdog looks at.
+    /// Its progress, for the watchdog.
     pub fn progress(&self) -> Progress {
         let proc =
             |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).ok();
@@ -471,7 +473,7 @@ impl Rsync {
     }
 }
 
-/// An rsync that was started ahead of its work: it connects, is let in, and waits for its list.
+/// An rsync that was started before its work was known. It connects, gets access, and waits for its list.
 pub struct Ahead {
     rsync: Option<Rsync>,
     list: File,
@@ -499,12 +501,12 @@ impl Ahead {
         self.rsync.as_ref().map(Rsync::pid)
     }
 
-    /// False when it has ended.
+    /// False when it has exited.
     pub fn is_running(&mut self) -> bool {
         self.rsync.as_mut().is_some_and(|rsync| matches!(rsync.ended(), Ok(None)))
     }
 
-    /// Gives it its list; `None` when the list is too long to be given at once, or it does not read any more.
+    /// Gives it its list. `None` when the list does not fit into the pipe, or when rsync no longer reads.
     pub fn feed(mut self, list: &[u8]) -> Option<Rsync> {
         let room = rustix::pipe::fcntl_getpipe_size(&self.list).unwrap_or(0);
         if list.len() > room && rustix::pipe::fcntl_setpipe_size(&self.list, list.len()).is_err() {
@@ -512,7 +514,7 @@ impl Ahead {
         }
         let mut rsync = self.rsync.take()?;
         let read = rsync.bytes_read().unwrap_or(0);
-        // There is room for all of it: this waits for nothing.
+        // The pipe has room for the whole list, so this does not block.
         if self.list.write_all(list).is_err() {
             let _ = rsync.kill();
             return None;
@@ -524,7 +526,7 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        // It has ended already.
+        // It has already exited.
         let _ = self.rsync.take().map(|mut rsync| rsync.kill());
     }
 }
@@ -533,8 +535,8 @@ pub(super) fn memory_file(name: &str) -> io::Result<File> {
     Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
-/// One that takes no more than a number of bytes: a write beyond them fails. Its length is that from the start; how much was
-/// written its position tells.
+/// A file that takes no more than a number of bytes; a write beyond them fails. Its length is that number from the
+/// start, and its position tells how much was written.
 pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
     let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
@@ -543,16 +545,16 @@ pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// No file that it writes grows beyond a number of bytes for now, and beyond `most` ever.
+/// Limits the size of every file that the process writes: to a number of bytes for now, and to `most` at any time.
 fn bound_files(child: &Child, now: u64, most: u64) {
     use rustix::process::{Resource, Rlimit, prlimit};
     let limit = Rlimit { current: Some(now), maximum: Some(most) };
-    // Gone already, or it has a lower limit: as well.
+    // The process has exited, or it has a lower limit. Both are harmless.
     let pid = rustix::process::Pid::from_raw(child.id() as i32);
     let _ = pid.map(|pid| prlimit(Some(pid), Resource::Fsize, limit));
 }
 
-/// The CPU time of all children of this process that have ended and were waited for.
+/// The CPU time of all children of this process that have been waited for.
 pub fn children_cpu() -> Duration {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike;
@@ -561,22 +563,22 @@ pub fn children_cpu() -> Duration {
     Duration::from_micros(spent.num_microseconds().unsigned_abs())
 }
 
-/// Ends a process by number; one that is gone is no error. Only for numbers that are known to be ours.
+/// Kills a process by number. A process that no longer exists is no error. Only for numbers that are known to be ours.
 pub fn kill_pid(pid: u32) {
     let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
 }
 
-/// In the environment of every role and of what it starts.
+/// A variable in the environment of every role and of every process that a role starts.
 const MARK: &str = "SYNCSUP_ROLE";
 
-/// A process that holds the lock on a file: the one that took it, or one that inherited it.
+/// A process that holds the lock on a file: the process that took it, or one that inherited it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its number.
     pub pid: u32,
     /// The name of its program.
     pub name: String,
-    /// It is a role of this program, or was started by one.
+    /// True if it is a role of this program, or was started by one.
     pub ours: bool,
 }
 
@@ -586,8 +588,8 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The processes, other than this one, that hold the flock on `file`, by what /proc shows of their descriptors. One that
-/// only has the file open, such as a backup, holds no lock and is none of them.
+/// The processes, other than this one, that hold the flock on `file`, according to their descriptors in /proc. A
+/// process that only has the file open, such as a backup, holds no lock and is not included.
 pub fn lock_holders(file: &Path) -> Vec<Holder> {
     let Ok(file_seen) = std::fs::metadata(file) else { return Vec::new() };
     let signer = super::lock::holder(file);
@@ -610,8 +612,9 @@ pub fn lock_holders(file: &Path) -> Vec<Holder> {
     pids.filter(|&pid| pid != me).filter_map(holder).collect()
 }
 
-/// Whether the holder of a lock is ours: the process that took the lock (0 when it is gone, and the kernel does not tell
-/// its number any more) is the role that signed it; where that is not told, the holder was started by a role.
+/// Whether the holder of a lock belongs to us. The process that took the lock must be the role that signed it. Its
+/// number is 0 when it has exited and the kernel no longer reports it. In that case the holder must have been started
+/// by a role.
 fn is_ours(taker: u32, signer: Option<u32>, marked: impl FnOnce() -> bool) -> bool {
     match taker {
         0 => marked(),
@@ -619,10 +622,10 @@ fn is_ours(taker: u32, signer: Option<u32>, marked: impl FnOnce() -> bool) -> bo
     }
 }
 
-/// Who took the locks on this file that a process holds.
+/// The processes that took the locks on this file that a process holds.
 fn takers(pid: u32, id: (u64, u64)) -> Vec<u32> {
     let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    // A stat of one that is no file may wait for a server: the link is looked at first.
+    // A stat of a descriptor that is not a file may wait for a server: the link is checked first.
     let files = fds.filter(|fd| {
         let link = std::fs::read_link(fd.path());
         link.is_ok_and(|link| link.is_absolute() && !link.starts_with("/dev"))
@@ -789,7 +792,7 @@ mod tests {
         let mut reader = lock.hidden(|| sleeper("7<")).unwrap();
         let holders = lock_holders(&file);
         let of = |child: &Child| holders.iter().find(|h| h.pid == child.id()).map(|h| h.ours);
-        // Other tests of this process start processes meanwhile, which inherit it too.
+        // Other tests of this process start processes meanwhile, which also inherit the descriptor.
         assert_eq!((of(&heir), of(&reader)), (Some(true), None), "{holders:?}");
         for child in [&mut heir, &mut reader] {
             child.kill().unwrap();

@@ -1,11 +1,11 @@
-//! Other programs' processes, as /proc shows them.
+//! The processes of other programs, from /proc.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// A process that runs now. What may not be looked at is `None`.
+/// A running process. A field that may not be read is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Its number.
@@ -14,7 +14,7 @@ pub struct Running {
     pub exe: Option<PathBuf>,
     /// Its working directory.
     pub cwd: Option<PathBuf>,
-    /// Its command line, the program's name first.
+    /// Its command line, beginning with the program's name.
     pub args: Vec<OsString>,
 }
 

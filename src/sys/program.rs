@@ -1,5 +1,5 @@
-//! Running a user's command: no shell, a process group of its own, its output on a pipe, and a trace by which a
-//! successor finds it when this process was killed.
+//! Runs a user's command: no shell, a process group of its own, its output on a pipe. A trace file lets a successor
+//! find the command when this process was killed.
 
 use super::process::{kill_pid, lock_holders};
 use super::script::explained;
@@ -18,7 +18,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// How much of the output is kept: its end.
+/// The number of bytes of output that are kept, from its end.
 const KEPT: usize = 4 << 10;
 
 /// A running command.
@@ -30,8 +30,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `argv` in `/`, its output (or nothing, with `quiet`) on a pipe. `trace` is a file that the command holds
-    /// open while it runs; it is removed when its end is seen.
+    /// Starts `argv` in `/`, with its output (or no output, with `quiet`) on a pipe. `trace` is a file that the command
+    /// holds open while it runs. It is removed when the exit of the command is seen.
     pub fn start(
         argv: &[OsString],
         envs: &[(&str, OsString)],
@@ -41,7 +41,7 @@ impl Program {
         let (program, words) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
         let mut mark = File::create(trace)?;
-        // By its lock the command is told from others that have the file open, see `lock_holders`.
+        // The lock distinguishes the command from other processes that have the file open, see `lock_holders`.
         rustix::fs::flock(&mark, FlockOperation::NonBlockingLockExclusive)?;
         mark.write_all(format!("{}\n", std::process::id()).as_bytes())?;
         let mut command = Command::new(program);
@@ -56,7 +56,7 @@ impl Program {
             command.stdout(theirs.try_clone()?).stderr(theirs);
             output = Some(File::from(ours));
         }
-        // The one descriptor that it inherits; no other process is started meanwhile.
+        // The only descriptor that it inherits. No other process is started meanwhile.
         fcntl_setfd(&mark, FdFlags::empty())?;
         let child = as_given(|| command.spawn());
         fcntl_setfd(&mark, FdFlags::CLOEXEC)?;
@@ -69,12 +69,12 @@ impl Program {
         }
     }
 
-    /// What to wait for: its output; `None` when there is none any more.
+    /// The descriptor of its output to wait for; `None` after its end.
     pub fn output(&self) -> Option<BorrowedFd<'_>> {
         self.output.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads what it has printed, at most a few buffers of it, so that it never blocks on a full pipe.
+    /// Reads what it has printed, at most a few buffers, so that the command never blocks on a full pipe.
     pub fn drain(&mut self) {
         let mut buffer = [0; 16 << 10];
         for _ in 0..16 {
@@ -93,7 +93,7 @@ impl Program {
         }
     }
 
-    /// How it ended, if it has, and the end of its output. What it left running goes on.
+    /// Its exit status, if it has exited, and the end of its output. Processes that it left behind keep running.
     pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
         self.drain();
@@ -107,19 +107,20 @@ impl Program {
 
     /// Kills it and its process group immediately.
     pub fn kill(&self) {
-        // Not reaped yet, so the number is still ours.
+        // The leader is not reaped yet, so its number is still valid.
         let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
     }
 }
 
-/// Ends the commands that a killed predecessor left running: `prefix` begins the names of their traces in `dir`.
+/// Kills the commands that a killed predecessor left running. The names of their traces in `dir` begin with `prefix`.
 pub fn end_orphans(dir: &Path, prefix: &str) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)?.flatten() {
         if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
         let file = entry.path();
-        // Until none of ours holds it: what is being killed may have children that nobody had seen.
+        // Repeats until no process of ours holds the trace: a process being killed may have children that were not
+        // seen.
         for _ in 0..100 {
             let left: Vec<u32> =
                 lock_holders(&file).iter().filter(|h| h.ours).map(|h| h.pid).collect();

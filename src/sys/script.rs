@@ -1,5 +1,5 @@
-//! Why a program could not be started, where the system's word for it misleads: 'no such file' of a script means the
-//! program that its first line names.
+//! Explains why a program could not be started where the system's error is misleading: 'no such file' for a script
+//! means the program that its first line names.
 
 use crate::script;
 use rustix::fs::{Mode, OFlags, open};
@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The same error, with what is wrong with the script at `program`, if that is why.
+/// The same error, with the fault of the script at `program`, if that is the cause.
 pub fn explained(program: &OsStr, error: io::Error) -> io::Error {
     const ENOENT: i32 = 2;
     const ENOEXEC: i32 = 8;
@@ -26,7 +26,7 @@ pub fn explained(program: &OsStr, error: io::Error) -> io::Error {
     }
 }
 
-/// How a file begins. Only a regular one is read: others may hang.
+/// The start of a file. Only a regular file is read, because other files may block.
 fn start_of(path: &Path) -> io::Result<Vec<u8>> {
     let file =
         File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);

@@ -1,4 +1,4 @@
-//! The supervisor's own place in the system: its session, its user, what others may read.
+//! The supervisor's place in the system: its session, its user, the permissions of its files.
 
 use rustix::fs::{Mode, fchmod};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -15,11 +15,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Starts this program again as the supervisor of a daemon, with the command line `words` that it was called by, the
-/// `channel` of [`super::channel::pair_for`] as its standard input and `log` for all its output. It leaves the session by
-/// itself with [`new_session`].
+/// Starts this program again as the supervisor of a daemon. `words` is the command line that this process was called
+/// with, `channel` of [`super::channel::pair_for`] is the standard input of the new process, and `log` takes all its
+/// output. The new process leaves the session itself with [`new_session`].
 pub fn start_supervisor(words: &[OsString], channel: OwnedFd, log: File) -> io::Result<u32> {
-    // Not in a group of its own: the leader of one cannot begin a session.
+    // Without a process group of its own, because a group leader cannot create a session.
     let (name, rest) =
         words.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
     let mut command = Command::new("/proc/self/exe");
@@ -33,19 +33,19 @@ pub fn start_supervisor(words: &[OsString], channel: OwnedFd, log: File) -> io::
     Ok(super::umask::as_given(|| command.spawn())?.id())
 }
 
-/// In a role just started, before it has opened anything: closes what the caller of the command had open (a lock of a
-/// shell script, say), which would stay open as long as this process, its children and rsyncs live.
+/// For a role just started, before it has opened anything: closes what the caller of the command had open (such as a
+/// lock of a shell script). It would otherwise stay open as long as this process, its children and rsyncs live.
 pub fn close_inherited() {
     let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> =
         listed.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
-        // The one of the listing is closed already.
+        // The descriptor of the directory listing is already closed.
         let _ = nix::unistd::close(fd);
     }
 }
 
-/// Leaves the terminal: a session and a process group of its own.
+/// Leaves the terminal: creates a session and a process group.
 pub fn new_session() -> io::Result<()> {
     nix::unistd::setsid()?;
     Ok(())
@@ -56,7 +56,7 @@ pub fn user() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// Listens on a new socket at `path`, mode 0600 from its first moment. Never blocks.
+/// Listens on a new socket at `path`, mode 0600 from its creation. Never blocks.
 pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -67,7 +67,7 @@ pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from(socket))
 }
 
-/// Connects to, or binds at, a path however long: through the open directory, since a socket's name is limited to
+/// Connects to, or binds at, a path of any length. Uses the open directory, because the name of a socket is limited to
 /// 107 bytes.
 pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
@@ -77,19 +77,19 @@ pub fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>)
     act(&Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
-/// Connects to a listening socket; gives up (`WouldBlock`) when no process accepts within `patience`.
+/// Connects to a listening socket. Gives up (`WouldBlock`) when no process accepts within `patience`.
 pub fn connect_within(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // The time limit for sending is also the one for connecting to a full queue.
+    // The send timeout also limits a connect to a socket whose queue is full.
     set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(UnixStream::from(socket))
 }
 
-/// True while `pid` is a process that has not ended; one that only waits to be reaped has.
+/// True while `pid` is a process that has not exited. A process that only waits to be reaped has exited.
 pub fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before it may hold anything, parentheses too.
+    // The name before it may contain any character, including parentheses.
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
@@ -99,17 +99,18 @@ pub fn monotonic() -> Duration {
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
-/// Lets this process and its children have as many open files as they may: a supervisor needs five for each remote.
+/// Raises the limit of open files of this process and its children to the maximum: a supervisor needs five for each
+/// remote.
 pub fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // As it was is enough for most.
+        // The old limit is enough in most cases.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
-/// For a process that strangers may talk to: this many open files, the processor after everybody else, and no way to
-/// privileges that it does not have.
+/// For a process that talks to untrusted clients: limits its open files to this number, lowers its CPU priority below
+/// all others, and prevents it from gaining privileges.
 pub fn be_modest(files: u64) -> io::Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
@@ -118,7 +119,7 @@ pub fn be_modest(files: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Columns and rows of the terminal on standard error; `None` when there is none, or it does not say.
+/// Columns and rows of the terminal on standard error; `None` without a terminal, or when it does not report its size.
 pub fn terminal_size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
     let (width, height) = (usize::from(size.ws_col), usize::from(size.ws_row));

@@ -1,4 +1,4 @@
-//! Signals as something to poll: each sets its flag and writes a byte into one pipe.
+//! Signals as a descriptor to poll: each signal sets its flag and writes a byte into one pipe.
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The signals a process waits for.
+/// The signals that a process waits for.
 pub struct Signals {
     pipe: UnixStream,
     stop: Arc<AtomicBool>,
@@ -15,7 +15,7 @@ pub struct Signals {
     child: Arc<AtomicBool>,
 }
 
-/// What came since the last look.
+/// The signals received since the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrived {
     /// SIGTERM or SIGINT.
@@ -36,7 +36,7 @@ impl Signals {
         let (stop, reload, child) = (flag(), flag(), flag());
         let of = [(SIGTERM, &stop), (SIGINT, &stop), (SIGHUP, &reload), (SIGCHLD, &child)];
         for (signal, flag) in of {
-            // The flag first: the byte says 'look at the flags'.
+            // The flag comes first: the byte means 'read the flags'.
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
@@ -44,7 +44,7 @@ impl Signals {
         Ok(Self { pipe: reader, stop, reload, child })
     }
 
-    /// What came since the last call.
+    /// The signals received since the last call.
     pub fn take(&mut self) -> Arrived {
         let mut bytes = [0; 64];
         while matches!(self.pipe.read(&mut bytes), Ok(n) if n > 0) {}

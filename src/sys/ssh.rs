@@ -1,4 +1,4 @@
-//! Masters of ssh: starting one in the background, holding it by its control socket, asking it to end.
+//! Masters of ssh: starts one in the background, holds it by its control socket, and asks it to exit.
 
 use super::lock::Lock;
 use super::process::{bounded_memory_file, exited};
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 /// A listening socket accepts a connection immediately, unless its queue is full.
 const CONNECT_WITHIN: Duration = Duration::from_millis(50);
-/// ssh's own messages are no longer than this.
+/// The limit on the length of ssh's own messages.
 const STDERR_MOST_BYTES: u64 = 64 << 10;
 
-/// An ssh on its way to become a master. Its process ends when that is done; the master itself is another, in a
+/// An ssh that is becoming a master. Its process exits when the master runs. The master is another process, in a
 /// session of its own, with `/` as its working directory and nothing open but its connection and its socket.
 pub struct Starter {
     child: Child,
@@ -29,22 +29,23 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Starts `argv`. Until the socket is there (or the ssh has ended) it holds `starting`, even when this process
-    /// dies; `role`, which this process's other children inherit, it does not get.
+    /// Starts `argv`. The ssh holds `starting` until the socket exists (or the ssh has exited), even when this process
+    /// dies. It does not get `role`, which the other children of this process inherit.
     pub fn start(argv: &[OsString], starting: &Lock, role: &Lock) -> io::Result<Self> {
         let stderr = bounded_memory_file("ssh", STDERR_MOST_BYTES)?;
         let (program, words) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
         let mut command = Command::new(program);
         command.args(words).current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
-        // ssh closes what it inherits, except these three; its output goes to /dev/null once it is in the background.
+        // ssh closes all inherited descriptors except these three. Its output goes to /dev/null once it is in the
+        // background.
         command.stdout(starting.share()?).stderr(stderr.try_clone()?);
         let child = role.hidden(|| as_given(|| command.spawn()))?;
         let child = child.map_err(|e| explained(program, e))?;
         Ok(Self { child, stderr })
     }
 
-    /// How it ended and what it said, if it has.
+    /// Its exit status and messages, if it has exited.
     pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
         let mut words = Vec::new();
@@ -54,27 +55,27 @@ impl Starter {
         Ok(Some((exited(status), words)))
     }
 
-    /// Kills it immediately; a master that is already in the background stays.
+    /// Kills the ssh immediately. A master that is already in the background keeps running.
     pub fn kill(&mut self) {
-        // It has ended already.
+        // It has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What a link shows of its master.
+/// The state of a master, as its link shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It has not spoken yet.
+    /// It has not sent anything yet.
     Silent,
-    /// It greeted, and its connection is open.
+    /// It sent its greeting, and its connection is open.
     Alive,
-    /// It has ended.
+    /// It has exited.
     Gone,
 }
 
-/// A connection to the control socket of a master. A master counts it among its clients: it does not end for want of
-/// them while it is open, and its own end shows here immediately.
+/// A connection to the control socket of a master. The master counts it as a client: while the link is open, the master
+/// does not exit for lack of clients. The link shows the exit of the master immediately.
 pub struct Link {
     stream: UnixStream,
     socket: PathBuf,
@@ -83,10 +84,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects.
+    /// Connects to the master.
     ///
     /// # Errors
-    /// `NotFound` without a master, `ConnectionRefused` when one left its socket behind.
+    /// `NotFound` without a master, `ConnectionRefused` when a master left its socket behind.
     pub fn open(socket: &Path) -> io::Result<Self> {
         let id = identity(socket)?;
         let stream = connect_within(socket, CONNECT_WITHIN)?;
@@ -94,7 +95,7 @@ impl Link {
         Ok(Self { stream, socket: socket.to_owned(), id, greeted: false })
     }
 
-    /// What it shows now.
+    /// The state now.
     pub fn look(&mut self) -> Sign {
         let mut bytes = [0; 256];
         loop {
@@ -110,12 +111,12 @@ impl Link {
         }
     }
 
-    /// True while the socket is still that of this master: ssh goes by its name.
+    /// True while the socket still belongs to this master, because ssh finds its master by the name of the socket.
     pub fn is_at_its_name(&self) -> bool {
         identity(&self.socket).is_ok_and(|id| id == self.id)
     }
 
-    /// Waits for the master's end.
+    /// Waits until the master exits.
     pub fn wait_for_end(&mut self, patience: Duration) {
         let end = Instant::now() + patience;
         while self.look() != Sign::Gone {
@@ -123,7 +124,7 @@ impl Link {
             if left.is_zero() {
                 return;
             }
-            // An error ends the wait: it comes again when it is looked at.
+            // An error ends the wait. The next call meets it again.
             let _ = super::poll::wait(&[(self.as_fd(), super::poll::Interest::Read)], Some(left));
         }
     }
@@ -141,7 +142,7 @@ fn identity(socket: &Path) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev as u64, stat.st_ino as u64))
 }
 
-/// Runs a short command to its end, silently; after `patience` it is ended.
+/// Runs a short command silently until it exits; kills it after `patience`.
 pub fn run_within(argv: &[OsString], patience: Duration) -> io::Result<()> {
     let (program, words) =
         argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
@@ -178,7 +179,7 @@ mod tests {
         let (mut master, _) = listener.accept().unwrap();
         master.write_all(b"hello").unwrap();
         assert_eq!((link.look(), link.is_at_its_name()), (Sign::Alive, true));
-        // The new one is made before the old one goes: it cannot get the same number.
+        // The new socket is created before the old one is removed, so that it cannot get the same inode number.
         let new = dir.path().join("new");
         let _other = UnixListener::bind(&new).unwrap();
         std::fs::rename(&new, &socket).unwrap();
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(how, Exited::Code(7));
         assert!(words.contains("/starting") && !words.contains("/role"), "{words}");
         assert!(words.ends_with("\n/\n"), "{words}");
-        // Afterwards, children inherit it as before.
+        // Afterwards, children inherit the descriptor as before.
         let ls = Command::new("sh").args(["-c", "ls -l /proc/$$/fd"]).output().unwrap();
         assert!(String::from_utf8(ls.stdout).unwrap().contains("/role"));
     }

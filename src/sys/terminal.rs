@@ -22,23 +22,23 @@ pub fn size() -> Option<Size> {
     Some(Size { rows: usize::from(rows) })
 }
 
-/// Keys as they are pressed, from the terminal that is standard input. It is as it was again when this is dropped.
+/// Reads keys as they are pressed, from the terminal on standard input. Dropping it restores the terminal.
 pub struct Keys {
     before: Termios,
 }
 
 impl Keys {
-    /// `None` when standard input is no terminal.
+    /// `None` when standard input is not a terminal.
     pub fn take() -> Option<Keys> {
         let before = isatty(stdin()).then(|| tcgetattr(stdin()).ok())??;
         let mut now = before.clone();
-        // Not those that make a signal.
+        // Keys that send a signal still do.
         now.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
         tcsetattr(stdin(), OptionalActions::Now, &now).ok()?;
         Some(Keys { before })
     }
 
-    /// What was pressed; waits for it. Nothing at the end.
+    /// Waits for pressed keys and returns them. Empty at end of file.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut keys = vec![0; 64];
         let count = rustix::io::read(stdin(), &mut keys)?;
@@ -55,7 +55,7 @@ impl AsFd for Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // A terminal that no longer exists needs nothing.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
     }
 }

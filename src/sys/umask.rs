@@ -1,4 +1,4 @@
-//! The umask: what this program makes is private; what it starts has the umask that it was given.
+//! The umask: files that this program creates are private; programs that it starts get the original umask.
 
 use rustix::fs::Mode;
 use rustix::process::umask;
@@ -6,16 +6,16 @@ use std::sync::OnceLock;
 
 const PRIVATE: u32 = 0o077;
 
-/// What this process was started with, once it has another.
+/// The umask that this process was started with, once it has changed.
 static GIVEN: OnceLock<Mode> = OnceLock::new();
 
-/// From now on other users cannot read or write the files that this process creates.
+/// Sets the umask so that other users cannot read or write the files that this process creates.
 pub fn make_private() {
     GIVEN.get_or_init(|| umask(Mode::from_raw_mode(PRIVATE)));
 }
 
-/// Does `what` (start a program) with the umask that this process was given. Whatever else runs in this process meanwhile
-/// makes no files.
+/// Runs `what` (which starts a program) with the original umask. Other threads of this process must create no files
+/// meanwhile.
 pub fn as_given<T>(what: impl FnOnce() -> T) -> T {
     let Some(given) = GIVEN.get() else { return what() };
     umask(*given);

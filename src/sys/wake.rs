@@ -1,4 +1,4 @@
-//! Wake pipes: a byte says 'look in the journal'. A full pipe or a lost byte loses nothing.
+//! Wake pipes: a byte means 'read the journal'. A full pipe or a lost byte loses no mark.
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
@@ -11,7 +11,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Wakes the process that reads `writer`'s pipe.
 pub fn wake(writer: impl AsFd) {
-    // Full: it is awake already. Closed: it looks when it starts again.
+    // Full: the process is already awake. Closed: it reads the journal when it restarts.
     let _ = rustix::io::write(writer, b"w");
 }
 
