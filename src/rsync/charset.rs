@@ -1,14 +1,15 @@
-//! The charsets of names here and on a remote that converts them (`--iconv`). Pure.
+//! The charsets of names, locally and on a remote that converts them (`--iconv`). Pure.
 //!
-//! Found by trial (senders 3.5.0, receivers 3.5.0 and 3.2.7): rsync converts the names of its lists, and shows every name
-//! in the charset of this side; it converts no filter rule. A name that the receiver cannot convert ends a receiver of
-//! 3.5.0 with status 2. One of 3.2.7 takes it for a file in the place of the destination, and with `--force` it deletes
-//! all that it holds to make way for that file: `--force` stands in no rsync that sends names not yet looked at.
+//! Found by trial (senders 3.5.0, receivers 3.5.0 and 3.2.7): rsync converts the names of its lists, and prints every
+//! name in the local charset. It converts no filter rule. A receiver of 3.5.0 exits with status 2 on a name that it
+//! cannot convert. A receiver of 3.2.7 treats it as a file in the place of the destination, and with `--force` it
+//! deletes everything in the destination to make way for that file. For this reason no rsync that sends unchecked names
+//! has `--force`.
 
 use crate::path::RelPath;
 use encoding_rs::{BIG5, Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
 
-/// The charsets of a conversion, as far as they are known by their names.
+/// The charsets of a conversion, as far as their names are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charsets {
     here: Option<&'static Encoding>,
@@ -16,7 +17,7 @@ pub struct Charsets {
 }
 
 impl Charsets {
-    /// Of the value of `--iconv`, as rsync is told it.
+    /// Reads the value of `--iconv`, as rsync gets it.
     pub fn new(value: &[u8]) -> Charsets {
         let mut halves = value.splitn(2, |&b| b == b',');
         let here = halves.next().unwrap_or_default();
@@ -27,7 +28,7 @@ impl Charsets {
         Charsets { here: known(here), there: known(halves.next().unwrap_or(here)) }
     }
 
-    /// False for a name that cannot be converted, as far as that can be told here. rsync itself tells of others.
+    /// False for a name that is known to be inconvertible. rsync itself reports other such names.
     pub fn can_convert(&self, path: &RelPath) -> bool {
         if path.as_bytes().is_ascii() {
             return true;
@@ -35,12 +36,12 @@ impl Charsets {
         let Some(here) = self.here else { return true };
         match here.decode_without_bom_handling_and_without_replacement(path.as_bytes()) {
             None => false,
-            // Of Big5 there are many.
+            // Big5 has many variants.
             Some(text) => self.there.is_none_or(|to| to == BIG5 || !to.encode(&text).2),
         }
     }
 
-    /// A text as it is there. `None` when it cannot be told.
+    /// A text in the remote's charset. `None` when it cannot be determined.
     pub fn there(&self, text: &[u8]) -> Option<Vec<u8>> {
         if text.is_ascii() {
             return Some(text.to_vec());
@@ -51,7 +52,7 @@ impl Charsets {
     }
 }
 
-/// The value for rsync, which runs here in a locale that knows only ASCII: a `.` means UTF-8.
+/// The value for rsync, which runs locally in a locale that knows only ASCII: a `.` means UTF-8.
 pub(super) fn spelled_out(value: &[u8]) -> Vec<u8> {
     let utf8 = UTF_8.name().as_bytes();
     match value {

@@ -1,8 +1,9 @@
-//! A line that rsync complains in: what of it is rsync's, and what is a name. Pure.
+//! Parses a line in which rsync complains: which part is rsync's text, and which part is a name. Pure.
 //!
-//! Users choose names, and a name may look like anything rsync, ssh or a shell says. So nothing is looked for in a line
-//! but at its start, or in what is left when the names are taken out. A name never begins a line: rsync writes a newline
-//! in one as `\#012`. Most stand in quotes, which rsync does not escape in them; some stand at the end, bare.
+//! Users choose names, and a name may look like any message of rsync, ssh or a shell. The code therefore matches text
+//! only at the start of a line, or in the line after its names are removed. A name never begins a line, because rsync
+//! writes a newline in a name as `\#012`. Most names are in quotes, which rsync does not escape inside a name. Some
+//! names come at the end, without quotes.
 
 use super::itemize::unescaped;
 use crate::path::{RelPath, printable};
@@ -10,33 +11,33 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The lines of a text that are not empty, without blanks at their ends.
+/// The lines of a text that are not empty, trimmed.
 pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|&b| b == b'\n' || b == b'\r')
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())
 }
 
-/// A line for people. What rsync escaped in it is what its names are: shown as every other name is.
+/// A line for people. The escapes of rsync are decoded, and the names are shown as all other names are.
 pub(super) fn shown(line: &[u8]) -> String {
     printable(&unescaped(line))
 }
 
-/// True for rsync's last line, which says how it ended.
+/// True for rsync's last line, which gives its exit status.
 pub(super) fn is_summary(line: &[u8]) -> bool {
     line.starts_with(b"rsync error: ") || line.starts_with(b"rsync warning: ")
 }
 
-/// Who speaks in a line.
+/// The process that wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Here,
     There,
-    /// Before 3.1 no line says.
+    /// Before 3.1 no line names the process.
     Unsaid,
 }
 
-/// A line without `rsync: ` and `[generator] `, and who speaks.
+/// A line without `rsync: ` and `[generator] `, and the process that wrote it.
 fn said(line: &[u8]) -> (Side, &[u8]) {
     let line = line.strip_prefix(b"rsync: ").unwrap_or(line);
     for (role, side) in [
@@ -52,13 +53,13 @@ fn said(line: &[u8]) -> (Side, &[u8]) {
     (Side::Unsaid, line)
 }
 
-/// What a line says, without who says it.
+/// The text of a line, without the name of the process.
 pub(super) fn message(line: &[u8]) -> &[u8] {
     said(line).1
 }
 
-/// What stands before a name that is not in quotes, and what may stand behind it. A release that puts one of them in
-/// quotes is read by those.
+/// Text that comes before a name that is not in quotes, and text that may follow it. These also parse the lines of a
+/// release that puts one of these names in quotes.
 const BARE: &[(&[u8], &[u8])] = &[
     (b"cannot convert filename: ", b" ("),
     (b"cannot convert symlink data for: ", b" ("),
@@ -90,10 +91,10 @@ const BARE: &[(&[u8], &[u8])] = &[
     (b"invalid file mode ", b" ["),
 ];
 
-/// The words of a daemon whose module has filter rules of its own.
+/// The message of a daemon whose module has filter rules of its own.
 pub(super) const REFUSED: &[u8] = b"ERROR: daemon refused to receive ";
 
-/// What stands before two names.
+/// Text that comes before two names.
 const OF_TWO: &[&[u8]] = &[
     b"rename ",
     b"rename failed for ",
@@ -107,7 +108,7 @@ const OF_TWO: &[&[u8]] = &[
     b"not backing up ",
 ];
 
-/// Where a name in `message` begins and ends; several ends where the text leaves it open, the longest first.
+/// Where a name in `message` begins and ends. Several ends where the text is ambiguous, the longest first.
 fn spans(message: &[u8]) -> Vec<(usize, usize)> {
     if message.starts_with(b"delete_file: ") {
         let open = message.iter().position(|&b| b == b'(');
@@ -134,13 +135,13 @@ fn spans(message: &[u8]) -> Vec<(usize, usize)> {
     let start = before.len() + kind;
     let end = if behind.is_empty() { None } else { rfind(message, behind) };
     let bare = (start, end.filter(|end| *end >= start).unwrap_or(message.len()));
-    // It is in quotes, or begins with one.
+    // The name is in quotes, or begins with a quote.
     let quoted =
         if message.get(start) == Some(&b'"') { quoted(message, false) } else { Vec::new() };
     quoted.into_iter().chain([bare]).collect()
 }
 
-/// The same where the content of a name was found to be wrong.
+/// The same for messages about wrong content of a name.
 fn verified(message: &[u8]) -> Option<(usize, usize)> {
     let before = [&b"ERROR: "[..], b"WARNING: "].into_iter().find(|b| message.starts_with(b))?;
     let end = rfind(message, b" failed verification")?;
@@ -152,7 +153,7 @@ fn quoted(message: &[u8], two: bool) -> Vec<(usize, usize)> {
     let Some(open) = message.iter().position(|&b| b == b'"') else { return Vec::new() };
     let quotes = (open + 1..message.len()).filter(|&at| message[at] == b'"').rev();
     if !two {
-        // A name may hold quotes, and nothing after it does.
+        // A name may contain quotes; the text after it contains none.
         return quotes.take(1).map(|at| (open + 1, at)).collect();
     }
     let ends = |at: &usize| {
@@ -164,11 +165,11 @@ fn quoted(message: &[u8], two: bool) -> Vec<(usize, usize)> {
     if some.is_empty() { all.into_iter().take(1).collect() } else { some }
 }
 
-/// What a line says without who says it and without names.
+/// The text of a line without the name of the process and without file names.
 pub(super) fn without_names(line: &[u8]) -> Vec<u8> {
     let message = message(line);
     let first = spans(message).first().copied();
-    // A second name, too, stands in quotes.
+    // A second name is also in quotes.
     let last = |end: usize| match message[end..].iter().rposition(|&b| b == b'"') {
         Some(at) => end + at,
         None => end,
@@ -179,25 +180,25 @@ pub(super) fn without_names(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What rsync said, perhaps of one name.
+/// A message of rsync, perhaps about one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// The paths that may be meant, the likeliest first; none when it names none.
+    /// The paths that may be meant, the most likely first; none when the message names no path.
     pub paths: Vec<RelPath>,
     /// The line, printable.
     pub message: String,
 }
 
 impl Complaint {
-    /// The path that is meant, when one of those in question is `known`; else the likeliest.
+    /// The path that is meant: the first candidate that is `known`, else the most likely one.
     pub fn of(&self, known: impl Fn(&RelPath) -> bool) -> Option<&RelPath> {
         self.paths.iter().find(|path| known(path)).or(self.paths.first())
     }
 }
 
-/// What rsync complains of. `root` is the localpath as rsync's getcwd gives it (no symlinks in it), `sub` the path
-/// inside the module, if any: the receiver's names begin with it. Lines of others (a banner that ssh shows) are left
-/// out when they name nothing.
+/// The complaints of rsync. `root` is the localpath as rsync's getcwd returns it (no symlinks in it). `sub` is the path
+/// inside the module, if any: the receiver's names begin with it. Lines of other programs (a banner that ssh shows) are
+/// left out when they name no path.
 pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
     let one = |line| {
         let paths = paths(line, root, sub);
@@ -214,7 +215,7 @@ pub fn unconverted(stderr: &[u8], root: &Path) -> Vec<RelPath> {
     lines(stderr).filter(of_names).filter_map(named).collect()
 }
 
-/// True for a line in rsync's own manner.
+/// True for a line in rsync's own format.
 fn of_rsync(line: &[u8]) -> bool {
     let starts: &[&[u8]] =
         &[b"rsync: ", b"ERROR: ", b"WARNING: ", b"@ERROR", b"IO error ", b"Deletions stopped "];
@@ -225,7 +226,7 @@ fn of_rsync(line: &[u8]) -> bool {
 
 fn paths(line: &[u8], root: &Path, sub: &[u8]) -> Vec<RelPath> {
     let (side, message) = said(line);
-    // mkstemp, write and rename complain of the temporary.
+    // mkstemp, write and rename complain about the temporary file.
     let temporary = message.starts_with(b"mkstemp ") || message.starts_with(b"rename ");
     let meant = |path: RelPath| temporary.then(|| temporary_of(&path)).flatten().unwrap_or(path);
     let mut out: Vec<RelPath> = Vec::new();
@@ -247,7 +248,7 @@ fn paths(line: &[u8], root: &Path, sub: &[u8]) -> Vec<RelPath> {
             out.extend(below(name, &sub).map(meant));
         }
         if side != Side::Here && out.is_empty() {
-            // The other end's directory may be reached by links, or be below a home directory.
+            // The other end's directory may be reached through links, or be below a home directory.
             let slashes = name.iter().enumerate().filter(|&(_, &b)| b == b'/');
             let tails = slashes.filter_map(|(at, _)| RelPath::new(&name[at + 1..]));
             out.extend(tails.filter(|path| !path.is_root()).map(meant));
@@ -274,7 +275,7 @@ fn rfind(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).rposition(|window| window == what)
 }
 
-/// The name that rsync will give to a temporary of its: it writes into `.NAME.XXXXXX` beside NAME.
+/// The name that rsync gives to a temporary file: it writes into `.NAME.XXXXXX` beside NAME.
 pub fn temporary_of(path: &RelPath) -> Option<RelPath> {
     let name = path.name().as_bytes().strip_prefix(b".")?;
     let (name, tail) = name.split_at(name.len().checked_sub(7)?);

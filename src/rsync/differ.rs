@@ -1,4 +1,4 @@
-//! What rsync's letters mean to who reads `syncsup verify`. Pure.
+//! Translates rsync's letters for the output of `syncsup verify`. Pure.
 
 use super::complaint;
 use super::itemize::{Change, ChangeKind};
@@ -6,21 +6,21 @@ use crate::path::RelPath;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 
-/// In what a path differs.
+/// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Not there, or something of another type stands in its place.
+    /// Missing on the remote, or of another type.
     Missing,
-    /// There and not here.
+    /// On the remote and missing locally.
     Extra,
-    /// A directory stands in its place.
+    /// A directory on the remote is in its place.
     Type,
-    /// Its content, compared by checksum; or a device's number.
+    /// Its content, compared by checksum, or the device number.
     Content,
     /// Its size.
     Size,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     Target,
     /// Its modification time.
     Time,
@@ -36,22 +36,22 @@ pub enum Why {
     Xattr,
 }
 
-/// Directories of which it is remembered that something in them is extra.
+/// The most directories for which extra names in them are remembered.
 const EMPTIED_MOST: usize = 100_000;
 
-/// Reads one dry run, line after line.
+/// Reads the output of one dry run, line after line.
 #[derive(Default)]
 pub struct Differ {
-    /// Where something is extra.
+    /// Directories with extra names.
     emptied: HashSet<RelPath>,
 }
 
 impl Differ {
-    /// In what a path differs; empty when in nothing that counts.
+    /// How a path differs. Empty when no difference counts.
     pub fn why(&mut self, change: &Change) -> Vec<Why> {
         match change.kind {
             ChangeKind::Deleted => {
-                // Something was extra below a name that is no directory here: there it is one.
+                // A name below was extra, and locally this name is no directory: on the remote it is one.
                 let parent = change.path.parent().filter(|p| !p.is_root());
                 self.emptied.extend(parent.filter(|_| self.emptied.len() < EMPTIED_MOST));
                 vec![Why::Extra]
@@ -71,7 +71,7 @@ fn attributes(change: &Change) -> Vec<Why> {
         b'c' if link => Some(Why::Target),
         b'c' => Some(Why::Content),
         b's' => Some(Why::Size),
-        // Every name that is pushed into the root changes its time there, which does not matter.
+        // Every name that is pushed into the root changes the root's time on the remote, which does not matter.
         b't' if change.path.is_root() => None,
         b't' => Some(Why::Time),
         b'p' => Some(Why::Mode),
@@ -84,19 +84,19 @@ fn attributes(change: &Change) -> Vec<Why> {
     change.differs.attributes.iter().filter_map(of).collect()
 }
 
-/// Paths pushed meanwhile that are remembered; with more, everything above them is called pending.
+/// The most paths pushed meanwhile that are remembered. With more, every difference is called pending.
 const TOUCHED_MOST: usize = 100_000;
 
-/// What was pushed since a comparison began.
+/// The paths that were pushed since a comparison began.
 #[derive(Debug, Default)]
 pub struct Touched {
     paths: BTreeSet<RelPath>,
-    /// Too many to keep: then it is not known of anything that it is not on its way.
+    /// Too many to keep: any path may then still be pending.
     all: bool,
 }
 
 impl Touched {
-    /// These paths are being pushed.
+    /// Records that these paths are being pushed.
     pub fn add<'a>(&mut self, paths: impl IntoIterator<Item = &'a RelPath>) {
         for path in paths {
             self.all |= self.paths.len() >= TOUCHED_MOST;
@@ -106,23 +106,24 @@ impl Touched {
         }
     }
 
-    /// True when there were too many to keep.
+    /// True when the paths were too many to keep.
     pub fn is_full(&self) -> bool {
         self.all
     }
 
-    /// True when this path or a directory above it was pushed, with `below` also when something in it was.
+    /// True when this path or a directory above it was pushed; with `below`, also when something below it was pushed.
     pub fn holds(&self, path: &RelPath, below: bool) -> bool {
         self.all || touched(path, below, &self.paths)
     }
 
-    /// True for rsync's temporary of a name that was pushed.
+    /// True for rsync's temporary file of a name that was pushed.
     pub fn has_temporary(&self, path: &RelPath) -> bool {
         complaint::temporary_of(path).is_some_and(|name| self.all || self.paths.contains(&name))
     }
 }
 
-/// What is compared for a path: of what is no directory here, the directory that would hold it.
+/// The directory that is compared for a path: the path itself if it is a local directory, else the nearest local
+/// directory above it.
 pub fn directory_of(path: &RelPath, is_dir: impl Fn(&RelPath) -> bool) -> RelPath {
     let mut top = path.clone();
     while !top.is_root() && !is_dir(&top) {
@@ -131,15 +132,15 @@ pub fn directory_of(path: &RelPath, is_dir: impl Fn(&RelPath) -> bool) -> RelPat
     top
 }
 
-/// True when what is pushed below a directory that differs in this may be the reason.
+/// True when pushes below a directory may be the reason that the directory differs in this way.
 pub fn may_come_from_below(why: &[Why]) -> bool {
     why.iter().any(|w| matches!(w, Why::Time | Why::Missing | Why::Extra | Why::Type))
 }
 
-/// True when this path or a directory above it is among `paths`, with `below` also when something in it is. The root
-/// itself is above nothing: its push sets its mode, its owner and its times.
+/// True when this path or a directory above it is among `paths`; with `below`, also when something below it is. The
+/// root does not count as a directory above: its push only sets its mode, its owner and its times.
 pub fn touched(path: &RelPath, below: bool, paths: &BTreeSet<RelPath>) -> bool {
-    // What is below a path comes after it, but names such as `path-x` may come between.
+    // Paths below this one sort after it, but names such as `path-x` may come between.
     let from = |first: RelPath| paths.range(first..).next().is_some_and(|p| p.is_within(path));
     let within = || from(path.clone()) || first_below(path).is_some_and(from);
     (below && within())
@@ -147,7 +148,7 @@ pub fn touched(path: &RelPath, below: bool, paths: &BTreeSet<RelPath>) -> bool {
         || (path.is_root() && paths.contains(path))
 }
 
-/// The least path that can be below this one.
+/// The first path in sort order that can be below this one.
 fn first_below(path: &RelPath) -> Option<RelPath> {
     RelPath::new([path.as_bytes(), b"/\x01"].concat()).filter(|_| !path.is_root())
 }

@@ -1,30 +1,31 @@
-//! What the filter excludes and a remote has all the same, as far as its answers showed it: no rsync enters it again.
-//! Pure: the time is given.
+//! What the filter excludes and a remote nevertheless has, as far as rsync's output showed it, so that no rsync enters
+//! it again. Pure: the time is given.
 
 use crate::path::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How many are remembered at most.
+/// The most paths that are remembered.
 const MOST: usize = 10_000;
-/// What may have gone from the remote meanwhile is forgotten; an rsync that stumbles over it tells it again.
+/// Paths are forgotten after this time, because the remote may have lost them. An rsync that meets one reports it
+/// again.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
-/// How it showed.
+/// How a path was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shown {
     /// A dry run listed it.
     Listed,
-    /// An rsync reported that it cannot be entered.
+    /// An rsync reported that it cannot enter the path.
     Complained,
 }
 
-/// The excluded paths of a remote that are known.
+/// The known excluded paths of a remote.
 #[derive(Clone, Debug, Default)]
 pub struct Known(BTreeMap<RelPath, (Shown, Duration)>);
 
 impl Known {
-    /// Takes one in; true when that is news.
+    /// Adds a path. True when it is new.
     pub fn learn(&mut self, path: RelPath, shown: Shown, now: Duration) -> bool {
         self.0.retain(|_, (_, since)| now < *since + REMEMBERED);
         let before = self.0.get(&path).map(|(shown, _)| *shown);
@@ -36,19 +37,19 @@ impl Known {
         true
     }
 
-    /// Those that showed in this way, or in a stronger one.
+    /// The paths that were found in this way, or in a stronger one.
     pub fn shown(&self, least: Shown) -> impl Iterator<Item = &RelPath> {
         self.0.iter().filter(move |(_, (shown, _))| *shown >= least).map(|(path, _)| path)
     }
 }
 
-/// Directories that a remote has and the master has not, and that stay there: something excluded is in them. rsync tells
-/// of what it would delete in a directory before it tells of the directory.
+/// Directories that exist on the remote but not on the master, and that stay because they hold something excluded.
+/// rsync reports what it would delete in a directory before it reports the directory.
 #[derive(Debug, Default)]
 pub struct Holders(BTreeSet<RelPath>);
 
 impl Holders {
-    /// True for a deletion that will be none; `excluded` says whether the filter leaves the path out.
+    /// True for a reported deletion that will not happen; `excluded` tells whether the filter leaves the path out.
     pub fn stays(&mut self, path: &RelPath, excluded: bool) -> bool {
         if excluded {
             let above = std::iter::successors(path.parent(), RelPath::parent);
@@ -62,7 +63,7 @@ impl Holders {
     }
 }
 
-/// The topmost of the directories above a path, or the path itself, that is excluded.
+/// The topmost excluded path among the path itself and the directories above it.
 pub fn topmost(
     path: &RelPath,
     is_dir: bool,
