@@ -1,5 +1,5 @@
-//! From one event to its marks and to what is to be done about directories. Pure: the map follows the history that
-//! the queue tells, and the code that carries out an [`Act`] compares it with what the file system says now.
+//! Turns one event into marks and into actions on directories. Pure: the map follows the history in the queue, and the
+//! code that carries out an [`Act`] compares the map with the current state of the file system.
 
 mod files;
 mod open;
@@ -20,25 +20,25 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-/// A moved directory that did not arrive within this time has left the tree.
+/// A moved directory that did not arrive at a new name within this time has left the tree.
 pub const PAIR_WITHIN: Duration = Duration::from_millis(50);
 
 /// Why a name is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// A directory was made: everything found in it is marked.
+    /// A directory was created: everything found in it is marked.
     Created,
-    /// A directory was moved here: it is marked as a tree.
+    /// A directory was moved to this name: it is marked as a tree.
     Moved,
-    /// The map was wrong about this name: as moved, and read even where it is watched already.
+    /// The map was wrong about this name. As for `Moved`, but the directory is read even if it is watched already.
     Again,
-    /// What the map has at this name left it, says the queue, and nobody knows where to. An exchange of two names
-    /// (RENAME_EXCHANGE) tells of what arrives before it tells of what leaves: where something stands here, it is that,
-    /// and the map was wrong.
+    /// The queue reports that the directory which the map has at this name left it, and its new name is unknown. For an
+    /// exchange of two names (RENAME_EXCHANGE), the queue reports what arrives before it reports what leaves. So a
+    /// directory that exists at this name is the one that arrived, and the map was wrong.
     Left,
 }
 
-/// What is to be done about a directory.
+/// An action on a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// A directory appeared at this name: watch it, then read it.
@@ -50,7 +50,7 @@ pub enum Act {
         /// Why.
         why: Why,
     },
-    /// A watched directory was moved to this name: make sure that it is the one (rule 17).
+    /// A watched directory was moved to this name: verify that the name leads to this directory (rule 17).
     Attach {
         /// The watch of its parent.
         parent: i32,
@@ -59,13 +59,13 @@ pub enum Act {
         /// The directory.
         moved: Detached,
     },
-    /// These watches are of no use any more.
+    /// These watches are no longer needed.
     Unwatch(Vec<i32>),
     /// Events were lost.
     Overflow,
     /// Something happened to the root.
     CheckRoot,
-    /// The root is not watched any more: it was unmounted or removed.
+    /// The root is no longer watched: it was unmounted or removed.
     RootLost,
     /// A mount point inside was unmounted.
     Unmounted(RelPath),
@@ -76,17 +76,17 @@ pub enum Act {
 pub struct Detached {
     cookie: u32,
     since: Duration,
-    /// Its watch; `None` when it was not watched.
+    /// Its watch; `None` if it was not watched.
     pub wd: Option<i32>,
-    /// Where it was.
+    /// Its old path.
     pub from: RelPath,
     /// The watch of its old parent.
     pub old_parent: i32,
-    /// Directories came or went in it meanwhile, or parts of it were not watched: it must be read again.
+    /// Directories appeared or disappeared in it meanwhile, or parts of it were not watched. It must be read again.
     pub dirty: bool,
     /// It, or something in it, could not be watched.
     unwatched: bool,
-    /// Open files in it, by their paths from there. At its old name there may be others by the time it arrives.
+    /// Open files in it, by their paths relative to it. When it arrives, its old name may already lead to other files.
     open: Vec<(OsString, Open)>,
 }
 
@@ -96,15 +96,15 @@ struct MovedFile {
     since: Duration,
     from: RelPath,
     open: Option<Open>,
-    /// Which it is, and its content when it was last seen, when it may have other names.
+    /// The file, and its content when last seen, if it may have other names.
     linked: Option<(Inode, Content)>,
 }
 
-/// A file that has just arrived at a name. Where the next event says that it leaves it, two names were exchanged, or it
-/// was moved there and on: the queue tells both alike.
+/// A file that has just arrived at a name. If the next event says that it leaves this name, then either two names were
+/// exchanged, or the file was moved to this name and then moved on. The queue reports both in the same way.
 struct Arrived {
     at: RelPath,
-    /// What was open at this name before.
+    /// The file that was open at this name before.
     displaced: Option<Open>,
 }
 
@@ -114,22 +114,22 @@ pub struct Map {
     pub tree: Tree,
     /// Files with several names.
     pub links: Links,
-    /// Directories that could not be watched; nothing below them is.
+    /// Directories that could not be watched. Nothing below them is watched.
     pub unwatched: BTreeSet<RelPath>,
-    /// Watched directories that hold an excluded one. At another place it may not be excluded.
+    /// Watched directories that contain an excluded one. After a move the excluded one may no longer be excluded.
     holding_excluded: HashSet<i32>,
-    /// What is replicated.
+    /// Which paths are replicated.
     pub filter: Filter,
     toggles: Toggles,
     open: HashMap<RelPath, Open>,
-    /// When open files are looked at: for each an entry no later than its time.
+    /// When open files are examined. Each file has an entry that is no later than its time.
     due: BTreeSet<(Duration, RelPath)>,
-    /// Open files that are to be looked at now.
+    /// Open files that are to be examined now.
     quiet: Vec<RelPath>,
     detached: Vec<Detached>,
-    /// Which open files are marked as they are, and when.
+    /// Which open files are marked while they are open, and when.
     open_after: OpenAfter,
-    /// When that is; entries of files that were closed meanwhile are left in it.
+    /// The times of these marks. Entries of files that were closed meanwhile are left in it.
     sends: BTreeSet<(Duration, RelPath)>,
     moved_file: Option<MovedFile>,
     arrived: Option<Arrived>,
@@ -156,13 +156,13 @@ impl Map {
         }
     }
 
-    /// The same with rules for open files.
+    /// The map with rules for open files.
     pub fn with_open_after(self, open_after: OpenAfter) -> Self {
         Self { open_after, ..self }
     }
 
-    /// Forgets what it knows of directories, links and open files, to be built again; the open files, and those that may
-    /// be, are returned.
+    /// Forgets all directories, links and open files, so that the map can be rebuilt. Returns the files that are open
+    /// or may be open.
     pub fn forget(&mut self) -> Vec<RelPath> {
         let maybe_open =
             self.links.all_maybe_open(&self.tree).into_iter().flat_map(|(_, paths)| paths);
@@ -181,7 +181,7 @@ impl Map {
         open
     }
 
-    /// Takes one event of the queue.
+    /// Handles one event of the queue.
     pub fn step(
         &mut self,
         notice: &Notice,
@@ -213,9 +213,9 @@ impl Map {
         }
     }
 
-    /// The attributes of a watched directory were changed. What stands above it says so too, but nothing does where it
-    /// is the root, or a mount point, or mounted from elsewhere (rule 31). One between the halves of its move is marked
-    /// as a tree by that.
+    /// The attributes of a watched directory were changed. Its parent reports this too, unless the directory is the
+    /// root, a mount point, or mounted from another place (rule 31). The move itself marks a directory between the
+    /// halves of its move as a tree.
     fn step_itself(&self, notice: &Notice, changes: &mut ChangeSet) {
         if self.toggles.attrib
             && matches!(notice.what, What::Attrib | What::Modify)
@@ -225,7 +225,7 @@ impl Map {
         }
     }
 
-    /// About the place of the watched directory itself.
+    /// Handles an event about the place of the watched directory itself.
     fn step_self(&mut self, notice: &Notice, acts: &mut Vec<Act>) {
         let is_root = self.tree.root() == Some(notice.wd);
         match notice.what {
@@ -264,7 +264,7 @@ impl Map {
         }
     }
 
-    /// An excluded directory was seen in this one.
+    /// Records that this directory contains an excluded one.
     pub fn skipped_in(&mut self, wd: i32) {
         self.holding_excluded.insert(wd);
     }
@@ -275,8 +275,9 @@ impl Map {
         self.holding_excluded.iter().any(|wd| tree.top(*wd) == Some(moved))
     }
 
-    /// Something happened in a directory that is between the halves of its move, or that is not known. Its move
-    /// marks it as a tree; only new directories in it, and names that may be further ones of a file, must be found again.
+    /// Something happened in a directory that is between the halves of its move, or that is unknown. The move marks the
+    /// directory as a tree. Only new directories in it, and names that may be further names of a file, must be found
+    /// again.
     fn note_detached(&mut self, notice: &Notice, now: Duration, changes: &mut ChangeSet) {
         if !notice.is_dir && matches!(notice.what, What::Delete | What::MovedFrom | What::MovedTo) {
             self.name_gone(notice, None, now, changes);
@@ -304,7 +305,7 @@ impl Map {
                 }
                 acts.push(Act::Enter { parent, name: name.clone(), why: Why::Created });
             }
-            // `utimensat` of the modification time alone is IN_MODIFY, for a directory too.
+            // `utimensat` of the modification time alone causes IN_MODIFY, for a directory too.
             What::Attrib | What::Modify if self.toggles.attrib => {
                 changes.mark(path, Scope::Entry, Events::ATTRIB | Events::DIR);
             }
@@ -383,7 +384,7 @@ impl Map {
     pub(super) fn left(&mut self, moved: &Detached, acts: &mut Vec<Act>) {
         match moved.wd {
             Some(wd) => acts.push(Act::Unwatch(self.tree.remove(wd))),
-            // In an exchange, what was forgotten may be what had just arrived.
+            // In an exchange, the directory that the map forgot may be the one that had just arrived.
             None if moved.unwatched => {}
             None => return,
         }
@@ -396,7 +397,7 @@ impl Map {
         Some(self.detached.swap_remove(at))
     }
 
-    /// True when a directory is between the halves of its move: what happens in it is marked when that has ended.
+    /// True if a directory is between the halves of its move. What happens in it is marked when the move has ended.
     pub fn has_detached(&self) -> bool {
         !self.detached.is_empty()
     }
@@ -406,22 +407,22 @@ impl Map {
         self.detached.retain(|d| d.wd != Some(wd));
     }
 
-    /// True when new directories mark.
+    /// True if new directories are marked.
     pub fn marks_folders(&self) -> bool {
         self.toggles.create_folder
     }
 
-    /// True when directories that were moved here mark.
+    /// True if directories that were moved into the tree are marked.
     pub fn marks_moves(&self) -> bool {
         self.toggles.move_to
     }
 
-    /// True when a walk shall neither mark nor enter this path.
+    /// True if a walk must neither mark nor enter this path.
     pub fn skips(&self, path: &RelPath, is_dir: bool) -> bool {
         self.filter.excludes(path, is_dir) || self.filter.skips_event(path, is_dir)
     }
 
-    /// The watch of a name's directory and the name, as the tree has it.
+    /// The watch of the directory of a path, and the name in it, as the tree has them.
     pub fn split<'a>(&self, path: &'a RelPath) -> Option<(i32, &'a OsStr)> {
         Some((self.tree.find(&path.parent()?)?, path.name()))
     }

@@ -1,4 +1,4 @@
-//! Files: which of their events mark, which are open, what time alone brings.
+//! Files: which of their events cause marks, which files are open, and what happens when time passes.
 
 use super::open_file::{Open, State};
 use super::*;
@@ -51,7 +51,7 @@ impl Map {
                 entry(changes, t.move_from, &path, Events::MOVE | Events::DELETE);
                 let mut linked = None;
                 if !self.links.is_empty() {
-                    // In an exchange what arrives is told of first, and that stays.
+                    // In an exchange the queue reports first what arrives, and the entry for that file stays.
                     linked = self.links.forget(notice.wd, &notice.name);
                     self.look(notice, path.clone(), Events::empty(), changes);
                 }
@@ -67,9 +67,9 @@ impl Map {
         }
     }
 
-    /// Written, and the close is waited for.
+    /// The file was written. The map waits for its close.
     fn written(&mut self, notice: &Notice, path: RelPath, now: Duration, changes: &mut ChangeSet) {
-        // Times that were set are visible immediately.
+        // Times that a program set are visible immediately.
         if !self.open.contains_key(&path) {
             self.look(notice, path.clone(), Events::empty(), changes);
         }
@@ -98,7 +98,7 @@ impl Map {
         self.look(notice, path, Events::MOVE, changes);
     }
 
-    /// An event ends the wait for the other half of a move, unless it is that.
+    /// An event ends the wait for the other half of a move, unless the event is that half.
     pub(super) fn end_move(&mut self, notice: &Notice, now: Duration, changes: &mut ChangeSet) {
         let half = |m: &MovedFile| notice.what == What::MovedTo && m.cookie == notice.cookie;
         if self.moved_file.as_ref().is_some_and(|moved| !half(moved)) {
@@ -106,8 +106,7 @@ impl Map {
         }
     }
 
-    /// The file that was moved has left what is watched. What a process writes to it from now on, under whatever name,
-    /// changes its other names here.
+    /// The moved file has left the tree. A later write to it, under whatever name, changes its other names in the tree.
     pub(super) fn moved_away(&mut self, now: Duration, changes: &mut ChangeSet) {
         if let Some(moved) = self.moved_file.take()
             && let Some(linked) = moved.linked
@@ -116,8 +115,8 @@ impl Map {
         }
     }
 
-    /// The name of this event is gone, or another file has it. Descriptors that were opened under it give no events any
-    /// more, and the file may have other names.
+    /// The name of this event is gone, or now belongs to another file. Descriptors that were opened under it no longer
+    /// cause events, and the file may have other names.
     pub(super) fn name_gone(
         &mut self,
         notice: &Notice,
@@ -130,7 +129,8 @@ impl Map {
         }
     }
 
-    /// This file lost a name, at which `open` was open. What was written and not yet closed is owed to the other names.
+    /// This file lost a name, at which `open` was open. What was written and not yet closed must be marked under the
+    /// other names.
     fn unnamed(
         &mut self,
         (inode, content): (Inode, Content),
@@ -151,12 +151,12 @@ impl Map {
         }
     }
 
-    /// True when a change of content marks.
+    /// True if a change of content causes a mark.
     pub(super) fn marks_content(&self) -> bool {
         self.toggles.close_write || self.toggles.modify
     }
 
-    /// A walk found this file, which may be open under a name that is gone. What it is now is marked.
+    /// A walk found this file, which may be open under a name that is gone. Its current content is marked.
     pub fn found(&mut self, dir: i32, name: &OsStr, stat: &Stat, now: Duration) {
         if stat.kind == Kind::File && self.marks_content() {
             let name = (dir, name.to_owned());
@@ -165,8 +165,8 @@ impl Map {
         }
     }
 
-    /// What changed under one name changed under all: those that are known are marked immediately, for this one may be
-    /// gone when it is examined.
+    /// A change under one name changes the file under all. The known names are marked immediately, because this one may
+    /// be gone when it is examined.
     fn look_at_links(
         &mut self,
         notice: &Notice,
@@ -196,7 +196,7 @@ impl Map {
         changes.look(path, StatRequest { dir: notice.wd, name: notice.name.clone(), events });
     }
 
-    /// Takes what lstat said of a file that events wanted looked at; `None` when it is gone.
+    /// Handles the result of lstat for a file that events requested to examine; `None` if it is gone.
     pub fn looked(
         &mut self,
         path: RelPath,
@@ -206,9 +206,9 @@ impl Map {
         changes: &mut ChangeSet,
     ) {
         let Some(stat) = stat.filter(|s| s.kind != Kind::Dir) else { return };
-        // A fifo may have several names too, and its mode is that of all.
+        // A fifo may have several names too, and all share its mode.
         let many = stat.nlink > 1;
-        // No close will follow.
+        // No close event will follow.
         if look.events.contains(Events::CREATE) && (stat.kind != Kind::File || many) {
             self.close(&path, changes);
             if !self.filter.skips_event(&path, false) {
@@ -218,7 +218,7 @@ impl Map {
         if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, stat) {
             changes.mark(path.clone(), Scope::Entry, Events::WRITE);
         }
-        // It may be open under a name that gives no events here, or soon none.
+        // The file may be open under a name that causes no events in this tree, or will soon cause none.
         if many && look.events.intersects(Events::CREATE | Events::MOVE) {
             self.found(look.dir, &look.name, stat, now);
         }
@@ -242,7 +242,7 @@ impl Map {
         }
     }
 
-    /// When [`Map::expire`] has something to do next, in time since boot.
+    /// The time since boot at which [`Map::expire`] next has something to do.
     pub fn next_expiry(&self) -> Option<Duration> {
         let dirs = self.detached.iter().map(|d| d.since);
         let left = dirs.chain(self.moved_file.iter().map(|m| m.since)).min();
@@ -251,8 +251,8 @@ impl Map {
         left.map(|since| since + PAIR_WITHIN).into_iter().chain(due).chain(send).min()
     }
 
-    /// What time alone brings, once the queue is empty: moved directories that did not arrive have left; new files
-    /// that nobody touched are marked.
+    /// Handles the passing of time, once the queue is empty: moved directories that did not arrive have left the tree;
+    /// new files that no process touched are marked.
     pub fn expire(&mut self, now: Duration, changes: &mut ChangeSet, acts: &mut Vec<Act>) {
         for moved in
             self.detached.extract_if(.., |d| now >= d.since + PAIR_WITHIN).collect::<Vec<_>>()

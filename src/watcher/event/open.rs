@@ -1,20 +1,21 @@
-//! Files that were written and not yet closed. A close is not always to come: `truncate` by path, and `utimensat` of
-//! the modification time alone, report IN_MODIFY and nothing after it. So a file that has been quiet for a while is
-//! looked at: it is marked unless a process has it open for writing.
+//! Files that were written and not yet closed. Not every write is followed by a close event: `truncate` by path, and
+//! `utimensat` of the modification time alone, cause IN_MODIFY and nothing after it. So the watcher examines a file
+//! that has been quiet for a while, and marks it unless a process has it open for writing.
 
 use super::open_file::{Looked, Open, State};
 use super::*;
 use crate::watcher::maybe_open::LOOK_AFTER;
 use std::os::unix::ffi::OsStrExt;
 
-/// While a process has it open, it is examined at growing intervals, up to this.
+/// While a process has a file open, the file is examined at growing intervals, at most this long.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Open files are counted after this time: a file that is being copied is no news.
+/// Open files are counted after this time, because a file that is being copied is not worth reporting.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
-/// A modification time this far from the time of the change was set, not come by writing.
+/// If a modification time differs by this much from the time of the change, a program set it, and it does not come from
+/// a write.
 const SET_NS: u64 = 2_000_000_000;
 
-/// Files that may be open, looked at in one turn.
+/// The maximum number of files that may be open and are examined in one turn.
 const MAYBE_OPEN_MOST: usize = 5_000;
 
 impl Map {
@@ -23,7 +24,7 @@ impl Map {
         self.plan_send(path);
     }
 
-    /// What is written and not closed is marked as it is after a while, where a rule says so.
+    /// If a rule applies to a file that is written and not closed, plans when to mark it.
     fn plan_send(&mut self, path: RelPath) {
         let Some(open) = self.open.get_mut(&path).filter(|o| o.is_written() && o.send.is_none())
         else {
@@ -48,18 +49,18 @@ impl Map {
             None => {
                 changes.open(path.clone());
                 self.due.insert((open.due, path.clone()));
-                // At another name there may be another rule.
+                // Another name may have another rule.
                 self.open.insert(path, Open { send: None, ..open });
             }
         }
     }
 
-    /// Files that are open and are to be marked as they are; each is for [`Map::send_open`].
+    /// The open files that are to be marked now as they are. Each is passed to [`Map::send_open`].
     pub fn take_sends(&mut self, now: Duration) -> Vec<RelPath> {
         let mut paths = Vec::new();
         while self.sends.first().is_some_and(|(at, _)| *at <= now) {
             let Some((at, path)) = self.sends.pop_first() else { break };
-            // Closed, or closed and opened again, or moved: that has its own time.
+            // If the file was closed, or closed and opened again, or moved, it has a time of its own.
             if self.open.get(&path).is_some_and(|open| open.send == Some(at)) {
                 paths.push(path);
             }
@@ -67,7 +68,7 @@ impl Map {
         paths
     }
 
-    /// Marks an open file as it is, when it changed since its last mark, and again after the same time.
+    /// Marks an open file as it is if it changed since its last mark. Does so again after the same interval.
     pub fn send_open(
         &mut self,
         path: RelPath,
@@ -88,7 +89,8 @@ impl Map {
         }
     }
 
-    /// How many files are written and not closed, and which of them for longest, since when.
+    /// The number of files that are written and not closed, and the one that has been open longest, with the time since
+    /// which it has been open.
     pub fn open_files(&self, now: Duration) -> (u64, Option<(&RelPath, Duration)>) {
         let long = |open: &&Open| open.is_written() && now >= open.since + SHOWN_AFTER;
         let files = || self.open.iter().filter(|(_, open)| long(open));
@@ -96,7 +98,7 @@ impl Map {
         (files().count() as u64, oldest.min_by_key(|(path, since)| (*since, *path)))
     }
 
-    /// Somebody closed it. A descriptor without a name of its own may be open still.
+    /// A process closed the file. A descriptor whose own name is gone may still be open.
     pub(super) fn closed(&mut self, path: &RelPath, now: Duration, changes: &mut ChangeSet) {
         match self.open.get(path) {
             Some(open) if open.state == State::Unnamed => {
@@ -106,7 +108,7 @@ impl Map {
         }
     }
 
-    /// It was open when a scan began, and still is; it was marked with this ctime.
+    /// The file was open when a scan began, and still is. It was marked with this ctime.
     pub fn still_open(
         &mut self,
         path: RelPath,
@@ -124,7 +126,7 @@ impl Map {
         Some(known)
     }
 
-    /// Takes the open files below a directory that went, by their paths from there.
+    /// Takes the open files below a directory that is gone, by their paths relative to it.
     pub(super) fn take_below(
         &mut self,
         gone: &RelPath,
@@ -142,7 +144,7 @@ impl Map {
         taken.collect()
     }
 
-    /// A file that is marked immediately, since its time shows that no close will follow.
+    /// Marks a file immediately if its times show that no close will follow.
     pub(super) fn mark_if_times_were_set(
         &mut self,
         path: &RelPath,
@@ -159,7 +161,7 @@ impl Map {
         }
     }
 
-    /// Files that have been quiet wait for a look.
+    /// Files that have been quiet are queued to be examined.
     pub(super) fn expire_open(&mut self, now: Duration) {
         while self.due.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, path)) = self.due.pop_first() else { break };
@@ -173,8 +175,9 @@ impl Map {
         }
     }
 
-    /// Marks the open files at or below these paths, all when there are none, as they are now, and those that may be
-    /// open: under every known name, for what is written under one is the content of all. They stay open.
+    /// Marks the files at or below these paths that are open or may be open, as they are now. An empty list means all
+    /// paths. Each is marked under every known name, because a write under one name changes the content under all. The
+    /// files stay open.
     pub fn mark_open(&mut self, below: &[RelPath], changes: &mut ChangeSet) {
         let meant = |path: &RelPath| below.is_empty() || below.iter().any(|b| path.is_within(b));
         for path in self.open.keys().cloned().collect::<Vec<_>>() {
@@ -194,24 +197,25 @@ impl Map {
         }
     }
 
-    /// When files are to be looked at, in time since boot.
+    /// The time since boot at which files are to be examined next.
     pub fn next_look(&self) -> Option<Duration> {
         let quiet = (!self.quiet.is_empty()).then_some(Duration::ZERO);
         let maybe_open = self.links.maybe_open_since().map(|since| since + LOOK_AFTER);
         quiet.into_iter().chain(maybe_open).min()
     }
 
-    /// The open files to be looked at; each is for [`Map::looked_at_quiet`].
+    /// The open files to examine. Each is passed to [`Map::looked_at_quiet`].
     pub fn take_quiet(&mut self) -> Vec<RelPath> {
         std::mem::take(&mut self.quiet)
     }
 
-    /// The files to be looked at because they may be open, with their names; each is for [`Map::looked_at_maybe_open`].
+    /// The files to examine because they may be open, with their names. Each is passed to
+    /// [`Map::looked_at_maybe_open`].
     pub fn due_maybe_open(&mut self, now: Duration) -> Vec<(Inode, Vec<RelPath>)> {
         self.links.due_maybe_open(now, MAYBE_OPEN_MOST, &self.tree)
     }
 
-    /// Takes the look at a quiet file.
+    /// Handles the result of examining a quiet file.
     pub fn looked_at_quiet(
         &mut self,
         path: RelPath,
@@ -226,12 +230,12 @@ impl Map {
                 open.pause = (open.pause * 2).min(LOOK_EVERY);
                 open.due = now + open.pause;
                 match looked.stat {
-                    // Nobody wrote to it, so it is whole: a lock, say.
+                    // No process has written to it, so it is complete, for example a lock.
                     Some(stat) if created && stat.size == 0 && open.marked.is_none() => {
                         open.marked = Some(stat.ctime_ns);
                         changes.mark(path.clone(), Scope::Entry, Events::CREATE);
                     }
-                    // Without an event.
+                    // It was written without an event.
                     Some(stat) if created && stat.size > 0 => open.state = State::Unnamed,
                     _ => {}
                 }
@@ -252,7 +256,7 @@ impl Map {
         changes.mark(path, Scope::Entry, events);
     }
 
-    /// Takes the look at a file that may be open, at one of its names: `None` when it was found at none.
+    /// Handles the result of examining a file that may be open, at one of its names. `None` if no name led to it.
     pub fn looked_at_maybe_open(
         &mut self,
         inode: Inode,
@@ -274,7 +278,7 @@ impl Map {
         self.links.forget_maybe_open(inode);
     }
 
-    /// Marks a file that may be open under every name that is known.
+    /// Marks every known name of a file that may be open.
     pub fn mark_maybe_open(&mut self, inode: Inode, changes: &mut ChangeSet) {
         for name in self.links.paths_of(inode, &self.tree) {
             changes.mark(name, Scope::Entry, Events::WRITE);
@@ -340,7 +344,7 @@ mod tests {
         let mut map = map();
         assert!(!tell(&mut map, What::Modify, 10 * S).has_marks());
         assert_eq!(map.next_expiry(), Some(12 * S));
-        // Written again, so not quiet.
+        // It was written again, so it is not quiet.
         tell(&mut map, What::Modify, 11 * S);
         expire(&mut map, 12 * S);
         assert!(map.next_look().is_none());
@@ -361,11 +365,11 @@ mod tests {
             expire(&mut map, now);
             assert!(!look(&mut map, None, true, now));
         }
-        // It writes again: the wait starts again.
+        // It is written again, so the wait restarts.
         tell(&mut map, What::Modify, now + S);
         assert_eq!(map.next_expiry(), Some(now + 3 * S));
         expire(&mut map, now + 3 * S);
-        // Closed between the pass and its result.
+        // It is closed between the pass and its result.
         assert_eq!(map.take_quiet(), [path()]);
         assert!(tell(&mut map, What::CloseWrite, now + 3 * S).has_marks());
         let mut changes = ChangeSet::default();
@@ -453,7 +457,7 @@ mod tests {
         for (names, wanted) in [
             (&["a", "b"][..], &["a", "b"][..]),
             (&["b"], &["a"]),
-            // It may as well have been moved there and back: then a look closes the other.
+            // The file may also have been moved to the name and back. A look then closes the other one.
             (&["a"], &["a", "b"]),
         ] {
             let mut map = map();
@@ -490,7 +494,7 @@ mod tests {
                 event(&mut map, *what, *cookie, name, &mut changes);
             }
             assert_eq!(open_now(&map), [("g".to_owned(), State::Unnamed)], "{gone}");
-            // A close of another descriptor says nothing of this one.
+            // A close of another descriptor proves nothing about this one.
             event(&mut map, What::CloseWrite, 0, "g", &mut changes);
             assert_eq!(open_now(&map).len(), 1);
         }
@@ -549,12 +553,12 @@ mod tests {
         assert!(sent(&mut map, stat(6, 6), 40 * S).is_empty(), "it was not written");
         assert_eq!(sent(&mut map, stat(7, 7), 50 * S), ["a.log"]);
         assert!(map.next_expiry().is_some());
-        // Moved: the mark of the move is one of it as it is; it is sent at the same interval.
+        // Moved: the mark of the move covers its current content. It is sent at the same interval.
         for (what, name) in [(What::MovedFrom, "a.log"), (What::MovedTo, "b.log")] {
             event(&mut map, what, 9, name, &mut changes);
         }
         assert_eq!(sent(&mut map, stat(8, 8), 60 * S), ["b.log"]);
-        // Closed: its mark is that of the close.
+        // Closed: the close marks it.
         event(&mut map, What::CloseWrite, 0, "b.log", &mut changes);
         assert!(sent(&mut map, stat(9, 9), 99 * S).is_empty());
         let bad = OpenAfter::new(&[rule("a[", 1)]).map(|_| ()).unwrap_err();
@@ -565,14 +569,14 @@ mod tests {
     fn files_are_counted_once_they_have_been_open_for_a_while() {
         let mut map = map();
         let mut changes = ChangeSet::default();
-        // Made and not written: a lock.
+        // It was created and not written, for example a lock.
         event(&mut map, What::Create, 0, "lock", &mut changes);
         event(&mut map, What::Modify, 0, "b", &mut changes);
         assert_eq!(map.open_files(12 * S), (0, None));
         let b = RelPath::new("b").unwrap();
         tell(&mut map, What::Modify, 13 * S);
         assert_eq!(map.open_files(13 * S), (1, Some((&b, 10 * S))));
-        // Written again: open as long as before.
+        // It is written again, and counts as open since the same time.
         tell(&mut map, What::Modify, 20 * S);
         assert_eq!(map.open_files(20 * S), (2, Some((&b, 10 * S))));
         event(&mut map, What::CloseWrite, 0, "b", &mut changes);

@@ -1,4 +1,4 @@
-//! One open file, and the rules for those that are marked while they are open.
+//! An open file, and the rules for files that are marked while they are open.
 
 use crate::config::model::OpenRule;
 use crate::filter::Globs;
@@ -6,32 +6,32 @@ use crate::path::RelPath;
 use crate::stat::Stat;
 use std::time::Duration;
 
-/// An open file that has been quiet for this long is looked at.
+/// An open file that has been quiet for this long is examined.
 pub const QUIET_FOR: Duration = Duration::from_secs(2);
 
 /// How a file is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
-    /// It was made, and no event says that it was written.
+    /// It was created, and no event reports that it was written.
     Created,
-    /// It was written, and its close is an event.
+    /// It was written, and its close causes an event.
     Written,
-    /// It is written by a descriptor of which the name is gone: neither that nor its close is an event.
+    /// It is written through a descriptor whose name is gone. Neither the writes nor the close cause an event.
     Unnamed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open {
     pub(super) state: State,
-    /// When that was first known.
+    /// When this was first known.
     pub(super) since: Duration,
-    /// Not looked at before.
+    /// The file is not examined before this time.
     pub(super) due: Duration,
-    /// From a look to the next.
+    /// The interval until the file is examined again.
     pub(super) pause: Duration,
-    /// It was marked, though perhaps open, with this ctime.
+    /// The file was marked, although it may be open, with this ctime.
     pub(super) marked: Option<i64>,
-    /// It is marked as it is then, though open.
+    /// The file is marked as it is at this time, although it is open.
     pub(super) send: Option<Duration>,
 }
 
@@ -45,13 +45,13 @@ impl Open {
         self.state > State::Created
     }
 
-    /// The same file under another of its names.
+    /// The same open file under another of its names.
     pub(super) fn unnamed(self, now: Duration) -> Self {
         Self { since: self.since, ..Self::new(now, State::Unnamed) }
     }
 }
 
-/// Which open files are marked as they are, and after which time.
+/// Which open files are marked while they are open, and after which time.
 #[derive(Default)]
 pub struct OpenAfter {
     globs: Globs,
@@ -59,22 +59,22 @@ pub struct OpenAfter {
 }
 
 impl OpenAfter {
-    /// An error says which glob is none.
+    /// The error names the glob that is invalid.
     pub fn new(rules: &[OpenRule]) -> Result<Self, String> {
         let globs = Globs::new(rules.iter().map(|rule| rule.glob.as_str()))?;
         let after = rules.iter().map(|rule| Duration::from_millis(rule.after_ms.max(1)));
         Ok(Self { globs, after: after.collect() })
     }
 
-    /// After which time this one is marked; `None` when no rule is for it.
+    /// The time after which this file is marked; `None` if no rule applies to it.
     pub(super) fn of(&self, path: &RelPath) -> Option<Duration> {
         self.after.get(self.globs.first(path)?).copied()
     }
 }
 
-/// What a look at an open file, or at one that may be, found.
+/// The result of examining a file that is open or may be open.
 pub struct Looked<'a> {
-    /// What lstat says of it; `None` when it is gone.
+    /// The result of lstat; `None` if the file is gone.
     pub stat: Option<&'a Stat>,
     /// A process has it open for writing.
     pub writer: bool,
