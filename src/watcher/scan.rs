@@ -1,7 +1,7 @@
-//! Walks: every directory is watched first and read after, in portions, so that the queue is read meanwhile.
+//! Walks: every directory is watched first and read afterwards, in portions, so that the queue is read in between.
 //!
-//! Directories are named by their watch, not by their path, and a directory is only read when the path that the map
-//! has for it leads to that very directory: a walk goes on right through renames.
+//! A walk identifies directories by their watch, not by their path. It reads a directory only if the path in the map
+//! leads to that same directory. So a walk continues correctly through renames.
 
 mod context;
 mod mounts;
@@ -28,15 +28,16 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// Entries of one portion; few in tests, where walks are to take many turns.
+/// The number of entries in one portion. It is small in tests, so that walks take many turns.
 pub const PORTION: usize = if cfg!(test) { 20 } else { 2_000 };
-/// Time of one portion.
+/// The longest time of one portion.
 pub const PORTION_TIME: Duration = Duration::from_millis(50);
-/// When a directory does not stand where the map has it for this long, and no event says why, the map is rebuilt.
+/// If a directory is not where the map has it for this long, and no event explains that, the map is rebuilt.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 
-/// What a scan from `since_ns` marks of something it sees (section 4): a file that changed; a directory that changed,
-/// and its names; and, where its parent changed too, everything below, for it may have been moved there.
+/// What a scan from `since_ns` marks for an entry that it sees (section 4): a file that changed; a directory that
+/// changed, and its names; and, if the parent changed too, everything below the directory, because the directory may
+/// have been moved.
 pub fn scope_to_mark(stat: &Stat, parent_changed: bool, since_ns: i64) -> Option<Scope> {
     if stat.ctime_ns < since_ns.saturating_sub(SLACK_NS) {
         return None;
@@ -48,29 +49,29 @@ pub fn scope_to_mark(stat: &Stat, parent_changed: bool, since_ns: i64) -> Option
     })
 }
 
-/// True for a file whose modification time was set by a program (tar, `cp -p`): in a directory that another one was
-/// swapped for, a file of the same name may have the same size and time and other content (rule 3). The comparison of
-/// the tree would take it for equal, so it is marked itself.
+/// True for a file whose modification time was set by a program (tar, `cp -p`). If a directory was swapped for another
+/// one, a file of the same name may have the same size and time but other content (rule 3). The comparison of the tree
+/// would consider it equal, so the file itself is marked.
 pub fn needs_content(stat: &Stat) -> bool {
     stat.kind == Kind::File && (stat.ctime_ns - stat.mtime_ns).abs() > SLACK_NS
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Mode {
-    /// Mark what changed since.
+    /// Mark what changed since this time.
     Since(i64),
-    /// Below a directory that may have been moved: mark what changed since, and files of which size and time say
-    /// nothing of the content.
+    /// Below a directory that may have been moved: mark what changed since this time, and files whose size and time
+    /// prove nothing about the content.
     Moved(i64),
     /// Mark everything.
     All,
-    /// Only watch, and note files with several names.
+    /// Only watch, and record files with several names.
     Quiet,
-    /// The same, and the whole is marked as a tree when the walk has come to its end.
+    /// As `Quiet`, and the whole is marked as a tree when the walk ends.
     Whole,
 }
 
-/// A directory that is walked.
+/// A directory to walk.
 #[derive(Clone, Debug)]
 enum DirRef {
     Watched(i32),
@@ -82,7 +83,7 @@ enum DirRef {
 struct Item {
     at: DirRef,
     mode: Mode,
-    /// The device of its parent; `None` when that is of no interest.
+    /// The device of its parent; `None` if it does not matter.
     parent_dev: Option<u64>,
     parent_changed: bool,
 }
@@ -96,18 +97,18 @@ struct Reading {
     dir: Option<Root>,
 }
 
-/// What a walk is for.
+/// The purpose of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The whole localpath, into an empty map.
     Scan,
-    /// A directory that was made.
+    /// A directory that was created.
     New,
-    /// A directory that was moved here, or not known to be here.
+    /// A directory that was moved into the tree, or that the map did not have.
     Tree,
-    /// What could not be watched, begun at this time.
+    /// Directories that could not be watched. The scan began at this time.
     Unwatched(i64),
-    /// A search for names of these files.
+    /// A search for the names of these files.
     Links(Vec<(u64, u64)>),
 }
 
@@ -115,10 +116,10 @@ struct Job {
     purpose: Purpose,
     stack: Vec<Item>,
     reading: Option<Reading>,
-    /// What it reads as [`Mode::Whole`] lies below these. What happened there before it was watched has no event, and
-    /// may be younger than every mark but one that is made at the end.
+    /// What the walk reads as [`Mode::Whole`] lies below these. A change before a directory was watched has no event,
+    /// and may be later than every mark except one that is made at the end.
     tops: Vec<i32>,
-    /// A search for names did not see all there are.
+    /// A search for names did not see every name.
     incomplete: bool,
     dirs: u64,
 }
@@ -136,54 +137,54 @@ enum Todo {
         why: Why,
     },
     Read(Item),
-    /// Names in this directory could not be looked at.
+    /// Names in this directory could not be examined.
     Names(i32),
 }
 
-/// Something to be tried again once the queue is empty and the map up to date.
+/// Something to retry once the queue is empty and the map is up to date.
 struct Later {
     since: Duration,
     todo: Todo,
 }
 
-/// A walk that came to its end.
+/// A walk that ended.
 pub struct Done {
-    /// What it was for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// Directories it saw.
+    /// The number of directories that it saw.
     pub dirs: u64,
 }
 
-/// Everything that is still to be walked.
+/// Everything that remains to be walked.
 #[derive(Default)]
 pub struct Walker {
     jobs: Vec<Job>,
     later: Vec<Later>,
-    /// Mount points inside, mounted or not, and what is mounted there; empty when that is not known.
+    /// Mount points inside the root, mounted or not, and what is mounted there. The string is empty if that is unknown.
     pub mounts: BTreeMap<RelPath, String>,
-    /// Paths of which the journal does not know yet that they are mount points, what is mounted there, or that they are
-    /// none any more.
+    /// Paths whose entry in `mounts` the journal does not have yet: a new mount point, what is mounted there, or that
+    /// the path is no longer a mount point.
     pub changed_mounts: BTreeSet<RelPath>,
-    /// Those that are not mounted now.
+    /// Mount points at which nothing is mounted now.
     pub unmounted: BTreeSet<RelPath>,
-    /// Paths at which something was mounted or unmounted; to be marked as trees with the next record.
+    /// Paths at which something was mounted or unmounted. The next record marks them as trees.
     pub remounted: BTreeSet<RelPath>,
-    /// Those of file systems that do not answer, or were not asked yet: nothing there is touched.
+    /// Mount points of file systems that do not answer, or were not probed yet. Nothing below them is touched.
     avoided: BTreeSet<RelPath>,
-    /// As the journal knows them.
+    /// The same set, as the journal has it.
     avoided_recorded: BTreeSet<RelPath>,
-    /// Those that the last look did not find mounted.
+    /// Mount points at which the last check found nothing mounted.
     missing: BTreeSet<RelPath>,
-    /// The table of mounts is to be looked at even when it did not change.
+    /// The mount table must be read even if it did not change.
     look_again: bool,
-    /// A mount is not a change: a reconcile follows this scan, or there is to be no first copy.
+    /// A mount does not count as a change, because a reconcile follows this scan, or because no first copy is wanted.
     pub first: bool,
-    /// The map does not fit: rebuild it.
+    /// The map does not match the file system and must be rebuilt.
     pub lost: bool,
-    /// Why some directory could not be watched; the first reason.
+    /// The first reason why a directory could not be watched.
     pub refusal: Option<String>,
     refusal_said: bool,
-    /// The user's watches are used up.
+    /// The user has no watches left.
     pub out_of_watches: bool,
 }
 
@@ -194,7 +195,7 @@ enum Fresh {
 }
 
 impl Walker {
-    /// True when nothing is left to be walked or tried again.
+    /// True if nothing is left to walk or to retry.
     pub fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.later.is_empty()
     }
@@ -214,7 +215,7 @@ impl Walker {
         self.out_of_watches = false;
     }
 
-    /// Begins the walk over everything, into an empty map, marking what changed since.
+    /// Begins a walk over everything, into an empty map. It marks what changed since `since_ns`.
     pub fn start_scan(
         &mut self,
         root: &Root,
@@ -231,14 +232,14 @@ impl Walker {
         Ok(())
     }
 
-    /// Begins a search for names of these files.
+    /// Begins a search for the names of these files.
     pub fn start_link_search(&mut self, root: i32, wanted: Vec<(u64, u64)>) {
         let at = DirRef::Watched(root);
         let item = Item { at, mode: Mode::Quiet, parent_dev: None, parent_changed: false };
         self.jobs.push(Job::new(Purpose::Links(wanted), vec![item]));
     }
 
-    /// Begins a scan of what is not watched, marking what changed since.
+    /// Begins a scan of unwatched directories. It marks what changed since `since_ns`.
     pub fn start_unwatched(&mut self, map: &Map, since_ns: i64, now_ns: i64) {
         self.refusal = None;
         self.out_of_watches = false;
@@ -252,7 +253,7 @@ impl Walker {
         self.jobs.push(Job::new(Purpose::Unwatched(now_ns), stack));
     }
 
-    /// Walks one portion. Returns the walks that came to their end.
+    /// Walks one portion. Returns the walks that ended.
     pub fn portion(&mut self, context: &mut ScanContext<'_>) -> Vec<Done> {
         let until = clock::boot() + PORTION_TIME;
         let (mut entries, mut done) = (0, Vec::new());

@@ -1,4 +1,5 @@
-//! What the walker works with in one turn: directories by their watch, opened only where the map has them.
+//! What the walker works with in one turn. Directories are identified by their watch, and are opened only where the map
+//! has them.
 
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
@@ -14,26 +15,26 @@ use std::path::Path;
 
 /// What the walker works with in one turn.
 pub struct ScanContext<'a> {
-    /// The queue that watches are added to.
+    /// The queue to which watches are added.
     pub queue: &'a Queue,
     /// The root's path.
     pub watch: &'a Path,
-    /// What is known.
+    /// The current map.
     pub map: &'a mut Map,
-    /// What is marked.
+    /// The marks of this turn.
     pub changes: &'a mut ChangeSet,
-    /// Where to say it.
+    /// The log.
     pub log: &'a Logger,
-    /// The open root, kept for this turn only: an open descriptor keeps a file system busy.
+    /// The open root, kept only for this turn, because an open descriptor keeps a file system busy.
     root: Option<Root>,
 }
 
 pub(super) enum Trouble {
-    /// Another directory, or none, stands where the map has this one.
+    /// Another directory, or none, is where the map has this one.
     Stale,
-    /// Nothing, or no directory, stands at this name.
+    /// Nothing, or something other than a directory, exists at this name.
     Gone,
-    /// The system refuses.
+    /// The system refused.
     Refused(io::Error),
 }
 
@@ -47,7 +48,7 @@ impl From<io::Error> for Trouble {
 }
 
 impl<'a> ScanContext<'a> {
-    /// For one turn.
+    /// A context for one turn.
     pub fn new(
         queue: &'a Queue,
         watch: &'a Path,
@@ -72,14 +73,14 @@ impl<'a> ScanContext<'a> {
         Ok(self.root()?.subdir(path)?)
     }
 
-    /// Opens the directory of this watch, or says that it is not where the map has it.
+    /// Opens the directory of this watch. Fails with [`Trouble::Stale`] if it is not where the map has it.
     pub(super) fn open_watched(&mut self, wd: i32) -> Result<Root, Trouble> {
         let path = self.map.tree.path(wd).ok_or(Trouble::Stale)?;
         let dir = match self.open_path(&path) {
             Err(Trouble::Gone) => return Err(Trouble::Stale),
             other => other?,
         };
-        // The same directory gives the same watch.
+        // The same directory returns the same watch.
         let got = self.queue.add(&dir.proc_path(), true)?;
         if got == wd {
             return Ok(dir);
@@ -90,14 +91,15 @@ impl<'a> ScanContext<'a> {
         Err(Trouble::Stale)
     }
 
-    /// Watches a name in a watched directory: the directory's device and the name's watch.
+    /// Watches a name in a watched directory. Returns the device of the directory and the watch of the name.
     pub(super) fn watch_child(&mut self, parent: i32, name: &OsStr) -> Result<(u64, i32), Trouble> {
         let dir = self.open_watched(parent)?;
         Ok((dir.stat.dev, self.watch_in(&dir, parent, name)?))
     }
 
-    /// The same, in the open directory of this watch. A directory that is mounted at a second name below the root has one
-    /// watch, and the map keeps it at the first: to take it for moved would go to and fro without end.
+    /// The same, in the open directory of this watch. A directory that is mounted at a second name below the root has
+    /// one watch, and the map keeps it at the first name. If the map treated the second name as a move, it would switch
+    /// between the two names forever.
     pub(super) fn watch_in(
         &mut self,
         dir: &Root,
@@ -113,7 +115,7 @@ impl<'a> ScanContext<'a> {
         }
         let again = self.queue.add(&place, false)?;
         if again != wd {
-            // It was moved there and back.
+            // It was moved to the name and back.
             if !self.map.tree.contains(again) {
                 self.queue.remove(again);
             }
@@ -128,12 +130,12 @@ impl<'a> ScanContext<'a> {
         wds.iter().for_each(|&wd| self.queue.remove(wd));
     }
 
-    /// True when this path is a mount point now, see [`Root::is_mounted`].
+    /// True if this path is a mount point now, see [`Root::is_mounted`].
     pub(super) fn is_mounted(&mut self, path: &RelPath) -> bool {
         self.root().is_ok_and(|root| root.is_mounted(path))
     }
 
-    /// What to do about a mount point that will not be mounted again.
+    /// The remedy for a mount point that will not be mounted again.
     pub(super) fn when_gone_for_good(&self) -> String {
         format!("if it is gone for good, run syncsup release {}", self.watch.display())
     }

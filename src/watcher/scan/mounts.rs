@@ -1,16 +1,16 @@
-//! Mount points below the root: what is mounted, unmounted, mounted again and moved (rule 6).
+//! Mount points below the root: file systems that are mounted, unmounted, mounted again or moved (rule 6).
 
 use super::*;
 use crate::sys::mounts::Mounts;
 use slog::info;
 use std::os::unix::ffi::OsStringExt;
 
-/// Noted in place of what was mounted, when that is not mounted any more: what is mounted there next is news, for what
-/// changes meanwhile has no events.
+/// Recorded in place of what was mounted, once it is no longer mounted. Whatever is mounted there next counts as a
+/// change, because changes in the meantime cause no events.
 const NOTHING: &str = "-";
 
 impl Walker {
-    /// True for what lies in a file system that must not be touched.
+    /// True for a path in a file system that must not be touched.
     pub fn avoids(&self, path: &RelPath) -> bool {
         self.avoided.iter().any(|mount| path.is_within(mount))
     }
@@ -20,17 +20,17 @@ impl Walker {
         &self.avoided
     }
 
-    /// What the journal does not know of them.
+    /// The set of avoided mount points, if the journal has another one.
     pub fn avoided_to_record(&self) -> Option<BTreeSet<RelPath>> {
         (self.avoided != self.avoided_recorded).then(|| self.avoided.clone())
     }
 
-    /// The journal knows them so.
+    /// The journal now has this set of avoided mount points.
     pub fn avoided_are_recorded(&mut self, avoided: BTreeSet<RelPath>) {
         self.avoided_recorded = avoided;
     }
 
-    /// Nothing at or below this mount point is touched. It is held as one that is not mounted.
+    /// Avoids everything at or below this mount point. The mount point is held as if nothing were mounted.
     pub fn avoid(&mut self, path: RelPath) {
         if !self.mounts.contains_key(&path) {
             self.note_mount(path.clone(), NOTHING.to_owned());
@@ -38,7 +38,8 @@ impl Walker {
         self.avoided.insert(path);
     }
 
-    /// The same for these, and for no others: what is not among them any more answers, or is unmounted.
+    /// Avoids these mount points and no others. One that was avoided before and is not in the set answers, or is
+    /// unmounted.
     pub fn avoid_only(&mut self, paths: BTreeSet<RelPath>, context: &mut ScanContext<'_>) {
         for path in paths.difference(&self.avoided.clone()) {
             if let Some(wd) = context.map.tree.find(path) {
@@ -58,17 +59,18 @@ impl Walker {
         }
     }
 
-    /// Looks what is mounted now. No event tells of a new mount, nor of the end of one whose file system is mounted
-    /// elsewhere too; without a table, what was found not to be mounted is looked at alone.
+    /// Checks what is mounted now. No event reports a new mount. No event reports an unmount either, if the file system
+    /// is also mounted at another place. Without a mount table, only mount points that were found not to be mounted are
+    /// checked.
     pub fn look_at_mounts(&mut self, table: Option<&mut Mounts>, context: &mut ScanContext<'_>) {
         let again = std::mem::take(&mut self.look_again);
         let places = match table {
-            // One that failed is repeated automatically.
+            // A read of the table that failed is repeated automatically.
             Some(table) => table.look(context.watch, again).unwrap_or_default(),
             None => again.then(BTreeSet::new),
         };
         if let Some(places) = places {
-            // What another one hides is no difference in the table.
+            // A mount that another one hides causes no difference in the table.
             self.look_for_missing(context);
             for path in places {
                 let held = self.unmounted.contains(&path) || self.missing.contains(&path);
@@ -84,8 +86,8 @@ impl Walker {
         }
     }
 
-    /// Holds mount points at which nothing is mounted, also where nothing stands at all, when two looks find that: the
-    /// queue may just be about to tell that a directory above was moved.
+    /// Holds mount points at which nothing is mounted, or at which nothing exists at all, if two checks find that. One
+    /// check is not enough, because the queue may be about to report that a directory above was moved.
     pub fn look_for_missing(&mut self, context: &mut ScanContext<'_>) {
         let before = std::mem::take(&mut self.missing);
         let known: Vec<RelPath> = self.mounts.keys().cloned().collect();
@@ -111,9 +113,10 @@ impl Walker {
         }
     }
 
-    /// Something is mounted here now, or was for a moment: everything may differ from what was here before.
+    /// Something is mounted at this path now, or was for a moment. Everything may differ from what was there before.
     fn mounted(&mut self, path: RelPath, context: &mut ScanContext<'_>) {
-        // Noted with the first marks below it, which are only safe then. A file is no mount point of ours.
+        // The mount point is recorded together with the first marks below it, which are safe only then. A file does not
+        // count as a mount point.
         if context.is_mounted(&path)
             && let Ok(dir) = context.open_path(&path)
         {
@@ -125,12 +128,11 @@ impl Walker {
             let name = name.to_owned();
             self.enter(context, parent, name, Why::Again);
         }
-        // Where the walk over everything has not come to yet, it marks too little.
+        // A walk over everything that has not reached this path yet would mark too little.
         self.remounted.insert(path);
     }
 
-    /// A directory on a file system that was unmounted says so, as each of it does: the mount point above them is what
-    /// is held.
+    /// Every directory on an unmounted file system reports the unmount. The mount point above them is what is held.
     pub(super) fn unmount(&mut self, context: &ScanContext<'_>, path: RelPath) {
         let known = self.mounts.keys().rev().find(|mount| path.is_within(mount)).cloned();
         let mount = known.unwrap_or(path);
@@ -143,8 +145,8 @@ impl Walker {
         }
     }
 
-    /// A directory was moved, says the queue, and what is mounted in it went along. `found`: it stands there; what is not
-    /// mounted there any more is held where the slaves have it.
+    /// The queue reports that a directory was moved, and what is mounted in it moved along. `found` is true if the
+    /// directory is at its new name. What is no longer mounted there is then held at the path that the slaves have.
     pub(super) fn mounts_moved(
         &mut self,
         from: &RelPath,
@@ -164,7 +166,7 @@ impl Walker {
         }
     }
 
-    /// A directory left the tree, and what is mounted in it went along.
+    /// A directory left the tree, and what is mounted in it left along with it.
     pub(super) fn mounts_left(&mut self, from: &RelPath, context: &mut ScanContext<'_>) {
         for old in self.mounted_within(from) {
             if !context.is_mounted(&old) {
@@ -173,7 +175,8 @@ impl Walker {
         }
     }
 
-    /// A mount point itself cannot be moved: one that was is not mounted any more.
+    /// The mount points below a directory that moved. A mount point itself cannot be moved: one that was moved is no
+    /// longer mounted.
     fn mounted_within(&self, path: &RelPath) -> Vec<RelPath> {
         let within = |mount: &&RelPath| {
             mount.is_within(path) && *mount != path && !self.unmounted.contains(*mount)
@@ -184,7 +187,7 @@ impl Walker {
     fn note_mount(&mut self, path: RelPath, identity: String) {
         self.mounts.insert(path.clone(), identity);
         self.changed_mounts.insert(path);
-        // The table may not have it there.
+        // The table may not have it at this path.
         self.look_again = true;
     }
 
@@ -193,27 +196,28 @@ impl Walker {
         self.changed_mounts.insert(path.clone());
     }
 
-    /// What the journal does not know yet, as it takes it.
+    /// The changes to mount points that the journal does not have yet, in the journal's form.
     pub fn mounts_to_record(&self) -> BTreeMap<RelPath, Option<String>> {
         let entry = |path: &RelPath| (path.clone(), self.mounts.get(path).cloned());
         self.changed_mounts.iter().map(entry).collect()
     }
 
-    /// Takes mount points over from a journal that was set aside: held until something is mounted there.
+    /// Takes over mount points from a journal that was set aside. They are held until something is mounted there.
     pub fn recall_mounts(&mut self, mounts: &BTreeSet<RelPath>) {
         if self.mounts.is_empty() {
             mounts.iter().for_each(|path| self.note_mount(path.clone(), NOTHING.to_owned()));
         }
     }
 
-    /// Forgets all of them, as the journal did.
+    /// Forgets all mount points, as the journal did.
     pub fn forget_mounts(&mut self) {
         self.mounts.clear();
         self.changed_mounts.clear();
         self.unmounted.clear();
     }
 
-    /// Notes mount points. False for one that is not mounted now: what lies under it is not ours.
+    /// Records mount points. Returns false for one that is not mounted now: what lies under it is not part of the
+    /// localpath.
     pub(super) fn is_there(
         &mut self,
         context: &mut ScanContext<'_>,
@@ -232,8 +236,8 @@ impl Walker {
         if mounted {
             self.unmounted.remove(path);
             if known != Some(&identity) {
-                // What is older than the checkpoint is news here. It is not where everything is compared, or where
-                // there is to be no first copy.
+                // Files on it that are older than the checkpoint count as changed. They do not if everything is
+                // compared, or if no first copy is wanted.
                 if !self.first && known.is_none_or(|known| !known.is_empty()) {
                     self.remounted.insert(path.clone());
                 }
@@ -243,7 +247,8 @@ impl Walker {
         }
         let unknown = known.is_some_and(String::is_empty) && other_device == Some(true);
         if unknown || known == Some(&identity) {
-            // A subvolume of btrfs, which was taken for one; or what was mounted here stands here by itself.
+            // Either this is a subvolume of btrfs that was mistaken for a mount point, or what was mounted at this path
+            // now exists at it without a mount.
             self.unmounted.remove(path);
             self.forget_mount(path);
             return true;

@@ -1,9 +1,9 @@
-//! One directory of a walk: opened, marked, read.
+//! One directory of a walk: it is opened, marked and read.
 
 use super::*;
 
 impl Walker {
-    /// Opens and marks a directory and lists its names; `None` when there is nothing to read.
+    /// Opens and marks a directory, and lists its names. Returns `None` if there is nothing to read.
     pub(super) fn begin(
         &mut self,
         context: &mut ScanContext<'_>,
@@ -71,7 +71,7 @@ impl Walker {
         }
     }
 
-    /// Something that could not be watched before.
+    /// Tries to watch a directory that could not be watched before.
     pub(super) fn try_to_watch(&mut self, context: &mut ScanContext<'_>, item: &mut Item) {
         let DirRef::Unwatched(path) = &item.at else { return };
         let Some((parent, name)) = context.map.split(path) else { return };
@@ -90,7 +90,7 @@ impl Walker {
         }
     }
 
-    /// Reads on; false when the portion is used up.
+    /// Continues to read a directory. Returns false if the portion is used up.
     pub(super) fn read(
         &mut self,
         context: &mut ScanContext<'_>,
@@ -109,7 +109,7 @@ impl Walker {
             };
         }
         let (Some(path), Some(dir)) = (path, reading.dir.take()) else {
-            // Read from its start when it is found again: it may be between the halves of a move.
+            // It is read from its start when it is found again. It may be between the halves of a move.
             let (at, mode) = (reading.at.clone(), reading.mode);
             let item = Item { at, mode, parent_dev: None, parent_changed: true };
             self.read_later(context, item, job);
@@ -137,7 +137,7 @@ impl Walker {
         if self.avoids(&at) {
             return;
         }
-        // A file that vanishes meanwhile is nothing.
+        // A file that vanishes meanwhile is ignored.
         let look = || lstat_at(dir.as_fd(), Path::new(&name)).ok();
         let mut stat = None;
         let kind = match kind {
@@ -162,7 +162,7 @@ impl Walker {
         if let DirRef::Watched(wd) = reading.at
             && (stat.nlink > 1 || !context.map.links.is_empty())
         {
-            // Perhaps through a name here that was not watched yet.
+            // The write may have used a name in this tree that was not watched yet.
             let written = context.map.links.was_written(&stat);
             if context.map.links.saw(wd, &name, &stat) {
                 context.changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
@@ -185,7 +185,7 @@ impl Walker {
             }
             Mode::All => {
                 context.changes.mark(path, Scope::Entry, Events::CREATE | Events::WRITE);
-                // Not every file of a new directory: events will tell of those with one name.
+                // This is not needed for every file of a new directory: files with one name cause events.
                 if stat.nlink > 1 {
                     self.maybe_open(context, reading, &name, &stat);
                 }
@@ -194,7 +194,7 @@ impl Walker {
         }
     }
 
-    /// It changed, so a process may be writing to it, and by a name that is gone.
+    /// The file changed, so a process may be writing to it, even by a name that is gone.
     fn maybe_open(
         &self,
         context: &mut ScanContext<'_>,
@@ -229,11 +229,11 @@ impl Walker {
             }
             Err(_) => return,
         };
-        // A whole scan and the walk of a new directory leave alone what an event brought in meanwhile.
+        // A scan of everything, and the walk of a new directory, skip a directory that an event added meanwhile.
         let again = matches!(job.purpose, Purpose::Tree | Purpose::Links(_));
         let searches = matches!(job.purpose, Purpose::Links(_));
         match self.place(context, parent, name, wd, Why::Moved) {
-            // Its own event, when that comes, finds it known.
+            // If its own event arrives later, the directory is already known.
             Fresh::New if searches => self.walk_entered(context, wd, parent_dev, Why::Again),
             Fresh::New => job.stack.push(item(DirRef::Watched(wd))),
             Fresh::Known if again => job.stack.push(item(DirRef::Watched(wd))),
@@ -242,7 +242,7 @@ impl Walker {
     }
 }
 
-/// Marks the directory itself; tells how what is in it is looked at, and whether it changed.
+/// Marks the directory itself. Returns the mode for its contents, and whether it changed.
 fn begin_marks(
     context: &mut ScanContext<'_>,
     item: &Item,
@@ -254,7 +254,7 @@ fn begin_marks(
             match scope_to_mark(stat, item.parent_changed, since) {
                 Some(scope) => {
                     context.changes.mark(path, scope, Events::SCAN | Events::DIR);
-                    // Below a tree only what changes from now on is news.
+                    // Below a tree only changes from now on matter.
                     let tree = scope == Scope::Tree;
                     (if tree { Mode::Moved(clock::file_ns()) } else { item.mode }, true)
                 }

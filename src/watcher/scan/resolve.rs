@@ -1,10 +1,10 @@
-//! Brings the map and the file system together: names that events ask to be entered, moves that are made sure of, and what
-//! does not fit tried again.
+//! Brings the map in line with the file system: enters names that events request, verifies moves, and retries what does
+//! not match.
 
 use super::*;
 
 impl Walker {
-    /// Carries out what concerns directories; what is left is for the caller.
+    /// Carries out an action on directories. Returns an action that the caller must carry out.
     pub fn act(&mut self, act: Act, context: &mut ScanContext<'_>) -> Option<Act> {
         match act {
             Act::Enter { parent, name, why } => self.enter(context, parent, name, why),
@@ -63,7 +63,7 @@ impl Walker {
                 let path = dir.join(&name);
                 self.refused(context, &path, &error);
                 if matches!(why, Why::Again | Why::Left) {
-                    // A scan of what is not watched may have passed it by.
+                    // A scan of unwatched directories may have missed it.
                     context.mark_tree(path.clone());
                 }
                 let at = DirRef::Unwatched(path);
@@ -91,7 +91,8 @@ impl Walker {
         self.jobs.push(Job::new(purpose, vec![item]));
     }
 
-    /// A watched directory was moved to this name, says the queue; add_watch on the name must give its watch.
+    /// The queue reports that a watched directory was moved to this name. So add_watch on the name must return its
+    /// watch.
     pub(super) fn attach(
         &mut self,
         context: &mut ScanContext<'_>,
@@ -112,8 +113,8 @@ impl Walker {
                     self.walk_entered(context, wd, Some(dev), Why::Moved);
                 }
             }
-            // It was moved on or removed, and the queue will tell; or it is another that came here and left, and this one
-            // stands where the map had it.
+            // Either it was moved on or removed, and the queue will report that. Or another directory arrived at this
+            // name and left again, and this one is where the map had it.
             Err(trouble @ (Trouble::Gone | Trouble::Stale)) => {
                 if let Some(to) = &to {
                     self.mounts_moved(&moved.from, to, false, context);
@@ -155,7 +156,7 @@ impl Walker {
         }
     }
 
-    /// Puts a watch that was just added into the map.
+    /// Adds a new watch to the map.
     pub(super) fn place(
         &mut self,
         context: &mut ScanContext<'_>,
@@ -204,8 +205,8 @@ impl Walker {
         self.later.push(Later { since: clock::boot(), todo });
     }
 
-    /// A directory of the map that does not stand where the map has it now. A search is repeated as a whole: names that
-    /// are found after its end would mark nothing.
+    /// Postpones a directory that is not where the map has it. A search is repeated as a whole, because names that are
+    /// found after its end would mark nothing.
     pub(super) fn read_later(&mut self, context: &ScanContext<'_>, item: Item, job: &mut Job) {
         if matches!(&item.at, DirRef::Watched(wd) if !context.map.tree.contains(*wd)) {
             return;
@@ -216,8 +217,8 @@ impl Walker {
         }
     }
 
-    /// Opens a watched directory, so that names in it can be looked at. `None` where the map is behind the file system:
-    /// its names are looked at when the map is up to date.
+    /// Opens a watched directory, so that names in it can be examined. Returns `None` if the map does not yet match the
+    /// file system. The names are then examined when the map is up to date.
     pub fn open(&mut self, context: &mut ScanContext<'_>, wd: i32) -> Option<Root> {
         let opened = context.open_watched(wd);
         if matches!(opened, Err(Trouble::Stale)) && context.map.tree.contains(wd) {
@@ -226,7 +227,7 @@ impl Walker {
         opened.ok()
     }
 
-    /// Tries again what did not fit; to be called when the queue is empty.
+    /// Retries what did not match. Call it when the queue is empty.
     pub fn try_later(&mut self, context: &mut ScanContext<'_>) {
         for Later { since, todo } in std::mem::take(&mut self.later) {
             let before = self.later.len();
@@ -265,7 +266,7 @@ impl Walker {
     ) {
         self.out_of_watches |= error.kind() == io::ErrorKind::StorageFull;
         if self.refusal.is_none() {
-            // Said once, not after every scan.
+            // This is logged once, not after every scan.
             if !std::mem::replace(&mut self.refusal_said, true) {
                 warn!(context.log, "cannot watch a directory"; "directory" => %path, "error" => %error);
             }
