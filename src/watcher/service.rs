@@ -37,69 +37,69 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Events of one transaction.
+/// The maximum number of events in one transaction.
 const TURN_EVENTS: usize = 4_096;
-/// What could not be watched is scanned this often.
+/// The interval between scans of directories that could not be watched.
 const UNWATCHED_EVERY: Duration = Duration::from_secs(60);
-/// A checkpoint for events that marked nothing comes this much after the last.
+/// After events that marked nothing, the next checkpoint is written this long after the last one.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
-/// A checkpoint comes at least this often.
+/// The longest interval between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-/// After a record that was refused.
+/// The delay after the journal refused a record.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
-/// Mount points that are named in a status; the rest is counted.
+/// The number of mount points that a status names. It only counts the rest.
 const UNMOUNTED_NAMED: usize = 3;
-/// A stop waits this long for walks that are not finished.
+/// A stop waits at most this long for unfinished walks.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-/// A stop waits this long for the file system to write everything to disk.
+/// A stop waits at most this long for the file systems to write everything to disk.
 const SYNC_WITHIN: Duration = Duration::from_secs(6);
-/// Rows removed from the journal in one transaction.
+/// The number of rows that one transaction removes from the journal.
 const CLEAN_ROWS: u32 = 5_000;
-/// Time for that in a second.
+/// The time per second that removing rows may take.
 const CLEAN_FOR: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The watcher's end of its control channel.
 pub type Control = Channel<FromWatcher, ToWatcher>;
 
-/// How the loop ends.
+/// Why the loop ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The supervisor said so; the pushers may go on.
+    /// The supervisor requested it. The pushers may continue.
     Stop,
-    /// The supervisor said so, and nothing is pushed any more.
+    /// The supervisor requested it, and nothing is pushed any more.
     Last,
-    /// The supervisor is gone, or an operator ended this process.
+    /// The supervisor is gone, or an operator stopped this process.
     Leave,
-    /// The journal is damaged, and the supervisor knows.
+    /// The journal is damaged, and the supervisor has been told.
     Damaged,
 }
 
-/// Whether the map of watches is what the file system is.
+/// Whether the map of watches matches the file system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MapState {
-    /// It is, but for what the queue and the walks still bring.
+    /// It matches, except for events still in the queue and walks that still run.
     Complete,
-    /// A scan builds it.
+    /// A scan is building it.
     Scanning,
-    /// Events or marks were lost: it must be built again as soon as the journal takes marks.
+    /// Events or marks were lost. The map must be rebuilt as soon as the journal accepts marks.
     Stale,
 }
 
-/// Times since boot of what is done now and then.
+/// Times since boot of periodic work.
 #[derive(Default)]
 struct Times {
     alive: Duration,
     second: Duration,
     checkpoint: Duration,
     unwatched: Duration,
-    /// A search for names of files comes no sooner.
+    /// The next search for names of files starts no earlier.
     links: Duration,
     links_begun: Duration,
-    /// Nothing is read before: the journal refused.
+    /// The journal refused a record. The queue is not read before this time.
     refused_until: Duration,
     mounts: Duration,
-    /// A search for processes that write comes no sooner.
+    /// The next search for writing processes starts no earlier.
     writers: Duration,
 }
 
@@ -116,38 +116,38 @@ pub struct Service {
     journal: Journal,
     map: Map,
     walker: Walker,
-    /// `None` where there is no table of mounts.
+    /// `None` if there is no mount table.
     mounts: Option<Mounts>,
     watched_root: Option<WatchedRoot>,
     /// The record of the root in the state directory.
     root_record: Option<RootRecord>,
-    /// The number of this run, while the journal has one.
+    /// The number of this run, if the journal has one.
     run: Option<u64>,
-    /// The youngest entries that were marked.
+    /// The entries that were marked last.
     canaries: Vec<Canary>,
-    /// Everything before it is marked: the next scan starts here.
+    /// Everything before this time is marked. The next scan starts from it.
     base_ns: i64,
-    /// Nothing that changed before is marked by the first scan: there is to be no first copy.
+    /// The first scan marks nothing that changed before this time, because no first copy is wanted.
     not_before_ns: Option<i64>,
     first_copy: bool,
-    /// The start of the last complete scan of what is not watched.
+    /// The start of the last complete scan of unwatched directories.
     unwatched_base_ns: i64,
-    /// Wall clock minus time since boot, as last looked at.
+    /// Wall clock minus time since boot, as last read.
     clock_offset_ns: i64,
-    /// The reason for a reconcile, sent when the scan is done.
+    /// The reason for a reconcile, which is sent when the scan is done.
     reconcile_after: Option<String>,
-    /// Files that were open when the scan began: their other names are marked after it. Those that a process still has
-    /// open for writing have the ctime with which they were marked, and the time since boot since which they are open.
+    /// Files that were open when the scan began. Their other names are marked after it. For a file that a process still
+    /// has open for writing: the ctime with which it was marked, and the time since boot since which it has been open.
     were_open: HashMap<RelPath, Option<(i64, Duration)>>,
-    /// Watches of a map that was forgotten.
+    /// Watches of a discarded map.
     old_wds: Vec<i32>,
-    /// Whether the map is what the file system is.
+    /// Whether the map matches the file system.
     map_state: MapState,
-    /// Directories seen by the last complete scan.
+    /// The number of directories that the last complete scan saw.
     needed: u64,
-    /// What could not be watched was scanned again: say how it is.
+    /// Unwatched directories were scanned again, so their status must be reported.
     say_again: bool,
-    /// What was last said of what is not watched.
+    /// The last reported status of unwatched directories.
     unwatched_said: Option<String>,
     state: WatcherState,
     watches_said: u64,
@@ -157,13 +157,13 @@ pub struct Service {
     times: Times,
     barriers: Barriers,
     mount_probes: MountProbes,
-    /// What became of those that answer again, or no longer, for the next record.
+    /// What the next record must say about file systems that answer again or no longer answer.
     pending_changes: Option<ChangeSet>,
     end: Option<End>,
 }
 
 impl Service {
-    /// Takes the descriptors apart; nothing is watched yet.
+    /// Takes over the descriptors. Nothing is watched yet.
     pub fn new(
         mut channel: Control,
         signals: Option<Signals>,
@@ -180,7 +180,7 @@ impl Service {
         let mut walker = Walker::default();
         let mounts = journal.mounted().inspect_err(|error| {
             if let JournalError::Damaged(why) = error {
-                // When the supervisor is gone, the next one finds the same.
+                // If the supervisor is gone, the next one finds the same damage.
                 let _ = channel.send(&FromWatcher::Damaged(why.clone()), Vec::new());
             }
         });
@@ -227,7 +227,7 @@ impl Service {
         })
     }
 
-    /// Serves until the end; true after an orderly stop.
+    /// Serves until the end. Returns true after an orderly stop.
     pub fn serve(mut self) -> io::Result<bool> {
         self.say(&FromWatcher::State(WatcherState::Starting));
         self.probe_mounts_first();
@@ -288,7 +288,7 @@ impl Service {
     }
 
     fn say(&mut self, message: &FromWatcher) {
-        // When the supervisor is gone, the channel says so at the next read.
+        // If the supervisor is gone, the next read of the channel reports it.
         if let Err(error) = self.channel.send(message, Vec::new()) {
             debug!(self.log, "cannot send"; "error" => %error);
         }
@@ -310,7 +310,7 @@ impl Service {
         }
     }
 
-    /// Says which files are open for writing, when that changed.
+    /// Reports which files are open for writing, if that changed.
     fn say_open(&mut self) {
         let now = clock::boot();
         let ago_ms = |since: Duration| {
@@ -380,7 +380,8 @@ impl Service {
         self.clean_journal();
     }
 
-    /// What changes after the clock was set back has a time before the scan that should find it: scans begin earlier.
+    /// After the clock is set back, a change has a time before the scan that should find it. So scans start from an
+    /// earlier time.
     fn look_at_clock(&mut self) {
         let offset_ns = watched_root::clock_offset_ns();
         let before_ns = std::mem::replace(&mut self.clock_offset_ns, offset_ns);
@@ -391,7 +392,8 @@ impl Service {
         }
     }
 
-    /// Removes what every remote has settled: the pushers settle long after the last mark.
+    /// Removes from the journal what every remote has settled. This runs periodically, because pushers settle marks
+    /// long after the last mark was made.
     fn clean_journal(&mut self) {
         let until = clock::boot() + CLEAN_FOR;
         loop {
@@ -419,7 +421,7 @@ impl Service {
         self.wakes.values().for_each(wake::wake);
     }
 
-    /// Marks what the queue still holds; after a stop in order the checkpoint says so.
+    /// Marks what the queue still holds. After an orderly stop the checkpoint records that.
     fn finish(&mut self, end: End) -> io::Result<bool> {
         if end == End::Damaged {
             return Ok(false);
@@ -428,7 +430,7 @@ impl Service {
             return Ok(true);
         }
         let until = clock::boot() + FINISH_WITHIN;
-        // Once is enough for what happened before the stop, unless walks are left.
+        // One pass is enough for what happened before the stop, unless walks are left.
         loop {
             if !self.turn(None)? {
                 return Ok(false);
@@ -441,13 +443,13 @@ impl Service {
         if matches!(self.state, WatcherState::Held(_)) {
             return Ok(true);
         }
-        // Last: what was pushed before is on disk then, whatever the power does.
+        // This comes last: what was pushed before is then on disk and survives a power failure.
         let clean = end == End::Last && self.sync_file_systems(clock::boot() + SYNC_WITHIN);
         self.turn(Some(clean))
     }
 
-    /// True when the root's file system, and those mounted inside, were written to disk by `until`. One that hangs is
-    /// not waited for: the stop is no clean one then.
+    /// True if the root's file system, and those mounted inside, were written to disk by `until`. The process does not
+    /// wait for a file system that hangs. The stop is then not clean.
     fn sync_file_systems(&mut self, until: Duration) -> bool {
         let inside =
             self.walker.mounts.keys().filter(|path| !self.walker.unmounted.contains(*path));
@@ -478,7 +480,7 @@ impl Service {
     }
 }
 
-/// What a journal that refuses is to its operator.
+/// The status that tells the operator that the journal refuses records.
 pub(super) fn refusal(state_dir: &Path, why: &str) -> String {
     format!(
         "the journal in {} cannot be written: {why}; make room, or repair this, to continue",

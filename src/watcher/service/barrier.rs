@@ -13,15 +13,15 @@ impl Service {
         self.times.mounts = Duration::ZERO;
     }
 
-    /// The queue was empty at a time after the barriers came, and all that was in it is in `changes`. Files that are
-    /// still open, or that nobody may close, are marked as they are now.
+    /// The queue was empty at a time after the barriers arrived, and everything read from it is in `changes`. Files
+    /// that are still open, or that may never be closed, are marked as they are now.
     pub(super) fn pass_barriers(&mut self, changes: &mut ChangeSet) {
         for below in self.barriers.pass() {
             self.map.mark_open(below, changes);
         }
     }
 
-    /// The record is written: answers the barriers before which nothing is left to be found.
+    /// The record is written: answers the barriers for which nothing is left to be found.
     pub(super) fn answer_barriers(&mut self) {
         let walked = self.walker.is_idle() && !self.map.has_detached();
         let settled = walked && self.map_state != MapState::Stale && !self.map.links.wants_search();
@@ -32,7 +32,7 @@ impl Service {
         if tickets.is_empty() {
             return;
         }
-        // It may have been replaced before, and no event tells when a directory above it was moved.
+        // The root may have been replaced before, and no event reports that a directory above it was moved.
         if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
             return self.hold(why);
         }

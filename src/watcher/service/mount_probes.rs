@@ -1,9 +1,9 @@
-//! Lets alone file systems below the localpath that do not answer, and takes them up again when they do.
+//! Avoids file systems below the localpath that do not answer, and watches them again when they answer.
 
 use super::*;
 
 impl Service {
-    /// Before a walk: asks each, and waits a moment for those that were never asked.
+    /// Runs before a walk. Probes each file system, and waits a moment for those that were never probed.
     pub(super) fn probe_mounts_first(&mut self) {
         let until = clock::boot() + WITHIN;
         loop {
@@ -18,8 +18,8 @@ impl Service {
         }
     }
 
-    /// Asks those that are due, and hears what has come. What does not answer is let alone, and taken up again when it
-    /// does.
+    /// Probes file systems that are due, and reads the answers. A file system that does not answer is avoided until it
+    /// answers again.
     pub(super) fn look_at_mount_probes(&mut self) {
         self.mount_probes.probe(&self.watch, &self.log);
         let now = self.mount_probes.avoided();
@@ -30,17 +30,17 @@ impl Service {
         let mut context =
             ScanContext::new(&self.queue, &self.watch, &mut self.map, &mut changes, &self.log);
         self.walker.avoid_only(now, &mut context);
-        // What is noted and marked goes with the next record.
+        // The next record includes what is noted and marked.
         self.pending_changes = Some(changes);
     }
 
-    /// lstat, but of nothing in a file system that does not answer.
+    /// Calls lstat, except in a file system that does not answer.
     pub(super) fn lstat(&self, path: &RelPath) -> Option<Stat> {
         lstat(&self.walker, &self.watch, path)
     }
 }
 
-/// The same, apart.
+/// The same as a function, without a `Service`.
 pub(super) fn lstat(walker: &Walker, watch: &Path, path: &RelPath) -> Option<Stat> {
     if walker.avoids(path) { None } else { files::lstat(&path.below(watch)).ok() }
 }

@@ -1,4 +1,4 @@
-//! The root comes and goes; with it, scans begin.
+//! Handles a root that appears or disappears, and begins the scans that follow.
 
 use super::*;
 use crate::reconcile_reason::ReconcileReason;
@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 /// Why a scan could not begin.
 pub(super) enum BeginError {
-    /// The journal is damaged: only the supervisor can help.
+    /// The journal is damaged. Only the supervisor can repair that.
     Damaged(String),
-    /// Anything else: it is tried again.
+    /// Any other error. The watcher retries.
     Other(String),
 }
 
@@ -28,7 +28,7 @@ impl From<io::Error> for BeginError {
 }
 
 impl Service {
-    /// Holds when the root is gone or another, and begins when it is there.
+    /// Holds the localpath if the root is gone or is another directory. Begins a scan if the root exists.
     pub(super) fn look_at_root(&mut self) {
         let held = matches!(self.state, WatcherState::Held(_));
         let found = watched_root::check(&self.watch, self.watched_root.as_ref());
@@ -49,14 +49,14 @@ impl Service {
         for wd in self.map.tree.wds() {
             self.queue.remove(wd);
         }
-        // What was open is still in the journal.
+        // The journal still has the files that were open.
         self.map.forget();
         self.walker.clear();
         self.barriers.not_passed();
         self.say_state(WatcherState::Held(why));
     }
 
-    /// The root is there: asks what the checkpoint is worth, and scans.
+    /// The root exists: decides how much the checkpoint is worth, and scans.
     pub(super) fn begin(&mut self) {
         match self.try_begin() {
             Ok(()) => {}
@@ -65,7 +65,7 @@ impl Service {
         }
     }
 
-    /// Only the supervisor can help: it sets the journal aside when everybody has ended.
+    /// Only the supervisor can repair this. It sets the journal aside after all processes that use it have exited.
     pub(super) fn damaged(&mut self, why: String) {
         error!(self.log, "the journal is damaged"; "error" => &why);
         self.say(&FromWatcher::Damaged(why));
@@ -98,7 +98,7 @@ impl Service {
         let not_before_ns = noted.as_ref().and_then(|noted| noted.not_before_ns);
         self.walker.first = match validity {
             Validity::First | Validity::Reconcile(_) => true,
-            // The first scan was cut short: it has made no checkpoint of its own.
+            // The first scan was interrupted and wrote no checkpoint of its own.
             Validity::Scan(since) => not_before_ns.is_some_and(|start| since < start),
             Validity::ScanAndReconcile(..) | Validity::OtherRoot(_) => false,
         };
@@ -106,10 +106,10 @@ impl Service {
         if let Some(noted) = &noted {
             self.walker.recall_mounts(&noted.mounts);
         }
-        // Before the checkpoint: what it vouches for depends on it.
+        // This is written before the checkpoint, because the checkpoint is valid only with it.
         let mounts = self.walker.mounts.keys().cloned().collect();
         let run = last.as_ref().and_then(|last| last.run);
-        // A watcher that follows one that died goes on with its run.
+        // A watcher that follows one that died continues its run.
         let fresh = last.as_ref().is_none_or(|last| last.clean || last.run.is_none());
         let this = match watched.network {
             true => None,
@@ -125,20 +125,20 @@ impl Service {
         self.run = this;
         self.canaries = last.as_ref().map(|last| last.canaries.clone()).unwrap_or_default();
         let checkpoint = match last {
-            // A clean stop is only clean until the next start.
+            // A clean stop counts only until the next start.
             Some(last) => fresh.then_some(Checkpoint { clean: false, run: this, ..last }),
-            // A watcher that dies in its first scan has a successor that finds what changed since.
+            // If a watcher dies in its first scan, its successor finds what changed since.
             None => (!watched.network)
                 .then(|| Checkpoint { run: this, ..watched.checkpoint(now_ns - 1, false) }),
         };
         let mut record = ChangeSet::default().into_record(checkpoint);
         record.mounts = self.walker.mounts_to_record();
-        // What a predecessor found may be true no more.
+        // What a predecessor found may no longer be true.
         let unresponsive = self.journal.silent_mounts()?;
         self.walker.avoided_are_recorded(unresponsive.into_iter().collect());
         record.unresponsive = self.walker.avoided_to_record();
         if !record.is_empty() {
-            // Before it says that anything may be pushed.
+            // This comes before the watcher reports that anything may be pushed.
             self.journal.record_on_disk(&record, clock::wall_ms())?;
         }
         if let Some(unresponsive) = record.unresponsive {
@@ -151,13 +151,13 @@ impl Service {
         self.watched_root = Some(watched);
         self.mounts = Mounts::open().ok();
         if let Some(mounts) = &mut self.mounts {
-            // What is mounted by now, the scan finds.
+            // The scan finds what is mounted by now.
             let _ = mounts.look(&self.watch, true);
         }
         self.scan(&root, WatcherState::Starting)
     }
 
-    /// What of the file system, the journal and the state directory is older than the rest.
+    /// Names the part that is older than the rest: the file system, the journal or the state directory.
     fn put_back(
         &self,
         root: &Root,
@@ -188,7 +188,8 @@ impl Service {
         Ok(())
     }
 
-    /// Where the first scan begins, and what it cannot find. `not_before_ns` is what was noted of the root before.
+    /// Sets where the first scan begins, and what it cannot find. `not_before_ns` is the value in the earlier record of
+    /// the root.
     fn heed(
         &mut self,
         validity: Validity,
@@ -208,7 +209,8 @@ impl Service {
             }
             Validity::Scan(since) => {
                 self.base_ns = since;
-                // The checkpoint of a first start that was cut short: its slack must not reach before that.
+                // This checkpoint comes from a first start that was interrupted. Its slack must not reach back before
+                // that start.
                 self.not_before_ns =
                     not_before_ns.filter(|start| since < start.saturating_add(SLACK_NS));
             }
@@ -224,7 +226,7 @@ impl Service {
         Ok(())
     }
 
-    /// Rebuilds the map and marks what changed since everything was last marked.
+    /// Rebuilds the map and marks what changed since the time up to which everything is marked.
     pub(super) fn scan(&mut self, root: &Root, state: WatcherState) -> Result<(), BeginError> {
         self.old_wds.extend(self.map.tree.wds());
         let mut open = self.map.forget();
@@ -249,14 +251,14 @@ impl Service {
         // The first checkpoint is written immediately.
         self.times.checkpoint = Duration::ZERO;
         self.unwatched_base_ns = clock::file_ns();
-        // It takes marks again when it has taken one.
+        // After a refusal, the state changes only when the journal has accepted a record.
         if !matches!(self.state, WatcherState::Refused(_)) {
             self.say_state(state);
         }
         Ok(())
     }
 
-    /// Marks files that were open. Those that a process still has open for writing stay so.
+    /// Marks files that were open. A file that a process still has open for writing stays open.
     fn mark_were_open(
         &mut self,
         open: Vec<RelPath>,
@@ -290,8 +292,8 @@ impl Service {
         Ok(())
     }
 
-    /// Before a scan of a root that was watched already: a scan finds too little where other machines change files, and
-    /// where the clock was set back since the last checkpoint. Fails when the journal cannot note that.
+    /// Runs before a scan of a root that was watched already. A scan finds too little if other machines change files,
+    /// or if the clock was set back since the last checkpoint. Fails if the journal cannot record that.
     pub(super) fn revalidate(&mut self, root: &Root) -> Result<(), BeginError> {
         let Some(watched) = &self.watched_root else { return Ok(()) };
         let why = if watched.network {
@@ -312,11 +314,11 @@ impl Service {
         Ok(())
     }
 
-    /// True when the journal has noted it.
+    /// Requests a reconcile. True if the journal has recorded the request.
     pub(super) fn need_reconcile(&mut self, why: String) -> bool {
         let why = ReconcileReason::Found(why);
         debug!(self.log, "reconciling every remote"; "why" => %why);
-        // In the journal too: a message is lost when the supervisor dies now.
+        // The journal records it too, because the message is lost if the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
             names.iter().try_for_each(|name| self.journal.want_reconcile(name, Some(&why)))
         });
@@ -327,7 +329,7 @@ impl Service {
         wanted.is_ok()
     }
 
-    /// Notes the mount points beside the journal.
+    /// Writes the mount points to the root record, which is outside the journal.
     pub(super) fn note_mounts(&mut self) {
         if let Some(noted) = &mut self.root_record {
             noted.mounts = self.walker.mounts.keys().cloned().collect();
@@ -340,7 +342,7 @@ impl Service {
     pub(super) fn adopt_root(&mut self) {
         info!(self.log, "the root and its mount points are accepted as they are now");
         self.hold(ADOPTING.into());
-        // First: after a death from here on, the successor knows of no other root.
+        // This comes first: if the process dies after this point, its successor knows of no other root.
         if !self.need_reconcile("the root was replaced and released".into()) {
             return;
         }
@@ -359,15 +361,15 @@ impl Service {
         self.look_at_root();
     }
 
-    /// While held, what the queue has is of no interest: a scan follows.
+    /// While the localpath is held, events in the queue are not needed, because a scan follows.
     pub(super) fn discard(&mut self) -> io::Result<()> {
         while !self.queue.read()?.is_empty() {}
         Ok(())
     }
 
-    /// Rebuilds the map, from the last checkpoint.
+    /// Rebuilds the map from the last checkpoint.
     pub(super) fn rebuild(&mut self) {
-        // A map that does not fit may belong to a root that is not there any more.
+        // A map that does not match may belong to a root that no longer exists.
         if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
             return self.hold(why);
         }

@@ -5,8 +5,8 @@ use crate::watcher::change_set::StatRequest;
 use crate::watcher::maybe_open::LOOK_AFTER;
 
 impl Service {
-    /// One turn: events, a portion of the walks, one record. False when the journal is damaged. `last` is the final
-    /// turn: true when everything is known to be marked after it.
+    /// One turn: events, a portion of the walks, one record. Returns false if the journal is damaged. `last` is set in
+    /// the final turn. It is true if everything is known to be marked after that turn.
     pub(super) fn turn(&mut self, last: Option<bool>) -> io::Result<bool> {
         let mut changes = self.pending_changes.take().unwrap_or_default();
         let mut left = Vec::new();
@@ -29,7 +29,7 @@ impl Service {
             self.send_open(&mut changes);
         }
         done.into_iter().for_each(|d| self.walk_ended(d, &mut changes));
-        // A scan looks at every name by itself.
+        // A scan examines every name anyway.
         if self.map_state == MapState::Complete {
             for path in self.map.links.found(&self.map.tree) {
                 changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
@@ -47,7 +47,7 @@ impl Service {
                 self.times.refused_until = clock::boot() + REFUSED_WAIT;
                 self.map_state = MapState::Stale;
             }
-            // Only now: 'watching' says that everything before is in the journal.
+            // Only now, because 'watching' means that everything before is in the journal.
             Written::Yes if complete && !matches!(self.state, WatcherState::Held(_)) => {
                 self.settle_state();
                 if self.walker.is_idle() {
@@ -60,7 +60,7 @@ impl Service {
             Written::Yes => {}
         }
         if left.contains(&Act::RootLost) && !matches!(self.state, WatcherState::Held(_)) {
-            // Even when it is there again already, nothing in it is watched: the next look starts from the beginning.
+            // Even if the root exists again already, nothing in it is watched. The next check begins from scratch.
             self.hold("it was unmounted or removed".into());
         } else if left.contains(&Act::CheckRoot) {
             self.look_at_root();
@@ -90,7 +90,7 @@ impl Service {
                     "dir" => context.map.tree.path(notice.wd).map(|p| p.to_string()), "name" => ?notice.name);
             }
             if idle && notice.wd >= 0 && !context.map.tree.contains(notice.wd) {
-                // Left by a predecessor: a directory that has left the tree.
+                // The predecessor left this watch. Its directory has left the tree.
                 if notice.what != What::Ignored {
                     self.queue.remove(notice.wd);
                 }
@@ -103,7 +103,7 @@ impl Service {
         }
     }
 
-    /// What is to be done beside events.
+    /// Does the work of a turn that events do not cause.
     pub(super) fn walk(
         &mut self,
         emptied: bool,
@@ -114,7 +114,7 @@ impl Service {
         let mut context =
             ScanContext::new(&self.queue, &self.watch, &mut self.map, changes, &self.log);
         if emptied {
-            // First: a map that does not fit may be no more than that.
+            // This comes first, because a mount may be the only reason why the map does not match.
             if now >= self.times.mounts + SECOND {
                 self.times.mounts = now;
                 self.walker.look_at_mounts(self.mounts.as_mut(), &mut context);
@@ -145,7 +145,7 @@ impl Service {
         self.walker.portion(&mut context)
     }
 
-    /// lstat, where the kind of a file or its links matter.
+    /// Calls lstat where the kind of a file or its links matter.
     pub(super) fn look_at_files(&mut self, changes: &mut ChangeSet) {
         let now = clock::boot();
         let mut looks: HashMap<i32, Vec<StatRequest>> = HashMap::new();
@@ -155,7 +155,7 @@ impl Service {
         let mut context =
             ScanContext::new(&self.queue, &self.watch, &mut self.map, changes, &self.log);
         for (wd, looks) in looks {
-            // It may have been moved since the event, and that event may not have been read yet.
+            // The file may have been moved since the event, and the event of that move may be unread.
             let Some(dir) = self.walker.open(&mut context, wd) else { continue };
             let Some(path) = context.map.tree.path(wd) else { continue };
             for look in looks {
@@ -166,8 +166,8 @@ impl Service {
         }
     }
 
-    /// Marks open files that are quiet, and files that may have been written without an event, unless a process has them
-    /// open for writing.
+    /// Marks open files that have been quiet, and files that may have been written without an event, unless a process
+    /// has them open for writing.
     pub(super) fn look_for_writers(&mut self, changes: &mut ChangeSet) {
         let began = clock::boot();
         if began < self.times.writers || self.map.next_look().is_none_or(|look| began < look) {
@@ -202,12 +202,12 @@ impl Service {
             });
             self.map.looked_at_maybe_open(inode, at, began, changes);
         }
-        // A twentieth of the time at most.
+        // This work takes at most a twentieth of the time.
         let now = clock::boot();
         self.times.writers = now + SECOND.max((now - began) * 20);
     }
 
-    /// Marks files that are open, where they are to be sent as they are.
+    /// Marks files that are open, if a rule says that they are sent while open.
     fn send_open(&mut self, changes: &mut ChangeSet) {
         let now = clock::boot();
         for path in self.map.take_sends(now) {
@@ -220,7 +220,7 @@ impl Service {
         let now = clock::boot();
         match done.purpose {
             Purpose::Scan => {
-                // One that events were lost in meanwhile has to be done again.
+                // If events were lost meanwhile, the scan must be repeated.
                 if self.map_state == MapState::Scanning {
                     self.map_state = MapState::Complete;
                 }
@@ -233,7 +233,7 @@ impl Service {
                         self.queue.remove(wd);
                     }
                 }
-                // The scan has seen every name there is.
+                // The scan has seen every name that exists.
                 let wanted = self.map.links.take_wanted();
                 self.map.links.searched(&wanted, &self.map.tree);
                 for (path, still) in std::mem::take(&mut self.were_open) {
@@ -269,7 +269,8 @@ impl Service {
         }
     }
 
-    /// Writes the record of this turn, with a checkpoint when the queue was empty at `emptied` and nothing is left.
+    /// Writes the record of this turn. It includes a checkpoint if the queue was empty at `emptied` and nothing is left
+    /// to do.
     fn write(
         &mut self,
         mut changes: ChangeSet,
@@ -299,7 +300,8 @@ impl Service {
             && due
             && !watched.network
         {
-            // After the queue was empty: what is removed from now on makes its directory younger than the checkpoint.
+            // This runs after the queue was empty, so a removal from now on makes its directory younger than the
+            // checkpoint.
             let youngest = record.marks.last().map(|mark| &mark.path);
             let avoids = |path: &RelPath| self.walker.avoids(path);
             canaries::refresh(&mut self.canaries, youngest, &self.watch, avoids);
@@ -334,14 +336,15 @@ impl Service {
         }
     }
 
-    /// How far a checkpoint stays behind: what may have been written without an event must be found by a scan from it.
+    /// How far a checkpoint must lie in the past, so that a scan from it finds what may have been written without an
+    /// event.
     fn checkpoint_behind_ns(&self, now: Duration) -> i64 {
         let since = self.map.links.maybe_open_since().unwrap_or(now);
         let late = now.saturating_sub(since).saturating_sub(LOOK_AFTER);
         i64::try_from(late.as_nanos()).unwrap_or(i64::MAX)
     }
 
-    /// The journal takes no marks now.
+    /// The journal accepts no marks now.
     pub(super) fn refused(&mut self, why: &str) {
         if !matches!(self.state, WatcherState::Refused(_)) {
             error!(self.log, "the journal refuses marks; scanning again when it accepts them"; "error" => why);
@@ -376,14 +379,14 @@ impl Service {
         }
     }
 
-    /// Watching, or degraded and why.
+    /// Sets the state: watching, or degraded with the reason.
     pub(super) fn settle_state(&mut self) {
         if self.map.unwatched.is_empty() {
             self.unwatched_said = None;
         } else if self.walker.is_idle()
             && (self.unwatched_said.is_none() || std::mem::take(&mut self.say_again))
         {
-            // Sent when it begins and after each scan, not for every further directory.
+            // This reason is sent when the problem begins and after each scan, not for each further directory.
             self.unwatched_said = Some(self.unwatched_why());
         } else if self.unwatched_said.is_none() {
             return;
@@ -405,7 +408,7 @@ impl Service {
         self.say_state(WatcherState::Degraded(why));
     }
 
-    /// What cannot be watched, and what to do.
+    /// Names what cannot be watched, and the remedy.
     fn unwatched_why(&self) -> String {
         let unwatched = self.map.unwatched.len();
         let mut why = format!(
@@ -423,7 +426,7 @@ impl Service {
         why
     }
 
-    /// Which mount points are held, and what to do.
+    /// Names the mount points that are held, and the remedy.
     fn unmounted_why(&self) -> Option<String> {
         let unmounted = &self.walker.unmounted;
         if unmounted.is_empty() {
@@ -450,7 +453,7 @@ enum Written {
     Damaged,
 }
 
-/// The limit that counts, by its name: in a user namespace, such as a container's, that may be its own.
+/// The name and value of the limit that applies. A user namespace, such as a container's, may have its own limit.
 fn watch_limit() -> (&'static str, u64) {
     let limits = ["fs.inotify.max_user_watches", "user.max_inotify_watches"].map(|name| {
         let file = Path::new("/proc/sys").join(name.replace('.', "/"));
