@@ -1,10 +1,10 @@
-//! Barriers of `syncsup wait`: when is everything that was changed before one marked? Pure.
+//! Barriers of `syncsup wait`: decides when everything that changed before a barrier is marked. Pure.
 //!
 //! The kernel queues an event before the call that caused it returns, and the queue is read in order. So a read that
-//! finds the queue empty after the barrier came has read everything before it: no cookie file is needed, which would
-//! change the times of the directory that it is made in, and which a full or read-only file system would refuse. What
-//! is read must also be marked: walks of new directories and searches for other names of a file must have ended, files
-//! that are open are marked as they are, and what is not watched is scanned once more.
+//! finds the queue empty after the barrier arrived has read everything before the barrier. No cookie file is needed. A
+//! cookie file would change the times of its directory, and a full or read-only file system would refuse it. What is
+//! read must also be marked: walks of new directories and searches for other names of a file must have ended, open
+//! files are marked as they are, and unwatched directories are scanned once more.
 
 use crate::message::Ticket;
 use crate::path::RelPath;
@@ -13,7 +13,7 @@ use crate::path::RelPath;
 #[derive(Default)]
 pub struct Barriers {
     open: Vec<Barrier>,
-    /// Scans of what is not watched, begun and ended since the start.
+    /// Scans of unwatched directories that have begun, and that have ended, since the start.
     scans_begun: u64,
     scans_ended: u64,
 }
@@ -21,14 +21,15 @@ pub struct Barriers {
 struct Barrier {
     ticket: Ticket,
     below: Vec<RelPath>,
-    /// Everything before it has been read.
+    /// Everything before the barrier has been read.
     passed: bool,
-    /// Scans of what is not watched that had begun when it came: they may have been too early.
+    /// The number of scans of unwatched directories that had begun when the barrier arrived. Those scans may have been
+    /// too early.
     scans: u64,
 }
 
 impl Barriers {
-    /// A barrier came. False when it is known.
+    /// Adds a barrier. Returns false if it is already known.
     pub fn add(&mut self, ticket: Ticket, below: Vec<RelPath>) -> bool {
         if self.open.iter().any(|b| b.ticket == ticket) {
             return false;
@@ -37,7 +38,7 @@ impl Barriers {
         true
     }
 
-    /// It is answered, or not wanted any more.
+    /// Forgets a barrier that is answered or no longer wanted.
     pub fn forget(&mut self, ticket: Ticket) {
         self.open.retain(|b| b.ticket != ticket);
     }
@@ -47,7 +48,7 @@ impl Barriers {
         self.open.iter_mut().for_each(|b| b.passed = false);
     }
 
-    /// A scan of what is not watched begins.
+    /// A scan of unwatched directories begins.
     pub fn scan_begins(&mut self) {
         self.scans_begun += 1;
     }
@@ -57,8 +58,8 @@ impl Barriers {
         self.scans_ended = self.scans_begun;
     }
 
-    /// Everything that was changed before now has been read. Returns for each barrier that was waiting for that the paths
-    /// that it is about, all when there are none.
+    /// Everything that changed before now has been read. Returns the paths of each barrier that waited for that. An
+    /// empty list means all paths.
     pub fn pass(&mut self) -> Vec<&[RelPath]> {
         let waiting = self.open.iter_mut().filter(|b| !b.passed);
         let passed = waiting.map(|b| {
@@ -68,7 +69,7 @@ impl Barriers {
         passed.collect()
     }
 
-    /// Those before which nothing is left to be found, where everything is watched or not.
+    /// The barriers for which nothing is left to be found. `watched` is true if every directory is watched.
     pub fn reached(&self, watched: bool) -> Vec<Ticket> {
         let reached = |b: &&Barrier| b.passed && (watched || self.scans_ended > b.scans);
         self.open.iter().filter(reached).map(|b| b.ticket).collect()

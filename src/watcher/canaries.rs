@@ -1,4 +1,4 @@
-//! Canaries: the youngest entries that were marked. A file system that was put back to an older state shows in them
+//! Canaries: the entries that were marked last. They show whether a file system was restored to an older state
 //! (rule 27).
 
 use crate::journal::{Canary, Checkpoint};
@@ -9,11 +9,11 @@ use crate::watcher::checkpoint_validity::{Sight, older};
 use std::io;
 use std::path::Path;
 
-/// A checkpoint keeps this many.
+/// The number of canaries in a checkpoint.
 const CANARIES: usize = 4;
 
-/// Takes the youngest entry that was marked, and its directory, among the canaries, and looks at all of them again.
-/// What is gone is none, nor is what lies in a file system that must not be touched.
+/// Adds the entry that was marked last, and its directory, to the canaries, and examines all canaries again. An entry
+/// that is gone is dropped, and so is one in a file system that must not be touched.
 pub fn refresh(
     canaries: &mut Vec<Canary>,
     youngest: Option<&RelPath>,
@@ -38,8 +38,8 @@ pub fn refresh(
     canaries.extend(paths.into_iter().filter_map(look).take(CANARIES));
 }
 
-/// Why the file system below `watch` is one that was put back since this checkpoint, if it is. What lies below a mount
-/// point of `mounts` that is not mounted, or must not be touched, says nothing.
+/// If the file system below `watch` was restored to an older state since this checkpoint, returns the reason. An entry
+/// below a mount point in `mounts` that is not mounted, or must not be touched, proves nothing.
 pub fn put_back(
     last: &Checkpoint,
     root: &Root,
@@ -65,6 +65,6 @@ pub fn put_back(
 }
 
 fn lstat(watch: &Path, path: &RelPath) -> io::Result<Stat> {
-    // The localpath itself may be reached by a symbolic link.
+    // The localpath itself may be a symbolic link.
     if path.is_root() { files::stat(watch) } else { files::lstat(&path.below(watch)) }
 }

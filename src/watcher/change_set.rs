@@ -1,4 +1,5 @@
-//! The change set: what one turn of the loop adds to the journal, marks without doubles, files opened and closed. Pure.
+//! The change set: what one turn of the loop adds to the journal: marks without duplicates, files opened and closed.
+//! Pure.
 
 use crate::journal::{Checkpoint, Events, Mark, Record, Scope};
 use crate::path::RelPath;
@@ -12,18 +13,18 @@ struct Gathered {
     origin: Option<RelPath>,
 }
 
-/// A file to be looked at before the turn ends, because its kind or its links matter.
+/// A file to examine before the turn ends, because its kind or its links matter.
 #[derive(Debug)]
 pub struct StatRequest {
     /// The watch of its directory.
     pub dir: i32,
-    /// Its name there.
+    /// Its name in that directory.
     pub name: OsString,
     /// What happened to it.
     pub events: Events,
 }
 
-/// Gathers; a path marked twice is one mark, as wide as the wider.
+/// Collects changes. A path marked twice becomes one mark, with the wider scope.
 #[derive(Default)]
 pub struct ChangeSet {
     marks: HashMap<RelPath, Gathered>,
@@ -33,12 +34,12 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// This path may differ now.
+    /// Marks a path that may differ now.
     pub fn mark(&mut self, path: RelPath, scope: Scope, events: Events) {
         self.mark_moved(path, scope, events, None);
     }
 
-    /// The same, and it was moved here from `origin`.
+    /// Marks a path that was moved to this name from `origin`.
     pub fn mark_moved(
         &mut self,
         path: RelPath,
@@ -56,48 +57,48 @@ impl ChangeSet {
         }
     }
 
-    /// The journal shall keep this path as open; it does not have it yet.
+    /// Adds a path to the open files in the journal, which does not have it yet.
     pub fn open(&mut self, path: RelPath) {
         if !self.closed.remove(&path) {
             self.opened.insert(path);
         }
     }
 
-    /// The journal, or this set, has this path as open: no longer.
+    /// Removes a path from the open files in the journal and in this set.
     pub fn close(&mut self, path: RelPath) {
         if !self.opened.remove(&path) {
             self.closed.insert(path);
         }
     }
 
-    /// Have a look at this file before the turn ends.
+    /// Requests that this file is examined before the turn ends.
     pub fn look(&mut self, path: RelPath, look: StatRequest) {
         self.looks.entry(path).and_modify(|l| l.events |= look.events).or_insert(look);
     }
 
-    /// The files to be looked at.
+    /// Takes the files to examine.
     pub fn take_stat_requests(&mut self) -> HashMap<RelPath, StatRequest> {
         std::mem::take(&mut self.looks)
     }
 
-    /// True when at least one path is marked.
+    /// True if at least one path is marked.
     #[cfg(test)]
     pub fn has_marks(&self) -> bool {
         !self.marks.is_empty()
     }
 
-    /// Paths marked.
+    /// The number of paths marked.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.marks.len()
     }
 
-    /// True when there is nothing to write.
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.marks.is_empty() && self.opened.is_empty() && self.closed.is_empty()
     }
 
-    /// As the journal takes it, in the order of the first marks.
+    /// Converts the set into a record for the journal, in the order of the first marks.
     pub fn into_record(self, checkpoint: Option<Checkpoint>) -> Record {
         let mut marks: Vec<(RelPath, Gathered)> = self.marks.into_iter().collect();
         marks.sort_unstable_by_key(|(_, g)| g.order);

@@ -5,14 +5,14 @@ use crate::path::RelPath;
 use crate::root_id::RootId;
 use std::ops::ControlFlow::{Break, Continue};
 
-/// What the system says at a start.
+/// The state of the system at a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Circumstances {
-    /// This boot.
+    /// The current boot.
     pub boot_id: String,
     /// Wall clock minus time since boot, in nanoseconds.
     pub clock_offset_ns: i64,
-    /// The earliest time that this boot has left on something, in nanoseconds since 1970, where there is such a thing.
+    /// The earliest time that this boot has left on a file, in nanoseconds since 1970, if such a file exists.
     pub boot_stamp_ns: Option<i64>,
     /// Wall clock, in nanoseconds since 1970.
     pub wall_ns: i64,
@@ -20,41 +20,42 @@ pub struct Circumstances {
     pub root: RootId,
     /// Other machines may change the files.
     pub network: bool,
-    /// What is older than the checkpoint, so that a file system, a journal or a state directory was put back.
+    /// Set if a file system, a journal or a state directory was restored to an older state: the part that is older than
+    /// the checkpoint.
     pub put_back: Option<String>,
 }
 
 /// How much a scan from the checkpoint can find out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// There is no checkpoint: nothing is known of the time before now.
+    /// There is no checkpoint. Nothing is known about the time before now.
     First,
     /// A scan from this time finds everything.
     Scan(i64),
     /// A scan from this time may miss something, for this reason: reconcile after it.
     ScanAndReconcile(i64, String),
-    /// No scan is worth anything, for this reason.
+    /// A scan is worthless, for this reason.
     Reconcile(String),
     /// The root is not the directory that was watched: hold.
     OtherRoot(String),
 }
 
-/// File times are this coarse, and an event may come this much after the change it reports.
+/// File times may be this imprecise, and an event may arrive this long after the change that it reports.
 pub const SLACK_NS: i64 = 2_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
-/// A clock that was set back by more than this makes file times useless.
+/// If the clock was set back by more than this, file times are useless.
 const SET_BACK_NS: i64 = SECOND_NS;
-/// A clock is slewed by no more than one part in this many (adjtimex(2)).
+/// Slewing changes a clock by at most one part in this number (adjtimex(2)).
 const SLEWED: i64 = 2_000;
-/// The longest tick of the clock that stamps files.
+/// The longest tick of the clock that sets file times.
 const TICK_NS: i64 = SECOND_NS / 50;
 
-/// By how much the clock was set back between two looks at wall clock minus time since boot, when it was.
+/// By how much the clock was set back between two readings of wall clock minus time since boot. `None` if it was not.
 pub fn set_back_ns(before_ns: i64, now_ns: i64) -> Option<i64> {
     Some(before_ns.saturating_sub(now_ns)).filter(|back| *back > SET_BACK_NS)
 }
 
-/// Why the clock says nothing of what changed since the last checkpoint.
+/// Why the clock cannot show what changed since the last checkpoint. `None` if it can.
 fn clock(last: &Checkpoint, now: &Circumstances) -> Option<&'static str> {
     if now.wall_ns < last.at_ns {
         return Some("the clock was set back since the last checkpoint");
@@ -66,29 +67,29 @@ fn clock(last: &Checkpoint, now: &Circumstances) -> Option<&'static str> {
         return match (set, set_by_ns < 0) {
             (false, _) => None,
             (true, true) => Some("the clock was set back since the last checkpoint"),
-            // Perhaps it was behind for a while: what changed then has an older time.
+            // The clock may have been behind for a while. Changes in that time have an older timestamp.
             (true, false) => Some("the clock was set since the last checkpoint"),
         };
     }
-    // The same clock by another name: a sandbox has a boot of its own.
+    // A sandbox has a boot ID of its own, although it uses the same clock.
     let first_ns = now.boot_stamp_ns.map_or(now.clock_offset_ns, |at| at.min(now.clock_offset_ns));
     let behind = set && first_ns < last.at_ns.saturating_sub(SLACK_NS);
     behind.then_some("the clock was behind when the machine started, or still is")
 }
 
-/// What a look for a canary, or for a directory above it, finds.
+/// The result of examining a canary, or a directory above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// It is there, and was last changed at this time, in nanoseconds since 1970.
+    /// It exists, and was last changed at this time, in nanoseconds since 1970.
     There(i64),
-    /// Nothing is.
+    /// Nothing exists at this path.
     Gone,
-    /// It cannot be looked at.
+    /// It cannot be examined.
     Unknown,
 }
 
-/// The first canary that shows a file system older than the checkpoint of `at_ns`. A change meanwhile makes it
-/// younger; its removal makes the directory above it younger.
+/// The first canary that shows a file system older than the checkpoint of `at_ns`. A change after the checkpoint makes
+/// a canary younger. Its removal makes the directory above it younger.
 pub fn older(canaries: &[Canary], at_ns: i64, look: impl Fn(&RelPath) -> Sight) -> Option<&Canary> {
     let is_older = |canary: &&Canary| match look(&canary.path) {
         Sight::There(ctime_ns) => ctime_ns < canary.ctime_ns,
@@ -101,7 +102,7 @@ pub fn older(canaries: &[Canary], at_ns: i64, look: impl Fn(&RelPath) -> Sight) 
                 Sight::Unknown => Break(None),
             });
             let Break(Some(removed_ns)) = removed else { return false };
-            // File systems with whole seconds, or two of them, cut times off.
+            // Some file systems truncate times to whole seconds, or to multiples of two seconds.
             let unit_ns = if removed_ns % SECOND_NS == 0 { 2 * SECOND_NS } else { TICK_NS };
             removed_ns < at_ns.saturating_sub(unit_ns)
         }
@@ -109,7 +110,7 @@ pub fn older(canaries: &[Canary], at_ns: i64, look: impl Fn(&RelPath) -> Sight) 
     canaries.iter().find(is_older)
 }
 
-/// What the last checkpoint is worth now.
+/// How much the last checkpoint is worth now.
 pub fn validity(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Validity {
     if now.network {
         return Validity::Reconcile(
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     const S: i64 = SECOND_NS;
-    /// When the last checkpoint was made, 50 s after its boot; it is looked at 100 s later.
+    /// The last checkpoint was made 50 s after its boot. It is examined 100 s later.
     const AT: i64 = 1_000 * S;
 
     fn root(dev: u64, ino: u64, fs_id: &str) -> RootId {
@@ -170,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Another boot, 20 s ago.
+    /// Another boot, which began 20 s ago.
     fn booted() -> Circumstances {
         let boot = AT + 80 * S;
         Circumstances {
@@ -236,7 +237,7 @@ mod tests {
             ("put back", Circumstances { put_back: Some("old".into()), ..now() }, "reconcile"),
             ("another device", Circumstances { root: root(9, 2, "f"), ..now() }, "other"),
             ("another inode", Circumstances { root: root(1, 9, "f"), ..now() }, "other"),
-            // Another tmpfs at the same place has the same device and inode.
+            // Another tmpfs at the same path has the same device and inode.
             ("another file system", Circumstances { root: root(1, 2, "g"), ..now() }, "other"),
             (
                 "another file system, put back",
@@ -244,7 +245,7 @@ mod tests {
                 "other",
             ),
             ("a network", Circumstances { network: true, ..now() }, "reconcile"),
-            // A VM's memory was put back long ago: what it left then says nothing within one boot.
+            // A VM's memory was restored long ago. The stamp from then proves nothing within one boot.
             ("an old stamp", Circumstances { boot_stamp_ns: Some(0), ..now() }, "scan"),
         ] {
             for clean in [false, true] {
@@ -336,7 +337,7 @@ mod tests {
             let last = Checkpoint { clean, ..last() };
             assert_eq!(kind(&validity(Some(&last), &here)), want, "{name}");
         }
-        // XFS: made from the device's number, which may be another in every boot.
+        // XFS derives it from the device number, which may differ in every boot.
         let renumbered = Circumstances { root: root(9, 2, "device:58465342:2"), ..booted() };
         let clean = Checkpoint { root: root(1, 2, "device:58465342:1"), clean: true, ..last() };
         assert_eq!(kind(&validity(Some(&clean), &renumbered)), "scan");
@@ -360,14 +361,14 @@ mod tests {
             ("d/f", &[("d/f", There(young))], false),
             ("d/f", &[("d/f", There(old))], true),
             ("d/f", &[("d/f", Unknown)], false),
-            // Removed by somebody, with its directory or without.
+            // A process removed it, with its directory or without.
             ("d/f", &[("d", There(young))], false),
             ("d/f", &[("d", Gone), ("", There(young))], false),
-            // It was not there yet.
+            // It did not exist yet.
             ("d/f", &[("d", There(old))], true),
             ("d/f", &[("d", Gone), ("", There(old))], true),
             ("d/f", &[("d", Unknown), ("", There(old))], false),
-            // Removed in the second of the checkpoint, where times are whole seconds.
+            // It was removed in the second of the checkpoint, where times are whole seconds.
             ("d/f", &[("d", There(AT - S))], false),
             ("d/f", &[("d", There(AT - 3 * S))], true),
             ("f", &[("", There(old))], true),

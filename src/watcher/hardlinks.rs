@@ -1,4 +1,4 @@
-//! Names of files that have more than one: a change to one name changes all (rule 19). Pure.
+//! Files with more than one name: a change to one name changes all (rule 19). Pure.
 
 use crate::path::RelPath;
 use crate::stat::Stat;
@@ -13,34 +13,35 @@ type NamesOfDirectory = HashMap<OsString, Inode>;
 #[derive(Default)]
 struct Names {
     names: HashSet<Name>,
-    /// The link count for which the whole tree was searched: what is missing lies outside.
+    /// The link count for which the whole tree was searched. Names that are still missing lie outside the tree.
     searched: u64,
-    /// Its link count when last seen.
+    /// The file's link count when last seen.
     nlink: u64,
-    /// Its size and modification time when last seen.
+    /// The file's size and modification time when last seen.
     content: Content,
 }
 
-/// Names by device and inode, and back.
+/// Names by device and inode, and the reverse.
 #[derive(Default)]
 pub struct Links {
     files: HashMap<Inode, Names>,
     names: HashMap<i32, NamesOfDirectory>,
     wanted: HashSet<Inode>,
-    /// A search for their names is on its way.
+    /// Files whose names are being searched for.
     sought: HashSet<Inode>,
     /// Files that may be written without an event.
     maybe_open: MaybeOpen,
 }
 
 impl Links {
-    /// True when no file with several names is known, nor one that may be open.
+    /// True if it knows no file with several names and no file that may be open.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.maybe_open.is_empty()
     }
 
-    /// Says what stands at a name now. Names that are missing are put on the list of [`Links::take_wanted`]. True when it
-    /// is the only name left and others were missing: what happened under them was not seen, so it must be marked.
+    /// Records the file that now has this name. If other names are missing, the file is added to the list of
+    /// [`Links::take_wanted`]. Returns true if this is the only name left and others were missing. Changes made under
+    /// those names were not seen, so the file must be marked.
     pub fn saw(&mut self, dir: i32, name: &OsStr, stat: &Stat) -> bool {
         let inode = (stat.dev, stat.ino);
         if self.inode_of(dir, name).is_some_and(|old| old != inode) {
@@ -65,14 +66,14 @@ impl Links {
         false
     }
 
-    /// True when a known file has other content than when it was last seen.
+    /// True if the content of a known file differs from when it was last seen.
     pub fn was_written(&self, stat: &Stat) -> bool {
         let known = self.files.get(&(stat.dev, stat.ino));
         known.is_some_and(|file| file.content != (stat.size, stat.mtime_ns))
     }
 
-    /// The name is gone. Returns which file had it, when it may have others, and the content that it had when it was last
-    /// seen.
+    /// Forgets a name that is gone. Returns the file that had it, if the file may have other names, and the content of
+    /// that file when last seen.
     pub fn forget(&mut self, dir: i32, name: &OsStr) -> Option<(Inode, Content)> {
         let inode = self.take_name(dir, name)?;
         let file = self.files.get_mut(&inode)?;
@@ -84,7 +85,7 @@ impl Links {
         Some((inode, content))
     }
 
-    /// This file may be written by a descriptor that gives no events: it is looked at soon.
+    /// Records that this file may be written through a descriptor that causes no events. It is examined soon.
     pub fn add_maybe_open(
         &mut self,
         inode: Inode,
@@ -95,13 +96,13 @@ impl Links {
         self.maybe_open.add(inode, name, marked, now);
     }
 
-    /// Since when the oldest of them may be open.
+    /// The time since which the oldest of the files that may be open may have been open.
     pub fn maybe_open_since(&self) -> Option<Duration> {
         self.maybe_open.oldest()
     }
 
-    /// Those of them that are to be looked at now, up to a number, with their names. Those of which names are still looked for
-    /// wait.
+    /// The files that may be open and are to be examined now, at most `most`, with their names. A file whose names are
+    /// still being searched for waits.
     pub fn due_maybe_open(
         &mut self,
         now: Duration,
@@ -113,24 +114,24 @@ impl Links {
         due.into_iter().map(|inode| (inode, self.paths_of(inode, tree))).collect()
     }
 
-    /// All that may be open, with the names that are known.
+    /// All files that may be open, with their known names.
     pub fn all_maybe_open(&mut self, tree: &Tree) -> Vec<(Inode, Vec<RelPath>)> {
         let all: Vec<Inode> = self.maybe_open.all().collect();
         all.into_iter().map(|inode| (inode, self.paths_of(inode, tree))).collect()
     }
 
-    /// What of a file that may be open is marked.
+    /// What is marked of a file that may be open.
     pub fn marked_of_maybe_open(&self, inode: Inode) -> Option<Marked> {
         self.maybe_open.get(inode).map(|(marked, _)| marked)
     }
 
-    /// It was looked at.
+    /// Forgets a file that may be open, after it was examined.
     pub fn forget_maybe_open(&mut self, inode: Inode) {
         self.maybe_open.remove(inode);
     }
 
-    /// These directories are not watched any more: what is written through a name in them from now on is not seen. The
-    /// other names of those files are looked for, and so marked, later.
+    /// These directories are no longer watched, so writes through a name in them are no longer seen. The other names of
+    /// those files are searched for later, and are thereby marked.
     pub fn lost(&mut self, dirs: &[i32], now: Duration) {
         for dir in dirs {
             for (name, inode) in self.names.remove(dir).into_iter().flatten() {
@@ -147,7 +148,7 @@ impl Links {
         }
     }
 
-    /// Every known name of the file that was last seen at this name.
+    /// Every known name of the file that was last seen under this name.
     pub fn paths_like(&mut self, dir: i32, name: &OsStr, tree: &Tree) -> Vec<RelPath> {
         self.inode_of(dir, name).map(|inode| self.paths_of(inode, tree)).unwrap_or_default()
     }
@@ -165,12 +166,12 @@ impl Links {
         Some(inode)
     }
 
-    /// Every known name of the file; names in directories that are no longer watched are forgotten.
+    /// Every known name of the file. Names in directories that are no longer watched are forgotten.
     pub fn paths(&mut self, stat: &Stat, tree: &Tree) -> Vec<RelPath> {
         self.paths_of((stat.dev, stat.ino), tree)
     }
 
-    /// The same by device and inode.
+    /// The same, by device and inode.
     pub fn paths_of(&mut self, inode: Inode, tree: &Tree) -> Vec<RelPath> {
         let Some(file) = self.files.get_mut(&inode) else {
             let name = self.maybe_open.get(inode).and_then(|(_, name)| name);
@@ -195,8 +196,8 @@ impl Links {
         paths
     }
 
-    /// Files whose names were to be looked for, and are all known by now without a search: every name of them. What
-    /// happened under one of them while others were not known is marked under all.
+    /// Takes the files whose names were to be searched for, but are now all known without a search. Returns every name
+    /// of each. What happened under one name while others were not known is marked under all.
     pub fn found(&mut self, tree: &Tree) -> Vec<RelPath> {
         let all_known = |inode: &&Inode| {
             self.files.get(inode).is_some_and(|file| file.names.len() as u64 >= file.nlink)
@@ -207,24 +208,25 @@ impl Links {
         self.searched(&found, tree)
     }
 
-    /// True when some names are not known: the tree must be searched.
+    /// True if some names are not known, so that the tree must be searched.
     pub fn wants_search(&self) -> bool {
         !self.wanted.is_empty()
     }
 
-    /// These files are to be looked for once more.
+    /// Requests another search for the names of these files.
     pub fn want(&mut self, files: &[(u64, u64)]) {
         let known = |inode: &&Inode| self.files.contains_key(inode) || self.maybe_open.has(**inode);
         self.wanted.extend(files.iter().filter(known));
     }
 
-    /// The search starts now: these files are looked for.
+    /// A search starts now. Returns the files whose names it looks for.
     pub fn take_wanted(&mut self) -> Vec<(u64, u64)> {
         self.sought.extend(&self.wanted);
         self.wanted.drain().collect()
     }
 
-    /// The search is done: what is still missing lies outside. Returns every name of the files looked for.
+    /// The search is done. Names that are still missing lie outside the tree. Returns every name of the files that were
+    /// searched for.
     pub fn searched(&mut self, looked_for: &[(u64, u64)], tree: &Tree) -> Vec<RelPath> {
         let mut paths = Vec::new();
         for &inode in looked_for {
@@ -285,7 +287,7 @@ mod tests {
         tree.start(1);
         tree.place(1, OsStr::new("d"), 2);
         let mut links = Links::default();
-        // Its times were set under this name when the other was not known.
+        // Its times were set under this name while the other name was unknown.
         links.saw(1, OsStr::new("a"), &file(7, 2));
         assert!(links.found(&tree).is_empty());
         links.saw(2, OsStr::new("b"), &file(7, 2));
@@ -293,7 +295,7 @@ mod tests {
         paths.sort();
         assert_eq!(paths, [RelPath::new("a").unwrap(), RelPath::new("d/b").unwrap()]);
         assert!(!links.wants_search() && links.found(&tree).is_empty());
-        // What has one name left needs no search.
+        // A file with one name left needs no search.
         links.saw(1, OsStr::new("c"), &file(8, 2));
         links.saw(1, OsStr::new("c"), &file(8, 1));
         assert!(links.found(&tree).is_empty() && !links.wants_search());

@@ -1,6 +1,6 @@
-//! Files that may be open for writing without an event: through a descriptor whose own name is gone, removed, written
-//! over, moved away or never given (`O_TMPFILE`). Each is looked at once, soon after that: where a process has it open for
-//! writing, it is kept as an open file. Pure.
+//! Files that may be open for writing without causing events, through a descriptor whose own name is gone: removed,
+//! overwritten, moved away or never given (`O_TMPFILE`). The watcher examines each one soon after that, once. If a
+//! process has it open for writing, it is kept as an open file. Pure.
 
 use crate::stat::Stat;
 use std::collections::{BTreeSet, HashMap};
@@ -9,31 +9,32 @@ use std::time::Duration;
 
 /// Device and inode.
 pub type Inode = (u64, u64);
-/// The watch of the directory, and the name in it: a renamed directory takes its names along.
+/// The watch of the directory, and the name in it. The pair stays valid when the directory is renamed.
 pub type Name = (i32, OsString);
 
-/// The look comes this much after a file may be open. A scan from a checkpoint finds what changed this much before it.
+/// The delay between the time at which a file may be open and its examination. A scan from a checkpoint finds what
+/// changed up to this long before the checkpoint.
 pub const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Size and modification time.
 pub type Content = (u64, i64);
 
-/// What of a file is marked under all its names.
+/// What is marked of a file under all its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marked {
-    /// Its content as it was when this was seen.
+    /// Its content as it was when this content was seen.
     Until(Content),
     /// It was written since its last mark.
     Behind,
 }
 
 impl Marked {
-    /// Everything that it is now.
+    /// All current content of the file.
     pub fn all_of(stat: &Stat) -> Self {
         Marked::Until((stat.size, stat.mtime_ns))
     }
 
-    /// True when what is there now is marked.
+    /// True if the current content is marked.
     pub fn covers(self, stat: &Stat) -> bool {
         self == Marked::all_of(stat)
     }
@@ -42,7 +43,7 @@ impl Marked {
 struct Entry {
     since: Duration,
     marked: Marked,
-    /// Its name, when it has only one.
+    /// Its name, if it has only one.
     name: Option<Name>,
 }
 
@@ -54,21 +55,21 @@ pub struct MaybeOpen {
 }
 
 impl MaybeOpen {
-    /// True when there is none.
+    /// True if there are no files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// True for this file.
+    /// True if it contains this file.
     pub fn has(&self, inode: Inode) -> bool {
         self.files.contains_key(&inode)
     }
 
-    /// This file may be written by a descriptor that gives no events.
+    /// Adds a file that may be written through a descriptor that causes no events.
     pub fn add(&mut self, inode: Inode, name: Option<Name>, marked: Marked, now: Duration) {
         match self.files.get_mut(&inode) {
             Some(entry) => {
-                // What was seen last need not be marked under all names; what was seen first is.
+                // The content seen last may not be marked under all names. The content seen first is.
                 if marked == Marked::Behind {
                     entry.marked = marked;
                 }
@@ -81,37 +82,37 @@ impl MaybeOpen {
         }
     }
 
-    /// Its only name was seen here.
+    /// The only name of the file was seen: records it.
     pub fn named(&mut self, inode: Inode, name: Name) {
         if let Some(entry) = self.files.get_mut(&inode) {
             entry.name = Some(name);
         }
     }
 
-    /// Whether it is open is known.
+    /// Removes a file, because it is now known whether the file is open.
     pub fn remove(&mut self, inode: Inode) -> Option<(Marked, Option<Name>)> {
         let entry = self.files.remove(&inode)?;
         self.order.remove(&(entry.since, inode));
         Some((entry.marked, entry.name))
     }
 
-    /// Its only name, and what is marked for it.
+    /// The only name of the file, and what is marked for it.
     pub fn get(&self, inode: Inode) -> Option<(Marked, Option<&Name>)> {
         self.files.get(&inode).map(|d| (d.marked, d.name.as_ref()))
     }
 
-    /// Since when the oldest may be open.
+    /// The time since which the oldest file may have been open.
     pub fn oldest(&self) -> Option<Duration> {
         self.order.first().map(|(since, _)| *since)
     }
 
-    /// Those that are to be looked at, up to a number, in the order in which they came.
+    /// The files to examine now, at most `most`, in the order in which they were added.
     pub fn due(&self, now: Duration, most: usize, ready: impl Fn(Inode) -> bool) -> Vec<Inode> {
         let old = self.order.iter().take_while(|(since, _)| *since + LOOK_AFTER <= now);
         old.map(|(_, inode)| *inode).filter(|inode| ready(*inode)).take(most).collect()
     }
 
-    /// All of them.
+    /// All files.
     pub fn all(&self) -> impl Iterator<Item = Inode> {
         self.order.iter().map(|(_, inode)| *inode)
     }
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(maybe_open.due(2 * S, 9, |_| true), [(1, 1)]);
         assert_eq!(maybe_open.due(9 * S, 9, |_| true), [(1, 1), (1, 2)]);
         assert_eq!(maybe_open.due(9 * S, 1, |inode| inode.1 > 1), [(1, 2)]);
-        // One more of its names is gone: a file that loses names all the time is looked at, too.
+        // Another of its names is gone. A file that loses names all the time must be examined too.
         maybe_open.add((1, 1), None, until, 3 * S);
         assert_eq!(maybe_open.oldest(), Some(S));
         assert_eq!(maybe_open.remove((1, 1)), Some((until, None)));

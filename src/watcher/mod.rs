@@ -1,16 +1,19 @@
 //! The watcher: the process that watches one localpath and marks what changed in its journal.
 //!
-//! | file | what happens there |
+//! | file | contents |
 //! |---|---|
 //! | `start` | the start of the process: the lock, the journal |
 //! | `service` | the loop: read the queue, write one record, wake the pushers |
-//! | `watched_root`, `root_record`, `canaries` | the root: is it there, is it the same; what the state directory keeps of it; was its file system put back |
-//! | [`event`] | one event -> marks, and what is to be done about directories; pure |
-//! | [`tree`], [`hardlinks`], [`change_set`], [`checkpoint_validity`] | the map of watches; files with several names; what one turn adds; checkpoints; pure |
+//! | `watched_root` | whether the root exists and is the same directory |
+//! | `root_record` | the record of the root in the state directory |
+//! | `canaries` | whether the file system of the root was restored to an older state |
+//! | [`event`] | turns one event into marks and actions on directories; pure |
+//! | [`tree`], [`hardlinks`] | the map of watches; files with several names; pure |
+//! | [`change_set`], [`checkpoint_validity`] | what one turn adds to the journal; checkpoints; pure |
 //! | [`maybe_open`] | files that may be written without an event; pure |
-//! | [`mount_health`], `mount_probes` | which file systems below answer, pure; asking them |
-//! | `barriers` | when is everything before a `syncsup wait` marked; pure |
-//! | [`scan`] | walks: watch first, read after, in portions |
+//! | [`mount_health`], `mount_probes` | which file systems below the root answer (pure); the probes of them |
+//! | `barriers` | whether everything before a `syncsup wait` is marked; pure |
+//! | [`scan`] | walks: a directory is watched first and read afterwards, in portions |
 
 mod barriers;
 mod canaries;

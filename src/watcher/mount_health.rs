@@ -1,33 +1,35 @@
-//! File systems below the localpath that may not answer: a network server that is gone, a FUSE process that hangs. A look
-//! at one would never end, so each is asked first, by a process of its own. Pure.
+//! File systems below the localpath that may not answer, such as one on a network server that is gone, or one of a FUSE
+//! process that hangs. A call on such a file system would never return, so a separate process probes each one first.
+//! Pure.
 
 use crate::path::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// One that has not answered after this time is unresponsive.
+/// A file system that has not answered after this time is unresponsive.
 pub const WITHIN: Duration = Duration::from_secs(3);
-/// One that answers is asked again after this.
+/// A file system that answers is probed again after this time.
 const EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Asked for the first time.
+    /// It is being probed for the first time.
     Unknown { since: Duration },
     /// It answered.
     Responsive { next: Duration },
-    /// It answered, and was asked again.
+    /// It answered, and is being probed again.
     Probing { since: Duration },
     /// It does not answer.
     Unresponsive,
 }
 
-/// Their mount points.
+/// The state of each file system, by mount point.
 #[derive(Default)]
 pub struct MountHealth(BTreeMap<RelPath, State>);
 
 impl MountHealth {
-    /// These are mounted now. Returns those that are to be asked; whether they answer is for [`MountHealth::answered`].
+    /// Takes the currently mounted file systems, and returns those to probe. [`MountHealth::answered`] records that one
+    /// answered.
     pub fn due(&mut self, mounted: &BTreeSet<RelPath>, now: Duration) -> Vec<RelPath> {
         self.0.retain(|path, _| mounted.contains(path));
         let mut asked = Vec::new();
@@ -49,25 +51,25 @@ impl MountHealth {
         asked
     }
 
-    /// This one answered.
+    /// Records that this file system answered.
     pub fn answered(&mut self, path: &RelPath, now: Duration) {
         if let Some(state) = self.0.get_mut(path) {
             *state = State::Responsive { next: now + EVERY };
         }
     }
 
-    /// True while one may still answer for the first time.
+    /// True while a file system may still answer for the first time.
     pub fn awaits_first(&self) -> bool {
         self.0.values().any(|state| matches!(state, State::Unknown { .. }))
     }
 
-    /// Those that must not be touched.
+    /// The mount points of file systems that must not be touched.
     pub fn avoided(&self) -> BTreeSet<RelPath> {
         let avoided = |state: &State| matches!(state, State::Unknown { .. } | State::Unresponsive);
         self.0.iter().filter(|(_, state)| avoided(state)).map(|(path, _)| path.clone()).collect()
     }
 
-    /// Those that do not answer.
+    /// The mount points of file systems that do not answer.
     pub fn unresponsive(&self) -> BTreeSet<RelPath> {
         let unresponsive = self.0.iter().filter(|(_, state)| **state == State::Unresponsive);
         unresponsive.map(|(path, _)| path.clone()).collect()
@@ -114,7 +116,7 @@ mod tests {
         assert!(health.avoided().is_empty(), "it may answer yet");
         assert!(health.due(&set(&["m"]), S + EVERY + WITHIN).is_empty());
         assert_eq!(health.unresponsive(), set(&["m"]));
-        // Unmounted.
+        // The file system is unmounted.
         health.due(&set(&[]), 20 * S);
         assert!(health.avoided().is_empty());
     }

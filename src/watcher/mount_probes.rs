@@ -1,4 +1,5 @@
-//! Probes file systems below the localpath before anything there is touched: do they answer?
+//! Probes file systems below the localpath, before the watcher touches anything on them, to find out whether they
+//! answer.
 
 use crate::path::RelPath;
 use crate::sys::process::Question;
@@ -8,17 +9,17 @@ use slog::{Logger, info, warn};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// The probes on their way, and what is known.
+/// The probes in progress, and what is known.
 #[derive(Default)]
 pub struct MountProbes {
     health: MountHealth,
     probes: HashMap<RelPath, Question>,
-    /// Those that were said not to answer.
+    /// The file systems that were reported as unresponsive.
     unresponsive: BTreeSet<RelPath>,
 }
 
 impl MountProbes {
-    /// Probes those that are due, and hears what has come.
+    /// Probes file systems that are due, and reads the answers.
     pub fn probe(&mut self, watch: &Path, log: &Logger) {
         let now = clock::boot();
         let heard = self.probes.extract_if(|_, question| question.is_answered());
@@ -30,7 +31,7 @@ impl MountProbes {
         for path in self.health.due(&mounted, now) {
             match Question::ask(&path.below(watch)) {
                 Ok(question) => drop(self.probes.insert(path, question)),
-                // It cannot be probed: taken as it is.
+                // It cannot be probed, so it counts as answering.
                 Err(_) => self.health.answered(&path, now),
             }
         }
@@ -45,17 +46,17 @@ impl MountProbes {
         self.unresponsive = unresponsive;
     }
 
-    /// True while one may still answer for the first time.
+    /// True while a file system may still answer for the first time.
     pub fn first_awaited(&self) -> bool {
         self.health.awaits_first()
     }
 
-    /// Those that must not be touched.
+    /// The mount points of file systems that must not be touched.
     pub fn avoided(&self) -> BTreeSet<RelPath> {
         self.health.avoided()
     }
 
-    /// Which do not answer, and what that means.
+    /// Names the file systems that do not answer, and what that means.
     pub fn why(&self) -> Option<String> {
         let unresponsive: Vec<String> = self.unresponsive.iter().map(ToString::to_string).collect();
         let verb = if unresponsive.len() == 1 { "does" } else { "do" };

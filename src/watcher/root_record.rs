@@ -1,5 +1,5 @@
-//! The root record: what is noted of the root apart from the checkpoint, in a small file in the state directory. A root
-//! on a network file system has no checkpoint, and a lost journal has none either.
+//! The root record: what is known about the root apart from the checkpoint, in a small file in the state directory. A
+//! root on a network file system has no checkpoint, and neither does a lost journal.
 
 use crate::path::RelPath;
 use crate::root_id::RootId;
@@ -10,31 +10,32 @@ use std::path::Path;
 
 pub use crate::path::ROOT_FILE as FILE_NAME;
 
-/// The root as a watcher took it.
+/// The root as a watcher accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootRecord {
     /// The boot in which it was seen.
     pub boot_id: String,
-    /// Which directory it is.
+    /// The identity of the directory.
     #[serde(flatten)]
     pub root: RootId,
     /// It was on a network file system.
     pub network: bool,
-    /// There was to be no first copy: what changed before is never marked. Nanoseconds since 1970.
+    /// Set if no first copy was wanted: what changed before this time is never marked. Nanoseconds since 1970.
     pub not_before_ns: Option<i64>,
-    /// The mount points inside: a journal that was set aside takes its own along.
+    /// The mount points inside. They are also kept in the record because a journal that is set aside takes its own list
+    /// with it.
     #[serde(default)]
     pub mounts: BTreeSet<RelPath>,
-    /// The number of the last run that the journal has noted.
+    /// The number of the last run that the journal has recorded.
     #[serde(default)]
     pub run: Option<u64>,
-    /// The number of the run that the journal is about to note, or has noted.
+    /// The number of the run that the journal is about to record, or has recorded.
     #[serde(default)]
     pub next_run: Option<u64>,
 }
 
 impl RootRecord {
-    /// What the state directory knows; a file that cannot be understood is as good as none.
+    /// Reads the record. A file that cannot be parsed counts as missing.
     pub fn read(dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(dir.join(FILE_NAME)) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
@@ -43,7 +44,7 @@ impl RootRecord {
         }
     }
 
-    /// Replaces the file atomically: a reader never sees a part.
+    /// Replaces the file atomically: a reader never sees a partial file.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let new = dir.join(format!("{FILE_NAME}.new"));
         let mut file = std::fs::File::create(&new)?;
@@ -62,22 +63,22 @@ impl RootRecord {
     }
 }
 
-/// True when a journal whose last run is `run` belongs to this state directory: neither was put back without the other.
-/// Pure.
+/// True if a journal whose last run is `run` belongs to this state directory: neither was restored to an older state
+/// without the other. Pure.
 pub fn fits(record: Option<&RootRecord>, run: Option<u64>) -> bool {
     let (noted, next) = record.map_or((None, None), |record| (record.run, record.next_run));
-    // A start that was cut short between the two.
+    // A start may have been interrupted between the two writes.
     run == noted || (next.is_some() && run == next)
 }
 
-/// The number of the run after these. Pure.
+/// The number of the next run. Pure.
 pub fn run_after(record: Option<&RootRecord>, run: Option<u64>) -> u64 {
     let record = record.iter().flat_map(|record| [record.run, record.next_run]);
     record.chain([run]).flatten().max().unwrap_or(0) + 1
 }
 
-/// Why the root at a start is not the recorded one, where no checkpoint says so. Pure. One on a network file
-/// system has no lasting numbers: only that it became a local directory shows that it is not mounted.
+/// Why the root at a start is not the recorded one, for a root without a checkpoint. Pure. A root on a network file
+/// system has no lasting numbers. Only if it became a local directory is it known not to be mounted.
 pub fn other_root(
     record: Option<&RootRecord>,
     has_checkpoint: bool,
@@ -168,15 +169,15 @@ mod tests {
         };
         for (record, run, fit) in [
             (None, None, true),
-            // Put back: the journal alone, the state beside it alone.
+            // The journal alone was restored to an older state, then the state directory alone.
             (Some(record(Some(4), None)), Some(3), false),
             (Some(record(Some(3), None)), Some(4), false),
             (Some(record(Some(4), None)), Some(4), true),
-            // A start was cut short before and after the journal noted it.
+            // A start was interrupted before, and after, the journal recorded it.
             (Some(record(Some(4), Some(5))), Some(4), true),
             (Some(record(Some(4), Some(5))), Some(5), true),
             (Some(record(Some(4), Some(5))), Some(3), false),
-            // Before runs had numbers, and one of the two from then.
+            // From before runs had numbers: both are from then, or only one of the two.
             (Some(record(None, None)), None, true),
             (Some(record(None, None)), Some(7), false),
             (Some(record(Some(7), None)), None, false),

@@ -14,10 +14,11 @@ use slog::{Logger, crit, error, o, warn};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The name of the lock in a localpath's state directory that its watcher holds for life.
+/// The name of the lock in a localpath's state directory. The watcher holds this lock for its whole life.
 pub const LOCK_NAME: &str = "watcher.lock";
 
-/// The process: serves until the supervisor says stop or is gone. Exit status 0 after an orderly stop, 1 else.
+/// Runs the process until the supervisor requests a stop or is gone. The exit status is 0 after an orderly stop,
+/// otherwise 1.
 pub fn run(channel: OwnedFd) -> i32 {
     match begin("watcher", channel, start_of) {
         Some(Begun { control, signals, start, fds }) => serve(control, Some(signals), start, fds),
@@ -32,7 +33,7 @@ pub(super) fn start_of(message: ToWatcher) -> Option<Box<WatcherStart>> {
     }
 }
 
-/// The same without signals of its own, maybe.
+/// Runs the process. Tests pass no signals.
 pub(super) fn serve(
     mut channel: Control,
     signals: Option<Signals>,
@@ -66,7 +67,8 @@ pub(super) fn serve(
     }
 }
 
-/// Waits, alive, until `ready` gives something. `None` when the supervisor is gone or wants a stop meanwhile.
+/// Waits until `ready` returns a value, and reports that the process is alive. Returns `None` if the supervisor is gone
+/// or requests a stop meanwhile.
 fn wait_alive<T>(
     channel: &mut Control,
     every: Duration,
@@ -81,7 +83,7 @@ fn wait_alive<T>(
         match channel.receive() {
             Ok(Received::Message(ToWatcher::Stop | ToWatcher::Last, _) | Received::Closed)
             | Err(_) => return None,
-            // Wakes that come now are of no use yet: the pushers look when they start.
+            // A wake is of no use yet, because the pushers read the journal when they start.
             Ok(Received::Message(..) | Received::Nothing) => {}
         }
         if said.elapsed() >= Duration::from_millis(ALIVE_EVERY_MS / 2) {
@@ -91,7 +93,7 @@ fn wait_alive<T>(
     }
 }
 
-/// Rule 2: one watcher at a time; a predecessor that is being ended still has the lock for a moment.
+/// Rule 2: one watcher at a time. A predecessor that is being stopped still holds the lock for a moment.
 fn take_lock(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Option<Lock> {
     let path = start.state_dir.join(LOCK_NAME);
     let mut said = false;
@@ -119,7 +121,7 @@ fn open_journal(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Op
                 if !std::mem::replace(&mut said, true) {
                     warn!(log, "cannot open the journal; trying again"; "error" => &why);
                     let state = WatcherState::Refused(refusal(&start.state_dir, &why));
-                    // When the supervisor is gone, the channel says so at the next read.
+                    // If the supervisor is gone, the next read of the channel reports it.
                     let _ = channel.send(&FromWatcher::State(state), Vec::new());
                 }
                 None
@@ -128,7 +130,7 @@ fn open_journal(channel: &mut Control, start: &WatcherStart, log: &Logger) -> Op
     });
     if let Some(why) = damaged {
         error!(log, "the journal is damaged"; "error" => &why);
-        // The supervisor sets it aside; when it is gone, the next one finds the same.
+        // The supervisor sets the journal aside. If it is gone, the next supervisor finds the same damage.
         let _ = channel.send(&FromWatcher::Damaged(why), Vec::new());
     }
     opened.flatten()

@@ -1,7 +1,7 @@
 //! The tree of watches: a node is a name and a parent, and a watch descriptor leads to its node. Pure.
 //!
-//! A rename moves one node. About 100 bytes a directory: nodes lie in one vector, linked by 32-bit indices, and
-//! children are found by name through one hash table for the whole tree.
+//! A rename moves one node. A directory takes about 100 bytes: nodes are in one vector, linked by 32-bit indices, and
+//! one hash table for the whole tree finds children by name.
 
 use crate::path::RelPath;
 use std::collections::HashMap;
@@ -22,24 +22,25 @@ struct Node {
     wd: i32,
 }
 
-/// What [`Tree::place`] did.
+/// The result of [`Tree::place`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Placed {
-    /// The watch was at this name already.
+    /// The watch was already at this name.
     Same,
-    /// The watch is new. `dropped` are watches of what the tree had at this name before.
+    /// The watch is new. `dropped` are the watches of what the tree had at this name before.
     New {
-        /// To be removed from the queue.
+        /// Watches to remove from the queue.
         dropped: Vec<i32>,
     },
-    /// The watch was elsewhere in the tree, and has moved here with everything below it.
+    /// The watch was at another place in the tree, and has moved to this name with everything below it.
     Moved {
-        /// Where it was; `None` when it was detached.
+        /// Its old path; `None` if it was detached.
         from: Option<RelPath>,
-        /// To be removed from the queue.
+        /// Watches to remove from the queue.
         dropped: Vec<i32>,
     },
-    /// The parent is not in the tree, or lies below the directory itself: the tree is behind the file system.
+    /// The parent is not in the tree, or lies below the directory itself, because the tree does not yet match the file
+    /// system.
     Nowhere,
 }
 
@@ -67,7 +68,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// Forgets everything; `wd` is the root from now on.
+    /// Forgets everything. `wd` becomes the root.
     pub fn start(&mut self, wd: i32) {
         *self = Self::default();
         self.root = self.allocate(b"", wd);
@@ -78,12 +79,12 @@ impl Tree {
         (self.root != NONE).then(|| self.nodes[self.root as usize].wd)
     }
 
-    /// Directories in it, detached ones too.
+    /// The number of directories in the tree, including detached ones.
     pub fn len(&self) -> usize {
         self.by_wd.len()
     }
 
-    /// True when the watch is in the tree, be it detached.
+    /// True if the watch is in the tree, even if it is detached.
     pub fn contains(&self, wd: i32) -> bool {
         self.by_wd.contains_key(&wd)
     }
@@ -93,7 +94,7 @@ impl Tree {
         self.by_wd.keys().copied().collect()
     }
 
-    /// The path of a watched directory; `None` when it is unknown or detached.
+    /// The path of a watched directory; `None` if it is unknown or detached.
     pub fn path(&self, wd: i32) -> Option<RelPath> {
         let start = *self.by_wd.get(&wd)?;
         if start == self.root {
@@ -135,7 +136,7 @@ impl Tree {
         Some(at)
     }
 
-    /// The topmost directory above `wd`: the root, or what was detached.
+    /// The topmost directory above `wd`: the root, or a detached directory.
     pub fn top(&self, wd: i32) -> Option<i32> {
         let mut at = *self.by_wd.get(&wd)?;
         while self.nodes[at as usize].parent != NONE {
@@ -144,7 +145,7 @@ impl Tree {
         Some(self.nodes[at as usize].wd)
     }
 
-    /// Says that the directory with watch `wd` stands at `name` in `parent`.
+    /// Records that the directory with watch `wd` is at `name` in `parent`.
     pub fn place(&mut self, parent: i32, name: &OsStr, wd: i32) -> Placed {
         let Some(&parent) = self.by_wd.get(&parent) else { return Placed::Nowhere };
         let there = self.lookup(parent, name.as_bytes());
@@ -157,7 +158,7 @@ impl Tree {
         }
         let from = self.path(wd);
         if let Some(node) = known {
-            // Out of its old place first: it may lie below what is dropped.
+            // Remove it from its old place first, because that may lie below what is dropped.
             self.unlink(node);
         }
         let dropped =
@@ -176,7 +177,7 @@ impl Tree {
         }
     }
 
-    /// Takes a directory out of its place, with everything below it, but keeps its watches.
+    /// Removes a directory from its place, with everything below it, but keeps the watches.
     pub fn detach(&mut self, wd: i32) {
         if let Some(&node) = self.by_wd.get(&wd)
             && node != self.root
@@ -185,7 +186,7 @@ impl Tree {
         }
     }
 
-    /// Removes a directory and everything below it; the watches are returned.
+    /// Removes a directory and everything below it. Returns the watches.
     pub fn remove(&mut self, wd: i32) -> Vec<i32> {
         let Some(&top) = self.by_wd.get(&wd) else { return Vec::new() };
         self.unlink(top);
@@ -263,7 +264,7 @@ impl Tree {
         NONE
     }
 
-    /// Puts a node that has its name, and no parent, below `parent`.
+    /// Links a node that has a name, but no parent, below `parent`.
     fn link(&mut self, at: u32, parent: u32) {
         let next = std::mem::replace(&mut self.nodes[parent as usize].first, at);
         if next != NONE {

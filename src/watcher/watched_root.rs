@@ -1,4 +1,4 @@
-//! The root that is watched: whether it is there and still the same directory (rules 6, 18, 21).
+//! The watched root: whether it exists and is still the same directory (rules 6, 18, 21).
 
 use crate::journal::Checkpoint;
 use crate::root_id::RootId;
@@ -10,18 +10,18 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-/// The root that is watched.
+/// The watched root.
 #[derive(Clone, Debug)]
 pub struct WatchedRoot {
-    /// Which directory it is.
+    /// The identity of the directory.
     pub id: RootId,
     boot_id: String,
-    /// Other machines may change the files: there is no checkpoint.
+    /// Other machines may change the files, so there is no checkpoint.
     pub network: bool,
 }
 
 impl WatchedRoot {
-    /// Looks at an open root.
+    /// Reads the identity of an open root.
     pub fn of(root: &Root) -> io::Result<Self> {
         Ok(Self {
             id: root.id()?,
@@ -30,12 +30,12 @@ impl WatchedRoot {
         })
     }
 
-    /// True when `found`, in this boot, is the same directory.
+    /// True if `found`, in this boot, is the same directory.
     pub fn is(&self, found: &RootId) -> bool {
         self.id.same_as(found, true)
     }
 
-    /// What a checkpoint is compared with; `put_back` is what is older than it.
+    /// The values to compare with a checkpoint. `put_back` names what is older than the checkpoint.
     pub fn circumstances(&self, put_back: Option<String>) -> Circumstances {
         Circumstances {
             boot_id: self.boot_id.clone(),
@@ -48,7 +48,7 @@ impl WatchedRoot {
         }
     }
 
-    /// What the state directory keeps of this root, but for its mount points.
+    /// The record of this root for the state directory, without mount points.
     pub fn record(&self, not_before_ns: Option<i64>) -> RootRecord {
         RootRecord {
             boot_id: self.boot_id.clone(),
@@ -61,7 +61,7 @@ impl WatchedRoot {
         }
     }
 
-    /// A checkpoint of this root, without a run and canaries.
+    /// A checkpoint of this root, without a run and without canaries.
     pub fn checkpoint(&self, at_ns: i64, clean: bool) -> Checkpoint {
         Checkpoint {
             at_ns,
@@ -75,13 +75,13 @@ impl WatchedRoot {
     }
 }
 
-/// These file systems are made when a machine starts, and their roots keep the time of that.
+/// The time of this boot. /proc and /sys are created when a machine starts, and their roots keep that time.
 fn boot_stamp_ns() -> Option<i64> {
     let made = ["/proc", "/sys"].map(|dir| files::lstat(Path::new(dir)).ok());
     made.into_iter().flatten().map(|stat| stat.mtime_ns).filter(|at| *at > 0).min()
 }
 
-/// Looks whether the directory at `watch` is the one that is watched; says why not.
+/// Checks whether the directory at `watch` is the watched one. The error says why it is not.
 pub fn check(watch: &Path, root: Option<&WatchedRoot>) -> Result<(), String> {
     match (files::root_id_at(watch), root) {
         (Ok(found), Some(root)) if !root.is(&found) => Err(format!(
@@ -96,8 +96,8 @@ pub fn check(watch: &Path, root: Option<&WatchedRoot>) -> Result<(), String> {
     }
 }
 
-/// Wall clock minus time since boot: it only changes when the clock is set.
+/// Wall clock minus time since boot. It changes only when the clock is set.
 pub fn clock_offset_ns() -> i64 {
-    // Nanoseconds since boot fit for 292 years.
+    // The nanoseconds since boot fit into an `i64` for 292 years.
     clock::wall_ns() - clock::boot().as_nanos() as i64
 }
