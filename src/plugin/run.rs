@@ -239,9 +239,8 @@ impl Runner {
             // delay, a path that is marked again and again is taken, too.
             let young = wall - GATHER_MS..=wall;
             let ripe = |m: &Marked| long || !young.contains(&m.marked_at_ms);
-            // The mark of a path that is marked all the time is always newer than what is settled. It is taken; its
-            // call waits.
-            // that.
+            // The mark of a path that is marked all the time is always newer than what is settled. It is taken, and its
+            // call waits until it is settled.
             let upto = if long { i64::MAX } else { horizon };
             let taken = self.journal.take_in(&station.key, upto, PORTION, ripe)?;
             full |= taken == PORTION as usize;
