@@ -1,4 +1,4 @@
-//! `syncsup check`: what a configuration means, or everything that is wrong with it.
+//! `syncsup check`: prints what a configuration means, or everything that is wrong with it.
 
 use super::invocation::Invocation;
 use super::{print, table};
@@ -24,12 +24,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A remote has this long to answer `--connect`.
+/// A remote must answer `--connect` within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// Remotes tried at a time.
+/// The number of remotes that are tried at the same time.
 const AT_ONCE: usize = 16;
 
-/// Exit status 0 when the configuration can be used, 2 when not; with `connect` 1 when a remote cannot be reached.
+/// Exit status 0 if the configuration can be used, 2 if not. With `connect`, 1 if a remote cannot be reached.
 pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     let loaded = config::load(&invocation.files_or_default()?, &Machine);
     let mut diagnostics = loaded.diagnostics.clone();
@@ -61,14 +61,14 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Where the running instance keeps its connections.
+/// The directory in which the running instance keeps its connections.
 struct RunPlace<'a> {
     dir: &'a Path,
     instance: String,
 }
 
 impl RunPlace<'_> {
-    /// The remote as its pusher reaches it once it is connected.
+    /// The remote as its pusher reaches it over the shared connection.
     fn through(&self, remote: &Remote) -> Remote {
         let socket = ssh::socket(&remote.peer, self.dir, &self.instance).ok().flatten();
         let through = |socket: std::path::PathBuf| ssh::through(&remote.peer, &socket);
@@ -76,7 +76,7 @@ impl RunPlace<'_> {
         Remote { peer, ..remote.clone() }
     }
 
-    /// Why remotes cannot keep a connection, each reason once.
+    /// Why remotes cannot share a connection. Each reason appears once.
     fn without_master(&self, config: &Config) -> BTreeSet<String> {
         let remotes = config.localpaths.iter().flat_map(|l| &l.remotes);
         let why = remotes.filter_map(|r| ssh::socket(&r.peer, self.dir, &self.instance).err());
@@ -85,7 +85,7 @@ impl RunPlace<'_> {
     }
 }
 
-/// Every localpath, its remotes, and how rsync would run.
+/// Every localpath, its remotes, and the rsync command.
 fn understood(config: &Config, place: &RunPlace<'_>) -> String {
     let mut rows =
         vec![["LOCALPATH", "REMOTE / PLUGIN", "RSYNC / CALL"].map(str::to_owned).to_vec()];
@@ -124,7 +124,7 @@ fn called(call: &Call) -> String {
     }
 }
 
-/// A URL without what may be secret in it: its user and password, its query.
+/// A URL without the parts that may be secret: user, password and query.
 pub(super) fn without_secrets(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?..."));
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -133,13 +133,13 @@ pub(super) fn without_secrets(url: &str) -> String {
     format!("{scheme}://{host}{path}{query}")
 }
 
-/// As it would be typed into a shell, on one line.
+/// The words as typed into a shell, on one line.
 fn shell_words(words: &[OsString]) -> String {
     let quoted = words.iter().map(|word| quoted_text(word.as_bytes()));
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// Tries every remote with a push of nothing, dry; prints a line for each. False when one fails.
+/// Tries every remote with an empty dry-run push, and prints one line per remote. Returns false if one fails.
 fn try_all(config: &Config) -> Result<bool> {
     let scratch = own::directory().map_err(|e| Error::system("cannot make a directory", e))?;
     let all: Vec<(&LocalPath, &Remote)> =
@@ -173,8 +173,8 @@ fn try_all(config: &Config) -> Result<bool> {
     Ok(fine)
 }
 
-/// The end of a try. What its daemon refuses and something can stand for is left out, and it is tried again; returns
-/// all that was left out so.
+/// The end of a try. If the daemon refuses an option that has a substitute, the option is left out and the remote is
+/// tried again. Returns all options that were left out.
 fn tried(
     mut run: Rsync,
     localpath: &LocalPath,
@@ -195,7 +195,7 @@ fn tried(
     }
 }
 
-/// Starts a push of nothing, dry, with every option that pushes and comparisons have.
+/// Starts an empty dry-run push with every option that pushes and comparisons have.
 fn start(
     localpath: &LocalPath,
     remote: &Remote,
@@ -214,7 +214,7 @@ fn start(
     Rsync::start(&words, argv::ENV, argv::ENV_REMOVE, directory, b"", scratch)
 }
 
-/// The command line of a push, as it would run.
+/// The command line of a push, as the pusher would run it.
 fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
     let options = Options {
         checksum: false,
@@ -231,7 +231,7 @@ fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
     words
 }
 
-/// Waits for its end, or ends it; an error is what it means, in the words that `status` would show.
+/// Waits for the run to end, or kills it. An error describes the failure as `status` would show it.
 fn outcome(mut run: Rsync, remote: &Remote, end: Instant) -> std::result::Result<(), Judgement> {
     let failed = |message: String| Judgement {
         verdict: Verdict::Remote(Trouble::Unreachable),

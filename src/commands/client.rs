@@ -1,4 +1,4 @@
-//! Talks to running supervisors: finds them and sends one request, with a limit on the time.
+//! Communicates with running supervisors: finds them and sends one request, with a time limit.
 
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
@@ -12,15 +12,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A supervisor answers immediately, unless it has something to wait for.
+/// A supervisor answers immediately, unless it has to wait for something.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The control socket of a running instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningInstance(PathBuf);
 
-/// The instances that run: with `-o` the one of those files that replicates, or with `-m` the one that only calls these
-/// plugins; without `-o` all in the run directory (with `-m` those that call these plugins).
+/// The running instances. With `-o`, the one that replicates these files, or with `-m` the one that only calls these
+/// plugins. Without `-o`, all instances in the run directory (with `-m`, those that call these plugins).
 pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
     let dir = &invocation.directories.run;
     let module = invocation.module.as_deref();
@@ -42,7 +42,7 @@ pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
     let mut running = Vec::new();
     for socket in sockets {
         match connect(&socket, PATIENCE) {
-            // No process listens: a supervisor that was killed left it behind.
+            // No process listens. A killed supervisor left the socket behind.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
             Err(e) if e.kind() == ErrorKind::PermissionDenied => {
                 let text = format!(
@@ -51,33 +51,33 @@ pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
                 );
                 return Err(Error::new(Exit::System, text));
             }
-            // One that does not accept is running all the same; what is asked of it will tell.
+            // An instance that does not accept connections is still running. The request will show its state.
             Ok(_) | Err(_) => running.push(RunningInstance(socket)),
         }
     }
     if !invocation.files.is_empty() {
-        // The one that was started so: a link of these files may lead elsewhere since.
+        // The instance that was started with these names. A link among these files may have changed since.
         running.truncate(1);
     }
     Ok(running)
 }
 
-/// The one instance that is meant. Exit status 3 when none runs.
+/// The one instance that is meant. Exit status 3 if none is running.
 pub fn the_one(invocation: &Invocation) -> Result<RunningInstance> {
     one_of(running(invocation)?, invocation)
 }
 
-/// The one instance with remotes that is meant, as [`the_one`]; those of `-m` count only when `-m` names one.
+/// Like [`the_one`], among instances with remotes. Instances of `-m` count only if `-m` names one.
 pub fn the_one_with_remotes(invocation: &Invocation) -> Result<RunningInstance> {
     let mut all = running(invocation)?;
     if all.len() > 1 && invocation.module.is_none() {
-        // One that does not answer may have some: what is asked of it will tell.
+        // An instance that does not answer may have remotes. The request will show it.
         all.retain(|i| i.status().map_or(true, |s| s.localpaths.iter().any(has_remotes)));
     }
     one_of(all, invocation)
 }
 
-/// True when the localpath has remotes.
+/// True if the localpath has remotes.
 pub fn has_remotes(localpath: &LocalPathStatus) -> bool {
     !localpath.remotes.is_empty()
 }
@@ -94,7 +94,7 @@ fn one_of(mut running: Vec<RunningInstance>, invocation: &Invocation) -> Result<
     }
 }
 
-/// No supervisor runs.
+/// The error if no supervisor is running.
 pub fn none(invocation: &Invocation) -> Error {
     let dir = invocation.directories.run.display();
     let of = match &invocation.files[..] {
@@ -134,7 +134,7 @@ fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
 }
 
 impl RunningInstance {
-    /// The arguments that select it: `-o /etc/www.yaml -m http`.
+    /// The arguments that select this instance: `-o /etc/www.yaml -m http`.
     fn arguments(&self) -> String {
         let (run, id) = (self.0.parent(), self.0.file_stem().and_then(|id| id.to_str()));
         let Some((files, module)) = run.zip(id).and_then(|(run, id)| words_of(run, id)) else {
@@ -181,7 +181,7 @@ impl RunningInstance {
         }
     }
 
-    /// Sends a command; returns the lines that the supervisor answers.
+    /// Sends a command. Returns the lines that the supervisor answers.
     pub fn command(&self, request: &Request, patience: Duration) -> Result<Vec<String>> {
         match self.ask(request, patience)? {
             Answer::Done(lines) => Ok(lines),
@@ -218,12 +218,12 @@ impl RunningInstance {
     }
 }
 
-/// A name that the supervisor refuses is a usage error.
+/// Turns the supervisor's refusal of a name into a usage error.
 pub fn named<T>(answer: Result<T>) -> Result<T> {
     answer.map_err(|e| if e.exit == Exit::No { Error::usage(e.text) } else { e })
 }
 
-/// An answer that does not fit the request.
+/// The error for an answer that does not fit the request.
 pub fn unexpected() -> Error {
     Error::system(
         "unexpected reply from the supervisor",

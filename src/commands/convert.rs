@@ -1,4 +1,4 @@
-//! `syncsup convert -o confxml.xml`: the same configuration as YAML.
+//! `syncsup convert -o confxml.xml`: prints the same configuration as YAML.
 
 use super::invocation::Invocation;
 use super::print_exactly;
@@ -6,7 +6,7 @@ use crate::config::{self, convert::to_yaml, model::Config};
 use crate::error::{Error, Exit, Result};
 use crate::sys::output::complain;
 
-/// Prints the YAML; warnings go to stderr.
+/// Prints the YAML. Warnings go to stderr.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
     let loaded = config::read(&invocation.files_or_default()?);
     let lines: Vec<String> = loaded.diagnostics.iter().map(|d| d.to_string()).collect();
@@ -21,7 +21,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// The plugin sections that are not started: in YAML what is written is called, so they cannot be in it.
+/// The plugin sections that are not started. In YAML, every plugin in the file is called, so they must be omitted.
 pub(super) fn left_out(config: &Config) -> Option<String> {
     let started = |kind: &str| {
         config.localpaths.iter().flat_map(|l| &l.plugins).any(|p| p.call.kind() == kind)

@@ -1,6 +1,6 @@
-//! `syncsup demo`: shows replication at work. Three rsync daemons on loopback are the slaves, this
-//! program is started on a directory, changes are made, processes are killed; after each step master and slaves are
-//! compared. It leaves nothing behind, however it ends.
+//! `syncsup demo`: shows replication at work. Three rsync daemons on loopback are the slaves. The demo starts this
+//! program on a directory, makes changes and kills processes. After each step, it compares master and slaves. It leaves
+//! nothing behind, however it ends.
 
 mod changes;
 mod instance;
@@ -18,7 +18,7 @@ use say::time;
 use stage::DemoStage;
 use std::time::{Duration, Instant};
 
-/// Runs the demo; [`Exit::No`] when master and slaves were different in the end.
+/// Runs the demo. Returns [`Exit::No`] if master and slaves were different at the end.
 pub fn run() -> Result<Exit> {
     let mut stage = DemoStage::build()?;
     let played = play(&mut stage);
@@ -167,8 +167,8 @@ fn slave_down(stage: &mut DemoStage) -> Result<()> {
     stage.compare(&[0, 1, 2], Instant::now())
 }
 
-/// Kills one of the processes (`which` in the order of [`DemoStage::children`]) while files change; the others go on, and
-/// it comes back by itself.
+/// Kills one of the processes (`which` in the order of [`DemoStage::children`]) while files change. The others
+/// continue, and the supervisor restarts the killed one.
 fn child_killed(stage: &mut DemoStage, which: usize) -> Result<()> {
     stage.say.step(match which {
         0 => ("kill -9 the watcher while files change", "文件变化期间 kill -9 监视进程（watcher）"),

@@ -1,4 +1,4 @@
-//! What a command line asks for, parsed.
+//! What a command line requests, parsed.
 
 use crate::error::{Error, Result};
 use crate::instance::directories::Directories;
@@ -9,31 +9,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// `--state-dir`, `--run-dir`, or this user's defaults.
+    /// `--state-dir` and `--run-dir`, or the defaults of this user.
     pub directories: Directories,
     /// `-v`.
     pub verbose: bool,
-    /// Not `--no-sysctl`.
+    /// False with `--no-sysctl`.
     pub sysctl: bool,
     /// `--http`, `--max-lag`.
     pub http: crate::config::http::Given,
-    /// `-o`, in order; empty when not given.
+    /// `-o`, in order. Empty if not given.
     pub files: Vec<PathBuf>,
-    /// `-m`: the plugins that are run, or whose instance is meant.
+    /// `-m`: the plugins to run, or whose instance is meant.
     pub module: Option<String>,
     /// The subcommand.
     pub command: Command,
-    /// The whole command line, the program's name first: a daemon keeps it.
+    /// The whole command line, with the program's name first. A daemon keeps it.
     pub words: Vec<OsString>,
 }
 
 /// A subcommand with its own options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Replicates; also without any subcommand.
+    /// Replicates. Also the default without a subcommand.
     Run {
         /// `-d`
         daemon: bool,
@@ -42,53 +42,53 @@ pub enum Command {
         /// `-n`
         slots: Option<usize>,
     },
-    /// Says what a configuration means.
+    /// Explains a configuration.
     Check {
         /// `--connect`
         connect: bool,
     },
-    /// A `confxml.xml` as YAML.
+    /// Prints a `confxml.xml` as YAML.
     Convert,
-    /// How things are.
+    /// Prints the status.
     Status(StatusFormat),
-    /// Ends an instance.
+    /// Stops an instance.
     Stop,
     /// Reads the configuration again.
     Reload,
-    /// Compares now.
+    /// Reconciles now.
     Sync(Vec<String>),
-    /// Lets a held remote or localpath go on, or only shows what that would delete.
+    /// Releases a held remote or localpath, or only shows what a release would delete.
     Release {
         /// The localpath or the remote.
         name: String,
         /// `--show`
         show: bool,
     },
-    /// Waits until what is changed by now is settled.
+    /// Waits until all changes made so far are settled.
     Wait(Wait),
-    /// Compares, and says what differs.
+    /// Compares, and prints the differences.
     Verify(Verify),
-    /// Looks at, or changes, what could not be pushed.
+    /// Lists or changes what could not be pushed.
     Journal(JournalAction),
-    /// What takes the place of a sersync.
+    /// Replaces a sersync.
     Migrate {
-        /// Its directories or configuration files; where it runs and the usual places when empty.
+        /// Its directories or configuration files. If empty, the running processes and the usual places.
         paths: Vec<PathBuf>,
         /// `--dry-run`
         dry: bool,
     },
     /// Lists the journals of localpaths that are no longer configured, or removes them.
     Prune {
-        /// Those to remove: their directories' names, or localpaths.
+        /// The journals to remove: names of their directories, or localpaths.
         names: Vec<String>,
-        /// `--yes`: all of them.
+        /// `--yes`: removes all of them.
         yes: bool,
     },
-    /// Takes over a fail log of sersync's own.
+    /// Imports sersync's own fail log.
     Import(PathBuf),
     /// Lists what the trash of a remote holds, or restores it.
     Undelete(Wish),
-    /// The main job, shown.
+    /// Runs the demonstration.
     Demo,
     /// `-h`
     Help,
@@ -99,126 +99,126 @@ pub enum Command {
 /// What `syncsup wait` waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// Only what is at or below these, everything when empty.
+    /// Only what is at or below these paths. Everything if empty.
     pub paths: Vec<PathBuf>,
-    /// On which remotes.
+    /// The remotes on which it must be settled.
     pub on: On,
-    /// For how long.
+    /// The time limit.
     pub timeout: Duration,
 }
 
 /// The remotes on which something must be settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum On {
-    /// All of each localpath.
+    /// All remotes of each localpath.
     All,
-    /// How many of each localpath.
+    /// This number of remotes of each localpath.
     Quorum(usize),
-    /// Those of these names.
+    /// The remotes of these names.
     Remotes(Vec<String>),
 }
 
 /// What `syncsup verify` compares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verify {
-    /// The localpath, or something in it; all when `None`.
+    /// The localpath, or a path in it. All localpaths if `None`.
     pub path: Option<PathBuf>,
-    /// The remotes, all when empty.
+    /// The remotes. All if empty.
     pub remotes: Vec<String>,
-    /// By content.
+    /// Compares by content.
     pub checksum: bool,
-    /// Marks what differs, so that it is pushed.
+    /// Marks the differences, so that they are pushed.
     pub repair: bool,
-    /// How it is printed.
+    /// The output format.
     pub format: Format,
 }
 
-/// How lists are printed.
+/// The output format of lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Lines for people; what could harm a terminal is escaped.
+    /// Lines for people. What could harm a terminal is escaped.
     #[default]
     Lines,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Only the names as they are, a NUL after each.
+    /// Only the names, unchanged, each followed by a NUL.
     Null,
 }
 
 /// What `syncsup journal` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalAction {
-    /// Shows what could not be pushed.
+    /// Lists what could not be pushed.
     List {
-        /// Which rows.
+        /// The rows to list.
         which: Which,
         /// `--json`
         json: bool,
     },
-    /// Has it pushed now.
+    /// Pushes it now.
     Retry(Which),
-    /// Forgets it.
+    /// Drops it.
     Drop(Which),
 }
 
-/// Which rows of the failure journal.
+/// Selects rows of the failure journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Which {
-    /// Of these remotes; all, when no plugin is named either.
+    /// Rows of these remotes. All, if no plugin is named either.
     pub remotes: Vec<String>,
-    /// Of these plugins; all, when no remote is named either.
+    /// Rows of these plugins. All, if no remote is named either.
     pub plugins: Vec<String>,
-    /// At or below these paths, all when empty.
+    /// Rows at or below these paths. All if empty.
     pub paths: Vec<PathBuf>,
 }
 
-/// How `status` prints.
+/// The output format of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusFormat {
     /// Once.
     Table,
     /// Once, as one JSON object.
     Json,
-    /// Again every second.
+    /// Repeated every second.
     Watch,
 }
 
-/// What `undelete` is asked for.
+/// What `undelete` must do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// Absolute, or from the root of the localpath.
+    /// The path: absolute, or relative to the root of the localpath.
     pub path: OsString,
     /// `--remote`.
     pub remote: Option<String>,
-    /// What is restored; `None` only lists.
+    /// The version to restore. `None` only lists.
     pub at: Option<At>,
-    /// `--force`: what is there now is overwritten.
+    /// `--force`: overwrites what exists now.
     pub force: bool,
 }
 
-/// Which version `undelete` restores.
+/// The version that `undelete` restores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
-    /// `--at`: the last one of those whose time begins so.
+    /// `--at`: the last version whose time begins with this text.
     Time(String),
     /// `--last`.
     Last,
 }
 
 impl Invocation {
-    /// The configuration files: those of `-o`; else as sersync `./confxml.xml`, if it is there; else
-    /// `/etc/syncsup/conf.d`; else `/etc/syncsup/syncsup.yaml`. Absolute.
+    /// The configuration files: those of `-o`. Otherwise `./confxml.xml`, as in sersync, if it exists. Otherwise
+    /// `/etc/syncsup/conf.d`, or else `/etc/syncsup/syncsup.yaml`. The paths are absolute.
     pub fn files_or_default(&self) -> Result<Vec<PathBuf>> {
         if !self.files.is_empty() {
             return self.files.iter().cloned().map(absolute).collect();
         }
         let places = ["confxml.xml", "/etc/syncsup/conf.d", "/etc/syncsup/syncsup.yaml"];
-        // A link that leads nowhere is an error, not absence.
+        // A dangling link is an error. It does not count as a missing file.
         let there = places.into_iter().filter(|p| Path::new(p).symlink_metadata().is_ok());
         let mut passed_over = None;
         for place in there {
             let file = absolute(place.into())?;
-            // The user did not name ./confxml.xml: in another user's directory it may be a trap.
+            // The user did not name ./confxml.xml. In another user's directory it may be a trap.
             match doubt(&file).filter(|_| place == places[0]) {
                 Some(why) => passed_over = Some(format!("{}: {why}", file.display())),
                 None => {
@@ -239,13 +239,13 @@ impl Invocation {
     }
 }
 
-/// Why a configuration is not obeyed.
+/// Why a configuration is not trusted.
 fn doubt(file: &Path) -> Option<String> {
     let user = User::current();
     trust::doubted(file, user).ok()?.map(|doubted| doubted.text(user))
 }
 
-/// The path from the root, without a look at the file system beyond the current directory.
+/// The path from the root. Of the file system, only the current directory is looked up.
 pub fn absolute(path: PathBuf) -> Result<PathBuf> {
     std::path::absolute(&path).map_err(|e| Error::system(path.display(), e))
 }

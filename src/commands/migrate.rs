@@ -1,5 +1,5 @@
-//! `syncsup migrate [PATH]...`: looks for a running or installed sersync, says what would take its place, and writes
-//! that beside the old files: a YAML configuration and a systemd unit. It changes nothing else.
+//! `syncsup migrate [PATH]...`: looks for a running or installed sersync, prints what would replace it, and writes the
+//! replacement beside the old files: a YAML configuration and a systemd unit. It changes nothing else.
 
 mod find;
 mod starters;
@@ -23,20 +23,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use unit::Needs;
 
-/// Nothing of sersync's is longer.
+/// No file of sersync is larger.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// A file that is to be there.
+/// A file that must exist.
 struct Wanted {
     path: PathBuf,
     text: String,
     mode: u32,
-    /// The text without passwords, when it has some.
+    /// The text without passwords, if it contains any.
     shown: Option<String>,
 }
 
-/// Exit status 0 when everything is written, or was there already; with `dry` when it could be. 1 when no sersync is
-/// found, or a file of that name says something else; 2 when a configuration cannot be used; 5 when one cannot be
+/// Exit status 0 if everything is written or already exists, or with `dry` if it could be written. 1 if no sersync is
+/// found, or if a file of that name has other content. 2 if a configuration cannot be used. 5 if a file cannot be
 /// written.
 pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
     if let Some(missing) = paths.iter().find(|p| !p.exists()) {
@@ -87,12 +87,12 @@ fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
-/// A path as a word that a shell takes back.
+/// A path as a word that a shell reads back unchanged.
 fn word(path: &Path) -> String {
     quoted_text(path.as_os_str().as_bytes())
 }
 
-/// Says what there is and what it means; returns the files that would take its place.
+/// Prints what was found and what it means. Returns the files that would replace it.
 fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
     let file = &found.file;
     let loaded = config::read(std::slice::from_ref(file));
@@ -136,8 +136,8 @@ fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
     Ok(vec![config, unit])
 }
 
-/// What takes the place of a process that runs a plugin alone: the same with the old file. The YAML would not do: it has
-/// no plugin that is not started, and without `-m` it would push.
+/// The replacement of a process that only runs a plugin: the same command with the old file. The YAML cannot be used:
+/// it lacks the plugins that are not started, and without `-m` it would push.
 fn plan_alone(found: &FoundConfiguration, name: &str, mut config: Config) -> Result<Wanted> {
     let file = shown(&found.file);
     let kind = module::kind(name)
@@ -151,7 +151,7 @@ fn plan_alone(found: &FoundConfiguration, name: &str, mut config: Config) -> Res
     unit_of(found, &found.file, Some(kind), &Needs::of(&config))
 }
 
-/// The configuration as it may be shown.
+/// The configuration without secrets, so that it can be shown.
 fn without_secrets(config: &Config) -> Config {
     let mut config = config.clone();
     for plugin in config.localpaths.iter_mut().flat_map(|l| &mut l.plugins) {
@@ -164,7 +164,7 @@ fn without_secrets(config: &Config) -> Config {
     config
 }
 
-/// What sersync itself still owes.
+/// What sersync itself still has to push.
 fn owed(localpath: &LocalPath) -> Option<String> {
     let path = &localpath.fail_log.as_ref()?.path;
     let text = own::read(path.as_path(), MOST_BYTES).ok()?;
@@ -182,7 +182,7 @@ fn says_the_same(text: &str, old: &Config) -> bool {
     plain(&new) == plain(&as_written_in_yaml(old)) && new.debug == old.debug
 }
 
-/// With `alone` the one that runs only the plugins of that kind.
+/// With `alone`, the unit that only runs the plugins of that kind.
 fn unit_of(
     found: &FoundConfiguration,
     config: &Path,
@@ -213,7 +213,7 @@ fn unit_of(
     Ok(Wanted { path: config.with_file_name(name), text, mode: 0o644, shown: None })
 }
 
-/// Writes a new file; one that is there is never touched. False when it says something else.
+/// Writes a new file. An existing file is never touched. Returns false if an existing file has other content.
 fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     let path = shown(&wanted.path);
     match own::glance(&wanted.path, MOST_BYTES) {
@@ -240,7 +240,7 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     let options = OpenOptions::new().write(true).create_new(true).mode(wanted.mode).clone();
     let mut file = options.open(&wanted.path).map_err(failed)?;
     if let Err(e) = file.write_all(wanted.text.as_bytes()).and_then(|()| file.sync_all()) {
-        // Half a file would be in the way of the next try.
+        // A partial file would block the next attempt.
         let _ = fs::remove_file(&wanted.path);
         return Err(failed(e));
     }
@@ -248,7 +248,7 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// What is left to the operator: the unit is the last file.
+/// The remaining steps for the operator. The unit is the last file.
 fn next_steps(found: &FoundConfiguration, wanted: &[Wanted]) -> String {
     let Some(unit) = wanted.last() else { return String::new() };
     let name = unit.path.file_name().unwrap_or_default().to_string_lossy();

@@ -16,7 +16,7 @@ pub fn of_reconcile(p: &ReconcileProgress) -> String {
     format!("{} of {} differences pushed{bytes}{deletions}", p.done, p.found)
 }
 
-/// How much of it is done: by bytes where there are many, since files differ in size.
+/// The share that is done. It is counted in bytes if there are many, because files differ in size.
 pub fn share(p: &ReconcileProgress) -> f64 {
     let of = |done: u64, all: u64| (done.min(all) as f64) / (all.max(1) as f64);
     let paths = of(p.done, p.found);

@@ -1,5 +1,5 @@
-//! `syncsup release NAME`: a held remote goes on, or a replaced localpath is taken as it is now. With `--show` it is only
-//! compared, and what would be deleted is listed.
+//! `syncsup release NAME`: releases a held remote, or accepts a replaced localpath as it is now. With `--show` it only
+//! compares, and lists what would be deleted.
 
 use super::client::RunningInstance;
 use super::invocation::Invocation;
@@ -9,14 +9,14 @@ use crate::error::{Error, Exit, Result};
 use crate::message::{InstanceStatus, PusherState, RemoteStatus, Request, VerifyEnd, Why};
 use crate::path::printable;
 
-/// Releases, and prints what that means. Exit status 1 when nothing of that name is held.
+/// Releases, and prints what that means. Exit status 1 if nothing of that name is held.
 pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
     if show {
         return show_deletions(&instance, name);
     }
     let status = instance.status()?;
-    // A release of a remote that is not held would let the next reconcile delete without the guard.
+    // The release of a remote that is not held would let the next reconcile delete without the guard.
     if let Some(state) = in_order(&status, name) {
         let text = format!("{name} is not held ({state}); nothing to release");
         return Err(Error::new(Exit::No, text));
@@ -44,7 +44,7 @@ fn held_back(status: &InstanceStatus, name: &str) -> String {
     out
 }
 
-/// Compares, and lists what would be deleted. Exit status 1 when that cannot be known.
+/// Compares, and lists what would be deleted. Exit status 1 if that cannot be determined.
 fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
     let status = instance.status()?;
     let mut pairs = Vec::new();
@@ -93,7 +93,8 @@ fn known(status: &InstanceStatus, name: &str) -> bool {
         .any(|l| localpath(l.watch.to_string()) || l.remotes.iter().any(|r| r.name == name))
 }
 
-/// How the remotes of that name are, if there are some and none of them can be held. (One in trouble may be held too.)
+/// The state of the remotes of that name, if there are any and none of them can be held. (A remote in trouble may be
+/// held too.)
 fn in_order(status: &InstanceStatus, name: &str) -> Option<&'static str> {
     let remotes = status.localpaths.iter().flat_map(|l| &l.remotes);
     let states: Vec<PusherState> =

@@ -1,4 +1,4 @@
-//! `syncsup reload`: the configuration is read again; with an error in it, the old one stays.
+//! `syncsup reload`: reads the configuration again. If the new one has an error, the old one stays in use.
 
 use super::invocation::Invocation;
 use super::{client, print};
@@ -6,13 +6,13 @@ use crate::error::{Error, Exit, Result};
 use crate::message::Request;
 use std::time::Duration;
 
-/// A configuration may name directories that are slow to look at.
+/// A configuration may name directories on slow file systems.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Reloads, and prints what was done; exit status 2 when the new configuration is refused.
+/// Reloads, and prints what was done. Exit status 2 if the new configuration is refused.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
-    // A supervisor that hangs is not waited for that long.
+    // Do not wait that long for a supervisor that hangs.
     instance.status()?;
     let lines = instance.command(&Request::Reload, PATIENCE).map_err(|e| match e.exit {
         Exit::No => {

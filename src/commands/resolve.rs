@@ -1,16 +1,16 @@
-//! Which localpath a PATH of the command line means, and what in it.
+//! Finds the localpath that a PATH on the command line means, and the path within it.
 
 use super::invocation::absolute;
 use crate::error::{Error, Result};
 use crate::path::{OsBytes, RelPath, printable};
 use std::path::{Component, Path, PathBuf};
 
-/// A path as it may be compared with a localpath: as it is written, and as it is without symbolic links. Its last
-/// component is not followed, and need not be there.
+/// The forms of a path that can be compared with a localpath: as written, and without symbolic links. Its last
+/// component is not followed, and need not exist.
 fn forms(path: &Path) -> Result<Vec<PathBuf>> {
     let plain = normal(&absolute(path.to_owned())?);
     let mut forms = vec![plain.clone()];
-    // What is there of it: the rest may be deleted already.
+    // Only the existing part is resolved: the rest may already be deleted.
     let mut rest = Vec::new();
     let mut there: &Path = &plain;
     while let (Some(parent), Some(name)) = (there.parent(), there.file_name()) {
@@ -27,7 +27,7 @@ fn forms(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(forms)
 }
 
-/// Without `.` and `..`, as a shell shows the current directory.
+/// The path without `.` and `..`, as a shell shows the current directory.
 fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
@@ -40,7 +40,7 @@ fn normal(path: &Path) -> PathBuf {
     out
 }
 
-/// For each localpath that holds the path, or lies in it: what in it is meant.
+/// For each localpath that contains the path or lies in it: the selected path within the localpath.
 pub fn within(path: &Path, watches: &[OsBytes]) -> Result<Vec<(OsBytes, RelPath)>> {
     let forms = forms(path)?;
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! `syncsup run`, also without any subcommand: replicates, in the foreground or as a daemon.
+//! `syncsup run`, also the default without a subcommand: replicates, in the foreground or as a daemon.
 
 mod bars;
 
@@ -10,7 +10,7 @@ use crate::supervisor::{InstanceOptions, daemon, run};
 use crate::sys::session::monotonic;
 use bars::Bars;
 
-/// Runs until it is stopped, or with `daemon` until every localpath is watched.
+/// Runs until it is stopped. With `daemon`, returns when every localpath is watched.
 pub fn run(
     invocation: &Invocation,
     daemon: bool,
@@ -41,7 +41,7 @@ pub fn run(
             bars.clear();
             line(&format!("watching {watch}"));
         }
-        // The log says it, and that is on the terminal too.
+        // The log reports it, and the log is on the terminal too.
         Notification::Warned(_) | Notification::Started(_) => {}
     })?;
     Ok(Exit::Ok)

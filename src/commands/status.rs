@@ -1,4 +1,4 @@
-//! `syncsup status`: every localpath and remote at a glance, or as JSON.
+//! `syncsup status`: shows every localpath and remote as a table, or as JSON.
 
 mod show;
 mod watch;
@@ -12,7 +12,7 @@ use crate::message::{
 use crate::sys::clock;
 use std::time::Duration;
 
-/// Exit status 0 when everything is in sync, 1 when not, 3 when no supervisor runs, 5 when one does not answer.
+/// Exit status 0 if everything is in sync, 1 if not, 3 if no supervisor is running, 5 if one does not answer.
 pub fn run(invocation: &Invocation, how: StatusFormat) -> Result<Exit> {
     if how == StatusFormat::Watch {
         return watch::run(invocation);
@@ -28,10 +28,10 @@ pub fn run(invocation: &Invocation, how: StatusFormat) -> Result<Exit> {
     found.verdict(invocation)
 }
 
-/// What there is to show.
+/// What can be shown.
 struct StatusReport {
     instances: Vec<InstanceStatus>,
-    /// One that does not answer. The others are shown all the same.
+    /// The error of an instance that does not answer. The others are still shown.
     silent: Option<Error>,
 }
 
@@ -40,7 +40,7 @@ fn look(invocation: &Invocation, patience: Duration) -> Result<StatusReport> {
     for instance in client::running(invocation)? {
         match instance.status_within(patience) {
             Ok(status) => found.instances.push(status),
-            // It ended just now.
+            // The instance has just ended.
             Err(e) if e.exit == Exit::NotRunning => {}
             Err(e) => found.silent = Some(e),
         }
@@ -66,8 +66,8 @@ impl StatusReport {
     }
 }
 
-/// In sync is what is watched and has nothing left to push anywhere. Where nothing is pushed, as with `-m`, the plugins
-/// are all there is: none of their calls fails or was given up.
+/// A localpath is in sync if it is watched and nothing is left to push to any remote. If nothing is pushed, as with
+/// `-m`, only the plugins count: no call fails or was given up.
 fn is_in_sync(localpath: &LocalPathStatus) -> bool {
     let called = || {
         let runs = localpath.plugin_runner.as_ref().is_none_or(|r| r.pid.is_some());
@@ -79,12 +79,12 @@ fn is_in_sync(localpath: &LocalPathStatus) -> bool {
         && (!localpath.remotes.is_empty() || called())
 }
 
-/// Since when a remote is in trouble, when it is tried again, and why, as `status` says it.
+/// Since when a remote is in trouble, when it is retried, and why, as `status` prints it.
 pub fn trouble(remote: &RemoteStatus) -> Option<String> {
     show::trouble(remote, clock::wall_ms())
 }
 
-/// The word that `status` shows for a state; a state that needs attention stands out.
+/// The word that `status` shows for a state. A state that needs attention is conspicuous.
 pub fn word(state: PusherState) -> &'static str {
     match state {
         PusherState::Held => "HELD",
@@ -93,7 +93,7 @@ pub fn word(state: PusherState) -> &'static str {
     }
 }
 
-/// Lines as one, safe for a terminal.
+/// Joins lines into one that is safe for a terminal.
 pub fn one_line(text: &str) -> String {
     crate::path::as_written(text.lines().collect::<Vec<_>>().join("; ").as_bytes())
 }

@@ -7,16 +7,16 @@ use crate::message::Request;
 use crate::sys::session;
 use std::time::{Duration, Instant};
 
-/// Pushes in hand have 10 seconds, children 12; then they are killed.
+/// Pushes in flight have 10 seconds, children 12. Then they are killed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks it to stop, and waits until it is gone.
+/// Requests the stop, and waits until the instance has ended.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
     let pid = instance.status()?.pid;
     match instance.command(&Request::Stop, PATIENCE) {
         Ok(_) => {}
-        // It went without a word; whether it has gone is looked at below.
+        // The supervisor closed the connection without an answer. Whether it has ended is checked below.
         Err(e) if e.exit == Exit::NotRunning => {}
         Err(e) => return Err(e),
     }

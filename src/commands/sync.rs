@@ -1,4 +1,4 @@
-//! `syncsup sync`: reconciles now, and follows every remote until it is done.
+//! `syncsup sync`: reconciles now, and follows every remote until its reconcile ends.
 
 mod follow;
 mod show;
@@ -12,13 +12,13 @@ use follow::{Follow, SyncOutcome};
 use show::Show;
 use std::time::{Duration, Instant};
 
-/// How often the supervisor is asked for the progress.
+/// The interval at which the supervisor is asked for the progress.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Exit status 0 when every remote asked is in sync, 1 when one failed or is held.
+/// Exit status 0 if every requested remote is in sync, 1 if one failed or is held.
 pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
     let instance = client::the_one_with_remotes(invocation)?;
-    // Before it is asked: what a remote has finished by now does not count.
+    // Read before the request: reconciles that are already complete do not count.
     let before = instance.status()?;
     let asked = client::named(instance.command(&Request::Sync(names.to_vec()), client::PATIENCE))?;
     let mut follows: Vec<Follow> = asked

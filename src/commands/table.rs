@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use crate::figures::{bytes, count, span};
 
-/// Rows as aligned columns, two spaces between them, without trailing spaces.
+/// Formats rows as aligned columns with two spaces between them and no trailing spaces.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let shown = |row: &Vec<String>| row.iter().map(|cell| as_written(cell.as_bytes())).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
@@ -25,17 +25,17 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// The columns of a terminal that a text takes: a Chinese character takes two.
+/// The number of terminal columns of a text. A Chinese character takes two.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A text with spaces behind it, so that it takes `columns`.
+/// A text padded with spaces to `columns`.
 pub fn padded(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
-/// The beginning of a line that takes no more than `columns`.
+/// The beginning of a line, at most `columns` wide.
 pub fn cut(line: &str, columns: usize) -> String {
     let mut left = columns;
     let fits = |c: &char| {
@@ -54,7 +54,7 @@ mod tests {
     fn columns_are_aligned() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(columns(&[row("a", "bb"), row("ccc", "")]), "a    bb\nccc\n");
-        // What a remote says cannot draw on the terminal.
+        // Text from a remote must not control the terminal.
         assert_eq!(
             columns(&[row("\u{1b}[2J", "x\u{202e}\ny")]),
             "\\x1b[2J  x\\xe2\\x80\\xae\\x0ay\n"

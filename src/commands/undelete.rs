@@ -1,5 +1,5 @@
-//! `syncsup undelete`: what the trash of a remote holds of a path, and how it comes back: to the master, from where it
-//! is replicated like any other change.
+//! `syncsup undelete`: lists the versions of a path in the trash of a remote, and restores them to the master. From the
+//! master they are replicated like any other change.
 
 mod restore;
 mod times;
@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Exit status 1 when there is nothing to list, or when something could not be restored.
+/// Exit status 1 if there is nothing to list, or if something could not be restored.
 pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
     let (config, _) = configuration(invocation)?;
     let (localpath, remote, path) = place(&config, wish)?;
@@ -53,9 +53,9 @@ pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
     restore::run(localpath, remote, &chosen, wish.force, scratch.path())
 }
 
-/// What stands at a localpath that is held is not what is replicated: an empty mount point, say.
+/// Refuses a localpath that is held, because its content is not what is replicated. It may be an empty mount point.
 fn refuse_held(invocation: &Invocation, localpath: &LocalPath) -> Result<()> {
-    // Whether it is held is known to a running instance alone; none is needed.
+    // Only a running instance knows whether it is held. No instance needs to run.
     let running = client::running(invocation).unwrap_or_default();
     let known = running.iter().filter_map(|instance| instance.status().ok());
     let mut all = known.flat_map(|status| status.localpaths);
@@ -121,7 +121,7 @@ fn below(watch: &OsBytes, path: &OsStr) -> Option<RelPath> {
     if bytes == b"." { Some(RelPath::root()) } else { RelPath::new(bytes) }
 }
 
-/// What the trash holds of a path, oldest first.
+/// The versions of a path in the trash, the oldest first.
 fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Version>> {
     let system = |e| Error::system("rsync", e);
     let Some(text) = trash::below(path) else {
@@ -133,7 +133,7 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     std::fs::create_dir(&empty).map_err(system)?;
     let run = match finish(&trash::versions(&remote.peer, rules.path()), &empty, scratch)? {
         FetchEnd::Done(run) => run,
-        // There is no trash yet.
+        // The trash does not exist yet.
         FetchEnd::Failed { stderr, .. } if trash::is_missing(&stderr) => return Ok(Vec::new()),
         FetchEnd::Failed { message, .. } => {
             return Err(Error::new(Exit::No, format!("{}: {message}", remote.name())));
@@ -148,23 +148,23 @@ fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Versi
     Ok(found)
 }
 
-/// The longest time without progress: rsync's own timeout is shorter, unless it is configured longer.
+/// The longest time without progress. rsync's own timeout is shorter, unless a longer one is configured.
 const MOVES_WITHIN: Duration = Duration::from_secs(900);
 
 /// How an rsync ended.
 enum FetchEnd {
-    /// With its output.
+    /// It succeeded, with this output.
     Done(std::fs::File),
-    /// With an error.
+    /// It failed.
     Failed {
-        /// The most telling message.
+        /// The most useful message.
         message: String,
         /// Everything on standard error.
         stderr: Vec<u8>,
     },
 }
 
-/// Runs it to its end. Its own timeout ends one that hangs, and where that does not the watchdog.
+/// Runs rsync until it exits. Its own timeout ends an rsync that hangs. If that fails, the watchdog kills it.
 fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEnd> {
     let system = |e| Error::system("rsync", e);
     let mut run = Rsync::start(argv, trash::ENV, argv::ENV_REMOVE, directory, b"", scratch)
@@ -179,7 +179,7 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEn
     Ok(FetchEnd::Done(run.stdout))
 }
 
-/// Of a file its versions; of a directory how much each time took away.
+/// Lists the versions of a file. For a directory, lists how much was removed each time.
 fn shown(versions: &[Version], path: &RelPath) -> String {
     if versions.iter().all(|version| version.path == *path) {
         let mut rows = vec![["TIME", "BYTES", "WRITTEN"].map(str::to_owned).to_vec()];

@@ -1,4 +1,4 @@
-//! `syncsup verify`: compares, and says what differs and in what.
+//! `syncsup verify`: compares, and prints which paths differ and why.
 
 mod alone;
 mod busy;
@@ -16,10 +16,10 @@ use pair::{Failing, Pair};
 use show::VerifyOutput;
 use std::time::Duration;
 
-/// The pause between two questions while there is nothing to read.
+/// The pause between two requests while there is nothing to read.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Exit status 0 when everything is identical, or was repaired; 1 when not.
+/// Exit status 0 if everything is identical or was repaired, 1 if not.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
     let running = client::running(invocation)?;
     if running.is_empty() {
@@ -38,14 +38,14 @@ pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
     let pairs = choose(verify, known)?;
     let mut show = VerifyOutput::new(verify.format);
     let mut fine = true;
-    // One after another: a comparison reads the whole tree here.
+    // One after another: each comparison reads the whole local tree.
     for (pair, instance) in pairs {
         fine &= one(&instance, &pair, verify, &mut show)?;
     }
     Ok(if fine { Exit::Ok } else { Exit::No })
 }
 
-/// What is compared, of localpaths with the names of their remotes.
+/// Selects what is compared: localpaths with the names of their remotes.
 fn choose<T: Clone>(
     verify: &Verify,
     known: Vec<(OsBytes, Vec<String>, T)>,
@@ -81,7 +81,7 @@ fn choose<T: Clone>(
     }
 }
 
-/// Compares one remote; true when it is identical, or repaired.
+/// Compares one remote. Returns true if it is identical or repaired.
 fn one(
     instance: &RunningInstance,
     pair: &Pair,
@@ -96,7 +96,7 @@ fn one(
     };
     show.begin(&pair.watch, &pair.remote);
     let end = read(instance, pair, job, |difference| show.difference(&difference))?;
-    // A dry run does not see what a slave refuses to take: the journal knows.
+    // A dry run does not find what a slave refuses to store. The journal has it.
     let failing = failing(instance, pair)?;
     let found = show.end(&end, &failing, verify.repair);
     if verify.repair && found.differ > 0 && found.whole {
@@ -125,7 +125,7 @@ fn failing(instance: &RunningInstance, pair: &Pair) -> Result<Failing> {
     }
 }
 
-/// Reads one comparison to its end.
+/// Reads one comparison until it ends.
 pub(super) fn ask(
     instance: &RunningInstance,
     watch: &OsBytes,

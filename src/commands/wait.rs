@@ -1,4 +1,4 @@
-//! `syncsup wait`: returns when what was changed before it is settled on the remotes.
+//! `syncsup wait`: returns when all earlier changes are settled on the remotes.
 
 use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, On, Wait};
@@ -11,14 +11,14 @@ use crate::path::{OsBytes, RelPath, printable};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The first pause between two questions; it grows with the time waited.
+/// The first pause between two requests. It grows with the time waited.
 const FIRST: Duration = Duration::from_millis(10);
 /// How long a repair may take to settle.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest.
+/// The longest pause between two requests.
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// One instance that is asked.
+/// One instance that receives the request.
 struct AskedInstance {
     instance: RunningInstance,
     what: Vec<WaitFor>,
@@ -28,12 +28,12 @@ struct AskedInstance {
     no_answer: Option<Error>,
 }
 
-/// Exit status 0 when it is settled on all that were asked for, 1 when it was not in time.
+/// Exit status 0 if it is settled on all requested remotes, 1 if not in time.
 pub fn run(invocation: &Invocation, wait: &Wait) -> Result<Exit> {
     until_settled(choose(invocation, wait)?, &wait.on, wait.timeout)
 }
 
-/// Waits until what is changed by now at or below a path is settled on one remote, and prints how it is.
+/// Waits until the changes made so far at or below a path are settled on one remote, and prints the result.
 pub(super) fn one(
     instance: &RunningInstance,
     watch: &OsBytes,
@@ -75,14 +75,14 @@ fn until_settled(mut asked: Vec<AskedInstance>, on: &On, timeout: Duration) -> R
     if settled {
         return Ok(Exit::Ok);
     }
-    // An instance that no longer runs is reported first.
+    // An instance that is no longer running is reported first.
     let gone = asked.into_iter().find_map(|one| one.no_answer);
     gone.map_or(Ok(Exit::No), |error| {
         Err(Error { exit: error.exit, text: format!("{error}; not settled") })
     })
 }
 
-/// Which instances are asked for what.
+/// Selects the instances and what each is asked for.
 fn choose(invocation: &Invocation, wait: &Wait) -> Result<Vec<AskedInstance>> {
     let mut running = Vec::new();
     for instance in client::running(invocation)? {
@@ -147,7 +147,7 @@ fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
 }
 
 impl AskedInstance {
-    /// Asks how far it is. A supervisor that has gone may come back: then it is asked again.
+    /// Requests the progress. If the supervisor is gone, it may return, and is asked again.
     fn ask(&mut self) -> Result<()> {
         match self.try_ask() {
             Ok(()) => self.no_answer = None,
@@ -174,7 +174,7 @@ impl AskedInstance {
                 (self.ticket, self.answer) = (Some(ticket), answer);
                 Ok(())
             }
-            // Another supervisor, or another configuration.
+            // The supervisor or its configuration is another one.
             Answer::Waited(None) => {
                 self.ticket = None;
                 self.answer.clear();
@@ -189,7 +189,7 @@ impl AskedInstance {
     }
 }
 
-/// The remotes of a localpath that are waited for, and whether it is settled there.
+/// The remotes of a localpath that the command waits for, and whether each has settled.
 fn meant<'a>(waited: &'a Waited, on: &'a On) -> impl Iterator<Item = (&'a RemoteStatus, bool)> {
     let named = move |r: &&RemoteStatus| match on {
         On::Remotes(names) => names.contains(&r.name),
@@ -208,7 +208,7 @@ fn settled(waited: &Waited, on: &On) -> bool {
     waited.reached && has >= wanted
 }
 
-/// One line when it is settled, else one line per remote that is not.
+/// One line if it is settled, otherwise one line per remote that has not settled.
 fn show(waited: &Waited, on: &On) -> String {
     let watch = &waited.status.watch;
     let has = meant(waited, on).filter(|(_, has)| *has).count();
@@ -238,7 +238,7 @@ fn show(waited: &Waited, on: &On) -> String {
 fn why(remote: &RemoteStatus) -> String {
     let s = &remote.status;
     let word = match s.state {
-        // It is in sync, but for changes that it has not reported yet.
+        // The remote is in sync except for changes that its pusher has not reported yet.
         PusherState::InSync => "not yet",
         state => status::word(state),
     };

@@ -1,4 +1,4 @@
-//! What happens to the master: each function makes changes and returns the time of the last one.
+//! Changes to the master. Each function makes changes and returns the time of the last one.
 
 use super::watch::DemoWatch;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Names that trip up scripts, shells and list files.
+/// Names that break scripts, shells and list files.
 pub const ODD_NAMES: [&[u8]; 14] = [
     b"two\nlines.txt",
     b"it's \"quoted\".txt",
@@ -37,7 +37,7 @@ fn append(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// What is there before syncsup starts.
+/// The files that exist before syncsup starts.
 pub fn first_tree(root: &Path) -> Result<Instant> {
     done((|| {
         for dir in ["site", "site/images", "upload", "empty directory"] {
@@ -52,7 +52,7 @@ pub fn first_tree(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// Files with odd names, in the root and in a directory that is odd itself.
+/// Creates files with odd names, in the root and in a directory with an odd name.
 pub fn create_odd(root: &Path) -> Result<Instant> {
     done((|| {
         let odd = root.join("odd\n\"dir\" $(x)");
@@ -65,12 +65,12 @@ pub fn create_odd(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// Every kind of edit.
+/// Makes every kind of edit.
 pub fn edit(root: &Path) -> Result<Instant> {
     done((|| {
         append(&root.join("-rf"), "one more line\n")?;
         File::create(root.join("site/page1.html"))?;
-        // Twice the same length within the same second: only the content tells.
+        // Two writes of the same length within one second: only the content differs.
         fs::write(root.join("site/page2.html"), "<p>AAAA 2</p>\n")?;
         fs::write(root.join("site/page2.html"), "<p>BBBB 2</p>\n")?;
         fs::set_permissions(root.join("site/page3.html"), Permissions::from_mode(0o600))?;
@@ -81,7 +81,7 @@ pub fn edit(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// Every kind of rename.
+/// Makes every kind of rename.
 pub fn rename(root: &Path) -> Result<Instant> {
     done((|| {
         fs::rename(root.join("site/page5.html"), root.join("upload/moved page.html"))?;
@@ -92,7 +92,7 @@ pub fn rename(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// Deletions, and names that change their type.
+/// Deletes names, and changes the type of others.
 pub fn delete(root: &Path) -> Result<Instant> {
     done((|| {
         for name in &ODD_NAMES[..6] {
@@ -107,7 +107,7 @@ pub fn delete(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// 400 files in 40 directories.
+/// Creates 400 files in 40 directories.
 pub fn create_many(root: &Path) -> Result<Instant> {
     done((|| {
         for dir in 0..40 {
@@ -121,12 +121,12 @@ pub fn create_many(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// All of them at another name.
+/// Renames all of them.
 pub fn rename_many(root: &Path) -> Result<Instant> {
     done(fs::rename(root.join("many"), root.join("many more")))
 }
 
-/// Half of them.
+/// Deletes half of them.
 pub fn delete_many(root: &Path) -> Result<Instant> {
     done((|| {
         fs::remove_dir_all(root.join("many more/group0"))?;
@@ -134,7 +134,7 @@ pub fn delete_many(root: &Path) -> Result<Instant> {
     })())
 }
 
-/// A little of everything below a name of its own.
+/// Makes a few changes of every kind below a new name.
 pub fn round(root: &Path, name: &str) -> Result<Instant> {
     done((|| {
         let dir = root.join(name);
@@ -151,7 +151,7 @@ pub fn round(root: &Path, name: &str) -> Result<Instant> {
     })())
 }
 
-/// 200 small changes, one after the other; `meanwhile` is called before each with its number.
+/// Makes 200 small changes, one after the other. Calls `meanwhile` before each with its number.
 pub fn churn(
     root: &Path,
     name: &str,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// How long it may take until everything is watched.
+/// The time limit until everything is watched.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One instance.
@@ -19,7 +19,7 @@ pub struct DemoInstance {
 }
 
 impl DemoInstance {
-    /// Writes the configuration of an instance that keeps everything in `dir`; it does not run yet.
+    /// Writes the configuration of an instance that keeps everything in `dir`. It is not started yet.
     pub fn new(dir: &Path, master: &Path, ports: &[u16]) -> Result<Self> {
         let remotes: Vec<String> = ports
             .iter()
@@ -38,12 +38,12 @@ impl DemoInstance {
         self.dir.join("syncsup.yaml")
     }
 
-    /// The supervisor's process, while it runs.
+    /// The process ID of the supervisor, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Starts it and waits until it says that it watches `master`.
+    /// Starts the instance and waits until it reports that it watches `master`.
     pub fn start(&mut self, master: &Path, watch: &mut DemoWatch) -> Result<()> {
         let cannot = |e| Error::system("cannot start syncsup", e);
         let stdout = self.dir.join("stdout");
@@ -71,7 +71,7 @@ impl DemoInstance {
         }
     }
 
-    /// The end of its log.
+    /// The last lines of its log.
     pub fn log(&self) -> String {
         let text = fs::read(self.dir.join("log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -79,7 +79,7 @@ impl DemoInstance {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    /// `syncsup status --json`: the localpath's part of it.
+    /// The localpath's part of `syncsup status --json`.
     pub fn status(&self) -> Result<Value> {
         let output = self.run("status", &["--json"])?;
         let all: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
@@ -92,7 +92,7 @@ impl DemoInstance {
         Ok(all["instances"][0]["localpaths"][0].clone())
     }
 
-    /// Asks it to stop and waits for its end.
+    /// Requests a stop and waits until the instance has ended.
     pub fn stop(&mut self, watch: &mut DemoWatch) -> Result<()> {
         let output = self.run("stop", &[])?;
         if !output.status.success() {
@@ -113,7 +113,7 @@ impl DemoInstance {
         }
     }
 
-    /// SIGKILL to the supervisor; its children are found by the process that adopts them.
+    /// Sends SIGKILL to the supervisor. Its children are found through the process that adopts them.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -135,7 +135,7 @@ impl DemoInstance {
         command.arg0("syncsup").arg("--state-dir").arg(self.dir.join("state"));
         command.arg("--run-dir").arg(self.dir.join("run")).arg("--no-sysctl");
         command.arg(subcommand).arg("-o").arg(self.configuration());
-        // A service manager that started the demo must not be notified by its instance.
+        // If a service manager started the demo, the instance must not notify it.
         command.env_remove("NOTIFY_SOCKET").current_dir(&self.dir).stdin(Stdio::null());
         command
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// One process.
 #[derive(Clone, Debug)]
 pub struct DemoProcess {
-    /// Its number.
+    /// Its process ID.
     pub pid: u32,
     parent: u32,
     group: u32,
@@ -23,7 +23,7 @@ pub fn family() -> Vec<DemoProcess> {
     below(std::process::id())
 }
 
-/// The same without those of the given process groups.
+/// The same without the processes of the given process groups.
 pub fn family_without(groups: &[u32]) -> Vec<DemoProcess> {
     family().into_iter().filter(|p| !groups.contains(&p.group)).collect()
 }
@@ -46,7 +46,7 @@ pub fn below(root: u32) -> Vec<DemoProcess> {
     }
 }
 
-/// The tree below `root`, the watcher first, rsyncs left out: they come and go.
+/// The process tree below `root`, with the watcher first. rsyncs are left out, because they come and go.
 pub fn tree(root: u32, title: &str) -> Vec<String> {
     let mut children: Vec<DemoProcess> = below(root)
         .into_iter()
@@ -61,7 +61,7 @@ pub fn tree(root: u32, title: &str) -> Vec<String> {
     lines
 }
 
-/// Ends all processes below this one, however often new ones appear, and reaps them. True when none is left.
+/// Kills and reaps all processes below this one, even if new ones keep appearing. Returns true if none is left.
 pub fn end_all(patience: Duration) -> bool {
     let end = Instant::now() + patience;
     loop {
@@ -81,7 +81,7 @@ pub fn end_all(patience: Duration) -> bool {
 fn read(pid: u32) -> Option<DemoProcess> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    // The name may hold blanks and parentheses: the fields begin after the last ')'.
+    // The name may contain blanks and parentheses. The fields begin after the last ')'.
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
     let zombie = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;

@@ -1,4 +1,5 @@
-//! The text of the demo: short sentences in English, or in Chinese under a zh locale; colours only on a terminal.
+//! The text of the demo: short sentences in English, or in Chinese under a zh locale. Colours are used only on a
+//! terminal.
 
 use crate::error::{Error, Result};
 use crate::sys::output;
@@ -15,7 +16,7 @@ pub struct Say {
 }
 
 impl Say {
-    /// As the locale and the terminal require.
+    /// The language and colours depend on the locale and the terminal.
     pub fn new() -> Self {
         let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(env);
@@ -33,31 +34,31 @@ impl Say {
         if self.chinese { text.1 } else { text.0 }
     }
 
-    /// A numbered heading.
+    /// Prints a numbered heading.
     pub fn step(&mut self, text: Text<'_>) -> Result<()> {
         self.steps += 1;
         let line = format!("{}. {}", self.steps, self.pick(text));
         self.write(&format!("\n{}\n", self.paint("1", &line)))
     }
 
-    /// A sentence. Each `{}` in it is one of `values`, in order.
+    /// Prints a sentence. Each `{}` in it is replaced by one of `values`, in order.
     pub fn line(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
         self.write(&format!("   {}\n", fill(self.pick(text), values)))
     }
 
-    /// What a comparison showed.
+    /// Prints the result of a comparison.
     pub fn good(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
         let line = fill(self.pick(text), values);
         self.write(&format!("   {} {line}\n", self.paint("32", "✓")))
     }
 
-    /// What went wrong.
+    /// Prints a failure.
     pub fn bad(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
         let line = fill(self.pick(text), values);
         self.write(&format!("   {} {line}\n", self.paint("31", "✗")))
     }
 
-    /// Lines as they are, less bright.
+    /// Prints lines unchanged, in a dimmer colour.
     pub fn quote(&self, lines: &[String]) -> Result<()> {
         lines.iter().try_for_each(|l| self.write(&format!("     {}\n", self.paint("2", l))))
     }
@@ -68,7 +69,7 @@ impl Say {
 
     fn write(&self, text: &str) -> Result<()> {
         match (output::write(text.as_bytes()), output::lost()) {
-            // A reader that closed the pipe has seen enough; the demo continues and cleans up.
+            // A reader that closes the pipe has read enough. The demo continues and cleans up.
             (Ok(()), _) | (Err(_), None) => Ok(()),
             (Err(e), Some(_)) => Err(Error::system("cannot write to standard output", e)),
         }

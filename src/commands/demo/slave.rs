@@ -1,4 +1,4 @@
-//! A slave: a real rsync daemon with one module, on a loopback port of its own.
+//! A slave: a real rsync daemon with one module, on its own loopback port.
 
 use super::watch::DemoWatch;
 use crate::error::{Error, Exit, Result};
@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-/// How long a daemon may take to answer.
+/// The time limit for a daemon's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Ports to try, below the range of outgoing connections, which could take one while its daemon is stopped.
+/// The ports to try. They are below the range of outgoing connections, which could take a port while its daemon is
+/// stopped.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// One slave.
@@ -46,7 +47,7 @@ impl DemoSlave {
         Err(Error::system("cannot find a free port on 127.0.0.1", "50 were in use"))
     }
 
-    /// Where its files arrive.
+    /// The directory that receives its files.
     pub fn path(&self) -> PathBuf {
         self.dir.join("www")
     }
@@ -56,12 +57,12 @@ impl DemoSlave {
         format!("127.0.0.1:{}::www", self.port)
     }
 
-    /// The daemon's process, and the group of all its transfers, while it runs.
+    /// The daemon's process ID while it runs. It is also the process group of all its transfers.
     pub fn pid(&self) -> Option<u32> {
         self.daemon.as_ref().map(Child::id)
     }
 
-    /// Kills the daemon and every transfer of it.
+    /// Kills the daemon and all its transfers.
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         family::kill_group(daemon.id());
@@ -69,7 +70,7 @@ impl DemoSlave {
         Ok(())
     }
 
-    /// Starts the daemon, again on the same port, and waits until it answers.
+    /// Starts the daemon again on the same port, and waits until it answers.
     pub fn start_again(&mut self, watch: &mut DemoWatch) -> Result<()> {
         let child = Command::new("rsync")
             .args(["--daemon", "--no-detach", "--config"])
@@ -93,7 +94,7 @@ impl DemoSlave {
         self.dir.join("rsyncd.conf")
     }
 
-    /// Only root's daemon can lock itself into its module, which keeps symbolic links as they are.
+    /// Only a daemon of root can chroot into its module, which keeps symbolic links unchanged.
     fn write_configuration(&self) -> Result<()> {
         let rights = match is_root() {
             true => "use chroot = yes\nuid = 0\ngid = 0",
@@ -113,17 +114,17 @@ impl DemoSlave {
             .map_err(|e| Error::system(format!("cannot write {}", file.display()), e))
     }
 
-    /// Tells this daemon from any other that may listen on the same port.
+    /// Distinguishes this daemon from any other that may listen on the same port.
     fn comment(&self) -> String {
         format!("demo {} {}", std::process::id(), self.port)
     }
 
-    /// True when the daemon lists our module.
+    /// True if the daemon lists the module of this demo.
     fn answers(&self) -> bool {
         self.list().is_some_and(|lines| lines.iter().any(|l| l.ends_with(&self.comment())))
     }
 
-    /// The daemon's answer to a list request: rsync's protocol is text up to here.
+    /// The daemon's answer to a list request. Up to this point, rsync's protocol is text.
     fn list(&self) -> Option<Vec<String>> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
@@ -138,7 +139,7 @@ impl Drop for DemoSlave {
     }
 }
 
-/// True when root runs this.
+/// True if root runs this program.
 pub fn is_root() -> bool {
     fs::metadata(Path::new("/proc/self")).is_ok_and(|meta| meta.uid() == 0)
 }

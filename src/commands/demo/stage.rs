@@ -13,20 +13,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a step may take to be identical. A slave that was down is tried again within seconds.
+/// The time limit until a step is identical. A slave that was down is retried within seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Differences shown when a step fails.
+/// The number of differences shown when a step fails.
 const SHOWN: usize = 10;
 
 /// The parts of the demo.
 pub struct DemoStage {
-    /// Speaks.
+    /// Prints the text.
     pub say: Say,
-    /// Waits.
+    /// Waits for conditions.
     pub watch: DemoWatch,
     /// The slaves.
     pub slaves: Vec<DemoSlave>,
-    /// Comparisons that found no difference.
+    /// The number of comparisons that found no difference.
     pub comparisons: u32,
     instance: Option<DemoInstance>,
     dir: Option<TempDir>,
@@ -57,7 +57,7 @@ impl DemoStage {
         self.path().join("master")
     }
 
-    /// Starts `count` slaves, and makes the instance that will push to them.
+    /// Starts `count` slaves, and creates the instance that will push to them.
     pub fn add_slaves(&mut self, count: usize) -> Result<()> {
         for n in 1..=count {
             let dir = self.path().join(format!("slave{n}"));
@@ -68,25 +68,25 @@ impl DemoStage {
         Ok(())
     }
 
-    /// Starts the instance and waits until it watches.
+    /// Starts the instance and waits until it watches the master.
     pub fn start(&mut self) -> Result<()> {
         let master = self.master();
         let Self { instance: Some(instance), watch, .. } = self else { return Ok(()) };
         instance.start(&master, watch)
     }
 
-    /// Asks the instance to stop.
+    /// Stops the instance.
     pub fn stop(&mut self) -> Result<()> {
         let Self { instance: Some(instance), watch, .. } = self else { return Ok(()) };
         instance.stop(watch)
     }
 
-    /// The supervisor's process; 0 while there is none.
+    /// The process ID of the supervisor. 0 if it is not running.
     pub fn instance_pid(&self) -> u32 {
         self.instance.as_ref().and_then(DemoInstance::pid).unwrap_or(0)
     }
 
-    /// The processes of the watcher and of the pushers, in this order, as `status` gives them.
+    /// The process IDs of the watcher and of the pushers, in this order, from `status`.
     pub fn children(&self) -> Result<Vec<u32>> {
         let Some(instance) = &self.instance else { return Ok(Vec::new()) };
         let status = instance.status()?;
@@ -96,7 +96,7 @@ impl DemoStage {
         Ok(pids.iter().filter_map(|p| u32::try_from(p.as_u64()?).ok()).collect())
     }
 
-    /// The same once all run and none of them is `gone`.
+    /// The same, after all are running and none of them is `gone`.
     pub fn children_without(&mut self, gone: u32) -> Result<Vec<u32>> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -112,13 +112,13 @@ impl DemoStage {
         }
     }
 
-    /// A slave's state and the reason, in the words of `status`.
+    /// The state of a slave and the reason, as `status` prints them.
     pub fn remote_state(&self, slave: usize) -> Result<String> {
         let Some(instance) = &self.instance else { return Ok(String::new()) };
         remote_state(instance, &self.slaves[slave].name())
     }
 
-    /// The same once it is no longer said to be in sync: `status` is a moment behind.
+    /// The same, after `status` no longer reports the slave as in sync. `status` is slightly delayed.
     pub fn remote_trouble(&mut self, slave: usize) -> Result<String> {
         let name = self.slaves[slave].name();
         let Self { instance, watch, .. } = self;
@@ -132,7 +132,7 @@ impl DemoStage {
         })
     }
 
-    /// Waits until these slaves are identical with the master, and says after how long, counted from `since`.
+    /// Waits until these slaves are identical with the master, and prints how long that took since `since`.
     pub fn compare(&mut self, which: &[usize], since: Instant) -> Result<()> {
         let master = self.master();
         let paths: Vec<PathBuf> = which.iter().map(|&n| self.slaves[n].path()).collect();
@@ -173,7 +173,7 @@ impl DemoStage {
         self.say.good((&text.0, &text.1), &[])
     }
 
-    /// What one slave lacks now.
+    /// The differences of one slave now.
     pub fn differences(&self, slave: usize) -> Result<Vec<String>> {
         let (master, path) = (self.master(), self.slaves[slave].path());
         let ours = read(&master)?;
@@ -185,7 +185,7 @@ impl DemoStage {
             .map_err(|e| Error::system("cannot compare the content of files", e))
     }
 
-    /// The error that names what is different.
+    /// An error that names the differences.
     fn different(&self, which: &[usize]) -> Error {
         let mut text = String::new();
         for &n in which {
@@ -201,7 +201,7 @@ impl DemoStage {
         Error::new(Exit::No, format!("{text}the end of syncsup's log:\n{log}"))
     }
 
-    /// SIGKILL to the supervisor and to everything it had started.
+    /// Sends SIGKILL to the supervisor and to everything it has started.
     pub fn kill_all(&mut self, patience: Duration) -> Result<()> {
         if let Some(instance) = &mut self.instance {
             instance.kill();
@@ -215,7 +215,7 @@ impl DemoStage {
         gone.ok_or_else(|| Error::new(Exit::No, "some processes survived SIGKILL"))
     }
 
-    /// How many processes run, apart from the slaves'.
+    /// The number of running processes, without those of the slaves.
     pub fn running(&self) -> usize {
         procs::family_without(&self.daemons()).len()
     }
@@ -224,7 +224,7 @@ impl DemoStage {
         self.slaves.iter().filter_map(DemoSlave::pid).collect()
     }
 
-    /// Kills every process and removes every file, and checks the result.
+    /// Kills every process, removes every file, and checks the result.
     pub fn clean(&mut self) -> Result<()> {
         self.instance = None;
         self.slaves.clear();
@@ -251,7 +251,7 @@ impl DemoStage {
 
 impl Drop for DemoStage {
     fn drop(&mut self) {
-        // Only after a panic is there still something to do.
+        // Something is left to clean up only after a panic.
         let _ = self.clean();
     }
 }
@@ -269,7 +269,7 @@ fn read(root: &Path) -> Result<DemoTree> {
 }
 
 fn is_same(ours: &DemoTree, master: &Path, slave: &Path) -> bool {
-    // Files come and go on a slave while it is read: that is a difference, too.
+    // Files may appear and vanish on a slave while it is read. That is a difference, too.
     DemoTree::read(slave).is_ok_and(|theirs| *ours == theirs)
         && ours.content_differences(master, slave).is_ok_and(|lines| lines.is_empty())
 }

@@ -1,5 +1,5 @@
-//! Two trees, compared entry by entry: names, types, modes, owners, times, link targets, content. It shares nothing
-//! with the code that replicates, so that it cannot be wrong in the same way.
+//! Compares two trees entry by entry: names, types, modes, owners, times, link targets, content. This module shares
+//! nothing with the code that replicates, so that it cannot have the same errors.
 
 use crate::path::printable;
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What is known of one name.
+/// What is known about one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct DemoEntry {
-    /// Type and permissions; of a symbolic link the type alone, since its permissions mean nothing.
+    /// Type and permissions. For a symbolic link only the type, because its permissions mean nothing.
     mode: u32,
     owner: (u32, u32),
     mtime: (i64, i64),
@@ -32,7 +32,7 @@ const FILE: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;
 
 impl DemoTree {
-    /// Reads all of it; a name that vanishes meanwhile is left out.
+    /// Reads the whole tree. A name that vanishes in the meantime is left out.
     pub fn read(root: &Path) -> io::Result<DemoTree> {
         let mut tree = BTreeMap::new();
         let mut open = vec![Vec::new()];
@@ -53,12 +53,12 @@ impl DemoTree {
         Ok(DemoTree(tree))
     }
 
-    /// How many names it has.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// One line for each name that differs at the slave, content not looked at.
+    /// One line for each name that differs on the slave. The content is not compared.
     pub fn differences(&self, slave: &DemoTree) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, ours) in &self.0 {
@@ -161,7 +161,7 @@ mod tests {
             let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             build(a.path());
             build(b.path());
-            // The time of a link cannot be set without a link's own call; here it is left out.
+            // Only a special call can set the time of a link. It is left out.
             let read = |root: &Path| {
                 let mut tree = DemoTree::read(root).unwrap();
                 tree.0.remove(b"d/l".as_slice());

@@ -1,4 +1,4 @@
-//! Waiting for conditions, with an ear for signals: Ctrl-C must end the demo and clean up.
+//! Waits for conditions and for signals: Ctrl-C must end the demo and clean up.
 
 use crate::error::{Error, Exit, Result};
 use crate::sys::poll::{self, Interest};
@@ -6,23 +6,23 @@ use crate::sys::signals::Signals;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// The longest time between two looks.
+/// The longest interval between two checks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits.
+/// Waits for conditions.
 pub struct DemoWatch {
     signals: Signals,
     stopped: bool,
 }
 
 impl DemoWatch {
-    /// From now on SIGINT and SIGTERM end the next wait with an error.
+    /// After this, SIGINT and SIGTERM end the next wait with an error.
     pub fn new() -> Result<Self> {
         let signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
         Ok(Self { signals, stopped: false })
     }
 
-    /// An error once the demo has been told to stop.
+    /// Returns an error if a signal has requested the end of the demo.
     pub fn check(&mut self) -> Result<()> {
         self.stopped |= self.signals.take().stop;
         match self.stopped {
@@ -31,7 +31,7 @@ impl DemoWatch {
         }
     }
 
-    /// Looks again and again until `condition` gives something, or `patience` is over: then `None`.
+    /// Checks repeatedly until `condition` returns a value. Returns `None` when `patience` is over.
     pub fn until<T>(
         &mut self,
         patience: Duration,
@@ -52,7 +52,7 @@ impl DemoWatch {
         }
     }
 
-    /// Waits so long, or until a signal comes.
+    /// Waits for this time, or until a signal arrives.
     pub fn pause(&mut self, time: Duration) -> Result<()> {
         poll::wait(&[(self.signals.as_fd(), Interest::Read)], Some(time))
             .map_err(|e| Error::system("cannot wait", e))?;

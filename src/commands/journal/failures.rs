@@ -1,5 +1,5 @@
-//! `syncsup journal list`, `retry`, `drop`: what could not be pushed, and what plugins could not be called
-//! for, path by path; and how much waits beside that, and why.
+//! `syncsup journal list`, `retry`, `drop`: the paths that could not be pushed, or for which plugins could not be
+//! called. Also shows how much else waits, and why.
 
 mod left;
 
@@ -16,7 +16,7 @@ use crate::path::{OsBytes, RelPath, printable};
 use crate::sys::clock;
 use serde::Serialize;
 
-/// Where a journal is: with a running instance, or with none.
+/// The owner of a journal: a running instance, or none.
 enum Keeper {
     Instance(RunningInstance),
     Nobody(OfflineJournal),
@@ -27,14 +27,14 @@ struct LocalPathFailures {
     watch: OsBytes,
     parties: Vec<FailureParty>,
     keeper: Keeper,
-    /// Only what is at or below these; everything when empty.
+    /// Only what is at or below these paths. Everything if empty.
     below: Vec<RelPath>,
 }
 
-/// What has failures.
+/// A remote or plugin that may have failures.
 struct FailureParty {
     whose: Whose,
-    /// What waits without having failed, and why.
+    /// What waits without a failure, and why.
     left: Option<String>,
 }
 
@@ -48,7 +48,7 @@ struct ShownFailure<'a> {
     failure: &'a Failure,
 }
 
-/// Exit status 0 when it was done, also when there was nothing to do.
+/// Exit status 0 if it was done, or if there was nothing to do.
 pub fn run(invocation: &Invocation, action: &JournalAction) -> Result<Exit> {
     match action {
         JournalAction::List { which, json } => list(&places(invocation, which)?, which, *json),
@@ -57,7 +57,7 @@ pub fn run(invocation: &Invocation, action: &JournalAction) -> Result<Exit> {
     }
 }
 
-/// The localpaths that are meant.
+/// The selected localpaths.
 fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailures>> {
     let mut all = Vec::new();
     for instance in client::running(invocation)? {
@@ -98,7 +98,7 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailure
     }
     for place in &mut all {
         place.parties.retain(|party| meant(which, &party.whose));
-        // Each path once, so that what is counted is.
+        // Keeps each path once, so that no row is counted twice.
         place.below.sort();
         place.below.dedup();
         let above = place.below.clone();
@@ -107,7 +107,7 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailure
     Ok(all)
 }
 
-/// With names of remotes alone no plugin is meant, and the other way round.
+/// True if the selection includes it. If only remotes are named, it includes no plugins, and the other way round.
 fn meant(which: &Which, whose: &Whose) -> bool {
     match whose {
         _ if which.remotes.is_empty() && which.plugins.is_empty() => true,
@@ -116,7 +116,7 @@ fn meant(which: &Which, whose: &Whose) -> bool {
     }
 }
 
-/// Every name is one that is there.
+/// Checks that every given name is known.
 fn known(all: &[LocalPathFailures], which: &Which) -> Result<()> {
     let parties = || all.iter().flat_map(|p| &p.parties).map(|p| &p.whose);
     let remotes = parties().filter_map(|w| match w {
@@ -182,7 +182,7 @@ impl LocalPathFailures {
         }
     }
 
-    /// Everything that failed, as far as it is meant, in portions.
+    /// Reads all selected failures, in portions.
     fn each(&self, whose: &Whose, mut take: impl FnMut(Vec<Failure>)) -> Result<()> {
         let mut after = None;
         loop {
@@ -257,7 +257,7 @@ fn shown(whose: &Whose) -> String {
     }
 }
 
-/// A line for each path.
+/// One line per path.
 fn rows(failures: &[Failure], now_ms: i64) -> String {
     let head = ["  PATH", "TRIES", "SINCE", "NEXT TRY", "WHY"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];

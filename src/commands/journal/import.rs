@@ -1,4 +1,4 @@
-//! `syncsup journal import FILE`: takes over what sersync itself still owed.
+//! `syncsup journal import FILE`: takes over what sersync itself still had to push.
 
 use crate::commands::client::{self, RunningInstance};
 use crate::commands::invocation::{Invocation, absolute};
@@ -17,15 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Paths of one request: a request has a limit of 64 KiB.
+/// The paths of one request, in bytes. A request is limited to 64 KiB.
 const AT_ONCE_BYTES: usize = 8 << 10;
-/// sersync's fail log is emptied every hour; a longer one is none.
+/// sersync empties its fail log every hour. A larger file is not a fail log.
 const MOST_BYTES: u64 = 256 << 20;
-/// What each of them costs beside its name.
+/// The size of each path in a request, in addition to its name.
 const EACH_BYTES: usize = 16;
 
-/// Exit status 1 when some line was not understood or names nothing that is configured: each is told with its line, and
-/// the others are taken all the same.
+/// Exit status 1 if a line was not understood or names nothing that is configured. Each such line is printed, and all
+/// others are imported.
 pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     let shown = printable(file.as_os_str().as_bytes());
     let text = own::read(file, MOST_BYTES).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
@@ -70,7 +70,7 @@ fn counted(paths: &[RelPath]) -> String {
     }
 }
 
-/// What is configured, and which localpaths a running instance keeps.
+/// The configuration, and which localpaths a running instance keeps.
 pub(in crate::commands) fn configuration(
     invocation: &Invocation,
 ) -> Result<(Config, Vec<(OsBytes, RunningInstance)>)> {
@@ -79,13 +79,13 @@ pub(in crate::commands) fn configuration(
     for instance in client::running(invocation)? {
         let status = instance.status()?;
         files.extend(status.files);
-        // One of -m may run beside the one that replicates.
+        // An instance of -m may run beside the instance that replicates.
         let replicated = status.localpaths.into_iter().filter(client::has_remotes);
         kept.extend(replicated.map(|l| (l.watch, instance.clone())));
     }
     let mut seen = BTreeSet::new();
     files.retain(|file| seen.insert(file.clone()));
-    // What runs knows its files; a supervisor that does not run is told.
+    // A running instance reports its files. If none is running, the command line gives them.
     if files.is_empty() || !invocation.files.is_empty() {
         files = invocation.files_or_default()?;
     }
@@ -98,7 +98,7 @@ pub(in crate::commands) fn configuration(
     Ok((loaded.config, kept))
 }
 
-/// The localpath and the remote that a line is about.
+/// The localpath and the remote that a line refers to.
 fn remote_of(config: &Config, lost: &Lost) -> Option<(OsBytes, String)> {
     let localpaths = config.localpaths.iter().filter(|l| l.watch.as_bytes() == lost.watch);
     let mut all = localpaths.flat_map(|l| l.remotes.iter().map(move |r| (l, r)));

@@ -1,4 +1,4 @@
-//! `syncsup journal prune`: the journals of localpaths that are no longer configured, and their end.
+//! `syncsup journal prune`: lists and removes the journals of localpaths that are no longer configured.
 
 use crate::commands::invocation::Invocation;
 use crate::commands::{print, table};
@@ -8,10 +8,11 @@ use crate::instance::state_dirs::{self, Standing, StateDir};
 use crate::path::printable;
 use crate::sys::clock;
 
-/// Lists them, or removes those of `names`, with `yes` all. What is in use or configured is never removed.
+/// Lists the journals, or removes those of `names`, or all with `yes`. A journal that is in use or configured is never
+/// removed.
 pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit> {
     let state = &invocation.directories.state;
-    // The default ones count too, where there are any.
+    // The default configuration files count too, if they exist.
     let files = match invocation.files.is_empty() {
         true => invocation.files_or_default().unwrap_or_default(),
         false => invocation.files_or_default()?,
@@ -30,7 +31,7 @@ pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit>
     Ok(Exit::Ok)
 }
 
-/// What the names mean: each is a directory's name or a localpath.
+/// The journals that the names select. A name is a directory's name or a localpath.
 fn chosen<'f>(found: &'f [StateDir], names: &[String]) -> Result<Vec<&'f StateDir>> {
     let mut all: Vec<&StateDir> = Vec::new();
     for name in names {
@@ -86,7 +87,7 @@ fn remove(found: &[&StateDir]) -> Result<Exit> {
 
 const NOTHING: &str = "every journal belongs to a localpath that is configured or in use\n";
 
-/// A line for each, and what can be done.
+/// One line per journal, and what can be done.
 fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
     if found.is_empty() {
         return NOTHING.to_owned();
@@ -112,7 +113,7 @@ fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
     out
 }
 
-/// What it was of, and why it is thought to be left over.
+/// The localpath of the journal, and why the journal is considered left over.
 fn of(found: &StateDir) -> String {
     let mut text = match &found.of {
         None => String::new(),

@@ -1,4 +1,4 @@
-//! Where a sersync is: its configuration files, and the processes that use them.
+//! Finds a sersync: its configuration files, and the processes that use them.
 
 use crate::sys::own;
 use crate::sys::procfs::Running;
@@ -7,13 +7,13 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Where sersync is usually unpacked: renamed, or as it comes.
+/// Where sersync is usually unpacked: under a new name, or under its original name.
 pub const USUAL: [&str; 2] = ["/usr/local/sersync", "/usr/local/GNU-Linux-x86"];
 
-/// No configuration is longer.
+/// No configuration is larger.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// One configuration file of sersync's.
+/// One configuration file of sersync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundConfiguration {
     /// The `confxml.xml`, absolute.
@@ -25,9 +25,9 @@ pub struct FoundConfiguration {
 /// A running sersync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SersyncProcess {
-    /// Its number.
+    /// Its process ID.
     pub pid: u32,
-    /// Those of others that do the same with the same file.
+    /// The process IDs of others that do the same with the same file.
     pub others: Vec<u32>,
     /// It was started with `-r`.
     pub reconcile: bool,
@@ -40,15 +40,15 @@ pub struct SersyncProcess {
 }
 
 impl SersyncProcess {
-    /// The numbers of all that are this one, for people and for `kill`.
+    /// The process IDs of all of these processes, for people and for `kill`.
     pub fn pids(&self) -> String {
         let all = std::iter::once(&self.pid).chain(&self.others);
         all.map(u32::to_string).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Every sersync below `paths` (configuration files, or directories that hold them or a `conf` with them), or with none
-/// given everything that runs and what is in the usual places.
+/// Every sersync below `paths` (configuration files, or directories that contain them or a `conf` with them). If
+/// `paths` is empty, every running sersync and those in the usual places.
 pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<FoundConfiguration> {
     let mut found: Vec<FoundConfiguration> = Vec::new();
     for running in running.iter().filter(|r| is_sersync(r)) {
@@ -84,9 +84,9 @@ pub fn find(paths: &[PathBuf], running: &[Running]) -> Vec<FoundConfiguration> {
     found
 }
 
-/// By the name of its program, or what it was called as; syncsup itself may be called `sersync`.
+/// Checks the name of the program, and the name in its command line. syncsup itself may be called `sersync`.
 fn is_sersync(running: &Running) -> bool {
-    // A program that was replaced while it runs.
+    // The program may have been replaced while it runs.
     let name = |path: &OsStr| {
         let name = Path::new(path).file_name().unwrap_or_default().as_bytes().to_vec();
         name.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(name)
@@ -97,7 +97,7 @@ fn is_sersync(running: &Running) -> bool {
     exe != b"syncsup" && (is(&exe) || (exe.is_empty() && is(&called)))
 }
 
-/// sersync's own letters; they combine, and `o`, `n` and `m` take the rest of the word or the next one.
+/// Parses sersync's own options. They can be combined. `o`, `n` and `m` take the rest of the word or the next word.
 fn letters(args: &[OsString]) -> SersyncProcess {
     let mut process = SersyncProcess::default();
     let mut args = args.iter();
@@ -124,7 +124,7 @@ fn letters(args: &[OsString]) -> SersyncProcess {
     process
 }
 
-/// The file it was started with; a relative one from its working directory, or beside its program.
+/// The file it was started with. A relative name is looked up in its working directory, or beside its program.
 fn file_of(running: &Running, process: &SersyncProcess) -> Option<PathBuf> {
     let file = process.file.clone().unwrap_or_else(|| "confxml.xml".into());
     let beside = running.exe.as_ref().and_then(|exe| exe.parent());
@@ -143,7 +143,7 @@ fn configurations(path: &Path) -> Vec<PathBuf> {
         files.extend(entries.filter(|p| p.extension().is_some_and(|e| e == "xml")));
     }
     let mut files: Vec<PathBuf> = files.into_iter().filter_map(|f| f.canonicalize().ok()).collect();
-    // The XML of other programs is ignored.
+    // The XML files of other programs are ignored.
     files.retain(|file| {
         own::glance(file, MOST_BYTES)
             .is_ok_and(|text| text.windows(8).any(|word| word == b"<sersync"))

@@ -1,5 +1,5 @@
-//! What else starts sersync: lines for the boot and for cron. Left in, they would start it again beside its successor,
-//! as the check scripts do that look for a process called `sersync2`.
+//! Finds what else starts sersync: lines for the boot and for cron. If they stay, they start sersync beside its
+//! successor. Check scripts that look for a process called `sersync2` do that.
 
 use crate::path::printable;
 use crate::sys::own;
@@ -7,10 +7,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// No crontab is longer.
+/// No crontab is larger.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Files, and directories of files, of the boot and of cron.
+/// Files and directories that the boot and cron use.
 const PLACES: [&str; 12] = [
     "etc/rc.local",
     "etc/rc.d/rc.local",
@@ -26,13 +26,13 @@ const PLACES: [&str; 12] = [
     "etc/supervisor/conf.d",
 ];
 
-/// A line that starts it, maybe.
+/// A line that may start sersync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SersyncStarter {
     file: PathBuf,
     line: usize,
     text: String,
-    /// More such lines in that file.
+    /// The number of other such lines in that file.
     more: usize,
 }
 
@@ -49,7 +49,7 @@ impl SersyncStarter {
     }
 }
 
-/// Everything of that kind below `root`, which is `/`. What may not be read is left out.
+/// All such lines below `root`, which is `/`. Unreadable files are left out.
 pub fn find(root: &Path) -> Vec<SersyncStarter> {
     let mut files = Vec::new();
     for place in PLACES {
@@ -76,7 +76,7 @@ fn starter(text: &[u8], file: PathBuf) -> Option<SersyncStarter> {
     let has = |line: &[u8], word: &[u8]| line.windows(word.len()).any(|w| w == word);
     let starts = |line: &&[u8]| {
         let line = line.trim_ascii();
-        // A comment; or our own unit, which may name sersync's directory.
+        // Excludes comments, and our own unit, which may name sersync's directory.
         !line.starts_with(b"#") && has(line, b"sersync") && !has(line, b"syncsup")
     };
     let mut lines = text.split(|&b| b == b'\n').enumerate().filter(|(_, line)| starts(line));

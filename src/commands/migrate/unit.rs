@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The unit that is installed with syncsup.
 const SHIPPED: &str = include_str!("../../../units/syncsup.service");
-/// What commands of plugins may need of it besides.
+/// What commands of plugins may need in addition.
 const PLUGINS: &str = include_str!("../../../units/plugins.conf");
-/// What the unit does not let its processes write.
+/// The directories that the unit makes read-only for its processes.
 const READ_ONLY: [&str; 5] = ["/usr", "/boot", "/etc", "/home", "/root"];
 
 /// What a configuration needs that the shipped unit does not allow.
@@ -21,7 +21,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Sersync's plugins ran with all rights of root; its fail log may stand beside it.
+    /// sersync's plugins ran with all rights of root. Its fail log may be in a read-only directory.
     pub fn of(config: &Config) -> Self {
         let plugins = || config.localpaths.iter().flat_map(|l| &l.plugins);
         let logs = config.localpaths.iter().filter_map(|l| l.fail_log.as_ref());
@@ -39,7 +39,7 @@ impl Needs {
             lines += &format!("# For the commands of plugins:\n{needed}");
         }
         for dir in &self.writes {
-            // Variables are only expanded in commands.
+            // Variables are expanded only in commands.
             let dir = word(dir)?.replace("$$", "$");
             lines += &format!("# The fail log.\nReadWritePaths=-{dir}\n");
         }
@@ -47,7 +47,7 @@ impl Needs {
     }
 }
 
-/// The same for one configuration; `options` are sersync's letters. `None` when a path cannot stand in a unit.
+/// The unit for one configuration. `options` are sersync's options. `None` if a path cannot be written in a unit.
 pub fn text(
     program: &Path,
     options: &[String],
@@ -68,7 +68,7 @@ pub fn text(
         "# Written by `syncsup migrate` from {}.\n",
         printable(from.as_os_str().as_bytes())
     );
-    // What stands above is about the file that is shipped.
+    // The comment before `[Unit]` applies only to the shipped file.
     for old in SHIPPED.lines().skip_while(|line| *line != "[Unit]") {
         match old.split_once('=').map_or(old, |(key, _)| key) {
             "ExecStart" => unit += &format!("ExecStart={}", command(options)),
@@ -124,7 +124,7 @@ mod tests {
         let unit = write(&needs);
         let service = unit.split("[Install]").next().unwrap();
         assert!(service.contains("\nReadWritePaths=-/usr/local/sersync\n"), "{unit}");
-        // The last one counts.
+        // The last occurrence counts.
         let value = |key: &str| service.lines().filter_map(|l| l.strip_prefix(key)).next_back();
         assert_eq!(value("NoNewPrivileges="), Some("no"));
         assert_eq!(value("ProtectHome="), Some("no"));

@@ -1,5 +1,5 @@
-//! `-r` in the foreground: the progress of the reconcile that it requests. On a terminal, a bar for each remote below the
-//! log; else a line whenever something changes.
+//! `-r` in the foreground: shows the progress of the reconcile that it requests. On a terminal, it draws one bar per
+//! remote below the log. Otherwise, it prints a line whenever something changes.
 
 use crate::commands::{print, progress, status, table};
 use crate::message::{LocalPathStatus, PusherState, RemoteStatus};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// Without a terminal, mere progress is said this often.
+/// Without a terminal, progress alone is printed at this interval.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// The width of a bar on a wide terminal.
 const WIDTH: usize = 24;
@@ -17,7 +17,7 @@ const WIDTH: usize = 24;
 /// What is shown.
 pub struct Bars {
     terminal: bool,
-    /// A block is on the terminal.
+    /// A block of bars is on the terminal.
     drawn: bool,
     finished: bool,
     rows: BTreeMap<String, Bar>,
@@ -32,13 +32,13 @@ struct Bar {
 }
 
 impl Bars {
-    /// Nothing shown yet.
+    /// Nothing is shown yet.
     pub fn new() -> Self {
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         Self { terminal, drawn: false, finished: false, rows: BTreeMap::new() }
     }
 
-    /// Shows how far they are.
+    /// Shows the progress of the remotes.
     pub fn update(&mut self, localpaths: &[LocalPathStatus], now: Duration) {
         if self.finished {
             return;
@@ -67,8 +67,8 @@ impl Bars {
         }
     }
 
-    /// The block stands below the cursor, which waits on an empty line: what anybody logs clears it and comes there, and
-    /// the next block below that.
+    /// Draws the block below the cursor, which stays on an empty line. A log line clears the block and is printed at
+    /// the cursor. The next block is drawn below that line.
     fn draw(&mut self) {
         let (width, height) = session::terminal_size().unwrap_or((80, 24));
         let lines = lines(&self.rows, width, height);
@@ -82,7 +82,7 @@ impl Bars {
         self.drawn = true;
     }
 
-    /// The block goes; what it said last stays.
+    /// Removes the block. Its last text stays.
     fn leave(&mut self) {
         self.clear();
         for (name, row) in &self.rows {
@@ -90,7 +90,7 @@ impl Bars {
         }
     }
 
-    /// Makes room for lines that this process prints; the block comes again below them.
+    /// Makes room for lines that this process prints. The next block is drawn below them.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             show(CLEAR);
@@ -108,7 +108,7 @@ fn show(text: &str) {
     output::draw(text);
 }
 
-/// What a remote does in one word, in many, and how much of it is done.
+/// What a remote does: in one word, as a sentence, and the share that is done.
 fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
     let s = &remote.status;
     let plain = |text: &str| (text.to_owned(), text.to_owned(), None);
@@ -133,7 +133,7 @@ fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
     }
 }
 
-/// The block: a line for each remote, as many as there is room for.
+/// The block: one line per remote, limited to the available height.
 fn lines(rows: &BTreeMap<String, Bar>, width: usize, height: usize) -> Vec<String> {
     let wide = rows.keys().map(|name| table::width(name)).max().unwrap_or(0);
     let bar = (width.saturating_sub(wide) / 4).clamp(8, WIDTH);

@@ -10,7 +10,7 @@ use crate::message::{
 use crate::path::printable;
 use chrono::Local;
 
-/// What the table has a line for: cells, then what is said below them.
+/// One row of the table: its cells, then the lines below it.
 type TableRow = (Vec<String>, Vec<String>);
 
 /// One instance: its localpaths with their remotes, then its processes.
@@ -59,7 +59,7 @@ fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRo
         (0, 0) => "-".to_owned(),
         (_, ms) => figures::seconds(ms),
     };
-    // How much a reconcile will find is not known before.
+    // It is not known in advance how much a reconcile will find.
     let unknown = left == 0 && s.reconcile.as_ref().is_some_and(|r| r.found == 0);
     let to_push = if unknown { "?".to_owned() } else { number(left) };
     let sent = table::count(s.pushed_files, "file", "files");
@@ -92,7 +92,7 @@ fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRo
     (cells, below.iter().map(|line| format!("    {line}")).collect())
 }
 
-/// How far the rolling comparison is.
+/// The progress of the rolling comparison.
 fn verification(verify: &VerifyProgress, now_ms: i64) -> Option<String> {
     let Some(run) = &verify.run else {
         return verify.next_ms.map(|next| format!("next scrub {}", until(next, now_ms)));
@@ -104,12 +104,12 @@ fn verification(verify: &VerifyProgress, now_ms: i64) -> Option<String> {
     Some(format!("scrub{after}, {} repaired", run.repaired))
 }
 
-/// Since when it is in trouble, when it is tried again, and why.
+/// Since when the remote is in trouble, when it is retried, and why.
 pub(super) fn trouble(remote: &RemoteStatus, now_ms: i64) -> Option<String> {
     let s = &remote.status;
     let reason = s.reason.as_ref().map(|r| one_line(r));
     if !matches!(s.state, PusherState::Backoff | PusherState::Held | PusherState::Down) {
-        // What fails is said anyway.
+        // Failures are shown anyway.
         let why = s.reconcile.as_ref().map(|r| r.why.to_string());
         return reason.filter(|_| s.reason != s.first_failure && s.reason != why);
     }

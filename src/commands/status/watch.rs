@@ -1,4 +1,4 @@
-//! `syncsup status --watch`: the table again every second, until `q` or Ctrl-C.
+//! `syncsup status --watch`: repeats the table every second, until `q` or Ctrl-C.
 
 use super::{look, show};
 use crate::commands::invocation::Invocation;
@@ -12,25 +12,26 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Shorter than elsewhere: keys are not heard meanwhile.
+/// Shorter than in other commands: keys are not read in the meantime.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The exit status is that of what was shown last. A supervisor that goes is waited for; none at the start is an error.
+/// The exit status is that of the last table. If a supervisor ends, the command waits for it. If none is running at the
+/// start, that is an error.
 pub fn run(invocation: &Invocation) -> Result<Exit> {
     let failed = |e: io::Error| Error::system("cannot watch the terminal", e);
     let (mut last, mut text) = frame(invocation)?;
     let mut signals = Signals::catch().map_err(failed)?;
     let screen = terminal::size();
-    // Keys of a terminal that shows something else are not ours.
+    // If the output goes elsewhere, the keys of the terminal are not for this command.
     let mut keys = screen.and_then(|_| terminal::Keys::take());
     loop {
-        // Its size may change at any time.
+        // The size of the terminal may change at any time.
         let out = match terminal::size().filter(|_| screen.is_some()) {
             Some(size) => drawn(&text, size.rows),
             None => format!("{text}\n"),
         };
         if output::write(out.as_bytes()).is_err() {
-            // Nobody looks any more.
+            // The output is no longer read.
             return last;
         }
         let next = monotonic() + EVERY;
@@ -52,7 +53,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
                         return last;
                     }
                     Some(Ok(pressed)) if !pressed.is_empty() => {}
-                    // No more keys.
+                    // There are no more keys.
                     _ => keys = None,
                 }
             }
@@ -64,7 +65,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     }
 }
 
-/// What is to be seen now, and the exit status it stands for.
+/// The current table, and its exit status.
 fn frame(invocation: &Invocation) -> Result<(Result<Exit>, String)> {
     let found = look(invocation, PATIENCE)?;
     let mut text = format!("{}\n\n{}", time(), found.text());
@@ -82,7 +83,8 @@ fn time() -> String {
     show::at(clock::wall_ms())
 }
 
-/// Over what was there before, without flicker; no more lines than there are, none longer than it is wide.
+/// Draws over the previous table without flicker. The output has at most as many lines as the terminal, and no line is
+/// wider.
 fn drawn(text: &str, rows: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let (shown, more) = match all.len() < rows {
@@ -92,7 +94,7 @@ fn drawn(text: &str, rows: usize) -> String {
             (&all[..most], all.len() - most)
         }
     };
-    // Home; long lines are cut, not wrapped; each line and all below is cleared.
+    // The cursor moves to the top left. Long lines are cut, not wrapped. Each line, and everything below, is cleared.
     let mut out = String::from("\x1b[H\x1b[?7l");
     for line in shown {
         out += &format!("{line}\x1b[K\n");

@@ -1,31 +1,31 @@
-//! How far the reconcile of a remote is. Pure.
+//! Follows the reconcile of a remote. Pure.
 
 use crate::commands::table;
 use crate::message::{PusherState, RemoteStatus};
 use std::time::Duration;
 
-/// How long a remote may be in trouble before `sync` gives it up.
+/// How long a remote may be in trouble before `sync` gives up.
 const TROUBLE: Duration = Duration::from_secs(10);
-/// The same for a held remote: it may have been held before it was asked.
+/// The same for a held remote: it may have been held before the request.
 const HELD: Duration = Duration::from_secs(2);
 
-/// What became of a remote.
+/// The result for a remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncOutcome {
     /// Not decided yet.
     Going,
     /// Compared, and everything found is pushed.
     InSync,
-    /// Why not.
+    /// It failed, for this reason.
     Failed(String),
 }
 
-/// One remote that was asked to reconcile.
+/// One remote that was requested to reconcile.
 #[derive(Debug)]
 pub struct Follow {
     /// `WATCH NAME`.
     pub name: String,
-    /// What became of it.
+    /// The result.
     pub verdict: SyncOutcome,
     done_before: u64,
     pid: Option<u32>,
@@ -33,13 +33,13 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// A remote that had finished `done_before` reconciles when it was asked.
+    /// Follows a remote that had completed `done_before` reconciles before the request.
     pub fn new(name: &str, done_before: u64) -> Self {
         let verdict = SyncOutcome::Going;
         Self { name: name.to_owned(), verdict, done_before, pid: None, trouble_since: None }
     }
 
-    /// Examines its status, `elapsed` after it was asked; `wall_ms` is the time.
+    /// Reads the remote's status, `elapsed` after the request. `wall_ms` is the time.
     pub fn look(&mut self, now: Option<&RemoteStatus>, elapsed: Duration, wall_ms: i64) {
         if self.verdict != SyncOutcome::Going {
             return;
@@ -64,7 +64,7 @@ impl Follow {
             self.verdict = SyncOutcome::InSync;
             return;
         }
-        // While a path is tried again there is no reason for waiting.
+        // While a path is retried, the remote has no reason for waiting.
         let why = || {
             let known = s.reason.as_ref().or(s.first_failure.as_ref());
             known.cloned().unwrap_or_else(|| "see the log".into())
@@ -77,7 +77,8 @@ impl Follow {
             ));
             return;
         }
-        // What the operator has mended is known to be so when the try has ended; there is one a minute.
+        // Whether the operator has repaired the cause is known when the attempt has ended. There is one attempt per
+        // minute.
         let tried = s.state == PusherState::Held && s.retry_ms.is_some_and(|at| at <= wall_ms);
         if tried {
             self.trouble_since = None;
@@ -86,7 +87,7 @@ impl Follow {
         let patience = match s.state {
             PusherState::Held => HELD,
             PusherState::Backoff | PusherState::Down => TROUBLE,
-            // What it could see is pushed; it waits before it looks again.
+            // The readable part is pushed. The pusher waits before it compares again.
             PusherState::Behind if s.incomplete => HELD,
             PusherState::InSync
             | PusherState::Behind
@@ -173,7 +174,7 @@ mod tests {
         let mut failing = Follow::new("/a r", 0);
         let mut status = remote(PusherState::Behind, 1, 1);
         (status.status.owed, status.status.failing) = (2, 2);
-        // It is just being tried again.
+        // The remote is just being retried.
         status.status.state = PusherState::Pushing;
         status.status.first_failure = Some("f: refused".into());
         failing.look(Some(&status), S(1), NOW);

@@ -1,4 +1,4 @@
-//! What `syncsup sync` shows: a bar for each remote on a terminal, else a line whenever something changes.
+//! What `syncsup sync` shows: one bar per remote on a terminal, otherwise a line whenever something changes.
 
 use super::follow::{Follow, SyncOutcome};
 use crate::commands::{print, progress, status::word, table};
@@ -6,7 +6,7 @@ use crate::message::RemoteStatus;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
-/// The length of a bar: what is done, by files and by bytes, as a share of it.
+/// The length of a bar. The completed part is measured in files and bytes, as a share of this.
 const LENGTH: u64 = 1_000;
 
 /// One line for each remote.
@@ -17,7 +17,7 @@ pub struct Show {
 }
 
 impl Show {
-    /// Nothing shown yet.
+    /// Nothing is shown yet.
     pub fn new(follows: &[Follow]) -> Self {
         let all = MultiProgress::new();
         let width = follows.iter().map(|f| table::width(&f.name)).max().unwrap_or(0);
@@ -26,7 +26,7 @@ impl Show {
         Self { bars, last: vec![String::new(); follows.len()], _all: all }
     }
 
-    /// Shows how the remote `n` is getting on.
+    /// Shows the progress of the remote `n`.
     pub fn update(&mut self, n: usize, follow: &Follow, now: Option<&RemoteStatus>) {
         let text = line(follow, now);
         match &self.bars {
@@ -58,7 +58,8 @@ impl Show {
 }
 
 fn bar(all: &MultiProgress, name: &str, width: usize) -> ProgressBar {
-    // Whatever it is told before it belongs to the others it would draw by itself, and nobody would clear it.
+    // The bar stays hidden until it belongs to the others. Before that, every update would draw it separately, and
+    // nothing would clear it.
     let bar = all.add(ProgressBar::with_draw_target(Some(LENGTH), ProgressDrawTarget::hidden()));
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}") {
         bar.set_style(style.progress_chars("=> "));

@@ -1,5 +1,5 @@
-//! From the trash to the master: fetched into a directory that is not replicated, then moved to its place, name by
-//! name, through opened directories, so that no symbolic link on the way leads anywhere else.
+//! Restores from the trash to the master. The files are fetched into a directory that is not replicated. Then they are
+//! moved to their places one by one, through open directories, so that no symbolic link in a path leads elsewhere.
 
 use super::{FetchEnd, finish};
 use crate::commands::print;
@@ -22,14 +22,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-/// What is fetched lies in a directory whose name begins so, beside [`LOCK`].
+/// The name prefix of the directory of fetched files, beside [`LOCK`].
 const STAGE: &str = "undelete-";
-/// Held while it is fetched, also by rsync.
+/// This lock is held during a fetch, by rsync too.
 const LOCK: &str = "lock";
 const ENOENT: i32 = 2;
 const EXDEV: i32 = 18;
 
-/// Exit status 1 when something of what was chosen is not restored.
+/// Exit status 1 if some of the chosen files are not restored.
 pub(super) fn run(
     localpath: &LocalPath,
     remote: &Remote,
@@ -53,7 +53,7 @@ pub(super) fn run(
             fs::write(&rules, trash::only(some)).map_err(system)?;
             match finish(&trash::fetch(&remote.peer, stamp, &rules), &here, scratch)? {
                 FetchEnd::Done(_) => {}
-                // What came is restored all the same; what did not shows as missing.
+                // What was fetched is still restored. The rest is reported as missing.
                 FetchEnd::Failed { message, .. } => {
                     complain(&format!("syncsup: {}: {message}", remote.name()))
                 }
@@ -67,7 +67,7 @@ pub(super) fn run(
         }
     }
     drop(stage);
-    // Somebody else's work in it keeps it.
+    // This fails if the directory still contains the work of another process.
     let _ = fs::remove_dir(root.proc_path().join(TRASH));
     let s = if done == 1 { "" } else { "s" };
     print(&format!("{watch}: {done} file{s} restored from {}\n", remote.name()));
@@ -87,7 +87,8 @@ fn aside(root: &Root) -> io::Result<Root> {
     root.subdir(&name)
 }
 
-/// Where it is fetched to: a directory of our own, used as it was opened, even if its name is changed.
+/// The directory for fetched files. It belongs to this process, and is used through its open descriptor, even if it is
+/// renamed.
 struct StagingDirectory<'a> {
     aside: &'a Root,
     name: OsString,
@@ -97,7 +98,7 @@ struct StagingDirectory<'a> {
 
 impl<'a> StagingDirectory<'a> {
     fn new(aside: &'a Root) -> io::Result<Self> {
-        // An unused name, made by the library, which tries another when it is taken.
+        // The library creates an unused name, and tries another if one is taken.
         let made = own::directory_in(&aside.proc_path(), STAGE)?.keep();
         let name = made.file_name().unwrap_or_default().to_owned();
         let root = aside.subdir(&RelPath::root().join(&name))?;
@@ -127,14 +128,15 @@ fn remove(aside: &Root, name: &OsStr) {
     }
 }
 
-/// A directory that no other user can write: a user who can write the localpath could put one of that name there.
+/// True if no other user can write to the directory. A user who can write to the localpath could create one of that
+/// name.
 fn is_own(directory: &Root) -> bool {
     let user = User::current();
     let stat = fs::metadata(directory.proc_path());
     stat.is_ok_and(|stat| stat.uid() == user.uid && stat.mode() & 0o022 == 0)
 }
 
-/// Removes what others that were killed have left behind.
+/// Removes what killed processes have left behind.
 fn clear_leftovers(aside: &Root) {
     let Ok(names) = aside.names() else { return };
     for name in names.iter().filter(|n| n.name.as_encoded_bytes().starts_with(STAGE.as_bytes())) {
@@ -147,7 +149,7 @@ fn clear_leftovers(aside: &Root) {
     }
 }
 
-/// Moves one fetched name to its place.
+/// Moves one fetched file to its place.
 fn put(
     fetched: &Root,
     root: &Root,
@@ -173,7 +175,7 @@ fn put(
     files::rename_between(&from, &to, path.name(), force).map_err(words)
 }
 
-/// A directory below an opened one, one component after another, through no symbolic link.
+/// Opens a directory below an open one, one component at a time, without following symbolic links.
 fn opened(root: &Root, path: &RelPath) -> io::Result<Root> {
     let mut at = root.subdir(&RelPath::root())?;
     for part in path.as_bytes().split(|&b| b == b'/').filter(|part| !part.is_empty()) {
@@ -182,7 +184,7 @@ fn opened(root: &Root, path: &RelPath) -> io::Result<Root> {
     Ok(at)
 }
 
-/// The same in the localpath; what is missing is made, with mode and owner of what was fetched.
+/// The same in the localpath. Missing directories are created with the mode and owner of the fetched ones.
 fn made(fetched: &Root, root: &Root, path: &RelPath) -> io::Result<Root> {
     let mut at = root.subdir(&RelPath::root())?;
     let mut like = fetched.subdir(&RelPath::root())?;
@@ -196,7 +198,7 @@ fn made(fetched: &Root, root: &Root, path: &RelPath) -> io::Result<Root> {
                 DirBuilder::new().mode(0o700).create(&new)?;
                 at = at.subdir(&name)?;
                 let meta = fs::metadata(like.proc_path())?;
-                // Only root can give it to its owner.
+                // Only root can change the owner.
                 let _ =
                     std::os::unix::fs::chown(at.proc_path(), Some(meta.uid()), Some(meta.gid()));
                 fs::set_permissions(at.proc_path(), meta.permissions())?;

@@ -1,17 +1,17 @@
-//! The times of a trash, as people see and write them. Its directories are named in UTC; what is shown is local time. Pure.
+//! The times of a trash, as users see and write them. Its directories are named in UTC, but users see local time. Pure.
 
 use crate::figures;
 use chrono::{DateTime, FixedOffset, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 
-/// A directory's name, as [`crate::rsync::trash::stamp`] makes it, in the time of `zone`:
-/// `2026-11-22T18:15:00.123456+08:00`. A name that is no time stays as it is.
+/// The time in a directory's name, as [`crate::rsync::trash::stamp`] makes it, in the time zone `zone`:
+/// `2026-11-22T18:15:00.123456+08:00`. A name that is not a time is returned unchanged.
 pub fn shown<Z: TimeZone>(stamp: &str, zone: &Z) -> String {
     let time = stamp.parse::<DateTime<Utc>>().map(|t| t.with_timezone(zone));
     time.map_or_else(|_| stamp.to_owned(), |t| t.to_rfc3339_opts(SecondsFormat::Micros, false))
 }
 
-/// True when the directory of this name is of the time `at`, or of one that begins so: local time as it is shown, another
-/// offset's, or UTC when it ends with `Z`.
+/// True if the directory of this name has the time `at`, or a time that begins with it. `at` is local time as shown, a
+/// time with another offset, or UTC if it ends with `Z`.
 pub fn is_at<Z: TimeZone>(stamp: &str, at: &str, zone: &Z) -> bool {
     // As in a sentence: 2026-11-22 18:15.
     let at = at.trim().replacen(' ', "T", 1).replace(' ', "");
@@ -33,8 +33,8 @@ pub fn is_at<Z: TimeZone>(stamp: &str, at: &str, zone: &Z) -> bool {
     }
 }
 
-/// When a file was written, `2026/11/22-10:15:00` in UTC as rsync says it, in the time of `zone`:
-/// `2026-11-22 18:15:00 +08:00`.
+/// When a file was written, in the time zone `zone`: `2026-11-22 18:15:00 +08:00`. rsync prints `2026/11/22-10:15:00`
+/// in UTC.
 pub fn written<Z: TimeZone>(modified: &str, zone: &Z) -> String
 where
     Z::Offset: std::fmt::Display,
@@ -76,7 +76,7 @@ mod tests {
             "2026-11-23T04:15:00.123456+08:00",
             "2026-11-23T04:15:00+08:00",
             "2026-11-23 04:15:00 +08:00",
-            // As a colleague elsewhere sees it.
+            // As a user in another time zone sees it.
             "2026-11-22T15:15:00.123456-05:00",
             "2026-11-22T20:15Z",
             STAMP,

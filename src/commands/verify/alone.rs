@@ -1,5 +1,5 @@
-//! `syncsup verify -o FILE` while nothing runs: the same dry run, started from here. It needs no journal, and so nothing
-//! is called pending: what was changed since the instance ended is simply different.
+//! `syncsup verify -o FILE` while no instance is running: does the same dry run from this process. It needs no journal,
+//! so no path is reported as pending: a change after the instance ended is a difference.
 
 use super::busy::BusyLine;
 use super::pair::{Failing, Pair};
@@ -32,7 +32,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use tempfile::NamedTempFile;
 
-/// Exit status 0 when everything is identical.
+/// Exit status 0 if everything is identical.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
     let loaded = config::read(&invocation.files_or_default()?);
     if loaded.has_errors() {
@@ -74,9 +74,9 @@ fn compare(
     let broken = |e: std::io::Error| Error::system(&remote.peer.rsync_program, e);
     let busy = BusyLine::new(pair, checksum);
     busy.show();
-    // What is excluded, and an rsync stumbled over there.
+    // Excluded paths that rsync complained about.
     let mut left_out = BTreeSet::new();
-    // What it could not convert.
+    // Names that rsync could not convert.
     let mut unconverted = BTreeSet::new();
     let mut refused: Vec<&'static str> = Vec::new();
     let (finished, unconvertible) = loop {
@@ -84,7 +84,7 @@ fn compare(
             start(pair, localpath, remote, checksum, &filter, (&left_out, &unconverted), &refused)?;
         let finished = ended(run, &busy).map_err(broken)?;
         let (judgement, stderr) = (&finished.judgement, &finished.stderr);
-        // Without a comparison by content that is asked for, nothing would be known.
+        // Without the requested comparison by content, the result would mean nothing. That option is not left out.
         if let Verdict::Refused(option) = judgement.verdict
             && option != refused::CHECKSUM
             && refused::instead(option).is_some()
@@ -141,7 +141,7 @@ fn compare(
     })
 }
 
-/// Waits for its end, and shows meanwhile how far it is.
+/// Waits for the dry run to end, and shows its progress.
 fn ended(mut run: DryRun, busy: &BusyLine) -> io::Result<Finished> {
     loop {
         if let Some(exited) = run.poll(clock::boot())? {
@@ -154,7 +154,7 @@ fn ended(mut run: DryRun, busy: &BusyLine) -> io::Result<Finished> {
     }
 }
 
-/// The excluded paths that rsync complained of.
+/// The excluded paths in rsync's error messages.
 fn excluded_of(
     stderr: &[u8],
     localpath: &LocalPath,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A bar for one remote; what is to be compared is counted meanwhile.
+/// A bar for one remote. A thread counts what must be compared.
 pub struct BusyLine {
     bar: Option<ProgressBar>,
     shown: Cell<bool>,
@@ -20,19 +20,19 @@ pub struct BusyLine {
     to_do: Arc<ToDo>,
 }
 
-/// What there is here.
+/// The local entries to compare.
 #[derive(Default)]
 struct ToDo {
     entries: AtomicU64,
     bytes: AtomicU64,
-    /// All of it is counted.
+    /// The count is complete.
     known: AtomicBool,
     /// The count is no longer needed.
     over: AtomicBool,
 }
 
 impl BusyLine {
-    /// Nothing shown yet.
+    /// Nothing is shown yet.
     pub fn new(pair: &Pair, checksum: bool) -> Self {
         let to_do = Arc::new(ToDo::default());
         let bar = Self::shows().then(|| {
@@ -50,12 +50,12 @@ impl BusyLine {
         Self { bar, shown: Cell::new(false), checksum, to_do }
     }
 
-    /// True when there is a terminal to show it on.
+    /// True if there is a terminal for the bar.
     pub fn shows() -> bool {
         std::io::stderr().is_terminal()
     }
 
-    /// It goes on.
+    /// Shows the bar.
     pub fn show(&self) {
         if let Some(bar) = &self.bar
             && !self.shown.replace(true)
@@ -64,7 +64,7 @@ impl BusyLine {
         }
     }
 
-    /// It is so far.
+    /// Updates the progress.
     pub fn at(&self, at: VerifyAt) {
         let Some(bar) = &self.bar else { return };
         let known = self.to_do.known.load(Ordering::Acquire);
@@ -78,7 +78,7 @@ impl BusyLine {
         self.show();
     }
 
-    /// Something else is printed now.
+    /// Hides the bar, because something else is printed now.
     pub fn hide(&self) {
         self.bar.iter().for_each(ProgressBar::finish_and_clear);
     }
@@ -92,7 +92,7 @@ impl Drop for BusyLine {
 }
 
 impl ToDo {
-    /// Walks the tree, without the file itself where links lead.
+    /// Walks the tree. It does not follow symbolic links.
     fn count(&self, top: PathBuf) {
         let mut open = vec![top];
         self.entries.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +116,8 @@ impl ToDo {
     }
 }
 
-/// How much is done, in thousandths; where content is compared, the slave still reads when this end has read all.
+/// The share that is done, in thousandths. If content is compared, the slave is still reading when the local end has
+/// finished.
 fn share(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> u64 {
     let of = |done: u64, all: u64| done.min(all).saturating_mul(1_000) / all.max(1);
     match all {
@@ -128,7 +129,7 @@ fn share(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> u64 {
     }
 }
 
-/// `3 of 5 entries, 1.2 MB of 3.0 MB`; without what there is to do while that is being counted.
+/// `3 of 5 entries, 1.2 MB of 3.0 MB`. Without the totals while they are being counted.
 fn words(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> String {
     let Some(all) = all else {
         return table::count(at.entries, "entry compared", "entries compared");

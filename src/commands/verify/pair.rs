@@ -6,17 +6,17 @@ use crate::path::{OsBytes, RelPath};
 pub struct Pair {
     /// The localpath.
     pub watch: OsBytes,
-    /// What of it is compared.
+    /// The part of the localpath that is compared.
     pub below: RelPath,
     /// The remote's name.
     pub remote: String,
 }
 
-/// What could not be pushed of what is compared.
+/// The compared paths that could not be pushed.
 #[derive(Debug, Default)]
 pub struct Failing {
-    /// How many paths.
+    /// The number of paths.
     pub count: u64,
-    /// The first, with its error.
+    /// The first path, with its error.
     pub first: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! How what differs is printed.
+//! Prints the differences.
 
 use super::pair::Failing;
 use crate::commands::invocation::Format;
@@ -8,10 +8,10 @@ use crate::path::{OsBytes, RelPath};
 use crate::sys::output::{self, complain};
 use serde::Serialize;
 
-/// The width of the reasons' column.
+/// The width of the column of reasons.
 const WIDTH: usize = 16;
 
-/// Prints one comparison after another.
+/// Prints the comparisons in order.
 pub struct VerifyOutput {
     format: Format,
     watch: OsBytes,
@@ -19,14 +19,14 @@ pub struct VerifyOutput {
     found: DifferenceCounts,
 }
 
-/// What was found on one remote.
+/// The result for one remote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DifferenceCounts {
     /// Paths that differ.
     pub differ: u64,
-    /// Paths that differ and are on their way.
+    /// Paths that differ and are still to be pushed.
     pub pending: u64,
-    /// Everything could be compared.
+    /// True if everything could be compared.
     pub whole: bool,
 }
 
@@ -53,12 +53,12 @@ struct ShownEnd<'a> {
 }
 
 impl VerifyOutput {
-    /// Nothing printed yet.
+    /// Nothing is printed yet.
     pub fn new(format: Format) -> Self {
         Self { format, watch: "".into(), remote: String::new(), found: DifferenceCounts::default() }
     }
 
-    /// Begins with a remote.
+    /// Begins the output for a remote.
     pub fn begin(&mut self, watch: &OsBytes, remote: &str) {
         (self.watch, self.remote, self.found) =
             (watch.clone(), remote.to_owned(), DifferenceCounts::default());
@@ -67,7 +67,7 @@ impl VerifyOutput {
         }
     }
 
-    /// One path.
+    /// Prints one path.
     pub fn difference(&mut self, d: &Difference) {
         match d.pending {
             true => self.found.pending += 1,
@@ -88,13 +88,13 @@ impl VerifyOutput {
                 let mut name =
                     d.path.below(self.watch.as_path()).into_os_string().into_encoded_bytes();
                 name.push(0);
-                // Looked at when all is done.
+                // An error is checked at the end.
                 let _ = output::write(&name);
             }
         }
     }
 
-    /// The end of a remote, and what was found there.
+    /// Ends the output for a remote, and returns its result.
     pub fn end(&mut self, end: &VerifyEnd, failing: &Failing, repair: bool) -> DifferenceCounts {
         self.found.whole = matches!(end, VerifyEnd::Done { .. });
         let DifferenceCounts { differ, pending, .. } = self.found;

@@ -1,18 +1,17 @@
-//! What waits without having failed, and why: a slave that is full or down refuses everything, and no path by itself.
-//! Pure.
+//! What waits without a failure, and why: a slave that is full or down refuses everything, not a single path. Pure.
 
 use crate::commands::status;
 use crate::figures;
 use crate::message::{PluginStatus, PusherState, RemoteStatus};
 
-/// What a remote is owed and why it waits; `None` when nothing waits but what fails by itself. `trouble` says since when
-/// and why it is in trouble.
+/// What is owed to a remote, and why it waits. `None` if only failing paths wait. `trouble` says since when and why the
+/// remote is in trouble.
 pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<String> {
     let s = &remote.status;
     let reconcile = s.reconcile.as_ref().map(|r| r.why.to_string());
     let left = s.waiting + s.owed;
     let why = match s.state {
-        // What is on its way does not wait.
+        // A path that is being pushed does not wait.
         PusherState::InSync | PusherState::Pushing | PusherState::Reconciling => return None,
         PusherState::Behind if left <= s.failing => return None,
         PusherState::Behind => trouble.unwrap_or_else(|| "waiting for its turn".to_owned()),
@@ -24,7 +23,7 @@ pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<Strin
     Some(text(left, s.failing, reconcile.as_deref(), &why))
 }
 
-/// The same of a remote that no supervisor keeps.
+/// The same for a remote of an instance that is not running.
 pub fn of_nobody(left: u64, failing: u64, reconcile: Option<&str>) -> Option<String> {
     let waits = left > failing || reconcile.is_some();
     waits.then(|| text(left, failing, reconcile, "no supervisor runs"))
@@ -47,7 +46,7 @@ fn text(left: u64, failing: u64, reconcile: Option<&str>, why: &str) -> String {
     format!("{what}: {why}")
 }
 
-/// The calls of a plugin that wait; `None` when none does but those that failed.
+/// The waiting calls of a plugin. `None` if only failed calls wait.
 pub fn of_plugin(plugin: &PluginStatus) -> Option<String> {
     let calls = plugin.waiting.checked_sub(plugin.failing).filter(|n| *n > 0)?;
     let calls = figures::count(calls, "call waits", "calls wait");
