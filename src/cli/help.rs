@@ -1,6 +1,6 @@
 //! `syncsup --help`, in English and in Chinese.
 
-/// The help text in the language of LC_ALL, LC_MESSAGES or LANG, the first that is set. `env` looks one up.
+/// The help text in the language of LC_ALL, LC_MESSAGES or LANG, the first that is set. `env` looks up a variable.
 pub fn text(env: impl Fn(&str) -> Option<String>) -> &'static str {
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
         .into_iter()
@@ -8,7 +8,7 @@ pub fn text(env: impl Fn(&str) -> Option<String>) -> &'static str {
         .find(|value| !value.is_empty())
         .unwrap_or_default();
     let locale = locale.to_lowercase();
-    // The text is UTF-8: a terminal that is told to expect GBK would show neither language.
+    // The text is UTF-8. A terminal that expects GBK would display neither language.
     let utf8 = locale.split_once('.').is_none_or(|(_, charset)| charset.starts_with("utf"));
     if locale.starts_with("zh") && utf8 { CHINESE } else { ENGLISH }
 }

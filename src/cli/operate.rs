@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long `wait` waits by default.
+/// The default time limit of `wait`.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The values of the options that only these commands take.
@@ -22,7 +22,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Takes an option with its value; gives its name as it is written.
+    /// Takes an option with its value. Returns the option's name as it is written.
     pub(super) fn take(&mut self, option: &str, value: OsString) -> Result<&'static str> {
         let text = value.to_string_lossy().into_owned();
         match option {
@@ -60,7 +60,7 @@ impl Words {
     }
 }
 
-/// `500ms`, `30s`, `5m`, `1h`; a bare number is seconds.
+/// Parses `500ms`, `30s`, `5m`, `1h`. A number without a unit is in seconds.
 fn duration(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -78,7 +78,7 @@ fn has(words: &super::Words, option: &str) -> bool {
     words.special.contains(&option)
 }
 
-/// An empty path is an error: `syncsup wait "$unset"`.
+/// An empty path is an error, for example `syncsup wait "$unset"`.
 fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
     let one = |name: &OsString| match name.is_empty() {
         true => Err(Error::usage("PATH is empty; is a variable of the caller unset?")),
