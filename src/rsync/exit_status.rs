@@ -1,79 +1,79 @@
-//! What an rsync's end means: one table from exit status and stderr to a verdict.
+//! The meaning of an rsync's exit: one table from exit status and stderr to a verdict.
 
 use super::complaint::{REFUSED, is_summary, lines, message, shown, without_names};
 use super::itemize::says_deletions_skipped;
 use super::refused;
 use crate::stat::Exited;
 
-/// What is wrong with a remote for now.
+/// A temporary problem of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// No connection: it is down, or restarting.
     Unreachable,
-    /// The daemon serves as many connections as it may: others may be ours.
+    /// The daemon has reached its limit of connections; some of them may be ours.
     ConnectionLimited,
-    /// The connection broke or fell silent.
+    /// The connection broke, or no data came any more.
     Broken,
-    /// The rsync here was ended by a signal, which says nothing of the remote: tried again soon.
+    /// A signal killed the local rsync, which tells nothing about the remote. It is retried soon.
     Killed,
-    /// Its disk (or quota) is full.
+    /// The remote's disk (or quota) is full.
     Full,
-    /// Its storage fails in another way: read-only, missing directories, I/O errors.
+    /// The remote's storage fails in another way: read-only, missing directories, I/O errors.
     Storage,
 }
 
-/// What follows from an rsync's end.
+/// The consequence of an rsync's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Done; stderr may still hold complaints of single paths ([`super::complaint`]).
+    /// Done; stderr may still contain complaints about single paths ([`super::complaint`]).
     Settled,
-    /// Some paths failed: the same with `-n` shows which.
+    /// Some paths failed: a comparison with `-n` shows which.
     Partial,
-    /// Something vanished under rsync's eyes, the rest is done: normalize and push again.
+    /// Files vanished while rsync was running; the rest is done. Normalize and push again.
     Gone,
-    /// A directory went or became something else under rsync's eyes, and the receiver gave up: nothing is known of
-    /// the rest. Normalize and push again.
+    /// A directory vanished or changed its type while rsync was running, and the receiver gave up. The state of the
+    /// rest is unknown. Normalize and push again.
     Upset,
     /// Nothing is settled; the remote backs off.
     Remote(Trouble),
-    /// A parameter, password, module or key is wrong: hold the remote, try it slowly.
+    /// A parameter, password, module or key is wrong: hold the remote, and retry slowly.
     Configuration,
     /// The root of the localpath is missing: hold the localpath.
     Source,
-    /// The receiver cannot do `--delete-missing-args`: remember it and use form B.
+    /// The receiver does not support `--delete-missing-args`: remember it and use form B.
     FormB,
-    /// The remote's `refuse options` forbids every form of deletion: a configuration error of its own kind, since
-    /// everything else could still be pushed.
+    /// The remote's `refuse options` forbids every form of deletion. This configuration error has its own verdict,
+    /// because everything else can still be pushed.
     NoDelete,
-    /// The remote's `refuse options` forbids this option (the manual's name): without it, if something can stand for
-    /// it, else a configuration error.
+    /// The remote's `refuse options` forbids this option (the manual's name). Push without it if a substitute exists;
+    /// else it is a configuration error.
     Refused(&'static str),
 }
 
-/// A verdict with what else is to be known.
+/// A verdict with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// What follows.
+    /// The consequence.
     pub verdict: Verdict,
-    /// rsync's most telling message, one printable line. Never empty unless settled.
+    /// rsync's most informative message, one printable line. Never empty unless settled.
     pub message: String,
-    /// The receiver may still be at work (design rule 2): its paths are to be pushed again.
+    /// The receiver may still be working (design rule 2): its paths must be pushed again.
     pub end_unseen: bool,
-    /// No deletion of this run is settled. rsync says so on stdout, see [`super::itemize::Line::DeletionsSkipped`];
-    /// here is only what stderr holds of it.
+    /// No deletion of this run is settled. rsync reports it on stdout, see [`super::itemize::Line::DeletionsSkipped`];
+    /// this flag covers only the reports on stderr.
     pub deletions_skipped: bool,
 }
 
 impl Verdict {
-    /// True when rsync came to the end of its work, well or not: then it prints its closing statistics.
+    /// True when rsync reached the end of its work, with or without errors: it then prints its closing statistics.
     pub fn is_an_end(self) -> bool {
         matches!(self, Verdict::Settled | Verdict::Partial | Verdict::Gone)
     }
 }
 
 impl Judgement {
-    /// The same for an rsync that came to an end and did not print its closing statistics: it settled nothing, whatever
-    /// its exit status is.
+    /// The judgement of an rsync that exited without printing its closing statistics: it settled nothing, whatever its
+    /// exit status is.
     #[must_use]
     pub fn without_statistics(self, exit: Exited) -> Judgement {
         let said =
@@ -84,29 +84,30 @@ impl Judgement {
         Judgement { verdict: Verdict::Configuration, message, ..self }
     }
 
-    /// True when the receiver gave up by itself: what it was writing may be left under its temporary name.
+    /// True when the receiver gave up by itself: the file it was writing may remain under its temporary name.
     pub fn receiver_failed(&self) -> bool {
         let Verdict::Remote(trouble) = self.verdict else { return false };
         !self.end_unseen && matches!(trouble, Trouble::Full | Trouble::Storage | Trouble::Broken)
     }
 
-    /// True when the daemon serves as many as it may: others may be ours.
+    /// True when the daemon has reached its limit of connections; some of them may be ours.
     pub fn connection_limited(&self) -> bool {
         self.verdict == Verdict::Remote(Trouble::ConnectionLimited)
     }
 }
 
-/// How a daemon begins when its `max connections` are in use.
+/// The start of a daemon's message when its `max connections` are in use.
 const CROWDED: &[u8] = b"@ERROR: max connections (";
 
-/// How a daemon begins when the `pre-xfer exec` of a module has refused; what that printed comes behind it.
+/// The start of a daemon's message when the `pre-xfer exec` of a module has refused. The output of that script follows.
 const PRE_XFER: &[u8] = b"pre-xfer exec returned failure (";
-/// What a daemon says when the `early exec` of a module has refused.
+/// The message of a daemon when the `early exec` of a module has refused.
 const EARLY: &[u8] = b"@ERROR: early exec failed";
-/// Lines of such a script that are shown.
+/// The number of lines of such a script's output that are shown.
 const SCRIPT_LINES: usize = 3;
 
-/// What the daemon itself printed, and what a script of its module printed. What the script printed decides nothing.
+/// The output of the daemon itself, and the output of a script of its module. The script's output has no influence on
+/// the verdict.
 fn apart(stderr: &[u8]) -> (&[u8], Vec<&[u8]>) {
     let mut all = lines(stderr);
     let Some(refusal) = all.by_ref().find(|line| refuses_by_script(line)) else {
@@ -121,19 +122,19 @@ fn refuses_by_script(line: &[u8]) -> bool {
     message(line.strip_prefix(b"@ERROR: ").unwrap_or(line)).starts_with(PRE_XFER)
 }
 
-/// True for what every broken connection ends with.
+/// True for the messages that end every broken connection.
 fn is_echo(line: &[u8]) -> bool {
     message(line).starts_with(b"connection unexpectedly closed")
         || message(line).starts_with(b"read error: Connection reset by peer")
         || MASTER_MESSAGES.iter().any(|message| line.starts_with(message))
 }
 
-/// How much of `stderr` a daemon says, before what a script of its module printed; in bytes.
+/// The length of the daemon's own part of `stderr`, before the output of a script of its module; in bytes.
 pub fn own_messages(stderr: &[u8]) -> usize {
     apart(stderr).0.len()
 }
 
-/// True when a daemon did not take the user or the password.
+/// True when a daemon rejected the user or the password.
 pub fn login_failed(stderr: &[u8]) -> bool {
     lines(apart(stderr).0).any(|line| line.starts_with(b"@ERROR: auth failed on module "))
 }
@@ -141,13 +142,13 @@ pub fn login_failed(stderr: &[u8]) -> bool {
 /// Judges an rsync by its exit status and stderr (run with LC_ALL=C).
 pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     let (stderr, script) = match exit {
-        // Their verdict needs no message, so such a line hides nothing.
+        // The verdict of these statuses does not depend on a message, so such a line hides nothing.
         Exited::Code(0 | 23 | 24 | 25) => (stderr, Vec::new()),
         Exited::Code(_) | Exited::Signal(_) => apart(stderr),
     };
     let unseen = matches!(exit, Exited::Signal(_) | Exited::Code(10 | 12 | 20 | 30 | 35 | 255));
     let verdict = match table(exit, stderr) {
-        // 3.1.3 ends as if the connection had broken.
+        // 3.1.3 exits as if the connection had broken.
         of @ (Verdict::Configuration | Verdict::Remote(Trouble::Broken | Trouble::Unreachable)) => {
             refused::option(stderr).map_or(of, Verdict::Refused)
         }
@@ -161,8 +162,8 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     }
 }
 
-/// The table of exit statuses (rsync(1), EXIT VALUES; what each was seen for is in the text beside it). The status
-/// decides first; what is said then is looked for where rsync, the daemon, ssh or a shell begins a line with it.
+/// The table of exit statuses (rsync(1), EXIT VALUES; the comments give the observed causes). The status decides first.
+/// Messages are then matched only where rsync, the daemon, ssh or a shell begins a line with them.
 fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     let Exited::Code(code) = exit else { return Verdict::Remote(Trouble::Killed) };
     match code {
@@ -177,7 +178,7 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     let ends = |end: &str| {
         lines(stderr).any(|line| reason(&without_names(line)).ends_with(end.as_bytes()))
     };
-    // A receiver that cannot convert a name takes it for no name at all, and then for whatever comes next.
+    // A receiver that cannot convert a name reads it as an empty name, and then misreads the data that follows.
     if begins("cannot convert filename: ") {
         return Verdict::Configuration;
     }
@@ -193,12 +194,12 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     if lines(stderr).any(|line| line == b"ERROR: module is read only") {
         return Verdict::Configuration;
     }
-    // A directory went, or became something else, between our look and rsync's: its child is no valid name then.
+    // A directory vanished, or changed its type, between our check and rsync's. Its child is then not a valid name.
     if begins("ABORTING due to invalid path from sender: ") {
         return Verdict::Upset;
     }
     match code {
-        // rsync ends with 12 as well when it is faster than its ssh.
+        // rsync also exits with 12 when it is faster than its ssh.
         12 | 255 if lines(stderr).any(refused_by_ssh) => Verdict::Configuration,
         2 | 4 if begins("file has vanished: ") => Verdict::Upset,
         2 if begins("invalid file mode 00 ") => Verdict::FormB,
@@ -207,9 +208,10 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
         5 if lines(stderr).any(|line| line.starts_with(CROWDED)) => {
             Verdict::Remote(Trouble::ConnectionLimited)
         }
-        // What forwards to the slave (a TLS or TCP proxy, a container's port) is up, and the slave is not.
+        // The forwarder in front of the slave (a TLS or TCP proxy, a container's port) is up, and the slave is down.
         5 if begins("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
-        // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync there.
+        // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync on the
+        // remote.
         1 | 2 | 4 | 5 | 6 | 126 | 127 => Verdict::Configuration,
         10 | 35 => Verdict::Remote(Trouble::Unreachable),
         11 if ends(": No space left on device") || ends(": Disk quota exceeded") => {
@@ -222,13 +224,13 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     }
 }
 
-/// True when rsync says that it could not connect: then no receiver can be at work. False in doubt.
+/// True when rsync reports that it could not connect: then no receiver can be working. False in doubt.
 fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
     match exit {
         Exited::Code(10) => {
             lines(stderr).any(|line| message(line).starts_with(b"failed to connect to "))
         }
-        // While it connects, before anything is sent.
+        // While it connects, before any data is sent.
         Exited::Code(35) => true,
         Exited::Code(255) => lines(stderr).any(|line| {
             line.starts_with(b"ssh: connect to host ")
@@ -238,8 +240,8 @@ fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
     }
 }
 
-/// True when exit status 3 is of the destination, not of the localpath. rsync says `[Receiver]` of itself, too, until it
-/// knows its part: `rsync: [Receiver] getcwd(): No such file or directory`.
+/// True when exit status 3 concerns the destination, not the localpath. rsync also calls itself `[Receiver]` until it
+/// knows its role: `rsync: [Receiver] getcwd(): No such file or directory`.
 fn is_of_destination(line: &[u8]) -> bool {
     let rest = without_names(line);
     rest.windows(5).any(|window| window == b"\" (in")
@@ -248,22 +250,22 @@ fn is_of_destination(line: &[u8]) -> bool {
             .any(|start| rest.starts_with(start))
 }
 
-/// A line without the number of the system's error at its end, which is another on each system.
+/// A line without the system's error number at its end, which differs between systems.
 fn reason(line: &[u8]) -> &[u8] {
     let Some(inside) = line.strip_suffix(b")") else { return line };
     let digits = inside.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     inside[..inside.len() - digits].strip_suffix(b" (").unwrap_or(line)
 }
 
-/// What ssh says, as it begins, of a master that is gone or refuses a session; it connects by itself then.
+/// The starts of ssh's messages about a master that is gone or refuses a session. ssh then connects by itself.
 const MASTER_MESSAGES: &[&[u8]] =
     &[b"Control socket connect(", b"mux_client_", b"Shared connection to ", b"ControlSocket "];
 
-/// Shells, as they begin what they complain of.
+/// The starts of the complaints of shells.
 const SHELLS: &[&[u8]] =
     &[b"bash", b"sh", b"dash", b"ash", b"zsh", b"ksh", b"mksh", b"fish", b"csh", b"tcsh"];
 
-/// True when a line says that the operator must repair the login, or that there is no rsync there.
+/// True when a line means that the operator must repair the login, or that the remote has no rsync.
 fn refused_by_ssh(line: &[u8]) -> bool {
     denied_by_sshd(line)
         || line == b"Host key verification failed."
@@ -283,8 +285,8 @@ fn denied_by_sshd(line: &[u8]) -> bool {
     methods.is_some_and(|m| m.iter().all(|b| b.is_ascii_alphanumeric() || b",-_@.".contains(b)))
 }
 
-/// `bash: line 1: rsync: command not found`, and as other shells say it; csh's begins with the program. `None` for what no
-/// shell says.
+/// `bash: line 1: rsync: command not found`, and the variants of other shells; csh's begins with the program. `None`
+/// for a line that no shell prints.
 fn missing_there(line: &[u8]) -> Option<bool> {
     let colon = line.iter().position(|&b| b == b':')?;
     let (speaker, rest) = line.split_at(colon);
@@ -297,12 +299,12 @@ fn missing_there(line: &[u8]) -> Option<bool> {
     SHELLS.contains(&name).then(|| said(b"not found") || said(b"No such file"))
 }
 
-/// The line that says most: an `@ERROR` of the daemon, else the first that is neither a summary nor an echo of a
-/// broken connection, else the summary.
+/// The most informative line: an `@ERROR` of the daemon, else the first line that is neither a summary nor a
+/// consequence of a broken connection, else the summary.
 fn telling_message(exit: Exited, stderr: &[u8]) -> String {
     let find = |test: &dyn Fn(&[u8]) -> bool| lines(stderr).find(|line| test(line));
     let telling = |line: &&[u8]| !is_summary(line) && !is_echo(line);
-    // Of ssh the last: a banner and warnings may stand before it.
+    // For ssh, the last line: a banner and warnings may precede it.
     let ssh_failed = matches!(exit, Exited::Code(127 | 255));
     let of_ssh = matches!(exit, Exited::Code(12 | 127 | 255));
     let line = find(&|line| line.starts_with(b"@ERROR"))
@@ -336,8 +338,8 @@ fn with_script(message: String, script: &[&[u8]]) -> String {
     format!("{}: {}{more}", message.trim_end_matches(':'), said.join("; "))
 }
 
-/// True when a dry run complains of nothing but directories in the way of files, where nothing may be deleted, and of
-/// names that the slave's own `exclude` refuses: those are differences it saw, not ones that it could not see.
+/// True when a dry run complains only about directories in the way of files, where deletions are not allowed, and about
+/// names that the slave's own `exclude` refuses. It saw these differences; they do not make it incomplete.
 pub fn only_in_the_way(stderr: &[u8]) -> bool {
     let mut complaints = lines(stderr).filter(|line| !is_summary(line)).peekable();
     complaints.peek().is_some()

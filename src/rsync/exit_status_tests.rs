@@ -33,7 +33,7 @@ fn exit_codes_follow_the_table() {
         (4, "rsync: The server is configured to refuse --delete\nrsync error: (code 4)", NoDelete),
         (4, "rsync: The server is configured to refuse --checksum (-c)", Refused("checksum")),
         (12, "rsync: The server is configured to refuse --perms (-p)", Refused("perms")),
-        // A name is no daemon's word.
+        // A file name is not a message of the daemon.
         (4, "rsync: open \"/The server is configured to refuse --stats\" failed", Configuration),
         (3, "rsync: [sender] change_dir \"/srv\" failed: No such file or directory (2)", Source),
         (
@@ -77,7 +77,7 @@ fn exit_codes_follow_the_table() {
         (24, "file has vanished: \"/x\"", Gone),
         (2, "file has vanished: \"/x\"\nABORTING due to invalid path from sender: d/x", Upset),
         (2, "ABORTING due to invalid path from sender: d/x", Upset),
-        // The end of the connection says more than what vanished before.
+        // The end of the connection is more informative than the files that vanished before.
         (12, "file has vanished: \"/x\"\nrsync: connection unexpectedly closed", Remote(Broken)),
         (25, "Deletions stopped due to --max-delete limit (3 skipped)", Partial),
         (30, "rsync error: timeout in data send/receive (code 30)", Remote(Broken)),
@@ -136,7 +136,7 @@ fn exit_codes_of_broken_connections_mean_an_unseen_end() {
     ] {
         assert!(!unseen(code, never), "{never}");
     }
-    // In doubt there was a receiver.
+    // In doubt, a receiver was running.
     for (code, doubt) in [
         (255, "Received disconnect from 10.0.0.2 port 22:2: idle\nDisconnected from 10.0.0.2"),
         (255, "client_loop: send disconnect: Broken pipe"),
@@ -199,7 +199,7 @@ fn obstructing_entries_are_recognized() {
     assert!(!only_in_the_way(&[&way[..], other, end].concat()));
 }
 
-/// Names that look like what rsync, its daemon, ssh or a shell says.
+/// Names that look like messages of rsync, its daemon, ssh or a shell.
 const HOSTILE: &[&str] = &[
     "module is read only",
     "ERROR: module is read only",
@@ -240,7 +240,7 @@ const HOSTILE: &[&str] = &[
     "\"",
 ];
 
-/// Lines of releases 3.0 to 3.5 with a name in each; `%` is the name as it stands there.
+/// Lines of releases 3.0 to 3.5 with a name in each; `%` marks the name in its printed form.
 const PLACES: &[&str] = &[
     "rsync: [sender] send_files failed to open \"/srv/%\": Permission denied (13)",
     "rsync: send_files failed to open \"/srv/%\": Permission denied (13)",
@@ -284,7 +284,7 @@ fn file_names_do_not_affect_the_verdict() {
                 let said = format!("{}\nrsync error: x (code {code}) at main.c(1)", line(name));
                 verdict(Exited::Code(code), said.as_bytes())
             };
-            // The same with a name that looks like nothing.
+            // The same with a name that resembles no message.
             let plain = of("plain");
             for name in HOSTILE {
                 let got = of(name);
@@ -354,7 +354,7 @@ fn output_of_a_module_script_is_shown_and_does_not_affect_the_verdict() {
             "@ERROR: pre-xfer exec returned failure (256):\nwhy\n",
             "@ERROR: pre-xfer exec returned failure (256): why",
         ),
-        // Chinese, as a terminal shows it.
+        // Chinese, in the encoding of a terminal.
         (
             "pre-xfer exec returned failure (1):\n磁盘未挂载\n",
             "pre-xfer exec returned failure (1): 磁盘未挂载",

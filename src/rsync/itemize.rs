@@ -1,18 +1,18 @@
-//! What rsync says on stdout: `%i %n` lines, remarks, totals. A line means 'sent', not 'done'.
+//! Parses rsync's stdout: `%i %n` lines, remarks, totals. A line means 'sent', not 'done'.
 
 use crate::path::RelPath;
 use std::io::{self, BufRead, Read};
 
-/// What happened, or in a dry run would happen, to a path on the remote.
+/// What happened to a path on the remote, or would happen in a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Existing there, and its content (or a link's target) changed.
+    /// It existed on the remote, and its content (or a link's target) changed.
     Sent,
-    /// New there.
+    /// Created on the remote.
     Created,
-    /// Deleted there.
+    /// Deleted on the remote.
     Deleted,
-    /// Only mode, owner, times or the like.
+    /// Only mode, owner, times or the like changed.
     Attributes,
 }
 
@@ -23,14 +23,14 @@ pub struct Change {
     pub path: RelPath,
     /// What happened.
     pub kind: ChangeKind,
-    /// It is (or, deleted, was) a directory.
+    /// It is a directory, or was one if it is deleted.
     pub is_dir: bool,
-    /// In what it differs, as rsync's letters say.
+    /// The differences, in rsync's letters.
     pub differs: Differs,
 }
 
-/// rsync's letters on one path (rsync(1), --itemize-changes): its type (`f d L D S`) and nine attributes. All blank for
-/// what is deleted.
+/// rsync's letters for one path (rsync(1), --itemize-changes): its type (`f d L D S`) and nine attributes. All are
+/// blank for a deleted path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Differs {
     /// The type.
@@ -44,36 +44,37 @@ pub struct Differs {
 pub enum Line {
     /// An itemized change.
     Change(Change),
-    /// 'skipping file deletion' (rsync says it here, not on stderr): no deletion of this run may be settled.
+    /// 'skipping file deletion' (rsync prints it on stdout, not on stderr): no deletion of this run may be settled.
     DeletionsSkipped,
-    /// 'cannot delete non-empty directory': it stays, for what it holds is excluded or not at risk. A dry run may
+    /// 'cannot delete non-empty directory': it stays, because its content is excluded or not at risk. A dry run may
     /// nevertheless print it as deleted.
     NotEmpty(RelPath),
-    /// 'skipping non-regular file'. Said of a name that was listed as absent, it means that the remote's
-    /// `refuse options` forbids `--delete-missing-args`: it was not deleted, and the exit status is 0.
+    /// 'skipping non-regular file'. For a name that was listed as absent, it means that the remote's `refuse options`
+    /// forbids `--delete-missing-args`: the name was not deleted, and the exit status is 0.
     NonRegular(RelPath),
-    /// Anything else that is not empty, without its newline.
+    /// Any other line that is not empty, without its newline.
     Text(Vec<u8>),
 }
 
-/// A line is no longer than this: a name of 4,096 bytes, each of which may be escaped, has room in it.
+/// The most bytes of a line. It has room for a name of 4,096 bytes, each of which is escaped.
 const LINE_MOST: u64 = 32 << 10;
 
-/// Lines of rsync's stdout, read as they are asked for. Of a line that is too long only the start is kept.
+/// An iterator over the lines of rsync's stdout, which reads on demand. Keeps only the start of a line that is too
+/// long.
 pub struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Of a reader.
+    /// Reads the lines of a reader.
     pub fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new() }
     }
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Passes over the rest of a line that is too long; false when there was one.
+    /// Skips the rest of a line that is too long. False when the line was too long.
     fn skip_rest(&mut self) -> io::Result<bool> {
         if self.buffer.ends_with(b"\n") || (self.buffer.len() as u64) < LINE_MOST {
             return Ok(true);
@@ -90,17 +91,17 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Counts the bytes of lines that rsync did not print by itself: no changes, but the other end's messages.
+/// Counts the bytes of lines that are not changes: rsync prints them for messages of the other end.
 #[derive(Clone, Debug, Default)]
 pub struct Messages {
-    /// How many so far.
+    /// The number of bytes so far.
     pub bytes: u64,
-    /// The start of the line in hand.
+    /// The start of the current line.
     start: Vec<u8>,
 }
 
 impl Messages {
-    /// The next bytes of its output.
+    /// Takes in the next bytes of the output.
     pub fn read(&mut self, mut chunk: &[u8]) {
         while !chunk.is_empty() {
             let end = chunk.iter().position(|&b| b == b'\n').map_or(chunk.len(), |end| end + 1);
@@ -125,7 +126,7 @@ impl Messages {
 /// Letters and a space.
 const CHANGE_LEAST: usize = 12;
 
-/// True for the first bytes of a line that tells of a change.
+/// True for the first bytes of a line that reports a change.
 fn begins_change(start: &[u8]) -> bool {
     start.starts_with(b"*deleting   ")
         || (b"<>ch.".contains(&start[0]) && b"fdLDS".contains(&start[1]) && start[11] == b' ')
@@ -177,14 +178,14 @@ pub fn parse(line: &[u8]) -> Line {
     Line::Text(line.to_vec())
 }
 
-/// True for a line (of either stream) by which rsync gives up deleting.
+/// True for a line (of either stream) in which rsync reports that it gives up deleting.
 pub(super) fn says_deletions_skipped(line: &[u8]) -> bool {
-    // Exactly: it may be the end of a name.
+    // The match is exact, because the text may be the end of a name.
     (line.starts_with(b"IO error encountered ") && line.ends_with(b" skipping file deletion"))
         || line.starts_with(b"Deletions stopped due to --max-delete limit")
 }
 
-/// `YXcstpoguax name`: eleven characters of what, a space, the name (rsync(1), --itemize-changes).
+/// `YXcstpoguax name`: eleven characters for the change, a space, the name (rsync(1), --itemize-changes).
 fn change(line: &[u8]) -> Option<Change> {
     let (what, name) = line.split_at_checked(11)?;
     let (path, slash) = path(name.strip_prefix(b" ")?)?;
@@ -200,7 +201,7 @@ fn change(line: &[u8]) -> Option<Change> {
     let kind = match what[0] {
         b'<' | b'>' | b'c' | b'h' if attributes[0] == b'+' => ChangeKind::Created,
         b'<' | b'>' | b'c' | b'h' => ChangeKind::Sent,
-        // Said only when asked for: nothing changed.
+        // Printed only on request: nothing changed.
         b'.' if attributes.iter().all(|b| b". ".contains(b)) => return None,
         b'.' => ChangeKind::Attributes,
         _ => return None,
@@ -209,7 +210,7 @@ fn change(line: &[u8]) -> Option<Change> {
     Some(Change { path, kind, is_dir: what[1] == b'd', differs })
 }
 
-/// A printed name, and whether a slash ended it.
+/// A printed name, and whether it ended with a slash.
 fn path(name: &[u8]) -> Option<(RelPath, bool)> {
     let name = unescaped(name);
     let (name, slash) = match name.strip_suffix(b"/") {
@@ -220,7 +221,7 @@ fn path(name: &[u8]) -> Option<(RelPath, bool)> {
     Some((RelPath::new(name)?, slash))
 }
 
-/// rsync prints a byte it finds unprintable as `\#ooo`, and the backslash of such a sequence in a name too.
+/// rsync prints an unprintable byte as `\#ooo`. It also escapes the backslash of such a sequence in a name.
 pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -236,41 +237,41 @@ pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How the last statistics of `--stats` begin, in every release.
+/// The start of the last statistics of `--stats`, in every release.
 const CLOSING: &[u8] = b"total size is ";
 
-/// Bytes at the end of rsync's output that hold its last lines.
+/// The number of bytes at the end of rsync's output that are enough to hold its last lines.
 pub const CLOSING_BYTES: u64 = 4_096;
 
-/// True when rsync's output ends with its closing statistics; `tail` is its end, or all of it. One without them has not
-/// come to its end, whatever its exit status is. No name begins a line.
+/// True when rsync's output ends with its closing statistics; `tail` is the end of the output, or all of it. An rsync
+/// without them has not finished its work, whatever its exit status is. No name begins a line.
 pub fn is_closed(tail: &[u8]) -> bool {
     tail.split(|&b| b == b'\n').skip(1).any(|line| line.starts_with(CLOSING))
 }
 
-/// What `--stats` says in the end, rsync 3.0.9 to 3.5.0; 0 where a version does not say it.
+/// The values of `--stats`, rsync 3.0.9 to 3.5.0; 0 where a version does not print a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Everything in the list that was sent, directories included.
+    /// All entries in the list that was sent, directories included.
     pub files: u64,
-    /// The directories among them (not before 3.1).
+    /// The directories among the entries (not before 3.1).
     pub directories: Option<u64>,
-    /// New on the remote (not before 3.1).
+    /// Created on the remote (not before 3.1).
     pub created: u64,
-    /// The directories among those (not before 3.1).
+    /// The directories among the created (not before 3.1).
     pub created_directories: Option<u64>,
-    /// Deleted on the remote. Receivers 3.2.7 report 0 whatever they deleted: count the lines instead.
+    /// Deleted on the remote. Receivers 3.2.7 report 0 for any number of deletions: count the lines instead.
     pub deleted: u64,
-    /// Regular files of which content was sent.
+    /// Regular files whose content was sent.
     pub transferred: u64,
-    /// The size of those, in bytes.
+    /// The size of those files, in bytes.
     pub transferred_bytes: u64,
-    /// The size of everything in the list, in bytes.
+    /// The size of all files in the list, in bytes.
     pub total_bytes: u64,
 }
 
 impl Totals {
-    /// Takes in one line of text; others than totals change nothing.
+    /// Parses one line of text. Lines other than totals change nothing.
     pub fn read(&mut self, line: &[u8]) {
         let Some((label, value)) =
             std::str::from_utf8(line).ok().and_then(|line| line.split_once(": "))
@@ -295,8 +296,8 @@ impl Totals {
     }
 }
 
-/// The directories in `6,001 (reg: 5,998, dir: 3)`, which names no kind of which there is none; `None` where it names
-/// none at all.
+/// The directories in `6,001 (reg: 5,998, dir: 3)`, which leaves out a kind with no entries; `None` where it names no
+/// kind at all.
 fn directories(text: &str, all: u64) -> Option<u64> {
     let (_, kinds) = match text.split_once('(') {
         Some(kinds) => kinds,
@@ -308,7 +309,7 @@ fn directories(text: &str, all: u64) -> Option<u64> {
     }
 }
 
-/// `1,234,567 bytes`, `1.234.567 (reg: 3)`, `1234`; nothing shortened such as `1.2K`.
+/// `1,234,567 bytes`, `1.234.567 (reg: 3)`, `1234`; no abbreviated numbers such as `1.2K`.
 fn number(text: &str) -> Option<u64> {
     let end =
         text.find(|c: char| !c.is_ascii_digit() && c != ',' && c != '.').unwrap_or(text.len());
@@ -403,7 +404,7 @@ mod tests {
             b"<f+++++++++ f\n",
             b"<f+++++++++ total size is 3  speedup is 0.17\n",
             b"cannot delete non-empty directory: total size is 3\n",
-            // The middle of a name, where the end of the output was cut off.
+            // The tail of the output may begin in the middle of a name.
             b"total size is 3\n<f+++++++++ f\n",
         ] {
             assert!(!is_closed(other), "{}", String::from_utf8_lossy(other));
@@ -460,7 +461,7 @@ mod tests {
             panic!("{lines:?}")
         };
         assert_eq!((text.len() as u64, change.path.to_string().as_str()), (LINE_MOST, "f"));
-        // The longest name there is, each of its bytes escaped, is whole.
+        // The longest possible name, with each byte escaped, is kept whole.
         let long = format!("<f+++++++++ {}\n", "a/".repeat(2_047) + "b");
         let escaped = long.replace('a', "\\#141");
         assert!(matches!(Lines::new(escaped.as_bytes()).next(), Some(Ok(Line::Change(_)))));

@@ -1,9 +1,9 @@
-//! What rsync is told and what it answers. Pure.
+//! The input and output of rsync. Pure.
 //!
-//! Told: [`argv`] and its forms, to a [`peer`], with the user's own [`params`] out of the table of [`options`], less what
-//! a daemon has [`refused`]; over [`ssh`]; with a [`trash`] there. Answered: [`itemize`]d lines, the [`exit_status`] with
-//! each [`complaint`] on stderr, and with both of them where two sides [`differ`] and what is [`excluded`] there.
-//! [`charset`] is for what converts names.
+//! Input: [`argv`] and its forms, to a [`peer`], with the user's own [`params`] according to the table of [`options`],
+//! less what a daemon has [`refused`]; over [`ssh`]; with a [`trash`] on the remote. Output: [`itemize`]d lines, the
+//! [`exit_status`] with each [`complaint`] on stderr, and from both of them how two sides [`differ`] and what is
+//! [`excluded`] on the remote. [`charset`] converts names.
 
 pub mod argv;
 pub mod charset;

@@ -1,42 +1,44 @@
-//! Every option of rsync's (3.5.0's manual, and the names that only its parser knows), and what syncsup does with each
-//! that a user writes (design rule 22). Pure. `tests/rsync/options.rs` holds the table against the rsync installed.
+//! Every option of rsync (3.5.0's manual, and the names that only its parser knows), and how syncsup treats each one
+//! that a user writes (design rule 22). Pure. `tests/rsync/options.rs` checks the table against the installed rsync.
 //!
-//! rsync takes no abbreviations. A long option has its value behind a `=` or in the next word, whatever that word looks
-//! like; a short one in the rest of its word, with or without a `=`, or in the next word.
+//! rsync accepts no abbreviations. A long option has its value after a `=` or in the next argument, even if that
+//! argument looks like an option. A short option has its value in the rest of its argument, with or without a `=`, or
+//! in the next argument.
 
 /// One option.
 #[derive(Debug)]
 pub struct Opt {
-    /// The long names that turn it on, the manual's first; none for `-P` and the like.
+    /// The long names that turn it on, the manual's name first; none for `-P` and the like.
     pub long: &'static [&'static str],
     /// The long names that turn it off (`no-times`).
     pub off: &'static [&'static str],
     /// Its letter.
     pub short: Option<u8>,
-    /// What follows it.
+    /// Its value.
     pub value: Value,
-    /// What becomes of it.
+    /// How syncsup treats it.
     pub class: Class,
-    /// The first rsync that knows it, where that is newer than 3.1.0.
+    /// The first rsync version that knows it, if newer than 3.1.0.
     pub since: Option<(u32, u32, u32)>,
 }
 
-/// What follows an option.
+/// The kind of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing; rsync refuses a `=`.
+    /// No value; rsync refuses a `=`.
     None,
-    /// Any word.
+    /// Any string.
     Word,
     /// A number.
     Number,
-    /// A file that rsync opens here; `-` would be our list.
+    /// A file that rsync opens locally; `-` would be our list.
     File,
-    /// A file that rsync opens here, and whose name a push may not take for one of the tree.
+    /// A file that rsync opens locally. Its name is absolute, so that a push does not confuse it with a name in the
+    /// tree.
     AbsoluteFile,
-    /// A directory of the remote's, which may not lie in what is replicated.
+    /// A directory of the remote, which must not lie in the replicated tree.
     OutsideDir,
-    /// The same, but rsync itself keeps a relative one out of what is replicated.
+    /// The same, but rsync itself keeps a relative directory out of the replicated tree.
     PartialDir,
     /// A filter rule, which may name a file.
     Rule,
@@ -44,26 +46,26 @@ pub enum Value {
     Option,
 }
 
-/// What becomes of an option in the rsyncs that are started.
+/// How an option is used in the rsyncs that are started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// It stands in every rsync that pushes or compares.
+    /// Passed to every rsync that pushes or compares.
     Passed,
-    /// So, and `check` warns: the reason.
+    /// The same, and `check` warns: the reason.
     Warned(&'static str),
-    /// How the other end is reached, and how names and data travel: it stands in every rsync that is started.
+    /// How the other end is reached, and how names and data travel: passed to every rsync that is started.
     Connection,
-    /// What more is kept of a file: it stands in every rsync that pushes, compares, or fetches.
+    /// Which further attributes of a file are kept: passed to every rsync that pushes, compares, or fetches.
     Kept,
     /// A filter rule.
     Filter,
-    /// It stands in a push; in a comparison it would list what is the same.
+    /// Passed to a push. In a comparison it would list what is equal.
     PushOnly,
-    /// A window for times: in a comparison it takes the place of ours.
+    /// A tolerance for times: in a comparison it replaces ours.
     Window,
-    /// A key of the configuration; it is used as that one where the key is not given.
+    /// A key of the configuration; its value is used where the key is not given.
     Setting,
-    /// Left out without a word: every form of a push says it itself, or reads the output that it would change.
+    /// Left out silently: every form of a push sets it itself, or reads the output that it would change.
     Replaced,
     /// Left out with a warning: the reason.
     Dropped(&'static str),
@@ -115,14 +117,14 @@ impl Opt {
             (None, None) => String::new(),
         }
     }
-    /// True for the option with this manual's name (without dashes), or this letter where it has no name.
+    /// True for the option with this name in the manual (without dashes), or with this letter if it has no name.
     pub fn is(&self, name: &str) -> bool {
         match self.long.first() {
             Some(long) => *long == name,
             None => self.short.is_some_and(|letter| name.as_bytes() == [letter]),
         }
     }
-    /// True when the next word is its value if none stands in its own.
+    /// True when the next argument is its value if its own argument has none.
     pub fn has_value(&self) -> bool {
         self.value != Value::None
     }
@@ -151,7 +153,7 @@ use Value::{AbsoluteFile, File, Number, OutsideDir, Rule, Word};
 
 /// The table, in the order of rsync's own help.
 pub static OPTIONS: &[Opt] = &[
-    // What it says: read here, so said by every form itself.
+    // Output options: this program reads the output, so every form sets them itself.
     on(&["verbose"], Replaced).off(&["no-verbose", "no-v"]).letter(b'v'),
     with(&["info"], Word, Replaced),
     with(&["debug"], Word, Replaced),
@@ -168,7 +170,7 @@ pub static OPTIONS: &[Opt] = &[
     with(&["outbuf"], Word, Replaced),
     with(&["log-file"], AbsoluteFile, Passed),
     with(&["log-file-format"], Word, Passed),
-    // What differs.
+    // Which files differ.
     on(&["checksum"], Passed).off(&["no-checksum", "no-c"]).letter(b'c'),
     on(&["ignore-times"], PushOnly).letter(b'I'),
     on(&["size-only"], Dropped("a file of the same size and other content would stay old")),
@@ -185,7 +187,7 @@ pub static OPTIONS: &[Opt] = &[
     on(&["prune-empty-dirs"], Dropped("an empty directory of the master would be missing on the remote"))
         .off(&["no-prune-empty-dirs", "no-m"])
         .letter(b'm'),
-    // How deep a push goes, and what it lists.
+    // The depth of a push, and what it lists.
     on(&["archive"], Passed).letter(b'a'),
     on(&["recursive"], Replaced).off(&["no-recursive", "no-r"]).letter(b'r'),
     on(&["inc-recursive", "i-r"], Passed).off(&["no-inc-recursive", "no-i-r"]),
@@ -238,7 +240,7 @@ pub static OPTIONS: &[Opt] = &[
     with(&["confine-root"], Word, Passed).since(3, 5, 0),
     on(&["munge-links"], Passed).off(&["no-munge-links"]),
     on(&["hard-links"], Kept).off(&["no-hard-links", "no-H"]).letter(b'H'),
-    // What is kept of a file.
+    // Which attributes of a file are kept.
     on(&["perms"], Passed).off(&["no-perms", "no-p"]).letter(b'p'),
     on(&["executability"], Passed).letter(b'E'),
     with(&["chmod"], Word, Passed),
@@ -274,7 +276,7 @@ pub static OPTIONS: &[Opt] = &[
     with(&["groupmap"], Word, Passed),
     with(&["chown"], Word, Passed),
     with(&["copy-as"], Word, Passed).since(3, 2, 1),
-    // What would replicate nothing, or something else.
+    // Options that would replicate nothing, or something else.
     on(&["dry-run"], Refused(NOTHING, REMOVE)).letter(b'n'),
     on(&["list-only"], Refused(NOTHING, REMOVE)),
     on(&["help"], Refused(NOTHING, REMOVE)),
@@ -293,7 +295,7 @@ pub static OPTIONS: &[Opt] = &[
     with(&["config"], Word, Refused("it is an option of a daemon", REMOVE)),
     with(&["dparam"], Word, Refused("it is an option of a daemon", REMOVE)),
     on(&["detach"], Refused("it is an option of a daemon", REMOVE)).off(&["no-detach"]),
-    // What is deleted.
+    // Deletions.
     on(&["remove-source-files", "remove-sent-files"], Refused(SOURCE, REMOVE)),
     on(&["delete"], Dropped(DELETE)),
     on(&["del", "delete-during"], Dropped(DELETE)),
