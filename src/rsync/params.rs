@@ -1,21 +1,22 @@
-//! The user's own rsync parameters (`commonParams`, `params`), pure: taken apart by the table of
-//! [`super::options`], what is wrong with them, and what of them stands in which rsync.
+//! The user's own rsync parameters (`commonParams`, `params`), pure: parses them with the table of [`super::options`],
+//! reports their errors, and selects the parameters for each rsync.
 //!
-//! They stand in the place of `-a`, before ours, so ours win where both say something. Each is put so that no other
-//! word can be taken for its value, and it can take none: `--NAME=VALUE`, or a letter and its value.
+//! They replace `-a` and come before our options, so that ours win in a conflict. Each is written as `--NAME=VALUE`, or
+//! as a letter with its value. No other argument can then be mistaken for its value, and it cannot take another
+//! argument as its value.
 
 use super::charset::{self, Charsets};
 use super::options::{self, Class, Opt, Value};
 use crate::path::OsBytes;
 
-/// One option of the user's, taken apart.
+/// One option of the user, parsed.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// What it is.
+    /// The option.
     pub option: &'static Opt,
-    /// As it was written.
+    /// Its text, as the user wrote it.
     name: Name,
-    /// False for a name that turns it off.
+    /// False for a name that turns the option off.
     on: bool,
     value: Option<Vec<u8>>,
 }
@@ -26,57 +27,58 @@ enum Name {
     Long(&'static str),
 }
 
-/// What is wrong with a word; each is an error.
+/// The faults of an argument; each is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not begin with `-`, or is nothing else.
+    /// It does not begin with `-`, or is only `-`.
     NotAnOption(Vec<u8>),
     /// `--`, which ends the options.
     End,
-    /// No rsync knows this long option (without dashes).
+    /// A long option (without dashes) that rsync does not know.
     UnknownLong(Vec<u8>),
-    /// No rsync knows this letter of a word.
+    /// A letter of an argument that rsync does not know.
     UnknownLetter(Vec<u8>, char),
-    /// A long option behind one dash, where rsync sees letters (`-delete` is `-d -e lete`): the word, the name.
+    /// A long option with a single dash, which rsync reads as letters (`-delete` is `-d -e lete`): the argument, the
+    /// name.
     OneDash(Vec<u8>, &'static str),
     /// An option without its value.
     NoValue(String),
     /// An option with an empty value.
     EmptyValue(String),
-    /// An option whose value stands in a word of its own that is an option, too.
+    /// An option whose value, in the next argument, is itself an option.
     OptionAsValue(String, Vec<u8>),
-    /// An option that takes no value, with one.
+    /// An option with a value that it does not take.
     UnwantedValue(String),
-    /// A value that rsync would refuse, or that would do harm: the option, the value, what is wrong.
+    /// A value that rsync would refuse, or that would do harm: the option, the value, the fault.
     BadValue(String, Vec<u8>, &'static str),
-    /// An option that would break replication: as written, why, and what to do.
+    /// An option that would break replication: as written, the reason, and what to do.
     Refused(String, &'static str, &'static str),
 }
 
-/// What is different from what the words look like; each is a warning.
+/// Parameters with an unexpected effect; each is a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// An option that is left out: as written, and why.
+    /// An option that is left out: as written, and the reason.
     Dropped(String, &'static str),
-    /// An option with an effect that surprises: as written, and which.
+    /// An option with a surprising effect: as written, and the effect.
     Warned(String, &'static str),
     /// Times are not kept.
     NoTimes,
 }
 
-/// What filter rules the user's parameters hold.
+/// The kind of filter rules in the user's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnFilters {
     /// None.
     None,
-    /// Plain `--exclude=PATTERN` only: they go before our rules and protect what they name.
+    /// Plain `--exclude=PATTERN` only: these come before our rules and protect the names that they match.
     Excludes,
-    /// Includes, rule files or merge rules: nothing short of a run of rsync knows what they say.
+    /// Includes, rule files or merge rules: only a run of rsync can tell what they match.
     Rules,
 }
 
 impl Item {
-    /// As the user wrote it, without its value.
+    /// The option as the user wrote it, without its value.
     fn written(&self) -> String {
         match self.name {
             Name::Short(letter) => format!("-{}", char::from(letter)),
@@ -84,13 +86,13 @@ impl Item {
         }
     }
 
-    /// The option with its value, in words of its own.
+    /// The option with its value, as separate arguments.
     fn words(&self) -> Vec<OsBytes> {
         match (self.name, &self.value) {
-            // It means `--progress` as well.
+            // The letter also means `--progress`.
             (Name::Short(b'P'), _) => vec![OsBytes::from("--partial")],
             (Name::Short(letter), None) => vec![OsBytes::from(vec![b'-', letter])],
-            // In one word with its value, which else might look like an option.
+            // In one argument with its value, which might otherwise look like an option.
             (Name::Short(letter), Some(value)) => {
                 let long =
                     self.option.long.first().map(|name| [b"--", name.as_bytes(), b"="].concat());
@@ -114,7 +116,7 @@ impl Item {
     }
 }
 
-/// The user's parameters as options, and what is none.
+/// Parses the user's parameters into options and faults.
 fn read(params: &[OsBytes]) -> (Vec<Item>, Vec<Fault>) {
     let (mut items, mut faults) = (Vec::new(), Vec::new());
     let mut words = params.iter().map(OsBytes::as_bytes);
@@ -130,7 +132,7 @@ fn read(params: &[OsBytes]) -> (Vec<Item>, Vec<Fault>) {
             };
             let names = option.long.iter().chain(option.off);
             let Some(name) = names.copied().find(|n| n.as_bytes() == name) else { continue };
-            // What turns an option off has no value.
+            // A name that turns an option off takes no value.
             let wants = option.has_value() && on;
             match (value, wants) {
                 (Some(_), false) => faults.push(Fault::UnwantedValue(format!("--{name}"))),
@@ -178,7 +180,7 @@ fn read(params: &[OsBytes]) -> (Vec<Item>, Vec<Fault>) {
     (items, faults)
 }
 
-/// The long name that stands behind a single dash.
+/// The long name after a single dash.
 fn one_dash(word: &[u8]) -> Option<&'static str> {
     let name = word.strip_prefix(b"-")?.split(|&b| b == b'=').next()?;
     let (option, _) = options::long(name).filter(|_| name.len() > 2)?;
@@ -191,7 +193,7 @@ impl Item {
     }
 }
 
-/// The value of an option in the next word. rsync would take an option for it: `-a --exclude --delete`.
+/// The value of an option in the next argument. rsync would accept an option as the value: `-a --exclude --delete`.
 fn next_word(item: Item, word: Option<&[u8]>, items: &mut Vec<Item>, faults: &mut Vec<Fault>) {
     match word {
         None => faults.push(Fault::NoValue(item.written())),
@@ -202,7 +204,7 @@ fn next_word(item: Item, word: Option<&[u8]>, items: &mut Vec<Item>, faults: &mu
     }
 }
 
-/// True for a word that is nothing but options.
+/// True for an argument that consists only of options.
 fn is_option(word: &[u8]) -> bool {
     if let Some(long) = word.strip_prefix(b"--") {
         let name = long.split(|&b| b == b'=').next().unwrap_or_default();
@@ -219,7 +221,7 @@ fn parse(params: &[OsBytes]) -> Vec<Item> {
     read(params).0
 }
 
-/// What is wrong with the parameters.
+/// The faults of the parameters.
 pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
     let (items, mut faults) = read(params);
     for item in items.iter().filter(|item| item.on) {
@@ -259,7 +261,7 @@ fn times_on(items: &[Item], name: &str) -> usize {
 const UNCONVERTED: &str = "with --iconv rsync converts names but not filter rules, so a remote would delete or keep the wrong names";
 const UNCONVERTED_DO: &str = "write it in the `filter` section";
 
-/// True for a filter rule that means the same in every charset that has ASCII in it.
+/// True for a filter rule that means the same in every charset that contains ASCII.
 fn may_stay_unconverted(item: &Item) -> bool {
     let Some(value) = item.value.as_deref() else { return !item.on };
     let merges = [&b"."[..], b":", b"merge", b"dir-merge"];
@@ -276,7 +278,7 @@ fn converts(items: &[Item]) -> Option<&[u8]> {
     last.value.as_deref().filter(|value| *value != b"-")
 }
 
-/// What is wrong with a value.
+/// The fault of a value.
 fn bad_value(item: &Item, value: &[u8]) -> Option<Fault> {
     let bad = |what| Some(Fault::BadValue(item.written(), value.to_vec(), what));
     // An empty suffix keeps the name; an empty list of suffixes compresses everything; an empty rule is none.
@@ -319,7 +321,7 @@ fn reads_stdin(rule: &[u8]) -> bool {
     merges && file == Some(b"-")
 }
 
-/// What an option for the other end alone may not be.
+/// Options that must not be given for the other end alone.
 fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
     let bad = |what| Some(Fault::BadValue(item.written(), value.to_vec(), what));
     let (inner, faults) = read(&[OsBytes::from(value.to_vec())]);
@@ -328,7 +330,7 @@ fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
     }
     let changes = |item: &Item| match item.option.class {
         Class::Refused(..) | Class::Dropped(_) | Class::Setting | Class::Filter => true,
-        // Without it here, the other end does not get what it expects.
+        // If the local rsync lacks it, the other end does not get the data that it expects.
         Class::PushOnly | Class::Window | Class::Replaced => true,
         Class::Passed | Class::Warned(_) | Class::Connection | Class::Kept => false,
     };
@@ -338,7 +340,7 @@ fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
     None
 }
 
-/// What is different from what the parameters look like, each once.
+/// The warnings about the parameters, each once.
 pub fn remarks(params: &[OsBytes]) -> Vec<Remark> {
     let items = parse(params);
     let mut found: Vec<Remark> = Vec::new();
@@ -362,7 +364,7 @@ pub fn remarks(params: &[OsBytes]) -> Vec<Remark> {
     found
 }
 
-/// As it was written, and what the letter stands for.
+/// The option as written, and the meaning of its letter.
 fn shown(item: &Item) -> String {
     match (item.name, item.option.long.first()) {
         (Name::Short(_), Some(long)) => format!("{} (--{long})", item.written()),
@@ -370,7 +372,7 @@ fn shown(item: &Item) -> String {
     }
 }
 
-/// Whether what is the same shows by its time, or is found without it.
+/// Whether equal files are recognized by their times, or without them.
 fn keeps_times(items: &[Item]) -> bool {
     let mut times = false;
     let mut content = false;
@@ -385,12 +387,12 @@ fn keeps_times(items: &[Item]) -> bool {
     times || content
 }
 
-/// The last of the options with this manual's name (without dashes): it counts.
+/// The last option with this name in the manual (without dashes): the last one counts.
 fn last<'i>(items: &'i [Item], name: &str) -> Option<&'i Item> {
     items.iter().rfind(|item| item.option.is(name))
 }
 
-/// Which rsync a word is for.
+/// The rsync that an argument is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// It changes the remote.
@@ -399,8 +401,8 @@ pub enum Use {
     Compare,
 }
 
-/// The user's parameters as they stand in a push or a comparison, letters one by one. With `filters` off his filter
-/// rules are left out.
+/// The user's parameters for a push or a comparison, letters one by one. With `filters` off, the user's filter rules
+/// are left out.
 pub fn clean(params: &[OsBytes], used: Use, filters: bool) -> Vec<OsBytes> {
     let stands = |item: &Item| match item.option.class {
         Class::Passed | Class::Warned(_) | Class::Connection | Class::Kept => true,
@@ -415,21 +417,22 @@ pub fn clean(params: &[OsBytes], used: Use, filters: bool) -> Vec<OsBytes> {
     parse(params).iter().filter(|item| stands(item)).flat_map(Item::words).collect()
 }
 
-/// Of the user's parameters those that a transfer of another kind needs as well, or the other way round: how the other
-/// end is reached, and what more of a file is kept.
+/// The user's parameters that a transfer of another kind, or in the other direction, also needs: how the other end is
+/// reached, and which further attributes of a file are kept.
 pub fn of_transport(params: &[OsBytes]) -> Vec<OsBytes> {
     let stands = |item: &Item| matches!(item.option.class, Class::Connection | Class::Kept);
     parse(params).iter().filter(|item| stands(item)).flat_map(Item::words).collect()
 }
 
-/// True when files may be made sparse on the remote: the user says nothing of how they are written.
+/// True when files may be made sparse on the remote, because no parameter of the user says how files are written.
 pub fn leaves_sparse_open(params: &[OsBytes]) -> bool {
     const WRITES: [&str; 6] =
         ["sparse", "inplace", "append", "append-verify", "preallocate", "write-devices"];
     !parse(params).iter().any(|item| WRITES.iter().any(|name| item.option.is(name)))
 }
 
-/// The parameters without what `check` says is left out, and without what became keys of the configuration.
+/// The parameters without those that `check` reports as left out, and without those that became keys of the
+/// configuration.
 pub fn without_dropped(params: &[OsBytes]) -> Vec<OsBytes> {
     let goes =
         |item: &Item| matches!(item.option.class, Class::Dropped(_)) && item.on || is_set(item);
@@ -438,7 +441,7 @@ pub fn without_dropped(params: &[OsBytes]) -> Vec<OsBytes> {
         return params.to_vec();
     }
     let mut kept: Vec<OsBytes> = Vec::new();
-    // Letters without a value stay together.
+    // Letters without a value stay in one argument.
     let mut cluster: Vec<u8> = Vec::new();
     for item in items.iter().filter(|item| !goes(item)) {
         match (item.name, &item.value) {
@@ -451,7 +454,7 @@ pub fn without_dropped(params: &[OsBytes]) -> Vec<OsBytes> {
         }
     }
     flush(&mut cluster, &mut kept);
-    // None at all would mean `-a`.
+    // An empty list would mean `-a`.
     if kept.is_empty() { params.to_vec() } else { kept }
 }
 
@@ -462,12 +465,12 @@ fn flush(cluster: &mut Vec<u8>, kept: &mut Vec<OsBytes>) {
     }
 }
 
-/// True for what [`settings`] makes a key of.
+/// True for an option that [`settings`] turns into a key.
 fn is_set(item: &Item) -> bool {
     item.option.class == Class::Setting && !item.option.is("contimeout")
 }
 
-/// What the parameters say that a configuration has keys for.
+/// The values of the parameters for which a configuration has keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `--port`.
@@ -478,7 +481,7 @@ pub struct Settings {
     pub password_file: Option<OsBytes>,
 }
 
-/// The keys among the parameters.
+/// The keys that are set by the parameters.
 pub fn settings(params: &[OsBytes]) -> Settings {
     let items = parse(params);
     let value = |name| last(&items, name).filter(|item| item.on).and_then(|i| i.value.clone());
@@ -489,7 +492,7 @@ pub fn settings(params: &[OsBytes]) -> Settings {
     }
 }
 
-/// Seconds that a connection to a daemon may take (`--contimeout`), when the parameters say it; 0 is for ever.
+/// Seconds that a connection to a daemon may take (`--contimeout`), if the parameters set it; 0 means no limit.
 pub fn connect_timeout_s(params: &[OsBytes]) -> Option<u32> {
     let items = parse(params);
     match last(&items, "contimeout")? {
@@ -498,12 +501,12 @@ pub fn connect_timeout_s(params: &[OsBytes]) -> Option<u32> {
     }
 }
 
-/// The window for times that the user gives (`--modify-window`), in seconds; -1 compares nanoseconds.
+/// The user's tolerance for times (`--modify-window`), in seconds; -1 compares nanoseconds.
 pub fn modify_window(params: &[OsBytes]) -> Option<i32> {
     last(&parse(params), "modify-window")?.value.clone().and_then(number)
 }
 
-/// True when what lies on another file system than the root is not replicated (`-x`).
+/// True when files on another file system than the root are not replicated (`-x`).
 pub fn one_file_system(params: &[OsBytes]) -> bool {
     last(&parse(params), "one-file-system").is_some_and(|item| item.on)
 }
@@ -512,8 +515,8 @@ fn number<N: std::str::FromStr>(value: Vec<u8>) -> Option<N> {
     String::from_utf8(value).ok()?.parse().ok()
 }
 
-/// What filter rules the parameters hold: a form B must be used with any, because `--delete-missing-args` deletes
-/// what they exclude.
+/// The kind of filter rules in the parameters. With any rule, form B must be used, because `--delete-missing-args`
+/// deletes what the rules exclude.
 pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
     let mut found = OwnFilters::None;
     for item in parse(params).iter().filter(|item| item.is_filter()) {
@@ -532,7 +535,7 @@ pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
     found
 }
 
-/// The remote shell the parameters ask for (`-e`, `--rsh`), the last one.
+/// The remote shell in the parameters (`-e`, `--rsh`), the last one.
 pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
     last(&parse(params), "rsh").and_then(|item| item.value.clone())
 }
@@ -542,23 +545,23 @@ pub fn charsets(params: &[OsBytes]) -> Option<Charsets> {
     converts(&parse(params)).map(|value| Charsets::new(&charset::spelled_out(value)))
 }
 
-/// True when names of one file are to be names of one file there, too: `-H`.
+/// True when hard links between files are also made on the remote: `-H`.
 pub fn hard_links(params: &[OsBytes]) -> bool {
     last(&parse(params), "hard-links").is_some_and(|item| item.on)
 }
 
-/// The file that rsync logs to here (`--log-file`).
+/// The local log file of rsync (`--log-file`).
 pub fn log_file(params: &[OsBytes]) -> Option<OsBytes> {
     last(&parse(params), "log-file")?.value.clone().map(OsBytes::from)
 }
 
-/// True when the parameters give the option with this manual's name (without dashes).
+/// True when the parameters contain the option with this name in the manual (without dashes).
 pub fn has(params: &[OsBytes], name: &str) -> bool {
     last(&parse(params), name).is_some_and(|item| item.on)
 }
 
-/// A directory of the remote's among the parameters that lies in what is replicated: the option, its value.
-/// `in_module` is true when an absolute path means one in the destination: a daemon's module without a path in it.
+/// A parameter with a directory of the remote that lies in the replicated tree: the option, its value. `in_module` is
+/// true when an absolute path refers to the destination: a daemon's module without a path in it.
 pub fn inside_destination(params: &[OsBytes], in_module: bool) -> Vec<(String, OsBytes)> {
     let items = parse(params);
     let trimmed = |bytes: &[u8]| {
@@ -588,7 +591,7 @@ pub fn inside_destination(params: &[OsBytes], in_module: bool) -> Vec<(String, O
         .collect()
 }
 
-/// Options that an rsync of this version does not know: as written, and the first version that does.
+/// Options that an rsync of this version does not know: as written, and the first version that knows them.
 pub fn newer_than(params: &[OsBytes], version: (u32, u32, u32)) -> Vec<(String, (u32, u32, u32))> {
     let items = parse(params);
     let newer = |item: &Item| {

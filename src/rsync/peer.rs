@@ -1,4 +1,4 @@
-//! The other side of an rsync: how it is reached, and what is sent to it.
+//! The other side of an rsync: how it is reached, and with which settings.
 
 use crate::path::OsBytes;
 use serde::{Deserialize, Serialize};
@@ -8,25 +8,25 @@ pub const RSYNC_PORT: u16 = 873;
 /// rsync's `--timeout` when none is given, in seconds (sersync's example value).
 pub const TIMEOUT_S: u32 = 100;
 
-/// One side that rsync speaks to.
+/// One side that rsync connects to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
     /// Host name or address; an IPv6 address in brackets, as rsync writes it.
     pub host: String,
     /// How it is reached.
     pub target: Target,
-    /// The user there: rsync's auth user, or the ssh login.
+    /// The remote user: rsync's auth user, or the ssh login.
     pub user: Option<String>,
     /// `--password-file` of a daemon.
     pub password_file: Option<OsBytes>,
-    /// sersync's `commonParams`, as words.
+    /// sersync's `commonParams`, split into arguments.
     pub params: Vec<OsBytes>,
     /// rsync's I/O `--timeout`, in seconds.
     pub timeout_s: u32,
-    /// The rsync there has each file on disk before it says that it is done.
+    /// The remote rsync syncs each file to disk before it reports the file as done.
     #[serde(default)]
     pub fsync: bool,
-    /// The rsync program here.
+    /// The local rsync program.
     pub rsync_program: OsBytes,
 }
 
@@ -43,19 +43,19 @@ pub enum Target {
     },
     /// rsync started over ssh.
     Ssh {
-        /// The absolute directory there.
+        /// The absolute directory on the remote.
         path: OsBytes,
         /// ssh's port, when it is not the default.
         port: Option<u16>,
-        /// More words for the ssh command line, such as `-i FILE`.
+        /// Further arguments for the ssh command line, such as `-i FILE`.
         options: Vec<String>,
-        /// One connection is kept, and pushes go through it.
+        /// Pushes share one persistent connection.
         control_master: bool,
     },
 }
 
 impl Peer {
-    /// One with the defaults of both forms of a configuration, and no parameters.
+    /// A peer with the defaults of both forms of a configuration, and no parameters.
     pub fn new(host: impl Into<String>, target: Target) -> Self {
         Self {
             host: host.into(),
@@ -70,7 +70,7 @@ impl Peer {
     }
 
     /// Its destination in rsync's own notation, without a password: `10.0.0.2::www`, `10.0.0.2:874::www`, `web@h:/srv`.
-    /// It names the remote in logs, in `status` and on the command line.
+    /// This is the name of the remote in logs, in `status` and on the command line.
     pub fn name(&self) -> String {
         match &self.target {
             Target::Daemon { port: RSYNC_PORT, module } => format!("{}::{module}", self.host),

@@ -1,17 +1,17 @@
-//! What a daemon's `refuse options` takes away, and what does instead. Pure.
+//! The options that a daemon's `refuse options` forbids, and their substitutes. Pure.
 //!
-//! A daemon names one option and ends (exit 4): `rsync: The server is configured to refuse --checksum (-c)`. Options of
-//! ours that something else can stand for are left out from then on; any other is a fault of the configuration, with the
-//! daemon's own words.
+//! A daemon names one option and exits (status 4): `rsync: The server is configured to refuse --checksum (-c)`. Our
+//! options that have a substitute are left out from then on. Any other option is a configuration error, reported with
+//! the daemon's own message.
 
 use super::options;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-/// What a daemon says before the option, at the start of its line.
+/// The daemon's text before the option, at the start of its line.
 const REFUSES: &[u8] = b"The server is configured to refuse --";
 
-/// What a push and a comparison can do without (the manual's names), and what is done instead.
+/// Options that a push and a comparison can do without (the manual's names), and what is done instead.
 const DISPENSABLE: &[(&str, &str)] = &[
     (CHECKSUM, "files whose size and time are not conclusive are sent whole (-I)"),
     ("modify-window", "marked files are sent whole (-I), and times are compared to the second"),
@@ -24,10 +24,10 @@ const DISPENSABLE: &[(&str, &str)] = &[
     ("compress", "what is sent is not compressed"),
 ];
 
-/// A comparison by content can do nothing without it.
+/// A comparison by content is useless without it.
 pub const CHECKSUM: &str = "checksum";
 
-/// The option (the manual's name, without dashes) that the daemon refuses, from rsync's messages.
+/// The option (the manual's name, without dashes) that the daemon refuses, according to rsync's messages.
 pub fn option(stderr: &[u8]) -> Option<&'static str> {
     stderr.split(|&b| b == b'\n').find_map(|line| {
         let line = line.strip_prefix(b"rsync: ").unwrap_or(line);
@@ -38,12 +38,12 @@ pub fn option(stderr: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// What is done without this option; `None` when nothing can stand for it.
+/// What is done without this option; `None` when it has no substitute.
 pub fn instead(option: &str) -> Option<&'static str> {
     DISPENSABLE.iter().find(|(name, _)| *name == option).map(|(_, instead)| *instead)
 }
 
-/// Takes the options that are refused out of a command line. Every word in it is an option with its value, up to `--`.
+/// Removes the refused options from a command line. Every argument in it, up to `--`, is an option with its value.
 pub fn leave_out(argv: &mut Vec<OsString>, refused: &[&str]) {
     let end = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
     let mut tail = argv.split_off(end);
@@ -65,7 +65,7 @@ pub fn leave_out(argv: &mut Vec<OsString>, refused: &[&str]) {
     argv.append(&mut tail);
 }
 
-/// What a word is a form of. The choices of a compression go with it.
+/// The option that an argument is a form of. The options that choose a compression belong to it.
 fn option_of(word: &[u8]) -> Option<&'static str> {
     let option = match word.strip_prefix(b"--") {
         Some(long) => options::long(long.split(|&b| b == b'=').next()?)?.0,

@@ -1,9 +1,9 @@
-//! One connection to each slave that is reached over ssh, kept by OpenSSH's ControlMaster: which socket, which words.
-//! Pure.
+//! One connection to each slave that is reached over ssh, kept open by OpenSSH's ControlMaster: its socket and its
+//! arguments. Pure.
 //!
-//! The master is a process of its own, started once for all pushers of an instance with the same login and options;
-//! each push then runs an ssh that only asks it for a session. Nothing depends on it: where there is no master, or it
-//! refuses a session (`MaxSessions` of sshd), ssh connects by itself, as it would without.
+//! The master is a process of its own, started once for all pushers of an instance with the same login and options.
+//! Each push then runs an ssh that only asks it for a session. Pushes do not depend on the master: without one, or when
+//! it refuses a session (`MaxSessions` of sshd), ssh connects by itself as usual.
 
 use super::params;
 use super::peer::{Peer, Target};
@@ -12,25 +12,25 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Seconds that an address may leave a connection attempt unanswered.
+/// Seconds that a connection attempt to an address may remain unanswered.
 pub const CONNECT_TIMEOUT_S: u32 = 10;
-/// A master that no process holds exits after this many seconds: after the death of everything else it is no orphan
-/// for long, and a pusher that is started again finds it.
+/// A master that no process holds exits after this many seconds. After the death of all other processes it is soon
+/// gone, and a pusher that restarts within this time finds it.
 pub const PERSIST_S: u32 = 60;
-/// A peer that does not answer within three times this many seconds is gone; ssh ends, and says so.
+/// A peer that does not answer within three times this many seconds is gone; ssh then exits with a message.
 pub const ALIVE_EVERY_S: u32 = 10;
 /// The longest name of a Unix socket, in bytes.
 const SOCKET_MAX: usize = 107;
-/// ssh makes the socket under a longer name first: `.` and 16 letters.
+/// ssh first creates the socket under a longer name: `.` and 16 letters.
 const SOCKET_SUFFIX: usize = 17;
-/// The options of ssh that take a value, in the rest of their word or in the next one.
+/// The options of ssh that take a value, in the rest of their argument or in the next one.
 const WITH_VALUE: &[u8] = b"BDEFIJLOPQRSWbceilmopw";
 
-/// The socket of the master of `remote`, in `run_dir`; `instance` is whose it is. `None`: the user wants none, or says
-/// himself how ssh connects.
+/// The socket of the master of `remote`, in `run_dir`, for the instance `instance`. `None`: the user wants no master,
+/// or sets himself how ssh connects.
 ///
 /// # Errors
-/// Why there can be none, and what to do.
+/// Why no socket is possible, and what to do.
 pub fn socket(peer: &Peer, run_dir: &Path, instance: &str) -> Result<Option<PathBuf>, String> {
     let Target::Ssh { port, options, control_master: true, .. } = &peer.target else {
         return Ok(None);
@@ -38,7 +38,7 @@ pub fn socket(peer: &Peer, run_dir: &Path, instance: &str) -> Result<Option<Path
     if params::remote_shell(&peer.params).is_some() || has_own_control(options) {
         return Ok(None);
     }
-    // Whatever makes it another connection makes it another name: login, keys, jumps.
+    // Everything that makes it a different connection changes the name: login, keys, jumps.
     let key = (instance, &peer.host, &peer.user, port, options);
     let socket = run_dir.join(format!("ssh-{:016x}", fnv1a(format!("{key:?}").as_bytes())));
     let bytes = socket.as_os_str().as_bytes();
@@ -57,19 +57,19 @@ pub fn socket(peer: &Peer, run_dir: &Path, instance: &str) -> Result<Option<Path
     Ok(Some(socket))
 }
 
-/// The remote as it is pushed to through the master at `socket`.
+/// The remote with the settings for pushes through the master at `socket`.
 pub fn through(peer: &Peer, socket: &Path) -> Peer {
     let mut peer = peer.clone();
     if let Target::Ssh { options, .. } = &mut peer.target {
         let name = socket_word(socket).to_string_lossy().into_owned();
-        // Whatever ~/.ssh/config says of masters is not for this connection.
+        // Settings of ~/.ssh/config for masters do not apply to this connection.
         options.extend(["-oControlMaster=no".into(), "-S".into(), name]);
     }
     peer
 }
 
-/// The command that connects, logs in and stays in the background as the master; its first process ends with 0 when
-/// the socket is there.
+/// The command that connects, logs in and stays in the background as the master. Its first process exits with 0 when
+/// the socket exists.
 pub fn start_argv(peer: &Peer, socket: &Path) -> Vec<OsString> {
     let Target::Ssh { port, options, .. } = &peer.target else { return Vec::new() };
     let mut words = ["ssh", "-M", "-N", "-f", "-S"].map(OsString::from).to_vec();
@@ -86,15 +86,15 @@ pub fn start_argv(peer: &Peer, socket: &Path) -> Vec<OsString> {
     words
 }
 
-/// The command that ends the master, and whatever runs through it.
+/// The command that stops the master and every session that runs through it.
 pub fn exit_argv(socket: &Path) -> Vec<OsString> {
     let mut words = ["ssh", "-F", "none", "-O", "exit", "-S"].map(OsString::from).to_vec();
     words.extend([socket_word(socket), "--".into(), "any".into()]);
     words
 }
 
-/// What every ssh is given. ssh takes the first value that it meets, so the user's own come before ours, except that
-/// nobody is there to answer a question.
+/// The options that every ssh gets. ssh uses the first value that it finds, so the user's own options come before ours.
+/// Only BatchMode comes first, because no user can answer a question.
 pub fn connection_words(port: Option<u16>, options: &[String]) -> Vec<String> {
     let mut words = vec!["-oBatchMode=yes".to_owned()];
     if let Some(port) = port {
@@ -106,13 +106,13 @@ pub fn connection_words(port: Option<u16>, options: &[String]) -> Vec<String> {
     words
 }
 
-/// ssh expands `%` in it.
+/// Escapes `%`, which ssh expands.
 fn socket_word(socket: &Path) -> OsString {
     let bytes = socket.as_os_str().as_bytes();
     OsString::from_vec(bytes.split(|&b| b == b'%').collect::<Vec<_>>().join(&b"%%"[..]))
 }
 
-/// True when the options say themselves how connections are shared.
+/// True when the options themselves set how connections are shared.
 fn has_own_control(options: &[String]) -> bool {
     let mut words = options.iter();
     while let Some(word) = words.next() {

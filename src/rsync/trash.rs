@@ -1,11 +1,11 @@
-//! The trash of a remote, pure: rsync keeps there what a push deletes or overwrites, in a directory for each rsync that
-//! took something away, named by the time.
+//! The trash of a remote, pure: rsync keeps in it what a push deletes or overwrites. Each rsync that deleted or
+//! overwrote something has its own directory, named after the time.
 //!
-//! Found by trial (senders and receivers 3.5.0 and 3.2.7): the directory is made when the first file is moved into it,
-//! and not otherwise; deleted directories come into it without those of their directories that are empty; with
-//! `--force` and `--delete-missing-args` alike; where it cannot be made nothing is deleted or overwritten, and the exit
-//! status is 11. rsync itself does not protect it: [`crate::filter`] excludes it, and every form that deletes what is
-//! not listed names it.
+//! Found by trial (senders and receivers 3.5.0 and 3.2.7). The directory is created when the first file is moved into
+//! it, and not otherwise. Deleted directories are moved into it without their empty subdirectories. This holds for
+//! `--force` and `--delete-missing-args` alike. If the directory cannot be created, nothing is deleted or overwritten,
+//! and the exit status is 11. rsync itself does not protect the trash: [`crate::filter`] excludes it, and every form
+//! that deletes what is not listed names it.
 
 use super::argv::{self, Form, Options, TRASH, escaped};
 use super::itemize::unescaped;
@@ -17,18 +17,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// The shape of a directory's name; `0` stands for a digit. In UTC, so that names sort as their times do.
+/// The pattern of a directory's name; `0` represents a digit. In UTC, so that names sort in the order of their times.
 const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000Z";
 
-/// More for the environment of an rsync whose times are read.
+/// Additional environment of an rsync whose times are parsed.
 pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C"), ("TZ", "UTC0")];
 
-/// The name for a time: `timestamp` as the log writes it, to the millisecond, and `micros` (0 to 999) after that.
+/// The name for a time: `timestamp` as in the log, to the millisecond, followed by `micros` (0 to 999).
 pub fn stamp(timestamp: &str, micros: i64) -> String {
     format!("{}{:03}Z", timestamp.trim_end_matches('Z'), micros.rem_euclid(1_000))
 }
 
-/// True for a name that [`stamp`] makes. Anything else in the trash was put there by a user.
+/// True for a name that [`stamp`] makes. A user put everything else into the trash.
 pub fn is_stamp(name: &[u8]) -> bool {
     name.len() == SHAPE.len()
         && name.iter().zip(SHAPE).all(|(is, shape)| match shape {
@@ -37,15 +37,16 @@ pub fn is_stamp(name: &[u8]) -> bool {
         })
 }
 
-/// The longest path that can be kept: with a longer one a receiver ends in the middle of a push, with status 13.
+/// The longest path that the trash can keep: a receiver with a longer one exits in the middle of a push, with status
+/// 13.
 const LONGEST: usize = 4095 - TRASH.len() - 1 - SHAPE.len() - 1;
 
-/// True for a path that can be kept.
+/// True for a path that the trash can keep.
 pub fn can_keep(path: &RelPath) -> bool {
     path.as_bytes().len() <= LONGEST
 }
 
-/// True when this rsync may take something away from the remote.
+/// True when this rsync may delete or overwrite something on the remote.
 pub fn is_needed(form: &Form, options: Options) -> bool {
     let acts = matches!(
         form,
@@ -58,8 +59,8 @@ pub fn is_needed(form: &Form, options: Options) -> bool {
     acts && !options.dry
 }
 
-/// Makes the rsync with this command line keep what it takes away. After the user's own words, so that a
-/// `--backup-dir` or `--suffix` of his does not count.
+/// Makes the rsync with this command line keep what it deletes or overwrites. Added after the user's own arguments, so
+/// that the user's `--backup-dir` or `--suffix` has no effect.
 pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
     let end = argv.iter().rposition(|word| word == "--").unwrap_or(argv.len());
     let words =
@@ -67,9 +68,10 @@ pub fn keep(argv: &mut Vec<OsString>, stamp: &str) {
     argv.splice(end..end, words.map(OsString::from));
 }
 
-/// Deletes all directories in the trash that are older than `limit`, a [`stamp`]: run in an empty directory. It needs
-/// no list of them, so that it works with a module that cannot be read. The trash itself is the destination: no rule,
-/// however wrong, could reach anything outside. Creates the trash when there is none, for its owner only.
+/// Deletes all directories in the trash that are older than `limit`, a [`stamp`]. It runs in an empty directory. It
+/// needs no list of the directories, so it also works with a module that cannot be read. The trash itself is the
+/// destination: no rule, however wrong, can reach anything outside. Creates a missing trash, accessible to its owner
+/// only.
 pub fn expire(peer: &Peer, rules: &std::path::Path) -> Vec<OsString> {
     let mut words = start(peer);
     words.extend(
@@ -83,8 +85,8 @@ pub fn expire(peer: &Peer, rules: &std::path::Path) -> Vec<OsString> {
     words
 }
 
-/// The rules of [`expire`], NUL-separated: whole names of the shape of a stamp that sort before `limit`, and nothing
-/// else.
+/// The rules of [`expire`], NUL-separated: whole names with the pattern of a stamp that sort before `limit`, and
+/// nothing else.
 pub fn older_than(limit: &str) -> Vec<u8> {
     let mut out = Vec::new();
     if !is_stamp(limit.as_bytes()) {
@@ -105,7 +107,7 @@ pub fn older_than(limit: &str) -> Vec<u8> {
     out
 }
 
-/// Lists what the trash holds of a path: run in an empty directory, with [`below`] in the file `rules`.
+/// Lists what the trash holds for a path. It runs in an empty directory, with [`below`] in the file `rules`.
 pub fn versions(peer: &Peer, rules: &std::path::Path) -> Vec<OsString> {
     let mut words = start(peer);
     words.extend(
@@ -143,11 +145,11 @@ pub fn below(path: &RelPath) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Names in one [`fetch`]: rsync compares each name with each rule.
+/// The most names in one [`fetch`]: rsync compares each name with each rule.
 pub const FETCHED_AT_ONCE: usize = 1_000;
 
-/// Fetches names of one directory of the trash into the working directory; [`only`] is in the file `rules`. Not by a
-/// list: a daemon without chroot that is given one for a directory below its module says that all have vanished.
+/// Fetches names from one directory of the trash into the working directory; [`only`] is in the file `rules`. It uses
+/// no list: a daemon without chroot that gets a list for a directory below its module reports all files as vanished.
 pub fn fetch(peer: &Peer, stamp: &str, rules: &std::path::Path) -> Vec<OsString> {
     let mut words = start(peer);
     words.push("--archive".into());
@@ -165,8 +167,8 @@ pub fn only(names: &[RelPath]) -> Vec<u8> {
     argv::risk_rules(&[], names)
 }
 
-/// The program and how the remote is reached: of the user's parameters only what that needs, and what more is to be
-/// kept of a file.
+/// The program and how the remote is reached. Of the user's parameters it contains only those that are needed for this,
+/// and those that keep further attributes of a file.
 fn start(peer: &Peer) -> Vec<OsString> {
     let mut words = vec![peer.rsync_program.as_os_str().to_owned()];
     let bare = |word: OsBytes| word.as_os_str().to_owned();
@@ -186,20 +188,20 @@ fn place(peer: &Peer, stamp: &str) -> Vec<u8> {
     place
 }
 
-/// What the trash holds of one path from one time.
+/// A version of one path in the trash, from one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The directory's name.
     pub stamp: String,
     /// The path, from the root of the localpath.
     pub path: RelPath,
-    /// Bytes.
+    /// Its size, in bytes.
     pub size: u64,
-    /// When it was last written: `2026/11/22-10:15:00` in UTC, as rsync says it.
+    /// Its modification time: `2026/11/22-10:15:00` in UTC, in rsync's format.
     pub modified: String,
 }
 
-/// One line of [`versions`]; `None` for directories and for what is no version.
+/// Parses one line of [`versions`]; `None` for directories and for lines that are no version.
 pub fn version(line: &[u8]) -> Option<Version> {
     let (size, rest) = split(line)?;
     let (modified, name) = split(rest)?;
@@ -217,8 +219,8 @@ pub fn version(line: &[u8]) -> Option<Version> {
     Some(Version { stamp: text(stamp), path, size, modified: text(modified) })
 }
 
-/// True when the two processes of a receiver were in each other's way while they made directories in the trash: nothing
-/// is lost, and the same once more goes well. A receiver of 3.2.7 ends with status 11 then and says nothing else.
+/// True when the two processes of a receiver collided while they created directories in the trash. Nothing is lost, and
+/// a retry succeeds. A receiver of 3.2.7 then exits with status 11 and gives no other sign.
 pub fn raced(stderr: &[u8]) -> bool {
     let says = |line: &str| {
         (line.contains("make_backup(") || line.contains(TRASH))
@@ -246,7 +248,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
-/// Of each path its last version, by time.
+/// The latest version of each path, grouped by time.
 pub fn last(versions: &[Version]) -> BTreeMap<String, Vec<RelPath>> {
     let mut newest: BTreeMap<&RelPath, &str> = BTreeMap::new();
     for version in versions {

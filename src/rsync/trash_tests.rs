@@ -22,7 +22,7 @@ fn names_are_times_that_sort() {
     }
 }
 
-/// The patterns as a matcher of their own: whatever rsync makes of them must not be more than this.
+/// The patterns as an independent matcher: rsync must not match more than it does.
 fn is_older(name: &str, limit: &str) -> bool {
     let rules = older_than(limit);
     let rules: Vec<&[u8]> = rules.split(|&b| b == 0).filter(|r| !r.is_empty()).collect();
