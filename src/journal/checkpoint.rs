@@ -1,4 +1,4 @@
-//! The checkpoint: the time up to which every event is in `change`, and what makes that time trustworthy.
+//! The checkpoint: the time up to which every event is in `change`, and the facts that show whether that time is valid.
 
 use super::{Journal, JournalError, Result};
 use crate::path::RelPath;
@@ -6,30 +6,30 @@ use crate::root_id::RootId;
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
-/// Written by the watcher with the marks it vouches for.
+/// The watcher writes it together with the marks that it covers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Wall clock in nanoseconds since 1970: every change before it is marked.
+    /// Wall clock in nanoseconds since 1970. Every earlier change is marked.
     pub at_ns: i64,
     /// The boot in which it was written.
     pub boot_id: String,
-    /// Wall clock minus time since boot, in nanoseconds: a clock that was set shows here.
+    /// Wall clock minus time since boot, in nanoseconds. It shows whether the clock was set.
     pub clock_offset_ns: i64,
     /// The root.
     #[serde(flatten, with = "Fields")]
     pub root: RootId,
-    /// The watcher stopped in order after it, and everything that was pushed was on disk by then.
+    /// The watcher then stopped in order, and everything that had been pushed was on disk.
     pub clean: bool,
-    /// The number of the watcher's run; the state directory keeps it too, so that one of the two that was put back
-    /// does not fit.
+    /// The number of the watcher's run. The state directory contains it too, so that a mismatch shows if one of the two
+    /// was restored from a backup.
     #[serde(default)]
     pub run: Option<u64>,
-    /// The youngest entries that were marked: a file system that was put back to an older state has older ones.
+    /// The newest entries that were marked. If a file system was restored to an older state, its entries are older.
     #[serde(default)]
     pub canaries: Vec<Canary>,
 }
 
-/// A [`RootId`] under the names that it has in a checkpoint.
+/// A [`RootId`] with the field names that a checkpoint uses.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RootId")]
 struct Fields {
@@ -40,23 +40,23 @@ struct Fields {
     fs_id: String,
 }
 
-/// Whether a root that is found is the one whose changes are in the journal: of an empty mount point, or another directory
-/// in its place, everything would look deleted. Pure.
+/// Decides whether the root that was found is the one whose changes are in the journal. In an empty mount point, or in
+/// another directory at the same path, everything would look deleted. Pure.
 #[derive(Debug)]
 pub struct RootCheck {
     boot_id: String,
-    /// What was found first, for the time before a checkpoint of this boot.
+    /// The first root found, used until a checkpoint of this boot exists.
     first: Option<RootId>,
 }
 
 impl RootCheck {
-    /// For a process of this boot.
+    /// Creates it for a process of this boot.
     pub fn new(boot_id: String) -> Self {
         Self { boot_id, first: None }
     }
 
-    /// True when `found` is the root of `checkpoint`, and of what was found before when no checkpoint of this boot says
-    /// more.
+    /// True if `found` is the root of `checkpoint`. If no checkpoint of this boot exists, it must also be the root that
+    /// was found first.
     pub fn is_same(&mut self, checkpoint: Option<&Checkpoint>, found: RootId) -> bool {
         let same_boot = checkpoint.is_some_and(|last| last.boot_id == self.boot_id);
         let of_journal = checkpoint.is_none_or(|last| last.root.same_as(&found, same_boot));
@@ -69,18 +69,18 @@ impl RootCheck {
     }
 }
 
-/// An entry as it was when the checkpoint was written.
+/// An entry in its state when the checkpoint was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
-    /// Where it is.
+    /// Its path.
     pub path: RelPath,
     /// The time of its last change, in nanoseconds since 1970.
     pub ctime_ns: i64,
 }
 
 impl Journal {
-    /// The last checkpoint. `None` before a watcher first took the root as it was (it notes one before its first scan),
-    /// after [`Journal::forget_checkpoint`], and where the root is on a network file system.
+    /// The last checkpoint. `None` before a watcher first accepted the root (it writes a checkpoint before its first
+    /// scan), after [`Journal::forget_checkpoint`], and if the root is on a network file system.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
         let text: Option<String> = self
             .db
@@ -93,7 +93,7 @@ impl Journal {
         .transpose()
     }
 
-    /// Forgets the checkpoint, so that the next start looks at everything.
+    /// Forgets the checkpoint, so that the next start scans everything.
     pub fn forget_checkpoint(&mut self) -> Result<()> {
         let tx = self.write()?;
         tx.execute("DELETE FROM checkpoint", [])?;
@@ -134,11 +134,11 @@ mod tests {
         assert_eq!(same("b", Some(&last), &[it.clone(), it.clone()]), [true, true]);
         assert_eq!(same("b", Some(&last), &[renumbered.clone(), it.clone()]), [false, true]);
         assert_eq!(same("b", Some(&last), &others), [false, false]);
-        // The checkpoint is of another boot.
+        // The checkpoint is from another boot.
         assert_eq!(same("c", Some(&last), &others), [false, false]);
         assert_eq!(same("c", Some(&last), &[renumbered.clone(), renumbered]), [true, true]);
         assert_eq!(same("c", Some(&last), &[it.clone(), id(9, 2, "f")]), [true, false]);
-        // There is none.
+        // There is no checkpoint.
         assert_eq!(same("b", None, &[it.clone(), id(1, 2, "g"), it]), [true, false, true]);
     }
 

@@ -1,12 +1,12 @@
-//! The failure journal: what a remote is owed with an error, and the calls of plugins that failed, for who looks at it and
-//! changes it.
+//! The failure journal: what a remote is owed with an error, and the failed calls of plugins, for commands that list or
+//! change it.
 
 use super::row::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::params;
 
-/// What has failures.
+/// A party that has failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party<'a> {
     /// A remote, by its name.
@@ -22,7 +22,7 @@ impl Party<'_> {
         }
     }
 
-    /// Its rows: a table and the condition.
+    /// Its rows: a table and a condition.
     fn rows(&self) -> &'static str {
         match self {
             Party::Remote(_) => "owed WHERE remote = ?1 AND error IS NOT NULL",
@@ -31,23 +31,23 @@ impl Party<'_> {
     }
 }
 
-/// A path that could not be pushed, or called for, as the journal has it.
+/// A failed path of a remote or a plugin, as the journal contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedRow {
     /// The path.
     pub path: RelPath,
-    /// rsync's words, or the plugin's.
+    /// The error message of rsync or of the plugin.
     pub error: String,
     /// Failed pushes or calls.
     pub attempts: u32,
-    /// Since when it waits, in milliseconds since 1970.
+    /// The start of the wait, in milliseconds since 1970.
     pub since_ms: i64,
-    /// When it is tried again, in milliseconds since 1970; `None` for a call that was given up.
+    /// The time of the next try, in milliseconds since 1970; `None` for a call that was given up.
     pub next_try_ms: Option<i64>,
 }
 
 impl Journal {
-    /// What failed, in the order of the paths, those after `after`, at most `limit`.
+    /// The failures in the order of their paths, those after `after`, at most `limit`.
     pub fn failures(
         &self,
         of: Party<'_>,
@@ -78,8 +78,8 @@ impl Journal {
         Ok(failures)
     }
 
-    /// Has what failed at or below these paths, everything when there are none, tried again now; a call that was given up
-    /// gets all its tries again. Returns how many.
+    /// Makes the failures at or below these paths due now; all failures if `below` is empty. A call that was given up gets its
+    /// full number of tries again. Returns the number of failures.
     pub fn retry_failures(&mut self, of: Party<'_>, below: &[RelPath], now_ms: i64) -> Result<u64> {
         let set = match of {
             Party::Remote(_) => "UPDATE owed SET next_try = ?5",
@@ -93,7 +93,7 @@ impl Journal {
         self.each_failure(&format!("{set} {condition}"), of, below, now_ms)
     }
 
-    /// Forgets what failed at or below these paths, everything when there are none. Returns how many.
+    /// Forgets the failures at or below these paths; all failures if `below` is empty. Returns their number.
     pub fn forget_failures(&mut self, of: Party<'_>, below: &[RelPath]) -> Result<u64> {
         self.each_failure(&format!("DELETE FROM {}", of.rows()), of, below, 0)
     }
@@ -113,7 +113,7 @@ impl Journal {
         let mut count = 0;
         let tx = self.write()?;
         for path in below {
-            // As blobs: in SQL a concatenation would be text, and every blob is greater than any text.
+            // Compared as blobs: a concatenation in SQL is text, and every blob is greater than any text.
             let (first, after) =
                 ([path.as_bytes(), b"/"].concat(), [path.as_bytes(), b"0"].concat());
             count += tx.execute(&sql, params![of.name(), path.as_bytes(), first, after, time])?;

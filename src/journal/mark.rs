@@ -1,18 +1,18 @@
-//! What a mark and an owed row say.
+//! The contents of a mark and of an owed row.
 
 use crate::path::RelPath;
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
 
-/// How far below a path a mark reaches. It only widens until it is settled.
+/// How far below a path a mark reaches. The scope only widens until the mark is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Scope {
-    /// This name, not what is below it.
+    /// This name, without anything below it.
     Entry = 0,
-    /// And the names directly in it, deletions included.
+    /// Also the names directly in it, deletions included.
     Children = 1,
-    /// And everything below, deletions included.
+    /// Also everything below it, deletions included.
     Tree = 2,
 }
 
@@ -21,25 +21,25 @@ impl Scope {
         match value {
             0 => Scope::Entry,
             1 => Scope::Children,
-            // Wider is always right.
+            // A wider scope is always correct.
             _ => Scope::Tree,
         }
     }
 }
 
 bitflags::bitflags! {
-    /// What happened to a path since it was last settled. The journal keeps the bits.
+    /// The events of a path since it was last settled. The journal stores the bits.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Events: u32 {
         /// Content was written.
         const WRITE = 1 << 0;
         /// Mode, owner or times were changed.
         const ATTRIB = 1 << 1;
-        /// The name was made.
+        /// The name was created.
         const CREATE = 1 << 2;
         /// The name was removed.
         const DELETE = 1 << 3;
-        /// The name was moved here or away.
+        /// The name was moved into the localpath or out of it.
         const MOVE = 1 << 4;
         /// It is or was a directory.
         const DIR = 1 << 5;
@@ -47,26 +47,27 @@ bitflags::bitflags! {
         const SCAN = 1 << 6;
         /// A reconcile found it.
         const RECONCILE = 1 << 7;
-        /// The end of its push was not seen: an old receiver may still be at work, so it is pushed once more later (rule 2).
+        /// The end of its push was not seen. An old receiver may still be running, so the path is pushed once more
+        /// later (rule 2).
         const AGAIN = 1 << 8;
-        /// It is settled, and this is that later push.
+        /// It is settled, and this row is that later push.
         const ECHO = 1 << 9;
-        /// A large file that waits for a push of its own.
+        /// A large file that needs a push of its own.
         const LARGE = 1 << 10;
-        /// Its content was compared and differs, though size and time agree: they prove nothing.
+        /// Its content was compared and differs, although size and time agree. Size and time prove nothing for it.
         const CONTENT = 1 << 11;
-        /// A reconcile found it: one of perhaps very many, which go in lanes of their own.
+        /// A reconcile found it. There may be very many such paths, so they are pushed in separate lanes.
         const BULK = 1 << 12;
     }
 }
 
 impl Events {
-    /// As SQL: an `event` has at least one of these.
+    /// As SQL: an `event` has at least one of these bits.
     pub(super) fn any_in_sql(self) -> String {
         format!("event & {} != 0", self.bits())
     }
 
-    /// As SQL: an `event` has none of these.
+    /// As SQL: an `event` has none of these bits.
     pub(super) fn none_in_sql(self) -> String {
         format!("event & {} = 0", self.bits())
     }
@@ -87,13 +88,13 @@ impl FromSql for Events {
 /// This path may differ on every remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What may differ.
+    /// The path that may differ.
     pub path: RelPath,
-    /// How far below it.
+    /// How far the mark reaches.
     pub scope: Scope,
-    /// What happened.
+    /// The events.
     pub events: Events,
-    /// Where it was moved from, when that is known.
+    /// The path it was moved from, if that is known.
     pub origin: Option<RelPath>,
 }
 
@@ -111,15 +112,15 @@ impl Mark {
 /// A row of `change` as a pusher reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
-    /// What may differ.
+    /// The path that may differ.
     pub path: RelPath,
     /// The number of its last mark.
     pub seq: i64,
-    /// How far below it.
+    /// How far the mark reaches.
     pub scope: Scope,
-    /// What happened.
+    /// The events.
     pub events: Events,
-    /// When it was last marked, in milliseconds since 1970.
+    /// The time of its last mark, in milliseconds since 1970.
     pub marked_at_ms: i64,
 }
 
@@ -128,35 +129,35 @@ pub struct Marked {
 pub struct Owed {
     /// What the remote lacks.
     pub path: RelPath,
-    /// How far below it.
+    /// How far the row reaches.
     pub scope: Scope,
-    /// What happened.
+    /// The events.
     pub events: Events,
-    /// rsync's words, when a push failed on it.
+    /// rsync's error message, if a push of it failed.
     pub error: Option<String>,
     /// Failed pushes so far.
     pub attempts: u32,
-    /// When it entered, in milliseconds since 1970.
+    /// The time at which it was first owed, in milliseconds since 1970.
     pub since_ms: i64,
     /// The number of this version of the row.
     pub generation: i64,
 }
 
-/// A row to be written into `owed`.
+/// A row to write into `owed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owe {
     /// What the remote lacks.
     pub path: RelPath,
-    /// How far below it.
+    /// How far the row reaches.
     pub scope: Scope,
-    /// What happened.
+    /// The events.
     pub events: Events,
-    /// rsync's words, when a push failed on it.
+    /// rsync's error message, if a push of it failed.
     pub error: Option<String>,
     /// Failed pushes so far.
     pub attempts: u32,
-    /// When it is pushed again, in milliseconds since 1970.
+    /// The time of the next push, in milliseconds since 1970.
     pub next_try_ms: i64,
-    /// Since when it is owed, in milliseconds since 1970.
+    /// The time since which it is owed, in milliseconds since 1970.
     pub since_ms: i64,
 }

@@ -1,39 +1,40 @@
-//! The watcher's side: marks, open files, cleaning.
+//! The watcher's part of the journal: marks, open files, cleaning.
 
 use super::{Checkpoint, Journal, Mark, Result};
 use crate::path::RelPath;
 use rusqlite::{Transaction, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The time of a mark's number is kept no more often than this.
+/// The shortest interval between two stored times of mark numbers.
 const MARK_TIME_EVERY_MS: i64 = 1_000;
-/// Times that are kept, about.
+/// The approximate maximum of stored times.
 const MARK_TIMES_MOST: i64 = 1_000;
 
-/// The number up to which everything is settled by every remote and taken in by every plugin; null without any.
+/// The number up to which every remote has settled and every plugin has taken in everything; null without remotes and
+/// plugins.
 const SETTLED: &str =
     "(SELECT min(cursor) FROM (SELECT cursor FROM remote UNION ALL SELECT cursor FROM plugin))";
 
-/// Everything one read of the queue adds, written in one transaction.
+/// Everything that one read of the queue adds. It is written in one transaction.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// What may differ now.
+    /// The paths that may differ now.
     pub marks: Vec<Mark>,
-    /// Written and not yet closed.
+    /// Files that were written and not yet closed.
     pub opened: Vec<RelPath>,
-    /// Closed, marked or gone: no longer open.
+    /// Files that were closed or marked, or are gone: no longer open.
     pub closed: Vec<RelPath>,
-    /// Mount points inside the localpath that were found, and what is mounted there; `None` for one that is none any
-    /// more.
+    /// Mount points found inside the localpath, and what is mounted there; `None` for a path that is no longer a mount
+    /// point.
     pub mounts: BTreeMap<RelPath, Option<String>>,
-    /// Mount points of file systems that do not answer; all of them, when that changed.
+    /// Mount points of file systems that do not respond: the whole set, if it changed.
     pub unresponsive: Option<BTreeSet<RelPath>>,
-    /// The new checkpoint, when the queue was emptied.
+    /// The new checkpoint, if the queue was emptied.
     pub checkpoint: Option<Checkpoint>,
 }
 
 impl Record {
-    /// Nothing to write.
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.marks.is_empty()
             && self.opened.is_empty()
@@ -45,7 +46,7 @@ impl Record {
 }
 
 impl Journal {
-    /// Writes a record; `now_ms` is the time of its marks. The whole record is in the journal afterwards, or nothing.
+    /// Writes a record; `now_ms` is the time of its marks. The journal then contains the whole record, or nothing.
     pub fn record(&mut self, record: &Record, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         mark_all(&tx, &record.marks, now_ms)?;
@@ -63,14 +64,16 @@ impl Journal {
         Ok(())
     }
 
-    /// The same, and it is on disk afterwards: nothing may be pushed before a checkpoint that is not clean any more is.
+    /// As [`Journal::record`], and the record is on disk afterwards. Nothing may be pushed before the checkpoint that
+    /// is no longer clean is on disk.
     pub fn record_on_disk(&mut self, record: &Record, now_ms: i64) -> Result<()> {
         self.on_disk(|journal| journal.record(record, now_ms))
     }
 
-    /// Removes up to `limit` marks that every remote has settled and every plugin has taken in. Returns how many went.
+    /// Removes up to `limit` marks that every remote has settled and every plugin has taken in. Returns the number of
+    /// removed marks.
     pub fn clean(&mut self, limit: u32) -> Result<usize> {
-        // Looked at without a lock first: this runs often and mostly finds nothing.
+        // The first read takes no lock: this function runs often and usually finds nothing.
         let settled =
             format!("SELECT seq FROM change WHERE seq <= {SETTLED} ORDER BY seq LIMIT ?1");
         if !self.db.prepare_cached(&settled)?.exists([limit])? {
@@ -95,8 +98,8 @@ impl Journal {
     }
 }
 
-/// The times of numbers that no remote asks for any more go. For a remote that stays in trouble there may be one for
-/// each second since: when there are too many, every other goes, but never the one that a remote's lag counts from.
+/// Removes the times of numbers that no remote needs. For a remote that stays in trouble, one time per second may
+/// remain. If there are too many, every second one is removed, except the one from which a remote's lag is counted.
 fn forget_times(tx: &Transaction<'_>) -> Result<()> {
     tx.prepare_cached("DELETE FROM mark_time WHERE seq <= (SELECT min(cursor) FROM remote)")?
         .execute([])?;
@@ -121,7 +124,7 @@ fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
     let first: i64 = tx
         .prepare_cached("UPDATE counter SET seq = seq + ?1 RETURNING seq - ?1")?
         .query_row([marks.len() as i64], |row| row.get(0))?;
-    // Also when it is the first that a remote has not settled.
+    // Also if this is the first mark that a remote has not settled.
     let noted = tx
         .prepare_cached(
             "INSERT INTO mark_time SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM
@@ -132,7 +135,7 @@ fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
     if noted > 0 {
         forget_times(tx)?;
     }
-    // What everybody has settled is history: only its row is still there.
+    // A mark that every remote has settled needs no time any more; only its row still exists.
     let settled: Option<i64> =
         tx.prepare_cached(&format!("SELECT {SETTLED}"))?.query_row([], |row| row.get(0))?;
     let mut mark = tx.prepare_cached(

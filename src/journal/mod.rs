@@ -1,7 +1,7 @@
 //! The journal: one SQLite database for each localpath, shared by its watcher, its pushers and its plugin runner.
 //!
-//! `change` says what may differ, `remote` how far each remote has settled it, `owed` what one remote still lacks
-//! apart from that. Marks may come twice or be stale; a batch may be repeated after any crash.
+//! `change` contains the paths that may differ, `remote` how far each remote has settled them, and `owed` what one
+//! remote still lacks besides. Marks may be repeated or stale. A batch may be repeated after any crash.
 
 mod checkpoint;
 mod failures;
@@ -34,18 +34,18 @@ use std::path::{Path, PathBuf};
 
 /// The name of the database file in a localpath's state directory.
 pub const FILE_NAME: &str = "journal.db";
-/// A write-ahead log above this many bytes is folded back and truncated by the watcher.
+/// The watcher checkpoints and truncates a write-ahead log of more than this many bytes.
 pub const WAL_LIMIT_BYTES: u64 = 16 << 20;
 
-/// No owed row is put off for longer than this, in milliseconds, unless [`Journal::set_longest_delay`] says otherwise.
+/// The longest delay of an owed row in milliseconds, unless [`Journal::set_longest_delay`] sets another.
 pub const LONGEST_DELAY_MS: i64 = 300_000;
 
-/// What went wrong with the journal.
+/// An error of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalError {
-    /// The file is not a readable database: only setting it aside helps.
+    /// The file is not a readable database. Only quarantine helps.
     Damaged(String),
-    /// The system refused for now (full, busy, I/O, permissions): the data is as it was.
+    /// The system refused an operation (full, busy, I/O, permissions). The data is unchanged.
     Refused(String),
 }
 
@@ -66,9 +66,9 @@ impl From<rusqlite::Error> for JournalError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 JournalError::Damaged(error.to_string())
             }
-            // A column that does not hold what this program wrote there.
+            // A column contains a value that this program did not write.
             None => JournalError::Damaged(error.to_string()),
-            // Its own words are 'disk I/O error'.
+            // SQLite's own message is 'disk I/O error'.
             Some(ErrorCode::SystemIoFailure) if no_room_for_shared_memory(&error) => {
                 JournalError::Refused(format!("{FILE_NAME}-shm cannot grow: the disk is full"))
             }
@@ -93,7 +93,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in the state directory `dir` of a localpath, and makes it when there is none.
+    /// Opens the journal in the state directory `dir` of a localpath, and creates it if none exists.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE_NAME);
         let db = Connection::open(&path)?;
@@ -101,7 +101,7 @@ impl Journal {
         Ok(Self { db, path, longest_delay_ms: LONGEST_DELAY_MS })
     }
 
-    /// Opens an existing journal for reading only, for commands that look while nothing runs.
+    /// Opens an existing journal read-only, for commands that read it while no instance runs.
     pub fn open_read_only(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE_NAME);
         let flags =
@@ -111,19 +111,19 @@ impl Journal {
         Ok(Self { db, path, longest_delay_ms: LONGEST_DELAY_MS })
     }
 
-    /// Owed rows are put off for `ms` milliseconds at most: what is to come later than that was put off before the clock
-    /// was set back, and is due.
+    /// Sets the longest delay of owed rows to `ms` milliseconds. A row that is due later than that was delayed before
+    /// the clock was set back, and is due now.
     pub fn set_longest_delay(&mut self, ms: i64) {
         self.longest_delay_ms = ms.max(LONGEST_DELAY_MS);
     }
 
-    /// Folds the write-ahead log back into the database when it has grown above [`WAL_LIMIT_BYTES`]. Where somebody
-    /// reads for long, such as an operator's tool, it stays as it is until the next time.
+    /// Checkpoints and truncates the write-ahead log if it is larger than [`WAL_LIMIT_BYTES`]. If another program reads
+    /// for a long time, such as an operator's tool, the log stays unchanged until the next call.
     pub fn truncate_wal(&self) -> Result<()> {
         let mut wal = self.path.clone().into_os_string();
         wal.push("-wal");
         if std::fs::metadata(&wal).is_ok_and(|m| m.len() > WAL_LIMIT_BYTES) {
-            // It keeps every writer out while it waits for readers.
+            // The checkpoint blocks every writer while it waits for readers.
             self.db.busy_timeout(schema::SHORT_TIMEOUT)?;
             let done = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             self.db.busy_timeout(schema::BUSY_TIMEOUT)?;
@@ -132,7 +132,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Does `what`, which writes, and returns when that and everything written before is on disk.
+    /// Runs `what`, which writes. Returns when its writes and all earlier ones are on disk.
     pub(in crate::journal) fn on_disk<T>(
         &mut self,
         what: impl FnOnce(&mut Self) -> Result<T>,

@@ -5,7 +5,7 @@ use crate::path::RelPath;
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeMap;
 
-/// Came later than `mount`: made where it is missing, whatever version the rest has.
+/// This table is newer than `mount`. It is created if it is missing, whatever the version of the other tables.
 const TABLE: &str = "
 -- what was last mounted at a mount point: a file system and an inode, or - after it was seen unmounted
 CREATE TABLE IF NOT EXISTS mounted (path BLOB PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
@@ -17,7 +17,7 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
     Ok(db.execute_batch(TABLE)?)
 }
 
-/// With the marks: what is marked below a mount point is only safe when that is known to be one.
+/// Written together with the marks: a mark below a mount point is only safe if the mount point is known.
 pub(super) fn write(tx: &Transaction<'_>, record: &Record) -> Result<()> {
     if let Some(unresponsive) = &record.unresponsive {
         tx.execute("DELETE FROM silent", [])?;
@@ -48,12 +48,12 @@ impl Journal {
         self.paths("SELECT path FROM mount")
     }
 
-    /// Those of file systems that do not answer: a look at them may never end.
+    /// The mount points of file systems that do not respond. Access to them may block for ever.
     pub fn silent_mounts(&self) -> Result<Vec<RelPath>> {
         self.paths("SELECT path FROM silent")
     }
 
-    /// All of them, and what was last mounted there; empty when that is not known.
+    /// All mount points, and what was last mounted there; empty if that is not known.
     pub fn mounted(&self) -> Result<BTreeMap<RelPath, String>> {
         let mut query = self.db.prepare_cached(
             "SELECT path, coalesce(identity, '') FROM mount LEFT JOIN mounted USING (path)",
@@ -67,7 +67,7 @@ impl Journal {
         Ok(mounted)
     }
 
-    /// Forgets the mount points: only what is found from now on is one.
+    /// Forgets the mount points. Only those found from now on count.
     pub fn forget_mounts(&mut self) -> Result<()> {
         let tx = self.write()?;
         tx.execute_batch("DELETE FROM mount; DELETE FROM mounted")?;

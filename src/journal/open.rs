@@ -1,11 +1,11 @@
-//! Files that were written and not yet closed, and since when.
+//! Files that were written and not yet closed, and the time since when.
 
 use super::{Journal, Record, Result};
 use crate::path::RelPath;
 use rusqlite::{Connection, Transaction, params};
 use std::collections::HashMap;
 
-/// Came later than `open`: made where it is missing, whatever version the rest has.
+/// This table is newer than `open`. It is created if it is missing, whatever the version of the other tables.
 const TABLE: &str = "
 -- since when a path is in `open`, in milliseconds since 1970
 CREATE TABLE IF NOT EXISTS open_since (path BLOB PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
@@ -15,7 +15,7 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
     Ok(db.execute_batch(TABLE)?)
 }
 
-/// One that is open already keeps its time.
+/// A file that is already open keeps its time.
 pub(super) fn write(tx: &Transaction<'_>, record: &Record, now_ms: i64) -> Result<()> {
     let mut open = tx.prepare_cached("INSERT OR IGNORE INTO open VALUES (?1)")?;
     let mut since = tx.prepare_cached("INSERT OR IGNORE INTO open_since VALUES (?1, ?2)")?;
@@ -33,12 +33,12 @@ pub(super) fn write(tx: &Transaction<'_>, record: &Record, now_ms: i64) -> Resul
 }
 
 impl Journal {
-    /// The paths that were written and not closed when last seen.
+    /// The files that had been written and not closed when they were last seen.
     pub fn open_paths(&self) -> Result<Vec<RelPath>> {
         self.paths("SELECT path FROM open")
     }
 
-    /// Since when they are open, where that is known, in milliseconds since 1970.
+    /// The times since when the files are open, where known, in milliseconds since 1970.
     pub fn open_since(&self) -> Result<HashMap<RelPath, i64>> {
         let mut query = self.db.prepare_cached("SELECT path, since FROM open_since")?;
         let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;

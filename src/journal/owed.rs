@@ -1,4 +1,5 @@
-//! What a remote is owed apart from its cursor: single names, names with what is below them, large files.
+//! What a remote is owed in addition to the marks after its cursor: single names, names with everything below them,
+//! large files.
 
 use super::mark::{Events, Marked, Owed, Scope};
 use super::row::path_at;
@@ -6,25 +7,25 @@ use super::{Journal, Result};
 use rusqlite::params;
 
 impl Journal {
-    /// The single names that `remote` is owed and that are due at `now_ms`, at most `limit` rows; not the large ones.
+    /// The single names that `remote` is owed and that are due at `now_ms`, at most `limit` rows, without large files.
     pub fn due(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.due_rows("lane = 0 ORDER BY next_try, path", remote, now_ms, limit)
     }
 
-    /// The directories to compare that `remote` is owed and that are due at `now_ms`, at most `limit` rows. With `live` only those that
-    /// no scan has marked.
+    /// The directories to compare that `remote` is owed and that are due at `now_ms`, at most `limit` rows. With
+    /// `live`, only those that no scan has marked.
     pub fn due_dirs(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         let live = if live { Events::SCAN.none_in_sql() } else { "TRUE".to_owned() };
         let which = format!("lane = 1 AND {live} ORDER BY next_try, path");
         self.due_rows(&which, remote, now_ms, limit)
     }
 
-    /// The large files that `remote` is owed, due at `now_ms`, at most `limit` rows.
+    /// The large files that `remote` is owed and that are due at `now_ms`, at most `limit` rows.
     pub fn due_large(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.due_rows("lane = 2 ORDER BY since, path", remote, now_ms, limit)
     }
 
-    /// The names that a reconcile found, due at `now_ms`, at most `limit` rows.
+    /// The names that a reconcile found and that are due at `now_ms`, at most `limit` rows.
     pub fn due_bulk(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.due_rows("lane = 3 ORDER BY next_try, path", remote, now_ms, limit)
     }
@@ -39,19 +40,19 @@ impl Journal {
         Ok(rows)
     }
 
-    /// The times, from and to, at which what is owed is due at `now_ms`. The second span is only inhabited after the
-    /// clock was set back: no row is postponed that far.
+    /// The intervals (from, to) of times that are due at `now_ms`. The second interval contains rows only after the
+    /// clock was set back, because no row is delayed that far.
     pub(super) fn due_times(&self, now_ms: i64) -> [(i64, i64); 2] {
         let (_, last) = self.later_times(now_ms);
         [(i64::MIN, now_ms), (last.saturating_add(1), i64::MAX)]
     }
 
-    /// The times, from and to, at which what is owed is not due yet at `now_ms`.
+    /// The interval (from, to) of times that are not yet due at `now_ms`.
     pub(super) fn later_times(&self, now_ms: i64) -> (i64, i64) {
         (now_ms + 1, now_ms.saturating_add(self.longest_delay_ms))
     }
 
-    /// The rows of these marks that failed and are not due yet at `now_ms`.
+    /// The rows of these marks that failed and are not yet due at `now_ms`.
     pub fn failing_later(&self, remote: &str, now_ms: i64, marks: &[Marked]) -> Result<Vec<Owed>> {
         let (first, last) = self.later_times(now_ms);
         let any = "SELECT 1 FROM owed WHERE remote = ?1 AND error IS NOT NULL AND next_try BETWEEN ?2 AND ?3";
@@ -84,13 +85,13 @@ impl Journal {
         Ok(rows)
     }
 
-    /// How many rows `remote` is owed by reconciles.
+    /// The number of rows that `remote` is owed by reconciles.
     pub fn owed_by_reconcile(&self, remote: &str) -> Result<u64> {
         Ok(self.owed_in_bulk(remote, true)? + self.owed_in_bulk(remote, false)?)
     }
 
-    /// How many of them are in the lanes of comparisons of everything, or, without `bulk`, are not: each kind comes in
-    /// portions of its own, and never waits for the other.
+    /// The number of those rows that are in the lanes of full comparisons, or without `bulk`, that are not. Each kind
+    /// has its own portions and never waits for the other.
     pub fn owed_in_bulk(&self, remote: &str, bulk: bool) -> Result<u64> {
         let found = Events::RECONCILE.any_in_sql();
         let first_time = (Events::ECHO | Events::LARGE).none_in_sql();
@@ -103,7 +104,7 @@ impl Journal {
         Ok(count as u64)
     }
 
-    /// The pusher of `remote` died with pushes in hand: what is owed and due gets [`Events::AGAIN`].
+    /// The pusher of `remote` died while pushes were in flight: rows that are owed and due get [`Events::AGAIN`].
     pub fn push_again_later(&mut self, remote: &str, now_ms: i64) -> Result<()> {
         let (first, last) = self.later_times(now_ms);
         let tx = self.write()?;
@@ -116,7 +117,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The failure journal: what `remote` is owed with an error, at most `limit` rows.
+    /// The failure journal: the rows that `remote` is owed with an error, at most `limit`.
     pub fn failing(&self, remote: &str, limit: u32) -> Result<Vec<Owed>> {
         self.owed_rows(
             "WHERE remote = ?1 AND error IS NOT NULL ORDER BY path LIMIT ?2",
@@ -124,7 +125,8 @@ impl Journal {
         )
     }
 
-    /// All that `remote` is owed, what fails first, at most `limit` rows; not what is only pushed once more.
+    /// All rows that `remote` is owed, failing ones first, at most `limit`; without rows that are only pushed once
+    /// more.
     pub fn owing(&self, remote: &str, limit: u32) -> Result<Vec<Owed>> {
         let unsettled = Events::ECHO.none_in_sql();
         self.owed_rows(
@@ -152,7 +154,7 @@ impl Journal {
         Ok(owed)
     }
 
-    /// Makes everything `remote` is owed due now (the operator's retry, or the remote is back).
+    /// Makes every row that `remote` is owed due now (the operator's retry, or the remote is back).
     pub fn retry_now(&mut self, remote: &str, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         tx.execute(

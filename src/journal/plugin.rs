@@ -1,8 +1,8 @@
-//! The plugin runner's side: a cursor for each plugin, the calls that wait, what was called last.
+//! The plugin runner's part of the journal: a cursor for each plugin, the waiting calls, the last calls.
 //!
-//! A plugin's cursor says which marks have become rows of `call`; it never keeps a row of
-//! `change` longer than the remotes do, however long a plugin is down. A call is ready when they have settled its mark. A call is keyed by its path: the
-//! table can never be longer than the tree is large.
+//! A plugin's cursor shows which marks have become rows of `call`. A plugin never keeps a row of `change` longer than
+//! the remotes do, however long it is down. A call is ready when the remotes have settled its mark. The key of a call
+//! is its path, so the table never has more rows than the tree has entries.
 
 use super::mark::{Events, Scope};
 use super::row::path_at;
@@ -11,7 +11,7 @@ use crate::path::RelPath;
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeSet;
 
-/// Calls that were given up and are still shown, for each plugin.
+/// The most given-up calls that are kept for display, for each plugin.
 pub const GIVEN_UP_MOST: u32 = 10_000;
 
 const TABLES: &str = "
@@ -32,29 +32,29 @@ CREATE TABLE IF NOT EXISTS called (
 CREATE TABLE IF NOT EXISTS alarm (remote TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Makes the tables when there are none; part of the transaction that makes the others.
+/// Creates the tables if they do not exist, in the transaction that creates the other tables.
 pub(super) fn prepare(db: &Connection) -> Result<()> {
     Ok(db.execute_batch(TABLES)?)
 }
 
-/// A call to be made.
+/// A call to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// What changed.
+    /// The path that changed.
     pub path: RelPath,
     /// The number of its last mark.
     pub seq: i64,
-    /// How far below it.
+    /// How far the mark reaches.
     pub scope: Scope,
-    /// What happened.
+    /// The events.
     pub events: Events,
     /// Failed calls so far.
     pub attempts: u32,
-    /// When it was first wanted, in milliseconds since 1970.
+    /// The time at which it was first requested, in milliseconds since 1970.
     pub since_ms: i64,
 }
 
-/// What a path was when it was called for.
+/// The state of a path at the time of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Called {
     /// It was a directory.
@@ -68,26 +68,26 @@ pub struct Called {
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallEnd {
-    /// It was made, or there was nothing to call; `counts` for the first. What the path was, if that is known for sure;
-    /// `None` forgets it.
+    /// It succeeded, or no call was needed; `counts` is set for a call that was made. `called` is the state of the path
+    /// if it is known for certain; `None` forgets it.
     Done {
-        /// A real call.
+        /// A call was made.
         counts: bool,
         /// For [`Journal::called`].
         called: Option<Called>,
     },
-    /// It failed and is made again.
+    /// It failed and will be retried.
     Again {
-        /// Why.
+        /// The error.
         error: String,
         /// Failed calls so far.
         attempts: u32,
-        /// When, in milliseconds since 1970.
+        /// The time of the next try, in milliseconds since 1970.
         next_try_ms: i64,
     },
-    /// It failed too often.
+    /// It failed too often, and is given up.
     GivenUp {
-        /// Why.
+        /// The error.
         error: String,
         /// Failed calls so far.
         attempts: u32,
@@ -95,8 +95,9 @@ pub enum CallEnd {
 }
 
 impl Journal {
-    /// These plugins are configured: others are forgotten with their calls. New ones begin where those that were there
-    /// have stopped, so that what is marked during a reload reaches them; at the counter when there were none.
+    /// Sets the configured plugins. Other plugins and their calls are forgotten. A new plugin starts at the cursor of
+    /// the existing ones, so that marks made during a reload reach it; without existing plugins it starts at the
+    /// counter.
     pub fn set_plugins(&mut self, names: &[String]) -> Result<()> {
         let known: Vec<String> = {
             let mut query = self.db.prepare("SELECT name FROM plugin")?;
@@ -129,7 +130,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The smallest cursor of the remotes that are not among `trouble`; the counter when there is none.
+    /// The smallest cursor of the remotes outside `trouble`; the counter if there is none.
     pub fn horizon(&self, trouble: &BTreeSet<String>) -> Result<i64> {
         let mut query = self.db.prepare_cached("SELECT name, cursor FROM remote")?;
         let mut rows = query.query([])?;
@@ -143,8 +144,8 @@ impl Journal {
         least.map_or_else(|| self.last_seq(), Ok)
     }
 
-    /// Lets go of the calls whose paths the remotes have settled or tried, those of `trouble` left out: a large file,
-    /// or what is below a directory, is owed until its own push ends. Looks at `limit` rows; returns whether more wait.
+    /// Makes the calls ready whose paths the remotes outside `trouble` have settled or tried. A large file, or a path
+    /// below a directory, is owed until its own push ends. Examines `limit` rows; returns whether more wait.
     pub fn make_ready(&mut self, trouble: &BTreeSet<String>, limit: u32) -> Result<bool> {
         let any = "SELECT 1 FROM call WHERE ready = 0 AND given_up = 0";
         if !self.db.prepare_cached(any)?.exists([])? {
@@ -185,7 +186,7 @@ impl Journal {
         self.due_by("seq", plugin, now_ms, limit)
     }
 
-    /// The same, those first that failed least.
+    /// As [`Journal::calls_due`], in the order of failures, the fewest first.
     pub fn calls_least_tried(&self, plugin: &str, now_ms: i64, limit: u32) -> Result<Vec<Due>> {
         self.due_by("attempts, seq", plugin, now_ms, limit)
     }
@@ -210,14 +211,14 @@ impl Journal {
         Ok(due)
     }
 
-    /// When the next call after `now_ms` is due, in milliseconds since 1970.
+    /// The time at which the next call after `now_ms` is due, in milliseconds since 1970.
     pub fn next_call_ms(&self, now_ms: i64) -> Result<Option<i64>> {
         let sql =
             "SELECT min(next_try) FROM call WHERE given_up = 0 AND ready = 1 AND next_try > ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([now_ms], |row| row.get(0))?)
     }
 
-    /// What `path` was when it was last called for.
+    /// The state of `path` at the time of its last call.
     pub fn called(&self, plugin: &str, path: &RelPath) -> Result<Option<Called>> {
         let mut query = self
             .db
@@ -228,7 +229,7 @@ impl Journal {
         Ok(Some(Called { dir: row.get(0)?, ino: ino as u64, ctime_ns: row.get(2)? }))
     }
 
-    /// Writes the end of a call, all or nothing. A path that was marked again meanwhile stays to be called.
+    /// Writes the end of a call, all or nothing. If the path was marked again during the call, it stays due.
     pub fn end_call(&mut self, plugin: &str, due: &Due, end: &CallEnd, now_ms: i64) -> Result<()> {
         let tx = self.write()?;
         let path = due.path.as_bytes();
@@ -271,7 +272,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives up the calls of a plugin that have waited since `before_ms` or longer. Returns how many.
+    /// Gives up the calls of a plugin that have waited since `before_ms` or longer. Returns their number.
     pub fn give_up_old(&mut self, plugin: &str, before_ms: i64, now_ms: i64) -> Result<usize> {
         let old = "plugin = ?1 AND given_up = 0 AND ready = 1 AND since <= ?2";
         let sql = format!("SELECT 1 FROM call WHERE {old}");
@@ -288,7 +289,7 @@ impl Journal {
         Ok(gone)
     }
 
-    /// Forgets what files were when they were called for, where that was before `ctime_ns`: no scan finds them again.
+    /// Forgets the states of files whose last change was before `ctime_ns`: no scan finds these again.
     pub fn forget_called(&mut self, ctime_ns: i64) -> Result<()> {
         let old = "called WHERE dir = 0 AND ctime < ?1";
         if self.db.prepare_cached(&format!("SELECT 1 FROM {old}"))?.exists([ctime_ns])? {
@@ -309,7 +310,7 @@ fn keep_newest(tx: &Transaction<'_>, plugin: &str) -> Result<()> {
     Ok(())
 }
 
-/// True when one of `remotes` has yet to try this path (or, with `below`, something in it).
+/// True if one of `remotes` has not yet tried this path (or, with `below`, a path in it).
 fn is_owed(tx: &Transaction<'_>, remotes: &[String], path: &[u8], below: bool) -> Result<bool> {
     let untried = format!("error IS NULL AND {}", Events::ECHO.none_in_sql());
     let mut here = tx.prepare_cached(&format!(

@@ -1,11 +1,11 @@
-//! What each remote settled lately: after an outage it may have lost that again.
+//! The paths that each remote settled recently. A remote may lose them in an outage.
 
 use super::row::path_at;
 use super::{Journal, Result};
 use crate::path::RelPath;
 use rusqlite::{Connection, Transaction, params};
 
-/// Came later than the other tables: made where it is missing.
+/// This table is newer than the others. It is created if it is missing.
 const TABLE: &str = "
 -- what a remote settled in the last minute before its last settlement, and when
 CREATE TABLE IF NOT EXISTS recent (
@@ -13,21 +13,21 @@ CREATE TABLE IF NOT EXISTS recent (
 CREATE INDEX IF NOT EXISTS recent_at ON recent (remote, at);
 ";
 
-/// What is older than this when something is settled is on the remote's disk by then, in milliseconds.
+/// Paths that are older than this at the next settlement are on the remote's disk by then, in milliseconds.
 const KEPT_MS: i64 = 60_000;
-/// Paths of a remote that are kept at most.
+/// The most paths that are kept for a remote.
 const MOST: i64 = 10_000;
-/// A batch of more than this is kept as [`MANY`].
+/// A batch of more paths than this is stored as [`MANY`].
 const MOST_AT_ONCE: usize = 1_000;
-/// Stands for more paths than are kept. No path begins so.
+/// Represents more paths than are kept. No path begins with a slash.
 const MANY: &[u8] = b"/";
 
-/// What a remote settled lately.
+/// The paths that a remote settled recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
     /// Each path once.
     pub paths: Vec<RelPath>,
-    /// There was more than is kept.
+    /// There were more paths than are kept.
     pub more: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
     Ok(db.execute_batch(TABLE)?)
 }
 
-/// With the settlement of these paths.
+/// Written in the transaction that settles these paths.
 pub(super) fn note(
     tx: &Transaction<'_>,
     remote: &str,
@@ -53,7 +53,7 @@ pub(super) fn note(
             insert.execute(params![remote, path.as_bytes(), now_ms])?;
         }
     }
-    // Later than now: the clock was set back.
+    // A time in the future: the clock was set back.
     tx.prepare_cached("DELETE FROM recent WHERE remote = ?1 AND at NOT BETWEEN ?2 AND ?3")?
         .execute(params![remote, now_ms - KEPT_MS, now_ms])?;
     let surplus = tx
@@ -69,7 +69,7 @@ pub(super) fn note(
 }
 
 impl Journal {
-    /// What `remote` settled in the minute before its last settlement.
+    /// The paths that `remote` settled in the minute before its last settlement.
     pub fn recent(&self, remote: &str) -> Result<Recent> {
         let mut query =
             self.db.prepare_cached("SELECT path FROM recent WHERE remote = ?1 ORDER BY path")?;
@@ -85,7 +85,7 @@ impl Journal {
         Ok(recent)
     }
 
-    /// Forgets that: it is owed from now on.
+    /// Forgets these paths: they are owed from now on.
     pub fn forget_recent(&mut self, remote: &str) -> Result<()> {
         let tx = self.write()?;
         tx.execute("DELETE FROM recent WHERE remote = ?1", [remote])?;

@@ -1,4 +1,4 @@
-//! A pusher's side: its row in `remote`, its batches, what is owed.
+//! A pusher's part of the journal: its row in `remote`, its batches, what is owed.
 
 use super::mark::{Events, Marked, Owe, Scope};
 use super::row::path_at;
@@ -10,41 +10,42 @@ use rusqlite::{Row, Transaction, params};
 /// A row of `remote`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoteRow {
-    /// All marks up to it are settled or owed.
+    /// All marks up to this number are settled or owed.
     pub cursor: i64,
-    /// Why a reconcile is wanted.
+    /// Why a reconcile is requested.
     pub reconcile: Option<ReconcileReason>,
-    /// The hash of filter, toggles and parameters that the remote's state was made with.
+    /// The hash of the filter, the toggles and the parameters that produced the remote's state.
     pub settings: Option<String>,
-    /// The delete guard holds it: the operator must look first.
+    /// The delete guard holds the remote until the operator has looked.
     pub held: Option<Held>,
-    /// Its receiver cannot do `--delete-missing-args`.
+    /// Its receiver does not support `--delete-missing-args`.
     pub form_b: bool,
     /// Its last pusher stopped in order.
     pub clean: bool,
-    /// When a push last went well, in milliseconds since 1970.
+    /// The time of the last successful push, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
-    /// When a reconcile last went through, in milliseconds since 1970.
+    /// The time of the last completed reconcile, in milliseconds since 1970.
     pub reconciled_at_ms: Option<i64>,
-    /// Since when it is known to lack what a reconcile must find, in milliseconds since 1970.
+    /// The time since which the remote is known to lack paths that only a reconcile can find, in milliseconds since
+    /// 1970.
     pub behind_since_ms: Option<i64>,
-    /// Entries the remote has: counted by the last reconcile, and kept by the pushes since.
+    /// The number of entries on the remote: counted by the last reconcile, and updated by later pushes.
     pub entries: Option<i64>,
-    /// Files, bytes and deletions so far.
+    /// Files, bytes and deletions in total.
     pub totals: Totals,
 }
 
 /// A comparison that the delete guard holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// What the operator reads.
+    /// The reason, for the operator.
     pub why: String,
-    /// Deletions it would make: what a release approves. A journal of an older version does not say; then a release
-    /// approves none, and the next comparison says how many there are.
+    /// The number of deletions that it would make; a release approves this number. A journal of an older version does
+    /// not contain it: then a release approves none, and the next comparison counts the deletions.
     pub deletions: u64,
 }
 
-/// What was pushed.
+/// The amount of pushed data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Files sent.
@@ -53,9 +54,9 @@ pub struct Totals {
     pub bytes: u64,
     /// Names deleted.
     pub deleted: u64,
-    /// Names made there. Kept only in what the remote has, [`RemoteRow::entries`].
+    /// Names created on the remote. Stored only as a part of [`RemoteRow::entries`].
     pub created: u64,
-    /// Those of them that are no directories. Not kept.
+    /// The created names that are not directories. Not stored.
     pub created_files: u64,
 }
 
@@ -69,51 +70,51 @@ impl std::ops::AddAssign for Totals {
     }
 }
 
-/// A reconcile that stands for too many marks.
+/// A reconcile that replaces too many marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instead {
     /// The remote's new cursor.
     pub cursor: i64,
-    /// Why it is to be reconciled.
+    /// The reason for the reconcile.
     pub why: ReconcileReason,
-    /// Since when it lacks something, in milliseconds since 1970.
+    /// The time since which the remote lacks something, in milliseconds since 1970.
     pub behind_since_ms: Option<i64>,
 }
 
 /// The end of a batch, written in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
-    /// The cursor moves here.
+    /// The new value of the cursor.
     pub cursor: Option<i64>,
-    /// Owed rows that are settled; each goes only if its generation is unchanged.
+    /// Owed rows that are settled. Each is removed only if its generation is unchanged.
     pub done: Vec<(RelPath, i64)>,
-    /// What is owed from now on, written after `done` has gone. A row that is there is widened.
+    /// New owed rows, written after `done` is removed. An existing row is widened.
     pub owe: Vec<Owe>,
     /// Paths that the remote has now acknowledged, in order.
     pub settled: Vec<RelPath>,
     /// Added to the totals.
     pub pushed: Totals,
-    /// A push went well.
+    /// A push succeeded.
     pub success: bool,
 }
 
-/// What a remote has before it.
+/// The remaining work of a remote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Marks after the cursor.
     pub waiting: u64,
-    /// Rows in `owed`, without those that are only pushed once more.
+    /// Rows in `owed`, without rows that are only pushed once more.
     pub owed: u64,
-    /// Those of them with an error.
+    /// The rows of these with an error.
     pub failing: u64,
-    /// When the oldest mark not yet settled was made, in milliseconds since 1970: to about a second where a path was
-    /// marked again since.
+    /// The time of the oldest mark that is not settled, in milliseconds since 1970. It is accurate to about a second if
+    /// its path was marked again later.
     pub oldest_ms: Option<i64>,
-    /// When the next owed row is due, in milliseconds since 1970.
+    /// The time at which the next owed row is due, in milliseconds since 1970.
     pub next_try_ms: Option<i64>,
 }
 
-/// What a pusher could do now.
+/// The work that a pusher could do now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// There are marks after the cursor.
@@ -122,19 +123,20 @@ pub struct Work {
     pub due: bool,
     /// Directories to compare are owed and due.
     pub dirs: bool,
-    /// Live events marked some of them, to which the delete guard does not apply.
+    /// Live events marked some of these. The delete guard does not apply to them.
     pub live_dirs: bool,
     /// Large files are owed and due.
     pub large: bool,
     /// Names that a reconcile found are due.
     pub bulk: bool,
-    /// When the next owed row after that is due, in milliseconds since 1970.
+    /// The time at which the next owed row after that is due, in milliseconds since 1970.
     pub next_ms: Option<i64>,
 }
 
 impl Journal {
-    /// The row of `remote`; when there is none it is made first, with the cursor at the counter and the request for a
-    /// reconcile `first` (rule 11: committed before its dry run starts), for a reason and since a time in milliseconds since 1970.
+    /// The row of `remote`. If it does not exist, it is created with the cursor at the counter and with the request for
+    /// a reconcile `first`: the reason, and the time in milliseconds since 1970 (rule 11: committed before the dry run
+    /// starts).
     pub fn remote(
         &mut self,
         name: &str,
@@ -163,7 +165,7 @@ impl Journal {
         Ok(names.collect::<std::result::Result<_, _>>()?)
     }
 
-    /// Forgets a remote that is no longer configured, and what it was owed.
+    /// Forgets a remote that is no longer configured, and what it is owed.
     pub fn forget_remote(&mut self, name: &str) -> Result<()> {
         let tx = self.write()?;
         tx.execute("DELETE FROM owed WHERE remote = ?1", [name])?;
@@ -186,7 +188,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Why a reconcile of `name` is requested, as the journal has it: a watcher may have written it there.
+    /// Why a reconcile of `name` is requested in the journal. A watcher may have written the request.
     pub fn wanted_reconcile(&self, name: &str) -> Result<Option<ReconcileReason>> {
         let mut query = self.db.prepare_cached("SELECT reconcile FROM remote WHERE name = ?1")?;
         let mut rows = query.query([name])?;
@@ -198,8 +200,8 @@ impl Journal {
         self.set(name, "reconcile", &why)
     }
 
-    /// A reconcile went through and the remote has `entries`; the request for it, `settled`, goes. Returns the request that
-    /// is left: one that came meanwhile for another reason stays.
+    /// A reconcile was completed and the remote has `entries`. Removes the request `settled`. Returns the remaining
+    /// request: one that arrived during the reconcile for another reason stays.
     pub fn reconciled(
         &mut self,
         name: &str,
@@ -219,18 +221,18 @@ impl Journal {
         Ok(left)
     }
 
-    /// Remembers how many entries the remote has.
+    /// Stores the number of entries on the remote.
     pub fn set_entries(&mut self, name: &str, entries: i64) -> Result<()> {
         self.set(name, "entries", &entries)
     }
 
-    /// Forgets the marks that `remote` has not settled, when there are more than `most`, and requests a reconcile
-    /// instead: names that came and went while it was in trouble would be kept for it without end. In one transaction,
-    /// and the request has a reason that no other has, so that a comparison under way does not settle it. The age of the
-    /// oldest of them is kept. Returns the new cursor and the request; `None` when there are no more than that.
+    /// If `remote` has more than `most` unsettled marks, forgets them and requests a reconcile instead. Otherwise names
+    /// that appear and disappear while the remote is in trouble would be kept without limit. It happens in one
+    /// transaction, and the reason is unique, so that a running comparison does not settle the request. The age of the
+    /// oldest of these marks is kept. Returns the new cursor and the request; `None` if the number is not exceeded.
     pub fn compare_instead(&mut self, name: &str, most: u32) -> Result<Option<Instead>> {
         let cursor = "SELECT cursor FROM remote WHERE name = ?1";
-        // The number of the last mark is cheap; what is counted are the rows.
+        // The last mark number is cheap to read; then the rows are counted.
         let may = format!("SELECT 1 FROM counter WHERE seq - ?2 > ({cursor})");
         let many = format!("SELECT 1 FROM change WHERE seq > ({cursor}) LIMIT 1 OFFSET ?2");
         for sql in [&may, &many] {
@@ -251,12 +253,12 @@ impl Journal {
         Ok(Some(Instead { cursor: seq, why, behind_since_ms: oldest_ms }))
     }
 
-    /// Remembers the hash of the settings that the remote is kept with.
+    /// Stores the hash of the settings of the remote.
     pub fn set_settings(&mut self, name: &str, hash: &str) -> Result<()> {
         self.set(name, "settings", &hash)
     }
 
-    /// Holds the remote for the operator, or lets it go.
+    /// Holds the remote for the operator, or ends the hold.
     pub fn set_held(&mut self, name: &str, held: Option<&Held>) -> Result<()> {
         let tx = self.write()?;
         tx.execute(
@@ -267,12 +269,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Remembers that the receiver cannot do `--delete-missing-args`.
+    /// Stores that the receiver does not support `--delete-missing-args`.
     pub fn set_form_b(&mut self, name: &str, form_b: bool) -> Result<()> {
         self.set(name, "form_b", &form_b)
     }
 
-    /// Says whether the pusher of this remote stopped in order. That it has not is on disk before it pushes anything.
+    /// Stores whether the pusher of this remote stopped in order. A `false` is on disk before the pusher pushes
+    /// anything.
     pub fn set_clean(&mut self, name: &str, clean: bool) -> Result<()> {
         match clean {
             true => self.set(name, "clean", &clean),
@@ -335,10 +338,10 @@ impl Journal {
         Ok(())
     }
 
-    /// What `remote` has before it.
+    /// The remaining work of `remote`.
     pub fn backlog(&self, remote: &str) -> Result<Backlog> {
-        // A path that is marked again and again has a young row, and its first mark is not settled all the same: the
-        // number after the cursor was given no later than the next one of which the time is kept.
+        // A path that is marked repeatedly has a new row, although its first mark is not settled. The number after the
+        // cursor is no younger than the next number whose time is stored.
         let (waiting, oldest_row, oldest_number, behind): (
             i64,
             Option<i64>,
@@ -371,7 +374,7 @@ impl Journal {
         })
     }
 
-    /// What a pusher of `remote` could do at `now_ms`.
+    /// The work that a pusher of `remote` could do at `now_ms`.
     pub fn work(&self, remote: &str, cursor: i64, now_ms: i64) -> Result<Work> {
         let due = |which: &str| -> Result<bool> {
             let sql = format!(
@@ -407,12 +410,12 @@ impl Journal {
     }
 }
 
-/// A row that is there and not part of this settlement is widened and keeps its time if that is sooner: a push once
-/// more later must not put off what is due now. Of the two the one that is not [`Events::ECHO`] comes first, and the
-/// other after it.
+/// An existing row that is not part of this settlement is widened, and keeps its time if that is earlier: a later
+/// repeated push must not delay a row that is due now. Of the two rows, the one without [`Events::ECHO`] comes first,
+/// and the other follows it.
 ///
-/// A path that fails comes no sooner because something else finds or marks it again:
-/// its next try is the latest that any failure asks for, whatever the scope, the lane and the cause of the other row.
+/// A failing path is not retried earlier because it is found or marked again. Its next try is the latest time that any
+/// failure demands, whatever the scope, the lane and the cause of the other row.
 fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
     if owe.is_empty() {
         return Ok(());

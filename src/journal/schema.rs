@@ -4,15 +4,15 @@ use super::{JournalError, Result};
 use rusqlite::Connection;
 use std::time::Duration;
 
-/// How long a statement waits for another writer; shorter than the silence after which a child is ended.
+/// How long a statement waits for another writer. This is shorter than the silence after which a child is killed.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long what may as well be done later waits.
+/// How long an operation waits that can also be done later.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 const VERSION: i64 = 3;
-/// NORMAL is enough for most: marks and checkpoint share one file, so what a power cut loses the next scan finds, and
-/// a comparison where there was no orderly stop before.
+/// NORMAL is sufficient for most writes. Marks and checkpoint are in one file, so the next scan finds what a power
+/// failure lost, and after an unclean stop a comparison does.
 pub const SYNCHRONOUS: &str = "NORMAL";
-/// For what must be on disk before something else is done: the log is synced with the commit.
+/// For writes that must be on disk before the next step: the log is synced at the commit.
 pub const ON_DISK: &str = "FULL";
 
 const TABLES: &str = "
@@ -52,7 +52,7 @@ CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT
 CREATE TABLE mount (path BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
-/// From version 1, which had no lane 3.
+/// Upgrades version 1, which had no lane 3.
 const FROM_1: &str = "
 DROP INDEX owed_due;
 ALTER TABLE owed DROP COLUMN lane;
@@ -61,14 +61,15 @@ ALTER TABLE owed ADD COLUMN lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN eve
 CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 ";
 
-/// From version 2, which knew neither the number of deletions that are held nor since when a remote lacks something.
+/// Upgrades version 2, which contained neither the number of held deletions nor the time since which a remote lacks
+/// something.
 const FROM_2: &str = "
 ALTER TABLE remote ADD COLUMN held_deletions INTEGER;
 ALTER TABLE remote ADD COLUMN behind_since INTEGER;
 CREATE TABLE mark_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 ";
 
-/// Sets the connection up and makes the tables when there are none.
+/// Configures the connection and creates the tables if they do not exist.
 pub fn prepare(db: &Connection) -> Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -99,7 +100,7 @@ fn make(db: &Connection) -> Result<()> {
     }
 }
 
-/// Tables that came later, with nothing else changed: an older program does not look at them.
+/// Tables that were added without any other change. An older program ignores them.
 fn later_tables(db: &Connection) -> Result<()> {
     super::plugin::prepare(db)?;
     super::verify::prepare(db)?;

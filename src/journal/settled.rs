@@ -1,25 +1,26 @@
-//! `syncsup wait`: is everything settled that was marked by a certain time?
+//! `syncsup wait`: decides whether everything that was marked before a certain time is settled.
 //!
-//! A mark moves up when its path is marked again, so a cursor above a number says nothing about what was marked below
-//! it. What counts is a moment at which nothing at all lay above the cursor but what was read in one batch
-//! ([`Journal::nothing_after`]): from then on, what was marked before and is not settled is in `owed`, and rows that
-//! come of such a row keep its `since`.
+//! A mark gets a higher number when its path is marked again. So a cursor above a number does not show that everything
+//! marked below that number is settled. What counts is a moment at which no mark was above the cursor except those read
+//! in one batch ([`Journal::nothing_after`]). From then on, an earlier mark that is not settled is in `owed`, and rows
+//! derived from such a row keep its `since`.
 
 use super::{Events, Journal, Result, Scope};
 use crate::path::RelPath;
 use rusqlite::params;
 
 impl Journal {
-    /// The number of the last mark, when every mark up to it is at or below `cursor`.
+    /// The number of the last mark, if every mark up to it is at or below `cursor`.
     pub fn nothing_after(&self, cursor: i64) -> Result<Option<i64>> {
-        // In this order: what is marked in between is above the number.
+        // The order matters: a mark made between the two reads has a higher number.
         let seq = self.last_seq()?;
         let more =
             self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?.exists([cursor])?;
         Ok((!more).then_some(seq))
     }
 
-    /// A time in milliseconds since 1970: every row that `remote` is owed now is no younger, whatever the clock did.
+    /// A time in milliseconds since 1970. Every row that `remote` is owed now is at least as old, whatever the clock
+    /// did.
     pub fn owed_since(&self, remote: &str, now_ms: i64) -> Result<i64> {
         let sql = "SELECT max(since) FROM owed WHERE remote = ?1";
         let last: Option<i64> =
@@ -27,8 +28,8 @@ impl Journal {
         Ok(last.map_or(now_ms, |last| last.max(now_ms)))
     }
 
-    /// True when `remote` is owed something since `since_ms` or before that may touch these paths, anything when there
-    /// are none. What is settled and only pushed once more is not owed.
+    /// True if `remote` is owed a row since `since_ms` or earlier that may touch these paths; any row if `below` is
+    /// empty. Rows that are settled and only pushed once more do not count.
     pub fn owes(&self, remote: &str, since_ms: i64, below: &[RelPath]) -> Result<bool> {
         let mut query = self.db.prepare_cached(&format!(
             "SELECT path, scope FROM owed WHERE remote = ?1 AND since <= ?2 AND {}",
@@ -38,7 +39,7 @@ impl Journal {
         while let Some(row) = rows.next()? {
             let path = super::row::path_at(row, 0)?;
             let wide = Scope::from_db(row.get(1)?) > Scope::Entry;
-            // A name above them may be what stands, or must stand, in their way.
+            // A name above these paths may be an obstacle on the remote, or may have to be created first.
             let touches = |b: &RelPath| path.is_within(b) || b.is_within(&path);
             let root_itself = path.is_root() && !wide;
             if below.is_empty()
@@ -51,7 +52,7 @@ impl Journal {
         Ok(false)
     }
 
-    /// True if a mark that `remote` has not settled, or a row that it is owed, says that this path or a name above it
+    /// True if a mark that `remote` has not settled, or a row that it is owed, shows that this path or a name above it
     /// was deleted.
     pub fn is_marked_deleted(&self, remote: &str, path: &RelPath) -> Result<bool> {
         let mut deleted = self.db.prepare_cached(
@@ -67,15 +68,15 @@ impl Journal {
         Ok(false)
     }
 
-    /// True when this path or a name above it is marked and not settled on `remote`, or owed to it, or when it is a file
-    /// that is written and not yet closed; with `below` also when something in it is.
+    /// True if this path or a name above it is marked and not settled on `remote`, or is owed to it, or is a file that
+    /// is written and not yet closed. With `below`, also if that applies to a path in it.
     pub fn is_pending(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {
         let marked = "FROM change WHERE seq > (SELECT cursor FROM remote WHERE name = ?1)";
         let owed = &format!("FROM owed WHERE remote = ?1 AND {}", Events::ECHO.none_in_sql());
         // `0` is the byte after `/`.
         let first = if path.is_root() { vec![] } else { [path.as_bytes(), b"/"].concat() };
         let after = if path.is_root() { vec![0xff] } else { [path.as_bytes(), b"0"].concat() };
-        // The root by itself is above nothing, and with the names directly in it only above those.
+        // The root alone covers nothing below it; with the names directly in it, only these.
         let wide_root = match path.parent() {
             None => "",
             Some(parent) if parent.is_root() => "AND (length(path) > 0 OR scope > 0)",

@@ -55,7 +55,7 @@ fn marking_again_drops_what_every_remote_has_settled() {
         (settled, row.scope, row.events)
     };
     let merged = (Scope::Tree, Events::MOVE | Events::DELETE | Events::WRITE);
-    // Nobody is asked.
+    // No plugin is called.
     let (_, scope, events) = again(&mut j);
     assert_eq!((scope, events), merged);
     for name in ["r", "s"] {
@@ -155,7 +155,7 @@ fn the_times_of_marks_are_bounded_and_the_oldest_is_kept() {
     let kept: i64 = j.db.query_row("SELECT count(*) FROM mark_time", [], |row| row.get(0)).unwrap();
     assert!((10..2_000).contains(&kept), "{kept}");
     assert_eq!(oldest(&j, "dead"), Some(0));
-    // The more of them there were, the less is known.
+    // The more marks there were, the less precise is the time.
     let later = oldest(&j, "later").unwrap();
     assert!((2_501_000..2_520_000).contains(&later), "{later}");
 }
@@ -173,14 +173,14 @@ fn a_reconcile_keeps_the_age_of_the_marks_it_replaces() {
     assert_eq!((instead.behind_since_ms, oldest(&j, "new")), (Some(9_000), Some(9_000)));
     mark_at(&mut j, &["e"], 99_000);
     assert_eq!(oldest(&j, "new"), Some(9_000));
-    // Another reconcile does not settle it; its own does, and leaves what came meanwhile.
+    // Another reconcile does not settle the request. Its own does, and keeps a request that arrived during it.
     j.reconciled("new", 100_000, 1, Some(&ReconcileReason::Sync)).unwrap();
     assert_eq!(oldest(&j, "new"), Some(9_000));
     j.reconciled("new", 100_000, 1, Some(&instead.why)).unwrap();
     assert_eq!(oldest(&j, "new"), Some(99_000));
 }
 
-/// Takes out what came with version 3.
+/// Removes the additions of version 3.
 const WITHOUT_VERSION_3: &str = "ALTER TABLE remote DROP COLUMN held_deletions;
     ALTER TABLE remote DROP COLUMN behind_since; DROP TABLE mark_time";
 
@@ -193,7 +193,7 @@ fn a_journal_of_the_previous_version_is_upgraded() {
     drop(j);
     let mut j = Journal::open(dir.path()).unwrap();
     let held = j.remote("r", None).unwrap().held.unwrap();
-    // A release of that approves nothing before it has been counted again.
+    // A release of that approves no deletions before they have been counted again.
     assert_eq!((held.why.as_str(), held.deletions), ("would delete 7 entries", 0));
     let shown = Held { why: "would delete 9 entries".into(), deletions: 9 };
     j.set_held("r", Some(&shown)).unwrap();
@@ -274,14 +274,14 @@ fn paths_postponed_before_the_clock_was_set_back_are_due() {
     j.settle("r", &Settlement { owe: rows.into(), ..Settlement::default() }, 5).unwrap();
     let before = j.work("r", 0, day).unwrap();
     assert_eq!(before, Work { next_ms: Some(day + 60_000), ..Work::default() });
-    // A day back.
+    // One day back.
     let work = j.work("r", 0, 0).unwrap();
     assert!(work.due && work.dirs && work.large && work.next_ms.is_none(), "{work:?}");
     assert_eq!(j.due("r", 0, 10).unwrap()[0].path, path("name"));
     assert_eq!(j.due_dirs("r", false, 0, 10).unwrap()[0].path, path("wide"));
     assert_eq!(j.due_large("r", 0, 10).unwrap()[0].path, path("large"));
     assert!(j.due("r", 0, 0).unwrap().is_empty());
-    // Delays may be configured to be longer.
+    // The configured delays may be longer.
     j.set_longest_delay(2 * day);
     assert!(!j.work("r", 0, 0).unwrap().due && j.due("r", 0, 10).unwrap().is_empty());
 }
@@ -307,7 +307,7 @@ fn too_many_paths_become_one_reconcile_request() {
     j.remote("other", None).unwrap();
     j.settle("r", &Settlement { owe: vec![owe("owed")], ..Settlement::default() }, 5).unwrap();
     mark(&mut j, &["a", "b", "c"]);
-    // Many marks of few names are few rows.
+    // Many marks of a few names are a few rows.
     mark(&mut j, &["a", "b", "c"]);
     assert_eq!(j.compare_instead("r", 3).unwrap(), None);
     mark(&mut j, &["d"]);
@@ -318,7 +318,7 @@ fn too_many_paths_become_one_reconcile_request() {
     assert_eq!(j.backlog("r").unwrap(), Backlog { owed: 1, ..j.backlog("r").unwrap() });
     assert_eq!(j.backlog("r").unwrap().waiting, 0);
     assert_eq!(j.backlog("other").unwrap().waiting, 4, "the others keep their marks");
-    // A comparison that began before the next time does not settle what came after it.
+    // A comparison that began before the next request does not settle it.
     mark(&mut j, &["e", "f", "g", "h"]);
     let again = j.compare_instead("r", 3).unwrap().unwrap().why;
     assert_eq!(j.reconciled("r", 9, 1, Some(&why)).unwrap(), Some(again));
@@ -371,7 +371,7 @@ fn a_record_is_written_with_its_mount_points_or_not_at_all() {
     j.record(&record, 1).unwrap();
     j.record(&record, 1).unwrap();
     assert_eq!((j.last_seq().unwrap(), j.mounts().unwrap()), (2, vec![path("m")]));
-    // An older program knows one table alone.
+    // An older program knows only one of the tables.
     j.db.execute_batch("INSERT INTO mount VALUES (CAST('n' AS BLOB))").unwrap();
     let mounts = [(path("m"), Some("b".to_owned()))].into();
     j.record(&Record { mounts, ..Record::default() }, 1).unwrap();

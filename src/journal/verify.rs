@@ -5,7 +5,7 @@ use crate::path::RelPath;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-/// Came later than the other tables: made where it is missing, whatever version the rest has.
+/// This table is newer than the others. It is created if it is missing, whatever the version of the other tables.
 const TABLE: &str = "
 -- how far the rolling comparison of a remote is
 CREATE TABLE IF NOT EXISTS verify (remote TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
@@ -14,12 +14,12 @@ CREATE TABLE IF NOT EXISTS verify (remote TEXT PRIMARY KEY, state TEXT NOT NULL)
 /// The state of one remote's scrub. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyState {
-    /// The next run is planned from here: the first sight of the schedule, or the last run.
+    /// The start of the interval to the next run: when the schedule was first seen, or the last run.
     pub since_ms: i64,
-    /// The run under way.
+    /// The current run.
     #[serde(default)]
     pub run: Option<VerifyRun>,
-    /// The last one that came to its end.
+    /// The last completed run.
     #[serde(default)]
     pub last: Option<VerifyRun>,
 }
@@ -27,37 +27,37 @@ pub struct VerifyState {
 /// One run through the tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyRun {
-    /// When it began.
+    /// The start of the run.
     pub began_ms: i64,
-    /// When it ended.
+    /// The end of the run.
     #[serde(default)]
     pub ended_ms: Option<i64>,
-    /// What was compared last: the position, which a restart goes on from.
+    /// The part that was compared last: the position from which a restart continues.
     #[serde(default)]
     pub after: Option<Compared>,
     /// Parts compared.
     pub parts: u64,
-    /// Entries here that were compared.
+    /// Local entries that were compared.
     pub entries: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Paths that differed and were owed.
     pub repaired: u64,
-    /// Those of them to be deleted, since the operator last looked: what the guard counts.
+    /// The paths of these to be deleted since the operator last looked: the number that the guard counts.
     #[serde(default)]
     pub deletions: u64,
-    /// Entries the remote had in what was compared.
+    /// Entries of the remote in the compared parts.
     #[serde(default)]
     pub there: u64,
-    /// Parts that could not be compared, or not all of them.
+    /// Parts that could not be compared, or only partly.
     pub incomplete: u64,
 }
 
-/// A part of the tree, by its end in the order of a run.
+/// A part of the tree, identified by its end in the order of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compared {
-    /// The names directly in a directory; what is below them comes next.
+    /// The names directly in a directory. What is below them follows.
     Names(RelPath),
     /// A directory with everything below it.
     Whole(RelPath),
@@ -68,7 +68,7 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
 }
 
 impl Journal {
-    /// The progress of the scrub of `remote`; `None` before its schedule was first seen.
+    /// The progress of the scrub of `remote`; `None` if its schedule has not been seen yet.
     pub fn verify_state(&self, remote: &str) -> Result<Option<VerifyState>> {
         let text: Option<String> = self
             .db
@@ -81,7 +81,7 @@ impl Journal {
         .transpose()
     }
 
-    /// Notes how far it is; `None` forgets it.
+    /// Stores the progress; `None` forgets it.
     pub fn set_verify_state(&mut self, remote: &str, state: Option<&VerifyState>) -> Result<()> {
         let text = state.map(serde_json::to_string).transpose();
         let text = text.map_err(|e| JournalError::Refused(format!("verify: {e}")))?;

@@ -6,8 +6,8 @@ use crate::journal::row::path_at;
 use rusqlite::{OptionalExtension, params};
 
 impl Journal {
-    /// Makes calls of the marks after a plugin's cursor: those up to `upto`, up to the first that is not `ripe`, at
-    /// most `limit`. Returns how many marks it took.
+    /// Converts marks after a plugin's cursor into calls: those up to `upto`, up to the first that is not `ripe`, at
+    /// most `limit`. Returns the number of marks.
     pub fn take_in(
         &mut self,
         plugin: &str,
@@ -20,7 +20,8 @@ impl Journal {
         if first.first().is_none_or(|m| m.seq > upto || !ripe(m)) {
             return Ok(0);
         }
-        // Marks must not move up between the look and the cursor's move, or one change would be two calls.
+        // Marks must not be renumbered between the read and the move of the cursor, or one change would become two
+        // calls.
         let tx = self.write()?;
         let mut taken = 0;
         let mut last = cursor;
@@ -67,7 +68,7 @@ impl Journal {
         Ok(taken)
     }
 
-    /// True when there are marks that have not become calls.
+    /// True if marks exist that have not become calls.
     pub fn marks_wait(&self, plugin: &str) -> Result<bool> {
         let cursor = self.plugin_cursor(plugin)?;
         Ok(self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?.exists([cursor])?)
@@ -79,23 +80,23 @@ impl Journal {
     }
 }
 
-/// What a call is for that waits, or is in hand and may fail, when its path is marked again: nothing of it may be
-/// lost to a mark that this plugin would not be called for.
+/// Merges a waiting call, or one that is running and may fail, with a new mark of its path. The new mark must not
+/// remove anything from the call, even if this plugin is not called for the new mark.
 pub(super) fn together(old: (Scope, Events), new: (Scope, Events)) -> (Scope, Events) {
     let mut scope = old.0.max(new.0);
     let mut events = old.1 | new.1;
     match (old.1.contains(Events::SCAN), new.1.contains(Events::SCAN)) {
-        // An event is called for whatever was called before; what a scan found is a change, but for the names in a
-        // directory.
+        // An event causes a call whatever came before. A path that a scan found counts as a change, except for the
+        // names in a directory.
         (true, false) => {
             events = events.difference(Events::SCAN);
             if old.0 != Scope::Children {
                 events |= Events::WRITE;
             }
         }
-        // What a directory was does not show that it changed.
+        // The old state of a directory does not show that it changed.
         (false, true) if events.contains(Events::DIR) => events = events.difference(Events::SCAN),
-        // One of them is for more than the names in it.
+        // One of the two covers more than the names in the directory.
         (true, true) if old.0 != new.0 => scope = Scope::Tree,
         _ => {}
     }

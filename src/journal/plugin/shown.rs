@@ -1,29 +1,29 @@
-//! What `status`, the fail log and the alarms want to know.
+//! Data for `status`, the fail log and the alarms.
 
 use super::super::{Journal, Result};
 use crate::journal::row::path_at;
 use crate::path::RelPath;
 use rusqlite::params;
 
-/// What a plugin has before it.
+/// The remaining work of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PluginBacklog {
-    /// Calls that are still to be made, and marks that the remotes have not settled.
+    /// Calls that have not been made, and marks that the remotes have not settled.
     pub waiting: u64,
-    /// Those that failed at least once.
+    /// The waiting calls that failed at least once.
     pub failing: u64,
     /// Calls that were given up.
     pub given_up: u64,
-    /// The error of one that fails or was given up, with its path.
+    /// The error of one failing or given-up call, with its path.
     pub first_error: Option<String>,
     /// Calls made so far.
     pub calls: u64,
-    /// When one last went well, in milliseconds since 1970.
+    /// The time of the last successful call, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
 }
 
 impl Journal {
-    /// What a plugin has before it.
+    /// The remaining work of a plugin.
     pub fn plugin_backlog(&self, plugin: &str) -> Result<PluginBacklog> {
         let (cursor, calls, last): (i64, i64, Option<i64>) = self
             .db
@@ -48,7 +48,7 @@ impl Journal {
         })
     }
 
-    /// Calls that fail or were given up: path, words, since when, tries; at most `limit`.
+    /// Failing and given-up calls: path, error, time since when, tries; at most `limit`.
     pub fn failed_calls(
         &self,
         plugin: &str,
@@ -66,14 +66,14 @@ impl Journal {
         Ok(failed)
     }
 
-    /// Remotes whose trouble was told, and since when it lasts, in milliseconds since 1970.
+    /// Remotes whose trouble was reported, and its start, in milliseconds since 1970.
     pub fn alarms(&self) -> Result<Vec<(String, i64)>> {
         let mut query = self.db.prepare_cached("SELECT remote, since FROM alarm")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
-    /// Remembers that a remote's trouble was told, or, with `None`, that its end was.
+    /// Stores that a remote's trouble was reported, or, with `None`, that its recovery was.
     pub fn set_alarm(&mut self, remote: &str, since_ms: Option<i64>) -> Result<()> {
         let tx = self.write()?;
         match since_ms {
@@ -86,7 +86,7 @@ impl Journal {
         Ok(())
     }
 
-    /// When a push to `remote` last went well, in milliseconds since 1970.
+    /// The time of the last successful push to `remote`, in milliseconds since 1970.
     pub fn last_success(&self, remote: &str) -> Result<Option<i64>> {
         let mut query =
             self.db.prepare_cached("SELECT last_success FROM remote WHERE name = ?1")?;

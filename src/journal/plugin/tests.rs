@@ -151,7 +151,7 @@ fn cleaning_respects_the_runner_and_is_not_blocked() {
     assert_eq!(j.clean(100).unwrap(), 0, "not taken in");
     j.take_in("p", 1, 9, |_| true).unwrap();
     assert_eq!(j.clean(100).unwrap(), 1);
-    // Not configured any more.
+    // No longer configured.
     j.set_plugins(&[]).unwrap();
     assert_eq!(j.clean(100).unwrap(), 1);
     j.set_plugins(&["q".into()]).unwrap();
@@ -215,13 +215,13 @@ fn a_later_mark_cancels_no_waiting_call() {
     let first = step(&mut j, E::WRITE);
     j.clean(100).unwrap();
     assert_eq!(step(&mut j, E::ATTRIB).events, E::WRITE | E::ATTRIB);
-    // It was in hand, and fails.
+    // The call was running, and fails.
     let error = || "why".to_owned();
     let again = CallEnd::Again { error: error(), attempts: 1, next_try_ms: 9 };
     j.end_call("p", &first, &again, 1).unwrap();
     let second = j.calls_due("p", 1, 1).unwrap().remove(0);
     assert_eq!(second.events, E::WRITE | E::ATTRIB);
-    // What was given up is not made up for by another change.
+    // A later change does not undo that a call was given up.
     j.end_call("p", &second, &CallEnd::GivenUp { error: error(), attempts: 1 }, 1).unwrap();
     j.clean(100).unwrap();
     assert_eq!(step(&mut j, E::ATTRIB).events, E::ATTRIB);
