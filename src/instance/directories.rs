@@ -1,4 +1,4 @@
-//! Where state, sockets and logs are.
+//! The directories of state, sockets and logs.
 
 use super::names::instance_id;
 use crate::config::model::PLUGIN_KINDS;
@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The two directories that everything of an instance is in.
+/// The two directories that contain every file of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directories {
     /// `--state-dir`: journals, the daemon's log.
@@ -24,13 +24,13 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// The defaults of this user: root's are the system's, others have theirs by the XDG rules. `env` looks up the
-    /// environment.
+    /// The defaults of this user. Root uses the system's directories, other users those of the XDG rules. `env` looks
+    /// up the environment.
     pub fn default_for(user: u32, env: impl Fn(&str) -> Option<PathBuf>) -> Self {
         if user == 0 {
             return Self { state: "/var/lib/syncsup".into(), run: "/run/syncsup".into() };
         }
-        // Relative values are to be ignored (XDG Base Directory Specification).
+        // Relative values must be ignored (XDG Base Directory Specification).
         let absolute = |name: &str| env(name).filter(|p| p.is_absolute());
         let home = || absolute("HOME").unwrap_or_else(|| "/".into()).join(".local/state");
         let state = absolute("XDG_STATE_HOME").unwrap_or_else(home).join("syncsup");
@@ -51,7 +51,8 @@ impl Directories {
         self.state.join("syncsup.log")
     }
 
-    /// Makes both. State on a network file system is refused: SQLite cannot be trusted there (rule 14).
+    /// Creates both. A state directory on a network file system is refused, because SQLite is not reliable there (rule
+    /// 14).
     pub fn prepare(&self) -> Result<()> {
         umask::make_private();
         let advised = |made: Result<()>, option: &str| {
@@ -73,9 +74,9 @@ impl Directories {
     }
 }
 
-/// Makes a directory for this user only, with all above it. One that another user owns or can write is refused, and so
-/// is one that all users share, as /tmp is: what is in it is obeyed. A directory of this user's that others can
-/// write is taken back from them, unless they have put something into it.
+/// Creates a directory that only this user can access, and its parents. A directory that another user owns or can write
+/// is refused, and so is a shared one such as /tmp, because syncsup obeys its contents. If a directory of this user is
+/// writable by others, that permission is removed, unless others have created files in it.
 pub fn make(dir: &Path) -> Result<()> {
     let shown = printable(dir.as_os_str().as_bytes());
     let refused = |why: &dyn std::fmt::Display| {
@@ -121,7 +122,7 @@ pub fn make(dir: &Path) -> Result<()> {
     }
 }
 
-/// The first name in a directory that is not this user's or root's.
+/// The first name in a directory that belongs to neither this user nor root.
 fn others_in(dir: &Path, user: User) -> std::io::Result<Option<OsString>> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -132,21 +133,22 @@ fn others_in(dir: &Path, user: User) -> std::io::Result<Option<OsString>> {
     Ok(None)
 }
 
-/// Makes the directory of a localpath, and takes its files back from others: older releases made them as the umask was.
+/// Creates the directory of a localpath, and removes the permissions of others on its files: older releases created the
+/// files with the umask.
 pub fn make_private(dir: &Path) -> Result<()> {
     make(dir)?;
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let open = entry.metadata().is_ok_and(|seen| seen.is_file() && seen.mode() & 0o077 != 0);
         if open {
-            // What cannot be changed is no worse than it was.
+            // If the mode cannot be changed, it is no worse than before.
             let _ = std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o600));
         }
     }
     Ok(())
 }
 
-/// The instance that these configuration files (as given with `-o`) make: the same for every way to write their paths,
-/// symbolic links included.
+/// The name of the instance of these configuration files (as given with `-o`). It is the same for every spelling of
+/// their paths, symbolic links included.
 pub fn instance(files: &[PathBuf]) -> String {
     let mut real: Vec<PathBuf> = files.iter().map(|file| real(file)).collect();
     real.sort();
@@ -154,18 +156,18 @@ pub fn instance(files: &[PathBuf]) -> String {
     instance_id(&real)
 }
 
-/// Without symbolic links; of a file that is not there as far as its directory goes.
+/// The path without symbolic links. If the file does not exist, only its directory is resolved.
 fn real(file: &Path) -> PathBuf {
     let in_directory = || Some(file.parent()?.canonicalize().ok()?.join(file.file_name()?));
     file.canonicalize().ok().or_else(in_directory).unwrap_or_else(|| file.to_owned())
 }
 
-/// What the files that an instance was started with are written to beside its socket: a symbolic link may lead
-/// elsewhere since.
+/// The file beside the socket that contains the files that an instance was started with. A symbolic link may have
+/// changed since.
 pub const GIVEN: &str = "files";
 
-/// The instances in the run directory that were started with these files: first those with the paths as they are
-/// written here, then those whose paths lead to the same files by now. Some may not run any more.
+/// The instances in the run directory that were started with these files. First come those with the same paths, then
+/// those whose paths now lead to the same files. Some may no longer run.
 pub fn started_with(run: &Path, files: &[PathBuf]) -> Vec<String> {
     let wanted = instance(files);
     let entries = std::fs::read_dir(run).into_iter().flatten().flatten().map(|e| e.path());
@@ -192,22 +194,22 @@ fn given(path: &Path) -> Option<Vec<PathBuf>> {
     Some(files.iter().map(|f| f.as_path().to_owned()).collect())
 }
 
-/// Writes down what an instance was started with.
+/// Writes the files that an instance was started with.
 pub fn write_given(path: &Path, files: &[PathBuf]) -> std::io::Result<()> {
     let files: Vec<OsBytes> = files.iter().map(|f| f.as_path().into()).collect();
     std::fs::write(path, serde_json::to_vec(&files)?)
 }
 
-/// The same name for what `-m KIND` runs.
+/// The name of the instance that `-m KIND` runs.
 pub fn with_module(id: &str, kind: &str) -> String {
     format!("{id}-m-{kind}")
 }
 
-/// True when the instance of this name runs the plugins of `-m KIND`; without a kind, when it is none of `-m`.
+/// True if the instance of this name runs the plugins of `-m KIND`; without a kind, if it runs without `-m`.
 pub fn is_of_module(id: &str, kind: Option<&str>) -> bool {
     match kind {
         Some(kind) => id.ends_with(&with_module("", kind)),
-        // A name ends with 16 digits, or with what [`with_module`] puts behind them.
+        // A name ends with 16 digits, or with the suffix that [`with_module`] appends to them.
         None => {
             id.len() > 17
                 && id.as_bytes()[id.len() - 17] == b'-'

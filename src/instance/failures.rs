@@ -1,4 +1,4 @@
-//! The failure journal for `syncsup journal`: what the supervisor does for a command, and what a command does by itself
+//! The failure journal for `syncsup journal`: what the supervisor does for a command, and what a command does itself
 //! under the lock of the localpath while no supervisor runs (rule 14).
 
 use super::localpaths::ConfiguredLocalPath;
@@ -12,13 +12,13 @@ use crate::reconcile_reason::ReconcileReason;
 use crate::sys::{clock, lock};
 use std::path::{Path, PathBuf};
 
-/// Rows of one answer.
+/// Rows in one answer.
 const AT_ONCE: u32 = 200;
 
-/// What the journal says, or that it refuses.
+/// The answer of the journal, or its error.
 pub type JournalResult<T> = std::result::Result<T, JournalError>;
 
-/// The next failures after a path, from the first on when `None`.
+/// The next failures after a path; from the first one if `None`.
 pub fn list(dir: &Path, of: Party<'_>, after: Option<&RelPath>) -> JournalResult<Vec<Failure>> {
     let rows = Journal::open_read_only(dir)?.failures(of, after, AT_ONCE)?;
     let failure = |row: FailedRow| Failure {
@@ -31,7 +31,7 @@ pub fn list(dir: &Path, of: Party<'_>, after: Option<&RelPath>) -> JournalResult
     Ok(rows.into_iter().map(failure).collect())
 }
 
-/// Makes failures due now, or forgets them; how many.
+/// Makes failures due now, or forgets them. Returns their number.
 pub fn change(dir: &Path, of: Party<'_>, below: &[RelPath], forget: bool) -> JournalResult<u64> {
     let mut journal = Journal::open(dir)?;
     match forget {
@@ -40,13 +40,13 @@ pub fn change(dir: &Path, of: Party<'_>, below: &[RelPath], forget: bool) -> Jou
     }
 }
 
-/// A plugin's name in the journal; `None` when there is no such plugin.
+/// A plugin's name in the journal; `None` if no such plugin exists.
 fn plugin_key(plugins: &[Plugin], title: &str) -> Option<String> {
     let mut all = plugin_titles(plugins).into_iter().zip(plugin_names(plugins));
     all.find(|(name, _)| name == title).map(|(_, key)| key)
 }
 
-/// Whose failures are meant, by its name in the journal; `None` when there is no such plugin.
+/// The remote or plugin whose failures are meant, by its name in the journal; `None` if no such plugin exists.
 pub fn in_journal(whose: &Whose, plugins: &[Plugin]) -> Option<Whose> {
     match whose {
         Whose::Remote(_) => Some(whose.clone()),
@@ -62,17 +62,17 @@ pub fn party(whose: &Whose) -> Party<'_> {
     }
 }
 
-/// The journal of a localpath that no supervisor keeps, as long as this lives.
+/// The journal of a localpath that no supervisor uses. The value holds the lock.
 pub struct OfflineJournal {
     dir: PathBuf,
     watch: OsBytes,
     plugins: Vec<Plugin>,
-    /// `None` where there is no journal yet.
+    /// `None` if no journal exists yet.
     lock: Option<lock::Lock>,
 }
 
 impl OfflineJournal {
-    /// Takes it. Exit status 4 when a supervisor keeps it.
+    /// Takes the lock. Exit status 4 if a supervisor holds it.
     pub fn take(configured: &ConfiguredLocalPath, state: &Path) -> Result<Self> {
         let (dir, watch) = (state.join(&configured.id), configured.localpath.watch.clone());
         let plugins = configured.localpath.plugins.clone();
@@ -86,7 +86,7 @@ impl OfflineJournal {
         Ok(Self { dir, watch, plugins, lock: Some(lock) })
     }
 
-    /// Some of what failed.
+    /// A part of the failures.
     pub fn list(&self, whose: &Whose, after: Option<&RelPath>) -> Result<Vec<Failure>> {
         match (&self.lock, in_journal(whose, &self.plugins)) {
             (Some(_), Some(whose)) => {
@@ -96,7 +96,7 @@ impl OfflineJournal {
         }
     }
 
-    /// What a remote is owed, and why a reconcile is due, if it is; `None` where there is no journal yet.
+    /// What a remote is owed, and why a reconcile is due, if one is due; `None` if no journal exists yet.
     pub fn backlog(&self, remote: &str) -> Result<Option<(Backlog, Option<ReconcileReason>)>> {
         if self.lock.is_none() {
             return Ok(None);
@@ -108,7 +108,7 @@ impl OfflineJournal {
         read().map(Some).map_err(|e| self.refused(e))
     }
 
-    /// Has it tried at the next start, or forgets it; how many.
+    /// Makes failures due at the next start, or forgets them. Returns their number.
     pub fn change(&self, whose: &Whose, below: &[RelPath], forget: bool) -> Result<u64> {
         match (&self.lock, in_journal(whose, &self.plugins)) {
             (Some(_), Some(whose)) => {

@@ -7,18 +7,18 @@ use std::collections::BTreeSet;
 /// A localpath and the name of its state directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfiguredLocalPath {
-    /// Stable over runs; see [`localpath_id`].
+    /// Stable across runs; see [`localpath_id`].
     pub id: String,
     /// The localpath without its remotes.
     pub localpath: LocalPath,
-    /// Its remotes, each name once.
+    /// Its remotes, each once.
     pub remotes: Vec<Remote>,
     /// Children log each path.
     pub debug: bool,
 }
 
-/// The localpaths of a configuration that was checked: a directory that is named twice there is one localpath with the
-/// remotes of both, or an error. So nothing depends on the order in which it names them.
+/// The localpaths of a checked configuration. A directory that is named twice in it is one localpath with the remotes
+/// of both, or an error. So the result does not depend on the order in the files.
 pub fn configured(config: &Config) -> Vec<ConfiguredLocalPath> {
     let mut all = Vec::new();
     for localpath in &config.localpaths {
@@ -33,7 +33,8 @@ pub fn configured(config: &Config) -> Vec<ConfiguredLocalPath> {
 }
 
 impl ConfiguredLocalPath {
-    /// The localpath as watchers and pushers get it: plugins are not their business, nor are their passwords.
+    /// The localpath for watchers and pushers: without the plugins and their passwords, which these processes do not
+    /// need.
     pub fn bare(&self) -> LocalPath {
         LocalPath { plugins: Vec::new(), alarms: Alarms::default(), ..self.localpath.clone() }
     }

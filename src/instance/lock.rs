@@ -1,4 +1,5 @@
-//! The lock of a localpath: the supervisor that has it keeps its journal; while none has it, a command may.
+//! The lock of a localpath. The supervisor that holds it uses the journal; while no supervisor holds it, a command may
+//! use the journal.
 
 use crate::error::{Error, Exit};
 use crate::sys::lock;
@@ -8,7 +9,7 @@ use std::path::Path;
 /// The lock of a localpath in its state directory.
 pub const LOCK_NAME: &str = "lock";
 
-/// Another supervisor has the lock.
+/// Another supervisor holds the lock.
 pub fn taken(watch: &str, file: &Path) -> Error {
     let holders = process::lock_holders(file);
     let by = match (holders.iter().find(|h| !h.ours), lock::holder(file)) {

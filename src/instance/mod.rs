@@ -1,5 +1,5 @@
-//! An instance on disk, as the supervisor and the commands find it: where its directories are, what they are called,
-//! what is in them, and what is done with a journal while no supervisor runs.
+//! An instance on disk, as the supervisor and the commands see it: its directories, their names, their contents, and
+//! the operations on a journal while no supervisor runs.
 //!
 //! [`names`] and [`localpaths`] are pure.
 

@@ -1,4 +1,4 @@
-//! Names on disk that stay the same over runs and builds: state directories, instances, hashes. Pure.
+//! Names on disk that are the same in every run and build: state directories, instances, hashes. Pure.
 
 pub use crate::path::fnv1a;
 use std::os::unix::ffi::OsStrExt;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 /// The longest readable part of a name.
 const READABLE_MAX: usize = 40;
 
-/// The state directory's name of a localpath: its last component, safe characters only, and a hash of all of it.
+/// The name of a localpath's state directory: the last component, safe characters only, and a hash of the whole path.
 pub fn localpath_id(watch: &Path) -> String {
     let last = watch.file_name().unwrap_or_default().as_bytes();
     format!("{}-{:016x}", readable(last, "root"), fnv1a(watch.as_os_str().as_bytes()))
 }
 
-/// The name of an instance: the stem of its first configuration file, and a hash of all their paths (absolute ones).
+/// The name of an instance: the stem of its first configuration file, and a hash of all absolute paths.
 pub fn instance_id(files: &[PathBuf]) -> String {
     let stem = files.first().and_then(|f| f.file_stem()).unwrap_or_default().as_bytes();
     let mut all = Vec::new();

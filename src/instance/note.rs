@@ -1,16 +1,16 @@
-//! The localpath of a state directory: the name of the directory contains only a hash of it.
+//! The description of a state directory. The name of the directory contains only a hash of its localpath.
 
 use crate::path::OsBytes;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
-/// What a state directory is of, in that directory.
+/// The file in a state directory that describes it.
 const NOTE: &str = "localpath.json";
-/// A longer note is none of ours.
+/// A longer note was not written by syncsup.
 const NOTE_MOST_BYTES: u64 = 1 << 20;
 
-/// What a state directory is of.
+/// The description of a state directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateNote {
     /// The localpath.
@@ -24,8 +24,8 @@ pub struct StateNote {
 }
 
 impl StateNote {
-    /// Writes it into the state directory, where it is not there already. It is lost with a full disk: then it is not
-    /// known, and nothing removes the directory unasked.
+    /// Writes the description into the state directory, if it is not already there. A full disk may prevent that: then
+    /// the localpath stays unknown, and the directory is removed only on request.
     pub fn write(&self, dir: &Path) {
         if read(dir).as_ref() != Some(self)
             && let Ok(text) = serde_json::to_vec(self)
@@ -35,7 +35,7 @@ impl StateNote {
     }
 }
 
-/// What a state directory says that it is of.
+/// Reads the description of a state directory.
 pub fn read(dir: &Path) -> Option<StateNote> {
     let path = dir.join(NOTE);
     let plain =

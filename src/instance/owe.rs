@@ -1,5 +1,5 @@
-//! Owing a remote what another program has left undone: what the supervisor does for a command, and what a command does
-//! by itself under the lock of the localpath while no supervisor runs (rule 14).
+//! Owes a remote what another program has not pushed: what the supervisor does for a command, and what a command does
+//! itself under the lock of the localpath while no supervisor runs (rule 14).
 
 use super::directories::{Directories, make_private};
 use super::localpaths;
@@ -13,7 +13,7 @@ use crate::reconcile_reason::ReconcileReason;
 use crate::sys::{clock, lock, log};
 use std::collections::BTreeSet;
 
-/// Writes that `remote` may lack these paths, with everything below them; the root is everything.
+/// Writes that `remote` may lack these paths, with everything below them; the root means everything.
 pub fn owe(
     journal: &mut Journal,
     remote: &str,
@@ -23,8 +23,8 @@ pub fn owe(
     let owed = |path: &RelPath| Owe {
         path: path.clone(),
         scope: Scope::Tree,
-        // No watcher saw what happened: as a scan, so that the delete guard looks at what it finds.
-        // sersync saw it change, or go.
+        // No watcher saw the change. It counts as found by a scan, so that the delete guard checks the result. sersync
+        // saw the path change or disappear.
         events: Events::SCAN | Events::WRITE | Events::DELETE,
         error: None,
         attempts: 0,
@@ -38,7 +38,7 @@ pub fn owe(
     journal.settle(remote, &Settlement { owe, ..Settlement::default() }, now_ms)
 }
 
-/// Owes it while no supervisor keeps the localpath; exit status 4 when one does.
+/// Owes the paths while no supervisor uses the localpath. Exit status 4 if one does.
 pub fn owe_offline(
     directories: &Directories,
     config: &Config,
@@ -61,7 +61,7 @@ pub fn owe_offline(
         .ok_or_else(|| taken(&watch.to_string(), &path))?;
     let _ = lock.sign();
     let names: BTreeSet<String> = configured.remotes.iter().map(Remote::name).collect();
-    // As a start does it, so that the next one finds everything in order.
+    // As a start does, so that the next start finds a consistent journal.
     clean_journal(
         &dir,
         &names,

@@ -1,6 +1,6 @@
-//! A damaged or lost journal is quarantined: set aside under another name, and a new one is begun. Only while no
-//! process of its localpath runs (rule 13). Also what every start does to a journal that is well: rows for the remotes
-//! that are configured.
+//! Quarantine of a damaged or lost journal: it is renamed, and a new one is created. That happens only while no process
+//! of its localpath runs (rule 13). This file also does what every start does to an intact journal: it creates the rows
+//! of the configured remotes.
 
 use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
@@ -15,11 +15,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that is there from before a journal is set aside until the new one requests a reconcile of every remote; it
-/// holds the time in the damaged one's name.
+/// This file exists from before a journal is renamed until the new one requests a reconcile of every remote. It
+/// contains the time in the name of the damaged journal.
 const MARKER: &str = "journal.aside";
 
-/// True when there is no journal where there was one: what only children write beside it is still there.
+/// True if the journal is missing but once existed: files that only children write beside it still exist.
 fn is_lost(dir: &Path) -> io::Result<bool> {
     if dir.join(FILE_NAME).try_exists()? {
         return Ok(false);
@@ -36,8 +36,8 @@ fn is_lost(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Sets the journal aside, or what is left of it. A supervisor that dies in between has a successor that goes on with
-/// it: [`begin_new`] comes next. Returns the database's new name.
+/// Renames the journal, or what is left of it. If the supervisor dies in between, its successor continues:
+/// [`begin_new`] is the next step. Returns the database's new name.
 pub fn quarantine(dir: &Path, time: &str) -> io::Result<PathBuf> {
     let mut marker = File::create(dir.join(MARKER))?;
     marker.write_all(time.as_bytes())?;
@@ -52,7 +52,7 @@ pub fn begin_new<'a>(
 ) -> std::result::Result<(), JournalError> {
     let mut journal = Journal::open(dir)?;
     for name in names {
-        // The row may be there already, without the request.
+        // The row may exist already, without the request.
         journal.remote(name, Some((&ReconcileReason::JournalSetAside, clock::wall_ms())))?;
         journal.want_reconcile(name, Some(&ReconcileReason::JournalSetAside))?;
     }
@@ -62,11 +62,11 @@ pub fn begin_new<'a>(
     }
 }
 
-/// Goes on where a supervisor died while it set a journal aside. True when there was one.
+/// Continues where a supervisor died while it quarantined a journal. True if a quarantine was unfinished.
 fn resume(dir: &Path) -> io::Result<bool> {
     match std::fs::read_to_string(dir.join(MARKER)) {
         Ok(time) => {
-            // The database goes last: as long as it has not, what stands there is the damaged one.
+            // The database is renamed last. Until then the file in its place is the damaged one.
             if !time.is_empty() && !quarantined_name(dir, &time).exists() {
                 rename(dir, &time)?;
             }
@@ -81,11 +81,11 @@ fn quarantined_name(dir: &Path, time: &str) -> PathBuf {
     dir.join(format!("{FILE_NAME}.damaged-{time}"))
 }
 
-/// Renames the database, its write-ahead log and its shared memory together; `time` becomes part of the name.
-/// Returns the database's new name.
+/// Renames the database, its write-ahead log and its shared memory together; `time` becomes part of the names. Returns
+/// the database's new name.
 fn rename(dir: &Path, time: &str) -> io::Result<PathBuf> {
     let quarantined = quarantined_name(dir, time);
-    // The log first: a log that is left beside a new database would be replayed into it.
+    // The log is renamed first: SQLite would replay a leftover log into a new database.
     for suffix in ["-wal", "-shm", ""] {
         let from = dir.join(format!("{FILE_NAME}{suffix}"));
         let mut to = quarantined.clone().into_os_string();
@@ -98,8 +98,8 @@ fn rename(dir: &Path, time: &str) -> io::Result<PathBuf> {
     Ok(quarantined)
 }
 
-/// Makes the rows of new remotes, before anything can be marked: a mark that is older than its row would never reach
-/// it. `first` is the reason for a comparison of those.
+/// Creates the rows of new remotes before anything can be marked: a mark that is older than its row would never reach
+/// the remote. `first` is the reason for the first comparison of new remotes.
 pub fn register<'a>(
     dir: &Path,
     names: impl IntoIterator<Item = &'a String>,
@@ -110,14 +110,14 @@ pub fn register<'a>(
     names.into_iter().try_for_each(|name| journal.remote(name, first).map(drop))
 }
 
-/// The reason for the first comparison of a new remote, when there is to be one.
+/// The reason for the first comparison of a new remote, if one is configured.
 pub fn first_copy(localpath: &LocalPath) -> Option<ReconcileReason> {
     localpath.first_copy.then_some(ReconcileReason::NewRemote)
 }
 
-/// Forgets remotes that are no longer configured, and makes rows for new ones; `first` is the reason for a comparison
-/// of those. True when reconciling every remote: the journal was unreadable and is set aside, now or by a supervisor
-/// that died of it, or it was lost.
+/// Forgets remotes that are no longer configured, and creates rows for new ones; `first` is the reason for the first
+/// comparison of these. True if every remote is reconciled: the journal was lost, or it was unreadable and has been
+/// quarantined, now or by a supervisor that died during that.
 pub fn clean_journal(
     dir: &Path,
     names: &BTreeSet<String>,
@@ -137,7 +137,7 @@ pub fn clean_journal(
     };
     let resumed = resume(dir).map_err(|e| refused(&e))?;
     if !resumed && is_lost(dir).map_err(|e| refused(&e))? {
-        // What a lost database has left would be replayed into a new one.
+        // SQLite would replay the leftovers of a lost database into a new one.
         quarantine(dir, &stamp()).map_err(|e| refused(&e))?;
         begin_new(dir, names).map_err(|e| refused(&e))?;
         crit!(log, "the journal in {} was lost; reconciling every remote", dir.display());
@@ -164,7 +164,7 @@ pub fn clean_journal(
     }
 }
 
-/// Now, as a part of a file name.
+/// The current time, as a part of a file name.
 pub fn stamp() -> String {
     let text = figures::utc(clock::wall_ms());
     text.chars().filter(char::is_ascii_alphanumeric).collect()
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Every moment at which a supervisor may die between the damage and the request.
+    /// Every point between the damage and the request at which a supervisor may die.
     #[test]
     fn a_successor_continues_the_quarantine() {
         let log = Logger::root(slog::Discard, slog::o!());
@@ -218,7 +218,7 @@ mod tests {
         for died in 0..4 {
             let dir = tempfile::tempdir().unwrap();
             let dir = dir.path();
-            // Readable: only the marker tells that it is the damaged one.
+            // The database is readable: only the marker shows that it is the damaged one.
             drop(Journal::open(dir).unwrap().remote("old", None).unwrap());
             match died {
                 0 => std::fs::write(dir.join(MARKER), "1").unwrap(),

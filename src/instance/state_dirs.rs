@@ -1,5 +1,5 @@
-//! Journals of localpaths that are no longer configured: what they were of, and their end. Each state directory says
-//! which localpath it is of and which files configured it.
+//! Journals of localpaths that are no longer configured: what they belong to, and their removal. Each state directory
+//! names its localpath and the files that configured it.
 
 use super::directories::with_module;
 use super::lock::LOCK_NAME;
@@ -13,19 +13,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Whether a state directory is still wanted.
+/// Whether a state directory is still needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// An instance keeps it, or a process of one that was killed.
+    /// An instance uses it, or a process of a killed instance.
     InUse {
         /// The supervisor, as far as it is known.
         pid: Option<u32>,
     },
-    /// This file names its localpath.
+    /// This file configures its localpath.
     Configured(PathBuf),
-    /// No file that it was configured by names its localpath any more.
+    /// None of the files that configured its localpath still does.
     Removed,
-    /// It cannot be known.
+    /// Unknown, and why.
     Unknown(String),
 }
 
@@ -34,18 +34,18 @@ pub enum Standing {
 pub struct StateDir {
     /// Its name.
     pub id: String,
-    /// What it is of; `None` when it does not say so.
+    /// Its description; `None` if it has none.
     pub of: Option<StateNote>,
-    /// The files in it.
+    /// The size of its files, in bytes.
     pub bytes: u64,
-    /// When something was last written there, in milliseconds since 1970.
+    /// The time of its last write, in milliseconds since 1970.
     pub used_ms: i64,
-    /// Whether it is still wanted.
+    /// Whether it is still needed.
     pub standing: Standing,
     dir: PathBuf,
 }
 
-/// Every directory with a journal below `state`, by name. `files` are configuration files that count too.
+/// Every directory with a journal below `state`, by name. `files` are additional configuration files.
 pub fn all(state: &Path, files: &[PathBuf]) -> io::Result<Vec<StateDir>> {
     let entries = match fs::read_dir(state) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -74,7 +74,7 @@ pub fn all(state: &Path, files: &[PathBuf]) -> io::Result<Vec<StateDir>> {
     Ok(all)
 }
 
-/// The names of its files, their bytes, and the time of the youngest.
+/// The names of the files, their total size in bytes, and the time of the newest.
 fn look(dir: &Path) -> io::Result<(Vec<String>, u64, i64)> {
     let ms = |m: &Metadata| {
         let since = m.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
@@ -98,12 +98,12 @@ enum Locks {
     Ours(#[allow(dead_code, reason = "held until it is dropped")] Vec<Lock>),
 }
 
-/// Takes the locks that are there: children of a supervisor that was killed, and their rsyncs, have some too.
+/// Takes the locks that exist. Children of a killed supervisor, and their rsyncs, also hold locks.
 fn locks(dir: &Path) -> io::Result<Locks> {
     let mut ours = Vec::new();
     let (mut names, _, _) = look(dir)?;
     names.retain(|name| name == LOCK_NAME || name.ends_with(".lock"));
-    // The supervisor's first.
+    // The supervisor's lock comes first.
     names.sort();
     for name in names {
         let path = dir.join(&name);
@@ -121,7 +121,7 @@ fn standing(id: &str, of: Option<&StateNote>, files: &[PathBuf]) -> Standing {
     let module = of.and_then(|of| of.module.as_deref());
     let mut broken = None;
     for file in noted.chain(files.iter().cloned()) {
-        // A file that is gone names nothing; one that cannot be looked at is not known to be.
+        // A missing file configures nothing. A file that cannot be examined may exist.
         if matches!(file.try_exists(), Ok(false)) {
             continue;
         }
@@ -143,7 +143,7 @@ fn standing(id: &str, of: Option<&StateNote>, files: &[PathBuf]) -> Standing {
     }
 }
 
-/// True when the configuration has the localpath whose directory is `id`.
+/// True if the configuration contains the localpath whose directory is `id`.
 fn names(config: &Config, module: Option<&str>, id: &str) -> bool {
     config.localpaths.iter().any(|localpath| {
         let plain = localpath_id(localpath.watch.as_path());
@@ -151,7 +151,7 @@ fn names(config: &Config, module: Option<&str>, id: &str) -> bool {
     })
 }
 
-/// Removes a directory, unless a process has begun to use it.
+/// Removes a directory, unless a process has started to use it.
 pub fn remove(found: &StateDir) -> io::Result<()> {
     match locks(&found.dir)? {
         Locks::Held { .. } => Err(io::Error::other("an instance has begun to use it")),
@@ -203,7 +203,7 @@ mod tests {
         let moved = check("/data/other", &[&gone], None, &now);
         assert_eq!(moved, Standing::Configured(other.clone()), "another file has it now");
         assert!(matches!(check("/data/c", &[&a, &broken], None, &[]), Standing::Unknown(_)));
-        // A broken file beside one that names it hides nothing.
+        // A broken file does not hide another one that configures the localpath.
         assert_eq!(check("/data/a", &[&broken, &a], None, &[]), Standing::Configured(a.clone()));
         assert_eq!(check("/data/a", &[&a], Some("command"), &[]), Standing::Configured(a.clone()));
         assert_eq!(check("/data/a", &[&a], Some("socket"), &[]), Standing::Removed);
