@@ -78,8 +78,8 @@ impl Journal {
         Ok(failures)
     }
 
-    /// Makes the failures at or below these paths due now; all failures if `below` is empty. A call that was given up gets its
-    /// full number of tries again. Returns the number of failures.
+    /// Makes the failures at or below these paths due now; all failures if `below` is empty. A call that was given up
+    /// gets its full number of tries again. Returns the number of failures.
     pub fn retry_failures(&mut self, of: Party<'_>, below: &[RelPath], now_ms: i64) -> Result<u64> {
         let set = match of {
             Party::Remote(_) => "UPDATE owed SET next_try = ?5",
