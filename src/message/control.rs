@@ -1,27 +1,28 @@
-//! The supervisor's control socket: what a command asks, and what it is answered.
+//! The supervisor's control socket: the requests of commands, and the answers.
 
 use super::{InstanceStatus, LocalPathStatus, VerifyJob, VerifyPart};
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 
-/// A request may be this long, in bytes.
+/// The longest request, in bytes.
 pub const REQUEST_MAX: usize = 64 << 10;
 
 /// A command to the supervisor over its control socket: one JSON line each way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// How are things?
+    /// The state of the instance.
     Status,
-    /// Stop the instance; answered when everything has stopped.
+    /// Stop the instance. Answered when every process has stopped.
     Stop,
     /// Read the configuration again.
     Reload,
-    /// Compare now; names are localpaths or remotes, all when empty. Answered with the remotes that will.
+    /// Compare now. The names are localpaths or remotes; an empty list means all. Answered with the remotes that will
+    /// compare.
     Sync(Vec<String>),
-    /// Let a held remote or localpath go on.
+    /// End the hold of a remote or a localpath.
     Release(String),
-    /// A remote may lack these paths, with everything below them; the root is everything.
+    /// A remote may lack these paths, with everything below them; the root means everything.
     Owe {
         /// The localpath.
         watch: OsBytes,
@@ -30,9 +31,9 @@ pub enum Request {
         /// The paths.
         paths: Vec<RelPath>,
     },
-    /// What is changed by now: is it settled? Answered with a ticket.
+    /// Wait until everything that has changed by now is settled. Answered with a ticket.
     Wait(Vec<WaitFor>),
-    /// How is it with this ticket? One that is not asked about for a while is forgotten.
+    /// The state of this ticket. A ticket that is not queried for a while is forgotten.
     Waited(Ticket),
     /// Compare one remote. Answered with a ticket.
     Verify {
@@ -40,63 +41,63 @@ pub enum Request {
         watch: OsBytes,
         /// The remote.
         remote: String,
-        /// What to do.
+        /// The job.
         job: VerifyJob,
     },
-    /// The next part of a comparison, empty while there is none.
+    /// The next part of a comparison; empty while none is available.
     Verified(Ticket),
-    /// Some of what could not be pushed to a remote, or called for.
+    /// A part of the paths that could not be pushed to a remote, or that a plugin could not be called for.
     Failing {
         /// The localpath.
         watch: OsBytes,
-        /// What fails.
+        /// The remote or plugin.
         whose: Whose,
-        /// What comes after this path, from the first on when `None`.
+        /// Only failures after this path; from the first one if `None`.
         after: Option<RelPath>,
     },
-    /// Have what could not be pushed, or called for, tried again now, or forgotten.
+    /// Retry failed pushes or calls now, or forget them.
     Failures {
         /// The localpath.
         watch: OsBytes,
-        /// What fails.
+        /// The remote or plugin.
         whose: Whose,
-        /// Only what is at or below these; everything when empty.
+        /// Only paths at or below these; all paths if empty.
         below: Vec<RelPath>,
-        /// Forget it.
+        /// Forget them.
         forget: bool,
     },
 }
 
-/// The number of a `syncsup wait`; never used twice, not even by the next supervisor.
+/// The number of a `syncsup wait`. It is never reused, not even by the next supervisor.
 pub type Ticket = u64;
 
-/// What `syncsup wait` waits for in one localpath.
+/// The subject of a `syncsup wait` in one localpath.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitFor {
     /// The localpath.
     pub watch: OsBytes,
-    /// Only what is at or below these; everything when empty.
+    /// Only paths at or below these; all paths if empty.
     pub below: Vec<RelPath>,
 }
 
-/// How far a `syncsup wait` is in one localpath.
+/// The progress of a `syncsup wait` in one localpath.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Waited {
-    /// The watcher has marked everything that was changed before.
+    /// The watcher has marked every earlier change.
     pub reached: bool,
-    /// The names of the remotes on which it is settled.
+    /// The names of the remotes that have settled these marks.
     pub settled: Vec<String>,
-    /// How the localpath is, with all its remotes.
+    /// The state of the localpath with all its remotes.
     pub status: LocalPathStatus,
 }
 
-/// Whose failures are meant.
+/// The remote or plugin whose failures are meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Whose {
-    /// Of the remote of this name.
+    /// The remote of this name.
     Remote(String),
-    /// Of the plugin of this name: its kind, with a number when there are several of that kind.
+    /// The plugin of this name: its kind, with a number if several plugins have that kind.
     Plugin(String),
 }
 
@@ -105,13 +106,13 @@ pub enum Whose {
 pub struct Failure {
     /// The path.
     pub path: RelPath,
-    /// rsync's words, the plugin's, or the system's.
+    /// The error message of rsync, the plugin or the system.
     pub error: String,
     /// Failed pushes or calls.
     pub attempts: u32,
-    /// Since when it waits, in milliseconds since 1970.
+    /// The start of the wait, in milliseconds since 1970.
     pub since_ms: i64,
-    /// When it is tried again, in milliseconds since 1970; `None` for a call that was given up.
+    /// The time of the next try, in milliseconds since 1970; `None` for a call that was given up.
     pub next_try_ms: Option<i64>,
 }
 
@@ -121,18 +122,18 @@ pub struct Failure {
 pub enum Answer {
     /// To `status`.
     Status(Box<InstanceStatus>),
-    /// Done; each line is for the user.
+    /// Done. Each line is for the user.
     Done(Vec<String>),
     /// To `wait`.
     Ticket(Ticket),
-    /// To `waited`; `None` when the ticket is not known (any more): ask again.
+    /// To `waited`; `None` if the ticket is unknown or forgotten. The client then sends the request again.
     Waited(Option<Vec<Waited>>),
-    /// To `failing`, in the order of their paths; none when nothing comes after.
+    /// To `failing`, in the order of the paths; empty if no failure follows.
     Failing(Vec<Failure>),
-    /// To `failures`: how many.
+    /// To `failures`: the number of changed failures.
     Count(u64),
-    /// To `verified`; `None` when the ticket is not known (any more).
+    /// To `verified`; `None` if the ticket is unknown or forgotten.
     Verified(Option<VerifyPart>),
-    /// Refused, and why.
+    /// The request was refused, and why.
     Refused(String),
 }

@@ -8,17 +8,17 @@ use std::path::PathBuf;
 /// Supervisor to plugin runner.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToPlugin {
-    /// The first message. With it comes the reading end of its wake pipe.
+    /// The first message. The reading end of the wake pipe comes with it.
     Start(Box<PluginStart>),
-    /// How the remotes are now: sent when it changes.
+    /// The state of the remotes. Sent when it changes.
     Remotes(Vec<RemoteHealth>),
-    /// The watcher holds the localpath (why), or lets go of it.
+    /// The watcher holds the localpath, and why; `None` ends the hold.
     Hold(Option<String>),
     /// The supervisor has made failed calls due, or has forgotten them.
     FailuresChanged,
-    /// End: the calls in hand may go on for this many milliseconds. Exit with 0.
+    /// Exit with 0. The running calls may continue for this many milliseconds.
     Stop {
-        /// Milliseconds for the calls in hand.
+        /// Milliseconds for the running calls.
         grace_ms: u64,
     },
 }
@@ -30,55 +30,56 @@ pub struct PluginStart {
     pub localpath: LocalPath,
     /// The state directory of the localpath: journal and locks.
     pub state_dir: PathBuf,
-    /// The run directory of the instance, for who asks it.
+    /// The run directory of the instance, for a plugin that queries the instance.
     pub run_dir: PathBuf,
-    /// The names of the plugins in the journal, in the order of the localpath's.
+    /// The names of the plugins in the journal, in the order in which the localpath lists them.
     pub names: Vec<String>,
-    /// How the remotes are.
+    /// The state of the remotes.
     pub remotes: Vec<RemoteHealth>,
     /// Log each call.
     pub debug: bool,
 }
 
-/// How a remote is, as the supervisor knows it.
+/// The state of a remote, as far as the supervisor knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteHealth {
     /// Its name.
     pub name: String,
-    /// It is in trouble, so that nobody waits for it: `backoff`, `held` or `down`.
+    /// It is in trouble, so that no plugin waits for it: `backoff`, `held` or `down`.
     pub trouble: Option<PusherState>,
-    /// rsync's words, or what is to be done.
+    /// rsync's error message, or the action that is required.
     pub reason: Option<String>,
 }
 
-/// Plugin runner to supervisor. Any message shows that it lives; one comes at least every [`ALIVE_EVERY_MS`].
+/// Plugin runner to supervisor. Any message shows that the process is alive; it sends one at least every
+/// [`ALIVE_EVERY_MS`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromPlugin {
-    /// It lives.
+    /// The process is alive.
     Alive,
-    /// What it does now; sent when it changes, at most a few times a second.
+    /// The current state. Sent when it changes, at most a few times per second.
     Status(Vec<PluginStatus>),
-    /// The journal must be set aside.
+    /// The journal must be quarantined.
     Damaged(String),
 }
 
 /// One plugin, as `status --json` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginStatus {
-    /// Its kind, with a number when there are several of that kind.
+    /// Its kind, with a number if several plugins have that kind.
     pub name: String,
-    /// In one word: `idle`, `waiting` (for remotes, or for its time), `calling`, `failing`, `held`.
+    /// The state in one word: `idle`, `waiting` (for remotes, or for its time), `calling`, `failing`, `held`.
     pub state: String,
-    /// Why, and what failed.
+    /// The reason, and the error.
     pub reason: Option<String>,
-    /// Changes that it is still to be called for.
+    /// Changes for which it has not been called yet.
     pub waiting: u64,
-    /// Those of them for which it failed at least once.
+    /// The changes of these for which a call failed at least once.
     pub failing: u64,
     /// Changes for which it was given up.
     pub given_up: u64,
-    /// Calls that went well.
+    /// Successful calls.
     pub calls: u64,
-    /// When a call last went well, in milliseconds since 1970.
+    /// The time of the last successful call, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
 }

@@ -10,49 +10,49 @@ use std::path::PathBuf;
 /// Supervisor to pusher.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToPusher {
-    /// The first message. With it comes the reading end of its wake pipe.
+    /// The first message. The reading end of the wake pipe comes with it.
     Start(Box<PusherStart>),
-    /// One rsync may push now. Given back by `SlotDone`.
+    /// Permission for one more rsync to push. Returned with `SlotDone`.
     Slot {
-        /// Remotes of this instance that were pushed to lately, this one counted.
+        /// The number of remotes of this instance that were pushed to recently, including this one.
         active: u32,
     },
-    /// The remote's host is short of connections: no standby takes one.
+    /// The remote's host is short of connections: standbys must not use one.
     DropStandby,
-    /// What it asked for as `WantSpare`. Given back by `SpareDone`.
+    /// The slot requested with `WantSpare`. Returned with `SpareDone`.
     Spare,
-    /// A push wants the spare slot: give it back now.
+    /// A push needs the spare slot: return it now.
     Yield,
     /// Compare everything, for this reason.
     Reconcile(ReconcileReason),
-    /// Let a held reconcile go on.
+    /// End the hold of a reconcile.
     Release,
-    /// The watcher holds the localpath (why), or lets go of it.
+    /// The watcher holds the localpath, and why; `None` ends the hold.
     Hold(Option<String>),
-    /// `syncsup wait`: say when everything marked up to `seq` is settled.
+    /// `syncsup wait`: report when everything marked up to `seq` is settled.
     Await {
-        /// The number of the question.
+        /// The number of the request.
         ticket: Ticket,
         /// The number of a mark.
         seq: i64,
-        /// Only what is at or below these; everything when empty.
+        /// Only paths at or below these; all paths if empty.
         below: Vec<RelPath>,
     },
-    /// Nobody waits for this answer any more.
+    /// No client waits for this answer any more.
     DropAwait(Ticket),
     /// `syncsup verify`: compare, and answer in parts.
     Verify(Ticket, VerifyJob),
-    /// The next part.
+    /// Send the next part.
     VerifyMore(Ticket),
-    /// Nobody reads the answer any more.
+    /// No client reads the answer any more.
     DropVerify(Ticket),
-    /// The supervisor has made what failed due.
+    /// The supervisor has made failed paths due.
     FailuresDue,
-    /// The supervisor has forgotten what failed at or below these paths, everything when there are none.
+    /// The supervisor has forgotten the failures at or below these paths; all failures if the list is empty.
     FailuresForgotten(Vec<RelPath>),
-    /// End: the push in hand may go on for this many milliseconds. Exit with 0.
+    /// Exit with 0. The push in flight may continue for this many milliseconds.
     Stop {
-        /// Milliseconds for the push in hand.
+        /// Milliseconds for the push in flight.
         grace_ms: u64,
     },
 }
@@ -60,7 +60,7 @@ pub enum ToPusher {
 /// A pusher's part of the configuration.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PusherStart {
-    /// The localpath, with all its remotes left out.
+    /// The localpath without its remotes.
     pub localpath: LocalPath,
     /// Its remote.
     pub remote: Remote,
@@ -68,102 +68,102 @@ pub struct PusherStart {
     pub state_dir: PathBuf,
     /// The run directory: sockets.
     pub run_dir: PathBuf,
-    /// The name of the instance: what it keeps in the run directory is its own.
+    /// The name of the instance. It is part of the names of the instance's files in the run directory.
     pub instance: String,
-    /// A hash of filter, toggles and parameters: when it changed, a reconcile is due.
+    /// A hash of the filter, the toggles and the parameters. If it has changed, a reconcile is due.
     pub settings: String,
-    /// A reconcile is wanted whatever the journal says (`-r`, the journal was set aside).
+    /// A reconcile is requested regardless of the journal (`-r`, or the journal was quarantined).
     pub reconcile: Option<ReconcileReason>,
     /// Log each path.
     pub debug: bool,
 }
 
-/// Pusher to supervisor. Any message shows that it lives; one comes at least every [`ALIVE_EVERY_MS`].
+/// Pusher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromPusher {
-    /// It lives.
+    /// The process is alive.
     Alive,
-    /// It has something to push and wants a slot.
+    /// It has something to push and requests a slot.
     WantSlot,
-    /// It no longer needs the slot it has, or the one it asked for.
+    /// It no longer needs the slot that it holds, or the one that it requested.
     SlotDone,
-    /// The remote's host is short of connections: standbys must let go of theirs.
+    /// The remote's host is short of connections: standbys must close theirs.
     ShortOfConnections,
-    /// It would compare a part, if nobody pushes for want of the slot. Granted now or not at all.
+    /// It requests a slot to compare a part, if no push waits for a slot. Granted immediately or not at all.
     WantSpare,
     /// It no longer needs the spare slot.
     SpareDone,
-    /// What it does now; sent when it changes, at most a few times a second.
+    /// The current state. Sent when it changes, at most a few times per second.
     Status(Box<PusherStatus>),
-    /// Its part of the fail log is another now, or, said at its start, in order.
+    /// Its part of the fail log has changed. At its start: its part is in order.
     FailLog,
-    /// The journal must be set aside.
+    /// The journal must be quarantined.
     Damaged(String),
-    /// What was awaited is settled.
+    /// The awaited marks are settled.
     Settled(Ticket),
-    /// A part of a comparison; the next comes when it is asked for.
+    /// A part of a comparison. The next one is sent on request.
     Verified(Ticket, VerifyPart),
 }
 
-/// What a pusher does, for `status`.
+/// The state of a pusher, for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PusherStatus {
-    /// In one word.
+    /// The state in one word.
     pub state: PusherState,
-    /// rsync's words, or what is to be done.
+    /// rsync's error message, or the action that is required.
     pub reason: Option<String>,
     /// Marks after the cursor.
     pub waiting: u64,
     /// Rows in `owed`.
     pub owed: u64,
-    /// Those of them with an error.
+    /// The rows of these with an error.
     pub failing: u64,
-    /// The first of those, and its error.
+    /// The first path of these, and its error.
     #[serde(default)]
     pub first_failure: Option<String>,
-    /// When a remote in trouble is tried again, in milliseconds since 1970; in the past while it is tried.
+    /// The time of the next try of a remote in trouble, in milliseconds since 1970; in the past while a try runs.
     #[serde(default)]
     pub retry_ms: Option<i64>,
-    /// When the oldest mark not yet settled was made, in milliseconds since 1970.
+    /// The time of the oldest mark that is not settled, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
-    /// When a push last went well, in milliseconds since 1970.
+    /// The time of the last successful push, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
-    /// Files sent so far.
+    /// Files sent in total.
     pub pushed_files: u64,
     /// Their bytes.
     pub pushed_bytes: u64,
-    /// Names deleted so far.
+    /// Names deleted in total.
     pub deleted: u64,
-    /// Batches that went through since the pusher started.
+    /// Completed batches since the pusher started.
     #[serde(default)]
     pub pushes: u64,
-    /// The last comparison could not see everything; it is done again later, and `reason` says what was in the way.
+    /// The last comparison was incomplete. It is repeated later, and `reason` contains the obstacle.
     #[serde(default)]
     pub incomplete: bool,
-    /// A reconcile under way.
+    /// The current reconcile.
     pub reconcile: Option<ReconcileProgress>,
-    /// Reconciles that went through since the pusher started.
+    /// Completed reconciles since the pusher started.
     pub reconciles_done: u64,
-    /// The rolling comparison, where there is a `verify_schedule`.
+    /// The rolling comparison, if a `verify_schedule` is configured.
     #[serde(default)]
     pub verify: Option<VerifyProgress>,
 }
 
-/// How far a reconcile is, for the progress bar.
+/// The progress of a reconcile, for the progress bar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReconcileProgress {
-    /// Why it runs.
+    /// The reason for the reconcile.
     pub why: ReconcileReason,
-    /// Paths found different; 0 while it compares.
+    /// Differing paths; 0 during the comparison.
     pub found: u64,
-    /// Paths settled of them.
+    /// The settled paths of these.
     pub done: u64,
-    /// Of those found, the ones to be deleted.
+    /// The paths of these to be deleted.
     pub deletions: u64,
-    /// The size of the files found that are to be sent.
+    /// The size of the differing files that must be sent.
     #[serde(default)]
     pub bytes: u64,
-    /// Bytes of files sent since.
+    /// Bytes of these files sent so far.
     #[serde(default)]
     pub bytes_done: u64,
 }
@@ -174,14 +174,14 @@ pub struct ReconcileProgress {
 pub enum PusherState {
     /// Nothing to do.
     InSync,
-    /// Something waits for a slot or for its time; or its pusher has just been started and has not said anything.
+    /// Work waits for a slot or for its time; or the pusher has just started and has not sent its state yet.
     #[default]
     Behind,
     /// An rsync runs.
     Pushing,
-    /// It compares everything, or pushes what that found.
+    /// It compares everything, or pushes the result.
     Reconciling,
-    /// The remote is in trouble and is tried again later.
+    /// The remote is in trouble and will be retried.
     Backoff,
     /// The operator must look first.
     Held,
@@ -190,7 +190,7 @@ pub enum PusherState {
 }
 
 impl PusherState {
-    /// What people read, in the terminal and on the page.
+    /// The word for users, in the terminal and on the page.
     pub fn word(self) -> &'static str {
         match self {
             PusherState::InSync => "in sync",

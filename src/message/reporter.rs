@@ -1,4 +1,4 @@
-//! What the supervisor and the reporter say to each other, and what is shown of it.
+//! The messages between supervisor and reporter, and the data that they show.
 
 use super::{ChildStatus, InstanceStatus};
 use crate::config::model::HttpServer;
@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 pub enum ToReporter {
     /// The first message.
     Start(Box<ReporterStart>),
-    /// How things are: once a second. None is sent while one before it is not taken.
+    /// The state of the instance, once a second. No snapshot is sent while an earlier one has not been read.
     Snapshot(Box<InstanceStatus>),
-    /// End at once, with 0.
+    /// Exit immediately, with 0.
     Stop,
 }
 
 /// A reporter's part of the configuration.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReporterStart {
-    /// Where it listens, and what it asks for.
+    /// Its address, and its requirements for requests.
     pub http: HttpServer,
     /// Log each request.
     pub debug: bool,
 }
 
-/// Reporter to supervisor. Any message shows that it lives; one comes at least every [`ALIVE_EVERY_MS`].
+/// Reporter to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromReporter {
-    /// It lives.
+    /// The process is alive.
     Alive,
-    /// It listens, or why it does not; then it tries again.
+    /// `None`: it listens. Otherwise the reason why it does not; it will try again.
     Listens(Option<String>),
 }
 
@@ -38,7 +38,7 @@ pub enum FromReporter {
 pub struct ReporterStatus {
     /// Address and port.
     pub listen: String,
-    /// `starting`, `listening`, `refused` (the port is taken, say; tried again every second) or `down`.
+    /// `starting`, `listening`, `refused` (for example because the port is in use; retried every second) or `down`.
     pub state: String,
     /// Why it does not listen.
     pub reason: Option<String>,
@@ -46,7 +46,7 @@ pub struct ReporterStatus {
     pub process: ChildStatus,
 }
 
-/// What `status --json` prints, and the reporter's `/status.json`.
+/// The output of `status --json`, and of the reporter's `/status.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AllStatus {
     /// Every instance.

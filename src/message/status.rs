@@ -1,4 +1,4 @@
-//! What `status --json` shows. Its keys are documented in syncsup(8): they stay; new ones may come.
+//! The contents of `status --json`. Its keys are documented in syncsup(8). They stay stable; new ones may be added.
 
 use super::{PluginStatus, PusherState, PusherStatus, ReporterStatus};
 use crate::figures;
@@ -17,14 +17,14 @@ pub struct InstanceStatus {
     /// When it was started, in milliseconds since 1970.
     #[serde(default)]
     pub since_ms: Option<i64>,
-    /// When all this was so, in milliseconds since 1970.
+    /// The time of this state, in milliseconds since 1970.
     #[serde(default)]
     pub now_ms: i64,
     /// The configuration files.
     pub files: Vec<PathBuf>,
     /// Every localpath.
     pub localpaths: Vec<LocalPathStatus>,
-    /// What shows all this over HTTP; none without `http`.
+    /// The process that shows this state over HTTP; none without `http`.
     #[serde(default)]
     pub reporter: Option<ReporterStatus>,
 }
@@ -36,17 +36,17 @@ pub struct LocalPathStatus {
     pub watch: OsBytes,
     /// `starting`, `scanning`, `watching`, `degraded`, `held` or `down`.
     pub state: String,
-    /// Why, when it is not `watching`.
+    /// The reason, if the state is not `watching`.
     pub reason: Option<String>,
     /// Directories watched.
     pub watches: u64,
-    /// Files that are written and not closed yet, so that the remotes do not have them as they are.
+    /// Files that are written and not yet closed, so that the remotes lack their current content.
     #[serde(default)]
     pub open_files: u64,
-    /// Since when the oldest of them is, in milliseconds since 1970.
+    /// The time since which the oldest of them is open, in milliseconds since 1970.
     #[serde(default)]
     pub open_since_ms: Option<i64>,
-    /// Which that is.
+    /// The oldest of them.
     #[serde(default)]
     pub open_path: Option<RelPath>,
     /// Its watcher.
@@ -55,7 +55,7 @@ pub struct LocalPathStatus {
     pub remotes: Vec<RemoteStatus>,
     /// Every plugin.
     pub plugins: Vec<PluginStatus>,
-    /// What calls them, and the commands of `on_failure` and `on_recovery`; none when there are none.
+    /// The process that runs the plugins and the commands of `on_failure` and `on_recovery`; none without any.
     pub plugin_runner: Option<ChildStatus>,
 }
 
@@ -64,15 +64,16 @@ pub struct LocalPathStatus {
 pub struct RemoteStatus {
     /// In rsync's notation.
     pub name: String,
-    /// What its pusher says.
+    /// The state that its pusher reported.
     #[serde(flatten)]
     pub status: PusherStatus,
     /// Age of the oldest mark that is not settled, in milliseconds.
     pub lag_ms: u64,
-    /// Since when it is in trouble, held or down, as far as this supervisor knows, in milliseconds since 1970.
+    /// The time since which it is in trouble, held or down, as far as this supervisor knows, in milliseconds since
+    /// 1970.
     #[serde(default)]
     pub trouble_since_ms: Option<i64>,
-    /// When the schedule compares everything next, in milliseconds since 1970, to the second.
+    /// The time of the next scheduled full comparison, in milliseconds since 1970, to the second.
     #[serde(default)]
     pub next_reconcile_ms: Option<i64>,
     /// Its pusher.
@@ -80,7 +81,7 @@ pub struct RemoteStatus {
 }
 
 impl LocalPathStatus {
-    /// `1 file open since 40 s`, when some are.
+    /// `1 file open since 40 s`, if files are open.
     pub fn open_words(&self, now_ms: i64) -> Option<String> {
         let since = now_ms.saturating_sub(self.open_since_ms?).max(0) as u64;
         let since =
@@ -91,7 +92,7 @@ impl LocalPathStatus {
 }
 
 impl RemoteStatus {
-    /// True when it was compared since its pusher started, and everything found is pushed.
+    /// True if it was compared since its pusher started, and every difference is pushed.
     pub fn is_compared(&self) -> bool {
         let s = &self.status;
         s.reconciles_done > 0 && s.reconcile.is_none() && s.state == PusherState::InSync
@@ -101,12 +102,12 @@ impl RemoteStatus {
 /// One child.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ChildStatus {
-    /// Its process, when it runs.
+    /// Its process, if it runs.
     pub pid: Option<u32>,
-    /// Since when it runs, or does not, in milliseconds since 1970.
+    /// The time since which it runs, or does not run, in milliseconds since 1970.
     #[serde(default)]
     pub since_ms: Option<i64>,
-    /// How often it was started again.
+    /// The number of restarts.
     pub restarts: u64,
     /// How it last ended.
     pub last_exit: Option<String>,

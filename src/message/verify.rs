@@ -1,4 +1,4 @@
-//! What `syncsup verify` asks of a pusher, and what it answers.
+//! The requests of `syncsup verify` to a pusher, and the answers.
 
 use crate::path::RelPath;
 pub use crate::rsync::differ::Why;
@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 /// A comparison for `syncsup verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyJob {
-    /// Only what is at or below it.
+    /// Only paths at or below this one.
     pub below: RelPath,
     /// Compare content.
     pub checksum: bool,
-    /// Owe what differs.
+    /// Differing paths become owed.
     pub repair: bool,
-    /// Say how far it is while it compares.
+    /// Report the progress of the comparison.
     #[serde(default)]
     pub progress: bool,
 }
 
-/// Some of what differs, and at the end how it ended.
+/// A part of the differences, and at the end the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyPart {
-    /// In the order in which rsync found them.
+    /// The differences in the order in which rsync found them.
     pub differences: Vec<Difference>,
-    /// Nothing comes after it.
+    /// The result; no part follows.
     pub end: Option<VerifyEnd>,
-    /// How far the comparison is; such a part holds nothing else.
+    /// The progress of the comparison. Such a part contains nothing else.
     #[serde(default)]
     pub progress: Option<VerifyAt>,
 }
 
-/// How far a comparison is.
+/// The progress of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyAt {
     /// Entries compared.
     pub entries: u64,
-    /// Bytes read here.
+    /// Bytes read locally.
     pub bytes: u64,
 }
 
@@ -44,11 +44,11 @@ pub struct VerifyAt {
 pub struct Difference {
     /// The path.
     pub path: RelPath,
-    /// It is a directory: here, or, where it is extra, there.
+    /// It is a local directory, or, if it is extra, a directory on the remote.
     pub dir: bool,
-    /// In what; never empty.
+    /// What differs; never empty.
     pub why: Vec<Why>,
-    /// It is on its way: marked, owed, or pushed while it was compared.
+    /// A push of it is pending: it is marked, owed, or was pushed during the comparison.
     pub pending: bool,
 }
 
@@ -58,43 +58,43 @@ pub struct Difference {
 pub enum VerifyEnd {
     /// Everything was compared.
     Done {
-        /// How many entries there are here.
+        /// The number of local entries.
         entries: u64,
     },
-    /// Not everything could be compared: why.
+    /// Some entries could not be compared, and why.
     Incomplete(String),
-    /// Nothing could be compared: why.
+    /// Nothing could be compared, and why.
     Failed(String),
 }
 
-/// How far the rolling comparison is.
+/// The progress of the rolling comparison.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VerifyProgress {
-    /// When the next run begins, in milliseconds since 1970; none while one is under way.
+    /// The start of the next run, in milliseconds since 1970; none during a run.
     pub next_ms: Option<i64>,
-    /// The run under way.
+    /// The current run.
     pub run: Option<VerifyRun>,
-    /// The last one that came to its end.
+    /// The last completed run.
     pub last: Option<VerifyRun>,
 }
 
 /// One run of the rolling comparison through the tree.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VerifyRun {
-    /// When it began, in milliseconds since 1970.
+    /// The start of the run, in milliseconds since 1970.
     pub began_ms: i64,
-    /// When it ended, in milliseconds since 1970; none while it is under way.
+    /// The end of the run, in milliseconds since 1970; none during the run.
     pub ended_ms: Option<i64>,
     /// The path that was compared last; none at the beginning and at the end.
     pub at: Option<RelPath>,
     /// Parts compared.
     pub parts: u64,
-    /// Entries here that were compared.
+    /// Local entries that were compared.
     pub entries: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Paths that differed and were not on their way: pushed again.
+    /// Paths that differed although no push of them was pending: pushed again.
     pub repaired: u64,
-    /// Parts that could not be compared, or not all of them.
+    /// Parts that could not be compared, or only partly.
     pub incomplete: u64,
 }

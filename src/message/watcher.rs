@@ -10,34 +10,34 @@ use std::path::PathBuf;
 /// Supervisor to watcher.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWatcher {
-    /// The first message. With it come descriptors: the inotify descriptor, then a wake pipe's writing end for each
-    /// of `wakes`.
+    /// The first message. Descriptors come with it: the inotify descriptor, then the writing end of a wake pipe for
+    /// each of `wakes`.
     Start(Box<WatcherStart>),
-    /// More pushers to wake; the writing ends come with it. A name it knows already is replaced.
+    /// More pushers to wake. The writing ends come with it. An end for a known name replaces the old one.
     AddWakes(Vec<String>),
     /// A pusher that is no longer configured.
     DropWake(String),
-    /// `release LOCALPATH`: take the root, and the mount points, as they are now.
+    /// `release LOCALPATH`: accept the root and the mount points as they are now.
     AdoptRoot,
-    /// `syncsup wait`: say when everything that was changed before this came is marked.
+    /// `syncsup wait`: report when every change before this message is marked.
     Barrier {
-        /// The number of the question; one that is known already is not asked again.
+        /// The number of the request. A request with a known number is ignored.
         ticket: Ticket,
-        /// Only what is at or below these; everything when empty.
+        /// Only paths at or below these; all paths if empty.
         below: Vec<RelPath>,
     },
-    /// Nobody waits for this answer any more.
+    /// No client waits for this answer any more.
     DropBarrier(Ticket),
-    /// Mark what the queue still holds, write the checkpoint, exit with 0. Others may go on.
+    /// Mark the rest of the queue, write the checkpoint, exit with 0. Other processes may continue.
     Stop,
-    /// The same, and nothing is pushed any more: when everything here is on disk, that was an orderly stop.
+    /// As `Stop`, and no push follows. If everything is on the local disk, this is an orderly stop.
     Last,
 }
 
 /// A watcher's part of the configuration.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WatcherStart {
-    /// The localpath; its remotes are not the watcher's business.
+    /// The localpath without its remotes, which the watcher does not need.
     pub localpath: LocalPath,
     /// Its state directory: journal and locks.
     pub state_dir: PathBuf,
@@ -47,22 +47,22 @@ pub struct WatcherStart {
     pub debug: bool,
 }
 
-/// Watcher to supervisor. Any message shows that it lives; one comes at least every [`ALIVE_EVERY_MS`].
+/// Watcher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromWatcher {
-    /// It lives.
+    /// The process is alive.
     Alive,
-    /// What it does now.
+    /// The current state.
     State(WatcherState),
-    /// How many directories are watched.
+    /// The number of watched directories.
     Watches(u64),
-    /// Files that are open for writing, and so not sent yet.
+    /// Files that are open for writing, and therefore not sent yet.
     Open(OpenFiles),
-    /// No scan can tell what changed (rule 18): every remote of this localpath needs a reconcile.
+    /// A scan cannot determine what changed (rule 18): every remote of this localpath needs a reconcile.
     NeedReconcile(ReconcileReason),
-    /// The journal must be set aside.
+    /// The journal must be quarantined.
     Damaged(String),
-    /// Everything that was changed before this barrier came is in the journal, up to the mark `seq`.
+    /// Every change before this barrier is in the journal, up to the mark `seq`.
     Reached {
         /// The barrier.
         ticket: Ticket,
@@ -71,33 +71,33 @@ pub enum FromWatcher {
     },
 }
 
-/// Files that were written and are not closed: they are sent when they are.
+/// Files that were written and not yet closed. They are sent after they are closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFiles {
-    /// How many.
+    /// Their number.
     pub files: u64,
-    /// The one that is open for longest, and since when, in milliseconds since 1970.
+    /// The file that has been open longest, and the time since when, in milliseconds since 1970.
     pub oldest: Option<(RelPath, i64)>,
 }
 
-/// What a watcher does.
+/// The state of a watcher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WatcherState {
-    /// Adding watches; not yet watching everything.
+    /// It adds watches; some directories are not watched yet.
     Starting,
-    /// Every directory is watched, and a scan looks for what changed before.
+    /// Every directory is watched, and a scan marks earlier changes.
     Scanning,
-    /// Every directory is watched and everything before is marked.
+    /// Every directory is watched, and every earlier change is marked.
     Watching,
-    /// Some directories could not be watched and are scanned every minute: why, and what to do.
+    /// Some directories could not be watched and are scanned every minute: the reason, and the remedy.
     Degraded(String),
-    /// The journal takes no marks (a full disk, say), so nothing new is pushed: why. What changes meanwhile is found when
-    /// it takes them again.
+    /// The journal accepts no marks (for example because the disk is full), so no new change is pushed: the reason.
+    /// Changes made during that time are found when it accepts marks again.
     Refused(String),
-    /// The root is gone or another: nothing is pushed until it is back.
+    /// The root is missing or was replaced. Nothing is pushed until it is back.
     Held(String),
 }
 
-/// Why a root that was released is held for a moment: no trouble.
+/// The reason why a released root is held for a moment. It is no error.
 pub const ADOPTING: &str = "the root is being taken as it is now";
