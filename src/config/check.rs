@@ -1,5 +1,5 @@
-//! Checks over everything that the given files say together, and over the machine. Pure: what the machine answers
-//! comes in as values, from `probe`.
+//! Checks of all given files together, and of the machine. Pure: the machine's answers are passed as values, from
+//! `probe`.
 
 use super::destination::Destination;
 use super::diagnostic::{Diagnostic, Severity};
@@ -23,14 +23,14 @@ fn shown(place: &Place) -> String {
     format!("{}:{}", place.file.display(), place.line)
 }
 
-/// Checks what one file cannot know, and puts together what belongs together:
-/// - the same remote twice within one localpath is a warning, and is kept once;
+/// Checks what a single file cannot show, and merges parts that belong together:
+/// - the same remote twice within one localpath is a warning, and one of the two is kept;
 /// - the same localpath declared twice is one localpath with the remotes of both, if it has the same settings in both;
 ///   with other settings, or with the same remote in both, it is an error;
-/// - a remote of a localpath that lies inside another one of it is an error, since the copy around it deletes what goes
-///   there; where nothing is deleted, a warning;
-/// - two localpaths that go to the same or nested places of one remote are an error, since each would delete what the
-///   other sent; where neither deletes and neither lies inside the other, a warning.
+/// - a remote of a localpath that lies inside another remote of the same localpath is an error, since pushes to the
+///   outer one delete the files of the inner one; if nothing is deleted, it is a warning;
+/// - two localpaths that go to the same or nested places of one remote are an error, since each would delete the files
+///   of the other; if neither deletes and neither lies inside the other, it is a warning.
 pub fn across(config: &mut Config) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for localpath in &mut config.localpaths {
@@ -123,7 +123,7 @@ fn merge(config: &mut Config, found: &mut Vec<Diagnostic>) {
     config.localpaths = merged;
 }
 
-/// A remote is called by its name in `status` and on the command line.
+/// The name of a remote must be usable in `status` and on the command line.
 fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
     for (index, remote) in localpath.remotes.iter().enumerate() {
         let name = remote.name();
@@ -138,7 +138,7 @@ fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Remotes of one localpath whose places lie inside each other.
+/// Remotes of one localpath that lie inside each other.
 fn inner_remotes(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
     for (index, remote) in localpath.remotes.iter().enumerate() {
         for before in localpath.remotes[..index].iter().filter(|before| meet(before, remote)) {
@@ -176,8 +176,7 @@ fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What one look at each localpath, password file and script shows: a missing watch is an error, since nothing could be
-/// replicated.
+/// Examines each localpath, password file and script once. A missing watch is an error, since it cannot be replicated.
 pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> =
         config.http.iter().filter_map(|server| http::check(server, probe)).collect();
@@ -228,7 +227,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     found
 }
 
-/// Why a remote on this machine would copy the localpath into itself, where that can be known.
+/// Why a remote on this machine would copy the localpath into itself, if that can be determined.
 fn onto_itself(localpath: &LocalPath, remote: &Remote, probe: &dyn Probe) -> Option<String> {
     if !probe.is_here(&remote.peer.host) {
         return None;
@@ -239,7 +238,7 @@ fn onto_itself(localpath: &LocalPath, remote: &Remote, probe: &dyn Probe) -> Opt
     here::warning(localpath, remote, watch.as_bytes(), there.as_bytes())
 }
 
-/// What the machine lacks: rsync, and inotify watches. It walks every localpath, which takes its time.
+/// What the machine lacks: rsync, and inotify watches. It walks every localpath, which takes time.
 pub fn machine(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut found = sender::versions(config, probe);
     let mut directories = 0;
@@ -264,7 +263,7 @@ pub fn watch_error(watch: &str, state: &Watch) -> Option<String> {
     Some(format!("localpath watch=\"{watch}\": {why}"))
 }
 
-/// What rsync would refuse about a password file; `user` is who runs, by number.
+/// What rsync would refuse about a password file; `user` is the number of the user that runs it.
 pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<String> {
     let why = match state {
         PasswordFile::Missing => {
@@ -293,8 +292,8 @@ pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<S
     Some(format!("password file {file}: {why}"))
 }
 
-/// What the content of a password file has that a daemon would take for a part of the password. The commonest cause of
-/// `auth failed`; its content is not shown.
+/// Parts of a password file that a daemon would take as a part of the password. They are the most frequent cause of
+/// `auth failed`. The content is not shown.
 pub fn password_content_warning(
     file: &str,
     state: &PasswordFile,
@@ -302,7 +301,7 @@ pub fn password_content_warning(
 ) -> Option<String> {
     let PasswordFile::Found { start, .. } = state else { return None };
     let all = start.strip_prefix(b"\xef\xbb\xbf");
-    // As rsync reads it: the first line that is not empty, without its end.
+    // As rsync reads it: the first line that is not empty, without its line end.
     let line = start.split(|&b| b == b'\n' || b == b'\r').find(|line| !line.is_empty())?;
     let named =
         user.and_then(|user| line.strip_prefix(user.as_bytes())).and_then(|l| l.strip_prefix(b":"));
@@ -322,8 +321,8 @@ pub fn password_content_warning(
     Some(format!("password file {file}: {why}"))
 }
 
-/// What to look at when the daemon of `remote` does not take its login; `file` is what is at its password file, when it
-/// has one, and `runs` is who runs, by number.
+/// What to examine if the daemon of `remote` refuses the login; `file` is the state of its password file, if it has
+/// one, and `runs` is the number of the user that runs this.
 pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> String {
     let module = match &remote.peer.target {
         Target::Daemon { module, .. } => as_written(module.as_bytes()),
@@ -360,7 +359,7 @@ fn fail_log_warning(file: &Path, probe: &dyn Probe) -> Option<String> {
     Some(format!("fail log {} cannot be written: {why}", file.display()))
 }
 
-/// Too few inotify watches for the directories there are, and the command that raises them.
+/// The warning about too few inotify watches for the directories, and the command that raises the limit.
 pub fn watches_warning(directories: u64, max_user_watches: u64) -> Option<String> {
     if directories <= max_user_watches {
         return None;

@@ -45,13 +45,13 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     Parsed { config, diagnostics: notes.into_sorted() }
 }
 
-/// True when an element of sersync's stands in it, however broken the rest is.
+/// True if the file contains an element of sersync, however broken the rest is.
 fn is_sersyncs(bytes: &[u8]) -> bool {
     let names: [&[u8]; 4] = [b"<head", b"<sersync", b"<localpath", b"<inotify"];
     names.iter().any(|name| bytes.windows(name.len()).any(|w| w.eq_ignore_ascii_case(name)))
 }
 
-/// What the rsync section says for all remotes of its sersync section.
+/// The settings of the rsync section for all remotes of its sersync section.
 struct Rsync {
     params: Vec<OsBytes>,
     user: Option<String>,
@@ -295,7 +295,7 @@ impl<'e> Reading<'e, '_, '_> {
         Some(Crontab { schedule: Schedule::Every(every?), exclude })
     }
 
-    /// A switch; missing is off.
+    /// A switch; if it is missing, it is off.
     fn boolean(&mut self, element: &Element, name: &str) -> bool {
         boolean(element, name, self.notes)
     }

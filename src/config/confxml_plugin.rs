@@ -1,4 +1,4 @@
-//! The plugin sections of a `confxml.xml`: `<plugin name="command">` and its like.
+//! The plugin sections of a `confxml.xml`, such as `<plugin name="command">`.
 
 use super::confxml_values::{boolean, optional, required};
 use super::diagnostic::{Notes, did_you_mean};
@@ -11,7 +11,7 @@ use super::xml::Element;
 use crate::filter::{search_regex, whole_regex};
 use crate::path::{OsBytes, as_written};
 
-/// A section: its name, and the plugin when it is whole.
+/// A section: its name, and the plugin if it is complete.
 type Section = (String, Option<Plugin>);
 
 /// Reads every section, started or not.
@@ -42,7 +42,7 @@ pub(super) fn sections(head: &Element, notes: &mut Notes) -> Vec<Section> {
     sections
 }
 
-/// What `<plugin start="true" name="..."/>` of the sersync section starts.
+/// The plugins that `<plugin start="true" name="..."/>` of the sersync section starts.
 pub(super) fn started(sersync: &Element, sections: &[Section], notes: &mut Notes) -> Vec<Plugin> {
     let Some(element) = sersync.child("plugin") else { return Vec::new() };
     let on = boolean(element, "start", notes);
@@ -114,7 +114,7 @@ fn host(value: &[u8]) -> Result<String, String> {
 fn address(element: &Element, socket: bool, notes: &mut Notes) -> Option<Call> {
     let at = child(child(element, "localpath", notes)?, "deshost", notes)?;
     if !socket && at.attribute("url").is_some() {
-        // As in sersync's source, which took no notice of the port then.
+        // As in sersync's source, which ignored the port in this case.
         let url = required(at, "url", notes, |v| url(&values::text(v)?));
         return Some(Call::Http { url: url?, ca_file: None });
     }

@@ -3,7 +3,7 @@
 use super::diagnostic::{Notes, did_you_mean};
 use super::xml::Element;
 
-/// An element that is known: where, its attributes, its children, and which of these may come more than once.
+/// A known element: its place, its attributes, its children, and which of these may be repeated.
 type Known =
     (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
@@ -53,7 +53,7 @@ pub(super) const TOGGLES: [&str; 8] = [
     "modify",
 ];
 
-/// Walks the tree and tells what is unknown or doubled.
+/// Walks the tree and reports what is unknown or repeated.
 pub(super) fn known(element: &Element, path: &str, notes: &mut Notes) {
     const START: Known = ("", &["start"], &[], &[]);
     let toggle = path.starts_with("head/inotify/").then_some(&START);

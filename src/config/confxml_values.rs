@@ -5,12 +5,12 @@ use super::values;
 use super::xml::Element;
 use crate::path::as_written;
 
-/// A switch; missing is off.
+/// A switch; if it is missing, it is off.
 pub(super) fn boolean(element: &Element, name: &str, notes: &mut Notes) -> bool {
     optional(element, name, notes, values::boolean).unwrap_or(false)
 }
 
-/// A value that must be there. Blanks around it are dropped, as the shell dropped them for sersync.
+/// A required value. Blanks around it are dropped, as the shell did for sersync.
 pub(super) fn required<T>(
     element: &Element,
     name: &str,
@@ -28,7 +28,7 @@ pub(super) fn required<T>(
     notes.take(line, &what, read(value.trim_ascii()))
 }
 
-/// A value that may be missing.
+/// An optional value.
 pub(super) fn optional<T>(
     element: &Element,
     name: &str,

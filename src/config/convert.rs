@@ -1,5 +1,5 @@
-//! A model as YAML, syncsup.yaml(5): only what differs from the defaults, and what all localpaths share at the top.
-//! Read again, it is the same model.
+//! Writes a model as YAML, syncsup.yaml(5): only what differs from the defaults, with the settings that all localpaths
+//! share at the top. Parsing the result gives the same model.
 
 use super::convert_values::{
     alarms, crontab, fail_log, filter, http, max_delete, of_bytes, plugins, standby, strings, text,
@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::path::OsBytes;
 use crate::rsync::params::without_dropped;
 
-/// The configuration without what would only be dropped with a warning, such as the `-u` of sersync's `-artuz`.
+/// The configuration without parts that would only cause a warning and be dropped, such as the `-u` of sersync's
+/// `-artuz`.
 pub fn as_written_in_yaml(config: &Config) -> Config {
     let mut config = config.clone();
     for remote in config.localpaths.iter_mut().flat_map(|l| &mut l.remotes) {
@@ -21,8 +22,7 @@ pub fn as_written_in_yaml(config: &Config) -> Config {
     config
 }
 
-/// The YAML text of a configuration. Fails with a usage error when it holds a path that is not UTF-8, which YAML cannot
-/// say.
+/// The YAML text of a configuration. A path that is not UTF-8 is a usage error, because YAML cannot represent it.
 pub fn to_yaml(config: &Config) -> Result<String> {
     let config = &as_written_in_yaml(config);
     let mut bodies = Vec::new();
@@ -50,7 +50,7 @@ pub fn to_yaml(config: &Config) -> Result<String> {
     yaml_text::write(&top)
 }
 
-/// Moves to the top what every localpath says alike, the remotes apart.
+/// Moves the settings that every localpath has in common to the top, except the remotes.
 fn hoist(bodies: &mut [Mapping]) -> Mapping {
     let mut top = Mapping::new();
     let Some(first) = bodies.first().cloned() else { return top };
@@ -66,7 +66,7 @@ fn hoist(bodies: &mut [Mapping]) -> Mapping {
     top
 }
 
-/// Everything of a localpath but its watch.
+/// Everything of a localpath except its watch.
 fn body(localpath: &LocalPath) -> Result<Mapping> {
     let mut map = Mapping::new();
     let place = &localpath.place;
@@ -124,7 +124,7 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
     Ok(map)
 }
 
-/// What all remotes of a localpath have alike, or else its default.
+/// The settings that all remotes of a localpath have in common, or the defaults.
 struct Shared {
     params: Vec<OsBytes>,
     port: u16,
@@ -209,7 +209,7 @@ impl Shared {
     }
 }
 
-/// One string where that is what a shell would split the same way, else a list.
+/// One string if a shell would split it into the same words, else a list.
 fn params(words: &[OsBytes], place: &Place) -> Result<YamlValue> {
     let texts: Vec<&str> = words.iter().map(|w| text(w, place)).collect::<Result<_>>()?;
     match shlex::try_join(texts.iter().copied()) {
@@ -218,7 +218,7 @@ fn params(words: &[OsBytes], place: &Place) -> Result<YamlValue> {
     }
 }
 
-/// In rsync's notation where that says all, else a map.
+/// In rsync's notation if that is sufficient, else a map.
 fn remote(remote: &Remote, shared: &Shared) -> Result<YamlValue> {
     let place = &remote.place;
     let mut map = Mapping::new();
@@ -270,7 +270,7 @@ fn remote(remote: &Remote, shared: &Shared) -> Result<YamlValue> {
     }
 }
 
-/// What a remote has unlike the others of its localpath; an ssh login is part of its notation.
+/// The settings in which a remote differs from the others of its localpath; an ssh login is part of its notation.
 fn differences(remote: &Remote, shared: &Shared, daemon: bool) -> Result<Mapping> {
     let place = &remote.place;
     let mut extra = Mapping::new();

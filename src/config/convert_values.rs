@@ -1,11 +1,11 @@
-//! The parts of a model as YAML values; each leaves out what is a default.
+//! The parts of a model as YAML values. Defaults are left out.
 
 use super::model::*;
 use super::yaml_text::{Mapping, YamlValue, insert};
 use crate::error::{Error, Result};
 use crate::path::OsBytes;
 
-/// The text of bytes, which YAML wants.
+/// Bytes as text, as YAML requires.
 pub(super) fn text<'b>(bytes: &'b OsBytes, place: &Place) -> Result<&'b str> {
     std::str::from_utf8(bytes.as_bytes()).map_err(|_| {
         Error::usage(format!(
@@ -38,7 +38,7 @@ pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<YamlValue> {
     values.map(YamlValue::Sequence)
 }
 
-/// When a standby is kept.
+/// The word for a standby mode.
 pub(super) fn standby(mode: StandbyMode) -> &'static str {
     match mode {
         StandbyMode::Active => "active",
@@ -164,7 +164,7 @@ pub(super) fn alarms(map: &mut Mapping, alarms: &Alarms) {
     }
 }
 
-/// Milliseconds in the largest unit that takes them whole, of those that are read.
+/// Milliseconds in the largest unit that gives a whole number, among the units that the parser reads.
 fn duration(ms: u64) -> String {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     match units.into_iter().find(|(_, long)| ms.is_multiple_of(*long)) {
@@ -218,7 +218,7 @@ fn plugin(plugin: &Plugin, place: &Place) -> Result<YamlValue> {
     Ok(YamlValue::Mapping(item))
 }
 
-/// The word for how paths are told apart; none for the default.
+/// The word for the separator of paths; none for the default.
 fn separator(framing: Framing) -> Option<&'static str> {
     match framing {
         Framing::Connection => None,

@@ -6,11 +6,12 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use std::time::Duration;
 
-/// No two remotes of a localpath start at the same moment: each is late by its own part of the period, at most this.
+/// No two remotes of a localpath start at the same moment. The start of each is delayed by its own part of the period,
+/// at most by this.
 pub const SPREAD_MAX: Duration = Duration::from_secs(300);
 
-/// Reads an expression of five fields, as crontab(5) has them; also `@daily` and the like. Errors say what is wrong with
-/// it, and one that no day ever meets (`0 0 30 2 *`) is wrong too.
+/// Parses an expression of five fields as in crontab(5), or `@daily` and the like. Errors say what is wrong with it. An
+/// expression that no day matches (`0 0 30 2 *`) is an error, too.
 pub fn parse(text: &str) -> Result<Cron, String> {
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = parser.parse(text).map_err(|e| {
@@ -25,18 +26,18 @@ pub fn parse(text: &str) -> Result<Cron, String> {
     }
 }
 
-/// The next time after `now` that it names.
+/// The next matching time after `now`.
 pub fn next<Tz: TimeZone>(cron: &Cron, now: &DateTime<Tz>) -> Option<DateTime<Tz>> {
     cron.find_next_occurrence(now, false).ok()
 }
 
-/// The last time that it named, up to and with `now`.
+/// The last matching time up to and including `now`.
 pub fn last<Tz: TimeZone>(cron: &Cron, now: &DateTime<Tz>) -> Option<DateTime<Tz>> {
     cron.find_previous_occurrence(now, true).ok()
 }
 
-/// The next time after `now` that a comparison of `remote` is due by a cron expression. The remote's own part of the time
-/// between two of them is added, so it may still be the last one's.
+/// The next time after `now` at which a cron expression makes a comparison of `remote` due. The remote's own delay is
+/// added, so the result may still belong to the last matching time.
 pub fn next_by_cron<Tz: TimeZone>(
     cron: &Cron,
     remote: &str,
@@ -50,7 +51,7 @@ pub fn next_by_cron<Tz: TimeZone>(
     last.or_else(|| next(cron, now).map(late))
 }
 
-/// A share of the first tenth of the period that is always the same for a remote.
+/// A delay within the first tenth of the period. It is always the same for a remote.
 pub fn jitter(period: Duration, remote: &str) -> Duration {
     let spread = (period / 10).min(SPREAD_MAX);
     let share = fnv1a(remote.as_bytes()) % 1000;
@@ -82,7 +83,7 @@ mod tests {
             ("5-59/20 10,12 * * *", "2026-11-22T10:05:00+08:00"),
             ("0 0 1 jan,jul *", "2027-01-01T00:00:00+08:00"),
             ("0 0 29 2 *", "2028-02-29T00:00:00+08:00"),
-            // As in cron: either of the two days, when both are given.
+            // As in cron: if both days are given, either one matches.
             ("0 0 13 * fri", "2026-11-27T00:00:00+08:00"),
             ("@daily", "2026-11-23T00:00:00+08:00"),
         ] {

@@ -1,17 +1,17 @@
-//! Where a remote lies, in a form in which two can be compared however they are written. Pure.
+//! The place of a remote, in a form in which two places can be compared whatever their spelling. Pure.
 
 use super::model::{Remote, Target};
 use std::net::IpAddr;
 
-/// ssh's port when none is given.
+/// ssh's default port.
 const SSH_PORT: u16 = 22;
 
-/// A directory of a service of a host. Who logs in there makes no difference.
+/// A directory of a service of a host. The login user does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Destination {
     host: String,
     service: Service,
-    /// Components, without empty ones and `.`.
+    /// The components, without empty ones and `.`.
     path: Vec<Vec<u8>>,
 }
 
@@ -22,7 +22,7 @@ enum Service {
 }
 
 impl Destination {
-    /// Where pushes to this remote go.
+    /// The place that pushes to this remote write to.
     pub(super) fn of(remote: &Remote) -> Self {
         let (service, path) = match &remote.peer.target {
             Target::Daemon { port, module } => (Service::Daemon { port: *port }, module),
@@ -48,14 +48,14 @@ impl Destination {
     }
 }
 
-/// The components of a path: `//`, `/./` and slashes at its end say nothing.
+/// The components of a path: `//`, `/./` and trailing slashes are ignored.
 pub(super) fn components(path: &[u8]) -> Vec<Vec<u8>> {
     let parts = path.split(|&b| b == b'/').filter(|c| !c.is_empty() && *c != b".");
     parts.map(<[u8]>::to_vec).collect()
 }
 
-/// A host as the resolver understands it: case and a dot at its end say nothing, an address has one spelling, and what
-/// is always this machine has one name.
+/// A host as the resolver understands it: case and a trailing dot are ignored, an address has one spelling, and every
+/// name of the local host becomes the same name.
 fn host(written: &str) -> String {
     let name = written.to_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);
@@ -64,29 +64,29 @@ fn host(written: &str) -> String {
         Some(address) if is_localhost(address) => "localhost".into(),
         Some(address) => address.to_string(),
         None if is_local_name(bare) => "localhost".into(),
-        // With the zone of an address, whose case counts.
+        // With the zone of an address, which is case-sensitive.
         None if bare.contains('%') => written.to_owned(),
         None => bare.to_owned(),
     }
 }
 
-/// An address without a zone; one of IPv4 written as one of IPv6 is that of IPv4.
+/// An address without a zone. An IPv4 address in IPv6 notation becomes an IPv4 address.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 fn is_localhost(address: IpAddr) -> bool {
-    // All of 127.0.0.0/8 is this machine, but another address there may be another daemon's.
+    // All of 127.0.0.0/8 is this machine, but a different daemon may listen on another address in it.
     matches!(address, IpAddr::V4(v4) if v4.octets() == [127, 0, 0, 1])
         || matches!(address, IpAddr::V6(v6) if v6.is_loopback())
 }
 
-/// Names that mean this machine everywhere.
+/// Names that mean the local machine on every host.
 pub(super) fn is_local_name(name: &str) -> bool {
     matches!(name, "localhost" | "localhost.localdomain" | "ip6-localhost" | "ip6-loopback")
 }
 
-/// The port that words for ssh give: the first counts.
+/// The port in the options for ssh. The first one applies.
 fn ssh_port(options: &[String]) -> Option<String> {
     let mut words = options.iter();
     while let Some(word) = words.next() {

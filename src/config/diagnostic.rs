@@ -1,4 +1,4 @@
-//! All errors and oddities of a configuration, with their places.
+//! All errors and warnings of a configuration, with their places.
 
 use super::model::{Config, Place};
 use crate::path::as_written;
@@ -8,36 +8,36 @@ use std::path::Path;
 /// Whether the configuration can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It works, but probably not as meant.
+    /// It works, but probably not as intended.
     Warning,
-    /// Nothing is started with it.
+    /// Nothing is started with this configuration.
     Error,
 }
 
-/// One finding. Shown as `FILE:LINE: text`, with the column where one character is meant.
+/// One finding. Shown as `FILE:LINE: text`, with the column if it concerns one character.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// File and line; line 0 is the file as a whole, an empty file name is the machine.
+    /// File and line. Line 0 means the whole file, an empty file name the machine.
     pub place: Place,
-    /// Column in characters, from 1; 0 when the line says enough.
+    /// The column in characters, from 1; 0 if the line is sufficient.
     pub column: usize,
     /// What is wrong and what to do.
     pub text: String,
 }
 
-/// One file's configuration, as far as it could be understood, and what was found.
+/// The configuration of one file, as far as it could be parsed, and the findings.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// To be used only without errors.
+    /// Only usable without errors.
     pub config: Config,
     /// In the order of their lines.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Parsed {
-    /// True when nothing may be started with it.
+    /// True if nothing may be started with it.
     pub fn has_errors(&self) -> bool {
         has_errors(&self.diagnostics)
     }
@@ -49,12 +49,12 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 }
 
 impl Diagnostic {
-    /// For a log, whose lines have a level of their own.
+    /// The text for a log, whose lines have their own level.
     pub fn without_severity(&self) -> String {
         format!("{}{}", self.where_from(), as_written(self.text.as_bytes()))
     }
 
-    /// `FILE:LINE: `, as far as there is one.
+    /// `FILE:LINE: `, as far as known.
     fn where_from(&self) -> String {
         let file = as_written(self.place.file.as_os_str().as_encoded_bytes());
         match (self.place.file.as_os_str().is_empty(), self.place.line, self.column) {
@@ -110,7 +110,7 @@ impl<'a> Notes<'a> {
         });
     }
 
-    /// The value, or its error at that line.
+    /// The value; or reports its error at that line.
     pub(crate) fn take<T>(
         &mut self,
         line: usize,
@@ -132,7 +132,7 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// The key here for a word of rsync, lsyncd or sersync.
+/// The syncsup key for a word of rsync, lsyncd or sersync.
 const ELSEWHERE: [(&str, &str); 9] = [
     (
         "excludefrom",
@@ -151,12 +151,12 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("localpath", "it is `localpaths`, a list of maps with `watch` and `remotes`"),
 ];
 
-/// `; did you mean "x"?` when a known word is near, else what stands here for another program's, else the list of what
-/// is known.
+/// `; did you mean "x"?` if a known word is similar, else the equivalent of another program's word, else the list of
+/// known words.
 pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
     let plain = word.to_lowercase().replace(['-', '_'], "");
     let theirs = ELSEWHERE.iter().find(|(name, _)| *name == plain);
-    // Unless it is one of our words, spelled differently.
+    // Unless it is a syncsup word in another spelling.
     let ours = known.iter().any(|k| k.to_lowercase().replace('_', "") == plain);
     if let Some((_, here)) = theirs.filter(|_| !ours) {
         return format!("; {here}");
@@ -181,14 +181,14 @@ fn is_near(word: &str, known: &str) -> bool {
     distance(word, known) <= (known.len() / 3).max(1)
 }
 
-/// `exclude_from` is not `exclude_glob`, however much the two begin alike: each part must be near.
+/// `exclude_from` does not match `exclude_glob`, although the beginnings are equal: each part must be similar.
 fn parts_are_near(word: &str, known: &str) -> bool {
     let parts = |s: &str| s.to_lowercase().split(['-', '_']).map(str::to_owned).collect::<Vec<_>>();
     let (word, known) = (parts(word), parts(known));
     word.len() != known.len() || word.iter().zip(&known).all(|(w, k)| is_near(w, k))
 }
 
-/// Edit distance with neighbours swapped counting once (`ture`).
+/// Edit distance. Swapped neighbours count once (`ture`).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(nearest("remotse", &["watch", "remotes"]), Some("remotes"));
         assert_eq!(nearest("exclude-glob", &["exclude", "exclude_glob"]), Some("exclude_glob"));
         assert_eq!(nearest("max_delte", &["max_delete", "max_lag"]), Some("max_delete"));
-        // Alike only at the beginning.
+        // Similar only at the beginning.
         for (word, known) in [
             ("exclude_from", "exclude_glob"),
             ("on_success", "on_recovery"),

@@ -1,5 +1,5 @@
-//! A remote that is this machine, and lies in, at or above the localpath that is sent to it: each copy would be a
-//! change, and copied again. Pure.
+//! Detects a remote on this machine that lies in, at or above the localpath that is sent to it. Each copy would be a
+//! change, and would be copied again. Pure.
 
 use super::destination::components;
 use super::model::{LocalPath, Remote, Target};
@@ -15,7 +15,7 @@ pub struct Module {
     pub path: Vec<u8>,
 }
 
-/// What an `rsyncd.conf` says: the modules that have a path, and the port, if it names one.
+/// The contents of an `rsyncd.conf`: the modules that have a path, and the port if one is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Daemon {
     /// `port`.
@@ -56,12 +56,11 @@ pub fn daemon(text: &[u8]) -> Daemon {
     found
 }
 
-/// The directory of this machine that pushes to `remote` write to, which is on this machine; `None` when that is not
-/// known.
+/// The directory that pushes to `remote` write to, if the remote is on this machine; `None` if it is not known.
 pub(super) fn directory(remote: &Remote, daemon: &Daemon) -> Option<Vec<u8>> {
     match &remote.peer.target {
         Target::Ssh { path, .. } => Some(path.as_bytes().to_vec()),
-        // Another port is another daemon, with a file of its own.
+        // Another port means another daemon with its own file.
         Target::Daemon { port, .. } if *port != daemon.port.unwrap_or(super::model::RSYNC_PORT) => {
             None
         }
@@ -71,13 +70,13 @@ pub(super) fn directory(remote: &Remote, daemon: &Daemon) -> Option<Vec<u8>> {
                 None => (module.as_bytes(), &b""[..]),
             };
             let path = &daemon.modules.iter().find(|m| m.name == name)?.path;
-            // rsync puts in a variable of its environment: not known.
+            // rsync replaces environment variables in it: not known.
             (path.starts_with(b"/") && !path.contains(&b'%')).then(|| [path, below].concat())
         }
     }
 }
 
-/// What is wrong with a remote that writes to `there` on this machine; both are real paths.
+/// What is wrong with a remote that writes to `there` on this machine. Both are resolved paths.
 pub(super) fn warning(
     localpath: &LocalPath,
     remote: &Remote,

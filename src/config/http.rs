@@ -1,5 +1,5 @@
-//! `http:` and `--http`: where the reporter listens, who may ask, and how far behind is unhealthy. Pure but for
-//! what the machine answers, which comes in as a value.
+//! `http:` and `--http`: the address of the reporter, its access control, and the lag that counts as unhealthy. Pure:
+//! the machine's answers are passed as values.
 
 use super::diagnostic::{Diagnostic, Notes, Severity};
 use super::model::{HttpServer, MAX_LAG_MS, Place};
@@ -21,7 +21,7 @@ pub struct Given {
     pub max_lag_ms: Option<u64>,
 }
 
-/// An address and a port, `localhost:PORT`, or a port of 127.0.0.1 alone. Errors say what to write.
+/// An address and a port, `localhost:PORT`, or a port of 127.0.0.1 alone. Errors say what to write instead.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost:").unwrap_or(text);
     if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) {
@@ -77,7 +77,7 @@ pub(super) fn read(node: &Node, notes: &mut Notes) -> Option<HttpServer> {
     Some(server)
 }
 
-/// Of several files one may say it, or all the same.
+/// Only one of several files may set it, or all must set the same.
 pub(super) fn merge(kept: &mut Option<HttpServer>, new: Option<HttpServer>) -> Option<Diagnostic> {
     match (&kept, new) {
         (_, None) => None,
@@ -93,7 +93,7 @@ pub(super) fn merge(kept: &mut Option<HttpServer>, new: Option<HttpServer>) -> O
     }
 }
 
-/// Puts the command line over what the files say.
+/// The command line overrides the files.
 pub fn overlay(http: &mut Option<HttpServer>, given: Given) -> Option<Diagnostic> {
     if let Some(listen) = given.listen {
         let (token_file, max_lag_ms) = match http.take() {
@@ -113,7 +113,7 @@ pub fn overlay(http: &mut Option<HttpServer>, given: Given) -> Option<Diagnostic
     None
 }
 
-/// What is wrong with it: open to others without a token, or a token that others can read.
+/// What is wrong with it: it is open to other hosts without a token, or other users can read the token.
 pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
     let why = match &server.token_file {
         None if server.listen.ip().is_loopback() => return None,

@@ -1,17 +1,18 @@
-//! Characters that web tutorials put into a `confxml.xml`: curly quotes, dashes, full-width forms. Found before the XML
-//! is read, each with line and column, and put right in a copy, so that the reading goes on and finds the other errors.
+//! Characters that web tutorials put into a `confxml.xml`: curly quotes, dashes, full-width forms. They are reported
+//! with line and column before the XML is parsed, and replaced in a copy, so that the parser continues and finds the
+//! other errors.
 
 use super::diagnostic::Notes;
 use encoding_rs::GBK;
 
-/// One character and the bytes it was.
+/// One character and its original bytes.
 struct Char<'a> {
     c: char,
     bytes: &'a [u8],
 }
 
-/// Splits into characters: UTF-8 if all of it is, else GBK, whatever the file declares. A byte that is neither is
-/// itself.
+/// Splits into characters: as UTF-8 if everything is valid, else as GBK, whatever the file declares. A byte that is
+/// valid in neither is kept.
 fn characters(bytes: &[u8]) -> Vec<Char<'_>> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text
@@ -34,7 +35,7 @@ fn characters(bytes: &[u8]) -> Vec<Char<'_>> {
     out
 }
 
-/// What a typographic character is called and was meant to be.
+/// The name of a typographic character, and the character that was meant.
 fn meant(c: char) -> Option<(&'static str, &'static str)> {
     Some(match c {
         '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{201f}' | '\u{2033}' | '\u{301d}'
@@ -61,7 +62,7 @@ fn is_dash(c: char) -> bool {
     matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
-/// Attributes whose values are plain ASCII words, so that no such character can be meant in them.
+/// Attributes whose values are plain ASCII words. Such characters cannot be intended in them.
 const PLAIN: &[&str] = &[
     "ip",
     "port",
@@ -83,7 +84,7 @@ enum State {
     Tag {
         attribute: String,
     },
-    /// In a value, until this quote.
+    /// In a value, up to this quote.
     Value {
         quote: char,
         attribute: String,
@@ -103,7 +104,7 @@ struct Lint<'a, 'n, 'f> {
     notes: &'n mut Notes<'f>,
 }
 
-/// Reports such characters; the copy has the same lines.
+/// Reports such characters. The copy has the same lines.
 pub(crate) fn repair(bytes: &[u8], notes: &mut Notes) -> Vec<u8> {
     let chars = characters(bytes);
     let mut lint = Lint { chars, out: Vec::with_capacity(bytes.len()), line: 1, column: 1, notes };
@@ -153,7 +154,7 @@ impl Lint<'_, '_, '_> {
         self.out.extend_from_slice(instead.as_bytes());
     }
 
-    /// Takes the characters at `at`: the next state and how many were taken.
+    /// Consumes the characters at `at`. Returns the next state and the number of consumed characters.
     fn step(&mut self, state: State, at: usize) -> (State, usize) {
         match state {
             State::Text => self.text(at),
@@ -239,7 +240,7 @@ impl Lint<'_, '_, '_> {
         let as_quote = meant(c).is_some_and(|m| m.0 == "curly quote" && m.1.starts_with(quote))
             || c == '\u{ff02}';
         if as_quote && at == start && self.opened_straight(start) {
-            // `"“/data”"`: both are there; the curly one goes.
+            // `"“/data”"` contains both quotes; the curly one is removed.
             let (line, column) = (self.line, self.column);
             self.notes.error_at(
                 line,
@@ -305,7 +306,7 @@ impl Lint<'_, '_, '_> {
             told = true;
             self.notes.warn(line, format!("this comment continues to line {} and contains another `<!--`; was it meant to end earlier?", self.line));
         }
-        // Two dashes inside a comment are no XML, but sersync took them.
+        // Two dashes inside a comment are not valid XML, but sersync accepted them.
         self.keep(at, 1);
         (State::Comment { line, told }, 1)
     }

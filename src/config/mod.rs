@@ -43,27 +43,28 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What the given files say together, and everything that is wrong with it.
+/// The merged contents of the given files, and all findings.
 pub type Loaded = Parsed;
 
 /// Reads one configuration, XML or YAML by its content: XML begins with `<`.
 pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-    // A full-width `<` is a broken XML too.
+    // A full-width `<` also shows an XML file, a broken one.
     let xml = utf16 || start.starts_with(b"<") || start.starts_with("\u{ff1c}".as_bytes());
     if xml { confxml::parse(bytes, file) } else { yaml::parse(bytes, file) }
 }
 
-/// Reads the files, and of directories every `*.xml`, `*.yaml`, `*.yml` (whatever the case) by name, into one configuration; checks it, and
-/// looks at its localpaths and password files ([`check::roots`]). Nothing may be started with it when it has errors.
+/// Reads the files, and in directories every `*.xml`, `*.yaml`, `*.yml` (in any case) by name, into one configuration.
+/// Checks it, and examines its localpaths and password files ([`check::roots`]). Nothing may be started with it if it
+/// has errors.
 pub fn load(files: &[PathBuf], probe: &dyn Probe) -> Loaded {
     let mut loaded = read(files);
     loaded.diagnostics.extend(check::roots(&loaded.config, probe));
     loaded
 }
 
-/// As [`load`], without a look at the file system beyond the files themselves.
+/// As [`load`], but it accesses no files except the given ones.
 pub fn read(files: &[PathBuf]) -> Loaded {
     let mut loaded = Loaded::default();
     let user = User::current();
@@ -72,7 +73,7 @@ pub fn read(files: &[PathBuf]) -> Loaded {
     });
     for file in expand(files, &mut loaded.diagnostics) {
         if let Some(why) = doubts.of(&file) {
-            // Nor is it parsed: its author would choose the text of the errors.
+            // It is not parsed either: its author would choose the text of the errors.
             loaded.diagnostics.push(broken(&file, format!("ignored: {why}")));
             loaded.config.files.push(file);
             continue;
@@ -103,18 +104,18 @@ fn broken(file: &Path, text: impl Into<String>) -> Diagnostic {
     notes.list.remove(0)
 }
 
-/// What a configuration is called in a directory, whatever the case.
+/// The extensions of configuration files in a directory, in any case.
 const EXTENSIONS: [&str; 3] = ["xml", "yaml", "yml"];
 
-/// True for a name that a directory of configurations reads. What editors leave beside a file is none.
+/// True for a name that is read in a directory of configurations. Temporary files of editors are not read.
 fn is_configuration(name: &OsStr) -> bool {
     let extension = Path::new(name).extension();
     !name.as_encoded_bytes().starts_with(b".")
         && extension.is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
-/// The files themselves, each once. What has the name of a configuration and cannot be read as one is an error: passed
-/// over, what it held would be stopped by a reload.
+/// The files themselves, each once. A file with the name of a configuration that cannot be read as one is an error: if
+/// it were skipped, a reload would stop its localpaths.
 fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = Vec::new();
     for file in files {
@@ -148,7 +149,7 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     all
 }
 
-/// The bytes of a configuration; why there are none, for people.
+/// The bytes of a configuration, or the error for the user.
 fn content(file: &Path) -> Result<Vec<u8>, String> {
     let seen = match fs::metadata(file) {
         Ok(seen) => seen,
@@ -163,7 +164,7 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
             return Err(text);
         }
     };
-    // A pipe that a shell made for `-o <(...)` has its writer; any other would be waited for.
+    // A pipe that a shell made for `-o <(...)` has a writer; a read of any other pipe would block.
     let given_by_shell = file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd");
     if seen.is_dir() {
         return Err("is a directory, not a file; rename or remove it".into());

@@ -1,4 +1,4 @@
-//! What a configuration means, whatever it was written in: the validated model that the supervisor works from.
+//! The meaning of a configuration in any format: the validated model that the supervisor uses.
 
 mod plugin;
 
@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Everything the given files say together.
+/// The merged contents of the given files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The files it was read from, in order.
     pub files: Vec<PathBuf>,
     /// sersync's `debug`: print each event, mark and command line.
     pub debug: bool,
-    /// `sysctl: false`: the kernel's limits are left alone.
+    /// `sysctl: false`: the kernel's limits are not changed.
     #[serde(default)]
     pub no_sysctl: bool,
-    /// `http`: where the reporter listens; none without it.
+    /// `http`: the address of the reporter; without it no reporter runs.
     #[serde(default)]
     pub http: Option<HttpServer>,
     /// Every directory that is replicated.
     pub localpaths: Vec<LocalPath>,
-    /// Every plugin section of a `confxml.xml`, started or not: what `-m` chooses from.
+    /// Every plugin section of a `confxml.xml`, started or not: `-m` selects from them.
     #[serde(default)]
     pub sections: Vec<Plugin>,
 }
@@ -34,17 +34,17 @@ pub struct Config {
 /// The reporter: status page, metrics and health over HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpServer {
-    /// Where it was declared; line 0 of no file for `--http`.
+    /// The place of its declaration; line 0 of no file for `--http`.
     pub place: Place,
     /// Address and port.
     pub listen: SocketAddr,
-    /// Every request must show what this file holds; required where others than this machine can connect.
+    /// Every request must contain the token in this file. Required if other machines can connect.
     pub token_file: Option<OsBytes>,
-    /// `/healthz` fails when a remote is further behind, in milliseconds.
+    /// `/healthz` fails if a remote's lag is greater, in milliseconds.
     pub max_lag_ms: u64,
 }
 
-/// Where something was written. Two models are equal wherever they were written.
+/// A place in a configuration file. Two models are equal regardless of their places.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Place {
     /// The configuration file.
@@ -64,52 +64,53 @@ impl PartialEq for Place {
 pub struct LocalPath {
     /// The directory, absolute, without a trailing slash.
     pub watch: OsBytes,
-    /// Where it was declared.
+    /// The place of its declaration.
     pub place: Place,
-    /// What is replicated.
+    /// The rules that exclude paths from replication.
     pub filter: FilterRules,
-    /// Which events mark, and whether anything is ever deleted.
+    /// The events that cause marks, and whether anything is ever deleted.
     pub inotify: Toggles,
-    /// Where it is replicated to.
+    /// Its targets.
     pub remotes: Vec<Remote>,
-    /// sersync's `failLog`: the script that shows what is owed.
+    /// sersync's `failLog`: the script that lists the owed paths.
     pub fail_log: Option<FailLog>,
     /// Scheduled reconciles.
     pub crontab: Option<Crontab>,
     /// The scrub.
     #[serde(default)]
     pub verify_schedule: Option<VerifySchedule>,
-    /// How long an idle pusher lets a burst gather before its first push, in milliseconds.
+    /// How long an idle pusher waits before its first push, so that a burst gathers, in milliseconds.
     pub delay_ms: u64,
-    /// The share of one core that the start and end of pushes may cost the whole instance, in percent: `pace: {cpu}`.
+    /// The share of one core that the start and end of pushes of the whole instance may use, in percent: `pace: {cpu}`.
     pub pace_percent: u32,
-    /// Files of at least this many bytes go in a push of their own.
+    /// Files of at least this many bytes are pushed separately.
     pub large_file_bytes: u64,
-    /// Files that are open for writing are pushed as they are.
+    /// When files that are open for writing are pushed in their current state.
     #[serde(default)]
     pub open_after: Vec<OpenRule>,
-    /// A remote that is new to the journal is reconciled automatically (YAML). With a `confxml.xml` only `-r` asks for
-    /// it, as in sersync.
+    /// A remote that is new to the journal is reconciled automatically (YAML). With a `confxml.xml`, only `-r` requests
+    /// that, as in sersync.
     pub first_copy: bool,
-    /// Programs that hear of every change.
+    /// Programs that are called for every change.
     pub plugins: Vec<Plugin>,
-    /// Commands that hear of a remote's trouble.
+    /// Commands that run when a remote is in trouble.
     pub alarms: Alarms,
 }
 
-/// When files that are open for writing are pushed as they are; the first rule that matches a path is the one.
+/// When files that are open for writing are pushed in their current state. The first rule that matches a path applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRule {
-    /// Of these paths, in the manner of .gitignore.
+    /// For these paths, with the syntax of .gitignore.
     pub glob: String,
-    /// A file that has been open for this time is pushed, and again at this interval while it is written; milliseconds.
+    /// A file that has been open for this time is pushed, and pushed again at this interval while it is written;
+    /// milliseconds.
     pub after_ms: u64,
 }
 
 /// sersync's `inotify` section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toggles {
-    /// Off: nothing is ever deleted on a remote, by nothing.
+    /// If off, nothing is ever deleted on a remote, by any function.
     pub delete: bool,
     /// A new directory marks.
     pub create_folder: bool,
@@ -146,28 +147,28 @@ impl Toggles {
 /// One target of a localpath.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Remote {
-    /// Where it was declared.
+    /// The place of its declaration.
     pub place: Place,
-    /// How it is reached and spoken to.
+    /// How it is reached: transport and parameters.
     #[serde(flatten)]
     pub peer: Peer,
-    /// When a reconcile is held for the operator.
+    /// The number of deletions above which a reconcile is held for the operator.
     pub max_delete: MaxDelete,
-    /// How long what is deleted and overwritten there is kept in its trash, in milliseconds; `None` without a trash.
+    /// How long the trash on the remote keeps deleted and overwritten files, in milliseconds; `None` without a trash.
     #[serde(default)]
     pub trash_keep_ms: Option<u64>,
-    /// When an rsync waits for the next push.
+    /// When a standby is kept for the next push.
     #[serde(default)]
     pub standby: StandbyMode,
 }
 
-/// When an rsync is kept started, connected and waiting for the next push.
+/// When a standby is kept: an rsync that is started, connected and waiting for the next push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StandbyMode {
-    /// While the remote is active: for a minute after each push.
+    /// While the remote is active: for one minute after each push.
     Active,
-    /// Always, once something was pushed.
+    /// Always, after the first push.
     Always,
     /// Never.
     #[default]
@@ -178,7 +179,7 @@ pub enum StandbyMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaxDelete {
-    /// Half of what the remote has, when that is over 100 entries.
+    /// Half of the remote's entries, if it has more than 100.
     #[default]
     Half,
     /// More than this many entries.
@@ -192,7 +193,7 @@ pub enum MaxDelete {
 pub struct FailLog {
     /// The script.
     pub path: OsBytes,
-    /// Minutes between tries of what failed (`timeToExecute`).
+    /// Minutes between retries of failed pushes (`timeToExecute`).
     pub retry_minutes: u32,
 }
 
@@ -201,7 +202,7 @@ pub struct FailLog {
 pub struct Crontab {
     /// When (`schedule`).
     pub schedule: Schedule,
-    /// Patterns in rsync's own language, left out of scheduled reconciles (`crontabfilter`).
+    /// Patterns in rsync's syntax that scheduled reconciles exclude (`crontabfilter`).
     pub exclude: Vec<OsBytes>,
 }
 
@@ -215,44 +216,45 @@ pub enum Schedule {
     Cron(String),
 }
 
-/// `verify_schedule`: the scrub compares every remote, one part of the tree after another, and pushes what differs again.
+/// `verify_schedule`: the scrub compares every remote, one part of the tree after another, and pushes differing paths
+/// again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifySchedule {
-    /// When a run through the whole tree begins.
+    /// When a run through the whole tree starts.
     pub when: VerifyWhen,
-    /// Bytes compared in a second, on average over a part; `None`: as fast as it goes, half of the time.
+    /// Bytes compared per second, on average over a part; `None`: no limit on the rate, half of the time.
     pub rate: Option<u64>,
     /// Content is compared, too.
     pub checksum: bool,
 }
 
-/// When a run of the scrub begins.
+/// When a run of the scrub starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyWhen {
-    /// This many seconds after the last one began.
+    /// This many seconds after the start of the last run.
     Every(u64),
     /// A cron expression of five fields, which [`super::cron::parse`] takes; in local time.
     Cron(String),
 }
 
-/// `verify_schedule: {rate}` when none is given: 20 MiB in a second.
+/// The default of `verify_schedule: {rate}`: 20 MiB per second.
 pub const VERIFY_RATE: u64 = 20 << 20;
-/// Minutes between tries of what failed when none are given (sersync's example value).
+/// The default for minutes between retries of failed pushes (sersync's example value).
 pub const RETRY_MINUTES: u32 = 60;
-/// `delay` when none is given, in milliseconds.
+/// The default of `delay`, in milliseconds.
 pub const DELAY_MS: u64 = 3;
-/// `pace: {cpu}` when none is given, in percent of one core.
+/// The default of `pace: {cpu}`, in percent of one core.
 pub const PACE_PERCENT: u32 = 25;
-/// `max_lag` when none is given: a minute.
+/// The default of `max_lag`: one minute.
 pub const MAX_LAG_MS: u64 = 60_000;
-/// `trash: {keep}` when none is given, in milliseconds: 7 days.
+/// The default of `trash: {keep}`, in milliseconds: 7 days.
 pub const TRASH_KEEP_MS: u64 = 7 * 86_400_000;
-/// `large_file` when none is given: 32 MiB.
+/// The default of `large_file`: 32 MiB.
 pub const LARGE_FILE_BYTES: u64 = 32 << 20;
 
 impl Remote {
-    /// A remote with the defaults of both forms of a configuration.
+    /// A remote with the defaults that both formats share.
     pub fn new(peer: Peer) -> Self {
         Self {
             place: Place::default(),

@@ -1,18 +1,18 @@
-//! `-m KIND`: the same configuration with nothing but its plugins of one kind, as sersync's modules. Pure.
+//! `-m KIND`: the same configuration with only its plugins of one kind, as with sersync's modules. Pure.
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Alarms, Config, LocalPath, PLUGIN_KINDS, Place, Plugin};
 
-/// The kind that `-m` names; YAML's `refresh_cdn` is sersync's `refreshCDN`.
+/// The kind that `-m` selects; YAML's `refresh_cdn` is sersync's `refreshCDN`.
 pub fn kind(name: &str) -> Option<&'static str> {
     let name = if name == "refresh_cdn" { "refreshCDN" } else { name };
     PLUGIN_KINDS.into_iter().find(|k| *k == name)
 }
 
-/// Leaves only the plugins of that kind, and no remotes. A section of a `confxml.xml` counts whether it is started or
-/// not, and `socket`, `http` and `refreshCDN` watch the directory that their section names, as in sersync.
+/// Keeps only the plugins of that kind, and no remotes. A section of a `confxml.xml` counts whether it is started or
+/// not. `socket`, `http` and `refreshCDN` watch the directory in their section, as in sersync.
 pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
-    // The address is that of the instance that replicates; `--http` gives this one its own.
+    // The address belongs to the instance that replicates; `--http` gives this instance its own.
     config.http = None;
     let wanted = |p: &Plugin| p.call.kind() == kind;
     let mut chosen: Vec<LocalPath> = Vec::new();
@@ -27,7 +27,7 @@ pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
             ..localpath.clone()
         };
         if let Some(log) = &mut localpath.fail_log {
-            // The script of the instance that replicates is not this one's.
+            // This instance must not use the script of the instance that replicates.
             let name = [log.path.as_bytes(), b".", kind.as_bytes()].concat();
             log.path = name.into();
         }

@@ -1,4 +1,4 @@
-//! YAML as a tree whose every key and value knows its line.
+//! YAML as a tree in which every key and value has its line.
 
 use super::diagnostic::{Notes, did_you_mean};
 use super::yaml_hint::{mistake, no_blank};
@@ -15,7 +15,7 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
-    /// Everything else that is one word; `plain` when it is not quoted.
+    /// Any other single word; `plain` if it is not quoted.
     Scalar {
         text: String,
         plain: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Key {
 }
 
 impl Node {
-    /// What it is, for messages.
+    /// Its kind, for messages.
     pub(crate) fn kind(&self) -> String {
         match &self.value {
             Value::Null => "nothing".into(),
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// The items of a list; of one word, that word.
+    /// The items of a list; a single word is a list of one.
     pub(crate) fn items(&self) -> Result<&[Node], String> {
         match &self.value {
             Value::List(items) => Ok(items),
@@ -66,7 +66,7 @@ impl Node {
         }
     }
 
-    /// True for a map that has no key but these.
+    /// True for a map that has only these keys.
     pub(crate) fn has_only(&self, known: &[&str]) -> bool {
         match &self.value {
             Value::Map(fields) => fields.iter().all(|(key, _)| known.contains(&key.text.as_str())),
@@ -79,11 +79,11 @@ impl Node {
     }
 }
 
-/// A map whose keys are known; unknown and doubled ones are told when it is made.
+/// A map with known keys. Unknown and repeated keys are reported when it is created.
 pub(crate) struct Fields<'n>(&'n [(Key, Node)]);
 
 impl<'n> Fields<'n> {
-    /// `None`, and told, when the node is no map.
+    /// `None`, with an error, if the node is not a map.
     pub(crate) fn of(
         node: &'n Node,
         what: &str,
@@ -129,10 +129,10 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// How deep a configuration may nest; the deepest known has five levels.
+/// The deepest nesting of a configuration; the known keys need five levels.
 const MAX_DEPTH: usize = 32;
 
-/// Reads one document; `None`, and told, when it is no YAML.
+/// Parses one document; `None`, with an error, if it is not YAML.
 pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
     let mut parser = Parser::new_from_str(text);
     let mut open: Vec<(Node, Option<Key>)> = Vec::new();
@@ -200,7 +200,7 @@ pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
     root
 }
 
-/// Hands a finished node to what it lies in; the line and what is wrong when it cannot be a key.
+/// Adds a finished node to its parent. Returns the line and the error if it cannot be a key.
 fn place(
     node: Node,
     open: &mut [(Node, Option<Key>)],

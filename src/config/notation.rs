@@ -11,7 +11,7 @@ pub(crate) struct Notation {
     pub(crate) place: PlaceThere,
 }
 
-/// Where on the host.
+/// The place on the host.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PlaceThere {
     Daemon { port: Option<u16>, module: OsBytes },
@@ -55,7 +55,7 @@ pub(crate) fn remote(text: &str) -> Result<Notation, String> {
     Ok(Notation { user, host, place })
 }
 
-/// User, host and what follows it.
+/// User, host and the rest.
 fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
     let end_of_user = text.find(['[', '/']).unwrap_or(text.len());
     let (user, rest) = match text[..end_of_user].find('@') {
@@ -73,7 +73,7 @@ fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
     Ok((user, host, &rest[end..]))
 }
 
-/// Milliseconds of `3ms`, `100s`, `2m`, `1h`, `1d`; a bare number counts in `bare` milliseconds, if that is given.
+/// Milliseconds of `3ms`, `100s`, `2m`, `1h`, `1d`. A bare number has units of `bare` milliseconds, if that is given.
 pub(crate) fn duration_ms(text: &str, bare: Option<u64>) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match (&text[digits.len()..], bare) {

@@ -1,14 +1,14 @@
-//! The user's own rsync parameters (`commonParams`, `params`): split as a shell would, without a shell, and checked by
-//! the table of [`crate::rsync`].
+//! The user's own rsync parameters (`commonParams`, `params`): split as a shell would, without a shell, and checked
+//! against the table of [`crate::rsync`].
 
 use super::diagnostic::{Notes, nearest};
 use crate::path::{OsBytes, as_written};
 use crate::rsync::options;
 use crate::rsync::params::{Fault, Remark, faults, remarks};
 
-/// sersync's shipped parameters, which it also had when none were given.
+/// sersync's shipped parameters, which are also its default.
 pub(crate) const SERSYNC_PARAMS: &str = "-artuz";
-/// The parameters of a YAML configuration that gives none.
+/// The default parameters of a YAML configuration.
 pub(crate) const YAML_PARAMS: &str = "-a";
 
 /// Splits the words of one string.
@@ -19,7 +19,7 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
     }
 }
 
-/// Says what is wrong with the words, or different from what they look like.
+/// Reports what is wrong with the words, or different from their appearance.
 pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
     if let Some(word) = words.iter().find(|word| word.as_bytes().contains(&0)) {
         let word = as_written(word.as_bytes());

@@ -1,8 +1,8 @@
-//! Single values of plugins that both formats share: command lines, URLs. Errors say what to write.
+//! Single values of plugins that both formats share: command lines, URLs. Errors say what to write instead.
 
 use crate::path::as_written;
 
-/// A command line as words, split as a shell splits them, of a least number. No shell ever sees them.
+/// A command line as words, split as a shell splits them, with a minimum number. No shell is used.
 pub(crate) fn words(text: &str, least: usize) -> Result<Vec<String>, String> {
     no_nul(text)?;
     match shlex::split(text) {
@@ -12,7 +12,7 @@ pub(crate) fn words(text: &str, least: usize) -> Result<Vec<String>, String> {
     }
 }
 
-/// Refuses what no program can be given: its words end at a NUL.
+/// Refuses a NUL, which no argument of a program can contain.
 pub(crate) fn no_nul(text: &str) -> Result<(), String> {
     match text.contains('\0') {
         false => Ok(()),
@@ -23,14 +23,14 @@ pub(crate) fn no_nul(text: &str) -> Result<(), String> {
     }
 }
 
-/// What a shell would have done with this line; no shell reads it here.
+/// What a shell would have done with this line. syncsup does not use a shell.
 pub(crate) fn shell_only(text: &str) -> Option<String> {
     const ALONE: [&str; 10] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1", "2>"];
     let words = shlex::split(text)?;
     let starts = |w: &str| [">", "2>", "|", "&&", "$(", "`"].iter().any(|s| w.starts_with(s));
     let word =
         words.iter().find(|w| ALONE.contains(&w.as_str()) || starts(w) || w.ends_with(';'))?;
-    // What was quoted was meant so.
+    // Quoted words are intended.
     text.split_whitespace().any(|w| w == word).then(|| {
         format!("`{word}` is passed to the command unchanged, since no shell runs it; write a script, and name it in prefix")
     })
@@ -48,7 +48,7 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the URLs of a CDN begin with.
+/// The beginning of the URLs of a CDN.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     match text.bytes().all(|b| (0x21..0x7f).contains(&b)) && !text.contains(['&', '#']) {
         true if !text.is_empty() => Ok(text.to_owned()),

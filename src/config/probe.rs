@@ -1,4 +1,4 @@
-//! What the checks ask the machine.
+//! What the checks query from the machine.
 
 use super::destination::{address, is_local_name};
 use super::here::{self, Daemon};
@@ -13,28 +13,28 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// rsync reads no more of a password file, in bytes.
+/// rsync reads at most this much of a password file, in bytes.
 const PASSWORD_LONGEST: u64 = 4_096;
-/// No `rsyncd.conf` is longer, in bytes.
+/// The longest accepted `rsyncd.conf`, in bytes.
 const RSYNCD_CONF_LONGEST: u64 = 1 << 20;
 
-/// What stands at the place of a localpath.
+/// The state of the path of a localpath.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watch {
-    /// A directory that can be read.
+    /// A readable directory.
     Directory,
-    /// Nothing.
+    /// It does not exist.
     Missing,
-    /// Something else.
+    /// It is not a directory.
     NotDirectory,
-    /// The system's words.
+    /// The system's error message.
     Refused(String),
 }
 
-/// A password file.
+/// The state of a password file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordFile {
-    /// It is there.
+    /// It exists.
     Found {
         /// Its permission bits.
         mode: u32,
@@ -42,36 +42,36 @@ pub enum PasswordFile {
         owner: u32,
         /// Its length in bytes.
         size: u64,
-        /// What rsync reads of it: its beginning.
+        /// Its beginning: what rsync reads.
         start: Vec<u8>,
     },
-    /// Nothing.
+    /// It does not exist.
     Missing,
-    /// The system's words.
+    /// The system's error message.
     Refused(String),
 }
 
-/// The machine as the checks see it.
+/// The machine, for the checks.
 pub trait Probe {
-    /// Looks at a localpath.
+    /// Examines a localpath.
     fn watch(&self, path: &Path) -> Watch;
-    /// Looks at a password file.
+    /// Examines a password file.
     fn password_file(&self, path: &Path) -> PasswordFile;
-    /// How a program begins, as far as the system looks; `None` when it cannot be read.
+    /// The beginning of a program, as much as the kernel reads; `None` if it cannot be read.
     fn program(&self, path: &Path) -> Option<Vec<u8>>;
-    /// Who runs this, by number.
+    /// The number of the user that runs this.
     fn user(&self) -> u32;
     /// The first line of `PROGRAM --version`.
     fn rsync_version(&self, program: &OsStr) -> Option<String>;
-    /// How many directories a localpath has that are not excluded, its root included.
+    /// The number of directories of a localpath that are not excluded, including its root.
     fn directories(&self, root: &Path, filter: &Filter) -> u64;
     /// `fs.inotify.max_user_watches`.
     fn max_user_watches(&self) -> Option<u64>;
-    /// True when this host is this machine, as far as that can be known without asking a name server.
+    /// True if this host is this machine, as far as that can be determined without a name server.
     fn is_here(&self, host: &str) -> bool;
-    /// What this machine's own `rsyncd.conf` says.
+    /// The contents of this machine's `rsyncd.conf`.
     fn daemon(&self) -> Daemon;
-    /// The path without symbolic links, as far as it is there.
+    /// The path without symbolic links, as far as it exists.
     fn real(&self, path: &Path) -> PathBuf;
 }
 
@@ -108,7 +108,7 @@ impl Probe for Machine {
     }
 
     fn program(&self, path: &Path) -> Option<Vec<u8>> {
-        // Others may hang, or be changed by a look.
+        // Reading another type may block, or change its state.
         if !fs::metadata(path).ok()?.is_file() {
             return None;
         }
@@ -164,7 +164,7 @@ impl Probe for Machine {
                 addresses_of(&name, &fs::read_to_string("/etc/hosts").unwrap_or_default())
             }
         };
-        // Only an address of this machine can be listened on.
+        // A socket can only be bound to an address of this machine.
         names
             .into_iter()
             .any(|ip| ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok())
@@ -184,7 +184,7 @@ impl Probe for Machine {
     }
 }
 
-/// The first bytes of a file, up to a number.
+/// The first bytes of a file, at most this number.
 fn beginning(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::new();
     fs::File::open(path)?.take(most).read_to_end(&mut start)?;
@@ -213,7 +213,7 @@ mod tests {
         for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]", own.trim()] {
             assert!(Machine.is_here(host), "{host}");
         }
-        // Reserved for papers (RFC 5737, RFC 3849): nobody's.
+        // Reserved for documentation (RFC 5737, RFC 3849): no host has these.
         for host in ["192.0.2.1", "[2001:db8::1]", "slave.example.org"] {
             assert!(!Machine.is_here(host), "{host}");
         }

@@ -1,4 +1,4 @@
-//! What the rsync here and the parameters of each remote make of each other. Pure: what the machine answers comes in as
+//! The interaction of the local rsync with the parameters of each remote. Pure: the machine's answers are passed as
 //! values, from `probe`.
 
 use super::diagnostic::{Diagnostic, Severity};
@@ -17,7 +17,7 @@ fn finding(severity: Severity, place: &Place, text: String) -> Diagnostic {
     Diagnostic { severity, place: place.clone(), column: 0, text }
 }
 
-/// Errors of parameters that depend on where they push to.
+/// Errors of parameters that depend on the destination.
 pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnostic> {
     let in_module = match &remote.peer.target {
         Target::Daemon { module, .. } => {
@@ -26,7 +26,7 @@ pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnost
         Target::Ssh { .. } => false,
     };
     let inside = params::inside_destination(&remote.peer.params, in_module).into_iter();
-    // The trash takes the place of the user's backups.
+    // The trash replaces the user's backups.
     let counts = |name: &str| name != "--backup-dir" || remote.trash_keep_ms.is_none();
     let mut found: Vec<Diagnostic> = inside
         .filter(|(name, _)| counts(name))
@@ -52,7 +52,7 @@ pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnost
     found
 }
 
-/// What is wrong with the rsyncs here, each once; and parameters that they do not know.
+/// What is wrong with the local rsyncs, each once, and the parameters that they do not support.
 pub fn versions(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut programs = BTreeSet::new();
@@ -86,7 +86,7 @@ fn shown((major, minor, patch): Version) -> String {
     format!("{major}.{minor}.{patch}")
 }
 
-/// The version in the first line of `--version`; a release that is being prepared (`3.5.0pre1`) counts as that one.
+/// The version in the first line of `--version`. A prerelease (`3.5.0pre1`) counts as the release.
 fn version(line: &str) -> Option<Version> {
     let number = line.split_whitespace().skip_while(|w| *w != "version").nth(1)?;
     let digits = |part: &str| {
@@ -97,7 +97,7 @@ fn version(line: &str) -> Option<Version> {
     Some((parts.next()?, parts.next()?, parts.next().unwrap_or(0)))
 }
 
-/// What is wrong with an rsync, from the first line of its `--version`; `None` is an rsync that did not answer.
+/// What is wrong with an rsync, by the first line of its `--version`; `None` is an rsync that did not answer.
 pub fn rsync_warning(program: &str, line: Option<&str>) -> Option<String> {
     let Some(line) = line else {
         return Some(format!(

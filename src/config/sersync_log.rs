@@ -1,5 +1,5 @@
-//! The `rsync_fail_log.sh` that sersync itself leaves: which paths it still owed to which remote. Pure; nothing in it
-//! is ever run.
+//! The `rsync_fail_log.sh` that sersync itself writes: the paths that it still owed to each remote. Pure; the script is
+//! never run.
 //!
 //! sersync (2.5.4, `FileSynchronize::RsyncThread`) writes `#errno N` and the command that failed:
 //!
@@ -8,8 +8,8 @@
 //! cd /data && rsync -artuz -R --delete ./   --include="a/" --include="a/f" --exclude=*  10.0.0.2::www >/dev/null 2>&1
 //! ```
 //!
-//! Names stand between double quotes in which only `$` is escaped, so a name with a quote and a blank in it may be
-//! read in two ways: such a line is not understood.
+//! Names are between double quotes, and only `$` is escaped. So a name that contains a quote and a blank may be read in
+//! two ways. Such a line is reported as not understood.
 
 use crate::path::RelPath;
 
@@ -22,29 +22,29 @@ pub struct Lost {
     pub watch: Vec<u8>,
     /// The remote's host.
     pub host: Vec<u8>,
-    /// The module, or with ssh the directory.
+    /// The module, or the directory for ssh.
     pub place: Vec<u8>,
-    /// It went over ssh.
+    /// The transport was ssh.
     pub ssh: bool,
-    /// rsync's port, where it was given.
+    /// rsync's port, if it was given.
     pub port: Option<u16>,
-    /// What may differ, with everything below it; the root is everything.
+    /// The path that may differ, with everything below it; the root means everything.
     pub path: RelPath,
 }
 
-/// A line that says nothing that could be understood.
+/// A line that could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// Its line, from 1.
     pub line: usize,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// Names may hold newlines; a command takes this many lines at most.
+/// The most lines of one command: names may contain newlines.
 const LINES_MOST: usize = 16;
 
-/// Everything that a script of sersync's owes, and what in it could not be understood.
+/// Everything that a script of sersync owes, and the lines that could not be understood.
 pub fn parse(text: &[u8]) -> (Vec<Lost>, Vec<Odd>) {
     let lines: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
     let (mut lost, mut odd) = (Vec::new(), Vec::new());
@@ -66,7 +66,7 @@ pub fn parse(text: &[u8]) -> (Vec<Lost>, Vec<Odd>) {
     (lost, odd)
 }
 
-/// A command, with the lines that belong to it because a name in it holds newlines.
+/// A command, with the lines that belong to it because a name contains newlines.
 fn whole(lines: &[&[u8]]) -> (usize, Vec<u8>) {
     let mut command = lines[0].to_vec();
     for (used, next) in lines.iter().enumerate().take(LINES_MOST).skip(1) {
@@ -82,24 +82,24 @@ fn whole(lines: &[&[u8]]) -> (usize, Vec<u8>) {
     (1, lines[0].to_vec())
 }
 
-/// A word, and whether it, or what follows its `=`, stood between quotes.
+/// A word, and whether it, or its part after `=`, was quoted.
 struct Word {
     text: Vec<u8>,
     quoted: bool,
 }
 
-/// The words of a command; `None` where a quote is not closed.
+/// The words of a command; `None` if a quote is not closed.
 fn words(command: &[u8]) -> Option<Vec<Word>> {
     let mut words = Vec::new();
     let mut rest = command.trim_ascii();
     while !rest.is_empty() {
         let end = rest.iter().position(|&b| b == b' ').unwrap_or(rest.len());
         let opens = rest[..end].iter().position(|&b| b == b'"');
-        // A quote opens a word, or comes after `--include=`.
+        // A quote opens a word, or follows `--include=`.
         match opens.filter(|&at| at == 0 || rest[at - 1] == b'=') {
             Some(at) => {
                 let inside = &rest[at + 1..];
-                // It is closed by a quote before a blank or at the end.
+                // A quote before a blank or at the end closes it.
                 let closes = (0..inside.len()).find(|&n| {
                     inside[n] == b'"' && inside.get(n + 1).is_none_or(|b| b" \n".contains(b))
                 })?;
@@ -125,7 +125,7 @@ fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
         return Err("the directory is not absolute");
     }
     let words = words(rest).ok_or("a quote is not closed")?;
-    // What stands before it are the user's own parameters.
+    // The words before it are the user's own parameters.
     let own = words.iter().position(|w| w.text == b"-R" && !w.quoted);
     let words = &words[own.ok_or("there is no `-R`, which sersync always gives")? + 1..];
     let (mut ssh, mut port, mut destination) = (false, None, None);
@@ -165,7 +165,7 @@ fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
     Ok(Lost { line, watch, host: host.to_vec(), place: place.to_vec(), ssh, port, path })
 }
 
-/// `./a/b`, a directory also with a slash at its end.
+/// `./a/b`; a directory may have a trailing slash.
 fn below(name: &[u8]) -> Option<RelPath> {
     let name = name.strip_prefix(b"./")?;
     RelPath::new(name.strip_suffix(b"/").unwrap_or(name))
@@ -173,7 +173,7 @@ fn below(name: &[u8]) -> Option<RelPath> {
 
 const NAME: &str = "the name is not below the directory";
 
-/// sersync escapes `$` and nothing else. `None` for what it did not write.
+/// sersync escapes only `$`. `None` for text that sersync did not write.
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     for &b in text {

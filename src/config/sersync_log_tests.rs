@@ -2,7 +2,7 @@ use super::*;
 
 const TAIL: &str = "web@10.0.0.2::www --password-file=/etc/rsync.pas >/dev/null 2>&1 ";
 
-/// As `FileSynchronize::RsyncThread` puts a line together.
+/// A line as `FileSynchronize::RsyncThread` writes it.
 fn sent(name: &[u8]) -> Vec<u8> {
     let mut line = b"#errno 2560\ncd /data && rsync -artuz -R  --timeout=100 \"./".to_vec();
     for &b in name {
@@ -104,7 +104,7 @@ fn unknown_lines_are_not_paths() {
     ] {
         assert!(!odd(line).is_empty(), "{line}");
     }
-    // A torn line does not take the next one with it.
+    // A truncated line does not affect the next one.
     let text = [&b"cd /data && rsync -a -R \"./tor\n"[..], &sent(b"good")].concat();
     let (lost, odd) = parse(&text);
     assert_eq!((lost.len(), lost[0].path.clone(), odd[0].line), (1, path(b"good"), 1));

@@ -1,5 +1,5 @@
-//! What a configuration names that is obeyed as the configuration is: programs, which run with all rights of the user,
-//! and password files, whose words go to a remote. Pure: the doubts come in as values.
+//! Files named in a configuration that are trusted like the configuration itself: programs, which run with all rights
+//! of the user, and password files, whose contents go to a remote. Pure: the doubts are passed as values.
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Call, Config, LocalPath, Place, Remote};
@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Programs that run the script which is their first word.
+/// Programs that run the script in their first argument.
 const INTERPRETERS: [&str; 12] =
     ["sh", "bash", "dash", "ash", "ksh", "zsh", "env", "perl", "python", "php", "ruby", "node"];
 
-/// Says each doubt once.
+/// Reports each doubt once.
 pub(super) struct Doubts<F> {
     /// What is not trusted on the way to a path, and the text.
     of: F,
@@ -69,7 +69,7 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
     }
 }
 
-/// The programs and scripts that a localpath's part of a configuration names, and where.
+/// The programs and scripts in a localpath's part of a configuration, with their places.
 pub(super) fn programs_named(localpath: &LocalPath) -> Vec<(&Place, PathBuf)> {
     let mut found = Vec::new();
     for remote in &localpath.remotes {
@@ -91,16 +91,16 @@ pub(super) fn programs_named(localpath: &LocalPath) -> Vec<(&Place, PathBuf)> {
     found
 }
 
-/// The programs that a push runs: rsync, and what its parameters name for ssh.
+/// The programs that a push runs: rsync, and the program for ssh in its parameters.
 fn programs_of(remote: &Remote) -> Vec<PathBuf> {
     let mut found = programs(&[remote.peer.rsync_program.as_os_str()]);
-    // Also of a daemon: with it, rsync reaches one through ssh.
+    // Also for a daemon: with this parameter, rsync reaches a daemon through ssh.
     let shell = shell_of(&remote.peer.params);
     found.extend(shell.iter().flat_map(|line| programs(&shlex::split(line).unwrap_or_default())));
     found
 }
 
-/// What `-e` or `--rsh` among rsync's parameters says, alone or at the end of other letters.
+/// The value of `-e` or `--rsh` among rsync's parameters, alone or at the end of other letters.
 fn shell_of(params: &[crate::path::OsBytes]) -> Option<String> {
     let mut params = params.iter().filter_map(|p| p.as_os_str().to_str());
     let mut said = None;
@@ -119,8 +119,8 @@ fn shell_of(params: &[crate::path::OsBytes]) -> Option<String> {
     said
 }
 
-/// The program that a command line runs, and the script that an interpreter does; those without a slash are looked for in
-/// places that the user chose.
+/// The program that a command line runs, and the script that an interpreter runs. Those without a slash are searched
+/// for in directories that the user chose.
 fn programs<W: AsRef<OsStr>>(words: &[W]) -> Vec<PathBuf> {
     let mut words = words.iter().map(|w| Path::new(w.as_ref()));
     let Some(program) = words.next() else { return Vec::new() };

@@ -1,10 +1,11 @@
-//! Single values that both formats share: directories, hosts, modules, booleans, ports. Errors say what to write.
+//! Single values that both formats share: directories, hosts, modules, booleans, ports. Errors say what to write
+//! instead.
 
 use super::diagnostic::nearest;
 use crate::path::{OsBytes, as_written};
 use std::str::FromStr;
 
-/// `true` or `false`, and nothing near it.
+/// `true` or `false`, and nothing similar.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" => Ok(true),
@@ -32,7 +33,7 @@ pub(crate) fn positive(text: &str, unit: &str) -> Result<u32, String> {
     }
 }
 
-/// An absolute path of this machine, slashes made single and none at its end.
+/// An absolute local path. Repeated and trailing slashes are removed.
 pub(crate) fn absolute(bytes: &[u8]) -> Result<OsBytes, String> {
     let shown = as_written(bytes);
     if bytes.is_empty() {
@@ -77,7 +78,7 @@ fn not_absolute(shown: &str) -> String {
     format!("`{shown}` is not absolute; write it as /{shown}")
 }
 
-/// The name of a user: of an rsync daemon, or of a login.
+/// The name of a user of an rsync daemon or of a login.
 pub(crate) fn user(text: &str) -> Result<String, String> {
     if let Some((name, _)) = text.split_once(':') {
         // The rest may be a password, which no message shows.
@@ -93,7 +94,7 @@ pub(crate) fn user(text: &str) -> Result<String, String> {
     }
 }
 
-/// A host name or address; an IPv6 address gets its brackets.
+/// A host name or address. An IPv6 address gets brackets.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty; write a host name or an address".into());
@@ -111,7 +112,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     Ok(if v6 { format!("[{bare}]") } else { bare.to_owned() })
 }
 
-/// A daemon's module and a path in it, slashes made single and none at its end.
+/// A daemon's module and a path in it. Repeated and trailing slashes are removed.
 pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
     let shown = as_written(bytes);
     if bytes.is_empty() {
@@ -148,7 +149,7 @@ pub(crate) fn module(bytes: &[u8]) -> Result<OsBytes, String> {
     Ok(parts.join(&b'/').into())
 }
 
-/// Bytes that must be text: hosts, users, words for other programs.
+/// Bytes that must be text: hosts, users, arguments for other programs.
 pub(crate) fn text(bytes: &[u8]) -> Result<String, String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),

@@ -1,4 +1,5 @@
-//! XML as a tree of elements with lines, over bytes: no encoding is believed, so every value has the bytes of the file.
+//! XML as a tree of elements with lines, over bytes. The declared encoding is ignored, so every value has the bytes of
+//! the file.
 
 use super::diagnostic::Notes;
 use crate::path::as_written;
@@ -39,7 +40,7 @@ impl Element {
     }
 }
 
-/// quick-xml reads text only; a byte becomes the character of the same number, and comes back by [`narrow`].
+/// quick-xml reads only text. Each byte becomes the character of the same number, and [`narrow`] converts it back.
 fn widen(bytes: &[u8]) -> String {
     bytes.iter().map(|&b| char::from(b)).collect()
 }
@@ -60,7 +61,7 @@ impl Lines {
     }
 }
 
-/// Reads the whole document; `None` when its structure is broken, which is then told.
+/// Parses the whole document; `None`, with an error, if its structure is broken.
 pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
     let text = widen(bytes);
     let lines = Lines::new(&text);
@@ -111,7 +112,7 @@ pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
     root
 }
 
-/// The element that an end tag closes; `None`, and told, when it is another's.
+/// The element that an end tag closes; `None`, with an error, if the tag belongs to another element.
 fn close(name: &str, line: usize, open: &mut Vec<Element>, notes: &mut Notes) -> Option<Element> {
     let text = match open.pop() {
         Some(element) if element.name == name => return Some(element),
@@ -137,7 +138,7 @@ fn place(element: Element, open: &mut [Element], root: &mut Option<Element>, not
     }
 }
 
-/// sersync ignored text between elements, and people write `# comments` there.
+/// sersync ignored text between elements, and users write `# comments` in it.
 fn stray_text(text: &[u8], offset: usize, lines: &Lines, notes: &mut Notes) {
     let Some(start) = text.iter().position(|b| !b.is_ascii_whitespace()) else { return };
     if text.starts_with(b"\xef\xbb\xbf") && text.len() == 3 {
@@ -201,7 +202,7 @@ fn attribute_error(error: &quick_xml::events::attributes::AttrError) -> &'static
     }
 }
 
-/// Resolves `&amp;` and its like; the entity that is none, as error.
+/// Resolves entities such as `&amp;`. The error is the invalid entity.
 fn unescape(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;

@@ -1,5 +1,5 @@
-//! The YAML configuration, syncsup.yaml(5): settings at the top are defaults, which a localpath, and under it a remote,
-//! may override.
+//! The YAML configuration, syncsup.yaml(5). Settings at the top are defaults. A localpath may override them, and a
+//! remote within it may override those.
 
 use super::diagnostic::{Notes, Parsed};
 use super::model::*;
@@ -11,7 +11,7 @@ use super::{http, values, yaml_hint};
 use crate::path::OsBytes;
 use std::path::Path;
 
-/// The error for a file that has none of our keys; it does not show the content.
+/// The error for a file without any known key; it does not show the content.
 fn no_configuration() -> String {
     format!(
         "this is not a configuration: it has neither the <head> of a confxml.xml nor the keys of a syncsup.yaml; give the right file with -o; known here: {}",
@@ -19,7 +19,7 @@ fn no_configuration() -> String {
     )
 }
 
-/// Keys that may stand at the top and in a localpath.
+/// Keys that are allowed at the top and in a localpath.
 const SETTINGS: [&str; 17] = [
     "rsync",
     "inotify",
@@ -161,7 +161,7 @@ fn ssh_target(path: OsBytes, port: Option<u16>, settings: &Rsync) -> Target {
     Target::Ssh { path, port, options, control_master: ssh.control_master }
 }
 
-/// The auth user and password file of the settings are a daemon's; an ssh login is written with the remote.
+/// The auth user and password file of the settings apply to a daemon; an ssh login is part of the remote.
 fn build(
     node: &Node,
     host: String,

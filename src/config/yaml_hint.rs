@@ -1,11 +1,11 @@
-//! What is probably meant where YAML is not understood: a blank that is missing after a colon, an IPv6 address that is
-//! not in quotes. And whether a file is a configuration at all, before its content is shown. Pure.
+//! The probable meaning of YAML that cannot be parsed: a missing blank after a colon, or an IPv6 address without
+//! quotes. Also decides whether a file is a configuration at all, before its content is shown. Pure.
 
 use super::diagnostic::nearest;
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// Keys by which a configuration is known: those that stand in hardly any other file.
+/// Keys that identify a configuration: they occur in hardly any other file.
 const OWN: [&str; 16] = [
     "localpaths",
     "watch",
@@ -25,7 +25,7 @@ const OWN: [&str; 16] = [
     "sysctl",
 ];
 
-/// Keys whose colon people write without a blank.
+/// Keys that users often write without a blank after the colon.
 const KEYS: [&str; 14] = [
     "localpaths",
     "watch",
@@ -50,7 +50,7 @@ static BRACKETS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]+)?)\](:[^\s,\]]*)").ok()
 });
 
-/// True when a key of ours, or something near it, stands in the text. Of another file no error shows anything.
+/// True if the text contains a key of syncsup, or a similar word. For other files, errors show nothing of the content.
 pub(super) fn is_configuration(text: &str) -> bool {
     let Some(key) = KEY.as_ref() else { return true };
     key.captures_iter(text).any(|found| nearest(&found[1], &OWN).is_some())
@@ -75,7 +75,7 @@ pub(super) fn mistake(text: &str, line: usize) -> Option<(usize, String)> {
         let plain = line.trim_start_matches([' ', '\t', '-', '{', '[']);
         no_blank(plain).or_else(|| brackets(line)).map(|text| (at + 1, text))
     };
-    // The parser notices it lines later.
+    // The parser reports it some lines later.
     lines.iter().enumerate().rev().find_map(on)
 }
 

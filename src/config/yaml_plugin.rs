@@ -10,7 +10,7 @@ use crate::filter::{search_regex, whole_regex};
 use crate::path::OsBytes;
 
 const NAMES: &[&str] = &["command", "socket", "http", "refresh_cdn"];
-/// Keys that every kind has.
+/// Keys that all kinds share.
 const MANNER: [&str; 6] = ["timeout", "parallel", "retry", "attempts", "keep", "events"];
 
 /// Every plugin without errors; errors are reported.
@@ -66,7 +66,7 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
     Some(Plugin { place: notes.place(key.line), call: call?, watch: None, manner })
 }
 
-/// When and how often it is called; a bad value is reported, and the default stays.
+/// When and how often it is called. A bad value is reported, and the default is used.
 fn manner(fields: &Fields, notes: &mut Notes) -> Manner {
     let mut manner = Manner::default();
     let span = |text: &str| match duration_ms(text, None)? {
@@ -106,7 +106,7 @@ fn manner(fields: &Fields, notes: &mut Notes) -> Manner {
     manner
 }
 
-/// A value that must be there.
+/// A required value.
 fn need<T>(
     fields: &Fields,
     node: &Node,
@@ -120,7 +120,7 @@ fn need<T>(
     may(fields, name, notes, read)
 }
 
-/// A value that may be missing.
+/// An optional value.
 fn may<T>(
     fields: &Fields,
     name: &str,

@@ -1,4 +1,4 @@
-//! The `rsync` section of a YAML configuration, and what a remote may override of it.
+//! The `rsync` section of a YAML configuration, and the settings that a remote may override.
 
 use super::diagnostic::Notes;
 use super::model::{MaxDelete, RSYNC_PORT, StandbyMode, TIMEOUT_S, TRASH_KEEP_MS};
@@ -10,7 +10,7 @@ use super::{params, values};
 use crate::path::OsBytes;
 use crate::rsync::params::Settings;
 
-/// How ssh is used.
+/// The settings of ssh.
 #[derive(Clone)]
 pub(super) struct Ssh {
     pub(super) on: bool,
@@ -25,7 +25,7 @@ impl Default for Ssh {
     }
 }
 
-/// What a remote may override.
+/// The settings that a remote may override.
 #[derive(Clone)]
 pub(super) struct Rsync {
     pub(super) params: Vec<OsBytes>,
@@ -90,14 +90,14 @@ impl Rsync {
         }
     }
 
-    /// What the parameters say in the place of keys; the keys count where both are given.
+    /// Settings that the parameters contain. If both are given, the keys apply.
     fn take_settings(&mut self, settings: Settings) {
         self.port = settings.port.unwrap_or(self.port);
         self.timeout_s = settings.timeout_s.unwrap_or(self.timeout_s);
         self.password_file = settings.password_file.or(self.password_file.take());
     }
 
-    /// `null` takes an inherited trash away.
+    /// `null` removes an inherited trash.
     pub(super) fn read_trash(&mut self, node: Option<&Node>, notes: &mut Notes) {
         let Some(node) = node else { return };
         if node.is_null() {

@@ -1,4 +1,4 @@
-//! The settings of a YAML configuration: read over their defaults, key by key.
+//! The settings of a YAML configuration, read key by key over their defaults.
 
 use super::diagnostic::Notes;
 use super::model::*;
@@ -12,7 +12,7 @@ use super::{cron, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
 use crate::path::OsBytes;
 
-/// What a localpath may override.
+/// The settings that a localpath may override.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) rsync: Rsync,
@@ -55,7 +55,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads what is there over what is inherited.
+    /// Reads the given keys over the inherited settings.
     pub(super) fn read(&mut self, fields: &Fields, notes: &mut Notes) {
         if let Some(node) = fields.get("rsync") {
             self.rsync.read(node, notes);

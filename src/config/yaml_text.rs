@@ -1,4 +1,5 @@
-//! YAML as text: the only file that names the crate that writes it. serde_yaml is archived upstream; nothing is read with it.
+//! YAML as text. This is the only file that uses the crate that writes it. serde_yaml is archived upstream; it is not
+//! used for reading.
 
 use crate::error::{Error, Result};
 use serde_yaml::Value;

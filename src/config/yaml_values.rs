@@ -1,4 +1,4 @@
-//! The values of a YAML configuration's keys, and how each comes into its place.
+//! The values of a YAML configuration's keys, and how they are stored.
 
 use super::diagnostic::{Notes, nearest};
 use super::model::{MaxDelete, NameRules, OpenRule, StandbyMode};
@@ -8,7 +8,7 @@ use super::{params, values};
 use crate::filter::Globs;
 use crate::path::OsBytes;
 
-/// Puts the value of a key into its place when it is there and good.
+/// Stores the value of a key if it exists and is valid.
 pub(super) fn set<T>(
     place: &mut T,
     node: Option<&Node>,
@@ -23,7 +23,7 @@ pub(super) fn set<T>(
     }
 }
 
-/// As [`set`], where `null` takes the inherited value away.
+/// As [`set`], but `null` removes the inherited value.
 pub(super) fn set_option<T>(
     place: &mut Option<T>,
     node: Option<&Node>,
@@ -83,7 +83,7 @@ pub(super) fn seconds(node: &Node) -> Result<u32, String> {
     }
 }
 
-/// A whole number of percent, `25%`.
+/// A whole number of percent, such as `25%`.
 pub(super) fn percent(node: &Node) -> Result<u32, String> {
     let text = node.text()?;
     let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
@@ -97,7 +97,7 @@ pub(super) fn standby(node: &Node) -> Result<StandbyMode, String> {
     match node.text()? {
         "active" => Ok(StandbyMode::Active),
         "always" => Ok(StandbyMode::Always),
-        // YAML 1.1 reads this word as false; the text is what counts.
+        // YAML 1.1 reads this word as false; here the text is used.
         "off" => Ok(StandbyMode::Off),
         text => Err(format!("`{text}` is not active, always or off")),
     }
@@ -131,7 +131,7 @@ pub(super) fn words(node: &Node) -> Result<Vec<String>, String> {
     node.items()?.iter().map(|i| i.text().map(str::to_owned)).collect()
 }
 
-/// One string is split as a shell would; a list is taken as it is.
+/// One string is split as a shell would; a list is used unchanged.
 pub(super) fn param_words(node: &Node) -> Result<Vec<OsBytes>, String> {
     match &node.value {
         Value::Scalar { text, .. } => params::split(text.as_bytes()),

@@ -7,7 +7,7 @@ use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
 use super::yaml_values::set;
 
-/// Reads what is there over what is inherited; `null` takes that away.
+/// Reads the given value over the inherited one; `null` removes that.
 pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut Notes) {
     if node.is_null() {
         *place = None;
@@ -41,7 +41,7 @@ pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut 
             node.line,
             "verify_schedule has no time; add `every: 24h`, or `cron: '30 2 * * *'`",
         ),
-        // Said already.
+        // Already reported.
         None => {}
     }
 }
@@ -53,7 +53,7 @@ fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
-/// `20MiB/s`, also without `/s`; `unlimited` is none.
+/// `20MiB/s`, also without `/s`; `unlimited` means no limit.
 fn bytes_a_second(text: &str) -> Result<Option<u64>, String> {
     if text == "unlimited" {
         return Ok(None);

@@ -1,40 +1,40 @@
-//! Plugins, and the commands that hear of a remote's trouble.
+//! Plugins, and the commands that run when a remote is in trouble.
 
 use super::Place;
 use crate::path::{OsBytes, fnv1a};
 use serde::{Deserialize, Serialize};
 
-/// Something that hears of every change, from the plugin runner.
+/// A program or server that the plugin runner calls for every change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plugin {
-    /// Where it was declared.
+    /// The place of its declaration.
     pub place: Place,
-    /// What is called.
+    /// The target of the calls.
     pub call: Call,
-    /// sersync's `<localpath watch="">` in its section: what `-m` watches.
+    /// sersync's `<localpath watch="">` in its section: the directory that `-m` watches.
     pub watch: Option<OsBytes>,
     /// When and how often.
     pub manner: Manner,
 }
 
-/// When a plugin is called, and what is done when that fails.
+/// When a plugin is called, and what happens after a failure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manner {
-    /// A call may take so long, in milliseconds.
+    /// The timeout of a call, in milliseconds.
     pub timeout_ms: u64,
-    /// Calls at a time, never two for one path.
+    /// The most calls at a time; never two for one path.
     pub parallel: u32,
-    /// The first wait after a failure, in milliseconds; it doubles, up to 60 times as much.
+    /// The first delay after a failure, in milliseconds. It doubles, up to 60 times the value.
     pub retry_ms: u64,
-    /// Failures of one path after which it is given up.
+    /// The number of failures after which a path is given up.
     pub attempts: u32,
-    /// A call that could not be made for this time is given up; milliseconds.
+    /// A call that could not be made for this long is given up; milliseconds.
     pub keep_ms: u64,
-    /// What happened, that it is called for.
+    /// The events for which it is called.
     pub events: CallEvents,
 }
 
-/// How long a `command` of a `confxml.xml` may take, in milliseconds: a day, since sersync had no limit and its XML
+/// The timeout of a `command` of a `confxml.xml`, in milliseconds: one day, since sersync had no limit and its XML
 /// cannot set one.
 pub const XML_COMMAND_TIMEOUT_MS: u64 = 86_400_000;
 
@@ -51,14 +51,14 @@ impl Default for Manner {
     }
 }
 
-/// What a plugin is called for. sersync called for everything that marked.
+/// The events for which a plugin is called. sersync called it for everything that marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEvents {
-    /// A path is new or was written.
+    /// A path was created or written.
     pub change: bool,
     /// Only mode, owner or times of a path changed.
     pub attrib: bool,
-    /// A path is gone.
+    /// A path was deleted.
     pub delete: bool,
 }
 
@@ -68,7 +68,7 @@ impl Default for CallEvents {
     }
 }
 
-/// What is called.
+/// The target of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
@@ -78,23 +78,23 @@ pub enum Call {
         prefix: String,
         /// Words after it.
         suffix: String,
-        /// Its output and status are of no interest.
+        /// Its output and exit status are ignored.
         ignore_error: bool,
-        /// Only whole absolute paths that match one of these; all when empty.
+        /// Only whole absolute paths that match one of these; all paths if empty.
         include: Vec<OsBytes>,
     },
-    /// The changed path to a TCP address.
+    /// Sends the changed path to a TCP address.
     Socket {
         /// Host name or address.
         host: String,
         /// TCP port.
         port: u16,
-        /// How paths are told apart.
+        /// The framing of paths.
         framing: Framing,
     },
-    /// A form to an HTTP server.
+    /// Posts a form to an HTTP server.
     Http {
-        /// Where it is posted to.
+        /// The URL.
         url: String,
         /// Certificates (PEM) to trust instead of the public ones.
         ca_file: Option<OsBytes>,
@@ -109,18 +109,18 @@ pub enum Call {
         user: String,
         /// Its password.
         password: Secret,
-        /// What every URL begins with.
+        /// The beginning of every URL.
         base_url: String,
-        /// `regexurl`'s `match`, when `regex` is on.
+        /// `regexurl`'s `match`, if `regex` is on.
         url_match: Option<String>,
     },
 }
 
-/// How a socket plugin tells paths apart.
+/// How a socket plugin separates paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
-    /// A connection for each path, as sersync.
+    /// A connection for each path, as in sersync.
     #[default]
     Connection,
     /// One connection, a newline after each path.
@@ -129,7 +129,7 @@ pub enum Framing {
     Nul,
 }
 
-/// A password: never shown.
+/// A password. It is never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The kinds of plugins, by sersync's names, as `-m` takes them.
+/// The kinds of plugins, with sersync's names, as `-m` accepts them.
 pub const PLUGIN_KINDS: [&str; 4] = ["command", "socket", "http", "refreshCDN"];
 
 impl Call {
@@ -156,7 +156,7 @@ impl Call {
 }
 
 impl Call {
-    /// What makes it this call and no other: its kind and what it calls. How it is called may change.
+    /// The identity of the call: its kind and its target. Other settings may change.
     fn target(&self) -> String {
         match self {
             Call::Command { prefix, suffix, .. } => format!("{prefix}\0{suffix}"),
@@ -167,13 +167,13 @@ impl Call {
     }
 }
 
-/// What plugins are called within their localpath, for people: their kinds, with a number where a kind comes again.
+/// The names of plugins within their localpath, for users: their kinds, with a number if a kind is repeated.
 pub fn plugin_titles(plugins: &[Plugin]) -> Vec<String> {
     numbered(plugins.iter().map(|p| p.call.kind().to_owned()))
 }
 
-/// The names of plugins in the journal. They follow the call and not the place in the list: the calls that wait for one
-/// plugin must never be made by another that took its place.
+/// The names of plugins in the journal. They depend on the call and not on the position in the list: another plugin
+/// that takes the position must never make the waiting calls.
 pub fn plugin_names(plugins: &[Plugin]) -> Vec<String> {
     let name = |p: &Plugin| format!("{}-{:016x}", p.call.kind(), fnv1a(p.call.target().as_bytes()));
     numbered(plugins.iter().map(name))
@@ -189,12 +189,12 @@ fn numbered(names: impl Iterator<Item = String>) -> Vec<String> {
     (0..all.len()).map(number).collect()
 }
 
-/// Commands that hear of a remote's trouble.
+/// Commands that run when a remote is in trouble.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarms {
-    /// A remote has been in trouble for `after_ms`.
+    /// Runs when a remote has been in trouble for `after_ms`.
     pub on_failure: Vec<String>,
-    /// It is back.
+    /// Runs when the remote has recovered.
     pub on_recovery: Vec<String>,
     /// Milliseconds of trouble before `on_failure`.
     pub after_ms: u64,
@@ -207,13 +207,13 @@ impl Default for Alarms {
 }
 
 impl Alarms {
-    /// Nobody wants to hear.
+    /// True if no command is configured.
     pub fn is_empty(&self) -> bool {
         self.on_failure.is_empty() && self.on_recovery.is_empty()
     }
 }
 
-/// `on_failure` waits so long when nothing is given, in milliseconds.
+/// The default delay of `on_failure`, in milliseconds.
 pub const ALARM_AFTER_MS: u64 = 10_000;
 
 #[cfg(test)]
@@ -239,7 +239,7 @@ mod tests {
         let patient = Manner { timeout_ms: 1, ..Manner::default() };
         assert_eq!(plugin_names(&[Plugin { manner: patient, ..a.clone() }]), both[..1]);
         assert_eq!(plugin_titles(&[a, b]), ["command", "command-2"]);
-        // Written in journals: it must not change with a release.
+        // Journals contain these names: they must not change with a release.
         assert_eq!(plugin_names(&[command("a")]), ["command-089be207b544f1e4"]);
     }
 }
