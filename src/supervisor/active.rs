@@ -1,18 +1,18 @@
-//! Which pushers are at work: among them the share of the CPU is divided. Pure: the time is given.
+//! The active pushers, which share the CPU. Pure: the time is given.
 
 use super::slots::SlotHolder;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A pusher that got no slot for this long is not at work.
+/// A pusher that got no slot for this long is not active.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// When each pusher got its last slot.
+/// The time of each pusher's last slot.
 #[derive(Debug, Default)]
 pub struct Active(BTreeMap<SlotHolder, Duration>);
 
 impl Active {
-    /// This one gets a slot now; how many are at work, it counted.
+    /// This pusher gets a slot now. Returns the number of active pushers, including this one.
     pub fn at_work(&mut self, holder: SlotHolder, now: Duration) -> u32 {
         self.0.insert(holder, now);
         self.0.retain(|_, at| now.saturating_sub(*at) < WITHIN);

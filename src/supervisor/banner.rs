@@ -1,12 +1,12 @@
-//! What an instance says at its start, in sersync's own words: scripts look for them. Pure.
+//! The start-up lines of an instance, in sersync's wording: scripts search for them. Pure.
 //!
-//! Of sersync's start-up text the lines stay that say what was understood; what described its threads is gone, and
-//! so is the advice. Blanks and tabs are sersync's.
+//! The lines of sersync that repeat the configuration are kept. The lines about its threads and its advice are dropped.
+//! Blanks and tabs are sersync's.
 
 use super::InstanceOptions;
 use crate::config::model::Config;
 
-/// The lines, in sersync's order. `raised`: what was done to the kernel's limits; `slots`: how many rsyncs may push.
+/// The lines, in sersync's order. `raised`: the kernel limits that were raised; `slots`: the most rsyncs that push at a time.
 pub fn lines(
     options: &InstanceOptions,
     config: &Config,
@@ -38,7 +38,7 @@ pub fn lines(
     lines
 }
 
-/// Each of them once.
+/// Appends each line once.
 fn push_each(lines: &mut Vec<String>, more: impl Iterator<Item = String>) {
     for line in more {
         if !lines.contains(&line) {

@@ -1,89 +1,89 @@
-//! The life of one child as a state machine. Pure: its input is what happened and the time, its output what to do.
+//! The life of one child as a state machine. Pure: the inputs are events and the time, the output is an action.
 
 use crate::message::SILENT_MS;
 use std::time::Duration;
 
 /// How long a child may take to stop in order before it is killed.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
-/// Up for this long, and its next end is a first one again.
+/// After a run of this length, the next exit counts as the first one again.
 const HEALTHY: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_millis(SILENT_MS);
-/// Ticks come every second. After a longer pause it was the supervisor that was stopped or held up, not its child.
+/// Ticks come every second. After a longer pause the supervisor was stopped or delayed, not its child.
 const OVERSLEPT: Duration = Duration::from_secs(3);
 
-/// What happens after a child that is being ended has ended.
+/// The next step after a stopped or killed child has exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It is started again.
+    /// The child is restarted.
     Restart,
-    /// It stays away.
+    /// The child is not restarted.
     End,
 }
 
-/// Where a child is in its life. Times are monotonic.
+/// The state of a child. Times are monotonic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// No process; the next one is due at this time.
+    /// No process runs; the next one is due at this time.
     Down {
-        /// When it is started.
+        /// The time of the next start.
         restart_at: Duration,
     },
-    /// A process that has not said anything yet.
+    /// A process that has not sent anything yet.
     Starting {
-        /// When it was started.
+        /// The time of its start.
         since: Duration,
     },
-    /// A process that speaks.
+    /// A process that sends messages.
     Up {
-        /// When it first spoke.
+        /// The time of its first message.
         since: Duration,
-        /// When it last spoke.
+        /// The time of its last message.
         heard: Duration,
     },
     /// It was asked to stop.
     Stopping {
-        /// When it is killed.
+        /// The time at which it is killed.
         deadline: Duration,
-        /// What then.
+        /// The next step.
         then: Then,
     },
-    /// SIGKILL is on its way.
+    /// SIGKILL was sent.
     Killing {
-        /// What then.
+        /// The next step.
         then: Then,
-        /// Only because its channel was closed: most likely it was dying already.
+        /// Only because its channel was closed: most likely it was already exiting.
         lost: bool,
     },
-    /// It has ended for good.
+    /// It has exited for good.
     Gone,
 }
 
-/// What happened to a child, or is requested of it.
+/// An event of a child, or a request about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildEvent {
     /// Its process was started.
     Started,
     /// The system refused to start its process.
     Refused,
-    /// It said something.
+    /// It sent a message.
     Heard,
-    /// Its process has ended and was reaped.
+    /// Its process has exited and was reaped.
     Ended,
-    /// The same, by SIGKILL: an operator, or the kernel out of memory, killed it.
+    /// As `Ended`, but by SIGKILL: an operator, or the kernel out of memory, killed it.
     Killed,
-    /// Its channel is closed or speaks nonsense.
+    /// Its channel is closed, or a message on it is invalid.
     Lost,
-    /// Time has passed. Comes every second.
+    /// Time has passed. Sent every second.
     Tick,
-    /// It shall stop, for good.
+    /// It must stop for good.
     StopWanted,
-    /// Restart it: stop it in order first (its configuration changed).
+    /// Restart it after an orderly stop (its configuration changed).
     RestartWanted,
-    /// Restart it: kill it first (its journal is damaged or lost).
+    /// Restart it after a kill (its journal is damaged or lost).
     KillWanted,
 }
 
-/// What the shell has to do.
+/// The action of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildAction {
     /// Start a process; report `Started` or `Refused`.
@@ -102,10 +102,10 @@ pub struct Child {
     ticked: Duration,
 }
 
-/// A child that was killed from outside has not failed: it waits at most this long.
+/// A child that was killed from outside has not failed. Its restart is delayed at most this long.
 const KILLED_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// How long to wait before a restart: nothing the first time, then 100 ms, doubling up to 30 s.
+/// The delay before a restart: none the first time, then 100 ms, doubling up to 30 s.
 pub fn restart_delay(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
@@ -114,7 +114,7 @@ pub fn restart_delay(failures: u32) -> Duration {
 }
 
 impl ChildState {
-    /// The same, with patience that begins now.
+    /// The same state with its timeout starting now.
     fn anew(self, now: Duration) -> ChildState {
         match self {
             ChildState::Starting { .. } => ChildState::Starting { since: now },
@@ -133,17 +133,17 @@ impl Child {
         Self { state: ChildState::Down { restart_at: now }, failures: 0, ticked: now }
     }
 
-    /// Where it is.
+    /// Its state.
     pub fn state(&self) -> ChildState {
         self.state
     }
 
-    /// True when it has ended for good.
+    /// True if it has exited for good.
     pub fn is_gone(&self) -> bool {
         self.state == ChildState::Gone
     }
 
-    /// When `Tick` has something to do, if nothing else happens.
+    /// The time at which `Tick` has an effect, if no other event comes first.
     pub fn next_at(&self) -> Option<Duration> {
         match self.state {
             ChildState::Down { restart_at } => Some(restart_at),
@@ -154,7 +154,7 @@ impl Child {
         }
     }
 
-    /// What to do about `event` at `now`.
+    /// The action for `event` at `now`.
     pub fn step(&mut self, event: ChildEvent, now: Duration) -> Option<ChildAction> {
         if event == ChildEvent::Tick {
             let pause = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
@@ -196,7 +196,7 @@ impl Child {
         match event {
             ChildEvent::Tick => (same, (now >= restart_at).then_some(ChildAction::Start)),
             ChildEvent::Started => (ChildState::Starting { since: now }, None),
-            // A refusal is never 'the first time': the system needs a moment.
+            // A refusal never counts as the first failure: the system needs a moment.
             ChildEvent::Refused => {
                 self.failures = self.failures.max(1);
                 (self.failed(now), None)
@@ -274,7 +274,7 @@ impl Child {
             ChildEvent::KillWanted => kill(then),
             ChildEvent::StopWanted => with(Then::End),
             ChildEvent::RestartWanted => with(Then::Restart),
-            // A child that stops closes its channel just before its end.
+            // A child that stops closes its channel just before it exits.
             ChildEvent::Tick
             | ChildEvent::Lost
             | ChildEvent::Heard
@@ -312,7 +312,7 @@ fn stop(then: Then, now: Duration) -> (ChildState, Option<ChildAction>) {
 
 fn gone(event: ChildEvent, now: Duration) -> ChildState {
     match event {
-        // Configured again.
+        // It was configured again.
         ChildEvent::RestartWanted => ChildState::Down { restart_at: now },
         ChildEvent::Started
         | ChildEvent::Refused

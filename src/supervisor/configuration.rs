@@ -1,4 +1,4 @@
-//! Reading the configuration, at the start and again at a reload.
+//! Reads the configuration, at the start and at a reload.
 
 use super::InstanceOptions;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -8,14 +8,14 @@ use crate::config::{self, Loaded, check, http, module};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
-/// Reads the configuration to start with: every localpath must be there. Returns the warnings too.
+/// Reads the configuration for a start: every localpath must exist. Also returns the warnings.
 pub fn load(options: &InstanceOptions) -> Result<(Config, Vec<Diagnostic>)> {
     let mut loaded = read(options);
     loaded.diagnostics.extend(check::roots(&loaded.config, &Machine));
     sort_out(loaded)
 }
 
-/// The files, with `-m` only what that wants of them, and `--http` over them.
+/// The merged files, with `-m` only the parts that it needs, overridden by `--http`.
 fn read(options: &InstanceOptions) -> Loaded {
     let mut loaded = config::read(&options.files);
     if let Some(kind) = &options.module {
@@ -25,7 +25,8 @@ fn read(options: &InstanceOptions) -> Loaded {
     loaded
 }
 
-/// Reads it again: the localpaths that are kept already may be missing, since a running instance holds them (rule 21).
+/// Reads the configuration for a reload. Localpaths in `kept` may be missing, because a running instance holds these
+/// (rule 21).
 pub fn reload(options: &InstanceOptions, kept: &Config) -> Result<(Config, Vec<Diagnostic>)> {
     let mut loaded = read(options);
     let known: BTreeSet<_> = kept.localpaths.iter().map(|l| &l.watch).collect();

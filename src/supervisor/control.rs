@@ -1,5 +1,5 @@
-//! The control socket: one JSON line in, one JSON line out. No client can make the supervisor wait: every
-//! client is bounded in bytes and in time.
+//! The control socket: one JSON line in, one JSON line out. No client can block the supervisor: every client is limited
+//! in bytes and in time.
 
 use crate::message::{Answer, REQUEST_MAX, Request};
 use crate::sys::poll::Interest;
@@ -10,25 +10,25 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// More clients than this wait in the kernel's queue.
+/// The most clients at a time. Further ones wait in the kernel's queue.
 const CLIENTS_MAX: usize = 32;
-/// A client has this long to send its request, and as long to take its answer.
+/// The time for a client to send its request, and again to read its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// After a connection that could not be accepted (too many open files, say) the listener is left alone this long: it
-/// stays ready, and the loop would spin.
+/// The pause of the listener after a connection could not be accepted (for example because of too many open files). The
+/// listener stays ready, so the loop would spin.
 const REST: Duration = Duration::from_secs(1);
 
-/// A client, as long as it is connected.
+/// A client while it is connected.
 pub type ClientId = u64;
 
-/// The listening socket and its clients. The socket's file goes with it.
+/// The listening socket and its clients. Dropping it removes the socket's file.
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     clients: Vec<Connection>,
     next_id: ClientId,
-    /// The listener is left alone until then.
+    /// The listener is paused until this time.
     rest_until: Option<Duration>,
 }
 
@@ -52,7 +52,7 @@ enum ConnectionStage {
 }
 
 impl ControlSocket {
-    /// Listens at `path`, mode 0600. What is there is replaced: the caller holds the instance's lock, so no other
+    /// Listens at `path`, mode 0600. An existing file is replaced: the caller holds the instance's lock, so no other
     /// process listens on it.
     pub fn listen(path: &Path) -> io::Result<Self> {
         match std::fs::remove_file(path) {
@@ -69,12 +69,12 @@ impl ControlSocket {
         })
     }
 
-    /// False while a connection that waits must wait longer.
+    /// False while a waiting connection must wait longer.
     fn listens(&self) -> bool {
         self.clients.len() < CLIENTS_MAX && self.rest_until.is_none()
     }
 
-    /// What to wait for: the listener, unless it rests, then each client in order.
+    /// The descriptors to poll: the listener, unless it is paused, then each client in order.
     pub fn interests(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
         let listener = self.listens().then(|| (self.listener.as_fd(), Interest::Read));
         let mut fds: Vec<_> = listener.into_iter().collect();
@@ -90,8 +90,8 @@ impl ControlSocket {
         fds
     }
 
-    /// Does what `ready` (in the order of [`ControlSocket::interests`]) allows, and returns the requests that are
-    /// whole.
+    /// Handles the descriptors in `ready` (in the order of [`ControlSocket::interests`]). Returns the complete
+    /// requests.
     pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
         let mut requests = Vec::new();
         let listened = usize::from(self.listens());
@@ -114,7 +114,7 @@ impl ControlSocket {
         requests
     }
 
-    /// When the patience with some client ends.
+    /// The time of the next client's timeout.
     pub fn next_at(&self) -> Option<Duration> {
         let until = |c: &Connection| match c.stage {
             ConnectionStage::Asking(until) | ConnectionStage::Taking(until) => Some(until),
@@ -123,14 +123,14 @@ impl ControlSocket {
         self.clients.iter().filter_map(until).chain(self.rest_until).min()
     }
 
-    /// Answers a request, unless the client is gone.
+    /// Answers a request, unless the client has disconnected.
     pub fn answer(&mut self, id: ClientId, answer: &Answer, now: Duration) {
         if let Some(client) = self.clients.iter_mut().find(|c| c.id == id) {
             client.say(answer, now);
         }
     }
 
-    /// Gives clients up to `patience` to take their last answers; for the end of the supervisor.
+    /// Gives clients up to `patience` to read their last answers, before the supervisor exits.
     pub fn finish(mut self, patience: Duration) {
         self.clients.retain(|c| matches!(c.stage, ConnectionStage::Taking(_)));
         for client in &mut self.clients {
@@ -201,7 +201,7 @@ impl Connection {
         None
     }
 
-    /// False when the other end is closed. What comes after the request is thrown away.
+    /// False if the peer has closed the connection. Data after the request is discarded.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
         for _ in 0..=REQUEST_MAX / buffer.len() {

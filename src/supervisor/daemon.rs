@@ -1,4 +1,4 @@
-//! `-d`: the command starts the supervisor in a session of its own and waits until every localpath is watched.
+//! `-d`: the command starts the supervisor in a new session and waits until every localpath is watched.
 
 use super::InstanceOptions;
 use super::notifications::Notification;
@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-/// What the new process says to the command that started it.
+/// The messages of the new process to the command that started it.
 #[derive(Serialize, Deserialize)]
 enum StartReport {
     /// A warning about the configuration.
@@ -26,12 +26,12 @@ enum StartReport {
     Banner(String),
     /// Every localpath is watched, or held for the reasons given.
     Started(Vec<String>),
-    /// It ends.
+    /// It exits.
     Failed { exit: u8, text: String },
 }
 
-/// Starts a daemon with the command line `words`, and returns its pid when every localpath is watched. A
-/// localpath that is held is an error with exit status 1, though the daemon runs on with the others. `print_line`
+/// Starts a daemon with the command line `words`, and returns its pid when every localpath is watched. If a localpath
+/// is held, the result is an error with exit status 1, although the daemon continues with the others. `print_line`
 /// prints each line of the banner.
 pub fn start(
     options: &InstanceOptions,
@@ -98,7 +98,7 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                 }
                 Notification::Banner(lines) => {
                     if let Some(channel) = &mut channel {
-                        // A message has a limit: line by line none is near it.
+                        // A message has a maximum size. Single lines are far below it.
                         for line in lines {
                             let _ = channel.send(&StartReport::Banner(line), vec![]);
                         }
@@ -108,13 +108,13 @@ pub fn supervise(channel: OwnedFd) -> i32 {
                     if let Some(channel) = &mut channel {
                         let _ = channel.send(&StartReport::Started(held), vec![]);
                     }
-                    // The starter has gone on.
+                    // The command that started it waits no longer.
                     channel = None;
                 }
             })
         });
     let Err(error) = ended else { return 0 };
-    // Into the log, which a full disk may refuse: that must not keep the starter from hearing it.
+    // Written to the log. A full disk may refuse it, and that must not keep the error from the starter.
     let log = log::logger(false);
     error.text.lines().for_each(|line| crit!(log, "{line}"));
     if let Some(channel) = &mut channel {
@@ -148,7 +148,7 @@ fn exit_of(status: u8) -> Exit {
         .unwrap_or(Exit::System)
 }
 
-/// In a role just started: its channel, and its short name.
+/// In a process just started in a role: takes its channel and sets its short name.
 pub fn take_channel(name: &OsStr) -> Result<OwnedFd> {
     process::take_channel(name).map_err(|e| Error::system("started without a channel", e))
 }

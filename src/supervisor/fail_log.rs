@@ -1,4 +1,4 @@
-//! sersync's `failLog`: one script for all localpaths that name it, put together from what their pushers wrote.
+//! sersync's `failLog`: one script for all localpaths that name it, assembled from the parts that their pushers wrote.
 
 use crate::path::{PLUGIN_PART, fail_log_part};
 use crate::script::FAIL_LOG_HEAD;
@@ -9,12 +9,12 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Names that are tried for a fail log that is kept.
+/// The most names that are tried for an existing script that is kept.
 const NAMES_MOST: u32 = 1_000;
 
-/// Rewrites the script from these parts, of which any may be missing; empty when nothing is owed, and unchanged when
-/// it says the same. Never made when there is nothing to say. A script that is not ours, as sersync leaves it, is
-/// renamed first; returns its new name. Errors are those of the file system.
+/// Rewrites the script from these parts, any of which may be missing. The script is empty if nothing is owed, and
+/// unchanged if the text is the same. It is never created without text. A script that syncsup did not write, such as
+/// one of sersync, is renamed first; returns its new name. Errors are those of the file system.
 pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     let mut text = Vec::new();
     for part in parts {
@@ -27,7 +27,7 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     if !text.is_empty() {
         text.splice(0..0, FAIL_LOG_HEAD.bytes());
     }
-    // It may lie where every user can write, as sersync's in /tmp did.
+    // Its directory may be writable by every user, as sersync's /tmp was.
     let (place, name) = own::split(script)?;
     let most = text.len().max(FAIL_LOG_HEAD.len()) as u64 + 1;
     let (old, private) = match place.file(name) {
@@ -45,18 +45,18 @@ pub fn write(script: &Path, parts: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     }
     let aside = match old.is_empty() || old.starts_with(FAIL_LOG_HEAD.as_bytes()) {
         true => None,
-        // What it owes can be taken over; without that it would be lost.
+        // Its paths can be imported. Overwriting would lose them.
         false => Some(set_aside(&place, script)?),
     };
     if text.is_empty() && aside.is_some() {
         return Ok(aside);
     }
-    // 0600, and never half written under its own name.
+    // Mode 0600, and the final name never has a partial file.
     place.write(name, &text)?;
     Ok(aside)
 }
 
-/// The parts in `state_dir` that its plugin runner wrote.
+/// The parts in `state_dir` that the plugin runner wrote.
 pub fn plugin_parts(state_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(state_dir).into_iter().flatten().flatten();
     let mut parts: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| is_plugins(p)).collect();
@@ -64,7 +64,7 @@ pub fn plugin_parts(state_dir: &Path) -> Vec<PathBuf> {
     parts
 }
 
-/// Removes the parts of remotes that are not among `remotes`; true when there was one.
+/// Removes the parts of remotes that are not among `remotes`; true if one existed.
 pub fn remove_others(state_dir: &Path, remotes: &BTreeSet<String>) -> io::Result<bool> {
     let kept: BTreeSet<_> = remotes.iter().map(|r| fail_log_part(r)).collect();
     let mut parts: Vec<PathBuf> = fs::read_dir(state_dir)?.flatten().map(|e| e.path()).collect();
@@ -86,7 +86,7 @@ fn is_plugins(path: &Path) -> bool {
     name.starts_with(PLUGIN_PART.as_bytes())
 }
 
-/// Renames it to the first free `NAME.sersync`, `NAME.sersync.2`…
+/// Renames the script to the first free `NAME.sersync`, `NAME.sersync.2`…
 fn set_aside(place: &Place, script: &Path) -> io::Result<PathBuf> {
     let name = script.file_name().unwrap_or_default();
     for n in 1..=NAMES_MOST {
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(plugin_parts(dir.path()), [dir.path().join("fail-plugin http.sh")]);
         assert_eq!(write(&script, &parts).unwrap(), None);
         assert_eq!(fs::read_to_string(&script).unwrap(), format!("{FAIL_LOG_HEAD}one\n"));
-        // Its mode was changed to be open to all.
+        // Its mode was changed: every user can access it.
         fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(write(&script, &parts).unwrap(), None);
         assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o600);
@@ -166,7 +166,7 @@ mod tests {
         }
         assert_eq!(fs::read(at("kept")).unwrap(), b"kept");
         assert!(!at("made").exists());
-        // A large one that is not ours is kept whole, and not read whole.
+        // A large script that syncsup did not write is kept whole, without reading it whole.
         fs::write(at("large"), vec![b'x'; 1 << 20]).unwrap();
         let aside = write(&at("large"), &parts).unwrap().unwrap();
         assert_eq!(fs::metadata(aside).unwrap().len(), 1 << 20);

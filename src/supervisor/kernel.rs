@@ -1,24 +1,24 @@
-//! The kernel's limits for inotify: raised at the start as sersync did, by root only, upwards only. Pure.
+//! The kernel's limits for inotify: raised at the start as sersync did, only by root, only upwards. Pure.
 //!
-//! An inotify queue keeps the length that it was made with, so this comes before the first one is made.
+//! An inotify queue keeps the length of its creation, so this comes before the first queue is created.
 
-/// How many directories may be watched; sersync's number.
+/// The number of directories that may be watched; sersync's number.
 pub const MAX_USER_WATCHES: u64 = 50_000_000;
-/// How many events may wait for one watcher; sersync's number.
+/// The number of events that may wait for one watcher; sersync's number.
 pub const MAX_QUEUED_EVENTS: u64 = 327_679;
-/// Inotify descriptors left to the other programs of the same user; the kernel's default.
+/// Inotify descriptors for other programs of the same user; the kernel's default.
 const OTHER_INSTANCES: u64 = 128;
 
-/// One limit, and what it should be at least.
+/// One limit and its minimum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// As sysctl(8) calls it.
+    /// Its name in sysctl(8).
     pub name: &'static str,
-    /// At least this much.
+    /// The minimum.
     pub wanted: u64,
 }
 
-/// The limits that an instance with this number of localpaths wants: each of them needs one descriptor.
+/// The limits that an instance with this number of localpaths needs. Each localpath needs one descriptor.
 pub fn limits(localpaths: usize) -> [Limit; 3] {
     [
         Limit { name: "fs.inotify.max_user_watches", wanted: MAX_USER_WATCHES },
@@ -30,8 +30,8 @@ pub fn limits(localpaths: usize) -> [Limit; 3] {
     ]
 }
 
-/// What to raise when no more inotify descriptors can be made: the limit that counts, by its name. In a user namespace,
-/// such as a container's, that may be its own. These are not the watches.
+/// The limit to raise, by name, if no more inotify descriptors can be created. In a user namespace, such as a
+/// container's, its own limit may apply. This is not the limit of watches.
 pub fn instances_advice<E>(read: impl Fn(&str) -> Result<u64, E>) -> String {
     let names = ["fs.inotify.max_user_instances", "user.max_inotify_instances"];
     let known = names.into_iter().filter_map(|name| Some((read(name).ok()?, name)));
@@ -44,16 +44,16 @@ pub fn instances_advice<E>(read: impl Fn(&str) -> Result<u64, E>) -> String {
     }
 }
 
-/// The result: the limits that were raised, from and to, and why the others were not.
+/// The result: the raised limits with the old and new values, and why others were not raised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raised {
-    /// In one line; `None` when nothing was too low.
+    /// On one line; `None` if every limit was high enough.
     pub done: Option<String>,
-    /// In one line; `None` when nothing was refused.
+    /// On one line; `None` if nothing was refused.
     pub refused: Option<String>,
 }
 
-/// Raises what is too low. `read` and `write` are the kernel's; an error is its words.
+/// Raises the limits that are too low. `read` and `write` access the kernel; their error is its message.
 pub fn raise<E: std::fmt::Display>(
     limits: &[Limit],
     read: impl Fn(&str) -> Result<u64, E>,

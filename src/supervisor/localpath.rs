@@ -34,17 +34,17 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What all localpaths share.
+/// The state that all localpaths share.
 pub struct SharedState {
     /// The instance's log.
     pub log: Logger,
     /// The slots for pushes.
     pub slots: SlotPool,
-    /// The pushers that were granted a slot and are not told yet.
+    /// Pushers that were granted a slot and have not been sent the message yet.
     pub granted: Vec<SlotHolder>,
-    /// Which pushers are at work.
+    /// The active pushers.
     pub active: Active,
-    /// Hosts that are short of connections, and whose pushers are not told yet.
+    /// Hosts that are short of connections, and whose pushers have not been sent the message yet.
     pub short: Vec<String>,
     /// The next pusher's key.
     pub next_key: SlotHolder,
@@ -54,13 +54,14 @@ pub struct SharedState {
     pub run_dir: PathBuf,
     /// The instance's name.
     pub instance: String,
-    /// The configuration files that it was started with.
+    /// The configuration files that the instance was started with.
     pub files: Vec<PathBuf>,
     /// Its `-m`.
     pub module: Option<String>,
 }
 
-/// Writes what the state directory of a localpath is of, for `syncsup journal prune` when it is no longer configured.
+/// Writes the description of a localpath's state directory, for `syncsup journal prune` when the localpath is no longer
+/// configured.
 fn write_note(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState) {
     let of = StateNote {
         watch: configured.localpath.watch.clone(),
@@ -71,24 +72,24 @@ fn write_note(dir: &Path, configured: &ConfiguredLocalPath, shared: &SharedState
     of.write(dir);
 }
 
-/// What is wrong until it is recovered from.
+/// Damage that has not been repaired yet.
 pub struct Damage {
-    /// For the operator.
+    /// The reason, for the operator.
     pub why: String,
-    /// Recovered from no sooner.
+    /// The earliest time of the repair.
     pub at: Duration,
-    /// The database at its place is not to be used; else only the lock was lost.
+    /// The database in its place must not be used; otherwise only the lock was lost.
     journal: bool,
 }
 
-/// Whether its children are to run.
+/// Whether the children of a localpath should run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// They are started again when they end.
+    /// They are restarted when they exit.
     Kept,
-    /// They end for good: the supervisor stops.
+    /// They exit for good: the supervisor stops.
     Stopping,
-    /// They end for good: the localpath is no longer configured.
+    /// They exit for good: the localpath is no longer configured.
     Retiring,
 }
 
@@ -98,9 +99,9 @@ pub struct SupervisedLocalPath {
     pub configured: ConfiguredLocalPath,
     /// Its watcher.
     pub watcher: ChildProcess<ToWatcher, FromWatcher>,
-    /// Its pushers, also those that are being removed.
+    /// Its pushers, including those that are being removed.
     pub pushers: Vec<SupervisedPusher>,
-    /// What calls its plugins, if there are any.
+    /// The process that calls its plugins, if any.
     pub runner: Option<SupervisedRunner>,
     /// It was watched at least once.
     pub announced: bool,
@@ -108,24 +109,24 @@ pub struct SupervisedLocalPath {
     dir: PathBuf,
     inotify: OwnedFd,
     state: Option<WatcherState>,
-    /// A pusher waits until this is known.
+    /// A pusher waits until this state is known.
     root: RootState,
     watches: u64,
     open: OpenFiles,
     damaged: Option<Damage>,
     integrity: Integrity,
-    /// Removed remotes are forgotten no sooner.
+    /// The earliest time at which removed remotes are forgotten.
     forget_at: Duration,
     since: Duration,
-    /// What `syncsup wait` waits for in it.
+    /// The requests of `syncsup wait` for this localpath.
     pub(super) waits: Vec<LocalPathWait>,
     log: Logger,
     lock: Lock,
 }
 
 impl SupervisedLocalPath {
-    /// Takes the localpath: its state directory, its lock (or exit status 4), its journal, its descriptors. Nothing is
-    /// started yet. `reconcile` is the reason for a full comparison at the start.
+    /// Opens the localpath: its state directory, its lock (or exit status 4), its journal, its descriptors. Starts no
+    /// child. `reconcile` is the reason for a full comparison at the start.
     pub fn open(
         configured: ConfiguredLocalPath,
         state_dir: &Path,
@@ -140,7 +141,7 @@ impl SupervisedLocalPath {
         let lock = lock::take_over(&lock_path)
             .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
-        // A full disk is no reason not to start here: the journal says more about that.
+        // A full disk does not prevent the start at this point: the journal reports it.
         let _ = lock.sign();
         write_note(&dir, &configured, shared);
         let log = shared.log.new(o!("localpath" => watch.to_string()));
@@ -151,7 +152,7 @@ impl SupervisedLocalPath {
             quarantine::first_copy(&configured.localpath).as_ref(),
             &log,
         )?;
-        // Before anything is marked: what is marked before a plugin is known never reaches it.
+        // Before anything is marked: earlier marks would never reach a new plugin.
         Journal::open(&dir)
             .and_then(|mut j| j.set_plugins(&plugin_names(&configured.localpath.plugins)))
             .map_err(|e| {
@@ -197,7 +198,7 @@ impl SupervisedLocalPath {
         Ok(localpath)
     }
 
-    /// Writes what its state directory is of, once more.
+    /// Writes the description of its state directory again.
     fn write_note(&self, shared: &SharedState) {
         write_note(&self.dir, &self.configured, shared);
     }
@@ -218,7 +219,7 @@ impl SupervisedLocalPath {
     }
 
     /// Starts the children that are due, kills those that are silent, runs the schedule, and with `reap` reaps those
-    /// that have ended.
+    /// that have exited.
     pub fn tick(&mut self, reap: bool, shared: &mut SharedState, now: Duration) {
         if reap {
             self.reap(shared, now);
@@ -247,7 +248,7 @@ impl SupervisedLocalPath {
         self.end_watcher(now);
     }
 
-    /// When [`SupervisedLocalPath::tick`] has something to do.
+    /// The next time at which [`SupervisedLocalPath::tick`] has an effect.
     pub fn next_at(&self) -> Option<Duration> {
         let open = self.damaged.is_none();
         let due = |runs: bool, at: Option<Duration>| at.filter(|_| open || runs);
@@ -261,7 +262,7 @@ impl SupervisedLocalPath {
             .min()
     }
 
-    /// False when it is not in the configuration any more; it goes when its children have ended.
+    /// False if it is no longer configured. It is removed when its children have exited.
     pub fn is_configured(&self) -> bool {
         match self.phase {
             Phase::Kept | Phase::Stopping => true,
@@ -269,15 +270,15 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// It is no longer configured: every child stops, for good.
+    /// It is no longer configured: stops every child for good.
     pub fn retire(&mut self, now: Duration) {
         self.phase = Phase::Retiring;
         self.stop(now);
     }
 
-    /// Asks every child to stop, for good; the watcher last.
+    /// Stops every child for good, the watcher last.
     pub fn stop(&mut self, now: Duration) {
-        // The next start could not tell any more.
+        // The next start could not detect lost files any more.
         self.integrity.make_due();
         self.check_files(now);
         if self.phase == Phase::Kept {
@@ -293,7 +294,7 @@ impl SupervisedLocalPath {
         self.end_watcher(now);
     }
 
-    /// The watcher ends when nothing is pushed any more: what it has written to disk then is all that any remote has.
+    /// Stops the watcher after the last push. When it syncs the localpath, that covers everything that any remote has.
     fn end_watcher(&mut self, now: Duration) {
         if self.phase != Phase::Kept && self.rest_is_gone() && !self.watcher.is_stopping() {
             self.watcher.send(&ToWatcher::Last, vec![], now);
@@ -301,7 +302,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// True when every child has ended for good.
+    /// True if every child has exited for good.
     pub fn is_gone(&self) -> bool {
         self.watcher.is_gone() && self.rest_is_gone()
     }
@@ -311,7 +312,7 @@ impl SupervisedLocalPath {
             && self.runner.as_ref().is_none_or(|r| r.process.is_gone())
     }
 
-    /// True when its watcher sees every change, as far as it can.
+    /// True if its watcher sees every change, as far as possible.
     pub fn is_watched(&self) -> bool {
         use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};
         match self.state {
@@ -320,7 +321,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Asks the pushers that `chosen` picks for a reconcile; returns their names.
+    /// Requests a reconcile from the pushers that `chosen` selects; returns their names.
     pub fn request_reconcile(
         &mut self,
         why: &ReconcileReason,
@@ -354,7 +355,7 @@ impl SupervisedLocalPath {
         &self.dir
     }
 
-    /// Where its pushers and its plugin runner write their parts of the fail log.
+    /// The files in which its pushers and its plugin runner write their parts of the fail log.
     pub fn fail_log_parts(&self) -> Vec<PathBuf> {
         let kept = self.pushers.iter().filter(|p| !p.removed && self.is_configured());
         let mut parts: Vec<PathBuf> =

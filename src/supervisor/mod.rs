@@ -1,8 +1,8 @@
-//! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. No threads, and no
-//! part of the data path.
+//! The supervisor: starts and restarts the children of one instance, grants slots, answers commands. It has no threads
+//! and is no part of the data path.
 //!
 //! [`child`], [`slots`], [`schedule`], [`topology`], [`kernel`] and `root_state` are pure; the loop in [`run`] reads,
-//! calls them, acts.
+//! calls them, and acts.
 
 mod active;
 mod banner;
@@ -36,14 +36,14 @@ use crate::instance::directories::Directories;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What an instance is started with. All paths are absolute.
+/// The options of an instance. All paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceOptions {
     /// The files and directories given with `-o`.
     pub files: Vec<PathBuf>,
     /// State and run directory.
     pub directories: Directories,
-    /// `-n`: how many rsyncs push at a time.
+    /// `-n`: the most rsyncs that push at a time.
     pub slots: Option<usize>,
     /// `-r`: compare everything at the start.
     pub reconcile: bool,

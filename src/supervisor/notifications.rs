@@ -7,31 +7,32 @@ use crate::path::OsBytes;
 use crate::sys::clock;
 use std::time::Duration;
 
-/// A daemon whose watcher ends this often before it ever watched reports failure to the process that started it.
+/// If the watcher of a daemon exits this often before it first watched, the daemon reports failure to the process that
+/// started it.
 const STARTS_MAX: u64 = 5;
 
-/// How often systemd is notified.
+/// The interval of notifications to systemd.
 const SUMMARY_EVERY: Duration = Duration::from_secs(1);
-/// How often the progress of `-r` is reported.
+/// The interval of progress reports of `-r`.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// A notification to the process that started the supervisor.
 #[derive(Debug)]
 pub enum Notification {
-    /// The configuration is odd: a warning, as `check` prints it.
+    /// The configuration has a warning, as `check` prints it.
     Warned(String),
-    /// The banner: what was understood, line by line, before anything is started.
+    /// The banner, line by line, before any child is started.
     Banner(Vec<String>),
     /// A localpath is watched for the first time.
     Watching(OsBytes),
     /// Every localpath is watched, or is not for the reasons given.
     Started(Vec<String>),
-    /// How far the comparison of `-r` is, in the foreground.
+    /// The progress of the comparison of `-r`, in the foreground.
     Comparing(Vec<LocalPathStatus>),
 }
 
 impl Supervisor {
-    /// Tells what is new.
+    /// Sends the new notifications.
     pub(super) fn notify_starter(&mut self, notify: &mut dyn FnMut(Notification)) {
         for localpath in &mut self.localpaths {
             if !localpath.announced && localpath.is_watched() {
@@ -51,7 +52,7 @@ impl Supervisor {
         }
     }
 
-    /// `-r` in the foreground: how far the reconcile is, until it is over.
+    /// `-r` in the foreground: the progress of the reconcile until its end.
     pub(super) fn notify_progress(&mut self, notify: &mut dyn FnMut(Notification), now: Duration) {
         if self.stopping || self.follow_at.is_none_or(|at| now < at) {
             return;
@@ -64,7 +65,7 @@ impl Supervisor {
         notify(Notification::Comparing(all));
     }
 
-    /// Tells systemd.
+    /// Notifies systemd.
     pub(super) fn keep_alive(&mut self, now: Duration) {
         if let (Some(due), Some(every)) = (self.next_alive, self.systemd.watchdog())
             && now >= due
@@ -79,7 +80,7 @@ impl Supervisor {
         }
     }
 
-    /// One line on everything.
+    /// A summary on one line.
     fn summary(&self) -> String {
         let wall = clock::wall_ms();
         let reports: Vec<_> = self.localpaths.iter().map(|l| l.report(wall)).collect();

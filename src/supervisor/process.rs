@@ -1,4 +1,4 @@
-//! One child as it runs: its process, its channel, and the state machine that decides about it.
+//! A running child: its process, its channel, and the state machine that controls it.
 
 use super::child::{Child, ChildAction, ChildEvent, ChildState};
 use crate::message::Role;
@@ -16,10 +16,10 @@ use std::time::Duration;
 
 const SIGKILL: i32 = 9;
 
-/// Messages of one child that are read in one turn; the others come after every child's turn.
+/// The most messages of one child that are read in one turn. The others are read after every child's turn.
 const AT_ONCE: usize = 64;
 
-/// A child with its messages: `Out` to it, `In` from it.
+/// A child with its messages: `Out` is sent to it, `In` is received from it.
 pub struct ChildProcess<Out, In> {
     role: Role,
     title: OsString,
@@ -28,7 +28,7 @@ pub struct ChildProcess<Out, In> {
     stop: fn() -> Out,
     log: Logger,
     starts: u64,
-    /// When it was started, or ended, by the wall clock.
+    /// The wall-clock time of its start or exit.
     since_ms: i64,
     last_exit: Option<String>,
 }
@@ -39,7 +39,7 @@ struct RunningChild<Out, In> {
 }
 
 impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
-    /// A child that is due now; `stop` is what asks it to stop.
+    /// A child that is due now; `stop` creates its stop message.
     pub fn new(role: Role, title: OsString, stop: fn() -> Out, log: Logger, now: Duration) -> Self {
         let machine = Child::new(now);
         let since_ms = clock::wall_ms();
@@ -56,7 +56,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         }
     }
 
-    /// What to wait for while it runs.
+    /// The descriptor to poll while it runs.
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
         let channel = &self.running.as_ref()?.channel;
         let interest = if channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
@@ -68,22 +68,22 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         self.running.is_some()
     }
 
-    /// True when it has ended for good.
+    /// True if it has exited for good.
     pub fn is_gone(&self) -> bool {
         self.machine.is_gone()
     }
 
-    /// True when it was asked to stop, and after its end.
+    /// True if it was asked to stop, and after its exit.
     pub fn is_stopping(&self) -> bool {
         matches!(self.machine.state(), ChildState::Stopping { .. } | ChildState::Gone)
     }
 
-    /// When it next needs a tick.
+    /// The time of its next tick.
     pub fn next_at(&self) -> Option<Duration> {
         self.machine.next_at()
     }
 
-    /// Its process, how often it was started again, how it last ended.
+    /// Its process, its number of restarts, its last exit.
     pub fn report(&self) -> crate::message::ChildStatus {
         crate::message::ChildStatus {
             pid: self.running.as_ref().map(|r| r.child.pid()),
@@ -93,7 +93,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         }
     }
 
-    /// Tells the machine; true when the child is to be started with [`ChildProcess::start`].
+    /// Passes the event to the state machine; true if the child must be started with [`ChildProcess::start`].
     pub fn step(&mut self, event: ChildEvent, now: Duration) -> bool {
         let silent = event == ChildEvent::Tick
             && !matches!(self.machine.state(), ChildState::Stopping { .. });
@@ -144,7 +144,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         }
     }
 
-    /// Sends, when it runs; what is not taken now is queued.
+    /// Sends a message if it runs. A message that cannot be sent now is queued.
     pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>, now: Duration) {
         let Some(running) = &mut self.running else { return };
         if running.channel.send(message, fds).is_err() {
@@ -152,12 +152,12 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         }
     }
 
-    /// True while what was sent before is not taken yet.
+    /// True while earlier messages have not been sent.
     pub fn is_behind(&self) -> bool {
         self.running.as_ref().is_some_and(|r| r.channel.wants_write())
     }
 
-    /// What it said, when its channel is ready.
+    /// Its messages, when its channel is ready.
     pub fn receive(&mut self, now: Duration) -> Vec<In> {
         let mut messages = Vec::new();
         let Some(running) = &mut self.running else { return messages };
@@ -176,14 +176,14 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
         if !messages.is_empty() {
             self.step(ChildEvent::Heard, now);
         }
-        // A child that ends closes its channel first: the end is looked for before it is called lost.
+        // A child that exits closes its channel first, so its exit is checked before it counts as lost.
         if lost && !self.has_ended() {
             self.step(ChildEvent::Lost, now);
         }
         messages
     }
 
-    /// If its process has ended: reaps it, its orphans killed first, and returns its last messages.
+    /// If its process has exited: kills its orphans, reaps it, and returns its last messages.
     pub fn reap(&mut self, now: Duration) -> Option<Vec<In>> {
         if !self.has_ended() {
             return None;
@@ -215,7 +215,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
     }
 
     fn has_ended(&self) -> bool {
-        // An error can only mean that there is no such child any more.
+        // An error can only mean that the child does not exist any more.
         self.running.as_ref().is_some_and(|r| r.child.ended().unwrap_or(true))
     }
 }

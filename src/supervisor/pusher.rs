@@ -1,4 +1,5 @@
-//! A pusher as the supervisor sees it: its child, its wake pipe, what it said last, what it has yet to be told.
+//! A pusher as the supervisor sees it: its child, its wake pipe, its last status, and the requests it has not received
+//! yet.
 
 use super::process::ChildProcess;
 use super::schedule::{self, Clockwork};
@@ -18,14 +19,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// How long a stopping pusher may go on with the push in hand.
+/// How long a stopping pusher may continue the push in flight.
 const GRACE_MS: u64 = 10_000;
-/// A pusher that is not started again within this time is down; one that is, is not waited for in vain.
+/// A pusher that is not restarted within this time is down; a faster restart is worth waiting for.
 const SOON: Duration = Duration::from_secs(1);
 
 /// One pusher.
 pub struct SupervisedPusher {
-    /// Names it among the holders of slots; never used twice.
+    /// Its identity among the holders of slots; never reused.
     pub key: SlotHolder,
     /// Its part of the configuration.
     pub remote: Remote,
@@ -33,24 +34,24 @@ pub struct SupervisedPusher {
     pub name: String,
     /// Its child.
     pub process: ChildProcess<ToPusher, FromPusher>,
-    /// What it said last.
+    /// The status that it sent last.
     pub status: PusherStatus,
-    /// Its remote is no longer configured: forgotten when it has ended.
+    /// Its remote is no longer configured. The remote is forgotten when the pusher has exited.
     pub removed: bool,
-    /// What a `syncsup verify` reads of it.
+    /// The comparison that a `syncsup verify` reads from it.
     pub(super) verifying: Option<Verifying>,
     wake: (OwnedFd, OwnedFd),
     pending: Option<Pending>,
-    /// Since when it is in trouble or held, by the wall clock.
+    /// The wall-clock time since which it is in trouble or held.
     trouble_since_ms: Option<i64>,
     next_scheduled: Option<Duration>,
     clockwork: Option<Clockwork>,
 }
 
-/// A reconcile that was asked for and is not yet known to be in the journal.
+/// A requested reconcile that is not yet known to be in the journal.
 struct Pending {
     why: ReconcileReason,
-    /// Reconciles that the child had finished when it was asked.
+    /// Reconciles that the child had completed at the time of the request.
     done_before: u64,
 }
 
@@ -58,14 +59,14 @@ struct Pending {
 pub(super) struct Verifying {
     /// Its number.
     pub(super) ticket: Ticket,
-    /// When the client last asked for a part.
+    /// The time at which the client last requested a part.
     pub(super) asked: Duration,
-    /// What the client has not read yet.
+    /// The part that the client has not read yet.
     pub(super) part: Option<VerifyPart>,
 }
 
 impl SupervisedPusher {
-    /// A pusher that is due now, with a reconcile to begin with, if there is a reason for one.
+    /// A pusher that is due now. It begins with a reconcile if a reason is given.
     pub fn new(
         key: SlotHolder,
         remote: Remote,
@@ -92,29 +93,29 @@ impl SupervisedPusher {
         })
     }
 
-    /// A copy of the end that wakes it.
+    /// A copy of the writing end of its wake pipe.
     pub fn waker(&self) -> io::Result<OwnedFd> {
         self.wake.1.try_clone()
     }
 
-    /// Lets it look in the journal.
+    /// Makes it read the journal.
     pub fn wake(&self) {
         wake::wake(&self.wake.1);
     }
 
-    /// A copy of the end that it reads.
+    /// A copy of the reading end of its wake pipe.
     pub fn wake_reader(&self) -> io::Result<OwnedFd> {
         self.wake.0.try_clone()
     }
 
-    /// The reason of the reconcile that the next incarnation begins with.
+    /// The reason of the reconcile with which the next process begins.
     pub fn pending(&mut self) -> Option<ReconcileReason> {
         let pending = self.pending.as_mut()?;
         pending.done_before = 0;
         Some(pending.why.clone())
     }
 
-    /// Asks for a reconcile. It is asked for again at the next start unless the pusher is seen to do it.
+    /// Requests a reconcile. The request is repeated at the next start unless the pusher was seen to reconcile.
     pub fn request_reconcile(&mut self, why: &ReconcileReason, now: Duration) {
         if *why == ReconcileReason::Schedule && self.pending.is_some() {
             return;
@@ -124,14 +125,14 @@ impl SupervisedPusher {
         self.process.send(&ToPusher::Reconcile(why.clone()), vec![], now);
     }
 
-    /// Gives it a slot that no push wants, if there is one.
+    /// Grants it a slot that no push needs, if one is free.
     pub fn want_spare(&mut self, slots: &mut SlotPool, now: Duration) {
         if slots.spare(self.key) {
             self.process.send(&ToPusher::Spare, vec![], now);
         }
     }
 
-    /// It is started: what the one before it knew of the remote may hold no longer.
+    /// It is started: what the previous process knew about the remote may be outdated.
     pub fn begins(&mut self) {
         self.status.reconciles_done = 0;
         if self.status.state == PusherState::InSync {
@@ -139,7 +140,7 @@ impl SupervisedPusher {
         }
     }
 
-    /// Notes what it does now.
+    /// Stores its current status.
     pub fn note(&mut self, status: PusherStatus) {
         let taken = |p: &Pending| {
             status.reconcile.as_ref().is_some_and(|r| r.why == p.why)
@@ -157,7 +158,7 @@ impl SupervisedPusher {
         self.status = status;
     }
 
-    /// Asks for a scheduled reconcile when it is due; the schedule counts from `start`.
+    /// Requests a scheduled reconcile when it is due; the schedule counts from `start`.
     pub fn run_schedule(&mut self, crontab: Option<&Crontab>, start: Duration, now: Duration) {
         let minutes = match crontab.map(|c| &c.schedule) {
             Some(Schedule::Cron(text)) => return self.run_clockwork(text, now),
@@ -171,7 +172,7 @@ impl SupervisedPusher {
         self.next_scheduled = schedule::next_after(start, minutes, &self.name, now);
     }
 
-    /// The same by a cron expression, on the wall clock.
+    /// As [`Self::run_schedule`] for a cron expression, by the wall clock.
     fn run_clockwork(&mut self, text: &str, now: Duration) {
         let Some(wall) = Local.timestamp_millis_opt(clock::wall_ms()).single() else { return };
         if self.clockwork.as_ref().is_none_or(|c| c.text() != text) {
@@ -185,19 +186,19 @@ impl SupervisedPusher {
         }
     }
 
-    /// When its schedule is due.
+    /// The next time of its schedule.
     pub fn next_scheduled(&self) -> Option<Duration> {
         self.next_scheduled
     }
 
-    /// A part of a comparison has come.
+    /// A part of a comparison was received.
     pub(super) fn verified(&mut self, ticket: Ticket, part: VerifyPart) {
         if let Some(verifying) = self.verifying.as_mut().filter(|v| v.ticket == ticket) {
             verifying.part = Some(part);
         }
     }
 
-    /// Its process has ended, and with it the comparison; the part it sent last is still read.
+    /// Its process has exited, and the comparison has ended. The client still reads the last part.
     pub(super) fn verify_lost(&mut self) {
         if let Some(verifying) = &mut self.verifying {
             let why = "its pusher exited meanwhile; verify again".to_owned();
@@ -205,7 +206,7 @@ impl SupervisedPusher {
         }
     }
 
-    /// The health of its remote, for the plugins that wait for it or report it.
+    /// The health of its remote, for plugins that wait for it or report it.
     pub fn health(&self, now: Duration) -> RemoteHealth {
         let down = !self.process.runs() && self.process.next_at().is_none_or(|at| at > now + SOON);
         let said = match self.status.state {
@@ -220,7 +221,7 @@ impl SupervisedPusher {
         RemoteHealth { name: self.name.clone(), trouble, reason }
     }
 
-    /// For `status`.
+    /// The state for `status`.
     pub fn report(&self, wall_ms: i64) -> RemoteStatus {
         let child: ChildStatus = self.process.report();
         let mut status = self.status.clone();
@@ -242,7 +243,7 @@ impl SupervisedPusher {
         }
     }
 
-    /// To the second: it comes from two clocks.
+    /// To the second, because it is computed from two clocks.
     fn next_reconcile_ms(&self, wall_ms: i64) -> Option<i64> {
         let left = self.next_scheduled?.saturating_sub(monotonic());
         let at = wall_ms.saturating_add(i64::try_from(left.as_millis()).ok()?);
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(pusher.status.state, PusherState::Behind, "nothing is known");
         for (before, after) in [
             (PusherState::InSync, PusherState::Behind),
-            // The trouble of a remote does not end with its pusher.
+            // The trouble of a remote does not end when its pusher exits.
             (PusherState::Backoff, PusherState::Backoff),
         ] {
             let done = PusherStatus { state: before, reconciles_done: 3, ..Default::default() };

@@ -1,4 +1,4 @@
-//! A new configuration while everything runs: only what changed is touched.
+//! Applies a new configuration while everything runs. Only the changed parts are affected.
 
 use super::localpath::SupervisedLocalPath;
 use super::state::Supervisor;
@@ -10,9 +10,9 @@ use slog::{error, info, warn};
 use std::time::Duration;
 
 impl Supervisor {
-    /// Reads the configuration again; with errors the old one stays. Returns what it did, for the user.
+    /// Reads the configuration again. If it has errors, the old one remains. Returns messages for the user.
     pub(super) fn reload(&mut self, now: Duration) -> Result<Vec<String>> {
-        // Before everything is watched it is not ready, and a reload does not make it so.
+        // Before everything is watched, the instance is not ready, and a reload does not make it ready.
         if self.started {
             self.systemd.reloading(monotonic());
         }
@@ -36,7 +36,7 @@ impl Supervisor {
             .map(|l| l.configured.clone())
             .collect();
         let diff = topology::diff(&old, &new);
-        // Everything that can fail comes first: then nothing is half done.
+        // The steps that can fail come first, so that no reload is applied halfway.
         let opened = self.open_new(&old, &new, now)?;
         for configured in new.iter().filter(|w| old.iter().any(|o| o.id == w.id)) {
             let Self { localpaths, shared, .. } = self;
@@ -53,7 +53,7 @@ impl Supervisor {
             localpath.retire(now);
         }
         self.localpaths.extend(opened);
-        // A fail log may have lost a remote, or all of them.
+        // A fail log may have lost one remote, or all remotes.
         let logs = old.iter().chain(&new).filter_map(|w| w.localpath.fail_log.as_ref());
         self.shared.fail_logs.extend(logs.map(|log| log.path.as_path().to_owned()));
         self.reporter.want(config.http.clone());

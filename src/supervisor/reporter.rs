@@ -1,5 +1,5 @@
-//! The reporter as the supervisor sees it: its child, the snapshots it gets, what it said last. It never holds
-//! anything up: a snapshot that it does not take in time is followed by none.
+//! The reporter as the supervisor sees it: its child, the snapshots for it, its last message. It never delays the
+//! supervisor: if it does not read a snapshot in time, the next one is not sent.
 
 use super::child::ChildEvent;
 use super::process::ChildProcess;
@@ -12,10 +12,10 @@ use slog::{Logger, info, o, warn};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// A snapshot this often.
+/// The interval of snapshots.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The reporter of an instance, wanted or not.
+/// The reporter of an instance, configured or not.
 pub struct SupervisedReporter {
     wanted: Option<HttpServer>,
     serving: Option<Serving>,
@@ -23,7 +23,7 @@ pub struct SupervisedReporter {
     log: Logger,
 }
 
-/// One that runs, or is to run, with one configuration.
+/// A reporter that runs or will run with one configuration.
 struct Serving {
     http: HttpServer,
     process: ChildProcess<ToReporter, FromReporter>,
@@ -31,9 +31,9 @@ struct Serving {
     next: Duration,
 }
 
-/// Whether it can be asked.
+/// Whether it accepts requests.
 enum Listener {
-    /// It has not said anything yet.
+    /// It has not reported yet.
     Unknown,
     /// It listens.
     Listening,
@@ -52,33 +52,33 @@ impl Serving {
 }
 
 impl SupervisedReporter {
-    /// Started with the first [`SupervisedReporter::tick`].
+    /// The first [`SupervisedReporter::tick`] starts it.
     pub fn new(wanted: Option<HttpServer>, debug: bool, log: &Logger) -> Self {
         Self { wanted, serving: None, debug, log: log.clone() }
     }
 
-    /// After a new configuration.
+    /// Applies a new configuration.
     pub fn want(&mut self, wanted: Option<HttpServer>) {
         self.wanted = wanted;
     }
 
-    /// What to wait for while it runs.
+    /// The descriptor to poll while it runs.
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
         self.serving.as_ref()?.process.interest()
     }
 
-    /// When [`SupervisedReporter::tick`] has something to do.
+    /// The next time at which [`SupervisedReporter::tick`] has an effect.
     pub fn next_at(&self) -> Option<Duration> {
         let serving = self.serving.as_ref()?;
         serving.process.next_at().into_iter().chain([serving.next]).min()
     }
 
-    /// True when it has ended, and is not to be started.
+    /// True if it has exited and will not be started.
     pub fn is_gone(&self) -> bool {
         self.serving.as_ref().is_none_or(|s| s.process.is_gone())
     }
 
-    /// Asks it to stop, for good.
+    /// Asks it to stop for good.
     pub fn stop(&mut self, now: Duration) {
         self.wanted = None;
         if let Some(serving) = &mut self.serving {
@@ -86,7 +86,7 @@ impl SupervisedReporter {
         }
     }
 
-    /// Reads what it sent.
+    /// Reads its messages.
     pub fn hear(&mut self, now: Duration) {
         let Some(serving) = &mut self.serving else { return };
         for message in serving.process.receive(now) {
@@ -94,7 +94,7 @@ impl SupervisedReporter {
         }
     }
 
-    /// For `status`.
+    /// The state for `status`.
     pub fn report(&self) -> Option<ReporterStatus> {
         let serving = self.serving.as_ref()?;
         let process = serving.process.report();
@@ -108,8 +108,8 @@ impl SupervisedReporter {
         Some(ReporterStatus { listen, state: state.into(), reason, process })
     }
 
-    /// Starts it when it is due, kills it when it is silent, ends it when it is no longer wanted. True when a snapshot
-    /// is due.
+    /// Starts it when it is due, kills it when it is silent, stops it when it is no longer configured. True if a
+    /// snapshot is due.
     pub fn tick(&mut self, reap: bool, now: Duration) -> bool {
         if let Some(serving) = &mut self.serving {
             if reap && let Some(last) = serving.process.reap(now) {

@@ -1,4 +1,4 @@
-//! What commands ask for.
+//! The requests of commands.
 
 mod failures;
 mod owe;
@@ -13,7 +13,7 @@ use crate::sys::clock;
 use std::time::Duration;
 
 impl Supervisor {
-    /// Does what a command asks for. `None` is answered at the end.
+    /// Executes a request. `None` is answered at the end.
     pub(super) fn answer(
         &mut self,
         client: ClientId,
@@ -48,7 +48,7 @@ impl Supervisor {
         })
     }
 
-    /// For `status`, and for the reporter.
+    /// The state for `status` and for the reporter.
     pub(super) fn report(&self) -> InstanceStatus {
         let wall = clock::wall_ms();
         InstanceStatus {
@@ -94,7 +94,7 @@ impl Supervisor {
         for localpath in self.localpaths.iter_mut().filter(|l| l.is_configured()) {
             let watch = localpath.watch().to_string();
             if same_path(name, &watch) {
-                // Else whatever appears there later, an empty mount point say, would be taken for it.
+                // Otherwise any directory that appears there later, such as an empty mount point, would be accepted.
                 if !localpath.watch().as_path().is_dir() {
                     return Answer::Refused(format!(
                         "localpath {watch}: no such directory; mount it or create it, then release it"
@@ -134,7 +134,7 @@ impl Supervisor {
     }
 }
 
-/// `/data/` is `/data`.
+/// `/data/` equals `/data`.
 fn same_path(given: &str, watch: &str) -> bool {
     given == watch || (given.len() > 1 && given.trim_end_matches('/') == watch)
 }

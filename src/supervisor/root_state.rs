@@ -1,25 +1,25 @@
-//! What the watchers of a localpath have found about its root. Pure.
+//! The findings of a localpath's watchers about its root. Pure.
 
 use crate::message::WatcherState;
 
-/// Whether the root may be pushed from.
+/// Whether files of the root may be pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootState {
-    /// No watcher has looked at it yet: pushers wait.
+    /// No watcher has examined it yet: pushers wait.
     Unknown,
     /// It has been held since the start, and why.
     HeldFromStart(String),
-    /// It is the one that was watched before.
+    /// It is the root that was watched before.
     Accepted,
-    /// It was accepted before and is held now, and why.
+    /// It was accepted before and is now held, and why.
     Held(String),
 }
 
 impl RootState {
-    /// The same after what a watcher says.
+    /// The next state after a watcher's message.
     pub fn after(&self, said: &WatcherState) -> RootState {
         match said {
-            // A new watcher has not looked at it yet; a full disk says nothing about it.
+            // A new watcher has not examined it yet; a full disk gives no information about it.
             WatcherState::Starting | WatcherState::Refused(_) => self.clone(),
             WatcherState::Scanning | WatcherState::Watching | WatcherState::Degraded(_) => {
                 RootState::Accepted
@@ -41,7 +41,7 @@ impl RootState {
         }
     }
 
-    /// What a pusher and the plugin runner are told: `Hold` with it. `None` while nothing is known, so that they wait.
+    /// The contents of `Hold` for a pusher and the plugin runner. `None` while nothing is known, so that they wait.
     pub fn hold(&self) -> Option<Option<String>> {
         match self {
             RootState::Unknown => None,

@@ -1,4 +1,4 @@
-//! The supervisor's loop: waits for signals, commands and children, and gives each its turn.
+//! The supervisor's loop: waits for signals, commands and children, and handles each in turn.
 
 use super::localpath::SupervisedLocalPath;
 use super::notifications::Notification;
@@ -17,13 +17,13 @@ use crate::sys::{log, process, sysctl};
 use slog::{info, warn};
 use std::time::Duration;
 
-/// Clients may take this long for their last answers.
+/// The time for clients to read their last answers.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
-/// The loop turns at least this often.
+/// The longest time of one turn of the loop.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Runs an instance until it is told to stop. `give_up`: fail when it cannot be started (a daemon's starter waits for
-/// that); else every child is tried for ever.
+/// Runs an instance until it is told to stop. `give_up`: return an error if it cannot be started (a daemon's starter
+/// waits for that); otherwise every child is retried for ever.
 pub fn run(
     options: InstanceOptions,
     give_up: bool,
@@ -36,7 +36,7 @@ pub fn run(
         warn!(log, "{}", warning.without_severity());
         notify(Notification::Warned(warning.to_string()));
     }
-    // Which rsync is here is no trouble to start with.
+    // The version of the local rsync does not prevent a start.
     for warning in sender::versions(&config, &Machine) {
         warn!(log, "{}", warning.without_severity());
     }
@@ -64,7 +64,7 @@ pub fn run(
     ended
 }
 
-/// Raises the kernel's limits, where that is wanted and allowed; returns what was done.
+/// Raises the kernel's limits, if configured and permitted. Returns what was done.
 fn raise_limits(options: &InstanceOptions, config: &Config, log: &slog::Logger) -> Option<String> {
     if !options.sysctl || config.no_sysctl || session::user() != 0 {
         return None;
@@ -74,7 +74,7 @@ fn raise_limits(options: &InstanceOptions, config: &Config, log: &slog::Logger) 
     if let Some(what) = &raised.done {
         info!(log, "raised {what}; use --no-sysctl to prevent this");
     }
-    // As in most containers: what was set outside holds.
+    // As in most containers: the limits set outside apply.
     if let Some(why) = &raised.refused {
         info!(log, "not raised: {why}");
     }
@@ -96,7 +96,7 @@ impl Supervisor {
             && self.reporter.is_gone())
         {
             let (child_ended, now) = self.poll_once(signals, files)?;
-            // Once a second in any case: a lost signal delays nothing longer.
+            // Once a second in any case, so that a lost signal delays nothing longer.
             let reap = child_ended || now >= self.next_reap;
             if reap {
                 self.next_reap = now + TURN;
@@ -131,7 +131,7 @@ impl Supervisor {
         ended
     }
 
-    /// Waits for something to happen, and reads it. True when a child has ended, and what time it is.
+    /// Waits for an event, and reads it. Returns true if a child has exited, and the current time.
     fn poll_once(
         &mut self,
         signals: &mut Signals,
@@ -188,7 +188,7 @@ impl Supervisor {
         next.map_or(TURN, |at| at.saturating_sub(now)).min(TURN)
     }
 
-    /// Everything stops, for good.
+    /// Stops everything for good.
     pub(super) fn stop(&mut self, now: Duration) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
@@ -201,7 +201,7 @@ impl Supervisor {
         self.reporter.stop(now);
     }
 
-    /// Writes the fail logs of which something changed.
+    /// Writes the fail logs that have changed.
     fn write_fail_logs(&mut self, now: Duration) {
         for script in std::mem::take(&mut self.shared.fail_logs) {
             let of = |localpath: &&SupervisedLocalPath| {
@@ -236,7 +236,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells pushers of their slots; one that has died meanwhile passes its slot on.
+    /// Sends pushers their slots. If a pusher has died, its slot goes to the next one.
     fn grant(&mut self, now: Duration) {
         while let Some(key) = self.shared.granted.pop() {
             let mut pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);

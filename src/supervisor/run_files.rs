@@ -1,4 +1,4 @@
-//! What makes an instance the only one of its configuration: its lock, its pid file, its control socket.
+//! The files that make an instance the only one of its configuration: its lock, its pid file, its control socket.
 
 use super::InstanceOptions;
 use super::control::ControlSocket;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Held while the instance runs.
 pub struct RunFiles {
-    /// Where commands come in.
+    /// The socket that receives commands.
     pub control: ControlSocket,
     pid_file: PathBuf,
     given_file: PathBuf,
@@ -19,7 +19,7 @@ pub struct RunFiles {
 }
 
 impl RunFiles {
-    /// Takes the instance's place in the run directory. Exit status 4 when it runs already.
+    /// Creates the files in the run directory. Exit status 4 if the instance already runs.
     pub fn take(options: &InstanceOptions) -> Result<Self> {
         let id = instance(&options.files);
         let id = options.module.as_ref().map_or(id.clone(), |kind| with_module(&id, kind));
@@ -35,7 +35,7 @@ impl RunFiles {
                 return Err(runs_already(options, &options.directories.run_file(&other, "pid")));
             }
         }
-        // Before the socket is there, by which the instance is found.
+        // Before the socket exists, by which commands find the instance.
         write_given(&given_file, &options.files)
             .map_err(|e| Error::system(format!("cannot write {}", given_file.display()), e))?;
         let control = ControlSocket::listen(&socket)
@@ -45,7 +45,7 @@ impl RunFiles {
         Ok(Self { control, pid_file, given_file, _lock: lock })
     }
 
-    /// Removes the files; the lock goes last.
+    /// Removes the files, the lock last.
     pub fn leave(self, patience: std::time::Duration) {
         let _ = std::fs::remove_file(&self.pid_file);
         let _ = std::fs::remove_file(&self.given_file);
@@ -53,7 +53,7 @@ impl RunFiles {
     }
 }
 
-/// Other instances of the same `-m` that were started with the same paths, which led elsewhere then.
+/// Other instances of the same `-m` that were started with the same paths, which then led to other files.
 fn namesakes(options: &InstanceOptions, id: &str) -> Vec<String> {
     let mut found = started_with(&options.directories.run, &options.files);
     found.retain(|other| other != id && is_of_module(other, options.module.as_deref()));

@@ -1,5 +1,5 @@
-//! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, what it sent last, what it was
-//! sent.
+//! A localpath's plugin runner as the supervisor sees it: its child, its wake pipe, its last status, and the last state
+//! sent to it.
 
 use super::process::ChildProcess;
 use crate::config::model::{LocalPath, plugin_names};
@@ -13,19 +13,19 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a stopping runner may go on with the calls in hand.
+/// How long a stopping runner may continue running calls.
 const GRACE_MS: u64 = 5_000;
 
-/// The name of its wake pipe: no remote is called so.
+/// The name of its wake pipe. No remote can have this name.
 pub const WAKE: &str = "plugin runner";
 
 /// The plugin runner.
 pub struct SupervisedRunner {
     /// Its child.
     pub process: ChildProcess<ToPlugin, FromPlugin>,
-    /// What it said last.
+    /// The status that it sent last.
     pub status: Vec<PluginStatus>,
-    /// No plugin is configured any more: forgotten when it has ended.
+    /// No plugin is configured any more. The runner is forgotten when it has exited.
     pub removed: bool,
     wake: (OwnedFd, OwnedFd),
     told: Vec<RemoteHealth>,
@@ -47,7 +47,7 @@ impl SupervisedRunner {
         })
     }
 
-    /// A copy of the end that wakes it.
+    /// A copy of the writing end of its wake pipe.
     pub fn waker(&self) -> io::Result<OwnedFd> {
         self.wake.1.try_clone()
     }
@@ -73,7 +73,7 @@ impl SupervisedRunner {
         self.process.start(first, now);
     }
 
-    /// Sends it how the remotes are, when that is new.
+    /// Sends it the state of the remotes if that has changed.
     pub fn tell(&mut self, remotes: Vec<RemoteHealth>, now: Duration) {
         if self.process.runs() && self.told != remotes {
             self.process.send(&ToPlugin::Remotes(remotes.clone()), vec![], now);
@@ -81,7 +81,7 @@ impl SupervisedRunner {
         }
     }
 
-    /// Notes what it does now. True when its part of the fail log may have changed.
+    /// Stores its current status. True if its part of the fail log may have changed.
     pub fn note(&mut self, status: Vec<PluginStatus>) -> bool {
         let before = any_fails(&self.status);
         self.status = status;

@@ -1,11 +1,11 @@
-//! When scheduled reconciles (sersync's `crontab`) are due. Pure.
+//! The times of scheduled reconciles (sersync's `crontab`). Pure.
 
 use crate::config::cron::{self, jitter, next_by_cron};
 use chrono::{DateTime, TimeZone};
 use croner::Cron;
 use std::time::Duration;
 
-/// The next time after `now` that a reconcile of `remote` is due, every `minutes` from `start` on (never at `start`).
+/// The next time after `now` at which a reconcile of `remote` is due, every `minutes` after `start` (never at `start`).
 /// `None` for a period of zero.
 pub fn next_after(start: Duration, minutes: u32, remote: &str, now: Duration) -> Option<Duration> {
     let period = Duration::from_secs(u64::from(minutes) * 60);
@@ -21,7 +21,7 @@ pub fn next_after(start: Duration, minutes: u32, remote: &str, now: Duration) ->
     Some(first + period.saturating_mul(periods))
 }
 
-/// A cron expression at work for one remote.
+/// A cron expression applied to one remote.
 pub struct Clockwork {
     text: String,
     cron: Cron,
@@ -30,7 +30,7 @@ pub struct Clockwork {
 }
 
 impl Clockwork {
-    /// `None` for an expression that cannot be read, which the configuration has refused before.
+    /// `None` for an invalid expression, which the configuration has already refused.
     pub fn new<Tz: TimeZone>(text: &str, remote: &str, now: &DateTime<Tz>) -> Option<Self> {
         let cron = cron::parse(text).ok()?;
         let mut new = Self { text: text.to_owned(), cron, due_ms: None, seen_ms: 0 };
@@ -43,8 +43,8 @@ impl Clockwork {
         &self.text
     }
 
-    /// True when a reconcile is due at the wall clock's time `now`, once for each. After the clock was set back the
-    /// next one is computed again; after it was set forward what was passed over is one.
+    /// True if a reconcile is due at the wall-clock time `now`, once for each due time. If the clock was set back, the
+    /// next time is computed again. If it was set forward, all skipped times count as one.
     pub fn turn<Tz: TimeZone>(&mut self, remote: &str, now: &DateTime<Tz>) -> bool {
         let now_ms = now.timestamp_millis();
         let due = self.due_ms.is_some_and(|due| now_ms >= due);
@@ -55,7 +55,7 @@ impl Clockwork {
         due
     }
 
-    /// Time until the next one.
+    /// The time until the next one.
     pub fn left(&self) -> Option<Duration> {
         let ms = u64::try_from(self.due_ms?.saturating_sub(self.seen_ms)).unwrap_or(0);
         Some(Duration::from_millis(ms))
@@ -104,10 +104,10 @@ mod tests {
             assert!(all.len() > 80, "{minutes}: {}", all.len());
             let first = S(100) + period;
             assert!(all.iter().all(|at| (first..first + most).contains(at)), "{minutes}: {all:?}");
-            // Not all of them at one end.
+            // They are spread, not all at one end.
             let early = all.range(..first + most / 2).count();
             assert!((20..80).contains(&early), "{minutes}: {early} in the first half");
-            // Each keeps its own time for ever.
+            // The delay of each remote never changes.
             let at = due(1);
             assert_eq!(next_after(S(100), minutes, &name(1), at), Some(at + period));
         }
@@ -124,7 +124,7 @@ mod tests {
         assert!(due.len() > 80, "{}", due.len());
         let five_minutes = hour + SPREAD_MAX;
         assert!(due.iter().all(|at| (hour..five_minutes).contains(at)), "{due:?}");
-        // Between the hour and its own time it is still to come; then the next hour's is.
+        // Between the full hour and the remote's own time, that time is next; afterwards that of the next hour.
         let at = next_by_cron(&cron, &name(1), &now).unwrap();
         assert!(at > hour);
         assert_eq!(next_by_cron(&cron, &name(1), &hour), Some(at));
@@ -142,7 +142,7 @@ mod tests {
         assert!(works.turn("r", &due));
         assert!(!works.turn("r", &(due + S(1))));
         assert_eq!(works.left(), Some(S(24 * 3_600 - 1)));
-        // Three days forward: one. Then back: it is computed again.
+        // Three days forward is one reconcile. After a step back the next time is computed again.
         assert!(works.turn("r", &(due + S(3 * 24 * 3_600 + 60))));
         assert!(!works.turn("r", &(due - S(60))));
         assert_eq!(works.left(), Some(S(60)));
@@ -151,13 +151,13 @@ mod tests {
 
     #[test]
     fn daylight_saving_skips_no_day() {
-        // An hour that is not there in spring: the comparison comes after it, on the same day.
+        // An hour that does not exist in spring: the comparison follows after it, on the same day.
         let zone = FixedOffset::east_opt(3_600).unwrap();
         let mut works =
             Clockwork::new("30 2 * * *", "r", &zone.timestamp_opt(1_774_656_000, 0).unwrap())
                 .unwrap();
         let strikes = (0..72 * 60).filter(|n| {
-            // Central Europe changes on 29 March 2026 at 01:00 UTC.
+            // Central Europe changes to summer time on 29 March 2026 at 01:00 UTC.
             let utc = 1_774_656_000 + n * 60;
             let offset = if utc < 1_774_746_000 { 3_600 } else { 7_200 };
             let zone = FixedOffset::east_opt(offset).unwrap();

@@ -1,4 +1,4 @@
-//! Tells systemd how things are: sd_notify(3), without its library.
+//! Notifies systemd of the state: sd_notify(3), without its library.
 
 use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Where messages go; nowhere outside systemd.
+/// The target of messages; none outside systemd.
 pub struct SdNotify {
     to: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
@@ -28,7 +28,7 @@ impl SdNotify {
         });
         let ours = pid.is_none_or(|p| p.parse() == Ok(std::process::id()));
         let usec = usec.filter(|_| ours).and_then(|u| u.parse::<u64>().ok()).filter(|u| *u > 0);
-        // At half of the time that systemd waits, as sd_watchdog_enabled(3) advises.
+        // At half of systemd's timeout, as sd_watchdog_enabled(3) advises.
         let watchdog = usec.filter(|_| to.is_some()).map(|u| Duration::from_micros(u / 2));
         Self { to, watchdog, last_status: String::new() }
     }
@@ -39,7 +39,7 @@ impl SdNotify {
         Self::new(std::env::var_os("NOTIFY_SOCKET"), text("WATCHDOG_USEC"), text("WATCHDOG_PID"))
     }
 
-    /// How often [`SdNotify::alive`] is to be called.
+    /// The interval at which [`SdNotify::alive`] must be called.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
@@ -49,17 +49,17 @@ impl SdNotify {
         self.send("READY=1");
     }
 
-    /// The configuration is read again; `ready` says that it is done. `monotonic` is CLOCK_MONOTONIC.
+    /// The configuration is being reloaded; [`SdNotify::ready`] reports the end. `monotonic` is CLOCK_MONOTONIC.
     pub fn reloading(&self, monotonic: Duration) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic.as_micros()));
     }
 
-    /// The end has begun.
+    /// The supervisor is stopping.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// The loop turns.
+    /// The loop is running.
     pub fn alive(&self) {
         self.send("WATCHDOG=1");
     }
@@ -69,7 +69,7 @@ impl SdNotify {
         self.to.is_some()
     }
 
-    /// One line for `systemctl status`; sent when it is another than the last.
+    /// One line for `systemctl status`. Sent only if it has changed.
     pub fn status(&mut self, line: String) {
         if self.to.is_some() && line != self.last_status {
             self.send(&format!("STATUS={line}"));
@@ -79,7 +79,7 @@ impl SdNotify {
 
     fn send(&self, text: &str) {
         if let Some((datagram, address)) = &self.to {
-            // A service manager that does not listen is its own trouble.
+            // A service manager that does not read its messages does not affect the supervisor.
             let _ = datagram.send_to_addr(text.as_bytes(), address);
         }
     }

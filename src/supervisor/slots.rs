@@ -1,38 +1,37 @@
-//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted to pushers in the order of their requests.
-//! Which job of a pusher takes a slot is decided by its own scheduler. Pure.
+//! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted to pushers in the order of their
+//! requests. A pusher's own scheduler decides which job takes a slot. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// What may hold a slot: a pusher of this supervisor, dead or alive.
+/// A possible holder of a slot: a pusher of this supervisor, dead or alive.
 pub type SlotHolder = u64;
 
-/// The slots that are held, and the pushers that wait for one. A pusher may hold several: one for each rsync it has in
-/// flight.
+/// The slots in use, and the pushers that wait for one. A pusher may hold several: one for each rsync in flight.
 #[derive(Debug)]
 pub struct SlotPool {
     limit: usize,
     held: BTreeMap<SlotHolder, usize>,
     waiting: VecDeque<SlotHolder>,
-    /// Slots that no push waited for: at most one for each holder.
+    /// Slots lent because no push waited for them: at most one for each holder.
     spare: BTreeMap<SlotHolder, Spare>,
 }
 
 /// A slot that was lent because no push waited for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spare {
-    /// Its holder may keep it while no push waits.
+    /// Its holder may keep it while no push waits for a slot.
     Lent,
-    /// A push waits: its holder was told to give it back.
+    /// A push waits for a slot: its holder was told to return it.
     AskedBack,
 }
 
-/// The number of slots when none is given: cores x 2 + 2, at least 10, as sersync counts its threads.
+/// The default number of slots: cores x 2 + 2, at least 10, as sersync counts its threads.
 pub fn default_limit(cores: usize) -> usize {
     (cores * 2 + 2).max(10)
 }
 
 impl SlotPool {
-    /// How many there are.
+    /// The number of slots.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -43,13 +42,13 @@ impl SlotPool {
         Self { limit: limit.max(1), held, waiting, spare }
     }
 
-    /// `holder` wants one more slot. Returns the pushers that are granted one now.
+    /// `holder` requests one more slot. Returns the pushers that are now granted one.
     pub fn want(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.waiting.push_back(holder);
         self.grant()
     }
 
-    /// `holder` gives one slot back, or no longer waits for one. Returns the pushers that are granted one now.
+    /// `holder` returns one slot, or no longer waits for one. Returns the pushers that are now granted one.
     pub fn done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         match self.held.get_mut(&holder) {
             Some(count) if *count > 1 => *count -= 1,
@@ -62,7 +61,7 @@ impl SlotPool {
         self.grant()
     }
 
-    /// `holder` has work that can wait. True when it gets a slot for it: no push waits, and one is free.
+    /// `holder` has work that can wait. True if it gets a slot for that: no push waits, and a slot is free.
     pub fn spare(&mut self, holder: SlotHolder) -> bool {
         let free = self.waiting.is_empty() && self.taken() < self.limit;
         if free {
@@ -71,13 +70,13 @@ impl SlotPool {
         free
     }
 
-    /// `holder` gives its spare slot back. Returns the pushers that are granted one now.
+    /// `holder` returns its spare slot. Returns the pushers that are now granted one.
     pub fn spare_done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.spare.remove(&holder);
         self.grant()
     }
 
-    /// The pushers that must give a spare slot back now, each told once: pushes wait.
+    /// The pushers that must return a spare slot now because pushes wait. Each is returned once.
     pub fn yields(&mut self) -> Vec<SlotHolder> {
         let asked = self.spare.values().filter(|s| **s == Spare::AskedBack).count();
         let more = self.waiting.len().saturating_sub(asked);
@@ -93,7 +92,8 @@ impl SlotPool {
         self.held.values().sum::<usize>() + self.spare.len()
     }
 
-    /// `holder` is dead: what it held and waited for is free. Returns the pushers that are granted one now.
+    /// `holder` is dead. The slots that it held and its requests are freed. Returns the pushers that are now granted
+    /// one.
     pub fn gone(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
         self.held.remove(&holder);
         self.spare.remove(&holder);
@@ -101,7 +101,7 @@ impl SlotPool {
         self.grant()
     }
 
-    /// The most that one pusher may hold: half of them and one, so that no remote has them all.
+    /// The most slots of one pusher: half of them plus one, so that no remote has all of them.
     fn share(&self) -> usize {
         self.limit.min(self.limit / 2 + 1)
     }
@@ -155,7 +155,7 @@ mod tests {
             let mut slots = SlotPool::new(limit);
             let granted: usize = (0..20).map(|_| slots.want(1).len()).sum();
             assert_eq!(granted, most, "of {limit}");
-            // A later request does not wait behind what that one may not have.
+            // A later request does not wait for one that is over its share.
             let others: usize = (2..20).map(|holder| slots.want(holder).len()).sum();
             assert_eq!(others, limit - most, "of {limit}");
         }

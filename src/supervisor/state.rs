@@ -1,4 +1,4 @@
-//! The supervisor's state: what it was started with, its localpaths, what is under way.
+//! The supervisor's state: its options, its localpaths, its current tasks.
 
 use super::InstanceOptions;
 use super::active::Active;
@@ -30,17 +30,17 @@ pub(super) struct Supervisor {
     pub(super) shared: SharedState,
     pub(super) reporter: SupervisedReporter,
     pub(super) systemd: SdNotify,
-    /// The clients that requested the stop: answered when it is done.
+    /// The clients that requested the stop. They are answered when it is complete.
     pub(super) last_answers: Vec<ClientId>,
     pub(super) stopping: bool,
-    /// What `syncsup wait` asks.
+    /// The clients of `syncsup wait`.
     pub(super) waiters: Vec<Waiter>,
     pub(super) last_ticket: Ticket,
-    /// When it was started, by the wall clock, in milliseconds.
+    /// The wall-clock time of its start, in milliseconds.
     pub(super) since_ms: i64,
-    /// Every localpath is watched, or is not for a reason that was told.
+    /// Every localpath is watched, or is not for a reason that was reported.
     pub(super) started: bool,
-    /// When the progress of `-r` is next reported.
+    /// The time of the next progress report of `-r`.
     pub(super) follow_at: Option<Duration>,
     pub(super) next_alive: Option<Duration>,
     pub(super) next_reap: Duration,
@@ -50,7 +50,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes every localpath; nothing is started yet.
+    /// Opens every localpath. Starts no child.
     pub(super) fn new(options: InstanceOptions, config: Config, log: slog::Logger) -> Result<Self> {
         let now = monotonic();
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -100,7 +100,7 @@ impl Supervisor {
         })
     }
 
-    /// The children that `config` wants.
+    /// The children that `config` requires.
     pub(super) fn configured(
         options: &InstanceOptions,
         config: &Config,
@@ -120,7 +120,7 @@ impl Supervisor {
         configured
     }
 
-    /// A ticket that was never given out: another supervisor may have given out any small number.
+    /// An unused ticket. Another supervisor may have issued any small number.
     pub(super) fn next_ticket(&mut self) -> Ticket {
         self.last_ticket = (self.last_ticket + 1).max(clock::wall_ns().unsigned_abs());
         self.last_ticket

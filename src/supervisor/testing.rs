@@ -1,4 +1,4 @@
-//! Small models for the unit tests of this room.
+//! Small models for the unit tests of this module.
 
 use crate::config::model::{
     Alarms, Config, FilterRules, LocalPath, Peer, Place, Remote, Target, Toggles,

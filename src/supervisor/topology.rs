@@ -1,4 +1,4 @@
-//! Which children a configuration wants, and what a new configuration changes. Pure.
+//! The children that a configuration requires, and the changes of a new configuration. Pure.
 //!
 //! A localpath has one watcher, a pusher for each of its remotes, and a plugin runner when it has plugins or alarms.
 
@@ -8,7 +8,7 @@ use crate::path::fnv1a;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One child of the supervisor, by what it is for.
+/// One child of the supervisor, identified by its task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChildId {
     /// The watcher of a localpath.
@@ -30,12 +30,12 @@ pub enum ChildId {
     },
 }
 
-/// What a reload has to do. Children that are in `same` do not notice it.
+/// The work of a reload. Children in `same` are not affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// New ones.
     pub start: BTreeSet<ChildId>,
-    /// No longer wanted.
+    /// No longer required.
     pub stop: BTreeSet<ChildId>,
     /// Their part of the configuration changed.
     pub restart: BTreeSet<ChildId>,
@@ -48,16 +48,16 @@ pub fn needs_runner(localpath: &LocalPath) -> bool {
     !localpath.plugins.is_empty() || !localpath.alarms.is_empty()
 }
 
-/// What decides how a remote is to look, as a hash: filter, toggles and rsync's parameters. When it is another than
+/// A hash of everything that determines a remote's contents: filter, toggles and rsync's parameters. If it differs from
 /// the one in the journal, a reconcile is due.
 pub fn settings(localpath: &LocalPath, remote: &Remote) -> String {
-    // Where our own files are says nothing about the remote.
+    // The places of syncsup's own files do not affect the remote.
     let filter = FilterRules { inside: Vec::new(), ..localpath.filter.clone() };
     let parts = (&filter, &localpath.inotify, &remote.peer.params);
     format!("{:016x}", fnv1a(text(&parts).as_bytes()))
 }
 
-/// Compares two lists of localpaths as they are configured.
+/// Compares two lists of configured localpaths.
 pub fn diff(old: &[ConfiguredLocalPath], new: &[ConfiguredLocalPath]) -> Diff {
     let (old, new) = (parts(old), parts(new));
     let mut diff = Diff::default();
@@ -73,7 +73,7 @@ pub fn diff(old: &[ConfiguredLocalPath], new: &[ConfiguredLocalPath]) -> Diff {
     diff
 }
 
-/// Every child and the part of the configuration that it is started with, as text.
+/// Every child and its part of the configuration, as text.
 fn parts(configured: &[ConfiguredLocalPath]) -> BTreeMap<ChildId, String> {
     let mut all = BTreeMap::new();
     for w in configured {
@@ -89,7 +89,7 @@ fn parts(configured: &[ConfiguredLocalPath]) -> BTreeMap<ChildId, String> {
     all
 }
 
-/// A watcher takes no interest in schedules, delays, plugins or remotes.
+/// A watcher does not use schedules, delays, plugins or remotes.
 fn watcher_part(w: &ConfiguredLocalPath) -> String {
     let l = &w.localpath;
     text(&(&l.watch, &l.filter, &l.inotify, &l.fail_log, &l.open_after, w.debug))
@@ -163,10 +163,10 @@ mod tests {
             localpath("/c", &["x"]),
         ]));
         let mut new = old.clone();
-        // /a: x gets other parameters, y goes, z comes.
+        // /a: x gets other parameters, y is removed, z is added.
         new[0].remotes[0].peer.params.push("-z".into());
         new[0].remotes[1] = remote("z");
-        // /b: another filter. /c goes, /d comes.
+        // /b: another filter. /c is removed, /d is added.
         new[1].localpath.filter.exclude.push("x.*".into());
         new[2] = configured(&config(vec![localpath("/d", &["x"])])).remove(0);
         let diff = diff(&old, &new);

@@ -1,4 +1,4 @@
-//! What `syncsup wait` waits for: the tickets that clients have, and how far each localpath is with one.
+//! The state of `syncsup wait`: the tickets of clients, and the progress of each localpath.
 
 use super::pusher::SupervisedPusher;
 use crate::message::{Ticket, ToPusher};
@@ -10,32 +10,32 @@ use std::time::Duration;
 pub(super) struct Waiter {
     /// Its number.
     pub(super) ticket: Ticket,
-    /// When its client last asked.
+    /// The time at which its client last sent a query.
     pub(super) asked: Duration,
-    /// The localpaths that it is about, by the names of their state directories.
+    /// The localpaths of the request, by the names of their state directories.
     pub(super) localpaths: Vec<String>,
 }
 
-/// How far a wait is in one localpath.
+/// The progress of a wait in one localpath.
 pub(super) struct LocalPathWait {
     /// Its number.
     pub(super) ticket: Ticket,
-    /// Only what is at or below these; everything when empty.
+    /// Only paths at or below these; all paths if empty.
     pub(super) below: Vec<RelPath>,
-    /// The last mark of what was changed before, once the watcher has read it.
+    /// The last mark of the earlier changes, once the watcher has read them.
     pub(super) seq: Option<i64>,
-    /// The remotes on which that is settled.
+    /// The remotes that have settled these marks.
     pub(super) settled: BTreeSet<String>,
 }
 
 impl LocalPathWait {
-    /// The journal is another one now.
+    /// The journal was replaced.
     pub(super) fn reset(&mut self) {
         self.seq = None;
         self.settled.clear();
     }
 
-    /// Asks a pusher, once it is known what for.
+    /// Sends the request to a pusher, once the mark is known.
     pub(super) fn ask(&self, pusher: &mut SupervisedPusher, now: Duration) {
         if let Some(seq) = self.seq
             && !self.settled.contains(&pusher.name)

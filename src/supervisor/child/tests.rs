@@ -41,7 +41,7 @@ fn a_child_killed_from_outside_is_restarted_soon() {
     let mut now = ms(0);
     for n in 0..20 {
         start(&mut child, now);
-        // Now and then the closed channel is seen first.
+        // Sometimes the closed channel is seen first.
         if n % 2 == 0 {
             assert_eq!(child.step(ChildEvent::Lost, now), Some(ChildAction::Kill));
         }
@@ -52,7 +52,7 @@ fn a_child_killed_from_outside_is_restarted_soon() {
     }
 }
 
-/// A tick each second, as the loop gives them, up to this time; what the last one asks for.
+/// One tick each second up to this time, as the loop sends them. Returns the action of the last one.
 fn ticks(child: &mut Child, to: Duration) -> Option<ChildAction> {
     while child.ticked + ms(1_000) < to {
         assert_eq!(child.step(ChildEvent::Tick, child.ticked + ms(1_000)), None, "{child:?}");
@@ -82,7 +82,7 @@ fn a_child_that_never_sends_is_killed_too() {
     assert_eq!(ticks(&mut child, SILENT), Some(ChildAction::Kill));
 }
 
-/// Stopped, or held up, it could read no message: wherever in its turn that was, patience starts again.
+/// A stopped or delayed supervisor could not read messages. The timeout starts again, whatever the point in its turn.
 #[test]
 fn a_suspended_supervisor_kills_no_child_as_silent() {
     let mut child = Child::new(ms(0));

@@ -111,13 +111,13 @@ fn excess_clients_do_not_keep_the_loop_awake() {
     assert_eq!(control.clients.len(), CLIENTS_MAX);
     let ready = crate::sys::poll::wait(&control.interests(), Some(S(0))).unwrap();
     assert!(!ready.contains(&true), "something is ready for ever");
-    // A place that becomes free is taken.
+    // A free place is used.
     drop(clients.remove(0));
     turn(&mut control, S(1));
     turn(&mut control, S(1));
     clients.last_mut().unwrap().write_all(b"\"status\"\n").unwrap();
     assert_eq!(turn(&mut control, S(1)).len(), 1);
-    // One that rests is asked again in time.
+    // A paused listener is used again in time.
     control.rest_until = Some(S(2));
     assert_eq!(control.interests().len(), CLIENTS_MAX);
     assert_eq!(control.next_at(), Some(S(2)));

@@ -1,5 +1,5 @@
-//! A damaged or lost journal: every process that uses it is ended, then it is quarantined and a new one is begun. The
-//! files of the state directory are checked by device and inode; the database itself is never opened for that (rule
+//! A damaged or lost journal: every process that uses it is killed, then it is quarantined and a new one is created.
+//! The files of the state directory are checked by device and inode; the database itself is never opened for that (rule
 //! 14).
 
 use super::integrity::{Integrity, is_locked_by};
@@ -17,16 +17,16 @@ use crate::sys::lock;
 use slog::{crit, error, warn};
 use std::time::Duration;
 
-/// How long to wait after a journal could not be set aside.
+/// The delay after a journal could not be quarantined.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl SupervisedLocalPath {
-    /// Its journal is to be set aside.
+    /// Its journal must be quarantined.
     pub(in crate::supervisor) fn damaged(&self) -> bool {
         self.damaged.is_some()
     }
 
-    /// Sets a damaged journal aside when no process uses it any more.
+    /// Quarantines a damaged journal when no process uses it any more.
     pub(super) fn recover(&mut self, now: Duration) {
         let Some(damage) = self.damaged.take_if(|d| now >= d.at) else { return };
         if self.any_runs() {
@@ -39,12 +39,12 @@ impl SupervisedLocalPath {
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
                 if let Err(e) = begin_new(&self.dir, &names) {
-                    // The marker that is left makes the next start do it.
+                    // The marker remains, so the next start completes it.
                     error!(self.log, "cannot create a new journal: {e}");
                 }
                 let plugins = plugin_names(&self.configured.localpath.plugins);
                 if let Err(e) = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&plugins)) {
-                    // The runner does it when it starts.
+                    // The runner completes it when it starts.
                     warn!(
                         self.log,
                         "cannot record the plugins: {e}; the plugin runner does it when it starts"
@@ -61,7 +61,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Makes room for a new journal; says what was done.
+    /// Makes room for a new journal. Returns what was done.
     fn make_room(&mut self, damage: &Damage) -> Result<String> {
         self.relock()?;
         let why = &damage.why;
@@ -85,7 +85,7 @@ impl SupervisedLocalPath {
         self.end_all(why, true, now);
     }
 
-    /// Files that make it this supervisor's were removed or replaced; `journal`: the database too.
+    /// Files of this supervisor were removed or replaced; `journal`: the database too.
     pub(super) fn lost(&mut self, why: String, journal: bool, now: Duration) {
         crit!(self.log, "{why} while it was in use; killing every process of this localpath");
         self.end_all(why, journal, now);
@@ -93,7 +93,7 @@ impl SupervisedLocalPath {
 
     fn end_all(&mut self, why: String, journal: bool, now: Duration) {
         self.damaged.get_or_insert(Damage { why, at: now, journal: false }).journal |= journal;
-        // The next journal counts from 0.
+        // The new journal counts from 0.
         self.waits.iter_mut().for_each(LocalPathWait::reset);
         self.watcher.step(ChildEvent::KillWanted, now);
         for pusher in &mut self.pushers {
@@ -106,13 +106,13 @@ impl SupervisedLocalPath {
 }
 
 impl SupervisedLocalPath {
-    /// Notes which files are its own.
+    /// Stores the identity of its files.
     pub(super) fn note_files(&mut self, now: Duration) {
         self.integrity = Integrity::new(&self.lock, &self.dir, now);
     }
 
-    /// Looks whether they are still there. When a child is down at every turn: the next one would make a new journal,
-    /// perhaps with the number of the old one.
+    /// Checks whether its files still exist. While a child is down, that happens in every turn: the next child would
+    /// create a new journal, which might get the inode number of the old one.
     pub(super) fn check_files(&mut self, now: Duration) {
         if self.damaged.is_some() || (!self.integrity.is_due(now) && self.all_run()) {
             return;
@@ -132,7 +132,7 @@ impl SupervisedLocalPath {
             && self.runner.as_ref().is_none_or(|r| r.process.runs())
     }
 
-    /// Makes the directory and takes the lock again, where another file or none stands in its place.
+    /// Creates the directory and takes the lock again, if another file or no file is in its place.
     pub(super) fn relock(&mut self) -> Result<()> {
         make_private(&self.dir)?;
         let path = self.dir.join(LOCK_NAME);

@@ -1,5 +1,5 @@
-//! Whether the lock and the journal in a state directory are still the files that this supervisor opened: by device and
-//! inode, since the database itself is never opened for that (rule 14).
+//! Checks whether the lock and the journal in a state directory are still the files that this supervisor opened. It
+//! compares device and inode, since the database itself is never opened for that (rule 14).
 
 use crate::instance::lock::LOCK_NAME;
 use crate::journal::FILE_NAME;
@@ -9,10 +9,10 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often to look while every child runs.
+/// The interval between checks while every child runs.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Which files they are. One that is not known yet is not missed.
+/// The identity of the files. A file with an unknown identity is not missed.
 #[derive(Debug, Default)]
 pub struct Integrity {
     lock: Option<FileId>,
@@ -20,7 +20,7 @@ pub struct Integrity {
     check_at: Duration,
 }
 
-/// What became of a file.
+/// The fate of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Same,
@@ -29,7 +29,7 @@ enum Fate {
 }
 
 impl Integrity {
-    /// Notes which files are there now: the lock that is held, and the journal in `dir`.
+    /// Stores the identity of the current files: the lock that is held, and the journal in `dir`.
     pub fn new(held: &Lock, dir: &Path, now: Duration) -> Self {
         Self {
             lock: held.id().ok(),
@@ -38,27 +38,27 @@ impl Integrity {
         }
     }
 
-    /// False when the last look was a moment ago.
+    /// False if the last check was a moment ago.
     pub fn is_due(&self, now: Duration) -> bool {
         now >= self.check_at
     }
 
-    /// The next look is due after a while.
+    /// Delays the next check.
     pub fn checked(&mut self, now: Duration) {
         self.check_at = now + EVERY;
     }
 
-    /// It is known which file the journal is.
+    /// True if the identity of the journal is known.
     pub fn knows_journal(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// The next look is due.
+    /// Makes the next check due.
     pub fn make_due(&mut self) {
         self.check_at = Duration::ZERO;
     }
 
-    /// What is wrong: the sentence, and whether it concerns the journal.
+    /// The error, and whether it concerns the journal.
     pub fn wrong(&self, dir: &Path) -> Option<(String, bool)> {
         let journal = fate(self.journal, &dir.join(FILE_NAME));
         let lock = fate(self.lock, &dir.join(LOCK_NAME));
@@ -86,14 +86,14 @@ fn id(path: &Path) -> io::Result<Option<FileId>> {
     }
 }
 
-/// True when the file at `path` is the one that is locked.
+/// True if the file at `path` is the locked one.
 pub fn is_locked_by(held: &Lock, path: &Path) -> io::Result<bool> {
     Ok(id(path)? == Some(held.id()?))
 }
 
 fn fate(known: Option<FileId>, path: &Path) -> Fate {
     match (known, id(path)) {
-        // What cannot be looked at is not known to be another.
+        // A file that cannot be examined is not known to be another one.
         (None, _) | (_, Err(_)) => Fate::Same,
         (Some(_), Ok(None)) => Fate::Gone,
         (Some(known), Ok(Some(now))) if now == known => Fate::Same,

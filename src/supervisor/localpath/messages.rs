@@ -1,4 +1,4 @@
-//! What the children of a localpath send, and their ends.
+//! The messages of the children of a localpath, and their exits.
 
 use super::{SharedState, SupervisedLocalPath};
 use crate::message::{
@@ -15,14 +15,14 @@ use std::time::Duration;
 pub enum LocalPathChild {
     /// Its watcher.
     Watcher,
-    /// The pusher of that index.
+    /// The pusher with this index.
     Pusher(usize),
     /// Its plugin runner.
     Runner,
 }
 
 impl SupervisedLocalPath {
-    /// What to wait for.
+    /// The descriptors to poll.
     pub fn interests(&self) -> Vec<(LocalPathChild, (BorrowedFd<'_>, Interest))> {
         let watcher = self.watcher.interest().map(|i| (LocalPathChild::Watcher, i));
         let runner = self.runner.as_ref().and_then(|r| r.process.interest());
@@ -33,7 +33,7 @@ impl SupervisedLocalPath {
         watcher.into_iter().chain(runner).chain(pushers).collect()
     }
 
-    /// Reads what the child whose channel is ready has sent.
+    /// Reads the messages of the child whose channel is ready.
     pub fn hear(&mut self, child: LocalPathChild, shared: &mut SharedState, now: Duration) {
         match child {
             LocalPathChild::Runner => {
@@ -55,7 +55,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Reaps the children that have ended, and reads what they sent last.
+    /// Reaps the children that have exited, and reads their last messages.
     pub(super) fn reap(&mut self, shared: &mut SharedState, now: Duration) {
         for n in 0..self.pushers.len() {
             let Some(last) = self.pushers[n].process.reap(now) else { continue };
@@ -75,7 +75,7 @@ impl SupervisedLocalPath {
                 self.take_watcher(message, now);
             }
             self.state = None;
-            // The next one says what it finds.
+            // The next watcher reports its own open files.
             self.open = OpenFiles::default();
         }
     }

@@ -12,7 +12,7 @@ use slog::{info, warn};
 use std::time::Duration;
 
 impl SupervisedLocalPath {
-    /// A runner, when one is wanted.
+    /// Adds a plugin runner, if one is needed.
     pub(super) fn add_runner(&mut self, now: Duration) -> Result<()> {
         if needs_runner(&self.configured.localpath) {
             let runner = SupervisedRunner::new(&self.configured.localpath, &self.log, now)
@@ -26,7 +26,7 @@ impl SupervisedLocalPath {
         self.pushers.iter().filter(|p| !p.removed).map(|p| p.health(now)).collect()
     }
 
-    /// Starts it when it is due, sends it how the remotes are.
+    /// Starts the runner when it is due, and sends it the state of the remotes.
     pub(super) fn tick_runner(&mut self, shared: &mut SharedState, now: Duration) {
         let remotes = self.remotes_health(now);
         let start_allowed = self.damaged.is_none();
@@ -37,7 +37,7 @@ impl SupervisedLocalPath {
                 runner.process.send(&ToPlugin::Hold(hold), vec![], now);
             }
         } else if self.root.held().is_none() {
-            // A held localpath says nothing about its remotes.
+            // The state of the remotes is unknown while the localpath is held.
             runner.tell(remotes, now);
         }
         if runner.removed && runner.process.is_gone() {
@@ -45,7 +45,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Its calls go with it.
+    /// Its calls are forgotten, too.
     fn forget_runner(&mut self, shared: &mut SharedState) {
         self.runner = None;
         for part in fail_log::plugin_parts(&self.dir) {
@@ -62,7 +62,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// After a new configuration; true when the watcher does not have its wake pipe yet.
+    /// Applies a new configuration; true if the watcher does not have the runner's wake pipe yet.
     pub(super) fn reconfigure_runner(&mut self, restart: bool, now: Duration) -> Result<bool> {
         let wanted = needs_runner(&self.configured.localpath);
         match &mut self.runner {

@@ -1,5 +1,5 @@
-//! A new configuration for a localpath that is running. A remote that is no longer configured leaves the journal and
-//! the fail log when its pusher has ended.
+//! A new configuration for a running localpath. When the pusher of a removed remote has exited, the remote is removed
+//! from the journal and the fail log.
 
 use super::{SharedState, SupervisedLocalPath};
 use crate::error::Result;
@@ -16,11 +16,11 @@ use slog::{info, warn};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long to wait after a remote could not be forgotten.
+/// The delay after a remote could not be forgotten.
 const FORGET_AGAIN: Duration = Duration::from_secs(5);
 
 impl SupervisedLocalPath {
-    /// Takes `new` over: what `diff` leaves alone does not notice.
+    /// Applies `new`. Children that `diff` reports as unchanged are not affected.
     pub fn reconfigure(
         &mut self,
         new: ConfiguredLocalPath,
@@ -47,7 +47,7 @@ impl SupervisedLocalPath {
                 None => {
                     let first = quarantine::first_copy(&self.configured.localpath);
                     if let Err(e) = quarantine::register(&self.dir, [&name], first.as_ref()) {
-                        // Its pusher makes the row then.
+                        // Its pusher creates the row in that case.
                         warn!(
                             self.log,
                             "cannot record remote {name}: {e}; its pusher does it when it starts"
@@ -97,13 +97,13 @@ impl SupervisedLocalPath {
         };
         match names.iter().filter_map(known).collect() {
             Ok(fds) => self.watcher.send(&ToWatcher::AddWakes(names), fds, now),
-            // Its next incarnation gets all of them.
+            // Its next process gets all of them.
             Err(_) => drop(self.watcher.step(ChildEvent::RestartWanted, now)),
         }
     }
 
-    /// Forgets the remotes whose pusher has ended. One that the journal refuses to forget is tried again: its cursor
-    /// would keep every mark from now on.
+    /// Forgets the remotes whose pusher has exited. If the journal refuses, it is tried again: the cursor of the remote
+    /// would otherwise keep every mark from now on.
     pub(super) fn forget_removed(&mut self, shared: &mut SharedState, now: Duration) {
         if now < self.forget_at {
             return;
@@ -119,7 +119,7 @@ impl SupervisedLocalPath {
             match forgotten {
                 Ok(()) => info!(self.log, "forgot remote {name}"),
                 Err(e) => {
-                    // At the latest the next start forgets it: it is not configured then either.
+                    // The next start forgets it at the latest: it is not configured then either.
                     self.forget_at = now + FORGET_AGAIN;
                     warn!(self.log, "cannot forget remote {name}: {e}; trying again");
                     continue;
@@ -130,7 +130,7 @@ impl SupervisedLocalPath {
         self.forget_fail_logs(shared);
     }
 
-    /// Removes what pushers wrote of remotes that are gone; the script is rewritten without it.
+    /// Removes the parts of removed remotes; the script is rewritten without them.
     pub(super) fn forget_fail_logs(&self, shared: &mut SharedState) {
         let names: BTreeSet<String> = self.pushers.iter().map(|p| p.name.clone()).collect();
         match fail_log::remove_others(&self.dir, &names) {

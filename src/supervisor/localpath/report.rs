@@ -1,10 +1,10 @@
-//! A localpath for `status`.
+//! The state of a localpath for `status`.
 
 use super::SupervisedLocalPath;
 use crate::message::{LocalPathStatus, WatcherState};
 
 impl SupervisedLocalPath {
-    /// Why it is not watched, if the operator must act.
+    /// Why it is not watched, if that requires action by the operator.
     pub fn stuck(&self) -> Option<String> {
         match (self.root.held(), &self.state) {
             (Some(why), _) => Some(format!("is held: {why}")),
@@ -13,7 +13,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// For `status`.
+    /// The state for `status`.
     pub fn report(&self, wall_ms: i64) -> LocalPathStatus {
         use WatcherState::{Degraded, Held, Refused, Scanning, Starting, Watching};
         let watcher = self.watcher.report();

@@ -1,11 +1,11 @@
-//! `syncsup wait` in one localpath: asks its watcher, then its pushers, and keeps what they answer.
+//! `syncsup wait` in one localpath: sends requests to its watcher, then to its pushers, and stores the answers.
 
 use super::SupervisedLocalPath;
 use crate::message::{Ticket, ToPusher, ToWatcher};
 use std::time::Duration;
 
 impl SupervisedLocalPath {
-    /// Asks the watcher what it has not answered yet: one that has just begun knows nothing of it.
+    /// Sends the watcher the unanswered requests: a new watcher has not received them.
     pub(super) fn ask_barriers(&mut self, now: Duration) {
         for wait in self.waits.iter().filter(|w| w.seq.is_none()) {
             let (ticket, below) = (wait.ticket, wait.below.clone());
@@ -13,9 +13,9 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// Everything that was changed before is marked.
+    /// Every earlier change is marked.
     pub(super) fn barrier_reached(&mut self, ticket: Ticket, seq: i64, now: Duration) {
-        // A journal that is to be set aside has nothing to say.
+        // A journal that must be quarantined gives no valid answer.
         if self.damaged() {
             return;
         }
@@ -28,7 +28,7 @@ impl SupervisedLocalPath {
         }
     }
 
-    /// All of it is settled on the remote of pusher `n`.
+    /// All these marks are settled on the remote of pusher `n`.
     pub(super) fn awaited_settled(&mut self, n: usize, ticket: Ticket) {
         let wait = self.waits.iter_mut().find(|w| w.ticket == ticket && w.seq.is_some());
         if let (Some(wait), Some(pusher)) = (wait, self.pushers.get(n)) {

@@ -1,4 +1,4 @@
-//! `syncsup journal list`, `retry` and `drop` of a localpath that this supervisor keeps.
+//! `syncsup journal list`, `retry` and `drop` for a localpath that this supervisor runs.
 
 use crate::instance::failures::{change, in_journal, list, party};
 use crate::message::{Answer, ToPlugin, ToPusher, Whose};
@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 impl Supervisor {
-    /// The state directory of a localpath with this remote or plugin, unless its journal is to be set aside, and its
-    /// name there.
+    /// The state directory of a localpath with this remote or plugin, and its name in the journal; an error if the
+    /// journal must be quarantined.
     fn journal_of(&self, watch: &OsBytes, whose: &Whose) -> Result<(PathBuf, Whose), Answer> {
         let mut localpaths =
             self.localpaths.iter().filter(|l| l.is_configured() && l.watch() == watch);
@@ -68,7 +68,7 @@ impl Supervisor {
             match whose {
                 Whose::Remote(name) => {
                     for pusher in localpath.pushers.iter_mut().filter(|p| p.name == *name) {
-                        // A push in hand may owe it once more: its pusher forgets it, too.
+                        // A push in flight may owe the path again, so its pusher forgets it, too.
                         let message = match forget {
                             true => ToPusher::FailuresForgotten(below.to_vec()),
                             false => ToPusher::FailuresDue,

@@ -1,4 +1,4 @@
-//! `syncsup journal import` into a localpath that this supervisor keeps.
+//! `syncsup journal import` into a localpath that this supervisor runs.
 
 use crate::instance::owe::owe;
 use crate::journal::Journal;
@@ -9,7 +9,7 @@ use crate::supervisor::state::Supervisor;
 use std::time::Duration;
 
 impl Supervisor {
-    /// Owes a remote these paths; its pusher looks immediately.
+    /// Owes a remote these paths. Its pusher reads the journal immediately.
     pub(in crate::supervisor) fn owe(
         &mut self,
         watch: &OsBytes,

@@ -1,4 +1,5 @@
-//! `syncsup verify`: hands what a pusher finds to the client, a part at a time, so that no process keeps all of it.
+//! `syncsup verify`: passes a pusher's findings to the client, one part at a time, so that no process stores all of
+//! them.
 
 use crate::message::{Answer, Ticket, ToPusher, VerifyJob, VerifyPart};
 use crate::path::OsBytes;
@@ -6,9 +7,9 @@ use crate::supervisor::pusher::Verifying;
 use crate::supervisor::state::Supervisor;
 use std::time::Duration;
 
-/// A client that has not asked for this time no longer reads.
+/// A client that has sent no request for this time no longer reads.
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// A client that has not asked for this time makes room for another.
+/// A client that has sent no request for this time may be replaced by another.
 const IDLE: Duration = Duration::from_secs(2);
 
 impl Supervisor {
@@ -38,7 +39,7 @@ impl Supervisor {
         Answer::Ticket(ticket)
     }
 
-    /// The next part, empty while there is none.
+    /// The next part; empty while none is available.
     pub(in crate::supervisor) fn verified(
         &mut self,
         ticket: Ticket,
@@ -51,14 +52,14 @@ impl Supervisor {
         let Some(part) = verifying.part.take() else { return Some(VerifyPart::default()) };
         match part.end {
             Some(_) => pusher.verifying = None,
-            // It was not requested, and the first part that counts comes unrequested.
+            // A progress part was not requested, and the first part with results is sent without a request.
             None if part.progress.is_some() => {}
             None => pusher.process.send(&ToPusher::VerifyMore(ticket), vec![], now),
         }
         Some(part)
     }
 
-    /// Ends the comparisons that no client reads any more.
+    /// Stops the comparisons that no client reads any more.
     pub(in crate::supervisor) fn forget_verifying(&mut self, now: Duration) {
         for pusher in self.localpaths.iter_mut().flat_map(|l| &mut l.pushers) {
             let old = |v: &mut Verifying| now.saturating_sub(v.asked) > FORGOTTEN;

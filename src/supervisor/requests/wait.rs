@@ -1,4 +1,4 @@
-//! `syncsup wait`: a client gets a ticket, and asks how it is with that until what was changed is settled.
+//! `syncsup wait`: a client gets a ticket, and queries its state until the changes are settled.
 
 use crate::message::{Answer, Ticket, ToWatcher, WaitFor, Waited};
 use crate::supervisor::state::Supervisor;
@@ -7,13 +7,13 @@ use crate::sys::clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A client that has not asked for this time no longer waits.
+/// A client that has sent no query for this time no longer waits.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 /// The most waiters at a time.
 const MOST: usize = 1_000;
 
 impl Supervisor {
-    /// A ticket for what is changed by now.
+    /// Issues a ticket for everything that has changed by now.
     pub(in crate::supervisor) fn wait(&mut self, what: Vec<WaitFor>, now: Duration) -> Answer {
         if self.waiters.len() >= MOST {
             return Answer::Refused(format!("{MOST} waiters are waiting already"));
@@ -41,7 +41,7 @@ impl Supervisor {
         Answer::Ticket(ticket)
     }
 
-    /// How it is with a ticket.
+    /// The state of a ticket.
     pub(in crate::supervisor) fn waited(
         &mut self,
         ticket: Ticket,
@@ -58,11 +58,11 @@ impl Supervisor {
             let reached = wait.seq.is_some();
             Some(Waited { reached, settled, status: localpath.report(wall_ms) })
         };
-        // A localpath that is no longer configured: the client must ask again.
+        // A localpath is no longer configured: the client must send the request again.
         waiter.localpaths.iter().map(one).collect()
     }
 
-    /// Forgets the waiters that have stopped asking.
+    /// Forgets the waiters that have stopped sending queries.
     pub(in crate::supervisor) fn forget_waiters(&mut self, now: Duration) {
         let old = |w: &Waiter| now.saturating_sub(w.asked) > FORGOTTEN;
         let gone: Vec<Ticket> = self.waiters.iter().filter(|w| old(w)).map(|w| w.ticket).collect();
