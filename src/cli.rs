@@ -69,7 +69,7 @@ pub fn main(args: &[OsString]) -> Exit {
     }
 }
 
-/// True if the result of a command is its output. The result of the others is their exit status.
+/// True if the output of a command is its result. The result of the other commands is the exit status.
 fn is_result(command: &Command) -> bool {
     match command {
         Command::Check { .. }
@@ -127,7 +127,7 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
     }
 }
 
-/// The parsed words of the command line, before the subcommand is known.
+/// The options of the command line, before the subcommand is known.
 #[derive(Default)]
 struct Words {
     /// The letters and names of the options that only some subcommands take.
@@ -146,7 +146,7 @@ struct Words {
     names: Vec<OsString>,
 }
 
-/// Parses a command line that begins with the program's name. Errors are usage errors of one line.
+/// Parses a command line that begins with the program's name. Errors: usage, on one line.
 pub fn parse(args: &[OsString]) -> Result<Invocation> {
     let mut words = read(args)?;
     let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -181,7 +181,7 @@ fn read(args: &[OsString]) -> Result<Words> {
     let mut parser = lexopt::Parser::from_iter(args.iter());
     let mut words = Words::default();
     loop {
-        // The argument borrows the parser, and the parser is needed for its value.
+        // The argument borrows the parser, which is also needed for the value.
         let (name, value) = match parser.next().map_err(usage)? {
             None => return Ok(words),
             Some(Arg::Short(letter)) => (letter.to_string(), None),
@@ -298,7 +298,7 @@ fn command(words: Words) -> Result<Command> {
     }
 }
 
-/// The value of a long option, parsed by `read`, which returns what is wrong with it.
+/// The value of a long option, parsed by `read`, which returns the error of a bad value.
 fn value_of<T>(
     option: &str,
     parser: &mut lexopt::Parser,

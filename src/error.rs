@@ -1,8 +1,8 @@
-//! Error kinds and the exit statuses they end a command with.
+//! Kinds of errors, and the exit statuses of commands for them.
 
 use std::fmt;
 
-/// What a command ends with; documented in syncsup(8), EXIT STATUS.
+/// The exit status of a command; documented in syncsup(8), EXIT STATUS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -26,16 +26,16 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// An error a user reads: what happened, where and what to do, and how the command ends.
+/// An error for the user: what happened, where and what to do, and the exit status of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// The exit status of a command that ends with this error.
+    /// The exit status of a command that fails with this error.
     pub exit: Exit,
     /// One or more lines, without a trailing newline.
     pub text: String,
 }
 
-/// The result of anything that may end a command.
+/// The result of any function whose error may end a command.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

@@ -1,4 +1,4 @@
-//! Figures for people: bytes, times and durations look the same wherever they are shown. Pure.
+//! Figures for users: bytes, times and durations have the same format wherever they are shown. Pure.
 
 use chrono::{DateTime, SecondsFormat, TimeZone};
 use std::fmt::Display;
@@ -17,7 +17,7 @@ pub fn bytes(n: u64) -> String {
     let mut value = n as f64;
     let mut unit = "B";
     for u in units {
-        // What would be rounded to 1000.0 is 1.0 of the next.
+        // A value that would be rounded to 1000.0 becomes 1.0 of the next unit.
         if value < 999.95 {
             break;
         }
@@ -37,24 +37,24 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// Milliseconds as `0.3 s`, `75.0 s`: in seconds whatever it is, to be compared at a glance.
+/// Milliseconds as `0.3 s`, `75.0 s`: always in seconds, so that values are easy to compare.
 pub fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
-/// Milliseconds since 1970 in UTC, for names of files, which sort as their times do: `2026-11-22T01:02:03.456Z`.
+/// Milliseconds since 1970 in UTC, for file names, which sort by time: `2026-11-22T01:02:03.456Z`.
 pub fn utc(ms: i64) -> String {
     let time = DateTime::from_timestamp_millis(ms);
     time.map_or_else(|| ms.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-/// Milliseconds since 1970 by the clocks of `zone`, for a log: RFC 3339, `2026-11-22T09:02:03.456+08:00`.
+/// Milliseconds since 1970 in the time zone `zone`, for a log: RFC 3339, `2026-11-22T09:02:03.456+08:00`.
 pub fn rfc3339<Z: TimeZone>(ms: i64, zone: &Z) -> String {
     let time = DateTime::from_timestamp_millis(ms).map(|t| t.with_timezone(zone));
     time.map_or_else(|| ms.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::Millis, false))
 }
 
-/// Milliseconds since 1970 by the clocks of `zone`, for a sentence: `2026-11-22 09:02:03 +08:00`.
+/// Milliseconds since 1970 in the time zone `zone`, for a sentence: `2026-11-22 09:02:03 +08:00`.
 pub fn time<Z: TimeZone>(ms: i64, zone: &Z) -> String
 where
     Z::Offset: Display,
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(utc(1_795_309_323_456), "2026-11-22T01:02:03.456Z");
     }
 
-    /// Also where the offset is no whole hour, or behind, and the day is another.
+    /// Also if the offset is not a whole hour or is negative, and if the day differs.
     #[test]
     fn times_have_the_offset_of_their_zone() {
         let ms = 1_795_309_323_456;

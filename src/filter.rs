@@ -1,4 +1,4 @@
-//! What is replicated: one filter for events, scans, reconciles and pushes. Pure, over bytes.
+//! Decides what is replicated: one filter for events, scans, reconciles and pushes. Pure, over bytes.
 
 use crate::path::{OsBytes, RelPath};
 use crate::rsync::argv::TRASH;
@@ -13,33 +13,33 @@ use std::path::Path;
 /// The rules of one filter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FilterRules {
-    /// Regular expressions; one that matches a whole path excludes it and everything below it.
+    /// Regular expressions. One that matches a whole path excludes the path and everything below it.
     pub exclude: Vec<OsBytes>,
-    /// Globs in the manner of .gitignore: `*.tmp`, `cache/**`.
+    /// Globs with the syntax of .gitignore: `*.tmp`, `cache/**`.
     pub exclude_glob: Vec<String>,
-    /// Names that are skipped without being written down.
+    /// Names that are skipped without a configured rule.
     pub names: NameRules,
-    /// Files and directories of our own (state, sockets, logs, the fail log) that lie inside the localpath. No
-    /// configuration says them: they are filled in with [`own_files`].
+    /// Files and directories of syncsup (state, sockets, logs, the fail log) that lie inside the localpath. They are
+    /// not configured: [`own_files`] determines them.
     #[serde(default)]
     pub inside: Vec<RelPath>,
 }
 
-/// Names skipped without a rule of the user's.
+/// Names that are skipped without a rule of the user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NameRules {
-    /// sersync's: files (not directories) that begin with `.`, end with `~` or are called `4913` do not mark when an
-    /// event reports them; reconciles send them.
+    /// sersync's rule: an event about a file (not a directory) that begins with `.`, ends with `~` or is called `4913`
+    /// does not mark it; reconciles send it.
     Sersync,
-    /// What editors leave for a moment (files `*~`, `.*.swp`, `.*.swx`, `4913`, `.#*`, `#*#`) is excluded everywhere.
+    /// Temporary files of editors (files `*~`, `.*.swp`, `.*.swx`, `4913`, `.#*`, `#*#`) are excluded everywhere.
     #[default]
     Editors,
     /// No name is skipped.
     None,
 }
 
-/// Compiled rules. It answers for a path whether it, or a directory above it, is left out of replication.
+/// Compiled rules. They decide whether a path, or a directory above it, is excluded from replication.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     regexes: Option<RegexSet>,
@@ -50,18 +50,18 @@ pub struct Filter {
     patterns: Patterns,
 }
 
-/// What of the rules rsync's patterns say as well.
+/// The part of the rules that rsync's patterns can express.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patterns {
-    /// Patterns for rsync, each of which matches exactly what one rule does.
+    /// Patterns for rsync. Each matches exactly what one rule matches.
     pub exact: Vec<Vec<u8>>,
-    /// No pattern says what the other rules do: the directories that they exclude must be looked for.
+    /// True if no pattern expresses some of the rules: the directories that these exclude must be searched for.
     pub others: bool,
 }
 
 impl Patterns {
-    /// The same for a remote that converts names or does not. There a byte of a character may be that of another, and
-    /// match a wildcard's end: `*~`.
+    /// The patterns for a remote that converts names or does not. With conversion, a byte of a character may equal
+    /// another character, and match the end of a wildcard: `*~`.
     pub fn with(&self, converts: bool) -> Patterns {
         let mut out = self.clone();
         if converts {
@@ -72,7 +72,7 @@ impl Patterns {
     }
 }
 
-/// Which list of [`FilterRules`] a bad rule stands in.
+/// The list of [`FilterRules`] that contains a bad rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleList {
     /// `exclude`: regular expressions.
@@ -84,7 +84,7 @@ pub enum RuleList {
 /// A rule that cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
-    /// The list it stands in.
+    /// The list that contains it.
     pub list: RuleList,
     /// Its index in that list.
     pub index: usize,
@@ -92,11 +92,11 @@ pub struct FilterError {
     pub text: String,
 }
 
-/// Memory that the patterns of one filter may take together, in bytes.
+/// The most memory for all patterns of one filter, in bytes.
 const SIZE_LIMIT: usize = 64 << 20;
 
 impl Filter {
-    /// Compiles the rules, or says everything that is wrong with them.
+    /// Compiles the rules, or returns everything that is wrong with them.
     pub fn new(rules: &FilterRules) -> Result<Self, Vec<FilterError>> {
         let mut errors = Vec::new();
         let regexes = compile_regexes(&rules.exclude, &mut errors);
@@ -108,10 +108,10 @@ impl Filter {
         Ok(Self { regexes, globs, dir_globs, inside, names: rules.names, patterns })
     }
 
-    /// True when the path or any directory above it is excluded. `is_dir` speaks of the path itself; of a path that is
-    /// gone say what it was. The root is never excluded.
+    /// True if the path or any directory above it is excluded. `is_dir` refers to the path itself; for a deleted path,
+    /// to what it was. The root is never excluded.
     pub fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
-        // Of no rule, so that it makes no push more careful: nothing but the root can hold it.
+        // This is not a rule, so it makes no push more careful: the name can only exist in the root.
         let first = path.as_bytes().split(|&b| b == b'/').next();
         if first == Some(TRASH.as_bytes()) {
             return true;
@@ -141,8 +141,8 @@ impl Filter {
             .any(|(i, dir)| self.matches(&framed[..=i], dir))
     }
 
-    /// True when an event about this path does not mark: sersync's rule for names (files that begin with `.`, end with
-    /// `~` or are called `4913`), which holds for events only. What [`Filter::excludes`] says comes on top.
+    /// True if an event about this path does not mark: sersync's rule for names (files that begin with `.`, end with
+    /// `~` or are called `4913`), which applies only to events. [`Filter::excludes`] applies in addition.
     pub fn skips_event(&self, path: &RelPath, is_dir: bool) -> bool {
         if is_dir || self.names != NameRules::Sersync {
             return false;
@@ -151,12 +151,12 @@ impl Filter {
         name.starts_with(b".") || name.ends_with(b"~") || name == b"4913"
     }
 
-    /// True when it excludes nothing at all, but for the reserved name [`TRASH`].
+    /// True if it excludes nothing except the reserved name [`TRASH`].
     pub fn is_empty(&self) -> bool {
         self.has_no_rules() && self.inside.is_empty() && self.names != NameRules::Editors
     }
 
-    /// Options that make rsync leave out the same names in directories that it reads itself; `None` when none can.
+    /// Options that make rsync exclude the same names in directories that it reads itself; `None` if no options can.
     pub fn as_rsync_options(&self) -> Option<&'static [&'static str]> {
         if !self.has_no_rules() || !self.inside.is_empty() {
             return None;
@@ -164,7 +164,7 @@ impl Filter {
         Some(if self.names == NameRules::Editors { EDITOR_OPTIONS } else { &[] })
     }
 
-    /// What of it rsync's patterns say as well; what only editors' names are about is not in it.
+    /// The part that rsync's patterns can express, without the rules about editors' names.
     pub fn patterns(&self) -> &Patterns {
         &self.patterns
     }
@@ -173,7 +173,7 @@ impl Filter {
         self.regexes.is_none() && self.globs.is_none() && self.dir_globs.is_none()
     }
 
-    /// One component's turn; `framed` is `/path/`, of which the slashes are part of a candidate or not.
+    /// Matches one component; `framed` is `/path/`, whose slashes may be part of a candidate.
     fn matches(&self, framed: &[u8], is_dir: bool) -> bool {
         let end = framed.len() - 1;
         if let Some(set) = &self.regexes {
@@ -189,8 +189,8 @@ impl Filter {
     }
 }
 
-/// Those of the given absolute paths that lie inside `watch`, for [`FilterRules::inside`]. The localpath itself is left
-/// out: excluding it would exclude everything.
+/// The given absolute paths that lie inside `watch`, for [`FilterRules::inside`]. The localpath itself is left out: it
+/// would exclude everything.
 pub fn own_files<'a>(watch: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Vec<RelPath> {
     let below = paths.into_iter().filter_map(|p| RelPath::strip(p, watch));
     below.filter(|p| !p.is_root()).collect()
@@ -206,7 +206,7 @@ fn patterns(rules: &FilterRules) -> Patterns {
     Patterns { exact: all.into_iter().flatten().collect(), others }
 }
 
-/// True for a text that rsync's matcher takes for itself, also beside a wildcard.
+/// True for a text that rsync's matcher takes literally, also beside a wildcard.
 fn literal(text: &[u8]) -> bool {
     !text.is_empty() && !text.iter().any(|b| b"*?[\\".contains(b))
 }
@@ -215,7 +215,7 @@ fn anchored(path: &[u8]) -> Vec<u8> {
     [b"/", path.strip_prefix(b"/").unwrap_or(path)].concat()
 }
 
-/// Of a glob without anything but names and `*`, which means the same to rsync.
+/// The pattern for a glob that contains only names and `*`, which means the same to rsync.
 fn of_glob(glob: &str) -> Option<Vec<u8>> {
     let body = glob.strip_suffix('/').unwrap_or(glob);
     let plain = !body.is_empty()
@@ -225,7 +225,7 @@ fn of_glob(glob: &str) -> Option<Vec<u8>> {
     plain.then_some(pattern)
 }
 
-/// Of a regular expression that is a plain path, or all that ends with a plain part of a name.
+/// The pattern for a regular expression that is a plain path, or that matches every name with a plain ending.
 fn of_regex(regex: &[u8]) -> Option<Vec<u8>> {
     let (ends, rest) = match regex.strip_prefix(b"(.*)").or_else(|| regex.strip_prefix(b".*")) {
         Some(rest) => (true, rest),
@@ -236,7 +236,7 @@ fn of_regex(regex: &[u8]) -> Option<Vec<u8>> {
     while let Some(&byte) = bytes.next() {
         match byte {
             b'\\' => text.push(*bytes.next().filter(|b| b.is_ascii_punctuation())?),
-            // Outside ASCII a character may be several bytes, which changes nothing here.
+            // Outside ASCII a character may have several bytes. That makes no difference at this point.
             b if b.is_ascii_alphanumeric() || b"/_-,~ @%=:;\"'<>!`".contains(&b) || b >= 0x80 => {
                 text.push(b)
             }
@@ -254,7 +254,7 @@ fn of_regex(regex: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// [`is_editor_name`] in rsync's words; directories are never left out.
+/// [`is_editor_name`] as rsync options; directories are never excluded.
 const EDITOR_OPTIONS: &[&str] = &[
     "--include=*/",
     "--exclude=*~",
@@ -265,7 +265,7 @@ const EDITOR_OPTIONS: &[&str] = &[
     "--exclude=#*#",
 ];
 
-/// What editors leave for a moment.
+/// True for the name of an editor's temporary file.
 fn is_editor_name(name: &[u8]) -> bool {
     name.ends_with(b"~")
         || name == b"4913"
@@ -276,7 +276,7 @@ fn is_editor_name(name: &[u8]) -> bool {
         || (name.len() > 1 && name.starts_with(b"#") && name.ends_with(b"#"))
 }
 
-/// `None` when there is no pattern, or when `errors` says why.
+/// `None` if there is no pattern, or if `errors` contains the reason.
 fn compile_regexes(patterns: &[OsBytes], errors: &mut Vec<FilterError>) -> Option<RegexSet> {
     if patterns.is_empty() {
         return None;
@@ -301,12 +301,12 @@ fn compile_regexes(patterns: &[OsBytes], errors: &mut Vec<FilterError>) -> Optio
     }
 }
 
-/// Checks one pattern and makes it match whole strings of bytes only. Errors are one line with a hint.
+/// Checks one pattern and anchors it, so that it matches only whole strings of bytes. An error is one line with a hint.
 pub fn whole_regex(pattern: &[u8]) -> Result<String, String> {
     checked_regex(pattern).map(|(flags, text)| format!("{flags}\\A(?:{text})\\z"))
 }
 
-/// Checks one pattern that is looked for anywhere in a string of bytes. Errors as [`whole_regex`].
+/// Checks one pattern that may match anywhere in a string of bytes. Errors as in [`whole_regex`].
 pub fn search_regex(pattern: &[u8]) -> Result<String, String> {
     checked_regex(pattern).map(|(flags, text)| format!("{flags}{text}"))
 }
@@ -318,7 +318,8 @@ fn checked_regex(pattern: &[u8]) -> Result<(&'static str, String), String> {
     }
     let compiles =
         |text: &str| RegexBuilder::new(text).size_limit(SIZE_LIMIT).build().map(|_: Regex| ());
-    // Bytes first, so that `.` matches any byte; only what needs characters (`[é]`, `\p{Han}`) is read as characters.
+    // Bytes are tried first, so that `.` matches any byte. Only a pattern that needs characters (`[é]`, `\p{Han}`) is
+    // parsed as characters.
     let mut failure = None;
     for flags in ["(?s-u)", "(?s)"] {
         match compiles(&format!("{flags}{text}")) {
@@ -344,7 +345,7 @@ fn escape_glob_tail(tail: &str) -> String {
     if tail.starts_with('.') { format!("\\{tail}") } else { tail.to_owned() }
 }
 
-/// A pattern as text: bytes that are not UTF-8 stand for themselves.
+/// A pattern as text. Bytes that are not UTF-8 are escaped and match themselves.
 fn pattern_text(pattern: &[u8]) -> String {
     let mut text = String::with_capacity(pattern.len());
     for chunk in pattern.utf8_chunks() {
@@ -385,12 +386,12 @@ fn compile_globs(
     (build(any), build(dirs))
 }
 
-/// Globs in the manner of .gitignore, in an order that counts.
+/// Globs with the syntax of .gitignore. Their order matters.
 #[derive(Clone, Debug, Default)]
 pub struct Globs(Vec<globset::GlobMatcher>);
 
 impl Globs {
-    /// Compiles them; an error says what is wrong with which.
+    /// Compiles them. An error names the glob and what is wrong with it.
     pub fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let compile = |glob: &str| match git_glob(glob)? {
             (_, true) => {
@@ -401,13 +402,13 @@ impl Globs {
         globs.into_iter().map(compile).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The first that matches the path.
+    /// The index of the first one that matches the path.
     pub fn first(&self, path: &RelPath) -> Option<usize> {
         self.0.iter().position(|glob| glob.is_match(path.as_path()))
     }
 }
 
-/// One glob in the manner of .gitignore, and whether it is for directories only.
+/// One glob with the syntax of .gitignore, and whether it applies to directories only.
 fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
     if pattern.starts_with('!') {
         return Err(format!(

@@ -3,24 +3,24 @@
 //! One idea: *everything marks; only a push acts.* A mark says that a path may differ on a remote; a push makes the
 //! remote's state of a path equal to the local state as it is at that moment.
 //!
-//! # The map of the house
+//! # Overview of the modules
 //!
-//! | room | what happens there |
+//! | module | purpose |
 //! |---|---|
-//! | [`error`], [`path`], `shell`, `script`, `figures` | exit statuses; paths as bytes; words for a shell; how a script begins; figures for people |
-//! | `trust` | whose files this process may obey |
-//! | [`rsync`] | what rsync is told and what it answers |
+//! | [`error`], [`path`], `shell`, `script`, `figures` | exit statuses; byte paths; shell words; scripts; figures |
+//! | `trust` | the users whose files this process may trust |
+//! | [`rsync`] | the command lines of rsync and its output |
 //! | [`filter`] | what is replicated |
 //! | [`config`] | bytes of a `confxml.xml` or a YAML file -> validated model, all errors at once |
 //! | [`journal`] | the SQLite file: marks, cursors, what is owed, the checkpoint |
 //! | [`message`] | one enum for each direction of each control channel |
-//! | [`stat`], `root_id` | what the system says of a file or of the queue, and which directory a root is, as values |
+//! | [`stat`], `root_id` | as values: the system's data about a file or the queue, and the identity of a root |
 //! | [`supervisor`] | starts and restarts the children of one instance, grants slots, answers commands |
-//! | `commands`, [`cli`], [`role`] | what a command line or a re-executed child does |
-//! | [`sys`] | the only room that touches the system: channels, polling, processes, signals, inotify |
-//! | `rsync_run` | one rsync at work, under its watchdog; a comparison by a dry run |
-//! | `instance` | an instance on disk: its directories, their names, what commands do while no supervisor runs |
-//! | [`pusher`] | marks -> what rsync is told; what rsync says -> what is settled |
+//! | `commands`, [`cli`], [`role`] | the work of a command line or of a re-executed child |
+//! | [`sys`] | the only module that touches the system: channels, polling, processes, signals, inotify |
+//! | `rsync_run` | a running rsync and its watchdog; a comparison by a dry run |
+//! | `instance` | an instance on disk: its directories, their names, the work of commands while no supervisor runs |
+//! | [`pusher`] | marks -> rsync's command line; rsync's output -> settled paths |
 //! | `plugin` | the process that calls the plugins of one localpath |
 //! | `reporter` | the process that shows status and metrics over HTTP |
 //! | `watcher` | the process that watches one localpath and marks what changed |

@@ -1,6 +1,6 @@
-//! What the supervisor and its children say to each other: one enum for each direction of each control channel.
+//! The messages between the supervisor and its children: one enum for each direction of each control channel.
 //!
-//! The data path is not here: marks travel through the journal, and a wake is a byte in a pipe.
+//! The data path is separate: marks travel through the journal, and a wake is a byte in a pipe.
 
 mod control;
 mod plugin;
@@ -20,7 +20,8 @@ pub use watcher::*;
 
 use serde::{Deserialize, Serialize};
 
-/// What a re-executed child is. No argument says it, and so no user can: it is the first packet of its channel.
+/// The role of a re-executed child. It is the first packet of its channel. It is not an argument, so no user can set
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// The supervisor of an instance that was started with `-d`.
@@ -33,14 +34,14 @@ pub enum Role {
     Plugin,
     /// Shows status and metrics over HTTP.
     Reporter,
-    /// Writes the file system of its working directory to disk, and hears nothing.
+    /// Writes the file system of its working directory to disk, and receives no messages.
     Sync,
-    /// Looks at the path that is its argument, which may hang, and hears nothing.
+    /// Examines the path in its argument, which may block, and receives no messages.
     Look,
 }
 
 impl Role {
-    /// The word that says it to the new process.
+    /// The word for the role, sent to the new process.
     pub fn word(self) -> &'static str {
         match self {
             Role::Supervisor => "supervisor",
@@ -53,7 +54,7 @@ impl Role {
         }
     }
 
-    /// The role of that word.
+    /// The role for that word.
     pub fn from_word(word: &[u8]) -> Option<Role> {
         [
             Role::Supervisor,
@@ -69,7 +70,7 @@ impl Role {
     }
 }
 
-/// A child sends something at least this often.
+/// A child sends a message at least this often.
 pub const ALIVE_EVERY_MS: u64 = 2_000;
-/// A child silent for this long is ended and started again (rule 12: a stopped writer would block every mark).
+/// A child that is silent for this long is killed and restarted (rule 12: a stopped writer would block every mark).
 pub const SILENT_MS: u64 = 10_000;

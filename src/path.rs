@@ -1,4 +1,4 @@
-//! Paths as bytes: [`RelPath`] (relative to a localpath, never `..`) and helpers to show and carry them.
+//! Paths as bytes: [`RelPath`] (relative to a localpath, never `..`) and helpers to show and transfer them.
 
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ impl RelPath {
         Self(Vec::new())
     }
 
-    /// Checks that `bytes` is such a path; a trailing slash or a leading `/` is not.
+    /// Returns the path if `bytes` is valid. A trailing slash or a leading `/` is invalid.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Self> {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -46,7 +46,7 @@ impl RelPath {
         Self(bytes)
     }
 
-    /// The directory that holds this name; `None` for the root.
+    /// The directory that contains this name; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         if self.is_root() {
             return None;
@@ -85,7 +85,7 @@ impl RelPath {
         &self.0
     }
 
-    /// The path as the system takes it; the root is `.`.
+    /// The path for system calls; the root is `.`.
     pub fn as_path(&self) -> &Path {
         if self.is_root() { Path::new(".") } else { Path::new(OsStr::from_bytes(&self.0)) }
     }
@@ -108,26 +108,26 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Bytes for people, on one line: UTF-8 as it is, backslashes and stray bytes as `\xNN`, and so every character that a
-/// terminal obeys or does not show, so that each name looks different and none looks like something else.
+/// Bytes for users, on one line. UTF-8 is kept. Backslashes, invalid bytes, and every character that a terminal
+/// interprets or does not show become `\xNN`, so that every name looks different and none looks like another one.
 pub fn printable(bytes: &[u8]) -> String {
     escaped(bytes, |c| unseen(c) || c == '\\')
 }
 
-/// Text that somebody wrote, a regular expression say, or that is printable already, on one line: as [`printable`], but
-/// a backslash is shown as it was written.
+/// Text that a user wrote, such as a regular expression, or text that is already printable, on one line. As
+/// [`printable`], but backslashes are kept.
 pub fn as_written(text: &[u8]) -> String {
     escaped(text, unseen)
 }
 
-/// The same for text of several lines: ends of lines and tabs stay.
+/// As [`as_written`] for several lines: newlines and tabs are kept.
 pub fn lines_as_written(text: &str) -> String {
     escaped(text.as_bytes(), |c| c != '\n' && c != '\t' && unseen(c))
 }
 
-/// True for what has no shape of its own on a terminal: controls, format characters (among them those that turn the
-/// direction of writing around or have no width), separators of lines, fillers (Unicode 16, Cc, Cf, Zl, Zp and
-/// Default_Ignorable_Code_Point but for variation selectors).
+/// True for characters without a visible shape on a terminal: controls, format characters (including those that change
+/// the writing direction or have no width), line separators, fillers (Unicode 16, Cc, Cf, Zl, Zp and
+/// Default_Ignorable_Code_Point without variation selectors).
 fn unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -155,7 +155,7 @@ fn escaped(bytes: &[u8], hidden: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// A path of the operating system that travels in messages and files whatever its bytes.
+/// A path of the operating system that can be stored in messages and files whatever its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct OsBytes(OsString);
 
@@ -209,7 +209,7 @@ impl fmt::Debug for OsBytes {
     }
 }
 
-/// Text where the bytes are UTF-8, else the list of bytes.
+/// Text if the bytes are UTF-8, else the list of bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Wire {
@@ -254,10 +254,10 @@ impl<'de> Deserialize<'de> for RelPath {
     }
 }
 
-/// Bytes of a remote's name that a file name keeps.
+/// The most bytes of a remote's name in a file name.
 const FILE_NAME_LONGEST: usize = 180;
 
-/// A remote's name as a file name: letters, digits, `.` and `-` as they are, other bytes as `%XX`.
+/// A remote's name as a file name. Letters, digits, `.` and `-` are kept, other bytes become `%XX`.
 pub fn file_name(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
     let one = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
@@ -270,39 +270,40 @@ pub fn file_name(name: &str) -> String {
     text
 }
 
-/// FNV-1a, 64 bits: the same in every build, which the hashers of the standard library do not promise.
+/// FNV-1a, 64 bits. It is the same in every build; the hashers of the standard library do not guarantee that.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// What a watcher knows of its root, in the state directory of its localpath. It is only written beside a journal.
+/// The file in a localpath's state directory in which the watcher stores the identity of the root. It is only written
+/// beside a journal.
 pub const ROOT_FILE: &str = "root.json";
 
-/// The lock of a remote's pusher, in the state directory of its localpath. It is only made beside a journal.
+/// The lock of a remote's pusher, in the state directory of its localpath. It is only created beside a journal.
 pub fn pusher_lock(remote: &str) -> String {
     format!("{PUSHER_LOCK}{}.lock", file_name(remote))
 }
 
-/// What the names of [`pusher_lock`] begin with.
+/// The beginning of the names of [`pusher_lock`].
 pub const PUSHER_LOCK: &str = "pusher-";
 
-/// A remote's part of the fail log, in the state directory of its localpath: its pusher writes it, and the supervisor
-/// puts the parts together.
+/// A remote's part of the fail log, in the state directory of its localpath. Its pusher writes it, and the supervisor
+/// joins the parts.
 pub fn fail_log_part(remote: &str) -> String {
     format!("fail-{}.sh", file_name(remote))
 }
 
-/// How the parts of plugins begin; no remote's part holds a blank.
+/// The beginning of the names of plugins' parts. No remote's part contains a blank.
 pub const PLUGIN_PART: &str = "fail-plugin ";
 
-/// A plugin's part of the fail log, by its name in the journal: its runner writes it.
+/// A plugin's part of the fail log, by its name in the journal. Its runner writes it.
 pub fn plugin_fail_log_part(name: &str) -> String {
     format!("{PLUGIN_PART}{name}.sh")
 }
 
-/// The names in a path, the last one first, `..` among them.
+/// The names in a path, the last one first, including `..`.
 pub fn names_from_last(path: &Path) -> Vec<OsString> {
     let name = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),

@@ -1,4 +1,4 @@
-//! Why a remote is reconciled. The journal keeps it as text. Pure.
+//! Why a remote is reconciled. The journal stores it as text. Pure.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum ReconcileReason {
-    /// sersync's `crontab`: `crontabfilter` applies, so any other reason compares more.
+    /// sersync's `crontab`. `crontabfilter` applies, so a reconcile for any other reason compares more.
     Schedule,
     /// The remote is new.
     NewRemote,
@@ -19,11 +19,11 @@ pub enum ReconcileReason {
     Import,
     /// The filter, the toggles or the parameters changed.
     SettingsChanged,
-    /// The journal was damaged and set aside.
+    /// The journal was damaged and quarantined.
     JournalSetAside,
     /// A receiver was killed during a large push: its leftovers may be anywhere.
     Leftovers,
-    /// A finding, as text for people.
+    /// A finding, as text for users.
     Found(String),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for ReconcileReason {
         match (fixed, self) {
             (Some(text), _) => f.write_str(text),
             (None, ReconcileReason::Found(text)) => f.write_str(text),
-            // Each of the others stands in the table, as the test holds.
+            // The table contains each of the others, as the test ensures.
             (None, _) => Ok(()),
         }
     }

@@ -10,13 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What this process was started as by another of this program; `None` when a user called it.
+/// The role in which another process of this program started this one; `None` if a user started it.
 pub fn of_this_process() -> Option<Role> {
     channel::role()
 }
 
-/// The short name that `ps` and `top` show, and by which `killall` and `pkill` find a process: the supervisor has the
-/// name that the program was called by, such as `sersync`.
+/// The short name that `ps` and `top` show, and by which `killall` and `pkill` find a process. The supervisor has the
+/// name by which the program was called, such as `sersync`.
 fn short_name(role: Role) -> OsString {
     let called = std::env::args_os().next().unwrap_or_default();
     match role {
@@ -36,7 +36,7 @@ pub fn run(role: Role) -> ExitCode {
     let shown = as_written(name.as_bytes());
     session::close_inherited();
     umask::make_private();
-    // What is written into a log has a time, whatever wrote it.
+    // Lines in a log have a time, whatever process writes them.
     let log = log::logger(false);
     let of_panics = log.clone();
     std::panic::set_hook(Box::new(move |what| {
@@ -55,7 +55,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Pusher => crate::pusher::run(channel),
         Role::Plugin => crate::plugin::run(channel),
         Role::Reporter => crate::reporter::run(channel),
-        // Nobody speaks to it.
+        // It receives no messages.
         Role::Sync => i32::from(process::sync_here().is_err()),
         Role::Look => {
             std::env::args_os().nth(1).iter().for_each(|path| process::look_at(path.as_ref()));

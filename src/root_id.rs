@@ -1,26 +1,26 @@
-//! Which directory the root of a localpath is, as a value (rule 18). Pure.
+//! The identity of the root of a localpath, as a value (rule 18). Pure.
 
 use serde::{Deserialize, Serialize};
 
-/// How the id of a file system begins that the kernel makes from the number of its device (XFS and others): in another
-/// boot it may be another.
+/// The beginning of the id of a file system that the kernel derives from its device number (XFS and others). After a
+/// reboot the id may differ.
 pub const DEVICE_ID: &str = "device:";
 
-/// What makes a directory the one that was seen before.
+/// The identity of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootId {
     /// Its device; comparable only within one boot.
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
-    /// The id of its file system; empty when it has none. It begins with [`DEVICE_ID`] when it, too, is comparable only
+    /// The id of its file system; empty if it has none. If it begins with [`DEVICE_ID`], it is also comparable only
     /// within one boot.
     pub fs_id: String,
 }
 
 impl RootId {
-    /// True when both are one directory. Two tmpfs, or two file systems made one after the other on one device, may give
-    /// their roots the same device and inode; the id of the file system tells them apart.
+    /// True if both are the same directory. The roots of two tmpfs, or of two file systems created in turn on one
+    /// device, may have the same device and inode. The id of the file system distinguishes them.
     pub fn same_as(&self, other: &Self, same_boot: bool) -> bool {
         let comparable = |id: &str| !id.is_empty() && (same_boot || !id.starts_with(DEVICE_ID));
         let same_fs =
@@ -43,7 +43,7 @@ mod tests {
             ("unchanged", id(1, 2, "f"), id(1, 2, "f"), true, true),
             ("other device number", id(1, 2, "f"), id(9, 2, "f"), false, true),
             ("other inode", id(1, 2, "f"), id(1, 9, "f"), false, false),
-            // Another tmpfs at the same place has the same device and inode.
+            // Another tmpfs at the same path has the same device and inode.
             ("other file system", id(1, 2, "f"), id(1, 2, "g"), false, false),
             ("other file system and device", id(1, 2, "f"), id(9, 2, "g"), false, false),
             ("renumbered device", id(1, 2, "device:f:1"), id(9, 2, "device:f:2"), false, true),

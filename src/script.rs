@@ -1,8 +1,8 @@
-//! The beginning of a script: faults that keep the system from running it. Pure.
+//! The beginning of a script: errors that prevent the system from running it. Pure.
 
 use crate::path::as_written;
 
-/// How many bytes of a file the kernel reads for its `#!` line.
+/// The number of bytes of a file that the kernel reads for its `#!` line.
 pub const START: u64 = 256;
 
 /// The beginning of a fail log that syncsup wrote.
@@ -13,7 +13,7 @@ pub const FAIL_LOG_HEAD: &str = "#!/bin/sh
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a file that begins so cannot be run, and what to do.
+/// Why a file with this beginning cannot be run, and what to do.
 pub fn fault(start: &[u8]) -> Option<&'static str> {
     let script = start.strip_prefix(BOM).unwrap_or(start).strip_prefix(b"#!")?;
     let end = script.iter().position(|&b| b == b'\n')?;
@@ -27,13 +27,13 @@ pub fn fault(start: &[u8]) -> Option<&'static str> {
     )
 }
 
-/// The program that the `#!` line of a file that begins so names.
+/// The program in the `#!` line of a file with this beginning.
 pub fn interpreter(start: &[u8]) -> Option<&[u8]> {
     let line = start.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
     line.split(|&b| b == b' ' || b == b'\t').find(|word| !word.is_empty())
 }
 
-/// What to say of a script whose interpreter is not there.
+/// The error for a script whose interpreter does not exist.
 pub fn without(interpreter: &[u8]) -> String {
     format!(
         "its first line names {}, which does not exist; install that program, or correct the line",

@@ -1,6 +1,6 @@
-//! Words for a shell to take back: on one line, of plain characters, right for dash and bash alike. Pure.
+//! Quotes words for a shell: on one line, in plain characters, correct for dash and bash alike. Pure.
 
-/// Bytes as a format of `printf` between single quotes: one line of plain characters whatever they are. A letter after
+/// Bytes as a format of `printf` between single quotes, on one line of plain characters for any bytes. A letter after
 /// three octal digits is not part of them.
 pub fn octal(bytes: &[u8]) -> Vec<u8> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+,=@:*".contains(&b);
@@ -8,7 +8,7 @@ pub fn octal(bytes: &[u8]) -> Vec<u8> {
     for &b in bytes {
         match b {
             b'%' => out.extend(b"%%"),
-            // A dash first would be an option.
+            // A leading dash would be an option.
             b'-' if !out.is_empty() => out.push(b),
             b if plain(b) => out.push(b),
             b => out.extend(format!("\\{b:03o}").bytes()),
@@ -17,8 +17,8 @@ pub fn octal(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A word as any shell takes it back, on one line of UTF-8, and safe to paste into one that expands `!`. A newline at
-/// its very end is lost: see [`command`].
+/// A word in a form that any shell restores, on one line of UTF-8, and safe to paste into a shell that expands `!`. A
+/// trailing newline is lost: see [`command`].
 pub fn quoted(word: &[u8]) -> Vec<u8> {
     let safe = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+,=@:%".contains(b);
     if !word.is_empty() && word.iter().all(safe) {
@@ -35,14 +35,14 @@ pub fn quoted(word: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The same as text.
+/// As [`quoted`], as text.
 pub fn quoted_text(word: &[u8]) -> String {
-    // It is UTF-8 by then.
+    // It is always UTF-8 at this point.
     String::from_utf8_lossy(&quoted(word)).into_owned()
 }
 
-/// A command line of these words, on one line. A word that ends with a newline is kept whole by a variable, since `$()`
-/// would drop it.
+/// A command line of these words, on one line. A variable preserves a word that ends with a newline, since `$()` would
+/// drop it.
 pub fn command(words: &[&[u8]]) -> Vec<u8> {
     let (mut before, mut line) = (Vec::new(), Vec::new());
     for (n, word) in words.iter().enumerate() {
@@ -110,7 +110,7 @@ mod tests {
         for shell in ["dash", "bash", "sh"] {
             let Ok(out) = Command::new(shell).arg("-c").arg(OsStr::from_bytes(&line)).output()
             else {
-                // A machine without this shell; sh is everywhere.
+                // This shell is not installed; sh always is.
                 assert_ne!(shell, "sh");
                 continue;
             };

@@ -1,4 +1,4 @@
-//! What the system says of a file, of a process or of the inotify queue, as plain values for the pure parts.
+//! The system's data about a file, a process or the inotify queue, as plain values for the pure modules.
 
 use std::ffi::OsString;
 
@@ -15,20 +15,20 @@ pub enum Kind {
     Other,
 }
 
-/// What lstat says.
+/// The result of lstat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Its kind.
     pub kind: Kind,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Time of the last change of content, nanoseconds since 1970.
+    /// Time of the last change of the content, nanoseconds since 1970.
     pub mtime_ns: i64,
-    /// Time of the last change of anything, nanoseconds since 1970.
+    /// Time of the last change of content or metadata, nanoseconds since 1970.
     pub ctime_ns: i64,
-    /// It has fewer blocks than its size needs, by far.
+    /// It has far fewer blocks than its size needs.
     pub sparse: bool,
-    /// Names it has.
+    /// Number of hard links.
     pub nlink: u64,
     /// Its device; comparable only within one boot.
     pub dev: u64,
@@ -43,15 +43,15 @@ pub struct Notice {
     pub wd: i32,
     /// What happened.
     pub what: What,
-    /// The thing that it happened to is a directory.
+    /// The event is about a directory.
     pub is_dir: bool,
-    /// Pairs the two halves of a move; 0 else.
+    /// Pairs the two halves of a move; otherwise 0.
     pub cookie: u32,
-    /// The name in the watched directory; empty when it is about the directory itself.
+    /// The name in the watched directory; empty if the event is about the directory itself.
     pub name: OsString,
 }
 
-/// What an event reports.
+/// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// IN_CREATE
@@ -74,7 +74,7 @@ pub enum What {
     MoveSelf,
     /// IN_UNMOUNT
     Unmount,
-    /// IN_IGNORED: the watch is gone.
+    /// IN_IGNORED: the watch was removed.
     Ignored,
     /// IN_Q_OVERFLOW: events were lost.
     Overflow,
@@ -83,9 +83,9 @@ pub enum What {
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exited {
-    /// By itself, with this status.
+    /// It exited with this status.
     Code(i32),
-    /// By this signal.
+    /// This signal killed it.
     Signal(i32),
 }
 
@@ -106,25 +106,25 @@ impl std::fmt::Display for Exited {
     }
 }
 
-/// How far a process has come. Only whether it changes matters.
+/// The progress of a process. Only whether it changes matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Bytes, files and network together.
+    /// Bytes of files and network together.
     Bytes {
         /// Read.
         read: u64,
         /// Written.
         written: u64,
     },
-    /// Those are not shown to us (`hidepid`, a sandbox without the right to trace): CPU time, and what it has printed
-    /// and read of its list. A slow transfer may take long for a tick.
+    /// The byte counts are not available (`hidepid`, a sandbox without the right to trace): CPU time, and the bytes
+    /// that it has printed and read of its list. A slow transfer may need a long time for one tick.
     Work(u64),
-    /// Not even that is shown: only what it has printed and read of its list.
+    /// CPU time is not available either: only the bytes that it has printed and read of its list.
     Output(u64),
 }
 
 impl Progress {
-    /// From `/proc/PID/io`, else from `/proc/PID/stat`, and the bytes it has printed or read of its list.
+    /// From `/proc/PID/io`, else from `/proc/PID/stat`, and the bytes that it has printed or read of its list.
     pub fn of(io: Option<&str>, stat: impl FnOnce() -> Option<String>, output: u64) -> Self {
         if let Some((read, written)) = io.and_then(bytes) {
             return Progress::Bytes { read, written };
@@ -133,7 +133,7 @@ impl Progress {
         ticks.map_or(Progress::Output(output), |ticks| Progress::Work(ticks + output))
     }
 
-    /// How many times longer than the timeout it must stand still before it counts as hung.
+    /// The factor by which the timeout is multiplied before a process without progress counts as hung.
     pub fn grace(self) -> u32 {
         match self {
             Progress::Bytes { .. } => 1,
@@ -152,8 +152,8 @@ fn bytes(io: &str) -> Option<(u64, u64)> {
     Some((number("rchar:")?, number("wchar:")?))
 }
 
-/// `utime` and `stime` of `/proc/PID/stat` together: the 14th and 15th field. The 2nd is a name in brackets, and may
-/// hold anything.
+/// `utime` and `stime` of `/proc/PID/stat` together: the 14th and 15th field. The 2nd is a name in brackets, which may
+/// contain any character.
 fn ticks(stat: &str) -> Option<u64> {
     let fields = &stat[stat.rfind(')')? + 1..];
     let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);

@@ -1,5 +1,5 @@
-//! Whose files this process may obey: what a configuration, a password file or a program says is done with all rights of
-//! the user that runs it, so only that user and root may be able to write it.
+//! Decides whose files this process may trust. The contents of a configuration, a password file or a program are
+//! applied with all rights of the user that runs it, so only that user and root may have write permission.
 
 use crate::path::{names_from_last, printable};
 use std::ffi::OsString;
@@ -9,13 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Links that are followed on one way, as in the kernel.
+/// The most links that are followed on one path, as in the kernel.
 const LINKS_MOST: usize = 40;
 const STICKY: u32 = 0o1000;
-/// Debian's group `staff`, which may write below `/usr/local` and is told to be as good as root there.
+/// Debian's group `staff`, which may write below `/usr/local` and is documented as equivalent to root there.
 const STAFF: u32 = 50;
 
-/// Who runs this.
+/// The user that runs this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// The effective user.
@@ -25,7 +25,7 @@ pub struct User {
 }
 
 impl User {
-    /// Of this process.
+    /// The user of this process.
     pub fn current() -> Self {
         let own = fs::metadata("/proc/self");
         own.map_or(Self { uid: u32::MAX, gid: u32::MAX }, |m| Self { uid: m.uid(), gid: m.gid() })
@@ -37,7 +37,7 @@ impl User {
     }
 }
 
-/// What the system says of one name on the way.
+/// The system's data about one name on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Its owner.
@@ -46,11 +46,11 @@ pub struct Facts {
     pub gid: u32,
     /// Its permission bits.
     pub mode: u32,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
-/// A name on the way, or at its end.
+/// The kind of a name on a path or at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A directory.
@@ -81,9 +81,9 @@ pub enum Doubt {
     Writable(u32),
 }
 
-/// What keeps `user` from trusting a name. The group root, and a group of the user's own, count as the user: members of
-/// these were chosen for that. In a directory like /tmp, whose sticky bit keeps everybody from the names of others, what
-/// is trusted itself is safe.
+/// Why `user` does not trust a name. The group root and the user's own group count as the user: their members were
+/// chosen for that. In a directory like /tmp, whose sticky bit protects names from other users, a name that is itself
+/// trusted is safe.
 pub fn doubt(facts: Facts, user: User) -> Option<Doubt> {
     if !user.trusts(facts.uid) {
         return Some(Doubt::Owner(facts.uid));
@@ -95,19 +95,19 @@ pub fn doubt(facts: Facts, user: User) -> Option<Doubt> {
     writable.then_some(Doubt::Writable(facts.mode))
 }
 
-/// The first name on the way to a file that is not trusted.
+/// The first untrusted name on the path to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubted {
     /// That name.
     pub path: PathBuf,
-    /// The file itself, not something above it or a link to it.
+    /// It is the file itself, not a directory above it or a link to it.
     pub itself: bool,
     /// What is wrong with it.
     pub why: Doubt,
 }
 
 impl Doubted {
-    /// For people: what is wrong, what may come of it, what to do.
+    /// The text for users: what is wrong, the possible consequences, what to do.
     pub fn text(&self, user: User) -> String {
         let path = printable(self.path.as_os_str().as_bytes());
         let it = if self.itself { "it".to_owned() } else { path.clone() };
@@ -126,7 +126,8 @@ impl Doubted {
     }
 }
 
-/// Looks at every name on the way from the root, through every link, and at the file. Nothing there is no doubt.
+/// Examines every name on the path from the root, through every link, and the file. A path that does not exist causes
+/// no doubt.
 pub fn doubted(path: &Path, user: User) -> io::Result<Option<Doubted>> {
     let mut left: Vec<OsString> = names_from_last(&std::path::absolute(path)?);
     let mut at = PathBuf::from("/");
@@ -182,17 +183,18 @@ fn excused(path: &Path, facts: Facts, why: Doubt) -> bool {
     }
 }
 
-/// True when this directory is a mount point of its own, mounted read only: a ConfigMap of Kubernetes has mode 0777. What
-/// only lies below such a mount may be writable elsewhere: systemd's ProtectSystem= hides that.
+/// True if this directory is itself a mount point that is mounted read-only: a ConfigMap of Kubernetes has mode 0777. A
+/// directory below such a mount does not count, because it may be writable elsewhere: systemd's ProtectSystem= hides
+/// that.
 fn is_read_only_mount(path: &Path) -> bool {
     read_only_in(&fs::read("/proc/self/mountinfo").unwrap_or_default(), path)
 }
 
-/// The same by this table of mounts; the last mount over a place counts.
+/// As [`is_read_only_mount`], by this mount table. The last mount over a path applies.
 fn read_only_in(table: &[u8], path: &Path) -> bool {
     let mut options = table.split(|&b| b == b'\n').filter_map(|line| {
         let mut words = line.split(|&b| b == b' ').skip(4);
-        // A blank in it is written as \040, and such a mount is taken for none.
+        // A blank in a path is written as \040; such a mount is not recognised.
         let here = words.next()? == path.as_os_str().as_bytes();
         words.next().filter(|_| here)
     });
@@ -280,7 +282,7 @@ mod tests {
         for path in ["a/b/f", "a/link", "dir/f", "a/b/none"] {
             assert_eq!(look(path), said("a/b", false), "{path}");
         }
-        // Others may make names here, but not take root's away.
+        // Others may create names in this directory, but not remove root's.
         set("a/b", 0o1777);
         assert_eq!(look("dir/f"), None);
         chown(at("a/b"), Some(1234), None).unwrap();
