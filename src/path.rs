@@ -73,7 +73,7 @@ impl RelPath {
         ends.chain(last).map(|end| RelPath(self.0[..end].to_vec()))
     }
 
-    /// True when this path is `ancestor` or lies below it.
+    /// True if this path is `ancestor` or lies below it.
     pub fn is_within(&self, ancestor: &RelPath) -> bool {
         ancestor.is_root()
             || (self.0.starts_with(&ancestor.0)

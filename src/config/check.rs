@@ -58,7 +58,7 @@ fn meet(a: &Remote, b: &Remote) -> bool {
     Destination::of(a).meets(&Destination::of(b))
 }
 
-/// True when `inner` is `outer` or lies below it.
+/// True if `inner` is `outer` or lies below it.
 fn within(inner: &[u8], outer: &[u8]) -> bool {
     let outer = outer.strip_suffix(b"/").unwrap_or(outer);
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')

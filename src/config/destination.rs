@@ -35,12 +35,12 @@ impl Destination {
         Self { host: host(&remote.peer.host), service, path: components(path.as_bytes()) }
     }
 
-    /// True when both are one directory.
+    /// True if both are one directory.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self == other
     }
 
-    /// True when both are one directory, or one lies inside the other.
+    /// True if both are one directory, or one lies inside the other.
     pub(super) fn meets(&self, other: &Self) -> bool {
         self.host == other.host
             && self.service == other.service

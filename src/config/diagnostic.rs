@@ -43,7 +43,7 @@ impl Parsed {
     }
 }
 
-/// True when one of them is an error.
+/// True if one of them is an error.
 pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|d| d.severity == Severity::Error)
 }

@@ -54,7 +54,7 @@ pub fn in_journal(whose: &Whose, plugins: &[Plugin]) -> Option<Whose> {
     }
 }
 
-/// The same for the journal.
+/// The same as a [`Party`] of the journal.
 pub fn party(whose: &Whose) -> Party<'_> {
     match whose {
         Whose::Remote(name) => Party::Remote(name),

@@ -6,7 +6,8 @@
 use super::InstanceOptions;
 use crate::config::model::Config;
 
-/// The lines, in sersync's order. `raised`: the kernel limits that were raised; `slots`: the most rsyncs that push at a time.
+/// The lines, in sersync's order. `raised`: the kernel limits that were raised; `slots`: the most rsyncs that push at a
+/// time.
 pub fn lines(
     options: &InstanceOptions,
     config: &Config,

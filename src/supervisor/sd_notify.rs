@@ -64,7 +64,7 @@ impl SdNotify {
         self.send("WATCHDOG=1");
     }
 
-    /// True when a service manager listens.
+    /// True if a service manager listens.
     pub fn listens(&self) -> bool {
         self.to.is_some()
     }

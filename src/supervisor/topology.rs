@@ -43,7 +43,7 @@ pub struct Diff {
     pub same: BTreeSet<ChildId>,
 }
 
-/// True when a localpath needs a plugin runner.
+/// True if a localpath needs a plugin runner.
 pub fn needs_runner(localpath: &LocalPath) -> bool {
     !localpath.plugins.is_empty() || !localpath.alarms.is_empty()
 }
