@@ -2,6 +2,7 @@
 //! hand or has the plugin runner make it. Pure.
 
 use crate::config::model::{Call, Framing};
+use crate::figures::count;
 use crate::path::{RelPath, as_written, printable};
 use crate::plugin::command::Line;
 use crate::shell;
@@ -32,11 +33,12 @@ pub fn part(of: Of<'_>, failed: &[Failed], time: impl Fn(i64) -> String) -> Vec<
     let mut out = Vec::new();
     for (path, error, since, attempts) in failed {
         let head = format!(
-            "# {} plugin {}: {path}: {} (since {}, {attempts} tries)\n",
+            "# {} plugin {}: {path}: {} (since {}, {})\n",
             printable(of.watch.as_os_str().as_bytes()),
             of.name,
             as_written(error.as_bytes()),
-            time(*since)
+            time(*since),
+            count(u64::from(*attempts), "try", "tries")
         );
         out.extend(head.bytes());
         let path = path.below(of.watch).into_os_string().into_encoded_bytes();

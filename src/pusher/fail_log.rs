@@ -6,6 +6,7 @@
 
 use super::plan::Plan;
 use crate::config::model::{LocalPath, Remote};
+use crate::figures::count;
 use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, as_written};
 use crate::rsync::argv::{self, Form, Options};
@@ -69,12 +70,12 @@ pub fn part(
     for Row { owed, plan } in rows {
         let error = as_written(owed.error.as_deref().unwrap_or_default().as_bytes());
         let head = format!(
-            "# {} {}: {}: {error} (since {}, {} tries)\n",
+            "# {} {}: {}: {error} (since {}, {})\n",
             localpath.watch,
             remote.name(),
             if owed.path.is_root() { ".".to_owned() } else { owed.path.to_string() },
             time(owed.since_ms),
-            owed.attempts
+            count(u64::from(owed.attempts), "try", "tries")
         );
         out.extend(head.bytes());
         match repair(owed, plan.as_ref(), facts) {

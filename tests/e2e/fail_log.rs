@@ -98,7 +98,7 @@ fn the_fail_log_repairs_hostile_names_in_dash_and_bash() {
         }
         let all = poll(DEADLINE, || {
             let text = read(&w);
-            (lines(&text).len() == HOSTILE.len() && !text.contains(", 1 tries")).then_some(text)
+            (lines(&text).len() == HOSTILE.len() && !text.contains(", 1 try)")).then_some(text)
         });
         over.store(true, Ordering::Relaxed);
         assert!(watch.join().unwrap() > 1, "replaced, not written over");
@@ -206,7 +206,7 @@ fn failing_paths_are_retried_immediately_and_sersyncs_script_is_kept() {
     w.write("refused", "x");
     let again = poll(DEADLINE, || {
         let text = read(&w);
-        (text.contains(" tries)") && !text.contains(", 1 tries")).then_some(())
+        (text.contains(" tries)") && !text.contains(", 1 try)")).then_some(())
     });
     assert!(again.is_some(), "{}\n{}", read(&w), w.instance.report());
     let aside = w.outside.join("rsync_fail_log.sh.sersync");

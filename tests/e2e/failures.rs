@@ -145,7 +145,7 @@ fn a_failing_name_is_printed_and_escaped_at_most_once() {
     // The script is put together a moment later.
     wait_for("a fail log with all of them", DEADLINE, || {
         let text = fs::read_to_string(&script).unwrap_or_default();
-        text.matches("tries)").count() == names.len()
+        text.matches(" (since ").count() == names.len()
     });
     let script = fs::read_to_string(&script).unwrap();
     let list = journal(&w, &["list"], 0);
