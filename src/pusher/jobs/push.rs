@@ -90,7 +90,10 @@ pub enum PushProgress {
 
 /// True when the connection is the reason.
 fn broke(judgement: &Judgement) -> bool {
-    matches!(judgement.verdict, Verdict::Remote(Trouble::Unreachable | Trouble::Broken))
+    matches!(
+        judgement.verdict,
+        Verdict::Remote(Trouble::Unreachable | Trouble::Broken | Trouble::Killed)
+    )
 }
 
 impl Rsyncing for Push {

@@ -112,6 +112,13 @@ impl Step {
         paths.iter().filter_map(|path| root.lstat(path).ok()).map(|stat| stat.size).sum()
     }
 
+    /// The step that sets the times of the directories above after names were deleted by name: in the list of those, a
+    /// directory that vanishes before rsync reads it would be deleted with everything in it, excluded names too.
+    pub fn times_above(&self) -> Option<Step> {
+        let Step::DeleteNamed { from, .. } = self else { return None };
+        send(from.iter().filter(|path| !path.is_root()).cloned().collect(), false, false)
+    }
+
     /// Starts its rsync. With `dry` it changes nothing.
     pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, JobError> {
         let options = Options {
@@ -137,9 +144,8 @@ impl Step {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 context.rsync(root, &form, options, &argv::list_directories(from))
             }
-            Step::DeleteNamed { names, from } => {
-                let list = argv::list(from.iter().chain(names));
-                context.rsync(root, &Form::DeleteNamed, options, &list)
+            Step::DeleteNamed { names, .. } => {
+                context.rsync(root, &Form::DeleteNamed, options, &argv::list(names))
             }
             Step::Way { names } => context.rsync(root, &Form::Send, options, &argv::list(names)),
             Step::Entries { paths, form, force, .. } => {
@@ -217,7 +223,10 @@ fn entries(
     let mut steps = Vec::new();
     if !absent.is_empty() {
         let from = parents(&absent);
-        steps.push(delete(context, absent, from)?);
+        let delete = delete(context, absent, from)?;
+        let times = delete.times_above();
+        steps.push(delete);
+        steps.extend(times);
     }
     steps.extend(send(present, false, force));
     Ok(steps)

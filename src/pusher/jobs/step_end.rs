@@ -391,6 +391,9 @@ impl Push {
             {
                 self.steps.push_front(Step::Root);
             }
+            if let Some(times) = delete.times_above() {
+                self.steps.push_front(times);
+            }
             self.steps.push_front(delete);
         }
         Ok(())
