@@ -1,9 +1,10 @@
 //! What is excluded, and what the delete guard holds.
 
-use super::bench::{Bench, WRITTEN, localpath, synced};
+use super::bench::{Bench, DEADLINE, WRITTEN, localpath, synced};
 use crate::rsync::rig::{Rig, make, receivers};
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use syncsup::journal::{Events, Scope};
 use syncsup::message::{PusherState, ToPusher};
 
@@ -137,6 +138,12 @@ fn the_guard_counts_files_created_by_pushes() {
     let entries = |bench: &mut Bench, rig: &Rig| {
         bench.journal.remote(&rig.remote.name(), None).unwrap().entries.unwrap()
     };
+    // The push is settled a moment after its files are there.
+    let end = Instant::now() + DEADLINE;
+    while entries(&mut bench, &rig) != 162 && Instant::now() < end {
+        let until = Instant::now() + Duration::from_millis(20);
+        bench.until("a moment", |_| Instant::now() > until);
+    }
     assert_eq!(entries(&mut bench, &rig), 162, "160 files, d and the root");
     for name in names(140, 260) {
         fs::remove_file(rig.src().join(name)).unwrap();
