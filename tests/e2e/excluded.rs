@@ -1,6 +1,7 @@
 //! No rsync enters an excluded directory, here or on a slave: an unreadable one does no harm there.
 
 use crate::common::rsyncd::Options;
+use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, write};
 use nix::unistd::{Uid, chown, geteuid};
 use std::fs::{self, Permissions};
@@ -109,4 +110,38 @@ fn unreadable_excluded_paths_do_no_harm_in_form_b() {
 #[test]
 fn unreadable_excluded_paths_do_no_harm_with_rules_in_common_params() {
     closed_there("-rlt --include=*.keep --exclude=*.keep");
+}
+
+/// A directory that is there when a push is planned, and gone when rsync reads its list.
+fn a_directory_vanishes_under_a_push(params: &'static str) {
+    let scripts = tempfile::tempdir().unwrap();
+    let (script, go) = (scripts.path().join("rsync"), scripts.path().join("go"));
+    let remote: &'static str = Box::leak(format!(", program: {script:?}").into_boxed_str());
+    let settings = "filter: {exclude: ['d/keep']}\ndelay: 300ms\n";
+    let mut w = Setup { params, remote, settings, ..Setup::default() }.build();
+    let dir = w.at("d");
+    let text = format!(
+        "#!/bin/sh\ncase \" $* \" in *' -n '*) ;; *) ! rm '{}' 2>/dev/null || rm -rf '{}' ;; esac\nexec rsync \"$@\"\n",
+        go.display(),
+        dir.display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    w.write("d/gone", "x");
+    w.write("d/stays", "x");
+    w.run(&[]);
+    w.wait_in_sync();
+    write(&w.there("d/keep"), "kept");
+    fs::write(&go, "").unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o711)).unwrap();
+    fs::remove_file(w.at("d/gone")).unwrap();
+    wait_for("the directory to vanish", DEADLINE, || !go.exists() && !dir.exists());
+    wait_for("the rest to be deleted", DEADLINE, || !w.there("d/stays").exists());
+    w.wait_in_sync();
+    assert_eq!(fs::read_to_string(w.there("d/keep")).ok().as_deref(), Some("kept"));
+}
+
+#[test]
+fn excluded_names_stay_when_their_directory_vanishes_under_a_push() {
+    a_directory_vanishes_under_a_push("-a");
 }
