@@ -214,9 +214,8 @@ fn entries(
         let form = Form::Batch { delete: true };
         let batch = |paths| Step::Entries { paths, form, checksum: false, force };
         // The two processes of a receiver create directories in the trash independently: one deletes, the other
-        // overwrites, and the second one to create a directory fails. And a present directory that vanishes before rsync
-        // reads it would be deleted with everything in it: not where it may contain excluded names.
-        if context.start.remote.trash_keep_ms.is_some() || !force {
+        // overwrites, and the second one to create a directory fails.
+        if context.start.remote.trash_keep_ms.is_some() {
             return Ok([batch(absent)].into_iter().chain(send(present, false, force)).collect());
         }
         return Ok(vec![batch(absent.into_iter().chain(present).collect())]);
