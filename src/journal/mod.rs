@@ -97,6 +97,7 @@ impl Journal {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE_NAME);
         let db = Connection::open(&path)?;
+        schema::keep_statements(&db)?;
         schema::prepare(&db)?;
         Ok(Self { db, path, longest_delay_ms: LONGEST_DELAY_MS })
     }

@@ -395,11 +395,14 @@ impl Journal {
             let mut query = self.db.prepare_cached(sql)?;
             Ok(query.query_row(params![remote, lane, first, last], |row| row.get(0))?)
         };
+        let mut marks = self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?;
+        let marks = marks.exists([cursor])?;
+        let mut owed = self.db.prepare_cached("SELECT 1 FROM owed WHERE remote = ?1")?;
+        if !owed.exists([remote])? {
+            return Ok(Work { marks, ..Work::default() });
+        }
         Ok(Work {
-            marks: self
-                .db
-                .prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?
-                .exists([cursor])?,
+            marks,
             due: due("lane = 0")?,
             dirs: due("lane = 1")?,
             live_dirs: due(&format!("lane = 1 AND {}", Events::SCAN.none_in_sql()))?,

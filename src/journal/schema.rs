@@ -2,6 +2,7 @@
 
 use super::{JournalError, Result};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use std::time::Duration;
 
 /// How long a statement waits for another writer. This is shorter than the silence after which a child is killed.
@@ -9,6 +10,8 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long an operation waits that can also be done later.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 const VERSION: i64 = 3;
+/// The number of prepared statements that are kept: more than one process has.
+const STATEMENTS: usize = 128;
 /// NORMAL is sufficient for most writes. Marks and checkpoint are in one file, so the next scan finds what a power
 /// failure lost, and after an unclean stop a comparison does.
 pub const SYNCHRONOUS: &str = "NORMAL";
@@ -68,6 +71,14 @@ ALTER TABLE remote ADD COLUMN held_deletions INTEGER;
 ALTER TABLE remote ADD COLUMN behind_since INTEGER;
 CREATE TABLE mark_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 ";
+
+/// Keeps statements prepared. Without the stability guarantee, SQLite prepares a statement again whenever a bound value
+/// changes that its plan might depend on.
+pub fn keep_statements(db: &Connection) -> Result<()> {
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
 
 /// Configures the connection and creates the tables if they do not exist.
 pub fn prepare(db: &Connection) -> Result<()> {
