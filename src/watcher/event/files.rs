@@ -217,6 +217,8 @@ impl Map {
         }
         if (many || !self.links.is_empty()) && self.links.saw(look.dir, &look.name, stat) {
             changes.mark(path.clone(), Scope::Entry, Events::WRITE);
+            // It may still be open under one of those names.
+            self.found(look.dir, &look.name, stat, now);
         }
         // The file may be open under a name that causes no events in this tree, or will soon cause none.
         if many && look.events.intersects(Events::CREATE | Events::MOVE) {

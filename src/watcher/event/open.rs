@@ -423,6 +423,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_other_name_went_unseen_may_be_open_under_it() {
+        let mut map = map();
+        map.links.saw(1, OsStr::new("f"), &Stat { nlink: 2, ..stat(0, 0) });
+        let mut changes = tell(&mut map, What::Attrib, 10 * S);
+        let looks = changes.take_stat_requests();
+        map.looked(path(), &looks[&path()], Some(&stat(0, 0)), 10 * S, &mut changes);
+        let searched = map.links.take_wanted();
+        map.links.searched(&searched, &map.tree);
+        let maybe_open = map.due_maybe_open(10 * S + LOOK_AFTER);
+        assert_eq!(maybe_open, [((1, 1), vec![path()])]);
+    }
+
+    #[test]
     fn an_open_file_is_marked_under_every_name() {
         let mut map = map();
         let twice = Stat { nlink: 2, ..stat(0, 0) };

@@ -166,6 +166,8 @@ impl Walker {
             let written = context.map.links.was_written(&stat);
             if context.map.links.saw(wd, &name, &stat) {
                 context.changes.mark(path.clone(), Scope::Entry, Events::WRITE | Events::SCAN);
+                // It may still be open under a name that is gone.
+                self.maybe_open(context, reading, &name, &stat);
             }
             if written {
                 context.map.mark_links(&stat, Events::WRITE | Events::SCAN, context.changes);
