@@ -95,7 +95,7 @@ impl<'e> Reading<'e, '_, '_> {
                 fail_log: self.fail_log(sersync),
                 crontab: self.crontab(sersync),
                 verify_schedule: None,
-                delay_ms: DELAY_MS,
+                delay_ms: None,
                 pace_percent: PACE_PERCENT,
                 open_after: Vec::new(),
                 large_file_bytes: LARGE_FILE_BYTES,

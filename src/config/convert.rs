@@ -94,8 +94,8 @@ fn body(localpath: &LocalPath) -> Result<Mapping> {
         insert(&mut pace, "cpu", format!("{}%", localpath.pace_percent));
         insert(&mut map, "pace", YamlValue::Mapping(pace));
     }
-    if localpath.delay_ms != DELAY_MS {
-        insert(&mut map, "delay", format!("{}ms", localpath.delay_ms));
+    if let Some(ms) = localpath.delay_ms {
+        insert(&mut map, "delay", format!("{ms}ms"));
     }
     if localpath.large_file_bytes != LARGE_FILE_BYTES {
         let bytes = localpath.large_file_bytes;

@@ -79,8 +79,9 @@ pub struct LocalPath {
     /// The scrub.
     #[serde(default)]
     pub verify_schedule: Option<VerifySchedule>,
-    /// How long an idle pusher waits before its first push, so that a burst gathers, in milliseconds.
-    pub delay_ms: u64,
+    /// How long an idle pusher waits before its first push, so that a burst gathers, in milliseconds. `None`: the
+    /// pusher decides, and spaces pushes by their cost.
+    pub delay_ms: Option<u64>,
     /// The share of one core that the start and end of pushes of the whole instance may use, in percent: `pace: {cpu}`.
     pub pace_percent: u32,
     /// Files of at least this many bytes are pushed separately.
@@ -167,11 +168,11 @@ pub struct Remote {
 #[serde(rename_all = "snake_case")]
 pub enum StandbyMode {
     /// While the remote is active: for one minute after each push.
+    #[default]
     Active,
     /// Always, after the first push.
     Always,
     /// Never.
-    #[default]
     Off,
 }
 
@@ -242,8 +243,6 @@ pub enum VerifyWhen {
 pub const VERIFY_RATE: u64 = 20 << 20;
 /// The default for minutes between retries of failed pushes (sersync's example value).
 pub const RETRY_MINUTES: u32 = 60;
-/// The default of `delay`, in milliseconds.
-pub const DELAY_MS: u64 = 3;
 /// The default of `pace: {cpu}`, in percent of one core.
 pub const PACE_PERCENT: u32 = 25;
 /// The default of `max_lag`: one minute.

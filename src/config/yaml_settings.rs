@@ -6,7 +6,7 @@ use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
 use super::yaml_rsync::Rsync;
 use super::yaml_values::{
-    max_delete, minutes, names, open_after, path, percent, set, set_option, standby, words,
+    delay, max_delete, minutes, names, open_after, path, percent, set, set_option, standby, words,
 };
 use super::{cron, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
@@ -23,7 +23,7 @@ pub(super) struct Settings {
     schedule: Option<Schedule>,
     crontab_exclude: Vec<OsBytes>,
     verify_schedule: Option<VerifySchedule>,
-    delay_ms: u64,
+    delay_ms: Option<u64>,
     pace_percent: u32,
     large_file_bytes: u64,
     open_after: Vec<OpenRule>,
@@ -43,7 +43,7 @@ impl Default for Settings {
             schedule: None,
             crontab_exclude: Vec::new(),
             verify_schedule: None,
-            delay_ms: DELAY_MS,
+            delay_ms: None,
             pace_percent: PACE_PERCENT,
             large_file_bytes: LARGE_FILE_BYTES,
             open_after: Vec::new(),
@@ -75,9 +75,7 @@ impl Settings {
         if let Some(node) = fields.get("verify_schedule") {
             yaml_verify::read(&mut self.verify_schedule, node, notes);
         }
-        set(&mut self.delay_ms, fields.get("delay"), "delay", notes, |n| {
-            duration_ms(n.text()?, None)
-        });
+        set(&mut self.delay_ms, fields.get("delay"), "delay", notes, delay);
         if let Some(node) = fields.get("pace")
             && let Some(fields) = Fields::of(node, "pace", &["cpu"], notes)
         {

@@ -93,6 +93,17 @@ pub(super) fn percent(node: &Node) -> Result<u32, String> {
     }
 }
 
+/// `auto`, or a number of milliseconds.
+pub(super) fn delay(node: &Node) -> Result<Option<u64>, String> {
+    match node.text()? {
+        "auto" => Ok(None),
+        text => match duration_ms(text, None) {
+            Ok(ms) => Ok(Some(ms)),
+            Err(why) => Err(format!("{why}, or `auto`")),
+        },
+    }
+}
+
 pub(super) fn standby(node: &Node) -> Result<StandbyMode, String> {
     match node.text()? {
         "active" => Ok(StandbyMode::Active),

@@ -147,6 +147,22 @@ pub struct PusherStatus {
     /// The rolling comparison, if a `verify_schedule` is configured.
     #[serde(default)]
     pub verify: Option<VerifyProgress>,
+    /// The rsync that waits for the next push.
+    #[serde(default)]
+    pub standby: StandbyStatus,
+}
+
+/// The rsync that waits for the next push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandbyStatus {
+    /// None waits: nothing was pushed lately, or none may be kept.
+    #[default]
+    None,
+    /// One is connected and waits.
+    Ready,
+    /// None waits, because the remote refuses more connections.
+    ShortOfConnections,
 }
 
 /// The progress of a reconcile, for the progress bar.

@@ -103,6 +103,7 @@ impl Pusher {
                 // The next push reports a journal that cannot be read.
                 let _ = self.context.write_fail_log(trouble.as_deref());
             }
+            Action::TryPort => self.jobs.port = self.context.try_port(),
             Action::DropConnection => self.context.master.drop_connection(clock::boot()),
             Action::BatchEnded { settled } => self.waiters.read(settled),
             Action::Then(event) => return Ok(vec![*event]),
@@ -186,7 +187,7 @@ impl Pusher {
             return Ok(events);
         };
         self.jobs.touch(&batch, self.state.wants_names());
-        self.context.is_active(now);
+        self.context.push_begins(now);
         match Push::start(&mut self.context, lane, batch, deferred, now) {
             Ok((work, PushProgress::Running)) => {
                 *self.jobs.push_mut(lane) = Some(Busy { work, slot });
@@ -231,6 +232,8 @@ impl Pusher {
     ) -> Result<Vec<Event>, JournalError> {
         let subject = match &what {
             CompareSpec::Reconcile(why) => {
+                // The remote's directory may have been replaced since the standby entered it.
+                self.context.keep_standby(false, now);
                 CompareSubject::Reconcile { why: why.clone(), exclude: self.left_out(why) }
             }
             CompareSpec::Names => {

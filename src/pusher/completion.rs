@@ -16,11 +16,16 @@ use super::state::{CompareEnd, Event, PushEnd};
 use crate::journal::{Events, JournalError, Owe, Scope};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
+use crate::sys::port::PortTry;
 use std::time::Duration;
 
 impl Pusher {
     /// Advances every job in flight.
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), JournalError> {
+        if let Some(answers) = self.jobs.port.as_mut().and_then(PortTry::result) {
+            self.jobs.port = None;
+            self.step(Event::PortTried(answers))?;
+        }
         for lane in Lane::ALL {
             if let Some(mut busy) = self.jobs.push_mut(lane).take() {
                 let others_run = self.jobs.is_running();
@@ -53,7 +58,8 @@ impl Pusher {
             *self.jobs.push_mut(lane) = Some(busy);
             return Ok(());
         }
-        self.step(Event::Cost(self.context.take_cost()))?;
+        let (own, rsyncs) = self.context.take_cost();
+        self.step(Event::Cost { own, rsyncs })?;
         // The slot is returned before anything that may fail.
         let push = busy.work;
         drop(busy.slot);

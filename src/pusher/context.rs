@@ -13,18 +13,18 @@ use crate::config::probe::{Machine, Probe};
 use crate::figures;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Owed, RootCheck};
-use crate::message::{FromPusher, PusherStart};
+use crate::message::{FromPusher, PusherStart, StandbyStatus};
 use crate::path::{RelPath, fail_log_part};
 use crate::rsync::argv::{self, Form, Options, rules_prefix};
 use crate::rsync::charset::Charsets;
 use crate::rsync::complaint::{self, Complaint};
 use crate::rsync::excluded::{self, Known, Shown};
-use crate::rsync::exit_status::{Judgement, Verdict, login_failed};
+use crate::rsync::exit_status::{Judgement, Verdict, login_failed, verdict};
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::params::{self, OwnFilters};
-use crate::rsync::peer::Peer;
-use crate::rsync::refused;
+use crate::rsync::peer::{Peer, Target};
 use crate::rsync::trash;
+use crate::rsync::{refused, ssh};
 use crate::rsync_run::dry_run::DryRun;
 use crate::rsync_run::patience::Patience;
 use crate::rsync_run::run::{Finished, Run, shortened};
@@ -32,6 +32,7 @@ use crate::stat::{Exited, Kind, Stat};
 use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
 use crate::sys::log::Seldom;
+use crate::sys::port::PortTry;
 use crate::sys::process::{self, Ahead, Rsync};
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
@@ -39,6 +40,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -64,7 +66,7 @@ pub enum Purpose {
 }
 
 /// What a command line gets in addition to its form.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Extra<'r> {
     /// Rules that exclude names.
     rules: &'r [u8],
@@ -96,8 +98,8 @@ pub struct Context {
     pub supervisor: SupervisorLink,
     /// An rsync that waits for the next push.
     standby: RefCell<Standby>,
-    /// The CPU time of all rsyncs that was reported so far.
-    cost_seen: Cell<Duration>,
+    /// The CPU time that was reported so far: of this process, and of its rsyncs.
+    cost_seen: Cell<(Duration, Duration)>,
     /// The logger.
     pub log: Logger,
     /// Checks that the root is the one whose changes are in the journal.
@@ -193,6 +195,22 @@ impl Context {
     /// so the list must not contain a directory of a file system that is not replicated.
     pub fn enters(&self, root: &Root, stat: &Stat) -> bool {
         stat.kind == Kind::Dir && self.one_device(root).is_none_or(|device| device == stat.dev)
+    }
+
+    /// Starts a try whether the remote's port answers. `None` if that would tell nothing, or cannot be started.
+    pub fn try_port(&self) -> Option<PortTry> {
+        let peer = &self.start.remote.peer;
+        // These connect another way.
+        if params::remote_shell(&peer.params).is_some()
+            || argv::CONNECTS_ELSEWHERE.iter().any(|name| std::env::var_os(name).is_some())
+        {
+            return None;
+        }
+        let (port, greeting) = match &peer.target {
+            Target::Daemon { port, .. } => (*port, argv::DAEMON_GREETING),
+            Target::Ssh { port, .. } => (port.unwrap_or(ssh::PORT), ssh::GREETING),
+        };
+        PortTry::start(&peer.host, port, greeting).ok()
     }
 
     /// True if form B is needed: the receiver does not support `--delete-missing-args`, or the user's parameters
@@ -389,10 +407,11 @@ impl Context {
         self.standby.borrow().is_ready()
     }
 
-    /// The CPU time that rsyncs have cost on this end since the last call.
-    pub fn take_cost(&self) -> Duration {
-        let all = process::children_cpu();
-        all.saturating_sub(self.cost_seen.replace(all))
+    /// The CPU time since the last call: of this process, and of its rsyncs.
+    pub fn take_cost(&self) -> (Duration, Duration) {
+        let (own, rsyncs) = process::cpu_times();
+        let (own_before, rsyncs_before) = self.cost_seen.replace((own, rsyncs));
+        (own.saturating_sub(own_before), rsyncs.saturating_sub(rsyncs_before))
     }
 
     /// When [`Context::keep_standby`] has something to do.
@@ -400,9 +419,14 @@ impl Context {
         self.standby.borrow().next_at()
     }
 
-    /// Something is pushed.
-    pub fn is_active(&self, now: Duration) {
-        self.standby.borrow_mut().pushed(now);
+    /// A push begins.
+    pub fn push_begins(&self, now: Duration) {
+        self.standby.borrow_mut().push_begins(now);
+    }
+
+    /// What `status` shows of the standby.
+    pub fn standby_status(&self, now: Duration) -> StandbyStatus {
+        self.standby.borrow().status(now)
     }
 
     /// Starts a standby when one is wanted, and lets one go that is not. `allowed`: nothing stands against it.
@@ -413,26 +437,25 @@ impl Context {
             standby.let_go();
             return;
         }
-        standby.tend(now);
-        if !standby.is_wanted(now) {
+        if let Some((exited, complaints)) = standby.tend(now)
+            && verdict(exited, &complaints).connection_limited()
+        {
+            drop(standby);
+            self.is_short_of_connections();
             return;
         }
+        let Some((form, options)) = standby.next(now) else { return };
         let Ok(root) = self.open_root() else { return };
-        let options = Options {
-            checksum: false,
-            dry: false,
-            delete: self.delete(),
-            force: !self.is_careful(),
-            stats: true,
-            unchanged: false,
-        };
-        let argv = self.command(&Form::Send, options, &Extra::default(), None);
+        let argv = self.command(&form, options, &Extra::default(), None);
         let directory = root.proc_path();
         let (unset, scratch) = (argv::ENV_REMOVE, &self.start.state_dir);
         match Ahead::start(&argv, argv::ENV, unset, &directory, scratch) {
             Ok(ahead) => {
                 debug!(self.log, "standby"; "pid" => ahead.pid());
-                standby.take_over(ahead, argv, root, now);
+                // The first file system is not unmounted while anything runs.
+                let first = fs::metadata("/").map_or(root.stat.dev, |first| first.dev());
+                let may_unmount = root.stat.dev != first;
+                standby.take_over(ahead, argv, root, may_unmount, now);
             }
             // The next push meets the same, and says so.
             Err(_) => standby.failed(now),
@@ -744,7 +767,12 @@ impl Context {
             rules => Some(self.rules_file(rules)?),
         };
         let argv = self.command(form, options, &extra, rules.as_ref().map(NamedTempFile::path));
-        let fed = self.standby.borrow_mut().feed(&argv, root, list);
+        let mut standby = self.standby.borrow_mut();
+        if rules.is_none() && extra == Extra::default() && argv::can_wait(form, options) {
+            standby.needed(form, options, &argv);
+        }
+        let fed = standby.feed(&argv, root, list);
+        drop(standby);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len(),
             "standby" => fed.is_some());
         if let Some(rsync) = fed {

@@ -1,7 +1,7 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`state`] is the machine, events in and actions out; [`scheduler`] says which job starts next. They
-//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is retried), [`doubt`] (whether a remote
+//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is retried), [`reach`] (whether the port of one in trouble answers), [`doubt`] (whether a remote
 //! may have lost data), [`reconcile`] (when a reconcile runs, and its progress), [`pending`] (what waits in the
 //! journal), [`in_flight`] (the running jobs) and [`slot`]. [`plan`] turns marks into the list that [`crate::rsync`]
 //! sends, [`batch`] accounts for every path of a batch, [`partial_stats`] counts what a failed push did, [`guard`]
@@ -30,6 +30,7 @@ pub(crate) mod partial_stats;
 pub(crate) mod pending;
 pub(crate) mod phase;
 pub(crate) mod plan;
+pub(crate) mod reach;
 pub(crate) mod reconcile;
 pub(crate) mod remote_state;
 pub(crate) mod scheduler;

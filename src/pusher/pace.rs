@@ -47,9 +47,9 @@ impl Pace {
         self.active = active.max(1);
     }
 
-    /// The rsyncs of a push have cost this much CPU time at the local end.
-    pub fn measured(&mut self, cost: Duration) {
-        let cost = (cost * ENDS).min(COST_MOST);
+    /// A push has cost this much CPU time: the pusher itself, and its rsyncs at the local end.
+    pub fn measured(&mut self, own: Duration, rsyncs: Duration) {
+        let cost = (own + rsyncs * ENDS).min(COST_MOST);
         self.cost = self.cost.mul_f64(1.0 - WEIGHT) + cost.mul_f64(WEIGHT);
     }
 
@@ -127,10 +127,10 @@ mod tests {
         assert_eq!(pace.interval(), INTERVAL_MOST);
         pace.divide(0);
         for _ in 0..100 {
-            pace.measured(3 * MS);
+            pace.measured(MS, 3 * MS);
         }
-        assert!(pace.interval() > 23 * MS && pace.interval() < 26 * MS, "{:?}", pace.interval());
-        pace.measured(Duration::from_secs(9));
+        assert!(pace.interval() > 27 * MS && pace.interval() < 30 * MS, "{:?}", pace.interval());
+        pace.measured(MS, Duration::from_secs(9));
         assert!(pace.interval() < 50 * MS, "one large push is no measure");
     }
 

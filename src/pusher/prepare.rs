@@ -12,7 +12,6 @@ use super::remote_state::RemoteState;
 use super::slot::Returned;
 use super::state::{Event, PusherSettings, State};
 use super::supervisor_link::{Control, SupervisorLink};
-use crate::config::model::{DELAY_MS, StandbyMode};
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::{FromPusher, PusherStart};
@@ -24,6 +23,11 @@ use crate::sys::lock::Lock;
 use crate::sys::{clock, process};
 use slog::{Logger, warn};
 use std::time::Duration;
+
+/// Without a `delay`, an idle pusher that has no standby waits this long: starting an rsync costs more than that.
+const DELAY: Duration = Duration::from_millis(3);
+/// The share of a core, in percent, that is no limit.
+const UNPACED: u32 = 100;
 
 /// A pusher that is ready to work.
 pub struct Prepared {
@@ -82,17 +86,9 @@ fn settings(start: &PusherStart) -> PusherSettings {
     // A scheduled reconcile may exclude names.
     let leaves_out = localpath.crontab.as_ref().is_some_and(|crontab| !crontab.exclude.is_empty());
     PusherSettings {
-        delay: Duration::from_millis(localpath.delay_ms),
-        // The default is there for what a connection costs.
-        delay_with_standby: match localpath.delay_ms {
-            DELAY_MS => Duration::ZERO,
-            other => Duration::from_millis(other),
-        },
-        // Without a standby, the time that a connection takes is pace enough.
-        pace_percent: match start.remote.standby {
-            StandbyMode::Off => 100,
-            StandbyMode::Active | StandbyMode::Always => localpath.pace_percent,
-        },
+        delay: localpath.delay_ms.map_or(DELAY, Duration::from_millis),
+        delay_with_standby: localpath.delay_ms.map_or(Duration::ZERO, Duration::from_millis),
+        pace_percent: if localpath.delay_ms.is_none() { localpath.pace_percent } else { UNPACED },
         expires: start.remote.trash_keep_ms.is_some(),
         partial_schedule: leaves_out && !localpath.first_copy,
     }

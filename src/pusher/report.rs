@@ -4,7 +4,7 @@ use super::health::Health;
 use super::phase::Phase;
 use super::remote_state::RemoteState;
 use crate::journal::{Backlog, Held};
-use crate::message::{PusherState, PusherStatus, ReconcileProgress, VerifyProgress};
+use crate::message::{PusherState, PusherStatus, ReconcileProgress, StandbyStatus, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
 
 /// Everything that a status is computed from.
@@ -40,6 +40,8 @@ pub struct StatusView<'a> {
     pub pushes: u64,
     /// The progress of the scrub.
     pub verify: Option<VerifyProgress>,
+    /// The rsync that waits for the next push.
+    pub standby: StandbyStatus,
 }
 
 /// The status.
@@ -65,6 +67,7 @@ pub fn status(view: StatusView<'_>) -> PusherStatus {
         reconciles_done: view.reconciles_done,
         pushes: view.pushes,
         verify: view.verify,
+        standby: view.standby,
     }
 }
 
@@ -130,6 +133,7 @@ mod tests {
             reconciles_done: 0,
             pushes: 0,
             verify: None,
+            standby: StandbyStatus::None,
         }
     }
 

@@ -244,6 +244,7 @@ impl Pusher {
             (self.signals.as_fd(), poll::Interest::Read),
         ];
         fds.extend(self.context.master.fd().map(|fd| (fd, poll::Interest::Read)));
+        fds.extend(self.jobs.port.iter().map(|port| (port.as_fd(), poll::Interest::Read)));
         // A closed channel is always ready.
         if !self.state.phase().is_orphaned() {
             fds.push((channel.as_fd(), interest));

@@ -6,6 +6,9 @@
 //! list names.
 
 use crate::config::model::StandbyMode;
+use crate::message::StandbyStatus;
+use crate::rsync::argv::{Form, Options};
+use crate::stat::Exited;
 use crate::sys::files::Root;
 use crate::sys::process::{Ahead, Rsync};
 use std::ffi::OsString;
@@ -13,10 +16,14 @@ use std::time::Duration;
 
 /// A remote to which nothing is pushed for this time needs no standby.
 const ACTIVE: Duration = Duration::from_secs(60);
+/// The same if the root may be unmounted. A standby keeps its file system busy.
+const ACTIVE_MOUNTED: Duration = Duration::from_secs(10);
 /// The standby is renewed after this time: daemons and firewalls close idle connections.
 const RENEW: Duration = Duration::from_secs(60);
 /// A remote that is short of connections gets no standby for this time.
 const SHORT: Duration = Duration::from_secs(600);
+/// A standby that does not suit this number of pushes in a row is replaced by one that does what the last one did.
+const UNSUITABLE_MOST: u32 = 2;
 /// The delay before the next standby if one exited before it was used.
 const AFTER_DEATH: Duration = Duration::from_secs(5);
 
@@ -26,8 +33,16 @@ pub struct Standby {
     ready: Option<Ready>,
     /// The time of the last push.
     pushed: Option<Duration>,
+    /// What the first rsync of the last push did. The next one will probably do the same.
+    does: Option<(Form, Options)>,
+    /// The number of pushes in a row that the waiting standby did not suit.
+    unsuitable: u32,
+    /// How long a remote counts as active after a push.
+    active: Duration,
     /// No standby is started before this time.
     not_before: Duration,
+    /// The remote has no connection for a standby before this time.
+    short_until: Option<Duration>,
 }
 
 struct Ready {
@@ -40,12 +55,53 @@ struct Ready {
 impl Standby {
     /// No standby is running yet.
     pub fn new(mode: StandbyMode) -> Self {
-        Self { mode, ready: None, pushed: None, not_before: Duration::ZERO }
+        Self {
+            mode,
+            ready: None,
+            pushed: None,
+            does: None,
+            unsuitable: 0,
+            active: ACTIVE,
+            not_before: Duration::ZERO,
+            short_until: None,
+        }
     }
 
-    /// Something was pushed.
-    pub fn pushed(&mut self, now: Duration) {
+    /// A push begins.
+    pub fn push_begins(&mut self, now: Duration) {
         self.pushed = Some(now);
+        self.does = None;
+    }
+
+    /// An rsync is needed that a standby could be, with this command line.
+    pub fn needed(&mut self, form: &Form, options: Options, argv: &[OsString]) {
+        if self.does.is_some() {
+            return;
+        }
+        self.does = Some((form.clone(), options));
+        match &self.ready {
+            Some(ready) if ready.argv != argv => self.unsuitable += 1,
+            Some(_) | None => self.unsuitable = 0,
+        }
+        if self.unsuitable >= UNSUITABLE_MOST {
+            self.let_go();
+        }
+    }
+
+    /// What the next standby will do, if one must be started now.
+    pub fn next(&self, now: Duration) -> Option<(Form, Options)> {
+        self.does.clone().filter(|_| self.is_wanted(now))
+    }
+
+    /// What `status` shows.
+    pub fn status(&self, now: Duration) -> StandbyStatus {
+        match &self.ready {
+            Some(_) => StandbyStatus::Ready,
+            None if self.short_until.is_some_and(|until| now < until) => {
+                StandbyStatus::ShortOfConnections
+            }
+            None => StandbyStatus::None,
+        }
     }
 
     /// True if a standby is waiting.
@@ -53,18 +109,27 @@ impl Standby {
         self.ready.is_some()
     }
 
-    /// True if a standby must be started now.
-    pub fn is_wanted(&self, now: Duration) -> bool {
+    fn is_wanted(&self, now: Duration) -> bool {
         let active = match self.mode {
-            StandbyMode::Active => self.pushed.is_some_and(|at| now < at + ACTIVE),
+            StandbyMode::Active => self.pushed.is_some_and(|at| now < at + self.active),
             StandbyMode::Always => self.pushed.is_some(),
             StandbyMode::Off => false,
         };
-        active && self.ready.is_none() && now >= self.not_before
+        let short = self.short_until.is_some_and(|until| now < until);
+        active && self.ready.is_none() && now >= self.not_before && !short
     }
 
-    /// Takes over a standby that was just started.
-    pub fn take_over(&mut self, ahead: Ahead, argv: Vec<OsString>, root: Root, now: Duration) {
+    /// Takes over a standby that was just started. `may_unmount`: the root is on a file system that may be unmounted.
+    pub fn take_over(
+        &mut self,
+        ahead: Ahead,
+        argv: Vec<OsString>,
+        root: Root,
+        may_unmount: bool,
+        now: Duration,
+    ) {
+        self.unsuitable = 0;
+        self.active = if may_unmount { ACTIVE_MOUNTED } else { ACTIVE };
         self.ready = Some(Ready { ahead, argv, root, since: now });
     }
 
@@ -82,15 +147,17 @@ impl Standby {
         ready.ahead.feed(list)
     }
 
-    /// Stops a standby that has exited, is old, or is no longer needed.
-    pub fn tend(&mut self, now: Duration) {
-        let Some(ready) = &mut self.ready else { return };
-        if !ready.ahead.is_running() {
+    /// Stops a standby that is old or no longer needed. Returns the exit and the complaints of one that has exited.
+    pub fn tend(&mut self, now: Duration) -> Option<(Exited, Vec<u8>)> {
+        let ready = self.ready.as_mut()?;
+        let ended = ready.ahead.ended();
+        if ended.is_some() {
             self.ready = None;
             self.not_before = now + AFTER_DEATH;
         } else if now >= ready.since + RENEW || self.quiet_at().is_some_and(|at| now >= at) {
             self.ready = None;
         }
+        ended
     }
 
     /// Stops the standby: the remote is in trouble or held, or the process stops.
@@ -106,14 +173,14 @@ impl Standby {
     /// The remote has no free connection for a standby. Returns true if this is new.
     pub fn is_short(&mut self, now: Duration) -> bool {
         self.ready = None;
-        let news = self.mode != StandbyMode::Off && self.not_before < now + SHORT / 2;
-        self.not_before = now + SHORT;
-        news
+        let known = self.short_until.is_some_and(|until| until > now + SHORT / 2);
+        self.short_until = Some(now + SHORT);
+        self.mode != StandbyMode::Off && !known
     }
 
     fn quiet_at(&self) -> Option<Duration> {
         match self.mode {
-            StandbyMode::Active => self.pushed.map(|at| at + ACTIVE),
+            StandbyMode::Active => self.pushed.map(|at| at + self.active),
             StandbyMode::Always | StandbyMode::Off => None,
         }
     }
@@ -135,21 +202,21 @@ mod tests {
     fn a_standby_is_wanted_while_the_remote_is_active() {
         let mut active = Standby::new(StandbyMode::Active);
         assert!(!active.is_wanted(S), "nothing was pushed");
-        active.pushed(S);
+        active.push_begins(S);
         assert!(active.is_wanted(60 * S) && !active.is_wanted(61 * S));
         let mut always = Standby::new(StandbyMode::Always);
         assert!(!always.is_wanted(S));
-        always.pushed(S);
+        always.push_begins(S);
         assert!(always.is_wanted(9_999 * S));
         let mut off = Standby::new(StandbyMode::Off);
-        off.pushed(S);
+        off.push_begins(S);
         assert!(!off.is_wanted(S) && !off.is_short(S));
     }
 
     #[test]
     fn a_remote_short_of_connections_has_none_for_a_while() {
         let mut standby = Standby::new(StandbyMode::Always);
-        standby.pushed(S);
+        standby.push_begins(S);
         assert!(standby.is_short(S) && !standby.is_short(2 * S), "said once");
         assert!(!standby.is_wanted(601 * S) && standby.is_wanted(602 * S));
         standby.failed(700 * S);

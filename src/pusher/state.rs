@@ -13,6 +13,7 @@ use super::lane::Lane;
 use super::pace::Pace;
 use super::pending::Pending;
 use super::phase::{Phase, StopCause};
+use super::reach::Reach;
 use super::reconcile::{Counted, Reconcile};
 use super::scheduler::{Blocked, Scheduler, TurnView};
 use super::slot::{Returned, Slot};
@@ -195,8 +196,15 @@ pub enum Event {
     JournalRefused,
     /// The supervisor grants a slot. This number of remotes is active.
     Slot(u32),
-    /// The rsyncs of a push have cost this much local CPU time.
-    Cost(Duration),
+    /// A push has cost this much local CPU time.
+    Cost {
+        /// The time of this process.
+        own: Duration,
+        /// The time of its rsyncs.
+        rsyncs: Duration,
+    },
+    /// The answer to [`Action::TryPort`]: whether the port answers.
+    PortTried(bool),
     /// The supervisor requests a reconcile.
     Reconcile(ReconcileReason),
     /// The operator releases what the delete guard holds.
@@ -328,6 +336,8 @@ pub enum Action {
     WriteFailLog(Option<String>),
     /// The shared connection may be broken.
     DropConnection,
+    /// Try whether the port of the remote answers: [`Event::PortTried`]. Without an event if it cannot be tried.
+    TryPort,
     /// The batch that had read marks has ended.
     BatchEnded {
         /// All its marks are settled or owed; otherwise none is.
@@ -353,6 +363,7 @@ pub struct State {
     log: Logger,
     phase: Phase,
     health: Health,
+    reach: Reach,
     doubt: Doubt,
     reconcile: Reconcile,
     pending: Pending,
@@ -378,6 +389,7 @@ impl State {
             log,
             phase: Phase::AwaitingRoot,
             health: Health::Good,
+            reach: Reach::default(),
             doubt: Doubt::No,
             reconcile,
             pending: Pending::default(),
@@ -412,7 +424,12 @@ impl State {
                 self.pace.divide(active);
                 self.scheduler.granted();
             }
-            Event::Cost(cost) => self.pace.measured(cost),
+            Event::Cost { own, rsyncs } => self.pace.measured(own, rsyncs),
+            Event::PortTried(answers) => {
+                if self.reach.tried(answers, now) {
+                    self.health.retry_now(now);
+                }
+            }
             Event::Reconcile(why) => self.reconcile_requested(why, now, &mut out),
             Event::Release => self.release(&mut out),
             Event::Released => self.released(&mut out),
@@ -491,6 +508,7 @@ impl State {
             self.phase.next_at(),
             self.reconcile.next_at(now),
             self.health.until().filter(|at| *at > now),
+            self.reach.next_at().filter(|_| self.waits_for_answer(now)),
         ];
         times.into_iter().flatten().min().unwrap_or(now)
     }
@@ -588,6 +606,12 @@ impl State {
         self.health.message().map(|message| format!("in trouble: {message}"))
     }
 
+    /// True while the remote is retried later, and its port is tried meanwhile.
+    fn waits_for_answer(&self, now: Duration) -> bool {
+        let backs_off = matches!(self.health, Health::Backoff { .. });
+        self.phase == Phase::Running && backs_off && !self.health.may_try(now)
+    }
+
     fn may_connect(&self, now: Duration) -> bool {
         self.phase == Phase::Running && self.pending.is_usable(now) && self.health.may_try(now)
     }
@@ -631,6 +655,9 @@ impl State {
             return;
         }
         self.pending.used();
+        if self.waits_for_answer(now) && self.reach.begins(now) {
+            out.push(Action::TryPort);
+        }
         if self.phase.retry(now) {
             out.push(Action::Report);
         }
@@ -937,6 +964,7 @@ impl State {
         }
         info!(self.log, "the remote is back"; "failures" => self.health.failures());
         self.health = Health::Good;
+        self.reach.works();
         out.push(Action::RetryNow);
         if self.unclean.contains(&Unclean::LeftoversEverywhere) {
             self.want_reconcile(ReconcileReason::Leftovers, out);
@@ -976,6 +1004,7 @@ impl State {
                 ) {
                     out.push(Action::DropConnection);
                 }
+                self.reach.failed(trouble, now);
                 let failures = match trouble {
                     Trouble::Killed => 1,
                     _ => self.health.failures() + 1,

@@ -138,6 +138,7 @@ fn short(action: &Action) -> Option<String> {
         Action::Begin => "begin".into(),
         Action::BoundBacklog => "bound the backlog".into(),
         Action::DropConnection => "drop the connection".into(),
+        Action::TryPort => "try the port".into(),
     })
 }
 
@@ -662,4 +663,44 @@ fn owe(dir: &str) -> Owe {
         next_try_ms: 0,
         since_ms: 0,
     }
+}
+
+#[test]
+fn the_first_answer_of_the_port_ends_the_wait_of_a_remote_that_was_down() {
+    let mut machine = Machine::running();
+    for _ in 0..7 {
+        machine.push_fails(UNREACHABLE, REFUSED);
+    }
+    let until = machine.state.health().until().unwrap();
+    assert!(until > machine.now + 20 * S);
+    machine.finds(marks());
+    assert_eq!(machine.state.next_deadline(machine.now), machine.now + S);
+    machine.now += S;
+    assert!(machine.tick().contains(&"try the port".to_owned()));
+    assert!(!machine.tick().contains(&"try the port".to_owned()), "one try at a time");
+    machine.step(Event::PortTried(false));
+    assert!(!machine.state.health().may_try(machine.now));
+    machine.now += S;
+    assert!(machine.tick().contains(&"try the port".to_owned()));
+    machine.step(Event::PortTried(true));
+    assert!(machine.state.health().may_try(machine.now));
+    assert_eq!(machine.tick(), ["push Small without a slot"]);
+    // The port answers, but pushes still fail: the remote is retried at growing intervals as before.
+    machine.push_fails(UNREACHABLE, REFUSED);
+    machine.finds(marks());
+    machine.now += S;
+    assert_eq!(machine.tick(), ["try the port"]);
+    machine.step(Event::PortTried(true));
+    assert!(!machine.state.health().may_try(machine.now));
+}
+
+#[test]
+fn the_port_is_not_tried_while_the_localpath_is_held() {
+    let mut machine = Machine::running();
+    machine.push_fails(UNREACHABLE, REFUSED);
+    machine.step(Event::Hold(Some("gone".into())));
+    machine.finds(Work::default());
+    machine.now += S;
+    assert!(!machine.tick().contains(&"try the port".to_owned()));
+    assert!(machine.state.next_deadline(machine.now) > machine.now);
 }

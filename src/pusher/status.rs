@@ -67,6 +67,10 @@ impl Status {
         jobs: &Jobs,
         now: Duration,
     ) -> Result<(), JournalError> {
+        let standby = context.standby_status(now);
+        if self.sent.as_ref().is_some_and(|sent| sent.standby != standby) {
+            self.touch();
+        }
         // The progress of the reconcile changes.
         if state.reconcile().is_under_way() && state.in_flight().pushing() {
             self.touch();
@@ -140,6 +144,7 @@ impl Status {
             reconciles_done: reconcile.finished(),
             pushes: self.pushes,
             verify: jobs.scrub.as_ref().map(Scrub::progress),
+            standby: context.standby_status(clock::boot()),
         }))
     }
 

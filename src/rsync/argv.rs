@@ -97,6 +97,11 @@ pub const ENV_REMOVE: &[&str] = &[
     "LANGUAGE",
 ];
 
+/// Variables with which rsync does not connect to the daemon's port.
+pub const CONNECTS_ELSEWHERE: &[&str] = &["RSYNC_PROXY", "RSYNC_CONNECT_PROG"];
+/// The first bytes that a daemon sends.
+pub const DAEMON_GREETING: &[u8] = b"@RSYNCD:";
+
 /// The lowest timeout of a comparison of content, in seconds.
 const CONTENT_TIMEOUT_S: u32 = 3_600;
 
@@ -145,6 +150,12 @@ fn user_words(peer: &Peer, form: &Form, options: Options) -> Vec<OsBytes> {
 /// True for a form that changes nothing.
 pub fn is_dry(form: &Form, options: Options) -> bool {
     options.dry || matches!(form, Form::Children | Form::Tree | Form::Everything { .. })
+}
+
+/// True for a form that changes the remote by a list alone, so that its rsync may be started before the list is known.
+pub fn can_wait(form: &Form, options: Options) -> bool {
+    let alone = matches!(form, Form::Batch { .. } | Form::Send | Form::SendWhole { .. });
+    alone && !is_dry(form, options)
 }
 
 fn common(words: &mut Words, peer: &Peer, form: &Form, options: Options) {

@@ -14,6 +14,10 @@ use std::path::{Path, PathBuf};
 
 /// Seconds that a connection attempt to an address may remain unanswered.
 pub const CONNECT_TIMEOUT_S: u32 = 10;
+/// The standard port of ssh.
+pub const PORT: u16 = 22;
+/// The first bytes that an ssh server sends.
+pub const GREETING: &[u8] = b"SSH-";
 /// A master that no process holds exits after this many seconds. After the death of all other processes it is soon
 /// gone, and a pusher that restarts within this time finds it.
 pub const PERSIST_S: u32 = 60;

@@ -265,6 +265,11 @@ impl Run {
 }
 
 impl Finished {
+    /// True if it has begun nothing: it announces every file before it sends its data.
+    pub fn began_nothing(&self) -> bool {
+        self.stdout.metadata().is_ok_and(|output| output.len() == 0)
+    }
+
     /// Reads the output to its end, reports that it is alive, and passes each change to `each`.
     pub fn read(
         &mut self,

@@ -27,7 +27,7 @@ pub fn localpath(watch: &str, hosts: &[&str]) -> LocalPath {
         fail_log: None,
         crontab: None,
         verify_schedule: None,
-        delay_ms: 3,
+        delay_ms: None,
         pace_percent: 25,
         open_after: vec![],
         large_file_bytes: 1 << 20,

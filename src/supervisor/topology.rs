@@ -181,7 +181,7 @@ mod tests {
     fn a_changed_schedule_reconfigures_only_the_pusher() {
         let old = configured(&config(vec![localpath("/a", &["x"])]));
         let mut new = old.clone();
-        new[0].localpath.delay_ms += 1;
+        new[0].localpath.delay_ms = Some(4);
         let diff = diff(&old, &new);
         assert_eq!(diff.restart, set([pusher(&new[0], "x::m")]));
     }

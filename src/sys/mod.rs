@@ -13,6 +13,7 @@ pub mod mounts;
 pub mod output;
 pub mod own;
 pub mod poll;
+pub mod port;
 pub mod process;
 pub mod procfs;
 pub mod program;

@@ -506,6 +506,13 @@ impl Ahead {
         self.rsync.as_mut().is_some_and(|rsync| matches!(rsync.ended(), Ok(None)))
     }
 
+    /// Its exit and its complaints, if it has exited.
+    pub fn ended(&mut self) -> Option<(Exited, Vec<u8>)> {
+        let rsync = self.rsync.as_mut()?;
+        let exited = rsync.ended().ok()??;
+        Some((exited, rsync.complaints().unwrap_or_default()))
+    }
+
     /// Gives it its list. `None` when the list does not fit into the pipe, or when rsync no longer reads.
     pub fn feed(mut self, list: &[u8]) -> Option<Rsync> {
         let room = rustix::pipe::fcntl_getpipe_size(&self.list).unwrap_or(0);
@@ -554,13 +561,16 @@ fn bound_files(child: &Child, now: u64, most: u64) {
     let _ = pid.map(|pid| prlimit(Some(pid), Resource::Fsize, limit));
 }
 
-/// The CPU time of all children of this process that have been waited for.
-pub fn children_cpu() -> Duration {
+/// The CPU time of this process, and of all its children that have been waited for.
+pub fn cpu_times() -> (Duration, Duration) {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike;
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
-    let spent = usage.user_time() + usage.system_time();
-    Duration::from_micros(spent.num_microseconds().unsigned_abs())
+    let of = |who| {
+        let Ok(usage) = getrusage(who) else { return Duration::ZERO };
+        let spent = usage.user_time() + usage.system_time();
+        Duration::from_micros(spent.num_microseconds().unsigned_abs())
+    };
+    (of(UsageWho::RUSAGE_SELF), of(UsageWho::RUSAGE_CHILDREN))
 }
 
 /// Kills a process by number. A process that no longer exists is no error. Only for numbers that are known to be ours.

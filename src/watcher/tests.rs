@@ -94,7 +94,7 @@ impl World {
             fail_log: None,
             crontab: None,
             verify_schedule: None,
-            delay_ms: 0,
+            delay_ms: Some(0),
             pace_percent: 25,
             open_after: self.open_after.clone(),
             large_file_bytes: 0,

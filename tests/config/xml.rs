@@ -35,7 +35,7 @@ fn sample_model() -> LocalPath {
         fail_log: Some(FailLog { path: "/tmp/rsync_fail_log.sh".into(), retry_minutes: 60 }),
         crontab: None,
         verify_schedule: None,
-        delay_ms: 3,
+        delay_ms: None,
         pace_percent: 25,
         open_after: vec![],
         large_file_bytes: 32 << 20,

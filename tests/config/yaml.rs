@@ -27,7 +27,7 @@ fn base() -> LocalPath {
         fail_log: None,
         crontab: None,
         verify_schedule: None,
-        delay_ms: 3,
+        delay_ms: None,
         pace_percent: 25,
         open_after: vec![],
         large_file_bytes: 32 << 20,
@@ -101,7 +101,7 @@ fn layers_override_key_by_key() {
     let a = &config.localpaths[0];
     assert_eq!(a.remotes, [common.clone(), own]);
     assert!(!a.inotify.delete && a.inotify.attrib && !a.first_copy);
-    assert_eq!((a.fail_log.clone(), a.delay_ms, a.large_file_bytes), (None, 5, 1 << 20));
+    assert_eq!((a.fail_log.clone(), a.delay_ms, a.large_file_bytes), (None, Some(5), 1 << 20));
     assert_eq!(
         a.crontab,
         Some(Crontab { schedule: Schedule::Every(600), exclude: words(&["*.php"]) })
@@ -128,7 +128,7 @@ fn layers_override_key_by_key() {
     assert_eq!(b.filter.exclude_glob, ["*.tmp"]);
     assert_eq!(b.filter.names, NameRules::None);
     assert_eq!(b.fail_log, Some(FailLog { path: "/log".into(), retry_minutes: 5 }));
-    assert_eq!((b.crontab.clone(), b.delay_ms), (None, 0));
+    assert_eq!((b.crontab.clone(), b.delay_ms), (None, Some(0)));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use crate::common::churn::{Churn, Plan, Work};
 use crate::common::rsyncd::Options;
 use crate::common::wait::{DEADLINE, holds_for};
 use crate::common::world::{Setup, World, populate, wait_identical};
-use std::time::Duration;
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The lag that a healthy remote may have beside a broken one; a second is the promise, the rest is for a machine that
 /// runs other tests at the same time.
@@ -20,6 +21,11 @@ fn lag(w: &World) -> Duration {
     lags.sort();
     println!("lags: {lags:?}");
     lags[4]
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_millis() as i64
 }
 
 fn wait_healthy(w: &World) {
@@ -44,6 +50,26 @@ fn a_remote_down_at_the_start_catches_up() {
     w.wait_identical_within(DEADLINE * 3);
     w.wait_in_sync();
     assert_eq!(w.instance.command(&["status"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_remote_that_is_back_is_noticed_before_its_next_retry() {
+    let mut w = Setup::default().build();
+    w.run(&[]);
+    w.write("before", "x");
+    w.wait_identical();
+    w.remotes[0].stop();
+    w.write("meanwhile", "x");
+    // After some failures the waits are long.
+    let retry_ms = |remote: &Value| remote["retry_ms"].as_i64().unwrap_or(0);
+    let down = w.wait_remote(0, "a long wait", |r| retry_ms(r) > now_ms() + 15_000);
+    let next_ms = retry_ms(&down);
+    w.remotes[0].start_again();
+    w.wait_identical_within(DEADLINE * 3);
+    assert!(now_ms() < next_ms, "only at the retry: {}", w.instance.report());
+    w.wait_in_sync();
+    let log = w.instance.log_text();
+    assert_eq!(log.matches("the remote is back").count(), 1, "{log}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Scheduled reconciles (sersync's `crontab`), and the limit of parallel pushes (`-n`).
 
-use crate::common::procs::{self, Proc};
+use crate::common::procs::Proc;
 use crate::common::rsyncd::Options;
 use crate::common::wait::{DEADLINE, TICK, wait_for};
-use crate::common::world::{Setup, populate};
+use crate::common::world::{Setup, World, populate};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::fs;
@@ -67,11 +67,10 @@ fn repaired(settings: &'static str) {
 }
 
 /// The rsyncs that push now.
-fn pushing(supervisor: &Proc) -> Vec<Proc> {
-    procs::descendants(supervisor.pid)
-        .into_iter()
-        .filter(|p| p.state != 'Z' && p.command.contains(" ./ rsync://"))
-        .collect()
+fn pushing(w: &World) -> Vec<Proc> {
+    let mut rsyncs = w.instance.rsyncs();
+    rsyncs.retain(|p| p.state != 'Z' && p.command.contains(" ./ rsync://"));
+    rsyncs
 }
 
 #[test]
@@ -82,7 +81,6 @@ fn at_most_n_pushes_run_at_once_and_dead_pushers_return_their_slots() {
     w.run(&["-n", "2"]);
     w.wait_identical();
     w.wait_in_sync();
-    let supervisor = w.instance.supervisor();
     let (mut most, mut remotes, mut killed) = (0, BTreeSet::new(), 0);
     let mut content = vec![0; 300_000];
     for round in 0..2 {
@@ -93,7 +91,7 @@ fn at_most_n_pushes_run_at_once_and_dead_pushers_return_their_slots() {
             |slave: &std::path::PathBuf| fs::read(slave.join("f")).is_ok_and(|c| c == content);
         while !w.slaves().iter().all(arrived) {
             assert!(began.elapsed() < DEADLINE, "{}", w.instance.report());
-            let mut now = pushing(&supervisor);
+            let mut now = pushing(&w);
             // One that ended while the others were looked for did not run beside them.
             now.retain(Proc::runs);
             most = most.max(now.len());

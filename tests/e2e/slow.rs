@@ -47,7 +47,9 @@ fn has_temporary(w: &World, prefix: &str) -> bool {
 fn a_file_overwritten_by_an_old_receiver_is_pushed_again() {
     // With deletions the successor would compare the directory, and remove the old receiver's temporary file.
     let setup = behind_a_proxy(", timeout: 10s");
-    let w = Setup { settings: "inotify: {delete: false}\n", ..setup }.start();
+    // The connection of a standby would keep its speed.
+    let settings = "standby: off\ninotify: {delete: false}\n";
+    let w = Setup { settings, ..setup }.start();
     w.probe(0);
     w.wait_in_sync();
     let (proxy, there) = (w.remotes[0].proxy(), w.there("f"));

@@ -82,7 +82,7 @@ fn output_when_all_is_in_sync() {
 
 #[test]
 fn output_of_remotes_in_trouble() {
-    let mut setup = Setup { remotes: 2, ..Setup::default() };
+    let mut setup = Setup { remotes: 2, settings: "standby: off\n", ..Setup::default() };
     setup.daemon.module_lines = "exclude = refused\n".into();
     let mut w = setup.start();
     let mut scene = Scene::new("trouble", &w);
@@ -137,7 +137,8 @@ fn output_of_remotes_in_trouble() {
 
 #[test]
 fn output_of_holds() {
-    let mut w = Setup { remote: ", max_delete: 5", ..Setup::default() }.build();
+    let settings = "standby: off\n";
+    let mut w = Setup { settings, remote: ", max_delete: 5", ..Setup::default() }.build();
     let mut scene = Scene::new("held", &w);
     for n in 0..10 {
         write(&w.there(&format!("old/{n}")), "old");

@@ -23,12 +23,8 @@ fn standby(w: &World) -> Proc {
     found.remove(0)
 }
 
-fn setup() -> Setup {
-    Setup { settings: "standby: active\n", ..Setup::default() }
-}
-
-fn active(setup: Setup) -> World {
-    let mut w = setup.build();
+fn active() -> World {
+    let mut w = Setup::default().build();
     w.run(&["-v"]);
     w.write("first", "1");
     w.wait_identical();
@@ -50,7 +46,7 @@ fn no_trouble(w: &World) {
 
 #[test]
 fn a_change_goes_through_the_standby_and_the_next_one_is_ready() {
-    let w = active(setup());
+    let w = active();
     for n in 0..20 {
         let ahead = standby(&w);
         w.write(&format!("d{n}/f"), "x");
@@ -66,7 +62,7 @@ fn a_change_goes_through_the_standby_and_the_next_one_is_ready() {
 
 #[test]
 fn a_standby_in_a_replaced_root_deletes_nothing() {
-    let w = active(setup());
+    let w = active();
     for n in 0..5 {
         w.write(&format!("kept{n}"), "x");
     }
@@ -89,7 +85,7 @@ fn a_standby_in_a_replaced_root_deletes_nothing() {
 
 #[test]
 fn a_killed_standby_is_replaced_without_trouble() {
-    let w = active(setup());
+    let w = active();
     for n in 0..5 {
         let pid = standby(&w).pid;
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
@@ -104,7 +100,7 @@ fn a_killed_standby_is_replaced_without_trouble() {
 /// The connection of a standby ends with the daemon's process for it, and nothing is said until it is fed.
 #[test]
 fn a_standby_whose_connection_ended_is_no_trouble_of_the_remote() {
-    let w = active(setup());
+    let w = active();
     for n in 0..5 {
         standby(&w);
         for server in w.remotes[0].transfers() {
@@ -118,7 +114,7 @@ fn a_standby_whose_connection_ended_is_no_trouble_of_the_remote() {
 
 #[test]
 fn a_stop_leaves_no_standby() {
-    let mut w = active(setup());
+    let mut w = active();
     let pid = standby(&w).pid;
     assert!(w.instance.command(&["stop"]).status.success());
     w.instance.wait_exit();
@@ -127,7 +123,7 @@ fn a_stop_leaves_no_standby() {
 
 #[test]
 fn a_pusher_that_is_killed_leaves_no_standby_at_work() {
-    let w = active(setup());
+    let w = active();
     let (pid, pusher) = (standby(&w).pid, w.instance.pushers().remove(0).pid);
     kill(Pid::from_raw(pusher), Signal::SIGKILL).unwrap();
     wait_for("its end", DEADLINE, || !std::path::Path::new(&format!("/proc/{pid}")).exists());
@@ -136,15 +132,48 @@ fn a_pusher_that_is_killed_leaves_no_standby_at_work() {
 }
 
 #[test]
+fn deletions_go_through_a_standby_too() {
+    let w = active();
+    for n in 0..20 {
+        w.write(&format!("f{n}"), "x");
+    }
+    w.wait_identical();
+    let before = fed(&w);
+    for n in 0..20 {
+        standby(&w);
+        fs::remove_file(w.at(&format!("f{n}"))).unwrap();
+        w.wait_identical();
+    }
+    // The first one finds a standby that only sends.
+    assert!(fed(&w) - before >= 10, "{} of 20\n{}", fed(&w) - before, w.instance.log_text());
+    no_trouble(&w);
+}
+
+/// The receiver of a standby has entered the remote's directory, and would write into the old one.
+#[test]
+fn a_reconcile_uses_no_standby_in_a_replaced_directory_of_the_remote() {
+    let w = active();
+    let there = w.remotes[0].path();
+    fs::rename(&there, there.with_extension("old")).unwrap();
+    fs::create_dir(&there).unwrap();
+    assert!(!w.instance.standbys().is_empty());
+    assert!(w.instance.command(&["sync"]).status.success());
+    w.wait_identical();
+    w.write("after", "x");
+    w.wait_identical();
+}
+
+#[test]
 fn a_slave_with_one_connection_is_in_no_trouble() {
     let daemon = Options { module_lines: "max connections = 1\n".into(), ..Options::default() };
-    let mut w = Setup { daemon, ..setup() }.build();
+    let mut w = Setup { daemon, ..Setup::default() }.build();
     w.run(&["-v"]);
     for n in 0..20 {
         w.write(&format!("d{n}/f"), "x");
         w.wait_identical();
     }
     assert!(w.instance.command(&["sync"]).status.success());
+    w.wait_remote(0, "no standby", |r| r["standby"] == "short_of_connections");
     w.write("last", "x");
     w.wait_identical();
     let verify = w.instance.command(&["verify"]);
@@ -153,8 +182,8 @@ fn a_slave_with_one_connection_is_in_no_trouble() {
 }
 
 #[test]
-fn without_the_setting_none_waits() {
-    let mut w = Setup::default().build();
+fn none_waits_when_it_is_off() {
+    let mut w = Setup { settings: "standby: off\n", ..Setup::default() }.build();
     w.run(&["-v"]);
     w.write("first", "1");
     w.wait_identical();

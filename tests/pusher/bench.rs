@@ -41,7 +41,7 @@ pub fn localpath(rig: &Rig) -> LocalPath {
         crontab: None,
         verify_schedule: None,
         open_after: vec![],
-        delay_ms: 1,
+        delay_ms: Some(1),
         pace_percent: 25,
         large_file_bytes: 1 << 20,
         first_copy: true,

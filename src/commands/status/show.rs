@@ -5,7 +5,7 @@ use crate::commands::table;
 use crate::figures;
 use crate::message::{
     ChildStatus, InstanceStatus, LocalPathStatus, PluginStatus, PusherState, RemoteStatus,
-    ReporterStatus, VerifyProgress,
+    ReporterStatus, StandbyStatus, VerifyProgress,
 };
 use crate::path::printable;
 use chrono::Local;
@@ -85,6 +85,9 @@ fn remote_row(remote: &RemoteStatus, open: Option<&str>, now_ms: i64) -> TableRo
         found => format!("reconcile ({}): {} of {found} differences pushed", r.why, r.done),
     }));
     below.extend(s.verify.as_ref().and_then(|v| verification(v, now_ms)));
+    if s.standby == StandbyStatus::ShortOfConnections {
+        below.push("without a standby: the remote refuses more connections".to_owned());
+    }
     if let Some(first) = s.first_failure.as_ref().filter(|_| s.failing > 0) {
         let paths = table::count(s.failing, "path fails", "paths fail");
         below.push(format!("{paths}: {}", one_line(first)));
@@ -170,9 +173,7 @@ fn processes(instance: &InstanceStatus, now_ms: i64) -> String {
     for l in &instance.localpaths {
         rows.push(process_row(format!("  watcher {}", l.watch), &l.watcher, now_ms));
         let pushers = l.remotes.iter();
-        rows.extend(
-            pushers.map(|r| process_row(format!("    pusher {}", r.name), &r.pusher, now_ms)),
-        );
+        rows.extend(pushers.map(|r| process_row(format!("    {}", pusher(r)), &r.pusher, now_ms)));
         let runner = l.plugin_runner.iter();
         rows.extend(runner.map(|c| process_row("    plugin runner".into(), c, now_ms)));
     }
@@ -181,6 +182,15 @@ fn processes(instance: &InstanceStatus, now_ms: i64) -> String {
         reporter.map(|r| process_row(format!("  reporter {}", r.listen), &r.process, now_ms)),
     );
     table::columns(&rows)
+}
+
+fn pusher(remote: &RemoteStatus) -> String {
+    match remote.status.standby {
+        StandbyStatus::Ready => format!("pusher {}, with a standby", remote.name),
+        StandbyStatus::None | StandbyStatus::ShortOfConnections => {
+            format!("pusher {}", remote.name)
+        }
+    }
 }
 
 fn process_row(name: String, child: &ChildStatus, now_ms: i64) -> Vec<String> {

@@ -143,3 +143,17 @@ fn open_files_are_shown_even_in_sync() {
     }
     assert_eq!(sample("watching", PusherState::InSync).open_words(NOW), None);
 }
+
+#[test]
+fn a_standby_and_its_lack_are_shown() {
+    let shown = |standby| {
+        let mut localpath = sample("watching", PusherState::InSync);
+        localpath.remotes[0].status.standby = standby;
+        let localpaths = vec![localpath];
+        instance(&InstanceStatus { localpaths, ..Default::default() }, NOW)
+    };
+    assert!(shown(StandbyStatus::Ready).contains("pusher 10.0.0.2::www, with a standby"));
+    let short = shown(StandbyStatus::ShortOfConnections);
+    assert!(short.contains("without a standby: the remote refuses more connections"), "{short}");
+    assert!(!shown(StandbyStatus::None).contains("standby"));
+}

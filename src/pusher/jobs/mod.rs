@@ -15,6 +15,7 @@ use crate::path::RelPath;
 use crate::pusher::batch::Batch;
 use crate::pusher::lane::Lane;
 use crate::rsync_run::run::POLL_EVERY;
+use crate::sys::port::PortTry;
 use compare::Compare;
 use expire::Expiry;
 use push::Push;
@@ -41,6 +42,8 @@ pub struct Jobs {
     pub scrub: Option<Scrub>,
     /// The expiry of the trash. No job waits for it, and it may be killed at any time.
     pub expiry: Option<Busy<Expiry>>,
+    /// A try whether the port of a remote in trouble answers.
+    pub port: Option<PortTry>,
     /// When a comparison last found a difference, in milliseconds since 1970.
     pub compared_ms: i64,
 }
@@ -56,6 +59,7 @@ impl Jobs {
             verify: None,
             scrub,
             expiry: None,
+            port: None,
             compared_ms: now_ms,
         }
     }

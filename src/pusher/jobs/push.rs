@@ -88,12 +88,11 @@ pub enum PushProgress {
     Remote(Judgement),
 }
 
-/// True when the connection is the reason.
-fn broke(judgement: &Judgement) -> bool {
-    matches!(
-        judgement.verdict,
-        Verdict::Remote(Trouble::Unreachable | Trouble::Broken | Trouble::Killed)
-    )
+/// True if the connection of a standby may have ended before it got its list.
+fn was_cut_off(finished: &Finished) -> bool {
+    let cause = finished.judgement.verdict;
+    let cut_off = matches!(cause, Verdict::Remote(Trouble::Unreachable | Trouble::Broken));
+    cut_off && finished.began_nothing()
 }
 
 impl Rsyncing for Push {
@@ -249,8 +248,8 @@ impl Push {
         let ahead = run.was_ahead();
         let finished = context.finish(run, exited)?;
         debug!(context.log, "rsync ended"; "how" => exited.to_string(), "message" => &finished.judgement.message);
-        if ahead && broke(&finished.judgement) {
-            // Its connection may have ended before it was fed: that is no trouble of the remote. Once more, without one.
+        if ahead && was_cut_off(&finished) {
+            // That is no trouble of the remote. The step starts again without a standby.
             if finished.judgement.end_unseen {
                 self.batch.repush();
             }

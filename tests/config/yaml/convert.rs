@@ -117,7 +117,7 @@ fn unusual_configurations_convert() {
         inside: vec![],
     };
     first.large_file_bytes = 12_345;
-    first.delay_ms = 0;
+    first.delay_ms = Some(0);
     let second = LocalPath {
         watch: "/- é".into(),
         inotify: Toggles { delete: false, ..Toggles::SERSYNC },

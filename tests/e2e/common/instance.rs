@@ -4,6 +4,7 @@ use super::procs::{self, Proc};
 use super::wait::{DEADLINE, poll, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -212,12 +213,25 @@ impl Instance {
 
     /// The rsyncs that run now, without standbys.
     pub fn rsyncs(&self) -> Vec<Proc> {
-        self.all_rsyncs().into_iter().filter(|rsync| !reads_pipe(rsync)).collect()
+        let (_, working) = self.waiting_and_working();
+        working
     }
 
-    /// The rsyncs that were started ahead of their push.
+    /// The rsyncs that were started ahead of their push and wait for their list.
     pub fn standbys(&self) -> Vec<Proc> {
-        self.all_rsyncs().into_iter().filter(reads_pipe).collect()
+        let (waiting, _) = self.waiting_and_working();
+        waiting
+    }
+
+    /// The rsyncs: one waits as long as a pusher can still write its list.
+    fn waiting_and_working(&self) -> (Vec<Proc>, Vec<Proc>) {
+        let rsyncs = self.all_rsyncs();
+        let open: HashSet<PathBuf> =
+            self.pushers().iter().flat_map(|pusher| open_files(pusher.pid)).collect();
+        rsyncs.into_iter().partition(|rsync| {
+            let input = fs::read_link(format!("/proc/{}/fd/0", rsync.pid)).unwrap_or_default();
+            input.to_string_lossy().starts_with("pipe:") && open.contains(&input)
+        })
     }
 
     fn all_rsyncs(&self) -> Vec<Proc> {
@@ -370,8 +384,8 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// True if a process reads its list from a pipe: it was started ahead of its push.
-fn reads_pipe(rsync: &Proc) -> bool {
-    let input = fs::read_link(format!("/proc/{}/fd/0", rsync.pid));
-    input.is_ok_and(|input| input.to_string_lossy().starts_with("pipe:"))
+/// What a process has open.
+fn open_files(pid: i32) -> Vec<PathBuf> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|fd| fs::read_link(fd.path()).ok()).collect()
 }

@@ -183,7 +183,8 @@ fn the_service_works_in_its_sandbox() {
     m.does("test -e /tmp/rsync_fail_log.sh");
 
     // What the host unmounts is held, and goes on when it is mounted again.
-    m.does("umount /srv/volume");
+    // A standby keeps it busy for a few seconds.
+    wait_for("the volume is unmounted", DEADLINE, || m.runs("umount /srv/volume").status.success());
     wait_for("the volume is held", DEADLINE, || s.local("/srv/volume")["state"] == "held");
     let volume = s.slave.module("volume");
     holds_for("the slave's files", QUIET, || {
