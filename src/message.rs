@@ -4,6 +4,7 @@
 
 mod control;
 mod plugin;
+mod pulse;
 mod pusher;
 mod reporter;
 mod status;
@@ -12,6 +13,7 @@ mod watcher;
 
 pub use control::*;
 pub use plugin::*;
+pub use pulse::*;
 pub use pusher::*;
 pub use reporter::*;
 pub use status::*;
@@ -70,7 +72,23 @@ impl Role {
     }
 }
 
-/// A child sends a message at least this often.
+/// A message that a child sends.
+pub trait FromChild {
+    /// True if the child rests from now on: it sleeps until it is woken, and sends no heartbeats meanwhile.
+    fn rests(&self) -> bool {
+        false
+    }
+}
+
+/// A message that the supervisor sends to a child.
+pub trait ToChild: Sized {
+    /// The message that makes a resting child send one. `None` if the child never rests.
+    fn ping() -> Option<Self> {
+        None
+    }
+}
+
+/// A child that does not rest sends a message at least this often.
 pub const ALIVE_EVERY_MS: u64 = 2_000;
 /// A child that is silent for this long is killed and restarted (rule 12: a stopped writer would block every mark).
 pub const SILENT_MS: u64 = 10_000;

@@ -1,6 +1,6 @@
 //! The plugin runner's control channel.
 
-use super::PusherState;
+use super::{FromChild, PusherState, ToChild};
 use crate::config::model::LocalPath;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -83,3 +83,7 @@ pub struct PluginStatus {
     /// The time of the last successful call, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
 }
+
+impl FromChild for FromPlugin {}
+
+impl ToChild for ToPlugin {}

@@ -1,6 +1,6 @@
 //! A pusher's control channel.
 
-use super::{Ticket, VerifyJob, VerifyPart, VerifyProgress};
+use super::{FromChild, Ticket, ToChild, VerifyJob, VerifyPart, VerifyProgress};
 use crate::config::model::{LocalPath, Remote};
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
@@ -17,6 +17,8 @@ pub enum ToPusher {
         /// The number of remotes of this instance that were pushed to recently, including this one.
         active: u32,
     },
+    /// Asks whether the pusher is alive. Any message wakes it, and it answers before anything else.
+    Ping,
     /// The remote's host is short of connections: standbys must not use one.
     DropStandby,
     /// The slot requested with `WantSpare`. Returned with `SpareDone`.
@@ -78,11 +80,14 @@ pub struct PusherStart {
     pub debug: bool,
 }
 
-/// Pusher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`].
+/// Pusher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`], unless it
+/// rests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromPusher {
     /// The process is alive.
     Alive,
+    /// It sleeps until it is woken.
+    Rests,
     /// It has something to push and requests a slot.
     WantSlot,
     /// It no longer needs the slot that it holds, or the one that it requested.
@@ -217,5 +222,17 @@ impl PusherState {
             PusherState::Held => "held",
             PusherState::Down => "down",
         }
+    }
+}
+
+impl FromChild for FromPusher {
+    fn rests(&self) -> bool {
+        matches!(self, FromPusher::Rests)
+    }
+}
+
+impl ToChild for ToPusher {
+    fn ping() -> Option<Self> {
+        Some(ToPusher::Ping)
     }
 }

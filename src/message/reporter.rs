@@ -1,6 +1,6 @@
 //! The messages between supervisor and reporter, and the data that they show.
 
-use super::{ChildStatus, InstanceStatus};
+use super::{ChildStatus, FromChild, InstanceStatus, ToChild};
 use crate::config::model::HttpServer;
 use serde::{Deserialize, Serialize};
 
@@ -52,3 +52,7 @@ pub struct AllStatus {
     /// Every instance.
     pub instances: Vec<InstanceStatus>,
 }
+
+impl FromChild for FromReporter {}
+
+impl ToChild for ToReporter {}

@@ -1,6 +1,6 @@
 //! The watcher's control channel.
 
-use super::Ticket;
+use super::{FromChild, Ticket, ToChild};
 use crate::config::model::LocalPath;
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
@@ -13,6 +13,8 @@ pub enum ToWatcher {
     /// The first message. Descriptors come with it: the inotify descriptor, then the writing end of a wake pipe for
     /// each of `wakes`.
     Start(Box<WatcherStart>),
+    /// Asks whether the watcher is alive. Any message wakes it, and it answers before anything else.
+    Ping,
     /// More pushers to wake. The writing ends come with it. An end for a known name replaces the old one.
     AddWakes(Vec<String>),
     /// A pusher that is no longer configured.
@@ -47,11 +49,14 @@ pub struct WatcherStart {
     pub debug: bool,
 }
 
-/// Watcher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`].
+/// Watcher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`], unless it
+/// rests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromWatcher {
     /// The process is alive.
     Alive,
+    /// It sleeps until it is woken.
+    Rests,
     /// The current state.
     State(WatcherState),
     /// The number of watched directories.
@@ -101,3 +106,15 @@ pub enum WatcherState {
 
 /// The reason why a released root is held for a moment. It is no error.
 pub const ADOPTING: &str = "the root is being taken as it is now";
+
+impl FromChild for FromWatcher {
+    fn rests(&self) -> bool {
+        matches!(self, FromWatcher::Rests)
+    }
+}
+
+impl ToChild for ToWatcher {
+    fn ping() -> Option<Self> {
+        Some(ToWatcher::Ping)
+    }
+}

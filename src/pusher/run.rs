@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// A push in flight may continue for this long after the supervisor has exited.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+/// A pusher rests, without heartbeats, if it has nothing to do for this time.
+const RESTS_FOR: Duration = Duration::from_secs(5);
 /// The interval at which rows of a partial comparison are written.
 const ROWS_EVERY: Duration = Duration::from_millis(50);
 
@@ -158,7 +160,8 @@ impl Pusher {
     fn handle(&mut self, message: ToPusher) -> Result<(), JournalError> {
         self.status.touch();
         match message {
-            ToPusher::Start(_) => Ok(()),
+            // Every message is answered.
+            ToPusher::Start(_) | ToPusher::Ping => Ok(()),
             ToPusher::Slot { active } => self.step(Event::Slot(active)),
             ToPusher::DropStandby => {
                 self.context.drop_standby();
@@ -236,6 +239,11 @@ impl Pusher {
         let usable = self.state.pending().retry_at().is_none();
         let due = self.state.pending().work.next_ms.filter(|_| usable && !stopping);
         let due = due.map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
+        let next = self.next_time(now).min(due.unwrap_or(Duration::MAX));
+        if next >= now + RESTS_FOR && !self.jobs.any_running() && !stopping {
+            self.context.supervisor.rest(now);
+        }
+        let next = next.min(self.context.supervisor.next_beat().unwrap_or(Duration::MAX));
         let channel = self.context.supervisor.channel();
         let interest =
             if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };
@@ -249,11 +257,13 @@ impl Pusher {
         if !self.state.phase().is_orphaned() {
             fds.push((channel.as_fd(), interest));
         }
-        let next = self.next_time(now).min(due.unwrap_or(Duration::MAX));
         let ready = poll::wait(&fds, Some(next.saturating_sub(now)))?;
         let woken = ready[0];
         drop(fds);
         drop(channel);
+        if ready.contains(&true) {
+            self.context.supervisor.wake(clock::boot());
+        }
         if woken {
             wake::drain(&self.wake);
         }
@@ -265,13 +275,12 @@ impl Pusher {
         Ok(())
     }
 
-    /// The next deadline, if no message arrives before.
+    /// The next deadline of the work, if no message arrives before.
     fn next_time(&self, now: Duration) -> Duration {
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let writing = self.jobs.compare.as_ref().is_some_and(|busy| !busy.work.is_running());
         let times = [
             Some(self.state.next_deadline(now)),
-            Some(self.context.supervisor.next_beat()),
             soon(self.jobs.any_running(), self.jobs.poll_after()),
             soon(writing, ROWS_EVERY),
             self.jobs.retry_at(),

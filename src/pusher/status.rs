@@ -85,7 +85,7 @@ impl Status {
                 self.sent = Some(status);
             }
         }
-        context.supervisor.beat_at(now);
+        context.supervisor.beat_unless_resting(now);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The connection to the supervisor, shared by everything that may work for long: the supervisor kills a child that is
 //! silent for too long.
 
-use crate::message::{ALIVE_EVERY_MS, FromPusher, ToPusher};
+use crate::message::{FromPusher, Pulse, ToPusher};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::clock;
 use std::cell::{Cell, Ref, RefCell};
@@ -18,28 +18,25 @@ pub struct SupervisorLink(Rc<Inner>);
 
 struct Inner {
     control: RefCell<Control>,
-    last_sent: Cell<Duration>,
+    pulse: Cell<Pulse>,
 }
 
 impl SupervisorLink {
     /// A link over this channel.
     pub fn new(control: Control) -> Self {
-        Self(Rc::new(Inner {
-            control: RefCell::new(control),
-            last_sent: Cell::new(Duration::ZERO),
-        }))
+        Self(Rc::new(Inner { control: RefCell::new(control), pulse: Cell::default() }))
     }
 
     /// Sends a message. An error is ignored: a channel that cannot be written to is closed, and
     /// [`SupervisorLink::receive`] reports that.
     pub fn send(&self, message: &FromPusher) {
-        let _ = self.0.control.borrow_mut().send(message, vec![]);
+        self.send_at(message, clock::boot());
     }
 
-    /// Sends a message, which also counts as a heartbeat at `now`.
+    /// The same at `now`.
     pub fn send_at(&self, message: &FromPusher, now: Duration) {
-        self.0.last_sent.set(now);
-        self.send(message);
+        self.pulse(|pulse| pulse.sent(now));
+        self.say(message);
     }
 
     /// Sends a heartbeat during long work. It sends one only if it is due, so it may be called for every line read.
@@ -49,20 +46,50 @@ impl SupervisorLink {
 
     /// The same at `now`. It sends nothing while earlier messages still wait for the supervisor.
     pub fn beat_at(&self, now: Duration) {
-        if now < self.next_beat() {
-            return;
-        }
         let waits = self.0.control.borrow().wants_write();
-        if waits {
-            self.flush();
-        } else {
-            self.send_at(&FromPusher::Alive, now);
+        match waits {
+            true => self.flush(),
+            false if self.pulse(|pulse| pulse.beats(now)) => self.say(&FromPusher::Alive),
+            false => {}
         }
     }
 
-    /// When the next heartbeat is due.
-    pub fn next_beat(&self) -> Duration {
-        self.0.last_sent.get() + Duration::from_millis(ALIVE_EVERY_MS)
+    /// In a turn of the loop: sends a heartbeat if one is due and the pusher does not rest.
+    pub fn beat_unless_resting(&self, now: Duration) {
+        if self.next_beat().is_some() {
+            self.beat_at(now);
+        }
+    }
+
+    /// When the next heartbeat is due. `None` while the pusher rests.
+    pub fn next_beat(&self) -> Option<Duration> {
+        self.0.pulse.get().next_at()
+    }
+
+    /// The pusher has nothing to do until something wakes it.
+    pub fn rest(&self, now: Duration) {
+        let waits = self.0.control.borrow().wants_write();
+        if !waits && self.pulse(|pulse| pulse.rests(now)) {
+            self.say(&FromPusher::Rests);
+        }
+    }
+
+    /// Something has woken the pusher. The supervisor hears of it before anything else is done.
+    pub fn wake(&self, now: Duration) {
+        if self.pulse(|pulse| pulse.wakes(now)) {
+            self.say(&FromPusher::Alive);
+        }
+    }
+
+    fn pulse<T>(&self, with: impl FnOnce(&mut Pulse) -> T) -> T {
+        let mut pulse = self.0.pulse.get();
+        let result = with(&mut pulse);
+        self.0.pulse.set(pulse);
+        result
+    }
+
+    fn say(&self, message: &FromPusher) {
+        let _ = self.0.control.borrow_mut().send(message, vec![]);
     }
 
     /// The next message, if there is one.

@@ -8,7 +8,7 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// After a run of this length, the next exit counts as the first one again.
 const HEALTHY: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_millis(SILENT_MS);
-/// Ticks come every second. After a longer pause the supervisor was stopped or delayed, not its child.
+/// Ticks come every second, unless every child rests. After a longer pause the supervisor was stopped or delayed, not its child.
 const OVERSLEPT: Duration = Duration::from_secs(3);
 
 /// The next step after a stopped or killed child has exited.
@@ -40,6 +40,11 @@ pub enum ChildState {
         /// The time of its last message.
         heard: Duration,
     },
+    /// A process that sleeps until it is woken. It sends no heartbeats.
+    Resting {
+        /// The time of its first message.
+        since: Duration,
+    },
     /// It was asked to stop.
     Stopping {
         /// The time at which it is killed.
@@ -67,13 +72,19 @@ pub enum ChildEvent {
     Refused,
     /// It sent a message.
     Heard,
+    /// It sent the message that it rests.
+    Rests,
+    /// A message was sent to it.
+    Sent,
+    /// A signal has stopped it (SIGSTOP).
+    Halted,
     /// Its process has exited and was reaped.
     Ended,
     /// As `Ended`, but by SIGKILL: an operator, or the kernel out of memory, killed it.
     Killed,
     /// Its channel is closed, or a message on it is invalid.
     Lost,
-    /// Time has passed. Sent every second.
+    /// Time has passed. Sent every second, unless every child rests.
     Tick,
     /// It must stop for good.
     StopWanted,
@@ -90,6 +101,8 @@ pub enum ChildAction {
     Start,
     /// Ask it to stop.
     SendStop,
+    /// Send it a message that it must answer.
+    Ping,
     /// Kill its process group.
     Kill,
 }
@@ -122,7 +135,10 @@ impl ChildState {
             ChildState::Stopping { then, .. } => {
                 ChildState::Stopping { deadline: now + STOP_DEADLINE, then }
             }
-            ChildState::Down { .. } | ChildState::Killing { .. } | ChildState::Gone => self,
+            ChildState::Down { .. }
+            | ChildState::Resting { .. }
+            | ChildState::Killing { .. }
+            | ChildState::Gone => self,
         }
     }
 }
@@ -138,6 +154,11 @@ impl Child {
         self.state
     }
 
+    /// True if nothing is expected of it until it is woken.
+    pub fn rests(&self) -> bool {
+        matches!(self.state, ChildState::Resting { .. } | ChildState::Gone)
+    }
+
     /// True if it has exited for good.
     pub fn is_gone(&self) -> bool {
         self.state == ChildState::Gone
@@ -150,7 +171,7 @@ impl Child {
             ChildState::Starting { since } => Some(since + SILENT),
             ChildState::Up { heard, .. } => Some(heard + SILENT),
             ChildState::Stopping { deadline, .. } => Some(deadline),
-            ChildState::Killing { .. } | ChildState::Gone => None,
+            ChildState::Resting { .. } | ChildState::Killing { .. } | ChildState::Gone => None,
         }
     }
 
@@ -166,6 +187,7 @@ impl Child {
             ChildState::Down { restart_at } => self.down(restart_at, event, now),
             ChildState::Starting { since } => self.starting(since, event, now),
             ChildState::Up { since, heard } => self.up(since, heard, event, now),
+            ChildState::Resting { since } => self.resting(since, event, now),
             ChildState::Stopping { deadline, then } => self.stopping(deadline, then, event, now),
             ChildState::Killing { then, lost } => (self.killing(then, lost, event, now), None),
             ChildState::Gone => (gone(event, now), None),
@@ -204,6 +226,9 @@ impl Child {
             ChildEvent::StopWanted => (ChildState::Gone, None),
             ChildEvent::RestartWanted => (ChildState::Down { restart_at: now }, None),
             ChildEvent::Heard
+            | ChildEvent::Rests
+            | ChildEvent::Sent
+            | ChildEvent::Halted
             | ChildEvent::Ended
             | ChildEvent::Killed
             | ChildEvent::Lost
@@ -219,6 +244,7 @@ impl Child {
     ) -> (ChildState, Option<ChildAction>) {
         match event {
             ChildEvent::Heard => (ChildState::Up { since: now, heard: now }, None),
+            ChildEvent::Rests => (ChildState::Resting { since: now }, None),
             ChildEvent::Ended => (self.failed(now), None),
             ChildEvent::Killed => (self.was_killed(now), None),
             ChildEvent::Lost => {
@@ -228,7 +254,9 @@ impl Child {
             ChildEvent::Tick | ChildEvent::KillWanted => kill(Then::Restart),
             ChildEvent::StopWanted => stop(Then::End, now),
             ChildEvent::RestartWanted => stop(Then::Restart, now),
-            ChildEvent::Started | ChildEvent::Refused => (ChildState::Starting { since }, None),
+            ChildEvent::Started | ChildEvent::Refused | ChildEvent::Sent | ChildEvent::Halted => {
+                (ChildState::Starting { since }, None)
+            }
         }
     }
 
@@ -244,6 +272,7 @@ impl Child {
         }
         match event {
             ChildEvent::Heard => (ChildState::Up { since, heard: now }, None),
+            ChildEvent::Rests => (ChildState::Resting { since }, None),
             ChildEvent::Ended => (self.failed(now), None),
             ChildEvent::Killed => (self.was_killed(now), None),
             ChildEvent::Lost => {
@@ -253,7 +282,33 @@ impl Child {
             ChildEvent::Tick | ChildEvent::KillWanted => kill(Then::Restart),
             ChildEvent::StopWanted => stop(Then::End, now),
             ChildEvent::RestartWanted => stop(Then::Restart, now),
-            ChildEvent::Started | ChildEvent::Refused => (ChildState::Up { since, heard }, None),
+            ChildEvent::Started | ChildEvent::Refused | ChildEvent::Sent | ChildEvent::Halted => {
+                (ChildState::Up { since, heard }, None)
+            }
+        }
+    }
+
+    /// A message wakes it, and then it must be heard. A child that a signal has stopped is asked, because it does not
+    /// send anything by itself when it continues.
+    fn resting(
+        &mut self,
+        since: Duration,
+        event: ChildEvent,
+        now: Duration,
+    ) -> (ChildState, Option<ChildAction>) {
+        match event {
+            ChildEvent::Rests | ChildEvent::Tick => (ChildState::Resting { since }, None),
+            ChildEvent::Sent => (ChildState::Up { since, heard: now }, None),
+            ChildEvent::Halted => (ChildState::Up { since, heard: now }, Some(ChildAction::Ping)),
+            ChildEvent::Heard
+            | ChildEvent::Started
+            | ChildEvent::Refused
+            | ChildEvent::Ended
+            | ChildEvent::Killed
+            | ChildEvent::Lost
+            | ChildEvent::KillWanted
+            | ChildEvent::StopWanted
+            | ChildEvent::RestartWanted => self.up(since, now, event, now),
         }
     }
 
@@ -278,6 +333,9 @@ impl Child {
             ChildEvent::Tick
             | ChildEvent::Lost
             | ChildEvent::Heard
+            | ChildEvent::Rests
+            | ChildEvent::Sent
+            | ChildEvent::Halted
             | ChildEvent::Started
             | ChildEvent::Refused => with(then),
         }
@@ -294,6 +352,9 @@ impl Child {
             ChildEvent::RestartWanted => ChildState::Killing { then: Then::Restart, lost },
             ChildEvent::Tick
             | ChildEvent::Heard
+            | ChildEvent::Rests
+            | ChildEvent::Sent
+            | ChildEvent::Halted
             | ChildEvent::Lost
             | ChildEvent::KillWanted
             | ChildEvent::Started
@@ -317,6 +378,9 @@ fn gone(event: ChildEvent, now: Duration) -> ChildState {
         ChildEvent::Started
         | ChildEvent::Refused
         | ChildEvent::Heard
+        | ChildEvent::Rests
+        | ChildEvent::Sent
+        | ChildEvent::Halted
         | ChildEvent::Ended
         | ChildEvent::Killed
         | ChildEvent::Lost

@@ -262,6 +262,12 @@ impl SupervisedLocalPath {
             .min()
     }
 
+    /// True if nothing is expected of its children until they are woken.
+    pub fn rests(&self) -> bool {
+        let runner = self.runner.as_ref().is_none_or(|runner| runner.process.rests());
+        runner && self.watcher.rests() && self.pushers.iter().all(|p| p.process.rests())
+    }
+
     /// False if it is no longer configured. It is removed when its children have exited.
     pub fn is_configured(&self) -> bool {
         match self.phase {

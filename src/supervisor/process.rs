@@ -1,7 +1,7 @@
 //! A running child: its process, its channel, and the state machine that controls it.
 
 use super::child::{Child, ChildAction, ChildEvent, ChildState};
-use crate::message::Role;
+use crate::message::{FromChild, Role, ToChild};
 use crate::stat::Exited;
 use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::clock;
@@ -38,7 +38,7 @@ struct RunningChild<Out, In> {
     channel: Channel<Out, In>,
 }
 
-impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
+impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Out, In> {
     /// A child that is due now; `stop` creates its stop message.
     pub fn new(role: Role, title: OsString, stop: fn() -> Out, log: Logger, now: Duration) -> Self {
         let machine = Child::new(now);
@@ -66,6 +66,11 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
     /// True while it has a process.
     pub fn runs(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// True if nothing is expected of it until it is woken.
+    pub fn rests(&self) -> bool {
+        self.machine.rests()
     }
 
     /// True if it has exited for good.
@@ -102,6 +107,11 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
             Some(ChildAction::SendStop) => {
                 let stop = (self.stop)();
                 self.send(&stop, vec![], now);
+            }
+            Some(ChildAction::Ping) => {
+                if let Some(ping) = Out::ping() {
+                    self.send(&ping, vec![], now);
+                }
             }
             Some(ChildAction::Kill) => {
                 let why = match event {
@@ -147,9 +157,11 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
     /// Sends a message if it runs. A message that cannot be sent now is queued.
     pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>, now: Duration) {
         let Some(running) = &mut self.running else { return };
-        if running.channel.send(message, fds).is_err() {
-            self.step(ChildEvent::Lost, now);
-        }
+        let event = match running.channel.send(message, fds) {
+            Ok(()) => ChildEvent::Sent,
+            Err(_) => ChildEvent::Lost,
+        };
+        self.step(event, now);
     }
 
     /// True while earlier messages have not been sent.
@@ -173,8 +185,9 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
                 }
             }
         }
-        if !messages.is_empty() {
-            self.step(ChildEvent::Heard, now);
+        if let Some(last) = messages.last() {
+            let event = if last.rests() { ChildEvent::Rests } else { ChildEvent::Heard };
+            self.step(event, now);
         }
         // A child that exits closes its channel first, so its exit is checked before it counts as lost.
         if lost && !self.has_ended() {
@@ -186,6 +199,7 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
     /// If its process has exited: kills its orphans, reaps it, and returns its last messages.
     pub fn reap(&mut self, now: Duration) -> Option<Vec<In>> {
         if !self.has_ended() {
+            self.see_halt(now);
             return None;
         }
         let mut running = self.running.take()?;
@@ -212,6 +226,12 @@ impl<Out: Serialize, In: DeserializeOwned> ChildProcess<Out, In> {
             _ => info!(self.log, "exited"; "how" => how),
         }
         Some(last)
+    }
+
+    fn see_halt(&mut self, now: Duration) {
+        if self.running.as_ref().is_some_and(|r| r.child.halted()) {
+            self.step(ChildEvent::Halted, now);
+        }
     }
 
     fn has_ended(&self) -> bool {

@@ -21,6 +21,8 @@ use std::time::Duration;
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// The longest time of one turn of the loop.
 const TURN: Duration = Duration::from_secs(1);
+/// The same while every child rests.
+const IDLE_TURN: Duration = Duration::from_secs(10);
 
 /// Runs an instance until it is told to stop. `give_up`: return an error if it cannot be started (a daemon's starter
 /// waits for that); otherwise every child is retried for ever.
@@ -96,7 +98,7 @@ impl Supervisor {
             && self.reporter.is_gone())
         {
             let (child_ended, now) = self.poll_once(signals, files)?;
-            // Once a second in any case, so that a lost signal delays nothing longer.
+            // At the end of each turn in any case, so that a lost signal delays nothing longer.
             let reap = child_ended || now >= self.next_reap;
             if reap {
                 self.next_reap = now + TURN;
@@ -185,7 +187,9 @@ impl Supervisor {
             .chain(self.next_alive)
             .chain(self.reporter.next_at())
             .min();
-        next.map_or(TURN, |at| at.saturating_sub(now)).min(TURN)
+        let rests = self.localpaths.iter().all(SupervisedLocalPath::rests);
+        let most = if rests && !self.stopping { IDLE_TURN } else { TURN };
+        next.map_or(most, |at| at.saturating_sub(now)).min(most)
     }
 
     /// Stops everything for good.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The table, and its mounts below the directory at the last read.
 pub struct Mounts {
@@ -31,9 +31,7 @@ impl Mounts {
     /// when the table did not change at all, unless `again`. A directory that moves together with a mount in it is no
     /// change.
     pub fn look(&mut self, directory: &Path, again: bool) -> io::Result<Option<BTreeSet<RelPath>>> {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.changed |=
-            again || poll(&mut [PollFd::new(&self.table, PollFlags::PRI)], Some(&at_once))? > 0;
+        self.changed |= again || has_changed(&self.table)?;
         if !self.changed {
             return Ok(None);
         }
@@ -44,6 +42,45 @@ impl Mounts {
         let changes = self.known.symmetric_difference(&now).map(|(path, _)| path.clone()).collect();
         (self.known, self.changed) = (now, false);
         Ok(Some(changes))
+    }
+}
+
+/// True if something was mounted or unmounted since the table was opened or this was called.
+fn has_changed(table: &File) -> io::Result<bool> {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut [PollFd::new(table, PollFlags::PRI)], Some(&at_once))? > 0)
+}
+
+/// The mount points below a directory where a lookup may never return, because a server or a process must answer.
+pub struct MayHang {
+    table: File,
+    /// The directory, without symbolic links, and what was found below it.
+    known: Option<(PathBuf, BTreeSet<RelPath>)>,
+}
+
+impl MayHang {
+    /// Opens the table of this process. Nothing has been read yet.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { table: File::open("/proc/self/mountinfo")?, known: None })
+    }
+
+    /// Those below `directory`. Reads the table only if it has changed.
+    pub fn below(&mut self, directory: &Path) -> io::Result<BTreeSet<RelPath>> {
+        let directory = directory.canonicalize()?;
+        let changed = has_changed(&self.table)?;
+        if let Some((of, known)) = &self.known
+            && !changed
+            && *of == directory
+        {
+            return Ok(known.clone());
+        }
+        self.known = None;
+        let mut text = Vec::new();
+        self.table.rewind()?;
+        self.table.read_to_end(&mut text)?;
+        let found = hanging(&text, directory.as_os_str().as_bytes());
+        self.known = Some((directory, found.clone()));
+        Ok(found)
     }
 }
 
@@ -91,12 +128,6 @@ const LOCAL: [&str; 41] = [
     "xfs",
     "zfs",
 ];
-
-/// The mount points below `directory` where a lookup may never return, because a server or a process must answer.
-pub fn that_may_hang(directory: &Path) -> io::Result<BTreeSet<RelPath>> {
-    let table = std::fs::read("/proc/self/mountinfo")?;
-    Ok(hanging(&table, directory.canonicalize()?.as_os_str().as_bytes()))
-}
 
 fn hanging(table: &[u8], directory: &[u8]) -> BTreeSet<RelPath> {
     let mut found = BTreeSet::new();

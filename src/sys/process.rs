@@ -79,6 +79,12 @@ impl GroupChild {
         Ok(waitid(Id::Pid(self.id()), flags)? != WaitStatus::StillAlive)
     }
 
+    /// True if a signal has stopped it since the last call.
+    pub fn halted(&self) -> bool {
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        matches!(waitid(Id::Pid(self.id()), flags), Ok(WaitStatus::Stopped(..)))
+    }
+
     /// Kills the whole group immediately.
     pub fn kill(&self) {
         // The leader is not reaped yet, so its number is still valid. No process is left.

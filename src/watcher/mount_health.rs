@@ -58,6 +58,11 @@ impl MountHealth {
         }
     }
 
+    /// True if no such file system is mounted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// True while a file system may still answer for the first time.
     pub fn awaits_first(&self) -> bool {
         self.0.values().any(|state| matches!(state, State::Unknown { .. }))

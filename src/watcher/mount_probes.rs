@@ -2,8 +2,9 @@
 //! answer.
 
 use crate::path::RelPath;
+use crate::sys::clock;
+use crate::sys::mounts::MayHang;
 use crate::sys::process::Question;
-use crate::sys::{clock, mounts};
 use crate::watcher::mount_health::MountHealth;
 use slog::{Logger, info, warn};
 use std::collections::{BTreeSet, HashMap};
@@ -12,6 +13,8 @@ use std::path::Path;
 /// The probes in progress, and what is known.
 #[derive(Default)]
 pub struct MountProbes {
+    /// `None` if there is no mount table, or before it is opened.
+    table: Option<MayHang>,
     health: MountHealth,
     probes: HashMap<RelPath, Question>,
     /// The file systems that were reported as unresponsive.
@@ -26,7 +29,10 @@ impl MountProbes {
         for (path, _) in heard.collect::<Vec<_>>() {
             self.health.answered(&path, now);
         }
-        let Ok(mounted) = mounts::that_may_hang(watch) else { return };
+        if self.table.is_none() {
+            self.table = MayHang::open().ok();
+        }
+        let Some(Ok(mounted)) = self.table.as_mut().map(|table| table.below(watch)) else { return };
         self.probes.retain(|path, _| mounted.contains(path));
         for path in self.health.due(&mounted, now) {
             match Question::ask(&path.below(watch)) {
@@ -44,6 +50,11 @@ impl MountProbes {
             info!(log, "the file system answers again, or was unmounted"; "mount_point" => %path);
         }
         self.unresponsive = unresponsive;
+    }
+
+    /// True if there is no file system that must be probed.
+    pub fn is_quiet(&self) -> bool {
+        self.health.is_empty()
     }
 
     /// True while a file system may still answer for the first time.

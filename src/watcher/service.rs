@@ -8,7 +8,7 @@ mod turn;
 use crate::filter::Filter;
 use crate::journal::{Canary, Checkpoint, Events, Journal, JournalError, Record, Scope};
 use crate::message::{
-    ADOPTING, ALIVE_EVERY_MS, FromWatcher, OpenFiles, ToWatcher, WatcherStart, WatcherState,
+    ADOPTING, FromWatcher, OpenFiles, Pulse, ToWatcher, WatcherStart, WatcherState,
 };
 use crate::path::RelPath;
 use crate::stat::{Notice, Stat, What};
@@ -58,6 +58,10 @@ const CLEAN_ROWS: u32 = 5_000;
 /// The time per second that removing rows may take.
 const CLEAN_FOR: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
+/// A watcher that nothing has woken for this time is idle.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
+/// The interval of the chores of an idle watcher.
+const IDLE_CHORES: Duration = Duration::from_secs(10);
 
 /// The watcher's end of its control channel.
 pub type Control = Channel<FromWatcher, ToWatcher>;
@@ -89,8 +93,10 @@ enum MapState {
 /// Times since boot of periodic work.
 #[derive(Default)]
 struct Times {
-    alive: Duration,
-    second: Duration,
+    /// The last chores.
+    chores: Duration,
+    /// Something happened last.
+    busy: Duration,
     checkpoint: Duration,
     unwatched: Duration,
     /// The next search for names of files starts no earlier.
@@ -155,6 +161,7 @@ pub struct Service {
     events_since_checkpoint: bool,
     worked: bool,
     times: Times,
+    pulse: Pulse,
     barriers: Barriers,
     mount_probes: MountProbes,
     /// What the next record must say about file systems that answer again or no longer answer.
@@ -220,6 +227,7 @@ impl Service {
             events_since_checkpoint: false,
             worked: false,
             times: Times::default(),
+            pulse: Pulse::default(),
             barriers: Barriers::default(),
             mount_probes: MountProbes::default(),
             pending_changes: None,
@@ -262,7 +270,7 @@ impl Service {
         let now = clock::boot();
         let held = matches!(self.state, WatcherState::Held(_));
         let refused = now < self.times.refused_until;
-        let mut until = self.times.second + SECOND;
+        let mut until = self.times.chores + self.chores_every(now);
         if !held && !refused {
             let search = self.map.links.wants_search().then_some(self.times.links);
             let retry = (!self.walker.is_idle()).then_some(now + Duration::from_millis(20));
@@ -276,6 +284,10 @@ impl Service {
         } else if refused {
             until = until.min(self.times.refused_until);
         }
+        if self.is_idle(now) && self.pulse.rests(now) {
+            self.send(&FromWatcher::Rests);
+        }
+        until = until.min(self.pulse.next_at().unwrap_or(Duration::MAX));
         let interest =
             if self.channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
         let mut fds = vec![(self.channel.as_fd(), interest)];
@@ -283,11 +295,39 @@ impl Service {
         if !refused {
             fds.push((self.queue.as_fd(), Interest::Read));
         }
-        wait(&fds, Some(until.saturating_sub(now)))?;
+        let ready = wait(&fds, Some(until.saturating_sub(now)))?;
+        if ready.contains(&true) {
+            self.times.busy = clock::boot();
+            if self.pulse.wakes(self.times.busy) {
+                self.send(&FromWatcher::Alive);
+            }
+        }
         Ok(())
     }
 
+    /// True if nothing has happened for a while, and nothing is due.
+    fn is_idle(&self, now: Duration) -> bool {
+        self.state == WatcherState::Watching
+            && self.map_state == MapState::Complete
+            && self.walker.is_idle()
+            && !self.map.links.wants_search()
+            && self.map.next_look().is_none()
+            && self.map.next_expiry().is_none()
+            && self.mount_probes.is_quiet()
+            && !self.channel.wants_write()
+            && now >= self.times.busy + IDLE_AFTER
+    }
+
+    fn chores_every(&self, now: Duration) -> Duration {
+        if self.is_idle(now) { IDLE_CHORES } else { SECOND }
+    }
+
     fn say(&mut self, message: &FromWatcher) {
+        self.pulse.sent(clock::boot());
+        self.send(message);
+    }
+
+    fn send(&mut self, message: &FromWatcher) {
         // If the supervisor is gone, the next read of the channel reports it.
         if let Err(error) = self.channel.send(message, Vec::new()) {
             debug!(self.log, "cannot send"; "error" => %error);
@@ -350,6 +390,8 @@ impl Service {
 
     fn take_message(&mut self, message: ToWatcher, fds: Vec<OwnedFd>) {
         match message {
+            // Every message is answered.
+            ToWatcher::Ping => {}
             ToWatcher::Start(_) => warn!(self.log, "ignoring a second start message"),
             ToWatcher::AddWakes(names) => self.wakes.extend(names.into_iter().zip(fds)),
             ToWatcher::DropWake(name) => drop(self.wakes.remove(&name)),
@@ -364,14 +406,13 @@ impl Service {
 
     fn now_and_then(&mut self) {
         let now = clock::boot();
-        if now >= self.times.alive + Duration::from_millis(ALIVE_EVERY_MS / 2) {
-            self.times.alive = now;
-            self.say(&FromWatcher::Alive);
+        if !self.pulse.is_resting() && self.pulse.beats(now) {
+            self.send(&FromWatcher::Alive);
         }
-        if now < self.times.second + SECOND {
+        if now < self.times.chores + self.chores_every(now) {
             return;
         }
-        self.times.second = now;
+        self.times.chores = now;
         self.look_at_clock();
         self.look_at_mount_probes();
         self.look_at_root();

@@ -141,3 +141,36 @@ fn a_lost_channel_kills_and_a_refused_start_is_delayed() {
     child.step(ChildEvent::Refused, ms(2));
     assert_eq!(child.state(), ChildState::Down { restart_at: ms(102) });
 }
+
+#[test]
+fn a_resting_child_is_not_silent_and_must_be_heard_when_it_is_woken() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    child.step(ChildEvent::Rests, ms(1_000));
+    assert!(child.rests() && child.next_at().is_none());
+    assert_eq!(ticks(&mut child, ms(90_000)), None);
+    // Woken by a message, it is silent.
+    child.step(ChildEvent::Sent, ms(90_000));
+    assert!(!child.rests());
+    assert_eq!(ticks(&mut child, ms(90_000) + SILENT - ms(1)), None);
+    assert_eq!(ticks(&mut child, ms(90_000) + SILENT), Some(ChildAction::Kill));
+    // Or it speaks, and rests again.
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    for event in [ChildEvent::Rests, ChildEvent::Sent, ChildEvent::Heard, ChildEvent::Rests] {
+        assert_eq!(child.step(event, ms(1_000)), None);
+    }
+    assert!(child.rests());
+    assert_eq!(child.step(ChildEvent::StopWanted, ms(2_000)), Some(ChildAction::SendStop));
+}
+
+#[test]
+fn a_resting_child_that_a_signal_stops_is_asked_and_then_killed() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    assert_eq!(child.step(ChildEvent::Halted, ms(500)), None, "it is expected to be heard anyway");
+    child.step(ChildEvent::Rests, ms(1_000));
+    assert_eq!(ticks(&mut child, ms(5_000)), None);
+    assert_eq!(child.step(ChildEvent::Halted, ms(5_000)), Some(ChildAction::Ping));
+    assert_eq!(ticks(&mut child, ms(5_000) + SILENT), Some(ChildAction::Kill));
+}

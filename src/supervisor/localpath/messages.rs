@@ -82,7 +82,7 @@ impl SupervisedLocalPath {
 
     fn take_watcher(&mut self, message: FromWatcher, now: Duration) {
         match message {
-            FromWatcher::Alive => {}
+            FromWatcher::Alive | FromWatcher::Rests => {}
             FromWatcher::State(state) => {
                 self.watcher_state(state, now);
                 self.ask_barriers(now);
@@ -139,7 +139,7 @@ impl SupervisedLocalPath {
     ) {
         let pusher = &mut self.pushers[n];
         match message {
-            FromPusher::Alive => {}
+            FromPusher::Alive | FromPusher::Rests => {}
             FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
             FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
             FromPusher::ShortOfConnections => shared.short.push(pusher.remote.peer.host.clone()),

@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, Package};
 use super::package::traces;
-use crate::common::rsyncd::{Options, Rsyncd};
+use crate::common::rsyncd::{Options, Rsyncd, free_port};
 use crate::common::sshd::Sshd;
 use crate::common::tree;
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
@@ -93,7 +93,7 @@ fn localpath(watch: &Path, remote: &str) -> String {
 }
 
 /// Trees where sandboxes hide them, and a configuration with all that a sandbox may break.
-fn configure(s: &Service, sshd: &Sshd) {
+fn configure(s: &Service, sshd: &Sshd, http_port: u16) {
     let m = &s.machine;
     // In /tmp, in a home and another user's alone, on a volume, in /usr.
     m.does("mkdir -p /home/www/site /srv/volume /usr/local/share/site /var/spool/site");
@@ -124,7 +124,7 @@ fn configure(s: &Service, sshd: &Sshd) {
     let mut config = format!(
         "sysctl: false\nfail_log: {{path: /tmp/rsync_fail_log.sh}}\nalarm_after: 1s\non_failure: {script} failed\n\
          plugins: [{{command: {{prefix: {script} changed}}}}]\nhttp: 127.0.0.1:{}\nlocalpaths:\n",
-        crate::common::rsyncd::free_port().0
+        http_port
     );
     config += &localpath(&s.at("tmp"), &s.module("tmp"));
     config += &localpath(Path::new("/home/www/site"), &s.module("home"));
@@ -142,7 +142,8 @@ fn the_service_works_in_its_sandbox() {
     let sshd = Sshd::start();
     let before = m.processes();
 
-    configure(&s, &sshd);
+    let (http_port, _reserved) = free_port();
+    configure(&s, &sshd, http_port);
 
     // `start` returns when everything is watched.
     s.systemctl("start syncsup");
