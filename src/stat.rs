@@ -152,6 +152,12 @@ fn bytes(io: &str) -> Option<(u64, u64)> {
     Some((number("rchar:")?, number("wchar:")?))
 }
 
+/// The CPU time of a process in clock ticks, and whether it sleeps, from its `/proc/PID/stat`.
+pub fn cpu_ticks(stat: &str) -> Option<(u64, bool)> {
+    let state = stat[stat.rfind(')')? + 1..].trim_start().chars().next()?;
+    Some((ticks(stat)?, state == 'S'))
+}
+
 /// `utime` and `stime` of `/proc/PID/stat` together: the 14th and 15th field. The 2nd is a name in brackets, which may
 /// contain any character.
 fn ticks(stat: &str) -> Option<u64> {
@@ -165,6 +171,13 @@ mod tests {
     use super::*;
 
     const STAT: &str = "7 (a) b 1 2) S 1 7 7 0 -1 0 9 9 9 9 30 12 9 9 20 0 1 0 99 0 0";
+
+    #[test]
+    fn cpu_time_and_state_follow_the_name() {
+        assert_eq!(cpu_ticks(STAT), Some((42, true)));
+        assert_eq!(cpu_ticks(&STAT.replace(") S", ") D")), Some((42, false)));
+        assert_eq!(cpu_ticks("7 (a"), None);
+    }
 
     #[test]
     fn another_counter_replaces_hidden_byte_counts() {

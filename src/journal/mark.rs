@@ -56,7 +56,8 @@ bitflags::bitflags! {
         const LARGE = 1 << 10;
         /// Its content was compared and differs, although size and time agree. Size and time prove nothing for it.
         const CONTENT = 1 << 11;
-        /// A reconcile found it. There may be very many such paths, so they are pushed in separate lanes.
+        /// It is pushed in a portion, in lanes of their own: a reconcile found it, and there may be very many such paths,
+        /// or a push of marks would have taken too long with it.
         const BULK = 1 << 12;
     }
 }

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 pub enum ToPusher {
     /// The first message. The reading end of the wake pipe comes with it.
     Start(Box<PusherStart>),
-    /// Permission for one more rsync to push. Returned with `SlotDone`.
+    /// Permission for one more rsync of a kind. Returned with `SlotDone`.
     Slot {
+        /// What it is for.
+        kind: SlotKind,
         /// The number of remotes of this instance that were pushed to recently, including this one.
         active: u32,
     },
@@ -88,10 +90,10 @@ pub enum FromPusher {
     Alive,
     /// It sleeps until it is woken.
     Rests,
-    /// It has something to push and requests a slot.
-    WantSlot,
-    /// It no longer needs the slot that it holds, or the one that it requested.
-    SlotDone,
+    /// It requests a slot of this kind.
+    WantSlot(SlotKind),
+    /// It no longer needs a slot of this kind that it holds, or one that it requested.
+    SlotDone(SlotKind),
     /// The remote's host is short of connections: standbys must close theirs.
     ShortOfConnections,
     /// It requests a slot to compare a part, if no push waits for a slot. Granted immediately or not at all.
@@ -108,6 +110,21 @@ pub enum FromPusher {
     Settled(Ticket),
     /// A part of a comparison. The next one is sent on request.
     Verified(Ticket, VerifyPart),
+}
+
+/// What a slot is for. Long work must not keep changes waiting, so it gets at most half of all slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotKind {
+    /// A push of marks.
+    Small,
+    /// A large file, a portion of what a reconcile found, or a comparison.
+    Large,
+}
+
+impl SlotKind {
+    /// Both kinds.
+    pub const ALL: [SlotKind; 2] = [SlotKind::Small, SlotKind::Large];
 }
 
 /// The state of a pusher, for `status`.

@@ -73,8 +73,9 @@ impl Pusher {
                 let now = clock::boot();
                 self.jobs.scrub.iter_mut().for_each(|scrub| scrub.put_off(Duration::ZERO, now));
             }
-            Action::WantSlots(count) => {
-                (0..count).for_each(|_| self.context.supervisor.send(&FromPusher::WantSlot));
+            Action::WantSlots(kinds) => {
+                let want = |kind| self.context.supervisor.send(&FromPusher::WantSlot(kind));
+                kinds.into_iter().for_each(want);
             }
             Action::KeepSettings => journal.set_settings(name, &self.context.start.settings)?,
             Action::Begin => journal.set_clean(name, false)?,
@@ -122,8 +123,8 @@ impl Pusher {
 
     /// Returns unused slots to the supervisor.
     pub(super) fn send_slots_back(&mut self) {
-        for _ in 0..self.returned.take() {
-            self.context.supervisor.send(&FromPusher::SlotDone);
+        for kind in self.returned.take() {
+            self.context.supervisor.send(&FromPusher::SlotDone(kind));
         }
         for _ in 0..self.jobs.scrub.as_ref().map_or(0, |scrub| scrub.take_spares()) {
             self.context.supervisor.send(&FromPusher::SpareDone);

@@ -47,6 +47,8 @@ pub enum Disposition {
     Deferred(i64),
     /// A large file that gets its own push.
     Large,
+    /// A file that gets into a portion, because the push would take too long with it.
+    Portion,
     /// It kept changing while rsync read it. It is neither settled nor failed.
     Unsteady,
     /// It failed, with rsync's message.
@@ -64,18 +66,22 @@ impl Disposition {
         match self {
             Disposition::Deferred(_) => 0,
             Disposition::Large => 1,
-            Disposition::Unsteady => 2,
-            Disposition::Failed(_) => 3,
-            Disposition::Unproven => 4,
-            Disposition::Reborn => 5,
-            Disposition::Compare(_) => 6,
+            Disposition::Portion => 2,
+            Disposition::Unsteady => 3,
+            Disposition::Failed(_) => 4,
+            Disposition::Unproven => 5,
+            Disposition::Reborn => 6,
+            Disposition::Compare(_) => 7,
         }
     }
 
     /// True if a plan finds it, so that the next plan finds it again.
     fn is_planned(&self) -> bool {
         match self {
-            Disposition::Large | Disposition::Failed(_) | Disposition::Compare(_) => true,
+            Disposition::Large
+            | Disposition::Portion
+            | Disposition::Failed(_)
+            | Disposition::Compare(_) => true,
             Disposition::Deferred(_)
             | Disposition::Unsteady
             | Disposition::Unproven
@@ -360,6 +366,7 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
             Owe { events, ..owe(&item, times.now_ms + wait_ms) }
         }
         Some(Disposition::Large) => Owe { scope: Scope::Entry, ..now(fresh | Events::LARGE) },
+        Some(Disposition::Portion) => Owe { scope: Scope::Entry, ..now(fresh | Events::BULK) },
         Some(Disposition::Unsteady) => {
             Owe { events: fresh, ..owe(&item, times.now_ms + UNSTEADY_MS) }
         }

@@ -348,6 +348,7 @@ impl Context {
             .map(|root| RootLstat::new(root, mounts.clone(), silent.clone(), &self.supervisor));
         let limits = Limits {
             large: u64::MAX,
+            batch_bytes: u64::MAX,
             hard_links: false,
             delete: self.delete(),
             one_device: root.as_ref().and_then(|root| self.one_device(root)),
@@ -415,8 +416,8 @@ impl Context {
     }
 
     /// When [`Context::keep_standby`] has something to do.
-    pub fn standby_next_at(&self) -> Option<Duration> {
-        self.standby.borrow().next_at()
+    pub fn standby_next_at(&self, now: Duration) -> Option<Duration> {
+        self.standby.borrow().next_at(now)
     }
 
     /// A push begins.

@@ -1,6 +1,7 @@
 //! The running jobs, as far as decisions depend on them. Pure.
 
 use super::lane::Lane;
+use crate::message::SlotKind;
 use crate::reconcile_reason::ReconcileReason;
 use std::collections::BTreeSet;
 
@@ -15,6 +16,19 @@ pub enum Job {
     Verify,
     /// The expiry of the trash.
     Expire,
+}
+
+impl Job {
+    /// The kind of slot that it needs.
+    pub fn slot_kind(self) -> SlotKind {
+        match self {
+            Job::Push(Lane::Small) => SlotKind::Small,
+            Job::Push(Lane::Large | Lane::Large2 | Lane::Bulk | Lane::Bulk2)
+            | Job::Compare
+            | Job::Verify
+            | Job::Expire => SlotKind::Large,
+        }
+    }
 }
 
 /// The stage of a comparison.

@@ -31,11 +31,16 @@ pub trait Lstat {
     fn lstat(&self, path: &RelPath) -> Result<Stat, i32>;
 }
 
+/// A file of at least this many bytes counts for [`Limits::batch_bytes`].
+pub const BULKY: u64 = 64 << 10;
+
 /// What a plan depends on, besides the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Regular files of at least this many bytes are [`Plan::large`].
     pub large: u64,
+    /// The bytes of files of at least [`BULKY`] in one push. Further ones are [`Plan::rest`].
+    pub batch_bytes: u64,
     /// Hard links are preserved: a large file with several names is not split off.
     pub hard_links: bool,
     /// Deletions are allowed.
@@ -62,7 +67,8 @@ pub struct Absent {
     pub may_be_dir: bool,
 }
 
-/// The plan of a batch. No path is in two of `present`, `checksum`, `large`, `absent` and `failed`.
+/// The plan of a batch. No path is in two of `present`, `checksum`, `large`, `rest`, `absent`
+/// and `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Entries that exist.
@@ -70,10 +76,12 @@ pub struct Plan {
     /// Regular files whose size and mtime prove nothing: the mtime was set (it is over 2 s away from the ctime), so the
     /// remote's file may have the same size and mtime but other content. They get their own run with `--checksum`.
     pub checksum: Vec<RelPath>,
-    /// Every regular file of `present`, `checksum` and `large`, with its mtime when it was planned.
+    /// Every regular file of `present`, `checksum`, `large` and `rest`, with its mtime when it was planned.
     pub regular: BTreeMap<RelPath, i64>,
     /// Large regular files.
     pub large: Vec<Large>,
+    /// Regular files that would make the push too long. They are sent in portions.
+    pub rest: Vec<RelPath>,
     /// Names to delete. Empty if deletions are off; then the parents are in `present`.
     pub absent: Vec<Absent>,
     /// Directories whose direct children must be compared by a dry run. None is below one of `tree`.
@@ -241,6 +249,9 @@ struct Sets {
     checksum: BTreeSet<RelPath>,
     /// The value says whether it must be compared by content.
     large: BTreeMap<RelPath, bool>,
+    rest: BTreeSet<RelPath>,
+    /// The bytes of the files of at least [`BULKY`] in `present` and `checksum`.
+    bytes: u64,
     /// The value says whether it may have been a directory.
     absent: BTreeMap<RelPath, bool>,
 }
@@ -261,6 +272,7 @@ impl Sets {
         plan.checksum = self.checksum.into_iter().collect();
         plan.large =
             self.large.into_iter().map(|(path, checksum)| Large { path, checksum }).collect();
+        plan.rest = self.rest.into_iter().collect();
         plan.absent =
             self.absent.into_iter().map(|(path, may_be_dir)| Absent { path, may_be_dir }).collect();
         self.plan
@@ -344,13 +356,30 @@ impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         let set = !proven && (stat.ctime_ns - stat.mtime_ns).abs() > fresh;
         let checksum = regular && (set || events.contains(Events::CONTENT));
         let together = self.limits.hard_links && stat.nlink > 1;
+        // A file that is marked all the time must not be put off again and again.
+        let waited = events.contains(Events::BULK);
         if regular && stat.size >= self.limits.large && !together {
             *self.out.large.entry(path).or_default() |= checksum;
+        } else if regular && !together && !waited && !self.fits(&path, stat.size) {
+            self.out.rest.insert(path);
         } else if checksum {
             self.out.checksum.insert(path);
         } else {
             self.out.present.insert(path);
         }
+    }
+
+    /// True if this file still fits into the push. The first one always does.
+    fn fits(&mut self, path: &RelPath, size: u64) -> bool {
+        let out = &mut self.out;
+        if size < BULKY || out.present.contains(path) || out.checksum.contains(path) {
+            return true;
+        }
+        let fits = out.bytes == 0 || out.bytes + size <= self.limits.batch_bytes;
+        if fits {
+            out.bytes += size;
+        }
+        fits
     }
 
     fn missing(&mut self, path: &RelPath, marked: &RelPath, events: Events, may_be_dir: bool) {

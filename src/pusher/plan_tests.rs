@@ -42,7 +42,13 @@ fn mark(path: &str, events: Events) -> Marked {
 fn scoped(path: &str, scope: Scope) -> Marked {
     Marked { path: p(path), scope, events: Events::SCAN }
 }
-const LIMITS: Limits = Limits { large: 1000, hard_links: false, delete: true, one_device: None };
+const LIMITS: Limits = Limits {
+    large: 1000,
+    batch_bytes: u64::MAX,
+    hard_links: false,
+    delete: true,
+    one_device: None,
+};
 fn go(rows: Vec<Marked>, disk: &Disk) -> Plan {
     plan(rows, disk, LIMITS, |_, _| false)
 }
@@ -70,6 +76,25 @@ fn the_first_missing_or_non_directory_prefix_is_listed_instead() {
     assert_eq!(plan.present, paths(&["file", "link"]));
     let want = [("a/b/c/d", "a/b"), ("a/b/x", "a/b"), ("file/x/y", "file"), ("link/c", "link")];
     assert_eq!(plan.replaced, want.map(|(from, to)| (p(from), p(to))).into());
+}
+
+#[test]
+fn larger_files_beyond_a_number_of_bytes_go_into_portions() {
+    let mut disk = Disk::default();
+    let sizes =
+        [("a", BULKY), ("b", 3 * BULKY), ("c", BULKY), ("d", 2 * BULKY), ("e", 5), ("f", BULKY)];
+    for (name, size) in sizes {
+        disk.names.insert(p(name), Ok(Stat { size, ..stat(Kind::File) }));
+    }
+    let limits = Limits { large: u64::MAX, batch_bytes: 2 * BULKY, ..LIMITS };
+    let rows = |events: Events| sizes.map(|(name, _)| mark(name, Events::WRITE | events));
+    let first = plan(rows(Events::empty()), &disk, limits, |_, _| false);
+    assert_eq!((first.present, first.rest), (paths(&["a", "c", "e"]), paths(&["b", "d", "f"])));
+    assert_eq!(first.regular.len(), 6);
+    let again = plan(rows(Events::BULK), &disk, limits, |_, _| false);
+    assert!(again.rest.is_empty(), "once is enough");
+    let one = plan([mark("b", Events::WRITE)], &disk, limits, |_, _| false);
+    assert_eq!(one.present, paths(&["b"]), "the first one always fits");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use crate::journal::{Backlog, Held};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, StandbyStatus, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
 
+const WAITS_FOR_SLOT: &str = "waits for a slot (-n)";
+
 /// Everything that a status is computed from.
 #[derive(Debug)]
 pub struct StatusView<'a> {
@@ -28,6 +30,8 @@ pub struct StatusView<'a> {
     pub first_failure: Option<String>,
     /// A push is in flight.
     pub pushing: bool,
+    /// A job waits for a slot.
+    pub waits_for_slot: bool,
     /// A reconcile is under way, or what it found is being pushed.
     pub reconcile: Option<ReconcileProgress>,
     /// What the last reconcile could not read, until it is repeated.
@@ -98,7 +102,8 @@ fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
         return (PusherState::Behind, Some(format!("reconcile incomplete: {message}")));
     }
     if view.backlog.waiting + view.backlog.owed > 0 {
-        return (PusherState::Behind, view.first_failure.clone());
+        let waits = view.waits_for_slot.then(|| WAITS_FOR_SLOT.to_owned());
+        return (PusherState::Behind, view.first_failure.clone().or(waits));
     }
     if let Some(message) = view.doubt {
         return (PusherState::Behind, reason(message));
@@ -127,6 +132,7 @@ mod tests {
             backlog,
             first_failure: None,
             pushing: false,
+            waits_for_slot: false,
             reconcile: None,
             incomplete: None,
             doubt: None,
@@ -153,6 +159,19 @@ mod tests {
         assert_eq!(
             (status.state, status.reason.as_deref()),
             (PusherState::Backoff, Some("refused"))
+        );
+    }
+
+    #[test]
+    fn a_remote_that_waits_for_a_slot_says_so() {
+        let (remote_state, good) = (RemoteState::default(), Health::Good);
+        let backlog = Backlog { waiting: 1, ..Backlog::default() };
+        let mut view = view(&good, &remote_state, backlog);
+        view.waits_for_slot = true;
+        let status = status(view);
+        assert_eq!(
+            (status.state, status.reason.as_deref()),
+            (PusherState::Behind, Some(WAITS_FOR_SLOT))
         );
     }
 

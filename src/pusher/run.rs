@@ -162,7 +162,7 @@ impl Pusher {
         match message {
             // Every message is answered.
             ToPusher::Start(_) | ToPusher::Ping => Ok(()),
-            ToPusher::Slot { active } => self.step(Event::Slot(active)),
+            ToPusher::Slot { kind, active } => self.step(Event::Slot(kind, active)),
             ToPusher::DropStandby => {
                 self.context.drop_standby();
                 Ok(())
@@ -285,7 +285,7 @@ impl Pusher {
             soon(writing, ROWS_EVERY),
             self.jobs.retry_at(),
             self.status.next_at(now),
-            self.context.standby_next_at(),
+            self.context.standby_next_at(now),
             self.context.master.next_at(self.state.wants_connection(now), now),
             self.jobs.scrub.as_ref().and_then(Scrub::wake),
         ];

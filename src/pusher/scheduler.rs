@@ -9,6 +9,7 @@ use super::in_flight::{InFlight, Job, Verification};
 use super::lane::Lane;
 use super::slot::{Returned, Slot};
 use crate::journal::Work;
+use crate::message::SlotKind;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -81,10 +82,10 @@ impl TurnView<'_> {
 }
 
 /// The result of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnEnd {
-    /// The number of slots to request.
-    pub ask: u32,
+    /// The slots to request.
+    pub ask: Vec<SlotKind>,
     /// A slot is left over that one job left to another, which did not take it.
     pub read_again: bool,
     /// Nothing is being pushed or waits to be pushed.
@@ -108,7 +109,7 @@ pub struct Scheduler {
     /// Granted, and not used by a job.
     free: Vec<Slot>,
     /// Requested, and not yet granted.
-    asked: u32,
+    asked: Vec<SlotKind>,
     returned: Returned,
     /// The jobs that wait for a slot, the longest wait first.
     queue: Vec<Job>,
@@ -124,7 +125,7 @@ impl Scheduler {
     pub fn new(returned: Returned) -> Self {
         Self {
             free: Vec::new(),
-            asked: 0,
+            asked: Vec::new(),
             returned,
             queue: Vec::new(),
             blocked: BTreeSet::new(),
@@ -135,9 +136,16 @@ impl Scheduler {
     }
 
     /// The supervisor grants a slot.
-    pub fn granted(&mut self) {
-        self.asked = self.asked.saturating_sub(1);
-        self.free.push(self.returned.slot());
+    pub fn granted(&mut self, kind: SlotKind) {
+        if let Some(asked) = self.asked.iter().position(|asked| *asked == kind) {
+            self.asked.remove(asked);
+        }
+        self.free.push(self.returned.slot(kind));
+    }
+
+    /// True if a job waits for a slot.
+    pub fn waits_for_slot(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// Returns slots that cannot be used now, because other pushers wait for them.
@@ -170,16 +178,24 @@ impl Scheduler {
     pub fn end_turn(&mut self, view: &TurnView) -> TurnEnd {
         let turn = std::mem::take(&mut self.turn);
         self.queue.retain(|job| turn.waiting.contains(job));
-        let read_again = !self.free.is_empty() && !self.queue.is_empty();
-        let missing = turn.without_slot.len() as u32;
-        let had = self.asked + self.free.len() as u32;
-        let ask = missing.saturating_sub(had);
-        self.asked += ask;
-        if missing == 0 {
-            self.give_back();
+        let read_again = self
+            .free
+            .iter()
+            .any(|slot| self.queue.iter().any(|job| job.slot_kind() == slot.kind()));
+        let mut ask = Vec::new();
+        for kind in SlotKind::ALL {
+            let missing = turn.without_slot.iter().filter(|job| job.slot_kind() == kind).count();
+            let asked = self.asked.iter().filter(|asked| **asked == kind).count();
+            let had = asked + self.free.iter().filter(|slot| slot.kind() == kind).count();
+            ask.extend(std::iter::repeat_n(kind, missing.saturating_sub(had)));
+            if missing == 0 {
+                self.free.retain(|slot| slot.kind() != kind);
+            }
         }
+        self.asked.extend(&ask);
         let waits = view.work.marks || view.work.due;
-        let quiet = missing == 0 && !view.in_flight.pushing() && !waits && !view.probing;
+        let quiet =
+            turn.without_slot.is_empty() && !view.in_flight.pushing() && !waits && !view.probing;
         TurnEnd { ask, read_again, quiet }
     }
 
@@ -294,7 +310,7 @@ impl Scheduler {
     /// `Some` if `job` may start now, with its slot. A probe needs none. Otherwise the job waits.
     fn admit(&mut self, job: Job, view: &TurnView, now: Duration) -> Option<Option<Slot>> {
         if job == Job::Expire {
-            let slot = self.free.pop();
+            let slot = self.take_slot(job, 0);
             if slot.is_none() {
                 self.turn.without_slot.insert(job);
             }
@@ -310,9 +326,10 @@ impl Scheduler {
             return Some(None);
         }
         self.wait(job);
-        let before = self.queue.iter().take_while(|other| **other != job).count();
+        let before = self.queue.iter().take_while(|other| **other != job);
+        let of_kind = before.clone().filter(|other| other.slot_kind() == job.slot_kind()).count();
         let room = if limited { 1 } else { usize::MAX };
-        let slot = if before < room { self.take_slot(before) } else { None };
+        let slot = if before.count() < room { self.take_slot(job, of_kind) } else { None };
         match slot {
             Some(slot) => {
                 self.queue.retain(|other| *other != job);
@@ -325,9 +342,12 @@ impl Scheduler {
         }
     }
 
-    /// A free slot, if one is left for this job after the jobs that have waited longer.
-    fn take_slot(&mut self, before: usize) -> Option<Slot> {
-        if before < self.free.len() { self.free.pop() } else { None }
+    /// A free slot, if one is left for this job after the jobs of its kind that have waited longer.
+    fn take_slot(&mut self, job: Job, before: usize) -> Option<Slot> {
+        let of_kind = |slot: &Slot| slot.kind() == job.slot_kind();
+        let free = self.free.iter().filter(|slot| of_kind(slot)).count();
+        let place = self.free.iter().rposition(of_kind).filter(|_| before < free)?;
+        Some(self.free.remove(place))
     }
 
     fn wait(&mut self, job: Job) {

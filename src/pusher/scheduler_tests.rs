@@ -1,5 +1,7 @@
 use super::*;
 use crate::pusher::in_flight::Comparison;
+use SlotKind::{Large, Small};
+use std::collections::VecDeque;
 
 const S: Duration = Duration::from_secs(1);
 
@@ -15,6 +17,8 @@ struct Turns {
     in_flight: InFlight,
     /// What blocks each push of marks.
     blocked: Vec<Blocked>,
+    /// The slots that were requested and not granted yet.
+    asked: VecDeque<SlotKind>,
     now: Duration,
 }
 
@@ -31,6 +35,7 @@ impl Turns {
             expires: false,
             in_flight: InFlight::default(),
             blocked: Vec::new(),
+            asked: VecDeque::new(),
             now: S,
         }
     }
@@ -51,7 +56,9 @@ impl Turns {
                 in_flight: &in_flight,
             };
             let Some((job, slot)) = self.scheduler.next(&view, self.now) else {
-                return (started, self.scheduler.end_turn(&view));
+                let end = self.scheduler.end_turn(&view);
+                self.asked.extend(&end.ask);
+                return (started, end);
             };
             started.push((job, slot.is_some()));
             // The job keeps its slot.
@@ -72,8 +79,14 @@ impl Turns {
         }
     }
 
+    /// Grants slots in the order of their requests. If none is requested, one of each kind.
     fn grant(&mut self, slots: usize) {
-        (0..slots).for_each(|_| self.scheduler.granted());
+        for _ in 0..slots {
+            match self.asked.pop_front() {
+                Some(kind) => self.scheduler.granted(kind),
+                None => SlotKind::ALL.into_iter().for_each(|kind| self.scheduler.granted(kind)),
+            }
+        }
     }
 
     fn ended(&mut self, lane: Lane) {
@@ -97,28 +110,33 @@ fn waiting_jobs_request_slots_and_unused_slots_are_returned() {
     turns.work.bulk = true;
     let (started, end) = turns.turn();
     assert!(started.is_empty());
-    assert_eq!((end.ask, end.quiet), (2, false), "one for the marks, one for the first portion");
-    assert_eq!(turns.turn().1.ask, 0, "both are requested");
+    assert_eq!(end.ask, [Small, Large], "one for the marks, one for the first portion");
+    assert!(!end.quiet && turns.turn().1.ask.is_empty(), "both are requested");
     turns.grant(2);
     assert_eq!(turns.turn().0, [(SMALL, true), (BULK, true)]);
     turns.work = Work::default();
-    turns.grant(1);
-    assert_eq!(turns.turn().1.ask, 0);
-    assert_eq!(turns.returned.take(), 1, "no job waits for it");
+    turns.scheduler.granted(Small);
+    assert!(turns.turn().1.ask.is_empty());
+    assert_eq!(turns.returned.take(), [Small], "no job waits for it");
 }
 
 #[test]
-fn the_job_that_has_waited_longest_takes_the_next_slot() {
+fn the_job_that_has_waited_longest_takes_the_next_slot_of_its_kind() {
     let mut turns = Turns::new();
-    (turns.work.marks, turns.work.bulk) = (true, true);
+    (turns.work.bulk, turns.compare) = (true, true);
     turns.turn();
     turns.grant(1);
-    assert_eq!(turns.jobs(), [SMALL]);
-    // The portion gets its turn despite endless marks.
-    turns.ended(Lane::Small);
+    assert_eq!(turns.jobs(), [BULK]);
+    // The comparison gets its turn despite endless portions.
+    turns.ended(Lane::Bulk);
     turns.grant(1);
-    assert_eq!(turns.jobs(), [BULK], "the marks were served before");
+    assert_eq!(turns.jobs(), [Job::Compare], "the portions were served before");
     turns.grant(1);
+    assert_eq!(turns.jobs(), [BULK]);
+    // Marks wait for neither.
+    turns.work.marks = true;
+    turns.turn();
+    turns.scheduler.granted(Small);
     assert_eq!(turns.jobs(), [SMALL]);
 }
 
@@ -149,7 +167,7 @@ fn a_job_with_nothing_to_do_leaves_the_queue() {
     turns.turn();
     (turns.work.bulk, turns.work.marks) = (false, true);
     turns.turn();
-    turns.grant(1);
+    turns.scheduler.granted(Small);
     assert_eq!(turns.jobs(), [SMALL]);
 }
 
@@ -158,14 +176,14 @@ fn a_slot_that_the_first_in_the_queue_does_not_take_goes_to_the_next() {
     let mut turns = Turns::new();
     turns.compare = true;
     turns.turn();
-    turns.work.marks = true;
+    turns.work.bulk = true;
     turns.turn();
-    // The comparison has waited longer, but is considered after the marks.
+    // The comparison has waited longer, but is considered after the portion.
     turns.grant(1);
     turns.in_flight.compare = Some(Comparison::Writing);
     let (started, end) = turns.turn();
     assert!(started.is_empty() && end.read_again);
-    assert_eq!(turns.jobs(), [SMALL]);
+    assert_eq!(turns.jobs(), [BULK]);
 }
 
 #[test]
@@ -176,7 +194,7 @@ fn a_remote_in_trouble_is_probed_by_one_push_without_a_slot() {
     (turns.large, turns.compare) = (2, true);
     assert_eq!(turns.turn().0, [(SMALL, false)]);
     let (started, end) = turns.turn();
-    assert!(started.is_empty() && end.ask == 0 && !end.quiet);
+    assert!(started.is_empty() && end.ask.is_empty() && !end.quiet);
     turns.ended(Lane::Small);
     turns.work.marks = false;
     assert_eq!(turns.turn().0, [(LARGE, false)]);
@@ -193,11 +211,11 @@ fn a_remote_that_limits_connections_gets_one_at_a_time() {
     let mut turns = Turns::new();
     assert!(turns.scheduler.limit_connections(S) && !turns.scheduler.limit_connections(2 * S));
     (turns.work.marks, turns.work.bulk) = (true, true);
-    assert_eq!(turns.turn().1.ask, 2);
+    assert_eq!(turns.turn().1.ask, [Small, Large]);
     turns.grant(2);
     assert_eq!(turns.jobs(), [SMALL]);
     let (started, end) = turns.turn();
-    assert!(started.is_empty() && end.ask == 0, "no slot that it could not use");
+    assert!(started.is_empty() && end.ask.is_empty(), "no slot that it could not use");
     turns.ended(Lane::Small);
     turns.work.marks = false;
     turns.turn();
@@ -214,10 +232,10 @@ fn a_remote_that_limits_connections_gets_one_at_a_time() {
 fn a_second_large_file_starts_after_the_first_has_its_slot() {
     let mut turns = Turns::new();
     (turns.work.large, turns.large) = (true, 2);
-    assert_eq!(turns.turn().1.ask, 1);
+    assert_eq!(turns.turn().1.ask, [Large]);
     turns.grant(1);
     let (started, end) = turns.turn();
-    assert_eq!((started, end.ask), (vec![(LARGE, true)], 1));
+    assert_eq!((started, end.ask), (vec![(LARGE, true)], vec![Large]));
     turns.grant(1);
     assert_eq!(turns.jobs(), [Job::Push(Lane::Large2)]);
     turns.ended(Lane::Large);
@@ -291,26 +309,26 @@ fn a_blocked_portion_starts_if_no_push_is_in_flight() {
 #[test]
 fn an_unneeded_slot_goes_to_the_next_job_of_the_turn() {
     let mut turns = Turns::new();
-    (turns.work.due, turns.work.bulk) = (true, true);
+    (turns.work.large, turns.large, turns.work.bulk) = (true, 1, true);
     turns.turn();
     turns.grant(1);
     turns.scheduler.begin_turn();
     let in_flight = InFlight::default();
     let view = TurnView {
         work: turns.work,
-        large: 0,
+        large: 1,
         gathered: true,
         probing: false,
         compare: false,
         expires: false,
         in_flight: &in_flight,
     };
-    let Some((SMALL, slot)) = turns.scheduler.next(&view, S) else { panic!() };
-    turns.scheduler.answered(SMALL, slot, &[]);
+    let Some((LARGE, slot)) = turns.scheduler.next(&view, S) else { panic!() };
+    turns.scheduler.answered(LARGE, slot, &[]);
     let next = turns.scheduler.next(&view, S);
     assert!(matches!(next, Some((BULK, Some(_)))));
     drop(next);
-    assert_eq!(turns.returned.take(), 1);
+    assert_eq!(turns.returned.take(), [Large]);
 }
 
 #[test]
@@ -318,9 +336,9 @@ fn the_trash_expires_without_pushes_or_after_a_wait() {
     let mut turns = Turns::new();
     turns.expires = true;
     turns.in_flight.pushes.insert(Lane::Small);
-    assert_eq!(turns.turn().1.ask, 0);
+    assert!(turns.turn().1.ask.is_empty());
     turns.now = 12 * S;
-    assert_eq!(turns.turn().1.ask, 1, "it has waited for long enough");
+    assert_eq!(turns.turn().1.ask, [Large], "it has waited for long enough");
     turns.grant(1);
     assert_eq!(turns.turn().0, [(Job::Expire, true)]);
     turns.ended(Lane::Small);
@@ -345,9 +363,9 @@ fn verify_waits_for_a_running_comparison() {
     let mut turns = Turns::new();
     turns.in_flight.verify = Some(Verification::Wanted);
     turns.in_flight.compare = Some(Comparison::Running(None));
-    assert_eq!(turns.turn().1.ask, 0);
+    assert!(turns.turn().1.ask.is_empty());
     turns.in_flight.compare = None;
-    assert_eq!(turns.turn().1.ask, 1);
+    assert_eq!(turns.turn().1.ask, [Large]);
     turns.grant(1);
     assert_eq!(turns.turn().0, [(Job::Verify, true)]);
     assert!(turns.jobs().is_empty());

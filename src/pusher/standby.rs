@@ -185,10 +185,18 @@ impl Standby {
         }
     }
 
-    /// The time at which [`Standby::tend`] has something to do.
-    pub fn next_at(&self) -> Option<Duration> {
-        let ready = self.ready.as_ref()?;
-        Some(self.quiet_at().map_or(ready.since + RENEW, |at| at.min(ready.since + RENEW)))
+    /// The time at which a standby must be stopped, renewed or started.
+    pub fn next_at(&self, now: Duration) -> Option<Duration> {
+        match &self.ready {
+            Some(ready) => {
+                Some(self.quiet_at().map_or(ready.since + RENEW, |at| at.min(ready.since + RENEW)))
+            }
+            None => {
+                let at = self.not_before.max(self.short_until.unwrap_or_default());
+                // If it is past, none is allowed.
+                (at > now && self.does.is_some() && self.is_wanted(at)).then_some(at)
+            }
+        }
     }
 }
 
@@ -221,6 +229,10 @@ mod tests {
         assert!(!standby.is_wanted(601 * S) && standby.is_wanted(602 * S));
         standby.failed(700 * S);
         assert!(!standby.is_wanted(704 * S) && standby.is_wanted(705 * S));
-        assert!(standby.next_at().is_none(), "there is none to renew");
+        assert!(standby.next_at(700 * S).is_none(), "no push has shown what it would do");
+        let options = Options { delete: true, ..Options::default() };
+        standby.needed(&Form::Send, options, &[]);
+        assert_eq!(standby.next_at(700 * S), Some(705 * S));
+        assert!(standby.next_at(705 * S).is_none());
     }
 }

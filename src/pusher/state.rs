@@ -18,6 +18,7 @@ use super::reconcile::{Counted, Reconcile};
 use super::scheduler::{Blocked, Scheduler, TurnView};
 use super::slot::{Returned, Slot};
 use crate::journal::{Events, Held, Owe, Settlement, Work};
+use crate::message::SlotKind;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
 use slog::{Logger, info, warn};
@@ -194,8 +195,8 @@ pub enum Event {
     },
     /// The journal cannot be used now.
     JournalRefused,
-    /// The supervisor grants a slot. This number of remotes is active.
-    Slot(u32),
+    /// The supervisor grants a slot of this kind. This number of remotes is active.
+    Slot(SlotKind, u32),
     /// A push has cost this much local CPU time.
     Cost {
         /// The time of this process.
@@ -301,8 +302,8 @@ pub enum Action {
     },
     /// Postpone the running part of the scrub.
     PutOffScrub,
-    /// Request this number of slots.
-    WantSlots(u32),
+    /// Request these slots.
+    WantSlots(Vec<SlotKind>),
     /// Record the settings that the remote's state is made with from now on.
     KeepSettings,
     /// Record that pushes may be in flight from now on.
@@ -420,9 +421,9 @@ impl State {
             Event::Woken => self.pending.touch(),
             Event::JournalRead { work, large } => self.journal_read(work, large, now, &mut out),
             Event::JournalRefused => self.pending.refused(now),
-            Event::Slot(active) => {
+            Event::Slot(kind, active) => {
                 self.pace.divide(active);
-                self.scheduler.granted();
+                self.scheduler.granted(kind);
             }
             Event::Cost { own, rsyncs } => self.pace.measured(own, rsyncs),
             Event::PortTried(answers) => {
@@ -558,6 +559,11 @@ impl State {
         self.wants_connection(now)
             && !self.scheduler.is_connection_limited(now)
             && self.in_flight.verify.is_none()
+    }
+
+    /// True if a job waits for a slot.
+    pub fn waits_for_slot(&self) -> bool {
+        self.scheduler.waits_for_slot()
     }
 
     /// True if no job runs and no work is due.
@@ -722,7 +728,7 @@ impl State {
         if end.read_again {
             self.pending.touch();
         }
-        if end.ask > 0 {
+        if !end.ask.is_empty() {
             out.push(Action::WantSlots(end.ask));
         }
         out.push(Action::Scrub { quiet: end.quiet });

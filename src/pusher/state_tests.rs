@@ -2,6 +2,7 @@ use super::*;
 use crate::path::RelPath;
 use crate::rsync::exit_status::verdict;
 use crate::stat::Exited;
+use std::collections::VecDeque;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -10,6 +11,8 @@ const MS: Duration = Duration::from_millis(1);
 struct Machine {
     state: State,
     returned: Returned,
+    /// The slots that were requested and not granted yet.
+    asked: VecDeque<SlotKind>,
     now: Duration,
 }
 
@@ -26,7 +29,7 @@ impl Machine {
     fn begun(settings: PusherSettings, reconcile: Reconcile) -> Machine {
         let (returned, now) = (Returned::default(), 100 * S);
         let state = State::new(settings, reconcile, returned.clone(), log());
-        Machine { state, returned, now }
+        Machine { state, returned, asked: VecDeque::new(), now }
     }
 
     /// A running machine that is in sync.
@@ -44,10 +47,22 @@ impl Machine {
             match action {
                 // Everything before it is recorded.
                 Action::Then(event) => actions.extend(self.step(*event)),
+                Action::WantSlots(kinds) => {
+                    actions.push(format!("ask for {}", kinds.len()));
+                    self.asked.extend(kinds);
+                }
                 other => actions.extend(short(&other)),
             }
         }
         actions
+    }
+
+    /// Grants the slot that was requested first, or one of each kind.
+    fn slot(&mut self) {
+        let kinds = self.asked.pop_front().map_or(SlotKind::ALL.to_vec(), |kind| vec![kind]);
+        for kind in kinds {
+            assert!(self.step(Event::Slot(kind, 1)).is_empty());
+        }
     }
 
     fn tick(&mut self) -> Vec<String> {
@@ -114,7 +129,7 @@ fn short(action: &Action) -> Option<String> {
             }
         }
         Action::Scrub { quiet } => if *quiet { "scrub" } else { "scrub if it must" }.into(),
-        Action::WantSlots(n) => format!("ask for {n}"),
+        Action::WantSlots(kinds) => format!("ask for {}", kinds.len()),
         Action::WantReconcile(why) => format!("want: {why}"),
         Action::SetHeld(held) => match held {
             Some(held) => format!("guard holds {}", held.deletions),
@@ -165,9 +180,9 @@ const UNREACHABLE: i32 = 10;
 #[test]
 fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
     let mut machine = Machine::begun(settings(), Reconcile::default());
-    machine.step(Event::Slot(1));
+    machine.step(Event::Slot(SlotKind::Small, 1));
     assert_eq!(machine.finds(marks()), [""; 0]);
-    assert_eq!(machine.returned.take(), 1, "a slot that cannot be used is returned");
+    assert_eq!(machine.returned.take().len(), 1, "a slot that cannot be used is returned");
     machine.step(Event::Hold(Some("no such directory".into())));
     assert_eq!(machine.finds(marks()), [""; 0]);
     machine.step(Event::Hold(None));
@@ -186,7 +201,7 @@ fn with_a_standby_a_lone_change_is_pushed_at_once_and_a_stream_is_paced() {
     assert_eq!(asks, ["ask for 1", "scrub if it must"]);
     let mut pushes = 0;
     for _ in 0..20 {
-        machine.step(Event::Slot(1));
+        machine.slot();
         if machine.step(Event::Tick(Connection::Standby)).contains(&"push Small".to_owned()) {
             pushes += 1;
             machine.pushes(Lane::Small);
@@ -198,7 +213,7 @@ fn with_a_standby_a_lone_change_is_pushed_at_once_and_a_stream_is_paced() {
     let next = machine.state.next_deadline(machine.now);
     assert!(next > machine.now && next <= machine.now + 49 * MS);
     machine.now = next;
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.step(Event::Tick(Connection::Standby)), ["push Small"]);
 }
 
@@ -209,7 +224,7 @@ fn a_burst_gathers_before_it_is_pushed() {
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + 3 * MS);
     machine.now += 3 * MS;
     assert_eq!(machine.tick(), ["ask for 1", "scrub if it must"]);
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), ["push Small"]);
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
     assert_eq!(next, ["scrub if it must"]);
@@ -390,7 +405,7 @@ fn a_reconcile_is_compared_counted_and_settled() {
     let mut machine = Machine::running();
     assert_eq!(machine.step(Event::Reconcile(sync())), ["retry now", &format!("want: {}", sync())]);
     machine.finds(Work::default());
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
     machine.compares(CompareSpec::Reconcile(sync()));
     let counted = Counted { paths: 5, deletions: 1, bytes: 10 };
@@ -436,10 +451,10 @@ fn an_incomplete_reconcile_stays_requested_and_is_retried_later() {
         incomplete: Some("opendir failed".into()),
         entries: 0,
     }));
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.finds(Work::default()), ["scrub"]);
     machine.now += 60 * S;
-    machine.step(Event::Slot(1));
+    machine.slot();
     let work = Work::default();
     machine.tick();
     assert_eq!(
@@ -462,7 +477,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     assert_eq!(machine.finds(scanned), ["scrub"]);
     let live = Work { dirs: true, live_dirs: true, ..Work::default() };
     assert_eq!(machine.finds(live), ["ask for 1", "scrub if it must"]);
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
     machine.compares(CompareSpec::Owed(OwedDirs::Live));
     let done = CompareEnd::Done { why: None, guarded: false, incomplete: None, entries: 0 };
@@ -470,7 +485,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     assert_eq!(machine.step(Event::Release), ["guard lets go"]);
     assert_eq!(machine.state.reconcile().approved(), Some(50));
     machine.finds(Work::default());
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
 }
 
@@ -484,7 +499,7 @@ fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
     machine.pushes(Lane::Bulk);
     machine.pushes(Lane::Bulk2);
     assert_eq!(machine.finds(copy), ["ask for 1", "scrub if it must"]);
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), ["compare Owed(Live)"]);
 }
 
@@ -495,8 +510,8 @@ fn marks_are_pushed_during_a_first_copy() {
     let work = Work { marks: true, bulk: true, ..Work::default() };
     machine.finds(work);
     machine.now += 3 * MS;
-    machine.step(Event::Slot(1));
-    machine.step(Event::Slot(1));
+    machine.slot();
+    machine.slot();
     assert_eq!(machine.tick(), ["push Small"]);
     let next = machine.step(Event::Started(JobSpec::Push(Lane::Small), Vec::new()));
     assert_eq!(next, ["push Bulk2"], "two portions run at a time");
@@ -513,7 +528,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
     });
     assert_eq!(begun, ["begin"]);
     machine.step(Event::Hold(None));
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.finds(Work::default()), ["compare Names"]);
     machine.compares(CompareSpec::Names);
     let end = machine.step(Event::Compared(CompareEnd::Names(Names::default())));
@@ -588,11 +603,11 @@ fn a_comparison_that_changes_broke_is_retried_soon() {
     machine.finds(dirs);
     machine.compares(CompareSpec::Owed(OwedDirs::Any));
     machine.step(Event::Compared(CompareEnd::Upset));
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.finds(dirs), ["scrub"]);
     assert_eq!(machine.state.next_deadline(machine.now), machine.now + UPSET_WAIT);
     machine.now += UPSET_WAIT;
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), ["compare Owed(Any)"]);
 }
 
@@ -605,7 +620,7 @@ fn a_missing_root_holds_and_is_looked_for_again() {
     assert_eq!(machine.state.cannot_verify().as_deref(), Some("held: gone"));
     assert_eq!(machine.finds(marks()), [""; 0]);
     machine.now += S;
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), ["push Small"]);
 }
 
@@ -626,7 +641,7 @@ fn a_verify_puts_the_scrub_off() {
     machine.step(Event::VerifyWanted);
     assert!(!machine.state.may_scrub());
     machine.finds(Work::default());
-    machine.step(Event::Slot(1));
+    machine.slot();
     assert_eq!(machine.tick(), ["put the scrub off", "Verify"]);
     machine.step(Event::Started(JobSpec::Verify, Vec::new()));
     machine.step(Event::VerifyEnded);

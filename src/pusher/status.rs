@@ -138,6 +138,7 @@ impl Status {
             first_failure: first
                 .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
             pushing: state.in_flight().pushing(),
+            waits_for_slot: state.waits_for_slot(),
             reconcile: reconcile.progress().cloned().or(waiting),
             incomplete,
             doubt: state.doubt().message(),

@@ -58,6 +58,11 @@ impl DryRun {
         self.run.stalled(now)
     }
 
+    /// For how long the network has held it.
+    pub fn network_bound(&self, now: Duration) -> Duration {
+        self.run.network_bound(now)
+    }
+
     /// How long to wait before the next check.
     pub fn poll_after(&self) -> Duration {
         self.run.poll_after()

@@ -1,6 +1,7 @@
 //! One run of an rsync. Its watchdog kills it when it makes no progress. The meaning of its exit is returned together
 //! with its output.
 
+use super::network_bound::NetworkBound;
 use super::patience::{Patience, Waited};
 use super::watchdog::{Sample, Watchdog};
 use crate::message::VerifyAt;
@@ -36,6 +37,7 @@ const POLL_OFTEN: Duration = Duration::from_millis(100);
 pub struct Run {
     rsync: Box<Rsync>,
     watchdog: Box<Watchdog>,
+    network_bound: NetworkBound,
     /// How long the rsync may wait for the first answer of the other end.
     patience: Duration,
     started: Duration,
@@ -91,6 +93,7 @@ impl Run {
     pub fn new(rsync: Rsync, timeout_s: u32, patience: Patience, now: Duration) -> Self {
         let limit = Duration::from_secs(u64::from(timeout_s.max(1)));
         Self {
+            network_bound: NetworkBound::new(now),
             rsync: Box::new(rsync),
             watchdog: Box::new(Watchdog::new(limit, now)),
             patience: patience.limit(limit),
@@ -132,6 +135,11 @@ impl Run {
         self.watchdog.stalled(now)
     }
 
+    /// For how long the network has held it.
+    pub fn network_bound(&self, now: Duration) -> Duration {
+        self.network_bound.time(now)
+    }
+
     /// How long to wait before the next check.
     pub fn poll_after(&self) -> Duration {
         if self.seen.1 >= MUCH_PRINTED { POLL_OFTEN } else { POLL_EVERY }
@@ -154,6 +162,9 @@ impl Run {
         self.read_messages();
         let text = self.messages.bytes + self.rsync.printed().1;
         self.watchdog.look(Sample { progress: self.rsync.progress(), text }, now);
+        if let Some((cpu, sleeps)) = self.rsync.cpu() {
+            self.network_bound.look(cpu, sleeps, now);
+        }
         if self.waited == Waited::Unknown && now.saturating_sub(self.started) > self.patience {
             self.waited = Waited::InVain;
         }

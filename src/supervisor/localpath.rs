@@ -19,7 +19,8 @@ use crate::instance::note::StateNote;
 use crate::instance::quarantine::{self, clean_journal};
 use crate::journal::Journal;
 use crate::message::{
-    FromWatcher, OpenFiles, PusherStart, Role, ToPusher, ToWatcher, WatcherStart, WatcherState,
+    FromWatcher, OpenFiles, PusherStart, Role, SlotKind, ToPusher, ToWatcher, WatcherStart,
+    WatcherState,
 };
 use crate::path::OsBytes;
 use crate::reconcile_reason::ReconcileReason;
@@ -41,7 +42,7 @@ pub struct SharedState {
     /// The slots for pushes.
     pub slots: SlotPool,
     /// Pushers that were granted a slot and have not been sent the message yet.
-    pub granted: Vec<SlotHolder>,
+    pub granted: Vec<(SlotHolder, SlotKind)>,
     /// The active pushers.
     pub active: Active,
     /// Hosts that are short of connections, and whose pushers have not been sent the message yet.

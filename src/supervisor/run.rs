@@ -242,15 +242,15 @@ impl Supervisor {
 
     /// Sends pushers their slots. If a pusher has died, its slot goes to the next one.
     fn grant(&mut self, now: Duration) {
-        while let Some(key) = self.shared.granted.pop() {
+        while let Some((key, kind)) = self.shared.granted.pop() {
             let mut pushers = self.localpaths.iter_mut().flat_map(|l| &mut l.pushers);
             match pushers.find(|p| p.key == key && p.process.runs()) {
                 Some(pusher) => {
                     let active = self.shared.active.at_work(key, now);
-                    pusher.process.send(&ToPusher::Slot { active }, vec![], now);
+                    pusher.process.send(&ToPusher::Slot { kind, active }, vec![], now);
                 }
                 None => {
-                    let granted = self.shared.slots.done(key);
+                    let granted = self.shared.slots.done(key, kind);
                     self.shared.granted.extend(granted);
                 }
             }

@@ -1,6 +1,7 @@
 //! The limit of rsyncs that push at a time (sersync's `-n`): slots are granted to pushers in the order of their
-//! requests. A pusher's own scheduler decides which job takes a slot. Pure.
+//! requests, at most half of them for large work. A pusher's own scheduler decides which job takes a slot. Pure.
 
+use crate::message::SlotKind;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A possible holder of a slot: a pusher of this supervisor, dead or alive.
@@ -10,8 +11,8 @@ pub type SlotHolder = u64;
 #[derive(Debug)]
 pub struct SlotPool {
     limit: usize,
-    held: BTreeMap<SlotHolder, usize>,
-    waiting: VecDeque<SlotHolder>,
+    held: BTreeMap<(SlotHolder, SlotKind), usize>,
+    waiting: VecDeque<(SlotHolder, SlotKind)>,
     /// Slots lent because no push waited for them: at most one for each holder.
     spare: BTreeMap<SlotHolder, Spare>,
 }
@@ -43,18 +44,18 @@ impl SlotPool {
     }
 
     /// `holder` requests one more slot. Returns the pushers that are now granted one.
-    pub fn want(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
-        self.waiting.push_back(holder);
+    pub fn want(&mut self, holder: SlotHolder, kind: SlotKind) -> Vec<(SlotHolder, SlotKind)> {
+        self.waiting.push_back((holder, kind));
         self.grant()
     }
 
     /// `holder` returns one slot, or no longer waits for one. Returns the pushers that are now granted one.
-    pub fn done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
-        match self.held.get_mut(&holder) {
+    pub fn done(&mut self, holder: SlotHolder, kind: SlotKind) -> Vec<(SlotHolder, SlotKind)> {
+        match self.held.get_mut(&(holder, kind)) {
             Some(count) if *count > 1 => *count -= 1,
-            Some(_) => drop(self.held.remove(&holder)),
+            Some(_) => drop(self.held.remove(&(holder, kind))),
             None => {
-                let place = self.waiting.iter().position(|h| *h == holder);
+                let place = self.waiting.iter().position(|waits| *waits == (holder, kind));
                 place.map(|n| self.waiting.remove(n));
             }
         }
@@ -71,7 +72,7 @@ impl SlotPool {
     }
 
     /// `holder` returns its spare slot. Returns the pushers that are now granted one.
-    pub fn spare_done(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
+    pub fn spare_done(&mut self, holder: SlotHolder) -> Vec<(SlotHolder, SlotKind)> {
         self.spare.remove(&holder);
         self.grant()
     }
@@ -94,10 +95,10 @@ impl SlotPool {
 
     /// `holder` is dead. The slots that it held and its requests are freed. Returns the pushers that are now granted
     /// one.
-    pub fn gone(&mut self, holder: SlotHolder) -> Vec<SlotHolder> {
-        self.held.remove(&holder);
+    pub fn gone(&mut self, holder: SlotHolder) -> Vec<(SlotHolder, SlotKind)> {
+        self.held.retain(|(of, _), _| *of != holder);
         self.spare.remove(&holder);
-        self.waiting.retain(|h| *h != holder);
+        self.waiting.retain(|(of, _)| *of != holder);
         self.grant()
     }
 
@@ -106,15 +107,30 @@ impl SlotPool {
         self.limit.min(self.limit / 2 + 1)
     }
 
-    fn grant(&mut self) -> Vec<SlotHolder> {
+    /// The most slots for large work: half of them, so that changes never wait for it.
+    fn large_most(&self) -> usize {
+        (self.limit / 2).max(1)
+    }
+
+    fn held(&self, of: impl Fn(SlotHolder, SlotKind) -> bool) -> usize {
+        let held = self.held.iter().filter(|((holder, kind), _)| of(*holder, *kind));
+        held.map(|(_, count)| count).sum()
+    }
+
+    fn may_have(&self, holder: SlotHolder, kind: SlotKind) -> bool {
+        let enough = kind == SlotKind::Large
+            && self.held(|_, kind| kind == SlotKind::Large) >= self.large_most();
+        !enough && self.held(|of, _| of == holder) < self.share()
+    }
+
+    fn grant(&mut self) -> Vec<(SlotHolder, SlotKind)> {
         let mut granted = Vec::new();
         while self.taken() < self.limit {
-            let share = self.share();
-            let next = |h: &SlotHolder| self.held.get(h).is_none_or(|count| *count < share);
+            let next = |(holder, kind): &(SlotHolder, SlotKind)| self.may_have(*holder, *kind);
             let Some(place) = self.waiting.iter().position(next) else { break };
-            let Some(holder) = self.waiting.remove(place) else { break };
-            *self.held.entry(holder).or_default() += 1;
-            granted.push(holder);
+            let Some(next) = self.waiting.remove(place) else { break };
+            *self.held.entry(next).or_default() += 1;
+            granted.push(next);
         }
         granted
     }
@@ -122,55 +138,75 @@ impl SlotPool {
 
 #[cfg(test)]
 mod tests {
+    use super::SlotKind::{Large, Small};
     use super::*;
+
+    fn who(granted: Vec<(SlotHolder, SlotKind)>) -> Vec<SlotHolder> {
+        granted.into_iter().map(|(holder, _)| holder).collect()
+    }
 
     #[test]
     fn slots_are_granted_in_turn_up_to_the_limit() {
         let mut slots = SlotPool::new(2);
-        assert_eq!(slots.want(1), [1]);
-        assert_eq!(slots.want(2), [2]);
-        assert!(slots.want(3).is_empty());
-        assert!(slots.want(4).is_empty());
-        assert_eq!(slots.done(1), [3]);
-        assert!(slots.want(1).is_empty(), "back to the end of the queue");
-        assert_eq!(slots.done(2), [4]);
-        assert_eq!(slots.done(3), [1]);
+        assert_eq!(who(slots.want(1, Small)), [1]);
+        assert_eq!(who(slots.want(2, Small)), [2]);
+        assert!(slots.want(3, Small).is_empty());
+        assert!(slots.want(4, Small).is_empty());
+        assert_eq!(who(slots.done(1, Small)), [3]);
+        assert!(slots.want(1, Small).is_empty(), "back to the end of the queue");
+        assert_eq!(who(slots.done(2, Small)), [4]);
+        assert_eq!(who(slots.done(3, Small)), [1]);
     }
 
     #[test]
     fn a_pusher_may_hold_one_slot_per_rsync() {
         let mut slots = SlotPool::new(3);
-        assert_eq!(slots.want(1), [1]);
-        assert_eq!(slots.want(1), [1]);
-        assert_eq!(slots.want(2), [2]);
-        assert!(slots.want(3).is_empty());
-        assert!(slots.want(3).is_empty());
-        assert_eq!(slots.done(1), [3]);
-        assert_eq!(slots.done(1), [3]);
+        assert_eq!(who(slots.want(1, Small)), [1]);
+        assert_eq!(who(slots.want(1, Small)), [1]);
+        assert_eq!(who(slots.want(2, Small)), [2]);
+        assert!(slots.want(3, Small).is_empty());
+        assert!(slots.want(3, Small).is_empty());
+        assert_eq!(who(slots.done(1, Small)), [3]);
+        assert_eq!(who(slots.done(1, Small)), [3]);
     }
 
     #[test]
     fn one_pusher_never_holds_all_slots() {
         for (limit, most) in [(1, 1), (2, 2), (3, 2), (4, 3), (10, 6)] {
             let mut slots = SlotPool::new(limit);
-            let granted: usize = (0..20).map(|_| slots.want(1).len()).sum();
+            let granted: usize = (0..20).map(|_| slots.want(1, Small).len()).sum();
             assert_eq!(granted, most, "of {limit}");
             // A later request does not wait for one that is over its share.
-            let others: usize = (2..20).map(|holder| slots.want(holder).len()).sum();
+            let others: usize = (2..20).map(|holder| slots.want(holder, Small).len()).sum();
             assert_eq!(others, limit - most, "of {limit}");
+        }
+    }
+
+    #[test]
+    fn large_work_gets_at_most_half_and_changes_do_not_wait_for_it() {
+        for (limit, most) in [(1, 1), (2, 1), (3, 1), (10, 5)] {
+            let mut slots = SlotPool::new(limit);
+            let large: usize = (0..20).map(|holder| slots.want(holder, Large).len()).sum();
+            assert_eq!(large, most, "of {limit}");
+            let small: usize = (20..40).map(|holder| slots.want(holder, Small).len()).sum();
+            assert_eq!(small, limit - most, "of {limit}");
+            // Each kind goes to those that wait, the longest wait first.
+            let next = if limit == 1 { (1, Large) } else { (20 + small as u64, Small) };
+            let first = if limit == 1 { (0, Large) } else { (20, Small) };
+            assert_eq!(slots.done(first.0, first.1), [next]);
         }
     }
 
     #[test]
     fn dead_pushers_return_their_slots_and_requests() {
         let mut slots = SlotPool::new(2);
-        slots.want(1);
-        slots.want(1);
-        slots.want(2);
-        slots.want(3);
+        slots.want(1, Small);
+        slots.want(1, Small);
+        slots.want(2, Small);
+        slots.want(3, Small);
         assert!(slots.gone(2).is_empty());
-        assert_eq!(slots.gone(1), [3]);
-        assert_eq!(slots.want(9), [9]);
+        assert_eq!(who(slots.gone(1)), [3]);
+        assert_eq!(who(slots.want(9, Small)), [9]);
     }
 
     #[test]
@@ -178,15 +214,15 @@ mod tests {
         let mut slots = SlotPool::new(2);
         assert!(slots.spare(1) && slots.spare(2) && !slots.spare(3));
         assert!(slots.yields().is_empty());
-        assert!(slots.want(4).is_empty());
+        assert!(slots.want(4, Small).is_empty());
         assert!(!slots.spare(3), "somebody waits");
         assert_eq!(slots.yields(), [1]);
         assert!(slots.yields().is_empty(), "told once");
-        assert!(slots.want(5).is_empty());
+        assert!(slots.want(5, Small).is_empty());
         assert_eq!(slots.yields(), [2]);
-        assert_eq!(slots.spare_done(1), [4]);
-        assert_eq!(slots.gone(2), [5]);
-        assert!(slots.done(4).is_empty() && slots.spare(1));
+        assert_eq!(who(slots.spare_done(1)), [4]);
+        assert_eq!(who(slots.gone(2)), [5]);
+        assert!(slots.done(4, Small).is_empty() && slots.spare(1));
     }
 
     #[test]

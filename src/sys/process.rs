@@ -6,7 +6,7 @@ use super::session::monotonic;
 use super::umask::as_given;
 use crate::message::Role;
 use crate::path::printable;
-use crate::stat::{Exited, Progress};
+use crate::stat::{Exited, Progress, cpu_ticks};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -402,6 +402,14 @@ impl Rsync {
     pub fn bytes_read(&self) -> Option<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
         text.lines().find_map(|l| l.strip_prefix("rchar: "))?.trim().parse().ok()
+    }
+
+    /// Its CPU time so far, and whether it sleeps. `None` where the system does not report it.
+    pub fn cpu(&self) -> Option<(Duration, bool)> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let (ticks, sleeps) = cpu_ticks(&stat)?;
+        let per_s = rustix::param::clock_ticks_per_second().max(1);
+        Some((Duration::from_millis(ticks * 1_000 / per_s), sleeps))
     }
 
     /// True while it waits for a process to open the other end of a fifo. False also where the kernel does not show

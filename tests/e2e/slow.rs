@@ -3,7 +3,7 @@
 use crate::common::churn::old_time;
 use crate::common::procs::Proc;
 use crate::common::proxy::FAST;
-use crate::common::rsyncd::Options;
+use crate::common::rsyncd::{Options, Rsyncd};
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
@@ -350,5 +350,52 @@ fn a_stop_kills_a_push_that_lasts_too_long() {
     assert!(holds(&w.there("large"), b"old"), "a torn file");
     w.remotes[0].proxy().rate(FAST);
     w.run(&[]);
+    w.wait_identical();
+}
+
+#[test]
+fn a_change_does_not_wait_for_all_the_files_before_it() {
+    let w = behind_a_proxy("").start();
+    w.probe(0);
+    w.wait_in_sync();
+    w.remotes[0].proxy().rate(2_000_000);
+    let content = random(2_000_000);
+    // All at once.
+    for n in 0..20 {
+        write(&w.outside.join(format!("many/f{n:02}")), &content);
+    }
+    fs::rename(w.outside.join("many"), w.at("many")).unwrap();
+    wait_for("a push under way", DEADLINE, || {
+        fs::read_dir(w.there("many")).is_ok_and(|names| names.count() > 0)
+    });
+    w.write("change", "x");
+    wait_for("the change", DEADLINE * 2, || holds(&w.there("change"), b"x"));
+    let there = (0..20).filter(|n| w.there(&format!("many/f{n:02}")).exists()).count();
+    assert!(there < 20, "it came after all of them");
+    w.remotes[0].proxy().rate(FAST);
+    w.wait_identical();
+}
+
+/// With one slot: the network holds a transfer, which gives its slot back.
+#[test]
+fn a_slow_transfer_holds_up_no_other_localpath() {
+    let mut w = behind_a_proxy("").build();
+    let (other, slave) = (w.outside.join("other"), Rsyncd::start());
+    fs::create_dir(&other).unwrap();
+    let mut config = fs::read_to_string(w.instance.config()).unwrap();
+    config += &format!("  - {{watch: {other:?}, remotes: [{}]}}\n", slave.yaml(""));
+    fs::write(w.instance.config(), config).unwrap();
+    w.run(&["-n", "1"]);
+    w.wait_identical();
+    let proxy = w.remotes[0].proxy();
+    proxy.rate(300_000);
+    let before = proxy.taken();
+    let content = random(30_000_000);
+    w.write("large", &content);
+    wait_under_way(&w, before + 1_000_000);
+    write(&other.join("change"), "x");
+    wait_for("the change", DEADLINE, || holds(&slave.path().join("change"), b"x"));
+    assert!(!w.there("large").exists(), "it came after the transfer");
+    w.remotes[0].proxy().rate(FAST);
     w.wait_identical();
 }

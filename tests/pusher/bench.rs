@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use syncsup::config::model::{Alarms, FilterRules, LocalPath, Place, Remote, Toggles};
 use syncsup::journal::{Checkpoint, Events, Journal, Mark, Record, Scope};
-use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, ToPusher};
+use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, SlotKind, ToPusher};
 use syncsup::pusher;
 use syncsup::supervisor::slots::SlotPool;
 use syncsup::sys::channel::{self, Channel, Received};
@@ -120,14 +120,14 @@ impl Bench {
         let end = Instant::now() + DEADLINE;
         loop {
             match self.control.receive().unwrap() {
-                Received::Message(FromPusher::WantSlot, _) => {
+                Received::Message(FromPusher::WantSlot(kind), _) => {
                     self.wants += 1;
-                    let granted = self.slots.want(1);
-                    self.grant(granted.len());
+                    let granted = self.slots.want(1, kind);
+                    self.grant(granted);
                 }
-                Received::Message(FromPusher::SlotDone, _) => {
-                    let granted = self.slots.done(1);
-                    self.grant(granted.len());
+                Received::Message(FromPusher::SlotDone(kind), _) => {
+                    let granted = self.slots.done(1, kind);
+                    self.grant(granted);
                 }
                 Received::Message(FromPusher::Status(status), _) => self.status = *status,
                 Received::Message(..) => {}
@@ -144,8 +144,10 @@ impl Bench {
         }
     }
 
-    fn grant(&mut self, slots: usize) {
-        (0..slots).for_each(|_| self.control.send(&ToPusher::Slot { active: 1 }, vec![]).unwrap());
+    fn grant(&mut self, slots: Vec<(u64, SlotKind)>) {
+        for (_, kind) in slots {
+            self.control.send(&ToPusher::Slot { kind, active: 1 }, vec![]).unwrap();
+        }
     }
 
     pub fn identical(&mut self, rig: &Rig) {

@@ -125,6 +125,13 @@ impl Rsyncing for Compare {
         }
     }
 
+    fn network_bound(&self, now: Duration) -> Duration {
+        match &self.stage {
+            CompareStage::Running(run) => run.network_bound(now),
+            CompareStage::Spooling { .. } | CompareStage::Refused(_) => Duration::ZERO,
+        }
+    }
+
     fn poll_after(&self) -> Option<Duration> {
         match &self.stage {
             CompareStage::Running(run) => Some(run.poll_after()),

@@ -116,6 +116,10 @@ impl Rsyncing for Expiry {
         self.run.stalled(now)
     }
 
+    fn network_bound(&self, now: Duration) -> Duration {
+        self.run.network_bound(now)
+    }
+
     /// No job waits for it.
     fn poll_after(&self) -> Option<Duration> {
         None

@@ -19,7 +19,7 @@ use crate::sys::port::PortTry;
 use compare::Compare;
 use expire::Expiry;
 use push::Push;
-use rsyncing::{Busy, Rsyncing, STALLED};
+use rsyncing::{Busy, NETWORK_BOUND, Rsyncing, STALLED};
 use scrub::Scrub;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -104,12 +104,15 @@ impl Jobs {
 
     /// Frees the slots of jobs whose rsync has stalled or exited.
     pub fn free_stalled(&mut self, now: Duration) {
+        fn idles<T: Rsyncing>(work: &T, now: Duration) -> bool {
+            work.stalled(now) > STALLED || work.network_bound(now) > NETWORK_BOUND
+        }
         fn free<T: Rsyncing>(busy: &mut Busy<T>, now: Duration) {
-            if busy.work.stalled(now) > STALLED || !busy.work.is_running() {
+            if idles(&busy.work, now) || !busy.work.is_running() {
                 busy.slot = None;
             }
         }
-        let stalled = |busy: &&mut Busy<Push>| busy.work.stalled(now) > STALLED;
+        let stalled = |busy: &&mut Busy<Push>| idles(&busy.work, now);
         // A push that waits for a connection keeps its slot.
         self.pushes.iter_mut().flatten().filter(stalled).for_each(|busy| busy.slot = None);
         self.compare.iter_mut().for_each(|busy| free(busy, now));

@@ -36,6 +36,8 @@ pub(super) const UNCONVERTIBLE: &str =
 
 /// The delay before a step is retried whose connection was refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
+/// The bytes of the larger files in one push of marks.
+const BATCH_BYTES: u64 = 8 << 20;
 
 /// One directory is enough for a sign. More are kept, because some may be in flight.
 const CREATED_MOST: usize = 100;
@@ -102,6 +104,10 @@ impl Rsyncing for Push {
 
     fn stalled(&self, now: Duration) -> Duration {
         self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.stalled(now))
+    }
+
+    fn network_bound(&self, now: Duration) -> Duration {
+        self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.network_bound(now))
     }
 
     fn poll_after(&self) -> Option<Duration> {
@@ -305,6 +311,8 @@ impl Push {
             Lane::Large | Lane::Large2 => u64::MAX,
             Lane::Small | Lane::Bulk | Lane::Bulk2 => context.start.localpath.large_file_bytes,
         };
+        // A change must not wait long for those before it. A portion is bounded by its selection.
+        let batch_bytes = if self.lane == Lane::Small { BATCH_BYTES } else { u64::MAX };
         let findings = &self.findings;
         let rows = self.batch.items.iter().filter(|item| !findings.is_deferred(&item.path));
         let rows = rows.map(|item| plan::Marked {
@@ -315,6 +323,7 @@ impl Push {
         });
         let limits = Limits {
             large,
+            batch_bytes,
             hard_links: context.hard_links(),
             delete: context.delete(),
             one_device: context.one_device(&self.root),
@@ -351,7 +360,8 @@ impl Push {
         let failed = failed.map(|(path, errno)| (path, Disposition::Failed(message(errno))));
         let large = plan.large.into_iter().map(|large| (large.path, Disposition::Large));
         self.findings.plan_again();
-        self.findings.note_all(dirs.into_iter().chain(failed).chain(large));
+        let rest = plan.rest.into_iter().map(|path| (path, Disposition::Portion));
+        self.findings.note_all(dirs.into_iter().chain(failed).chain(large).chain(rest));
         self.findings.replaced = plan.replaced;
         self.regular = plan.regular;
         self.absent = plan.absent.into_iter().map(|absent| absent.path).collect();

@@ -70,6 +70,13 @@ impl Rsyncing for Scrub {
         }
     }
 
+    fn network_bound(&self, now: Duration) -> Duration {
+        match &self.stage {
+            ScrubStage::Comparing(work) => work.network_bound(now),
+            ScrubStage::Idle | ScrubStage::Ready(_) => Duration::ZERO,
+        }
+    }
+
     /// No job waits for it.
     fn poll_after(&self) -> Option<Duration> {
         None
@@ -118,8 +125,8 @@ impl Scrub {
     }
 
     /// The number of spare slots that it has returned since the last call.
-    pub fn take_spares(&self) -> u32 {
-        self.spares.take()
+    pub fn take_spares(&self) -> usize {
+        self.spares.take().len()
     }
 
     /// These paths are being pushed while it compares.

@@ -80,6 +80,13 @@ impl Rsyncing for Verifying {
         }
     }
 
+    fn network_bound(&self, now: Duration) -> Duration {
+        match &self.stage {
+            VerifyStage::Running(run) => run.network_bound(now),
+            VerifyStage::Wanted | VerifyStage::Reading { .. } => Duration::ZERO,
+        }
+    }
+
     fn poll_after(&self) -> Option<Duration> {
         match &self.stage {
             VerifyStage::Running(run) => Some(run.poll_after()),

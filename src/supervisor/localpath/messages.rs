@@ -140,8 +140,12 @@ impl SupervisedLocalPath {
         let pusher = &mut self.pushers[n];
         match message {
             FromPusher::Alive | FromPusher::Rests => {}
-            FromPusher::WantSlot => shared.granted.extend(shared.slots.want(pusher.key)),
-            FromPusher::SlotDone => shared.granted.extend(shared.slots.done(pusher.key)),
+            FromPusher::WantSlot(kind) => {
+                shared.granted.extend(shared.slots.want(pusher.key, kind));
+            }
+            FromPusher::SlotDone(kind) => {
+                shared.granted.extend(shared.slots.done(pusher.key, kind));
+            }
             FromPusher::ShortOfConnections => shared.short.push(pusher.remote.peer.host.clone()),
             FromPusher::WantSpare => pusher.want_spare(&mut shared.slots, now),
             FromPusher::SpareDone => shared.granted.extend(shared.slots.spare_done(pusher.key)),

@@ -162,6 +162,14 @@ impl Comparing {
         }
     }
 
+    /// For how long the network has held its rsync.
+    pub fn network_bound(&self, now: Duration) -> Duration {
+        match &self.stage {
+            PartStage::Running(run) => run.network_bound(now),
+            PartStage::Reading { .. } | PartStage::Ended => Duration::ZERO,
+        }
+    }
+
     /// Kills its rsync.
     pub fn kill(&mut self) {
         if let PartStage::Running(run) = &mut self.stage {

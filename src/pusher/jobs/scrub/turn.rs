@@ -5,7 +5,7 @@ use super::part::{Comparing, Outcome, Read};
 use super::plan::{self, Bound, Part, Planner, Step};
 use super::{Here, Scrub, ScrubStage};
 use crate::journal::{Held, JournalError, VerifyRun};
-use crate::message::FromPusher;
+use crate::message::{FromPusher, SlotKind};
 use crate::path::RelPath;
 use crate::pusher::context::Context;
 use crate::pusher::job_error::JobError;
@@ -308,7 +308,7 @@ impl Scrub {
         if self.spare.is_some() {
             return;
         }
-        let slot = self.spares.slot();
+        let slot = self.spares.slot(SlotKind::Large);
         if matches!(self.stage, ScrubStage::Ready(_)) {
             self.spare = Some(slot);
         }
