@@ -59,7 +59,8 @@ impl Pusher {
             return Ok(());
         }
         let (own, rsyncs) = self.context.take_cost();
-        self.step(Event::Cost { own, rsyncs })?;
+        let names = busy.work.names();
+        self.step(Event::Cost { names, own, rsyncs })?;
         // The slot is returned before anything that may fail.
         let push = busy.work;
         drop(busy.slot);

@@ -4,13 +4,22 @@
 //! nothing else would limit the number of pushes that a stream of changes causes. So pushes are spaced: their cost
 //! stays below a share of one core for the whole instance, divided among the active remotes. A few pushes are saved up
 //! for the first changes after a quiet time, so that a single change is pushed immediately.
+//!
+//! However cheap a push is, the pushes of a stream keep an interval: below it, more pushes make nothing visibly faster.
+//! It is shorter if each push carries many names.
 
 use std::time::Duration;
 
 /// The number of pushes that can be saved up.
 const SAVED_MOST: f64 = 6.0;
 /// The longest interval between two pushes.
-const INTERVAL_MOST: Duration = Duration::from_secs(1);
+const INTERVAL_MOST: Duration = Duration::from_millis(500);
+/// The shortest interval between two pushes of a stream, if each carries few names.
+const INTERVAL_LEAST: Duration = Duration::from_millis(67);
+/// The same if each carries many.
+const INTERVAL_LEAST_MANY: Duration = Duration::from_millis(45);
+/// This many names are many.
+const MANY: usize = 16;
 /// The assumed cost of a push before any is measured, at both ends.
 const COST_FIRST: Duration = Duration::from_millis(12);
 /// The remote end costs about as much as the local end.
@@ -29,6 +38,8 @@ pub struct Pace {
     active: u32,
     /// The cost of one push.
     cost: Duration,
+    /// The shortest interval, by what the last push carried.
+    least: Duration,
     /// The number of pushes that may start immediately.
     saved: f64,
     /// The time of that count.
@@ -39,7 +50,14 @@ impl Pace {
     /// A pace with this share of one core, in percent. 100 and more means no limit.
     pub fn new(percent: u32) -> Self {
         let share = (percent < 100).then(|| f64::from(percent.max(1)) / 100.0);
-        Self { share, active: 1, cost: COST_FIRST, saved: SAVED_MOST, counted: Duration::ZERO }
+        Self {
+            share,
+            active: 1,
+            cost: COST_FIRST,
+            least: INTERVAL_LEAST,
+            saved: SAVED_MOST,
+            counted: Duration::ZERO,
+        }
     }
 
     /// This number of remotes is active now.
@@ -47,8 +65,9 @@ impl Pace {
         self.active = active.max(1);
     }
 
-    /// A push has cost this much CPU time: the pusher itself, and its rsyncs at the local end.
-    pub fn measured(&mut self, own: Duration, rsyncs: Duration) {
+    /// A push of this many names has cost this much CPU time: the pusher itself, and its rsyncs at the local end.
+    pub fn measured(&mut self, names: usize, own: Duration, rsyncs: Duration) {
+        self.least = if names < MANY { INTERVAL_LEAST } else { INTERVAL_LEAST_MANY };
         let cost = (own + rsyncs * ENDS).min(COST_MOST);
         self.cost = self.cost.mul_f64(1.0 - WEIGHT) + cost.mul_f64(WEIGHT);
     }
@@ -56,7 +75,7 @@ impl Pace {
     /// The interval between two pushes of an endless stream of changes.
     pub fn interval(&self) -> Duration {
         let Some(share) = self.share else { return Duration::ZERO };
-        (self.cost.mul_f64(f64::from(self.active) / share)).min(INTERVAL_MOST)
+        self.cost.mul_f64(f64::from(self.active) / share).clamp(self.least, INTERVAL_MOST)
     }
 
     /// True if a push may start.
@@ -109,13 +128,13 @@ mod tests {
     #[test]
     fn a_stream_is_spaced_and_the_first_changes_after_quiet_are_not() {
         let mut pace = Pace::new(25);
-        assert_eq!(pace.interval(), 48 * MS);
+        assert_eq!(pace.interval(), INTERVAL_LEAST);
         assert!(pace.next_at(Duration::ZERO).is_none(), "a lone change goes at once");
         let first = pushes(&mut pace, Duration::ZERO);
         let second = pushes(&mut pace, 1_000 * MS);
-        assert!((25..=27).contains(&first) && (20..=21).contains(&second), "{first} {second}");
+        assert!((19..=21).contains(&first) && (14..=15).contains(&second), "{first} {second}");
         assert_eq!(pushes(&mut pace, 60_000 * MS), first, "saved up again");
-        assert!(pace.next_at(61_000 * MS).is_some_and(|at| at <= 61_048 * MS + MS));
+        assert!(pace.next_at(61_000 * MS).is_some_and(|at| at <= 61_068 * MS));
     }
 
     #[test]
@@ -123,15 +142,21 @@ mod tests {
         let mut pace = Pace::new(25);
         pace.divide(10);
         assert_eq!(pace.interval(), 480 * MS);
+        pace.divide(2);
+        assert_eq!(pace.interval(), 96 * MS);
         pace.divide(1_000);
         assert_eq!(pace.interval(), INTERVAL_MOST);
         pace.divide(0);
         for _ in 0..100 {
-            pace.measured(MS, 3 * MS);
+            pace.measured(1, MS, 3 * MS);
         }
-        assert!(pace.interval() > 27 * MS && pace.interval() < 30 * MS, "{:?}", pace.interval());
-        pace.measured(MS, Duration::from_secs(9));
-        assert!(pace.interval() < 50 * MS, "one large push is no measure");
+        assert_eq!(pace.interval(), INTERVAL_LEAST, "cheap");
+        pace.measured(100, MS, 3 * MS);
+        assert_eq!(pace.interval(), INTERVAL_LEAST_MANY, "each carries much");
+        pace.divide(4);
+        assert!(pace.interval() > 108 * MS && pace.interval() < 120 * MS, "{:?}", pace.interval());
+        pace.measured(1, MS, Duration::from_secs(9));
+        assert!(pace.interval() < 200 * MS, "one large push is no measure");
     }
 
     #[test]

@@ -199,6 +199,8 @@ pub enum Event {
     Slot(SlotKind, u32),
     /// A push has cost this much local CPU time.
     Cost {
+        /// The names that it carried.
+        names: usize,
         /// The time of this process.
         own: Duration,
         /// The time of its rsyncs.
@@ -425,7 +427,7 @@ impl State {
                 self.pace.divide(active);
                 self.scheduler.granted(kind);
             }
-            Event::Cost { own, rsyncs } => self.pace.measured(own, rsyncs),
+            Event::Cost { names, own, rsyncs } => self.pace.measured(names, own, rsyncs),
             Event::PortTried(answers) => {
                 if self.reach.tried(answers, now) {
                     self.health.retry_now(now);

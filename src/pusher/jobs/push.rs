@@ -64,6 +64,8 @@ pub struct Push {
     absent: Vec<RelPath>,
     /// Its first path, and since when that has waited. Kept until the push is dropped.
     first: Option<(RelPath, i64)>,
+    /// The number of its paths. Kept until the push is dropped.
+    names: usize,
     /// Failures at or below these paths do not become owed.
     forgotten: Vec<RelPath>,
     /// The remote answered: an rsync of this push has succeeded.
@@ -132,6 +134,7 @@ impl Push {
         deferred: HashMap<RelPath, i64>,
         now: Duration,
     ) -> Result<(Push, PushProgress), JobError> {
+        let names = batch.items.len();
         let first = batch.items.first().map(|item| (item.path.clone(), item.since_ms));
         batch.sort();
         let mut findings = Findings::default();
@@ -140,6 +143,7 @@ impl Push {
         let mut push = Push {
             lane,
             first,
+            names,
             batch,
             root: context.open_root()?,
             findings,
@@ -159,6 +163,11 @@ impl Push {
         push.plan(context)?;
         let progress = push.next(context, now)?;
         Ok((push, progress))
+    }
+
+    /// The number of its paths.
+    pub fn names(&self) -> usize {
+        self.names
     }
 
     /// The paths of this push.
