@@ -211,7 +211,7 @@ fn with_a_standby_a_lone_change_is_pushed_at_once_and_a_stream_is_paced() {
     }
     assert_eq!(pushes, 6, "those that were saved up");
     let next = machine.state.next_deadline(machine.now);
-    assert!(next > machine.now && next <= machine.now + 49 * MS);
+    assert!(next > machine.now && next <= machine.now + 68 * MS);
     machine.now = next;
     machine.slot();
     assert_eq!(machine.step(Event::Tick(Connection::Standby)), ["push Small"]);
