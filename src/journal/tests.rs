@@ -1,6 +1,9 @@
 use super::*;
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
+use rusqlite::StatementStatus::{FullscanStep, RePrepare};
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use std::sync::{Arc, Mutex};
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
@@ -467,4 +470,71 @@ fn the_schema_documents_the_event_bits() {
     for events in [Events::LARGE, Events::BULK] {
         assert!(sql.contains(&events.any_in_sql()), "{events:?}: {sql}");
     }
+}
+
+/// What one change costs a journal in which another remote is far behind.
+#[test]
+fn a_change_scans_no_table_and_no_statement_is_prepared_again() {
+    let (_dir, mut j) = journal();
+    for remote in ["r", "behind"] {
+        j.remote(remote, None).unwrap();
+    }
+    let names: Vec<String> = (0..2_000).map(|n| format!("d{}/f{n}", n % 50)).collect();
+    mark(&mut j, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let owed = names.iter().map(|name| Owe { next_try_ms: 1, ..owe(name) }).collect();
+    j.settle("behind", &Settlement { owe: owed, ..Settlement::default() }, 1).unwrap();
+    let settled = names.iter().map(|name| path(name)).collect();
+    let cursor = Some(j.last_seq().unwrap());
+    j.settle("r", &Settlement { cursor, settled, ..Settlement::default() }, 1_000).unwrap();
+    let bad = Arc::new(Mutex::new(Vec::new()));
+    let found = bad.clone();
+    let look = move |event: TraceEvent<'_>| {
+        let TraceEvent::Profile(statement, _) = event else { return };
+        let (steps, again) = (statement.get_status(FullscanStep), statement.get_status(RePrepare));
+        // A scan of the few remotes is none.
+        if steps > 100 || again > 0 {
+            found.lock().unwrap().push(format!("{steps} {again}: {}", statement.sql()));
+        }
+    };
+    j.db.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(look)).unwrap();
+    let mut cursor = cursor.unwrap();
+    for n in 0..10 {
+        let now_ms = 1_000 + n;
+        mark(&mut j, &[&names[n as usize], "new"]);
+        let work = j.work("r", cursor, now_ms).unwrap();
+        assert!(work.marks && !work.due);
+        let last = j.last_seq().unwrap();
+        let marks = j.marks_after(cursor, 100).unwrap();
+        assert_eq!(marks.len(), 2);
+        let failing = Owe { error: Some("x".into()), next_try_ms: 60_000, ..owe("fails") };
+        for rows in [
+            j.due("r", now_ms, 100).unwrap(),
+            j.failing_later("r", now_ms, &marks).unwrap(),
+            j.bulk_of("r", now_ms, &marks).unwrap(),
+            j.due_bulk("r", now_ms, 100).unwrap(),
+            j.due_large("r", now_ms, 100).unwrap(),
+        ] {
+            assert!(rows.is_empty());
+        }
+        let end = Settlement {
+            cursor: Some(last),
+            owe: vec![failing],
+            settled: marks.into_iter().map(|mark| mark.path).collect(),
+            success: true,
+            ..Settlement::default()
+        };
+        j.settle("r", &end, now_ms).unwrap();
+        cursor = last;
+        assert_eq!(j.nothing_after(cursor).unwrap(), Some(last));
+        assert_eq!(j.backlog("r").unwrap().owed, 1);
+        j.owed_since("r", now_ms).unwrap();
+        j.owes("r", now_ms, &[path("new")]).unwrap();
+        j.failing("r", 1).unwrap();
+        j.wanted_reconcile("r").unwrap();
+        j.mounts().unwrap();
+        j.silent_mounts().unwrap();
+        j.checkpoint().unwrap();
+        j.clean(5_000).unwrap();
+    }
+    assert_eq!(*bad.lock().unwrap(), Vec::<String>::new());
 }
