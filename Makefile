@@ -4,6 +4,7 @@
 # make install   below $(DESTDIR)$(PREFIX), and in $(DESTDIR)/etc; starts nothing. INIT=sysv or INIT=openrc installs a
 #                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
 # make deb, rpm  a package in target/debian, target/generate-rpm
+# make bench     measures beside lsyncd and a bare rsync, and writes docs/benchmarks.md; make bench-full, five times each
 # make lint      formatting, clippy, manual pages, shell scripts
 #
 # demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd and curl), by sudo when not root.
@@ -50,7 +51,7 @@ SCRIPT = $(if $(filter sysv,$(INIT)),units/syncsup.init,$(if $(filter openrc,$(I
 target = $(DESTDIR)$(lastword $(subst :, ,$1))
 source = $(firstword $(subst :, ,$1))
 
-.PHONY: demo test build install uninstall deb rpm stage lint clean compiler
+.PHONY: demo test bench bench-full build install uninstall deb rpm stage lint clean compiler
 
 demo: build
 	@.ci/need rsync
@@ -62,6 +63,18 @@ test: compiler
 	@.ci/old-rsync target/old-rsync
 	@# Most tests wait for something most of the time.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 4))} $(CARGO) test --locked
+
+bench: compiler
+	@.ci/need rsync
+	@.ci/need lsyncd || echo "without lsyncd it is not compared"
+	@mkdir -p docs
+	$(CARGO) bench --locked --bench replication
+
+bench-full: compiler
+	@.ci/need rsync
+	@.ci/need lsyncd || echo "without lsyncd it is not compared"
+	@mkdir -p docs
+	$(CARGO) bench --locked --bench replication -- --full
 
 build: compiler
 	@test -x $(BINARY) || echo "the first build takes about 6 minutes on 2 cores"

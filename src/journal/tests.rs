@@ -484,8 +484,9 @@ fn a_change_scans_no_table_and_no_statement_is_prepared_again() {
     let owed = names.iter().map(|name| Owe { next_try_ms: 1, ..owe(name) }).collect();
     j.settle("behind", &Settlement { owe: owed, ..Settlement::default() }, 1).unwrap();
     let settled = names.iter().map(|name| path(name)).collect();
-    let cursor = Some(j.last_seq().unwrap());
-    j.settle("r", &Settlement { cursor, settled, ..Settlement::default() }, 1_000).unwrap();
+    let mut cursor = j.last_seq().unwrap();
+    j.settle("r", &Settlement { cursor: Some(cursor), settled, ..Settlement::default() }, 1_000)
+        .unwrap();
     let bad = Arc::new(Mutex::new(Vec::new()));
     let found = bad.clone();
     let look = move |event: TraceEvent<'_>| {
@@ -497,7 +498,6 @@ fn a_change_scans_no_table_and_no_statement_is_prepared_again() {
         }
     };
     j.db.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(look)).unwrap();
-    let mut cursor = cursor.unwrap();
     for n in 0..10 {
         let now_ms = 1_000 + n;
         mark(&mut j, &[&names[n as usize], "new"]);
