@@ -39,6 +39,7 @@ PLAIN = $(MANUALS) \
 	README.md:$(DOCDIR)/README.md \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
+	docs/benchmarks.md:$(DOCDIR)/docs/benchmarks.md \
 	LICENSE:$(DOCDIR)/LICENSE \
 	$(foreach f,$(shell find examples -type f | sort),$f:$(DOCDIR)/$f)
 # The same with the path of the program in it.
