@@ -2,7 +2,7 @@
 //!
 //! Every push costs CPU time at both ends, whatever its size: an rsync starts, logs in and exits. With a standby,
 //! nothing else would limit the number of pushes that a stream of changes causes. So pushes are spaced: their cost
-//! stays below a share of one core for the whole instance, divided among the active remotes. A few pushes are saved up
+//! at this end stays below a share of one core for the whole instance, divided among the active remotes. A few pushes are saved up
 //! for the first changes after a quiet time, so that a single change is pushed immediately.
 //!
 //! However cheap a push is, the pushes of a stream keep an interval: below it, more pushes make nothing visibly faster.
@@ -20,10 +20,8 @@ const INTERVAL_LEAST: Duration = Duration::from_millis(67);
 const INTERVAL_LEAST_MANY: Duration = Duration::from_millis(45);
 /// This many names are many.
 const MANY: usize = 16;
-/// The assumed cost of a push before any is measured, at both ends.
-const COST_FIRST: Duration = Duration::from_millis(12);
-/// The remote end costs about as much as the local end.
-const ENDS: u32 = 2;
+/// The assumed cost of a push before any is measured.
+const COST_FIRST: Duration = Duration::from_millis(6);
 /// The weight of a new measurement.
 const WEIGHT: f64 = 0.1;
 /// A measured cost is limited to this: the cost of a large push does not show what every push costs.
@@ -65,10 +63,10 @@ impl Pace {
         self.active = active.max(1);
     }
 
-    /// A push of this many names has cost this much CPU time: the pusher itself, and its rsyncs at the local end.
+    /// A push of this many names has cost this much CPU time here: the pusher itself, and its rsyncs.
     pub fn measured(&mut self, names: usize, own: Duration, rsyncs: Duration) {
         self.least = if names < MANY { INTERVAL_LEAST } else { INTERVAL_LEAST_MANY };
-        let cost = (own + rsyncs * ENDS).min(COST_MOST);
+        let cost = (own + rsyncs).min(COST_MOST);
         self.cost = self.cost.mul_f64(1.0 - WEIGHT) + cost.mul_f64(WEIGHT);
     }
 
@@ -141,8 +139,8 @@ mod tests {
     fn the_share_is_divided_and_the_cost_is_measured() {
         let mut pace = Pace::new(25);
         pace.divide(10);
-        assert_eq!(pace.interval(), 480 * MS);
-        pace.divide(2);
+        assert_eq!(pace.interval(), 240 * MS);
+        pace.divide(4);
         assert_eq!(pace.interval(), 96 * MS);
         pace.divide(1_000);
         assert_eq!(pace.interval(), INTERVAL_MOST);
@@ -154,7 +152,7 @@ mod tests {
         pace.measured(100, MS, 3 * MS);
         assert_eq!(pace.interval(), INTERVAL_LEAST_MANY, "each carries much");
         pace.divide(4);
-        assert!(pace.interval() > 108 * MS && pace.interval() < 120 * MS, "{:?}", pace.interval());
+        assert!(pace.interval() > 63 * MS && pace.interval() < 68 * MS, "{:?}", pace.interval());
         pace.measured(1, MS, Duration::from_secs(9));
         assert!(pace.interval() < 200 * MS, "one large push is no measure");
     }
