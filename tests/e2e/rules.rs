@@ -1,6 +1,7 @@
 //! Rules that close known holes.
 
 use crate::common::churn::exchange;
+use crate::common::procs::Proc;
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::signal::Signal;
@@ -254,6 +255,57 @@ fn a_stopped_watcher_is_killed_and_restarted() {
 #[test]
 fn a_stopped_pusher_is_killed_and_restarted() {
     stopped_child(|w| w.instance.pusher(&w.remotes[0].name()));
+}
+
+/// How often a process has gone to sleep.
+fn sleeps(process: &Proc) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// Waits until watcher and pusher sleep, and have stopped sending heartbeats.
+fn at_rest(w: &World) -> [Proc; 2] {
+    let children = [w.instance.watcher(), w.instance.pusher(&w.remotes[0].name())];
+    wait_for("processes at rest", DEADLINE, || {
+        let before: Vec<u64> = children.iter().map(sleeps).collect();
+        std::thread::sleep(Duration::from_millis(4_500));
+        children.iter().map(sleeps).eq(before)
+    });
+    children
+}
+
+#[test]
+fn idle_processes_rest_and_wake_for_a_change() {
+    let w = World::start(1);
+    w.probe(0);
+    w.wait_in_sync();
+    let children = at_rest(&w);
+    // Silence is no reason to kill a child that rests.
+    holds_for("the children as they are", Duration::from_secs(12), || {
+        children.iter().all(Proc::runs)
+    });
+    w.probe(0);
+    w.wait_in_sync();
+    assert!(children.iter().all(Proc::runs), "{}", w.instance.report());
+}
+
+#[test]
+fn a_child_that_is_stopped_at_rest_is_killed_unless_it_continues() {
+    let w = World::start(1);
+    w.probe(0);
+    w.wait_in_sync();
+    for child in at_rest(&w) {
+        child.signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_secs(1));
+        child.signal(Signal::SIGCONT);
+        holds_for("the child that continued", Duration::from_secs(12), || child.runs());
+    }
+    for child in at_rest(&w) {
+        child.signal(Signal::SIGSTOP);
+        wait_for("its end", DEADLINE, || !child.runs());
+        w.probe(0);
+    }
 }
 
 #[test]
