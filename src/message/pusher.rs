@@ -82,8 +82,8 @@ pub struct PusherStart {
     pub debug: bool,
 }
 
-/// Pusher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`], unless it
-/// rests.
+/// Pusher to supervisor. Any message shows that the process is alive; it sends one at least every
+/// [`ALIVE_EVERY_MS`], unless it rests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromPusher {
     /// The process is alive.

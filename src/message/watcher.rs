@@ -49,8 +49,8 @@ pub struct WatcherStart {
     pub debug: bool,
 }
 
-/// Watcher to supervisor. Any message shows that the process is alive; it sends one at least every [`ALIVE_EVERY_MS`], unless it
-/// rests.
+/// Watcher to supervisor. Any message shows that the process is alive; it sends one at least every
+/// [`ALIVE_EVERY_MS`], unless it rests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromWatcher {
     /// The process is alive.

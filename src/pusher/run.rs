@@ -131,7 +131,7 @@ impl Pusher {
             }
         }
         self.context.keep_standby(self.state.lets_standby(now), now);
-        self.jobs.free_stalled(now);
+        self.jobs.free_idle(now);
         self.send_slots_back();
         self.status.send(&self.context, &mut self.state, &self.jobs, now)
     }

@@ -53,14 +53,9 @@ impl DryRun {
         self.run
     }
 
-    /// How long it has made no progress.
-    pub fn stalled(&self, now: Duration) -> Duration {
-        self.run.stalled(now)
-    }
-
-    /// For how long the network has held it.
-    pub fn network_bound(&self, now: Duration) -> Duration {
-        self.run.network_bound(now)
+    /// True if its rsync needs no slot, because it only waits.
+    pub fn idles(&self, now: Duration) -> bool {
+        self.run.idles(now)
     }
 
     /// How long to wait before the next check.

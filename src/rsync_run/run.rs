@@ -25,6 +25,10 @@ const SHOWN_MOST: usize = 2_000;
 /// The lowest speed of a remote that compares content, in bytes a second.
 const SLOWEST_READ: u64 = 20 << 20;
 
+/// An rsync that makes no progress for longer than this only waits: a hung remote must not starve healthy ones.
+const STALLED: Duration = Duration::from_secs(5);
+/// So does one that the network holds for longer than this.
+const NETWORK_BOUND: Duration = Duration::from_secs(1);
 /// An rsync without progress for this time is examined: it may be blocked in the open of a fifo.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 
@@ -130,14 +134,13 @@ impl Run {
         self.rsync.bytes_read().unwrap_or(0)
     }
 
-    /// How long it has made no progress.
-    pub fn stalled(&self, now: Duration) -> Duration {
-        self.watchdog.stalled(now)
+    /// True if it only waits, for a remote that hangs or for the network, so that others may run beside it.
+    pub fn idles(&self, now: Duration) -> bool {
+        self.stalled(now) > STALLED || self.network_bound.time(now) > NETWORK_BOUND
     }
 
-    /// For how long the network has held it.
-    pub fn network_bound(&self, now: Duration) -> Duration {
-        self.network_bound.time(now)
+    fn stalled(&self, now: Duration) -> Duration {
+        self.watchdog.stalled(now)
     }
 
     /// How long to wait before the next check.

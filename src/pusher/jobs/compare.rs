@@ -118,17 +118,10 @@ impl Rsyncing for Compare {
         matches!(self.stage, CompareStage::Running(_))
     }
 
-    fn stalled(&self, now: Duration) -> Duration {
+    fn idles(&self, now: Duration) -> bool {
         match &self.stage {
-            CompareStage::Running(run) => run.stalled(now),
-            CompareStage::Spooling { .. } | CompareStage::Refused(_) => Duration::ZERO,
-        }
-    }
-
-    fn network_bound(&self, now: Duration) -> Duration {
-        match &self.stage {
-            CompareStage::Running(run) => run.network_bound(now),
-            CompareStage::Spooling { .. } | CompareStage::Refused(_) => Duration::ZERO,
+            CompareStage::Running(run) => run.idles(now),
+            CompareStage::Spooling { .. } | CompareStage::Refused(_) => false,
         }
     }
 

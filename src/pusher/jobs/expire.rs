@@ -112,12 +112,8 @@ impl Rsyncing for Expiry {
         true
     }
 
-    fn stalled(&self, now: Duration) -> Duration {
-        self.run.stalled(now)
-    }
-
-    fn network_bound(&self, now: Duration) -> Duration {
-        self.run.network_bound(now)
+    fn idles(&self, now: Duration) -> bool {
+        self.run.idles(now)
     }
 
     /// No job waits for it.

@@ -19,7 +19,7 @@ use crate::sys::port::PortTry;
 use compare::Compare;
 use expire::Expiry;
 use push::Push;
-use rsyncing::{Busy, NETWORK_BOUND, Rsyncing, STALLED};
+use rsyncing::{Busy, Rsyncing};
 use scrub::Scrub;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -102,19 +102,16 @@ impl Jobs {
         self.expiry.iter_mut().for_each(|busy| busy.work.kill());
     }
 
-    /// Frees the slots of jobs whose rsync has stalled or exited.
-    pub fn free_stalled(&mut self, now: Duration) {
-        fn idles<T: Rsyncing>(work: &T, now: Duration) -> bool {
-            work.stalled(now) > STALLED || work.network_bound(now) > NETWORK_BOUND
-        }
+    /// Frees the slots of jobs whose rsync only waits or has exited.
+    pub fn free_idle(&mut self, now: Duration) {
         fn free<T: Rsyncing>(busy: &mut Busy<T>, now: Duration) {
-            if idles(&busy.work, now) || !busy.work.is_running() {
+            if busy.work.idles(now) || !busy.work.is_running() {
                 busy.slot = None;
             }
         }
-        let stalled = |busy: &&mut Busy<Push>| idles(&busy.work, now);
+        let idles = |busy: &&mut Busy<Push>| busy.work.idles(now);
         // A push that waits for a connection keeps its slot.
-        self.pushes.iter_mut().flatten().filter(stalled).for_each(|busy| busy.slot = None);
+        self.pushes.iter_mut().flatten().filter(idles).for_each(|busy| busy.slot = None);
         self.compare.iter_mut().for_each(|busy| free(busy, now));
         self.verify.iter_mut().for_each(|busy| free(busy, now));
         self.expiry.iter_mut().for_each(|busy| free(busy, now));

@@ -104,12 +104,8 @@ impl Rsyncing for Push {
         self.run.is_some()
     }
 
-    fn stalled(&self, now: Duration) -> Duration {
-        self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.stalled(now))
-    }
-
-    fn network_bound(&self, now: Duration) -> Duration {
-        self.run.as_ref().map_or(Duration::ZERO, |(_, _, run)| run.network_bound(now))
+    fn idles(&self, now: Duration) -> bool {
+        self.run.as_ref().is_some_and(|(_, _, run)| run.idles(now))
     }
 
     fn poll_after(&self) -> Option<Duration> {

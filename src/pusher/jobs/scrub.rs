@@ -63,17 +63,10 @@ impl Rsyncing for Scrub {
         matches!(&self.stage, ScrubStage::Comparing(work) if work.is_running())
     }
 
-    fn stalled(&self, now: Duration) -> Duration {
+    fn idles(&self, now: Duration) -> bool {
         match &self.stage {
-            ScrubStage::Comparing(work) => work.stalled(now),
-            ScrubStage::Idle | ScrubStage::Ready(_) => Duration::ZERO,
-        }
-    }
-
-    fn network_bound(&self, now: Duration) -> Duration {
-        match &self.stage {
-            ScrubStage::Comparing(work) => work.network_bound(now),
-            ScrubStage::Idle | ScrubStage::Ready(_) => Duration::ZERO,
+            ScrubStage::Comparing(work) => work.idles(now),
+            ScrubStage::Idle | ScrubStage::Ready(_) => false,
         }
     }
 

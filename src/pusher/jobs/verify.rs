@@ -73,17 +73,10 @@ impl Rsyncing for Verifying {
         matches!(self.stage, VerifyStage::Running(_))
     }
 
-    fn stalled(&self, now: Duration) -> Duration {
+    fn idles(&self, now: Duration) -> bool {
         match &self.stage {
-            VerifyStage::Running(run) => run.stalled(now),
-            VerifyStage::Wanted | VerifyStage::Reading { .. } => Duration::ZERO,
-        }
-    }
-
-    fn network_bound(&self, now: Duration) -> Duration {
-        match &self.stage {
-            VerifyStage::Running(run) => run.network_bound(now),
-            VerifyStage::Wanted | VerifyStage::Reading { .. } => Duration::ZERO,
+            VerifyStage::Running(run) => run.idles(now),
+            VerifyStage::Wanted | VerifyStage::Reading { .. } => false,
         }
     }
 

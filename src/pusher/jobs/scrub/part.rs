@@ -154,19 +154,11 @@ impl Comparing {
         matches!(self.stage, PartStage::Running(_))
     }
 
-    /// For how long its rsync has made no progress.
-    pub fn stalled(&self, now: Duration) -> Duration {
+    /// True if its rsync needs no slot, because it only waits.
+    pub fn idles(&self, now: Duration) -> bool {
         match &self.stage {
-            PartStage::Running(run) => run.stalled(now),
-            PartStage::Reading { .. } | PartStage::Ended => Duration::ZERO,
-        }
-    }
-
-    /// For how long the network has held its rsync.
-    pub fn network_bound(&self, now: Duration) -> Duration {
-        match &self.stage {
-            PartStage::Running(run) => run.network_bound(now),
-            PartStage::Reading { .. } | PartStage::Ended => Duration::ZERO,
+            PartStage::Running(run) => run.idles(now),
+            PartStage::Reading { .. } | PartStage::Ended => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The turns of the scrub.
 
-use super::super::rsyncing::{Rsyncing, STALLED};
+use super::super::rsyncing::Rsyncing;
 use super::part::{Comparing, Outcome, Read};
 use super::plan::{self, Bound, Part, Planner, Step};
 use super::{Here, Scrub, ScrubStage};
@@ -244,7 +244,7 @@ impl Scrub {
         let run = self.state.run.clone().unwrap_or_default();
         let result = work.advance(context, &run, approved, now);
         // Neither a hung remote nor a part that only reads output may hold a slot.
-        if !work.is_running() || work.stalled(now) > STALLED {
+        if !work.is_running() || work.idles(now) {
             self.spare = None;
         }
         let part = work.part().clone();
